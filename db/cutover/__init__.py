@@ -1,0 +1,1 @@
+"""The cutover and the rollback: plan, journal, steps, run."""

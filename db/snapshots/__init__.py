@@ -1,0 +1,1 @@
+"""Takes, verifies and restores snapshots of both stores."""

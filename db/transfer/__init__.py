@@ -1,0 +1,1 @@
+"""Moves every row from the legacy file to Postgres and back, and proves it."""

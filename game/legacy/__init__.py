@@ -1,0 +1,1 @@
+"""The legacy SQLite store and the one codec that reads its rows."""

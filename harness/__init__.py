@@ -1,0 +1,1 @@
+"""Proof: fresh databases, scenarios, and the rehearsal."""
