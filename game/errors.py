@@ -1,0 +1,45 @@
+"""What goes wrong, in two families: refusals (the rules say no) and failures (the store can't, now).
+
+A refusal changes nothing and leaves no receipt. A failure says whether trying again may help.
+"""
+
+from __future__ import annotations
+
+FENCE_SQLSTATE = "SF001"
+"""Raised by the Postgres triggers of a fenced database; a code of our own, in no class of the server's."""
+
+FENCE_MESSAGE = "sudamr_fence"
+"""The text that the triggers of a fenced SQLite file raise."""
+
+
+class GameError(Exception):
+    """Base of all that the game raises on purpose."""
+
+
+class Refused(GameError):
+    """The rules say no. `code` is stable and documented; `detail` names what it was about."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
+class BadRequest(GameError):
+    """The request is malformed: an unknown action, a missing, unknown or mistyped field. Nothing was looked up."""
+
+
+class StoreFailure(GameError):
+    """The store could not carry out the command; nothing of it is known to be kept."""
+
+
+class StoreUnavailable(StoreFailure):
+    """Retried as often as is wise and still failing: answered 503; the client may ask again with the same request id."""
+
+
+class Fenced(StoreFailure):
+    """The store is read-only for now: answered 503 with Retry-After. Known receipts and reads are still answered."""
+
+
+class Moved(StoreFailure):
+    """The store is no longer the game's: it serves nothing, not even reads."""
