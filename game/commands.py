@@ -20,7 +20,7 @@ Slot = Literal["fan", "board", "top", "bottom", "bowl", "stones"]
 class Command:
     """Base of all commands. `tables` are loaded beside the player's own row, and no others."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     action: ClassVar[str]
     tables: ClassVar[tuple[str, ...]]
 
