@@ -1,0 +1,21 @@
+# The game service alone: no tool of the move, no test.
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md ./
+COPY game ./game
+COPY db ./db
+COPY harness ./harness
+RUN python -m venv /opt/sudamr \
+ && /opt/sudamr/bin/pip install --no-cache-dir --constraint constraints.txt .
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --no-create-home sudamr
+COPY --from=build /opt/sudamr /opt/sudamr
+USER sudamr
+ENV HOST=0.0.0.0 PORT=8000 PYTHONUNBUFFERED=1
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["/opt/sudamr/bin/python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/healthz', timeout=2)"]
+# SIGTERM lets requests in flight finish; see `game.service`.
+STOPSIGNAL SIGTERM
+CMD ["/opt/sudamr/bin/python", "-m", "game.service"]
