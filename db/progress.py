@@ -1,4 +1,4 @@
-"""Progress for people: bars with rate and time left on a terminal, plain lines elsewhere, nothing where nobody looks."""
+"""Progress for people: bars with rate and time left on a terminal, plain lines elsewhere, silence for machines."""
 
 from __future__ import annotations
 

@@ -72,8 +72,7 @@ class ClaimTournamentReward(Command):
 
 
 COMMANDS: dict[str, type[Command]] = {
-    command.action: command
-    for command in (ClaimMail, Equip, Unequip, Enhance, FinishTournament, ClaimTournamentReward)
+    command.action: command for command in (ClaimMail, Equip, Unequip, Enhance, FinishTournament, ClaimTournamentReward)
 }
 
 _ADAPTERS = {action: TypeAdapter(command) for action, command in COMMANDS.items()}

@@ -34,7 +34,7 @@ class StoreFailure(GameError):
 
 
 class StoreUnavailable(StoreFailure):
-    """Retried as often as is wise and still failing: answered 503; the client may ask again with the same request id."""
+    """Retried as often as is wise, and failing still: answered 503; the client may ask again with the same id."""
 
 
 class Fenced(StoreFailure):

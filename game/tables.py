@@ -33,8 +33,12 @@ def _integer(name: str, default: int | None = 0, *, key: bool = False) -> sa.Col
     """A bigint; with no default it may be NULL, unless it is part of the key."""
     server_default = None if default is None else sa.text(str(default))
     return sa.Column(
-        name, sa.BigInteger, primary_key=key, nullable=default is None and not key,
-        server_default=server_default, autoincrement=False,
+        name,
+        sa.BigInteger,
+        primary_key=key,
+        nullable=default is None and not key,
+        server_default=server_default,
+        autoincrement=False,
     )
 
 
@@ -106,7 +110,7 @@ user_inventory = sa.Table(
     _at_least("quantity", 1),
     _at_least("fails"),
     comment=(
-        "position: a sort key with gaps. options: the item's options as JSON text. worn_flag: the legacy isEquipped flag"
+        "position: a sort key with gaps. options: the item's options as JSON. worn_flag: the legacy isEquipped flag"
         " where it disagrees with user_equipment, else NULL."
     ),
 )
