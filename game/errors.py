@@ -43,3 +43,12 @@ class Fenced(StoreFailure):
 
 class Moved(StoreFailure):
     """The store is no longer the game's: it serves nothing, not even reads."""
+
+
+class BadUrl(GameError):
+    """A URL that can't be honoured as it stands. Neither field ever shows a password."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"expected {expected}; found {found}")
+        self.expected = expected
+        self.found = found
