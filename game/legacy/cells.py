@@ -1,0 +1,111 @@
+"""Cells: what one column of one legacy row holds, exactly, with its storage class.
+
+A TEXT that is no UTF-8 is a value like any other to SQLite; here it is `BadText`, so that nothing is decoded by guess.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class BadText:
+    """The bytes of a TEXT value that are not UTF-8."""
+
+    data: bytes
+
+
+Cell: TypeAlias = int | float | str | bytes | BadText | None
+
+_STORAGE = {type(None): "null", int: "integer", float: "real", str: "text", BadText: "text", bytes: "blob"}
+
+
+def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0) -> sqlite3.Connection:
+    """A connection whose rows are Cells and whose transactions are begun by hand.
+
+    Read-only connections see what is in the write-ahead log and write nothing but, where it is in WAL mode, the
+    shared-memory file that SQLite itself keeps beside it.
+    """
+    mode = "ro" if readonly else "rw"
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=timeout_seconds, isolation_level=None,
+        check_same_thread=False,
+    )  # fmt: skip
+    connection.text_factory = _text
+    return connection
+
+
+def _text(data: bytes) -> str | BadText:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return BadText(data)
+
+
+def storage(cell: Cell) -> str:
+    """SQLite's name of the cell's storage class, as typeof() gives it."""
+    return _STORAGE[type(cell)]
+
+
+def same(left: Cell, right: Cell) -> bool:
+    """Equal in storage class and bytes: 1 and 1.0 differ, and so do 0.0 and -0.0."""
+    return type(left) is type(right) and (repr(left) == repr(right) if isinstance(left, float) else left == right)
+
+
+def placeholder(cell: Cell) -> str:
+    """The SQL that stands for the cell in a statement; its parameter is `bind(cell)`."""
+    return "CAST(? AS TEXT)" if isinstance(cell, BadText) else "?"
+
+
+def bind(cell: Cell) -> int | float | str | bytes | None:
+    """The cell as a parameter of sqlite3."""
+    return cell.data if isinstance(cell, BadText) else cell
+
+
+def original(cell: Cell) -> bytes:
+    """The cell's bytes as a quarantine keeps them; numbers in their shortest decimal form."""
+    match cell:
+        case None:
+            return b""
+        case str():
+            return cell.encode()
+        case bytes():
+            return cell
+        case BadText():
+            return cell.data
+        case _:
+            return repr(cell).encode()
+
+
+def encode(cells: Mapping[str, Cell]) -> str:
+    """Cells by name as JSON text that Postgres can hold: every storage class, NUL and bad bytes included."""
+    return json.dumps({name: _plain(cell) for name, cell in cells.items()}, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode(text: str) -> dict[str, Cell]:
+    """The cells that `encode` wrote."""
+    return {name: _cell(value) for name, value in json.loads(text).items()}
+
+
+def _plain(cell: Cell) -> object:
+    match cell:
+        case bytes():
+            return {"blob": base64.b64encode(cell).decode()}
+        case BadText():
+            return {"text": base64.b64encode(cell.data).decode()}
+        case _:
+            return cell
+
+
+def _cell(value: int | float | str | dict[str, str] | None) -> Cell:
+    if not isinstance(value, dict):
+        return value
+    if "blob" in value:
+        return base64.b64decode(value["blob"])
+    return BadText(base64.b64decode(value["text"]))

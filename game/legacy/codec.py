@@ -1,0 +1,151 @@
+"""The one reader and writer of legacy rows: explode(row) → Rows, implode(rows) → row, byte for byte.
+
+A document is taken apart into rows; each row's `form` is its element's own text with the modelled values cut out, so
+what the game does not know comes back as it was and what it changes is changed alone. What does not fit a column (NULL
+for a number, a text in a number, broken JSON, an item without an id) stays in its place: as a cell of the player's
+`legacy_rows` record, or as raw text in the document's frame, and comes back for as long as no command wrote there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from game.legacy import cells, fields
+from game.legacy.cells import Cell
+from game.legacy.explosion import MODELLED, NOTHING, Exploded, Explosion, Finding, keep_whole
+from game.legacy.implosion import Implosion
+from game.rows import Record, Rows, Value
+
+__all__ = [
+    "MODELLED",
+    "NOTHING",
+    "Exploded",
+    "Finding",
+    "changed",
+    "columns_for",
+    "explode",
+    "explode_other",
+    "implode",
+    "implode_other",
+    "source_units",
+]
+
+_ALWAYS = ("id", *fields.SCALARS, "actionPoints", "inventorySlots")
+_HOLDING = ("inventory", "equipment", "mail", "quests")
+_TAKEN_APART = ("inventory", "equipment", "mail")
+_BY_TABLE = {
+    "user_tournaments": tuple(
+        column
+        for kind, name in fields.KINDS.items()
+        for column in (f"last{name}Tournament", f"last{name}PlayedDate", f"{kind}RewardClaimed")
+    )
+}
+_OF_TOURNAMENTS = frozenset(_BY_TABLE["user_tournaments"])
+
+
+def columns_for(tables: Iterable[str], have: Collection[str]) -> tuple[str, ...]:
+    """The columns of `users` to read for a command on these tables, of those that the file has.
+
+    Besides the plain ones it names every column that may hold a player, so that both stores refuse the same players.
+    """
+    wanted = [*_ALWAYS, *_HOLDING, *(column for table in tables for column in _BY_TABLE.get(table, ()))]
+    return tuple(column for column in wanted if column in have)
+
+
+def source_units(column: str) -> str:
+    """SQL by which SQLite counts the units of a `users` column itself; the column's name is ours, never a user's."""
+    if column not in _TAKEN_APART:
+        return "1"
+    shape = "object" if column == "equipment" else "array"
+    return (
+        f'CASE WHEN json_valid("{column}") AND json_type("{column}") = \'{shape}\''
+        f' THEN max(1, (SELECT count(*) FROM json_each("{column}"))) ELSE 1 END'
+    )
+
+
+def explode(row: Mapping[str, Cell], *, rowid: int, units: Mapping[str, int] | None = None) -> Exploded:
+    """The row's columns (all, or those of `columns_for`) as Rows, with what could not be read.
+
+    `units` is SQLite's own count by column (`source_units`); a document on which it disagrees is kept whole.
+    """
+    player = row["id"]
+    if not isinstance(player, str) or not player or not fields.storable(player):
+        return keep_whole(row, rowid)
+    return Explosion(row, player, units or {}).run(rowid)
+
+
+def implode(rows: Rows, columns: Collection[str] | None = None) -> dict[str, Cell]:
+    """The legacy row again: every modelled column and every kept cell, or those of `columns` in their order.
+
+    `rows` holds one player. A column of `columns` that neither names is NULL.
+    """
+    kept = _kept(rows)
+    if not rows.get("users"):
+        return kept if columns is None else {column: kept.get(column) for column in columns}
+    row = Implosion(rows, kept).run(None if columns is None else frozenset(columns))
+    return row if columns is None else {column: row.get(column) for column in columns}
+
+
+def changed(row: Mapping[str, Cell], before: Rows, after: Rows) -> dict[str, Cell]:
+    """The columns to write for what `after` has and `before` has not.
+
+    One that the file lacks may be among them; `DECLARED` in game.legacy.fields says how it is declared.
+    """
+    old, new = implode(before), implode(after)
+    return {
+        column: cell
+        for column, cell in new.items()
+        if not cells.same(cell, old.get(column)) and not (column in row and cells.same(cell, row[column]))
+    }
+
+
+def explode_other(table: str, row: Mapping[str, Cell], *, rowid: int) -> tuple[str, Record]:
+    """A row of any other table as (table of the game, record)."""
+    match table:
+        case "user_credentials" if _fits(row, "username"):
+            return table, _with_cells(
+                row, rowid, {"username": "username", "password_hash": "passwordHash", "user_id": "userId"}
+            )
+        case "kv" if _fits(row, "key"):
+            return "key_values", _with_cells(row, rowid, {"key": "key", "value": "value"})
+        case "live_games" if _fits(row, "id"):
+            return table, {"id": str(row["id"]), "position": rowid, "cells": cells.encode(row)}
+        case _:
+            return "legacy_rows", {"source": table, "position": rowid, "key": None, "cells": cells.encode(row)}
+
+
+def implode_other(table: str, record: Mapping[str, Value]) -> dict[str, Cell]:
+    """The row again, its columns in no particular order."""
+    kept = cells.decode(str(record["cells"])) if record.get("cells") is not None else {}
+    match table:
+        case "user_credentials":
+            plain = {"username": "username", "passwordHash": "password_hash", "userId": "user_id"}
+        case "key_values":
+            plain = {"key": "key", "value": "value"}
+        case _:
+            plain = {}
+    return {**{column: record[name] for column, name in plain.items()}, **kept}
+
+
+def _fits(row: Mapping[str, Cell], key: str) -> bool:
+    value = row.get(key)
+    return isinstance(value, str) and fields.storable(value)
+
+
+def _with_cells(row: Mapping[str, Cell], rowid: int, plain: Mapping[str, str]) -> Record:
+    record: Record = {"position": rowid}
+    for name, column in plain.items():
+        cell = row.get(column)
+        record[name] = cell if isinstance(cell, str) and fields.storable(cell) else None
+    held = {column: name for name, column in plain.items()}
+    kept = {
+        column: cell for column, cell in row.items() if column not in held or not cells.same(cell, record[held[column]])
+    }
+    record["cells"] = cells.encode(kept) if kept else None
+    return record
+
+
+def _kept(rows: Rows) -> dict[str, Cell]:
+    for record in rows.get("legacy_rows", {}).values():
+        return cells.decode(str(record["cells"]))
+    return {}

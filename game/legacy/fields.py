@@ -1,0 +1,224 @@
+"""What the game models of a legacy row: which JSON keys and columns, how each is read, and how it is written.
+
+Whatever is not named here stays in forms and cells, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from game.legacy.cells import Cell
+from game.legacy.forms import Field, Fields, Json, Unreadable, dumps
+from game.rows import Value
+
+BIGINT = 2**63 - 1
+KINDS = {"neighborhood": "Neighborhood", "national": "National", "world": "World"}
+"""Tournament kinds, and how the legacy columns name them."""
+
+
+def storable(text: str) -> bool:
+    """Whether Postgres can hold the text: no NUL, no lone surrogate."""
+    if "\x00" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def text(parsed: Json, _raw: str) -> str:
+    if not isinstance(parsed, str) or not parsed:
+        raise Unreadable("not_a_text", "expected a text that is not empty")
+    if not storable(parsed):
+        raise Unreadable("not_storable", "the text holds NUL or a lone surrogate")
+    return parsed
+
+
+def text_or_nothing(parsed: Json, raw: str) -> str | None:
+    return None if parsed is None else "" if parsed == "" else text(parsed, raw)
+
+
+def integer(low: int, high: int, nothing: int | None) -> Callable[[Json, str], int | None]:
+    """A reader of whole numbers from `low` to `high`; null reads as `nothing`."""
+
+    def read(parsed: Json, _raw: str) -> int | None:
+        if parsed is None:
+            return nothing
+        if isinstance(parsed, float) and parsed.is_integer():
+            parsed = int(parsed)
+        if not isinstance(parsed, int) or isinstance(parsed, bool):
+            raise Unreadable("not_an_integer", "expected a whole number")
+        if not low <= parsed <= high:
+            raise Unreadable("out_of_range", f"expected {low} to {high}")
+        return parsed
+
+    return read
+
+
+def flag(parsed: Json, _raw: str) -> bool:
+    if parsed is None or parsed is False or parsed is True:
+        return bool(parsed)
+    if parsed in (0, 1):
+        return bool(parsed)
+    raise Unreadable("not_a_flag", "expected true or false")
+
+
+def source_text(_parsed: Json, raw: str) -> str:
+    return raw
+
+
+def counts(parsed: Json, _raw: str) -> str:
+    """{name: quantity} as JSON text."""
+    if parsed is None:
+        return "{}"
+    if not isinstance(parsed, dict):
+        raise Unreadable("not_an_object", "expected {name: quantity}")
+    for name, quantity in parsed.items():
+        text(name, "")
+        integer(0, BIGINT, 0)(quantity, "")
+    return dumps(parsed)
+
+
+def attached_items(parsed: Json, _raw: str) -> str:
+    """[{itemId, quantity}] as JSON text [[name, quantity], …]."""
+    if parsed is None:
+        return "[]"
+    if not isinstance(parsed, list):
+        raise Unreadable("not_an_array", "expected [{itemId, quantity}]")
+    return dumps([_attached(item) for item in parsed])
+
+
+def _attached(item: Json) -> list[Value]:
+    if not isinstance(item, dict):
+        raise Unreadable("not_an_object", "expected {itemId, quantity}")
+    return [text(item.get("itemId"), ""), integer(1, BIGINT, 1)(item.get("quantity"), "")]
+
+
+def write(value: Value) -> str:
+    return dumps(value)
+
+
+def write_text(value: Value) -> str:
+    return str(value) if value is not None else "null"
+
+
+def write_items(value: Value) -> str:
+    return dumps([{"itemId": name, "quantity": quantity} for name, quantity in json.loads(str(value))])
+
+
+def _number(column: str, low: int = 0, high: int = BIGINT, absent: int | None = 0) -> Field:
+    return Field(column, integer(low, high, absent), write, absent)
+
+
+ITEM: Fields = {
+    "id": Field("id", text, write, None),
+    "name": Field("name", text, write, None),
+    "type": Field("type", text, write, None),
+    "slot": Field("slot", text_or_nothing, write, None),
+    "grade": Field("grade", text_or_nothing, write, None),
+    "stars": _number("stars", 0, 10),
+    "isEquipped": Field("worn", flag, write, False),  # noqa: FBT003 - what an absent flag means
+    "quantity": _number("quantity", 1, absent=1),
+    "enhancementFails": _number("fails"),
+    "options": Field("options", source_text, write_text, None),
+}
+ITEM_NEEDS = ("id", "name", "type")
+
+MAIL: Fields = {
+    "id": Field("id", text, write, None),
+    "attachments": {
+        "gold": _number("gold"),
+        "diamonds": _number("diamonds"),
+        "actionPoints": _number("action_points"),
+        "items": Field("items", attached_items, write_items, "[]"),
+    },
+    "expiresAt": _number("expires_at", -BIGINT, absent=None),
+    "attachmentsClaimed": Field("claimed", flag, write, False),  # noqa: FBT003 - what an absent flag means
+}
+MAIL_NEEDS = ("id",)
+
+TOURNAMENT: Fields = {
+    "status": Field("status", text_or_nothing, write, None),
+    "finalRank": _number("rank", 1, 16, absent=None),
+    "accumulatedGold": _number("gold"),
+    "accumulatedMaterials": Field("materials", counts, write_text, "{}"),
+    "accumulatedEquipmentBoxes": Field("boxes", counts, write_text, "{}"),
+}
+
+ACTION_POINTS: Fields = {
+    "current": _number("action_points"),
+    "max": _number("action_points_max", absent=30),
+}
+PLACES: Fields = {
+    "equipment": _number("places_equipment", absent=30),
+    "consumable": _number("places_consumable", absent=30),
+    "material": _number("places_material", absent=30),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A plain legacy column: the column it goes to, the value that stands in for what can't be read, and its range."""
+
+    column: str
+    kind: type
+    absent: Value
+    low: int = -BIGINT
+    holds: bool = False
+    """Whether a player whose value can't be read is held."""
+
+    def read(self, cell: Cell) -> Value:
+        """The cell's value; NULL reads as `absent`; raises Unreadable."""
+        if cell is None:
+            return self.absent
+        if self.kind is str:
+            return self._text(cell)
+        if isinstance(cell, bytes) or not isinstance(cell, int | float):
+            raise Unreadable("not_an_integer", f"expected a whole number in {self.column}")
+        if self.kind is bool:
+            return flag(cell, "")
+        return integer(self.low, BIGINT, None)(cell, "")
+
+    def _text(self, cell: Cell) -> str:
+        if not isinstance(cell, str):
+            raise Unreadable("not_a_text", f"expected text in {self.column}")
+        if not storable(cell):
+            raise Unreadable("not_storable", f"the text in {self.column} holds NUL")
+        return cell
+
+    def write(self, value: Value) -> Cell:
+        """The cell that the service of today would write."""
+        return int(value) if isinstance(value, bool) else value
+
+
+SCALARS: dict[str, Scalar] = {
+    "username": Scalar("username", str, None),
+    "nickname": Scalar("nickname", str, None),
+    "isAdmin": Scalar("is_admin", bool, absent=False),
+    "strategyLevel": Scalar("strategy_level", int, 1),
+    "strategyXp": Scalar("strategy_xp", int, 0),
+    "playfulLevel": Scalar("playful_level", int, 1),
+    "playfulXp": Scalar("playful_xp", int, 0),
+    "gold": Scalar("gold", int, 0, low=0, holds=True),
+    "diamonds": Scalar("diamonds", int, 0, low=0, holds=True),
+    "league": Scalar("league", str, None),
+    "tournamentScore": Scalar("tournament_score", int, 0),
+    "cumulativeTournamentScore": Scalar("cumulative_tournament_score", int, 0),
+    "blacksmithLevel": Scalar("forge_level", int, 1, low=1),
+    "blacksmithXp": Scalar("forge_xp", int, 0, low=0),
+}
+
+PLAYED_AT = Scalar("played_at", int, None)
+CLAIMED = Scalar("claimed", bool, absent=False)
+
+DECLARED = {
+    **dict.fromkeys(SCALARS, "INTEGER"), "username": "TEXT", "nickname": "TEXT", "league": "TEXT", "isAdmin": "BOOLEAN",
+    "inventory": "TEXT", "equipment": "TEXT", "mail": "TEXT", "actionPoints": "TEXT", "inventorySlots": "INTEGER",
+    **{f"last{name}Tournament": "TEXT" for name in KINDS.values()},
+    **{f"last{name}PlayedDate": "INTEGER" for name in KINDS.values()},
+    **{f"{kind}RewardClaimed": "BOOLEAN" for kind in KINDS},
+}  # fmt: skip
+"""The legacy columns that commands may write, with the type to declare where an older file lacks one."""
