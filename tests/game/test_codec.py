@@ -1,4 +1,4 @@
-"""The codec: whatever a legacy row holds comes back byte for byte, and a command changes nothing beside its own values."""
+"""The codec: whatever a legacy row holds comes back byte for byte, and a command changes its own values alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from game.legacy import cells, codec
 from game.legacy.cells import BadText, Cell
 
 ITEM = {
-    "id": "item-1", "name": "푸른 바람 부채", "description": "바람", "type": "equipment", "slot": "fan", "grade": "normal",
-    "level": 1, "stars": 3, "isEquipped": True, "createdAt": 1700000000000, "image": "/a.png",
+    "id": "item-1", "name": "푸른 바람 부채", "description": "바람", "type": "equipment", "slot": "fan",
+    "grade": "normal", "level": 1, "stars": 3, "isEquipped": True, "createdAt": 1700000000000, "image": "/a.png",
     "options": {"main": {"type": "집중력", "value": 4, "baseValue": 4, "isPercentage": True}}, "enhancementFails": 2,
 }  # fmt: skip
 STONE = {"id": "item-2", "name": "하급 강화석", "type": "material", "slot": None, "grade": "normal", "quantity": 25}
