@@ -1,0 +1,308 @@
+"""Players made to order: the default one, and what differs, in the terms of a scenario's `given`.
+
+`player` gives Rows for either store, `legacy_row` the whole legacy `users` row of the same player. A wrong key or value
+raises BadGiven.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from random import Random
+from types import MappingProxyType
+
+from db import documents, filler, legacy_schema
+from game import catalog
+from game.legacy.cells import Cell
+from game.legacy.documents import STEP
+from game.legacy.fields import KINDS
+from game.legacy.forms import dumps
+from game.rows import Record, Rows
+
+DEFAULT: Mapping[str, object] = MappingProxyType(
+    {
+        "gold": 0,
+        "diamonds": 0,
+        "level": 2,
+        "forge": 1,
+        "places": 30,
+        "bag": {},
+        "worn": [],
+        "mail": {},
+        "tournaments": {},
+    }
+)
+"""The default player. `level` is the sum of the strategy and playful levels; `places` those of each type in the bag."""
+
+TABLES = ("users", "user_inventory", "user_equipment", "user_mail", "user_tournaments")
+_TYPES = (catalog.EQUIPMENT, catalog.MATERIAL, catalog.CONSUMABLE)
+
+
+class BadGiven(ValueError):
+    """A player that can't be made; the message names the key, what was expected and what was found."""
+
+
+def player(player_id: str, **given: object) -> Rows:
+    """Rows of all PLAYER_STATE tables for the default player with what `given` says.
+
+    gold, diamonds: amounts. level: >= 2. forge: level, or {level, xp}. places: a number for all types, or by type.
+    bag: {item id: name | {name, stars, quantity, fails, options}}. worn: [item id].
+    mail: {id: {gold, diamonds, action_points, items: {name: n}, expires, claimed}}; expires: ISO time or epoch ms.
+    tournaments: {kind: {status, rank, gold, materials, boxes, claimed, played}}.
+    Besides, for seeds: username, nickname, admin, league, action_points.
+    """
+    extra = {"username": player_id, "nickname": player_id, "admin": False, "league": "새싹", "action_points": 30}
+    told = _checked(given, {**DEFAULT, **extra}, player_id)
+    rows = Rows({table: {} for table in TABLES})
+    rows["users"][(player_id,)] = _user(player_id, told)
+    rows["user_inventory"] = _numbered(player_id, "id", _mapping(told["bag"], "bag"), _bag_item)
+    rows["user_equipment"] = _worn(player_id, told["worn"], rows["user_inventory"].values())
+    rows["user_mail"] = _numbered(player_id, "id", _mapping(told["mail"], "mail"), _mail)
+    for kind, entry in _mapping(told["tournaments"], "tournaments").items():
+        rows["user_tournaments"][(player_id, kind)] = {"user_id": player_id, **_tournament(kind, entry)}
+    return rows
+
+
+def legacy_row(made: Rows | str, **given: object) -> dict[str, Cell]:
+    """The whole legacy `users` row, every column in order, for a player made here (or for an id and `given`)."""
+    rows = player(made, **given) if isinstance(made, str) else made
+    (user,) = rows["users"].values()
+    draw = Random(str(user["id"]))  # noqa: S311 - variety, not secrecy
+    row: dict[str, Cell] = dict.fromkeys(legacy_schema.names("users"))
+    row |= _plain_columns(user) | filler.columns(user, draw)
+    row |= _bag_columns(rows, draw)
+    row["mail"] = dumps([documents.mail(record, draw=draw) for record in rows["user_mail"].values()])
+    for record in rows["user_tournaments"].values():
+        kind = str(record["kind"])
+        name = KINDS[kind]
+        row[f"last{name}Tournament"] = dumps(documents.tournament(record, player=user, draw=draw))
+        row[f"last{name}PlayedDate"] = _cell(record["played_at"])
+        row[f"{kind}RewardClaimed"] = int(bool(record["claimed"]))
+    return row
+
+
+def _plain_columns(user: Record) -> dict[str, Cell]:
+    return {
+        "id": _cell(user["id"]),
+        "username": _cell(user["username"]),
+        "nickname": _cell(user["nickname"]),
+        "isAdmin": int(bool(user["is_admin"])),
+        "strategyLevel": _cell(user["strategy_level"]),
+        "strategyXp": _cell(user["strategy_xp"]),
+        "playfulLevel": _cell(user["playful_level"]),
+        "playfulXp": _cell(user["playful_xp"]),
+        "gold": _cell(user["gold"]),
+        "diamonds": _cell(user["diamonds"]),
+        "league": _cell(user["league"]),
+        "tournamentScore": _cell(user["tournament_score"]),
+        "cumulativeTournamentScore": _cell(user["cumulative_tournament_score"]),
+        "blacksmithLevel": _cell(user["forge_level"]),
+        "blacksmithXp": _cell(user["forge_xp"]),
+        "actionPoints": dumps({"current": user["action_points"], "max": user["action_points_max"]}),
+        "inventorySlots": dumps({kind: user[f"places_{kind}"] for kind in ("equipment", "consumable", "material")}),
+    }
+
+
+def _bag_columns(rows: Rows, draw: Random) -> dict[str, Cell]:
+    equipment = {str(record["slot"]): record["item_id"] for record in rows["user_equipment"].values()}
+    worn = set(equipment.values())
+    bag = [documents.item(record, worn=record["id"] in worn, draw=draw) for record in rows["user_inventory"].values()]
+    presets = [{"name": "기본 세트", "equipment": equipment}] if equipment else []
+    return {"inventory": dumps(bag), "equipment": dumps(equipment), "equipmentPresets": dumps(presets)}
+
+
+def _cell(value: object) -> Cell:
+    assert value is None or isinstance(value, int | str)
+    return value
+
+
+def _user(player_id: str, told: Mapping[str, object]) -> Record:
+    level, forge = _whole(told["level"], "level", least=2), told["forge"]
+    steps = _checked(forge if isinstance(forge, Mapping) else {"level": forge}, {"level": 1, "xp": 0}, "forge")
+    places = told["places"]
+    by_type = places if isinstance(places, Mapping) else dict.fromkeys(_TYPES, places)
+    room = _checked(by_type, dict.fromkeys(_TYPES, 30), "places")
+    return {
+        "id": player_id,
+        "username": str(told["username"]),
+        "nickname": str(told["nickname"]),
+        "is_admin": bool(told["admin"]),
+        "strategy_level": level - 1,
+        "strategy_xp": 0,
+        "playful_level": 1,
+        "playful_xp": 0,
+        "gold": _whole(told["gold"], "gold"),
+        "diamonds": _whole(told["diamonds"], "diamonds"),
+        "league": str(told["league"]),
+        "tournament_score": 0,
+        "cumulative_tournament_score": 0,
+        "forge_level": _whole(steps["level"], "forge.level", least=1),
+        "forge_xp": _whole(steps["xp"], "forge.xp"),
+        "action_points": _whole(told["action_points"], "action_points"),
+        "action_points_max": 30,
+        "places_equipment": _whole(room["equipment"], "places.equipment"),
+        "places_material": _whole(room["material"], "places.material"),
+        "places_consumable": _whole(room["consumable"], "places.consumable"),
+        "held": False,
+    }
+
+
+def _numbered(
+    player_id: str, key: str, entries: Mapping[str, object], make: Callable[[str, object], Record]
+) -> dict[tuple[str | int, ...], Record]:
+    """Records by (player, entry), their positions in the order given."""
+    return {
+        (player_id, name): {"user_id": player_id, key: name, "position": n * STEP, **make(name, entry)}
+        for n, (name, entry) in enumerate(entries.items())
+    }
+
+
+def _bag_item(item_id: str, entry: object) -> Record:
+    where = f"bag.{item_id}"
+    fields = entry if isinstance(entry, Mapping) else {"name": entry}
+    told = _checked(fields, {"name": None, "stars": 0, "quantity": 1, "fails": 0, "options": None}, where)
+    template = _template(told["name"], where)
+    stars = _whole(told["stars"], f"{where}.stars")
+    options = told["options"] if told["options"] is not None else default_options(template, stars)
+    return {
+        "name": template.name,
+        "type": template.type,
+        "slot": template.slot,
+        "grade": template.grade,
+        "stars": stars,
+        "quantity": _whole(told["quantity"], f"{where}.quantity", least=1),
+        "fails": _whole(told["fails"], f"{where}.fails"),
+        "options": None if options is None else dumps(options),
+        "worn_flag": None,
+    }
+
+
+def _template(name: object, where: str) -> catalog.Template:
+    if isinstance(name, str) and name in catalog.TEMPLATES:
+        return catalog.TEMPLATES[name]
+    near = difflib.get_close_matches(str(name), catalog.TEMPLATES, n=1, cutoff=0.3)
+    raise BadGiven(f"{where}: expected an item's name; found {name!r}{_nearest(near)}")
+
+
+def default_options(template: catalog.Template, stars: int) -> documents.Document | None:
+    """The options that equipment of these stars has when nobody says otherwise; None for what is not equipment."""
+    if template.slot is None or template.grade is None:
+        return None
+    grade = catalog.GRADES[template.grade]
+    base, percentage = catalog.main_base(template.slot, grade)
+    return {
+        "main": {
+            "type": catalog.CORE_STATS[catalog.SLOTS.index(template.slot)],
+            "value": base + sum(catalog.main_gain(base, star) for star in range(1, stars + 1)),
+            "baseValue": base,
+            "isPercentage": percentage,
+        },
+        "combatSubs": [_sub(n, stars, grade.sub_range) for n in range(min(4, stars))],
+        "specialSubs": [],
+        "mythicSubs": [],
+    }
+
+
+def _sub(n: int, stars: int, sub_range: tuple[int, int]) -> documents.Document:
+    """The n-th combat sub from 0: each star beyond the fourth raised one of the four, in turn, by the least."""
+    low, high = sub_range
+    raised = (stars - 1 - n) // 4
+    return {
+        "type": catalog.CORE_STATS[n],
+        "value": low * (1 + raised),
+        "isPercentage": False,
+        "range": [low, high],
+        "enhancements": raised,
+    }
+
+
+def _worn(player_id: str, ids: object, bag: Iterable[Record]) -> dict[tuple[str | int, ...], Record]:
+    if not isinstance(ids, list | tuple):
+        raise BadGiven(f"worn: expected a list of item ids; found {ids!r}")
+    slots = {record["id"]: record["slot"] for record in bag}
+    worn: dict[tuple[str | int, ...], Record] = {}
+    for n, item_id in enumerate(ids):
+        slot = slots.get(item_id)
+        if not isinstance(slot, str) or (player_id, slot) in worn:
+            raise BadGiven(f"worn: expected an item of the bag for each slot once; found {item_id!r}")
+        record: Record = {"user_id": player_id, "slot": slot, "position": n * STEP, "item_id": item_id, "kept": None}
+        worn[(player_id, slot)] = record
+    return worn
+
+
+def _mail(mail_id: str, entry: object) -> Record:
+    where = f"mail.{mail_id}"
+    default = {"gold": 0, "diamonds": 0, "action_points": 0, "items": {}, "expires": None, "claimed": False}
+    told = _checked(_mapping(entry, where), default, where)
+    items = _mapping(told["items"], f"{where}.items")
+    return {
+        "gold": _whole(told["gold"], f"{where}.gold"),
+        "diamonds": _whole(told["diamonds"], f"{where}.diamonds"),
+        "action_points": _whole(told["action_points"], f"{where}.action_points"),
+        "items": dumps([[_template(name, where).name, _whole(n, where, least=1)] for name, n in items.items()]),
+        "expires_at": _instant(told["expires"], f"{where}.expires"),
+        "claimed": bool(told["claimed"]),
+    }
+
+
+def _tournament(kind: str, entry: object) -> Record:
+    where = f"tournaments.{kind}"
+    if kind not in KINDS:
+        raise BadGiven(f"tournaments: expected one of {', '.join(KINDS)}; found {kind!r}")
+    default: dict[str, object] = {
+        "status": "bracket_ready", "rank": None, "gold": 0, "materials": {}, "boxes": {}, "claimed": False,
+        "played": None,
+    }  # fmt: skip
+    told = _checked(_mapping(entry, where), default, where)
+    return {
+        "kind": kind,
+        "status": None if told["status"] is None else str(told["status"]),
+        "rank": None if told["rank"] is None else _whole(told["rank"], f"{where}.rank", least=1),
+        "gold": _whole(told["gold"], f"{where}.gold"),
+        "materials": dumps(dict(_mapping(told["materials"], f"{where}.materials"))),
+        "boxes": dumps(dict(_mapping(told["boxes"], f"{where}.boxes"))),
+        "claimed": bool(told["claimed"]),
+        "played_at": _instant(told["played"], f"{where}.played"),
+    }
+
+
+def _checked(given: Mapping[str, object], default: Mapping[str, object], where: str) -> dict[str, object]:
+    for key in given:
+        if key not in default:
+            near = difflib.get_close_matches(str(key), default, n=1)
+            raise BadGiven(f"{where}: expected one of {', '.join(default)}; found {key!r}{_nearest(near)}")
+    return {**default, **given}
+
+
+def _nearest(names: list[str]) -> str:
+    return f"; did you mean {names[0]!r}?" if names else ""
+
+
+def _mapping(value: object, where: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise BadGiven(f"{where}: expected a mapping; found {value!r}")
+    return value
+
+
+def _whole(value: object, where: str, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise BadGiven(f"{where}: expected a whole number of at least {least}; found {value!r}")
+    return value
+
+
+def _instant(value: object, where: str) -> int | None:
+    """Epoch milliseconds of an ISO time with an offset, or of a number that is that already."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    moment = _moment(value)
+    if moment is None or moment.tzinfo is None:
+        raise BadGiven(f"{where}: expected an ISO time with an offset, or epoch milliseconds; found {value!r}")
+    return int(moment.timestamp() * 1000)
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        return None

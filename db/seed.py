@@ -1,0 +1,180 @@
+"""Deterministic players, in a legacy file of any size or in a development database.
+
+A legacy file takes a few milliseconds and 36 KB a player. The same seed gives the same players in both.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from db import builders, legacy_schema, legacy_tables
+from db.errors import Refusal
+from db.oddities import Oddity, assign
+from db.progress import Progress, Silent
+from db.sketches import sketches
+from game.legacy.cells import BadText, Cell, bind, placeholder
+
+BATCH_PLAYERS = 100
+LEGACY_SCHEMA_VERSION = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What was made. odd: oddity to the ids of the players that have it; held: ids of those who can't play."""
+
+    players: int
+    bytes: int
+    seconds: float
+    ids: tuple[str, ...]
+    odd: Mapping[str, tuple[str, ...]]
+    held: frozenset[str]
+
+
+def empty_legacy(path: Path, *, user_columns: int | None = None) -> None:
+    """A legacy file with all tables and no rows; Refusal where there is a file already."""
+    with _new_file(path) as connection:
+        legacy_schema.create(connection, user_columns=user_columns)
+
+
+def seed_legacy(
+    path: Path, players: int, seed: int = 1, *, oddities: bool = True, user_columns: int | None = None,
+    progress: Progress | None = None,
+) -> Seeded:  # fmt: skip
+    """A legacy file as the service of today writes it, in WAL mode; Refusal where there is a file already.
+
+    user_columns: 73 for an old file up to 80 and more for a newer one, whose further columns nobody knows.
+    """
+    if players < 1:
+        raise Refusal("at least one player", str(players), where=str(path))
+    began = time.monotonic()
+    draw = Random(f"{seed}/file")  # noqa: S311 - variety, not secrecy
+    odd = assign(players, draw) if oddities else {}
+    with _new_file(path) as connection:
+        legacy_schema.create(connection, user_columns=user_columns)
+        ids = _users(connection, players, seed, odd=odd, user_columns=user_columns, progress=progress or Silent())
+        _other_tables(connection, ids, draw, odd_values=oddities)
+    return Seeded(
+        players=players,
+        bytes=path.stat().st_size,
+        seconds=time.monotonic() - began,
+        ids=tuple(ids),
+        odd=_by_name(ids, odd),
+        held=frozenset(ids[n] for n, found in odd.items() if any(oddity.holds for oddity in found)),
+    )
+
+
+def _by_name(ids: Sequence[str], odd: Mapping[int, Sequence[Oddity]]) -> dict[str, tuple[str, ...]]:
+    named: dict[str, tuple[str, ...]] = {}
+    for n in sorted(odd):
+        for oddity in odd[n]:
+            named[oddity.name] = (*named.get(oddity.name, ()), ids[n])
+    return named
+
+
+def _users(
+    connection: sqlite3.Connection, players: int, seed: int, *, odd: Mapping[int, Sequence[Oddity]],
+    user_columns: int | None, progress: Progress,
+) -> list[str]:  # fmt: skip
+    """Write the rows of `users` and their credentials, a batch at a time; gives the players' ids in order."""
+    ids: list[str] = []
+    columns = legacy_schema.names("users", user_columns)
+    with progress.bar("making players", players, "players") as advance:
+        for batch in _batches(_user_rows(players, seed, odd), BATCH_PLAYERS):
+            ids += [str(row["id"]) for row in batch]
+            _insert(connection, "users", [tuple(row.get(column) for column in columns) for row in batch])
+            advance(len(batch))
+    return ids
+
+
+def _user_rows(players: int, seed: int, odd: Mapping[int, Sequence[Oddity]]) -> Iterator[dict[str, Cell]]:
+    for n, sketch in enumerate(sketches(players, seed)):
+        row = builders.legacy_row(sketch.id, **sketch.given)
+        draw = Random(f"{seed}/odd/{n}")  # noqa: S311 - variety, not secrecy
+        for oddity in odd.get(n, ()):
+            oddity.change(row, draw)
+        yield row
+
+
+def _batches(rows: Iterator[dict[str, Cell]], size: int) -> Iterator[list[dict[str, Cell]]]:
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _other_tables(connection: sqlite3.Connection, ids: list[str], draw: Random, *, odd_values: bool) -> None:
+    players: list[Cell] = list(ids)
+    usernames = [row[0] for row in connection.execute("SELECT username FROM users ORDER BY rowid")]
+    secrets = [legacy_tables.credentials(name, player, draw) for name, player in zip(usernames, players, strict=True)]
+    _insert(connection, "user_credentials", secrets)
+    games = [legacy_tables.live_game(n, players, draw) for n in range(2 + len(players) // 20)]
+    _insert(connection, "live_games", [tuple(game.values()) for game in games])
+    _insert(connection, "kv", list(legacy_tables.key_values(players, draw)))
+    if odd_values:
+        _insert(connection, "kv", list(legacy_tables.odd_key_values()))
+    _insert(connection, "schema_version", [(LEGACY_SCHEMA_VERSION,)])
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Cell, ...]]) -> None:
+    """Insert in order; a row that holds bad text takes a statement of its own, for only a CAST writes such a value."""
+    plain: list[tuple[Cell, ...]] = []
+    for row in rows:
+        if any(isinstance(cell, BadText) for cell in row):
+            _insert_alike(connection, table, plain)
+            _insert_alike(connection, table, [row])
+            plain = []
+        else:
+            plain.append(row)
+    _insert_alike(connection, table, plain)
+
+
+def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Cell, ...]]) -> None:
+    if rows:
+        places = ", ".join(placeholder(cell) for cell in rows[0])
+        connection.executemany(f"INSERT INTO {table} VALUES ({places})", ([bind(cell) for cell in row] for row in rows))
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
+    _refuse_existing(path)
+    made = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with closing(sqlite3.connect(made, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = OFF")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")
+        _keep(made, path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _refuse_existing(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise Refusal("a folder that exists", "none", where=str(path.parent))
+    for taken in (path, path.with_name(f"{path.name}-wal")):
+        if taken.exists():
+            raise Refusal(
+                "a name that is free", "a file", where=str(taken), do="Choose another name, or remove the file."
+            )
+
+
+def _keep(made: Path, path: Path) -> None:
+    with made.open("rb") as file:
+        os.fsync(file.fileno())
+    _refuse_existing(path)
+    made.rename(path)
