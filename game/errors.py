@@ -29,12 +29,28 @@ class BadRequest(GameError):
     """The request is malformed: an unknown action, a missing, unknown or mistyped field. Nothing was looked up."""
 
 
+class BadDice(GameError):
+    """A draw was given a value that it can't have; only who writes a scenario can cause it."""
+
+
 class StoreFailure(GameError):
     """The store could not carry out the command; nothing of it is known to be kept."""
 
 
 class StoreUnavailable(StoreFailure):
     """Retried as often as is wise, and failing still: answered 503; the client may ask again with the same id."""
+
+
+class TryAgain(StoreFailure):
+    """The attempt was rolled back, or its end is unknown, and another may do better. Only dispatch retries it.
+
+    `code` is what the log says: db_unreachable or tx_rolled_back.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
 
 
 class Fenced(StoreFailure):
