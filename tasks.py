@@ -1,0 +1,407 @@
+"""The tasks: each parses, wires, calls one function, prints, and ends with its exit code.
+
+0 done, 1 failed, 2 refused or misused, 3 inconclusive, 4 undone. Imports stand inside the bodies, so that
+`invoke --list` answers at once.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from invoke import Collection, Context, task
+
+HERE = Path(__file__).parent
+PYTHON = sys.executable
+BIN = Path(PYTHON).parent
+
+ENV = "development, test, staging or production, as environments.toml names them"
+JSON = "write the result as JSON to this path; - is standard output"
+POSTGRES = "docker, local, embedded or a URL; by default the first of these that the machine has"
+YES = "do not ask; production needs --confirm production too"
+CONFIRM = "the environment's name, typed once more"
+DRY_RUN = "say what would be done, and change nothing"
+PLAYERS = "how many players to make"
+SEED = "the number that all made players follow from"
+LEGACY = "a legacy SQLite file"
+
+
+@task(
+    help={
+        "postgres": POSTGRES,
+        "workers": "how many processes share the work; 0: none beside this one",
+        "select": "only tests whose names match, as pytest -k has it",
+    }
+)
+def test(_c: Context, postgres: str = "", workers: int = 2, select: str = "") -> None:
+    """Run the tests and every scenario on a fresh Postgres."""
+    options = [f"--postgres={postgres}"] if postgres else []
+    options += ["-k", select] if select else []
+    _exit(_run("pytest", "-n", str(workers), "--dist", "worksteal", *options))
+
+
+@task
+def lint(_c: Context) -> None:
+    """Check style, types, the direction of imports, the workflows and the migrations' SQL."""
+    from db import migrate
+
+    commands = [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["lint-imports"],
+        ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *_workflows()],
+        ["zizmor", "--offline", "--quiet", *_workflows()],
+        ["squawk", "--assume-in-transaction", "--stdin-filepath", "migrations.sql"],
+    ]
+    failed = [name for name, *rest in commands if _run(name, *rest, feed=migrate.sql() if name == "squawk" else None)]
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    _exit(1 if failed else 0)
+
+
+@task
+def up(_c: Context) -> None:
+    """Start the development Postgres of compose.yaml."""
+    _compose("up", "--detach", "--wait")
+
+
+@task
+def down(_c: Context) -> None:
+    """Stop the development Postgres; its volume stays."""
+    _compose("down")
+
+
+@task(help={"env": ENV, "port": "the first process's port", "processes": "how many; each has a port of its own"})
+def serve(_c: Context, env: str = "", port: int = 8000, processes: int = 1) -> None:
+    """Run the game's HTTP service on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
+    from db import environments
+    from db.console import outcome
+
+    with outcome(None):
+        pointer = environments.load(env).pointer
+        settings = {"SUDAMR_ENV_FILE": str(pointer.path), "PORT": str(port), "PROCESSES": str(processes)}
+        environments.become([PYTHON, "-m", "game.service"], settings)
+
+
+@task(help={"env": ENV})
+def prepare(_c: Context, env: str = "") -> None:
+    """Mark the environment's Postgres as its own: makes the schema ops, once."""
+    from db import environments, ops
+    from db.console import outcome
+
+    with outcome(None) as speaks:
+        target = environments.load(env)
+        ops.prepare(target.target_direct, target.name)
+        speaks.say(f"{target.target_direct.redacted} is marked {target.name}")
+
+
+@task(help={"env": ENV, "sql": "print the SQL, and change nothing", "json": JSON})
+def migrate(_c: Context, env: str = "", sql: bool = False, json: str = "") -> None:
+    """Bring the schema to its head; a new one is fenced from its first moment."""
+    from db import environments
+    from db import migrate as migrations
+    from db.console import outcome
+
+    with outcome(json or None) as speaks:
+        if sql:
+            speaks.say(migrations.sql())
+            return
+        target = environments.load(env)
+        done = migrations.migrate(target.target_direct, environment=target.name, service_role=target.target.user)
+        speaks.say(f"{target.name} is at {done.head}; applied: {', '.join(done.applied) or 'nothing, it was there'}")
+        speaks.json(done)
+
+
+@task(
+    help={
+        "env": ENV,
+        "legacy": "make a legacy file at this path instead",
+        "players": PLAYERS,
+        "seed": SEED,
+        "clean": "without the oddities that real files have",
+        "json": JSON,
+    }
+)
+def seed(
+    _c: Context, env: str = "", legacy: str = "", players: int = 100, seed: int = 1, clean: bool = False, json: str = ""
+) -> None:
+    """Make deterministic players in Postgres, or with --legacy FILE a legacy file of them."""
+    from db import environments
+    from db import seed as seeds
+    from db.console import outcome
+
+    with outcome(json or None) as speaks:
+        if legacy:
+            path = Path(legacy)
+            made = seeds.seed_legacy(path, players, seed, oddities=not clean, progress=speaks.progress)
+        else:
+            target = environments.load(env)
+            made = seeds.seed_postgres(target.target_direct, target.name, players, seed, progress=speaks.progress)
+        speaks.say(f"{made.players:,} players in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
+        speaks.json(made)
+
+
+@task(help={"env": ENV, "yes": YES})
+def reset(_c: Context, env: str = "", yes: bool = False) -> None:
+    """Empty the game's tables; development and test alone."""
+    from db import environments
+    from db import seed as seeds
+    from db.console import outcome
+
+    with outcome(None) as speaks:
+        target = environments.load(env)
+        environments.guard_destructive(target)
+        _confirm(target.name, f"empties every table of the game in {target.target_direct.redacted}", yes, "")
+        seeds.empty_postgres(target.target_direct, target.name)
+        speaks.say(f"{target.name} is empty")
+
+
+@task(
+    help={
+        "players": PLAYERS,
+        "legacy": LEGACY + " to rehearse with; a copy is used",
+        "postgres": POSTGRES,
+        "json": JSON,
+    }
+)
+def rehearse(_c: Context, players: int = 200, legacy: str = "", postgres: str = "", json: str = "") -> None:
+    """Rehearse the whole move and the way back, under load, on a throwaway server."""
+    from db.console import outcome
+    from harness import rehearsal
+
+    with outcome(json or None) as speaks:
+        source = Path(legacy) if legacy else None
+        report = rehearsal.rehearse(players, source, postgres or None, progress=speaks.progress)
+        rehearsal.show(report, speaks)
+        speaks.json(report)
+        _exit({"pass": 0, "fail": 1}.get(report.verdict, 3))
+
+
+@task(
+    default=True,
+    help={
+        "env": ENV,
+        "source": LEGACY + " to load",
+        "back": "rebuild a legacy file from the database alone",
+        "into": "where the rebuilt file goes",
+        "max-held": "refuse when more players than this would be held",
+        "postgres": "with --env test: " + POSTGRES,
+        "json": JSON,
+    },
+)
+def transfer(
+    _c: Context, env: str = "", source: str = "", back: bool = False, into: str = "", max_held: int = -1,
+    postgres: str = "", json: str = "",
+) -> None:  # fmt: skip
+    """Move a legacy file to Postgres with proof, and with --back --into FILE rebuild it from there."""
+    from db.console import outcome
+    from harness import transfers
+
+    with outcome(json or None) as speaks:
+        wish = transfers.Wish(
+            environment=env, source=Path(source) if source else None, into=Path(into) if back and into else None,
+            back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
+        )  # fmt: skip
+        done = transfers.run(wish, speaks.progress)
+        transfers.show(done, speaks)
+        speaks.json(done)
+
+
+@task(help={"source": LEGACY, "json": JSON})
+def profile(_c: Context, source: str = "", json: str = "") -> None:
+    """Say what a legacy file holds: tables, columns, storage classes, sizes. Reads only."""
+    from db.console import outcome
+    from harness import transfers
+
+    with outcome(json or None) as speaks:
+        found = transfers.profile(Path(source))
+        transfers.show_profile(found, speaks)
+        speaks.json(found)
+
+
+@task(help={"env": ENV, "json": JSON})
+def quarantine(_c: Context, env: str = "", json: str = "") -> None:
+    """List what the last transfer set aside or held, by rule."""
+    from db.console import outcome
+    from harness import transfers
+
+    with outcome(json or None) as speaks:
+        found = transfers.quarantined(env)
+        transfers.show_quarantine(found, speaks)
+        speaks.json(found)
+
+
+_MOVE = {
+    "env": ENV,
+    "offline": "copy while read-only; the only way so far",
+    "dry-run": DRY_RUN,
+    "abort": "undo what was begun, wholly",
+    "yes": YES,
+    "confirm": CONFIRM,
+    "json": JSON,
+}
+
+
+@task(help={**_MOVE, "certificate": "the gate's report; out/certificate-ENV.json by default"})
+def cutover(
+    _c: Context, env: str = "", offline: bool = True, dry_run: bool = False, abort: bool = False, yes: bool = False,
+    confirm: str = "", certificate: str = "", json: str = "",
+) -> None:  # fmt: skip
+    """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
+    from db import environments
+    from db.console import outcome
+    from harness import moves
+
+    with outcome(json or None) as speaks:
+        target = environments.load(env)
+        if not dry_run:
+            _confirm(target.name, "moves the live game to Postgres", yes, confirm)
+        wish = moves.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
+        report = moves.cutover(wish, Path(certificate or f"out/certificate-{target.name}.json"), speaks.progress)
+        moves.show(report, speaks)
+        speaks.json(report)
+
+
+@task(
+    help={
+        **_MOVE,
+        "discard-writes": "do not carry back what players did on Postgres; needs --accept-loss",
+        "accept-loss": "how many writes are given up; must equal what is counted",
+    }
+)
+def rollback(
+    _c: Context, env: str = "", offline: bool = True, dry_run: bool = False, abort: bool = False, yes: bool = False,
+    confirm: str = "", discard_writes: bool = False, accept_loss: int = -1, json: str = "",
+) -> None:  # fmt: skip
+    """Move the live game back to SQLite, with everything that players did on Postgres."""
+    from db import environments
+    from db.console import outcome
+    from harness import moves
+
+    with outcome(json or None) as speaks:
+        target = environments.load(env)
+        if not dry_run:
+            _confirm(target.name, "moves the live game back to SQLite", yes, confirm)
+        wish = moves.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
+        loss = None if accept_loss < 0 else accept_loss
+        report = moves.rollback(wish, speaks.progress, discard_writes=discard_writes, accept_loss=loss)
+        moves.show(report, speaks)
+        speaks.json(report)
+
+
+@task(help={"env": ENV, "json": JSON})
+def status(_c: Context, env: str = "", json: str = "") -> None:
+    """Say where the environment stands: marker, phase, fences, schema, services, and any run under way."""
+    from db import environments
+    from db.console import outcome
+    from harness import moves
+
+    with outcome(json or None) as speaks:
+        found = moves.status(environments.load(env))
+        speaks.table(f"{env}", ("what", "found"), list(found.items()))
+        speaks.json(found)
+
+
+@task(
+    help={
+        "env": ENV + "; its policy applies, the gate itself runs on throwaway servers",
+        "legacy": LEGACY + " to rehearse with",
+        "players": PLAYERS + " where no file is given",
+        "verify": "check a certificate instead",
+        "postgres": POSTGRES,
+        "json": JSON,
+    }
+)
+def gate(
+    _c: Context,
+    env: str = "",
+    legacy: str = "",
+    players: int = 100,
+    verify: str = "",
+    postgres: str = "",
+    json: str = "",
+) -> None:
+    """Prove this commit on throwaway servers and certify it; --verify FILE checks that a certificate admits it."""
+    from db.console import outcome
+    from harness import gate as gates
+
+    with outcome(json or None) as speaks:
+        if verify:
+            speaks.say(f"admitted: {gates.verify(env, Path(verify)).commit[:12]} to {env}")
+            return
+        source = Path(legacy) if legacy else None
+        report = gates.run(env, source, players, postgres or None, HERE, speaks.progress)
+        gates.show(report, speaks)
+        speaks.json(report)
+        _exit({"pass": 0, "fail": 1}.get(str(report["verdict"]), 3))
+
+
+@task(help={"env": ENV, "of": "legacy or postgres", "json": JSON})
+def take(_c: Context, env: str = "", of: str = "postgres", json: str = "") -> None:
+    """Take a snapshot of a store, and verify it by restoring and counting."""
+    _snapshot("take", env, of, json)
+
+
+@task(help={"env": ENV, "path": "the snapshot's folder or file", "json": JSON})
+def verify(_c: Context, env: str = "", path: str = "", json: str = "") -> None:
+    """Restore a snapshot into a scratch place, and count."""
+    _snapshot("verify", env, path, json)
+
+
+@task(
+    help={
+        "env": ENV,
+        "path": "the snapshot's folder or file",
+        "into": "a new file, or a new database's name",
+        "json": JSON,
+    }
+)
+def restore(_c: Context, env: str = "", path: str = "", into: str = "", json: str = "") -> None:
+    """Restore a snapshot into a new place; nothing that exists is overwritten."""
+    _snapshot("restore", env, path, json, into)
+
+
+def _snapshot(verb: str, env: str, what: str, json: str, into: str = "") -> None:
+    from db import environments
+    from db.console import outcome
+    from harness import moves
+
+    with outcome(json or None) as speaks:
+        done = moves.snapshot(environments.load(env), verb, what, into)
+        speaks.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
+        speaks.json(done)
+
+
+def _confirm(name: str, what: str, yes: bool, typed: str) -> None:
+    from db import environments
+
+    if not yes and not typed and sys.stdin.isatty():
+        typed = input(f"This {what}. Type the environment's name to go on: ")
+    environments.require_confirmation(name, typed, yes=yes)
+
+
+def _compose(*arguments: str) -> None:
+    _exit(subprocess.run(["docker", "compose", *arguments], cwd=HERE, check=False).returncode)
+
+
+def _workflows() -> list[str]:
+    return [str(path) for path in sorted((HERE / ".github" / "workflows").glob("*.yml"))]
+
+
+def _run(name: str, *arguments: str, feed: str | None = None) -> int:
+    print(f"$ {name} {' '.join(arguments)}", flush=True)
+    return subprocess.run([BIN / name, *arguments], cwd=HERE, check=False, input=feed, text=True).returncode
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise SystemExit(code)
+
+
+namespace = Collection(
+    test, lint, up, down, serve, prepare, migrate, seed, reset, rehearse, cutover, rollback, status, gate
+)
+namespace.add_collection(Collection("transfer", transfer, profile, quarantine))
+namespace.add_collection(Collection("snapshot", take, verify, restore))
