@@ -21,7 +21,7 @@ _EQUIPMENT = {grade: [item for item in catalog.TEMPLATES.values() if item.grade 
 _MATERIALS = [item for item in catalog.TEMPLATES.values() if item.type == catalog.MATERIAL]
 _CONSUMABLES = [item for item in catalog.TEMPLATES.values() if item.type == catalog.CONSUMABLE]
 _NEVER, _LONG_PAST, _FAR_AHEAD = None, EPOCH_MS - 40 * DAY_MS, EPOCH_MS + 3_650 * DAY_MS
-_STATES = ("absent", "bracket_ready", "round_in_progress", "complete", "claimed", "eliminated")
+_STATES = ("absent", "bracket_ready", "round_in_progress", "complete", "claimed", "eliminated", "absent")
 
 
 @dataclass(frozen=True, slots=True)
