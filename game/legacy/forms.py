@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from game.rows import Value
 
@@ -52,9 +52,8 @@ def _no_constant(name: str) -> float:
 _scan: Callable[[str, int], tuple[Json, int]] = json.JSONDecoder(parse_constant=_no_constant).raw_decode
 
 
-def dumps(value: object) -> str:
-    """JSON text as the legacy service writes it: compact, Korean as it is."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+dumps: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""JSON text as the legacy service writes it: compact, Korean as it is."""
 
 
 def value_at(text: str, start: int) -> tuple[Json, int]:
@@ -81,8 +80,7 @@ def skip(text: str, start: int) -> int:
     return match.end() if match else start
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """An element of an array, or an entry of an object: where it stands in its text."""
 
     start: int
