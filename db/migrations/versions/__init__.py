@@ -1,0 +1,1 @@
+"""Revisions, numbered. One that was applied anywhere is never edited: its hash is kept with it."""

@@ -1,0 +1,323 @@
+"""Our own schema `ops` in the target: the environment's marker, the phase of the move, the lock, and the fence's pass.
+
+The service's role has no right on anything in it. It is never dumped and never restored: it says what is true now.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import errors
+from psycopg.pq import TransactionStatus
+
+from db.errors import Failure, Inconclusive, Refusal
+from db.redaction import redact
+from game.errors import FENCE_MESSAGE, FENCE_SQLSTATE
+from game.urls import PostgresUrl
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+PASS_SETTING = "sudamr.fence_pass"  # noqa: S105  # the name of a setting, no secret
+APPEND_ONLY_SQLSTATE = "SF002"
+
+LOCK_CLASS = 0x5DA3
+"""The first half of every advisory lock of ours; Postgres keeps them apart by database."""
+
+RUN_LOCK = 1
+MIGRATION_LOCK = 2
+PREPARE_LOCK = 3
+
+
+class Phase(StrEnum):
+    """Where the move stands: one row, changed only by `Held.advance`."""
+
+    EMPTY = "empty"
+    LOADING = "loading"
+    LIVE = "live"
+    ABORTED = "aborted"
+    RETURNED = "returned"
+
+
+LEGAL = frozenset(
+    {
+        (Phase.EMPTY, Phase.LOADING),
+        (Phase.ABORTED, Phase.LOADING),
+        (Phase.RETURNED, Phase.LOADING),
+        (Phase.LOADING, Phase.LIVE),
+        (Phase.LOADING, Phase.ABORTED),
+        (Phase.LIVE, Phase.RETURNED),
+    }
+)
+
+TABLES = """
+create schema if not exists ops;
+create table if not exists ops.environment (
+    only_one boolean primary key default true check (only_one),
+    name text not null,
+    prepared_at timestamptz not null default now()
+);
+create table if not exists ops.phase (
+    only_one boolean primary key default true check (only_one),
+    phase text not null check (phase in ('empty', 'loading', 'live', 'aborted', 'returned')),
+    run text,
+    since timestamptz not null default now()
+);
+create table if not exists ops.lock_holder (
+    only_one boolean primary key default true check (only_one),
+    run text not null,
+    why text not null,
+    host text not null,
+    pid integer not null,
+    backend_pid integer not null,
+    since timestamptz not null default now()
+);
+create table if not exists ops.fence (
+    schema text primary key,
+    state text not null check (state in ('open', 'fenced', 'moved')),
+    since timestamptz not null default now()
+);
+create table if not exists ops.fence_passes (
+    schema text not null,
+    pass_sha256 text not null,
+    primary key (schema, pass_sha256)
+);
+create table if not exists ops.revisions (
+    schema text not null,
+    revision text not null,
+    sha256 text not null,
+    applied_at timestamptz not null default now(),
+    primary key (schema, revision)
+);
+"""
+
+FUNCTIONS = f"""
+create or replace function ops.has_pass(of_schema text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $body$
+    select exists (
+        select from ops.fence_passes p
+        where p.schema = of_schema
+            and p.pass_sha256 = encode(sha256(convert_to(current_setting('{PASS_SETTING}', true), 'UTF8')), 'hex')
+    )
+$body$;
+create or replace function ops.refuse_fenced() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+begin
+    if ops.has_pass(tg_table_schema) then
+        return null;
+    end if;
+    raise exception using
+        errcode = '{FENCE_SQLSTATE}',
+        message = '{FENCE_MESSAGE}: '
+            || coalesce((select nullif(f.state, 'open') from ops.fence f where f.schema = tg_table_schema), 'fenced'),
+        detail = format('%s on %I.%I without a valid pass', tg_op, tg_table_schema, tg_table_name);
+end
+$body$;
+create or replace function ops.refuse_rewrite() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+begin
+    if ops.has_pass(tg_table_schema) then
+        return null;
+    end if;
+    raise exception using
+        errcode = '{APPEND_ONLY_SQLSTATE}',
+        message = format('%I.%I is a journal: rows are added, never changed', tg_table_schema, tg_table_name),
+        detail = format('%s without a valid pass', tg_op);
+end
+$body$;
+revoke all on function ops.has_pass(text), ops.refuse_fenced(), ops.refuse_rewrite() from public;
+"""
+
+
+def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
+    """A connection in autocommit. A server that does not answer or refuses the role is a Refusal naming the URL.
+
+    Keepalives are short: a link that died is noticed in half a minute, not in two hours.
+    """
+    try:
+        return psycopg.connect(
+            url.conninfo,
+            autocommit=True,
+            application_name=application,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=4,
+        )
+    except psycopg.OperationalError as error:
+        found = redact(str(error).strip().splitlines()[-1]) if str(error).strip() else "no answer"
+        raise Refusal(
+            "a Postgres that answers", found, where=url.redacted, do="Is it running, and is the address right?"
+        ) from None
+
+
+def prepare(owner: PostgresUrl, environment: str) -> None:
+    """Make `ops` with the environment's marker; again is harmless. Refusal when it is another environment's."""
+    with connect(owner, application="sudamr prepare") as conn, conn.transaction():
+        conn.execute("select pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, PREPARE_LOCK))
+        found = marker(conn)
+        if found not in (None, environment):
+            raise _wrong_marker(conn, environment, found)
+        try:
+            conn.execute(TABLES)
+            conn.execute(FUNCTIONS)
+        except errors.InsufficientPrivilege as error:
+            raise Refusal(
+                "a role that owns the database and its schema ops", str(error).splitlines()[0], where=owner.redacted
+            ) from None
+        conn.execute("insert into ops.environment (name) values (%s) on conflict do nothing", (environment,))
+        conn.execute("insert into ops.phase (phase) values (%s) on conflict do nothing", (Phase.EMPTY,))
+
+
+def marker(conn: Connection) -> str | None:
+    """The environment that this database belongs to; None before `prepare`."""
+    if _value(conn, "select to_regclass('ops.environment')") is None:
+        return None
+    name = _value(conn, "select name from ops.environment")
+    return None if name is None else str(name)
+
+
+def require_marker(conn: Connection, environment: str) -> None:
+    """Refusal unless the database is the environment's own."""
+    found = marker(conn)
+    if found != environment:
+        raise _wrong_marker(conn, environment, found)
+
+
+def phase(conn: Connection) -> Phase:
+    """Where the move stands. Refusal before `prepare`."""
+    if marker(conn) is None:
+        raise Refusal("a prepared database", "no schema ops", where=place(conn), do="Run: invoke prepare --env <name>")
+    return Phase(str(_value(conn, "select phase from ops.phase")))
+
+
+@dataclass(frozen=True)
+class Held:
+    """The run's lock, held by `conn` (in autocommit) for as long as that connection lives."""
+
+    conn: Connection
+    run: str
+
+    def advance(self, from_: Phase, to: Phase) -> None:
+        """One step of the phase, on the connection that holds the lock; joins a transaction that is open on it.
+
+        Failure when the phase is another or the lock is lost, and nothing changed; Inconclusive when the server
+        stopped answering in the middle.
+        """
+        if (from_, to) not in LEGAL:
+            raise ValueError(f"no phase goes from {from_} to {to}")
+        if self.conn.closed:
+            raise _lock_lost(f"the phase is still to go from {from_} to {to}")
+        joined = self.conn.info.transaction_status != TransactionStatus.IDLE
+        try:
+            changed = self.conn.execute(
+                "update ops.phase set phase = %s, run = %s, since = now() where phase = %s", (to, self.run, from_)
+            ).rowcount
+        except psycopg.OperationalError as error:
+            found = redact(str(error).splitlines()[0])
+            if joined:  # The transaction died with the connection, and the change with it.
+                raise _lock_lost(found) from None
+            raise Inconclusive(f"an answer to the phase {to}", found, where="ops.phase") from None
+        if changed != 1:
+            raise Failure(f"the phase {from_}, to go to {to}", f"the phase {phase(self.conn)}", where="ops.phase")
+
+
+@contextmanager
+def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
+    """The one lock of cutover, rollback and transfer, with a row that says who, where and why.
+
+    Refusal naming the holder when it is taken. It is a session lock: it ends with the connection, however its owner
+    dies, and a row left behind by one that died is overwritten.
+    """
+    with connect(direct, application=f"sudamr {run}") as conn:
+        require_direct(conn, direct)
+        conn.execute("set idle_session_timeout = 0")
+        if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):
+            raise Refusal(
+                "the lock to be free", _holder(conn), where=direct.redacted, do="Wait for it to end, or stop it."
+            )
+        try:
+            _sign(conn, run, why)
+            yield Held(conn, run)
+        finally:
+            with suppress(psycopg.OperationalError):  # A connection that is gone has released the lock itself.
+                _release(conn)
+
+
+def require_direct(conn: Connection, url: PostgresUrl) -> None:
+    """Refusal behind a pooler: a session's lock would be held by whichever backend happened to serve it."""
+    if _value(conn, "select pg_backend_pid()") != conn.info.backend_pid:
+        raise Refusal(
+            "a direct connection", "a pooler between", where=url.redacted, do="Name the server in target_direct."
+        )
+
+
+def lock_owners(conn: Connection, key: int) -> str:
+    """Who holds one of our advisory locks, as the server knows them."""
+    rows = conn.execute(
+        "select a.application_name, a.usename, a.pid from pg_locks l join pg_stat_activity a using (pid)"
+        " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s"
+        " and l.database = (select oid from pg_database where datname = current_database())",
+        (LOCK_CLASS, key),
+    ).fetchall()
+    named = [f"{application or 'a session'} of {role} (server process {pid})" for application, role, pid in rows]
+    return ", ".join(named) or "someone who has just let go"
+
+
+def place(conn: Connection) -> str:
+    """Which database, for people."""
+    return f"{conn.info.host}:{conn.info.port}/{conn.info.dbname}"
+
+
+def _sign(conn: Connection, run: str, why: str) -> None:
+    with conn.transaction():
+        conn.execute("delete from ops.lock_holder")
+        conn.execute(
+            "insert into ops.lock_holder (run, why, host, pid, backend_pid) values (%s, %s, %s, %s, pg_backend_pid())",
+            (run, why, socket.gethostname(), os.getpid()),
+        )
+
+
+def _release(conn: Connection) -> None:
+    if conn.info.transaction_status != TransactionStatus.IDLE:
+        conn.rollback()
+    conn.execute("delete from ops.lock_holder where backend_pid = pg_backend_pid()")
+    conn.execute("select pg_advisory_unlock(%s, %s)", (LOCK_CLASS, RUN_LOCK))
+
+
+def _holder(conn: Connection) -> str:
+    row = conn.execute(
+        "select run, why, host, h.pid, since::text from ops.lock_holder h join pg_locks l on l.pid = h.backend_pid"
+        " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
+        (LOCK_CLASS, RUN_LOCK),
+    ).fetchone()
+    if row is None:
+        return lock_owners(conn, RUN_LOCK)
+    run, why, host, pid, since = row
+    return f"run {run} ({why}) on {host}, process {pid}, since {since}"
+
+
+def _lock_lost(found: str) -> Failure:
+    return Failure("the connection that holds the lock", f"it is lost: {found}", where="ops.phase", do="Run again.")
+
+
+def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refusal:
+    if found is None:
+        return Refusal(
+            f"a database prepared for {environment}", "one without a marker", where=place(conn),
+            do=f"If it is the right one: invoke prepare --env {environment}",
+        )  # fmt: skip
+    return Refusal(
+        f"the database of {environment}", f"the database of {found}", where=place(conn),
+        do="Name the environment that it belongs to, or correct environments.toml.",
+    )  # fmt: skip
+
+
+def _value(conn: Connection, query: str, parameters: tuple[object, ...] = ()) -> Any:
+    row = conn.execute(query, parameters).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,90 @@
+"""What db adds to the game's schema: two tables of the transfer, and on every table the triggers that defend it.
+
+The migrations hold their own copy of all this, in SQL; `db.drift` compares the two on a live database.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from game import tables as game_tables
+
+FENCE_TRIGGER = "sudamr_fence"
+APPEND_ONLY_TRIGGER = "sudamr_append_only"
+VERSION_TABLE = "alembic_version"
+
+metadata = sa.MetaData(naming_convention=game_tables.metadata.naming_convention)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("source_table", sa.Text, nullable=False),
+    sa.Column("key", sa.Text),
+    sa.Column("column_name", sa.Text, nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("position", sa.BigInteger),
+    sa.Column("storage", sa.Text, nullable=False),
+    sa.Column("original", sa.LargeBinary, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.CheckConstraint("kind in ('aside', 'held')", name="kind"),
+    sa.Index("quarantine_source_table_key_idx", "source_table", "key"),
+    comment="Each source value that could not be loaded as it is: n counts from 1 in a run; original is its bytes.",
+)
+
+transfer_checkpoints = sa.Table(
+    "transfer_checkpoints",
+    metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("source_table", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("counts", sa.Text, nullable=False, server_default="{}"),
+    comment=(
+        "One row a chunk, written with it: n counts from 1 in a run and table; source identifies the file; position is"
+        " the last row taken; counts is JSON text, by column."
+    ),
+)
+
+ALL = (quarantine, transfer_checkpoints)
+
+FENCE_STATE = """create view fence_state as
+select
+    coalesce((
+        select f.state
+        from ops.fence f
+        join pg_catalog.pg_namespace n on n.nspname = f.schema
+        join pg_catalog.pg_class c on c.relnamespace = n.oid
+        where c.oid = 'users'::regclass
+    ), 'fenced') as state,
+    (select e.name from ops.environment e) as environment"""
+"""The schema is found through the table `users`, so that one renamed away reads as fenced."""
+
+
+def ddl() -> list[str]:
+    """The triggers and the view, statement by statement, for a schema that has all tables already."""
+    fences = [
+        _trigger(table, FENCE_TRIGGER, "insert or update or delete or truncate", "refuse_fenced") for table in _all()
+    ]
+    append_only = [
+        _trigger(table.name, APPEND_ONLY_TRIGGER, "update or delete or truncate", "refuse_rewrite")
+        for table in game_tables.JOURNALS
+    ]
+    return [statement for pair in (*fences, *append_only) for statement in pair] + [FENCE_STATE]
+
+
+def _all() -> list[str]:
+    return [table.name for table in (*game_tables.ALL, *ALL)]
+
+
+def _trigger(table: str, name: str, events: str, function: str) -> tuple[str, str]:
+    return (
+        f"create trigger {name} before {events} on {table} for each statement execute function ops.{function}()",
+        f"alter table {table} enable always trigger {name}",
+    )
