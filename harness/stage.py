@@ -1,0 +1,155 @@
+"""Where scenarios are played: a store with the scenario's players in it and nobody else, on either engine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import sqlalchemy as sa
+from game.dispatch import Store
+from game.legacy.store import LegacyStore
+from game.postgres import PostgresStore
+
+from db import builders
+from game import tables
+from game.legacy import cells, codec
+from game.legacy.cells import Cell
+from game.rows import Rows
+from game.urls import PostgresUrl
+from harness import moments
+from harness.scenario_model import Given, Scenario
+
+TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
+"""Parents before their children."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A player as either store gets it: the same one, as rows and as the legacy `users` row."""
+
+    rows: Rows
+    legacy: Mapping[str, Cell]
+
+
+class Stage(Protocol):
+    """One store to play on."""
+
+    @property
+    def name(self) -> str:
+        """What the store is: postgres or legacy."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The store as it is now; another one after `place`."""
+        ...
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Empties the store and puts these players into it."""
+        ...
+
+
+def starts(scenario: Scenario, *, named: Callable[[str], str] = str) -> dict[str, Start]:
+    """The scenario's players by handle; `named` gives a handle's player id."""
+    clock = moments.absolute(scenario.clock)
+    return {handle: _start(named(handle), given, clock) for handle, given in scenario.given.items()}
+
+
+def _start(player: str, given: Given, clock: int) -> Start:
+    rows = builders.player(player, **_told(given, clock))
+    legacy = builders.legacy_row(rows)
+    if not given.legacy:
+        return Start(rows, legacy)
+    legacy |= given.legacy
+    return Start(codec.explode(legacy, rowid=1).rows, legacy)
+
+
+def _told(given: Given, clock: int) -> dict[str, object]:
+    """What the builder is told: times as epoch milliseconds, and nothing that the scenario leaves out."""
+    told: dict[str, object] = given.model_dump(exclude_unset=True, exclude={"legacy"})
+    for mail in given.mail:
+        _at(told["mail"], mail, "expires", clock)
+    for kind in given.tournaments:
+        _at(told["tournaments"], kind, "played", clock)
+    return told
+
+
+def _at(entries: object, name: str, field: str, clock: int) -> None:
+    assert isinstance(entries, dict)
+    if isinstance(text := entries[name].get(field), str):
+        entries[name][field] = moments.moved(clock, text)
+
+
+def insert(connection: sa.Connection, rows: Rows) -> None:
+    """Writes the rows, parents first."""
+    for table in TABLE_ORDER:
+        if records := list(rows.get(table.name, {}).values()):
+            connection.execute(sa.insert(table), records)
+
+
+def insert_legacy(path: Path, rows: Iterable[Mapping[str, Cell]]) -> None:
+    """Writes rows of `users` into the legacy file."""
+    with cells.connect(path) as connection:
+        for row in rows:
+            names = ", ".join(f'"{name}"' for name in row)
+            values = ", ".join(cells.placeholder(cell) for cell in row.values())
+            connection.execute(f"INSERT INTO users ({names}) VALUES ({values})", [cells.bind(c) for c in row.values()])
+    connection.close()
+
+
+class PostgresStage:
+    """A database of one's own, emptied in place by `reset`."""
+
+    name = "postgres"
+
+    def __init__(self, service: PostgresUrl, reset: Callable[[], None]) -> None:
+        self._reset = reset
+        self._engine = sa.create_engine(service.sqlalchemy, pool_size=1)
+        self.store: Store = PostgresStore(service)
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Empties the database and puts these players into it."""
+        self._reset()
+        with self._engine.begin() as connection:
+            for start in starts:
+                insert(connection, start.rows)
+
+    def close(self) -> None:
+        """Lets the database go, so that it can be dropped."""
+        self.store.close()
+        self._engine.dispose()
+
+
+class LegacyStage:
+    """A legacy file of one's own, a copy of `empty` each time."""
+
+    name = "legacy"
+
+    def __init__(self, empty: Path, path: Path) -> None:
+        self._empty = empty
+        self._path = path
+        self._store: LegacyStore | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store on the file as it was placed last."""
+        assert self._store is not None, "a stage is placed before it is played on"
+        return self._store
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Makes the file anew with these players in it."""
+        self.close()
+        shutil.copyfile(self._empty, self._path)
+        insert_legacy(self._path, [start.legacy for start in starts])
+        self._store = LegacyStore(self._path)
+
+    def close(self) -> None:
+        """Closes the store and removes its file."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
