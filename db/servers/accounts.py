@@ -1,0 +1,67 @@
+"""Whose account a server runs under, and where its files may lie. Postgres refuses to run as root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.errors import Refusal
+
+MEMORY = Path("/dev/shm")  # noqa: S108  # a tmpfs where there is one: a throwaway server writes no disk
+
+ROOM_BYTES = 1 << 30
+"""A server, its template and a few dozen clones; containers often have a /dev/shm of 64 MB."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account that exists already: none is ever made."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def lesser(names: Sequence[str] = ("postgres", "nobody")) -> Account | None:
+    """The account to drop to, when root; None, when not: a server then runs as oneself."""
+    if os.geteuid() != 0:
+        return None
+    for name in names:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(name, entry.pw_uid, entry.pw_gid)
+    raise Refusal(f"an account to run Postgres under, out of {', '.join(names)}", "none", do="run as an ordinary user")
+
+
+def scratch(*, programs: bool = False, room: int = ROOM_BYTES) -> Path:
+    """The folder under which a server's own folder is made: in memory where that has room, else the temporary one.
+
+    `programs` asks for one that files can be executed from.
+    """
+    temporary = Path(tempfile.gettempdir())
+    for base in (MEMORY, temporary, Path("/var/tmp")):  # noqa: S108  # a name with a run's id is made in it, mode 0700
+        if _usable(base, programs) and shutil.disk_usage(base).free >= room:
+            return base
+    raise Refusal(
+        f"a folder with {room >> 20} MB free", f"none out of {MEMORY}, {temporary}, /var/tmp",
+        do="name one with TMPDIR, one that every account may enter",
+    )  # fmt: skip
+
+
+def _usable(base: Path, programs: bool) -> bool:
+    """Whether we may write there, and another account enter it."""
+    if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
+        return False
+    if programs and os.statvfs(base).f_flag & os.ST_NOEXEC:
+        return False
+    return os.geteuid() != 0 or all(
+        folder.stat().st_mode & stat.S_IXOTH for folder in (base.resolve(), *base.resolve().parents)
+    )

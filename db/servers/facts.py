@@ -1,0 +1,67 @@
+"""What is known of a running server: enough to use it from another process, which is how xdist's workers do."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
+
+Role = Literal["owner", "service", "superuser"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+NAMES = {"owner": "sudamr_owner", "service": "sudamr_service", "superuser": "postgres"}
+
+
+@dataclass(frozen=True)
+class Login:
+    """A role of the server; passwords are random and die with it."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Where a server is, who may log in, and where its programs are."""
+
+    kind: str
+    run: str
+    host: str
+    port: int
+    logins: dict[Role, Login]
+    maintenance: str = "postgres"
+    parameters: tuple[tuple[str, str], ...] = ()
+    programs: str | None = None
+    container: str | None = None
+    remains: str = ""
+    version: str = ""
+    why: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What the name of everything of this run begins with."""
+        return f"sudamr_{self.run}_"
+
+    def as_text(self) -> str:
+        """JSON, with the passwords: for another process of ours alone."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> Facts:
+        """The facts again."""
+        fields = json.loads(text)
+        logins = {role: Login(**login) for role, login in fields.pop("logins").items()}
+        parameters = tuple((name, value) for name, value in fields.pop("parameters"))
+        return cls(logins=logins, parameters=parameters, **fields)
+
+
+def new_run() -> str:
+    """A run's id: eight letters and digits, in the name of all that the run makes."""
+    return secrets.token_hex(4)
+
+
+def new_logins(run: str = "") -> dict[Role, Login]:
+    """Names with fresh passwords; a run's id is added where the server is not ours alone."""
+    suffix = f"_{run}" if run else ""
+    return {role: Login(NAMES[role] + suffix, secrets.token_urlsafe(24)) for role in ROLES}

@@ -1,0 +1,46 @@
+"""Wait until a server answers us: until it lets our random password in, so that no stranger on the port can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import tenacity
+
+from db.errors import Failure
+from db.servers.facts import Login
+
+START_SECONDS = 60.0
+POLL_SECONDS = 0.02
+
+
+class Ended(Exception):
+    """The server ended before it answered."""
+
+
+def wait(
+    host: str, port: int, login: Login, *, dbname: str = "postgres", ended: Callable[[], bool] = lambda: False
+) -> None:
+    """Return when the server answers. Raises Ended when it ended instead, Failure after 60 s."""
+
+    def knock() -> None:
+        try:
+            psycopg.connect(
+                host=host, port=port, user=login.user, password=login.password, dbname=dbname, connect_timeout=5
+            ).close()
+        except psycopg.OperationalError:
+            if ended():
+                raise Ended from None
+            raise
+
+    try:
+        tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(psycopg.OperationalError),
+            wait=tenacity.wait_fixed(POLL_SECONDS),
+            stop=tenacity.stop_after_delay(START_SECONDS),
+            reraise=True,
+        )(knock)
+    except psycopg.OperationalError as error:
+        raise Failure(
+            f"the server to answer within {START_SECONDS:.0f} s", str(error).strip(), where=f"{host}:{port}"
+        ) from None

@@ -1,0 +1,137 @@
+"""A running Postgres: where it is, who may log in, its databases and its tools.
+
+The one that started it owns it and stops it; a worker attaches by its handle and can't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import sql
+
+from db.errors import Failure
+from db.servers.facts import Facts, Role
+from db.servers.guard import Guard
+from db.servers.sessions import wait_until_left
+from db.servers.tools import Tool, find
+from game.urls import PostgresUrl
+
+
+class Server:
+    """A Postgres with the roles `owner` (may create databases) and `service`, and no other use."""
+
+    def __init__(self, facts: Facts, guard: Guard | None = None) -> None:
+        self._facts = facts
+        self._guard = guard
+
+    @property
+    def kind(self) -> str:
+        """docker, local, embedded or url."""
+        return self._facts.kind
+
+    @property
+    def version(self) -> str:
+        """The server's version, "15.18"."""
+        return self._facts.version
+
+    @property
+    def major(self) -> int:
+        """15 of 15.18."""
+        return int(self.version.partition(".")[0])
+
+    @property
+    def why(self) -> str:
+        """Why better kinds were passed over; empty where none was."""
+        return self._facts.why
+
+    @property
+    def mark(self) -> str:
+        """What the names of this run's databases begin with; those alone may be dropped by pattern."""
+        return self._facts.mark
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.version}"
+
+    def url(self, dbname: str, role: Role = "owner") -> PostgresUrl:
+        """The URL of a database as one of the three roles."""
+        login = self._facts.logins[role]
+        return PostgresUrl(
+            host=self._facts.host,
+            port=self._facts.port,
+            user=login.user,
+            password=login.password,
+            dbname=dbname,
+            parameters=self._facts.parameters,
+        )
+
+    @property
+    def maintenance(self) -> PostgresUrl:
+        """The database to stand in while others are made, as the role that may do most."""
+        return self.url(self._facts.maintenance, "superuser")
+
+    def create_database(self, name: str, template: str | None = None) -> None:
+        """Make a database of the owner's: empty, or a copy of a template that nobody is connected to."""
+        # FILE_COPY of a template costs a third of WAL_LOG; of the empty one, WAL_LOG spares two checkpoints.
+        source, strategy = (template, "FILE_COPY") if template else ("template0", "WAL_LOG")
+        query = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
+            sql.Identifier(name), sql.Identifier(source), sql.SQL(strategy)
+        )
+        with self._as_owner() as conn:
+            conn.execute(query)
+
+    def drop_database(self, name: str) -> None:
+        """Drop it. Raises Failure naming who is connected to it still."""
+        with self.admin() as conn:
+            wait_until_left(conn, name)
+            conn.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+    def tool(self, name: str) -> Tool:
+        """One of Postgres's programs (`pg_dump`, `psql`), not older than the server. Raises Refusal without one."""
+        return find(name, self._facts)
+
+    def handle(self) -> str:
+        """All that another process needs to use this server; bears the passwords."""
+        return self._facts.as_text()
+
+    @classmethod
+    def attach(cls, handle: str) -> Self:
+        """The server of another process; stopping it from here does nothing."""
+        return cls(Facts.read(handle))
+
+    @contextmanager
+    def admin(self) -> Iterator[psycopg.Connection]:
+        """A connection in autocommit to the maintenance database, as the role that may do most."""
+        with psycopg.connect(self.maintenance.conninfo, autocommit=True) as conn:
+            yield conn
+
+    def stop(self) -> None:
+        """Stop it and remove all that it left; what we did not make stays. Raises Failure when something is left."""
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.close()
+
+    def keep(self) -> str:
+        """Let it run on without us; the command that removes it."""
+        guard, self._guard = self._guard, None
+        if guard is None:
+            raise Failure("a server of this process's own", "one of another's, or one that was stopped")
+        guard.leave()
+        return self._facts.remains
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @contextmanager
+    def _as_owner(self) -> Iterator[psycopg.Connection]:
+        url = self.url(self._facts.maintenance, "owner")
+        with psycopg.connect(url.conninfo, autocommit=True) as conn:
+            yield conn

@@ -1,0 +1,57 @@
+"""The settings of a throwaway server, and the proof that it runs with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import psycopg
+
+from db.errors import Failure, Refusal
+
+MAJOR = 15
+"""The version that the game moves to; a newer server will do for a test, an older one won't."""
+
+THROWAWAY: Mapping[str, str] = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    # On: off loses acknowledged commits when the server is killed, and every crash test would lie.
+    "synchronous_commit": "on",
+    "deadlock_timeout": "10ms",
+    "max_connections": "200",
+    "timezone": "UTC",
+}
+
+SHARED: Mapping[str, str] = {"synchronous_commit": "on"}
+"""What is asked of a server that is not ours."""
+
+
+def as_options(settings: Mapping[str, str]) -> list[str]:
+    """The settings as arguments of `postgres`."""
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+
+def prove(conn: psycopg.Connection, settings: Mapping[str, str]) -> str:
+    """The server's version, "15.18". Raises Failure when a setting isn't what it should be, Refusal when too old."""
+    found: dict[str, str] = dict(conn.execute("SELECT lower(name), current_setting(name) FROM pg_settings").fetchall())
+    for name, value in settings.items():
+        if not _same(conn, name, value, found.get(name.lower())):
+            raise Failure(f"{name} = {value}", f"{found.get(name.lower())}", where="settings of the server")
+    version = str(found["server_version"]).split()[0]
+    if int(version.partition(".")[0]) < MAJOR:
+        raise Refusal(f"PostgreSQL {MAJOR} or newer", version, do="give a newer server, or another kind")
+    return version
+
+
+def _same(conn: psycopg.Connection, name: str, value: str, found: str | None) -> bool:
+    """Equal as the server reads them: `128MB` and `131072kB` are one value."""
+    if found == value:
+        return True
+    if found is None:
+        return False
+    with conn.transaction(force_rollback=True):
+        try:
+            conn.execute("SELECT set_config(%s, %s, true)", [name, value])
+        except psycopg.errors.Error:
+            return False
+        row = conn.execute("SELECT current_setting(%s)", [name]).fetchone()
+    return row is not None and row[0] == found

@@ -1,0 +1,111 @@
+"""Choose a server and start it: docker, else the machine's binaries, else the embedded wheel; or a URL that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import psycopg
+from psycopg import sql
+
+from db.errors import Refusal
+from db.servers.binaries import Local
+from db.servers.facts import Facts, Role, new_run
+from db.servers.guard import Guard
+from db.servers.server import Server
+from db.servers.settings import SHARED, THROWAWAY, prove
+
+KINDS = ("local",)
+"""From the best to the last: docker is what production's server is nearest to."""
+
+
+class Source(Protocol):
+    """Where a server may come from."""
+
+    kind: str
+
+    def missing(self) -> str | None:
+        """Why it can't be had here, in half a sentence; None when it can."""
+        ...
+
+    def version(self) -> str:
+        """The version that would be started, as far as it is known before."""
+        ...
+
+    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+        """Start it, guarded from before its first moment, and wait until it answers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The source that was chosen, and why better ones were passed over."""
+
+    source: Source
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source.kind} {self.source.version()}" + (f" ({self.why})" if self.why else "")
+
+    def start(self, settings: Mapping[str, str] = {}) -> Server:  # noqa: B006  # a Mapping, never written
+        """Start it. Nothing is left when that fails."""
+        guard = Guard()
+        try:
+            facts = self.source.launch(new_run(), guard, {**THROWAWAY, **settings})
+            return Server(_furnish(replace(facts, why=self.why), settings), guard)
+        except BaseException:
+            guard.close()
+            raise
+
+
+def plan(kind: str | None = None) -> Plan:
+    """Choose, without starting anything. Raises Refusal when the kind that is asked for can't be had, or none can."""
+    if kind is None:
+        return _choose([_source(each) for each in KINDS])
+    source = _source(kind)
+    why = source.missing()
+    if why:
+        raise Refusal(f"Postgres from {source.kind}", why, do=f"choose another out of {', '.join(KINDS)}, or a URL")
+    return Plan(source)
+
+
+def start(kind: str | None = None, *, settings: Mapping[str, str] = {}) -> Server:  # noqa: B006  # never written
+    """A running server: of the kind or URL that is asked for, else of the best kind that can be had here."""
+    return plan(kind).start(settings)
+
+
+def _source(kind: str) -> Source:
+    if kind == "local":
+        return Local()
+    raise Refusal(f"docker, local, embedded or postgresql://…, not {kind}", kind, where="kind of Postgres")
+
+
+def _choose(sources: list[Source]) -> Plan:
+    passed: list[str] = []
+    for source in sources:
+        why = source.missing()
+        if why is None:
+            return Plan(source, "; ".join(passed))
+        passed.append(f"{source.kind} passed over: {why}")
+    raise Refusal("Postgres from docker, local binaries or the embedded wheel", "; ".join(passed), do="pip install ...")
+
+
+def _furnish(facts: Facts, settings: Mapping[str, str]) -> Facts:
+    """Prove version and settings, make the roles."""
+    server = Server(facts)
+    asked = SHARED if facts.kind == "url" else {**THROWAWAY, **settings}
+    with server.admin() as conn:
+        version = prove(conn, asked)
+        for role, rights in (("owner", "CREATEDB"), ("service", "")):
+            _make_role(conn, facts, role, rights)  # type: ignore[arg-type]  # both are roles
+    return replace(facts, version=version)
+
+
+def _make_role(conn: psycopg.Connection, facts: Facts, role: Role, rights: str) -> None:
+    login = facts.logins[role]
+    conn.execute(
+        sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(
+            sql.Identifier(login.user), sql.SQL(rights), sql.Literal(login.password)
+        )
+    )

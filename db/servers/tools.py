@@ -1,0 +1,71 @@
+"""Postgres's own programs, in a version that fits a server: pg_dump refuses servers newer than itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db.errors import Refusal
+from db.servers.binaries import best, installed
+from db.servers.facts import Facts
+from game.urls import PostgresUrl
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that reads and writes by its standard streams; a file that it names may lie in its container.
+
+    `seen` is the server's address for us, `own` the same for the program.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    seen: tuple[str, int]
+    own: tuple[str, int]
+
+    def run(self, args: Sequence[str], url: PostgresUrl, **kw: Any) -> subprocess.CompletedProcess[Any]:
+        """Run it on a database; `kw` is subprocess.run's. The password goes by the environment, in no argument."""
+        host, port = self.own if (url.host, url.port) == self.seen else (url.host, url.port)
+        settings = {
+            "PGHOST": host,
+            "PGPORT": str(port),
+            "PGUSER": url.user,
+            "PGPASSWORD": url.password,
+            "PGDATABASE": url.dbname,
+            **{f"PG{name.replace('_', '').upper()}": value for name, value in url.parameters if name == "sslmode"},
+        }
+        command = [part for part in self.command if part != PASSED]
+        if PASSED in self.command:
+            at = self.command.index(PASSED)
+            command[at:at] = [part for name in settings for part in ("--env", name)]
+        return subprocess.run([*command, *args], env={**os.environ, **settings}, check=kw.pop("check", False), **kw)
+
+
+PASSED = "{passed}"
+"""Where `docker exec` is told which variables to pass on: their names alone, so that no password is an argument."""
+
+
+def find(name: str, facts: Facts) -> Tool:
+    """The server's own program; for a server elsewhere, one of this machine that is not older. Raises Refusal."""
+    seen = (facts.host, facts.port)
+    docker = shutil.which("docker")
+    if facts.container and docker:
+        command = (docker, "exec", "--interactive", PASSED, facts.container, name)
+        return Tool(name, command, seen, ("127.0.0.1", 5432))
+    folder = facts.programs or _nearest(facts)
+    if folder is None or not os.access(Path(folder) / name, os.X_OK):
+        raise Refusal(
+            f"{name} of version {facts.version.partition('.')[0]} or newer", "none on this machine",
+            where=f"for the server of kind {facts.kind}", do="install Postgres's client programs, or its server's",
+        )  # fmt: skip
+    return Tool(name, (str(Path(folder) / name),), seen, seen)
+
+
+def _nearest(facts: Facts) -> str | None:
+    binaries = best(installed(), at_least=int(facts.version.partition(".")[0]))
+    return str(binaries.folder) if binaries else None
