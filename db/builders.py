@@ -7,10 +7,12 @@ raises BadGiven.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from random import Random
 from types import MappingProxyType
+from typing import Any
 
 from db import documents, filler, legacy_schema
 from game import catalog
@@ -18,6 +20,7 @@ from game.legacy.cells import Cell
 from game.legacy.documents import STEP
 from game.legacy.fields import KINDS
 from game.legacy.forms import dumps
+from game.player import fresh_options
 from game.rows import Record, Rows
 
 DEFAULT: Mapping[str, object] = MappingProxyType(
@@ -189,19 +192,12 @@ def default_options(template: catalog.Template, stars: int) -> documents.Documen
     """The options that equipment of these stars has when nobody says otherwise; None for what is not equipment."""
     if template.slot is None or template.grade is None:
         return None
+    options: dict[str, Any] = json.loads(str(fresh_options(template)))
     grade = catalog.GRADES[template.grade]
-    base, percentage = catalog.main_base(template.slot, grade)
-    return {
-        "main": {
-            "type": catalog.CORE_STATS[catalog.SLOTS.index(template.slot)],
-            "value": base + sum(catalog.main_gain(base, star) for star in range(1, stars + 1)),
-            "baseValue": base,
-            "isPercentage": percentage,
-        },
-        "combatSubs": [_sub(n, stars, grade.sub_range) for n in range(min(4, stars))],
-        "specialSubs": [],
-        "mythicSubs": [],
-    }
+    base = options["main"]["baseValue"]
+    options["main"]["value"] += sum(catalog.main_gain(base, star) for star in range(1, stars + 1))
+    options["combatSubs"] = [_sub(n, stars, grade.sub_range) for n in range(min(4, stars))]
+    return options
 
 
 def _sub(n: int, stars: int, sub_range: tuple[int, int]) -> documents.Document:
