@@ -145,7 +145,7 @@ def enhance_material(grade: Grade, stars: int) -> tuple[str, int]:
 
 def enhance_chance(grade: Grade, stars: int, fails: int) -> float:
     """Percent, in halves: what the next star of an item with `stars` and so many earlier failures succeeds with."""
-    return min(100.0, _FORGE["success_percent"][stars] + grade.failure_bonus * fails)
+    return min(100.0, float(_FORGE["success_percent"][stars]) + grade.failure_bonus * fails)
 
 
 def level_sum_for(star: int) -> int:

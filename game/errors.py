@@ -11,6 +11,9 @@ FENCE_SQLSTATE = "SF001"
 FENCE_MESSAGE = "sudamr_fence"
 """The text that the triggers of a fenced SQLite file raise."""
 
+FENCE_PASS_SETTING = "sudamr.fence_pass"  # noqa: S105 - the name of a setting, no secret
+"""What holds the pass within a transaction on Postgres."""
+
 
 class GameError(Exception):
     """Base of all that the game raises on purpose."""

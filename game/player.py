@@ -1,4 +1,4 @@
-"""The player: the rules that actions share, as methods over Rows. Every change of gold, diamonds or an item is journaled.
+"""The player: the rules that actions share, as methods over Rows; gold, diamonds and items never change unjournaled.
 
 Methods change the rows they were given and raise Refused half way; who calls them throws the rows away then.
 """
@@ -102,7 +102,7 @@ class Player:
         """Add to gold or diamonds, or take where negative. Refused not_enough_<currency>. Nothing is no line."""
         balance = whole(self.user, currency) + amount
         if balance < 0:
-            raise Refused(f"not_enough_{currency}", f"{-amount} is asked for, there is {self.user[currency]}")
+            raise Refused(f"not_enough_{currency}", f"{-amount} is asked for, there is {whole(self.user, currency)}")
         if amount:
             self.user[currency] = balance
             self._journal("currency_ledger", currency=currency, amount=amount, reason=reason, balance=balance)

@@ -1,0 +1,139 @@
+"""Dispatch: one command, one transaction, and the only loop that tries again.
+
+An attempt begins by looking for its own receipt, so every transient failure is retried alike, a lost COMMIT included.
+An attempt costs what the store's load, save and commit cost; a retry waits 50 ms, then twice as long each time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from game.actions import Outcome, perform
+from game.chance import Chance
+from game.commands import Command
+from game.errors import Fenced, Refused, StoreUnavailable, TryAgain
+from game.player import Player, text, whole
+from game.rows import Record, Rows
+from game.unit import Loaded, Store
+
+ATTEMPTS = 4
+
+Notice = Callable[[TryAgain, int], None]
+"""Told of every attempt that failed for now, with its number from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A player's command under the id that the client gave it, the same each time that it asks again."""
+
+    player: str
+    request_id: str
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome; `replayed` where it was found in a receipt, kept by an earlier request or attempt."""
+
+    outcome: Outcome
+    replayed: bool
+
+
+def dispatch(
+    store: Store,
+    request: Request,
+    *,
+    clock: Callable[[], int],
+    chance: Callable[[str], Chance],
+    sleep: Callable[[float], None] = time.sleep,
+    fence_pass: str | None = None,
+    notice: Notice | None = None,
+) -> Answer:
+    """Carry out the request, once however often it is asked.
+
+    clock: epoch milliseconds, read once a request. chance: a fresh Chance for the request id, asked for each attempt.
+    Raises Refused (nothing changed, no receipt), Fenced, Moved, StoreUnavailable (ask again: it may have been kept).
+    """
+    now_ms = clock()
+    retrying = Retrying(
+        retry=retry_if_exception_type(TryAgain),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.025),
+        sleep=sleep,
+        after=_telling(notice),
+        reraise=True,
+    )
+    try:
+        return retrying(lambda: _attempt(store, request, now_ms, chance(request.request_id), fence_pass))
+    except TryAgain as error:
+        raise StoreUnavailable(f"{ATTEMPTS} attempts failed, the last with {error}") from error
+
+
+def _attempt(store: Store, request: Request, now_ms: int, chance: Chance, fence_pass: str | None) -> Answer:
+    with store.begin(fence_pass) as unit:
+        loaded = unit.load(request.player, request.request_id, request.command.tables)
+        if loaded is None:
+            raise Refused("no_such_player", request.player)
+        for receipt in loaded.rows.get("action_receipts", {}).values():
+            return _replayed(receipt, request)
+        _check_open(loaded, request, fence_pass)
+        rows = loaded.rows.copy()
+        outcome = perform(Player(rows, request.request_id, now_ms, chance), request.command)
+        kept = _journal(loaded.rows, rows, request, outcome, now_ms)
+        unit.save(loaded.rows, rows)
+        unit.commit()
+    return Answer(json.loads(kept), replayed=False)
+
+
+def _replayed(receipt: Record, request: Request) -> Answer:
+    """A receipt answers its own request alone, and does so even while the store is fenced."""
+    if receipt["command"] != request.command.body():
+        raise Refused("request_reused", request.request_id)
+    return Answer(json.loads(text(receipt, "outcome")), replayed=True)
+
+
+def _check_open(loaded: Loaded, request: Request, fence_pass: str | None) -> None:
+    if loaded.fence != "open" and fence_pass is None:
+        raise Fenced(loaded.fence)
+    if loaded.rows["users"][(request.player,)]["held"]:
+        raise Refused("player_held", request.player)
+
+
+def _journal(before: Rows, after: Rows, request: Request, outcome: Outcome, now_ms: int) -> str:
+    """Add the receipt, and with a player's first one what the player owned before it; the outcome's text."""
+    kept = json.dumps(outcome, ensure_ascii=False)
+    if not before.get("player_openings"):
+        after.table("player_openings")[(request.player,)] = _opening(before)
+    after.table("action_receipts")[(request.player, request.request_id)] = {
+        "user_id": request.player,
+        "request_id": request.request_id,
+        "command": request.command.body(),
+        "outcome": kept,
+        "at": now_ms,
+    }
+    return kept
+
+
+def _opening(before: Rows) -> Record:
+    (user,) = before["users"].values()
+    stock = {text(item, "id"): whole(item, "quantity") for item in before["user_inventory"].values()}
+    return {
+        "user_id": user["id"],
+        "gold": user["gold"],
+        "diamonds": user["diamonds"],
+        "stock": json.dumps(stock, ensure_ascii=False, sort_keys=True),
+    }
+
+
+def _telling(notice: Notice | None) -> Callable[[RetryCallState], None]:
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if notice is not None and isinstance(error, TryAgain):
+            notice(error, state.attempt_number)
+
+    return tell

@@ -1,0 +1,262 @@
+"""The Postgres store. A command costs five round trips: BEGIN, lock, load, save, COMMIT.
+
+The lock is a statement of its own: what is read together with it is read as of before the wait for it. It is also what
+a fence waits for (it locks `users` as a whole), so the fence's state that comes with it holds until the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from game import tables
+from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
+from game.rows import Key, Record, Rows, TableChanges, compare
+from game.unit import Loaded, Status
+from game.urls import PostgresUrl
+
+AGAIN = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "55P03",  # lock_not_available
+        "57014",  # query_canceled, by the statement timeout or by an operator
+        "25006",  # read_only_sql_transaction: a replica not yet promoted
+    }
+)
+UNREACHABLE_CLASSES = ("08", "53", "57")  # connection exceptions, too many connections, shutting down or starting up
+NO_GAME_HERE = frozenset({"3F000", "42P01", "3D000"})  # schema, table or database that does not exist
+
+_fence = sa.table("fence_state", sa.column("state", sa.Text), sa.column("environment", sa.Text))
+_head = sa.table("alembic_version", sa.column("version_num", sa.Text))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The server's patience with a session of ours, and ours with a connection and with the pool."""
+
+    statement_ms: int = 5_000
+    lock_ms: int = 2_000
+    idle_in_transaction_ms: int = 10_000
+    connect_seconds: int = 3
+    pool_seconds: float = 3.0
+
+
+class PostgresStore:
+    """Players in Postgres. Opens nothing before it is used; connections that turn out dead are replaced."""
+
+    def __init__(self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None) -> None:
+        timeouts = timeouts or Timeouts()
+        self._schema = url.schema
+        self._engine = sa.create_engine(
+            _with_timeouts(url, timeouts),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeouts.pool_seconds,
+            hide_parameters=True,
+            use_native_hstore=False,
+            # A statement prepared by its sixth run costs a round trip more, and a pooler may lose it.
+            connect_args={"prepare_threshold": None},
+        )
+
+    @contextmanager
+    def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
+        """A unit of work on a connection of the pool."""
+        with _translated(), self._engine.connect() as connection:
+            yield PostgresUnit(connection, fence_pass)
+
+    def read(self, player: str) -> Rows | None:
+        """All of the player as of one statement."""
+        everything = (*tables.PLAYER_STATE, *tables.JOURNALS)
+        columns = [_array(table, table.c[_owner(table)] == player).label(table.name) for table in everything]
+        with self.begin() as unit:
+            row = unit.connection.execute(sa.select(_fence.c.state, *columns)).one()
+        if row.state == "moved":
+            raise Moved("another store serves the game")
+        rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in everything})
+        return rows if rows["users"] else None
+
+    def status(self) -> Status:
+        """The cluster's own number, the database and the schema are the identity: none of it is a secret."""
+        control = sa.func.pg_control_system().table_valued("system_identifier")
+        query = sa.select(
+            sa.select(control.c.system_identifier).scalar_subquery().label("cluster"),
+            sa.func.current_database().label("database"),
+            _fence.c.state,
+            _fence.c.environment,
+            sa.select(_head.c.version_num).scalar_subquery().label("head"),
+        )
+        with self.begin() as unit:
+            row = unit.connection.execute(query).one()
+        store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
+        return Status("postgres", store, row.environment, row.head, row.state)
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._engine.dispose()
+
+
+class PostgresUnit:
+    """One transaction; psycopg begins it with the first statement."""
+
+    def __init__(self, connection: sa.Connection, fence_pass: str | None) -> None:
+        self.connection = connection
+        self._fence_pass = fence_pass
+
+    def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
+        """See `Unit`. Columns marked CODEC are never read."""
+        if self._fence_pass is not None:
+            setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
+            self.connection.execute(sa.select(setting))
+        locked = self.connection.execute(_LOCK, {"player": player}).mappings().one()
+        if locked["fence"] == "moved" and self._fence_pass is None:
+            raise Moved("another store serves the game")
+        if locked["id"] is None:
+            return None
+        user: Record = {column.name: locked[column.name] for column in tables.game_columns(tables.users)}
+        rows = Rows({"users": {(player,): user}})
+        found = self.connection.execute(_load(names), {"player": player, "request_id": request_id}).one()
+        for name, records in found._mapping.items():
+            if records is not None:
+                rows[name] = _records(tables.BY_NAME[name], records)
+        return Loaded(rows, locked["fence"])
+
+    def save(self, before: Rows, after: Rows) -> None:
+        """One statement, of one part for each record updated and each table added to or taken from.
+
+        Its parts run in no order that the server promises, so where a table both loses rows and gets others, the loss
+        is a statement of its own before it.
+        """
+        changes = [(tables.BY_NAME[name], change) for name, change in compare(before, after).items()]
+        mixed = [(t, c) for t, c in changes if c.deletes and (c.inserts or c.updates)]
+        for table, change in reversed(mixed):
+            self.connection.execute(_delete(table, change.deletes))
+        parts = [
+            part
+            for table, change in changes
+            for part in _parts(table, change, with_deletes=(table, change) not in mixed)
+        ]
+        ctes = [part.cte(f"part_{n}") for n, part in enumerate(parts)]
+        if ctes:
+            self.connection.execute(sa.select(sa.literal(1)).add_cte(*ctes))
+
+    def commit(self) -> None:
+        """COMMIT."""
+        self.connection.commit()
+
+
+def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
+    """The URL with our session's settings; what the URL itself names stays. They cost no round trip here."""
+    defaults = {
+        "application_name": "sudamr",
+        "connect_timeout": str(timeouts.connect_seconds),
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "15000",
+    }
+    named = dict(url.parameters)
+    query = {**url.sqlalchemy.query, **{name: value for name, value in defaults.items() if name not in named}}
+    settings = {
+        "statement_timeout": timeouts.statement_ms,
+        "lock_timeout": timeouts.lock_ms,
+        "idle_in_transaction_session_timeout": timeouts.idle_in_transaction_ms,
+    }
+    options = " ".join([str(query["options"]), *(f"-c {name}={ms}" for name, ms in settings.items())])
+    return url.sqlalchemy.set(query={**query, "options": options})
+
+
+def _owner(table: sa.Table) -> str:
+    return "id" if table is tables.users else "user_id"
+
+
+def _lock() -> sa.Select[Any]:
+    columns = tables.game_columns(tables.users)
+    player = sa.select(*columns).where(tables.users.c.id == sa.bindparam("player", type_=sa.Text))
+    locked = player.with_for_update().cte("player")
+    both = _fence.outerjoin(locked, sa.true())
+    return sa.select(_fence.c.state.label("fence"), locked).select_from(both)
+
+
+_LOCK = _lock()
+
+
+def _array(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    """The table's records as one JSON array: so any number of tables is one round trip."""
+    records = sa.select(*tables.game_columns(table)).where(*where).subquery(f"of_{table.name}")
+    empty: sa.ColumnElement[Any] = sa.literal_column("'[]'::json")
+    return sa.select(sa.func.coalesce(sa.func.json_agg(records.table_valued()), empty)).scalar_subquery()
+
+
+def _load(names: Collection[str]) -> sa.Select[Any]:
+    player, request_id = sa.bindparam("player", type_=sa.Text), sa.bindparam("request_id", type_=sa.Text)
+    receipts, openings, bag = tables.action_receipts, tables.player_openings, tables.user_inventory
+    columns = [
+        _array(receipts, receipts.c.user_id == player, receipts.c.request_id == request_id).label(receipts.name),
+        _array(openings, openings.c.user_id == player).label(openings.name),
+    ]
+    for name in names:
+        table = tables.BY_NAME[name]
+        columns.append(_array(table, table.c.user_id == player).label(name))
+    if bag.name not in names:
+        opened = sa.exists().where(openings.c.user_id == player)
+        columns.append(sa.case((~opened, _array(bag, bag.c.user_id == player))).label(bag.name))
+    return sa.select(*columns)
+
+
+def _records(table: sa.Table, found: Iterable[Record]) -> dict[Key, Record]:
+    key = tables.KEYS[table.name]
+    return {tuple(record[column] for column in key): record for record in found}  # type: ignore[misc]  # keys are text or numbers
+
+
+def _parts(table: sa.Table, change: TableChanges, *, with_deletes: bool) -> Iterator[sa.Insert | sa.Update | sa.Delete]:
+    if change.deletes and with_deletes:
+        yield _delete(table, change.deletes)
+    for key, columns in change.updates.items():
+        values = {name: after for name, (_, after) in columns.items()}
+        yield sa.update(table).where(_is(table, key)).values(values)
+    if change.inserts:
+        yield sa.insert(table).values(list(change.inserts.values()))
+
+
+def _delete(table: sa.Table, records: Iterable[Key]) -> sa.Delete:
+    return sa.delete(table).where(sa.or_(*(_is(table, key) for key in records)))
+
+
+def _is(table: sa.Table, key: Key) -> sa.ColumnElement[bool]:
+    return sa.and_(*(column == part for column, part in zip(table.primary_key, key, strict=True)))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The driver's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
+    try:
+        yield
+    except sa.exc.TimeoutError as error:
+        raise StoreUnavailable("every connection of the pool is in use") from error
+    except sa.exc.DBAPIError as error:
+        failure = _failure(error)
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _failure(error: sa.exc.DBAPIError) -> StoreFailure | None:
+    original = error.orig
+    state = original.sqlstate if isinstance(original, psycopg.Error) else None
+    said = str(original).strip().partition("\n")[0]
+    if state == FENCE_SQLSTATE:
+        return Moved(said) if said.endswith("moved") else Fenced(said)
+    if state in NO_GAME_HERE:
+        return StoreUnavailable(f"the database is not migrated: {said}")
+    if state in AGAIN:
+        return TryAgain("tx_rolled_back", f"{state} {said}")
+    lost = error.connection_invalidated or (state is None and isinstance(original, psycopg.OperationalError))
+    if lost or (state is not None and state.startswith(UNREACHABLE_CLASSES)):
+        return TryAgain("db_unreachable", f"{state or 'lost'} {said}")
+    return None

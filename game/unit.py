@@ -1,0 +1,71 @@
+"""What dispatch asks of a store: one unit of work an attempt. Two stores stand in for each other behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from game.rows import Rows
+
+Fence = Literal["open", "fenced", "moved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A player whom nobody else can change until the unit ends.
+
+    rows: `users` and the tables asked for, of action_receipts the request's own if there is one, and of player_openings
+    the player's; where there is none, user_inventory is loaded too, so that it can be written.
+    """
+
+    rows: Rows
+    fence: Fence
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a process says of the store that it serves. `store` is the same for every process on one database."""
+
+    engine: Literal["postgres", "legacy"]
+    store: str
+    marker: str | None
+    schema_head: str | None
+    fence: Fence
+
+
+class Unit(Protocol):
+    """One transaction. Leaving it without `commit` rolls back; every method may raise TryAgain, Fenced or Moved."""
+
+    def load(self, player: str, request_id: str, tables: Collection[str]) -> Loaded | None:
+        """Lock the player, then read; None where there is no such player."""
+        ...
+
+    def save(self, before: Rows, after: Rows) -> None:
+        """Write what differs, journals included, and nothing else."""
+        ...
+
+    def commit(self) -> None:
+        """Keep it all. TryAgain here may mean that it was kept: the next attempt finds its receipt."""
+        ...
+
+
+class Store(Protocol):
+    """Where players live."""
+
+    def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
+        """A unit of work; with a valid pass it may write to a fenced store."""
+        ...
+
+    def read(self, player: str) -> Rows | None:
+        """All of the player: state and journals as of one instant. Raises Moved, StoreUnavailable."""
+        ...
+
+    def status(self) -> Status:
+        """Which database this is, and whether it can be written. Raises StoreUnavailable."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        ...
