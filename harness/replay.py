@@ -6,14 +6,13 @@ A race is run in its two serial orders. Nothing is asserted here: the problems f
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from game.dispatch import Request, dispatch
+from typing import cast
 
 from game.chance import Chance
 from game.commands import decode
+from game.dispatch import Request, dispatch
 from game.errors import BadDice, Refused, StoreFailure
 from game.rows import Rows, compare
 from harness import expect, invariants, moments
@@ -171,14 +170,14 @@ class Play:
         assert isinstance(fields, dict)
         request = Request(action.by, turn.request, decode(action.do, fields))
         try:
-            answer = dispatch(self.stage.store, request, clock=lambda: self._now, chance=chance, sleep=time.sleep)
+            answer = dispatch(self.stage.store, request, clock=lambda: self._now, chance=chance)
         except Refused as refusal:
             taken = Taken(turn, None, refused=refusal.code)
         except (BadDice, StoreFailure) as error:
             self.standing.append(Problem((*turn.path, "dice"), "an answer", f"{type(error).__name__}, {error}"))
             return None
         else:
-            taken = Taken(turn, answer.outcome, replayed=answer.replayed)
+            taken = Taken(turn, cast("dict[str, Data]", answer.outcome), replayed=answer.replayed)
         self._check_dice(taken, drawn[-1].unused() if drawn else set(action.dice))
         return taken
 
@@ -228,9 +227,10 @@ class Play:
             *invariants.order_kept(before, self.rows),
         ):
             expected = f"{breach.player}'s {breach.law}: {breach.expected}"
-            self.standing.append(Problem(turn.path, self._named(expected), self._named(breach.found)))
+            self.standing.append(Problem(turn.path, self.named(expected), self.named(breach.found)))
 
-    def _named(self, text: str) -> str:
+    def named(self, text: str) -> str:
+        """The text with the ids in it as a scenario writes them."""
         return _ITEM_ID.sub(lambda match: self.aliases.name(match[0]), text)
 
 

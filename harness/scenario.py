@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from harness import scenario_checks, yaml_reader
 from harness.problems import Problem, nearest
-from harness.scenario_model import NAME, SENTENCE, UNKNOWN_KEYS, Scenario
+from harness.scenario_model import EMPTY_KEYS, NAME, SENTENCE, UNKNOWN_KEYS, Scenario
 from harness.yaml_reader import Document
 
 _PATTERNS = {
@@ -109,6 +109,9 @@ def _translate(document: Document, detail: ErrorDetails) -> Iterator[Problem]:
         known = context["known"]
         for key in context["unknown"]:
             yield Problem((*path, key), f"one of {', '.join(known)}", repr(key), nearest(key, known))
+    elif detail["type"] == EMPTY_KEYS:
+        for key in context["empty"]:
+            yield Problem((*path, key), f"a value for {key!r}", "nothing")
     elif detail["type"] == "missing":
         last = detail["loc"][-1]
         yield Problem(

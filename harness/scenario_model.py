@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +29,7 @@ OK = "ok"
 GONE: Literal["gone"] = "gone"
 NAME = r"^[a-z][a-z0-9_-]*$"
 UNKNOWN_KEYS: Final = "unknown_keys"
+EMPTY_KEYS: Final = "empty_keys"
 SENTENCE = r"\S.*[.]$"
 
 
@@ -61,14 +62,19 @@ class Model(BaseModel):
     """Frozen; an unknown key is an error, and nothing is converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    nullable: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_keys(cls, data: Any) -> Any:
-        """As `extra="forbid"` does (editors' schema needs that one), but saying which keys there are."""
+    def _refuse_unknown_and_empty_keys(cls, data: Any) -> Any:
+        """As `extra="forbid"` does, but saying which keys there are; and no key stands there without a value."""
+        if not isinstance(data, dict):
+            return data
         known = [field.alias or name for name, field in cls.model_fields.items()]
-        if isinstance(data, dict) and (unknown := [key for key in data if key not in known]):
+        if unknown := [key for key in data if key not in known]:
             raise PydanticCustomError(UNKNOWN_KEYS, "no such key", {"unknown": unknown, "known": known})
+        if empty := [key for key, value in data.items() if value is None and key not in cls.nullable]:
+            raise PydanticCustomError(EMPTY_KEYS, "no value", {"empty": empty})
         return data
 
 
@@ -114,6 +120,7 @@ class Forge(Model):
 class Tournament(Model):
     """The last tournament of a kind: its state, and what was gathered in its matches."""
 
+    nullable = frozenset({"status"})
     status: str | None = "bracket_ready"
     rank: Annotated[int, Field(ge=1, le=16)] | None = None
     gold: Count = 0

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy as sa
-from game.dispatch import Store
-from game.legacy.store import LegacyStore
-from game.postgres import PostgresStore
 
 from db import builders
 from game import tables
 from game.legacy import cells, codec
 from game.legacy.cells import Cell
+from game.legacy.store import LegacyStore
+from game.postgres import PostgresStore
 from game.rows import Rows
+from game.unit import Store
 from game.urls import PostgresUrl
 from harness import moments
 from harness.scenario_model import Given, Scenario

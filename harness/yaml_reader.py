@@ -7,6 +7,7 @@ Refused, with line and column: duplicate keys, anchors, aliases, tags, a second 
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ def flow(value: Data) -> str:
     yaml.default_flow_style = True
     yaml.width = 10_000
     out = io.StringIO()
-    yaml.dump(value, out)
+    yaml.dump(json.loads(json.dumps(value)), out)  # the emitter knows plain types alone, no subclass of text
     return out.getvalue().removesuffix("...\n").strip()
 
 

@@ -1,0 +1,142 @@
+"""pytest's side of scenarios: a file is collected, each store it runs on is an item, a failure reads as a difference.
+
+Items are `file::postgres`, `file::legacy`, `file::twins`. A worker keeps one database and resets it in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from _pytest._code.code import TerminalRepr, TracebackStyle
+
+from db import seed
+from harness import scenario, update
+from harness.databases import Databases
+from harness.problems import Problem
+from harness.replay import Verdict, replay
+from harness.scenario import BadScenario, ScenarioFile
+from harness.stage import LegacyStage, PostgresStage, Stage
+from harness.twins import replay_twins
+
+OPTION = "--update-scenarios"
+
+
+class ScenarioFailed(Exception):
+    """The scenario does not hold; its text is all that is to be read."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of scenarios."""
+    parser.getgroup("harness").addoption(
+        OPTION, action="store_true", help="write what was found into expect, outcomes and after (not under xdist)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Two workers would write into one file."""
+    if config.getoption(OPTION) and (config.getoption("numprocesses", None) or hasattr(config, "workerinput")):
+        raise pytest.UsageError(f"{OPTION} rewrites files: expected one process; found -n. Leave -n away.")
+
+
+def collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector:
+    """The collector of a scenario file."""
+    return ScenarioCollector.from_parent(parent, path=file_path)
+
+
+class ScenarioCollector(pytest.File):
+    """One file; what is wrong with it is said at collection."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """An item for each way to run it."""
+        self.read()
+        for name, call in (("postgres", self._postgres), ("legacy", self._legacy), ("twins", self._twins)):
+            yield ScenarioItem.from_parent(self, name=name, callobj=call())
+
+    def read(self) -> ScenarioFile:
+        """The file as it stands now."""
+        try:
+            return scenario.read_file(self.path, self._shown_name())
+        except BadScenario as error:
+            raise self.CollectError(str(error)) from None
+
+    def _shown_name(self) -> str:
+        root = self.config.invocation_params.dir
+        return str(self.path.relative_to(root)) if self.path.is_relative_to(root) else str(self.path)
+
+    def _postgres(self) -> Callable[[PostgresStage], None]:
+        def run(postgres_stage: PostgresStage) -> None:
+            file, verdict = self._replay(postgres_stage)
+            if self.config.getoption(OPTION) and verdict.unexpected and not verdict.standing:
+                update.rewrite(self.path, file.scenario, verdict)
+                file, verdict = self._replay(postgres_stage)
+            _fail(file, verdict.problems)
+
+        return run
+
+    def _legacy(self) -> Callable[[LegacyStage], None]:
+        def run(legacy_stage: LegacyStage) -> None:
+            file, verdict = self._replay(legacy_stage)
+            _fail(file, verdict.problems)
+
+        return run
+
+    def _twins(self) -> Callable[[PostgresStage, LegacyStage], None]:
+        def run(postgres_stage: PostgresStage, legacy_stage: LegacyStage) -> None:
+            file = self.read()
+            _fail(file, replay_twins(file.scenario, postgres_stage, legacy_stage))
+
+        return run
+
+    def _replay(self, stage: Stage) -> tuple[ScenarioFile, Verdict]:
+        file = self.read()
+        return file, replay(file.scenario, stage)
+
+
+class ScenarioItem(pytest.Function):
+    """A scenario on a store."""
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """The file itself, not the function that runs it."""
+        return self.path, None, f"{self.parent.name if self.parent else ''}::{self.name}"
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
+    ) -> str | TerminalRepr:
+        """Only what the scenario says; a defect of ours keeps its traceback."""
+        del style  # pytest's own items have no use for it either
+        return str(excinfo.value) if isinstance(excinfo.value, ScenarioFailed) else super().repr_failure(excinfo)
+
+
+def _fail(file: ScenarioFile, problems: Iterable[Problem]) -> None:
+    """Raises ScenarioFailed where there is a problem, the first in the file first."""
+    ordered = sorted(problems, key=lambda problem: file.document.mark(problem.path))
+    if ordered:
+        raise ScenarioFailed("\n".join(_block(file, problem) for problem in ordered))
+
+
+def _block(file: ScenarioFile, problem: Problem) -> str:
+    mark = file.document.mark(problem.path)
+    where = ".".join(str(part) for part in problem.path)
+    return f"{file.name}:{mark.line}: {where}\n    expected  {problem.expected}\n    found     {problem.found}"
+
+
+@pytest.fixture(scope="session")
+def postgres_stage(databases: Databases) -> Iterator[PostgresStage]:
+    """One database for all scenarios of this worker."""
+    database = databases.clone()
+    stage = PostgresStage(database.service, lambda: databases.reset(database))
+    yield stage
+    stage.close()
+    databases.drop(database)
+
+
+@pytest.fixture(scope="session")
+def legacy_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LegacyStage]:
+    """One legacy file for all scenarios of this worker, made anew for each."""
+    folder = tmp_path_factory.mktemp("legacy")
+    seed.empty_legacy(folder / "empty.sqlite")
+    stage = LegacyStage(folder / "empty.sqlite", folder / "game.sqlite")
+    yield stage
+    stage.close()
