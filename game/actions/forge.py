@@ -43,7 +43,7 @@ def enhance(player: Player, command: Enhance) -> Outcome:
 
 def _improved(player: Player, item: Record, grade: Grade, star: int) -> str:
     """The options that reaching the star leaves. What is not of the shape that the rules know stays as it is."""
-    options = json.loads(text(item, "options") or "{}")
+    options = json.loads(text(item, "options") or "null") or {}
     if not isinstance(options, dict):
         return text(item, "options")
     main = options.get("main")

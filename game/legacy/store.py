@@ -1,0 +1,231 @@
+"""The legacy store: players as JSON in the columns of one SQLite table, in a file that others may be writing too.
+
+It writes only the columns that a command changed, and within them only the elements. The journals stand beside, in
+tables that begin with `sudamr_`, made with the first write. The file's journal mode is left as it is; every commit is
+synced. A command takes the file's one write lock (BEGIN IMMEDIATE) and reads some 30 KB of the player's row.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.schema import CreateTable
+
+from game import tables
+from game.errors import StoreFailure, StoreUnavailable, TryAgain
+from game.legacy import cells, codec, fence, fields
+from game.legacy.cells import Cell
+from game.rows import Key, Record, Rows, compare
+from game.unit import Loaded, Status
+
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+UNREACHABLE = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
+     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+)  # fmt: skip
+NO_GAME_HERE = "no such table: users"
+PRIMARY_CODE = 0xFF
+"""SQLite's extended result codes keep the primary one in their lowest byte."""
+
+_JOURNALS = {name: journal.name for name, journal in tables.LEGACY_JOURNALS.items()}
+_DDL = [
+    str(CreateTable(journal, if_not_exists=True).compile(dialect=sqlite.dialect()))
+    for journal in tables.LEGACY_JOURNALS.values()
+]
+
+
+class LegacyStore:
+    """Players in the legacy file. Opens nothing before it is used."""
+
+    def __init__(self, path: Path, *, pool_size: int = 4, busy_timeout_seconds: float = 5.0) -> None:
+        self._path = path
+        self._busy_timeout_seconds = busy_timeout_seconds
+        self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=busy_timeout_seconds)
+
+    @contextmanager
+    def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
+        """A unit of work that holds the file's write lock."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield LegacyUnit(connection, fence_pass)
+
+    def read(self, player: str) -> Rows | None:
+        """All of the player as of one read transaction."""
+        with self._transaction("BEGIN") as connection:
+            if fence.state(connection) == "moved":
+                raise fence.refusal("moved")
+            found = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
+            if found is None:
+                return None
+            rows = Rows({table.name: found[1].get(table.name, {}) for table in tables.PLAYER_STATE})
+            for journal in tables.JOURNALS:
+                rows[journal.name] = _journal(connection, journal, {"user_id": player})
+        return _without_codec_columns(rows)
+
+    def status(self) -> Status:
+        """The file's own place is the identity: links are followed."""
+        with self._transaction("BEGIN") as connection:
+            connection.execute("SELECT count(*) FROM users WHERE 0")
+            state = fence.state(connection)
+        return Status("legacy", f"legacy:{self._path.resolve()}", None, None, state)
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._pool.dispose()
+
+    def _connect(self) -> DBAPIConnection:
+        connection = cells.connect(self._path, timeout_seconds=self._busy_timeout_seconds)
+        connection.execute("PRAGMA synchronous=FULL")
+        return cast(DBAPIConnection, connection)
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        """A connection in a transaction, which ends with a rollback unless it was committed."""
+        with _translated():
+            pooled: PoolProxiedConnection = self._pool.connect()
+            try:
+                connection = pooled.driver_connection
+                assert isinstance(connection, sqlite3.Connection)
+                connection.execute(begin)
+                yield connection
+            except sqlite3.OperationalError as error:
+                if _code(error) not in BUSY:
+                    pooled.invalidate(error)
+                raise
+            finally:
+                pooled.close()
+
+
+class LegacyUnit:
+    """One transaction on the legacy file."""
+
+    def __init__(self, connection: sqlite3.Connection, fence_pass: str | None) -> None:
+        self._connection = connection
+        self._fence_pass = fence_pass
+        self._row: dict[str, Cell] = {}
+
+    def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
+        """See `Unit`; the bag always comes along, for it is read anyway."""
+        state = fence.state(self._connection)
+        if state == "moved" and self._fence_pass is None:
+            raise fence.refusal(state)
+        found = _find(self._connection, player, names)
+        if found is None:
+            return None
+        self._row, rows = found
+        receipts, openings = tables.action_receipts, tables.player_openings
+        rows[receipts.name] = _journal(self._connection, receipts, {"user_id": player, "request_id": request_id})
+        rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
+        return Loaded(rows, state)
+
+    def save(self, before: Rows, after: Rows) -> None:
+        """The changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""
+        row = codec.changed(self._row, _state(before), _state(after))
+        with self._past_the_fence():
+            if row:
+                self._update(row)
+            for statement in _DDL:
+                self._connection.execute(statement)
+            for name, change in compare(before, after).items():
+                if name in _JOURNALS:
+                    self._append(name, change.inserts.values())
+
+    def commit(self) -> None:
+        """COMMIT, synced to the disk."""
+        self._connection.execute("COMMIT")
+
+    def _past_the_fence(self) -> AbstractContextManager[object]:
+        if self._fence_pass is None:
+            return nullcontext()
+        return fence.passing(self._connection, self._fence_pass)
+
+    def _update(self, row: dict[str, Cell]) -> None:
+        for column in row:
+            if column not in self._row and column not in _columns(self._connection):
+                self._connection.execute(f"ALTER TABLE users ADD COLUMN {_quoted(column)} {fields.DECLARED[column]}")
+        assignments = ", ".join(f"{_quoted(column)} = {cells.placeholder(cell)}" for column, cell in row.items())
+        values = [*(cells.bind(cell) for cell in row.values()), cells.bind(self._row["id"])]
+        self._connection.execute(f"UPDATE users SET {assignments} WHERE id = ?", values)
+
+    def _append(self, name: str, records: Collection[Record]) -> None:
+        columns = [column.name for column in tables.BY_NAME[name].columns]
+        places = ", ".join("?" for _ in columns)
+        statement = f"INSERT INTO {_JOURNALS[name]} ({', '.join(columns)}) VALUES ({places})"
+        self._connection.executemany(statement, [[record[column] for column in columns] for record in records])
+
+
+def _columns(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM pragma_table_info('users')")]
+
+
+def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -> tuple[dict[str, Cell], Rows] | None:
+    """The player's row, as far as the tables need it, and what it says."""
+    columns = codec.columns_for(names, _columns(connection))
+    listed = ", ".join(_quoted(column) for column in columns)
+    found = connection.execute(f"SELECT rowid, {listed} FROM users WHERE id = ?", (player,)).fetchone()
+    if found is None:
+        return None
+    row = dict(zip(columns, found[1:], strict=True))
+    return row, codec.explode(row, rowid=found[0]).rows
+
+
+def _journal(connection: sqlite3.Connection, journal: sa.Table, where: dict[str, str]) -> dict[Key, Record]:
+    """A journal's records; none where the file has no journals yet."""
+    name, columns = _JOURNALS[journal.name], [column.name for column in journal.columns]
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone():
+        return {}
+    conditions = " AND ".join(f"{column} = ?" for column in where)
+    found = connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE {conditions}", list(where.values()))
+    records = [dict(zip(columns, values, strict=True)) for values in found]
+    return {tuple(record[part] for part in tables.KEYS[journal.name]): record for record in records}
+
+
+def _state(rows: Rows) -> Rows:
+    """What the codec writes: all but the journals."""
+    return Rows({name: records for name, records in rows.items() if name not in _JOURNALS})
+
+
+def _without_codec_columns(rows: Rows) -> Rows:
+    for name, records in rows.items():
+        shown = [column.name for column in tables.game_columns(tables.BY_NAME[name])]
+        rows[name] = {key: {column: record[column] for column in shown} for key, record in records.items()}
+    return rows
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
+    try:
+        yield
+    except sa.exc.TimeoutError as error:
+        raise StoreUnavailable("every connection of the pool is in use") from error
+    except sqlite3.Error as error:
+        failure = _failure(error)
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _failure(error: sqlite3.Error) -> StoreFailure | None:
+    if refused := fence.refused_by(error):
+        return refused
+    if _code(error) in BUSY:
+        return TryAgain("tx_rolled_back", str(error))
+    if _code(error) in UNREACHABLE or str(error) == NO_GAME_HERE:
+        return StoreUnavailable(f"the legacy file: {error}")
+    return None
