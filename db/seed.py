@@ -11,18 +11,31 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
-from db import builders, legacy_schema, legacy_tables
+import sqlalchemy as sa
+from psycopg import sql
+
+from db import builders, fence, legacy_schema, legacy_tables, ops
 from db.errors import Refusal
 from db.oddities import Oddity, assign
 from db.progress import Progress, Silent
 from db.sketches import sketches
+from game import tables
 from game.legacy.cells import BadText, Cell, bind, placeholder
+from game.rows import Record
+from game.urls import PostgresUrl
+
+T = TypeVar("T")
 
 BATCH_PLAYERS = 100
 LEGACY_SCHEMA_VERSION = 12
+_TABLES_SIZE = "select sum(pg_table_size(c.oid)) from pg_class c where c.relnamespace = current_schema::regnamespace"
+MADE_UP = ("development", "test")
+_COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,60 @@ def seed_legacy(
     )
 
 
+def seed_postgres(
+    owner: PostgresUrl, environment: str, players: int, seed: int = 1, *, progress: Progress | None = None
+) -> Seeded:
+    """Players in an empty, migrated database, fenced or not, in one transaction; bytes is what the tables take then.
+
+    Refusal: an environment other than development and test, a marker that disagrees, players that are there already.
+    """
+    _require_made_up(environment, players)
+    began = time.monotonic()
+    with ops.connect(owner, application="sudamr seed") as conn:
+        ops.require_marker(conn, environment)
+        with fence.own_pass(conn):
+            _require_empty(conn, owner)
+            ids = _copy_players(conn, players, seed, progress or Silent())
+        row = conn.execute(_TABLES_SIZE).fetchone()
+    seconds = time.monotonic() - began
+    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), odd={}, held=frozenset())
+
+
+def _require_made_up(environment: str, players: int) -> None:
+    if environment not in MADE_UP:
+        raise Refusal(" or ".join(MADE_UP), environment, do="Only these may be filled with players that nobody is.")
+    if players < 1:
+        raise Refusal("at least one player", str(players))
+
+
+def _require_empty(conn: ops.Connection, owner: PostgresUrl) -> None:
+    row = conn.execute("select count(*) from users").fetchone()
+    if row and row[0]:
+        raise Refusal("a database without players", f"{row[0]}", where=owner.redacted, do="invoke reset empties it.")
+
+
+def _copy_players(conn: ops.Connection, players: int, seed: int, progress: Progress) -> list[str]:
+    ids: list[str] = []
+    with progress.bar("making players", players, "players") as advance:
+        for batch in _batches(sketches(players, seed), BATCH_PLAYERS):
+            made = [builders.player(sketch.id, **sketch.given) for sketch in batch]
+            for table in tables.PLAYER_STATE:
+                _copy(conn, table, [record for rows in made for record in rows[table.name].values()])
+            ids += [sketch.id for sketch in batch]
+            advance(len(batch))
+    return ids
+
+
+def _copy(conn: ops.Connection, table: sa.Table, records: Sequence[Record]) -> None:
+    columns = tables.game_columns(table)
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table.name), names)
+    with conn.cursor().copy(statement) as copy:
+        copy.set_types([_COPY_TYPES[type(column.type)] for column in columns])
+        for record in records:
+            copy.write_row([record[column.name] for column in columns])
+
+
 def _by_name(ids: Sequence[str], odd: Mapping[int, Sequence[Oddity]]) -> dict[str, tuple[str, ...]]:
     named: dict[str, tuple[str, ...]] = {}
     for n in sorted(odd):
@@ -102,14 +169,8 @@ def _user_rows(players: int, seed: int, odd: Mapping[int, Sequence[Oddity]]) -> 
         yield row
 
 
-def _batches(rows: Iterator[dict[str, Cell]], size: int) -> Iterator[list[dict[str, Cell]]]:
-    batch = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+def _batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while batch := list(islice(items, size)):
         yield batch
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from db import legacy_schema, oddities, seed
+from db import builders, fence, legacy_schema, oddities, ops, seed
 from db.errors import Refusal
+from db.sketches import sketches
 from game.legacy import cells, codec
 from game.legacy.cells import Cell
+from game.postgres import PostgresStore
+from game.rows import Rows, compare
+from harness.databases import Database
 
 PLAYERS = 60
 
@@ -173,3 +177,38 @@ def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path: Path, monkeyp
     with pytest.raises(Interrupted):
         seed.seed_legacy(tmp_path / "game.db", 3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_players_for_postgres_are_those_that_the_builder_makes(database: Database) -> None:
+    result = seed.seed_postgres(database.owner, "test", 25, seed=6)
+    assert len(result.ids) == 25
+    with closing(PostgresStore(database.service)) as store:
+        for sketch in sketches(25, seed=6):
+            made = builders.player(sketch.id, **sketch.given)
+            found = store.read(sketch.id)
+            assert found is not None
+            assert compare(made, Rows({name: found.get(name, {}) for name in made})) == {}
+
+
+def test_postgres_is_seeded_behind_its_fence(fenced_database: Database) -> None:
+    seed.seed_postgres(fenced_database.owner, "test", 3)
+    with ops.connect(fenced_database.owner) as conn:
+        assert conn.execute("SELECT count(*) FROM users").fetchone() == (3,)
+        assert fence.state(conn) == "fenced"
+
+
+def test_players_that_are_there_are_not_added_to(database: Database) -> None:
+    seed.seed_postgres(database.owner, "test", 3)
+    with pytest.raises(Refusal, match="expected a database without players; found 3"):
+        seed.seed_postgres(database.owner, "test", 3)
+
+
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_no_environment_of_real_players_is_seeded(database: Database, environment: str) -> None:
+    with pytest.raises(Refusal, match="expected development or test"):
+        seed.seed_postgres(database.owner, environment, 3)
+
+
+def test_a_database_of_another_environment_is_not_seeded(database: Database) -> None:
+    with pytest.raises(Refusal, match="development"):
+        seed.seed_postgres(database.owner, "development", 3)
