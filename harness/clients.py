@@ -1,0 +1,303 @@
+"""Players' devices: threads that act through HTTP and keep each request until it is answered.
+
+A request goes out with one Idempotency-Key for as long as it has no answer: refused for a while (503), refused
+connections, time-outs and answers never read are all tried again, at whichever process of the service. What was granted
+is remembered with its outcome; some of it is asked for again later, and must be answered alike.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from db.errors import Inconclusive
+
+PAUSE_SECONDS = 0.05
+"""Between two tries of one request: short, so that the freeze that players see is measured well."""
+
+THINK_SECONDS = 0.03
+"""Between two requests of one client, so that a machine of two cores has time for the move itself."""
+
+ANSWER_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
+_UNAVAILABLE = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing that a player asks for."""
+
+    player: str
+    id: str
+    action: str
+    fields: Mapping[str, object]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a receipt is known by."""
+        return self.player, self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A request that was granted, and what the player was told."""
+
+    request: Request
+    outcome: Mapping[str, object]
+
+
+@dataclass
+class Tally:
+    """What all clients saw. granted: in the order of the answers, which is each player's order of requests."""
+
+    granted: dict[tuple[str, str], Granted] = field(default_factory=dict)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    retried: int = 0
+    dropped: int = 0
+    granted_at: list[float] = field(default_factory=list)
+    unanswered_at: list[float] = field(default_factory=list)
+
+    def longest_freeze(self, since: float) -> float:
+        """Seconds from a granted write to the next, at most, where something went unanswered between; else 0.
+
+        `since` is a time.monotonic().
+        """
+        grants = [at for at in self.granted_at if at >= since]
+        held = [at for at in self.unanswered_at if at >= since]
+        gaps = itertools.pairwise(grants)
+        return max((end - begin for begin, end in gaps if any(begin < at < end for at in held)), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service said for good: granted with an outcome, or refused with a code."""
+
+    outcome: Mapping[str, object] | None
+    code: str
+    replayed: bool
+
+
+class Crowd:
+    """Clients on threads of their own, each with players of its own, so that a player's requests come one by one."""
+
+    def __init__(
+        self, services: Sequence[str], plans: Mapping[str, Sequence[tuple[str, Mapping[str, object]]]], *,
+        clients: int = 6, seed: int = 1,
+    ) -> None:  # fmt: skip
+        self.tally = Tally()
+        self._services = tuple(services)
+        self._changed = threading.Condition()
+        self._paused = False
+        self._leaving = False
+        self._resting = 0
+        players = list(plans)
+        self._threads = [
+            threading.Thread(
+                target=self._play,
+                args=({player: list(plans[player]) for player in players[n::clients]}, Random(f"{seed}/{n}")),  # noqa: S311
+                name=f"client-{n}",
+                daemon=True,
+            )
+            for n in range(clients)
+        ]
+
+    def __enter__(self) -> Crowd:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with self._changed:
+            self._leaving = True
+            self._paused = False
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(ANSWER_SECONDS + PAUSE_SECONDS)
+
+    def await_granted(self, more: int) -> None:
+        """Wait until that many more requests are granted. Raises Inconclusive after a minute without."""
+        with self._changed:
+            wanted = len(self.tally.granted) + more
+            if not self._changed.wait_for(
+                lambda: len(self.tally.granted) >= wanted or self.tally.wrong, PATIENCE_SECONDS
+            ):
+                raise Inconclusive(
+                    f"{more} requests granted within {PATIENCE_SECONDS:.0f} s",
+                    f"{len(self.tally.granted) - wanted + more}",
+                    where=", ".join(self._services),
+                )
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Every client between two requests, none of them unanswered. Raises Inconclusive when one stays unanswered."""
+        with self._changed:
+            self._paused = True
+            alive = len(self._threads)
+            if not self._changed.wait_for(lambda: self._resting == alive, PATIENCE_SECONDS):
+                raise Inconclusive(
+                    "every request answered", f"{alive - self._resting} clients still waiting for an answer",
+                    where=", ".join(self._services),
+                )  # fmt: skip
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._paused = False
+                self._changed.notify_all()
+
+    def _play(self, plans: dict[str, list[tuple[str, Mapping[str, object]]]], draw: Random) -> None:
+        with httpx.Client(timeout=ANSWER_SECONDS) as web:
+            client = _Client(self, web, self._services, draw)
+            turn = 0
+            while self._may_go_on():
+                turn += 1
+                client.act(self._next(plans, turn, draw))
+
+    def _next(
+        self, plans: dict[str, list[tuple[str, Mapping[str, object]]]], turn: int, draw: Random
+    ) -> Request | None:
+        """A request of one of the players; None where all of them have done everything."""
+        able = [player for player, plan in plans.items() if plan]
+        if not able:
+            return None
+        player = draw.choice(able)
+        action, fields = plans[player].pop(0)
+        return Request(player, f"{threading.current_thread().name}-{turn}", action, fields)
+
+    def _may_go_on(self) -> bool:
+        with self._changed:
+            if self._paused:
+                self._resting += 1
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: not self._paused)
+                self._resting -= 1
+            return not self._changed.wait_for(lambda: self._leaving, THINK_SECONDS)
+
+    def wait_a_little(self) -> bool:
+        """Between two tries; whether to try on."""
+        with self._changed:
+            self.tally.unanswered_at.append(time.monotonic())
+            return not self._changed.wait_for(lambda: self._leaving, PAUSE_SECONDS)
+
+    def record(self, request: Request, answer: Answer) -> None:
+        """Remember what was answered; an answer that contradicts an earlier one is kept as wrong."""
+        with self._changed:
+            if answer.outcome is None:
+                self._record_refusal(request, answer)
+            else:
+                self._record_grant(request, answer.outcome, replayed=answer.replayed)
+            self._changed.notify_all()
+
+    def _record_refusal(self, request: Request, answer: Answer) -> None:
+        if request.key in self.tally.granted:
+            self.wrong(request, f"granted once, then refused: {answer.code}")
+        self.tally.refused[request.key] = answer.code
+
+    def _record_grant(self, request: Request, outcome: Mapping[str, object], *, replayed: bool) -> None:
+        earlier = self.tally.granted.setdefault(request.key, Granted(request, outcome))
+        if earlier.outcome != outcome:
+            self.wrong(request, f"answered {dict(earlier.outcome)}, then {dict(outcome)}")
+        if not replayed:
+            self.tally.granted_at.append(time.monotonic())
+
+    def wrong(self, request: Request, what: str) -> None:
+        """Note what should never be."""
+        self.tally.wrong.append(f"{request.action} of {request.player}, request {request.id}: {what}")
+
+    def count(self, *, retried: int = 0, dropped: int = 0) -> None:
+        """Count what was sent again, and what went away before its answer."""
+        with self._changed:
+            self.tally.retried += retried
+            self.tally.dropped += dropped
+
+
+class _Client:
+    """One device: sends, waits, sends again."""
+
+    def __init__(self, crowd: Crowd, web: httpx.Client, services: Sequence[str], draw: Random) -> None:
+        self._crowd = crowd
+        self._web = web
+        self._services = services
+        self._draw = draw
+        self._mine: list[Request] = []
+
+    def act(self, request: Request | None) -> None:
+        """Carry one request to its answer; now and then, go away before it, or ask for an earlier one again."""
+        if request is not None:
+            if self._draw.random() < 0.05:
+                self._go_away(request)
+                self._crowd.count(retried=1, dropped=1)
+            if (answer := self._carry(request)) and answer.outcome is not None:
+                self._mine.append(request)
+        if self._mine and (request is None or self._draw.random() < 0.15):
+            self._ask_again(self._draw.choice(self._mine))
+
+    def _ask_again(self, request: Request) -> None:
+        self._crowd.count(retried=1)
+        answer = self._carry(request)
+        if answer is not None and not answer.replayed:
+            self._crowd.wrong(request, "known to be granted, and carried out again")
+
+    def _carry(self, request: Request) -> Answer | None:
+        """Send until there is an answer; None where the clients leave before."""
+        while True:
+            answer = self._send(request)
+            if answer is not None:
+                self._crowd.record(request, answer)
+                return answer
+            if not self._crowd.wait_a_little():
+                return None
+            self._crowd.count(retried=1)
+
+    def _send(self, request: Request) -> Answer | None:
+        try:
+            response = self._web.post(
+                self._draw.choice(self._services) + _path(request),
+                json=dict(request.fields),
+                headers={"Idempotency-Key": request.id},
+            )
+        except httpx.TransportError:
+            return None
+        if response.status_code == _UNAVAILABLE:
+            return None
+        return self._read(request, response)
+
+    def _read(self, request: Request, response: httpx.Response) -> Answer | None:
+        try:
+            body: Any = response.json()
+        except ValueError:
+            body = {}
+        if response.status_code == httpx.codes.OK:
+            return Answer(body["outcome"], "", body["replayed"])
+        if response.is_client_error and isinstance(body, dict) and "code" in body:
+            return Answer(None, str(body["code"]), replayed=False)
+        self._crowd.wrong(request, f"status {response.status_code}: {response.text[:200]}")
+        return None
+
+    def _go_away(self, request: Request) -> None:
+        """Send, and close the connection without reading: whether it was granted is not known."""
+        address = urlsplit(self._draw.choice(self._services))
+        connection = http.client.HTTPConnection(str(address.hostname), address.port or 80, timeout=ANSWER_SECONDS)
+        headers = {"Idempotency-Key": request.id, "Content-Type": "application/json"}
+        try:
+            connection.request("POST", _path(request), json.dumps(dict(request.fields)), headers)
+        except OSError:
+            return
+        finally:
+            connection.close()
+
+
+def _path(request: Request) -> str:
+    return f"/players/{quote(request.player, safe='')}/actions/{request.action}"
