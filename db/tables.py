@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from game import tables as game_tables
 
 FENCE_TRIGGER = "sudamr_fence"
-APPEND_ONLY_TRIGGER = "sudamr_append_only"
+APPEND_ONLY_TRIGGER = "sudamr_journal"
+"""Triggers fire by name: the fence's comes first, so that a fenced journal answers like every other table."""
 VERSION_TABLE = "alembic_version"
 
 metadata = sa.MetaData(naming_convention=game_tables.metadata.naming_convention)

@@ -298,10 +298,10 @@ def upgrade() -> None:
         op.execute(f"alter table {table} enable always trigger sudamr_fence")
     for table in APPEND_ONLY:
         op.execute(
-            f"create trigger sudamr_append_only before update or delete or truncate on {table}"
+            f"create trigger sudamr_journal before update or delete or truncate on {table}"
             " for each statement execute function ops.refuse_rewrite()"
         )
-        op.execute(f"alter table {table} enable always trigger sudamr_append_only")
+        op.execute(f"alter table {table} enable always trigger sudamr_journal")
     for statement in (FENCE_STATE, FENCE_ON, NO_PASS):
         op.execute(statement)
 

@@ -1,0 +1,291 @@
+"""Read-only, enforced by Postgres itself: statement triggers on every table, on or off together.
+
+The fence holds whoever writes and however: only a transaction that bears the pass gets through. The pass is a random
+token of one run; the database keeps its sha256 in `ops`, where the service's role can't read it.
+`default_transaction_read_only` would not do: any session may switch it off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.pq import TransactionStatus
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+from db import ops, tables
+from db.errors import Failure, Refusal
+from game import tables as game_tables
+from game.errors import FENCE_SQLSTATE
+from game.urls import PostgresUrl
+
+State: TypeAlias = Literal["open", "fenced", "moved"]
+
+
+@dataclass(frozen=True)
+class _Trigger:
+    """How the fence's trigger stands on a table, as pg_trigger has it; all None where there is none."""
+
+    table: str
+    enabled: str | None
+    kind: int | None
+    ours: bool | None
+
+    @property
+    def wholly_on(self) -> bool:
+        """On whatever the session's replication role is, before each statement of every kind, calling our function."""
+        return self.enabled == "A" and bool(self.ours) and self.kind == BEFORE_STATEMENT + sum(EVENTS.values())
+
+
+LOCK_TIMEOUT_MS = 1000
+"""How long one attempt may wait for a table; the game's commands wait behind it for as long."""
+
+PATIENCE_SECONDS = 15.0
+
+BEFORE_STATEMENT = 2
+EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
+"""Bits of pg_trigger.tgtype."""
+
+NO_PRIVILEGE_SQLSTATE = "42501"
+
+FENCED_TABLES = """
+select c.relname, t.tgenabled, t.tgtype, n.nspname = 'ops' and p.proname = 'refuse_fenced'
+from pg_class c
+left join pg_trigger t on t.tgrelid = c.oid and t.tgname = %s and not t.tgisinternal
+left join pg_proc p on p.oid = t.tgfoid
+left join pg_namespace n on n.oid = p.pronamespace
+where c.relnamespace = to_regnamespace(quote_ident(current_schema())) and c.relkind in ('r', 'p') and c.relname <> %s
+order by c.relname
+"""
+BLOCKERS = """
+select distinct a.pid, a.application_name, a.usename, coalesce(a.state, '')
+from pg_locks l join pg_stat_activity a using (pid)
+where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid() and l.mode <> 'AccessShareLock'
+    and l.relation in (select oid from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema())))
+"""
+
+
+def new_pass() -> str:
+    """A pass for one run: 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+def set_on(
+    conn: ops.Connection,
+    *,
+    state: State = "fenced",
+    pass_token: str | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> None:
+    """Fence the schema of the connection; again is harmless and replaces the pass (None: there is no pass).
+
+    `users` is locked first: every command takes its player first, so nothing is in flight and nothing deadlocks.
+    Joins a transaction that is open. Failure naming the blockers when the tables can't be had in time; nothing changed.
+    """
+    if state == "open":
+        raise ValueError("open is what lift makes it")
+    _switch(conn, "enable always", state, pass_token, patience_seconds)
+
+
+def lift(conn: ops.Connection, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Open the schema to writes, in one transaction or as part of the one that is open; no pass is left valid.
+
+    The triggers are disabled, never dropped: a drop waits for every open SELECT.
+    """
+    _switch(conn, "disable", "open", None, patience_seconds)
+
+
+def state(conn: ops.Connection) -> State:
+    """What the fence says of itself, by the owner's connection or the service's.
+
+    Failure when the triggers say otherwise: somebody has switched them by hand.
+    """
+    try:
+        row = conn.execute("select state from fence_state").fetchone()
+    except errors.UndefinedTable:
+        raise _not_migrated(conn) from None
+    assert row is not None, "the view has one row always"
+    said = cast(State, row[0])
+    wanted = "D" if said == "open" else "A"
+    odd = [trigger.table for trigger in _fenced_tables(conn) if trigger.enabled != wanted]
+    if odd:
+        raise Failure(
+            f"every trigger as the state {said} has it", f"otherwise on {', '.join(odd)}", where=ops.place(conn),
+            do="Switch the whole fence again, then ask for drift.",
+        )  # fmt: skip
+    return said
+
+
+def use_pass(conn: ops.Connection, token: str) -> None:
+    """Let the open transaction through the fence. The setting ends with it, so no pool hands it on."""
+    if conn.info.transaction_status == TransactionStatus.IDLE:
+        raise ValueError("a pass needs a transaction that is open")
+    conn.execute("select set_config(%s, %s, true)", (ops.PASS_SETTING, token))
+
+
+@contextmanager
+def own_pass(conn: ops.Connection) -> Iterator[None]:
+    """A transaction of the owner's own that the fence and the journals let through: for maintenance, seed and reset.
+
+    The pass is made in the transaction and gone before it ends, so nobody else can ever use it.
+    """
+    token = new_pass()
+    with conn.transaction():
+        parameters = (_schema(conn), _sha256(token))
+        conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", parameters)
+        before = _value(conn, "select current_setting(%s, true)", ops.PASS_SETTING)
+        use_pass(conn, token)
+        yield
+        conn.execute("select set_config(%s, %s, true)", (ops.PASS_SETTING, before or ""))
+        conn.execute("delete from ops.fence_passes where schema = %s and pass_sha256 = %s", parameters)
+
+
+def prove(service: PostgresUrl) -> int:
+    """Try to write as the service does; each try is rolled back. How many were refused by the fence itself.
+
+    Per table INSERT, and UPDATE and DELETE of a row where there is one; what the role may not do at all must be
+    refused for that; TRUNCATE, which would wait for every reader, by the catalog. Failure naming each hole.
+    """
+    with ops.connect(service, application="sudamr fence") as conn, conn.transaction(force_rollback=True):
+        conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
+        fenced = _fenced_tables(conn)
+        holes = [f"{trigger.table}: its trigger is not wholly on" for trigger in fenced if not trigger.wholly_on]
+        proven = 0
+        for trigger in fenced:
+            refused, let_through = _attempt(conn, trigger.table)
+            proven += refused
+            holes += let_through
+    if holes:
+        raise Failure("every write to be refused", _few(holes), where=service.redacted, do="Set the fence again.")
+    return proven
+
+
+def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patience_seconds: float) -> None:
+    if token == "":  # An empty setting is what every session has.
+        raise ValueError("an empty pass")
+    names = [trigger.table for trigger in _fenced_tables(conn)]
+    retrying = Retrying(
+        retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
+        stop=stop_after_delay(patience_seconds),
+        wait=wait_random(0.02, 0.2),
+    )
+    try:
+        retrying(_switch_once, conn, verb, to, token, names)
+    except RetryError:
+        raise Failure(
+            f"the game's tables within {patience_seconds:g} s", f"locked by {_blockers(conn)}", where=ops.place(conn),
+            do="Nothing was changed. Let them end, or stop them, and run again.",
+        ) from None  # fmt: skip
+
+
+def _switch_once(conn: ops.Connection, verb: str, to: State, token: str | None, names: list[str]) -> None:
+    with conn.transaction():
+        before = _value(conn, "select set_config('lock_timeout', %s, true)", f"{LOCK_TIMEOUT_MS}ms")
+        conn.execute("lock table users in exclusive mode")
+        for name in names:
+            conn.execute(
+                sql.SQL("alter table {} {} trigger {}").format(
+                    sql.Identifier(name), sql.SQL(verb), sql.Identifier(tables.FENCE_TRIGGER)
+                )
+            )
+        _write_state(conn, to, token)
+        conn.execute("select set_config('lock_timeout', %s, true)", (before,))
+
+
+def _write_state(conn: ops.Connection, to: State, token: str | None) -> None:
+    schema = _schema(conn)
+    conn.execute(
+        "insert into ops.fence (schema, state) values (%s, %s)"
+        " on conflict (schema) do update set state = excluded.state, since = now()",
+        (schema, to),
+    )
+    conn.execute("delete from ops.fence_passes where schema = %s", (schema,))
+    if token is not None:
+        conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", (schema, _sha256(token)))
+
+
+def _fenced_tables(conn: ops.Connection) -> list[_Trigger]:
+    """Each table but Alembic's. Refusal where nothing was migrated."""
+    rows = conn.execute(FENCED_TABLES, (tables.FENCE_TRIGGER, tables.VERSION_TABLE)).fetchall()
+    if not any(row[0] == "users" for row in rows):
+        raise _not_migrated(conn)
+    return [_Trigger(*row) for row in rows]
+
+
+def _attempt(conn: ops.Connection, table: str) -> tuple[int, list[str]]:
+    """How many writes the fence refused, and those that did not end as they should."""
+    refused, holes = 0, []
+    for event in ("INSERT", "UPDATE", "DELETE"):
+        expected, found = _expected(conn, table, event), _try(conn, table, event)
+        refused += found == FENCE_SQLSTATE
+        if found != expected:
+            holes.append(f"{event} on {table}: {found or 'done'}, not {expected}")
+    return refused, holes
+
+
+def _expected(conn: ops.Connection, table: str, event: str) -> str:
+    """The refusal to expect: the fence's where the role may write at all."""
+    may = _value(conn, "select has_table_privilege(quote_ident(%s)::regclass, %s)", table, event)
+    serviced = table in {t.name for t in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)}
+    return FENCE_SQLSTATE if may or serviced else NO_PRIVILEGE_SQLSTATE
+
+
+def _try(conn: ops.Connection, table: str, event: str) -> str | None:
+    """The SQLSTATE that the write ends in; None when it went through."""
+    name = sql.Identifier(table)
+    first = _value(
+        conn, "select attname from pg_attribute where attrelid = quote_ident(%s)::regclass and attnum = 1", table
+    )
+    column = sql.Identifier(str(first))
+    statements = {
+        "INSERT": sql.SQL("insert into {table} default values"),
+        "UPDATE": sql.SQL("update {table} set {column} = {column} where ctid = (select ctid from {table} limit 1)"),
+        "DELETE": sql.SQL("delete from {table} where ctid = (select ctid from {table} limit 1)"),
+    }
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute(statements[event].format(table=name, column=column))
+    except psycopg.DatabaseError as error:
+        if error.sqlstate is None:
+            raise
+        return error.sqlstate
+    return None
+
+
+def _few(holes: list[str], most: int = 4) -> str:
+    return "; ".join(holes[:most]) + (f"; and {len(holes) - most} more" if len(holes) > most else "")
+
+
+def _blockers(conn: ops.Connection) -> str:
+    rows = conn.execute(BLOCKERS).fetchall()
+    named = [f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
+             for pid, application, role, doing in rows]  # fmt: skip
+    return ", ".join(named) or "someone who has just let go"
+
+
+def _schema(conn: ops.Connection) -> str:
+    schema = _value(conn, "select current_schema()")
+    if schema is None:
+        raise _not_migrated(conn)
+    return str(schema)
+
+
+def _not_migrated(conn: ops.Connection) -> Refusal:
+    return Refusal(
+        "a migrated schema on the search path", "none", where=ops.place(conn), do="Run: invoke migrate --env <name>"
+    )
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _value(conn: ops.Connection, query: str, *parameters: object) -> Any:
+    row = conn.execute(query, parameters).fetchone()
+    return None if row is None else row[0]
