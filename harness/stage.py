@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import sqlalchemy as sa
+import psycopg
+from psycopg import sql
 
 from db import builders
 from game import tables
@@ -83,21 +86,25 @@ def _at(entries: object, name: str, field: str, clock: int) -> None:
         entries[name][field] = moments.moved(clock, text)
 
 
-def insert(connection: sa.Connection, rows: Rows) -> None:
-    """Writes the rows, parents first."""
+def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:
+    """Writes the rows, parents first, within the transaction that is open."""
     for table in TABLE_ORDER:
         if records := list(rows.get(table.name, {}).values()):
-            connection.execute(sa.insert(table), records)
+            columns = list(records[0])
+            statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                sql.Identifier(table.name),
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+            )
+            with connection.cursor() as cursor:
+                cursor.executemany(statement, [[record[column] for column in columns] for record in records])
 
 
-def insert_legacy(path: Path, rows: Iterable[Mapping[str, Cell]]) -> None:
-    """Writes rows of `users` into the legacy file."""
-    with cells.connect(path) as connection:
-        for row in rows:
-            names = ", ".join(f'"{name}"' for name in row)
-            values = ", ".join(cells.placeholder(cell) for cell in row.values())
-            connection.execute(f"INSERT INTO users ({names}) VALUES ({values})", [cells.bind(c) for c in row.values()])
-    connection.close()
+def insert_legacy(connection: sqlite3.Connection, row: Mapping[str, Cell]) -> None:
+    """Writes a row of `users`, within the transaction that is open."""
+    names = ", ".join(f'"{name}"' for name in row)
+    values = ", ".join(cells.placeholder(cell) for cell in row.values())
+    connection.execute(f"INSERT INTO users ({names}) VALUES ({values})", [cells.bind(cell) for cell in row.values()])
 
 
 class PostgresStage:
@@ -107,20 +114,20 @@ class PostgresStage:
 
     def __init__(self, service: PostgresUrl, reset: Callable[[], None]) -> None:
         self._reset = reset
-        self._engine = sa.create_engine(service.sqlalchemy, pool_size=1)
+        self._connection = psycopg.connect(service.conninfo)
         self.store: Store = PostgresStore(service)
 
     def place(self, starts: Iterable[Start]) -> None:
         """Empties the database and puts these players into it."""
         self._reset()
-        with self._engine.begin() as connection:
+        with self._connection.transaction():
             for start in starts:
-                insert(connection, start.rows)
+                insert(self._connection, start.rows)
 
     def close(self) -> None:
         """Lets the database go, so that it can be dropped."""
         self.store.close()
-        self._engine.dispose()
+        self._connection.close()
 
 
 class LegacyStage:
@@ -143,7 +150,10 @@ class LegacyStage:
         """Makes the file anew with these players in it."""
         self.close()
         shutil.copyfile(self._empty, self._path)
-        insert_legacy(self._path, [start.legacy for start in starts])
+        with closing(cells.connect(self._path)) as connection, connection:
+            connection.execute("BEGIN")
+            for start in starts:
+                insert_legacy(connection, start.legacy)
         self._store = LegacyStore(self._path)
 
     def close(self) -> None:
