@@ -1,0 +1,142 @@
+"""The real service as processes of its own, under a guardian: none of them outlives us, however we end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+import game
+from db.cutover import pointer, services
+from db.environments import Pointer
+from db.errors import Failure
+from db.redaction import redact
+from db.servers.guard import Guard, last_lines
+
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.05
+VARIABLE = "DATABASE_URL"
+
+
+@dataclass
+class Service:
+    """`python -m game.service` on ports of its own, its store named by an env file.
+
+    `operator_token` lets the smoke test through; it and the dice's secret are made up for this service alone.
+    """
+
+    folder: Path
+    guard: Guard
+    processes: int = 2
+    operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    _pid: int = 0
+
+    def __post_init__(self) -> None:
+        self._port = _free_ports(self.processes)
+
+    @property
+    def env_file(self) -> Path:
+        """Where it reads the URL of its store; written anew by a switch."""
+        return self.folder / "service.env"
+
+    @property
+    def pid_file(self) -> Path:
+        """Where its supervisor writes its process id."""
+        return self.folder / "service.pid"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.folder / "service.log"
+
+    @property
+    def pointer(self) -> Pointer:
+        """The line of the env file that names the store."""
+        return Pointer(self.env_file, VARIABLE)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The base URL of each process."""
+        return tuple(f"http://127.0.0.1:{self._port + n}" for n in range(self.processes))
+
+    @property
+    def restart(self) -> str:
+        """The hook that has every process start anew, reading the env file again."""
+        return f"kill -HUP $(cat '{self.pid_file}')"
+
+    def start(self, store: str) -> None:
+        """Start it on a store and wait until every process answers. Failure with what it said last."""
+        self.env_file.write_text(f"# The store that the service opens.\n{VARIABLE}=''\n")
+        self.env_file.chmod(0o600)
+        pointer.write(self.pointer, store)
+        argv = [sys.executable, "-m", "game.service"]
+        self._pid = self.guard.spawn(argv, account=None, env=self._environment(), log=self.log)
+        try:
+            services.wait_for(self.urls, _answers, what="every process ready", timeout_seconds=START_SECONDS)
+        except Failure:
+            raise Failure("the service to start", redact(last_lines(self.log)), where=", ".join(self.urls)) from None
+
+    def stop(self) -> None:
+        """Ask it to end, and wait; the guardian ends what does not."""
+        if not self._pid:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGTERM)
+        self._await_end(self._pid)
+        self._pid = 0
+
+    def _await_end(self, pid: int) -> None:
+        ending = Retrying(
+            retry=retry_if_result(lambda ended: not ended),
+            stop=stop_after_delay(STOP_SECONDS),
+            wait=wait_fixed(POLL_SECONDS),
+        )
+        try:
+            ending(self.guard.ended, pid)
+        except RetryError:
+            found = redact(last_lines(self.log))
+            raise Failure(f"the service to end within {STOP_SECONDS:.0f} s", found, where=f"process {pid}") from None
+
+    def _environment(self) -> Mapping[str, str]:
+        """Nothing of ours but where programs are: an exported variable would win over the env file."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return kept | {
+            "PYTHONPATH": str(Path(game.__file__).parent.parent),
+            "SUDAMR_ENV_FILE": str(self.env_file),
+            "HOST": "127.0.0.1",
+            "PORT": str(self._port),
+            "PROCESSES": str(self.processes),
+            "PIDFILE": str(self.pid_file),
+            "CHANCE_SECRET": secrets.token_urlsafe(24),
+            "OPERATOR_TOKEN": self.operator_token,
+        }
+
+
+def _answers(ready: services.Ready) -> bool:
+    return ready.status == httpx.codes.OK
+
+
+def _free_ports(count: int) -> int:
+    """The first of that many ports in a row that nobody listens on now."""
+    while True:
+        with ExitStack() as sockets:
+            first = 0
+            for n in range(count):
+                listener = sockets.enter_context(socket.socket())
+                try:
+                    listener.bind(("127.0.0.1", first + n if first else 0))
+                except (OSError, OverflowError):
+                    break
+                first = first or listener.getsockname()[1]
+            else:
+                return first
