@@ -1,1 +1,27 @@
 """Moves every row from the legacy file to Postgres and back, and proves it."""
+
+from db.transfer.carriage import Carried, carry_back
+from db.transfer.comparison import compare_files
+from db.transfer.loading import Loaded, clear, load
+from db.transfer.proof import Proof, prove
+from db.transfer.rebuild import Returned, back
+from db.transfer.survey import ColumnProfile, Profile, TableProfile, profile
+from db.transfer.tally import Count
+
+__all__ = [
+    "Carried",
+    "ColumnProfile",
+    "Count",
+    "Loaded",
+    "Profile",
+    "Proof",
+    "Returned",
+    "TableProfile",
+    "back",
+    "carry_back",
+    "clear",
+    "compare_files",
+    "load",
+    "profile",
+    "prove",
+]

@@ -1,0 +1,144 @@
+"""The legacy file again, from nothing but the database.
+
+It is made under another name, read back and checked, and gets its own name only then; no file is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.errors import Failure, Refusal
+from db.progress import Advance, Progress, Silent
+from db.transfer import schema as schemas
+from db.transfer.proof import compare, uncounted
+from db.transfer.rows import insert
+from db.transfer.schema import Schema
+from db.transfer.source import Source, quote, table_of
+from db.transfer.target import Target, opened
+from game.legacy import cells
+from game.legacy.fields import DECLARED
+from game.urls import PostgresUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The file that was made: its tables' rows, players among them, its bytes, and how long it took."""
+
+    path: Path
+    players: int
+    rows: dict[str, int]
+    bytes: int
+    seconds: float
+
+
+def back(target: PostgresUrl, into: Path, *, progress: Progress | None = None) -> Returned:
+    """Rebuild the whole legacy file; equal to the one that was loaded in all that no command changed.
+
+    Refusal: a name that is taken, a folder that is not there, a database that does not answer or holds no game.
+    Failure: the file that was made does not pass SQLite's check or is not what the database says; it is removed.
+    """
+    began = time.monotonic()
+    shown = progress or Silent()
+    _refuse_taken(into)
+    with opened(target) as snapshot, _made(into) as part:
+        rows = _write(snapshot, part, shown)
+        _check(snapshot, part, shown)
+    return Returned(into, rows["users"], rows, into.stat().st_size, time.monotonic() - began)
+
+
+def _refuse_taken(into: Path) -> None:
+    if not into.parent.is_dir():
+        raise Refusal("a folder that exists", "none", where=str(into.parent), do="Make it first.")
+    for path in (into, *(into.with_name(into.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
+        if path.exists():
+            raise Refusal("a name that is free", "a file", where=str(path), do="Choose another, or move it away.")
+
+
+@contextmanager
+def _made(into: Path) -> Iterator[Path]:
+    """A name beside the wanted one; renamed when all went well, and nothing is left behind when it did not."""
+    part = into.with_name(f".{into.name}.{os.getpid()}.part")
+    part.touch(mode=0o600, exist_ok=False)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        _refuse_taken(into)
+        part.rename(into)
+        _sync_folder(into.parent)
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            part.with_name(part.name + suffix).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
+    schema = target.schema
+    connection = cells.connect(part)
+    try:
+        schemas.prepare(connection, schema)
+        connection.execute("PRAGMA journal_mode=OFF").fetchall()
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        connection.execute("BEGIN")
+        schemas.make_tables(connection, schema)
+        for column in target.added_columns():
+            connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {DECLARED[column]}")
+        rows = {name: _table(target, connection, name, progress) for name in _order(schema)}
+        schemas.make_the_rest(connection, schema)
+        connection.execute("COMMIT")
+        schemas.finish(connection, schema)
+    except sqlite3.DatabaseError as error:
+        raise Failure("the rows of the database to fit its own schema", str(error), where=str(part)) from error
+    finally:
+        connection.close()
+    return rows
+
+
+def _order(schema: Schema) -> list[str]:
+    """SQLite's own tables last: filling the others writes to them."""
+    return sorted((statement.name for statement in schema.tables), key=lambda name: name.startswith("sqlite_"))
+
+
+def _table(target: Target, connection: sqlite3.Connection, name: str, progress: Progress) -> int:
+    if name.startswith("sqlite_"):
+        connection.execute(f"DELETE FROM {quote(name)}")
+    if name != "users":
+        return _insert_all(target, connection, name, uncounted)
+    with progress.bar("writing back", target.players(), "players") as advance:
+        return _insert_all(target, connection, name, advance)
+
+
+def _insert_all(target: Target, connection: sqlite3.Connection, name: str, advance: Advance) -> int:
+    table = table_of(connection, name)
+    many = 0
+    for position, row in target.rows(name):
+        insert(connection, table, position, row)
+        many += 1
+        advance(1)
+    return many
+
+
+def _check(target: Target, part: Path, progress: Progress) -> None:
+    """What SQLite says of the file, and what was read back against the database."""
+    connection = cells.connect(part)
+    try:
+        found = connection.execute("PRAGMA integrity_check(3)").fetchall()
+        if found != [("ok",)]:
+            raise Failure("a sound file", "; ".join(str(row[0]) for row in found), where=str(part))
+        compare(Source(connection, str(part)), target, progress).check()
+    finally:
+        connection.close()

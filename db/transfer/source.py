@@ -1,0 +1,263 @@
+"""A legacy file as the transfer reads it: opened read-only, its tables as they are, its rows streamed.
+
+What lies in the write-ahead log is read too. A file that can't be the game's is refused, and left as it was: nothing is
+created, nothing stays behind beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from db.errors import Failure, Refusal
+from db.transfer import schema as schemas
+from db.transfer.schema import Schema
+from game.legacy import cells, codec
+from game.legacy.cells import BadText, Cell
+
+CHUNK_BYTES = 8 * 1024 * 1024
+CELL_BYTES = 48
+"""What a cell costs beside its contents, so that a chunk of many small rows is bounded too."""
+
+_MAGIC = b"SQLite format 3\x00"
+_UNITS = ("inventory", "equipment", "mail")
+_HOT = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that holds rows. `columns`: those that are stored, in order; generated ones come back by themselves.
+
+    rowid: the name by which the rowid is reached, or None where there is none or each name is a column's.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    generated: tuple[str, ...]
+    primary_key: tuple[str, ...]
+    rowid: str | None
+    unique: frozenset[str]
+    """Columns of which SQLite itself keeps each alone unique."""
+    indexed: frozenset[str]
+    """Columns that take part in any unique index or key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its rowid, or its place from 1 where it has none; its cells in the order of the columns.
+
+    units: SQLite's own count of the elements of documents that are taken apart, for `users`. bytes: its size.
+    """
+
+    position: int
+    cells: tuple[Cell, ...]
+    units: dict[str, int]
+    bytes: int
+
+
+class Source:
+    """An open legacy file. Not thread-safe; close it, or use it as a context manager by `opened`."""
+
+    def __init__(self, connection: sqlite3.Connection, where: str) -> None:
+        self.connection = connection
+        self.where = where
+
+    @cached_property
+    def schema(self) -> Schema:
+        return schemas.read(self.connection)
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """Every table that holds rows, by name, in the order of the file."""
+        return {statement.name: table_of(self.connection, statement.name) for statement in self.schema.tables}
+
+    def count(self, table: str) -> int:
+        """How many rows SQLite counts."""
+        return int(self.connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0])
+
+    def units(self, table: str) -> dict[str, int]:
+        """How many units SQLite itself counts in each column; see `codec.source_units`."""
+        counted = self._taken_apart(table)
+        sums = "".join(f", total({units_sql(column)})" for column in counted)
+        rows, *totals = self.connection.execute(f"SELECT count(*){sums} FROM {quote(table)}").fetchone()
+        by_column = dict.fromkeys(self.tables[table].columns, int(rows))
+        return by_column | {column: int(total) for column, total in zip(counted, totals, strict=True)}
+
+    def rows(self, table: str) -> Iterator[Row]:
+        """The rows in the order of their positions, one at a time."""
+        shape = self.tables[table]
+        counted = self._taken_apart(table)
+        wanted = [*map(quote, shape.columns), *map(units_sql, counted)]
+        rowid = f"{shape.rowid}, " if shape.rowid else "NULL, "
+        order = f" ORDER BY {shape.rowid}" if shape.rowid else ""
+        cursor = self.connection.execute(f"SELECT {rowid}{', '.join(wanted)} FROM {quote(table)}{order}")
+        width = len(shape.columns) + 1
+        for place, found in enumerate(cursor, 1):
+            values = found[1:width]
+            units = dict(zip(counted, found[width:], strict=True))
+            yield Row(place if found[0] is None else found[0], values, units, size_of(values))
+
+    def _taken_apart(self, table: str) -> list[str]:
+        return [column for column in _UNITS if table == "users" and column in self.tables[table].columns]
+
+
+def units_sql(column: str) -> str:
+    """SQLite's count of one cell's units; a cell that is no text is one unit (its JSON functions read blobs too)."""
+    return f"CASE WHEN typeof({quote(column)}) = 'text' THEN {codec.source_units(column)} ELSE 1 END"
+
+
+def size_of(values: Iterable[Cell]) -> int:
+    """About how many bytes the cells take in memory."""
+    return sum(
+        CELL_BYTES
+        + (len(value) if isinstance(value, str | bytes) else len(value.data) if isinstance(value, BadText) else 0)
+        for value in values
+    )
+
+
+def chunks(rows: Iterable[Row], limit: int = CHUNK_BYTES) -> Iterator[list[Row]]:
+    """Runs of rows of at most `limit` bytes together; a larger row travels alone."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        if batch and size + row.bytes > limit:
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += row.bytes
+    if batch:
+        yield batch
+
+
+class Digest:
+    """A running hash of rows with their positions and storage classes, to know a file again."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, row: Row) -> None:
+        self._hash.update(repr((row.position, row.cells)).encode("utf-8", "surrogatepass"))
+
+    def hex(self) -> str:
+        return self._hash.hexdigest()
+
+
+def quote(name: str) -> str:
+    """The identifier as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def table_of(connection: sqlite3.Connection, name: str) -> Table:
+    """What SQLite says about the table."""
+    about = connection.execute(f"PRAGMA table_xinfo({quote(name)})").fetchall()
+    columns = tuple(row[1] for row in about if row[6] == 0)
+    names = {row[1].lower() for row in about}
+    key = tuple(row[1] for row in sorted((row for row in about if row[5]), key=lambda row: row[5]))
+    without = any(row[1] == name and row[4] for row in connection.execute("PRAGMA table_list").fetchall())
+    rowid = None if without else next((alias for alias in ("rowid", "oid", "_rowid_") if alias not in names), None)
+    unique, indexed = _unique(connection, name)
+    if len(key) == 1 and any(row[5] and row[2].upper() == "INTEGER" for row in about):
+        unique |= {key[0]}
+    generated = tuple(row[1] for row in about if row[6] in (2, 3))
+    return Table(name, columns, generated, key, rowid, frozenset(unique), frozenset(indexed | set(key)))
+
+
+def _unique(connection: sqlite3.Connection, table: str) -> tuple[set[str], set[str]]:
+    alone: set[str] = set()
+    indexed: set[str] = set()
+    for _n, index, is_unique, _origin, partial in connection.execute(f"PRAGMA index_list({quote(table)})").fetchall():
+        if is_unique:
+            members = [row[2] for row in connection.execute(f"PRAGMA index_info({quote(index)})").fetchall()]
+            indexed |= {member for member in members if member is not None}
+            if len(members) == 1 and members[0] is not None and not partial:
+                alone.add(members[0])
+    return alone, indexed
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Source]:
+    """The legacy file, in one read transaction; Refusal where it can't be one."""
+    check_file(path)
+    log = path.with_name(path.name + "-wal")
+    had_log = log.exists()
+    connection = cells.connect(path, readonly=True)
+    try:
+        _open(connection, path)
+        yield Source(connection, str(path))
+    except sqlite3.DatabaseError as error:
+        raise Failure("a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot.") from error
+    finally:
+        connection.close()
+        if not had_log and log.exists():
+            _tidy(path)
+
+
+def check_file(path: Path) -> None:
+    """Refuse, before SQLite sees it, what is no SQLite file."""
+    where, expected = str(path), "a legacy SQLite file"
+    if not path.exists():
+        raise Refusal(expected, "no such file", where=where, do="Check the path.")
+    if not path.is_file():
+        raise Refusal(expected, "a folder" if path.is_dir() else "no regular file", where=where, do="Name the file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError as error:
+        raise Refusal(expected, str(error.strerror), where=where, do="Allow this user to read it.") from None
+    if not head:
+        raise Refusal(expected, "an empty file", where=where, do="Check the path; nothing was ever written there.")
+    if head != _MAGIC:
+        raise Refusal(expected, "a file of another kind", where=where, do="Name the database that the game writes.")
+
+
+def _open(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        _check_contents(connection, path)
+    except sqlite3.DatabaseError as error:
+        raise _unreadable(path, error) from error
+
+
+def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN")
+    kinds = dict(connection.execute("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')").fetchall())
+    if kinds.get("users") != "table":
+        tables = ", ".join(sorted(str(name) for name, kind in kinds.items() if kind == "table")[:8]) or "none"
+        raise Refusal(
+            "a table `users`", f"tables: {tables}", where=str(path), do="Name the database that the game writes."
+        )
+    if "id" not in table_of(connection, "users").columns:
+        raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
+
+
+def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
+    name = getattr(error, "sqlite_errorname", "")
+    if name in _HOT:
+        return Refusal(
+            "a file that no write was cut off in", "a hot journal beside it", where=str(path),
+            do="Open it once for writing (sqlite3 FILE 'PRAGMA integrity_check'), so that SQLite rolls back.",
+        )  # fmt: skip
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Refusal("a file that can be read", "it is locked by another", where=str(path), do="Stop what holds it.")
+    if name.startswith("SQLITE_CANTOPEN"):
+        return Refusal(
+            "a file that SQLite can open", str(error), where=str(path),
+            do="Beside a file in WAL mode SQLite must be able to write: copy both into a folder of your own.",
+        )  # fmt: skip
+    return Refusal("a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot.")
+
+
+def _tidy(path: Path) -> None:
+    """Let SQLite itself remove the empty log that reading a file in WAL mode makes; it won't while another reads."""
+    try:
+        connection = cells.connect(path)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        finally:
+            connection.close()
+    except sqlite3.OperationalError:
+        return  # a file or folder that we may not write: the empty log stays, and harms nothing

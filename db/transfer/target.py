@@ -1,0 +1,244 @@
+"""The target as the legacy file would hold it: each legacy table's rows again, in order, from the database alone.
+
+Everything is read in one snapshot and streamed: a group of players or rows is at most a chunk, or one larger value.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TypeAlias
+
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
+
+from db import legacy_schema, ops
+from db.transfer import schema as schemas
+from db.transfer.parcels import JOURNALS
+from db.transfer.schema import Schema, Statement
+from db.transfer.source import CELL_BYTES, CHUNK_BYTES, table_of
+from db.transfer.streams import fetch, stream
+from game import tables
+from game.legacy import cells, codec, fields
+from game.legacy.cells import BadText, Cell
+from game.rows import Key, Record, Rows
+from game.urls import PostgresUrl
+
+Cells: TypeAlias = dict[str, Cell]
+Line: TypeAlias = tuple[int, Cells]
+"""A row's position and its cells by column."""
+
+_OWN_TABLE = {"user_credentials": "user_credentials", "live_games": "live_games", "kv": "key_values"}
+"""Legacy tables that have a table of their own in the target."""
+
+_PLAYERS_A_FETCH = 2000
+_ROOM_BYTES = 80 * CELL_BYTES
+_PLAYERS = """
+select l.position, l.key, octet_length(l.cells)
+    + coalesce((select sum(octet_length(t.form)) from user_tournaments t where t.user_id = l.key), 0)
+    + coalesce((select sum(octet_length(i.form)) from user_inventory i where i.user_id = l.key), 0)
+    + coalesce((select sum(octet_length(m.form)) from user_mail m where m.user_id = l.key), 0)
+from legacy_rows l where l.source = 'users' order by l.position
+"""
+_PLAYERS_WITHOUT_A_ROW = """
+select id from users u
+where not exists (select from legacy_rows l where l.source = 'users' and l.key = u.id) order by id collate "C"
+"""
+
+
+@contextmanager
+def opened(url: PostgresUrl) -> Iterator[Target]:
+    """The database in one repeatable-read snapshot; nothing is written. Refusal where it does not answer."""
+    with ops.connect(url, application="sudamr transfer") as conn:
+        conn.execute("set idle_in_transaction_session_timeout = 0")
+        conn.execute("set statement_timeout = 0")
+        conn.execute("begin isolation level repeatable read read only")
+        yield Target(conn)
+
+
+class Target:
+    """An open snapshot of the database."""
+
+    def __init__(self, conn: ops.Connection) -> None:
+        self.conn = conn
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The schema of the file that was loaded, with the journals that it had not; that of today's service for none."""
+        found = self.conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
+        schema = schemas.from_records(found) if found else default_schema()
+        have = {statement.name for statement in schema.tables}
+        missing = [name for name, journal in JOURNALS.items() if name not in have and self.count(journal)]
+        return Schema((*schema.statements, *map(_journal_statement, missing)), schema.settings)
+
+    @cached_property
+    def users_columns(self) -> tuple[str, ...]:
+        """The columns of `users` in the file that was loaded, in order."""
+        memory = sqlite3.connect(":memory:", isolation_level=None)
+        try:
+            schemas.make_tables(memory, self.schema)
+            return table_of(memory, "users").columns
+        finally:
+            memory.close()
+
+    def count(self, table: sa.Table) -> int:
+        """How many rows a table of the target has."""
+        row = self.conn.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(table.name))).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def rows(self, table: str) -> Iterator[Line]:
+        """The legacy table's rows in the order of their positions, which only ever rise."""
+        if table == "users":
+            return self._players()
+        if table in JOURNALS:
+            return self._lines(table)
+        return self._others(table)
+
+    def players(self) -> int:
+        """How many rows `users` of the legacy file has."""
+        row = self.conn.execute(
+            "select (select count(*) from users)"
+            " + (select count(*) from legacy_rows where source = 'users' and key is null)"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def added_columns(self) -> list[str]:
+        """Columns that `users` needs besides those of the file: a command wrote what it had no place for."""
+        if not self._absent:
+            return []
+        found = {column for _position, row in self._players() for column in row if column in self._absent}
+        return [column for column in fields.DECLARED if column in found]
+
+    @cached_property
+    def _absent(self) -> Cells:
+        """The modelled columns that the file lacked, each with what it reads as for a player whom no command touched."""
+        nobody = codec.implode(codec.explode({"id": "nobody"}, rowid=0).rows)
+        return {column: nobody.get(column) for column in fields.DECLARED if column not in self.users_columns}
+
+    def _implode(self, rows: Rows) -> Cells:
+        """The legacy row; of columns that the file lacked, only those that a command gave a value."""
+        row = codec.implode(rows)
+        for column, cell in self._absent.items():
+            if column in row and cells.same(row[column], cell):
+                del row[column]
+        return row
+
+    def _players(self) -> Iterator[Line]:
+        last = 0
+        for group in self._groups():
+            players = self._fetch_players([str(key) for _position, key in group if key is not None])
+            whole = self._fetch_whole([position for position, key in group if key is None])
+            for position, key in group:
+                last = position
+                yield position, self._implode(whole.pop(position) if key is None else players.pop(key))
+        for (player,) in self.conn.execute(_PLAYERS_WITHOUT_A_ROW).fetchall():
+            last += 1
+            yield last, self._implode(self._fetch_players([player])[player])
+
+    def _groups(self) -> Iterator[list[tuple[int, str | None]]]:
+        group: list[tuple[int, str | None]] = []
+        size = 0
+        with self.conn.cursor(name="players") as cursor:
+            cursor.itersize = _PLAYERS_A_FETCH
+            for position, key, found in cursor.execute(_PLAYERS):
+                more = int(found) + _ROOM_BYTES
+                if group and size + more > CHUNK_BYTES:
+                    yield group
+                    group, size = [], 0
+                group.append((position, key))
+                size += more
+        if group:
+            yield group
+
+    def _fetch_players(self, ids: list[str]) -> dict[str, Rows]:
+        found = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}
+        for table in tables.PLAYER_STATE:
+            column = "id" if table is tables.users else "user_id"
+            for record in fetch(self.conn, table, column, ids):
+                found[str(record[column])][table.name][_key(table, record)] = record
+        for record in fetch(self.conn, tables.legacy_rows, "key", ids, source="users"):
+            found[str(record["key"])].table("legacy_rows")[_key(tables.legacy_rows, record)] = record
+        return found
+
+    def _fetch_whole(self, positions: list[int]) -> dict[int, Rows]:
+        found = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
+        return {int(str(r["position"])): Rows({"legacy_rows": {_key(tables.legacy_rows, r): r}}) for r in found}
+
+    def _others(self, table: str) -> Iterator[Line]:
+        streams = [self._imploded("legacy_rows", ["position"], source=table)]
+        if (name := _OWN_TABLE.get(table)) is not None:
+            streams.append(self._imploded(name, ["position", *tables.KEYS[name]]))
+        last: int | None = None
+        for position, row in heapq.merge(*streams, key=_position):
+            last = position if last is None or position > last else last + 1
+            yield last, row
+
+    def _imploded(self, name: str, order: list[str], source: str | None = None) -> Iterator[Line]:
+        for record in stream(self.conn, tables.BY_NAME[name], order=order, source=source):
+            yield int(str(record["position"])), codec.implode_other(name, record)
+
+    def _lines(self, table: str) -> Iterator[Line]:
+        """A journal in the order of its key, the lines that were kept whole among the others."""
+        journal = JOURNALS[table]
+        kept = [cells for _position, cells in self._imploded("legacy_rows", ["position"], source=table)]
+        lines: Iterator[Cells] = (
+            _plain(record) for record in stream(self.conn, journal, order=tables.KEYS[journal.name])
+        )
+        columns = tables.KEYS[journal.name]
+        merged = heapq.merge(
+            lines, sorted(kept, key=lambda row: sqlite_key(row, columns)), key=lambda row: sqlite_key(row, columns)
+        )
+        yield from enumerate(merged, 1)
+
+
+def sqlite_key(row: Mapping[str, Cell], columns: tuple[str, ...]) -> tuple[tuple[int, int | float | bytes], ...]:
+    """A key that sorts as SQLite does: NULL, numbers, texts by their bytes, blobs."""
+    return tuple(_sortable(row[column]) for column in columns)
+
+
+def _sortable(cell: Cell) -> tuple[int, int | float | bytes]:
+    match cell:
+        case None:
+            return 0, 0
+        case int() | float():
+            return 1, cell
+        case bytes():
+            return 3, cell
+        case str() | BadText():
+            return 2, cells.original(cell)
+
+
+def default_schema() -> Schema:
+    """The tables as the service of today declares them, in WAL mode, for a database that no file was loaded into."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        legacy_schema.create(memory)
+        schema = schemas.read(memory)
+    finally:
+        memory.close()
+    return Schema(schema.statements, schema.settings | {"journal_mode": "wal"})
+
+
+def _journal_statement(name: str) -> Statement:
+    table = tables.LEGACY_JOURNALS[JOURNALS[name].name]
+    return Statement("table", name, name, str(CreateTable(table).compile(dialect=sqlite.dialect())).strip())  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects carry no types
+
+
+def _position(line: Line) -> int:
+    return line[0]
+
+
+def _key(table: sa.Table, record: Record) -> Key:
+    values = [record[name] for name in tables.KEYS[table.name]]
+    return tuple(value if isinstance(value, int) else str(value) for value in values)
+
+
+def _plain(record: Record) -> Cells:
+    return {column: value for column, value in record.items()}
