@@ -155,13 +155,16 @@ class LegacyUrl:
         return self.as_text()
 
 
-def read(url: str) -> PostgresUrl | LegacyUrl:
-    """The URL's parts. Raises BadUrl, naming what can't be honoured and what to write instead."""
+def read(url: str, *, base: Path | None = None) -> PostgresUrl | LegacyUrl:
+    """The URL's parts; a relative path is the base's, or the working folder's.
+
+    Raises BadUrl, naming what can't be honoured and what to write instead.
+    """
     scheme = url.partition(":")[0].lower()
     if any(character.isspace() or not character.isprintable() for character in url):
         raise BadUrl("a URL on one line, blanks written %20", "a blank or a control character in it")
     if scheme in LEGACY_SCHEMES:
-        return LegacyUrl(_legacy_path(scheme, url.partition(":")[2]))
+        return LegacyUrl((base or Path()).absolute() / _legacy_path(scheme, url.partition(":")[2]))
     if scheme in POSTGRES_SCHEMES:
         return _postgres(url)
     found = f"the scheme {scheme}:" if ":" in url and re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else "no scheme"
@@ -177,7 +180,7 @@ def _legacy_path(scheme: str, rest: str) -> Path:
     path = unquote(text)
     if not path or path == ":memory:" or path.endswith("/"):
         raise BadUrl(f"the path of a file after {scheme}:", path or "nothing")
-    return Path(path).absolute()
+    return Path(path)
 
 
 def _after_slashes(scheme: str, text: str) -> str:
