@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
@@ -22,6 +23,8 @@ from game.rows import Record, Rows
 from game.unit import Loaded, Store
 
 ATTEMPTS = 4
+
+T = TypeVar("T")
 
 Notice = Callable[[TryAgain, int], None]
 """Told of every attempt that failed for now, with its number from 1."""
@@ -60,18 +63,31 @@ def dispatch(
     Raises Refused (nothing changed, no receipt), Fenced, Moved, StoreUnavailable (ask again: it may have been kept).
     """
     now_ms = clock()
+    return again(
+        lambda: _attempt(store, request, now_ms, chance(request.request_id), fence_pass), sleep=sleep, notice=notice
+    )
+
+
+def again(
+    act: Callable[[], T],
+    *,
+    attempts: int = ATTEMPTS,
+    sleep: Callable[[float], None] = time.sleep,
+    notice: Notice | None = None,
+) -> T:
+    """The one loop that tries again, for reads too. Raises StoreUnavailable when every attempt failed for now."""
     retrying = Retrying(
         retry=retry_if_exception_type(TryAgain),
-        stop=stop_after_attempt(ATTEMPTS),
+        stop=stop_after_attempt(attempts),
         wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.025),
         sleep=sleep,
         after=_telling(notice),
         reraise=True,
     )
     try:
-        return retrying(lambda: _attempt(store, request, now_ms, chance(request.request_id), fence_pass))
+        return retrying(act)
     except TryAgain as error:
-        raise StoreUnavailable(f"{ATTEMPTS} attempts failed, the last with {error}") from error
+        raise StoreUnavailable(f"{attempts} attempts failed, the last with {error}") from error
 
 
 def _attempt(store: Store, request: Request, now_ms: int, chance: Chance, fence_pass: str | None) -> Answer:

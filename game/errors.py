@@ -32,6 +32,10 @@ class BadRequest(GameError):
     """The request is malformed: an unknown action, a missing, unknown or mistyped field. Nothing was looked up."""
 
 
+class BadSettings(GameError):
+    """The service can't start as it is told to; the message names each setting and shows the value of none."""
+
+
 class BadDice(GameError):
     """A draw was given a value that it can't have; only who writes a scenario can cause it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from game import tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.rows import Key, Record, Rows, TableChanges, compare
-from game.unit import Loaded, Status
+from game.unit import Engine, Loaded, Status
 from game.urls import PostgresUrl
 
 AGAIN = frozenset(
@@ -49,6 +49,8 @@ class Timeouts:
 
 class PostgresStore:
     """Players in Postgres. Opens nothing before it is used; connections that turn out dead are replaced."""
+
+    engine: ClassVar[Engine] = "postgres"
 
     def __init__(self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None) -> None:
         timeouts = timeouts or Timeouts()
@@ -94,7 +96,7 @@ class PostgresStore:
         with self.begin() as unit:
             row = unit.connection.execute(query).one()
         store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
-        return Status("postgres", store, row.environment, row.head, row.state)
+        return Status(self.engine, store, row.environment, row.head, row.state)
 
     def close(self) -> None:
         """Close the pool's connections."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from game.rows import Rows
 
+Engine = Literal["postgres", "legacy"]
 Fence = Literal["open", "fenced", "moved"]
 
 
@@ -28,7 +29,7 @@ class Loaded:
 class Status:
     """What a process says of the store that it serves. `store` is the same for every process on one database."""
 
-    engine: Literal["postgres", "legacy"]
+    engine: Engine
     store: str
     marker: str | None
     schema_head: str | None
@@ -54,16 +55,18 @@ class Unit(Protocol):
 class Store(Protocol):
     """Where players live."""
 
+    engine: ClassVar[Engine]
+
     def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
         """A unit of work; with a valid pass it may write to a fenced store."""
         ...
 
     def read(self, player: str) -> Rows | None:
-        """All of the player: state and journals as of one instant. Raises Moved, StoreUnavailable."""
+        """All of the player: state and journals as of one instant. Raises Moved, TryAgain, StoreUnavailable."""
         ...
 
     def status(self) -> Status:
-        """Which database this is, and whether it can be written. Raises StoreUnavailable."""
+        """Which database this is, and whether it can be written. Raises TryAgain, StoreUnavailable."""
         ...
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -24,7 +24,7 @@ from game.errors import StoreFailure, StoreUnavailable, TryAgain
 from game.legacy import cells, codec, fence, fields
 from game.legacy.cells import Cell
 from game.rows import Key, Record, Rows, compare
-from game.unit import Loaded, Status
+from game.unit import Engine, Loaded, Status
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
@@ -44,6 +44,8 @@ _DDL = [
 
 class LegacyStore:
     """Players in the legacy file. Opens nothing before it is used."""
+
+    engine: ClassVar[Engine] = "legacy"
 
     def __init__(self, path: Path, *, pool_size: int = 4, busy_timeout_seconds: float = 5.0) -> None:
         self._path = path
@@ -74,7 +76,7 @@ class LegacyStore:
         with self._transaction("BEGIN") as connection:
             connection.execute("SELECT count(*) FROM users WHERE 0")
             state = fence.state(connection)
-        return Status("legacy", f"legacy:{self._path.resolve()}", None, None, state)
+        return Status(self.engine, f"legacy:{self._path.resolve()}", None, None, state)
 
     def close(self) -> None:
         """Close the pool's connections."""
