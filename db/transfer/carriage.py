@@ -48,7 +48,7 @@ class Carried:
 def carry_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> Carried:
     """Make the fenced legacy file say what the database says; again is harmless.
 
-    Refusal: no legacy file, one that is not fenced or whose fence has another pass, one without a table that was loaded.
+    Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded.
     Failure: the file, read again, is not what the database says. In all of them nothing is written.
     """
     began = time.monotonic()
@@ -195,7 +195,7 @@ class _Carriage:
         self.carried.inserted += after
 
     def _journal(self, source: Source, table: Table) -> None:
-        """Add the lines that the file lacks. Both sides come in the order of the key, so what is added lies behind us."""
+        """Add the lines that the file lacks. Both sides come in the key's order, so what is added lies behind us."""
         key = table.primary_key
         rows = (dict(zip(table.columns, row.cells, strict=True)) for row in source.rows(table.name))
         here = next(rows, None)

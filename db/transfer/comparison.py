@@ -31,10 +31,9 @@ def compare_files(left: Path, right: Path) -> list[str]:
 
 
 def _schemas(one: Source, other: Source) -> Iterator[str]:
-    for name in schemas.SETTINGS:
-        here, there = one.schema.settings[name], other.schema.settings[name]
-        if here != there:
-            yield f"pragma {name}: {here} and {there}"
+    for name, setting in one.schema.settings.items():
+        if setting != other.schema.settings[name]:
+            yield f"pragma {name}: {setting} and {other.schema.settings[name]}"
     pairs = zip(schemas.order_by_type(one.schema), schemas.order_by_type(other.schema), strict=True)
     for (kind, here_all), (_kind, there_all) in pairs:
         for here, there in zip_longest(here_all, there_all):

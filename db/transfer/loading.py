@@ -17,11 +17,12 @@ from psycopg import sql
 
 from db import fence, ops
 from db import tables as db_tables
-from db.errors import Failure, Refusal
+from db.errors import Failure
 from db.progress import Advance, Progress, Silent
 from db.transfer import schema as schemas
 from db.transfer import tally as tallies
 from db.transfer.copying import copy
+from db.transfer.guards import another_file, check_journals, gate, require_empty_or_same, require_fenced, writing
 from db.transfer.parcels import JOURNALS, Packer, Parcel
 from db.transfer.proof import prove_source, uncounted
 from db.transfer.source import Digest, Row, Source, chunks, opened
@@ -31,11 +32,6 @@ from game import tables
 from game.legacy.fields import storable
 from game.rows import Record
 from game.urls import PostgresUrl
-
-TRANSFER_LOCK = 4
-"""The second half of the advisory lock that whoever writes chunks holds, for as long as its connection lives."""
-
-_LOCK_TIMEOUT = "10s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +69,12 @@ def load(
     shown = progress or Silent()
     with opened(source) as legacy, writing(target) as conn:
         schemas.rehearse(legacy.schema)
-        _check_journals(legacy)
+        check_journals(legacy)
         loading = _Loading(legacy, conn, run, pass_token)
         loading.run(shown)
         loading.tally.check()
         aside, held = _findings(conn)
-        _gate(conn, held, max_held)
+        gate(conn, held, max_held)
         proof = prove_source(legacy, target, shown)
         proof.check()
         total = loading.tally.total()
@@ -98,27 +94,10 @@ def load(
         )
 
 
-@contextmanager
-def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
-    """A connection that alone writes chunks; Refusal while another does, an orphan of a killed run included."""
-    with ops.connect(target, application="sudamr transfer") as conn:
-        ops.require_direct(conn, target)
-        for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout", "statement_timeout"):
-            conn.execute(sql.SQL("set {} = 0").format(sql.Identifier(setting)))
-        conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
-        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (ops.LOCK_CLASS, TRANSFER_LOCK)).fetchone()
-        if row != (True,):
-            raise Refusal(
-                "no other transfer at work", ops.lock_owners(conn, TRANSFER_LOCK), where=target.redacted,
-                do="Wait for it to end, or stop it.",
-            )  # fmt: skip
-        yield conn
-
-
 def clear(target: PostgresUrl, *, pass_token: str) -> None:
     """Empty a target that is not live: every table of the game's schema, checkpoints and quarantine included."""
     with writing(target) as conn, conn.transaction():
-        _require_not_live(conn)
+        require_fenced(conn)
         fence.use_pass(conn, pass_token)
         names = [table.name for table in (*tables.ALL, *db_tables.ALL)]
         conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(map(sql.Identifier, names))))
@@ -133,8 +112,8 @@ class _Loading:
         self.run_id = run
         self.pass_token = pass_token
         self.tally = Tally()
-        self.phase = _require_not_live(conn)
-        self.resumed = _require_empty_or_same(conn, source)
+        self.phase = require_fenced(conn)
+        self.resumed = require_empty_or_same(conn, source)
         self.findings = _next_finding(conn)
 
     def run(self, progress: Progress) -> None:
@@ -147,8 +126,8 @@ class _Loading:
         with progress.bar("loading", self.source.count("users"), "players") as advance:
             for name in names:
                 self._table(name, advance if name == "users" else uncounted)
-        for table in (*tables.ALL, *db_tables.ALL):
-            self.conn.execute(sql.SQL("analyze {}").format(sql.Identifier(table.name)))
+        for filled in (*tables.ALL, *db_tables.ALL):
+            self.conn.execute(sql.SQL("analyze {}").format(sql.Identifier(filled.name)))
 
     def _table(self, name: str, advance: Advance) -> None:
         packer = Packer(self.source.tables[name], self._known_players)
@@ -172,19 +151,18 @@ class _Loading:
 
     def _pass_over(self, name: str, rows: Iterator[Row], packer: Packer, digest: Digest, advance: Advance) -> int:
         """Read again what earlier chunks loaded, and see that it is the same; gives the number of the last chunk."""
-        number = 0
         found = self.conn.execute(
             "select n, rows, source, counts from transfer_checkpoints where source_table = %s order by n", (name,)
         ).fetchall()
-        for number, many, expected, counts in found:
+        for _number, many, expected, counts in found:
             for row in islice(rows, many):
                 digest.add(row)
                 packer.pass_over(row)
             if digest.hex() != expected:
-                raise _another_file(self.source, f"other rows in {name}")
+                raise another_file(self.source, f"other rows in {name}")
             self.tally.add(name, *tallies.from_text(counts))
             advance(many)
-        return number
+        return int(found[-1][0]) if found else 0
 
     def _write(self, parcel: Parcel, checkpoint: Record) -> None:
         with self._transaction():
@@ -226,52 +204,6 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
-def _require_not_live(conn: ops.Connection) -> ops.Phase:
-    phase = ops.phase(conn)
-    if phase is ops.Phase.LIVE:
-        raise Refusal(
-            "a target that nobody plays on", "a live one", where=ops.place(conn),
-            do="The move was made. To go back: invoke rollback.",
-        )  # fmt: skip
-    return phase
-
-
-def _require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
-    """Whether this very file was begun to be loaded here before."""
-    found = conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
-    if found:
-        if schemas.from_records(found) != source.schema:
-            raise _another_file(source, "another schema")
-        return True
-    for table in tables.ALL:
-        query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
-        if conn.execute(query).fetchone() == (True,):
-            raise Refusal(
-                "an empty target", f"rows in {table.name}", where=ops.place(conn),
-                do="Name an empty database, or empty this one (invoke reset, on development and test).",
-            )  # fmt: skip
-    return False
-
-
-def _another_file(source: Source, found: str) -> Refusal:
-    return Refusal(
-        "the file that was begun to be loaded", found, where=source.where,
-        do="It is another file, or was written to since: clear the target (invoke transfer.cleanup) and load it anew.",
-    )  # fmt: skip
-
-
-def _check_journals(source: Source) -> None:
-    for name, journal in JOURNALS.items():
-        if name not in source.tables:
-            continue
-        found, expected = source.tables[name], tuple(column.name for column in journal.columns)
-        if set(found.columns) != set(expected) or found.primary_key != tables.KEYS[journal.name]:
-            raise Refusal(
-                f"our journal {name} ({', '.join(expected)})", f"a table of {', '.join(found.columns)}",
-                where=source.where, do="It is not ours: rename it in the source.",
-            )  # fmt: skip
-
-
 def _next_finding(conn: ops.Connection) -> int:
     row = conn.execute("select coalesce(max(n), 0) + 1 from quarantine").fetchone()
     assert row is not None
@@ -285,17 +217,3 @@ def _findings(conn: ops.Connection) -> tuple[int, int]:
     ).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
-
-
-def _gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
-    if max_held is None or held <= max_held:
-        return
-    named = conn.execute(
-        "select distinct on (coalesce(key, 'n ' || n)) coalesce(key, '(no id)'), column_name, reason from quarantine"
-        " where kind = 'held' order by coalesce(key, 'n ' || n), n limit 5"
-    ).fetchall()
-    few = "; ".join(f"{key}: {column}, {reason}" for key, column, reason in named)
-    raise Refusal(
-        f"at most {max_held} players held", f"{held} ({few})", where="quarantine",
-        do="Mend them in the source and load it anew, or allow more (--max-held). Everything is loaded, and fenced.",
-    )  # fmt: skip

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import sqlalchemy as sa
+
 from db.transfer.source import Row, Table
 from game import tables
 from game.legacy import cells, codec, fields
@@ -30,6 +32,16 @@ _KEYS = {
 """Columns that the target keeps unique, by legacy table; the first is the key."""
 
 _CURRENCIES = ("gold", "diamonds")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why a row is kept whole."""
+
+    kind: Literal["aside", "held"]
+    column: str
+    rule: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -82,9 +94,7 @@ class Packer:
         found = self._cells(row)
         if (column := self._taken_key(found)) is not None:
             parcel.taken.update(dict.fromkeys(found, 1) | row.units)
-            self._keep_whole(
-                parcel, row, found, "held", f"{column}.duplicate", f"another player has this {column}", column
-            )
+            self._keep_whole(parcel, row, _Trouble("held", column, "duplicate", f"another player has this {column}"))
             return
         exploded = codec.explode(found, rowid=row.position, units=row.units)
         for table, records in exploded.rows.items():
@@ -97,24 +107,20 @@ class Packer:
         found = self._cells(row)
         parcel.taken.update(found.keys())
         if (column := self._taken_key(found)) is not None:
-            self._keep_whole(
-                parcel, row, found, "aside", f"{column}.duplicate", f"another row has this {column}", column
-            )
+            self._keep_whole(parcel, row, _Trouble("aside", column, "duplicate", f"another row has this {column}"))
             return
         table, record = codec.explode_other(self._table.name, found, rowid=row.position)
         parcel.add(table, [record])
 
-    def _lines(self, parcel: Parcel, journal: tables.sa.Table, rows: list[Row]) -> None:
+    def _lines(self, parcel: Parcel, journal: sa.Table, rows: list[Row]) -> None:
         lines = [(row, self._cells(row)) for row in rows]
         players = self._known(str(found["user_id"]) for _row, found in lines if isinstance(found["user_id"], str))
         for row, found in lines:
             parcel.taken.update(found.keys())
             if found["user_id"] not in players:
-                self._keep_whole(
-                    parcel, row, found, "aside", "user_id.unknown", "the target has no such player", "user_id"
-                )
+                self._keep_whole(parcel, row, _Trouble("aside", "user_id", "unknown", "the target has no such player"))
             elif (column := _unfit(journal, found)) is not None:
-                self._keep_whole(parcel, row, found, "aside", f"{column}.unfit", f"no value for {column}", column)
+                self._keep_whole(parcel, row, _Trouble("aside", column, "unfit", f"no value for {column}"))
             else:
                 parcel.add(journal.name, [{column: _value(cell) for column, cell in found.items()}])
 
@@ -129,27 +135,29 @@ class Packer:
                 seen.add(value)
         return None
 
-    def _keep_whole(
-        self, parcel: Parcel, row: Row, found: Mapping[str, Cell], kind: Literal["aside", "held"], rule: str, reason: str,
-        column: str,
-    ) -> None:  # fmt: skip
-        name = self._table.name
+    def _keep_whole(self, parcel: Parcel, row: Row, trouble: _Trouble) -> None:
+        name, column = self._table.name, trouble.column
+        found = self._cells(row)
         record: Record = {"source": name, "position": row.position, "key": None, "cells": cells.encode(found)}
         parcel.add("legacy_rows", [record])
         original, storage = cells.original(found[column]), cells.storage(found[column])
-        key = f"row {row.position}"
-        parcel.findings.append(Finding(kind, name, key, column, "$", None, storage, original, rule, reason))
+        parcel.findings.append(
+            Finding(
+                trouble.kind, name, f"row {row.position}", column, "$", None, storage, original,
+                f"{column}.{trouble.rule}", trouble.reason,
+            )
+        )  # fmt: skip
         parcel.quarantined[column] += 1
 
 
-def _unfit(journal: tables.sa.Table, found: Mapping[str, Cell]) -> str | None:
+def _unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
     """The first column whose cell the journal's types and checks would refuse."""
     for column in journal.columns:
         cell = found[column.name]
         if cell is None:
             if not column.nullable:
                 return column.name
-        elif isinstance(column.type, tables.sa.BigInteger):
+        elif isinstance(column.type, sa.BigInteger):
             if not isinstance(cell, int) or (cell < 0 and column.name in ("balance", "stock")):
                 return column.name
         elif not isinstance(cell, str) or not fields.storable(cell):

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 from db import legacy_schema, ops
+from db.transfer import guards
 from db.transfer import schema as schemas
 from db.transfer.parcels import JOURNALS
 from db.transfer.schema import Schema, Statement
@@ -54,7 +55,7 @@ where not exists (select from legacy_rows l where l.source = 'users' and l.key =
 @contextmanager
 def opened(url: PostgresUrl) -> Iterator[Target]:
     """The database in one repeatable-read snapshot; nothing is written. Refusal where it does not answer."""
-    with ops.connect(url, application="sudamr transfer") as conn:
+    with ops.connect(url, application="sudamr transfer") as conn, guards.explained(url.redacted):
         conn.execute("set idle_in_transaction_session_timeout = 0")
         conn.execute("set statement_timeout = 0")
         conn.execute("begin isolation level repeatable read read only")
@@ -69,7 +70,7 @@ class Target:
 
     @cached_property
     def schema(self) -> Schema:
-        """The schema of the file that was loaded, with the journals that it had not; that of today's service for none."""
+        """The schema of the file that was loaded, with journals that it had not; for none, that of today's service."""
         found = self.conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
         schema = schemas.from_records(found) if found else default_schema()
         have = {statement.name for statement in schema.tables}
@@ -118,7 +119,7 @@ class Target:
 
     @cached_property
     def _absent(self) -> Cells:
-        """The modelled columns that the file lacked, each with what it reads as for a player whom no command touched."""
+        """The modelled columns that the file lacked, each as it is rebuilt for a player whom no command touched."""
         nobody = codec.implode(codec.explode({"id": "nobody"}, rowid=0).rows)
         return {column: nobody.get(column) for column in fields.DECLARED if column not in self.users_columns}
 
@@ -187,7 +188,7 @@ class Target:
     def _lines(self, table: str) -> Iterator[Line]:
         """A journal in the order of its key, the lines that were kept whole among the others."""
         journal = JOURNALS[table]
-        kept = [cells for _position, cells in self._imploded("legacy_rows", ["position"], source=table)]
+        kept = [row for _position, row in self._imploded("legacy_rows", ["position"], source=table)]
         lines: Iterator[Cells] = (
             _plain(record) for record in stream(self.conn, journal, order=tables.KEYS[journal.name])
         )
@@ -228,7 +229,7 @@ def default_schema() -> Schema:
 
 def _journal_statement(name: str) -> Statement:
     table = tables.LEGACY_JOURNALS[JOURNALS[name].name]
-    return Statement("table", name, name, str(CreateTable(table).compile(dialect=sqlite.dialect())).strip())  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects carry no types
+    return Statement("table", name, name, str(CreateTable(table).compile(dialect=sqlite.dialect())).strip())
 
 
 def _position(line: Line) -> int:
@@ -241,4 +242,4 @@ def _key(table: sa.Table, record: Record) -> Key:
 
 
 def _plain(record: Record) -> Cells:
-    return {column: value for column, value in record.items()}
+    return dict(record.items())

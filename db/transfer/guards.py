@@ -1,0 +1,124 @@
+"""What must be so before a chunk is written, and before a load counts as done; each in words that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import sql
+
+from db import ops
+from db.errors import Refusal
+from db.transfer import schema as schemas
+from db.transfer.parcels import JOURNALS
+from db.transfer.source import Source
+from game import tables
+from game.urls import PostgresUrl
+
+TRANSFER_LOCK = 4
+"""The second half of the advisory lock that whoever writes chunks holds, for as long as its connection lives."""
+
+_LOCK_TIMEOUT = "10s"
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """What Postgres raises, as errors of ours; never with a row in them, which may be a secret."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        found = redact(str(error).strip().splitlines()[0]) if str(error).strip() else "no answer"
+        raise Failure(
+            "Postgres to answer throughout", found, where=where, do="Run again: it goes on where it stopped."
+        ) from None
+    except psycopg.Error as error:
+        if error.sqlstate == FENCE_SQLSTATE:
+            raise Refusal(
+                "the pass of the run that fenced the target", "another", where=where, do="Nothing more was written."
+            ) from None
+        found = f"{error.sqlstate} {error.diag.message_primary}"
+        raise Failure("rows that the target takes", found, where=f"{where} {error.diag.table_name or ''}".strip(),
+                      do="What was loaded before stays, fenced.") from None  # fmt: skip
+
+
+@contextmanager
+def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
+    """A connection that alone writes chunks; Refusal while another does, an orphan of a killed run included."""
+    with ops.connect(target, application="sudamr transfer") as conn, explained(target.redacted):
+        ops.require_direct(conn, target)
+        for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout", "statement_timeout"):
+            conn.execute(sql.SQL("set {} = 0").format(sql.Identifier(setting)))
+        conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
+        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (ops.LOCK_CLASS, TRANSFER_LOCK)).fetchone()
+        if row != (True,):
+            raise Refusal(
+                "no other transfer at work", ops.lock_owners(conn, TRANSFER_LOCK), where=target.redacted,
+                do="Wait for it to end, or stop it.",
+            )  # fmt: skip
+        yield conn
+
+
+def require_fenced(conn: ops.Connection) -> ops.Phase:
+    """The phase. Refusal: not prepared, not migrated, live, or open to players."""
+    phase = ops.phase(conn)
+    if phase is ops.Phase.LIVE:
+        raise Refusal(
+            "a target that nobody plays on", "a live one", where=ops.place(conn),
+            do="The move was made. To go back: invoke rollback.",
+        )  # fmt: skip
+    if fence.state(conn) == "open":
+        raise Refusal("a fenced target", "one open to players", where=ops.place(conn), do="Fence it first.")
+    return phase
+
+
+def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
+    """Whether this very file was begun to be loaded here before."""
+    found = conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
+    if found:
+        if schemas.from_records(found) != source.schema:
+            raise another_file(source, "another schema")
+        return True
+    for table in tables.ALL:
+        query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
+        if conn.execute(query).fetchone() == (True,):
+            raise Refusal(
+                "an empty target", f"rows in {table.name}", where=ops.place(conn),
+                do="Name an empty database, or empty this one (invoke reset, on development and test).",
+            )  # fmt: skip
+    return False
+
+
+def another_file(source: Source, found: str) -> Refusal:
+    """The file is not the one whose chunks are in the target."""
+    return Refusal(
+        "the file that was begun to be loaded", found, where=source.where,
+        do="It is another file, or was written to since: clear the target (invoke transfer.cleanup) and load it anew.",
+    )  # fmt: skip
+
+
+def check_journals(source: Source) -> None:
+    """Refusal where a table bears a journal's name and is none of ours."""
+    for name, journal in JOURNALS.items():
+        if name not in source.tables:
+            continue
+        found, expected = source.tables[name], tuple(column.name for column in journal.columns)
+        if set(found.columns) != set(expected) or found.primary_key != tables.KEYS[journal.name]:
+            raise Refusal(
+                f"our journal {name} ({', '.join(expected)})", f"a table of {', '.join(found.columns)}",
+                where=source.where, do="It is not ours: rename it in the source.",
+            )  # fmt: skip
+
+
+def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
+    """Refusal, naming five, where more players are held than the policy allows; None allows any number."""
+    if max_held is None or held <= max_held:
+        return
+    named = conn.execute(
+        "select distinct on (coalesce(key, 'n ' || n)) coalesce(key, '(no id)'), column_name, reason from quarantine"
+        " where kind = 'held' order by coalesce(key, 'n ' || n), n limit 5"
+    ).fetchall()
+    few = "; ".join(f"{key}: {column}, {reason}" for key, column, reason in named)
+    raise Refusal(
+        f"at most {max_held} players held", f"{held} ({few})", where="quarantine",
+        do="Mend them in the source and load it anew, or allow more (--max-held). Everything is loaded, and fenced.",
+    )  # fmt: skip
