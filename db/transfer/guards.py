@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 from psycopg import sql
 
-from db import ops
-from db.errors import Refusal
+from db import fence, ops
+from db.errors import Failure, Refusal
+from db.redaction import redact
 from db.transfer import schema as schemas
 from db.transfer.parcels import JOURNALS
 from db.transfer.source import Source
 from game import tables
+from game.errors import FENCE_SQLSTATE
 from game.urls import PostgresUrl
 
 TRANSFER_LOCK = 4

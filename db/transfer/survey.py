@@ -48,7 +48,7 @@ class TableProfile:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A whole file. bytes: of the file and its write-ahead log; largest: (table, column, bytes) of the largest value."""
+    """A whole file. bytes: of the file and its log; largest: (table, column, bytes) of the largest value."""
 
     path: Path
     bytes: int
