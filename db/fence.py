@@ -22,7 +22,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 from db import ops, tables
 from db.errors import Failure, Refusal
 from game import tables as game_tables
-from game.errors import FENCE_SQLSTATE
+from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE
 from game.urls import PostgresUrl
 
 State: TypeAlias = Literal["open", "fenced", "moved"]
@@ -126,7 +126,7 @@ def use_pass(conn: ops.Connection, token: str) -> None:
     """Let the open transaction through the fence. The setting ends with it, so no pool hands it on."""
     if conn.info.transaction_status == TransactionStatus.IDLE:
         raise ValueError("a pass needs a transaction that is open")
-    conn.execute("select set_config(%s, %s, true)", (ops.PASS_SETTING, token))
+    conn.execute("select set_config(%s, %s, true)", (FENCE_PASS_SETTING, token))
 
 
 @contextmanager
@@ -139,10 +139,10 @@ def own_pass(conn: ops.Connection) -> Iterator[None]:
     with conn.transaction():
         parameters = (_schema(conn), _sha256(token))
         conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", parameters)
-        before = _value(conn, "select current_setting(%s, true)", ops.PASS_SETTING)
+        before = _value(conn, "select current_setting(%s, true)", FENCE_PASS_SETTING)
         use_pass(conn, token)
         yield
-        conn.execute("select set_config(%s, %s, true)", (ops.PASS_SETTING, before or ""))
+        conn.execute("select set_config(%s, %s, true)", (FENCE_PASS_SETTING, before or ""))
         conn.execute("delete from ops.fence_passes where schema = %s and pass_sha256 = %s", parameters)
 
 

@@ -19,12 +19,11 @@ from psycopg.pq import TransactionStatus
 
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
-from game.errors import FENCE_MESSAGE, FENCE_SQLSTATE
+from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
 from game.urls import PostgresUrl
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
-PASS_SETTING = "sudamr.fence_pass"  # noqa: S105  # the name of a setting, no secret
 APPEND_ONLY_SQLSTATE = "SF002"
 
 LOCK_CLASS = 0x5DA3
@@ -103,7 +102,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $body$
     select exists (
         select from ops.fence_passes p
         where p.schema = of_schema
-            and p.pass_sha256 = encode(sha256(convert_to(current_setting('{PASS_SETTING}', true), 'UTF8')), 'hex')
+            and p.pass_sha256 = encode(sha256(convert_to(current_setting('{FENCE_PASS_SETTING}', true), 'UTF8')), 'hex')
     )
 $body$;
 create or replace function ops.refuse_fenced() returns trigger
@@ -189,10 +188,15 @@ def require_marker(conn: Connection, environment: str) -> None:
         raise _wrong_marker(conn, environment, found)
 
 
-def phase(conn: Connection) -> Phase:
-    """Where the move stands. Refusal before `prepare`."""
+def require_prepared(conn: Connection) -> None:
+    """Refusal before `prepare`."""
     if marker(conn) is None:
         raise Refusal("a prepared database", "no schema ops", where=place(conn), do="Run: invoke prepare --env <name>")
+
+
+def phase(conn: Connection) -> Phase:
+    """Where the move stands. Refusal before `prepare`."""
+    require_prepared(conn)
     return Phase(str(_value(conn, "select phase from ops.phase")))
 
 
@@ -214,13 +218,15 @@ class Held:
         if self.conn.closed:
             raise _lock_lost(f"the phase is still to go from {from_} to {to}")
         joined = self.conn.info.transaction_status != TransactionStatus.IDLE
+        changed = None
         try:
-            changed = self.conn.execute(
-                "update ops.phase set phase = %s, run = %s, since = now() where phase = %s", (to, self.run, from_)
-            ).rowcount
+            with self.conn.transaction():
+                changed = self.conn.execute(
+                    "update ops.phase set phase = %s, run = %s, since = now() where phase = %s", (to, self.run, from_)
+                ).rowcount
         except psycopg.OperationalError as error:
             found = redact(str(error).splitlines()[0])
-            if joined:  # The transaction died with the connection, and the change with it.
+            if joined or changed is None:  # The COMMIT was never sent: the change died with the connection.
                 raise _lock_lost(found) from None
             raise Inconclusive(f"an answer to the phase {to}", found, where="ops.phase") from None
         if changed != 1:
@@ -236,6 +242,7 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
     """
     with connect(direct, application=f"sudamr {run}") as conn:
         require_direct(conn, direct)
+        require_prepared(conn)
         conn.execute("set idle_session_timeout = 0")
         if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):
             raise Refusal(
