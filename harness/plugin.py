@@ -1,11 +1,15 @@
-"""pytest's side of the harness: options, the header line and the fixtures; the engine below knows no pytest."""
+"""pytest's side of the harness: options, the header line and the fixtures; the engine below knows no pytest.
+
+The server is started when the first test asks for it; under xdist by the controller, before the workers, who share it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.util import find_spec
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -13,16 +17,26 @@ from db.errors import ToolError
 from db.servers import KINDS, Plan, Server, plan
 from harness.databases import Database, Databases
 
-if TYPE_CHECKING:
-    from xdist.workermanage import WorkerController
-
-pytest.register_assert_rewrite("harness.expect")
+pytest_plugins = ["harness.collect"]
 
 PLAN = pytest.StashKey[Plan]()
 SERVER = pytest.StashKey[Server]()
+KEPT = pytest.StashKey[list[str]]()
+FAILED = pytest.StashKey[bool]()
 
 HANDLE = "sudamr_server"
 """Under which the controller hands its server to xdist's workers."""
+
+KEPT_BY_WORKER = "sudamr_kept"
+"""Under which a worker tells the controller how to open the databases that it left."""
+
+
+class Node(Protocol):
+    """A worker, as xdist's controller sees it."""
+
+    config: pytest.Config
+    workerinput: dict[str, Any]
+    workeroutput: dict[str, Any]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,17 +48,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="KIND",
         help=f"{', '.join(KINDS)} or a postgresql:// URL; default: the first of these that can be had",
     )
-    group.addoption("--keep", action="store_true", help="leave the database of a failed test, and its server")
+    group.addoption(
+        "--keep",
+        action="store_true",
+        help="leave the databases of failed tests, and their server; say how to open them",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the kind of server; one that was asked for and can't be had is a usage error, before anything runs."""
-    if _is_worker(config):
-        return
-    try:
-        config.stash[PLAN] = plan(config.getoption("--postgres"))
-    except ToolError as error:
-        raise pytest.UsageError(str(error)) from None
+    config.stash[KEPT] = []
+    if not _is_worker(config):
+        with _one_line():
+            config.stash[PLAN] = plan(config.getoption("--postgres"), say=_say)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -53,9 +69,42 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: WorkerController) -> None:
+def pytest_configure_node(node: Node) -> None:
     """Start the one server that all workers share, before the first of them begins."""
-    node.workerinput[HANDLE] = _server(node.config).handle()
+    with _one_line():
+        node.workerinput[HANDLE] = _server(node.config).handle()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Node) -> None:
+    """Hear from a worker which databases it left; one that crashed says nothing."""
+    node.config.stash[KEPT] += getattr(node, "workeroutput", {}).get(KEPT_BY_WORKER, [])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note on each item whether it failed, for the fixtures that clear up after it."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the controller what was left."""
+    if _is_worker(session.config):
+        output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]  # xdist's, in a worker
+        output[KEPT_BY_WORKER] = session.config.stash[KEPT]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The server that was used, to the last figure of its version; and what was left of it."""
+    if SERVER not in config.stash:
+        return
+    terminalreporter.write_line(f"postgres: {config.stash[SERVER]}")
+    for line in config.stash[KEPT]:
+        terminalreporter.write_line(f"kept: {line}")
+    if config.stash[KEPT]:
+        terminalreporter.write_line(f"remove it all with: {config.stash[SERVER].keep()}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -66,9 +115,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Scenarios are tests: each YAML file under a folder `scenarios`."""
-    if file_path.suffix != ".yaml" or "scenarios" not in file_path.parts or find_spec("harness.collect") is None:
+    if file_path.suffix != ".yaml" or "scenarios" not in file_path.parts:
         return None
-    from harness import collect
+    from harness import collect  # noqa: PLC0415  # imported before pytest loads it, its assertions stay plain
 
     return collect.collect_file(file_path, parent)
 
@@ -80,32 +129,59 @@ def server(pytestconfig: pytest.Config) -> Server:
 
 
 @pytest.fixture(scope="session")
-def databases(server: Server) -> Databases:
+def databases(server: Server) -> Iterator[Databases]:
     """The run's templates and clones."""
-    return Databases(server)
+    with Databases(server) as made:
+        yield made
 
 
 @pytest.fixture
-def database(databases: Databases) -> Iterator[Database]:
+def database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated, empty, open database of the test's own."""
-    clone = databases.clone()
-    yield clone
-    databases.drop(clone)
+    yield from _clone(databases, request, fenced=False)
 
 
 @pytest.fixture
-def fenced_database(databases: Databases) -> Iterator[Database]:
+def fenced_database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A migrated, empty database of the test's own, fenced still."""
-    clone = databases.clone(fenced=True)
+    yield from _clone(databases, request, fenced=True)
+
+
+def _clone(databases: Databases, request: pytest.FixtureRequest, *, fenced: bool) -> Iterator[Database]:
+    clone = databases.clone(fenced=fenced)
     yield clone
-    databases.drop(clone)
+    if request.config.getoption("--keep") and request.node.stash.get(FAILED, False):
+        request.config.stash[KEPT].append(f"{request.node.nodeid}: psql '{clone.owner.conninfo}'")
+    else:
+        databases.drop(clone)
 
 
 def _server(config: pytest.Config) -> Server:
     if SERVER not in config.stash:
         given: dict[str, Any] = getattr(config, "workerinput", {})
-        config.stash[SERVER] = Server.attach(given[HANDLE]) if HANDLE in given else config.stash[PLAN].start()
+        config.stash[SERVER] = Server.attach(given[HANDLE]) if HANDLE in given else _start(config)
     return config.stash[SERVER]
+
+
+def _start(config: pytest.Config) -> Server:
+    """One server or no run: without it, each test would fail with the same words."""
+    try:
+        return config.stash[PLAN].start()
+    except ToolError as error:
+        pytest.exit(str(error), returncode=error.exit_code)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What stops us says all that there is to say; pytest prints it without a traceback, exit code 4."""
+    try:
+        yield
+    except ToolError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 def _is_worker(config: pytest.Config) -> bool:

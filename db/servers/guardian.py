@@ -95,7 +95,7 @@ class Wards:
         for step in steps:
             try:
                 step()
-            except Exception as error:  # noqa: BLE001, PERF203  # told by the exit code and on standard error
+            except Exception as error:  # noqa: BLE001  # told by the exit code and on standard error
                 failed.append(str(error))
         return failed
 
@@ -125,8 +125,8 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 def _remove_container(name: str, *, made: bool) -> None:
     """Remove by name; one that was only being asked for may still appear, so it is awaited a while."""
-    import docker
-    from testcontainers.core.docker_client import DockerClient
+    import docker  # noqa: PLC0415  # most runs need none of it
+    from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415
 
     client = DockerClient().client
     deadline = time.monotonic() + (0.0 if made else CREATION_SECONDS)
@@ -144,8 +144,8 @@ def _remove_container(name: str, *, made: bool) -> None:
 
 def _drop_guest(guest: dict[str, Any]) -> None:
     """Drop only what bears the run's id in its name."""
-    import psycopg
-    from psycopg import sql
+    import psycopg  # noqa: PLC0415  # most runs need none of it
+    from psycopg import sql  # noqa: PLC0415
 
     mark = guest["mark"]
     with psycopg.connect(guest["conninfo"], autocommit=True) as conn:

@@ -72,7 +72,7 @@ def _settled(conn: psycopg.Connection, query: str, parameters: list[str]) -> lis
     """The sessions that are there still after a client's goodbye has had the time to arrive."""
 
     def look() -> list[Session]:
-        return [Session(*row) for row in conn.execute(query, parameters).fetchall()]  # type: ignore[arg-type]  # by %s
+        return [Session(*row) for row in conn.execute(query, parameters).fetchall()]
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_result(bool),

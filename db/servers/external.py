@@ -1,0 +1,83 @@
+"""A server that is not ours, by its URL: roles and databases with the run's id in their names are made, and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import psycopg
+from psycopg import sql
+
+from db.errors import Refusal
+from db.servers.facts import Facts, Login, new_logins
+from db.servers.guard import Guard
+from game.urls import PostgresUrl
+
+RIGHTS = """
+SELECT rolsuper, rolcreaterole AND rolcreatedb FROM pg_roles WHERE rolname = current_user
+"""
+
+
+class External:
+    """The server behind a URL whose role may make roles and databases."""
+
+    kind = "url"
+
+    def __init__(self, url: PostgresUrl) -> None:
+        self._url = url
+
+    def missing(self) -> str | None:
+        """Why it can't be used, or None."""
+        try:
+            superuser, may_create = self._rights
+        except psycopg.OperationalError as error:
+            return f"{self._url.redacted} does not answer: {_first_line(error)}"
+        if superuser or may_create:
+            return None
+        return (
+            f"{self._url.user} at {self._url.host}:{self._url.port} may not make roles and databases "
+            f"(needed: ALTER ROLE {self._url.user} CREATEROLE CREATEDB)"
+        )
+
+    def version(self) -> str:
+        """The server's version."""
+        with psycopg.connect(self._url.conninfo) as conn:
+            return str(conn.info.parameter_status("server_version")).split()[0]
+
+    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+        """Nothing is started; what will be made is announced to the guardian. `settings` are the server's own."""
+        del settings
+        logins = new_logins(run)
+        logins["superuser"] = Login(self._url.user, self._url.password)
+        facts = Facts(
+            kind=self.kind,
+            run=run,
+            host=self._url.host,
+            port=self._url.port,
+            logins=logins,
+            maintenance=self._url.dbname,
+            parameters=self._url.parameters,
+            remains=f"drop the databases and roles with {run} in their names",
+        )
+        roles = [logins["owner"].user, logins["service"].user]
+        guard.guest(self._url.conninfo, facts.mark, roles)
+        return facts
+
+    @cached_property
+    def _rights(self) -> tuple[bool, bool]:
+        with psycopg.connect(self._url.conninfo) as conn:
+            row = conn.execute(RIGHTS).fetchone()
+        if row is None:
+            raise Refusal("a role of the server", self._url.user, where=self._url.redacted)
+        return bool(row[0]), bool(row[1])
+
+
+def lend(conn: psycopg.Connection, facts: Facts) -> None:
+    """Give the role of the URL, which need not be a superuser, the two roles' rights: to see and end their sessions."""
+    for role in ("owner", "service"):
+        query = sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(facts.logins[role].user))
+        conn.execute(query)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
