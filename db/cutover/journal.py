@@ -1,0 +1,140 @@
+"""The log of a run: a folder with a file of JSON lines, each flushed to disk before the next thing is done.
+
+It is what people read and what a run that goes on learns times and counts from. It decides nothing: what is done is
+asked of the databases, the files and the services. Secrets are not in it; a URL that has to be put back is kept in a
+file beside it that its owner alone can read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from db.redaction import redact
+
+JOURNAL = "journal.jsonl"
+RUN = "run"
+END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line. `at` is epoch seconds; `facts` is what the event adds: seconds, counts, what a hook printed."""
+
+    at: float
+    event: str
+    step: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """A run's folder; made at the first line."""
+
+    folder: Path
+
+    @property
+    def run(self) -> str:
+        """The run's id: the folder's name."""
+        return self.folder.name
+
+    def write(self, event: str, step: str = "", **facts: Any) -> None:
+        """Add a line and have it on disk."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fields = {"at": _now().timestamp(), "event": event, "step": step, **_redacted(facts)}
+        line = json.dumps(fields, ensure_ascii=False)
+        with (self.folder / JOURNAL).open("ab") as file:
+            # A line that a kill cut in two stays by itself: what follows begins on its own line.
+            torn = file.tell() > 0 and not self._ends_whole()
+            file.write((b"\n" if torn else b"") + line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def entries(self) -> Iterator[Entry]:
+        """The lines, oldest first; one that was cut in two is passed over."""
+        path = self.folder / JOURNAL
+        for line in path.read_bytes().splitlines() if path.exists() else []:
+            try:
+                fields = json.loads(line)
+            except ValueError:
+                continue
+            yield Entry(fields.pop("at"), fields.pop("event"), fields.pop("step"), fields)
+
+    def first(self, event: str, step: str = "") -> Entry | None:
+        """The oldest line of this event."""
+        return next((e for e in self.entries() if e.event == event and e.step == step), None)
+
+    def last(self, event: str, step: str = "") -> Entry | None:
+        """The newest line of this event."""
+        return next((e for e in reversed([*self.entries()]) if e.event == event and e.step == step), None)
+
+    def keep_secret(self, name: str, text: str) -> None:
+        """Keep a text in a file of mode 0600 beside the log, unless one is kept already: the first is the old value."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.folder / name
+        if path.exists():
+            return
+        partial = path.with_name(f".{name}.{secrets.token_hex(4)}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+
+    def secret(self, name: str) -> str | None:
+        """The text that was kept under this name."""
+        path = self.folder / name
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def _ends_whole(self) -> bool:
+        with (self.folder / JOURNAL).open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+
+def unfinished(parent: Path, verb: str, environment: str) -> Journal | None:
+    """The newest run of this verb, if it was begun and has no end."""
+    journals = runs(parent, verb, environment)
+    return journals[-1] if journals and journals[-1].last(END) is None else None
+
+
+def runs(parent: Path, verb: str, environment: str) -> list[Journal]:
+    """The runs of this verb on this environment, oldest first."""
+    journals = [Journal(path.parent) for path in parent.glob(f"*/{JOURNAL}")]
+    begun = [
+        (entry.at, journal) for journal in journals if (entry := journal.first(RUN)) and _is(entry, verb, environment)
+    ]
+    return [journal for _, journal in sorted(begun, key=lambda pair: pair[0])]
+
+
+def new(parent: Path) -> Journal:
+    """A run that has not begun; its id is fit for the name of a schema."""
+    return Journal(parent / f"{_now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}")
+
+
+def _is(entry: Entry, verb: str, environment: str) -> bool:
+    return bool(entry.facts.get("verb") == verb and entry.facts.get("environment") == environment)
+
+
+def _redacted(fact: Any) -> Any:
+    """The fact with every text in it redacted; before it becomes JSON, whose quotes a redaction could tear."""
+    match fact:
+        case str():
+            return redact(fact)
+        case dict():
+            return {name: _redacted(value) for name, value in fact.items()}
+        case list() | tuple():
+            return [_redacted(value) for value in fact]
+        case _:
+            return fact
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

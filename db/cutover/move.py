@@ -1,0 +1,196 @@
+"""A move under way, either direction: what every step works with, and how a step is performed.
+
+What is true is asked of the databases; this object holds only what one process needs while it lives.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+import sqlalchemy as sa
+
+from db import fence, ops
+from db.cutover import journal as journals
+from db.cutover import report as reports
+from db.cutover.deadline import Deadline
+from db.cutover.journal import Journal
+from db.cutover.ports import Observer, Smoke
+from db.cutover.report import Report, Status, StepReport, Verdict
+from db.environments import Environment
+from db.errors import Failure
+from db.progress import Progress
+from db.redaction import redact
+from db.snapshots.tools import Tools
+from game.errors import StoreFailure
+from game.legacy import cells
+from game.legacy import fence as legacy_fence
+
+Verb = Literal["cutover", "rollback"]
+
+FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, OSError)
+"""What stores, files and processes raise when they fail; anything else is a defect of ours and goes on."""
+
+READ_ONLY_BEGINS = "read-only begins"
+READ_ONLY_ENDS = "read-only ends"
+
+
+@dataclass
+class Move:
+    """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered."""
+
+    verb: Verb
+    env: Environment
+    journal: Journal
+    smoke: Smoke
+    tools: Tools | None
+    progress: Progress
+    observer: Observer
+    deadline: Deadline
+    pass_token: str = field(default_factory=fence.new_pass, repr=False)
+    performed: list[StepReport] = field(default_factory=list)
+    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
+    _conn: ops.Connection | None = field(default=None, repr=False)
+    _held: ops.Held | None = field(default=None, repr=False)
+    _engine: str = ""
+
+    @property
+    def held(self) -> ops.Held:
+        """The lock."""
+        assert self._held is not None, "the step runs under the lock"
+        return self._held
+
+    @property
+    def conn(self) -> ops.Connection:
+        """The owner's connection: the one that holds the lock, or one that only looks."""
+        assert self._conn is not None, "entered by `locked` or `looking`"
+        return self._conn
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Step 2: hold the lock of the environment, and begin the journal; Refusal naming who has it."""
+        with ExitStack() as self._stack:
+            self.lock_again()
+            self.journal.write(journals.RUN, verb=self.verb, environment=self.env.name)
+            yield
+
+    def lock_again(self) -> None:
+        """Take the lock on a new connection: the old one is gone, and with it the old lock."""
+        self._held = self._stack.enter_context(ops.lock(self.env.target_direct, run=self.journal.run, why=self.verb))
+        self._meet(self._held.conn)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """A connection that changes nothing, for a plan."""
+        with ops.connect(self.env.target_direct) as conn:
+            self._meet(conn)
+            yield
+
+    def phase(self) -> ops.Phase:
+        """Where the move stands."""
+        return ops.phase(self.conn)
+
+    def legacy_fence(self) -> legacy_fence.State:
+        """The state of the legacy file's fence."""
+        return legacy_state(self.env.legacy.path)
+
+    def perform(self, step: Step) -> None:
+        """Do the step unless it is done; say so, log it, and see that it is true afterwards.
+
+        Whatever a store, a file or a hook raises becomes a Failure that names the step.
+        """
+        if step.done is not None and step.done(self):
+            self._note(step.name, Status.ALREADY, 0.0, {})
+            return
+        self.observer("before", step.name)
+        self.progress.say(f"{step.number:>3}  {step.name}")
+        self.journal.write("begin", step.name)
+        began = time.monotonic()
+        try:
+            facts = self._done(step)
+        except BaseException as error:
+            self._note(step.name, Status.FAILED, time.monotonic() - began, {"error": str(error)})
+            raise
+        self._note(step.name, Status.DONE, time.monotonic() - began, facts)
+        self.observer("after", step.name)
+
+    def check(self, name: str, checks: Callable[[], None]) -> None:
+        """Perform what comes before the lock, and so before the journal."""
+        self.observer("before", name)
+        began = time.monotonic()
+        checks()
+        self.performed.append(StepReport(name, Status.DONE, round(time.monotonic() - began, 3)))
+        self.observer("after", name)
+
+    def finished(self, verdict: Verdict) -> Report:
+        """The report, beside the journal, which ends here."""
+        made = Report(
+            run=self.journal.run, verb=self.verb, environment=self.env.name, verdict=verdict, engine=self._engine,
+            steps=tuple(self.performed), read_only_seconds=read_only_seconds(self.journal), counts=self._counts(),
+            journal=str(self.journal.folder),
+        )  # fmt: skip
+        if verdict is not Verdict.PLANNED:
+            reports.save(made, self.journal)
+            self.journal.write(journals.END, verdict=str(verdict))
+        return made
+
+    def _done(self, step: Step) -> dict[str, Any]:
+        try:
+            facts = step.do(self) or {}
+            held = step.done is None or step.done(self)
+        except FAILURES as error:
+            raise Failure(
+                step.true_after, redact(str(error).strip()) or type(error).__name__, where=f"step {step.name}"
+            ) from error
+        if not held:
+            raise Failure(step.true_after, "otherwise, though all of it was done", where=f"step {step.name}")
+        return facts
+
+    def _note(self, name: str, status: Status, seconds: float, facts: dict[str, Any]) -> None:
+        self.performed.append(StepReport(name, status, round(seconds, 3)))
+        self.journal.write(str(status), name, seconds=round(seconds, 3), **facts)
+
+    def _meet(self, conn: ops.Connection) -> None:
+        ops.require_marker(conn, self.env.name)
+        self._conn = conn
+        version = conn.info.server_version
+        self._engine = f"PostgreSQL {version // 10_000}.{version % 10_000}"
+
+    def _counts(self) -> dict[str, int]:
+        counted = self.journal.last("counts")
+        return dict(counted.facts) if counted else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A named step.
+
+    number: as in the runbook. true_after: what holds once it is done. done: reads only databases, files and /readyz;
+    None where doing it again is harmless and cheaper than knowing. do: gives what the journal is to keep. undo: what
+    an abort does about it.
+    """
+
+    number: str
+    name: str
+    true_after: str
+    done: Callable[[Move], bool] | None
+    do: Callable[[Move], dict[str, Any] | None]
+    undo: str = ""
+
+
+def legacy_state(path: Path) -> legacy_fence.State:
+    """The state of a legacy file's fence."""
+    with closing(cells.connect(path, readonly=True)) as connection:
+        return legacy_fence.state(connection)
+
+
+def read_only_seconds(journal: Journal) -> float | None:
+    """From the first line that says read-only begins to the last that says it ends, over all processes of the run."""
+    begins, ends = journal.first(READ_ONLY_BEGINS), journal.last(READ_ONLY_ENDS)
+    return round(ends.at - begins.at, 3) if begins and ends else None

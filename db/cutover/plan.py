@@ -1,0 +1,45 @@
+"""The plan of a cutover: its steps in the order in which they are done, and what is said of them beforehand.
+
+Offline, the whole copy is made under the fence; the steps keep the numbers that the runbook gives them.
+"""
+
+from __future__ import annotations
+
+from db.cutover import steps
+from db.cutover.move import Move, Step
+from db.cutover.report import Status, StepReport
+
+PREFLIGHT = "preflight"
+LOCK = "lock"
+
+OFFLINE = (
+    Step("3", "snapshot", "both stores can be restored as they were", steps.snapshot_done, steps.take_snapshots, "keep"),
+    Step("4", "migrate", "Postgres has the schema, fenced and empty", steps.migrated, steps.migrate_target, "keep, fenced"),
+    Step("6", "fence", "the legacy file is read-only for everyone", steps.fenced, steps.fence_legacy, "unfence, last of all"),
+    Step("5+7", "copy", "every value is in Postgres, proven for every player", steps.copied, steps.copy, "keep, fenced"),
+    Step(
+        "8", "switch", "every process serves Postgres, read-only", steps.switched, steps.switch_to_target,
+        "the old pointer, restart",
+    ),
+    Step("9", "smoke", "players of our own could play, over HTTP", None, steps.smoke, "nothing is left of them"),
+    Step(
+        "10", "final dump", "the legacy file's last state is kept, hashed", steps.final_dump_done, steps.final_dump, "keep"
+    ),
+)  # fmt: skip
+
+LIVE = Step(
+    "11", "live", "players play on Postgres; the legacy file says that it moved", steps.lifted, steps.go_live,
+    "POINT OF NO RETURN: from here on, invoke rollback",
+)  # fmt: skip
+
+FIRST_SNAPSHOT = Step(
+    "12", "first snapshot", "the live Postgres can be restored", steps.first_snapshot_done, steps.first_snapshot
+)
+
+
+def show(move: Move) -> None:
+    """Say each step, what will be true after it and what an undo does about it; note which are done already."""
+    for step in (*OFFLINE, LIVE, FIRST_SNAPSHOT):
+        undo = f" (undo: {step.undo})" if step.undo else ""
+        move.progress.say(f"{step.number:>3}  {step.name}: {step.true_after}{undo}")
+        move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))

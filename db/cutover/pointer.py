@@ -1,0 +1,93 @@
+"""The pointer: the one variable of the env file that says which store the service opens.
+
+Written in one rename, so a service that starts in that moment reads the old file or the new one, never half of it.
+Comments, order, `export`, line ends, mode and owner stay as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import secrets
+
+from dotenv.parser import Binding, parse_stream
+
+from db.environments import Pointer
+from db.errors import Failure, Refusal
+from db.snapshots.manifest import fsync_folder
+from game import urls
+from game.errors import BadUrl
+
+_ASSIGNMENT = re.compile(
+    r"""(?P<before>\s*(?:export[^\S\r\n]+)?[^=\s]+[^\S\r\n]*=[^\S\r\n]*)"""
+    r"""(?P<value>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\r\n]*?)"""
+    r"""(?P<after>(?:[^\S\r\n]+\#[^\r\n]*)?[^\S\r\n]*(?:\r\n|\n|\r|$))""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def read(pointer: Pointer) -> str:
+    """What the variable says now; Refusal where the file or the variable is missing, or the variable is there twice."""
+    values = [b.value for b in _bindings(_text(pointer)) if b.key == pointer.variable]
+    if len(values) != 1 or not values[0]:
+        found = "none" if not any(values) else f"{len(values)} of them"
+        raise Refusal(
+            f"one line {pointer.variable}=<URL of the store>", found, where=str(pointer.path),
+            do="Write the URL that the service uses today.",
+        )  # fmt: skip
+    return values[0]
+
+
+def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
+    """The store that the variable names; Refusal where it is no URL of one."""
+    try:
+        return urls.read(read(pointer))
+    except BadUrl as error:
+        raise Refusal(
+            error.expected, error.found, where=f"{pointer.variable} in {pointer.path}", do="Correct the line."
+        ) from None
+
+
+def write(pointer: Pointer, value: str) -> None:
+    """Have the variable say `value`, in one rename, and read it back."""
+    text = _text(pointer)
+    lines = [_assigned(b, value) if b.key == pointer.variable else b.original.string for b in _bindings(text)]
+    path = pointer.path.resolve()  # A link goes on pointing at the file.
+    was = path.stat()
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write("".join(lines).encode())
+            os.fchown(file.fileno(), was.st_uid, was.st_gid)
+            os.fchmod(file.fileno(), was.st_mode & 0o7777)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+    if read(pointer) != value:
+        raise Failure(f"{pointer.variable} to read as it was written", "another value", where=str(pointer.path))
+
+
+def _text(pointer: Pointer) -> str:
+    try:
+        return pointer.path.read_bytes().decode()
+    except OSError as error:
+        raise Refusal(
+            "the env file that the service reads", error.strerror or "none", where=str(pointer.path),
+            do="Correct pointer.path in environments.toml.",
+        ) from None  # fmt: skip
+
+
+def _bindings(text: str) -> list[Binding]:
+    return list(parse_stream(io.StringIO(text, newline="")))
+
+
+def _assigned(binding: Binding, value: str) -> str:
+    match = _ASSIGNMENT.fullmatch(binding.original.string)
+    assert match is not None, "the parser found an assignment here"
+    quoted = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return match["before"] + quoted + match["after"]

@@ -1,0 +1,49 @@
+"""What a cutover needs from a higher floor, as Protocols: evidence that it may begin, and proof that players can play."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from db.environments import Environment
+from game.urls import LegacyUrl, PostgresUrl
+
+When = Literal["before", "after"]
+
+
+class Evidence(Protocol):
+    """Whether this environment may be cut over: a certificate of a gate that passed."""
+
+    def __call__(self, env: Environment) -> None:
+        """Refusal saying what is missing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeResult:
+    """How many scenarios passed, and a sentence for each that did not. None run is no pass."""
+
+    passed: int
+    failed: tuple[str, ...] = ()
+
+
+class Smoke(Protocol):
+    """Scenarios played over HTTP by players of their own, made and removed with the fence's pass."""
+
+    def __call__(self, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
+        """Play on every service; canaries that an earlier try left behind are removed first."""
+        ...
+
+
+class Observer(Protocol):
+    """Told before and after each step: a rehearsal acts there, and a test dies there."""
+
+    def __call__(self, when: When, step: str) -> None:
+        """`step` is the step's name."""
+        ...
+
+
+def unobserved(when: When, step: str) -> None:
+    """Nobody watches."""
+    del when, step

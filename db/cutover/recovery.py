@@ -1,0 +1,159 @@
+"""Where a move stands, and what to do when it stopped: go on, undo, or change nothing and say why.
+
+All of it is read from the databases under the lock. When Postgres does not answer and the legacy file is not open, it
+can't be known whether players play on Postgres, so nothing is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from db import fence, migrate, ops
+from db.cutover import plan, undo
+from db.cutover.deadline import Deadline
+from db.cutover.move import Move, legacy_state
+from db.cutover.report import Report, Verdict
+from db.environments import Environment
+from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
+from db.ops import Phase
+from db.transfer.source import check_file
+from game.unit import Fence
+
+RECONNECT_SECONDS = 20.0
+"""How long a restarting server may take to answer, or the session of a cut connection to let go of the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The phase, and the fence on either side."""
+
+    phase: Phase
+    target: Fence
+    legacy: Fence
+
+    @property
+    def startable(self) -> bool:
+        """Whether no attempt is under way."""
+        return self.phase in (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
+
+
+def standing(env: Environment) -> Standing:
+    """What the databases say. Refusal where one does not answer and nothing is under way; Inconclusive where it may be."""
+    check_file(env.legacy.path)
+    legacy = legacy_state(env.legacy.path)
+    try:
+        conn = ops.connect(env.target_direct)
+    except Refusal as error:
+        if legacy == "open":
+            raise
+        raise unknowable(error.found, env) from error
+    with conn:
+        ops.require_marker(conn, env.name)
+        target: Fence = fence.state(conn) if migrate.current(conn) else "fenced"
+        return Standing(ops.phase(conn), target, legacy)
+
+
+def unknowable(found: str, env: Environment) -> Inconclusive:
+    """The sentence for a Postgres that does not answer while the legacy file is closed."""
+    return Inconclusive(
+        "Postgres to say whether players play on it", found, where=env.target_direct.redacted,
+        do="Nothing more was changed; the legacy file stays read-only. When the server answers, run again or --abort.",
+    )  # fmt: skip
+
+
+def finish_an_undo(move: Move) -> Standing:
+    """Where a cutover begins: an undo that was cut short is finished first; a rollback under way is left to itself."""
+    found = standing(move.env)
+    if found.phase is Phase.LIVE and found.target != "open":
+        raise Refusal("no rollback under way", "a fenced Postgres that is live", do="Go on with it: invoke rollback.")
+    if found.phase is Phase.RETURNED and found.legacy != "open":
+        raise Refusal("no rollback under way", "one that still has to open the file", do="Go on: invoke rollback.")
+    if found.phase is Phase.ABORTED and found.legacy != "open":
+        with move.locked():
+            _undo(move)
+        found = standing(move.env)
+    return found
+
+
+def abort(move: Move) -> Report:
+    """Undo an attempt that was begun; again is harmless. Refusal where there is none, or it is past its end."""
+    found = standing(move.env)
+    if found.phase in (Phase.LIVE, Phase.RETURNED):
+        raise Refusal(
+            "an attempt before its point of no return", f"the phase {found.phase}", where=move.env.target_direct.redacted,
+            do="To go back to the legacy file with everything that players did: invoke rollback.",
+        )  # fmt: skip
+    if found.phase is Phase.EMPTY:
+        raise Refusal("an attempt to abort", "none that was begun", where=move.env.target_direct.redacted)
+    with move.locked():
+        _undo(move)
+    return move.finished(Verdict.UNDONE)
+
+
+def after(move: Move, cause: BaseException) -> None:
+    """After a step failed: undo and raise Undone, or go on where the point of no return turns out to be passed.
+
+    A failed COMMIT is the hard case: the phase says which it was. Taking the lock again shows that the session that was
+    cut is gone, so the answer can't change any more.
+    """
+    phase = _settled_phase(move, cause)
+    if phase is Phase.LIVE:
+        move.perform(plan.LIVE)
+        return
+    if phase is not Phase.LOADING:
+        raise cause
+    _undo(move)
+    move.finished(Verdict.UNDONE)
+    raise Undone(
+        "the cutover to reach its end", _said(cause), where=move.env.name,
+        do=f"Players play on the legacy file, as before. The log: {move.journal.folder}",
+    ) from cause  # fmt: skip
+
+
+def settled(move: Move) -> None:
+    """Hold the lock on a connection that works; Inconclusive where it can't be had."""
+    try:
+        move.conn.execute("select 1")
+        return
+    except psycopg.OperationalError:
+        move.progress.say("     the connection is gone; taking the lock again")
+    again = Retrying(
+        retry=retry_if_exception_type(Refusal), stop=stop_after_delay(RECONNECT_SECONDS), wait=wait_fixed(0.2)
+    )
+    try:
+        again(move.lock_again)
+    except RetryError as error:
+        raise unknowable(str(error.last_attempt.exception()), move.env) from None
+
+
+def _settled_phase(move: Move, cause: BaseException) -> Phase:
+    try:
+        settled(move)
+        return move.phase()
+    except Inconclusive as error:
+        raise error from cause
+    except psycopg.OperationalError as error:
+        raise unknowable(str(error).strip(), move.env) from cause
+
+
+def _undo(move: Move) -> None:
+    move.deadline = Deadline(float("inf"))
+    move.progress.say("     undoing")
+    try:
+        for step in undo.UNDO:
+            move.perform(step)
+    except psycopg.OperationalError as error:
+        raise unknowable(str(error).strip(), move.env) from error
+    except ToolError as error:
+        raise Failure(
+            "the undo to finish", _said(error), where=move.env.name, do="Go on with it: invoke cutover --abort."
+        ) from error
+
+
+def _said(cause: BaseException) -> str:
+    if isinstance(cause, ToolError):
+        return f"{cause.where + ': ' if cause.where else ''}expected {cause.expected}; found {cause.found}"
+    return str(cause) or type(cause).__name__

@@ -1,0 +1,62 @@
+"""What a run gives back: the steps with their times, how long players were read-only, and how it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from db.cutover.journal import Journal
+
+
+class Verdict(StrEnum):
+    """How a run ended."""
+
+    LIVE = "live"
+    RETURNED = "returned"
+    UNDONE = "undone"
+    PLANNED = "planned"
+
+
+class Status(StrEnum):
+    """How a step ended: done now, done before, still to do, or stopped."""
+
+    DONE = "done"
+    ALREADY = "already"
+    PLANNED = "planned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step; seconds of this process's own work on it."""
+
+    name: str
+    status: Status
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run of cutover or rollback.
+
+    engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where it
+    was never begun. counts: what the copy or the carrying back counted.
+    """
+
+    run: str
+    verb: str
+    environment: str
+    verdict: Verdict
+    engine: str
+    steps: tuple[StepReport, ...]
+    read_only_seconds: float | None
+    counts: dict[str, int] = field(default_factory=dict)
+    journal: str = ""
+
+
+def save(report: Report, journal: Journal) -> None:
+    """Put it beside the journal."""
+    text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, indent=2)
+    (journal.folder / "report.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,98 @@
+"""The cutover: from the legacy file to Postgres, by the runbook in docs/cutover.md.
+
+Running it again goes on where it stopped, however it stopped; `abort` undoes it up to the point of no return.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from db.cutover import journal as journals
+from db.cutover import plan, preflight, recovery, watch
+from db.cutover.deadline import Deadline
+from db.cutover.move import Move
+from db.cutover.ports import Evidence, Observer, Smoke, unobserved
+from db.cutover.report import Report, Verdict
+from db.environments import Environment
+from db.errors import Failure, Refusal
+from db.ops import Phase
+from db.progress import Progress, Silent
+from db.snapshots.tools import Tools
+
+RUNS = Path("var")
+
+
+def run(
+    env: Environment,
+    *,
+    evidence: Evidence,
+    smoke: Smoke,
+    offline: bool = True,
+    dry_run: bool = False,
+    abort: bool = False,
+    tools: Tools | None = None,
+    progress: Progress | None = None,
+    observer: Observer = unobserved,
+    folder: Path = RUNS,
+) -> Report:
+    """Move the game to Postgres, or with `abort` back to where it was; with `dry_run` change nothing and say the plan.
+
+    Refusal: nothing was changed. Undone: begun, and undone wholly, the cause being its `found`. Inconclusive: what
+    holds can't be known from here, so nothing more was changed. Failure: said in its message.
+    """
+    _check_wish(offline=offline)
+    move = _move(env, smoke, tools, progress, observer, folder)
+    if abort:
+        return recovery.abort(move)
+    standing = recovery.finish_an_undo(move)
+    if standing.startable:
+        move.check(plan.PREFLIGHT, lambda: _preflight(move, evidence))
+    if dry_run:
+        return _planned(move)
+    with move.locked():
+        try:
+            _go(move)
+        except (Exception, KeyboardInterrupt) as cause:
+            recovery.after(move, cause)
+    move.perform(plan.FIRST_SNAPSHOT)
+    _watch(move)
+    return move.finished(Verdict.LIVE)
+
+
+def _go(move: Move) -> None:
+    """Steps 3 to 11; with the phase already live, only what 11 has still to say."""
+    if move.phase() is not Phase.LIVE:
+        for step in plan.OFFLINE:
+            move.perform(step)
+            move.deadline.check()
+    move.perform(plan.LIVE)
+
+
+def _watch(move: Move) -> None:
+    breach = watch.watch(move)
+    if breach is not None:
+        raise Failure("a quiet watch", breach, where=move.env.name, do="Players play on Postgres; look, or roll back.")
+
+
+def _preflight(move: Move, evidence: Evidence) -> None:
+    preflight.before_cutover(move)
+    evidence(move.env)
+
+
+def _planned(move: Move) -> Report:
+    with move.looking():
+        plan.show(move)
+    return move.finished(Verdict.PLANNED)
+
+
+def _check_wish(*, offline: bool) -> None:
+    if not offline:
+        raise Refusal("--offline", "a live copy, which this version does not do", do="Leave --no-offline out.")
+
+
+def _move(
+    env: Environment, smoke: Smoke, tools: Tools | None, progress: Progress | None, observer: Observer, folder: Path
+) -> Move:
+    journal = journals.unfinished(folder, "cutover", env.name) or journals.new(folder)
+    budget = Deadline(env.policy.freeze_budget_seconds)
+    return Move("cutover", env, journal, smoke, tools, progress or Silent(), observer, budget)

@@ -1,0 +1,171 @@
+"""The service's processes, asked over HTTP which store they serve; and one started by us, to see that it can."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import httpx
+import psutil
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from db.errors import Failure, Refusal
+from db.redaction import redact
+from game.urls import LegacyUrl, PostgresUrl
+
+OK = 200
+ASK_SECONDS = 2.0
+POLL_SECONDS = 0.1
+TRIAL_SECONDS = 30.0
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a process says of itself at /readyz; `status` is HTTP's."""
+
+    url: str
+    status: int
+    engine: str
+    store: str
+    fence: str
+    pid: int
+    started: str
+
+    @property
+    def process(self) -> tuple[int, str]:
+        """Which process this is: its id, and its start, for in containers every one may have the id 1."""
+        return self.pid, self.started
+
+
+def ask(url: str) -> Ready | None:
+    """What the process at this base URL says; None where nothing that is our service answers."""
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS)
+        body = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    if not isinstance(body, dict) or "pid" not in body:
+        return None
+    text = {name: str(body.get(name) or "") for name in ("engine", "store", "fence", "started")}
+    return Ready(url, answer.status_code, pid=int(body["pid"]), **text)
+
+
+def wait_for(urls: Sequence[str], fits: Callable[[Ready], bool], *, what: str, timeout_seconds: float) -> list[Ready]:
+    """Ask until every process fits; Failure naming those that do not in time."""
+    waiting = Retrying(
+        retry=retry_if_result(lambda found: not _all(found, fits)),
+        stop=stop_after_delay(timeout_seconds),
+        wait=wait_fixed(POLL_SECONDS),
+    )
+    try:
+        found: list[Ready | None] = waiting(lambda: [ask(url) for url in urls])
+    except RetryError as error:
+        last: list[Ready | None] = error.last_attempt.result()
+        pairs = zip(urls, last, strict=True)
+        wrong = [f"{url} {_said(ready)}" for url, ready in pairs if ready is None or not fits(ready)]
+        raise Failure(
+            f"{what} within {timeout_seconds:.0f} s", "; ".join(wrong),
+            do="See the service's own log; the hooks' output is in the journal.",
+        ) from None  # fmt: skip
+    return [ready for ready in found if ready is not None]
+
+
+def serves(ready: Ready, url: PostgresUrl | LegacyUrl, identity: str) -> bool:
+    """Whether the process is ready and this store is what it serves."""
+    return ready.status == OK and ready.engine == engine(url) and ready.store == identity
+
+
+def engine(url: PostgresUrl | LegacyUrl) -> str:
+    """The store's engine as /readyz names it."""
+    return "legacy" if isinstance(url, LegacyUrl) else "postgres"
+
+
+def still_runs(ready: Ready) -> bool:
+    """Whether this very process is alive on this machine: one of that id which began when it says that it did.
+
+    On another machine, or inside a container, it can't be seen from here, and what answers at its URL has to do.
+    """
+    try:
+        since = datetime.fromisoformat(ready.started).timestamp() - psutil.Process(ready.pid).create_time()
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+    return 0 <= since < START_SECONDS
+
+
+def trial(url: PostgresUrl | LegacyUrl) -> Ready:
+    """Start one process on the URL, on a port of its own, and stop it once it answers; Refusal where it does not.
+
+    It shows that this machine's service can open the store with the rights that the URL gives it. A target that is not
+    migrated yet, and a store that moved, answer 503, and that is an answer.
+    """
+    with tempfile.TemporaryFile() as output, _started(url, output.fileno()) as (process, base):
+        waiting = Retrying(
+            retry=retry_if_result(lambda ready: ready is None and process.poll() is None),
+            stop=stop_after_delay(TRIAL_SECONDS), wait=wait_fixed(POLL_SECONDS),
+            retry_error_callback=lambda _: None,
+        )  # fmt: skip
+        ready: Ready | None = waiting(ask, base)
+        if ready is None:
+            output.seek(0)
+            said = redact(output.read().decode(errors="replace")).strip().splitlines()[-1:] or ["nothing"]
+            raise Refusal(
+                "a service process started on this URL to answer /readyz", f"it said: {said[0][:300]}",
+                where=url.redacted, do="Start it by hand with DATABASE_URL set so, and see what it says.",
+            )  # fmt: skip
+        return ready
+
+
+@contextmanager
+def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    port = _free_port()
+    given = {
+        "DATABASE_URL": url.as_text(), "HOST": "127.0.0.1", "PORT": str(port), "PROCESSES": "1", "PIDFILE": "",
+        "SUDAMR_ENV_FILE": "", "CHANCE_SECRET": secrets.token_hex(16), "OPERATOR_TOKEN": secrets.token_hex(16),
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "game.service"], env={**os.environ, **given}, stdin=subprocess.DEVNULL, stdout=output,
+        stderr=output, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(ASK_SECONDS * 2)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _all(found: list[Ready | None], fits: Callable[[Ready], bool]) -> bool:
+    return all(ready is not None and fits(ready) for ready in found)
+
+
+def _said(ready: Ready | None) -> str:
+    if ready is None:
+        return "does not answer"
+    return (
+        f"answers {ready.status} from {ready.engine or 'no store'}, {ready.fence or 'no fence known'}, as {ready.pid}"
+    )

@@ -1,0 +1,198 @@
+"""The steps of a cutover: for each what it does, and how the databases say that it is done.
+
+Before `live` each is undone by db.cutover.undo; nothing here opens the legacy file to writes.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from psycopg import sql
+
+from db import fence, migrate, ops, snapshots, tables, transfer
+from db.cutover import hooks, switch
+from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move
+from db.errors import Failure, Refusal
+from db.ops import Phase
+from db.snapshots import Label, Side
+from game import tables as game_tables
+from game.legacy import cells
+from game.legacy import fence as legacy_fence
+
+Facts = dict[str, Any]
+
+STARTABLE = (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
+
+
+def snapshot_done(move: Move) -> bool:
+    """Both stores have a verified snapshot of this run; a target without tables has nothing to keep."""
+    sides = Side if migrate.current(move.conn) else (Side.LEGACY,)
+    return all(_have(move, side, Label.BEFORE) for side in sides)
+
+
+def take_snapshots(move: Move) -> Facts:
+    """3: what is there now, on both sides, restored somewhere and counted."""
+    facts = _snapshot(move, Side.LEGACY, Label.BEFORE)
+    if migrate.current(move.conn):
+        facts |= _snapshot(move, Side.TARGET, Label.BEFORE)
+    return facts
+
+
+def migrated(move: Move) -> bool:
+    """The schema is at its head and fenced, and the phase says that what is in it is ours to fill."""
+    at_head = migrate.current(move.conn) == migrate.head()
+    return at_head and move.phase() is Phase.LOADING and fence.state(move.conn) == "fenced"
+
+
+def migrate_target(move: Move) -> Facts:
+    """4: the schema, its fence, and an empty start; the fence is tried from the service's own URL."""
+    direct = move.env.target_direct
+    made = migrate.migrate(direct, environment=move.env.name, service_role=move.env.target.user)
+    if drifted := migrate.drift(direct):
+        raise Failure("the schema as the migrations make it", "; ".join(drifted[:3]), where=direct.redacted)
+    fence.set_on(move.conn, pass_token=move.pass_token)
+    refused = fence.prove(move.env.target)
+    begin_loading(move)
+    return {"applied": made.applied, "head": made.head, "writes_refused": refused}
+
+
+def begin_loading(move: Move) -> None:
+    """Phase loading, and in the same transaction an empty target: a copy of another day is no part of this one.
+
+    After an abort players went on playing on the legacy file, so what was loaded then is stale.
+    """
+    phase = move.phase()
+    if phase is Phase.LOADING:
+        return
+    if phase is Phase.EMPTY:
+        _require_empty(move)
+    with fence.own_pass(move.conn):
+        names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
+        move.conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
+        move.held.advance(phase, Phase.LOADING)
+
+
+def fenced(move: Move) -> bool:
+    """The legacy file is read-only. Where it is so already, the deadline starts when this run finds it."""
+    if move.legacy_fence() == "open":
+        return False
+    move.deadline.start()
+    return True
+
+
+def fence_legacy(move: Move) -> Facts:
+    """6: drain what answers first and saves later, then fence the file and try to write: read-only begins."""
+    hooks.run(move.env, "drain", move.journal, engine="legacy", timeout_seconds=switch.HOOK_SECONDS)
+    move.journal.write(READ_ONLY_BEGINS)
+    move.deadline.start()
+    with closing(cells.connect(move.env.legacy.path)) as connection:
+        legacy_fence.fence(connection)
+        return {"writes_refused": legacy_fence.prove(connection)}
+
+
+def copied(move: Move) -> bool:
+    """The pointer is written only after the copy was proven, so a pointer at the target says that it was.
+
+    Else it is asked of the copy itself: doing it again goes on where the last chunk ended, and proves it.
+    """
+    return switch.points_at(move, move.env.target)
+
+
+def copy(move: Move) -> Facts:
+    """5 and 7: every row loaded or quarantined, counted, rebuilt and compared, for every player."""
+    fence.set_on(move.conn, pass_token=move.pass_token)
+    with move.deadline.watching(move.progress) as progress:
+        loaded = transfer.load(
+            move.env.legacy.path, move.env.target_direct, run=move.journal.run, pass_token=move.pass_token,
+            max_held=move.env.policy.max_held, progress=progress,
+        )  # fmt: skip
+    names = ("source", "loaded", "quarantined", "aside", "held", "players", "mismatches")
+    counts = {name: int(getattr(loaded, name)) for name in names}
+    move.journal.write("counts", **counts)
+    return counts | {"bytes": loaded.bytes}
+
+
+def switched(move: Move) -> bool:
+    """The pointer names Postgres and every process serves it."""
+    return switch.done(move, move.env.target)
+
+
+def switch_to_target(move: Move) -> Facts:
+    """8: pointer, deploy, restart; every process answers from Postgres and the old ones are gone."""
+    return switch.to(move, move.env.target, move.env.target.as_text())
+
+
+def smoke(move: Move) -> Facts:
+    """9: players of our own play over HTTP, through the fence, on every process."""
+    fence.set_on(move.conn, pass_token=move.pass_token)
+    return play(move, move.env.target_direct)
+
+
+def play(move: Move, place: switch.Place) -> Facts:
+    """Run the smoke scenarios; Failure naming those that failed, or that there were none."""
+    result = move.smoke(move.env.services, place, pass_token=move.pass_token)
+    if result.failed or not result.passed:
+        found = "; ".join(result.failed[:5]) or "none was run"
+        raise Failure("every smoke scenario to pass", found, where=", ".join(move.env.services))
+    return {"passed": result.passed}
+
+
+def final_dump_done(move: Move) -> bool:
+    """The legacy file as it was when it became read-only is kept, verified."""
+    return _have(move, Side.LEGACY, Label.FINAL)
+
+
+def final_dump(move: Move) -> Facts:
+    """10: the last state of the legacy file, hashed, restored and counted."""
+    return _snapshot(move, Side.LEGACY, Label.FINAL)
+
+
+def lifted(move: Move) -> bool:
+    """Postgres is live and open, and the legacy file says that it moved."""
+    return move.phase() is Phase.LIVE and move.legacy_fence() == "moved"
+
+
+def go_live(move: Move) -> None:
+    """11: phase and lift in one transaction, the point of no return; then the legacy file says that it moved."""
+    if move.phase() is not Phase.LIVE:
+        move.deadline.check()
+        move.journal.write("lift begun")
+        with move.conn.transaction():
+            move.held.advance(Phase.LOADING, Phase.LIVE)
+            fence.lift(move.conn)
+    if move.journal.last(READ_ONLY_ENDS) is None:
+        move.journal.write(READ_ONLY_ENDS)
+    with closing(cells.connect(move.env.legacy.path)) as connection:
+        legacy_fence.fence(connection, state="moved")
+
+
+def first_snapshot_done(move: Move) -> bool:
+    """Postgres has a verified snapshot of its own since it is live."""
+    return _have(move, Side.TARGET, Label.FIRST)
+
+
+def first_snapshot(move: Move) -> Facts:
+    """12: the first snapshot of the live target, verified; the lock is released already."""
+    return _snapshot(move, Side.TARGET, Label.FIRST)
+
+
+def _have(move: Move, side: Side, label: Label) -> bool:
+    found = snapshots.find(move.env.snapshots.folder, move.env.name, side=side, label=label)
+    return any(s.manifest.run == move.journal.run and s.verified for s in found)
+
+
+def _snapshot(move: Move, side: Side, label: Label) -> Facts:
+    taken = snapshots.take(move.env, side, label=label, run=move.journal.run, tools=move.tools)
+    counts = snapshots.verify(move.env, taken, tools=move.tools)
+    return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": sum(counts.values())}}
+
+
+def _require_empty(move: Move) -> None:
+    for table in game_tables.ALL:
+        query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
+        if move.conn.execute(query).fetchone() == (True,):
+            raise Refusal(
+                "an empty target", f"rows in {table.name}", where=ops.place(move.conn),
+                do="Name an empty database; what is in this one was not loaded by a cutover.",
+            )  # fmt: skip

@@ -1,0 +1,85 @@
+"""Switching: the pointer, the operator's hooks, and the proof that every process serves the new store.
+
+The proof is what the processes say at /readyz, so a deploy that went to another machine, or a variable that is exported
+over the file, is found here and not by players.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any, TypeAlias
+
+from db.cutover import hooks, pointer, services
+from db.cutover.move import Move
+from db.cutover.services import Ready
+from db.errors import Failure
+from game.errors import StoreFailure
+from game.stores import open_store
+from game.urls import LegacyUrl, PostgresUrl
+
+Place: TypeAlias = PostgresUrl | LegacyUrl
+
+OLD_VALUE = "pointer.before"
+HOOK_SECONDS = 600.0
+READY_SECONDS = 60.0
+
+
+def done(move: Move, place: Place) -> bool:
+    """Whether the pointer names the store and every process serves it."""
+    if not points_at(move, place):
+        return False
+    identity = store_identity(place)
+    answers = [services.ask(url) for url in move.env.services]
+    return all(ready is not None and services.serves(ready, place, identity) for ready in answers)
+
+
+def points_at(move: Move, place: Place) -> bool:
+    """Whether the pointer names the store; the role's password and the parameters may differ."""
+    return _address(pointer.url(move.env.pointer)) == _address(place)
+
+
+def to(move: Move, place: Place, value: str) -> dict[str, Any]:
+    """Write the pointer, run `deploy` and `restart`, and wait until no old process is left.
+
+    The value that the pointer had is kept in a file of the run's, where only its owner reads it.
+    """
+    identity = store_identity(place)
+    old = [ready for ready in map(services.ask, move.env.services) if ready is not None]
+    leaving = [ready for ready in old if not services.serves(ready, place, identity)]
+    if not points_at(move, place):
+        move.journal.keep_secret(OLD_VALUE, pointer.read(move.env.pointer))
+        pointer.write(move.env.pointer, value)
+    for hook in ("deploy", "restart"):
+        hooks.run(
+            move.env, hook, move.journal, engine=services.engine(place), timeout_seconds=_left(move, HOOK_SECONDS)
+        )
+
+    def arrived(ready: Ready) -> bool:
+        gone = ready.process not in [left.process for left in leaving] and not any(map(services.still_runs, leaving))
+        return gone and services.serves(ready, place, identity)
+
+    new = services.wait_for(
+        move.env.services, arrived, what=f"every process to serve {place.redacted}",
+        timeout_seconds=_left(move, READY_SECONDS),
+    )  # fmt: skip
+    return {"old": [r.pid for r in old], "new": [r.pid for r in new]}
+
+
+def store_identity(place: Place) -> str:
+    """What a process that serves this store says it is."""
+    try:
+        with closing(open_store(place.as_text(), pool_size=1)) as store:
+            return store.status().store
+    except StoreFailure as error:
+        raise Failure("a store that answers", str(error), where=place.redacted) from None
+
+
+def _address(place: Place) -> tuple[object, ...]:
+    if isinstance(place, LegacyUrl):
+        return (place.path.resolve(),)
+    return place.host, place.port, place.dbname, place.schema, place.user
+
+
+def _left(move: Move, at_most: float) -> float:
+    move.deadline.check()
+    return move.deadline.left(at_most)

@@ -1,0 +1,124 @@
+"""Snapshots of the legacy file: SQLite's own backup, so that what is still in the write-ahead log is in it too.
+
+All pages are copied in one go: a backup in steps begins again at every write of the live game and never ends. It costs
+one read of the file; a service in WAL mode goes on writing meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from db.errors import Failure, Refusal
+from db.snapshots import manifest
+from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
+from game.legacy import cells, fence
+
+BESIDE = ("-wal", "-shm", "-journal")
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
+
+
+def take(path: Path, parent: Path, *, environment: str, label: Label, run: str) -> Snapshot:
+    """Copy the file as of one instant, with the rows counted in the same read transaction."""
+    with manifest.being_made(parent, environment, Side.LEGACY, label) as (folder, finish):
+        copy = folder / FILE_NAMES[Side.LEGACY]
+        with closing(cells.connect(path, readonly=True)) as source:
+            source.execute("BEGIN")
+            counts, state = count(source), fence.state(source)
+            with closing(sqlite3.connect(copy)) as target:
+                source.backup(target, pages=-1)
+            source.execute("COMMIT")
+        made = Manifest(
+            environment=environment, side=Side.LEGACY, label=label, run=run, taken_at=manifest.now().isoformat(),
+            file=copy.name, size=copy.stat().st_size, sha256=manifest.digest(copy), counts=counts,
+            source=str(path), fence=state, schema="", tool=f"SQLite {sqlite3.sqlite_version}",
+        )  # fmt: skip
+        manifest.write(folder, made)
+        return Snapshot(finish(), made)
+
+
+def verify(snapshot: Snapshot) -> dict[str, int]:
+    """Restore into a scratch file and count: rows a table. Failure where hash, integrity or counts disagree."""
+    check_hash(snapshot)
+    with tempfile.TemporaryDirectory(prefix="sudamr-verify-") as scratch:
+        copy = Path(shutil.copy(snapshot.path, scratch))
+        with closing(cells.connect(copy)) as connection:
+            answer = connection.execute("PRAGMA integrity_check").fetchone()[0]
+            if answer != "ok":
+                raise Failure("an integral file", str(answer), where=str(snapshot.path), do="Take another snapshot.")
+            counts = count(connection)
+    check_counts(snapshot, counts)
+    return counts
+
+
+def restore(snapshot: Snapshot, into: Path, *, keep_fence: bool, replace: bool = False) -> Path | None:
+    """Put the snapshot at `into`, flushed; gives where the file that stood there was moved, if any.
+
+    A leftover log of the old file would be played into the new one, so `-wal`, `-shm` and `-journal` move with their
+    file. Stop every service on it first: one that has the old file open goes on writing there.
+    """
+    check_hash(snapshot)
+    if into.exists() and not replace:
+        raise Refusal(
+            "no file there", "one", where=str(into), do="Name another path, or say that it is to be replaced."
+        )
+    partial = into.with_name(f".{into.name}{manifest.PARTIAL}")
+    shutil.copyfile(snapshot.path, partial)
+    partial.chmod(0o600)
+    if not keep_fence:
+        _unfence(partial)
+    manifest.fsync_file(partial)
+    aside = _move_aside(into) if into.exists() else None
+    partial.replace(into)
+    manifest.fsync_folder(into.parent)
+    return aside
+
+
+def count(connection: sqlite3.Connection) -> dict[str, int]:
+    """Rows a table, by SQLite itself."""
+    names = [name for (name,) in connection.execute(TABLES).fetchall()]
+    return {name: connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0] for name in names}
+
+
+def quoted(name: str) -> str:
+    """An identifier of SQLite's."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def check_hash(snapshot: Snapshot) -> None:
+    """Failure where the file is not the one that was taken."""
+    found = manifest.digest(snapshot.path)
+    if found != snapshot.manifest.sha256:
+        raise Failure(f"sha256 {snapshot.manifest.sha256}", found, where=str(snapshot.path), do="Use another snapshot.")
+
+
+def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
+    """Failure naming the first table whose rows, once restored, are not those that were counted."""
+    expected = snapshot.manifest.counts
+    for table in sorted({*expected, *found}):
+        if expected.get(table) != found.get(table):
+            raise Failure(
+                f"{expected.get(table, 'no')} rows in {table}",
+                f"{found.get(table, 'none')} once restored",
+                where=str(snapshot.path),
+                do="Take another snapshot; this one does not hold what it was taken of.",
+            )
+
+
+def _unfence(path: Path) -> None:
+    with closing(cells.connect(path)) as connection:
+        fence.lift(connection)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _move_aside(path: Path) -> Path:
+    aside = path.with_name(f"{path.name}.replaced-{manifest.now():%Y%m%dT%H%M%SZ}")
+    for suffix in ("", *BESIDE):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            os.replace(beside, aside.with_name(aside.name + suffix))
+    return aside

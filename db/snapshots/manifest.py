@@ -1,0 +1,180 @@
+"""A snapshot on disk: a folder with one file and its manifest, whole or not there at all.
+
+The folder gets its final name only when file and manifest are flushed, so what a killed run leaves behind bears another
+name and is never taken for a snapshot. Players' password hashes are inside: folders are 0700, files 0600.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from db.errors import Refusal
+
+MANIFEST = "manifest.json"
+VERIFIED = "verified.json"
+PARTIAL = ".partial"
+
+
+class Side(StrEnum):
+    """Which of the two stores a snapshot is of."""
+
+    LEGACY = "legacy"
+    TARGET = "target"
+
+
+class Label(StrEnum):
+    """What a snapshot was taken for; retention counts each label by itself."""
+
+    MANUAL = "manual"
+    BEFORE = "before"
+    FINAL = "final"
+    FIRST = "first"
+
+
+FILE_NAMES = {Side.LEGACY: "legacy.sqlite", Side.TARGET: "game.dump"}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is in the file, and how to know that it still is.
+
+    `counts` are rows a table, read in the same transaction as the file; `size` is in bytes; `fence` is the state of the
+    store's fence when it was taken, which the file carries; `schema` is the head of the migrations, or "".
+    """
+
+    environment: str
+    side: Side
+    label: Label
+    run: str
+    taken_at: str
+    file: str
+    size: int
+    sha256: str
+    counts: dict[str, int]
+    source: str
+    fence: str
+    schema: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole snapshot and where it lies."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def path(self) -> Path:
+        """The file itself."""
+        return self.folder / self.manifest.file
+
+    @property
+    def verified(self) -> bool:
+        """Whether it was restored and counted, and nothing disagreed."""
+        return (self.folder / VERIFIED).is_file()
+
+
+_MANIFESTS = TypeAdapter(Manifest)
+
+
+@contextmanager
+def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iterator[tuple[Path, Callable[[], Path]]]:
+    """A folder to fill, and the function that makes it a snapshot; a folder that was not finished is removed."""
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = f"{environment}-{side}-{label}-{now():%Y%m%dT%H%M%S.%fZ}"
+    partial = parent / (name + PARTIAL)
+    partial.mkdir(mode=0o700)
+    try:
+        yield partial, lambda: partial.rename(parent / name)
+        fsync_folder(parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Put the manifest beside its file, both flushed to disk."""
+    fsync_file(folder / manifest.file)
+    path = folder / MANIFEST
+    path.write_bytes(_MANIFESTS.dump_json(manifest, indent=2) + b"\n")
+    for file in (path, folder / manifest.file):
+        file.chmod(0o600)
+    fsync_file(path)
+    fsync_folder(folder)
+
+
+def read(folder: Path) -> Snapshot:
+    """The snapshot in this folder; Refusal where there is none."""
+    try:
+        return Snapshot(folder, _MANIFESTS.validate_json((folder / MANIFEST).read_bytes()))
+    except (OSError, ValidationError) as error:
+        found = "no such file" if isinstance(error, OSError) else f"{error.error_count()} fields that do not fit"
+        raise Refusal(
+            f"a snapshot with {MANIFEST}", found, where=str(folder), do="Name a folder that a snapshot was taken into."
+        ) from None
+
+
+def note_verified(snapshot: Snapshot) -> None:
+    """Note beside the manifest that the snapshot was restored and counted."""
+    path = snapshot.folder / VERIFIED
+    path.write_text(json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
+    fsync_file(path)
+    fsync_folder(snapshot.folder)
+
+
+def find(parent: Path, environment: str, *, side: Side | None = None, label: Label | None = None) -> list[Snapshot]:
+    """The environment's snapshots, oldest first."""
+    folders = [path.parent for path in parent.glob(f"{environment}-*/{MANIFEST}") if path.parent.suffix != PARTIAL]
+    fitting = [s for s in map(read, folders) if s.manifest.environment == environment]
+    fitting = [s for s in fitting if side in (None, s.manifest.side) and label in (None, s.manifest.label)]
+    return sorted(fitting, key=lambda s: s.manifest.taken_at)
+
+
+def retain(parent: Path, environment: str, keep: int) -> list[Path]:
+    """Remove all but the newest `keep` of each side and label, and never the newest verified one; say which went."""
+    gone: list[Path] = []
+    for side in Side:
+        for label in Label:
+            snapshots = find(parent, environment, side=side, label=label)
+            safe = [s for s in snapshots if s.verified][-1:] + snapshots[-keep:]
+            gone += [snapshot.folder for snapshot in snapshots if snapshot not in safe]
+    for folder in gone:
+        shutil.rmtree(folder)
+    return gone
+
+
+def digest(path: Path) -> str:
+    """The file's sha256, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def now() -> datetime:
+    """This instant, in UTC."""
+    return datetime.now(UTC)
+
+
+def fsync_file(path: Path) -> None:
+    """Have the file's bytes on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def fsync_folder(path: Path) -> None:
+    """Have the folder's names on disk, without which a renamed file may be gone after a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,79 @@
+"""pg_dump and pg_restore that fit a server: not older than it, for an older one refuses a newer server.
+
+A throwaway server brings its own (`db.servers`); for one that is only a URL they are looked for on this machine, where
+a client's package is enough.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from psycopg.conninfo import make_conninfo
+
+from db.errors import Failure, Refusal
+from db.redaction import redact
+from db.servers.binaries import FOLDERS
+from db.servers.tools import Tool
+from game.urls import PostgresUrl
+
+Tools: TypeAlias = Callable[[str], Tool]
+"""The program of this name that fits the server; Refusal where there is none."""
+
+
+def installed(major: int) -> Tools:
+    """This machine's programs that serve a server of this major version."""
+    return partial(_installed, major)
+
+
+def database(url: PostgresUrl) -> str:
+    """The URL's database as the argument --dbname, with what the URL says beside the account; no password."""
+    return "--dbname=" + make_conninfo(dbname=url.dbname, **dict(url.parameters))
+
+
+def run(
+    tool: Tool,
+    args: Sequence[str],
+    url: PostgresUrl,
+    *,
+    stdin: IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+) -> None:
+    """Run the program on the database; Failure with what it said, where it ends with another code than 0."""
+    streams: dict[str, Any] = {"stdin": stdin or subprocess.DEVNULL, "stdout": stdout or subprocess.DEVNULL}
+    ended = tool.run([database(url), *args], url, stderr=subprocess.PIPE, **streams)
+    if ended.returncode != 0:
+        said = redact(ended.stderr.decode(errors="replace")).strip().splitlines()
+        raise Failure(
+            f"{tool.name} to end with 0", f"{ended.returncode}: {'; '.join(said[:3]) or 'it said nothing'}",
+            where=url.redacted, do=f"Its arguments were: {' '.join(args)}",
+        )  # fmt: skip
+
+
+def _installed(major: int, name: str) -> Tool:
+    """The oldest that is not older than the server: what it writes is read by the most."""
+    found = sorted(_found(name))
+    fitting = [path for version, path in found if version >= major]
+    if not fitting:
+        have = ", ".join(f"{version} in {path.parent}" for version, path in found) or "none"
+        raise Refusal(
+            f"{name} of version {major} or newer on this machine", have,
+            do=f"Install Postgres's client programs of version {major} or newer.",
+        )  # fmt: skip
+    return Tool(name, (str(fitting[0]),), ("", 0), ("", 0))
+
+
+def _found(name: str) -> Iterator[tuple[int, Path]]:
+    folders = [folder for pattern in FOLDERS for folder in glob.glob(pattern)]
+    for path in {shutil.which(name), *(shutil.which(name, path=folder) for folder in folders)}:
+        if path is not None:
+            said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+            if version := re.search(r"\b(\d+)(?:\.\d+|beta|rc|devel|\b)", said):
+                yield int(version.group(1)), Path(os.path.realpath(path))
