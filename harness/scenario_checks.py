@@ -42,8 +42,14 @@ def columns(table: str) -> list[str]:
 
 def _known(path: Path, name: str, choices: Collection[str], what: str) -> Iterator[Problem]:
     if name not in choices:
-        few = f"one of {', '.join(choices)}" if 0 < len(choices) <= 16 else what
-        yield Problem(path, few, repr(name), nearest(name, choices))
+        yield Problem(path, _one_of(choices) or what, repr(name), nearest(name, choices))
+
+
+def _one_of(choices: Collection[str]) -> str:
+    """The choices, where they are few enough to be read; else nothing."""
+    if len(choices) > 16:
+        return ""
+    return f"one of {', '.join(choices)}" if len(choices) > 1 else "".join(map(repr, choices))
 
 
 def _given(path: Path, given: Given) -> Iterator[Problem]:
@@ -67,7 +73,7 @@ def _action(path: Path, action: Action, given: Mapping[str, Given]) -> Iterator[
 def _fields(path: Path, action: Action) -> Iterator[Problem]:
     known = [field.name for field in dataclasses.fields(COMMANDS[action.do])]
     unknown = [name for name in action.fields if name not in known]
-    missing = [name for name in known if name not in action.fields]
+    missing = [] if unknown else [name for name in known if name not in action.fields]
     for name in unknown:
         yield from _known((*path, "with", name), name, known, "no field")
     for name in missing:

@@ -1,0 +1,41 @@
+"""The manual of the scenario language is true: its examples run, its default player is the builder's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from db import builders
+from harness import scenario, yaml_reader
+from harness.replay import replay
+from harness.stage import Stage
+
+MANUAL = (Path(__file__).parents[2] / "scenarios" / "README.md").read_text("utf-8")
+BLOCK = re.compile(r"^```yaml(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
+EXAMPLES = [match["text"] for match in BLOCK.finditer(MANUAL) if not match["kind"]]
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.split(".")[0].removeprefix("about: "))
+@pytest.mark.parametrize("store", ["postgres", "legacy"])
+def test_an_example_holds(text: str, store: str, request: pytest.FixtureRequest) -> None:
+    stage: Stage = request.getfixturevalue(f"{store}_stage")
+    assert replay(scenario.read(text, "manual.yaml").scenario, stage).problems == ()
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 5
+
+
+def test_the_default_player_is_the_builders() -> None:
+    (text,) = [match["text"] for match in BLOCK.finditer(MANUAL) if match["kind"].strip() == "default"]
+    assert yaml_reader.read(text).data == dict(builders.DEFAULT)
+
+
+def test_every_key_of_a_player_is_explained(named: Callable[[str], bool] = lambda name: f"`{name}`" in MANUAL) -> None:
+    from harness.scenario_model import Given, Step
+
+    keys = [*Given.model_fields, *(field.alias or name for name, field in Step.model_fields.items())]
+    assert [key for key in keys if not named(key) and f"{key}: 0" not in MANUAL] == []
