@@ -12,7 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from game.actions import Outcome, perform
 from game.chance import Chance
@@ -79,7 +86,7 @@ def again(
     retrying = Retrying(
         retry=retry_if_exception_type(TryAgain),
         stop=stop_after_attempt(attempts),
-        wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.025),
+        wait=wait_exponential(multiplier=0.05, max=1.0) + wait_random(0, 0.025),
         sleep=sleep,
         after=_telling(notice),
         reraise=True,
