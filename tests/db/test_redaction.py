@@ -1,0 +1,89 @@
+"""Redaction: no secret in whatever a log, a report or an error may hold."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.redaction import redact
+from game.urls import PostgresUrl
+
+SECRET = "s3cr3t-Value"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"postgresql://anna:{SECRET}@db.example/games?schema=game",
+        f"could not connect to 'postgres://anna:{SECRET}@db.example/games', giving up",
+        f"postgresql://anna:x@{SECRET}@db.example/games",
+        f"postgresql://anna:{SECRET}/x@db.example/games",
+        f"postgresql://anna@db.example/games?password={SECRET}&sslmode=require",
+        f"postgresql://anna@db.example/games?sslmode=require&sslpassword={SECRET}",
+        f"host=db.example password={SECRET} dbname=games",
+        f"host=db.example password='{SECRET} with \\' blanks' dbname=games",
+        f'password = "{SECRET}"',
+        f"PGPASSWORD={SECRET} pg_dump games",
+        f"OPERATOR_TOKEN={SECRET}",
+        f"CHANCE_SECRET={SECRET}",
+        f"GATE_SIGNING_KEY={SECRET}",
+        f"Authorization: Bearer {SECRET}",
+        f"{{'Authorization': 'Bearer {SECRET}'}}",
+        f"X-Fence-Pass: {SECRET}",
+        f"'X-Fence-Pass': '{SECRET}'",
+        f'{{"username": "anna", "passwordHash": "{SECRET}", "userId": "user-1"}}',
+        f"{{'password_hash': '{SECRET}'}}",
+        f"passwordHash={SECRET}",
+        "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW s3cr3t-Value".replace(SECRET, ""),
+        f'{{"api_key": "{SECRET}"}}',
+        f"PostgresUrl(user='anna', password='{SECRET}', dbname='games')",
+    ],
+)
+def test_a_secret_is_hidden(text: str) -> None:
+    shown = redact(text)
+    assert SECRET not in shown
+    assert "R9h/cIPz0gi" not in shown
+    assert "***" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1:5432/games: expected the phase loading; found the phase live.",
+        "postgresql://anna@db.example:5432/games?schema=game",
+        "http://127.0.0.1:8000/readyz answered 503",
+        "file:/srv/game.db",
+        "the pass of the run is not valid",
+        "3 players held; gold=500",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_what_stands_around_the_secret_stays() -> None:
+    assert redact(f"to postgresql://anna:{SECRET}@db.example/games at once") == (
+        "to postgresql://anna:***@db.example/games at once"
+    )
+    assert redact(f"host=db.example password={SECRET} dbname=games") == "host=db.example password=*** dbname=games"
+
+
+def test_redacting_twice_changes_nothing_more() -> None:
+    once = redact(f"Bearer {SECRET} postgresql://anna:{SECRET}@h/d?password={SECRET}")
+    assert redact(once) == once
+
+
+passwords = st.text(st.characters(min_codepoint=33, codec="utf-8", exclude_categories=["Z", "C"]), min_size=6).filter(
+    lambda password: password not in "postgresql://anna:***@db.example:5432/games?schema=game&password="
+)
+
+
+@given(password=passwords)
+def test_no_url_of_ours_shows_its_password(password: str) -> None:
+    url = PostgresUrl("db.example", 5432, "anna", password, "games")
+    hidden = redact(url.as_text())
+    assert hidden == "postgresql://anna:***@db.example:5432/games?schema=game"
+    assert password not in redact(url.sqlalchemy.render_as_string(hide_password=False))
+    assert password not in redact(str(sa.make_url("postgresql://anna@db.example/games?x=y"))) + hidden
