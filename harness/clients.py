@@ -8,15 +8,14 @@ is remembered with its outcome; some of it is asked for again later, and must be
 from __future__ import annotations
 
 import http.client
-import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from bisect import bisect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -26,12 +25,18 @@ from db.errors import Inconclusive
 PAUSE_SECONDS = 0.05
 """Between two tries of one request: short, so that the freeze that players see is measured well."""
 
-THINK_SECONDS = 0.03
-"""Between two requests of one client, so that a machine of two cores has time for the move itself."""
+THINK_SECONDS = 0.02
+"""Between two requests of one client; IDLE_SECONDS where only old ones are left to be asked for again."""
 
+IDLE_SECONDS = 0.2
 ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0
+GOING_AWAY = 0.05
+ASKING_AGAIN = 0.15
 _UNAVAILABLE = 503
+
+Planned: TypeAlias = tuple[str, Mapping[str, object]]
+"""An action and its fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,16 @@ class Request:
     def key(self) -> tuple[str, str]:
         """What a receipt is known by."""
         return self.player, self.id
+
+    @property
+    def body(self) -> bytes:
+        """The fields as JSON, the same bytes each time."""
+        return json.dumps(dict(self.fields)).encode()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The key under which the service knows it again."""
+        return {"Idempotency-Key": self.id, "Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +84,22 @@ class Tally:
     granted_at: list[float] = field(default_factory=list)
     unanswered_at: list[float] = field(default_factory=list)
 
-    def longest_freeze(self, since: float) -> float:
-        """Seconds from a granted write to the next, at most, where something went unanswered between; else 0.
+    def freeze(self, since: float) -> float:
+        """Seconds from the first request that went unanswered to the next that was granted, at their longest.
 
-        `since` is a time.monotonic().
+        `since` is a time.monotonic(); 0 where every request was answered at once.
         """
-        grants = [at for at in self.granted_at if at >= since]
-        held = [at for at in self.unanswered_at if at >= since]
-        gaps = itertools.pairwise(grants)
-        return max((end - begin for begin, end in gaps if any(begin < at < end for at in held)), default=0.0)
+        grants = sorted(at for at in self.granted_at if at >= since)
+        spans: dict[int, float] = {}
+        for at in sorted(at for at in self.unanswered_at if at >= since):
+            place = bisect(grants, at)
+            if place < len(grants):
+                spans.setdefault(place, grants[place] - at)
+        return max(spans.values(), default=0.0)
+
+    def locked_out(self, since: float) -> int:
+        """How often a request went unanswered since then."""
+        return sum(1 for at in self.unanswered_at if at >= since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +112,25 @@ class Answer:
 
 
 class Crowd:
-    """Clients on threads of their own, each with players of its own, so that a player's requests come one by one."""
+    """Clients on threads of their own, each with players of its own, so that a player's requests come one by one.
+
+    They ask for nothing new but what `allow` and `play` let them; between that they ask for old things again.
+    """
 
     def __init__(
-        self, services: Sequence[str], plans: Mapping[str, Sequence[tuple[str, Mapping[str, object]]]], *,
-        clients: int = 6, seed: int = 1,
-    ) -> None:  # fmt: skip
+        self, services: Sequence[str], plans: Mapping[str, Sequence[Planned]], *, clients: int = 6, seed: int = 1
+    ) -> None:
         self.tally = Tally()
         self._services = tuple(services)
         self._changed = threading.Condition()
-        self._paused = False
         self._leaving = False
-        self._resting = 0
+        self._allowed = 0
+        self._busy = 0
         players = list(plans)
+        shares = [{player: list(plans[player]) for player in players[n::clients]} for n in range(clients)]
         self._threads = [
-            threading.Thread(
-                target=self._play,
-                args=({player: list(plans[player]) for player in players[n::clients]}, Random(f"{seed}/{n}")),  # noqa: S311
-                name=f"client-{n}",
-                daemon=True,
-            )
-            for n in range(clients)
+            threading.Thread(target=self._play, args=(n, share, seed), name=f"client-{n}", daemon=True)
+            for n, share in enumerate(shares)
         ]
 
     def __enter__(self) -> Crowd:
@@ -121,69 +141,62 @@ class Crowd:
     def __exit__(self, *_error: object) -> None:
         with self._changed:
             self._leaving = True
-            self._paused = False
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(ANSWER_SECONDS + PAUSE_SECONDS)
 
-    def await_granted(self, more: int) -> None:
-        """Wait until that many more requests are granted. Raises Inconclusive after a minute without."""
+    def allow(self, requests: int) -> None:
+        """Let that many more new requests begin."""
         with self._changed:
-            wanted = len(self.tally.granted) + more
-            if not self._changed.wait_for(
-                lambda: len(self.tally.granted) >= wanted or self.tally.wrong, PATIENCE_SECONDS
-            ):
-                raise Inconclusive(
-                    f"{more} requests granted within {PATIENCE_SECONDS:.0f} s",
-                    f"{len(self.tally.granted) - wanted + more}",
-                    where=", ".join(self._services),
-                )
+            self._allowed += requests
+            self._changed.notify_all()
 
-    @contextmanager
-    def resting(self) -> Iterator[None]:
-        """Every client between two requests, none of them unanswered. Raises Inconclusive when one stays unanswered."""
+    def play(self, requests: int) -> None:
+        """Let so many begin, and wait until all that began are answered. Inconclusive after a minute without."""
+        self.allow(requests)
         with self._changed:
-            self._paused = True
-            alive = len(self._threads)
-            if not self._changed.wait_for(lambda: self._resting == alive, PATIENCE_SECONDS):
+            if not self._changed.wait_for(self._settled, PATIENCE_SECONDS):
                 raise Inconclusive(
-                    "every request answered", f"{alive - self._resting} clients still waiting for an answer",
-                    where=", ".join(self._services),
+                    f"every request answered within {PATIENCE_SECONDS:.0f} s",
+                    f"{self._busy} without an answer and {self._allowed} not begun",
+                    where=", ".join(self._services), do=self.tally.wrong[-1] if self.tally.wrong else "",
                 )  # fmt: skip
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._paused = False
-                self._changed.notify_all()
 
-    def _play(self, plans: dict[str, list[tuple[str, Mapping[str, object]]]], draw: Random) -> None:
+    def _settled(self) -> bool:
+        return self._busy == 0 and self._allowed == 0
+
+    def _play(self, n: int, share: dict[str, list[Planned]], seed: int) -> None:
+        draw = Random(f"{seed}/{n}")  # noqa: S311 - variety, not secrecy
         with httpx.Client(timeout=ANSWER_SECONDS) as web:
             client = _Client(self, web, self._services, draw)
             turn = 0
-            while self._may_go_on():
+            while not self._leaving:
+                request = self._next(share, f"c{n}-{turn}", draw)
                 turn += 1
-                client.act(self._next(plans, turn, draw))
+                client.act(request)
+                self._rest(request)
 
-    def _next(
-        self, plans: dict[str, list[tuple[str, Mapping[str, object]]]], turn: int, draw: Random
-    ) -> Request | None:
-        """A request of one of the players; None where all of them have done everything."""
-        able = [player for player, plan in plans.items() if plan]
-        if not able:
-            return None
-        player = draw.choice(able)
-        action, fields = plans[player].pop(0)
-        return Request(player, f"{threading.current_thread().name}-{turn}", action, fields)
-
-    def _may_go_on(self) -> bool:
+    def _next(self, share: dict[str, list[Planned]], request_id: str, draw: Random) -> Request | None:
+        """A request of one of the players; None where nothing new is allowed or all of them have done everything."""
+        able = [player for player, plan in share.items() if plan]
         with self._changed:
-            if self._paused:
-                self._resting += 1
+            if not able or not self._allowed:
+                return None
+            self._allowed -= 1
+            self._busy += 1
+        player = draw.choice(able)
+        action, fields = share[player].pop(0)
+        return Request(player, request_id, action, fields)
+
+    def _rest(self, request: Request | None) -> None:
+        with self._changed:
+            if request is not None:
+                self._busy -= 1
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: not self._paused)
-                self._resting -= 1
-            return not self._changed.wait_for(lambda: self._leaving, THINK_SECONDS)
+            nothing_new = request is None
+            self._changed.wait_for(
+                lambda: self._leaving or (nothing_new and self._allowed), IDLE_SECONDS if nothing_new else THINK_SECONDS
+            )
 
     def wait_a_little(self) -> bool:
         """Between two tries; whether to try on."""
@@ -236,12 +249,12 @@ class _Client:
     def act(self, request: Request | None) -> None:
         """Carry one request to its answer; now and then, go away before it, or ask for an earlier one again."""
         if request is not None:
-            if self._draw.random() < 0.05:
+            if self._draw.random() < GOING_AWAY:
                 self._go_away(request)
                 self._crowd.count(retried=1, dropped=1)
             if (answer := self._carry(request)) and answer.outcome is not None:
                 self._mine.append(request)
-        if self._mine and (request is None or self._draw.random() < 0.15):
+        if self._mine and (request is None or self._draw.random() < ASKING_AGAIN):
             self._ask_again(self._draw.choice(self._mine))
 
     def _ask_again(self, request: Request) -> None:
@@ -265,8 +278,8 @@ class _Client:
         try:
             response = self._web.post(
                 self._draw.choice(self._services) + _path(request),
-                json=dict(request.fields),
-                headers={"Idempotency-Key": request.id},
+                content=request.body,
+                headers=request.headers,
             )
         except httpx.TransportError:
             return None
@@ -290,9 +303,8 @@ class _Client:
         """Send, and close the connection without reading: whether it was granted is not known."""
         address = urlsplit(self._draw.choice(self._services))
         connection = http.client.HTTPConnection(str(address.hostname), address.port or 80, timeout=ANSWER_SECONDS)
-        headers = {"Idempotency-Key": request.id, "Content-Type": "application/json"}
         try:
-            connection.request("POST", _path(request), json.dumps(dict(request.fields)), headers)
+            connection.request("POST", _path(request), request.body, request.headers)
         except OSError:
             return
         finally:
