@@ -107,13 +107,19 @@ def _expected_found(problem: str) -> tuple[str, str]:
     return (expected, found) if but else ("YAML", problem.removeprefix("found "))
 
 
+def plain(value: Data) -> Data:
+    """The value in plain types alone: ruamel's emitter knows no subclass of text."""
+    copied: Data = json.loads(json.dumps(value))
+    return copied
+
+
 def flow(value: Data) -> str:
     """The value as YAML on one line, ready to be pasted into a file."""
     yaml = YAML(typ="rt")
     yaml.default_flow_style = True
     yaml.width = 10_000
     out = io.StringIO()
-    yaml.dump(json.loads(json.dumps(value)), out)  # the emitter knows plain types alone, no subclass of text
+    yaml.dump(plain(value), out)
     return out.getvalue().removesuffix("...\n").strip()
 
 
