@@ -44,7 +44,7 @@ class Journal:
         """The run's id: the folder's name."""
         return self.folder.name
 
-    def write(self, event: str, step: str = "", **facts: Any) -> None:
+    def write(self, event: str, step: str = "", /, **facts: Any) -> None:
         """Add a line and have it on disk."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fields = {"at": _now().timestamp(), "event": event, "step": step, **_redacted(facts)}

@@ -143,7 +143,7 @@ class Move:
     def _done(self, step: Step) -> dict[str, Any]:
         try:
             facts = step.do(self) or {}
-            held = step.done is None or step.done(self)
+            held = step.done is None or not step.checked or step.done(self)
         except FAILURES as error:
             raise Failure(
                 step.true_after, redact(str(error).strip()) or type(error).__name__, where=f"step {step.name}"
@@ -173,7 +173,7 @@ class Step:
 
     number: as in the runbook. true_after: what holds once it is done. done: reads only databases, files and /readyz;
     None where doing it again is harmless and cheaper than knowing. do: gives what the journal is to keep. undo: what
-    an abort does about it.
+    an abort does about it. checked: whether `done` must hold right after; not where it is known from a later step.
     """
 
     number: str
@@ -182,6 +182,12 @@ class Step:
     done: Callable[[Move], bool] | None
     do: Callable[[Move], dict[str, Any] | None]
     undo: str = ""
+    checked: bool = True
+
+    @property
+    def line(self) -> str:
+        """The step in a plan: what will be true after it, and what an undo does about it."""
+        return f"{self.number:>3}  {self.name}: {self.true_after}{f' (undo: {self.undo})' if self.undo else ''}"
 
 
 def legacy_state(path: Path) -> legacy_fence.State:

@@ -8,22 +8,26 @@ from __future__ import annotations
 from db.cutover import steps
 from db.cutover.move import Move, Step
 from db.cutover.report import Status, StepReport
+from db.errors import Refusal
 
 PREFLIGHT = "preflight"
 LOCK = "lock"
 
 OFFLINE = (
-    Step("3", "snapshot", "both stores can be restored as they were", steps.snapshot_done, steps.take_snapshots, "keep"),
-    Step("4", "migrate", "Postgres has the schema, fenced and empty", steps.migrated, steps.migrate_target, "keep, fenced"),
-    Step("6", "fence", "the legacy file is read-only for everyone", steps.fenced, steps.fence_legacy, "unfence, last of all"),
-    Step("5+7", "copy", "every value is in Postgres, proven for every player", steps.copied, steps.copy, "keep, fenced"),
+    Step("3", "snapshot", "both stores can be restored", steps.snapshot_done, steps.take_snapshots, "keep"),
+    Step("4", "migrate", "Postgres has the schema, fenced and empty", steps.migrated, steps.migrate_target, "keep"),
+    Step("6", "fence", "the legacy file is read-only for all", steps.fenced, steps.fence_legacy, "unfence, at last"),
+    Step(
+        "5+7", "copy", "every value is in Postgres, proven for every player", steps.copied, steps.copy, "keep",
+        checked=False,
+    ),
     Step(
         "8", "switch", "every process serves Postgres, read-only", steps.switched, steps.switch_to_target,
         "the old pointer, restart",
     ),
     Step("9", "smoke", "players of our own could play, over HTTP", None, steps.smoke, "nothing is left of them"),
     Step(
-        "10", "final dump", "the legacy file's last state is kept, hashed", steps.final_dump_done, steps.final_dump, "keep"
+        "10", "final dump", "the legacy file's last state is kept", steps.final_dump_done, steps.final_dump, "keep"
     ),
 )  # fmt: skip
 
@@ -37,9 +41,14 @@ FIRST_SNAPSHOT = Step(
 )
 
 
+def require_offline(offline: bool) -> None:
+    """Refusal of what is not built: copying while players play, and then only the difference."""
+    if not offline:
+        raise Refusal("--offline", "a live copy, which this version does not make", do="Leave --no-offline out.")
+
+
 def show(move: Move) -> None:
     """Say each step, what will be true after it and what an undo does about it; note which are done already."""
     for step in (*OFFLINE, LIVE, FIRST_SNAPSHOT):
-        undo = f" (undo: {step.undo})" if step.undo else ""
-        move.progress.say(f"{step.number:>3}  {step.name}: {step.true_after}{undo}")
+        move.progress.say(step.line)
         move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))

@@ -1,4 +1,4 @@
-"""What a cutover needs from a higher floor, as Protocols: evidence that it may begin, and proof that players can play."""
+"""What a cutover needs from a higher floor, as Protocols: evidence that it may begin, proof that players can play."""
 
 from __future__ import annotations
 

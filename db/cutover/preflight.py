@@ -1,4 +1,4 @@
-"""Step 1: everything that can be known to go wrong is found before anything is changed. Only Refusals come from here."""
+"""Step 1: what can be known to go wrong is found before anything is changed. Only Refusals come from here."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def check_freeze(move: Move) -> None:
     budget = move.env.policy.freeze_budget_seconds
     if (predicted := predicted_freeze(move.env.legacy.path)) > budget:
         raise Refusal(
-            f"a freeze within the budget of {budget:g} s", f"{predicted:.0f} s predicted", where=str(move.env.legacy.path),
-            do="Raise policy.freeze_budget_seconds, if players can bear it.",
+            f"a freeze within the budget of {budget:g} s", f"{predicted:.0f} s predicted",
+            where=str(move.env.legacy.path), do="Raise policy.freeze_budget_seconds, if players can bear it.",
         )  # fmt: skip
     move.progress.say(f"     read-only for {predicted:.0f} s, by estimate; {budget:g} s at most")
 

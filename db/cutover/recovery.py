@@ -12,9 +12,9 @@ import psycopg
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db import fence, migrate, ops
-from db.cutover import plan, undo
+from db.cutover import plan, rollback_steps, undo
 from db.cutover.deadline import Deadline
-from db.cutover.move import Move, legacy_state
+from db.cutover.move import Move, Step, legacy_state
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
@@ -41,7 +41,7 @@ class Standing:
 
 
 def standing(env: Environment) -> Standing:
-    """What the databases say. Refusal where one does not answer and nothing is under way; Inconclusive where it may be."""
+    """What the databases say. Where Postgres does not answer: Refusal if nothing is under way, else Inconclusive."""
     check_file(env.legacy.path)
     legacy = legacy_state(env.legacy.path)
     try:
@@ -73,7 +73,7 @@ def finish_an_undo(move: Move) -> Standing:
         raise Refusal("no rollback under way", "one that still has to open the file", do="Go on: invoke rollback.")
     if found.phase is Phase.ABORTED and found.legacy != "open":
         with move.locked():
-            _undo(move)
+            _undo(move, undo.UNDO)
         found = standing(move.env)
     return found
 
@@ -83,43 +83,61 @@ def abort(move: Move) -> Report:
     found = standing(move.env)
     if found.phase in (Phase.LIVE, Phase.RETURNED):
         raise Refusal(
-            "an attempt before its point of no return", f"the phase {found.phase}", where=move.env.target_direct.redacted,
+            "an attempt before its point of no return", f"the phase {found.phase}",
+            where=move.env.target_direct.redacted,
             do="To go back to the legacy file with everything that players did: invoke rollback.",
         )  # fmt: skip
     if found.phase is Phase.EMPTY:
         raise Refusal("an attempt to abort", "none that was begun", where=move.env.target_direct.redacted)
     with move.locked():
-        _undo(move)
+        _undo(move, undo.UNDO)
+    return move.finished(Verdict.UNDONE)
+
+
+def abort_rollback(move: Move) -> Report:
+    """Undo a rollback that was begun: Postgres goes on being the game's store; again is harmless."""
+    with move.locked():
+        _undo(move, rollback_steps.UNDO)
     return move.finished(Verdict.UNDONE)
 
 
 def after(move: Move, cause: BaseException) -> None:
-    """After a step failed: undo and raise Undone, or go on where the point of no return turns out to be passed.
+    """After a step of a cutover failed: undo and raise Undone, or go on where it turns out to be live."""
+    _after(move, cause, begun=Phase.LOADING, beyond=Phase.LIVE, last=plan.LIVE, undo_steps=undo.UNDO)
 
-    A failed COMMIT is the hard case: the phase says which it was. Taking the lock again shows that the session that was
-    cut is gone, so the answer can't change any more.
+
+def after_rollback(move: Move, cause: BaseException) -> None:
+    """After a step of a rollback failed: undo and raise Undone, or go on where it turns out to have returned."""
+    last, undo_steps = rollback_steps.RETURN, rollback_steps.UNDO
+    _after(move, cause, begun=Phase.LIVE, beyond=Phase.RETURNED, last=last, undo_steps=undo_steps)
+
+
+def _after(
+    move: Move, cause: BaseException, *, begun: Phase, beyond: Phase, last: Step, undo_steps: tuple[Step, ...]
+) -> None:
+    """A failed COMMIT is the hard case: the phase says which it was.
+
+    Taking the lock again shows that the session that was cut is gone, so the answer can't change any more.
     """
     phase = _settled_phase(move, cause)
-    if phase is Phase.LIVE:
-        move.perform(plan.LIVE)
+    if phase is beyond:
+        move.perform(last)
         return
-    if phase is not Phase.LOADING:
+    if phase is not begun:
         raise cause
-    _undo(move)
+    _undo(move, undo_steps)
     move.finished(Verdict.UNDONE)
     raise Undone(
-        "the cutover to reach its end", _said(cause), where=move.env.name,
-        do=f"Players play on the legacy file, as before. The log: {move.journal.folder}",
+        f"the {move.verb} to reach its end", _said(cause), where=move.env.name,
+        do=f"Now {undo_steps[-1].true_after}. The log: {move.journal.folder}",
     ) from cause  # fmt: skip
 
 
 def settled(move: Move) -> None:
     """Hold the lock on a connection that works; Inconclusive where it can't be had."""
-    try:
-        move.conn.execute("select 1")
+    if _answers(move):
         return
-    except psycopg.OperationalError:
-        move.progress.say("     the connection is gone; taking the lock again")
+    move.progress.say("     the connection is gone; taking the lock again")
     again = Retrying(
         retry=retry_if_exception_type(Refusal), stop=stop_after_delay(RECONNECT_SECONDS), wait=wait_fixed(0.2)
     )
@@ -127,6 +145,14 @@ def settled(move: Move) -> None:
         again(move.lock_again)
     except RetryError as error:
         raise unknowable(str(error.last_attempt.exception()), move.env) from None
+
+
+def _answers(move: Move) -> bool:
+    try:
+        move.conn.execute("select 1")
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _settled_phase(move: Move, cause: BaseException) -> Phase:
@@ -139,17 +165,17 @@ def _settled_phase(move: Move, cause: BaseException) -> Phase:
         raise unknowable(str(error).strip(), move.env) from cause
 
 
-def _undo(move: Move) -> None:
+def _undo(move: Move, steps: tuple[Step, ...]) -> None:
     move.deadline = Deadline(float("inf"))
     move.progress.say("     undoing")
     try:
-        for step in undo.UNDO:
+        for step in steps:
             move.perform(step)
     except psycopg.OperationalError as error:
         raise unknowable(str(error).strip(), move.env) from error
     except ToolError as error:
         raise Failure(
-            "the undo to finish", _said(error), where=move.env.name, do="Go on with it: invoke cutover --abort."
+            "the undo to finish", _said(error), where=move.env.name, do=f"Go on with it: invoke {move.verb} --abort."
         ) from error
 
 

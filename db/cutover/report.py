@@ -41,8 +41,8 @@ class StepReport:
 class Report:
     """One run of cutover or rollback.
 
-    engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where it
-    was never begun. counts: what the copy or the carrying back counted.
+    engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where
+    it was never begun. counts: what the copy or the carrying back counted.
     """
 
     run: str

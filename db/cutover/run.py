@@ -14,7 +14,7 @@ from db.cutover.move import Move
 from db.cutover.ports import Evidence, Observer, Smoke, unobserved
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
-from db.errors import Failure, Refusal
+from db.errors import Failure
 from db.ops import Phase
 from db.progress import Progress, Silent
 from db.snapshots.tools import Tools
@@ -40,7 +40,7 @@ def run(
     Refusal: nothing was changed. Undone: begun, and undone wholly, the cause being its `found`. Inconclusive: what
     holds can't be known from here, so nothing more was changed. Failure: said in its message.
     """
-    _check_wish(offline=offline)
+    plan.require_offline(offline)
     move = _move(env, smoke, tools, progress, observer, folder)
     if abort:
         return recovery.abort(move)
@@ -52,7 +52,7 @@ def run(
     with move.locked():
         try:
             _go(move)
-        except (Exception, KeyboardInterrupt) as cause:
+        except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
             recovery.after(move, cause)
     move.perform(plan.FIRST_SNAPSHOT)
     _watch(move)
@@ -83,11 +83,6 @@ def _planned(move: Move) -> Report:
     with move.looking():
         plan.show(move)
     return move.finished(Verdict.PLANNED)
-
-
-def _check_wish(*, offline: bool) -> None:
-    if not offline:
-        raise Refusal("--offline", "a live copy, which this version does not do", do="Leave --no-offline out.")
 
 
 def _move(

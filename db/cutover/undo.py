@@ -1,7 +1,7 @@
 """The way back before the point of no return: mark aborted, switch back, unfence the legacy file.
 
-In that order and no other: the file is opened to writes only after Postgres has it in writing that this attempt is over,
-so there is no moment in which both stores could take a player's write.
+In that order and no other: the file is opened to writes only after Postgres has it in writing that this attempt is
+over, so there is no moment in which both stores could take a player's write.
 """
 
 from __future__ import annotations

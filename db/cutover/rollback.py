@@ -1,0 +1,116 @@
+"""The rollback: back to the legacy file with everything that players did on Postgres, by docs/cutover.md.
+
+Running it again goes on where it stopped; `abort` undoes it up to its own point of no return.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from db.cutover import journal as journals
+from db.cutover import plan, preflight, recovery, rollback_steps
+from db.cutover.deadline import Deadline
+from db.cutover.move import Move
+from db.cutover.ports import Observer, Smoke, unobserved
+from db.cutover.recovery import Standing
+from db.cutover.report import Report, Status, StepReport, Verdict
+from db.cutover.run import RUNS
+from db.environments import Environment
+from db.errors import Refusal
+from db.ops import Phase
+from db.progress import Progress, Silent
+from db.snapshots.tools import Tools
+
+
+def run(
+    env: Environment,
+    *,
+    smoke: Smoke,
+    offline: bool = True,
+    dry_run: bool = False,
+    abort: bool = False,
+    discard_writes: bool = False,
+    accept_loss: int | None = None,
+    tools: Tools | None = None,
+    progress: Progress | None = None,
+    observer: Observer = unobserved,
+    folder: Path = RUNS,
+) -> Report:
+    """Move the game back to the legacy file, or with `abort` leave it on Postgres; with `dry_run` say the plan.
+
+    `discard_writes` leaves on Postgres what players did there; `accept_loss` must then be the number of their granted
+    requests. Refusal, Undone, Inconclusive, Failure: as of a cutover.
+    """
+    plan.require_offline(offline)
+    move = _move(env, smoke, tools, progress, observer, folder)
+    standing = recovery.standing(env)
+    _check_standing(standing, env, abort=abort)
+    if abort:
+        return recovery.abort_rollback(move)
+    loss = _accepted(move, standing, discard_writes=discard_writes, accept_loss=accept_loss)
+    if standing.phase is Phase.LIVE:
+        move.check("preflight", lambda: preflight.before_rollback(move))
+    if dry_run:
+        return _planned(move, loss)
+    with move.locked():
+        try:
+            _go(move, loss)
+        except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
+            recovery.after_rollback(move, cause)
+        move.perform(rollback_steps.PUT_AWAY)
+    return move.finished(Verdict.RETURNED)
+
+
+def _go(move: Move, loss: int | None) -> None:
+    """R3 to R7; with the phase already returned, only what R7 has still to do."""
+    if move.phase() is not Phase.LIVE:
+        move.perform(rollback_steps.RETURN)
+        return
+    for step in rollback_steps.plan(loss):
+        move.deadline.check()
+        move.perform(step)
+
+
+def _check_standing(standing: Standing, env: Environment, *, abort: bool) -> None:
+    if standing.startable and (standing.phase is not Phase.RETURNED or abort):
+        raise Refusal(
+            "a game that is live on Postgres", f"the phase {standing.phase}", where=env.target_direct.redacted,
+            do="There is nothing to roll back.",
+        )  # fmt: skip
+    if standing.phase is Phase.LOADING:
+        raise Refusal(
+            "a game that is live on Postgres", "a cutover under way", where=env.target_direct.redacted,
+            do="Undo it: invoke cutover --abort.",
+        )  # fmt: skip
+
+
+def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_loss: int | None) -> int | None:
+    """How many writes are given up; None: none, they are carried back."""
+    if not discard_writes:
+        return None
+    if standing.phase is not Phase.LIVE:
+        return accept_loss
+    with move.looking():
+        lost = rollback_steps.lost_writes(move)
+    if accept_loss != lost:
+        raise Refusal(
+            f"--accept-loss {lost}, the requests granted on Postgres", f"--accept-loss {accept_loss}",
+            where=move.env.target_direct.redacted, do="Leave --discard-writes out, and all of them are carried back.",
+        )  # fmt: skip
+    return lost
+
+
+def _planned(move: Move, loss: int | None) -> Report:
+    with move.looking():
+        for step in (*rollback_steps.plan(loss), rollback_steps.PUT_AWAY):
+            move.progress.say(step.line)
+            move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))
+    return move.finished(Verdict.PLANNED)
+
+
+def _move(
+    env: Environment, smoke: Smoke, tools: Tools | None, progress: Progress | None, observer: Observer, folder: Path
+) -> Move:
+    journal = journals.unfinished(folder, "rollback", env.name) or journals.new(folder)
+    budget = Deadline(env.policy.freeze_budget_seconds)
+    return Move("rollback", env, journal, smoke, tools, progress or Silent(), observer, budget)

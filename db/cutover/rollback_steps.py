@@ -1,0 +1,199 @@
+"""The steps of a rollback, R1 to R8: fence Postgres, carry everything back, switch, and open the legacy file.
+
+Players' writes are on Postgres until R7, which is the point of no return; before it an undo lifts Postgres again.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any
+
+from psycopg import sql
+
+from db import fence, migrate, transfer
+from db.cutover import journal as journals
+from db.cutover import switch, undo
+from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
+from db.cutover.steps import play
+from db.errors import Failure
+from db.ops import Phase
+from game import tables
+from game.legacy import cells
+from game.legacy import fence as legacy_fence
+
+KEPT_PREFIX = "rolled_back_"
+
+
+def fenced(move: Move) -> bool:
+    """Postgres is read-only, and so is the legacy file, which waits for what players did."""
+    if fence.state(move.conn) == "open":
+        return False
+    move.deadline.start()
+    return move.legacy_fence() == "fenced"
+
+
+def fence_target(move: Move) -> dict[str, Any]:
+    """R3: read-only begins. The legacy file goes from moved to fenced: who serves it is ready, and refuses writes."""
+    move.journal.write(READ_ONLY_BEGINS)
+    move.deadline.start()
+    fence.set_on(move.conn, pass_token=move.pass_token)
+    refused = fence.prove(move.env.target)
+    _arm_legacy(move)
+    return {"writes_refused": refused}
+
+
+def carry_back(move: Move) -> dict[str, Any]:
+    """R4: everything that players did on Postgres, in one SQLite transaction that is verified before it commits."""
+    _arm_legacy(move)
+    with move.deadline.watching(move.progress) as progress:
+        carried = asdict(
+            transfer.carry_back(
+                move.env.target_direct, move.env.legacy.path, pass_token=move.pass_token, progress=progress
+            )
+        )
+    counts = {name: value for name, value in carried.items() if isinstance(value, int)}
+    move.journal.write("counts", **counts)
+    return counts | {"added_columns": carried["added_columns"]}
+
+
+def discard(move: Move, accepted: int) -> dict[str, Any]:
+    """R4 with --discard-writes: what players did on Postgres stays there; the count is the one that was accepted."""
+    lost = lost_writes(move)
+    if lost != accepted:
+        raise Failure(
+            f"{accepted} writes to lose, as accepted", f"{lost}", do="Players wrote on; accept the new count."
+        )
+    move.journal.write("counts", discarded=lost)
+    return {"discarded": lost}
+
+
+def lost_writes(move: Move) -> int:
+    """How many granted requests Postgres has that the legacy file has not."""
+    with closing(cells.connect(move.env.legacy.path, readonly=True)) as connection:
+        journal = tables.LEGACY_JOURNALS["action_receipts"].name
+        there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()
+        known = set(connection.execute(f'SELECT user_id, request_id FROM "{journal}"').fetchall()) if there else set()
+    with move.conn.cursor(name="receipts", withhold=True) as cursor:
+        cursor.execute("select user_id, request_id from action_receipts")
+        return sum(key not in known for key in cursor)
+
+
+def switched(move: Move) -> bool:
+    """The pointer names the legacy file and every process serves it."""
+    return switch.done(move, move.env.legacy)
+
+
+def switch_to_legacy(move: Move) -> dict[str, Any]:
+    """R5: the pointer as it was before the cutover, deploy, restart."""
+    earlier = journals.runs(move.journal.folder.parent, "cutover", move.env.name)
+    return switch.to(move, move.env.legacy, undo.legacy_value(move.env, earlier))
+
+
+def smoke(move: Move) -> dict[str, Any]:
+    """R6: players of our own play on the legacy file, through its fence."""
+    _arm_legacy(move)
+    return play(move, move.env.legacy)
+
+
+def returned(move: Move) -> bool:
+    """Players play on the legacy file."""
+    return move.phase() is Phase.RETURNED and move.legacy_fence() == "open"
+
+
+def go_back(move: Move) -> None:
+    """R7: phase returned, and Postgres says that it moved, in one transaction: the point of no return. Then unfence."""
+    if move.phase() is not Phase.RETURNED:
+        move.deadline.check()
+        move.journal.write("return begun")
+        with move.conn.transaction():
+            move.held.advance(Phase.LIVE, Phase.RETURNED)
+            fence.set_on(move.conn, state="moved")
+    undo.unfence(move)
+
+
+def put_away(move: Move) -> bool:
+    """Under the game's name there is an empty schema, migrated and fenced."""
+    schema = move.env.target_direct.schema
+    there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
+    return bool(there) and migrate.current(move.conn) == migrate.head() and not _has_rows(move)
+
+
+def put_target_away(move: Move) -> dict[str, Any]:
+    """R8: the game's schema is renamed and kept, fenced, for the analysis; a new empty one lets a retry start clean."""
+    schema, kept = move.env.target_direct.schema, f"{KEPT_PREFIX}{move.journal.run}"
+    there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
+    if there and migrate.current(move.conn) and _has_rows(move):
+        with move.conn.transaction():
+            rename = sql.SQL("alter schema {} rename to {}").format(sql.Identifier(schema), sql.Identifier(kept))
+            move.conn.execute(rename)
+            move.conn.execute("update ops.revisions set schema = %s where schema = %s", [kept, schema])
+    made = migrate.migrate(move.env.target_direct, environment=move.env.name, service_role=move.env.target.user)
+    fence.set_on(move.conn, state="moved")
+    return {"kept": kept, "applied": made.applied}
+
+
+def stays(move: Move) -> bool:
+    """Every process serves Postgres."""
+    return switch.done(move, move.env.target)
+
+
+def switch_forward(move: Move) -> dict[str, Any]:
+    """The pointer back at Postgres."""
+    return switch.to(move, move.env.target, move.env.target.as_text())
+
+
+def lifted(move: Move) -> bool:
+    """Players play on Postgres; the legacy file says that it moved."""
+    return fence.state(move.conn) == "open" and move.legacy_fence() == "moved"
+
+
+def lift(move: Move) -> None:
+    """The legacy file is closed first, so that there is no moment in which both take writes."""
+    assert move.phase() is Phase.LIVE, "Postgres is opened only while it is the game's store"
+    with closing(cells.connect(move.env.legacy.path)) as connection:
+        legacy_fence.fence(connection, state="moved")
+    fence.lift(move.conn)
+    move.journal.write(READ_ONLY_ENDS)
+
+
+def plan(accepted_loss: int | None) -> tuple[Step, ...]:
+    """R3 to R7, in the order in which they are done."""
+    if accepted_loss is None:
+        carry = Step("R4", "carry back", "the legacy file has all that players did", None, carry_back)
+    else:
+        carry = Step("R4", "discard", "what is lost was accepted", None, lambda move: discard(move, accepted_loss))
+    return (
+        Step("R3", "fence Postgres", "both stores are read-only", fenced, fence_target, "lift, last of all"),
+        carry,
+        Step("R5", "switch", "every process serves the legacy file", switched, switch_to_legacy, "Postgres, restart"),
+        Step("R6", "smoke", "players of our own could play, over HTTP", None, smoke),
+        RETURN,
+    )
+
+
+RETURN = Step(
+    "R7", "return", "players play on the legacy file", returned, go_back,
+    "POINT OF NO RETURN: from here on, a new cutover",
+)  # fmt: skip
+PUT_AWAY = Step("R8", "put away", "the old schema is kept, fenced; a retry starts clean", put_away, put_target_away)
+
+UNDO = (
+    Step("a", "switch forward", "every service process serves Postgres", stays, switch_forward),
+    Step("b", "lift", "players play on Postgres, as before", lifted, lift),
+)
+
+
+def _arm_legacy(move: Move) -> None:
+    """The legacy file is fenced with the pass of this process; a process that died took its own along."""
+    with closing(cells.connect(move.env.legacy.path)) as connection:
+        if legacy_fence.state(connection) == "open":
+            raise Failure("a legacy file that is fenced or moved", "an open one", where=str(move.env.legacy.path))
+        legacy_fence.fence(connection, pass_token=move.pass_token)
+
+
+def _has_rows(move: Move) -> bool:
+    union = sql.SQL(" or ").join(
+        sql.SQL("exists (select from {})").format(sql.Identifier(table.name)) for table in tables.ALL
+    )
+    return move.conn.execute(sql.SQL("select {}").format(union)).fetchone() == (True,)

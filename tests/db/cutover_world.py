@@ -1,0 +1,163 @@
+"""A small game to move: a legacy file of ten players, a database that is only prepared, and the service under way."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from db import environments, ops, seed
+from db.cutover import rollback, services
+from db.cutover import run as cutover
+from db.cutover.ports import SmokeResult
+from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
+from db.servers import Server
+from game.legacy import cells
+from game.legacy import fence as legacy_fence
+from game.urls import LegacyUrl, PostgresUrl
+
+OPERATOR_TOKEN = "operator-token-of-the-tests"
+SPAWN = multiprocessing.get_context("forkserver")
+SPAWN.set_forkserver_preload(["db.cutover.run", "db.cutover.rollback"])
+
+
+@dataclass(frozen=True)
+class World:
+    """What a move needs, and what a test asks of it."""
+
+    env: Environment
+    folder: Path
+    server: Server
+    players: tuple[str, ...]
+
+    @property
+    def owner(self) -> PostgresUrl:
+        return self.env.target_direct
+
+    def cutover(self, **wish: Any) -> cutover.Report:
+        """A run of the cutover in this process."""
+        given: dict[str, Any] = {"evidence": proven, "smoke": quiet_smoke, "tools": self.server.tool, **wish}
+        return cutover.run(self.env, folder=self.folder / "runs", **given)
+
+    def rollback(self, **wish: Any) -> cutover.Report:
+        """A run of the rollback in this process."""
+        given: dict[str, Any] = {"smoke": quiet_smoke, "tools": self.server.tool, **wish}
+        return rollback.run(self.env, folder=self.folder / "runs", **given)
+
+    def dies(self, when: str, step: str, verb: Callable[..., Any], **wish: Any) -> int:
+        """The exit code of a run in a process of its own that kills itself at the step: -9 where it came to it."""
+        process = SPAWN.Process(target=_die, args=(self.env, self.folder, self.server.handle(), when, step, verb, wish))
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode
+
+    def phase(self) -> str:
+        with ops.connect(self.owner) as conn:
+            return str(ops.phase(conn))
+
+    def legacy_fence(self) -> str:
+        with closing(cells.connect(self.env.legacy.path, readonly=True)) as connection:
+            return legacy_fence.state(connection)
+
+    def engine(self) -> str:
+        """Which store the service says that it serves."""
+        ready = services.ask(self.env.services[0])
+        return ready.engine if ready else "nobody answers"
+
+    def act(self, player: str, request: str, action: str = "finish_tournament", **fields: Any) -> httpx.Response:
+        """A player's command over HTTP."""
+        return httpx.post(
+            f"{self.env.services[0]}/players/{player}/actions/{action}",
+            json=fields or {"kind": "national"},
+            headers={"Idempotency-Key": request},
+            timeout=20,
+        )
+
+    def users(self) -> int:
+        with psycopg.connect(self.owner.conninfo) as conn:
+            row = conn.execute("SELECT count(*) FROM users").fetchone()
+            assert row is not None
+            return int(row[0])
+
+    def with_(self, **changes: Any) -> World:
+        return dataclasses.replace(self, env=dataclasses.replace(self.env, **changes))
+
+
+def proven(env: Environment) -> None:
+    """Evidence that is always there."""
+
+
+def quiet_smoke(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
+    """A smoke that always passes."""
+    return SmokeResult(1)
+
+
+def failing_smoke(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
+    """A smoke that does not."""
+    return SmokeResult(1, ("reward/claim: expected granted; found refused bag_full",))
+
+
+def _die(
+    env: Environment, folder: Path, handle: str, when: str, step: str, verb: Callable[..., Any], wish: dict[str, Any]
+) -> None:
+    def observer(moment: str, name: str) -> None:
+        if (moment, name) == (when, step):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    given = {"smoke": quiet_smoke, "tools": Server.attach(handle).tool, **wish}
+    verb(env, folder=folder / "runs", observer=observer, **given)
+
+
+@contextmanager
+def running(environ: dict[str, str], url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The service, until it answers and for as long as the block lasts."""
+    process = subprocess.Popen([sys.executable, "-m", "game.service"], env={**os.environ, **environ})
+    try:
+        services.wait_for([url], lambda _: True, what="the service to answer", timeout_seconds=30)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def world(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]:
+    """The game before a cutover: the service serves the legacy file."""
+    legacy = tmp_path / "game.db"
+    seeded = seed.seed_legacy(legacy, 10)
+    ops.prepare(blank, "test")
+    env_file, pidfile = tmp_path / "service.env", tmp_path / "pid"
+    port = _free_port()
+    env_file.write_text(
+        f"# Where the players are\nDATABASE_URL=file:{legacy}\nPORT={port}\nPIDFILE={pidfile}\n"
+        f"CHANCE_SECRET=dice-of-the-tests-only\nOPERATOR_TOKEN={OPERATOR_TOKEN}\n"
+    )
+    url = f"http://127.0.0.1:{port}"
+    env = environments.throwaway(
+        owner=blank, service=server.url(blank.dbname, "service"), legacy=legacy, folder=tmp_path,
+        pointer=Pointer(env_file), services=(url,), hooks=Hooks(restart=f"kill -HUP $(cat {pidfile})"),
+        policy=Policy(freeze_budget_seconds=60, max_held=100, watch_seconds=0),
+        snapshots=SnapshotPlan(tmp_path / "snapshots"),
+    )  # fmt: skip
+    with running({"SUDAMR_ENV_FILE": str(env_file)}, url):
+        yield World(env, tmp_path, server, seeded.ids)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
