@@ -66,8 +66,8 @@ def flag(parsed: Json, _raw: str) -> bool:
     raise Unreadable("not_a_flag", "expected true or false")
 
 
-def source_text(_parsed: Json, raw: str) -> str:
-    return raw
+def source_text(parsed: Json, raw: str) -> str | None:
+    return None if parsed is None else raw
 
 
 def counts(parsed: Json, _raw: str) -> str:
