@@ -1,0 +1,71 @@
+"""Where the game's tests play: a store of the test's own, and what an operator can do to it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+
+from db import builders, fence, ops, seed
+from game.legacy import cells
+from game.legacy import fence as legacy_fence
+from game.legacy.store import LegacyStore
+from game.postgres import PostgresStore
+from game.rows import Rows
+from game.unit import Store
+from harness import stage
+from harness.databases import Database
+
+
+class Place(Protocol):
+    """A store of the test's own, and what an operator can do to it."""
+
+    store: Store
+    url: str
+
+    def put(self, rows: Rows) -> None: ...
+
+    def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None: ...
+
+    def lift(self) -> None: ...
+
+
+class PostgresPlace:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.url = database.service.as_text()
+        self.store: Store = PostgresStore(database.service, pool_size=4)
+
+    def put(self, rows: Rows) -> None:
+        with psycopg.connect(self.database.service.conninfo) as connection:
+            stage.insert(connection, rows)
+
+    def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
+        with ops.connect(self.database.owner) as connection:
+            fence.set_on(connection, state=state, pass_token=pass_token)
+
+    def lift(self) -> None:
+        with ops.connect(self.database.owner) as connection:
+            fence.lift(connection)
+
+
+class LegacyPlace:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.url = f"file:{path}"
+        seed.empty_legacy(path)
+        self.store: Store = LegacyStore(path, busy_timeout_seconds=0.2)
+
+    def put(self, rows: Rows) -> None:
+        with closing(cells.connect(self.path)) as connection:
+            stage.insert_legacy(connection, builders.legacy_row(rows))
+
+    def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
+        with closing(cells.connect(self.path)) as connection:
+            legacy_fence.fence(connection, state=state, pass_token=pass_token)
+
+    def lift(self) -> None:
+        with closing(cells.connect(self.path)) as connection:
+            legacy_fence.lift(connection)
