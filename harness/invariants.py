@@ -66,6 +66,17 @@ def order_kept(before: Rows, after: Rows) -> list[Breach]:
     return found
 
 
+def still_readable(before: Rows, after: Rows) -> list[Breach]:
+    """What a command left can be read again: no player is held for it, and nothing worn has become a mere reference."""
+    worn, was = after.get("user_equipment", {}), before.get("user_equipment", {})
+    held = [player for (player,), user in after.get("users", {}).items() if user["held"]]
+    dangling = [key for key, record in worn.items() if record["kept"] is not None and key not in was]
+    return [
+        *(Breach(str(p), "state", "readable", "held") for p in held if not before["users"][(p,)]["held"]),
+        *(Breach(str(key[0]), f"worn as {key[1]}", "an item", str(worn[key]["kept"])) for key in dangling),
+    ]
+
+
 def in_order(rows: Rows, table: str, player: object) -> list[str]:
     """The keys of a player's rows by position, without the player's own id."""
     mine = [(record["position"], key) for key, record in rows.get(table, {}).items() if key[0] == player]
@@ -109,7 +120,7 @@ def _nothing_negative(player: str, mine: Rows) -> Iterator[Breach]:
         for key, record in records.items():
             for column, least, value in _amounts(table, record):
                 if value < least:
-                    at = f"{table}.{'/'.join(map(str, key[1:]))}.{column}"
+                    at = ".".join([table, *map(str, key[1:]), column])
                     yield Breach(player, at, f"{least} or more", str(value))
 
 

@@ -225,6 +225,7 @@ class Play:
             *invariants.breaches(self.rows, order),
             *invariants.receipts(self.rows, self._granted, refused),
             *invariants.order_kept(before, self.rows),
+            *invariants.still_readable(before, self.rows),
         ):
             expected = f"{breach.player}'s {breach.law}: {breach.expected}"
             self.standing.append(Problem(turn.path, self.named(expected), self.named(breach.found)))

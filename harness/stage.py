@@ -135,10 +135,11 @@ class LegacyStage:
 
     name = "legacy"
 
-    def __init__(self, empty: Path, path: Path) -> None:
+    def __init__(self, empty: Path, path: Path, *, opened_by: Callable[[Path], Store] = LegacyStore) -> None:
         self._empty = empty
         self._path = path
-        self._store: LegacyStore | None = None
+        self._opened_by = opened_by
+        self._store: Store | None = None
 
     @property
     def store(self) -> Store:
@@ -154,7 +155,7 @@ class LegacyStage:
             connection.execute("BEGIN")
             for start in starts:
                 insert_legacy(connection, start.legacy)
-        self._store = LegacyStore(self._path)
+        self._store = self._opened_by(self._path)
 
     def close(self) -> None:
         """Closes the store and removes its file."""
