@@ -9,8 +9,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke import Collection, Context, task
+
+if TYPE_CHECKING:
+    from db.environments import Environment
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable
@@ -55,7 +59,11 @@ def lint(_c: Context) -> None:
         ["zizmor", "--offline", "--quiet", *_workflows()],
         ["squawk", "--assume-in-transaction", "--stdin-filepath", "migrations.sql"],
     ]
-    failed = [name for name, *rest in commands if _run(name, *rest, feed=migrate.sql() if name == "squawk" else None)]
+    failed = [
+        name
+        for name, *rest in commands
+        if _run(name, *rest, feed=migrate.statements(migrate.head()) if name == "squawk" else None)
+    ]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     _exit(1 if failed else 0)
@@ -105,12 +113,11 @@ def migrate(_c: Context, env: str = "", sql: bool = False, json: str = "") -> No
     from db.console import outcome
 
     with outcome(json or None) as speaks:
-        if sql:
-            speaks.say(migrations.sql())
-            return
         target = environments.load(env)
-        done = migrations.migrate(target.target_direct, environment=target.name, service_role=target.target.user)
-        speaks.say(f"{target.name} is at {done.head}; applied: {', '.join(done.applied) or 'nothing, it was there'}")
+        role = target.target.user
+        done = migrations.migrate(target.target_direct, environment=target.name, service_role=role, sql=sql)
+        applied = ", ".join(done.applied) or "nothing, it was there"
+        speaks.say(done.sql if sql else f"{target.name} is at {done.head}; applied: {applied}")
         speaks.json(done)
 
 
@@ -143,8 +150,8 @@ def seed(
         speaks.json(made)
 
 
-@task(help={"env": ENV, "yes": YES})
-def reset(_c: Context, env: str = "", yes: bool = False) -> None:
+@task(help={"env": ENV})
+def reset(_c: Context, env: str = "") -> None:
     """Empty the game's tables; development and test alone."""
     from db import environments
     from db import seed as seeds
@@ -153,7 +160,6 @@ def reset(_c: Context, env: str = "", yes: bool = False) -> None:
     with outcome(None) as speaks:
         target = environments.load(env)
         environments.guard_destructive(target)
-        _confirm(target.name, f"empties every table of the game in {target.target_direct.redacted}", yes, "")
         seeds.empty_postgres(target.target_direct, target.name)
         speaks.say(f"{target.name} is empty")
 
@@ -257,7 +263,7 @@ def cutover(
     with outcome(json or None) as speaks:
         target = environments.load(env)
         if not dry_run:
-            _confirm(target.name, "moves the live game to Postgres", yes, confirm)
+            _confirm(target, "moves the live game to Postgres", yes, confirm)
         wish = moves.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         report = moves.cutover(wish, Path(certificate or f"out/certificate-{target.name}.json"), speaks.progress)
         moves.show(report, speaks)
@@ -283,10 +289,10 @@ def rollback(
     with outcome(json or None) as speaks:
         target = environments.load(env)
         if not dry_run:
-            _confirm(target.name, "moves the live game back to SQLite", yes, confirm)
+            _confirm(target, "moves the live game back to SQLite", yes, confirm)
         wish = moves.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
-        report = moves.rollback(wish, speaks.progress, discard_writes=discard_writes, accept_loss=loss)
+        report = moves.roll_back(wish, speaks.progress, discard_writes=discard_writes, accept_loss=loss)
         moves.show(report, speaks)
         speaks.json(report)
 
@@ -329,7 +335,7 @@ def gate(
 
     with outcome(json or None) as speaks:
         if verify:
-            speaks.say(f"admitted: {gates.verify(env, Path(verify)).commit[:12]} to {env}")
+            speaks.say(f"admitted: {gates.verify(env, Path(verify), HERE).commit[:12]} to {env}")
             return
         source = Path(legacy) if legacy else None
         report = gates.run(env, source, players, postgres or None, HERE, speaks.progress)
@@ -374,12 +380,12 @@ def _snapshot(verb: str, env: str, what: str, json: str, into: str = "") -> None
         speaks.json(done)
 
 
-def _confirm(name: str, what: str, yes: bool, typed: str) -> None:
+def _confirm(target: Environment, what: str, yes: bool, typed: str) -> None:
     from db import environments
 
-    if not yes and not typed and sys.stdin.isatty():
-        typed = input(f"This {what}. Type the environment's name to go on: ")
-    environments.require_confirmation(name, typed, yes=yes)
+    if not yes and not typed and sys.stdin.isatty() and target.name in environments.CONFIRMED:
+        typed = input(f"This {what}: {target.legacy.redacted}, {target.target.redacted}. Type {target.name} to go on: ")
+    environments.require_confirmation(target, typed)
 
 
 def _compose(*arguments: str) -> None:

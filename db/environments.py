@@ -10,10 +10,10 @@ import inspect
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
@@ -204,6 +204,16 @@ def require_confirmation(environment: Environment, typed: str | None) -> None:
             where=environment.target_direct.redacted,
             do=f"Type it when asked, or give --yes --confirm {environment.name}.",
         )  # fmt: skip
+
+
+def secret(name: str, base: Path = Path()) -> str | None:
+    """A secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
+    return os.environ.get(name) or dotenv_values(base / ".env").get(name) or None
+
+
+def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
+    """Replace this process by another, with the settings exported to it besides what is exported already."""
+    os.execve(argv[0], list(argv), {**os.environ, **settings})
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

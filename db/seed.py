@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from db import builders, fence, legacy_schema, legacy_tables, ops
+from db import tables as db_tables
 from db.errors import Refusal
 from db.oddities import Oddity, assign
 from db.progress import Progress, Silent
@@ -204,6 +205,16 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
     if rows:
         places = ", ".join(placeholder(cell) for cell in rows[0])
         connection.executemany(f"INSERT INTO {table} VALUES ({places})", ([bind(cell) for cell in row] for row in rows))
+
+
+def empty_postgres(owner: PostgresUrl, environment: str) -> None:
+    """Every table of the game and of the transfer emptied; what `ops` says stays. Refusal: as for seeding."""
+    _require_made_up(environment, 0)
+    with ops.connect(owner, application="sudamr reset") as conn:
+        ops.require_marker(conn, environment)
+        with fence.own_pass(conn):
+            names = [sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL)]
+            conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
 
 
 @contextmanager
