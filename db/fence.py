@@ -112,8 +112,8 @@ def state(conn: ops.Connection) -> State:
         raise _not_migrated(conn) from None
     assert row is not None, "the view has one row always"
     said = cast(State, row[0])
-    wanted = "D" if said == "open" else "A"
-    odd = [trigger.table for trigger in _fenced_tables(conn) if trigger.enabled != wanted]
+    wanted = ("D", None) if said == "open" else ("A",)
+    odd = [trigger.table for trigger in _fenced_tables(conn) if trigger.enabled not in wanted]
     if odd:
         raise Failure(
             f"every trigger as the state {said} has it", f"otherwise on {', '.join(odd)}", where=ops.place(conn),
@@ -169,7 +169,14 @@ def prove(service: PostgresUrl) -> int:
 def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patience_seconds: float) -> None:
     if token == "":  # An empty setting is what every session has.
         raise ValueError("an empty pass")
-    names = [trigger.table for trigger in _fenced_tables(conn)]
+    triggers = _fenced_tables(conn)
+    without = [trigger.table for trigger in triggers if trigger.enabled is None]
+    if without and to != "open":
+        raise Failure(
+            "the fence's trigger on every table", f"none on {', '.join(without)}", where=ops.place(conn),
+            do="Move what is not the game's out of its schema, or migrate; drift names it.",
+        )  # fmt: skip
+    names = [trigger.table for trigger in triggers if trigger.enabled is not None]
     retrying = Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
         stop=stop_after_delay(patience_seconds),

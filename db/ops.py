@@ -174,10 +174,16 @@ def prepare(owner: PostgresUrl, environment: str) -> None:
 
 
 def marker(conn: Connection) -> str | None:
-    """The environment that this database belongs to; None before `prepare`."""
-    if _value(conn, "select to_regclass('ops.environment')") is None:
-        return None
-    name = _value(conn, "select name from ops.environment")
+    """The environment that this database belongs to; None before `prepare`. Refusal to any role but the owner's."""
+    try:
+        if _value(conn, "select to_regclass('ops.environment')") is None:
+            return None
+        name = _value(conn, "select name from ops.environment")
+    except errors.InsufficientPrivilege:
+        raise Refusal(
+            "the role that owns the schema ops", f"the role {conn.info.user}", where=place(conn),
+            do="Tools use target_direct, by the owner; the service's role has no right there.",
+        ) from None  # fmt: skip
     return None if name is None else str(name)
 
 
