@@ -21,6 +21,7 @@ from psycopg import sql
 
 from db import builders, fence, legacy_schema, legacy_tables, ops
 from db import tables as db_tables
+from db.environments import DESTRUCTIBLE
 from db.errors import Refusal
 from db.oddities import Oddity, assign
 from db.progress import Progress, Silent
@@ -35,7 +36,6 @@ T = TypeVar("T")
 BATCH_PLAYERS = 100
 LEGACY_SCHEMA_VERSION = 12
 _TABLES_SIZE = "select sum(pg_table_size(c.oid)) from pg_class c where c.relnamespace = current_schema::regnamespace"
-MADE_UP = ("development", "test")
 _COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 
 
@@ -65,8 +65,7 @@ def seed_legacy(
 
     user_columns: 73 for an old file up to 80 and more for a newer one, whose further columns nobody knows.
     """
-    if players < 1:
-        raise Refusal("at least one player", str(players), where=str(path))
+    _require_players(players, str(path))
     began = time.monotonic()
     draw = Random(f"{seed}/file")  # noqa: S311 - variety, not secrecy
     odd = assign(players, draw) if oddities else {}
@@ -91,7 +90,8 @@ def seed_postgres(
 
     Refusal: an environment other than development and test, a marker that disagrees, players that are there already.
     """
-    _require_made_up(environment, players)
+    _require_made_up(environment)
+    _require_players(players, owner.redacted)
     began = time.monotonic()
     with ops.connect(owner, application="sudamr seed") as conn:
         ops.require_marker(conn, environment)
@@ -103,11 +103,24 @@ def seed_postgres(
     return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), odd={}, held=frozenset())
 
 
-def _require_made_up(environment: str, players: int) -> None:
-    if environment not in MADE_UP:
-        raise Refusal(" or ".join(MADE_UP), environment, do="Only these may be filled with players that nobody is.")
+def empty_postgres(owner: PostgresUrl, environment: str) -> None:
+    """Every table of the game and of the transfer emptied; what `ops` says stays. Refusal: as for seeding."""
+    _require_made_up(environment)
+    with ops.connect(owner, application="sudamr reset") as conn:
+        ops.require_marker(conn, environment)
+        with fence.own_pass(conn):
+            names = [sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL)]
+            conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
+
+
+def _require_made_up(environment: str) -> None:
+    if environment not in DESTRUCTIBLE:
+        raise Refusal(" or ".join(DESTRUCTIBLE), environment, do="No environment of real players is filled or emptied.")
+
+
+def _require_players(players: int, where: str) -> None:
     if players < 1:
-        raise Refusal("at least one player", str(players))
+        raise Refusal("at least one player", str(players), where=where)
 
 
 def _require_empty(conn: ops.Connection, owner: PostgresUrl) -> None:
@@ -205,16 +218,6 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
     if rows:
         places = ", ".join(placeholder(cell) for cell in rows[0])
         connection.executemany(f"INSERT INTO {table} VALUES ({places})", ([bind(cell) for cell in row] for row in rows))
-
-
-def empty_postgres(owner: PostgresUrl, environment: str) -> None:
-    """Every table of the game and of the transfer emptied; what `ops` says stays. Refusal: as for seeding."""
-    _require_made_up(environment, 0)
-    with ops.connect(owner, application="sudamr reset") as conn:
-        ops.require_marker(conn, environment)
-        with fence.own_pass(conn):
-            names = [sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL)]
-            conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
 
 
 @contextmanager

@@ -212,3 +212,19 @@ def test_no_environment_of_real_players_is_seeded(database: Database, environmen
 def test_a_database_of_another_environment_is_not_seeded(database: Database) -> None:
     with pytest.raises(Refusal, match="development"):
         seed.seed_postgres(database.owner, "development", 3)
+
+
+def test_a_database_is_emptied_of_players_and_stays_fenced(fenced_database: Database) -> None:
+    seed.seed_postgres(fenced_database.owner, "test", 3)
+    seed.empty_postgres(fenced_database.owner, "test")
+    with ops.connect(fenced_database.owner) as conn:
+        assert conn.execute("SELECT count(*) FROM users").fetchone() == (0,)
+        assert fence.state(conn) == "fenced"
+
+
+def test_no_environment_of_real_players_is_emptied(database: Database) -> None:
+    seed.seed_postgres(database.owner, "test", 3)
+    with pytest.raises(Refusal, match="expected development or test"):
+        seed.empty_postgres(database.owner, "production")
+    with ops.connect(database.owner) as conn:
+        assert conn.execute("SELECT count(*) FROM users").fetchone() == (3,)
