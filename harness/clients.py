@@ -22,15 +22,15 @@ import httpx
 
 from db.errors import Inconclusive
 
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.2
 """Between two tries of one request: short, so that the freeze that players see is measured well."""
 
-THINK_SECONDS = 0.02
+THINK_SECONDS = 0.03
 """Between two requests of one client; IDLE_SECONDS where only old ones are left to be asked for again."""
 
-IDLE_SECONDS = 0.2
+IDLE_SECONDS = 0.4
 ANSWER_SECONDS = 10.0
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 GOING_AWAY = 0.05
 ASKING_AGAIN = 0.15
 _UNAVAILABLE = 503
@@ -118,7 +118,7 @@ class Crowd:
     """
 
     def __init__(
-        self, services: Sequence[str], plans: Mapping[str, Sequence[Planned]], *, clients: int = 6, seed: int = 1
+        self, services: Sequence[str], plans: Mapping[str, Sequence[Planned]], *, clients: int = 4, seed: int = 1
     ) -> None:
         self.tally = Tally()
         self._services = tuple(services)
@@ -152,7 +152,7 @@ class Crowd:
             self._changed.notify_all()
 
     def play(self, requests: int) -> None:
-        """Let so many begin, and wait until all that began are answered. Inconclusive after a minute without."""
+        """Let so many begin, and wait until all that began are answered. Inconclusive after two minutes without."""
         self.allow(requests)
         with self._changed:
             if not self._changed.wait_for(self._settled, PATIENCE_SECONDS):

@@ -19,14 +19,15 @@ ENHANCED_ITEMS = 6
 WORN_ITEMS = 3
 
 
-def read(path: Path, seed: int = 1) -> dict[str, Plan]:
-    """A plan for each player of the legacy file who is not held."""
-    plans = {}
+def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Plan]:
+    """Plans for at most that many players of the legacy file, none of them held; every second stays without one."""
+    plans: dict[str, Plan] = {}
     with closing(cells.connect(path, readonly=True)) as connection:
-        cursor = connection.execute("SELECT rowid, * FROM users ORDER BY rowid")
-        names = [column[0] for column in cursor.description][1:]
-        for rowid, *found in cursor:
-            rows = codec.explode(dict(zip(names, found, strict=True)), rowid=rowid).rows
+        places = [rowid for (rowid,) in connection.execute("SELECT rowid FROM users ORDER BY rowid")]
+        for rowid in places[:: max(2, len(places) // players)]:
+            cursor = connection.execute("SELECT * FROM users WHERE rowid = ?", (rowid,))
+            row = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
+            rows = codec.explode(row, rowid=rowid).rows
             for (player,), user in rows.get("users", {}).items():
                 if not user["held"]:
                     plans[str(player)] = plan(rows, Random(f"{seed}/{player}"))  # noqa: S311 - variety, not secrecy

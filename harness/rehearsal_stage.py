@@ -34,6 +34,7 @@ class Stage:
     server: Server
     service: Service
     environment: Environment
+    players: int
 
     @property
     def legacy(self) -> Path:
@@ -60,7 +61,7 @@ def stage(players: int, given: Path | None, kind: str | None, progress: Progress
         service = Service(folder, guard)
         stack.callback(service.stop)
         service.start(LegacyUrl(legacy).as_text())
-        yield Stage(folder, source, server, service, _environment(server, service, legacy, folder))
+        yield Stage(folder, source, server, service, _environment(server, service, legacy, folder), _count(source))
 
 
 def _source(folder: Path, players: int, given: Path | None, progress: Progress) -> Path:
@@ -77,6 +78,11 @@ def copy(source: Path, into: Path) -> None:
     """The file as of one moment, what is in its write-ahead log included; `source` is only read."""
     with closing(cells.connect(source, readonly=True)) as old, closing(sqlite3.connect(into)) as new:
         old.backup(new)
+
+
+def _count(source: Path) -> int:
+    with closing(cells.connect(source, readonly=True)) as connection:
+        return int(connection.execute("SELECT count(*) FROM users").fetchone()[0])
 
 
 def _environment(server: Server, service: Service, legacy: Path, folder: Path) -> Environment:

@@ -29,7 +29,7 @@ class Played:
     def __init__(self, store: LegacyStore, path: Path) -> None:
         self.granted: list[Granted] = []
         self.refused: list[tuple[str, str]] = []
-        for player, plan in plans.read(path).items():
+        for player, plan in plans.read(path, players=20).items():
             for n, (action, fields) in enumerate(plan):
                 request = Request(player, f"r{n}", action, fields)
                 try:
@@ -95,7 +95,7 @@ CHANGES = {change.__name__: change for change in (
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     path = tmp_path_factory.mktemp("played") / "game.db"
-    seed.seed_legacy(path, 8, seed=2, oddities=False)
+    seed.seed_legacy(path, 16, seed=2, oddities=False)
     store = LegacyStore(path)
     yield Played(store, path)
     store.close()

@@ -1,0 +1,223 @@
+"""The rehearsal: the whole move and the way back, on throwaway copies, the real service under load from real clients.
+
+It proves that nothing is lost: every acknowledged request has exactly one receipt, with what the player was told, and
+its journal lines once, in the store that is the last; and what nobody touched comes back byte for byte.
+Some 40 s for 500 players. Nothing of it stays, however it ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db.cutover import rollback
+from db.cutover import run as cutover
+from db.cutover.ports import SmokeResult, When
+from db.cutover.report import Report, StepReport
+from db.environments import Environment
+from db.errors import Inconclusive, Refusal, ToolError
+from db.progress import Progress
+from game.stores import open_store
+from game.urls import LegacyUrl, PostgresUrl
+from harness import plans, receipts, smoke, untouched
+from harness.clients import Crowd
+from harness.rehearsal_stage import Stage, stage
+
+if TYPE_CHECKING:
+    from db.console import Outcome
+
+SLICES = 40
+"""Into so many parts what players could do is cut: some before, some at each step of a move, some after."""
+
+SETTLED_SLICES = 8
+MOST_IN_A_SLICE = 14
+MOST_PLAYERS = 160
+SHOWN_PROBLEMS = 20
+
+PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One direction. source, loaded, quarantined, mismatches: values, as counted on the way.
+
+    On the way back they count the values that nobody touched: those compared, and those found as they were.
+    acknowledged, retried: requests up to the end of this leg; missing, duplicated: of them in the store it ended on.
+    read_only_seconds: by the run's journal; freeze_seconds: what clients saw, first refusal to first grant.
+    """
+
+    verdict: str
+    source: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    mismatches: int = 0
+    acknowledged: int = 0
+    missing: int = 0
+    duplicated: int = 0
+    retried: int = 0
+    read_only_seconds: float = 0.0
+    freeze_seconds: float = 0.0
+    steps: tuple[StepReport, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalReport(Leg):
+    """The way there, with the verdict on both; `rollback` is the way back.
+
+    refused: what the rules said no to. dropped: connections closed before the answer. held: players who can't play
+    until someone decides. seconds: of the whole rehearsal.
+    """
+
+    engine: dict[str, str] = field(default_factory=dict)
+    players: int = 0
+    held: int = 0
+    refused: int = 0
+    dropped: int = 0
+    seconds: float = 0.0
+    rollback: Leg = field(default_factory=lambda: Leg(INCONCLUSIVE))
+
+
+def rehearse(
+    players: int, source: Path | None = None, kind: str | None = None, *, progress: Progress
+) -> RehearsalReport:
+    """Rehearse with that many made players, or with a copy of `source`, on a throwaway server of the kind asked for.
+
+    Refusal: no such file, or not a game's; no server of that kind. What goes wrong after that is the report's verdict.
+    """
+    began = time.monotonic()
+    with stage(players, source, kind, progress) as here:
+        planned = plans.read(here.source, players=MOST_PLAYERS)
+        with Crowd(here.service.urls, planned) as crowd:
+            rehearsal = Rehearsal(here, crowd, _slice(planned), progress)
+            there, back = rehearsal.both()
+        tally = crowd.tally
+        return RehearsalReport(
+            **_fields(there) | {"verdict": _worst(there.verdict, back.verdict)},
+            engine={"kind": here.server.kind, "version": here.server.version},
+            players=here.players, held=rehearsal.held, refused=len(tally.refused), dropped=tally.dropped,
+            seconds=round(time.monotonic() - began, 1), rollback=back,
+        )  # fmt: skip
+
+
+def show(report: RehearsalReport, speaks: Outcome) -> None:
+    """The report for people."""
+    back = report.rollback
+    speaks.table(
+        f"rehearsal on {report.engine['kind']} {report.engine['version']}, {report.players} players",
+        ("what", "there", "and back"),
+        [
+            ("verdict", report.verdict, back.verdict),
+            *((name.replace("_", " "), getattr(report, name), getattr(back, name)) for name in _SHOWN),
+        ],
+    )
+    for problem in (*report.problems, *back.problems):
+        speaks.say(problem)
+
+
+_SHOWN = ("source", "loaded", "quarantined", "mismatches", "acknowledged", "missing", "duplicated", "retried",
+          "read_only_seconds", "freeze_seconds")  # fmt: skip
+
+
+class Rehearsal:
+    """Before, there, after, back, after: the moves, with players at it all the while."""
+
+    def __init__(self, here: Stage, crowd: Crowd, a_slice: int, progress: Progress) -> None:
+        self._here = here
+        self._crowd = crowd
+        self._slice = a_slice
+        self._progress = progress
+        self.held = 0
+
+    def both(self) -> tuple[Leg, Leg]:
+        """The way there, and where that passed, the way back."""
+        self._progress.say("players play on the legacy file")
+        self._crowd.play(SETTLED_SLICES * self._slice)
+        there = self.leg(partial(cutover.run, evidence=_no_evidence), self._here.environment.target, self._loaded)
+        if there.verdict != PASS:
+            return there, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
+        return there, self.leg(rollback.run, self._here.environment.legacy, self._returned)
+
+    def leg(
+        self, verb: Callable[..., Report], store: PostgresUrl | LegacyUrl, counts: Callable[[Report], dict[str, Any]]
+    ) -> Leg:
+        """One move, and play on the store that it ends on; then the count.
+
+        counts: what the move's report says of values, under a Leg's names, and `problems`. Refusal: it was not begun.
+        """
+        since = time.monotonic()
+        try:
+            report = verb(
+                self._here.environment, smoke=self._smoke, tools=self._here.server.tool,
+                progress=self._progress, observer=self._observe, folder=self._here.folder / "runs",
+            )  # fmt: skip
+            self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
+            self._crowd.play(SETTLED_SLICES * self._slice)
+        except Refusal:
+            raise
+        except ToolError as error:
+            return Leg(INCONCLUSIVE if isinstance(error, Inconclusive) else FAIL, problems=(str(error),))
+        tally = self._crowd.tally
+        with closing(open_store(store.as_text())) as opened:
+            counted = receipts.count(opened.read, list(tally.granted.values()), list(tally.refused))
+        found = counts(report)
+        problems = [*tally.wrong, *counted.problems, *found.pop("problems", ())]
+        leg = Leg(
+            verdict=PASS, **found, acknowledged=counted.acknowledged, missing=counted.missing,
+            duplicated=counted.duplicated, retried=tally.retried, read_only_seconds=report.read_only_seconds or 0.0,
+            freeze_seconds=round(tally.freeze(since), 3), steps=report.steps, problems=tuple(problems[:SHOWN_PROBLEMS]),
+        )  # fmt: skip
+        return dataclasses.replace(leg, verdict=_verdict(leg, locked_out=tally.locked_out(since)))
+
+    def _loaded(self, report: Report) -> dict[str, Any]:
+        self.held = report.counts["held"]
+        return {name: report.counts[name] for name in ("source", "loaded", "quarantined", "mismatches")}
+
+    def _returned(self, _report: Report) -> dict[str, Any]:
+        """What nobody touched is as it was: nothing is quarantined on the way back."""
+        acted = {player for player, _request in self._crowd.tally.granted}
+        found = untouched.compare(self._here.source, self._here.legacy, acted)
+        return {
+            "source": found.cells, "loaded": found.cells - found.differing, "mismatches": found.differing,
+            "problems": found.differences,
+        }  # fmt: skip
+
+    def _observe(self, when: When, step: str) -> None:
+        """Players go on asking at every step, those that find them locked out too."""
+        del step
+        if when == "before":
+            self._crowd.allow(self._slice)
+
+    def _smoke(self, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
+        owner = self._here.environment.target_direct if isinstance(store, PostgresUrl) else store
+        return smoke.run(services, owner, pass_token=pass_token, operator_token=self._here.service.operator_token)
+
+
+def _no_evidence(env: Environment) -> None:
+    """A rehearsal is what evidence is made of."""
+    del env
+
+
+def _slice(planned: dict[str, plans.Plan]) -> int:
+    return max(1, min(MOST_IN_A_SLICE, sum(map(len, planned.values())) // SLICES))
+
+
+def _verdict(leg: Leg, *, locked_out: int) -> str:
+    """Nothing acknowledged or nothing refused for a while proves nothing."""
+    if leg.problems or leg.mismatches or leg.missing or leg.duplicated or leg.source != leg.loaded + leg.quarantined:
+        return FAIL
+    return PASS if leg.acknowledged and leg.retried and locked_out else INCONCLUSIVE
+
+
+def _worst(*verdicts: str) -> str:
+    return next(verdict for verdict in (FAIL, INCONCLUSIVE, PASS) if verdict in verdicts)
+
+
+def _fields(leg: Leg) -> dict[str, Any]:
+    return {each.name: getattr(leg, each.name) for each in dataclasses.fields(leg)}
