@@ -126,19 +126,15 @@ def _races(scenario: Scenario) -> Iterator[Problem]:
 
 
 def _after(after: After, scenario: Scenario) -> Iterator[Problem]:
-    state = [table.name for table in tables.PLAYER_STATE]
     for journal, lines in (("ledger", after.ledger), ("history", after.history)):
         for request in lines:
             known = dict.fromkeys(turn.request for turn in scenario.turns)
             yield from _known(("after", journal, request), request, known, "a request")
     for table, changes in after.tables.items():
-        path: Path = ("after", table)
-        if table not in state:
-            yield from _known(path, table, ["ledger", "history", *state], "a table")
-            continue
         for key, change in changes.items():
-            yield from _key((*path, key), table, key, scenario.given)
-            yield from _change((*path, key), table, change)
+            path: Path = ("after", table, key)
+            yield from _key(path, table, key, scenario.given)
+            yield from _change(path, table, change)
 
 
 def _key(path: Path, table: str, key: str, given: Mapping[str, Given]) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from game import tables
 from game.commands import TournamentKind
 from harness import moments
 from harness.yaml_reader import Path
@@ -28,6 +29,7 @@ DEFAULT_CLOCK = "2026-01-05T12:00:00+09:00"
 OK = "ok"
 GONE: Literal["gone"] = "gone"
 NAME = r"^[a-z][a-z0-9_-]*$"
+JOURNALS = ("ledger", "history")
 UNKNOWN_KEYS: Final = "unknown_keys"
 EMPTY_KEYS: Final = "empty_keys"
 SENTENCE = r"\S.*[.]$"
@@ -223,7 +225,10 @@ class After(Model):
     def _gather_tables(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        journals = {name: data[name] for name in ("ledger", "history") if name in data}
+        known = [*JOURNALS, *(table.name for table in tables.PLAYER_STATE)]
+        if unknown := [name for name in data if name not in known]:
+            raise PydanticCustomError(UNKNOWN_KEYS, "no such table", {"unknown": unknown, "known": known})
+        journals = {name: data[name] for name in JOURNALS if name in data}
         return {**journals, "tables": {name: table for name, table in data.items() if name not in journals}}
 
 
