@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from psycopg import errors
@@ -16,6 +19,9 @@ from game.urls import PostgresUrl
 from harness.databases import Database
 
 ENVIRONMENT = "test"
+REVISIONS = [
+    file.name[:4] for file in sorted((Path(migrate.__file__).parent / "migrations/versions").glob("[0-9]*.py"))
+]
 
 
 @pytest.fixture
@@ -174,6 +180,18 @@ def test_a_revision_edited_after_it_was_applied_is_refused(
     monkeypatch.setattr(migrate, "statements", lambda revision: real(revision) + "create table sly (id integer);")
     with pytest.raises(Refusal, match="revision 0001 as it was applied; found other statements"):
         run(prepared)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_linter_of_migrations_has_nothing_to_say(revision: str) -> None:
+    """But for the timeouts, which migrate sets itself."""
+    squawk = Path(sys.executable).with_name("squawk")
+    excluded = "--exclude=require-lock-timeout,require-statement-timeout"
+    said = subprocess.run(
+        [squawk, "--assume-in-transaction", "--pg-version=15", excluded, "--stdin-filepath=revision.sql"],
+        input=migrate.statements(revision), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == 0, said.stdout + said.stderr
 
 
 def test_blanks_in_a_revision_are_no_edit(prepared: PostgresUrl, monkeypatch: pytest.MonkeyPatch) -> None:
