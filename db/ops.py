@@ -149,7 +149,7 @@ def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
             keepalives_count=4,
         )
     except psycopg.OperationalError as error:
-        found = redact(str(error).strip().splitlines()[-1]) if str(error).strip() else "no answer"
+        found = redact(" ".join(str(error).split())) or "no answer"
         raise Refusal(
             "a Postgres that answers", found, where=url.redacted, do="Is it running, and is the address right?"
         ) from None

@@ -82,6 +82,7 @@ def profile(source: Path) -> Profile:
 
 
 def _check(wish: Wish) -> None:
+    environments.check_name(wish.environment)
     if wish.back and wish.into is None:
         raise Refusal("--into FILE with --back", "none", do="Name the file that is to be made.")
     if wish.source is None and not wish.back:
