@@ -58,7 +58,7 @@ class Databases:
 
     def clone(self, *, fenced: bool = False) -> Database:
         """A migrated, empty database with the marker `test`: open, or fenced as the migration leaves it."""
-        template = self._template(fenced=fenced)
+        template = self.template(fenced=fenced)
         name = f"{self._server.mark}{secrets.token_hex(4)}"
         self._server.create_database(name, template)
         if template not in self._starts:
@@ -113,12 +113,12 @@ class Databases:
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()[:12]
 
-    def _template(self, *, fenced: bool) -> str:
+    def template(self, *, fenced: bool) -> str:
         """The template's name; made by whoever comes first, while the others wait."""
         name = f"{self._server.mark}{'fenced' if fenced else 'open'}_{self._digest}"
         if name in self._ready:
             return name
-        base = None if fenced else self._template(fenced=True)
+        base = None if fenced else self.template(fenced=True)
         with self._server.admin() as conn:
             conn.execute(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'")
             conn.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
