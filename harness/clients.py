@@ -171,7 +171,7 @@ class Crowd:
             client = _Client(self, web, self._services, draw)
             turn = 0
             while not self._leaving:
-                request = self._next(share, f"c{n}-{turn}", draw)
+                request = self._next(share, f"r{seed}-{n}-{turn}", draw)
                 turn += 1
                 client.act(request)
                 self._rest(request)
