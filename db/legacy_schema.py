@@ -6,9 +6,6 @@ import json
 import sqlite3
 from importlib.resources import files
 
-OLDEST_USERS = 73
-NEWEST_USERS = 80
-
 
 def _load() -> dict[str, tuple[tuple[str, str, str], ...]]:
     declared = json.loads(files("db").joinpath("legacy_columns.json").read_text(encoding="utf-8"))
