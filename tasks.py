@@ -122,15 +122,9 @@ def migrate(_c: Context, env: str = "", sql: bool = False, json: str = "") -> No
 
 
 @task(
-    help={
-        "env": ENV,
-        "legacy": "make a legacy file at this path instead",
-        "players": PLAYERS,
-        "seed": SEED,
-        "clean": "without the oddities that real files have",
-        "json": JSON,
-    }
-)
+    help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS, "seed": SEED,
+          "clean": "without the oddities that real files have", "json": JSON}
+)  # fmt: skip
 def seed(
     _c: Context, env: str = "", legacy: str = "", players: int = 100, seed: int = 1, clean: bool = False, json: str = ""
 ) -> None:
@@ -240,14 +234,9 @@ def quarantine(_c: Context, env: str = "", json: str = "") -> None:
 
 
 _MOVE = {
-    "env": ENV,
-    "offline": "copy while read-only; the only way so far",
-    "dry-run": DRY_RUN,
-    "abort": "undo what was begun, wholly",
-    "yes": YES,
-    "confirm": CONFIRM,
-    "json": JSON,
-}
+    "env": ENV, "offline": "copy while read-only; the only way so far", "dry-run": DRY_RUN,
+    "abort": "undo what was begun, wholly", "yes": YES, "confirm": CONFIRM, "json": JSON,
+}  # fmt: skip
 
 
 @task(help={**_MOVE, "certificate": "the gate's report; out/certificate-ENV.json by default"})
