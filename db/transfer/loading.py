@@ -6,6 +6,7 @@ and four times the largest value, whatever the size of the file.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from db.transfer.copying import copy
 from db.transfer.guards import another_file, check_journals, gate, require_empty_or_same, require_fenced, writing
 from db.transfer.parcels import JOURNALS, Packer, Parcel
 from db.transfer.proof import prove_source, uncounted
-from db.transfer.source import Digest, Row, Source, chunks, opened
+from db.transfer.source import CHUNK_BYTES, Digest, Row, Source, chunks, opened
 from db.transfer.survey import file_bytes
 from db.transfer.tally import Count, Tally
 from game import tables
@@ -137,10 +138,11 @@ class _Loading:
         for chunk in chunks(rows):
             number += 1
             many, size, position = len(chunk), sum(row.bytes for row in chunk), chunk[-1].position
-            for row in chunk:
-                digest.add(row)
+            digest.add_all(chunk)
             parcel = packer.pack(chunk)
             chunk.clear()
+            if size > CHUNK_BYTES:
+                gc.collect()  # A finding's error refers to the frames that it came through, and they to a large row.
             self.tally.add(name, parcel.taken, parcel.quarantined)
             checkpoint: Record = {
                 "run": self.run_id, "source_table": name, "n": number, "source": digest.hex(), "position": position,

@@ -63,7 +63,7 @@ def compare(source: Source, target: Target, progress: Progress) -> Proof:
 
 @dataclass(slots=True)
 class Pair:
-    """One position: the file's row, the target's, or both."""
+    """One position: the file's row, the target's, or both. It is emptied once the next one is asked for."""
 
     position: int
     here: Row | None
@@ -71,19 +71,21 @@ class Pair:
 
 
 def pairs(rows: Iterator[Row], lines: Iterator[Line]) -> Iterator[Pair]:
-    """Both sides by position, in order."""
-    row, line = next(rows, None), next(lines, None)
+    """Both sides by position, in order. A large value is never held for longer than its turn."""
+    line, row = next(lines, None), next(rows, None)
     while row is not None or line is not None:
-        if line is None or (row is not None and row.position < line[0]):
-            assert row is not None
-            yield Pair(row.position, row, None)
-            row = next(rows, None)
-        elif row is None or line[0] < row.position:
-            yield Pair(line[0], None, line[1])
-            line = next(lines, None)
-        else:
-            yield Pair(row.position, row, line[1])
-            row, line = next(rows, None), next(lines, None)
+        ahead = line is None or (row is not None and row.position < line[0])
+        behind = row is None or (line is not None and line[0] < row.position)
+        pair = Pair(0, None, None)
+        if row is not None and not behind:
+            pair.position, pair.here, row = row.position, row, None
+        if line is not None and not ahead:
+            pair.position, pair.there = line
+            line = None
+        yield pair
+        pair.here = pair.there = None
+        line = next(lines, None) if not ahead else line
+        row = next(rows, None) if not behind else row
 
 
 def differing(columns: tuple[str, ...], row: Row, line: Cells) -> list[str]:

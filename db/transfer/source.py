@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from db.errors import Failure, Refusal
 from db.transfer import schema as schemas
@@ -23,6 +25,9 @@ from game.legacy.cells import BadText, Cell
 CHUNK_BYTES = 8 * 1024 * 1024
 CELL_BYTES = 48
 """What a cell costs beside its contents, so that a chunk of many small rows is bounded too."""
+
+_LARGE = 1 << 16
+"""From here a value is hashed by itself: its repr would take several times its size."""
 
 _MAGIC = b"SQLite format 3\x00"
 _UNITS = ("inventory", "equipment", "mail")
@@ -97,10 +102,13 @@ class Source:
         order = f" ORDER BY {shape.rowid}" if shape.rowid else ""
         cursor = self.connection.execute(f"SELECT {rowid}{', '.join(wanted)} FROM {quote(table)}{order}")
         width = len(shape.columns) + 1
-        for place, found in enumerate(cursor, 1):
-            values = found[1:width]
+
+        def row(place: int, found: tuple[Any, ...]) -> Row:
+            position, values = found[0], found[1:width]
             units = dict(zip(counted, found[width:], strict=True))
-            yield Row(place if found[0] is None else found[0], values, units, size_of(values))
+            return Row(place if position is None else position, values, units, size_of(values))
+
+        return map(row, count(1), cursor)  # Unlike a generator, it keeps no row that it has handed on.
 
     def _taken_apart(self, table: str) -> list[str]:
         return [column for column in _UNITS if table == "users" and column in self.tables[table].columns]
@@ -130,6 +138,10 @@ def chunks(rows: Iterable[Row], limit: int = CHUNK_BYTES) -> Iterator[list[Row]]
             batch, size = [], 0
         batch.append(row)
         size += row.bytes
+        del row  # A row may be a hundred megabytes: nobody here keeps one that was handed on.
+        if size > limit:
+            yield batch
+            batch, size = [], 0
     if batch:
         yield batch
 
@@ -141,7 +153,15 @@ class Digest:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, row: Row) -> None:
-        self._hash.update(repr((row.position, row.cells)).encode("utf-8", "surrogatepass"))
+        large = [cell for cell in row.cells if isinstance(cell, str | bytes) and len(cell) > _LARGE]
+        small = tuple(len(cell) if isinstance(cell, str | bytes) and len(cell) > _LARGE else cell for cell in row.cells)
+        self._hash.update(repr((row.position, small, [type(cell) for cell in large])).encode("utf-8", "surrogatepass"))
+        for cell in large:
+            self._hash.update(cell.encode("utf-8", "surrogatepass") if isinstance(cell, str) else cell)
+
+    def add_all(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.add(row)
 
     def hex(self) -> str:
         return self._hash.hexdigest()

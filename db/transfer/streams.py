@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from psycopg import sql
@@ -25,16 +26,25 @@ def stream(
     names = [column.name for column in table.columns]
     rest = _rest(table, order, source)
     texts = [column.name for column in table.columns if isinstance(column.type, sa.Text)]
-    size = sql.SQL(" + ").join(sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(name)) for name in texts)
+    total = sql.SQL(" + ").join(sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(name)) for name in texts)
     wanted = sql.SQL(", ").join(map(sql.Identifier, names))
-    label = f"{table.name} {source}"
-    with conn.cursor(name=f"sizes of {label}") as sizes, conn.cursor(name=f"rows of {label}", binary=True) as rows:
+    taken = sql.Identifier(f"rows of {table.name} {source}")
+    conn.execute(sql.SQL("declare {} no scroll cursor for select {}").format(taken, wanted) + rest)
+    with conn.cursor(name=f"sizes of {table.name} {source}") as sizes:
         sizes.itersize = _SIZES_A_FETCH
-        sizes.execute(sql.SQL("select {}").format(size) + rest)
-        rows.execute(sql.SQL("select {}").format(wanted) + rest)
-        for many in runs(int(found[0]) + CELL_BYTES * len(names) for found in sizes):
-            for row in rows.fetchmany(many):
-                yield dict(zip(names, row, strict=True))
+        sizes.execute(sql.SQL("select {}").format(total) + rest)
+        for many in runs(int(size) + CELL_BYTES * len(names) for (size,) in sizes):
+            found = _fetch_next(conn, taken, many)
+            while found:
+                yield dict(zip(names, found.pop(), strict=True))
+    conn.execute(sql.SQL("close {}").format(taken))
+
+
+def _fetch_next(conn: ops.Connection, taken: sql.Identifier, many: int) -> list[tuple[Any, ...]]:
+    """The next rows, last one first. The cursor that fetches is closed at once, for an open one keeps its result."""
+    with conn.cursor(binary=True) as cursor:
+        cursor.execute(sql.SQL("fetch forward {} from {}").format(sql.Literal(many), taken))
+        return cursor.fetchall()[::-1]
 
 
 def fetch(conn: ops.Connection, table: sa.Table, column: str, values: list[str] | list[int], *,

@@ -183,7 +183,9 @@ class Target:
 
     def _imploded(self, name: str, order: list[str], source: str | None = None) -> Iterator[Line]:
         for record in stream(self.conn, tables.BY_NAME[name], order=order, source=source):
-            yield int(str(record["position"])), codec.implode_other(name, record)
+            line = int(str(record["position"])), codec.implode_other(name, record)
+            record.clear()  # What is suspended here must not hold a large value twice.
+            yield line
 
     def _lines(self, table: str) -> Iterator[Line]:
         """A journal in the order of its key, the lines that were kept whole among the others."""
