@@ -131,11 +131,11 @@ class PostgresUnit:
     def save(self, before: Rows, after: Rows) -> None:
         """One statement, of one part for each record updated and each table added to or taken from.
 
-        Its parts run in no order that the server promises, so where a table both loses rows and gets others, the loss
-        is a statement of its own before it.
+        Its parts run in no order that the server promises, so where a table both loses rows and gets others, and has
+        values that may stand in one row only, the loss is a statement of its own before it.
         """
         changes = [(tables.BY_NAME[name], change) for name, change in compare(before, after).items()]
-        mixed = [(t, c) for t, c in changes if c.deletes and (c.inserts or c.updates)]
+        mixed = [(t, c) for t, c in changes if c.deletes and (c.inserts or c.updates) and _has_unique(t)]
         for table, change in reversed(mixed):
             self.connection.execute(_delete(table, change.deletes))
         parts = [
@@ -224,6 +224,11 @@ def _parts(table: sa.Table, change: TableChanges, *, with_deletes: bool) -> Iter
         yield sa.update(table).where(_is(table, key)).values(values)
     if change.inserts:
         yield sa.insert(table).values(list(change.inserts.values()))
+
+
+def _has_unique(table: sa.Table) -> bool:
+    """Whether a column beside the key is unique: one row's value may then be in the way of another's."""
+    return any(isinstance(constraint, sa.UniqueConstraint) for constraint in table.constraints)
 
 
 def _delete(table: sa.Table, records: Iterable[Key]) -> sa.Delete:
