@@ -28,7 +28,7 @@ _ITEM_ID = re.compile(r"item-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of a command: an outcome, or the code of a refusal."""
+    """What came of a command: an outcome, ids as a scenario writes them, or the code of a refusal."""
 
     turn: Turn
     outcome: Mapping[str, Data] | None
@@ -177,7 +177,9 @@ class Play:
             self.standing.append(Problem((*turn.path, "dice"), "an answer", f"{type(error).__name__}, {error}"))
             return None
         else:
-            taken = Taken(turn, cast("dict[str, Data]", answer.outcome), replayed=answer.replayed)
+            outcome = self.aliases.to_names(cast("dict[str, Data]", answer.outcome))
+            assert isinstance(outcome, dict)
+            taken = Taken(turn, outcome, replayed=answer.replayed)
         self._check_dice(taken, drawn[-1].unused() if drawn else set(action.dice))
         return taken
 
@@ -200,9 +202,7 @@ class Play:
             path = (*turn.path, "refused") if step.refused else turn.path
             self.standing.append(Problem(path, _said(step.refused), _said(taken.refused)))
         elif step.expect is not None and taken.outcome is not None:
-            found = self.aliases.to_names(dict(taken.outcome))
-            assert isinstance(found, dict)
-            self.unexpected += expect.outcome((*turn.path, "expect"), step.expect, found)
+            self.unexpected += expect.outcome((*turn.path, "expect"), step.expect, taken.outcome)
 
     def _check_retry(self, taken: Taken, earlier: Taken) -> None:
         if not taken.replayed or taken.outcome != earlier.outcome:

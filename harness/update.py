@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -11,27 +12,49 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from harness.replay import Verdict, outcomes
 from harness.scenario_model import Race, Scenario, Step
 from harness.yaml_reader import Data, flow, plain
+from harness.yaml_reader import Path as YamlPath
 
 LINE = 118
 
 
 def rewrite(path: Path, scenario: Scenario, verdict: Verdict) -> None:
-    """Rewrites the file, at once and whole, so that it expects what the verdict's runs gave.
+    """Rewrites the file, at once and whole, so that it expects what the verdict's runs gave; what holds stays as it is.
 
     The verdict has no standing problem. With a race, `after` is what its first order leaves.
     """
     yaml = _yaml()
     document = yaml.load(path.read_text("utf-8"))
+    wrong = {problem.path[:3] for problem in verdict.unexpected}
     found = {taken.turn.path: taken for taken in verdict.runs[0].taken}
     for n, step in enumerate(scenario.steps):
-        written = document["steps"][n]
-        if isinstance(step, Race) and step.outcomes is not None:
-            _put(written, "outcomes", [dict(outcome) for outcome in outcomes(verdict.runs)], indent=8)
-        elif isinstance(step, Step) and step.expect is not None:
-            _put(written, "expect", dict(found[("steps", n)].outcome or {}), indent=8)
-    if scenario.after is not None:
-        _put(document, "after", verdict.runs[0].difference.as_data(), indent=0)
+        if isinstance(step, Race) and ("steps", n, "outcomes") in wrong:
+            _put(document["steps"][n], "outcomes", [dict(outcome) for outcome in outcomes(verdict.runs)])
+        elif isinstance(step, Step) and ("steps", n, "expect") in wrong:
+            _put(document["steps"][n], "expect", dict(found[("steps", n)].outcome or {}))
+    _put_after(document, plain(verdict.runs[0].difference.as_data()), wrong)
     _write(path, yaml, document)
+
+
+def _put_after(document: CommentedMap, found: Data, wrong: Collection[YamlPath]) -> None:
+    """Each row and each request's lines that are wrong, gone where there are none; tables left empty go too."""
+    assert isinstance(found, dict)
+    tables = [path[1] for path in wrong if path[0] == "after"]
+    if not tables:
+        return
+    if not document["after"]:
+        document["after"] = _laid_out(found, indent=0)
+        return
+    for table in [table for table in dict.fromkeys((*document["after"], *found)) if table in tables]:
+        rows = found.get(table, {})
+        assert isinstance(rows, dict)
+        written = document["after"].setdefault(table, _laid_out({}, indent=LINE))
+        for key in [key for key in (*written, *rows) if ("after", table, key) in wrong]:
+            if key in rows:
+                _put(written, key, rows[key])
+            else:
+                del written[key]
+        if not written:
+            del document["after"][table]
 
 
 def _yaml() -> YAML:
@@ -52,16 +75,16 @@ def _write(path: Path, yaml: YAML, document: CommentedMap) -> None:
     beside.replace(path)
 
 
-def _put(holder: CommentedMap, key: str, value: Data, *, indent: int) -> None:
+def _put(holder: CommentedMap, key: str, value: Data) -> None:
     """Sets the key; where it holds a mapping already, only what differs in it, so that comments stay."""
     old = holder.get(key)
     if isinstance(old, CommentedMap) and old and isinstance(value, dict):
         for name in [name for name in old if name not in value]:
             del old[name]
         for name, each in value.items():
-            _put(old, name, each, indent=indent + 2)
-    elif old is None or plain(old) != plain(value):
-        holder[key] = _laid_out(plain(value), indent=indent)
+            _put(old, name, each)
+    elif old is None or plain(old) != value:
+        holder[key] = _laid_out(plain(value), indent=8)
 
 
 def _laid_out(value: Data, *, indent: int) -> object:

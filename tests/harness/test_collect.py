@@ -1,0 +1,156 @@
+"""Scenario files are tests to pytest; what fails is read without knowing pytest, and found where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider")
+
+MAIL = """\
+about: A mail is claimed once.
+given: {hana: {gold: 100, mail: {m1: {gold: 50}}}}
+steps:
+  - {by: hana, do: claim_mail, with: {mail: m1}, request: r1}
+after:
+  users: {hana: {gold: [100, 150]}}
+  user_mail: {hana/m1: {claimed: [false, true]}}
+  ledger: {r1: [[gold, 50, mail]]}
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A tiny project with one scenario that holds."""
+    write(pytester, "mail", MAIL)
+    return pytester
+
+
+def write(suite: pytest.Pytester, name: str, text: str) -> Path:
+    path = suite.path / "scenarios" / "reward" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(dedent(text), "utf-8")
+    return path
+
+
+def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
+    """The legacy items alone: they need no server."""
+    return suite.runpytest_inprocess(*PLUGIN, "-k", "legacy", "scenarios", *options)
+
+
+def test_a_file_is_an_item_for_each_way_to_run_it(suite: pytest.Pytester) -> None:
+    found = suite.runpytest_inprocess(*PLUGIN, "scenarios", "--collect-only", "-q")
+    assert [line for line in found.outlines if "::" in line] == [
+        "scenarios/reward/mail.yaml::postgres",
+        "scenarios/reward/mail.yaml::legacy",
+        "scenarios/reward/mail.yaml::twins",
+    ]
+
+
+def test_a_scenario_that_holds_passes(suite: pytest.Pytester) -> None:
+    run(suite).assert_outcomes(passed=1, deselected=2)
+
+
+def test_one_way_is_run_by_its_name(suite: pytest.Pytester) -> None:
+    suite.runpytest_inprocess(*PLUGIN, "scenarios/reward/mail.yaml::legacy").assert_outcomes(passed=1)
+
+
+def test_only_yaml_beneath_a_folder_of_scenarios_is_one(suite: pytest.Pytester) -> None:
+    (suite.path / "compose.yaml").write_text("services: {}\n", "utf-8")
+    (suite.path / "scenarios" / "notes.md").write_text("about: x\n", "utf-8")
+    suite.runpytest_inprocess(*PLUGIN, "-k", "legacy", ".").assert_outcomes(passed=1, deselected=2)
+
+
+def test_what_does_not_hold_reads_as_a_difference_and_nothing_else(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL.replace("[100, 150]", "[100, 160]").replace("[[gold, 50, mail]]", "[]"))
+    result = run(suite)
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ mail.yaml::legacy _*",
+            "scenarios/reward/mail.yaml:6: after.users.hana.gold",
+            "    expected  [[]100, 160[]]",
+            "    found     [[]100, 150[]]",
+            "scenarios/reward/mail.yaml:8: after.ledger.r1",
+            "    expected  [[][]]",
+            "    found     [[][[]gold, 50, mail[]][]]",
+        ],
+        consecutive=True,
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*harness/*.py*")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("gold: 100", "glod: 100", "2:16: expected one of *; found 'glod'. Did you mean 'gold'?"),
+        ("claim_mail", "claim_male", "4:16: expected one of *; found 'claim_male'. Did you mean 'claim_mail'?"),
+        ("with: {mail: m1}", "with: {item: m1}", "4:39: expected 'mail'; found 'item'."),
+    ],
+)
+def test_a_file_that_is_no_scenario_stops_the_run_with_exit_code_2(
+    old: str, new: str, said: str, suite: pytest.Pytester
+) -> None:
+    write(suite, "mail", MAIL.replace(old, new, 1))
+    result = run(suite)
+    assert result.ret == pytest.ExitCode.INTERRUPTED == 2
+    result.stdout.fnmatch_lines([f"scenarios/reward/mail.yaml:{said}"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*harness/*.py*")
+
+
+@pytest.mark.parametrize(
+    ("dice", "said"),
+    [
+        ("{success: 101}", ["scenarios/reward/forge.yaml:4: steps.0.dice", "*found 101"]),
+        ("{luck: 1}", ["scenarios/reward/forge.yaml:4: steps.0.dice.luck", "*a draw named 'luck'", "*no such draw"]),
+    ],
+)
+def test_dice_out_of_range_or_never_drawn_fail(dice: str, said: list[str], suite: pytest.Pytester) -> None:
+    text = """\
+        about: It succeeds.
+        given: {hana: {gold: 100, bag: {fan: 푸른 바람 부채, stone: {name: 하급 강화석, quantity: 10}}}}
+        steps:
+          - {by: hana, do: enhance, with: {item: fan}, dice: DICE}
+        """
+    write(suite, "forge", text.replace("DICE", dice))
+    result = run(suite, "-k", "forge and legacy")
+    result.assert_outcomes(failed=1, deselected=5)
+    result.stdout.fnmatch_lines(said)
+
+
+def test_a_defect_of_the_game_keeps_its_traceback(suite: pytest.Pytester) -> None:
+    suite.makeconftest(
+        """
+        import game.actions
+        from game.commands import ClaimMail
+
+        def broken(player, command):
+            raise ZeroDivisionError("a defect")
+
+        def pytest_runtest_setup(item):
+            item.held = game.actions.ACTIONS[ClaimMail]
+            game.actions.ACTIONS[ClaimMail] = broken
+
+        def pytest_runtest_teardown(item):
+            game.actions.ACTIONS[ClaimMail] = item.held
+        """
+    )
+    result = run(suite)
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(["*ZeroDivisionError: a defect"])
+
+
+def test_the_postgres_items_run_on_a_server_that_is_given(suite: pytest.Pytester, server_url: str) -> None:
+    result = suite.runpytest_subprocess(*PLUGIN, f"--postgres={server_url}", "scenarios")
+    result.assert_outcomes(passed=3)
+
+
+@pytest.fixture
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The run's own server, as a suite within it is told of it."""
+    server = request.getfixturevalue("server")
+    return str(server.url("postgres", "superuser").as_text())
