@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from db.errors import Failure
 from db.progress import Advance, Progress
 
+now = time.monotonic
+"""The clock, in seconds."""
+
 
 class DeadlinePassed(Failure):
     """The budget is used up and the point of no return was not reached."""
@@ -24,7 +27,7 @@ class Deadline:
     def start(self) -> None:
         """Read-only begins, here or in the run that this one goes on with."""
         if self._began is None:
-            self._began = time.monotonic()
+            self._began = now()
 
     def check(self) -> None:
         """DeadlinePassed where the budget is used up."""
@@ -44,7 +47,7 @@ class Deadline:
         yield _Watched(progress, self)
 
     def _spent(self) -> float:
-        return 0.0 if self._began is None else time.monotonic() - self._began
+        return 0.0 if self._began is None else now() - self._began
 
 
 class _Watched:

@@ -25,6 +25,8 @@ _ASSIGNMENT = re.compile(
     r"""(?P<after>(?:[^\S\r\n]+\#[^\r\n]*)?[^\S\r\n]*(?:\r\n|\n|\r|$))""",
     re.DOTALL | re.VERBOSE,
 )
+_PLAIN = re.compile(r"[\w:/.@%?&=+~,;-]+")
+"""What every reader of env files reads alike, in quotes or without."""
 
 
 def read(pointer: Pointer) -> str:
@@ -89,5 +91,13 @@ def _bindings(text: str) -> list[Binding]:
 def _assigned(binding: Binding, value: str) -> str:
     match = _ASSIGNMENT.fullmatch(binding.original.string)
     assert match is not None, "the parser found an assignment here"
-    quoted = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return match["before"] + quoted + match["after"]
+    return match["before"] + _quoted_as(match["value"], value) + match["after"]
+
+
+def _quoted_as(was: str, value: str) -> str:
+    """The value quoted as the old one was, where it can be read back so; else in single quotes."""
+    if _PLAIN.fullmatch(value) and was[:1] not in ("'", '"'):
+        return value
+    if _PLAIN.fullmatch(value):
+        return was[0] + value + was[0]
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

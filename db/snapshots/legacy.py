@@ -6,7 +6,6 @@ one read of the file; a service in WAL mode goes on writing meanwhile.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -120,5 +119,5 @@ def _move_aside(path: Path) -> Path:
     for suffix in ("", *BESIDE):
         beside = path.with_name(path.name + suffix)
         if beside.exists():
-            os.replace(beside, aside.with_name(aside.name + suffix))
+            beside.replace(aside.with_name(aside.name + suffix))
     return aside

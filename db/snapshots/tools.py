@@ -6,7 +6,6 @@ a client's package is enough.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import shutil
@@ -71,7 +70,7 @@ def _installed(major: int, name: str) -> Tool:
 
 
 def _found(name: str) -> Iterator[tuple[int, Path]]:
-    folders = [folder for pattern in FOLDERS for folder in glob.glob(pattern)]
+    folders = [folder for pattern in FOLDERS for folder in map(str, Path("/").glob(pattern.lstrip("/")))]
     for path in {shutil.which(name), *(shutil.which(name, path=folder) for folder in folders)}:
         if path is not None:
             said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +21,14 @@ import httpx
 import psycopg
 import pytest
 
-from db import environments, ops, seed
+from db import environments, ops, seed, transfer
 from db.cutover import rollback, services
 from db.cutover import run as cutover
 from db.cutover.ports import SmokeResult
 from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
 from db.servers import Server
-from game.legacy import cells
+from game.errors import FENCE_SQLSTATE
+from game.legacy import cells, codec
 from game.legacy import fence as legacy_fence
 from game.urls import LegacyUrl, PostgresUrl
 
@@ -41,7 +44,8 @@ class World:
     env: Environment
     folder: Path
     server: Server
-    players: tuple[str, ...]
+    before: Path
+    unfinished: tuple[tuple[str, str], ...]
 
     @property
     def owner(self) -> PostgresUrl:
@@ -50,12 +54,12 @@ class World:
     def cutover(self, **wish: Any) -> cutover.Report:
         """A run of the cutover in this process."""
         given: dict[str, Any] = {"evidence": proven, "smoke": quiet_smoke, "tools": self.server.tool, **wish}
-        return cutover.run(self.env, folder=self.folder / "runs", **given)
+        return cutover.run(self.env, folder=self.runs, **given)
 
     def rollback(self, **wish: Any) -> cutover.Report:
         """A run of the rollback in this process."""
         given: dict[str, Any] = {"smoke": quiet_smoke, "tools": self.server.tool, **wish}
-        return rollback.run(self.env, folder=self.folder / "runs", **given)
+        return rollback.run(self.env, folder=self.runs, **given)
 
     def dies(self, when: str, step: str, verb: Callable[..., Any], **wish: Any) -> int:
         """The exit code of a run in a process of its own that kills itself at the step: -9 where it came to it."""
@@ -78,20 +82,63 @@ class World:
         ready = services.ask(self.env.services[0])
         return ready.engine if ready else "nobody answers"
 
-    def act(self, player: str, request: str, action: str = "finish_tournament", **fields: Any) -> httpx.Response:
-        """A player's command over HTTP."""
+    def act(self, n: int, request: str) -> httpx.Response:
+        """A player finishes the n-th of the tournaments that are under way, over HTTP."""
+        player, kind = self.unfinished[n]
         return httpx.post(
-            f"{self.env.services[0]}/players/{player}/actions/{action}",
-            json=fields or {"kind": "national"},
-            headers={"Idempotency-Key": request},
-            timeout=20,
-        )
+            f"{self.env.services[0]}/players/{player}/actions/finish_tournament",
+            json={"kind": kind}, headers={"Idempotency-Key": request}, timeout=20,
+        )  # fmt: skip
 
-    def users(self) -> int:
-        with psycopg.connect(self.owner.conninfo) as conn:
-            row = conn.execute("SELECT count(*) FROM users").fetchone()
-            assert row is not None
-            return int(row[0])
+    def legacy_refuses(self) -> bool:
+        """Whether the legacy file itself refuses a write."""
+        with closing(cells.connect(self.env.legacy.path)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("UPDATE users SET gold = gold + 1")
+            except sqlite3.IntegrityError as error:
+                return legacy_fence.refused_by(error) is not None
+            return False
+
+    def postgres_refuses(self) -> bool:
+        """Whether Postgres itself refuses a write of the service's role."""
+        with psycopg.connect(self.env.target.conninfo) as conn:
+            try:
+                conn.execute("UPDATE users SET gold = gold + 1")
+            except psycopg.Error as error:
+                return error.sqlstate == FENCE_SQLSTATE
+            finally:
+                conn.rollback()
+            return False
+
+    def assert_whole_on_legacy(self) -> None:
+        """Players play on the legacy file, which is as it was to the byte of every cell; Postgres takes no write."""
+        assert (self.legacy_fence(), self.engine()) == ("open", "legacy")
+        self.assert_same_as_before()
+        assert self.env.pointer.path.read_text() == self.pointer_before
+        assert self.phase() in ("empty", "aborted")
+
+    def assert_same_as_before(self) -> None:
+        """The legacy file's contents are those from before everything."""
+        assert transfer.compare_files(self.before, self.env.legacy.path) == []
+
+    def assert_whole_on_postgres(self) -> None:
+        """Players play on Postgres, from which the legacy file can be rebuilt to the byte; the file moved."""
+        assert (self.phase(), self.legacy_fence(), self.engine()) == ("live", "moved", "postgres")
+        assert transfer.prove(self.before, self.owner).mismatches == 0
+        assert not self.postgres_refuses()
+
+    @property
+    def pointer_before(self) -> str:
+        return (self.folder / "service.env.before").read_text()
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    def journals(self) -> str:
+        """All that any run logged."""
+        return "\n".join(path.read_text() for path in sorted(self.runs.glob("*/journal.jsonl")))
 
     def with_(self, **changes: Any) -> World:
         return dataclasses.replace(self, env=dataclasses.replace(self.env, **changes))
@@ -138,7 +185,8 @@ def running(environ: dict[str, str], url: str) -> Iterator[subprocess.Popen[byte
 def world(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]:
     """The game before a cutover: the service serves the legacy file."""
     legacy = tmp_path / "game.db"
-    seeded = seed.seed_legacy(legacy, 10)
+    seed.seed_legacy(legacy, 10, oddities=False)
+    before = Path(shutil.copy(legacy, tmp_path / "before.db"))
     ops.prepare(blank, "test")
     env_file, pidfile = tmp_path / "service.env", tmp_path / "pid"
     port = _free_port()
@@ -146,6 +194,7 @@ def world(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]
         f"# Where the players are\nDATABASE_URL=file:{legacy}\nPORT={port}\nPIDFILE={pidfile}\n"
         f"CHANCE_SECRET=dice-of-the-tests-only\nOPERATOR_TOKEN={OPERATOR_TOKEN}\n"
     )
+    shutil.copy(env_file, tmp_path / "service.env.before")
     url = f"http://127.0.0.1:{port}"
     env = environments.throwaway(
         owner=blank, service=server.url(blank.dbname, "service"), legacy=legacy, folder=tmp_path,
@@ -154,7 +203,19 @@ def world(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]
         snapshots=SnapshotPlan(tmp_path / "snapshots"),
     )  # fmt: skip
     with running({"SUDAMR_ENV_FILE": str(env_file)}, url):
-        yield World(env, tmp_path, server, seeded.ids)
+        yield World(env, tmp_path, server, before, tuple(_unfinished(legacy)))
+
+
+def _unfinished(legacy: Path) -> Iterator[tuple[str, str]]:
+    """Players and kinds of tournaments that they can finish."""
+    with closing(cells.connect(legacy, readonly=True)) as connection:
+        cursor = connection.execute("SELECT * FROM users")
+        names = [column[0] for column in cursor.description]
+        for values in cursor:
+            rows = codec.explode(dict(zip(names, values, strict=True)), rowid=1).rows
+            for (player, kind), record in rows["user_tournaments"].items():
+                if record["status"] in ("bracket_ready", "round_in_progress"):
+                    yield str(player), str(kind)
 
 
 def _free_port() -> int:
