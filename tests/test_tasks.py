@@ -1,0 +1,117 @@
+"""The tasks as people run them: what bad input gets, what `--list` costs, and the way there and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from db import seed
+from db.progress import Silent
+
+ROOT = Path(__file__).parent.parent
+INVOKE = Path(sys.executable).parent / "invoke"
+
+HEAVY = ("sqlalchemy", "psycopg", "pydantic", "alembic", "fastapi", "rich", "game", "db", "harness")
+
+
+def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [INVOKE, *arguments], cwd=ROOT, check=False, capture_output=True, text=True,
+        env={**os.environ, "COLUMNS": "200", **variables}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) <= 3, said
+    for word in words:
+        assert word in said
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def legacy(tmp_path: Path) -> Path:
+    path = tmp_path / "game.db"
+    seed.seed_legacy(path, 12, 5, oddities=True, progress=Silent())
+    return path
+
+
+def test_listing_the_tasks_imports_nothing_heavy() -> None:
+    code = f"import tasks, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_task_and_every_option_has_help() -> None:
+    listed = json.loads(invoke("--list", "--list-format", "json").stdout)
+    tasks = [*listed["tasks"], *(task for sub in listed["collections"] for task in sub["tasks"])]
+    assert len(tasks) > 15
+    assert [task["name"] for task in tasks if not task["help"]] == []
+    for name in ("test", "seed", "transfer", "cutover", "rollback", "rehearse", "gate", "snapshot.take"):
+        options = [line for line in invoke("--help", name).stdout.splitlines() if line.strip().startswith("-")]
+        assert [line for line in options if len(line.split("  ")) < 2] == [], name
+
+
+def test_a_file_that_is_no_legacy_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    empty, text, other = tmp_path / "empty.db", tmp_path / "text.db", tmp_path / "other.db"
+    empty.touch()
+    text.write_text("hello\n" * 200)
+    with sqlite3.connect(other) as made:
+        made.execute("create table guests (name)")
+    made.close()
+    before = {path: digest(path) for path in (empty, text, other)}
+    assert_refused(invoke("transfer", "--env", "test", "--source", str(tmp_path / "no.db")), "no.db", "no such file")
+    assert_refused(invoke("transfer", "--env", "test", "--source", str(empty)), "empty")
+    assert_refused(invoke("transfer", "--env", "test", "--source", str(text)), "another kind")
+    assert_refused(invoke("transfer", "--env", "test", "--source", str(other)), "users", "guests")
+    assert {path: digest(path) for path in before} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.db", "other.db", "text.db"]
+
+
+@pytest.mark.parametrize(
+    "task", ["migrate", "prepare", "transfer", "cutover", "rollback", "status", "gate", "seed", "reset"]
+)
+def test_an_unknown_environment_is_refused_with_the_choices(task: str) -> None:
+    assert_refused(invoke(task, "--env", "stagin"), "development | test | staging | production", "stagin")
+    assert_refused(invoke(task), "development | test | staging | production", "no --env")
+
+
+def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
+    assert_refused(invoke("status", "--env", "production", HOME=str(tmp_path)), "PRODUCTION_")
+
+
+def test_a_copy_is_never_written_over_a_file(legacy: Path) -> None:
+    before = digest(legacy)
+    done = invoke("transfer", "--env", "test", "--source", str(legacy), "--back", "--into", str(legacy))
+    assert_refused(done, "a new file")
+    assert digest(legacy) == before
+
+
+def test_a_file_goes_there_and_comes_back_equal(legacy: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    copy, out = tmp_path / "copy.db", tmp_path / "out.json"
+    done = invoke(
+        "transfer", "--env", "test", "--source", str(legacy), "--back", "--into", str(copy), "--json", str(out),
+        "--postgres", pytestconfig.getoption("--postgres") or "",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(out.read_text())
+    assert result["verdict"] == "pass"
+    assert result["equal"] is True
+    loaded = result["loaded"]
+    assert loaded["source"] == loaded["loaded"] + loaded["quarantined"]
+    assert (loaded["players"], loaded["mismatches"]) == (12, 0)
+    with sqlite3.connect(copy) as rebuilt:
+        assert rebuilt.execute("select count(*) from users").fetchone() == (12,)
+    rebuilt.close()
