@@ -16,7 +16,7 @@ from game.rows import Key, Record, Rows, Value, compare
 from harness import moments
 from harness.problems import Problem
 from harness.scenario_checks import columns
-from harness.scenario_model import GONE, Added, After, Change
+from harness.scenario_model import GONE, Added, After, Change, Step
 from harness.yaml_reader import Data, Path, flow
 
 JSON_COLUMNS = frozenset({"options", "items", "materials", "boxes"})
@@ -62,6 +62,17 @@ def _replaced(value: Data, by: Mapping[str, str]) -> Data:
 def same(left: Data, right: Data) -> bool:
     """Equal as JSON: 1, 1.0 and true differ; the order of a mapping's keys does not count."""
     return _canonical(left) == _canonical(right)
+
+
+def answer(step: Step, path: Path, refused: str | None) -> Iterator[Problem]:
+    """A refusal that was not expected, or another than the one expected; None is a grant."""
+    if step.refused != refused:
+        yield Problem((*path, "refused") if step.refused else path, said(step.refused), said(refused))
+
+
+def said(refused: str | None) -> str:
+    """An answer in words: refused with the code, or granted."""
+    return f"refused {refused}" if refused else "granted"
 
 
 def outcome(path: Path, expected: Mapping[str, Data], found: Mapping[str, Data]) -> Iterator[Problem]:

@@ -198,16 +198,14 @@ class Play:
             self.standing.append(Problem(turn.path, "a first answer", "one that was given before"))
         if step is None:
             return
-        if step.refused != taken.refused:
-            path = (*turn.path, "refused") if step.refused else turn.path
-            self.standing.append(Problem(path, _said(step.refused), _said(taken.refused)))
-        elif step.expect is not None and taken.outcome is not None:
+        self.standing += expect.answer(step, turn.path, taken.refused)
+        if step.expect is not None and taken.outcome is not None:
             self.unexpected += expect.outcome((*turn.path, "expect"), step.expect, taken.outcome)
 
     def _check_retry(self, taken: Taken, earlier: Taken) -> None:
         if not taken.replayed or taken.outcome != earlier.outcome:
             first = "granted" if earlier.outcome is None else flow(dict(earlier.outcome))
-            again = _said(taken.refused) if taken.outcome is None else flow(dict(taken.outcome))
+            again = expect.said(taken.refused) if taken.outcome is None else flow(dict(taken.outcome))
             found = again if taken.replayed or taken.refused else f"{again}, done once more"
             self.standing.append(Problem(taken.turn.path, f"the first answer again, {first}", found))
 
@@ -237,7 +235,3 @@ class Play:
 
 def _command(turn: Turn) -> tuple[str, dict[str, Data]]:
     return turn.action.do, dict(turn.action.fields)
-
-
-def _said(refused: str | None) -> str:
-    return f"refused {refused}" if refused else "granted"
