@@ -15,8 +15,11 @@ from db.errors import Refusal
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # a tmpfs where there is one: a throwaway server writes no disk
 
-ROOM_BYTES = 1 << 30
-"""A server, its template and a few dozen clones; containers often have a /dev/shm of 64 MB."""
+MEMORY_BYTES = 3 << 30
+"""Free in memory for a game of 200 MB, its indexes and a gigabyte of WAL; containers often have a /dev/shm of 64 MB."""
+
+DISK_BYTES = 256 << 20
+"""Free elsewhere: a server, its templates and a few dozen clones."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,17 @@ def lesser(names: Sequence[str] = ("postgres", "nobody")) -> Account | None:
     raise Refusal(f"an account to run Postgres under, out of {', '.join(names)}", "none", do="run as an ordinary user")
 
 
-def scratch(*, programs: bool = False, room: int = ROOM_BYTES) -> Path:
+def scratch(*, programs: bool = False) -> Path:
     """The folder under which a server's own folder is made: in memory where that has room, else the temporary one.
 
     `programs` asks for one that files can be executed from.
     """
-    temporary = Path(tempfile.gettempdir())
-    for base in (MEMORY, temporary, Path("/var/tmp")):  # noqa: S108  # a name with a run's id is made in it, mode 0700
+    temporary, lasting = Path(tempfile.gettempdir()), Path("/var/tmp")  # noqa: S108  # what is made in it has mode 0700
+    for base, room in ((MEMORY, MEMORY_BYTES), (temporary, DISK_BYTES), (lasting, DISK_BYTES)):
         if _usable(base, programs) and shutil.disk_usage(base).free >= room:
             return base
     raise Refusal(
-        f"a folder with {room >> 20} MB free", f"none out of {MEMORY}, {temporary}, /var/tmp",
+        f"a folder with {DISK_BYTES >> 20} MB free", f"none out of {MEMORY}, {temporary}, {lasting}",
         do="name one with TMPDIR, one that every account may enter",
     )  # fmt: skip
 
@@ -60,7 +63,7 @@ def _usable(base: Path, programs: bool) -> bool:
     """Whether we may write there, and another account enter it."""
     if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
         return False
-    if programs and os.statvfs(base).f_flag & os.ST_NOEXEC:
+    if programs and os.statvfs(base).f_flag & getattr(os, "ST_NOEXEC", 0):
         return False
     return os.geteuid() != 0 or all(
         folder.stat().st_mode & stat.S_IXOTH for folder in (base.resolve(), *base.resolve().parents)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from db.errors import Failure
 from db.servers.accounts import Account, lesser, scratch
-from db.servers.facts import Facts, Login, new_logins
+from db.servers.facts import NO_TLS, Facts, Login, new_logins
 from db.servers.guard import Guard, last_lines
 from db.servers.ready import Ended, wait
 from db.servers.settings import MAJOR, as_options
@@ -120,6 +120,7 @@ def launch(kind: str, folder: Path, run: str, guard: Guard, settings: Mapping[st
         host=HOST,
         port=port,
         logins=logins,
+        parameters=NO_TLS,
         programs=str(folder),
         remains=f"kill -QUIT {pid}; rm -rf {home}",
     )

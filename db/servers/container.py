@@ -22,7 +22,7 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
 
 from db.errors import Failure
-from db.servers.facts import Facts, new_logins
+from db.servers.facts import NO_TLS, Facts, new_logins
 from db.servers.guard import Guard
 from db.servers.ready import Ended, wait
 from db.servers.settings import MAJOR, as_options
@@ -105,6 +105,7 @@ class Docker:
             host=host,
             port=port,
             logins=logins,
+            parameters=NO_TLS,
             container=name,
             remains=f"docker rm --force --volumes {name}",
         )

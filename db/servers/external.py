@@ -19,7 +19,10 @@ SELECT rolsuper, rolcreaterole AND rolcreatedb FROM pg_roles WHERE rolname = cur
 
 
 class External:
-    """The server behind a URL whose role may make roles and databases."""
+    """The server behind a URL whose role may make roles and databases.
+
+    The URL's database is where we stand to make our own; its schema means nothing there.
+    """
 
     kind = "url"
 

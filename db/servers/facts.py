@@ -10,6 +10,9 @@ from typing import Literal, get_args
 Role = Literal["owner", "service", "superuser"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
+NO_TLS = (("sslmode", "disable"),)
+"""A throwaway server has none: not to ask spares each connection a round trip, and PGSSLMODE does no harm."""
+
 NAMES = {"owner": "sudamr_owner", "service": "sudamr_service", "superuser": "postgres"}
 
 

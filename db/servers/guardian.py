@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -182,8 +183,7 @@ def main() -> int:
         for line in sys.stdin.buffer:
             answer = json.dumps(wards.answer(json.loads(line)))
             with contextlib.suppress(BrokenPipeError):
-                sys.stdout.write(answer + "\n")
-                sys.stdout.flush()
+                os.write(sys.stdout.fileno(), answer.encode() + b"\n")
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         failed = wards.clear()

@@ -8,7 +8,8 @@ import psycopg
 import tenacity
 
 from db.errors import Failure
-from db.servers.facts import Login
+from db.servers.facts import NO_TLS, Login
+from game.urls import PostgresUrl
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.02
@@ -18,16 +19,13 @@ class Ended(Exception):
     """The server ended before it answered."""
 
 
-def wait(
-    host: str, port: int, login: Login, *, dbname: str = "postgres", ended: Callable[[], bool] = lambda: False
-) -> None:
+def wait(host: str, port: int, login: Login, *, ended: Callable[[], bool]) -> None:
     """Return when the server answers. Raises Ended when it ended instead, Failure after 60 s."""
+    url = PostgresUrl(host, port, login.user, login.password, "postgres", parameters=NO_TLS)
 
     def knock() -> None:
         try:
-            psycopg.connect(
-                host=host, port=port, user=login.user, password=login.password, dbname=dbname, connect_timeout=5
-            ).close()
+            psycopg.connect(url.conninfo).close()
         except psycopg.OperationalError:
             if ended():
                 raise Ended from None

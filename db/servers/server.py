@@ -110,8 +110,13 @@ class Server:
     def stop(self) -> None:
         """Stop it and remove all that it left; what we did not make stays. Raises Failure when something is left."""
         guard, self._guard = self._guard, None
-        if guard is not None:
+        if guard is None:
+            return
+        try:
             guard.close()
+        except Failure as error:
+            do = f"What may be left goes with: {self._facts.remains}"
+            raise Failure(error.expected, error.found, where=error.where, do=do) from error
 
     def keep(self) -> str:
         """Let it run on without us; the command that removes it."""

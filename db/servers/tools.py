@@ -37,7 +37,7 @@ class Tool:
             "PGUSER": url.user,
             "PGPASSWORD": url.password,
             "PGDATABASE": url.dbname,
-            **{f"PG{name.replace('_', '').upper()}": value for name, value in url.parameters if name == "sslmode"},
+            **{VARIABLES[name]: value for name, value in url.parameters if name in VARIABLES},
         }
         command = [part for part in self.command if part != PASSED]
         if PASSED in self.command:
@@ -45,6 +45,17 @@ class Tool:
             command[at:at] = [part for name in settings for part in ("--env", name)]
         return subprocess.run([*command, *args], env={**os.environ, **settings}, check=kw.pop("check", False), **kw)
 
+
+VARIABLES = {
+    "application_name": "PGAPPNAME",
+    "channel_binding": "PGCHANNELBINDING",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+}
+"""libpq's variables for a URL's parameters; it has none for keepalives."""
 
 PASSED = "{passed}"
 """Where `docker exec` is told which variables to pass on: their names alone, so that no password is an argument."""

@@ -20,7 +20,7 @@ from db.servers.settings import MAJOR, THROWAWAY
 from db.servers.start import _choose
 from game.urls import PostgresUrl
 from tests.fixtures.server_kinds import HERE
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import answers, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,14 +126,6 @@ def test_a_kept_server_outlives_us_until_the_command_that_it_names() -> None:
     assert ask(url, "SELECT 1") == (1,)
     subprocess.run(removal, shell=True, check=True, capture_output=True)
     until(lambda: ["it answers"] if answers(url) else [])
-
-
-def answers(url: PostgresUrl) -> bool:
-    try:
-        ask(url, "SELECT 1")
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 def test_a_server_behind_a_url_keeps_what_it_had_and_loses_what_we_made(server: Server, name: str) -> None:

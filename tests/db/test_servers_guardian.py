@@ -17,9 +17,10 @@ import psutil
 import psycopg
 import pytest
 
-from db.servers import Server
+from db.errors import Failure
+from db.servers import Server, start
 from tests.fixtures.server_kinds import HERE
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import answers, until
 
 OWNER = """
 import os, sys
@@ -179,3 +180,15 @@ def test_a_forked_child_that_outlives_the_owner_does_not_keep_the_server() -> No
         until(before.left)
         assert running(child)
         child.kill()
+
+
+def test_a_server_whose_guardian_was_killed_is_said_to_be_left_and_how_to_remove_it() -> None:
+    others = set(psutil.Process().children())
+    server = start(HERE[-1])
+    (guardian,) = set(psutil.Process().children()) - others
+    guardian.kill()
+    with pytest.raises(Failure, match="its guardian ended with code -9") as failed:
+        server.stop()
+    assert answers(server.maintenance)
+    subprocess.run(failed.value.do.partition("goes with: ")[2], shell=True, check=True, capture_output=True)
+    until(lambda: ["the server answers"] if answers(server.maintenance) else [])
