@@ -193,7 +193,8 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
 
 def _switch_once(conn: ops.Connection, verb: str, to: State, token: str | None, names: list[str]) -> None:
     with conn.transaction():
-        before = _value(conn, "select set_config('lock_timeout', %s, true)", f"{LOCK_TIMEOUT_MS}ms")
+        before = _value(conn, "select current_setting('lock_timeout')")
+        conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
         conn.execute("lock table users in exclusive mode")
         for name in names:
             conn.execute(

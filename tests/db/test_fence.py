@@ -273,6 +273,13 @@ def test_who_is_in_the_way_for_too_long_is_named_and_nothing_is_changed(
     assert owner.execute("show lock_timeout").fetchone() == ("0",)
 
 
+def test_a_transaction_that_it_joins_keeps_its_own_lock_timeout(owner: ops.Connection) -> None:
+    with owner.transaction():
+        owner.execute("set local lock_timeout = '7s'")
+        fence.lift(owner)
+        assert owner.execute("show lock_timeout").fetchone() == ("7s",)
+
+
 def test_an_open_read_is_in_nobodys_way(owner: ops.Connection, service: ops.Connection) -> None:
     with service.transaction():
         service.execute("select * from users")
