@@ -122,14 +122,46 @@ def _block(file: ScenarioFile, problem: Problem) -> str:
     return f"{file.name}:{mark.line}: {where}\n    expected  {problem.expected}\n    found     {problem.found}"
 
 
+class Shared:
+    """The one database on which a worker plays its scenarios; another one after one that is kept."""
+
+    def __init__(self, databases: Databases) -> None:
+        self._databases = databases
+        self._open()
+
+    def _open(self) -> None:
+        self._database = self._databases.clone()
+        self.stage = PostgresStage(self._database.service, lambda: self._databases.reset(self._database))
+
+    def leave(self) -> str:
+        """Leaves the database as it is and takes another; how to open the one that was left."""
+        conninfo = self._database.owner.conninfo
+        self.stage.close()
+        self._open()
+        return f"psql '{conninfo}'"
+
+    def close(self) -> None:
+        """Drops the database."""
+        self.stage.close()
+        self._databases.drop(self._database)
+
+
 @pytest.fixture(scope="session")
-def postgres_stage(databases: Databases) -> Iterator[PostgresStage]:
-    """One database for all scenarios of this worker."""
-    database = databases.clone()
-    stage = PostgresStage(database.service, lambda: databases.reset(database))
-    yield stage
-    stage.close()
-    databases.drop(database)
+def scenario_database(databases: Databases) -> Iterator[Shared]:
+    """Made by the first scenario of this worker that runs on Postgres."""
+    made = Shared(databases)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def postgres_stage(scenario_database: Shared, request: pytest.FixtureRequest) -> Iterator[PostgresStage]:
+    """A database to play on, emptied by each play; with --keep, one on which a scenario failed is left as it is."""
+    from harness.plugin import FAILED, KEPT  # noqa: PLC0415  # it loads this module
+
+    yield scenario_database.stage
+    if request.config.getoption("--keep") and request.node.stash.get(FAILED, False):
+        request.config.stash[KEPT].append(f"{request.node.nodeid}: {scenario_database.leave()}")
 
 
 @pytest.fixture(scope="session")

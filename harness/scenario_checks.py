@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pydantic import JsonValue
 
+from db import legacy_schema
 from game import catalog, tables
 from game.commands import COMMANDS, decode
 from game.errors import BadRequest
@@ -59,8 +60,24 @@ def _given(path: Path, given: Given) -> Iterator[Problem]:
     for mail, letter in given.mail.items():
         for name in letter.items:
             yield from _known((*path, "mail", mail, "items", name), name, catalog.TEMPLATES, "the name of an item")
+    for column in given.legacy:
+        yield from _known(
+            (*path, "legacy", column), column, legacy_schema.names("users"), "a column of the legacy users"
+        )
+    yield from _worn((*path, "worn"), given)
+
+
+def _worn(path: Path, given: Given) -> Iterator[Problem]:
+    """Items of the bag, each for a slot of its own."""
+    slots: dict[str, str] = {}
     for n, item in enumerate(given.worn):
-        yield from _known((*path, "worn", n), item, given.bag, "an item of the bag")
+        yield from _known((*path, n), item, given.bag, "an item of the bag")
+        entry = given.bag.get(item, "")
+        template = catalog.TEMPLATES.get(entry.name if isinstance(entry, Bagged) else entry)
+        if template and template.slot is None:
+            yield Problem((*path, n), "equipment", f"{item!r}, which is {template.type}")
+        elif template and template.slot and slots.setdefault(template.slot, item) != item:
+            yield Problem((*path, n), "one item a slot", f"{item!r} beside {slots[template.slot]!r}")
 
 
 def _action(path: Path, action: Action, given: Mapping[str, Given]) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
+import psycopg
 import pytest
 
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider")
@@ -154,3 +155,20 @@ def server_url(request: pytest.FixtureRequest) -> str:
     """The run's own server, as a suite within it is told of it."""
     server = request.getfixturevalue("server")
     return str(server.url("postgres", "superuser").as_text())
+
+
+def test_the_database_of_a_failed_scenario_can_be_kept(
+    suite: pytest.Pytester, server_url: str, request: pytest.FixtureRequest
+) -> None:
+    write(suite, "mail", MAIL.replace("[100, 150]", "[100, 160]"))
+    write(suite, "other", MAIL)
+    options = (f"--postgres={server_url}", "--keep", "-k", "postgres", "scenarios")
+    result = suite.runpytest_subprocess(*PLUGIN, *options)
+    result.assert_outcomes(failed=1, passed=1, deselected=4)
+    (kept,) = [line for line in result.outlines if line.startswith("kept: ")]
+    name, _, command = kept.removeprefix("kept: ").partition(": psql '")
+    assert name == "scenarios/reward/mail.yaml::postgres"
+    with psycopg.connect(command.removesuffix("'")) as connection:
+        assert connection.execute("SELECT gold FROM users WHERE id = 'hana'").fetchone() == (150,)
+        database = connection.info.dbname
+    request.getfixturevalue("server").drop_database(database)

@@ -112,6 +112,21 @@ def test_a_scenario_is_frozen() -> None:
         ("gold: 100", "level: 1", "mail.yaml:2:16: expected 2 or more; found 1."),
         ("gold: 100", "worn: [bowl]", "mail.yaml:2:23: expected 'fan'; found 'bowl'."),
         (
+            "{fan: 푸른 바람 부채}",
+            "{a: 하급 강화석}, worn: [a]",
+            "mail.yaml:2:52: expected equipment; found 'a', which is material.",
+        ),
+        (
+            "{fan: 푸른 바람 부채}",
+            "{a: 푸른 바람 부채, b: 은결 바람 부채}, worn: [a, b]",
+            "mail.yaml:2:70: expected one item a slot; found 'b' beside 'a'.",
+        ),
+        (
+            "gold: 100",
+            "legacy: {equipmnt: ''}",
+            "expected a column of the legacy users; found 'equipmnt'. Did you mean 'equipment'?",
+        ),
+        (
             "about: A mail is claimed once.",
             "about: claim",
             "mail.yaml:1:1: expected a sentence, with a full stop; found claim.",
