@@ -183,6 +183,17 @@ def test_a_variable_that_is_missing_or_empty_is_refused_by_name(folder: Path, wr
     assert "target_direct" in said or "[staging]" in said
 
 
+def test_a_secret_of_the_tools_is_exported_or_in_the_file_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUDAMR_KEY", raising=False)
+    assert environments.secret("SUDAMR_KEY", tmp_path) is None
+    (tmp_path / ".env").write_text("SUDAMR_KEY=written\n")
+    assert environments.secret("SUDAMR_KEY", tmp_path) == "written"
+    monkeypatch.setenv("SUDAMR_KEY", "exported")
+    assert environments.secret("SUDAMR_KEY", tmp_path) == "exported"
+
+
 @pytest.mark.parametrize("key", ["legacy", "target", "target_direct"])
 def test_no_tool_takes_its_target_from_the_services_pointer(folder: Path, key: str) -> None:
     text = re.sub(rf'(?m)^{key} = ".*"$', f'{key} = "${{DATABASE_URL}}"', SMALLEST)

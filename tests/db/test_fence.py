@@ -346,9 +346,11 @@ def test_the_proof_finds_a_function_that_lets_writes_through(fenced_database: Da
 
 
 def test_the_proof_does_not_take_missing_rights_for_a_fence(fenced_database: Database, owner: ops.Connection) -> None:
+    owner.execute(f'revoke insert on currency_ledger from "{fenced_database.service.user}"')
     owner.execute(f'revoke update on users from "{fenced_database.service.user}"')
-    with pytest.raises(Failure, match="UPDATE on users: 42501, not SF001"):
+    with pytest.raises(Failure) as failed:
         fence.prove(fenced_database.service)
+    assert "INSERT on currency_ledger: 42501, not SF001; UPDATE on users: 42501, not SF001" in str(failed.value)
 
 
 def test_a_trigger_switched_by_hand_is_found_by_asking_for_the_state(owner: ops.Connection) -> None:
