@@ -103,7 +103,7 @@ def _listen(on: Settings) -> list[Slot]:
             slots.append(Slot(socket.create_server((on.host, port), family=family, backlog=BACKLOG)))
         except OSError as error:
             _close(slots)
-            raise CannotStart(f"expected {on.host}:{port} to be free; found: {error.strerror}") from None
+            raise CannotStart(f"expected {on.host}:{port} to be free; found: {os.strerror(error.errno or 0)}") from None
     return slots
 
 
