@@ -8,7 +8,7 @@ from textwrap import dedent
 import psycopg
 import pytest
 
-PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider")
+PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 MAIL = """\
 about: A mail is claimed once.
@@ -146,7 +146,7 @@ def test_a_defect_of_the_game_keeps_its_traceback(suite: pytest.Pytester) -> Non
 
 
 def test_the_postgres_items_run_on_a_server_that_is_given(suite: pytest.Pytester, server_url: str) -> None:
-    result = suite.runpytest_subprocess(*PLUGIN, f"--postgres={server_url}", "scenarios")
+    result = suite.runpytest_inprocess(*PLUGIN, f"--postgres={server_url}", "scenarios")
     result.assert_outcomes(passed=3)
 
 
@@ -163,7 +163,7 @@ def test_the_database_of_a_failed_scenario_can_be_kept(
     write(suite, "mail", MAIL.replace("[100, 150]", "[100, 160]"))
     write(suite, "other", MAIL)
     options = (f"--postgres={server_url}", "--keep", "-k", "postgres", "scenarios")
-    result = suite.runpytest_subprocess(*PLUGIN, *options)
+    result = suite.runpytest_inprocess(*PLUGIN, *options)
     result.assert_outcomes(failed=1, passed=1, deselected=4)
     (kept,) = [line for line in result.outlines if line.startswith("kept: ")]
     name, _, command = kept.removeprefix("kept: ").partition(": psql '")

@@ -12,6 +12,7 @@ from harness import scenario, update
 from harness.replay import replay
 from harness.stage import LegacyStage
 
+PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "scenarios").rglob("*.yaml"))
 
@@ -113,19 +114,19 @@ def project(pytester: pytest.Pytester, text: str) -> Path:
 def options(request: pytest.FixtureRequest) -> list[str]:
     """A run of its own on this run's server."""
     url = request.getfixturevalue("server").url("postgres", "superuser").as_text()
-    return ["-p", "harness.plugin", "-p", "no:cacheprovider", f"--postgres={url}", "--update-scenarios", "scenarios"]
+    return [*PLUGIN, f"--postgres={url}", "--update-scenarios", "scenarios"]
 
 
 def test_the_option_writes_and_the_run_passes(pytester: pytest.Pytester, options: list[str]) -> None:
     path = project(pytester, WRONG)
-    pytester.runpytest_subprocess(*options).assert_outcomes(passed=3)
+    pytester.runpytest_inprocess(*options).assert_outcomes(passed=3)
     assert path.read_text("utf-8") == RIGHT
 
 
 def test_a_file_in_which_more_is_wrong_is_left_alone(pytester: pytest.Pytester, options: list[str]) -> None:
     refused = "  - {by: hana, do: claim_mail, with: {mail: m1}, refused: bag_full}\nafter:"
     path = project(pytester, text := WRONG.replace("after:", refused))
-    result = pytester.runpytest_subprocess(*options, "-k", "postgres")
+    result = pytester.runpytest_inprocess(*options, "-k", "postgres")
     result.assert_outcomes(failed=1, deselected=2)
     result.stdout.fnmatch_lines(["scenarios/reward/mail.yaml:8: steps.2.refused", "    expected  refused bag_full"])
     assert path.read_text("utf-8") == text
@@ -133,7 +134,7 @@ def test_a_file_in_which_more_is_wrong_is_left_alone(pytester: pytest.Pytester, 
 
 def test_it_is_refused_with_more_than_one_process(pytester: pytest.Pytester) -> None:
     path = project(pytester, WRONG)
-    result = pytester.runpytest_subprocess("-p", "harness.plugin", "--update-scenarios", "-n", "2", "scenarios")
+    result = pytester.runpytest_subprocess(*PLUGIN, "--update-scenarios", "-n", "2", "scenarios")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --update-scenarios rewrites files: expected one process; found -n.*"])
     assert path.read_text("utf-8") == WRONG
