@@ -100,8 +100,7 @@ def clear(target: PostgresUrl, *, pass_token: str) -> None:
     with writing(target) as conn, conn.transaction():
         require_fenced(conn)
         fence.use_pass(conn, pass_token)
-        names = [table.name for table in (*tables.ALL, *db_tables.ALL)]
-        conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(map(sql.Identifier, names))))
+        conn.execute(sql.SQL("truncate {}").format(_all_tables()))
 
 
 class _Loading:
@@ -127,8 +126,7 @@ class _Loading:
         with progress.bar("loading", self.source.count("users"), "players") as advance:
             for name in names:
                 self._table(name, advance if name == "users" else uncounted)
-        for filled in (*tables.ALL, *db_tables.ALL):
-            self.conn.execute(sql.SQL("analyze {}").format(sql.Identifier(filled.name)))
+        self.conn.execute(sql.SQL("analyze {}").format(_all_tables()))
 
     def _table(self, name: str, advance: Advance) -> None:
         packer = Packer(self.source.tables[name], self._known_players)
@@ -200,6 +198,10 @@ class _Loading:
     def _known_players(self, ids: Iterable[str]) -> set[str]:
         wanted = [player for player in set(ids) if storable(player)]
         return {player for (player,) in self.conn.execute("select id from users where id = any(%s)", (wanted,))}
+
+
+def _all_tables() -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL))
 
 
 def _storable(text: str) -> str:

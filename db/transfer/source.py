@@ -26,6 +26,8 @@ CHUNK_BYTES = 8 * 1024 * 1024
 CELL_BYTES = 48
 """What a cell costs beside its contents, so that a chunk of many small rows is bounded too."""
 
+LOCK_TIMEOUT_SECONDS = 10.0
+
 _LARGE = 1 << 16
 """From here a value is hashed by itself: its repr would take several times its size."""
 
@@ -200,12 +202,12 @@ def _unique(connection: sqlite3.Connection, table: str) -> tuple[set[str], set[s
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
-    """The legacy file, in one read transaction; Refusal where it can't be one."""
+def opened(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[Source]:
+    """The legacy file, in one read transaction; Refusal where it can't be one, or stays locked."""
     check_file(path)
     log = path.with_name(path.name + "-wal")
     had_log = log.exists()
-    connection = cells.connect(path, readonly=True)
+    connection = cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)
     try:
         _open(connection, path)
         yield Source(connection, str(path))
@@ -276,8 +278,8 @@ def _tidy(path: Path) -> None:
     try:
         connection = cells.connect(path)
         try:
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            connection.execute("PRAGMA user_version").fetchall()  # Reads the header alone, so a garbled file will do.
         finally:
             connection.close()
-    except sqlite3.OperationalError:
-        return  # a file or folder that we may not write: the empty log stays, and harms nothing
+    except sqlite3.DatabaseError:
+        return  # A file or folder that we may not write: the empty log stays, and harms nothing.

@@ -120,8 +120,11 @@ class Target:
     @cached_property
     def _absent(self) -> Cells:
         """The modelled columns that the file lacked, each as it is rebuilt for a player whom no command touched."""
-        nobody = codec.implode(codec.explode({"id": "nobody"}, rowid=0).rows)
-        return {column: nobody.get(column) for column in fields.DECLARED if column not in self.users_columns}
+        nobody = codec.explode({"id": "nobody"}, rowid=0).rows
+        for table in tables.PLAYER_STATE:
+            nobody.table(table.name)
+        row = codec.implode(nobody)
+        return {column: row.get(column) for column in fields.DECLARED if column not in self.users_columns}
 
     def _implode(self, rows: Rows) -> Cells:
         """The legacy row; of columns that the file lacked, only those that a command gave a value."""
