@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol
 
 import pytest
@@ -151,7 +152,7 @@ def _clone(databases: Databases, request: pytest.FixtureRequest, *, fenced: bool
     clone = databases.clone(fenced=fenced)
     yield clone
     if request.config.getoption("--keep") and request.node.stash.get(FAILED, False):
-        request.config.stash[KEPT].append(f"{request.node.nodeid}: psql '{clone.owner.conninfo}'")
+        request.config.stash[KEPT].append(f"{request.node.nodeid}: psql {quote(clone.owner.conninfo)}")
     else:
         databases.drop(clone)
 

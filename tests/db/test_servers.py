@@ -125,7 +125,7 @@ def test_a_kept_server_outlives_us_until_the_command_that_it_names() -> None:
     removal = started.keep()
     assert ask(url, "SELECT 1") == (1,)
     subprocess.run(removal, shell=True, check=True, capture_output=True)
-    until(lambda: ["it answers"] if answers(url) else [])
+    until(lambda: ["it answers"] if answers(url.conninfo) else [])
 
 
 def test_a_server_behind_a_url_keeps_what_it_had_and_loses_what_we_made(server: Server, name: str) -> None:

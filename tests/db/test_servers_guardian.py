@@ -189,6 +189,6 @@ def test_a_server_whose_guardian_was_killed_is_said_to_be_left_and_how_to_remove
     guardian.kill()
     with pytest.raises(Failure, match="its guardian ended with code -9") as failed:
         server.stop()
-    assert answers(server.maintenance)
+    assert answers(server.maintenance.conninfo)
     subprocess.run(failed.value.do.partition("goes with: ")[2], shell=True, check=True, capture_output=True)
-    until(lambda: ["the server answers"] if answers(server.maintenance) else [])
+    until(lambda: ["the server answers"] if answers(server.maintenance.conninfo) else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 
 import psutil
@@ -11,17 +12,15 @@ import pytest
 
 from db.servers import Server
 from tests.fixtures.server_kinds import HERE
-from tests.fixtures.waiting import until
+from tests.fixtures.waiting import answers, until
 
 PLAIN = "def test_plain() -> None:\n    assert True\n"
 
 USES_A_DATABASE = """
 import os
 import psycopg
-import pytest
 
-@pytest.mark.parametrize("n", range(4))
-def test_uses_it(database, server, n):
+def test_uses_it(database, server):
     with psycopg.connect(database.service.conninfo) as conn:
         conn.execute("INSERT INTO users (id) VALUES ('mina')")
     print(f"worker {os.environ['PYTEST_XDIST_WORKER']} mark {server.mark}")
@@ -108,7 +107,7 @@ def test_a_failed_tests_database_is_kept_when_asked_for_and_how_to_open_it_said(
     suite.makepyfile(FAILS)
     result = suite.runpytest_inprocess("--keep", f"--postgres={HERE[-1]}")
     result.assert_outcomes(passed=1, failed=1)
-    (opening,) = re.findall(r"^kept: .*::test_fails: psql '(.*)'$", result.stdout.str(), re.MULTILINE)
+    (opening,) = openings(result)
     (removal,) = re.findall(r"^remove it all with: (.*)$", result.stdout.str(), re.MULTILINE)
     with psycopg.connect(opening) as conn:
         assert conn.execute("SELECT gold FROM users").fetchone() == (7,)
@@ -116,26 +115,28 @@ def test_a_failed_tests_database_is_kept_when_asked_for_and_how_to_open_it_said(
     until(lambda: ["the server answers"] if answers(opening) else [])
 
 
-def answers(conninfo: str) -> bool:
-    try:
-        psycopg.connect(conninfo).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
 def test_workers_share_one_server_and_tell_what_they_kept(suite: pytest.Pytester, server: Server) -> None:
     suite.makepyfile(test_uses=USES_A_DATABASE, test_fails=FAILS)
-    result = suite.runpytest_inprocess("-n2", "-rP", "--keep", f"--postgres={server.maintenance.as_text()}")
-    result.assert_outcomes(passed=5, failed=1)
+    result = suite.runpytest_inprocess(
+        "-n2", "--dist=each", "-rP", "--keep", f"--postgres={server.maintenance.as_text()}"
+    )
+    result.assert_outcomes(passed=4, failed=2)
     said = re.findall(r"^worker (\w+) mark (sudamr_(\w+)_)$", result.stdout.str(), re.MULTILINE)
     assert {worker for worker, _, _ in said} == {"gw0", "gw1"}
     ((mark, run),) = {(mark, run) for _, mark, run in said}
-    (opening,) = re.findall(r"^kept: .*::test_fails: psql '(.*)'$", result.stdout.str(), re.MULTILINE)
-    with psycopg.connect(opening) as conn:
-        assert conn.info.dbname.startswith(mark)
-        assert conn.execute("SELECT gold FROM users").fetchone() == (7,)
+    kept = openings(result)
+    assert len(kept) == 2
+    for opening in kept:
+        with psycopg.connect(opening) as conn:
+            assert conn.info.dbname.startswith(mark)
+            assert conn.execute("SELECT gold FROM users").fetchone() == (7,)
     result.stdout.fnmatch_lines([f"remove it all with: drop * {run} in their names"])
+
+
+def openings(result: pytest.RunResult) -> list[str]:
+    """What psql is told to connect to, as a shell would hand it on."""
+    commands = re.findall(r"^kept: .*::test_fails: (psql .*)$", result.stdout.str(), re.MULTILINE)
+    return [conninfo for _psql, conninfo in map(shlex.split, commands)]
 
 
 def test_without_keep_nothing_of_a_failed_test_stays(suite: pytest.Pytester, server: Server) -> None:
