@@ -58,9 +58,9 @@ def refused(conn: ops.Connection, statement: str) -> str | None:
 
 def _run(conn: ops.Connection, statement: str) -> None:
     if not statement.startswith("copy"):
-        conn.execute(statement)  # type: ignore[call-overload]  # constants of this module
+        conn.execute(statement)
         return
-    with conn.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[call-overload]  # the same
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write_row(("c",))
 
 
@@ -216,7 +216,7 @@ def test_the_owners_own_pass_within_a_transaction_ends_before_it(owner: ops.Conn
 
 def refused_inside(conn: ops.Connection, statement: str) -> str | None:
     with pytest.raises(psycopg.DatabaseError) as error, conn.transaction():
-        conn.execute(statement)  # type: ignore[call-overload]  # constants of this module
+        conn.execute(statement)
     return error.value.sqlstate
 
 
@@ -332,7 +332,7 @@ HOLES = {
 
 @pytest.mark.parametrize("hole", HOLES)
 def test_the_proof_finds_each_kind_of_hole(fenced_database: Database, owner: ops.Connection, hole: str) -> None:
-    owner.execute(HOLES[hole])  # type: ignore[call-overload]  # constants of this module
+    owner.execute(HOLES[hole])
     with pytest.raises(Failure, match="user_mail"):
         fence.prove(fenced_database.service)
 
@@ -396,4 +396,4 @@ def test_the_service_can_not_switch_the_fence(service: ops.Connection) -> None:
         "insert into ops.fence_passes values ('game', 'x')",
     ):
         with pytest.raises(errors.InsufficientPrivilege):
-            service.execute(statement)  # type: ignore[call-overload]  # constants of this test
+            service.execute(statement)
