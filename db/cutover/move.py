@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +38,30 @@ Verb = Literal["cutover", "rollback"]
 FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, OSError)
 """What stores, files and processes raise when they fail; anything else is a defect of ours and goes on."""
 
+RUNS = Path("var")
+"""Where each run has its folder."""
+
 READ_ONLY_BEGINS = "read-only begins"
 READ_ONLY_ENDS = "read-only ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run is given from outside: who plays smoke, whose pg_dump, who is told, and where runs are logged."""
+
+    smoke: Smoke
+    tools: Tools | None
+    progress: Progress
+    observer: Observer
+    folder: Path
+
+    def move(self, verb: Verb, env: Environment, *, run: str | None) -> Move:
+        """A move of this verb that goes on with a run; None: a new one.
+
+        A snapshot that was taken for an earlier attempt never counts for a new one, for it bears another run's id.
+        """
+        journal = Journal(self.folder / run) if run else journals.new(self.folder)
+        return Move(verb, env, self, journal, Deadline(env.policy.freeze_budget_seconds))
 
 
 @dataclass
@@ -47,11 +70,8 @@ class Move:
 
     verb: Verb
     env: Environment
+    means: Means
     journal: Journal
-    smoke: Smoke
-    tools: Tools | None
-    progress: Progress
-    observer: Observer
     deadline: Deadline
     pass_token: str = field(default_factory=fence.new_pass, repr=False)
     performed: list[StepReport] = field(default_factory=list)
@@ -59,6 +79,7 @@ class Move:
     _conn: ops.Connection | None = field(default=None, repr=False)
     _held: ops.Held | None = field(default=None, repr=False)
     _engine: str = ""
+    _dump: Future[dict[str, Any]] | None = field(default=None, repr=False)
 
     @property
     def held(self) -> ops.Held:
@@ -108,8 +129,8 @@ class Move:
         if step.done is not None and step.done(self):
             self._note(step.name, Status.ALREADY, 0.0, {})
             return
-        self.observer("before", step.name)
-        self.progress.say(f"{step.number:>3}  {step.name}")
+        self.means.observer("before", step.name)
+        self.means.progress.say(f"{step.number:>3}  {step.name}")
         self.journal.write("begin", step.name)
         began = time.monotonic()
         try:
@@ -118,15 +139,36 @@ class Move:
             self._note(step.name, Status.FAILED, time.monotonic() - began, {"error": str(error)})
             raise
         self._note(step.name, Status.DONE, time.monotonic() - began, facts)
-        self.observer("after", step.name)
+        self.means.observer("after", step.name)
 
     def check(self, name: str, checks: Callable[[], None]) -> None:
         """Perform what comes before the lock, and so before the journal."""
-        self.observer("before", name)
+        self.means.observer("before", name)
         began = time.monotonic()
         checks()
         self.performed.append(StepReport(name, Status.DONE, round(time.monotonic() - began, 3)))
-        self.observer("after", name)
+        self.means.observer("after", name)
+
+    def dump_beside(self, dump: Callable[[], dict[str, Any]]) -> None:
+        """Begin the final dump on a thread of its own: it reads the fenced file while the steps go on."""
+        executor = ThreadPoolExecutor(1)
+        self._dump = executor.submit(dump)
+        executor.shutdown(wait=False)
+
+    def dumped(self) -> dict[str, Any] | None:
+        """What the dump on its thread gave, once it has ended; None where this process began none."""
+        dump, self._dump = self._dump, None
+        return None if dump is None else dump.result()
+
+    @property
+    def dumping(self) -> bool:
+        """Whether a dump was begun beside, and not yet waited for."""
+        return self._dump is not None
+
+    def let_dump_end(self) -> None:
+        """Wait for the dump, however it ends: a file that was opened to writes is not what it says that it keeps."""
+        if self._dump is not None:
+            wait([self._dump])
 
     def finished(self, verdict: Verdict) -> Report:
         """The report, beside the journal, which ends here."""
@@ -135,7 +177,7 @@ class Move:
             steps=tuple(self.performed), read_only_seconds=read_only_seconds(self.journal), counts=self._counts(),
             journal=str(self.journal.folder),
         )  # fmt: skip
-        if verdict is not Verdict.PLANNED:
+        if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
             reports.save(made, self.journal)
             self.journal.write(journals.END, verdict=str(verdict))
         return made
@@ -173,7 +215,7 @@ class Step:
 
     number: as in the runbook. true_after: what holds once it is done. done: reads only databases, files and /readyz;
     None where doing it again is harmless and cheaper than knowing. do: gives what the journal is to keep. undo: what
-    an abort does about it. checked: whether `done` must hold right after; not where it is known from a later step.
+    an abort does about it. checked: whether `done` is asked right after; not where `do` proves more than that.
     """
 
     number: str

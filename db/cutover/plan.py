@@ -23,7 +23,7 @@ OFFLINE = (
     ),
     Step(
         "8", "switch", "every process serves Postgres, read-only", steps.switched, steps.switch_to_target,
-        "the old pointer, restart",
+        "the old pointer, restart", checked=False,
     ),
     Step("9", "smoke", "players of our own could play, over HTTP", None, steps.smoke, "nothing is left of them"),
     Step(
@@ -50,5 +50,5 @@ def require_offline(offline: bool) -> None:
 def show(move: Move) -> None:
     """Say each step, what will be true after it and what an undo does about it; note which are done already."""
     for step in (*OFFLINE, LIVE, FIRST_SNAPSHOT):
-        move.progress.say(step.line)
+        move.means.progress.say(step.line)
         move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))

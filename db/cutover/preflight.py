@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from db import migrate, ops, transfer
+from db import fence, migrate, ops, transfer
 from db.cutover import pointer, services, switch
 from db.cutover.move import Move
 from db.errors import Failure, Refusal
@@ -17,8 +18,8 @@ from db.snapshots.tools import installed
 from game.legacy import cells
 from game.urls import LegacyUrl, PostgresUrl
 
-COPY_BYTES_PER_SECOND = 3_000_000
-"""Of the legacy file, loaded and proven on one core; half of what the rehearsal shows on a small machine."""
+COPY_BYTES_PER_SECOND = 5_000_000
+"""Of the legacy file, loaded and proven on one slow core; a rehearsal shows what a machine really does."""
 
 SWITCH_SECONDS = 10.0
 """Fence, restart, smoke and lift, whatever the file's size."""
@@ -118,7 +119,7 @@ def check_server(move: Move) -> None:
 def check_tools(move: Move) -> None:
     """pg_dump and pg_restore that are not older than the server."""
     with ops.connect(move.env.target_direct) as connection:
-        tools = move.tools or installed(postgres.major(connection))
+        tools = move.means.tools or installed(postgres.major(connection))
     for name in ("pg_dump", "pg_restore"):
         tools(name)
 
@@ -146,7 +147,7 @@ def check_freeze(move: Move) -> None:
             f"a freeze within the budget of {budget:g} s", f"{predicted:.0f} s predicted",
             where=str(move.env.legacy.path), do="Raise policy.freeze_budget_seconds, if players can bear it.",
         )  # fmt: skip
-    move.progress.say(f"     read-only for {predicted:.0f} s, by estimate; {budget:g} s at most")
+    move.means.progress.say(f"     read-only for {predicted:.0f} s, by estimate; {budget:g} s at most")
 
 
 def predicted_freeze(legacy: Path) -> float:
@@ -155,11 +156,13 @@ def predicted_freeze(legacy: Path) -> float:
 
 
 def check_trials(move: Move) -> None:
-    """A process of the service, started here on each URL, opens its store; a target not migrated yet has no tables."""
+    """A process of the service, started here on each URL, opens its store; only one with tables can be ready."""
     with ops.connect(move.env.target_direct) as connection:
-        current = migrate.current(connection) == migrate.head()
-    for url, whole in ((move.env.legacy, True), (move.env.target, current)):
-        _check_trial(url, must_be_ready=whole)
+        current = migrate.current(connection) == migrate.head() and fence.state(connection) != "moved"
+    with ThreadPoolExecutor() as beside:
+        target = beside.submit(_check_trial, move.env.target, must_be_ready=current)
+        _check_trial(move.env.legacy, must_be_ready=True)
+        target.result()
 
 
 def _check_trial(url: LegacyUrl | PostgresUrl, *, must_be_ready: bool) -> None:
@@ -191,4 +194,4 @@ def _say(move: Move, check: Callable[[Move], None]) -> None:
         check(move)
     except Failure as error:
         raise Refusal(error.expected, error.found, where=error.where, do=error.do) from error
-    move.progress.say(f"     {check.__name__.removeprefix('check_').replace('_', ' ')}: ok")
+    move.means.progress.say(f"     {check.__name__.removeprefix('check_').replace('_', ' ')}: ok")

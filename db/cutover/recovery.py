@@ -14,7 +14,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 from db import fence, migrate, ops
 from db.cutover import plan, rollback_steps, undo
 from db.cutover.deadline import Deadline
-from db.cutover.move import Move, Step, legacy_state
+from db.cutover.move import Means, Move, Step, legacy_state
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
@@ -28,9 +28,10 @@ RECONNECT_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The phase, and the fence on either side."""
+    """The phase, the run that brought it there, and the fence on either side."""
 
     phase: Phase
+    run: str | None
     target: Fence
     legacy: Fence
 
@@ -38,6 +39,16 @@ class Standing:
     def startable(self) -> bool:
         """Whether no attempt is under way."""
         return self.phase in (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
+
+    @property
+    def rollback_begun(self) -> bool:
+        """Whether a rollback has fenced Postgres, and neither gone back nor been undone."""
+        return self.phase is Phase.LIVE and self.target != "open"
+
+    @property
+    def undo_unfinished(self) -> bool:
+        """Whether an attempt is over, and players still wait for the legacy file."""
+        return self.phase is Phase.ABORTED and self.legacy != "open"
 
 
 def standing(env: Environment) -> Standing:
@@ -53,7 +64,8 @@ def standing(env: Environment) -> Standing:
     with conn:
         ops.require_marker(conn, env.name)
         target: Fence = fence.state(conn) if migrate.current(conn) else "fenced"
-        return Standing(ops.phase(conn), target, legacy)
+        row = conn.execute("select run from ops.phase").fetchone()
+        return Standing(ops.phase(conn), row[0] if row else None, target, legacy)
 
 
 def unknowable(found: str, env: Environment) -> Inconclusive:
@@ -64,31 +76,28 @@ def unknowable(found: str, env: Environment) -> Inconclusive:
     )  # fmt: skip
 
 
-def finish_an_undo(move: Move) -> Standing:
-    """Where a cutover begins: an undo that was cut short is finished first; a rollback under way is left to itself."""
-    found = standing(move.env)
-    if found.phase is Phase.LIVE and found.target != "open":
+def before_cutover(env: Environment) -> Standing:
+    """What the databases say where a cutover begins; Refusal while a rollback is under way."""
+    found = standing(env)
+    if found.rollback_begun:
         raise Refusal("no rollback under way", "a fenced Postgres that is live", do="Go on with it: invoke rollback.")
     if found.phase is Phase.RETURNED and found.legacy != "open":
         raise Refusal("no rollback under way", "one that still has to open the file", do="Go on: invoke rollback.")
-    if found.phase is Phase.ABORTED and found.legacy != "open":
-        with move.locked():
-            _undo(move, undo.UNDO)
-        found = standing(move.env)
     return found
 
 
-def abort(move: Move) -> Report:
+def abort(env: Environment, means: Means) -> Report:
     """Undo an attempt that was begun; again is harmless. Refusal where there is none, or it is past its end."""
-    found = standing(move.env)
+    found = standing(env)
     if found.phase in (Phase.LIVE, Phase.RETURNED):
         raise Refusal(
             "an attempt before its point of no return", f"the phase {found.phase}",
-            where=move.env.target_direct.redacted,
+            where=env.target_direct.redacted,
             do="To go back to the legacy file with everything that players did: invoke rollback.",
         )  # fmt: skip
     if found.phase is Phase.EMPTY:
-        raise Refusal("an attempt to abort", "none that was begun", where=move.env.target_direct.redacted)
+        raise Refusal("an attempt to abort", "none that was begun", where=env.target_direct.redacted)
+    move = means.move("cutover", env, run=found.run)
     with move.locked():
         _undo(move, undo.UNDO)
     return move.finished(Verdict.UNDONE)
@@ -137,7 +146,7 @@ def settled(move: Move) -> None:
     """Hold the lock on a connection that works; Inconclusive where it can't be had."""
     if _answers(move):
         return
-    move.progress.say("     the connection is gone; taking the lock again")
+    move.means.progress.say("     the connection is gone; taking the lock again")
     again = Retrying(
         retry=retry_if_exception_type(Refusal), stop=stop_after_delay(RECONNECT_SECONDS), wait=wait_fixed(0.2)
     )
@@ -167,7 +176,8 @@ def _settled_phase(move: Move, cause: BaseException) -> Phase:
 
 def _undo(move: Move, steps: tuple[Step, ...]) -> None:
     move.deadline = Deadline(float("inf"))
-    move.progress.say("     undoing")
+    move.means.progress.say("     undoing")
+    move.let_dump_end()
     try:
         for step in steps:
             move.perform(step)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from db.cutover import journal as journals
 from db.cutover import plan, preflight, recovery, rollback_steps
-from db.cutover.deadline import Deadline
-from db.cutover.move import Move
+from db.cutover.move import RUNS, Means, Move
 from db.cutover.ports import Observer, Smoke, unobserved
 from db.cutover.recovery import Standing
 from db.cutover.report import Report, Status, StepReport, Verdict
-from db.cutover.run import RUNS
 from db.environments import Environment
 from db.errors import Refusal
 from db.ops import Phase
@@ -42,9 +40,10 @@ def run(
     requests. Refusal, Undone, Inconclusive, Failure: as of a cutover.
     """
     plan.require_offline(offline)
-    move = _move(env, smoke, tools, progress, observer, folder)
+    means = Means(smoke, tools, progress or Silent(), observer, folder)
     standing = recovery.standing(env)
     _check_standing(standing, env, abort=abort)
+    move = means.move("rollback", env, run=_begun(standing, env, folder))
     if abort:
         return recovery.abort_rollback(move)
     loss = _accepted(move, standing, discard_writes=discard_writes, accept_loss=accept_loss)
@@ -84,6 +83,14 @@ def _check_standing(standing: Standing, env: Environment, *, abort: bool) -> Non
         )  # fmt: skip
 
 
+def _begun(standing: Standing, env: Environment, folder: Path) -> str | None:
+    """The run to go on with: as the phase has it once it has returned, before that as the newest journal has it."""
+    if standing.phase is Phase.RETURNED:
+        return standing.run
+    begun = journals.unfinished(folder, "rollback", env.name)
+    return begun.run if begun is not None and standing.rollback_begun else None
+
+
 def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_loss: int | None) -> int | None:
     """How many writes are given up; None: none, they are carried back."""
     if not discard_writes:
@@ -103,14 +110,6 @@ def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_lo
 def _planned(move: Move, loss: int | None) -> Report:
     with move.looking():
         for step in (*rollback_steps.plan(loss), rollback_steps.PUT_AWAY):
-            move.progress.say(step.line)
+            move.means.progress.say(step.line)
             move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))
     return move.finished(Verdict.PLANNED)
-
-
-def _move(
-    env: Environment, smoke: Smoke, tools: Tools | None, progress: Progress | None, observer: Observer, folder: Path
-) -> Move:
-    journal = journals.unfinished(folder, "rollback", env.name) or journals.new(folder)
-    budget = Deadline(env.policy.freeze_budget_seconds)
-    return Move("rollback", env, journal, smoke, tools, progress or Silent(), observer, budget)

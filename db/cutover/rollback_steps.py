@@ -46,7 +46,7 @@ def fence_target(move: Move) -> dict[str, Any]:
 def carry_back(move: Move) -> dict[str, Any]:
     """R4: everything that players did on Postgres, in one SQLite transaction that is verified before it commits."""
     _arm_legacy(move)
-    with move.deadline.watching(move.progress) as progress:
+    with move.deadline.watching(move.means.progress) as progress:
         carried = asdict(
             transfer.carry_back(
                 move.env.target_direct, move.env.legacy.path, pass_token=move.pass_token, progress=progress
@@ -166,7 +166,15 @@ def plan(accepted_loss: int | None) -> tuple[Step, ...]:
     return (
         Step("R3", "fence Postgres", "both stores are read-only", fenced, fence_target, "lift, last of all"),
         carry,
-        Step("R5", "switch", "every process serves the legacy file", switched, switch_to_legacy, "Postgres, restart"),
+        Step(
+            "R5",
+            "switch",
+            "every process serves the legacy file",
+            switched,
+            switch_to_legacy,
+            "Postgres, restart",
+            checked=False,
+        ),
         Step("R6", "smoke", "players of our own could play, over HTTP", None, smoke),
         RETURN,
     )
@@ -179,7 +187,7 @@ RETURN = Step(
 PUT_AWAY = Step("R8", "put away", "the old schema is kept, fenced; a retry starts clean", put_away, put_target_away)
 
 UNDO = (
-    Step("a", "switch forward", "every service process serves Postgres", stays, switch_forward),
+    Step("a", "switch forward", "every service process serves Postgres", stays, switch_forward, checked=False),
     Step("b", "lift", "players play on Postgres, as before", lifted, lift),
 )
 

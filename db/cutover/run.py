@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from db.cutover import journal as journals
-from db.cutover import plan, preflight, recovery, watch
-from db.cutover.deadline import Deadline
-from db.cutover.move import Move
+from db.cutover import plan, preflight, recovery, rollback, watch
+from db.cutover.move import RUNS, Means, Move
 from db.cutover.ports import Evidence, Observer, Smoke, unobserved
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
-from db.errors import Failure
+from db.errors import Failure, Undone
 from db.ops import Phase
 from db.progress import Progress, Silent
 from db.snapshots.tools import Tools
-
-RUNS = Path("var")
 
 
 def run(
@@ -41,10 +37,13 @@ def run(
     holds can't be known from here, so nothing more was changed. Failure: said in its message.
     """
     plan.require_offline(offline)
-    move = _move(env, smoke, tools, progress, observer, folder)
+    means = Means(smoke, tools, progress or Silent(), observer, folder)
     if abort:
-        return recovery.abort(move)
-    standing = recovery.finish_an_undo(move)
+        return recovery.abort(env, means)
+    standing = recovery.before_cutover(env)
+    if standing.undo_unfinished and not dry_run:
+        recovery.abort(env, means)
+    move = means.move("cutover", env, run=None if standing.startable else standing.run)
     if standing.startable:
         move.check(plan.PREFLIGHT, lambda: _preflight(move, evidence))
     if dry_run:
@@ -55,7 +54,8 @@ def run(
         except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
             recovery.after(move, cause)
     move.perform(plan.FIRST_SNAPSHOT)
-    _watch(move)
+    if (breach := watch.watch(move)) is not None:
+        _answer(breach, move)
     return move.finished(Verdict.LIVE)
 
 
@@ -68,10 +68,17 @@ def _go(move: Move) -> None:
     move.perform(plan.LIVE)
 
 
-def _watch(move: Move) -> None:
-    breach = watch.watch(move)
-    if breach is not None:
+def _answer(breach: str, move: Move) -> None:
+    """What the policy says about a breach of the watch: report it, or roll back."""
+    move.finished(Verdict.LIVE)
+    if move.env.policy.on_breach == "report":
         raise Failure("a quiet watch", breach, where=move.env.name, do="Players play on Postgres; look, or roll back.")
+    means = move.means
+    rollback.run(
+        move.env, smoke=means.smoke, tools=means.tools, progress=means.progress, observer=means.observer,
+        folder=means.folder,
+    )  # fmt: skip
+    raise Undone("a quiet watch", breach, where=move.env.name, do="It was rolled back: players play on SQLite.")
 
 
 def _preflight(move: Move, evidence: Evidence) -> None:
@@ -83,11 +90,3 @@ def _planned(move: Move) -> Report:
     with move.looking():
         plan.show(move)
     return move.finished(Verdict.PLANNED)
-
-
-def _move(
-    env: Environment, smoke: Smoke, tools: Tools | None, progress: Progress | None, observer: Observer, folder: Path
-) -> Move:
-    journal = journals.unfinished(folder, "cutover", env.name) or journals.new(folder)
-    budget = Deadline(env.policy.freeze_budget_seconds)
-    return Move("cutover", env, journal, smoke, tools, progress or Silent(), observer, budget)

@@ -102,7 +102,8 @@ def copied(move: Move) -> bool:
 def copy(move: Move) -> Facts:
     """5 and 7: every row loaded or quarantined, counted, rebuilt and compared, for every player."""
     fence.set_on(move.conn, pass_token=move.pass_token)
-    with move.deadline.watching(move.progress) as progress:
+    move.dump_beside(lambda: _snapshot(move, Side.LEGACY, Label.FINAL))
+    with move.deadline.watching(move.means.progress) as progress:
         loaded = transfer.load(
             move.env.legacy.path, move.env.target_direct, run=move.journal.run, pass_token=move.pass_token,
             max_held=move.env.policy.max_held, progress=progress,
@@ -131,7 +132,7 @@ def smoke(move: Move) -> Facts:
 
 def play(move: Move, place: switch.Place) -> Facts:
     """Run the smoke scenarios; Failure naming those that failed, or that there were none."""
-    result = move.smoke(move.env.services, place, pass_token=move.pass_token)
+    result = move.means.smoke(move.env.services, place, pass_token=move.pass_token)
     if result.failed or not result.passed:
         found = "; ".join(result.failed[:5]) or "none was run"
         raise Failure("every smoke scenario to pass", found, where=", ".join(move.env.services))
@@ -140,12 +141,12 @@ def play(move: Move, place: switch.Place) -> Facts:
 
 def final_dump_done(move: Move) -> bool:
     """The legacy file as it was when it became read-only is kept, verified."""
-    return _have(move, Side.LEGACY, Label.FINAL)
+    return not move.dumping and _have(move, Side.LEGACY, Label.FINAL)
 
 
 def final_dump(move: Move) -> Facts:
-    """10: the last state of the legacy file, hashed, restored and counted."""
-    return _snapshot(move, Side.LEGACY, Label.FINAL)
+    """10: the last state of the legacy file, hashed, restored and counted; begun beside the copy, waited for here."""
+    return move.dumped() or _snapshot(move, Side.LEGACY, Label.FINAL)
 
 
 def lifted(move: Move) -> bool:
@@ -183,8 +184,8 @@ def _have(move: Move, side: Side, label: Label) -> bool:
 
 
 def _snapshot(move: Move, side: Side, label: Label) -> Facts:
-    taken = snapshots.take(move.env, side, label=label, run=move.journal.run, tools=move.tools)
-    counts = snapshots.verify(move.env, taken, tools=move.tools)
+    taken = snapshots.take(move.env, side, label=label, run=move.journal.run, tools=move.means.tools)
+    counts = snapshots.verify(move.env, taken, tools=move.means.tools)
     return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": sum(counts.values())}}
 
 

@@ -43,9 +43,9 @@ def to(move: Move, place: Place, value: str) -> dict[str, Any]:
 
     The value that the pointer had is kept in a file of the run's, where only its owner reads it.
     """
+    move.deadline.check()
     identity = store_identity(place)
     old = [ready for ready in map(services.ask, move.env.services) if ready is not None]
-    leaving = [ready for ready in old if not services.serves(ready, place, identity)]
     if not points_at(move, place):
         move.journal.keep_secret(OLD_VALUE, pointer.read(move.env.pointer))
         pointer.write(move.env.pointer, value)
@@ -55,8 +55,8 @@ def to(move: Move, place: Place, value: str) -> dict[str, Any]:
         )
 
     def arrived(ready: Ready) -> bool:
-        gone = ready.process not in [left.process for left in leaving] and not any(map(services.still_runs, leaving))
-        return gone and services.serves(ready, place, identity)
+        left = ready.process in [before.process for before in old] or any(map(services.still_runs, old))
+        return not left and services.serves(ready, place, identity)
 
     new = services.wait_for(
         move.env.services, arrived, what=f"every process to serve {place.redacted}",

@@ -16,10 +16,10 @@ def watch(move: Move) -> str | None:
     """The first breach, in a sentence; None where there was none in all the time."""
     seconds = move.env.policy.watch_seconds
     if not seconds:
-        move.progress.say("     no watch: policy.watch_seconds is 0")
+        move.means.progress.say("     no watch: policy.watch_seconds is 0")
         return None
     ends = time.monotonic() + seconds
-    move.progress.say(f"     watching for {seconds:g} s")
+    move.means.progress.say(f"     watching for {seconds:g} s")
     while (left := ends - time.monotonic()) > 0:
         if breach := _look(move):
             move.journal.write("breach", "watch", found=breach)

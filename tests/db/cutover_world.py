@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ import psycopg
 import pytest
 
 from db import environments, ops, seed, transfer
-from db.cutover import rollback, services
+from db.cutover import pointer, rollback, services
 from db.cutover import run as cutover
 from db.cutover.ports import SmokeResult
 from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
@@ -124,9 +125,19 @@ class World:
 
     def assert_whole_on_postgres(self) -> None:
         """Players play on Postgres, from which the legacy file can be rebuilt to the byte; the file moved."""
-        assert (self.phase(), self.legacy_fence(), self.engine()) == ("live", "moved", "postgres")
+        self.assert_open_on_postgres()
         assert transfer.prove(self.before, self.owner).mismatches == 0
+
+    def assert_open_on_postgres(self) -> None:
+        """Players play on Postgres and nowhere else."""
+        assert (self.phase(), self.legacy_fence(), self.engine()) == ("live", "moved", "postgres")
+        assert isinstance(pointer.url(self.env.pointer), PostgresUrl)
         assert not self.postgres_refuses()
+
+    @property
+    def superuser(self) -> PostgresUrl:
+        """In another database, so that this one's connections can be ended."""
+        return self.server.maintenance
 
     @property
     def pointer_before(self) -> str:
@@ -182,8 +193,35 @@ def running(environ: dict[str, str], url: str) -> Iterator[subprocess.Popen[byte
 
 
 @pytest.fixture
-def world(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]:
+def world(server: Server, tmp_path: Path) -> Iterator[World]:
     """The game before a cutover: the service serves the legacy file."""
+    with made(server, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def live(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The game after a cutover, for tests that leave it so."""
+    with made(server, tmp_path_factory.mktemp("live")) as world:
+        world.cutover()
+        yield world
+
+
+@contextmanager
+def made(server: Server, tmp_path: Path) -> Iterator[World]:
+    """A world with a database of its own, which goes with it."""
+    name = f"{server.mark}{secrets.token_hex(4)}"
+    server.create_database(name)
+    try:
+        with played(server, server.url(name), tmp_path) as world:
+            yield world
+    finally:
+        server.drop_database(name)
+
+
+@contextmanager
+def played(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]:
+    """The file, the pointer, the hooks and the service."""
     legacy = tmp_path / "game.db"
     seed.seed_legacy(legacy, 10, oddities=False)
     before = Path(shutil.copy(legacy, tmp_path / "before.db"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 
 import pytest
-from cutover_world import World, failing_smoke, world
+from cutover_world import World, failing_smoke, live, world
 
 from db import ops
 from db.cutover.rollback import run
 from db.errors import Refusal, Undone
 
-__all__ = ["world"]
+__all__ = ["live", "world"]
 
 KILLED = -signal.SIGKILL
 STEPS = ("fence Postgres", "carry back", "switch", "smoke", "return")
@@ -25,6 +25,7 @@ def test_a_rollback_carries_a_write_back_and_a_retry_of_the_cutover_starts_clean
     report = world.rollback()
 
     assert report.verdict == "returned"
+    assert [step.name for step in report.steps] == ["preflight", *STEPS, "put away"]
     assert (world.phase(), world.legacy_fence(), world.engine()) == ("returned", "open", "legacy")
     assert world.env.pointer.path.read_text() == world.pointer_before
     assert world.act(0, "on-postgres").json() == {"outcome": first.json()["outcome"], "replayed": True}
@@ -50,30 +51,6 @@ def test_a_rollback_killed_after_every_step_goes_on(world: World) -> None:
     assert world.act(0, "on-postgres").json() == {"outcome": first["outcome"], "replayed": True}
 
 
-def test_a_rollback_killed_before_its_point_of_no_return_is_aborted(world: World) -> None:
-    world.cutover()
-    for step in ("carry back", "switch", "return"):
-        assert world.dies("before", step, run) == KILLED, step
-        with pytest.raises(Refusal, match="rollback"):
-            world.cutover()
-        assert world.rollback(abort=True).verdict == "undone"
-        world.assert_whole_on_postgres()
-    assert world.act(0, "after").status_code == 200
-
-
-def test_a_smoke_that_fails_leaves_players_on_postgres(world: World) -> None:
-    world.cutover()
-    first = world.act(0, "on-postgres").json()
-
-    with pytest.raises(Undone) as caught:
-        world.rollback(smoke=failing_smoke)
-
-    assert caught.value.exit_code == 4
-    assert (world.phase(), world.legacy_fence(), world.engine()) == ("live", "moved", "postgres")
-    assert world.act(0, "on-postgres").json() == {"outcome": first["outcome"], "replayed": True}
-    assert world.act(1, "after").status_code == 200
-
-
 def test_writes_are_discarded_only_where_their_number_is_accepted(world: World) -> None:
     world.cutover()
     assert world.act(0, "on-postgres").status_code == 200
@@ -88,18 +65,41 @@ def test_writes_are_discarded_only_where_their_number_is_accepted(world: World) 
     assert world.act(0, "on-postgres").json()["replayed"] is False
 
 
+def test_a_rollback_killed_before_its_point_of_no_return_is_aborted(live: World) -> None:
+    for step in ("carry back", "switch", "return"):
+        assert live.dies("before", step, run) == KILLED, step
+        with pytest.raises(Refusal, match="rollback"):
+            live.cutover()
+        assert live.rollback(abort=True).verdict == "undone"
+        live.assert_open_on_postgres()
+
+
+def test_a_smoke_that_fails_leaves_players_on_postgres(live: World) -> None:
+    first = live.act(0, "on-postgres").json()
+
+    with pytest.raises(Undone) as caught:
+        live.rollback(smoke=failing_smoke)
+
+    assert caught.value.exit_code == 4
+    live.assert_open_on_postgres()
+    assert live.act(0, "on-postgres").json() == {"outcome": first["outcome"], "replayed": True}
+    assert live.act(1, "after").status_code == 200
+
+
+def test_a_dry_run_of_a_rollback_changes_nothing(live: World) -> None:
+    journals = live.journals()
+
+    report = live.rollback(dry_run=True)
+
+    assert [step.name for step in report.steps] == ["preflight", *STEPS, "put away"]
+    assert {step.status for step in report.steps[1:]} == {"planned"}
+    live.assert_open_on_postgres()
+    assert live.journals() == journals
+
+
 def test_there_is_nothing_to_roll_back_before_a_cutover(world: World) -> None:
     with pytest.raises(Refusal, match="nothing to roll back"):
         world.rollback()
-
-
-def test_a_dry_run_of_a_rollback_changes_nothing(world: World) -> None:
-    world.cutover()
-
-    report = world.rollback(dry_run=True)
-
-    assert [step.status for step in report.steps][1:] == ["planned"] * 6
-    world.assert_whole_on_postgres()
 
 
 def _rows(world: World, schema: str) -> int:
