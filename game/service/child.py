@@ -1,6 +1,7 @@
-"""One process of the service: `python -m game.service.child FD`, started by the supervisor on a socket that it holds.
+"""One process of the service: `python -m game.service.child LISTENER SAYS`, two descriptors from its supervisor.
 
-Its standard input is a pipe from the supervisor. When that closes, however the supervisor died, the process ends too.
+It loads, says so on SAYS, and serves on LISTENER as soon as its standard input tells it to. When that closes, however
+the supervisor died, the process ends too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import uvicorn
 from game import settings
 from game.errors import BadSettings
 from game.service.app import create_app
+from game.service.process import LOADED, SERVE
 from game.service.watching import configure_logs
+from game.settings import Settings
 from game.stores import open_store
 
 POOL_SIZE = 10
@@ -29,12 +32,22 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
     configure_logs()
-    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
+    listener, says = map(int, sys.argv[1:])
     try:
-        now = settings.load()
+        server = _server(settings.load())
     except BadSettings as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    os.write(says, LOADED)
+    os.close(says)
+    if os.read(sys.stdin.fileno(), 1) != SERVE:
+        return 1
+    threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=listener)])
+    return 0
+
+
+def _server(now: Settings) -> uvicorn.Server:
     app = create_app(
         open_store(now.database_url.get_secret_value(), pool_size=POOL_SIZE),
         chance_secret=now.chance_secret.get_secret_value(),
@@ -44,8 +57,8 @@ def main() -> int:
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
-    return 0
+    config.load()
+    return uvicorn.Server(config)
 
 
 def _end_with_the_supervisor() -> None:

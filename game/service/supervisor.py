@@ -1,7 +1,7 @@
-"""The supervisor: holds the ports, runs one process on each, and starts them anew on SIGHUP.
+"""The supervisor: holds the ports, runs one process on each, and replaces them all on SIGHUP.
 
-It holds the listening sockets itself, so a request that comes during a restart waits for the new process instead of
-being refused; old and new never serve at the same time. It handles signals one at a time, where it waits for them.
+It holds the listening sockets itself, so a request that comes between the old process and the new one waits instead of
+being refused; the two never serve at the same time. It handles signals one at a time, where it waits for them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,31 +17,31 @@ from pathlib import Path
 
 from game import settings
 from game.errors import BadSettings, GameError
+from game.service.process import Process, end
 from game.service.watching import logger
 from game.settings import Settings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM)
 BACKLOG = 2048
-PATIENCE_SECONDS = 10.0
-"""For a process to end by itself; it gives its requests in flight a little less."""
-
 RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Before a process that died by itself is started again, the first time, the second …; a minute of life resets it."""
 
 STEADY_SECONDS = 60.0
 
+Address = tuple[str, int]
+
 
 class CannotStart(GameError):
-    """A port or the pidfile is not to be had."""
+    """A port or the pidfile is not to be had, or a process does not load."""
 
 
 @dataclass(slots=True)
 class Slot:
     """One port and the process on it; `due` is when to start one that died, by the monotonic clock."""
 
+    address: Address
     listener: socket.socket
-    process: subprocess.Popen[bytes] | None = None
-    since: float = 0.0
+    process: Process | None = None
     deaths: int = 0
     due: float | None = None
 
@@ -53,81 +51,98 @@ def run(first: Settings) -> int:
     signal.signal(signal.SIGCHLD, _noted)  # Without a handler some systems drop it, blocked or not.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     with _pidfile(first.pidfile):
-        slots = _listen(first)
+        slots = _listen(first, [])
         try:
-            _start(slots)
-            return _mind(slots, first)
+            _renew(slots)
+            return _mind(slots)
         finally:
-            _stop(slots)
+            _end([slot.process for slot in slots if slot.process is not None])
+            _close(slots)
 
 
-def _mind(slots: list[Slot], current: Settings) -> int:
+def _mind(slots: list[Slot]) -> int:
     """Wait for signals, and do what each asks for."""
     while True:
         match signal.sigwait(SIGNALS):
             case signal.SIGHUP:
-                current = _restart(slots, current)
+                slots[:] = _restart(slots)
             case signal.SIGCHLD:
                 _note_deaths(slots)
             case signal.SIGALRM:
-                _start([slot for slot in slots if slot.due is not None and slot.due <= time.monotonic()])
+                _revive(slots)
             case told:
                 logger().info("stopping", signal=signal.Signals(told).name)
                 return 0
         _set_alarm(slots)
 
 
-def _restart(slots: list[Slot], current: Settings) -> Settings:
-    """Every process anew, by the settings as they stand now; where those are wrong, everything stays as it is."""
+def _restart(slots: list[Slot]) -> list[Slot]:
+    """Every process anew, by the settings as they stand now; where those won't do, everything stays as it is."""
+    logger().info("restarting")
+    fresh: list[Slot] = []
     try:
-        new = settings.load()
-    except BadSettings as error:
+        fresh = _listen(settings.load(), slots)
+        _renew(fresh)
+    except (BadSettings, CannotStart) as error:
         logger().error("restart_refused", detail=str(error))
-        return current
-    logger().info("restarting", processes=new.processes)
-    _stop(slots, close=False)
-    if (new.host, new.port, new.processes) != (current.host, current.port, current.processes):
-        _close(slots)
-        slots[:] = _listen(new)
-    for slot in slots:
-        slot.deaths = 0
-    _start(slots)
-    return new
+        _close([slot for slot in fresh if slot not in slots])
+        return slots
+    left = [slot for slot in slots if slot not in fresh]
+    _end([slot.process for slot in left if slot.process is not None])
+    _close(left)
+    return fresh
 
 
-def _listen(on: Settings) -> list[Slot]:
+def _listen(on: Settings, have: list[Slot]) -> list[Slot]:
+    """A slot for each port: the one that we have, or a new one. Raises CannotStart."""
     family = socket.AF_INET6 if ":" in on.host else socket.AF_INET
+    ours = {slot.address: slot for slot in have}
     slots: list[Slot] = []
-    for port in range(on.port, on.port + on.processes):
+    for address in [(on.host, on.port + n) for n in range(on.processes)]:
         try:
-            slots.append(Slot(socket.create_server((on.host, port), family=family, backlog=BACKLOG)))
+            slots.append(
+                ours.get(address) or Slot(address, socket.create_server(address, family=family, backlog=BACKLOG))
+            )
         except OSError as error:
-            _close(slots)
-            raise CannotStart(f"expected {on.host}:{port} to be free; found: {os.strerror(error.errno or 0)}") from None
+            _close([slot for slot in slots if slot not in have])
+            found = os.strerror(error.errno) if error.errno else str(error)
+            raise CannotStart(f"expected {address[0]}:{address[1]} to be free; found: {found}") from None
     return slots
 
 
-def _start(slots: list[Slot]) -> None:
+def _renew(slots: list[Slot]) -> None:
+    """A new process for each slot: all load while the old ones serve, then those end, then the new ones begin."""
+    fresh = [Process(slot.listener) for slot in slots]
+    if not all(process.loaded() for process in fresh):
+        codes = [process.code for process in fresh]
+        _end(fresh)
+        raise CannotStart(f"expected every process to load; found exit codes {codes} (None: too slow)")
+    _end([slot.process for slot in slots if slot.process is not None])
+    for slot, process in zip(slots, fresh, strict=True):
+        slot.process, slot.deaths, slot.due = process, 0, None
+        process.serve()
+        logger().info("started", child=process.pid, port=slot.address[1])
+
+
+def _revive(slots: list[Slot]) -> None:
+    """Start what has been dead for long enough; one that does not even load is a death like any other."""
     for slot in slots:
-        number = slot.listener.fileno()
-        slot.process = subprocess.Popen(
-            [sys.executable, "-m", "game.service.child", str(number)], stdin=subprocess.PIPE, pass_fds=(number,)
-        )
-        slot.since, slot.due = time.monotonic(), None
-        logger().info("started", child=slot.process.pid, port=slot.listener.getsockname()[1])
+        if slot.due is not None and slot.due <= time.monotonic():
+            slot.process, slot.due = Process(slot.listener), None
+            slot.process.serve()
+            logger().info("started", child=slot.process.pid, port=slot.address[1])
 
 
 def _note_deaths(slots: list[Slot]) -> None:
     for slot in slots:
-        if slot.process is None or slot.process.poll() is None:
+        if slot.process is None or slot.process.code is None:
             continue
         now = time.monotonic()
-        slot.deaths = 0 if now - slot.since > STEADY_SECONDS else slot.deaths
+        slot.deaths = 0 if now - slot.process.since > STEADY_SECONDS else slot.deaths
         delay = RESTART_SECONDS[min(slot.deaths, len(RESTART_SECONDS) - 1)]
-        logger().error("died", child=slot.process.pid, code=slot.process.returncode, restart_in_seconds=delay)
-        _forget(slot)
-        slot.deaths += 1
-        slot.due = now + delay
+        logger().error("died", child=slot.process.pid, code=slot.process.code, restart_in_seconds=delay)
+        slot.process.close()
+        slot.process, slot.deaths, slot.due = None, slot.deaths + 1, now + delay
 
 
 def _set_alarm(slots: list[Slot]) -> None:
@@ -135,30 +150,9 @@ def _set_alarm(slots: list[Slot]) -> None:
     signal.setitimer(signal.ITIMER_REAL, max(0.01, min(waits)) if waits else 0)
 
 
-def _stop(slots: list[Slot], *, close: bool = True) -> None:
-    """End every process, kindly at first; all at once, so that it takes as long as the slowest."""
-    running = [slot.process for slot in slots if slot.process is not None]
-    for process in running:
-        process.terminate()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    for process in running:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            logger().error("killed", child=process.pid, after_seconds=PATIENCE_SECONDS)
-            process.kill()
-            process.wait()
-    for slot in slots:
-        _forget(slot)
-    if close:
-        _close(slots)
-
-
-def _forget(slot: Slot) -> None:
-    """Let go of an ended process, and of the pipe that told it that we live."""
-    if slot.process is not None and slot.process.stdin is not None:
-        slot.process.stdin.close()
-    slot.process, slot.due = None, None
+def _end(processes: list[Process]) -> None:
+    for process in end(processes):
+        logger().error("killed", child=process.pid)
 
 
 def _close(slots: list[Slot]) -> None:

@@ -59,8 +59,8 @@ class Running:
     def log(self) -> str:
         return (self.folder / "service.log").read_text()
 
-    def point_to(self, url: str) -> None:
-        self.env_file.write_text(f"DATABASE_URL='{url}'\n")
+    def point_to(self, url: str, *more: str) -> None:
+        self.env_file.write_text("\n".join([f"DATABASE_URL='{url}'", *more]))
 
     def ready(self) -> list[dict[str, Any]]:
         """What each process says of itself, as soon as all answer."""
@@ -178,6 +178,21 @@ def test_an_env_file_that_is_wrong_leaves_everything_as_it_is(hana: LegacyPlace,
 
 def found(what: str, text: str) -> None:
     assert what in text
+
+
+def test_a_restart_may_change_how_many_processes_there_are(hana: LegacyPlace, serve: Callable[..., Running]) -> None:
+    running = serve(hana.url, PROCESSES="")
+    old = running.ready()
+    running.point_to(hana.url, "PROCESSES=2")
+    running.process.send_signal(signal.SIGHUP)
+    running.processes = 2
+    assert len(pids(eventually(lambda: renewed(running, old)))) == 2
+    running.point_to(hana.url)
+    running.process.send_signal(signal.SIGHUP)
+    eventually(lambda: found("started", running.log.rpartition('"restarting"')[2]))
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{running.urls[1]}/healthz")
+    assert len(running.children()) == 1
 
 
 def test_a_process_that_dies_is_replaced(hana: LegacyPlace, serve: Callable[..., Running]) -> None:

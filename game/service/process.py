@@ -1,0 +1,88 @@
+"""One process of the service as its supervisor sees it: started, loaded, told to serve, told to end.
+
+It loads everything first and says so through a pipe, then waits to be told: so a restart stops the old process only
+when the new one needs no more than to listen. The pipe that tells it stays open; that it closes means that we are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+LOAD_SECONDS = 30.0
+END_SECONDS = 10.0
+"""For a process to end by itself; it gives its requests in flight a little less."""
+
+LOADED = b"L"
+SERVE = b"S"
+
+
+class Process:
+    """A process that will serve on the listener, which stays the supervisor's."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.since = time.monotonic()
+        self._said, says = os.pipe()
+        numbers = (listener.fileno(), says)
+        command = [sys.executable, "-m", "game.service.child", *map(str, numbers)]
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=numbers, bufsize=0)
+        finally:
+            os.close(says)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code (negative: the signal that ended it); None while it runs."""
+        return self._process.poll()
+
+    def loaded(self) -> bool:
+        """Whether it has loaded, waited for; False where it ended instead, or takes too long."""
+        readable, _, _ = select.select([self._said], [], [], max(0.0, self.since + LOAD_SECONDS - time.monotonic()))
+        return bool(readable) and os.read(self._said, 1) == LOADED
+
+    def serve(self) -> None:
+        """Let it listen. One that has died meanwhile is found dead like any other."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(SERVE)
+
+    def terminate(self) -> None:
+        """Ask it to end after its requests in flight."""
+        self._process.terminate()
+
+    def wait(self, deadline: float) -> bool:
+        """Until it has ended; False where it had to be killed at the deadline, by the monotonic clock."""
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of its pipes, once it has ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        os.close(self._said)
+
+
+def end(processes: list[Process]) -> list[Process]:
+    """End them all at once, so that it takes as long as the slowest; those that had to be killed."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + END_SECONDS
+    killed = [process for process in processes if not process.wait(deadline)]
+    for process in processes:
+        process.close()
+    return killed
