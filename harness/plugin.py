@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from harness.databases import Database, Databases
 pytest_plugins = ["harness.collect"]
 
 PLAN = pytest.StashKey[Plan]()
+NONE = pytest.StashKey[ToolError]()
 SERVER = pytest.StashKey[Server]()
 KEPT = pytest.StashKey[list[str]]()
 FAILED = pytest.StashKey[bool]()
@@ -30,6 +30,10 @@ HANDLE = "sudamr_server"
 
 KEPT_BY_WORKER = "sudamr_kept"
 """Under which a worker tells the controller how to open the databases that it left."""
+
+
+class NoServer(Exception):
+    """A worker's test asks for a server, and there is none."""
 
 
 class Node(Protocol):
@@ -57,22 +61,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the kind of server; one that was asked for and can't be had is a usage error, before anything runs."""
+    """Choose the kind of server; one that was asked for and can't be had is a usage error, before anything runs.
+
+    Where none was asked for and none can be had, tests that need none run all the same.
+    """
     config.stash[KEPT] = []
-    if not _is_worker(config):
-        with _one_line():
-            config.stash[PLAN] = plan(config.getoption("--postgres"), say=_say)
+    if _is_worker(config):
+        return
+    try:
+        config.stash[PLAN] = plan(config.getoption("--postgres"), say=_say)
+    except ToolError as error:
+        if config.getoption("--postgres") is not None:
+            raise pytest.UsageError(str(error)) from None
+        config.stash[NONE] = error
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Which Postgres, of which version, and why no better kind."""
+    if NONE in config.stash:
+        return [f"postgres: none ({config.stash[NONE].found})"]
     return [f"postgres: {config.stash[PLAN]}"] if PLAN in config.stash else []
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Node) -> None:
     """Start the one server that all workers share, before the first of them begins."""
-    with _one_line():
+    if NONE not in node.config.stash:
         node.workerinput[HANDLE] = _server(node.config).handle()
 
 
@@ -160,6 +174,8 @@ def _clone(databases: Databases, request: pytest.FixtureRequest, *, fenced: bool
 def _server(config: pytest.Config) -> Server:
     if SERVER not in config.stash:
         given: dict[str, Any] = getattr(config, "workerinput", {})
+        if _is_worker(config) and HANDLE not in given:
+            raise NoServer("the controller could start none; its header says why")
         config.stash[SERVER] = Server.attach(given[HANDLE]) if HANDLE in given else _start(config)
     return config.stash[SERVER]
 
@@ -167,18 +183,11 @@ def _server(config: pytest.Config) -> Server:
 def _start(config: pytest.Config) -> Server:
     """One server or no run: without it, each test would fail with the same words."""
     try:
+        if NONE in config.stash:
+            raise config.stash[NONE]
         return config.stash[PLAN].start()
     except ToolError as error:
         pytest.exit(str(error), returncode=error.exit_code)
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """What stops us says all that there is to say; pytest prints it without a traceback, exit code 4."""
-    try:
-        yield
-    except ToolError as error:
-        raise pytest.UsageError(str(error)) from None
 
 
 def _say(line: str) -> None:

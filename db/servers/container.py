@@ -32,7 +32,7 @@ DATA = "/var/lib/postgresql/data"
 SHARED_MEMORY = "256m"
 """A container's own /dev/shm has 64 MB, which a parallel query can exhaust."""
 
-ANSWER_SECONDS = 5
+ANSWER_SECONDS = 15
 SILENCE_SECONDS = 60
 """How long the daemon may say nothing while it pulls: without a network, a pull ends so."""
 

@@ -17,7 +17,7 @@ from db.servers import Server, plan, start
 from db.servers.accounts import lesser
 from db.servers.binaries import Binaries, best
 from db.servers.settings import MAJOR, THROWAWAY
-from db.servers.start import _choose
+from db.servers.sources import _choose
 from game.urls import PostgresUrl
 from tests.fixtures.server_kinds import HERE
 from tests.fixtures.waiting import answers, until

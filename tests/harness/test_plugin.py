@@ -85,6 +85,17 @@ def test_a_run_that_asks_for_no_server_starts_none(suite: pytest.Pytester) -> No
     assert len(re.findall("^postgres:", result.stdout.str(), re.MULTILINE)) == 1
 
 
+def test_without_any_postgres_tests_that_need_none_run_and_the_first_that_needs_one_ends_the_run(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.servers.sources.KINDS", ())
+    suite.makepyfile(test_a=PLAIN, test_b=FAILS)
+    result = suite.runpytest_inprocess()
+    result.stdout.fnmatch_lines(["postgres: none *", "*Exit: expected Postgres from docker, local binaries or *"])
+    result.assert_outcomes(passed=1)
+    assert result.ret == 2
+
+
 def test_a_kind_that_does_not_exist_is_a_usage_error_of_one_line(suite: pytest.Pytester) -> None:
     suite.makepyfile(PLAIN)
     result = suite.runpytest_inprocess("--postgres=nonsense")

