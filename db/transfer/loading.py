@@ -58,7 +58,7 @@ class Loaded:
 
 def load(
     source: Path, target: PostgresUrl, *, run: str, pass_token: str, max_held: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, chunk_bytes: int = CHUNK_BYTES,
 ) -> Loaded:  # fmt: skip
     """Move the whole file into the target and prove it; the caller holds `ops.lock`.
 
@@ -71,7 +71,7 @@ def load(
     with opened(source) as legacy, writing(target) as conn:
         schemas.rehearse(legacy.schema)
         check_journals(legacy)
-        loading = _Loading(legacy, conn, run, pass_token)
+        loading = _Loading(legacy, conn, run, pass_token, chunk_bytes)
         loading.run(shown)
         loading.tally.check()
         aside, held = _findings(conn)
@@ -106,11 +106,14 @@ def clear(target: PostgresUrl, *, pass_token: str) -> None:
 class _Loading:
     """One pass over the file. What is in the target already is read again and compared, never written twice."""
 
-    def __init__(self, source: Source, conn: ops.Connection, run: str, pass_token: str) -> None:
+    def __init__(
+        self, source: Source, conn: ops.Connection, run: str, pass_token: str, chunk_bytes: int
+    ) -> None:
         self.source = source
         self.conn = conn
         self.run_id = run
         self.pass_token = pass_token
+        self.chunk_bytes = chunk_bytes
         self.tally = Tally()
         self.phase = require_fenced(conn)
         self.resumed = require_empty_or_same(conn, source)
@@ -133,7 +136,7 @@ class _Loading:
         rows = self.source.rows(name)
         digest = Digest()
         number = self._pass_over(name, rows, packer, digest, advance)
-        for chunk in chunks(rows):
+        for chunk in chunks(rows, self.chunk_bytes):
             number += 1
             many, size, position = len(chunk), sum(row.bytes for row in chunk), chunk[-1].position
             digest.add_all(chunk)

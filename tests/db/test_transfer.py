@@ -6,7 +6,6 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from transferring import PASS, load, seeded, written_to
 
 from db import builders, fence, ops, seed, transfer
 from db.errors import Failure, Refusal
@@ -16,6 +15,7 @@ from db.transfer import guards, tally
 from db.transfer.tally import Tally
 from game.urls import PostgresUrl
 from harness.databases import Database
+from tests.db.transferring import PASS, load, seeded, written_to
 
 
 def sqlite(path: Path, *statements: str) -> None:
@@ -33,7 +33,9 @@ def value(url: PostgresUrl, query: str) -> object:
     return row[0]
 
 
-def test_every_value_is_loaded_or_quarantined_and_every_player_proven(fenced_database: Database, tmp_path: Path) -> None:
+def test_every_value_is_loaded_or_quarantined_and_every_player_proven(
+    fenced_database: Database, tmp_path: Path
+) -> None:
     source = tmp_path / "game.db"
     made = seed.seed_legacy(source, 60)
     loaded = load(fenced_database, source)
@@ -62,7 +64,9 @@ def test_sqlite_itself_counts_the_elements_of_documents(fenced_database: Databas
 
 def test_a_quarantined_value_keeps_its_bytes_and_says_why(fenced_database: Database, tmp_path: Path) -> None:
     source = seeded(tmp_path / "game.db", oddities=False)
-    sqlite(source, "UPDATE users SET gold = 'many' WHERE rowid = 4", "UPDATE users SET league = x'ff00' WHERE rowid = 5")
+    sqlite(
+        source, "UPDATE users SET gold = 'many' WHERE rowid = 4", "UPDATE users SET league = x'ff00' WHERE rowid = 5"
+    )
     loaded = load(fenced_database, source)
     assert (loaded.quarantined, loaded.aside, loaded.held) == (2, 1, 1)
     with ops.connect(fenced_database.owner) as conn:
@@ -128,7 +132,7 @@ def test_rows_added_since_are_no_other_file_but_loaded_too(fenced_database: Data
 
 
 def test_a_fence_on_the_source_is_no_part_of_it(fenced_database: Database, tmp_path: Path) -> None:
-    from transferring import moved
+    from tests.db.transferring import moved
 
     source = seeded(tmp_path / "game.db")
     load(fenced_database, source)
@@ -167,14 +171,12 @@ def test_a_target_that_is_not_migrated_is_refused(blank: PostgresUrl, tmp_path: 
 
 def test_a_server_that_does_not_answer_is_refused(fenced_database: Database, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="a Postgres that answers"):
-        transfer.load(
-            seeded(tmp_path / "game.db"), fenced_database.owner.with_(port=1), run="run-1", pass_token=PASS
-        )
+        transfer.load(seeded(tmp_path / "game.db"), fenced_database.owner.with_(port=1), run="run-1", pass_token=PASS)
 
 
 def test_without_the_pass_nothing_is_written(fenced_database: Database, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="the pass of the run"):
-        load(fenced_database, seeded(tmp_path / "game.db"), pass_token="another")  # noqa: S106  # no secret
+        load(fenced_database, seeded(tmp_path / "game.db"), pass_token="another")  # no secret
     assert value(fenced_database.owner, "select count(*) from legacy_schema") == 0
 
 
@@ -195,7 +197,7 @@ def test_a_load_whose_run_was_aborted_writes_no_further_chunk(fenced_database: D
         conn.execute("update ops.phase set phase = 'loading'")
 
     class AbortsAtTheBar(Aborting):
-        def bar(self, title: str, total: int, unit: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        def bar(self, title: str, total: int, unit: str):  # type: ignore[no-untyped-def]
             with ops.connect(fenced_database.owner) as conn:
                 conn.execute("update ops.phase set phase = 'aborted'")
             return super().bar(title, total, unit)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from odd_files import OddFile, odd_files
-from transferring import PASS, load, moved, seeded
 
 from db import transfer
 from db.transfer import compare_files
 from harness.databases import Database, Databases
+from tests.db.odd_files import OddFile, odd_files
+from tests.db.transferring import PASS, load, moved, seeded
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from transferring import seeded
 
 from db import seed, transfer
 from db.errors import Failure, Refusal
 from db.transfer import compare_files, profile
 from db.transfer.source import Row, chunks, opened
+from tests.db.transferring import seeded
 
 
 def nothing(path: Path) -> None:
@@ -242,7 +242,10 @@ def test_the_profile_counts_what_is_there_and_shows_no_value(tmp_path: Path) -> 
 def test_two_files_that_differ_are_told_apart_without_a_value(tmp_path: Path) -> None:
     left = seeded(tmp_path / "left.db")
     for change, named in [
-        ("UPDATE user_credentials SET passwordHash = 'another' WHERE rowid = 3", "user_credentials row 3, passwordHash"),
+        (
+            "UPDATE user_credentials SET passwordHash = 'another' WHERE rowid = 3",
+            "user_credentials row 3, passwordHash",
+        ),
         ("UPDATE users SET gold = gold || 'x' WHERE rowid = 2", "users row 2, gold"),
         ("DELETE FROM kv WHERE rowid = 1", "kv"),
         ("INSERT INTO kv VALUES ('another', 'value')", "kv row 13: only in the second file"),

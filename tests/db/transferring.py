@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from db import fence, ops, seed, transfer
+from db.progress import Progress
 from db.transfer import Loaded
 from game.legacy import cells
 from game.legacy import fence as legacy_fence
@@ -17,6 +20,7 @@ from game.urls import PostgresUrl
 from harness.databases import Database
 
 PASS = "the pass of the tests"
+SMALL_CHUNK_BYTES = 200_000
 
 
 def seeded(path: Path, players: int = 12, **wish: Any) -> Path:
@@ -32,10 +36,15 @@ def _seeded(players: int, wish: tuple[tuple[str, Any], ...]) -> bytes:
         return (Path(folder) / "game.db").read_bytes()
 
 
-def load(database: Database, source: Path, **wish: Any) -> Loaded:
-    """Load the file under the pass; the database is fenced with it first."""
+def give_pass(database: Database) -> None:
+    """Fence the database, with the pass of the tests."""
     with ops.connect(database.owner) as conn:
         fence.set_on(conn, pass_token=PASS)
+
+
+def load(database: Database, source: Path, **wish: Any) -> Loaded:
+    """Load the file under the pass; the database is fenced with it first."""
+    give_pass(database)
     return transfer.load(source, database.owner, **{"run": "run-1", "pass_token": PASS, **wish})
 
 
@@ -52,3 +61,32 @@ def moved(path: Path) -> Path:
     legacy_fence.fence(connection, state="moved", pass_token=PASS)
     connection.close()
     return path
+
+
+class DiesAt:
+    """A progress that kills its process, the hard way, once `units` units of the bar `title` are done."""
+
+    def __init__(self, title: str, units: int) -> None:
+        self._title = title
+        self._units = units
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            if title == self._title and done >= self._units:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        advance(0)
+        yield advance
+
+    def say(self, line: str) -> None:
+        """Nothing is said."""
+
+
+def load_and_die(source: Path, target: PostgresUrl, progress: Progress) -> None:
+    """For a process of its own: a load in small chunks."""
+    transfer.load(source, target, run="run-killed", pass_token=PASS, chunk_bytes=SMALL_CHUNK_BYTES, progress=progress)
