@@ -35,8 +35,8 @@ def test_a_cutover_killed_after_and_within_its_steps_goes_on_and_ends_live_and_w
     assert world.engine() == "legacy"
     assert world.dies("after", "switch", run, evidence=proven) == KILLED
     assert world.dies("never", "", run, evidence=proven, smoke=deadly_smoke) == KILLED
-    for step in ("smoke", "final dump", "live"):
-        assert world.dies("after", step, run, evidence=proven) == KILLED, step
+    for when, step in (("after", "smoke"), ("before", "live"), ("after", "live")):
+        assert world.dies(when, step, run, evidence=proven) == KILLED, step
 
     report = world.cutover()
 
