@@ -1,0 +1,79 @@
+"""The operator's hooks: bounded, logged without secrets, and told what they are run for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from db import environments
+from db.cutover import hooks
+from db.cutover.journal import Journal
+from db.environments import Environment, Hooks
+from db.errors import Failure
+from game.urls import PostgresUrl
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "run")
+
+
+def test_a_hook_is_told_the_environment_the_store_and_the_pointer(tmp_path: Path, journal: Journal) -> None:
+    env = _env(tmp_path, restart='echo "$ENVIRONMENT $ENGINE $ENV_FILE"')
+
+    assert hooks.run(env, "restart", journal, engine="postgres", timeout_seconds=10)
+
+    line = next(journal.entries())
+    assert line.facts["output"] == f"test postgres {env.pointer.path}"
+    assert (line.facts["code"], line.facts["command"]) == (0, env.hooks.restart)
+
+
+def test_there_is_nothing_to_run_where_no_hook_is_named(tmp_path: Path, journal: Journal) -> None:
+    assert not hooks.run(_env(tmp_path), "drain", journal, engine="legacy", timeout_seconds=10)
+    assert list(journal.entries()) == []
+
+
+def test_a_hook_that_fails_says_so_in_its_own_last_words_and_without_secrets(tmp_path: Path, journal: Journal) -> None:
+    env = _env(tmp_path, deploy="echo begun; echo password=hunter2 is wrong >&2; exit 7")
+
+    with pytest.raises(Failure, match=r"code 7: password=\*\*\* is wrong") as caught:
+        hooks.run(env, "deploy", journal, engine="postgres", timeout_seconds=10)
+
+    assert "hunter2" not in str(caught.value) + (journal.folder / "journal.jsonl").read_text()
+    assert "begun" in (journal.folder / "journal.jsonl").read_text()
+
+
+def test_a_hook_that_does_not_end_is_killed_with_its_children(tmp_path: Path, journal: Journal) -> None:
+    env = _env(tmp_path, drain=f"sleep 600 & echo $! > {tmp_path}/child; wait")
+
+    with pytest.raises(Failure, match="no end in 1 s"):
+        hooks.run(env, "drain", journal, engine="legacy", timeout_seconds=1)
+
+    assert not _is_running(int((tmp_path / "child").read_text()))
+
+
+def test_a_hook_that_leaves_a_server_behind_ends_all_the_same(tmp_path: Path, journal: Journal) -> None:
+    env = _env(tmp_path, restart=f"sleep 600 & echo $! > {tmp_path}/child")
+
+    hooks.run(env, "restart", journal, engine="legacy", timeout_seconds=10)
+
+    left = int((tmp_path / "child").read_text())
+    assert _is_running(left)
+    os.kill(left, signal.SIGKILL)
+
+
+def _env(folder: Path, **commands: str) -> Environment:
+    nowhere = PostgresUrl("127.0.0.1", 1, "nobody", "", "nothing")
+    more = {"hooks": Hooks(**commands)}
+    return environments.throwaway(owner=nowhere, service=nowhere, legacy=folder / "game.db", folder=folder, **more)
+
+
+def _is_running(pid: int) -> bool:
+    """A zombie that its new parent has not yet buried runs no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
