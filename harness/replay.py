@@ -174,7 +174,8 @@ class Play:
         except Refused as refusal:
             taken = Taken(turn, None, refused=refusal.code)
         except (BadDice, StoreFailure) as error:
-            self.standing.append(Problem((*turn.path, "dice"), "an answer", f"{type(error).__name__}, {error}"))
+            path = (*turn.path, "dice") if isinstance(error, BadDice) else turn.path
+            self.standing.append(Problem(path, "an answer", f"{type(error).__name__}, {error}"))
             return None
         else:
             outcome = self.aliases.to_names(cast("dict[str, Data]", answer.outcome))
