@@ -106,9 +106,7 @@ def clear(target: PostgresUrl, *, pass_token: str) -> None:
 class _Loading:
     """One pass over the file. What is in the target already is read again and compared, never written twice."""
 
-    def __init__(
-        self, source: Source, conn: ops.Connection, run: str, pass_token: str, chunk_bytes: int
-    ) -> None:
+    def __init__(self, source: Source, conn: ops.Connection, run: str, pass_token: str, chunk_bytes: int) -> None:
         self.source = source
         self.conn = conn
         self.run_id = run

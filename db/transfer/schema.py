@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from db.errors import Refusal
 from game.legacy.fence import is_fence
 
-SETTINGS = ("page_size", "auto_vacuum", "encoding", "user_version", "application_id", "journal_mode")
+SETTINGS = ("page_size", "auto_vacuum", "user_version", "application_id", "journal_mode")
 """Pragmas that live in the file, in the order in which they can be set; the last one once all rows are written."""
 
-_EARLY = SETTINGS[:3]
-_LATE = SETTINGS[3:]
+_EARLY = SETTINGS[:2]
+_LATE = SETTINGS[2:]
 _JOURNAL_MODES = frozenset(("wal", "delete"))
 """The modes that a file keeps; every other one lasts only as long as a connection."""
 
@@ -76,7 +76,7 @@ def _setting(connection: sqlite3.Connection, name: str) -> str:
 def prepare(connection: sqlite3.Connection, schema: Schema) -> None:
     """Set what must be set before the first table is made, on a new file."""
     for name in _EARLY:
-        connection.execute(f"PRAGMA {name}={_literal(schema.settings.get(name))}")
+        connection.execute(f"PRAGMA {name}={schema.settings[name]}")
 
 
 def make_tables(connection: sqlite3.Connection, schema: Schema) -> None:
@@ -101,7 +101,7 @@ def make_the_rest(connection: sqlite3.Connection, schema: Schema) -> None:
 def finish(connection: sqlite3.Connection, schema: Schema) -> None:
     """Set what stands in the file's header; outside any transaction."""
     for name in _LATE:
-        connection.execute(f"PRAGMA {name}={_literal(schema.settings.get(name))}").fetchall()
+        connection.execute(f"PRAGMA {name}={schema.settings[name]}").fetchall()
 
 
 def rehearse(schema: Schema) -> None:
@@ -149,11 +149,6 @@ def _register(connection: sqlite3.Connection, statement: Statement) -> None:
         (statement.name, statement.table, statement.sql),
     )
     connection.execute("PRAGMA writable_schema=OFF")
-
-
-def _literal(value: str | None) -> str:
-    text = value or "0"
-    return f"'{text}'" if not text.lstrip("-").isdigit() else text
 
 
 def to_records(schema: Schema) -> Iterable[dict[str, str | int | None]]:

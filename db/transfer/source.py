@@ -252,6 +252,12 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
         raise Refusal(
             "a table `users`", f"tables: {tables}", where=str(path), do="Name the database that the game writes."
         )
+    if (encoding := connection.execute("PRAGMA encoding").fetchone()[0]) != "UTF-8":
+        # SQLite would translate its texts, and of those that are not valid it would make others.
+        raise Refusal(
+            "a file in UTF-8", f"one in {encoding}", where=str(path),
+            do="Write it anew: sqlite3 FILE .dump | sqlite3 NEW",
+        )  # fmt: skip
     if "id" not in table_of(connection, "users").columns:
         raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
 

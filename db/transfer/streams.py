@@ -20,30 +20,43 @@ def stream(
 ) -> Iterator[Record]:
     """Every record in the order of the columns named, text by its bytes; `source`: of legacy_rows, only that table's.
 
-    `order` must tell any two records apart. Two cursors walk the same order: one reads how large the records are, the
-    other takes as many of them as a chunk holds, or one that is larger.
+    `order` must tell any two records apart. What fits a chunk is fetched at once. Else two cursors walk the same order:
+    one reads how large the records are, the other takes as many of them as a chunk holds, or one that is larger.
     """
     names = [column.name for column in table.columns]
-    rest = _rest(table, order, source)
     texts = [column.name for column in table.columns if isinstance(column.type, sa.Text)]
-    total = sql.SQL(" + ").join(sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(name)) for name in texts)
-    wanted = sql.SQL(", ").join(map(sql.Identifier, names))
-    taken = sql.Identifier(f"rows of {table.name} {source}")
-    conn.execute(sql.SQL("declare {} no scroll cursor for select {}").format(taken, wanted) + rest)
-    with conn.cursor(name=f"sizes of {table.name} {source}") as sizes:
-        sizes.itersize = _SIZES_A_FETCH
-        sizes.execute(sql.SQL("select {}").format(total) + rest)
-        for many in runs(int(size) + CELL_BYTES * len(names) for (size,) in sizes):
-            found = _fetch_next(conn, taken, many)
-            while found:
-                yield dict(zip(names, found.pop(), strict=True))
+    sizes = [sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(name)) for name in texts]
+    size = sql.SQL(" + ").join([*sizes, sql.Literal(CELL_BYTES * len(names))])
+    whole, ordered = _from(table, source), _order(table, order)
+    wanted = sql.SQL("select {}").format(sql.SQL(", ").join(map(sql.Identifier, names))) + whole + ordered
+    row = conn.execute(sql.SQL("select coalesce(sum({}), 0)").format(size) + whole).fetchone()
+    assert row is not None
+    if row[0] <= CHUNK_BYTES:
+        groups = iter([_fetched(conn, wanted)] if row[0] else [])
+    else:
+        groups = _in_chunks(conn, f"{table.name} {source}", wanted, sql.SQL("select {}").format(size) + whole + ordered)
+    for found in groups:
+        while found:
+            yield dict(zip(names, found.pop(), strict=True))
+
+
+def _in_chunks(
+    conn: ops.Connection, label: str, wanted: sql.Composed, sizes: sql.Composed
+) -> Iterator[list[tuple[Any, ...]]]:
+    taken = sql.Identifier(f"rows of {label}")
+    conn.execute(sql.SQL("declare {} no scroll cursor for ").format(taken) + wanted)
+    with conn.cursor(name=f"sizes of {label}") as plan:
+        plan.itersize = _SIZES_A_FETCH
+        plan.execute(sizes)
+        for many in runs(int(size) for (size,) in plan):
+            yield _fetched(conn, sql.SQL("fetch forward {} from {}").format(sql.Literal(many), taken))
     conn.execute(sql.SQL("close {}").format(taken))
 
 
-def _fetch_next(conn: ops.Connection, taken: sql.Identifier, many: int) -> list[tuple[Any, ...]]:
-    """The next rows, last one first. The cursor that fetches is closed at once, for an open one keeps its result."""
+def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]:
+    """The rows, last one first. The cursor that fetches is closed at once, for an open one keeps its result."""
     with conn.cursor(binary=True) as cursor:
-        cursor.execute(sql.SQL("fetch forward {} from {}").format(sql.Literal(many), taken))
+        cursor.execute(query)
         return cursor.fetchall()[::-1]
 
 
@@ -75,12 +88,16 @@ def runs(sizes: Iterable[int], limit: int = CHUNK_BYTES) -> Iterator[int]:
         yield many
 
 
-def _rest(table: sa.Table, order: Sequence[str], source: str | None) -> sql.Composed:
+def _from(table: sa.Table, source: str | None) -> sql.Composed:
+    where = sql.SQL("true") if source is None else sql.SQL("source = {}").format(sql.Literal(source))
+    return sql.SQL(" from {} where {}").format(sql.Identifier(table.name), where)
+
+
+def _order(table: sa.Table, order: Sequence[str]) -> sql.Composed:
     terms = [
         sql.SQL('{} collate "C"' if isinstance(table.columns[name].type, sa.Text) else "{}").format(
             sql.Identifier(name)
         )
         for name in order
     ]
-    where = sql.SQL("true") if source is None else sql.SQL("source = {}").format(sql.Literal(source))
-    return sql.SQL(" from {} where {} order by {}").format(sql.Identifier(table.name), where, sql.SQL(", ").join(terms))
+    return sql.SQL(" order by {}").format(sql.SQL(", ").join(terms))

@@ -6,9 +6,13 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from db.servers import Server
 from game.urls import PostgresUrl
+
+settings.register_profile("wide", max_examples=8000)
+"""For a search of hours: pytest tests/db --hypothesis-profile=wide."""
 
 
 @pytest.fixture

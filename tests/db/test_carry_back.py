@@ -1,4 +1,4 @@
-"""Carrying back: what players did on Postgres is in the file afterwards, whole or not at all, and nothing else changed."""
+"""Carrying back: what players did on Postgres is in the file afterwards, whole or not at all, and nothing else is."""
 
 from __future__ import annotations
 
@@ -178,7 +178,9 @@ def test_players_and_rows_come_and_go(fenced_database: Database, source: Path) -
     transfer.prove(source, fenced_database.owner).check()
 
 
-def test_a_column_that_an_older_file_lacks_is_added_for_what_was_played(fenced_database: Database, tmp_path: Path) -> None:
+def test_a_column_that_an_older_file_lacks_is_added_for_what_was_played(
+    fenced_database: Database, tmp_path: Path
+) -> None:
     source = seeded(tmp_path / "game.db", 12, user_columns=73, oddities=False)
     assert "blacksmithXp" not in next(iter(rows(source).values()))
     load(fenced_database, source)
@@ -197,7 +199,8 @@ def test_a_column_that_an_older_file_lacks_is_added_for_what_was_played(fenced_d
 def test_the_files_own_triggers_do_not_answer(fenced_database: Database, source: Path) -> None:
     connection = sqlite3.connect(source, isolation_level=None)
     connection.execute(
-        "CREATE TRIGGER seen AFTER UPDATE OF gold ON users BEGIN UPDATE users SET lastLoginAt = 1 WHERE id = NEW.id; END"
+        "CREATE TRIGGER seen AFTER UPDATE OF gold ON users"
+        " BEGIN UPDATE users SET lastLoginAt = 1 WHERE id = NEW.id; END"
     )
     connection.close()
     load(fenced_database, source)
@@ -257,7 +260,7 @@ def test_what_the_file_cannot_hold_as_it_is_is_never_committed(fenced_database: 
     play(
         fenced_database,
         "update users set gold = gold + 1 where not held",
-        "update legacy_rows set cells = regexp_replace(cells, '\"lastLoginAt\":[0-9]+', '\"lastLoginAt\":\"12\"')"
+        'update legacy_rows set cells = regexp_replace(cells, \'"lastLoginAt":[0-9]+\', \'"lastLoginAt":"12"\')'
         f" where key = '{player}'",
     )
     moved(source)
@@ -271,10 +274,15 @@ def test_what_the_file_cannot_hold_as_it_is_is_never_committed(fenced_database: 
 def test_the_codec_reads_what_was_carried_back_as_the_database_has_it(fenced_database: Database, source: Path) -> None:
     load(fenced_database, source)
     player = first_player(fenced_database)
-    play(fenced_database, f"update user_inventory set quantity = quantity + 4 where user_id = '{player}' and quantity > 1")
+    play(
+        fenced_database,
+        f"update user_inventory set quantity = quantity + 4 where user_id = '{player}' and quantity > 1",
+    )
     carry(fenced_database, moved(source))
     position, row = next((p, row) for p, row in rows(source).items() if row["id"] == player)
     bag = codec.explode(row, rowid=position).rows["user_inventory"]
     with ops.connect(fenced_database.owner) as conn:
-        expected = dict(conn.execute("select id, quantity from user_inventory where user_id = %s", (player,)).fetchall())
+        expected = dict(
+            conn.execute("select id, quantity from user_inventory where user_id = %s", (player,)).fetchall()
+        )
     assert {str(key[1]): record["quantity"] for key, record in bag.items()} == expected

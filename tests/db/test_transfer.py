@@ -15,7 +15,7 @@ from db.transfer import guards, tally
 from db.transfer.tally import Tally
 from game.urls import PostgresUrl
 from harness.databases import Database
-from tests.db.transferring import PASS, load, seeded, written_to
+from tests.db.transferring import PASS, load, moved, seeded, written_to
 
 
 def sqlite(path: Path, *statements: str) -> None:
@@ -132,8 +132,6 @@ def test_rows_added_since_are_no_other_file_but_loaded_too(fenced_database: Data
 
 
 def test_a_fence_on_the_source_is_no_part_of_it(fenced_database: Database, tmp_path: Path) -> None:
-    from tests.db.transferring import moved
-
     source = seeded(tmp_path / "game.db")
     load(fenced_database, source)
     assert load(fenced_database, moved(source)).resumed

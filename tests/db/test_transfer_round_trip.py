@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +28,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("odd")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+EXAMPLES = settings().max_examples // 4
+"""25 in a gate; thousands with `pytest tests/db --hypothesis-profile=wide`, which tests/db/conftest.py registers."""
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(odd=odd_files())
 def test_an_odd_file_comes_back_from_the_database_alone(
     odd: OddFile, reused: Database, databases: Databases, folder: Path
@@ -53,6 +58,3 @@ def test_a_seeded_file_comes_back_with_all_its_oddities(fenced_database: Databas
     load(fenced_database, source)
     transfer.back(fenced_database.owner, tmp_path / "copy.db")
     assert compare_files(source, tmp_path / "copy.db") == []
-
-
-_ = shutil

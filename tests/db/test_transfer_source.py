@@ -72,6 +72,10 @@ def users_without_an_id(path: Path) -> None:
     _sqlite(path, "CREATE TABLE users (name TEXT)")
 
 
+def in_utf_16(path: Path) -> None:
+    _sqlite(path, "PRAGMA encoding='UTF-16le'", "CREATE TABLE users (id TEXT)")
+
+
 def _sqlite(path: Path, *statements: str) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     for statement in statements:
@@ -94,6 +98,7 @@ def _sqlite(path: Path, *statements: str) -> None:
         (without_users_in_wal_mode, "tables: cities"),
         (users_as_a_view, "tables: people"),
         (users_without_an_id, "no such column"),
+        (in_utf_16, "one in UTF-16le"),
     ],
 )
 def test_what_is_no_legacy_file_is_refused_and_left_alone(
@@ -126,7 +131,8 @@ def test_a_hot_journal_is_refused_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "game.db"
     writer = (
         "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "c.execute('CREATE TABLE users (id TEXT, filler TEXT)'); c.execute('PRAGMA cache_size = 1'); c.execute('BEGIN')\n"
+        "c.execute('CREATE TABLE users (id TEXT, filler TEXT)')\n"
+        "c.execute('PRAGMA cache_size = 1'); c.execute('BEGIN')\n"
         "for n in range(2000): c.execute('INSERT INTO users VALUES (?, ?)', (str(n), 'x' * 500))\n"
         "os.kill(os.getpid(), 9)"
     )
