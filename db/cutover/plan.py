@@ -11,7 +11,6 @@ from db.cutover.report import Status, StepReport
 from db.errors import Refusal
 
 PREFLIGHT = "preflight"
-LOCK = "lock"
 
 OFFLINE = (
     Step("3", "snapshot", "both stores can be restored", steps.snapshot_done, steps.take_snapshots, "keep"),

@@ -38,7 +38,7 @@ def before_cutover(move: Move) -> None:
 
 def before_rollback(move: Move) -> None:
     """What a way back needs: hooks, a pointer that counts, and a legacy file that can take the writes."""
-    for check in (check_override, check_hooks, check_integrity, check_disk):
+    for check in (check_pointer_at_all, check_hooks, check_integrity, check_server, check_disk):
         _say(move, check)
 
 
@@ -50,6 +50,12 @@ def check_override(move: Move) -> None:
             f"{variable} in {move.env.pointer.path} alone", "one exported here, which would override it",
             where="the environment of this command", do=f"unset {variable}",
         )  # fmt: skip
+
+
+def check_pointer_at_all(move: Move) -> None:
+    """The pointer names a store, and nothing overrides it."""
+    check_override(move)
+    pointer.url(move.env.pointer)
 
 
 def check_pointer_here(move: Move) -> None:
@@ -106,19 +112,22 @@ def check_services(move: Move) -> None:
 
 
 def check_server(move: Move) -> None:
-    """Both roles get in, the database bears the environment's marker, and no attempt is under way in it."""
-    with ops.connect(move.env.target):
-        pass
-    with ops.connect(move.env.target_direct) as connection:
+    """Both roles get in, to one database, which bears the environment's marker."""
+    with ops.connect(move.env.target) as service, ops.connect(move.env.target_direct) as connection:
+        if _which(service) != _which(connection):
+            raise Refusal(
+                "one database in target and target_direct", "two", where=move.env.target.redacted,
+                do="Correct environments.toml: what is loaded into the one would never be served from the other.",
+            )  # fmt: skip
         ops.require_direct(connection, move.env.target_direct)
         ops.require_marker(connection, move.env.name)
-        if not postgres.may_create_databases(connection):
-            raise postgres.no_createdb(move.env.target_direct)
 
 
 def check_tools(move: Move) -> None:
-    """pg_dump and pg_restore that are not older than the server."""
+    """pg_dump and pg_restore that are not older than the server, and a place to restore into."""
     with ops.connect(move.env.target_direct) as connection:
+        if not postgres.may_create_databases(connection):
+            raise postgres.no_createdb(move.env.target_direct)
         tools = move.means.tools or installed(postgres.major(connection))
     for name in ("pg_dump", "pg_restore"):
         tools(name)
@@ -172,6 +181,11 @@ def _check_trial(url: LegacyUrl | PostgresUrl, *, must_be_ready: bool) -> None:
             f"a service process that is ready on {services.engine(url)}", f"{ready.status} from {ready.engine}",
             where=url.redacted, do="Start it by hand with DATABASE_URL set so, and see what it says.",
         )  # fmt: skip
+
+
+def _which(connection: ops.Connection) -> object:
+    """The cluster's own number and the database: the same however it was come by."""
+    return connection.execute("select system_identifier, current_database() from pg_control_system()").fetchone()
 
 
 def _data_folder(connection: ops.Connection, url: PostgresUrl) -> list[Path]:

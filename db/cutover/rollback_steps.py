@@ -150,7 +150,8 @@ def lifted(move: Move) -> bool:
 
 def lift(move: Move) -> None:
     """The legacy file is closed first, so that there is no moment in which both take writes."""
-    assert move.phase() is Phase.LIVE, "Postgres is opened only while it is the game's store"
+    if (phase := move.phase()) is not Phase.LIVE:
+        raise Failure("the phase live before Postgres is opened again", f"the phase {phase}")
     with closing(cells.connect(move.env.legacy.path)) as connection:
         legacy_fence.fence(connection, state="moved")
     fence.lift(move.conn)
@@ -167,17 +168,12 @@ def plan(accepted_loss: int | None) -> tuple[Step, ...]:
         Step("R3", "fence Postgres", "both stores are read-only", fenced, fence_target, "lift, last of all"),
         carry,
         Step(
-            "R5",
-            "switch",
-            "every process serves the legacy file",
-            switched,
-            switch_to_legacy,
-            "Postgres, restart",
+            "R5", "switch", "every process serves the legacy file", switched, switch_to_legacy, "Postgres, restart",
             checked=False,
         ),
         Step("R6", "smoke", "players of our own could play, over HTTP", None, smoke),
         RETURN,
-    )
+    )  # fmt: skip
 
 
 RETURN = Step(

@@ -46,6 +46,8 @@ def run(
     move = means.move("cutover", env, run=None if standing.startable else standing.run)
     if standing.startable:
         move.check(plan.PREFLIGHT, lambda: _preflight(move, evidence))
+    else:
+        preflight.check_override(move)
     if dry_run:
         return _planned(move)
     with move.locked():
@@ -82,8 +84,8 @@ def _answer(breach: str, move: Move) -> None:
 
 
 def _preflight(move: Move, evidence: Evidence) -> None:
-    preflight.before_cutover(move)
     evidence(move.env)
+    preflight.before_cutover(move)
 
 
 def _planned(move: Move) -> Report:

@@ -22,8 +22,6 @@ from game.legacy import fence as legacy_fence
 
 Facts = dict[str, Any]
 
-STARTABLE = (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
-
 
 def snapshot_done(move: Move) -> bool:
     """Both stores have a verified snapshot of this run; a target without tables has nothing to keep."""
@@ -48,6 +46,8 @@ def migrated(move: Move) -> bool:
 def migrate_target(move: Move) -> Facts:
     """4: the schema, its fence, and an empty start; the fence is tried from the service's own URL."""
     direct = move.env.target_direct
+    if move.phase() in (Phase.EMPTY, Phase.RETURNED) and migrate.current(move.conn):
+        _require_empty(move)
     made = migrate.migrate(direct, environment=move.env.name, service_role=move.env.target.user)
     if drifted := migrate.drift(direct):
         raise Failure("the schema as the migrations make it", "; ".join(drifted[:3]), where=direct.redacted)
@@ -60,12 +60,13 @@ def migrate_target(move: Move) -> Facts:
 def begin_loading(move: Move) -> None:
     """Phase loading, and in the same transaction an empty target: a copy of another day is no part of this one.
 
-    After an abort players went on playing on the legacy file, so what was loaded then is stale.
+    After an abort players went on playing on the legacy file, so what was loaded then is stale. Only that is emptied:
+    what lies in a target that is new, or after a rollback that did not put it away, is not ours to lose.
     """
     phase = move.phase()
     if phase is Phase.LOADING:
         return
-    if phase is Phase.EMPTY:
+    if phase is not Phase.ABORTED:
         _require_empty(move)
     with fence.own_pass(move.conn):
         names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
@@ -195,5 +196,5 @@ def _require_empty(move: Move) -> None:
         if move.conn.execute(query).fetchone() == (True,):
             raise Refusal(
                 "an empty target", f"rows in {table.name}", where=ops.place(move.conn),
-                do="Name an empty database; what is in this one was not loaded by a cutover.",
+                do="After a rollback, invoke rollback again puts it away; else name an empty database.",
             )  # fmt: skip

@@ -12,6 +12,7 @@ from db.cutover import journal as journals
 from db.cutover import switch
 from db.cutover.move import READ_ONLY_ENDS, Move, Step
 from db.environments import Environment
+from db.errors import Failure
 from db.ops import Phase
 from game import urls
 from game.legacy import cells
@@ -46,7 +47,8 @@ def unfenced(move: Move) -> bool:
 
 def unfence(move: Move) -> None:
     """Read-only ends where it began; refused while Postgres does not say that this attempt is over."""
-    assert move.phase() in (Phase.ABORTED, Phase.RETURNED), "the file is opened only after that is committed"
+    if (phase := move.phase()) not in (Phase.ABORTED, Phase.RETURNED):
+        raise Failure("the phase aborted or returned before the legacy file is opened", f"the phase {phase}")
     with closing(cells.connect(move.env.legacy.path)) as connection:
         legacy_fence.lift(connection)
     move.journal.write(READ_ONLY_ENDS)

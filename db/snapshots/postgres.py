@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 
 from db import fence, migrate, ops
@@ -37,9 +36,11 @@ def take(
     """Dump the schema as of one instant; `url` is the owner's, past a pooler."""
     with (
         manifest.being_made(parent, environment, Side.TARGET, label) as (folder, finish),
-        psycopg.connect(url.conninfo) as connection,
+        ops.connect(url, application="sudamr snapshot") as connection,
     ):
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        for patience in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(sql.SQL("SET {} = 0").format(sql.Identifier(patience)))
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         counts = count(connection, url.schema)
         if not counts:
             raise Refusal(f"tables in the schema {url.schema}", "none", where=url.redacted, do="Migrate it first.")
@@ -62,7 +63,7 @@ def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) 
     check_hash(snapshot)
     with _scratch(url) as scratch:
         ops.prepare(scratch, snapshot.manifest.environment)
-        with psycopg.connect(scratch.conninfo, autocommit=True) as connection:
+        with ops.connect(scratch) as connection:
             _restore(snapshot, scratch, _tool("pg_restore", connection, tools), "--no-privileges")
             counts = count(connection, url.schema)
     check_counts(snapshot, counts)
@@ -77,7 +78,7 @@ def restore(
     The dump brings the triggers of the fence as they were; what the fence says is then made to be what was asked for.
     """
     check_hash(snapshot)
-    with psycopg.connect(url.conninfo, autocommit=True) as connection:
+    with ops.connect(url) as connection:
         ops.require_marker(connection, snapshot.manifest.environment)
         aside = _move_aside(connection, url, replace=replace)
         _restore(snapshot, url, _tool("pg_restore", connection, tools))
@@ -88,18 +89,18 @@ def restore(
     return aside
 
 
-def count(connection: psycopg.Connection, schema: str) -> dict[str, int]:
+def count(connection: ops.Connection, schema: str) -> dict[str, int]:
     """Rows a table of the schema."""
     names = [name for (name,) in connection.execute(TABLES, [schema]).fetchall()]
     return {name: _rows(connection, schema, name) for name in names}
 
 
-def major(connection: psycopg.Connection) -> int:
+def major(connection: ops.Connection) -> int:
     """The server's major version."""
     return connection.info.server_version // 10_000
 
 
-def may_create_databases(connection: psycopg.Connection) -> bool:
+def may_create_databases(connection: ops.Connection) -> bool:
     """Whether the role could make the scratch database that verifying needs."""
     row = connection.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     return bool(row and row[0])
@@ -113,14 +114,14 @@ def no_createdb(url: PostgresUrl) -> Refusal:
     )  # fmt: skip
 
 
-def _rows(connection: psycopg.Connection, schema: str, table: str) -> int:
+def _rows(connection: ops.Connection, schema: str, table: str) -> int:
     counting = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
     row = connection.execute(counting).fetchone()
     assert row is not None
     return int(row[0])
 
 
-def _exported(connection: psycopg.Connection) -> str:
+def _exported(connection: ops.Connection) -> str:
     row = connection.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
     return str(row[0])
@@ -135,10 +136,10 @@ def _pattern(schema: str) -> str:
 def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
     scratch = url.with_(dbname=SCRATCH + secrets.token_hex(6))
     name = sql.Identifier(scratch.dbname)
-    with psycopg.connect(url.conninfo, autocommit=True) as connection:
+    with ops.connect(url) as connection:
         if not may_create_databases(connection):
             raise no_createdb(url)
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'").format(name))
         try:
             yield scratch
         finally:
@@ -150,11 +151,11 @@ def _restore(snapshot: Snapshot, url: PostgresUrl, tool: Tool, *options: str) ->
         run_tool(tool, ["--exit-on-error", "--single-transaction", "--no-owner", *options], url, stdin=file)
 
 
-def _tool(name: str, connection: psycopg.Connection, tools: Tools | None) -> Tool:
+def _tool(name: str, connection: ops.Connection, tools: Tools | None) -> Tool:
     return (tools or installed(major(connection)))(name)
 
 
-def _move_aside(connection: psycopg.Connection, url: PostgresUrl, *, replace: bool) -> str | None:
+def _move_aside(connection: ops.Connection, url: PostgresUrl, *, replace: bool) -> str | None:
     if connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [url.schema]).fetchone() is None:
         return None
     if not replace:

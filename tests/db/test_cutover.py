@@ -151,6 +151,7 @@ def test_what_would_go_wrong_is_refused_before_anything_is_changed(
         "no answer": {"services": ("http://127.0.0.1:1",)},
         "within the budget": {"policy": dataclasses.replace(env.policy, freeze_budget_seconds=1)},
         "a Postgres that answers": {"target": env.target.with_(port=1)},
+        "one database in target": {"target": env.target.with_(dbname=world.server.maintenance.dbname)},
         "one line STORE_URL": {"pointer": Pointer(env.pointer.path, "STORE_URL")},
     }
     before = _fingerprint(world)
