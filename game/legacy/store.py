@@ -8,6 +8,7 @@ synced. A command takes the file's one write lock (BEGIN IMMEDIATE) and reads so
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -50,13 +51,20 @@ class LegacyStore:
     def __init__(self, path: Path, *, pool_size: int = 4, busy_timeout_seconds: float = 5.0) -> None:
         self._path = path
         self._busy_timeout_seconds = busy_timeout_seconds
+        # SQLite's own wait is a poll that lets newcomers overtake; within the process writers queue here instead.
+        self._turn = threading.Lock()
         self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=busy_timeout_seconds)
 
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
         """A unit of work that holds the file's write lock."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield LegacyUnit(connection, fence_pass)
+        if not self._turn.acquire(timeout=self._busy_timeout_seconds):
+            raise TryAgain("tx_rolled_back", "other commands of this process kept the file's write lock")
+        try:
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                yield LegacyUnit(connection, fence_pass)
+        finally:
+            self._turn.release()
 
     def read(self, player: str) -> Rows | None:
         """All of the player as of one read transaction."""

@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from structlog.typing import Processor
 
 from game.dispatch import Notice
@@ -30,7 +30,6 @@ class Metrics:
     """The counters of one process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # When each label was first seen is noise.
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "sudamr_requests", "Actions asked for, by how they ended.", ["action", "end"], registry=self.registry

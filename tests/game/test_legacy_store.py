@@ -128,6 +128,14 @@ def test_another_writers_lock_is_waited_for_and_then_a_503(hana: LegacyPlace) ->
     store.close()
 
 
+def test_commands_of_one_process_take_turns_and_do_not_wait_for_ever(hana: LegacyPlace) -> None:
+    store = LegacyStore(hana.path, busy_timeout_seconds=0.01)
+    with store.begin(), pytest.raises(StoreUnavailable, match="other commands of this process"):
+        ask(store, CLAIM)
+    assert not ask(store, CLAIM).replayed
+    store.close()
+
+
 def test_a_reader_that_holds_a_delete_journal_file_delays_the_commit_and_loses_nothing(legacy: LegacyPlace) -> None:
     with opened(legacy.path) as connection:
         connection.execute("PRAGMA journal_mode = delete")

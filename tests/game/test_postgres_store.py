@@ -98,7 +98,7 @@ def terminate_service_sessions(place: PostgresPlace) -> None:
     service = place.database.service
     with psycopg.connect(service.conninfo, autocommit=True) as connection:
         others = "usename = current_user and datname = current_database() and pid <> pg_backend_pid()"
-        gone = connection.execute(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where {others}")  # type: ignore[arg-type]
+        gone = connection.execute(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where {others}")
         assert all(ended for (ended,) in gone.fetchall())
 
 
@@ -230,4 +230,4 @@ def test_a_broken_rule_is_stopped_by_the_database_and_shows_no_values(hana: Post
 def test_reads_go_on_after_the_connection_was_lost(hana: PostgresPlace) -> None:
     hana.store.read("hana")
     terminate_service_sessions(hana)
-    assert again(lambda: hana.store.read("hana"), sleep=[].append) is not None  # type: ignore[arg-type]
+    assert again(lambda: hana.store.read("hana"), sleep=[].append) is not None
