@@ -30,7 +30,7 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 def before_cutover(move: Move) -> None:
     """All of it, each said as it passes."""
     for check in (
-        check_pointer_here, check_hooks, check_legacy, check_services, check_server, check_tools, check_disk,
+        check_pointer_names_the_file, check_hooks, check_legacy, check_services, check_server, check_tools, check_disk,
         check_freeze, check_trials,
     ):  # fmt: skip
         _say(move, check)
@@ -38,7 +38,7 @@ def before_cutover(move: Move) -> None:
 
 def before_rollback(move: Move) -> None:
     """What a way back needs: hooks, a pointer that counts, and a legacy file that can take the writes."""
-    for check in (check_pointer_at_all, check_hooks, check_integrity, check_server, check_disk):
+    for check in (check_pointer_names_a_store, check_hooks, check_integrity, check_server, check_disk):
         _say(move, check)
 
 
@@ -52,13 +52,13 @@ def check_override(move: Move) -> None:
         )  # fmt: skip
 
 
-def check_pointer_at_all(move: Move) -> None:
+def check_pointer_names_a_store(move: Move) -> None:
     """The pointer names a store, and nothing overrides it."""
     check_override(move)
     pointer.url(move.env.pointer)
 
 
-def check_pointer_here(move: Move) -> None:
+def check_pointer_names_the_file(move: Move) -> None:
     """The pointer names the legacy file now, and nothing overrides it."""
     check_override(move)
     now = pointer.url(move.env.pointer)
