@@ -332,32 +332,28 @@ def take(_c: Context, env: str = "", of: str = "postgres", json: str = "") -> No
     _snapshot("take", env, of, json)
 
 
-@task(help={"env": ENV, "path": "the snapshot's folder or file", "json": JSON})
+@task(help={"env": ENV, "path": "the snapshot's folder", "json": JSON})
 def verify(_c: Context, env: str = "", path: str = "", json: str = "") -> None:
     """Restore a snapshot into a scratch place, and count."""
     _snapshot("verify", env, path, json)
 
 
 @task(
-    help={
-        "env": ENV,
-        "path": "the snapshot's folder or file",
-        "into": "a new file, or a new database's name",
-        "json": JSON,
-    }
-)
-def restore(_c: Context, env: str = "", path: str = "", into: str = "", json: str = "") -> None:
-    """Restore a snapshot into a new place; nothing that exists is overwritten."""
-    _snapshot("restore", env, path, json, into)
+    help={"env": ENV, "path": "the snapshot's folder", "into": "a new file, for one of the legacy store",
+          "unfence": "leave the restored store open to writes", "json": JSON}
+)  # fmt: skip
+def restore(_c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, json: str = "") -> None:
+    """Restore a snapshot, read-only unless --unfence; nothing that exists is overwritten."""
+    _snapshot("restore", env, path, json, into, unfence)
 
 
-def _snapshot(verb: str, env: str, what: str, json: str, into: str = "") -> None:
+def _snapshot(verb: str, env: str, what: str, json: str, into: str = "", unfence: bool = False) -> None:
     from db import environments
     from db.console import outcome
     from harness import moves
 
     with outcome(json or None) as speaks:
-        done = moves.snapshot(environments.load(env), verb, what, into)
+        done = moves.snapshot(environments.load(env), verb, what, into, unfence=unfence)
         speaks.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
         speaks.json(done)
 

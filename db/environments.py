@@ -211,6 +211,22 @@ def secret(name: str, base: Path = Path()) -> str | None:
     return os.environ.get(name) or dotenv_values(base / ".env").get(name) or None
 
 
+def is_exported(name: str) -> bool:
+    """Whether the variable is in this process's environment, which wins over any file."""
+    return name in os.environ
+
+
+def operator_token(environment: Environment) -> str:
+    """The token that the service asks of who brings a fence's pass: in the file of the pointer. Refusal without one."""
+    token = os.environ.get("OPERATOR_TOKEN") or dotenv_values(environment.pointer.path).get("OPERATOR_TOKEN")
+    if not token:
+        raise Refusal(
+            "OPERATOR_TOKEN, for the smoke behind the fence", "none", where=str(environment.pointer.path),
+            do="Give the service one, of 16 characters or more, and restart it.",
+        )  # fmt: skip
+    return token
+
+
 def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
     """Replace this process by another, with the settings exported to it besides what is exported already."""
     os.execve(argv[0], list(argv), {**os.environ, **settings})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db import migrate, ops, snapshots
+from db import environments, migrate, ops, snapshots
 from db.cutover import recovery, rollback, services
 from db.cutover import run as cutover_run
+from db.cutover.ports import Smoke
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
 from db.errors import Refusal
@@ -42,7 +44,7 @@ class Wish:
 def cutover(wish: Wish, proof: Path, progress: Progress) -> Report:
     """Move the game to Postgres; `proof` is the gate's report. Errors: as of `db.cutover.run.run`."""
     return cutover_run.run(
-        wish.environment, evidence=lambda env: _admit(env, proof), smoke=smoke.run, offline=wish.offline,
+        wish.environment, evidence=lambda env: _admit(env, proof), smoke=_smoke(wish.environment), offline=wish.offline,
         dry_run=wish.dry_run, abort=wish.abort, progress=progress,
     )  # fmt: skip
 
@@ -50,9 +52,13 @@ def cutover(wish: Wish, proof: Path, progress: Progress) -> Report:
 def roll_back(wish: Wish, progress: Progress, *, discard_writes: bool, accept_loss: int | None) -> Report:
     """Move the game back to the legacy file. Errors: as of `db.cutover.rollback.run`."""
     return rollback.run(
-        wish.environment, smoke=smoke.run, offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort,
+        wish.environment, smoke=_smoke(wish.environment), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort,
         discard_writes=discard_writes, accept_loss=accept_loss, progress=progress,
     )  # fmt: skip
+
+
+def _smoke(env: Environment) -> Smoke:
+    return partial(smoke.run, operator_token=environments.operator_token(env))
 
 
 def _admit(env: Environment, proof: Path) -> None:
@@ -83,7 +89,7 @@ def _answer(ready: services.Ready | None) -> str:
     return "no answer" if ready is None else f"{ready.engine}, {ready.fence}, process {ready.pid}"
 
 
-def snapshot(env: Environment, verb: str, what: str, into: str) -> dict[str, object]:
+def snapshot(env: Environment, verb: str, what: str, into: str, *, unfence: bool = False) -> dict[str, object]:
     """Take, verify or restore; what was done, by name."""
     if verb == "take":
         taken = snapshots.take(env, _side(what))
@@ -93,8 +99,12 @@ def snapshot(env: Environment, verb: str, what: str, into: str) -> dict[str, obj
         return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
     if found.manifest.side is Side.LEGACY and not into:
         raise Refusal("--into FILE, the new file to restore into", "none", where=str(found.folder))
-    snapshots.restore(env, found, keep_fence=True, into=Path(into) if into else None)
-    return {"snapshot": str(found.folder), "restored": into or env.target_direct.redacted, "fence": "on"}
+    snapshots.restore(env, found, keep_fence=not unfence, into=Path(into) if into else None)
+    return {
+        "snapshot": str(found.folder),
+        "restored": into or env.target_direct.redacted,
+        "fence": "off" if unfence else "on",
+    }
 
 
 def _side(name: str) -> Side:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from db import fence, migrate, ops, transfer
+from db import environments, fence, migrate, ops, transfer
 from db.cutover import pointer, services, switch
 from db.cutover.move import Move
 from db.errors import Failure, Refusal
@@ -45,7 +44,7 @@ def before_rollback(move: Move) -> None:
 def check_override(move: Move) -> None:
     """An exported variable wins over the file: the service would go on reading the old store whatever we write."""
     variable = move.env.pointer.variable
-    if variable in os.environ:
+    if environments.is_exported(variable):
         raise Refusal(
             f"{variable} in {move.env.pointer.path} alone", "one exported here, which would override it",
             where="the environment of this command", do=f"unset {variable}",
