@@ -326,8 +326,8 @@ def gate(
         _exit({"pass": 0, "fail": 1}.get(str(report["verdict"]), 3))
 
 
-@task(help={"env": ENV, "of": "legacy or postgres", "json": JSON})
-def take(_c: Context, env: str = "", of: str = "postgres", json: str = "") -> None:
+@task(help={"env": ENV, "of": "legacy or target", "json": JSON})
+def take(_c: Context, env: str = "", of: str = "target", json: str = "") -> None:
     """Take a snapshot of a store, and verify it by restoring and counting."""
     _snapshot("take", env, of, json)
 
