@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import threading
 import time
 from bisect import bisect
@@ -122,6 +123,7 @@ class Crowd:
     ) -> None:
         self.tally = Tally()
         self._services = tuple(services)
+        self._run = f"rehearsal-{secrets.token_hex(4)}"
         self._changed = threading.Condition()
         self._leaving = False
         self._allowed = 0
@@ -171,7 +173,7 @@ class Crowd:
             client = _Client(self, web, self._services, draw)
             turn = 0
             while not self._leaving:
-                request = self._next(share, f"r{seed}-{n}-{turn}", draw)
+                request = self._next(share, f"{self._run}-{n}-{turn}", draw)
                 turn += 1
                 client.act(request)
                 self._rest(request)

@@ -26,6 +26,12 @@ START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.05
 VARIABLE = "DATABASE_URL"
+PORTS = range(20_000, 30_000)
+"""Below those that systems give to outgoing connections, which would be taken between our look and the service's."""
+
+ATTEMPTS = 5
+PORT_TAKEN = "to be free"
+_ARGV = (sys.executable, "-m", "game.service")
 
 
 @dataclass
@@ -40,9 +46,7 @@ class Service:
     processes: int = 2
     operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     _pid: int = 0
-
-    def __post_init__(self) -> None:
-        self._port = _free_ports(self.processes)
+    _port: int = 0
 
     @property
     def env_file(self) -> Path:
@@ -79,12 +83,29 @@ class Service:
         self.env_file.write_text(f"# The store that the service opens.\n{VARIABLE}=''\n")
         self.env_file.chmod(0o600)
         pointer.write(self.pointer, store)
-        argv = [sys.executable, "-m", "game.service"]
-        self._pid = self.guard.spawn(argv, account=None, env=self._environment(), log=self.log)
-        try:
-            services.wait_for(self.urls, _answers, what="every process ready", timeout_seconds=START_SECONDS)
-        except Failure:
-            raise Failure("the service to start", redact(last_lines(self.log)), where=", ".join(self.urls)) from None
+        for _attempt in range(ATTEMPTS):
+            self._port = _free_ports(self.processes)
+            self._pid = self.guard.spawn(_ARGV, account=None, env=self._environment(), log=self.log)
+            if self._came_up():
+                return
+            if not (self.guard.ended(self._pid) and PORT_TAKEN in last_lines(self.log, 1)):
+                break  # Somebody else's taking the port since we looked is all that another attempt can help.
+        raise Failure("the service to start", redact(last_lines(self.log)), where=", ".join(self.urls))
+
+    def _came_up(self) -> bool:
+        """Whether every process answers, as soon as that is decided."""
+        coming = Retrying(
+            retry=retry_if_result(lambda decided: decided is None),
+            stop=stop_after_delay(START_SECONDS),
+            wait=wait_fixed(POLL_SECONDS),
+            retry_error_callback=lambda _state: False,
+        )
+        return bool(coming(self._decided))
+
+    def _decided(self) -> bool | None:
+        if self.guard.ended(self._pid):
+            return False
+        return all(_answers(services.ask(url)) for url in self.urls) or None
 
     def stop(self) -> None:
         """Ask it to end, and wait; the guardian ends what does not."""
@@ -122,21 +143,15 @@ class Service:
         }
 
 
-def _answers(ready: services.Ready) -> bool:
-    return ready.status == httpx.codes.OK
+def _answers(ready: services.Ready | None) -> bool:
+    return ready is not None and ready.status == httpx.codes.OK
 
 
 def _free_ports(count: int) -> int:
-    """The first of that many ports in a row that nobody listens on now."""
+    """The first of that many ports in a row that nobody has now, of those that no outgoing connection is given."""
     while True:
-        with ExitStack() as sockets:
-            first = 0
+        first = PORTS.start + secrets.randbelow(len(PORTS) - count)
+        with ExitStack() as sockets, suppress(OSError):
             for n in range(count):
-                listener = sockets.enter_context(socket.socket())
-                try:
-                    listener.bind(("127.0.0.1", first + n if first else 0))
-                except (OSError, OverflowError):
-                    break
-                first = first or listener.getsockname()[1]
-            else:
-                return first
+                sockets.enter_context(socket.socket()).bind(("127.0.0.1", first + n))
+            return first

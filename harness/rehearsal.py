@@ -133,6 +133,7 @@ class Rehearsal:
         self._crowd = crowd
         self._slice = a_slice
         self._progress = progress
+        self._before = receipts.earlier(here.source)
         self.held = 0
 
     def both(self) -> tuple[Leg, Leg]:
@@ -165,7 +166,7 @@ class Rehearsal:
             return Leg(INCONCLUSIVE if isinstance(error, Inconclusive) else FAIL, problems=(str(error),))
         tally = self._crowd.tally
         with closing(open_store(store.as_text())) as opened:
-            counted = receipts.count(opened.read, list(tally.granted.values()), list(tally.refused))
+            counted = receipts.count(opened.read, list(tally.granted.values()), list(tally.refused), self._before)
         found = counts(report)
         problems = [*tally.wrong, *counted.problems, *found.pop("problems", ())]
         leg = Leg(

@@ -27,6 +27,7 @@ class Played:
     """A legacy file on which every player did all that was planned, and what they were told."""
 
     def __init__(self, store: LegacyStore, path: Path) -> None:
+        self.path = path
         self.granted: list[Granted] = []
         self.refused: list[tuple[str, str]] = []
         for player, plan in plans.read(path, players=20).items():
@@ -141,3 +142,36 @@ def test_a_player_who_is_gone_takes_every_request_along(played: Played) -> None:
     player = played.granted[0].request.player
     count = played.count({**played.rows, player: None})
     assert count.missing == sum(1 for grant in played.granted if grant.request.player == player)
+
+
+def test_receipts_of_before_must_be_there_still_and_are_not_counted(played: Played) -> None:
+    grant = played.granted[0]
+    mine = [other for other in played.granted if other.request.player != grant.request.player]
+    before = {
+        grant.request.player: {other.request.id for other in played.granted if other not in mine},
+        "a stranger": {"r1"},
+    }
+    refused = [key for key in played.refused if key[0] == grant.request.player] or [(grant.request.player, "never")]
+    counted = receipts.count(played.rows.__getitem__, mine, refused, before)
+    assert (counted.problems, counted.acknowledged) == ([], len(mine))
+    before[grant.request.player].add("lost")
+    counted = receipts.count(played.rows.__getitem__, mine, refused, before)
+    assert counted.missing == 1
+    assert counted.problems == [f"{grant.request.player}: the receipt of lost, of before, is gone"]
+
+
+def test_a_refused_request_with_a_receipt_is_a_problem(played: Played) -> None:
+    grant = played.granted[0]
+    rest = [other for other in played.granted if other is not grant]
+    counted = receipts.count(played.rows.__getitem__, rest, [*played.refused, grant.request.key])
+    assert counted.duplicated == 1
+    assert f"{grant.request.id} has a receipt, and was refused" in counted.problems[0]
+
+
+def test_receipts_of_before_are_read_from_the_file(played: Played, tmp_path: Path) -> None:
+    found = receipts.earlier(played.path)
+    assert {(player, request) for player in found for request in found[player]} == {
+        g.request.key for g in played.granted
+    }
+    seed.empty_legacy(tmp_path / "new.db")
+    assert receipts.earlier(tmp_path / "new.db") == {}

@@ -18,11 +18,15 @@ import psutil
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from db import seed
+from db import documents, seed
 from db.cutover.report import Report, Status, StepReport, Verdict
 from db.errors import Inconclusive, Refusal, ToolError, Undone
 from db.progress import Silent
+from game.chance import Chance
+from game.commands import decode
+from game.dispatch import Request, dispatch
 from game.legacy import cells, fence
+from game.legacy.store import LegacyStore
 from harness import plans, rehearsal
 from harness.clients import Crowd
 from harness.rehearsal import Leg, Rehearsal, RehearsalReport
@@ -35,7 +39,10 @@ COUNTED = {"source": 7, "loaded": 7, "quarantined": 0, "mismatches": 0, "players
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """The condition, asked for until it holds."""
     asking = Retrying(
-        retry=retry_if_result(lambda found: not found), stop=stop_after_delay(seconds), wait=wait_fixed(0.1)
+        retry=retry_if_result(lambda found: not found),
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(0.1),
+        retry_error_callback=lambda _state: False,
     )
     assert asking(holds), what
 
@@ -78,9 +85,21 @@ class Rehearsed:
             other.execute("PRAGMA wal_autocheckpoint = 0")
             other.execute("INSERT INTO kv VALUES ('last minute', '1')")
             other.commit()
+            self.played = self.play()
             before = self.digests()
             self.report: RehearsalReport = rehearsal.rehearse(0, self.given, kind, progress=Silent())
             self.touched = before != self.digests()
+
+    def play(self) -> tuple[str, str]:
+        """Somebody claims a mail before the rehearsal: player and request."""
+        player, plan = next((p, plan) for p, plan in plans.read(self.given, players=PLAYERS).items() if plan)
+        command = decode(*next((action, fields) for action, fields in plan if action == "claim_mail"))
+        with closing(LegacyStore(self.given)) as store:
+            dispatch(
+                store, Request(player, "long ago", command), clock=lambda: documents.EPOCH_MS - 100 * documents.DAY_MS,
+                chance=lambda request: Chance("secret", request),
+            )  # fmt: skip
+        return player, "long ago"
 
     def digests(self) -> list[str]:
         files = (self.given, Path(f"{self.given}-wal"))
@@ -159,10 +178,13 @@ def leg(here: Stage, move: Move, share: int) -> Leg:
 
 def lock_out(here: Stage, crowd: Crowd) -> None:
     """Fence the file until a client was told to wait."""
-    with closing(cells.connect(here.legacy)) as connection:
+    with closing(cells.connect(here.legacy, timeout_seconds=30)) as connection:
         fence.fence(connection)
-        wait_until(lambda: crowd.tally.unanswered_at, "nobody asked for anything while the file was fenced")
-        fence.lift(connection)
+        try:
+            crowd.allow(2)
+            wait_until(lambda: crowd.tally.unanswered_at, "nobody asked for anything while the file was fenced")
+        finally:
+            fence.lift(connection)
 
 
 def lose_a_receipt(here: Stage, crowd: Crowd) -> None:
