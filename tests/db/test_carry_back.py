@@ -33,7 +33,7 @@ def play(database: Database, *statements: str) -> None:
     """What commands would have done, as plain SQL."""
     with written_to(database.owner) as conn:
         for statement in statements:
-            assert conn.execute(statement).rowcount > 0, statement  # type: ignore[arg-type]  # the tests' own SQL
+            assert conn.execute(statement).rowcount > 0, statement
 
 
 def rows(path: Path, table: str = "users") -> dict[int, dict[str, Cell]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from db import builders, fence, ops, seed, transfer
+from db import builders, ops, seed, transfer
 from db.errors import Failure, Refusal
 from db.ops import Phase
-from db.progress import Silent
+from db.progress import Advance, Silent
 from db.transfer import guards, tally
 from db.transfer.tally import Tally
 from game.urls import PostgresUrl
@@ -28,7 +30,7 @@ def sqlite(path: Path, *statements: str) -> None:
 
 def value(url: PostgresUrl, query: str) -> object:
     with ops.connect(url) as conn:
-        row = conn.execute(query).fetchone()  # type: ignore[arg-type]  # the tests' own SQL
+        row = conn.execute(query).fetchone()
     assert row is not None
     return row[0]
 
@@ -47,7 +49,7 @@ def test_every_value_is_loaded_or_quarantined_and_every_player_proven(
     assert loaded.aside > 0
     assert not loaded.resumed
     assert value(fenced_database.owner, "select count(*) from users where held") == loaded.held
-    assert value(fenced_database.owner, "select count(*) from quarantine") >= loaded.quarantined  # type: ignore[operator]  # a count
+    assert value(fenced_database.owner, "select count(*) from quarantine") >= loaded.quarantined
 
 
 def test_sqlite_itself_counts_the_elements_of_documents(fenced_database: Database, tmp_path: Path) -> None:
@@ -60,6 +62,28 @@ def test_sqlite_itself_counts_the_elements_of_documents(fenced_database: Databas
     assert counts["users", "inventory"].source == elements > cells
     assert counts["users", "gold"].source == cells
     assert counts["users", "inventory"].loaded + counts["users", "inventory"].quarantined == elements
+
+
+def test_a_blob_is_one_unit_whatever_its_bytes_would_read_as(fenced_database: Database, tmp_path: Path) -> None:
+    source = seeded(tmp_path / "game.db", oddities=False)
+    before = load(fenced_database, source).per_column["users", "mail"].source
+    transfer.clear(fenced_database.owner, pass_token=PASS)
+    connection = sqlite3.connect(source)
+    letters = connection.execute("SELECT max(1, json_array_length(mail)) FROM users WHERE rowid = 3").fetchone()[0]
+    connection.close()
+    sqlite(source, "UPDATE users SET mail = CAST('[1,2,3,4,5]' AS BLOB) WHERE rowid = 3")
+    count = load(fenced_database, source).per_column["users", "mail"]
+    assert (count.source, count.quarantined) == (before - letters + 1, 1)
+
+
+def test_a_load_whose_counts_do_not_add_up_fails(fenced_database: Database, tmp_path: Path) -> None:
+    source = seeded(tmp_path / "game.db")
+    load(fenced_database, source)
+    with written_to(fenced_database.owner) as conn:
+        forged = """update transfer_checkpoints set counts = replace(counts, '"gold": [12,', '"gold": [11,')"""
+        assert conn.execute(forged + " where source_table = 'users'").rowcount == 1
+    with pytest.raises(Failure, match=r"1 that do not: users\.gold has 12"):
+        load(fenced_database, source)
 
 
 def test_a_quarantined_value_keeps_its_bytes_and_says_why(fenced_database: Database, tmp_path: Path) -> None:
@@ -184,24 +208,25 @@ def test_two_loads_at_once_are_refused_naming_the_other(fenced_database: Databas
     assert "sudamr transfer" in refusal.value.found
 
 
+class AbortsTheRun(Silent):
+    """Another session marks the run as aborted while the first bar is shown."""
+
+    def __init__(self, owner: PostgresUrl) -> None:
+        self._owner = owner
+
+    @contextmanager
+    def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
+        with ops.connect(self._owner) as conn:
+            conn.execute("update ops.phase set phase = 'aborted'")
+        with super().bar(title, total, unit) as advance:
+            yield advance
+
+
 def test_a_load_whose_run_was_aborted_writes_no_further_chunk(fenced_database: Database, tmp_path: Path) -> None:
-    class Aborting(Silent):
-        def say(self, line: str) -> None:
-            raise AssertionError(line)
-
-    source = seeded(tmp_path / "game.db")
     with ops.connect(fenced_database.owner) as conn:
-        fence.set_on(conn, pass_token=PASS)
         conn.execute("update ops.phase set phase = 'loading'")
-
-    class AbortsAtTheBar(Aborting):
-        def bar(self, title: str, total: int, unit: str):  # type: ignore[no-untyped-def]
-            with ops.connect(fenced_database.owner) as conn:
-                conn.execute("update ops.phase set phase = 'aborted'")
-            return super().bar(title, total, unit)
-
     with pytest.raises(Failure, match="the phase loading throughout the load; found aborted"):
-        transfer.load(source, fenced_database.owner, run="r", pass_token=PASS, progress=AbortsAtTheBar())
+        load(fenced_database, seeded(tmp_path / "game.db"), progress=AbortsTheRun(fenced_database.owner))
     assert value(fenced_database.owner, "select count(*) from users") == 0
 
 
@@ -249,7 +274,7 @@ def test_the_proof_finds_what_was_changed_in_the_target(
     source = seeded(tmp_path / "game.db")
     load(fenced_database, source)
     with written_to(fenced_database.owner) as conn:
-        assert conn.execute(change).rowcount > 0  # type: ignore[arg-type]  # the tests' own SQL
+        assert conn.execute(change).rowcount > 0
     proof = transfer.prove(source, fenced_database.owner)
     assert proof.mismatches >= 1
     assert named in "; ".join(proof.named)

@@ -48,7 +48,7 @@ def contents(database: Database) -> dict[str, str]:
         found = {}
         for table in (*tables.ALL, quarantine, transfer_checkpoints):
             row = conn.execute(
-                f"select md5(string_agg((to_jsonb(x) - 'run')::text, ',' order by (to_jsonb(x) - 'run')::text))"  # type: ignore[arg-type]  # the tests' own SQL
+                f"select md5(string_agg((to_jsonb(x) - 'run')::text, ',' order by (to_jsonb(x) - 'run')::text))"
                 f" from {table.name} x"
             ).fetchone()
             assert row is not None
@@ -85,7 +85,7 @@ def test_a_load_that_was_killed_within_a_chunk_goes_on(
 ) -> None:
     give_pass(fenced_database)
     with ops.connect(fenced_database.owner) as conn, conn.transaction():
-        conn.execute(f"lock table {table} in share mode")  # type: ignore[arg-type]  # a name of ours
+        conn.execute(f"lock table {table} in share mode")
         process = begun(source, fenced_database, Silent())
         until(lambda: [] if waits(fenced_database) else ["a load that waits for no lock yet"])
         with pytest.raises(Refusal, match="no other transfer at work"):

@@ -269,3 +269,15 @@ def test_two_files_that_differ_are_told_apart_without_a_value(tmp_path: Path) ->
         assert any(difference.startswith(named) for difference in differences), (change, differences)
         assert not any("another" in difference for difference in differences)
     assert transfer.compare_files(left, left) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("1", "'1'"), ("1", "1.0"), ("'a'", "x'61'"), ("NULL", "''"), ("'a'", "'a' || char(0)"), ("0.0", "-0.0")],
+)
+def test_values_of_other_storage_classes_or_bytes_differ(left: str, right: str, tmp_path: Path) -> None:
+    for name, value in (("left.db", left), ("right.db", right)):
+        _sqlite(tmp_path / name, "CREATE TABLE users (id, value)", f"INSERT INTO users VALUES ('user-1', {value})")
+    differences = transfer.compare_files(tmp_path / "left.db", tmp_path / "right.db")
+    assert len(differences) == 1
+    assert differences[0].startswith("users row 1, value: ")
