@@ -189,6 +189,7 @@ class _Loading:
         """One chunk: under the pass, and only while the phase is what it was when the load began."""
         with self.conn.transaction():
             fence.use_pass(self.conn, self.pass_token)
+            self.conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this chunk's end.
             if (now := ops.phase(self.conn)) != self.phase:
                 raise Failure(
                     f"the phase {self.phase} throughout the load", f"{now}", where=ops.place(self.conn),

@@ -1,38 +1,18 @@
-"""A load: everything is loaded or quarantined, counted by SQLite, proven, and refused where it must not begin."""
+"""A load: everything is loaded or quarantined, counted by SQLite, proven, and counted again when it is repeated."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from db import builders, ops, seed, transfer
-from db.errors import Failure, Refusal
-from db.ops import Phase
-from db.progress import Advance, Silent
-from db.transfer import guards, tally
+from db.errors import Failure
+from db.transfer import tally
 from db.transfer.tally import Tally
-from game.urls import PostgresUrl
 from harness.databases import Database
-from tests.db.transferring import PASS, load, moved, seeded, written_to
-
-
-def sqlite(path: Path, *statements: str) -> None:
-    """Run the statements on the file, as a service would."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
-
-
-def value(url: PostgresUrl, query: str) -> object:
-    with ops.connect(url) as conn:
-        row = conn.execute(query).fetchone()
-    assert row is not None
-    return row[0]
+from tests.db.transferring import PASS, load, moved, seeded, sqlite, value, written_to
 
 
 def test_every_value_is_loaded_or_quarantined_and_every_player_proven(
@@ -106,16 +86,6 @@ def test_a_quarantined_value_keeps_its_bytes_and_says_why(fenced_database: Datab
     assert held[0][1] == 0
 
 
-def test_more_held_players_than_allowed_stop_the_load_and_are_named(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
-    sqlite(source, "UPDATE users SET gold = -5, diamonds = 'none' WHERE rowid = 4")
-    player = sqlite3.connect(source).execute("SELECT id FROM users WHERE rowid = 4").fetchone()[0]
-    with pytest.raises(Refusal, match="at most 0 players held; found 1") as refusal:
-        load(fenced_database, source, max_held=0)
-    assert player in str(refusal.value)
-    assert load(fenced_database, source, max_held=1).held == 1
-
-
 def test_loading_again_changes_nothing_and_proves_again(fenced_database: Database, tmp_path: Path) -> None:
     source = seeded(tmp_path / "game.db")
     first = load(fenced_database, source)
@@ -128,114 +98,6 @@ def test_loading_again_changes_nothing_and_proves_again(fenced_database: Databas
         first.source, first.loaded, first.quarantined, first.held,
     )  # fmt: skip
     assert [value(fenced_database.owner, rows.format(table)) for table in tables] == before
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE users SET gold = gold + 1 WHERE rowid = 1",
-        "DELETE FROM users WHERE rowid = 12",
-        "UPDATE kv SET value = 'x' WHERE rowid = 1",
-        "CREATE TABLE more (x)",
-        "UPDATE users SET rowid = 99 WHERE rowid = 12",
-    ],
-)
-def test_another_file_is_refused_where_one_was_loaded(change: str, fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db")
-    load(fenced_database, source)
-    sqlite(source, change)
-    with pytest.raises(Refusal, match="the file that was begun to be loaded"):
-        load(fenced_database, source)
-
-
-def test_rows_added_since_are_no_other_file_but_loaded_too(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db")
-    load(fenced_database, source)
-    sqlite(source, "INSERT INTO users (id, gold) VALUES ('user-late', 5)")
-    assert load(fenced_database, source).players == 13
-
-
-def test_a_fence_on_the_source_is_no_part_of_it(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db")
-    load(fenced_database, source)
-    assert load(fenced_database, moved(source)).resumed
-    tables = "select count(*) from legacy_schema where name like '%fence%'"
-    assert value(fenced_database.owner, tables) == 0
-
-
-def test_a_target_with_rows_of_its_own_is_refused(fenced_database: Database, tmp_path: Path) -> None:
-    with written_to(fenced_database.owner) as conn:
-        conn.execute("insert into users (id) values ('user-1')")
-    with pytest.raises(Refusal, match="an empty target; found rows in users"):
-        load(fenced_database, seeded(tmp_path / "game.db"))
-
-
-def test_an_open_target_is_refused(database: Database, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="a fenced target; found one open to players"):
-        transfer.load(seeded(tmp_path / "game.db"), database.owner, run="run-1", pass_token=PASS)
-
-
-def test_a_live_target_is_refused(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db")
-    load(fenced_database, source)
-    with ops.lock(fenced_database.owner, run="run-1", why="a test") as held:
-        held.advance(Phase.EMPTY, Phase.LOADING)
-        held.advance(Phase.LOADING, Phase.LIVE)
-    with pytest.raises(Refusal, match="nobody plays on; found a live one"):
-        load(fenced_database, source)
-
-
-def test_a_target_that_is_not_migrated_is_refused(blank: PostgresUrl, tmp_path: Path) -> None:
-    ops.prepare(blank, "test")
-    with pytest.raises(Refusal, match="a migrated schema"):
-        transfer.load(seeded(tmp_path / "game.db"), blank, run="run-1", pass_token=PASS)
-
-
-def test_a_server_that_does_not_answer_is_refused(fenced_database: Database, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="a Postgres that answers"):
-        transfer.load(seeded(tmp_path / "game.db"), fenced_database.owner.with_(port=1), run="run-1", pass_token=PASS)
-
-
-def test_without_the_pass_nothing_is_written(fenced_database: Database, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="the pass of the run"):
-        load(fenced_database, seeded(tmp_path / "game.db"), pass_token="another")  # no secret
-    assert value(fenced_database.owner, "select count(*) from legacy_schema") == 0
-
-
-def test_two_loads_at_once_are_refused_naming_the_other(fenced_database: Database, tmp_path: Path) -> None:
-    with guards.writing(fenced_database.owner), pytest.raises(Refusal, match="no other transfer at work") as refusal:
-        load(fenced_database, seeded(tmp_path / "game.db"))
-    assert "sudamr transfer" in refusal.value.found
-
-
-class AbortsTheRun(Silent):
-    """Another session marks the run as aborted while the first bar is shown."""
-
-    def __init__(self, owner: PostgresUrl) -> None:
-        self._owner = owner
-
-    @contextmanager
-    def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
-        with ops.connect(self._owner) as conn:
-            conn.execute("update ops.phase set phase = 'aborted'")
-        with super().bar(title, total, unit) as advance:
-            yield advance
-
-
-def test_a_load_whose_run_was_aborted_writes_no_further_chunk(fenced_database: Database, tmp_path: Path) -> None:
-    with ops.connect(fenced_database.owner) as conn:
-        conn.execute("update ops.phase set phase = 'loading'")
-    with pytest.raises(Failure, match="the phase loading throughout the load; found aborted"):
-        load(fenced_database, seeded(tmp_path / "game.db"), progress=AbortsTheRun(fenced_database.owner))
-    assert value(fenced_database.owner, "select count(*) from users") == 0
-
-
-def test_clearing_empties_the_target_for_another_file(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db")
-    load(fenced_database, source)
-    transfer.clear(fenced_database.owner, pass_token=PASS)
-    sqlite(source, "UPDATE users SET gold = gold + 1 WHERE rowid = 1")
-    assert not load(fenced_database, source).resumed
 
 
 def test_counts_that_do_not_add_up_are_a_failure_naming_the_column() -> None:
@@ -256,42 +118,48 @@ def test_a_column_that_only_the_target_counted_does_not_add_up() -> None:
         counted.check()
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ("update users set gold = gold + 1 where id = (select id from users where not held limit 1)", ", gold"),
-        ("update key_values set value = value || ' ' where key = 'guilds'", "kv row"),
-        ("update user_credentials set password_hash = 'x' where position = 3", "user_credentials row 3, passwordHash"),
-        ("delete from live_games where position = 1", "live_games row 1: not in the target"),
-        ("delete from user_mail where user_id = (select user_id from user_mail limit 1)", ", mail"),
-        ("insert into key_values (key, value, position) values ('x', 'y', 99)", "kv row 99: only in the target"),
-        ("insert into users (id) values ('user-new')", "only in the target"),
-    ],
-)
-def test_the_proof_finds_what_was_changed_in_the_target(
-    change: str, named: str, fenced_database: Database, tmp_path: Path
-) -> None:
-    source = seeded(tmp_path / "game.db")
-    load(fenced_database, source)
-    with written_to(fenced_database.owner) as conn:
-        assert conn.execute(change).rowcount > 0
-    proof = transfer.prove(source, fenced_database.owner)
-    assert proof.mismatches >= 1
-    assert named in "; ".join(proof.named)
-    with pytest.raises(Failure, match="that differ"):
-        proof.check()
-    with pytest.raises(Failure, match="that differ"):
-        load(fenced_database, source)
+JOURNAL = """CREATE TABLE sudamr_currency_ledger (user_id TEXT NOT NULL, request_id TEXT NOT NULL, n BIGINT NOT NULL,
+ currency TEXT NOT NULL, amount BIGINT NOT NULL, reason TEXT NOT NULL, balance BIGINT NOT NULL,
+ PRIMARY KEY (user_id, request_id, n)) WITHOUT ROWID"""
 
 
-def test_a_proof_names_twenty_mismatches_and_counts_the_rest(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db", 30)
-    load(fenced_database, source)
-    with written_to(fenced_database.owner) as conn:
-        conn.execute("update users set strategy_xp = strategy_xp + 1")
-    proof = transfer.prove(source, fenced_database.owner)
-    assert proof.mismatches == 30
-    assert len(proof.named) == 20
+def test_journals_of_the_file_are_journals_of_the_target(fenced_database: Database, tmp_path: Path) -> None:
+    source = seeded(tmp_path / "game.db", oddities=False)
+    player = sqlite3.connect(source).execute("SELECT id FROM users WHERE rowid = 1").fetchone()[0]
+    line = "INSERT INTO sudamr_currency_ledger VALUES ('{}', '{}', {}, '{}', 5, 'mail', {})"
+    sqlite(
+        source,
+        JOURNAL,
+        line.format(player, "r2", 1, "gold", 10),
+        line.format(player, "r1", 2, "gold", 5),
+        line.format(player, "r1", 10, "diamonds", 0),
+        line.format("user-gone", "r1", 1, "gold", 1),
+        line.format(player, "r3", 1, "stones", 1),
+        line.format(player, "r4", 1, "gold", -1),
+        line.format(player, "r5", "'one'", "gold", 1),
+    )
+    loaded = load(fenced_database, source)
+    assert loaded.aside == 4
+    with ops.connect(fenced_database.owner) as conn:
+        lines = conn.execute("select request_id, n, currency from currency_ledger order by 1, 2").fetchall()
+        rules = conn.execute("select rule from quarantine order by rule").fetchall()
+    assert lines == [("r1", 2, "gold"), ("r1", 10, "diamonds"), ("r2", 1, "gold")]
+    assert rules == [("balance.unfit",), ("currency.unfit",), ("n.unfit",), ("user_id.unknown",)]
+    transfer.back(fenced_database.owner, tmp_path / "copy.db")
+    assert transfer.compare_files(source, tmp_path / "copy.db") == []
+
+
+def test_players_made_by_hand_have_no_findings(fenced_database: Database, tmp_path: Path) -> None:
+    source = tmp_path / "game.db"
+    seed.empty_legacy(source)
+    connection = sqlite3.connect(source, isolation_level=None)
+    row = builders.legacy_row("user-1", gold=500)
+    names, places = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
+    connection.execute(f"INSERT INTO users ({names}) VALUES ({places})", list(row.values()))
+    connection.close()
+    loaded = load(fenced_database, source)
+    assert (loaded.quarantined, loaded.players) == (0, 1)
+    assert value(fenced_database.owner, "select gold from users") == 500
 
 
 def test_an_older_files_missing_columns_stay_missing(fenced_database: Database, tmp_path: Path) -> None:
@@ -327,111 +195,16 @@ def test_without_a_declared_key_a_second_player_of_the_same_id_is_kept_whole_and
     assert transfer.compare_files(source, tmp_path / "copy.db") == []
 
 
-JOURNAL = """CREATE TABLE sudamr_currency_ledger (user_id TEXT NOT NULL, request_id TEXT NOT NULL, n BIGINT NOT NULL,
- currency TEXT NOT NULL, amount BIGINT NOT NULL, reason TEXT NOT NULL, balance BIGINT NOT NULL,
- PRIMARY KEY (user_id, request_id, n)) WITHOUT ROWID"""
-
-
-def test_journals_of_the_file_are_journals_of_the_target(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
-    player = sqlite3.connect(source).execute("SELECT id FROM users WHERE rowid = 1").fetchone()[0]
-    line = "INSERT INTO sudamr_currency_ledger VALUES ('{}', '{}', {}, '{}', 5, 'mail', {})"
-    sqlite(
-        source,
-        JOURNAL,
-        line.format(player, "r2", 1, "gold", 10),
-        line.format(player, "r1", 2, "gold", 5),
-        line.format(player, "r1", 10, "diamonds", 0),
-        line.format("user-gone", "r1", 1, "gold", 1),
-        line.format(player, "r3", 1, "stones", 1),
-        line.format(player, "r4", 1, "gold", -1),
-        line.format(player, "r5", "'one'", "gold", 1),
-    )
-    loaded = load(fenced_database, source)
-    assert loaded.aside == 4
-    with ops.connect(fenced_database.owner) as conn:
-        lines = conn.execute("select request_id, n, currency from currency_ledger order by 1, 2").fetchall()
-        rules = conn.execute("select rule from quarantine order by rule").fetchall()
-    assert lines == [("r1", 2, "gold"), ("r1", 10, "diamonds"), ("r2", 1, "gold")]
-    assert rules == [("balance.unfit",), ("currency.unfit",), ("n.unfit",), ("user_id.unknown",)]
-    transfer.back(fenced_database.owner, tmp_path / "copy.db")
-    assert transfer.compare_files(source, tmp_path / "copy.db") == []
-
-
-def test_a_table_that_only_bears_a_journals_name_is_refused(fenced_database: Database, tmp_path: Path) -> None:
+def test_rows_added_since_are_no_other_file_but_loaded_too(fenced_database: Database, tmp_path: Path) -> None:
     source = seeded(tmp_path / "game.db")
-    sqlite(source, "CREATE TABLE sudamr_currency_ledger (user_id TEXT, amount INTEGER)")
-    with pytest.raises(Refusal, match="our journal sudamr_currency_ledger"):
-        load(fenced_database, source)
+    load(fenced_database, source)
+    sqlite(source, "INSERT INTO users (id, gold) VALUES ('user-late', 5)")
+    assert load(fenced_database, source).players == 13
 
 
-def test_a_schema_that_cannot_be_made_again_is_refused_before_anything_is_loaded(
-    fenced_database: Database, tmp_path: Path
-) -> None:
+def test_a_fence_on_the_source_is_no_part_of_it(fenced_database: Database, tmp_path: Path) -> None:
     source = seeded(tmp_path / "game.db")
-    connection = sqlite3.connect(source, isolation_level=None)
-    connection.create_function("graded", 1, lambda value: value, deterministic=True)
-    connection.execute("CREATE INDEX by_grade ON users (graded(league))")
-    connection.close()
-    with pytest.raises(Refusal, match="index by_grade"):
-        load(fenced_database, source)
-    assert value(fenced_database.owner, "select count(*) from legacy_schema") == 0
-
-
-def test_secrets_are_never_named(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db")
-    sqlite(source, "UPDATE user_credentials SET passwordHash = 'a-known-hash' WHERE rowid = 2")
-    loaded = load(fenced_database, source)
-    with written_to(fenced_database.owner) as conn:
-        conn.execute("update user_credentials set password_hash = 'another-hash' where position = 2")
-    proof = transfer.prove(source, fenced_database.owner)
-    assert proof.mismatches == 1
-    shown = f"{loaded!r} {proof!r} {transfer.profile(source)!r}"
-    assert "a-known-hash" not in shown
-    assert "another-hash" not in shown
-
-
-def test_a_database_that_no_file_was_loaded_into_becomes_a_file_of_today(database: Database, tmp_path: Path) -> None:
-    seed.seed_postgres(database.owner, "test", 6, 1, progress=Silent())
-    returned = transfer.back(database.owner, tmp_path / "made.db")
-    assert returned.players == 6
-    with ops.connect(database.owner) as conn:
-        expected = conn.execute("select id, gold from users order by id").fetchall()
-    found = sqlite3.connect(returned.path).execute("SELECT id, gold FROM users ORDER BY id").fetchall()
-    assert found == expected
-    assert sqlite3.connect(returned.path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-def test_a_name_that_is_taken_is_never_overwritten(fenced_database: Database, tmp_path: Path) -> None:
-    load(fenced_database, seeded(tmp_path / "game.db"))
-    for taken in ("copy.db", "copy.db-wal"):
-        (tmp_path / taken).write_text("mine", encoding="utf-8")
-        with pytest.raises(Refusal, match="a name that is free"):
-            transfer.back(fenced_database.owner, tmp_path / "copy.db")
-        assert (tmp_path / taken).read_text(encoding="utf-8") == "mine"
-        (tmp_path / taken).unlink()
-    with pytest.raises(Refusal, match="a folder that exists"):
-        transfer.back(fenced_database.owner, tmp_path / "nowhere" / "copy.db")
-    assert [path.name for path in tmp_path.iterdir()] == ["game.db"]
-
-
-def test_a_rebuilding_that_fails_leaves_nothing_behind(fenced_database: Database, tmp_path: Path) -> None:
-    load(fenced_database, seeded(tmp_path / "game.db"))
-    with written_to(fenced_database.owner) as conn:
-        conn.execute("update legacy_schema set sql = 'CREATE TABLE kv (key TEXT)' where name = 'kv'")
-    with pytest.raises(Failure):
-        transfer.back(fenced_database.owner, tmp_path / "copy.db")
-    assert [path.name for path in tmp_path.iterdir()] == ["game.db"]
-
-
-def test_players_made_by_hand_have_no_findings(fenced_database: Database, tmp_path: Path) -> None:
-    source = tmp_path / "game.db"
-    seed.empty_legacy(source)
-    connection = sqlite3.connect(source, isolation_level=None)
-    row = builders.legacy_row("user-1", gold=500)
-    names, places = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
-    connection.execute(f"INSERT INTO users ({names}) VALUES ({places})", list(row.values()))
-    connection.close()
-    loaded = load(fenced_database, source)
-    assert (loaded.quarantined, loaded.players) == (0, 1)
-    assert value(fenced_database.owner, "select gold from users") == 500
+    load(fenced_database, source)
+    assert load(fenced_database, moved(source)).resumed
+    tables = "select count(*) from legacy_schema where name like '%fence%'"
+    assert value(fenced_database.owner, tables) == 0

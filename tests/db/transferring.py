@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,21 @@ def _seeded(players: int, wish: tuple[tuple[str, Any], ...]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         seed.seed_legacy(Path(folder) / "game.db", players, **dict(wish))
         return (Path(folder) / "game.db").read_bytes()
+
+
+def sqlite(path: Path, *statements: str) -> None:
+    """Run the statements on the file, as a service would."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def value(url: PostgresUrl, query: str) -> object:
+    with ops.connect(url) as conn:
+        row = conn.execute(query).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def give_pass(database: Database) -> None:
