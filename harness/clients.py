@@ -102,6 +102,10 @@ class Tally:
         """How often a request went unanswered since then."""
         return sum(1 for at in self.unanswered_at if at >= since)
 
+    def newly_granted(self, since: float) -> int:
+        """How many requests were carried out since then."""
+        return sum(1 for at in self.granted_at if at >= since)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -128,6 +132,7 @@ class Crowd:
         self._leaving = False
         self._allowed = 0
         self._busy = 0
+        self._left = sum(map(len, plans.values()))
         players = list(plans)
         shares = [{player: list(plans[player]) for player in players[n::clients]} for n in range(clients)]
         self._threads = [
@@ -154,7 +159,10 @@ class Crowd:
             self._changed.notify_all()
 
     def play(self, requests: int) -> None:
-        """Let so many begin, and wait until all that began are answered. Inconclusive after two minutes without."""
+        """Let so many begin, as far as they are planned, and wait until all that began are answered.
+
+        Inconclusive after two minutes without.
+        """
         self.allow(requests)
         with self._changed:
             if not self._changed.wait_for(self._settled, PATIENCE_SECONDS):
@@ -165,7 +173,7 @@ class Crowd:
                 )  # fmt: skip
 
     def _settled(self) -> bool:
-        return self._busy == 0 and self._allowed == 0
+        return self._busy == 0 and (self._allowed == 0 or self._left == 0)
 
     def _play(self, n: int, share: dict[str, list[Planned]], seed: int) -> None:
         draw = Random(f"{seed}/{n}")  # noqa: S311 - variety, not secrecy
@@ -185,6 +193,7 @@ class Crowd:
             if not able or not self._allowed:
                 return None
             self._allowed -= 1
+            self._left -= 1
             self._busy += 1
         player = draw.choice(able)
         action, fields = share[player].pop(0)
@@ -294,12 +303,14 @@ class _Client:
             body: Any = response.json()
         except ValueError:
             body = {}
-        if response.status_code == httpx.codes.OK:
-            return Answer(body["outcome"], "", body["replayed"])
-        if response.is_client_error and isinstance(body, dict) and "code" in body:
-            return Answer(None, str(body["code"]), replayed=False)
-        self._crowd.wrong(request, f"status {response.status_code}: {response.text[:200]}")
-        return None
+        match response.status_code // 100, body:
+            case 2, {"outcome": dict(outcome), "replayed": bool(replayed)}:
+                return Answer(outcome, "", replayed)
+            case 4, {"code": str(code)}:
+                return Answer(None, code, replayed=False)
+            case _:
+                self._crowd.wrong(request, f"status {response.status_code}: {response.text[:200]}")
+                return None
 
     def _go_away(self, request: Request) -> None:
         """Send, and close the connection without reading: whether it was granted is not known."""

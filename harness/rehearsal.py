@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,14 +26,14 @@ from db.progress import Progress
 from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
 from harness import plans, receipts, smoke, untouched
-from harness.clients import Crowd
+from harness.clients import Crowd, Tally
 from harness.rehearsal_stage import Stage, stage
 
 if TYPE_CHECKING:
     from db.console import Outcome
 
-SLICES = 40
-"""Into so many parts what players could do is cut: some before, some at each step of a move, some after."""
+SLICES = 60
+"""What players could do is cut into so many: some before, one at each step of a move, some after; and some to spare."""
 
 SETTLED_SLICES = 8
 MOST_IN_A_SLICE = 14
@@ -174,7 +174,7 @@ class Rehearsal:
             duplicated=counted.duplicated, retried=tally.retried, read_only_seconds=report.read_only_seconds or 0.0,
             freeze_seconds=round(tally.freeze(since), 3), steps=report.steps, problems=tuple(problems[:SHOWN_PROBLEMS]),
         )  # fmt: skip
-        return dataclasses.replace(leg, verdict=_verdict(leg, locked_out=tally.locked_out(since)))
+        return _judged(leg, list(_doubts(leg, tally, since)))
 
     def _loaded(self, report: Report) -> dict[str, Any]:
         self.held = report.counts["held"]
@@ -209,11 +209,20 @@ def _slice(planned: dict[str, plans.Plan]) -> int:
     return max(1, min(MOST_IN_A_SLICE, sum(map(len, planned.values())) // SLICES))
 
 
-def _verdict(leg: Leg, *, locked_out: int) -> str:
-    """Nothing acknowledged or nothing refused for a while proves nothing."""
+def _judged(leg: Leg, doubts: list[str]) -> Leg:
     if leg.problems or leg.mismatches or leg.missing or leg.duplicated or leg.source != leg.loaded + leg.quarantined:
-        return FAIL
-    return PASS if leg.acknowledged and leg.retried and locked_out else INCONCLUSIVE
+        return dataclasses.replace(leg, verdict=FAIL)
+    return dataclasses.replace(leg, verdict=INCONCLUSIVE if doubts else PASS, problems=tuple(doubts))
+
+
+def _doubts(leg: Leg, tally: Tally, since: float) -> Iterator[str]:
+    """What would have to have happened for the leg to prove anything, and did not."""
+    if not tally.newly_granted(since):
+        yield "nothing was granted during the move or after it: there was too little to do"
+    if not tally.locked_out(since):
+        yield "no request had to wait: nobody noticed the move"
+    if not leg.retried:
+        yield "no request was sent twice"
 
 
 def _worst(*verdicts: str) -> str:

@@ -217,7 +217,9 @@ def test_a_receipt_that_a_move_lost_fails_the_rehearsal(here: Stage) -> None:
 
 
 def test_a_move_that_nobody_noticed_proves_nothing(here: Stage) -> None:
-    assert leg(here, do_nothing, share=2).verdict == "inconclusive"
+    found = leg(here, do_nothing, share=2)
+    assert found.verdict == "inconclusive"
+    assert found.problems == ("no request had to wait: nobody noticed the move",)
 
 
 @pytest.mark.parametrize(
