@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke import Collection, Context, task
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.tasks import task
 
 if TYPE_CHECKING:
     from db.environments import Environment
@@ -32,12 +34,9 @@ LEGACY = "a legacy SQLite file"
 
 
 @task(
-    help={
-        "postgres": POSTGRES,
-        "workers": "how many processes share the work; 0: none beside this one",
-        "select": "only tests whose names match, as pytest -k has it",
-    }
-)
+    help={"postgres": POSTGRES, "workers": "how many processes share the work; 0: none beside this one",
+          "select": "only tests whose names match, as pytest -k has it"}
+)  # fmt: skip
 def test(_c: Context, postgres: str = "", workers: int = 2, select: str = "") -> None:
     """Run the tests and every scenario on a fresh Postgres."""
     options = [f"--postgres={postgres}"] if postgres else []
@@ -226,6 +225,16 @@ def quarantine(_c: Context, env: str = "", json: str = "") -> None:
         speaks.json(found)
 
 
+@task(help={"env": ENV})
+def cleanup(_c: Context, env: str = "") -> None:
+    """Empty a target that holds a trial's copy; never one that a cutover fills or that players play on."""
+    from db.console import outcome
+    from harness import transfers
+
+    with outcome(None) as speaks:
+        speaks.say(f"{transfers.cleanup(env).redacted} is empty")
+
+
 _MOVE = {
     "env": ENV, "offline": "copy while read-only; the only way so far", "dry-run": DRY_RUN,
     "abort": "undo what was begun, wholly", "yes": YES, "confirm": CONFIRM, "json": JSON,
@@ -387,5 +396,5 @@ def _exit(code: int) -> None:
 namespace = Collection(
     test, lint, up, down, serve, prepare, migrate, seed, reset, rehearse, cutover, rollback, status, gate
 )
-namespace.add_collection(Collection("transfer", transfer, profile, quarantine))
+namespace.add_collection(Collection("transfer", transfer, profile, quarantine, cleanup))
 namespace.add_collection(Collection("snapshot", take, verify, restore))

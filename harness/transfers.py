@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db import environments, fence, ops, servers
+from db import environments, fence, migrate, ops, servers
 from db import transfer as moving
 from db.errors import Failure, Refusal
-from db.ops import Phase
+from db.ops import Held, Phase
 from db.progress import Progress
 from db.transfer import Loaded, Profile, Returned
 from game.urls import PostgresUrl
@@ -63,7 +63,7 @@ def run(wish: Wish, progress: Progress) -> Transferred:
     if wish.source is not None:
         moving.profile(wish.source)
     with _target(wish, progress) as (target, engine):
-        loaded = _load(wish, target, progress) if wish.source is not None else None
+        loaded = _load(wish, wish.source, target, progress) if wish.source is not None else None
         returned = moving.back(target, wish.into, progress=progress) if wish.into is not None else None
     differences: tuple[str, ...] = ()
     if wish.source is not None and wish.into is not None:
@@ -106,18 +106,43 @@ def _target(wish: Wish, progress: Progress) -> Iterator[tuple[PostgresUrl, Engin
         yield Databases(server).clone(fenced=True).owner, Engine(server.kind, server.version)
 
 
-def _load(wish: Wish, target: PostgresUrl, progress: Progress) -> Loaded:
-    run_id, token = secrets.token_hex(4), fence.new_pass()
-    source = wish.source
-    if source is None:
-        raise ValueError("nothing to load")
-    with ops.lock(target, run=run_id, why=f"transfer of {source.name}") as held:
-        if ops.phase(held.conn) is Phase.EMPTY:
-            held.advance(Phase.EMPTY, Phase.LOADING)
-        fence.set_on(held.conn, pass_token=token)
+def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> Loaded:
+    with _lock(target, f"transfer of {source.name}") as (held, token):
         return moving.load(
-            source, target, run=run_id, pass_token=token, max_held=wish.max_held, progress=progress
+            source, target, run=held.run, pass_token=token, max_held=wish.max_held, progress=progress
         )  # fmt: skip
+
+
+def cleanup(environment: str) -> PostgresUrl:
+    """Empty a target that no cutover has begun to fill; Refusal where one has, or where players play on it."""
+    target = environments.load(environment).target_direct
+    with ops.connect(target) as conn:
+        ops.require_marker(conn, environment)
+    with _lock(target, "transfer.cleanup") as (_, token):
+        moving.clear(target, pass_token=token)
+    return target
+
+
+@contextmanager
+def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[Held, str]]:
+    """The run's lock and a pass. The phase is `aborted` all along: a cutover empties what a trial left.
+
+    In `loading` a cutover would take the copy for its own, and go on without its preflight.
+    """
+    token = fence.new_pass()
+    with ops.lock(target, run=f"transfer-{secrets.token_hex(4)}", why=why) as held:
+        phase = ops.phase(held.conn)
+        if phase in (Phase.LOADING, Phase.LIVE):
+            raise Refusal(
+                "a target that no cutover has begun to fill", f"the phase {phase}", where=target.redacted,
+                do="Go on with the cutover, or undo it: invoke cutover --abort.",
+            )  # fmt: skip
+        with held.conn.transaction():
+            if phase is not Phase.ABORTED:
+                held.advance(phase, Phase.LOADING)
+                held.advance(Phase.LOADING, Phase.ABORTED)
+        fence.set_on(held.conn, pass_token=token)
+        yield held, token
 
 
 def show(done: Transferred, speaks: Outcome) -> None:
@@ -139,3 +164,54 @@ def show(done: Transferred, speaks: Outcome) -> None:
     if done.equal:
         rows.append(("the rebuilt file", "equal in every table, column and row"))
     speaks.table("transfer", ("what", "found"), rows)
+
+
+def show_profile(found: Profile, speaks: Outcome) -> None:
+    """The profile for people: one line a column that holds anything."""
+    table, column, largest = found.largest
+    speaks.say(
+        f"{found.path}: {found.bytes / 1e6:,.1f} MB, {found.journal_mode} mode, {found.players:,} players;"
+        f" largest value {largest:,} bytes in {table}.{column}"
+    )
+    columns = ("table", "column", "storage classes", "bytes", "largest", "documents", "broken")
+    speaks.table("columns", columns, [line for line in found.lines() if line[3]])
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """Values of one rule that could not be loaded as they are. example: one place of them; bytes: of all originals."""
+
+    kind: str
+    rule: str
+    reason: str
+    count: int
+    players: int
+    bytes: int
+    example: str
+
+
+_QUARANTINED = """
+select kind, rule, min(reason), count(*), count(distinct key), sum(length(original)),
+    min(coalesce(key, '?') || ' ' || source_table || '.' || column_name || ' ' || path)
+from quarantine group by kind, rule order by kind desc, count(*) desc, rule
+"""
+
+
+def quarantined(environment: str) -> tuple[Quarantined, ...]:
+    """What the last load set aside or held, by rule; the original bytes stay in the database."""
+    target = environments.load(environment).target_direct
+    with ops.connect(target) as conn:
+        ops.require_marker(conn, environment)
+        if migrate.current(conn) is None:
+            raise Refusal("a migrated database", "none", where=target.redacted, do="Run: invoke migrate --env NAME")
+        rows = conn.execute(_QUARANTINED).fetchall()
+    return tuple(
+        Quarantined(kind, rule, reason, count, players, int(size), example)
+        for kind, rule, reason, count, players, size, example in rows
+    )
+
+
+def show_quarantine(found: tuple[Quarantined, ...], speaks: Outcome) -> None:
+    """The rules for people: held players first."""
+    rows = [(one.kind, one.rule, one.reason, one.count, one.players, one.example) for one in found]
+    speaks.table("quarantine", ("kind", "rule", "reason", "values", "players", "for example"), rows)
