@@ -36,7 +36,8 @@ class Outcome:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A result of several lines; columns of numbers are set to the right."""
-        table = Table(title=title, title_justify="left", header_style="bold")
+        self.say(title)
+        table = Table(header_style="bold")
         for index, column in enumerate(columns):
             numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
             table.add_column(column, justify="right" if numbers else "left", overflow="fold")
