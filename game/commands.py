@@ -6,14 +6,23 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
 from game.errors import BadRequest
 
 TournamentKind = Literal["neighborhood", "national", "world"]
 Slot = Literal["fan", "board", "top", "bottom", "bowl", "stones"]
+
+
+def _encodable(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("a lone surrogate is no text")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +42,14 @@ class Command:
 class ClaimMail(Command):
     action: ClassVar[str] = "claim_mail"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_mail")
-    mail: str
+    mail: Text
 
 
 @dataclass(frozen=True, slots=True)
 class Equip(Command):
     action: ClassVar[str] = "equip"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
-    item: str
+    item: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class Unequip(Command):
 class Enhance(Command):
     action: ClassVar[str] = "enhance"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
-    item: str
+    item: Text
 
 
 @dataclass(frozen=True, slots=True)

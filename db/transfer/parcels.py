@@ -160,7 +160,7 @@ def _unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
         elif isinstance(column.type, sa.BigInteger):
             if not isinstance(cell, int) or (cell < 0 and column.name in ("balance", "stock")):
                 return column.name
-        elif not isinstance(cell, str) or not fields.storable(cell):
+        elif not isinstance(cell, str) or not (fields.indexable if column.primary_key else fields.storable)(cell):
             return column.name
     if journal.name == "currency_ledger" and found["currency"] not in _CURRENCIES:
         return "currency"

@@ -258,8 +258,16 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
             "a file in UTF-8", f"one in {encoding}", where=str(path),
             do="Write it anew: sqlite3 FILE .dump | sqlite3 NEW",
         )  # fmt: skip
-    if "id" not in table_of(connection, "users").columns:
+    columns = table_of(connection, "users").columns
+    if "id" not in columns:
         raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
+    # To SQLite they are one name; the game would take the column for one that is missing.
+    wanted = {name.lower(): name for name in codec.MODELLED}
+    if other := next((name for name in columns if wanted.get(name.lower(), name) != name), None):
+        raise Refusal(
+            f"a column `{wanted[other.lower()]}` in `users`", f"one spelt `{other}`", where=str(path),
+            do=f"ALTER TABLE users RENAME COLUMN {other} TO {wanted[other.lower()]};",
+        )  # fmt: skip
 
 
 def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:

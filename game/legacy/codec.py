@@ -69,7 +69,7 @@ def explode(row: Mapping[str, Cell], *, rowid: int, units: Mapping[str, int] | N
     `units` is SQLite's own count by column (`source_units`); a document on which it disagrees is kept whole.
     """
     player = row["id"]
-    if not isinstance(player, str) or not player or not fields.storable(player):
+    if not isinstance(player, str) or not player or not fields.indexable(player):
         return keep_whole(row, rowid)
     return Explosion(row, player, units or {}).run(rowid)
 
@@ -129,7 +129,7 @@ def implode_other(table: str, record: Mapping[str, Value]) -> dict[str, Cell]:
 
 def _fits(row: Mapping[str, Cell], key: str) -> bool:
     value = row.get(key)
-    return isinstance(value, str) and fields.storable(value)
+    return isinstance(value, str) and fields.indexable(value)
 
 
 def _with_cells(row: Mapping[str, Cell], rowid: int, plain: Mapping[str, str]) -> Record:

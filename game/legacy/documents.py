@@ -171,7 +171,7 @@ def read_equipment(cell: Cell, bag: set[str], units: int | None) -> Apart:
     for place, part in enumerate(found):
         raw = text[part.start : part.end]
         before, after = _around(text, found, place)
-        if last[part.key] != place or not part.key or not fields.storable(part.key):
+        if last[part.key] != place or not part.key or not fields.indexable(part.key):
             apart.troubles.append((place, Unreadable("repeated_slot", "the slot is repeated or no usable name"), raw))
             items.append((before, raw, after))
             plain = False

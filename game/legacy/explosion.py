@@ -55,11 +55,11 @@ class Exploded:
 
 
 def keep_whole(row: Mapping[str, Cell], rowid: int) -> Exploded:
-    """A row whose id is no text that Postgres can hold, as one record of its own."""
+    """A row whose id is no text that Postgres can hold as a key, as one record of its own."""
     record: Record = {"source": "users", "position": rowid, "key": None, "cells": cells.encode(row)}
     finding = Finding(
         "held", "users", None, "id", "$", None, cells.storage(row["id"]), cells.original(row["id"]),
-        "users.id", "the row's id is no text that Postgres can hold; the whole row is kept",
+        "users.id", "the row's id is no text that Postgres can hold as a key; the whole row is kept",
     )  # fmt: skip
     return Exploded(Rows({"legacy_rows": {("users", rowid): record}}), [finding], Counter(dict.fromkeys(row, 1)))
 

@@ -17,6 +17,9 @@ BIGINT = 2**63 - 1
 KINDS = {"neighborhood": "Neighborhood", "national": "National", "world": "World"}
 """Tournament kinds, and how the legacy columns name them."""
 
+KEY_BYTES = 800
+"""The longest text that is a key: an index row of Postgres holds 2,704 bytes, and a key is at most three texts."""
+
 
 def storable(text: str) -> bool:
     """Whether Postgres can hold the text: no NUL, no lone surrogate."""
@@ -35,6 +38,18 @@ def text(parsed: Json, _raw: str) -> str:
     if not storable(parsed):
         raise Unreadable("not_storable", "the text holds NUL or a lone surrogate")
     return parsed
+
+
+def indexable(text: str) -> bool:
+    """Whether Postgres can hold the text as part of a key."""
+    return storable(text) and len(text.encode()) <= KEY_BYTES
+
+
+def key(parsed: Json, raw: str) -> str:
+    found = text(parsed, raw)
+    if not indexable(found):
+        raise Unreadable("too_long", f"expected an id of at most {KEY_BYTES} bytes")
+    return found
 
 
 def text_or_nothing(parsed: Json, raw: str) -> str | None:
@@ -114,7 +129,7 @@ def _number(column: str, low: int = 0, high: int = BIGINT, absent: int | None = 
 
 
 ITEM: Fields = {
-    "id": Field("id", text, write, None),
+    "id": Field("id", key, write, None),
     "name": Field("name", text, write, None),
     "type": Field("type", text, write, None),
     "slot": Field("slot", text_or_nothing, write, None),
@@ -128,7 +143,7 @@ ITEM: Fields = {
 ITEM_NEEDS = ("id", "name", "type")
 
 MAIL: Fields = {
-    "id": Field("id", text, write, None),
+    "id": Field("id", key, write, None),
     "attachments": {
         "gold": _number("gold"),
         "diamonds": _number("diamonds"),
@@ -169,6 +184,8 @@ class Scalar:
     low: int = -BIGINT
     holds: bool = False
     """Whether a player whose value can't be read is held."""
+    unique: bool = False
+    """Whether no two players may share it, so that it must fit an index."""
 
     def read(self, cell: Cell) -> Value:
         """The cell's value; NULL reads as `absent`; raises Unreadable."""
@@ -187,6 +204,8 @@ class Scalar:
             raise Unreadable("not_a_text", f"expected text in {self.column}")
         if not storable(cell):
             raise Unreadable("not_storable", f"the text in {self.column} holds NUL")
+        if self.unique and not indexable(cell):
+            raise Unreadable("too_long", f"expected at most {KEY_BYTES} bytes in {self.column}")
         return cell
 
     def write(self, value: Value) -> Cell:
@@ -195,8 +214,8 @@ class Scalar:
 
 
 SCALARS: dict[str, Scalar] = {
-    "username": Scalar("username", str, None),
-    "nickname": Scalar("nickname", str, None),
+    "username": Scalar("username", str, None, unique=True),
+    "nickname": Scalar("nickname", str, None, unique=True),
     "isAdmin": Scalar("is_admin", bool, absent=False),
     "strategyLevel": Scalar("strategy_level", int, 1),
     "strategyXp": Scalar("strategy_xp", int, 0),

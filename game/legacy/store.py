@@ -176,14 +176,15 @@ def _columns(connection: sqlite3.Connection) -> list[str]:
 
 
 def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -> tuple[dict[str, Cell], Rows] | None:
-    """The player's row, as far as the tables need it, and what it says."""
+    """The player's row, as far as the tables need it, and what it says; None where its id can't be a player's."""
     columns = codec.columns_for(names, _columns(connection))
     listed = ", ".join(_quoted(column) for column in columns)
     found = connection.execute(f"SELECT rowid, {listed} FROM users WHERE id = ?", (player,)).fetchone()
     if found is None:
         return None
     row = dict(zip(columns, found[1:], strict=True))
-    return row, codec.explode(row, rowid=found[0]).rows
+    rows = codec.explode(row, rowid=found[0]).rows
+    return (row, rows) if rows.get("users") else None
 
 
 def _journal(connection: sqlite3.Connection, journal: sa.Table, where: dict[str, str]) -> dict[Key, Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from pathlib import Path
 
@@ -84,6 +85,26 @@ def test_a_quarantined_value_keeps_its_bytes_and_says_why(fenced_database: Datab
     ]
     assert len(held) == 1
     assert held[0][1] == 0
+
+
+def test_texts_too_long_for_an_index_are_kept_beside_it_and_come_back(
+    fenced_database: Database, tmp_path: Path
+) -> None:
+    source = seeded(tmp_path / "game.db", oddities=False)
+    connection = sqlite3.connect(source)
+    with connection:
+        for statement in (
+            "UPDATE users SET id = ? WHERE rowid = 1", "UPDATE users SET nickname = ? WHERE rowid = 2",
+            "UPDATE users SET inventory = json_set(inventory, '$[0].id', ?) WHERE rowid = 3",
+            "UPDATE users SET mail = json_set(mail, '$[0].id', ?) WHERE rowid = 4",
+            "INSERT INTO kv VALUES (?, 'value')", "UPDATE user_credentials SET username = ? WHERE rowid = 5",
+        ):  # fmt: skip
+            connection.execute(statement, (secrets.token_hex(10_000),))
+    connection.close()
+    loaded = load(fenced_database, source)
+    assert (loaded.mismatches, loaded.source) == (0, loaded.loaded + loaded.quarantined)
+    transfer.back(fenced_database.owner, tmp_path / "again.db")
+    assert transfer.compare_files(source, tmp_path / "again.db") == []
 
 
 def test_loading_again_changes_nothing_and_proves_again(fenced_database: Database, tmp_path: Path) -> None:

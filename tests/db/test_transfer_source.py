@@ -72,6 +72,10 @@ def users_without_an_id(path: Path) -> None:
     _sqlite(path, "CREATE TABLE users (name TEXT)")
 
 
+def users_with_a_column_spelt_otherwise(path: Path) -> None:
+    _sqlite(path, "CREATE TABLE users (id TEXT, GOLD INTEGER)")
+
+
 def in_utf_16(path: Path) -> None:
     _sqlite(path, "PRAGMA encoding='UTF-16le'", "CREATE TABLE users (id TEXT)")
 
@@ -98,6 +102,7 @@ def _sqlite(path: Path, *statements: str) -> None:
         (without_users_in_wal_mode, "tables: cities"),
         (users_as_a_view, "tables: people"),
         (users_without_an_id, "no such column"),
+        (users_with_a_column_spelt_otherwise, "one spelt `GOLD`"),
         (in_utf_16, "one in UTF-16le"),
     ],
 )

@@ -73,6 +73,8 @@ def test_a_plain_row_comes_back_and_finds_nothing() -> None:
         ("strategyLevel", "text", "aside"),
         ("nickname", BadText(b"\xff\xfe"), "aside"),
         ("nickname", "a\x00b", "aside"),
+        ("nickname", "long" * 1000, "aside"),
+        ("inventory", js([ITEM | {"id": "long" * 1000}]), "held"),
         ("inventory", "[{broken", "held"),
         ("inventory", js([{"name": "without id"}]), "held"),
         ("inventory", js([ITEM, ITEM]), "held"),
@@ -173,7 +175,7 @@ def test_a_held_value_is_not_overwritten_by_a_change_beside_it() -> None:
 
 
 def test_a_row_without_a_usable_id_is_kept_whole() -> None:
-    for key in (None, b"blob", "a\x00b", BadText(b"\xff"), ""):
+    for key in (None, b"blob", "a\x00b", BadText(b"\xff"), "", "long" * 1000):
         row = a_row(id=key)
         exploded = codec.explode(row, rowid=3)
         assert list(exploded.rows) == ["legacy_rows"]

@@ -221,3 +221,13 @@ def test_players_of_a_seeded_file_play_on(tmp_path: Path) -> None:
         assert invariants.breaches(store.read(player) or rows) == []
     store.close()
     assert played > 3
+
+
+def test_a_row_whose_id_is_no_key_is_no_player(tmp_path: Path) -> None:
+    place = LegacyPlace(tmp_path / "game.db")
+    player = "long" * 1000
+    place.put(builders.player(player))
+    assert place.store.read(player) is None
+    with place.store.begin() as unit:
+        assert unit.load(player, "r1", ()) is None
+    place.store.close()

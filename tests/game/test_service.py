@@ -127,6 +127,13 @@ def test_a_malformed_command_says_which_field(
     assert answer.json()["detail"].startswith(says)
 
 
+def test_a_text_that_no_store_could_hold_is_a_bad_request(legacy_client: Client) -> None:
+    headers = {"Idempotency-Key": "r1", "Content-Type": "application/json"}
+    answer = legacy_client.post("/players/hana/actions/equip", content=rb'{"item": "\ud800"}', headers=headers)
+    assert_problem(answer, "bad_request")
+    assert answer.json()["detail"].startswith("equip: item: ")
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"m1"', b"null", b"\xff"])
 def test_a_body_that_is_no_object_is_a_bad_request(legacy_client: Client, body: bytes) -> None:
     headers = {"Idempotency-Key": "r1", "Content-Type": "application/json"}
