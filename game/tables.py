@@ -78,6 +78,7 @@ users = sa.Table(
     _integer("forge_xp"),
     _integer("action_points"),
     _integer("action_points_max", 30),
+    _integer("stage_progress"),
     _integer("places_equipment", 30),
     _integer("places_material", 30),
     _integer("places_consumable", 30),
@@ -167,6 +168,84 @@ user_tournaments = sa.Table(
     _at_least("gold"),
     sa.CheckConstraint("rank between 1 and 16", name="rank"),
     comment="The last tournament of each kind. gold, materials, boxes: gathered in its matches, not yet claimed.",
+)
+
+user_equipment_presets = sa.Table(
+    "user_equipment_presets",
+    metadata,
+    _player(),
+    _text("name", key=True),
+    _integer("position"),
+    _text("equipment", default="{}"),
+    _codec("form"),
+    comment="Sets of equipment to put on at once. equipment: JSON text {slot: item id}; an item may be gone by now.",
+)
+
+user_quests = sa.Table(
+    "user_quests",
+    metadata,
+    _player(),
+    _text("period", key=True),
+    _text("id", key=True),
+    _integer("position"),
+    _integer("target"),
+    _integer("progress"),
+    _text("reward", default="{}"),
+    _integer("activity_points"),
+    _flag("claimed"),
+    _codec("form"),
+    sa.CheckConstraint("period in ('daily', 'weekly', 'monthly')", name="period"),
+    _at_least("activity_points"),
+    comment="reward: JSON text {gold, diamonds, actionPoints, items: [{itemId, quantity}]}, each where there is one.",
+)
+
+user_milestones = sa.Table(
+    "user_milestones",
+    metadata,
+    _player(),
+    _text("period", key=True),
+    _integer("activity"),
+    _text("claimed", default="[false,false,false,false,false]"),
+    _integer("reset_at", None),
+    _codec("form"),
+    sa.CheckConstraint("period in ('daily', 'weekly', 'monthly')", name="period"),
+    _at_least("activity"),
+    comment=(
+        "Activity points of the period under way. claimed: JSON text, a flag each for 20, 40, 60, 80, 100 points."
+        " reset_at: epoch milliseconds at which the period's quests were handed out; NULL or 0: they don't run out."
+    ),
+)
+
+user_missions = sa.Table(
+    "user_missions",
+    metadata,
+    _player(),
+    _text("id", key=True),
+    _integer("position"),
+    _flag("started"),
+    _integer("level", 1),
+    _integer("amount"),
+    _integer("collected"),
+    _integer("since", None),
+    _codec("form"),
+    sa.CheckConstraint("level between 1 and 10", name="level"),
+    _at_least("amount"),
+    _at_least("collected"),
+    comment=(
+        "Training missions. since: epoch milliseconds up to which production is in amount; collected: at this level."
+    ),
+)
+
+user_stages = sa.Table(
+    "user_stages",
+    metadata,
+    _player(),
+    _text("stage", key=True),
+    _integer("position"),
+    _flag("cleared"),
+    _flag("rewarded"),
+    sa.CheckConstraint("cleared or rewarded", name="reached"),
+    comment="Single-play stages: which were cleared, and of which the first-clear reward was granted.",
 )
 
 user_credentials = sa.Table(
@@ -274,7 +353,18 @@ player_openings = sa.Table(
     comment="What a player owned when the journals began: stock is JSON text {item id: quantity}.",
 )
 
-PLAYER_STATE = (users, user_inventory, user_equipment, user_mail, user_tournaments)
+PLAYER_STATE = (
+    users,
+    user_inventory,
+    user_equipment,
+    user_equipment_presets,
+    user_mail,
+    user_quests,
+    user_milestones,
+    user_missions,
+    user_stages,
+    user_tournaments,
+)
 OTHER_STATE = (user_credentials, live_games, key_values, legacy_rows, legacy_schema)
 JOURNALS = (player_openings, action_receipts, currency_ledger, inventory_history)
 ALL = (*PLAYER_STATE, *OTHER_STATE, *JOURNALS)

@@ -29,6 +29,7 @@ PLAYER_STATE = (
         forge_xp bigint default 0 not null,
         action_points bigint default 0 not null,
         action_points_max bigint default 30 not null,
+        stage_progress bigint default 0 not null,
         places_equipment bigint default 30 not null,
         places_material bigint default 30 not null,
         places_consumable bigint default 30 not null,
@@ -81,6 +82,17 @@ PLAYER_STATE = (
     )
     """,
     """
+    create table user_equipment_presets (
+        user_id text not null,
+        name text not null,
+        position bigint default 0 not null,
+        equipment text default '{}' not null,
+        form text,
+        constraint user_equipment_presets_pkey primary key (user_id, name),
+        constraint user_equipment_presets_user_id_fkey foreign key (user_id) references users (id)
+    )
+    """,
+    """
     create table user_mail (
         user_id text not null,
         id text not null,
@@ -97,6 +109,68 @@ PLAYER_STATE = (
         constraint user_mail_gold_check check (gold >= 0),
         constraint user_mail_diamonds_check check (diamonds >= 0),
         constraint user_mail_action_points_check check (action_points >= 0)
+    )
+    """,
+    """
+    create table user_quests (
+        user_id text not null,
+        period text not null,
+        id text not null,
+        position bigint default 0 not null,
+        target bigint default 0 not null,
+        progress bigint default 0 not null,
+        reward text default '{}' not null,
+        activity_points bigint default 0 not null,
+        claimed boolean default false not null,
+        form text,
+        constraint user_quests_pkey primary key (user_id, period, id),
+        constraint user_quests_user_id_fkey foreign key (user_id) references users (id),
+        constraint user_quests_period_check check (period in ('daily', 'weekly', 'monthly')),
+        constraint user_quests_activity_points_check check (activity_points >= 0)
+    )
+    """,
+    """
+    create table user_milestones (
+        user_id text not null,
+        period text not null,
+        activity bigint default 0 not null,
+        claimed text default '[false,false,false,false,false]' not null,
+        reset_at bigint,
+        form text,
+        constraint user_milestones_pkey primary key (user_id, period),
+        constraint user_milestones_user_id_fkey foreign key (user_id) references users (id),
+        constraint user_milestones_period_check check (period in ('daily', 'weekly', 'monthly')),
+        constraint user_milestones_activity_check check (activity >= 0)
+    )
+    """,
+    """
+    create table user_missions (
+        user_id text not null,
+        id text not null,
+        position bigint default 0 not null,
+        started boolean default false not null,
+        level bigint default 1 not null,
+        amount bigint default 0 not null,
+        collected bigint default 0 not null,
+        since bigint,
+        form text,
+        constraint user_missions_pkey primary key (user_id, id),
+        constraint user_missions_user_id_fkey foreign key (user_id) references users (id),
+        constraint user_missions_level_check check (level between 1 and 10),
+        constraint user_missions_amount_check check (amount >= 0),
+        constraint user_missions_collected_check check (collected >= 0)
+    )
+    """,
+    """
+    create table user_stages (
+        user_id text not null,
+        stage text not null,
+        position bigint default 0 not null,
+        cleared boolean default false not null,
+        rewarded boolean default false not null,
+        constraint user_stages_pkey primary key (user_id, stage),
+        constraint user_stages_user_id_fkey foreign key (user_id) references users (id),
+        constraint user_stages_reached_check check (cleared or rewarded)
     )
     """,
     """
@@ -259,7 +333,8 @@ TRANSFER = (
 )
 
 FENCED = (
-    "users", "user_inventory", "user_equipment", "user_mail", "user_tournaments",
+    "users", "user_inventory", "user_equipment", "user_equipment_presets", "user_mail", "user_quests",
+    "user_milestones", "user_missions", "user_stages", "user_tournaments",
     "user_credentials", "live_games", "key_values", "legacy_rows", "legacy_schema",
     "player_openings", "action_receipts", "currency_ledger", "inventory_history",
     "quarantine", "transfer_checkpoints",
