@@ -76,7 +76,7 @@ class Service:
     @property
     def restart(self) -> str:
         """The hook that has every process start anew, reading the env file again."""
-        return f"kill -HUP $(cat '{self.pid_file}')"
+        return f"read -r pid < '{self.pid_file}' && kill -HUP $pid"
 
     def start(self, store: str) -> None:
         """Start it on a store and wait until every process answers. Failure with what it said last."""
