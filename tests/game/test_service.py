@@ -25,6 +25,7 @@ from db import builders
 from db.fence import new_pass
 from game.service.app import create_app
 from game.service.problems import PROBLEMS
+from game.tables import PLAYER_STATE
 from game.unit import Store
 
 SECRET = secrets.token_urlsafe(16)
@@ -95,7 +96,7 @@ def test_an_action_is_granted_once_and_answered_alike(client: Client) -> None:
 def test_a_player_is_shown_by_table_and_without_journals(client: Client) -> None:
     act(client, "equip", item="fan")
     shown = client.get("/players/hana").json()
-    assert set(shown) == {"users", "user_inventory", "user_equipment", "user_mail", "user_tournaments"}
+    assert set(shown) == {table.name for table in PLAYER_STATE}
     assert shown["users"][0]["gold"] == 100
     assert shown["user_equipment"] == [
         {"user_id": "hana", "slot": "fan", "position": 0, "item_id": "fan", "kept": None}
