@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Protocol, Self, TypeAlias
 
 from game.urls import PostgresUrl
@@ -21,6 +22,7 @@ from harness import frames
 from harness.frames import Frame, Frames, Statements
 
 CHUNK = 1 << 16
+SHOWN = 100
 GONE_SECONDS = 10.0
 """How long a connection that was ended may take to be gone; longer is a defect of the proxy's, or of its judge's."""
 
@@ -71,6 +73,11 @@ class Trip:
     def commits(self) -> bool:
         """Whether it ends a transaction and keeps it."""
         return self.verb in ("COMMIT", "END")
+
+    @property
+    def short(self) -> str:
+        """The SQL on one line, as much of it as a line takes."""
+        return shorten(self.sql, SHOWN, placeholder="…")
 
     @property
     def extended(self) -> bool:
