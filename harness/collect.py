@@ -10,23 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from _pytest._code.code import TerminalRepr, TracebackStyle
 
 from db import seed
-from harness import scenario, sweeps, update
+from harness import race_sweeps, scenario, sweeps, update
 from harness.databases import Databases
 from harness.problems import Problem
 from harness.replay import Verdict, replay
 from harness.scenario import BadScenario, ScenarioFile
 from harness.stage import LegacyStage, PostgresStage, Stage
-from harness.sweeps import SweepFailed
+from harness.sweeps import PlayFailed, PlayItem
 from harness.twins import replay_twins
 
 OPTION = "--update-scenarios"
-
-
-class ScenarioFailed(Exception):
-    """The scenario does not hold; its text is all that is to be read."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,9 +49,9 @@ class ScenarioCollector(pytest.File):
         """An item for each way to run it."""
         self.read()
         for name, call in (("postgres", self._postgres), ("legacy", self._legacy), ("twins", self._twins)):
-            yield ScenarioItem.from_parent(self, name=name, callobj=call())
-        for name, swept in sweeps.calls(self.config, self.read):
-            yield ScenarioItem.from_parent(self, name=name, callobj=swept)
+            yield PlayItem.from_parent(self, name=name, callobj=call())
+        for name, swept in (*sweeps.calls(self.config, self.read), *race_sweeps.calls(self.config, self.read)):
+            yield PlayItem.from_parent(self, name=name, callobj=swept)
 
     def read(self) -> ScenarioFile:
         """The file as it stands now."""
@@ -98,27 +93,11 @@ class ScenarioCollector(pytest.File):
         return file, replay(file.scenario, stage)
 
 
-class ScenarioItem(pytest.Function):
-    """A scenario on a store."""
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        """The file itself, not the function that runs it."""
-        return self.path, None, f"{self.parent.name if self.parent else ''}::{self.name}"
-
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
-    ) -> str | TerminalRepr:
-        """Only what the scenario says; a defect of ours keeps its traceback."""
-        del style  # pytest's own items have no use for it either
-        read = isinstance(excinfo.value, ScenarioFailed | SweepFailed)
-        return str(excinfo.value) if read else super().repr_failure(excinfo)
-
-
 def _fail(file: ScenarioFile, problems: Iterable[Problem]) -> None:
-    """Raises ScenarioFailed where there is a problem, the first in the file first."""
+    """Raises PlayFailed where there is a problem, the first in the file first."""
     ordered = sorted(problems, key=lambda problem: file.document.mark(problem.path))
     if ordered:
-        raise ScenarioFailed("\n".join(_block(file, problem) for problem in ordered))
+        raise PlayFailed("\n".join(_block(file, problem) for problem in ordered))
 
 
 def _block(file: ScenarioFile, problem: Problem) -> str:
