@@ -104,10 +104,14 @@ def table(result: pytest.RunResult) -> dict[str, list[str]]:
 def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pytest.Pytester) -> None:
     write(suite, "mail", MAIL)
     result = run(suite, "--faults=all")
-    result.assert_outcomes(passed=10, deselected=3)
+    result.assert_outcomes(passed=12, deselected=3)
     found = {name: counts[:4] for name, counts in table(result).items()}
     on_the_wire = ["5", "5", "1", "0"]
     assert found.pop("killed") == ["6", "6", "2", "0"]
+    assert found.pop("legacy-busy") == ["2", "2", "0", "0"]
+    cases, fired, at_commit, failures = found.pop("legacy-killed")
+    assert int(cases) > 10
+    assert (fired, at_commit, failures) == (cases, "1", "0")
     assert found.pop("crashed") == ["2", "2", "2", "0"]
     assert found == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
 
