@@ -6,6 +6,7 @@ A worker keeps one database and resets it in place.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -148,11 +149,15 @@ def postgres_stage(scenario_database: Shared, request: pytest.FixtureRequest) ->
         request.config.stash[KEPT].append(f"{request.node.nodeid}: {scenario_database.leave()}")
 
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+
+
 @pytest.fixture(scope="session")
-def legacy_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LegacyStage]:
-    """One legacy file for all scenarios of this worker, made anew for each."""
-    folder = tmp_path_factory.mktemp("legacy")
-    seed.empty_legacy(folder / "empty.sqlite")
-    stage = LegacyStage(folder / "empty.sqlite", folder / "game.sqlite")
-    yield stage
-    stage.close()
+def legacy_stage() -> Iterator[LegacyStage]:
+    """One legacy file for all scenarios of this worker, made anew for each; in memory, where syncing costs nothing."""
+    with tempfile.TemporaryDirectory(prefix="sudamr-legacy-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        empty = Path(folder, "empty.sqlite")
+        seed.empty_legacy(empty)
+        stage = LegacyStage(empty, Path(folder, "game.sqlite"))
+        yield stage
+        stage.close()

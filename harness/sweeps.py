@@ -26,6 +26,8 @@ from harness.stage import LegacyStage
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
 ALL = "all"
+UNIT = "round trip"
+UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
 PREFIX = "fault-"
 PROPERTY = "sweep"
 SHOWN_FAILURES = 3
@@ -58,7 +60,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         FAULTS, default=None, metavar="NAMES",
         help=f"run each scenario under faults at each round trip: {ALL}, or some of {', '.join(NAMES)}",
     )  # fmt: skip
-    group.addoption(FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, from 0")
+    group.addoption(
+        FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, statement or command, from 0"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -136,21 +140,23 @@ def _counted(swept: Swept) -> dict[str, object]:
 
 
 def _said(file: ScenarioFile, swept: Swept, at: int | None, nodeid: str) -> Iterator[str]:
+    unit = UNITS.get(swept.fault, UNIT)
     for failure in swept.failures[:SHOWN_FAILURES]:
         yield from _block(file, failure, nodeid)
     if (more := len(swept.failures) - SHOWN_FAILURES) > 0:
-        yield f"and {more} more of {swept.cases} cases, at round trips {_places(swept.failures[SHOWN_FAILURES:])}"
+        yield f"and {more} more of {swept.cases} cases, at {unit}s {_places(swept.failures[SHOWN_FAILURES:])}"
     if swept.missed_commit:
         yield f"{file.name}: {swept.fault}\n    expected  one of {swept.commits} COMMITs struck\n    found     none"
     if at is not None and not swept.cases:
-        yield f"{file.name}: {swept.fault}\n    expected  a round trip {at}\n    found     that there are fewer"
+        yield f"{file.name}: {swept.fault}\n    expected  a {unit} {at}\n    found     that there are fewer"
 
 
 def _block(file: ScenarioFile, failure: Failure, nodeid: str) -> Iterator[str]:
     mark = file.document.mark(failure.path)
     where = ".".join(str(part) for part in failure.path)
     when = "after" if failure.moment.after else "at"
-    yield f"{file.name}:{mark.line}: {where}: {failure.fault} {when} round trip {failure.moment.k}: {failure.statement}"
+    unit = UNITS.get(failure.fault, UNIT)
+    yield f"{file.name}:{mark.line}: {where}: {failure.fault} {when} {unit} {failure.moment.k}: {failure.statement}"
     yield from shown(failure.differences)
     yield f"  again: pytest {quote(nodeid)} {FAULTS}={failure.fault} {FAULT_AT}={failure.moment.k}"
 
