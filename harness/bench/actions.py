@@ -21,8 +21,8 @@ from db.progress import Progress
 from db.servers.guard import Guard
 from harness.bench import pgbench
 from harness.bench.crew import Crew, processes
-from harness.bench.ground import COMMANDS, DURABLE, FIRST, Ground, ground
-from harness.bench.samples import Judgement, Spread, Target, ratio
+from harness.bench.ground import COMMANDS, FIRST, Ground, ground
+from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
 from harness.bench.sides import Bare, Dispatched, Side, Web
 from harness.processes import Service
 
@@ -54,7 +54,7 @@ class Cell:
 class Report:
     """All cells, and what they were measured on."""
 
-    verdict: str
+    verdict: Verdict
     server: str
     settings: dict[str, str]
     processes: int
@@ -186,7 +186,7 @@ def judge(cells: Sequence[Cell]) -> Judgement:
 def _report(cells: list[Cell], made: Ground, rounds: int, requests: int) -> Report:
     judged = judge(cells)
     return Report(
-        judged.verdict, str(made.server), dict(DURABLE), processes(), rounds, requests, cells, judged.missed,
+        judged.verdict, str(made.server), made.settings(), processes(), rounds, requests, cells, judged.missed,
         judged.unmeasured,
     )  # fmt: skip
 

@@ -91,6 +91,12 @@ class Ground:
     players: int
     recorded: Recorded
 
+    def settings(self) -> dict[str, str]:
+        """What the server really runs with: one behind a URL has its own."""
+        query = "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY (%s)"
+        with ops.connect(self.owner, application="sudamr bench") as conn:
+            return dict(conn.execute(query, [list(DURABLE)]).fetchall())
+
     def refill(self) -> None:
         """Every player as at first, but for the journals, and no dead rows left of what was played."""
         with ops.connect(self.owner, application="sudamr bench") as conn:
