@@ -32,7 +32,7 @@ Nobody but a superuser may say so; for others it takes the double. Triggers of o
 """
 
 FUNCTION = """
-CREATE OR REPLACE FUNCTION pg_temp.reset_rows (digest text, token text, out said text, out seen bigint[],
+CREATE OR REPLACE FUNCTION pg_temp.reset_rows (digest text, token text, out said text, out same boolean,
     out worn text[])
 LANGUAGE plpgsql AS $body$
 BEGIN
@@ -50,7 +50,7 @@ BEGIN
     {deletes}
     DELETE FROM {passes} WHERE pass_sha256 = digest;
     said := 'emptied';
-    seen := ({witness});
+    same := {witness};
 END
 $body$
 """
@@ -94,19 +94,19 @@ class Reset:
 
     def _quickly(self) -> bool:
         """Delete the few rows of tables that begin empty; whether the witness says that all is as at the start."""
-        said, seen, worn = self._attempt()
+        said, same, worn = self._attempt()
         if said == "locked":
             refuse_locks(self.conn)  # It waits for a client that is about to leave; then nobody holds any.
-            said, seen, worn = self._attempt()
+            said, same, worn = self._attempt()
         if worn:
             self.conn.execute(f"VACUUM {', '.join(worn)}".encode())
-        return said == "emptied" and seen == self._witness.expected
+        return said == "emptied" and same
 
-    def _attempt(self) -> tuple[str, list[list[int]] | None, list[str] | None]:
+    def _attempt(self) -> tuple[str, bool, list[str] | None]:
         token = secrets.token_hex(16)
         digest = hashlib.sha256(token.encode()).hexdigest()
         (answer,) = self.conn.execute(
-            "SELECT said, seen, worn FROM pg_temp.reset_rows(%s, %s)", [digest, token]
+            "SELECT said, same, worn FROM pg_temp.reset_rows(%s, %s)", [digest, token]
         ).fetchall()
         return answer
 
@@ -117,6 +117,6 @@ class Reset:
             if table != PASSES
         )
         function = FUNCTION.format(
-            passes=PASSES, setting=FENCE_PASS_SETTING, deletes=deletes, witness=self._witness.query
+            passes=PASSES, setting=FENCE_PASS_SETTING, deletes=deletes, witness=self._witness.condition
         )
         self.conn.execute(function.encode())

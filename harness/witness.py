@@ -52,3 +52,9 @@ class Witness:
         query = f"SELECT ARRAY[{', '.join(counts)}, ARRAY[({any_row})::int, 0]]"
         ((now,),) = conn.execute(query.encode()).fetchall()
         return cls(query, [*now[:-1], [0, 0]])
+
+    @property
+    def condition(self) -> str:
+        """An expression that is true where the database is as it was."""
+        expected = str(self.expected).translate(str.maketrans("[]", "{}"))
+        return f"({self.query}) = '{expected}'::bigint[]"
