@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from game.errors import BadRequest
 
@@ -16,13 +16,8 @@ TournamentKind = Literal["neighborhood", "national", "world"]
 Slot = Literal["fan", "board", "top", "bottom", "bowl", "stones"]
 
 
-def _encodable(text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("a lone surrogate is no text")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_encodable)]
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+"""What Postgres can hold as text: a lone surrogate is refused with the JSON that it stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,8 @@ def decode(action: str, fields: Mapping[str, object]) -> Command:
     if action not in _ADAPTERS:
         raise BadRequest(f"unknown action {action!r}; expected one of {', '.join(COMMANDS)}")
     try:
-        return _ADAPTERS[action].validate_python(dict(fields))
+        # As JSON, whose lists are tuples here; strictly, or "5" and true would be numbers.
+        return _ADAPTERS[action].validate_json(json.dumps(dict(fields)), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "fields"

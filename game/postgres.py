@@ -7,7 +7,7 @@ a fence waits for (it locks `users` as a whole), so the fence's state that comes
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from game import tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.rows import Key, Record, Rows, TableChanges, compare
-from game.unit import Engine, Loaded, Status
+from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
 from game.urls import PostgresUrl
 
 AGAIN = frozenset(
@@ -44,7 +44,7 @@ class Timeouts:
     lock_ms: int = 2_000
     idle_in_transaction_ms: int = 10_000
     connect_seconds: int = 3
-    pool_seconds: float = 3.0
+    pool_seconds: float = 1.0
 
 
 class PostgresStore:
@@ -52,8 +52,11 @@ class PostgresStore:
 
     engine: ClassVar[Engine] = "postgres"
 
-    def __init__(self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None, watch: Watch = UNWATCHED
+    ) -> None:
         timeouts = timeouts or Timeouts()
+        self._watch = watch
         self._schema = url.schema
         self._engine = sa.create_engine(
             _with_timeouts(url, timeouts),
@@ -69,8 +72,15 @@ class PostgresStore:
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
         """A unit of work on a connection of the pool."""
-        with _translated(), self._engine.connect() as connection:
-            yield PostgresUnit(connection, fence_pass)
+        with _translated(), ExitStack() as held:
+            with self._watch.waiting():
+                connection = held.enter_context(self._engine.connect())
+            with self._watch.holding():
+                try:
+                    yield PostgresUnit(connection, fence_pass, self._watch)
+                except BaseException:
+                    self._watch.rolled_back()
+                    raise
 
     def read(self, player: str) -> Rows | None:
         """All of the player as of one statement."""
@@ -106,23 +116,26 @@ class PostgresStore:
 class PostgresUnit:
     """One transaction; psycopg begins it with the first statement."""
 
-    def __init__(self, connection: sa.Connection, fence_pass: str | None) -> None:
+    def __init__(self, connection: sa.Connection, fence_pass: str | None, watch: Watch = UNWATCHED) -> None:
         self.connection = connection
         self._fence_pass = fence_pass
+        self._watch = watch
 
     def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
         """See `Unit`. Columns marked CODEC are never read."""
         if self._fence_pass is not None:
             setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
             self.connection.execute(sa.select(setting))
-        locked = self.connection.execute(_LOCK, {"player": player}).mappings().one()
+        with self._watch.asking("lock"):
+            locked = self.connection.execute(_LOCK, {"player": player}).mappings().one()
         if locked["fence"] == "moved" and self._fence_pass is None:
             raise Moved("another store serves the game")
         if locked["id"] is None:
             return None
         user: Record = {column.name: locked[column.name] for column in tables.game_columns(tables.users)}
         rows = Rows({"users": {(player,): user}})
-        found = self.connection.execute(_load(names), {"player": player, "request_id": request_id}).one()
+        with self._watch.asking("load"):
+            found = self.connection.execute(_load(names), {"player": player, "request_id": request_id}).one()
         for name, records in found._mapping.items():
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
@@ -136,8 +149,7 @@ class PostgresUnit:
         """
         changes = [(tables.BY_NAME[name], change) for name, change in compare(before, after).items()]
         mixed = [(t, c) for t, c in changes if c.deletes and (c.inserts or c.updates) and _has_unique(t)]
-        for table, change in reversed(mixed):
-            self.connection.execute(_delete(table, change.deletes))
+        statements: list[sa.Executable] = [_delete(table, change.deletes) for table, change in reversed(mixed)]
         parts = [
             part
             for table, change in changes
@@ -145,11 +157,15 @@ class PostgresUnit:
         ]
         ctes = [part.cte(f"part_{n}") for n, part in enumerate(parts)]
         if ctes:
-            self.connection.execute(sa.select(sa.literal(1)).add_cte(*ctes))
+            statements.append(sa.select(sa.literal(1)).add_cte(*ctes))
+        with self._watch.asking("save"):
+            for statement in statements:
+                self.connection.execute(statement)
 
     def commit(self) -> None:
         """COMMIT."""
-        self.connection.commit()
+        with self._watch.asking("commit"):
+            self.connection.commit()
 
 
 def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
