@@ -21,6 +21,7 @@ from game.legacy.store import LegacyStore
 from game.postgres import PostgresStore
 from game.rows import Rows
 from game.service.app import create_app
+from game.tables import CANARY_PREFIX
 from game.unit import Store
 from game.urls import LegacyUrl, PostgresUrl
 from harness import canaries, smoke
@@ -200,9 +201,9 @@ def test_canaries_that_were_left_behind_are_removed_first(store: str, request: p
     place: LegacyUrl | PostgresUrl = request.getfixturevalue(store)
     left, mine = (Start(rows, builders.legacy_row(rows)) for rows in (canary("left"), canary("mine")))
     with canaries.canaries(place, [left], pass_token=""):
-        assert ids_in(place) == {"hana", "canary-left"}
+        assert ids_in(place) == {"hana", f"{CANARY_PREFIX}left"}
         with canaries.canaries(place, [mine], pass_token=""):
-            assert ids_in(place) == {"hana", "canary-mine"}
+            assert ids_in(place) == {"hana", f"{CANARY_PREFIX}mine"}
     assert ids_in(place) == {"hana"}
 
 
@@ -219,7 +220,7 @@ def _die_among_canaries(place: LegacyUrl) -> None:
 
 
 def canary(name: str) -> Rows:
-    return builders.player(f"canary-{name}", gold=5, bag={"fan": "푸른 바람 부채"}, worn=["fan"])
+    return builders.player(f"{CANARY_PREFIX}{name}", gold=5, bag={"fan": "푸른 바람 부채"}, worn=["fan"])
 
 
 def test_the_neighbours_row_is_not_touched(legacy: LegacyUrl) -> None:
