@@ -12,7 +12,7 @@ from game.errors import GameError, StoreFailure
 from game.service import problems
 from game.service.traffic import about, refusing
 
-_KEY = ("header", "idempotency-key")
+_KEY = ("header", "Idempotency-Key")
 
 
 def handle_errors(app: FastAPI) -> None:

@@ -105,12 +105,12 @@ def _add_action(
         **documents.of_action(action, command),
     )
     def act(
-        request: Request, player: str, idempotency_key: IdempotencyKey, fields: Fields, x_fence_pass: FencePass = None
+        request: Request, player: str, idempotency_key: IdempotencyKey, fields: Fields, x_fence_pass: FencePass = ""
     ) -> JSONResponse:
         noted = about(request.scope)
         noted.request_id = idempotency_key
         asked = Asked(_player_id(player), idempotency_key, commands.decode(action, fields))
-        answer = carry_out(asked, x_fence_pass)
+        answer = carry_out(asked, x_fence_pass or None)
         noted.end = "replayed" if answer.replayed else "granted"
         return JSONResponse({"outcome": answer.outcome, "replayed": answer.replayed})
 

@@ -12,7 +12,11 @@ from game.service.problems import Rejected
 
 IdempotencyKey = Annotated[
     str,
-    Header(pattern="^[!-~]{1,200}$", description="The request's own, kept when it is asked again: it is granted once."),
+    Header(
+        alias="Idempotency-Key",
+        pattern="^[!-~]{1,200}$",
+        description="The request's own, kept when it is asked again: it is granted once.",
+    ),
 ]
 
 JSON = "application/json"

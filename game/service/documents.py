@@ -97,12 +97,16 @@ def of_all() -> Responses:
 
 
 def add_to(app: FastAPI) -> None:
-    """Have the app's document know what its endpoints refer to."""
+    """Have the app's document know what its endpoints refer to, and nothing of errors that the framework would tell."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            made["components"]["schemas"]["Problem"] = _PROBLEM
+            schemas = made["components"]["schemas"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name)
+            made["paths"]["/players/{player}"]["get"]["responses"].pop("422")
+            schemas["Problem"] = _PROBLEM
             app.openapi_schema = made
         return app.openapi_schema
 

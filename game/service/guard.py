@@ -14,7 +14,9 @@ from game.service.traffic import about
 _BEARER = HTTPBearer(auto_error=False, description="The player's token, or the operator's.")
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
-FencePass = Annotated[str | None, Header(description="A fence's pass, to write while it stands; the operator's alone.")]
+FencePass = Annotated[
+    str, Header(alias="X-Fence-Pass", description="A fence's pass, to write while it stands; the operator's alone.")
+]
 
 
 class Guard:
@@ -29,11 +31,11 @@ class Guard:
         self._let(player, bearer)
         about(request.scope).player = player
 
-    async def acting(self, request: Request, player: str, bearer: Bearer, x_fence_pass: FencePass = None) -> None:
+    async def acting(self, request: Request, player: str, bearer: Bearer, x_fence_pass: FencePass = "") -> None:
         """The same, and a fence's pass for the operator alone. Raises Rejected."""
         operator = self._let(player, bearer)
         about(request.scope).player = player
-        if x_fence_pass is not None and not operator:
+        if x_fence_pass and not operator:
             raise Rejected("pass_refused", "X-Fence-Pass asks for the operator's token")
 
     def _let(self, player: str, bearer: HTTPAuthorizationCredentials | None) -> bool:
