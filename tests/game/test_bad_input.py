@@ -59,6 +59,8 @@ def test_a_field_of_anything_is_refused_with_a_code(service: Watched, action: st
     schema = service.client.get("/openapi.json").json()["paths"][f"/players/{{player}}/actions/{action}"]["post"]
     names = schema["requestBody"]["content"]["application/json"]["schema"]["properties"]
     for odd in ODD:
+        if action == "save_preset" and odd in (SQL, "\u202e"):
+            continue  # A preset may be called that; below it is.
         # An action without fields would be granted an empty body: it is given one field too many.
         fields = {**dict.fromkeys(names, odd)} or {"surplus": odd}
         answer = send(service.client, json.dumps(fields).encode(), action)
@@ -67,7 +69,8 @@ def test_a_field_of_anything_is_refused_with_a_code(service: Watched, action: st
 
 
 @pytest.mark.parametrize("content", [
-    b"", b"{", b"[]", b'"m1"', b"null", b"\xff", b'{"item": NaN}', b'{"item": Infinity}', b'{"item": 1' + b"0" * 6000 + b"}",
+    b"", b"{", b"[]", b'"m1"', b"null", b"\xff", b'{"item": NaN}', b'{"item": Infinity}',
+    b'{"item": 1' + b"0" * 6000 + b"}",
     b"[" * 30_000, b'{"item":' * 7_000, '{"item": "fan"}'.encode("utf-16"), b'{"item": "fan"', b'{"item": "fan"} {}',
     b'{"item": "\\ud800"}', b'{"\\ud800": 1}', b'{"item": "fan", "\\u0000": 1}',
 ], ids=lambda content: content[:20].decode("latin-1"))  # fmt: skip
@@ -93,8 +96,7 @@ def test_a_body_too_large_is_refused_before_all_of_it_is_there(service: Watched,
     length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 10000000"
     address = service.client.base_url
     with socket.create_connection((address.host, address.port or 80), timeout=20) as connection:
-        head = f"POST /players/hana/actions/equip HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
-        connection.sendall(head.encode())
+        connection.sendall(f"POST /players/hana/actions/equip HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
         if chunked:
             connection.sendall(f"{TOO_MUCH:x}\r\n".encode() + b"x" * TOO_MUCH + b"\r\n")
         answer = connection.recv(65536).decode()
@@ -114,6 +116,15 @@ def test_a_player_of_anything_is_not_found(service: Watched, player: str) -> Non
     given = bearer("hana")
     answer = service.client.get(f"/players/{player}", headers=given)
     assert answer.status_code in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+
+
+def test_a_preset_may_be_called_what_it_likes(place: Place) -> None:
+    place.put(builders.player("hana", **HANA))
+    with client_of(place.store) as client:
+        assert act(client, "save_preset", name=SQL).json()["outcome"]["name"] == SQL
+    rows = place.store.read("hana")
+    assert rows is not None
+    assert [key[1] for key in rows["user_equipment_presets"]] == [SQL]
 
 
 def test_a_string_of_sql_is_only_a_string(service: Watched) -> None:
