@@ -78,6 +78,12 @@ def test_a_body_of_anything_is_a_bad_request(service: Watched, content: bytes) -
     assert_problem(send(service.client, content), "bad_request")
 
 
+def test_what_only_python_takes_for_json_is_none(service: Watched) -> None:
+    for constant in (b"NaN", b"Infinity", b"-Infinity"):
+        answer = send(service.client, b'{"item": ' + constant + b"}")
+        assert answer.json()["detail"] == "expected a body of JSON"
+
+
 @pytest.mark.parametrize("said", ["text/plain", "application/xml", "multipart/form-data", ""])
 def test_a_body_that_is_not_said_to_be_json_is_not_read(service: Watched, said: str) -> None:
     assert_problem(send(service.client, b'{"item": "fan"}', **{"Content-Type": said}), "not_json")

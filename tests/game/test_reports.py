@@ -77,13 +77,17 @@ def test_a_defect_arrives_scrubbed_and_a_refusal_does_not(
     assert running.act("m9", "r1").json()["code"] == "no_such_mail"
     with psycopg.connect(postgres.database.owner.conninfo) as connection:
         connection.execute("alter table users rename column gold to silver")
-    given = {"Idempotency-Key": "r2", "X-Fence-Pass": SECRET, "Authorization": f"Bearer {OPERATOR_TOKEN}"}
+    given = {
+        "Idempotency-Key": f"password={SECRET}",
+        "X-Fence-Pass": SECRET,
+        "Authorization": f"Bearer {OPERATOR_TOKEN}",
+    }
     address = f"{running.urls[0]}/players/hana/actions/claim_mail?password={SECRET}"
     assert httpx.post(address, json={"mail": SECRET}, headers=given, timeout=20).status_code == 500
     eventually(lambda: one_arrived(receiver))
     (event,) = receiver.events()
     assert (event["environment"], event["release"]) == ("staging", "sudamr@7")
-    assert event["tags"] == {"action": "claim_mail", "request_id": "r2"}
+    assert event["tags"] == {"action": "claim_mail", "request_id": "password=***"}
     assert event["exception"]["values"][-1]["type"] == "ProgrammingError"
     frames = [frame for value in event["exception"]["values"] for frame in value["stacktrace"]["frames"]]
     assert not any("vars" in frame for frame in frames)
