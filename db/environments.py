@@ -225,14 +225,24 @@ def is_exported(name: str) -> bool:
 
 
 def operator_token(environment: Environment) -> str:
-    """The token that the service asks of who brings a fence's pass: in the file of the pointer. Refusal without one."""
-    token = os.environ.get("OPERATOR_TOKEN") or dotenv_values(environment.pointer.path).get("OPERATOR_TOKEN")
-    if not token:
+    """The token with which the service lets anyone act for any player. Refusal without one."""
+    return _of_the_service(environment, "OPERATOR_TOKEN", "for the smoke behind the fence")
+
+
+def token_secret(environment: Environment) -> str:
+    """What the players' bearer tokens follow from. Refusal without one."""
+    return _of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
+
+
+def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
+    """A secret of the service's: exported, or in the file of the pointer, which the service reads."""
+    found = os.environ.get(name) or dotenv_values(environment.pointer.path).get(name)
+    if not found:
         raise Refusal(
-            "OPERATOR_TOKEN, for the smoke behind the fence", "none", where=str(environment.pointer.path),
+            f"{name}, {purpose}", "none", where=str(environment.pointer.path),
             do="Give the service one, of 16 characters or more, and restart it.",
         )  # fmt: skip
-    return token
+    return found
 
 
 def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:

@@ -10,7 +10,7 @@ a fence waits for (it locks `users` as a whole), so the fence's state that comes
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar
@@ -22,7 +22,7 @@ from game import statements, tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.rows import Key, Record, Rows, TableChanges, compare
 from game.statements import FENCE, HEAD, Part
-from game.unit import Engine, Loaded, Status
+from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
 from game.urls import PostgresUrl
 
 AGAIN = frozenset(
@@ -46,7 +46,7 @@ class Timeouts:
     lock_ms: int = 2_000
     idle_in_transaction_ms: int = 10_000
     connect_seconds: int = 3
-    pool_seconds: float = 3.0
+    pool_seconds: float = 1.0
 
 
 class PostgresStore:
@@ -54,8 +54,11 @@ class PostgresStore:
 
     engine: ClassVar[Engine] = "postgres"
 
-    def __init__(self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None, watch: Watch = UNWATCHED
+    ) -> None:
         timeouts = timeouts or Timeouts()
+        self._watch = watch
         self._schema = url.schema
         self._engine = sa.create_engine(
             _with_timeouts(url, timeouts),
@@ -71,8 +74,15 @@ class PostgresStore:
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
         """A unit of work on a connection of the pool."""
-        with _translated(), self._engine.connect() as connection:
-            yield PostgresUnit(connection, fence_pass)
+        with _translated(), ExitStack() as held:
+            with self._watch.waiting():
+                connection = held.enter_context(self._engine.connect())
+            with self._watch.holding():
+                try:
+                    yield PostgresUnit(connection, fence_pass, self._watch)
+                except BaseException:
+                    self._watch.rolled_back()
+                    raise
 
     def read(self, player: str) -> Rows | None:
         """All of the player as of one statement."""
@@ -108,16 +118,18 @@ class PostgresStore:
 class PostgresUnit:
     """One transaction; psycopg begins it with the first statement."""
 
-    def __init__(self, connection: sa.Connection, fence_pass: str | None) -> None:
+    def __init__(self, connection: sa.Connection, fence_pass: str | None, watch: Watch = UNWATCHED) -> None:
         self.connection = connection
         self._fence_pass = fence_pass
+        self._watch = watch
 
     def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
         """See `Unit`. Columns marked CODEC are never read."""
         if self._fence_pass is not None:
             setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
             self.connection.execute(sa.select(setting))
-        fence, *user = self.connection.exec_driver_sql(statements.lock(), {"player": player}).one()
+        with self._watch.asking("lock"):
+            fence, *user = self.connection.exec_driver_sql(statements.lock(), {"player": player}).one()
         if fence == "moved" and self._fence_pass is None:
             raise Moved("another store serves the game")
         record: Record = dict(zip(statements.USER_COLUMNS, user, strict=True))
@@ -125,7 +137,8 @@ class PostgresUnit:
             return None
         rows = Rows({"users": {(player,): record}})
         wanted = statements.load(tuple(names))
-        found = self.connection.exec_driver_sql(wanted.sql, {"player": player, "request_id": request_id}).one()
+        with self._watch.asking("load"):
+            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, "request_id": request_id}).one()
         for name, records in zip(wanted.tables, found, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
@@ -138,10 +151,11 @@ class PostgresUnit:
         values that may stand in one row only, the loss is a statement of its own before it.
         """
         changes = compare(before, after)
-        for name, change in reversed(changes.items()):
-            if change.deletes and statements.loses_first(name, change):
-                self._write([Part.delete(name, change.deletes)])
-        self._write([part for name, change in changes.items() for part in _parts(name, change)])
+        with self._watch.asking("save"):
+            for name, change in reversed(changes.items()):
+                if change.deletes and statements.loses_first(name, change):
+                    self._write([Part.delete(name, change.deletes)])
+            self._write([part for name, change in changes.items() for part in _parts(name, change)])
 
     def _write(self, parts: Sequence[Part]) -> None:
         if parts:
@@ -151,7 +165,8 @@ class PostgresUnit:
 
     def commit(self) -> None:
         """COMMIT."""
-        self.connection.commit()
+        with self._watch.asking("commit"):
+            self.connection.commit()
 
 
 def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:

@@ -94,7 +94,7 @@ def rehearse(
     began = time.monotonic()
     with stage(players, source, kind, progress) as here:
         planned = plans.read(here.source, players=MOST_PLAYERS)
-        with Crowd(here.service.urls, planned) as crowd:
+        with Crowd(here.service.urls, planned, token_of=here.service.token_of) as crowd:
             rehearsal = Rehearsal(here, crowd, _slice(planned), progress)
             there, back = rehearsal.both()
         tally = crowd.tally
