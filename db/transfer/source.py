@@ -32,7 +32,7 @@ _LARGE = 1 << 16
 """From here a value is hashed by itself: its repr would take several times its size."""
 
 _MAGIC = b"SQLite format 3\x00"
-_UNITS = ("inventory", "equipment", "mail")
+
 _HOT = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY")
 
 
@@ -113,7 +113,7 @@ class Source:
         return map(row, count(1), cursor)  # Unlike a generator, it keeps no row that it has handed on.
 
     def _taken_apart(self, table: str) -> list[str]:
-        return [column for column in _UNITS if table == "users" and column in self.tables[table].columns]
+        return [column for column in codec.TAKEN_APART if table == "users" and column in self.tables[table].columns]
 
 
 def units_sql(column: str) -> str:

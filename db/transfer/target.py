@@ -39,11 +39,23 @@ _OWN_TABLE = {"user_credentials": "user_credentials", "live_games": "live_games"
 
 _PLAYERS_A_FETCH = 2000
 _ROOM_BYTES = 80 * CELL_BYTES
-_PLAYERS = """
-select l.position, l.key, octet_length(l.cells)
-    + coalesce((select sum(octet_length(t.form)) from user_tournaments t where t.user_id = l.key), 0)
-    + coalesce((select sum(octet_length(i.form)) from user_inventory i where i.user_id = l.key), 0)
-    + coalesce((select sum(octet_length(m.form)) from user_mail m where m.user_id = l.key), 0)
+_LARGE = {
+    "user_tournaments": ("form",),
+    "user_inventory": ("form", "options"),
+    "user_mail": ("form",),
+    "user_equipment_presets": ("form", "equipment"),
+    "user_quests": ("form", "reward"),
+    "user_milestones": ("form",),
+    "user_missions": ("form",),
+}
+"""The columns that hold what may be of any size, beside a player's own cells."""
+_SIZES = "".join(
+    f" + coalesce((select sum({' + '.join(f'coalesce(octet_length({column}), 0)' for column in columns)})"
+    f" from {table} t where t.user_id = l.key), 0)"
+    for table, columns in _LARGE.items()
+)
+_PLAYERS = f"""
+select l.position, l.key, octet_length(l.cells){_SIZES}
 from legacy_rows l where l.source = 'users' order by l.position
 """
 _PLAYERS_WITHOUT_A_ROW = """

@@ -12,13 +12,15 @@ from collections.abc import Collection, Iterable, Mapping
 
 from game.legacy import cells, fields
 from game.legacy.cells import Cell
-from game.legacy.explosion import MODELLED, NOTHING, Exploded, Explosion, Finding, keep_whole
+from game.legacy.exploded import MODELLED, NOTHING, Exploded, Finding, keep_whole
+from game.legacy.explosion import Explosion
 from game.legacy.implosion import Implosion
 from game.rows import Record, Rows, Value
 
 __all__ = [
     "MODELLED",
     "NOTHING",
+    "TAKEN_APART",
     "Exploded",
     "Finding",
     "changed",
@@ -32,15 +34,29 @@ __all__ = [
 
 _ALWAYS = ("id", *fields.SCALARS, "actionPoints", "inventorySlots")
 _HOLDING = ("inventory", "equipment", "mail", "quests")
-_TAKEN_APART = ("inventory", "equipment", "mail")
+_SHAPES = {
+    "inventory": "array",
+    "equipment": "object",
+    "mail": "array",
+    "equipmentPresets": "array",
+    "singlePlayerMissions": "object",
+    **dict.fromkeys(fields.STAGES.values(), "array"),
+}
+TAKEN_APART = tuple(_SHAPES)
+"""The columns whose units are the elements of their document."""
+
 _BY_TABLE = {
     "user_tournaments": tuple(
         column
         for kind, name in fields.KINDS.items()
         for column in (f"last{name}Tournament", f"last{name}PlayedDate", f"{kind}RewardClaimed")
-    )
+    ),
+    "user_equipment_presets": ("equipmentPresets",),
+    "user_missions": ("singlePlayerMissions",),
+    "user_stages": tuple(fields.STAGES.values()),
 }
-_OF_TOURNAMENTS = frozenset(_BY_TABLE["user_tournaments"])
+_WRITTEN_TOGETHER = (("user_inventory", "user_equipment"), ("user_quests", "user_milestones"))
+"""Tables of which a change in one may be written to a document of the other."""
 
 
 def columns_for(tables: Iterable[str], have: Collection[str]) -> tuple[str, ...]:
@@ -54,11 +70,10 @@ def columns_for(tables: Iterable[str], have: Collection[str]) -> tuple[str, ...]
 
 def source_units(column: str) -> str:
     """SQL by which SQLite counts the units of a `users` column itself; the column's name is ours, never a user's."""
-    if column not in _TAKEN_APART:
+    if column not in _SHAPES:
         return "1"
-    shape = "object" if column == "equipment" else "array"
     return (
-        f'CASE WHEN json_valid("{column}") AND json_type("{column}") = \'{shape}\''
+        f'CASE WHEN json_valid("{column}") AND json_type("{column}") = \'{_SHAPES[column]}\''
         f' THEN max(1, (SELECT count(*) FROM json_each("{column}"))) ELSE 1 END'
     )
 
@@ -91,7 +106,8 @@ def changed(row: Mapping[str, Cell], before: Rows, after: Rows) -> dict[str, Cel
 
     One that the file lacks may be among them; `DECLARED` in game.legacy.fields says how it is declared.
     """
-    old, new = implode(before), implode(after)
+    touched = _touched(before, after)
+    old, new = implode(_only(before, touched)), implode(_only(after, touched))
     return {
         column: cell
         for column, cell in new.items()
@@ -125,6 +141,17 @@ def implode_other(table: str, record: Mapping[str, Value]) -> dict[str, Cell]:
         case _:
             plain = {}
     return {**{column: record[name] for column, name in plain.items()}, **kept}
+
+
+def _touched(before: Rows, after: Rows) -> set[str]:
+    """The tables that differ, with those that are written together with them."""
+    names = {name for name in (*before, *after) if before.get(name) != after.get(name)}
+    return names.union(*(group for group in _WRITTEN_TOGETHER if not names.isdisjoint(group)))
+
+
+def _only(rows: Rows, names: set[str]) -> Rows:
+    """The player's own record, what was kept of the row, and these tables."""
+    return Rows({name: rows.get(name, {}) for name in (*names, "users", "legacy_rows")})
 
 
 def _fits(row: Mapping[str, Cell], key: str) -> bool:

@@ -3,65 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping
 
-from game.legacy import cells, documents, fields
+from game.legacy import cells, documents, fields, quests, stages, worn
 from game.legacy.cells import Cell
-from game.legacy.forms import Fields, Unreadable, loads
+from game.legacy.documents import Apart
+from game.legacy.exploded import MODELLED, NOTHING, Exploded, Finding, Kind
+from game.legacy.forms import Fields, Unreadable
 from game.rows import Record, Rows, Value
 
-Kind = Literal["aside", "held"]
-
-MODELLED = tuple(fields.DECLARED)
-"""The legacy columns of `users` that the game models; `id` besides."""
-
-NOTHING: frozenset[Cell] = frozenset((None, "", "null", "{}", "[]"))
-"""What the legacy service writes for "nothing": read alike, and each kept as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A source value that could not be loaded as it is, or that disagrees with another. Its bytes are kept in place.
-
-    kind `held`: the player's commands are refused until someone decides; `aside`: the player plays on.
-    position: the element's place in its document, from 0; None for a whole cell.
-    """
-
-    kind: Kind
-    table: str
-    key: str | None
-    column: str
-    path: str
-    position: int | None
-    storage: str
-    original: bytes
-    rule: str
-    reason: str
-
-
-@dataclass(slots=True)
-class Exploded:
-    """One legacy row taken apart. counts: units by column, a cell or each element of a document taken apart."""
-
-    rows: Rows
-    findings: list[Finding] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def quarantined(self) -> Counter[str]:
-        """Units with a finding, by column."""
-        return Counter(column for column, _ in {(finding.column, finding.position) for finding in self.findings})
-
-
-def keep_whole(row: Mapping[str, Cell], rowid: int) -> Exploded:
-    """A row whose id is no text that Postgres can hold as a key, as one record of its own."""
-    record: Record = {"source": "users", "position": rowid, "key": None, "cells": cells.encode(row)}
-    finding = Finding(
-        "held", "users", None, "id", "$", None, cells.storage(row["id"]), cells.original(row["id"]),
-        "users.id", "the row's id is no text that Postgres can hold as a key; the whole row is kept",
-    )  # fmt: skip
-    return Exploded(Rows({"legacy_rows": {("users", rowid): record}}), [finding], Counter(dict.fromkeys(row, 1)))
+_NOT_REACHED: Record = dict.fromkeys(fields.STAGES, False)
 
 
 class Explosion:
@@ -81,6 +32,10 @@ class Explosion:
         self._object("inventorySlots", fields.PLACES)
         self._bag()
         self._mail()
+        self._presets()
+        self._quests()
+        self._missions()
+        self._stages()
         for kind, name in fields.KINDS.items():
             self._tournament(kind, name)
         self._rest()
@@ -142,11 +97,11 @@ class Explosion:
     def _bag(self) -> None:
         if "inventory" not in self.row and "equipment" not in self.row:
             return
-        bag = self._elements("inventory", "user_inventory", fields.ITEM, fields.ITEM_NEEDS, "held")
-        worn = self._equipment({str(record["id"]) for record in bag.values()})
-        for record in bag.values():
+        bag = self._elements("inventory", "user_inventory", _items, "held")
+        dressed = self._equipment({str(record["id"]) for record in bag})
+        for record in bag:
             shown = record.pop("worn")
-            agrees = shown == (record["id"] in worn)
+            agrees = shown == (record["id"] in dressed)
             record["worn_flag"] = None if agrees else shown
             if not agrees:
                 place = int(record["position"] or 0) // documents.STEP
@@ -156,31 +111,100 @@ class Explosion:
 
     def _mail(self) -> None:
         if "mail" in self.row:
-            self._elements("mail", "user_mail", fields.MAIL, fields.MAIL_NEEDS, "held")
+            self._elements("mail", "user_mail", _letters, "held")
 
-    def _elements(self, column: str, table: str, wanted: Fields, needs: tuple[str, ...],
-                  kind: Kind) -> dict[str, Record]:  # fmt: skip
+    def _presets(self) -> None:
+        if "equipmentPresets" in self.row:
+            self._elements("equipmentPresets", "user_equipment_presets", _presets, "aside", key="name")
+
+    def _missions(self) -> None:
+        if "singlePlayerMissions" in self.row:
+            self._elements("singlePlayerMissions", "user_missions", _missions, "aside", empty="{}")
+
+    def _elements(self, column: str, table: str, read: Callable[[Cell, int | None], Apart], kind: Kind, *,
+                  key: str = "id", empty: str = "[]") -> list[Record]:  # fmt: skip
+        """The records of a document of elements; `empty` is how one without any is written plainly."""
         records = self.out.rows.table(table)
         cell = self.row.get(column)
-        if cell in NOTHING and cell != "[]":
+        if cell in NOTHING and cell != empty:
             self._keep_nothing(column)
-            return {}
+            return []
         try:
-            array = documents.read_array(cell, wanted, needs, self.units.get(column))
+            apart = read(cell, self.units.get(column))
         except Unreadable as trouble:
             self.found(kind, column, trouble)
             self._keep_whole(column)
-            return {}
-        self.out.counts[column] = array.units
-        for place, what, raw in array.troubles:
-            self.found(kind, column, what, path=f"$[{place}]", position=place, original=raw.encode())
-        if array.frame is not None:
-            self.cells[documents.private(column)] = array.frame
-        elif not array.records and cell != "[]":
+            return []
+        self._count(column, apart, kind)
+        if apart.frame is not None:
+            self.cells[documents.private(column)] = apart.frame
+        elif not apart.records and cell != empty:
             self.cells[column] = cell
-        for record in array.records:
-            records[self.player, str(record["id"])] = {"user_id": self.player, **record}
-        return {str(key[1]): record for key, record in records.items()}
+        for record in apart.records:
+            records[self.player, str(record[key])] = {"user_id": self.player, **record}
+        return list(records.values())
+
+    def _count(self, column: str, apart: Apart, kind: Kind) -> None:
+        self.out.counts[column] = apart.units
+        for place, what, raw in apart.troubles:
+            self.found(kind, column, what, path=f"$[{place}]", position=place, original=raw.encode())
+
+    def _quests(self) -> None:
+        if "quests" not in self.row:
+            return
+        cell = self.row["quests"]
+        tables = self.out.rows.table("user_quests"), self.out.rows.table("user_milestones")
+        if cell in NOTHING:
+            if cell != "{}":
+                self._keep_nothing("quests")
+            return
+        try:
+            apart = quests.read_quests(cell)
+        except Unreadable as trouble:
+            self.found("held", "quests", trouble)
+            self._keep_whole("quests")
+            return
+        for path, what, raw in apart.troubles:
+            self.found("held", "quests", what, path=path, original=raw.encode())
+        if not apart.milestones:
+            self._keep_whole("quests")
+        elif not apart.is_plain:
+            self.cells[documents.private("quests")] = apart.form
+        self.cells |= {documents.private(f"quests.{period}"): frame for period, frame in apart.frames.items()}
+        for quest in apart.quests:
+            tables[0][self.player, str(quest["period"]), str(quest["id"])] = {"user_id": self.player, **quest}
+        for period in apart.milestones:
+            tables[1][self.player, str(period["period"])] = {"user_id": self.player, **period}
+
+    def _stages(self) -> None:
+        columns = {flag: column for flag, column in fields.STAGES.items() if column in self.row}
+        if not columns:
+            return
+        records = self.out.rows.table("user_stages")
+        read = {flag: self._names(column) for flag, column in columns.items()}
+        for flag, names in read.items():
+            for name in names or ():
+                new: Record = {"user_id": self.player, "stage": name, "position": len(records) * documents.STEP}
+                records.setdefault((self.player, name), new | _NOT_REACHED)[flag] = True
+        for flag, column in columns.items():
+            in_order = [str(record["stage"]) for record in records.values() if record[flag]]
+            if read[flag] is not None and stages.write_names(in_order, None) != self.row[column]:
+                self.cells[documents.private(column)] = self.row[column]
+
+    def _names(self, column: str) -> list[str] | None:
+        """The stages that the column names; None where it is no array."""
+        cell = self.row[column]
+        if cell in NOTHING and cell != "[]":
+            self._keep_nothing(column)
+            return None
+        try:
+            names, apart = stages.read_names(cell, self.units.get(column))
+        except Unreadable as trouble:
+            self.found("aside", column, trouble)
+            self._keep_whole(column)
+            return None
+        self._count(column, apart, "aside")
+        return names
 
     def _equipment(self, bag: set[str]) -> set[str]:
         records = self.out.rows.table("user_equipment")
@@ -189,21 +213,19 @@ class Explosion:
             self._keep_nothing("equipment")
             return set()
         try:
-            worn = documents.read_equipment(cell, bag, self.units.get("equipment"))
+            apart = worn.read_equipment(cell, bag, self.units.get("equipment"))
         except Unreadable as trouble:
             self.found("aside", "equipment", trouble)
             self._keep_whole("equipment")
             return set()
-        self.out.counts["equipment"] = worn.units
-        for place, what, raw in worn.troubles:
-            self.found("aside", "equipment", what, path=f"$[{place}]", position=place, original=raw.encode())
-        if worn.frame is not None:
-            self.cells[documents.private("equipment")] = worn.frame
-        elif not worn.records and cell != "{}":
+        self._count("equipment", apart, "aside")
+        if apart.frame is not None:
+            self.cells[documents.private("equipment")] = apart.frame
+        elif not apart.records and cell != "{}":
             self.cells["equipment"] = cell
-        for record in worn.records:
+        for record in apart.records:
             records[self.player, str(record["slot"])] = {"user_id": self.player, **record}
-        return {str(record["item_id"]) for record in worn.records if record["item_id"] is not None}
+        return {str(record["item_id"]) for record in apart.records if record["item_id"] is not None}
 
     def _keep_nothing(self, column: str) -> None:
         if column in self.row:
@@ -236,16 +258,19 @@ class Explosion:
     def _rest(self) -> None:
         known = {"id", *MODELLED}
         self.cells |= {column: cell for column, cell in self.row.items() if column not in known}
-        quests = self.row.get("quests")
-        if quests not in NOTHING and (trouble := _not_an_object(quests)):
-            self.found("held", "quests", trouble)
 
 
-def _not_an_object(cell: Cell) -> Unreadable | None:
-    if not isinstance(cell, str):
-        return Unreadable("not_a_text", "expected an object as JSON text")
-    try:
-        value = loads(cell)
-    except Unreadable as trouble:
-        return trouble
-    return None if isinstance(value, dict) else Unreadable("not_an_object", "expected an object")
+def _items(cell: Cell, units: int | None) -> Apart:
+    return documents.read_array(cell, fields.ITEM, fields.ITEM_NEEDS, units)
+
+
+def _letters(cell: Cell, units: int | None) -> Apart:
+    return documents.read_array(cell, fields.MAIL, fields.MAIL_NEEDS, units)
+
+
+def _presets(cell: Cell, units: int | None) -> Apart:
+    return documents.read_array(cell, fields.PRESET, fields.PRESET_NEEDS, units)
+
+
+def _missions(cell: Cell, units: int | None) -> Apart:
+    return documents.read_entries(cell, fields.MISSION, "id", units)

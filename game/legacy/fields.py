@@ -17,6 +17,15 @@ BIGINT = 2**63 - 1
 KINDS = {"neighborhood": "Neighborhood", "national": "National", "world": "World"}
 """Tournament kinds, and how the legacy columns name them."""
 
+STAGES = {"cleared": "clearedSinglePlayerStages", "rewarded": "claimedFirstClearRewards"}
+"""The flags of a single-play stage, and the legacy column that lists the stages which have it."""
+
+PERIODS = ("daily", "weekly", "monthly")
+"""Of quests and milestones."""
+
+MILESTONES = 5
+NO_FLAGS = "[false,false,false,false,false]"
+
 KEY_BYTES = 800
 """The longest text that is a key: an index row of Postgres holds 2,704 bytes, and a key is at most three texts."""
 
@@ -85,6 +94,32 @@ def source_text(parsed: Json, raw: str) -> str | None:
     return None if parsed is None else raw
 
 
+def any_text(parsed: Json, raw: str) -> str:
+    """Whatever stands there, as its source text; null reads as an empty object."""
+    return "{}" if parsed is None else raw
+
+
+def worn_texts(parsed: Json, raw: str) -> str:
+    """{slot: item id or null} as its source text."""
+    if parsed is None:
+        return "{}"
+    if not isinstance(parsed, dict):
+        raise Unreadable("not_an_object", "expected {slot: item id}")
+    for slot, item in parsed.items():
+        if not storable(slot) or not (item is None or (isinstance(item, str) and storable(item))):
+            raise Unreadable("not_an_item", "expected {slot: item id}")
+    return raw
+
+
+def five_flags(parsed: Json, _raw: str) -> str:
+    """Five flags as JSON text."""
+    if parsed is None:
+        return NO_FLAGS
+    if not isinstance(parsed, list) or len(parsed) != MILESTONES or not all(isinstance(one, bool) for one in parsed):
+        raise Unreadable("not_flags", f"expected {MILESTONES} of true or false")
+    return dumps(parsed)
+
+
 def counts(parsed: Json, _raw: str) -> str:
     """{name: quantity} as JSON text."""
     if parsed is None:
@@ -112,10 +147,6 @@ def _attached(item: Json) -> list[Value]:
     return [text(item.get("itemId"), ""), integer(1, BIGINT, 1)(item.get("quantity"), "")]
 
 
-def write(value: Value) -> str:
-    return dumps(value)
-
-
 def write_text(value: Value) -> str:
     return str(value) if value is not None else "null"
 
@@ -125,17 +156,17 @@ def write_items(value: Value) -> str:
 
 
 def _number(column: str, low: int = 0, high: int = BIGINT, absent: int | None = 0) -> Field:
-    return Field(column, integer(low, high, absent), write, absent)
+    return Field(column, integer(low, high, absent), dumps, absent)
 
 
 ITEM: Fields = {
-    "id": Field("id", key, write, None),
-    "name": Field("name", text, write, None),
-    "type": Field("type", text, write, None),
-    "slot": Field("slot", text_or_nothing, write, None),
-    "grade": Field("grade", text_or_nothing, write, None),
+    "id": Field("id", key, dumps, None),
+    "name": Field("name", text, dumps, None),
+    "type": Field("type", text, dumps, None),
+    "slot": Field("slot", text_or_nothing, dumps, None),
+    "grade": Field("grade", text_or_nothing, dumps, None),
     "stars": _number("stars", 0, 10),
-    "isEquipped": Field("worn", flag, write, False),  # noqa: FBT003 - what an absent flag means
+    "isEquipped": Field("worn", flag, dumps, False),  # noqa: FBT003 - what an absent flag means
     "quantity": _number("quantity", 1, absent=1),
     "enhancementFails": _number("fails"),
     "options": Field("options", source_text, write_text, None),
@@ -143,7 +174,7 @@ ITEM: Fields = {
 ITEM_NEEDS = ("id", "name", "type")
 
 MAIL: Fields = {
-    "id": Field("id", key, write, None),
+    "id": Field("id", key, dumps, None),
     "attachments": {
         "gold": _number("gold"),
         "diamonds": _number("diamonds"),
@@ -151,16 +182,48 @@ MAIL: Fields = {
         "items": Field("items", attached_items, write_items, "[]"),
     },
     "expiresAt": _number("expires_at", -BIGINT, absent=None),
-    "attachmentsClaimed": Field("claimed", flag, write, False),  # noqa: FBT003 - what an absent flag means
+    "attachmentsClaimed": Field("claimed", flag, dumps, False),  # noqa: FBT003 - what an absent flag means
 }
 MAIL_NEEDS = ("id",)
 
 TOURNAMENT: Fields = {
-    "status": Field("status", text_or_nothing, write, None),
+    "status": Field("status", text_or_nothing, dumps, None),
     "finalRank": _number("rank", 1, 16, absent=None),
     "accumulatedGold": _number("gold"),
     "accumulatedMaterials": Field("materials", counts, write_text, "{}"),
     "accumulatedEquipmentBoxes": Field("boxes", counts, write_text, "{}"),
+}
+
+PRESET: Fields = {
+    "name": Field("name", key, dumps, None),
+    "equipment": Field("equipment", worn_texts, write_text, "{}"),
+}
+PRESET_NEEDS = ("name",)
+
+QUEST: Fields = {
+    "id": Field("id", key, dumps, None),
+    "progress": _number("progress"),
+    "target": _number("target"),
+    "reward": Field("reward", any_text, write_text, "{}"),
+    "activityPoints": _number("activity_points"),
+    "isClaimed": Field("claimed", flag, dumps, False),  # noqa: FBT003 - what an absent flag means
+}
+QUEST_NEEDS = ("id",)
+
+PERIOD: Fields = {
+    "quests": Field("quests", source_text, write_text, None),
+    "activityProgress": _number("activity"),
+    "claimedMilestones": Field("claimed", five_flags, write_text, NO_FLAGS),
+    "lastReset": _number("reset_at", -BIGINT, absent=None),
+}
+"""`quests` is no column: its value is the text of the array, which is taken apart in its turn."""
+
+MISSION: Fields = {
+    "isStarted": Field("started", flag, dumps, False),  # noqa: FBT003 - what an absent flag means
+    "lastCollectionTime": _number("since", -BIGINT, absent=None),
+    "accumulatedAmount": _number("amount"),
+    "level": _number("level", 1, 10, absent=1),
+    "accumulatedCollection": _number("collected"),
 }
 
 ACTION_POINTS: Fields = {
@@ -228,6 +291,7 @@ SCALARS: dict[str, Scalar] = {
     "cumulativeTournamentScore": Scalar("cumulative_tournament_score", int, 0),
     "blacksmithLevel": Scalar("forge_level", int, 1, low=1),
     "blacksmithXp": Scalar("forge_xp", int, 0, low=0),
+    "singlePlayerProgress": Scalar("stage_progress", int, 0),
 }
 
 PLAYED_AT = Scalar("played_at", int, None)
@@ -239,5 +303,7 @@ DECLARED = {
     **{f"last{name}Tournament": "TEXT" for name in KINDS.values()},
     **{f"last{name}PlayedDate": "INTEGER" for name in KINDS.values()},
     **{f"{kind}RewardClaimed": "BOOLEAN" for kind in KINDS},
+    "equipmentPresets": "TEXT", "quests": "TEXT", "singlePlayerMissions": "TEXT",
+    **dict.fromkeys(STAGES.values(), "TEXT"),
 }  # fmt: skip
 """The legacy columns that commands may write, with the type to declare where an older file lacks one."""

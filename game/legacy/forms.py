@@ -18,7 +18,8 @@ from game.rows import Value
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 MARK = "\x01"
-_SPACE = " \t\n\r"
+_MARK_ESCAPED = "\\u0001"
+SPACE = " \t\n\r"
 _SKIP = re.compile(r"[ \t\n\r]*")
 
 
@@ -74,7 +75,7 @@ def loads(text: str) -> Json:
 
 def skip(text: str, start: int) -> int:
     """The next offset that is no space."""
-    if text[start : start + 1] not in _SPACE:
+    if text[start : start + 1] not in SPACE:
         return start
     match = _SKIP.match(text, start)
     return match.end() if match else start
@@ -134,6 +135,51 @@ def _entry(text: str, at: int) -> Part:
     value_start = skip(text, end + 1)
     value, end = value_at(text, value_start)
     return Part(at, end, value_start, value, str(key))
+
+
+def cut_part(text: str, part: Part, fields: Fields) -> tuple[str, dict[str, Value]]:
+    """The object that is the part's value as (form, values by column), as `cut` gives them. Raises Unreadable.
+
+    An object written as we would write it, which nearly every one is, is cut without going through its text.
+    """
+    raw = text[part.value_start : part.end]
+    if isinstance(part.value, dict) and _MARK_ESCAPED not in raw and _plainly(part.value) == raw:
+        values: dict[str, Value] = {}
+        if (marked := _marked(part.value, fields, values)) is not None:
+            return dumps(marked).replace(f'"{_MARK_ESCAPED}', MARK).replace(f'{_MARK_ESCAPED}"', MARK), values
+    form, values, _ = cut(text, part.value_start, fields)
+    return form, values
+
+
+def _plainly(value: Json) -> str | None:
+    try:
+        return dumps(value)
+    except RecursionError:
+        return None
+
+
+def _marked(value: dict[str, Json], fields: Fields, values: dict[str, Value]) -> dict[str, Json] | None:
+    """The object with marks for its modelled values, which go to `values`; None where one asks for its source text."""
+    marked = dict(value)
+    for key, field in fields.items():
+        if key not in value:
+            continue
+        found = value[key]
+        if isinstance(field, Field):
+            raw = "" if field.write is dumps else dumps(found)
+            read = field.read(found, raw)
+            if (field.write(read) != raw) if raw else (type(read) is not type(found) or read != found):
+                return None
+            values[field.column] = read
+            marked[key] = f"{MARK}{field.column}{MARK}"
+        elif isinstance(found, dict):
+            inner = _marked(found, field, values)
+            if inner is None:
+                return None
+            marked[key] = inner
+        else:
+            _refuse_inner(key, found)
+    return marked
 
 
 def cut(text: str, start: int, fields: Fields) -> tuple[str, dict[str, Value], int]:
@@ -213,7 +259,7 @@ def written(field: Field, value: Value, raw: str) -> str:
 
 
 def _with_entries(text: str, entries: list[str]) -> str:
-    body = text.rstrip(_SPACE)[:-1].rstrip(_SPACE)
+    body = text.rstrip(SPACE)[:-1].rstrip(SPACE)
     tail = text[len(body) :]
     comma = "" if body.endswith("{") else ","
     return f"{body}{comma}{','.join(entries)}{tail}"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from game.legacy import documents, fields
+from game.legacy import documents, elements, fields, quests, stages, worn
 from game.legacy.cells import Cell
 from game.legacy.forms import Fields, Unreadable
 from game.rows import Record, Rows, Value
 
-_DOCUMENTS = {"inventory": "user_inventory", "equipment": "user_equipment", "mail": "user_mail"}
+_DOCUMENTS = {
+    "inventory": "user_inventory",
+    "equipment": "user_equipment",
+    "mail": "user_mail",
+    "equipmentPresets": "user_equipment_presets",
+    "singlePlayerMissions": "user_missions",
+}
 
 
 class Implosion:
@@ -49,16 +55,48 @@ class Implosion:
         return documents.write_object(form if isinstance(form, str) else None, wanted, self.user)
 
     def _documents(self, row: dict[str, Cell]) -> None:
-        worn = self._records("user_equipment")
+        dressed = self._records("user_equipment")
         if "user_inventory" in self.rows or "user_equipment" in self.rows:
-            bag = documents.item_texts(self._records("user_inventory"), worn)
+            bag = elements.item_texts(self._records("user_inventory"), dressed)
             row["inventory"] = documents.write_array(bag, self._frame("inventory"))
-            row["equipment"] = documents.write_equipment(worn, self._frame("equipment"))
+            row["equipment"] = worn.write_equipment(dressed, self._frame("equipment"))
         if "user_mail" in self.rows:
-            row["mail"] = documents.write_array(documents.mail_texts(self._records("user_mail")), self._frame("mail"))
+            mail = elements.mail_texts(self._records("user_mail"))
+            row["mail"] = documents.write_array(mail, self._frame("mail"))
+        if "user_equipment_presets" in self.rows:
+            presets = elements.preset_texts(self._records("user_equipment_presets"))
+            row["equipmentPresets"] = documents.write_array(presets, self._frame("equipmentPresets"))
+        if "user_missions" in self.rows:
+            missions = elements.mission_texts(self._records("user_missions"))
+            frame = self._frame("singlePlayerMissions")
+            row["singlePlayerMissions"] = documents.write_array(missions, frame, "{}")
         for column, table in _DOCUMENTS.items():
             if column in row and column in self.kept and not self.rows.get(table):
                 row[column] = self.kept[column]
+        self._quests(row)
+        self._stages(row)
+
+    def _quests(self, row: dict[str, Cell]) -> None:
+        if "user_quests" not in self.rows and "user_milestones" not in self.rows:
+            return
+        handed_out, milestones = self._records("user_quests"), self._records("user_milestones")
+        if not handed_out and not milestones:
+            row["quests"] = self.kept.get("quests", "{}")
+            return
+        found = {period: self._frame(f"quests.{period}") for period in fields.PERIODS}
+        frames = {period: frame for period, frame in found.items() if frame is not None}
+        row["quests"] = quests.write_quests(self._frame("quests"), milestones, handed_out, frames)
+
+    def _stages(self, row: dict[str, Cell]) -> None:
+        if "user_stages" not in self.rows:
+            return
+        in_order = sorted(self._records("user_stages"), key=elements.position)
+        for flag, column in fields.STAGES.items():
+            names = [str(record["stage"]) for record in in_order if record[flag]]
+            if not names and column in self.kept:
+                row[column] = self.kept[column]
+            else:
+                row[column] = stages.write_names(names, self._frame(column))
 
     def _records(self, table: str) -> list[Record]:
         return list(self.rows.get(table, {}).values())
@@ -71,7 +109,7 @@ class Implosion:
         record = self.rows.get("user_tournaments", {}).get((str(self.user["id"]), kind))
         if record is None:
             return
-        row[f"last{name}Tournament"] = documents.write_tournament(record)
+        row[f"last{name}Tournament"] = elements.write_tournament(record)
         played, claimed = f"last{name}PlayedDate", f"{kind}RewardClaimed"
         row[played] = self._scalar(played, fields.PLAYED_AT, record["played_at"])
         row[claimed] = self._scalar(claimed, fields.CLAIMED, record["claimed"])
