@@ -8,6 +8,7 @@ from http import HTTPStatus
 from fastapi.responses import JSONResponse
 
 from game.errors import BadRequest, Fenced, GameError, Moved, Refused, StoreFailure
+from game.refusals import REFUSALS
 
 RETRY_AFTER_SECONDS = 1
 
@@ -20,26 +21,7 @@ class Problem:
     title: str
 
 
-PROBLEMS = {
-    # The rules say no.
-    "no_such_player": Problem(HTTPStatus.NOT_FOUND, "There is no such player."),
-    "player_held": Problem(HTTPStatus.LOCKED, "The player's data is held until someone looks at it."),
-    "request_reused": Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key was used for another request."),
-    "no_such_mail": Problem(HTTPStatus.NOT_FOUND, "The player has no such mail."),
-    "already_claimed": Problem(HTTPStatus.CONFLICT, "It was claimed before."),
-    "mail_expired": Problem(HTTPStatus.GONE, "The mail has expired."),
-    "bag_full": Problem(HTTPStatus.CONFLICT, "It does not fit the bag; nothing was granted."),
-    "no_such_item": Problem(HTTPStatus.NOT_FOUND, "There is no such item."),
-    "not_equipment": Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The item is no equipment."),
-    "level_too_low": Problem(HTTPStatus.FORBIDDEN, "The player's level is too low."),
-    "already_worn": Problem(HTTPStatus.CONFLICT, "The item is worn already."),
-    "slot_empty": Problem(HTTPStatus.CONFLICT, "Nothing is worn in the slot."),
-    "max_stars": Problem(HTTPStatus.CONFLICT, "The item has all its stars."),
-    "not_enough_gold": Problem(HTTPStatus.CONFLICT, "There is not enough gold."),
-    "not_enough_material": Problem(HTTPStatus.CONFLICT, "There is not enough material."),
-    "no_tournament": Problem(HTTPStatus.NOT_FOUND, "There is no tournament of this kind."),
-    "already_finished": Problem(HTTPStatus.CONFLICT, "The tournament is finished."),
-    "not_finished": Problem(HTTPStatus.CONFLICT, "The tournament is not finished."),
+PROBLEMS = {code: Problem(refusal.status, refusal.title) for code, refusal in REFUSALS.items()} | {
     # The request is not one.
     "bad_request": Problem(HTTPStatus.BAD_REQUEST, "The request is malformed."),
     "idempotency_key_needed": Problem(HTTPStatus.BAD_REQUEST, "An Idempotency-Key is needed."),
