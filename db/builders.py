@@ -20,7 +20,7 @@ from game.legacy.cells import Cell
 from game.legacy.documents import STEP
 from game.legacy.fields import KINDS
 from game.legacy.forms import dumps
-from game.player import fresh_options
+from game.options import fresh_options
 from game.rows import Record, Rows
 
 DEFAULT: Mapping[str, object] = MappingProxyType(

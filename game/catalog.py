@@ -1,4 +1,4 @@
-"""The catalog: item templates, the forge's figures and the tournaments', read once from the data files beside it."""
+"""The catalog: items, the forge's figures, tournaments and milestones, read once from the data files beside it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """The figures of one grade; materials are (tier, amount) of +1 .. +10, failure_bonus is in percent."""
+    """The figures of one grade; materials are (tier, amount) of +1 .. +10, failure_bonus is in percent.
+
+    combine_percent: of a great success at forge levels (1 .. 4, 5); combine_top: at the top level, where that is named.
+    """
 
     name: str
     wear_level: int
+    price: int
     main_percentage: int
     main_plain: int
     sub_range: tuple[int, int]
@@ -39,16 +43,26 @@ class Grade:
     enhance_xp: tuple[int, int]
     failure_bonus: float
     materials: tuple[tuple[int, int], ...]
+    combine_xp: tuple[int, int]
+    combine_level: int
+    combine_percent: tuple[float, float]
+    combine_step: float
+    combine_top: float | None
+    disassemble_xp: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Tournament:
-    """One kind: the score of each rank, the items of each rank, and which of gold, materials, boxes it gathers."""
+    """One kind: the score of each rank, the items of each rank, and which of gold, materials, boxes it gathers.
+
+    gold_per_match: by league, for a match (won, lost); empty where none is gathered by the match.
+    """
 
     kind: str
     scores: tuple[int, ...]
     rewards: tuple[Mapping[str, int], ...]
     gathers: str
+    gold_per_match: Mapping[str, tuple[int, int]]
 
     @property
     def league(self) -> int:
@@ -56,17 +70,26 @@ class Tournament:
         return len(self.scores)
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What opening one gives: of gold or diamonds, an amount drawn from (low, high)."""
+
+    currency: str
+    amount: tuple[int, int]
+
+
 def rounded(value: Fraction) -> int:
     """The game's rounding: halves go up, which Python's round() does only for every other one."""
     return math.floor(value + Fraction(1, 2))
 
 
-def _read(name: str) -> dict[str, Any]:
+def read(name: str) -> dict[str, Any]:
+    """A data file, by its name."""
     return tomllib.loads(files("game").joinpath("data", name).read_text(encoding="utf-8"))
 
 
-_ITEMS = _read("items.toml")
-_FORGE = _read("forge.toml")
+_ITEMS = read("items.toml")
+_FORGE = read("forge.toml")
 
 SLOTS: tuple[str, ...] = tuple(_ITEMS["slots"])
 CORE_STATS: tuple[str, ...] = tuple(_ITEMS["core_stats"])
@@ -75,26 +98,52 @@ MAX_STARS: int = _FORGE["max_stars"]
 MAX_FORGE_LEVEL: int = _FORGE["max_level"]
 
 
+def _pair(figures: list[int]) -> tuple[int, int]:
+    low, high = figures
+    return low, high
+
+
+MYTHIC_SUB_RANGE = _pair(_ITEMS["mythic_sub_range"])
+JACKPOT_PERCENT: int = _FORGE["jackpot_percent"]
+"""For each forge level."""
+
+DISASSEMBLE_PERCENT = _pair(_FORGE["disassemble_percent"])
+CONVERT_UP: int = _FORGE["convert_up"]
+CONVERT_DOWN = _pair(_FORGE["convert_down"])
+
+
 def _grade(name: str) -> Grade:
     item, forge = _ITEMS["grades"][name], _FORGE["grades"][name]
-    low, high = item["sub_range"]
-    least, most = forge["xp"]
+    top = forge.get("combine_top")
     return Grade(
         name=name,
         wear_level=item["wear_level"],
+        price=item["price"],
         main_percentage=item["main_percentage"],
         main_plain=item["main_plain"],
-        sub_range=(low, high),
+        sub_range=_pair(item["sub_range"]),
         enhance_gold=forge["gold"],
-        enhance_xp=(least, most),
+        enhance_xp=_pair(forge["xp"]),
         failure_bonus=forge["failure_bonus"],
-        materials=tuple((tier, amount) for tier, amount in forge["materials"]),
+        materials=tuple(map(_pair, forge["materials"])),
+        combine_xp=_pair(forge["combine_xp"]),
+        combine_level=forge["combine_level"],
+        combine_percent=(float(forge["combine_percent"][0]), float(forge["combine_percent"][1])),
+        combine_step=float(forge["combine_step"]),
+        combine_top=None if top is None else float(top),
+        disassemble_xp=_pair(forge["disassemble_xp"]),
     )
 
 
 GRADES: dict[str, Grade] = {name: _grade(name) for name in _ITEMS["grades"]}
 MATERIALS: tuple[str, ...] = tuple(_ITEMS["materials"])
 """Names by tier, the first of tier 1."""
+
+BUNDLES: dict[str, Bundle] = {
+    name: Bundle(currency, _pair(amount))
+    for currency, bundles in _ITEMS["bundles"].items()
+    for name, amount in bundles.items()
+}
 
 
 def _templates() -> list[Template]:
@@ -108,6 +157,10 @@ def _templates() -> list[Template]:
 
 
 TEMPLATES: dict[str, Template] = {template.name: template for template in _templates()}
+EQUIPMENT_OF: dict[tuple[str | None, str | None], Template] = {
+    (template.slot, template.grade): template for template in TEMPLATES.values() if template.type == EQUIPMENT
+}
+"""The equipment of a slot and a grade."""
 
 
 def _tournament(kind: str, figures: dict[str, Any]) -> Tournament:
@@ -115,10 +168,17 @@ def _tournament(kind: str, figures: dict[str, Any]) -> Tournament:
     for last_rank, items in figures["rewards"]:
         rewards += [items] * (last_rank - len(rewards))
     assert len(rewards) == len(figures["scores"]), f"{kind}: a reward and a score for every rank"
-    return Tournament(kind, tuple(figures["scores"]), tuple(rewards), figures["gathers"])
+    gold = {league: _pair(amounts) for league, amounts in figures.get("gold_per_match", {}).items()}
+    return Tournament(kind, tuple(figures["scores"]), tuple(rewards), figures["gathers"], gold)
 
 
-TOURNAMENTS: dict[str, Tournament] = {k: _tournament(k, figures) for k, figures in _read("tournaments.toml").items()}
+TOURNAMENTS: dict[str, Tournament] = {k: _tournament(k, figures) for k, figures in read("tournaments.toml").items()}
+
+
+_MILESTONES = read("milestones.toml")
+MILESTONES: tuple[int, ...] = tuple(_MILESTONES["points"])
+MILESTONE_ITEMS: dict[str, tuple[str, ...]] = {period: tuple(names) for period, names in _MILESTONES["items"].items()}
+"""By period, one item for each of MILESTONES."""
 
 
 def main_base(slot: str, grade: Grade) -> tuple[int, bool]:
@@ -164,3 +224,48 @@ def xp_to_leave(level: int) -> int:
         if level <= last:
             return int(base + step * level)
     raise ValueError(f"level {level} is the top; expected 1 .. {MAX_FORGE_LEVEL - 1}")
+
+
+def great_success(grade: Grade, level: int) -> float:
+    """Percent, in halves: what combining three of the grade makes something better with, at the forge level."""
+    if level >= MAX_FORGE_LEVEL and grade.combine_top is not None:
+        return grade.combine_top
+    early, fifth = grade.combine_percent
+    return early if level < 5 else min(100.0, fifth + grade.combine_step * (min(level, MAX_FORGE_LEVEL) - 5))
+
+
+def next_grade(grade: Grade) -> Grade | None:
+    """The grade above; None for the highest."""
+    names = list(GRADES)
+    following = names[names.index(grade.name) + 1 :]
+    return GRADES[following[0]] if following else None
+
+
+def disassembled(grade: Grade, stars: int, percent: int) -> tuple[str, int]:
+    """The material's name, and how many of it, that so many percent of the next star's come to: one at least.
+
+    An item that has all its stars counts as its last star's.
+    """
+    name, amount = enhance_material(grade, min(stars, MAX_STARS - 1))
+    return name, max(1, rounded(Fraction(amount * percent, 100)))
+
+
+def equipment_price(grade: Grade, stars: int) -> int:
+    """The gold that equipment of the grade with so many stars sells for."""
+    return math.floor(grade.price * Fraction(6, 5) ** stars)
+
+
+def material_price(tier: int) -> int:
+    """The gold that one material of the tier sells for."""
+    return int(_ITEMS["material_prices"][tier - 1])
+
+
+MOST_PLACES: int = _ITEMS["places"]["most"]
+MORE_PLACES: int = _ITEMS["places"]["more"]
+
+
+def places_price(places: int) -> int:
+    """The diamonds that more places cost one who has so many; never less than the first time."""
+    figures = _ITEMS["places"]
+    times = max(0, (places - figures["first"]) // figures["more"])
+    return int(figures["diamonds"] + figures["diamonds_more"] * times)

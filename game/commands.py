@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from game.errors import BadRequest
 
 TournamentKind = Literal["neighborhood", "national", "world"]
 Slot = Literal["fan", "board", "top", "bottom", "bowl", "stones"]
+Period = Literal["daily", "weekly", "monthly"]
+Milestone = Literal[20, 40, 60, 80, 100]
+ItemType = Literal["equipment", "material", "consumable"]
+Direction = Literal["up", "down"]
 
 
 def _encodable(text: str) -> str:
@@ -22,7 +35,28 @@ def _encodable(text: str) -> str:
     return text
 
 
+def _printed(text: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("a control character is no part of a name")
+    return text
+
+
+def _whole(value: object) -> object:
+    """Neither 1.0 nor true stands for a number here: what a receipt keeps of a command is what was sent."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("a whole number is expected")  # noqa: TRY004 - pydantic turns only ValueError into its own
+    return value
+
+
 Text = Annotated[str, AfterValidator(_encodable)]
+PresetName = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=30),
+    AfterValidator(_encodable),
+    AfterValidator(_printed),
+]
+Number = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +80,35 @@ class ClaimMail(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimAllMail(Command):
+    action: ClassVar[str] = "claim_all_mail"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_mail")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMail(Command):
+    action: ClassVar[str] = "delete_mail"
+    tables: ClassVar[tuple[str, ...]] = ("user_mail",)
+    mail: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimQuest(Command):
+    action: ClassVar[str] = "claim_quest"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_quests", "user_milestones")
+    period: Period
+    quest: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMilestone(Command):
+    action: ClassVar[str] = "claim_milestone"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_milestones")
+    period: Period
+    milestone: Annotated[Milestone, BeforeValidator(_whole)]
+
+
+@dataclass(frozen=True, slots=True)
 class Equip(Command):
     action: ClassVar[str] = "equip"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
@@ -60,10 +123,55 @@ class Unequip(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class SavePreset(Command):
+    action: ClassVar[str] = "save_preset"
+    tables: ClassVar[tuple[str, ...]] = ("user_equipment", "user_equipment_presets")
+    name: PresetName
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyPreset(Command):
+    action: ClassVar[str] = "apply_preset"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment", "user_equipment_presets")
+    name: Text
+
+
+@dataclass(frozen=True, slots=True)
 class Enhance(Command):
     action: ClassVar[str] = "enhance"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
     item: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Combine(Command):
+    action: ClassVar[str] = "combine"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    items: tuple[Text, Text, Text]
+    random: Flag = False
+
+
+@dataclass(frozen=True, slots=True)
+class Disassemble(Command):
+    action: ClassVar[str] = "disassemble"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    item: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Convert(Command):
+    action: ClassVar[str] = "convert"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
+    material: Text
+    to: Direction
+    times: Annotated[Number, Field(le=100)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StartTournament(Command):
+    action: ClassVar[str] = "start_tournament"
+    tables: ClassVar[tuple[str, ...]] = ("user_tournaments",)
+    kind: TournamentKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +188,90 @@ class ClaimTournamentReward(Command):
     kind: TournamentKind
 
 
+@dataclass(frozen=True, slots=True)
+class ClearStage(Command):
+    action: ClassVar[str] = "clear_stage"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_stages")
+    stage: Text
+
+
+@dataclass(frozen=True, slots=True)
+class StartMission(Command):
+    action: ClassVar[str] = "start_mission"
+    tables: ClassVar[tuple[str, ...]] = ("user_missions", "user_stages")
+    mission: Text
+
+
+@dataclass(frozen=True, slots=True)
+class CollectMission(Command):
+    action: ClassVar[str] = "collect_mission"
+    tables: ClassVar[tuple[str, ...]] = ("user_missions",)
+    mission: Text
+
+
+@dataclass(frozen=True, slots=True)
+class CollectAllMissions(Command):
+    action: ClassVar[str] = "collect_all_missions"
+    tables: ClassVar[tuple[str, ...]] = ("user_missions",)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelUpMission(Command):
+    action: ClassVar[str] = "level_up_mission"
+    tables: ClassVar[tuple[str, ...]] = ("user_missions", "user_stages")
+    mission: Text
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBundle(Command):
+    action: ClassVar[str] = "open_bundle"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
+    item: Text
+
+
+@dataclass(frozen=True, slots=True)
+class SellItem(Command):
+    action: ClassVar[str] = "sell_item"
+    tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    item: Text
+    quantity: Number = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExpandBag(Command):
+    action: ClassVar[str] = "expand_bag"
+    tables: ClassVar[tuple[str, ...]] = ()
+    type: ItemType
+
+
 COMMANDS: dict[str, type[Command]] = {
-    command.action: command for command in (ClaimMail, Equip, Unequip, Enhance, FinishTournament, ClaimTournamentReward)
+    command.action: command
+    for command in (
+        ClaimMail,
+        ClaimAllMail,
+        DeleteMail,
+        ClaimQuest,
+        ClaimMilestone,
+        Equip,
+        Unequip,
+        SavePreset,
+        ApplyPreset,
+        Enhance,
+        Combine,
+        Disassemble,
+        Convert,
+        StartTournament,
+        FinishTournament,
+        ClaimTournamentReward,
+        ClearStage,
+        StartMission,
+        CollectMission,
+        CollectAllMissions,
+        LevelUpMission,
+        OpenBundle,
+        SellItem,
+        ExpandBag,
+    )
 }
 
 _ADAPTERS = {action: TypeAdapter(command) for action, command in COMMANDS.items()}

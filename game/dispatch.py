@@ -25,8 +25,8 @@ from game.actions import Outcome, perform
 from game.chance import Chance
 from game.commands import Command
 from game.errors import Fenced, Refused, StoreUnavailable, TryAgain
-from game.player import Player, text, whole
-from game.rows import Record, Rows
+from game.player import Player
+from game.rows import Record, Rows, text, whole
 from game.unit import Loaded, Store
 
 ATTEMPTS = 4

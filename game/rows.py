@@ -39,6 +39,20 @@ class TableChanges:
         return bool(self.deletes or self.inserts or self.updates)
 
 
+def whole(record: Record, column: str) -> int:
+    """A column that holds a whole number; NULL reads as 0."""
+    value = record[column]
+    assert value is None or isinstance(value, int)
+    return int(value or 0)
+
+
+def text(record: Record, column: str) -> str:
+    """A column that holds text; NULL reads as nothing."""
+    value = record[column]
+    assert value is None or isinstance(value, str)
+    return value or ""
+
+
 def compare(before: Rows, after: Rows) -> dict[str, TableChanges]:
     """The tables that differ, in the order of `after`, then those that only `before` has.
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from game import catalog, tables
 from game.chance import new_id
-from game.player import fresh_options
+from game.options import fresh_options
 from game.rows import Key, Record, Rows, Value, compare
 from harness import moments
 from harness.problems import Problem

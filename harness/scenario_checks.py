@@ -88,9 +88,11 @@ def _action(path: Path, action: Action, given: Mapping[str, Given]) -> Iterator[
 
 
 def _fields(path: Path, action: Action) -> Iterator[Problem]:
-    known = [field.name for field in dataclasses.fields(COMMANDS[action.do])]
+    fields = dataclasses.fields(COMMANDS[action.do])
+    known = [field.name for field in fields]
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
     unknown = [name for name in action.fields if name not in known]
-    missing = [] if unknown else [name for name in known if name not in action.fields]
+    missing = [] if unknown else [name for name in needed if name not in action.fields]
     for name in unknown:
         yield from _known((*path, "with", name), name, known, "no field")
     for name in missing:

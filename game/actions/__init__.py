@@ -6,21 +6,37 @@ from collections.abc import Callable
 from typing import Any
 
 from game import commands
-from game.actions.equip import equip, unequip
-from game.actions.forge import enhance
-from game.actions.reward import Outcome, claim_mail
-from game.actions.tournament import claim_tournament_reward, finish_tournament
+from game.actions import bag, equip, forge, reward, solo, tournament
+from game.actions.outcome import Outcome
 from game.player import Player
 
 __all__ = ["ACTIONS", "Outcome", "perform"]
 
 ACTIONS: dict[type[commands.Command], Callable[[Player, Any], Outcome]] = {
-    commands.ClaimMail: claim_mail,
-    commands.Equip: equip,
-    commands.Unequip: unequip,
-    commands.Enhance: enhance,
-    commands.FinishTournament: finish_tournament,
-    commands.ClaimTournamentReward: claim_tournament_reward,
+    commands.ClaimMail: reward.claim_mail,
+    commands.ClaimAllMail: reward.claim_all_mail,
+    commands.DeleteMail: reward.delete_mail,
+    commands.ClaimQuest: reward.claim_quest,
+    commands.ClaimMilestone: reward.claim_milestone,
+    commands.Equip: equip.equip,
+    commands.Unequip: equip.unequip,
+    commands.SavePreset: equip.save_preset,
+    commands.ApplyPreset: equip.apply_preset,
+    commands.Enhance: forge.enhance,
+    commands.Combine: forge.combine,
+    commands.Disassemble: forge.disassemble,
+    commands.Convert: forge.convert,
+    commands.StartTournament: tournament.start_tournament,
+    commands.FinishTournament: tournament.finish_tournament,
+    commands.ClaimTournamentReward: tournament.claim_tournament_reward,
+    commands.ClearStage: solo.clear_stage,
+    commands.StartMission: solo.start_mission,
+    commands.CollectMission: solo.collect_mission,
+    commands.CollectAllMissions: solo.collect_all_missions,
+    commands.LevelUpMission: solo.level_up_mission,
+    commands.OpenBundle: bag.open_bundle,
+    commands.SellItem: bag.sell_item,
+    commands.ExpandBag: bag.expand_bag,
 }
 
 

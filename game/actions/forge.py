@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
-from typing import Any
+from dataclasses import dataclass
 
 from game import catalog
-from game.actions.reward import Outcome
-from game.catalog import Grade
-from game.commands import Enhance
+from game.actions.outcome import Outcome
+from game.catalog import Grade, Template
+from game.commands import Combine, Convert, Disassemble, Enhance
 from game.errors import Refused
-from game.player import Player, text, to_json, whole
-from game.rows import Record
-
-COMBAT_SUBS = 4
+from game.options import divine_options, improved
+from game.player import Player, add
+from game.rows import Record, text, whole
 
 
 def enhance(player: Player, command: Enhance) -> Outcome:
@@ -23,72 +20,128 @@ def enhance(player: Player, command: Enhance) -> Outcome:
     Draws: success (percent), xp; on success of the combat sub: sub.type and sub.value, or sub.index and sub.value.
     Refused: no_such_item, not_equipment, max_stars, level_too_low, not_enough_gold, not_enough_material.
     """
-    item = player.equipment(command.item)
+    item = player.bag.equipment(command.item)
     grade = catalog.GRADES[text(item, "grade")]
     stars = whole(item, "stars")
     if stars >= catalog.MAX_STARS:
         raise Refused("max_stars", command.item)
     player.need_level(catalog.level_sum_for(stars + 1))
     player.pay("gold", -catalog.enhance_gold(grade, stars), "enhance")
-    player.spend(*catalog.enhance_material(grade, stars))
+    player.bag.spend(*catalog.enhance_material(grade, stars))
     success = player.percent("success") <= catalog.enhance_chance(grade, stars, whole(item, "fails"))
     player.gain_forge_xp(player.draw("xp", *grade.enhance_xp))
     if success:
-        item |= {"stars": stars + 1, "fails": 0, "options": _improved(player, item, grade, stars + 1)}
+        options = improved(text(item, "options"), grade, stars + 1, player.draw)
+        item |= {"stars": stars + 1, "fails": 0, "options": options}
     else:
-        item["fails"] = whole(item, "fails") + 1
-    player.note("enhance", command.item, 0, whole(item, "quantity"))
+        add(item, "fails", 1)
+    player.bag.note("enhance", item)
     return {"success": success, "stars": item["stars"]}
 
 
-def _improved(player: Player, item: Record, grade: Grade, star: int) -> str:
-    """The options that reaching the star leaves. What is not of the shape that the rules know stays as it is."""
-    options = json.loads(text(item, "options") or "null") or {}
-    if not isinstance(options, dict):
-        return text(item, "options")
-    main = options.get("main")
-    if isinstance(main, dict) and _is_number(main.get("value")) and _is_number(main.get("baseValue")):
-        main["value"] += catalog.main_gain(main["baseValue"], star)
-    subs = options.setdefault("combatSubs", [])
-    if isinstance(subs, list):
-        _improve_subs(player, subs, grade)
-    return to_json(options)
+def combine(player: Player, command: Combine) -> Outcome:
+    """Three items of one grade into one: of the grade above on a great success, else of the same; it always fits.
+
+    Three mythics that hit give a divine mythic: one with two mythic subs.
+    Draws: success (percent), slot (1 .. 3 of the items in the order given; 1 .. 6 when random), xp; of a divine mythic
+    mythic.type and mythic.value, each twice.
+    Refused: same_item_twice, no_such_item, not_equipment, item_is_worn, grades_differ, forge_level_too_low.
+    """
+    items = _combined(player, command)
+    grade = catalog.GRADES[text(items[0], "grade")]
+    level = whole(player.user, "forge_level")
+    if level < grade.combine_level:
+        raise Refused("forge_level_too_low", f"{grade.combine_level} is asked for, the forge level is {level}")
+    success = player.percent("success") <= catalog.great_success(grade, level)
+    slots = catalog.SLOTS if command.random else [text(item, "slot") for item in items]
+    slot = slots[player.draw("slot", 1, len(slots)) - 1]
+    for item in items:
+        player.bag.take(item)
+    made = _combination(player, grade, slot, success)
+    player.gain_forge_xp(player.draw("xp", *grade.combine_xp))
+    player.bag.note("combine", made)
+    return {"success": success, "item": made["id"], "name": made["name"], "slot": slot, "grade": made["grade"]}
 
 
-def _improve_subs(player: Player, subs: list[Any], grade: Grade) -> None:
-    if len(subs) < COMBAT_SUBS:
-        subs.append(_new_sub(player, subs, grade))
-        return
-    sub = subs[player.draw("sub.index", 1, len(subs)) - 1]
-    low, high = _range(sub, grade)
-    more = player.draw("sub.value", low, high)
-    if isinstance(sub, dict) and _is_number(sub.get("value")):
-        sub["value"] += more
-        sub["enhancements"] = 1 + (sub["enhancements"] if _is_number(sub.get("enhancements")) else 0)
+def disassemble(player: Player, command: Disassemble) -> Outcome:
+    """Equipment into a share of its next star's materials; of what has all stars, its last star's.
+
+    Draws: share (whole percent), jackpot (percent), xp. Half a material rounds up, as all halves do.
+    Refused: no_such_item, not_equipment, item_is_worn, bag_full.
+    """
+    item = player.bag.equipment(command.item)
+    player.need_unworn(command.item)
+    grade = catalog.GRADES[text(item, "grade")]
+    share = player.draw("share", *catalog.DISASSEMBLE_PERCENT)
+    jackpot = _jackpot(player)
+    name, amount = catalog.disassembled(grade, whole(item, "stars"), share)
+    gained = amount * 2 if jackpot else amount
+    player.bag.take(item)
+    player.bag.gain([(name, gained)])
+    player.gain_forge_xp(player.draw("xp", *grade.disassemble_xp))
+    return {"items": {name: gained}, "jackpot": jackpot}
 
 
-def _new_sub(player: Player, subs: list[Any], grade: Grade) -> dict[str, object]:
-    """A combat sub of a core stat that none of the others raises."""
-    taken = {sub.get("type") for sub in subs if isinstance(sub, dict)}
-    free = [stat for stat in catalog.CORE_STATS if stat not in taken]
-    low, high = grade.sub_range
-    return {
-        "type": free[player.draw("sub.type", 1, len(free)) - 1],
-        "value": player.draw("sub.value", low, high),
-        "isPercentage": False,
-        "range": [low, high],
-        "enhancements": 0,
-    }
+def convert(player: Player, command: Convert) -> Outcome:
+    """Materials into those of the tier above or below, so many times over; it gives no forge XP.
+
+    Draws: number (downwards: how many come of each, drawn once), jackpot (percent).
+    Refused: not_material, top_tier, bottom_tier, not_enough_material, bag_full.
+    """
+    exchange = _exchange(player, command)
+    jackpot = _jackpot(player)
+    gained = exchange.gained * 2 if jackpot else exchange.gained
+    player.bag.spend(command.material, exchange.spent)
+    player.bag.gain([(exchange.material, gained)])
+    return {"spent": {command.material: exchange.spent}, "items": {exchange.material: gained}, "jackpot": jackpot}
 
 
-def _range(sub: object, grade: Grade) -> tuple[int, int]:
-    """The sub's own range; its grade's where it has none that can be drawn from."""
-    match sub:
-        case {"range": [int(low), int(high)]} if low <= high:
-            return low, high
-        case _:
-            return grade.sub_range
+def _combined(player: Player, command: Combine) -> list[Record]:
+    """The three items, which may be combined."""
+    if len(set(command.items)) < len(command.items):
+        raise Refused("same_item_twice", ", ".join(command.items))
+    items = [player.bag.equipment(item_id) for item_id in command.items]
+    for item_id in command.items:
+        player.need_unworn(item_id)
+    if len({item["grade"] for item in items}) > 1:
+        raise Refused("grades_differ", ", ".join(text(item, "grade") for item in items))
+    return items
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _combination(player: Player, grade: Grade, slot: str, success: bool) -> Record:
+    above = catalog.next_grade(grade) if success else grade
+    if above is None:
+        options = divine_options(slot, grade.name, player.draw)
+        return player.bag.make(_equipment(slot, grade), options=options)
+    return player.bag.make(_equipment(slot, above))
+
+
+def _equipment(slot: str, grade: Grade) -> Template:
+    return catalog.EQUIPMENT_OF[(slot, grade.name)]
+
+
+def _jackpot(player: Player) -> bool:
+    return player.percent("jackpot") <= catalog.JACKPOT_PERCENT * whole(player.user, "forge_level")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """So many of a material are spent, for so many of another."""
+
+    spent: int
+    material: str
+    gained: int
+
+
+def _exchange(player: Player, command: Convert) -> Exchange:
+    if command.material not in catalog.MATERIALS:
+        raise Refused("not_material", command.material)
+    place = catalog.MATERIALS.index(command.material)
+    if command.to == "up":
+        if place == len(catalog.MATERIALS) - 1:
+            raise Refused("top_tier", command.material)
+        return Exchange(catalog.CONVERT_UP * command.times, catalog.MATERIALS[place + 1], command.times)
+    if place == 0:
+        raise Refused("bottom_tier", command.material)
+    number = player.draw("number", *catalog.CONVERT_DOWN)
+    return Exchange(command.times, catalog.MATERIALS[place - 1], command.times * number)

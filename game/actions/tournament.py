@@ -1,26 +1,51 @@
-"""Tournaments: the score comes with the result, the reward is claimed."""
+"""Tournaments: once a day each; the score comes with the result, the reward is claimed."""
 
 from __future__ import annotations
 
 import json
 
-from game import catalog
-from game.actions.reward import Outcome, total
+from game import catalog, days
+from game.actions.outcome import Outcome, total
 from game.catalog import Tournament
-from game.commands import ClaimTournamentReward, FinishTournament
+from game.commands import ClaimTournamentReward, FinishTournament, StartTournament
 from game.errors import Refused
-from game.player import Player, text, whole
-from game.rows import Record
+from game.player import Player, add
+from game.rows import Record, text, whole
+
+READY = "bracket_ready"
+"""No match has been played yet."""
 
 COMPLETE = "complete"
 FINISHED = (COMPLETE, "eliminated")
 """The states in which the last match of the player's has ended."""
 
+LOWEST_LEAGUE = "새싹"
+
+
+def start_tournament(player: Player, command: StartTournament) -> Outcome:
+    """A new tournament of the kind, once a day in Seoul; one of an earlier day that was not finished is given up.
+
+    A clock that went back before the day of the last one starts none. One that is finished with a reward unclaimed
+    must be claimed first, so that nothing gathered is lost.
+    Refused: already_played_today, reward_unclaimed.
+    """
+    records = player.rows.table("user_tournaments")
+    record = records.setdefault((player.id, command.kind), {"user_id": player.id, "kind": command.kind})
+    if record.get("played_at") and days.day(player.now_ms) <= days.day(whole(record, "played_at")):
+        raise Refused("already_played_today", command.kind)
+    if record.get("status") in FINISHED and not record["claimed"] and _has_rank(record):
+        raise Refused("reward_unclaimed", command.kind)
+    record |= {"status": READY, "rank": None, "gold": 0, "materials": "{}", "boxes": "{}", "claimed": False}
+    record["played_at"] = player.now_ms
+    return {"status": READY}
+
 
 def finish_tournament(player: Player, command: FinishTournament) -> Outcome:
     """The last match ends: the rank from the server's dice (draw `rank`), and its score at once.
 
-    Refused: no_tournament, already_finished.
+    Where no match was played before, the player's matches gather gold by the league: of five, one win more for each
+    rank above the last. A league that the rules don't know counts as the lowest. What was gathered before stays.
+    Refused: no_tournament, already_finished, balance_too_high.
     """
     record = _last(player, command.kind)
     if record["status"] in FINISHED or record["rank"] is not None:
@@ -28,29 +53,31 @@ def finish_tournament(player: Player, command: FinishTournament) -> Outcome:
     tournament = catalog.TOURNAMENTS[command.kind]
     rank = player.draw("rank", 1, tournament.league)
     score = tournament.scores[rank - 1]
+    if record["status"] == READY:
+        add(record, "gold", _match_gold(player, tournament, rank))
     record |= {"status": COMPLETE, "rank": rank}
     for column in ("tournament_score", "cumulative_tournament_score"):
-        player.user[column] = whole(player.user, column) + score
+        add(player.user, column, score)
     return {"rank": rank, "score": score}
 
 
 def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> Outcome:
     """The items of the rank, and what the matches gathered, once.
 
-    Refused: no_tournament, not_finished (or without a rank in its league), already_claimed, bag_full, no_such_item.
+    Refused: no_tournament, not_finished (or without a rank in its league), already_claimed, bag_full, no_such_item,
+    balance_too_high.
     """
     record = _last(player, command.kind)
-    tournament = catalog.TOURNAMENTS[command.kind]
-    rank = whole(record, "rank")
-    if record["status"] not in FINISHED or not 1 <= rank <= tournament.league:
+    if record["status"] not in FINISHED or not _has_rank(record):
         raise Refused("not_finished", command.kind)
     if record["claimed"]:
         raise Refused("already_claimed", command.kind)
     record["claimed"] = True
+    tournament = catalog.TOURNAMENTS[command.kind]
     gold = whole(record, "gold") if tournament.gathers == "gold" else 0
     player.pay("gold", gold, "tournament")
-    items = [*tournament.rewards[rank - 1].items(), *_gathered(record, tournament)]
-    player.gain(items)
+    items = [*tournament.rewards[whole(record, "rank") - 1].items(), *_gathered(record, tournament)]
+    player.bag.gain(items)
     return {"gold": gold, "items": total(items)}
 
 
@@ -62,7 +89,22 @@ def _last(player: Player, kind: str) -> Record:
     return record
 
 
+def _has_rank(record: Record) -> bool:
+    return 1 <= whole(record, "rank") <= catalog.TOURNAMENTS[text(record, "kind")].league
+
+
+def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
+    """What all matches of a round robin gather that ends with the rank."""
+    if not tournament.gold_per_match:
+        return 0
+    leagues = tournament.gold_per_match
+    won, lost = leagues.get(text(player.user, "league"), leagues[LOWEST_LEAGUE])
+    wins = tournament.league - rank
+    return wins * won + (tournament.league - 1 - wins) * lost
+
+
 def _gathered(record: Record, tournament: Tournament) -> list[tuple[str, int]]:
+    """Materials or boxes; a legacy document may write a number as 3.0, or null for none."""
     if tournament.gathers == "gold":
         return []
-    return list(json.loads(text(record, tournament.gathers)).items())
+    return [(name, int(number or 0)) for name, number in json.loads(text(record, tournament.gathers)).items()]

@@ -111,7 +111,7 @@ def test_nobody_is_not_found_whatever_the_name(client: Client, player: str) -> N
 @pytest.mark.parametrize(
     ("action", "fields", "says"),
     [
-        ("fly", {"x": 1}, "unknown action 'fly'; expected one of claim_mail, equip"),
+        ("fly", {"x": 1}, "unknown action 'fly'; expected one of claim_mail, claim_all_mail"),
         ("equip", {"mail": "m1"}, "equip: "),
         ("equip", {"item": 5}, "equip: item: "),
         ("equip", {"item": "fan", "slot": "fan"}, "equip: slot: "),

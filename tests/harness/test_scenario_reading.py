@@ -92,7 +92,7 @@ def test_a_scenario_is_frozen() -> None:
         (
             "do: claim_mail",
             "do: claim_male",
-            "finish_tournament, claim_tournament_reward; found 'claim_male'. Did you mean 'claim_mail'?",
+            "mail.yaml:4:16: expected an action; found 'claim_male'. Did you mean 'claim_mail'?",
         ),
         (
             "with: {mail: m1}",

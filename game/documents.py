@@ -1,0 +1,37 @@
+"""JSON texts among the columns: read so that nothing a legacy file holds in them can break a rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+UNREADABLE = object()
+"""What a text reads as that is no JSON, is too deep, or names a key of an object twice."""
+
+
+def from_json(text: str) -> object:
+    """The value that the text is, or UNREADABLE."""
+    try:
+        return json.loads(text, object_pairs_hook=_each_key_once)
+    except (ValueError, RecursionError):
+        return UNREADABLE
+
+
+def to_json(value: object) -> str:
+    """JSON text as the legacy service writes it: compact, Korean as it is; a lone surrogate, no text, is escaped."""
+    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if any("\ud800" <= character <= "\udfff" for character in written):
+        return json.dumps(value, separators=(",", ":"))
+    return written
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number of JSON: neither true nor 1.0."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _each_key_once(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return found

@@ -1,0 +1,32 @@
+"""The journals of one request: lines that are added to the rows, numbered from 1."""
+
+from __future__ import annotations
+
+from game.rows import Rows
+
+
+class Journals:
+    """Writes the lines of one player's request."""
+
+    def __init__(self, rows: Rows, player_id: str, request_id: str) -> None:
+        self._rows = rows
+        self._player_id = player_id
+        self._request_id = request_id
+
+    def currency(self, currency: str, amount: int, reason: str, balance: int) -> None:
+        """A line of the ledger: `balance` is what is left."""
+        self._add("currency_ledger", currency=currency, amount=amount, reason=reason, balance=balance)
+
+    def item(self, action: str, item_id: str, delta: int, stock: int) -> None:
+        """A line of the item's history: `stock` is its quantity after."""
+        self._add("inventory_history", action=action, item_id=item_id, delta=delta, stock=stock)
+
+    def _add(self, table: str, **columns: str | int) -> None:
+        lines = self._rows.table(table)
+        n = 1 + len(lines)
+        lines[(self._player_id, self._request_id, n)] = {
+            "user_id": self._player_id,
+            "request_id": self._request_id,
+            "n": n,
+            **columns,
+        }
