@@ -345,6 +345,19 @@ def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
             speaks.say(f"written: {path}")
 
 
+@task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})
+def audit(_c: Context, select: str = "", postgres: str = "", json: str = "") -> None:
+    """Break each promise on purpose, one at a time in a copy of the tree; what no test notices is a failure."""
+    from db.console import outcome
+    from harness import audit as audits
+
+    with outcome(json or None) as speaks:
+        found = audits.run(HERE, postgres or None, select, speaks.progress)
+        audits.show(found, speaks)
+        speaks.json(found)
+        _exit(0 if found.verdict == "pass" else 1)
+
+
 def _page(asked: str, json: str) -> Path:
     """The page that was asked for, or the one beside the JSON."""
     return Path(asked) if asked else Path(json if json not in {"", "-"} else "out/gate.json").with_suffix(".html")
@@ -409,7 +422,7 @@ def _exit(code: int) -> None:
 
 
 namespace = Collection(
-    test, lint, up, down, serve, prepare, migrate, seed, reset, rehearse, cutover, rollback, status, gate, report
+    test, lint, up, down, serve, prepare, migrate, seed, reset, rehearse, cutover, rollback, status, gate, report, audit
 )
 namespace.add_collection(Collection("transfer", transfer, profile, quarantine, cleanup))
 namespace.add_collection(Collection("snapshot", take, verify, restore))
