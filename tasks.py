@@ -85,6 +85,21 @@ def serve(_c: Context, env: str = "", port: int = 8000, processes: int = 1) -> N
         environments.become([PYTHON, "-m", "game.service"], settings)
 
 
+@task(help={"env": ENV, "player": "the player's id"})
+def token(_c: Context, env: str = "", player: str = "") -> None:
+    """Print a player's bearer token; whoever has it acts as the player."""
+    from db import environments
+    from db.console import outcome
+    from db.errors import Refusal
+    from game.service import tokens
+
+    with outcome(None) as speaks:
+        target = environments.load(env)
+        if not player:
+            raise Refusal("--player ID", "none")
+        speaks.say(tokens.issue(environments.token_secret(target), player))
+
+
 @task(help={"env": ENV})
 def prepare(_c: Context, env: str = "") -> None:
     """Mark the environment's Postgres as its own: makes the schema ops, once."""
@@ -422,7 +437,23 @@ def _exit(code: int) -> None:
 
 
 namespace = Collection(
-    test, lint, up, down, serve, prepare, migrate, seed, reset, rehearse, cutover, rollback, status, gate, report, audit
+    test,
+    lint,
+    up,
+    down,
+    serve,
+    token,
+    prepare,
+    migrate,
+    seed,
+    reset,
+    rehearse,
+    cutover,
+    rollback,
+    status,
+    gate,
+    report,
+    audit,
 )
 namespace.add_collection(Collection("transfer", transfer, profile, quarantine, cleanup))
 namespace.add_collection(Collection("snapshot", take, verify, restore))

@@ -6,16 +6,15 @@ raises BadGiven.
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from db import documents, filler, legacy_schema
-from game import catalog
+from db import documents, filler, legacy_schema, undertakings
+from db.givens import BadGiven, checked, instant, mapping, numbered, template, whole
+from game import catalog, tables
 from game.legacy.cells import Cell
 from game.legacy.documents import STEP
 from game.legacy.fields import KINDS
@@ -33,17 +32,21 @@ DEFAULT: Mapping[str, object] = MappingProxyType(
         "bag": {},
         "worn": [],
         "mail": {},
+        "presets": {},
+        "quests": {},
+        "milestones": {},
+        "missions": {},
+        "stages": [],
+        "progress": 0,
         "tournaments": {},
+        "league": "새싹",
+        "action_points": 30,
     }
 )
 """The default player. `level` is the sum of the strategy and playful levels; `places` those of each type in the bag."""
 
-TABLES = ("users", "user_inventory", "user_equipment", "user_mail", "user_tournaments")
+TABLES = tuple(table.name for table in tables.PLAYER_STATE)
 _TYPES = (catalog.EQUIPMENT, catalog.MATERIAL, catalog.CONSUMABLE)
-
-
-class BadGiven(ValueError):
-    """A player that can't be made; the message names the key, what was expected and what was found."""
 
 
 def player(player_id: str, **given: object) -> Rows:
@@ -53,16 +56,22 @@ def player(player_id: str, **given: object) -> Rows:
     bag: {item id: name | {name, stars, quantity, fails, options}}. worn: [item id].
     mail: {id: {gold, diamonds, action_points, items: {name: n}, expires, claimed}}; expires: ISO time or epoch ms.
     tournaments: {kind: {status, rank, gold, materials, boxes, claimed, played}}.
-    Besides, for seeds: username, nickname, admin, league, action_points.
+    presets: {name: {slot: item id}}; an item need not be in the bag.
+    quests: {period: {id: {target, progress, reward, activity_points, claimed}}}; reward: as what a mail carries.
+    milestones: {period: {activity, claimed: [20, 40, ...], reset}}; a period with quests has them in any case.
+    missions: {id: {started, level, amount, collected, since}}.
+    stages: [name] cleared and rewarded, or {name: {cleared, rewarded}}. progress: a number.
+    Besides, for seeds: username, nickname, admin.
     """
-    extra = {"username": player_id, "nickname": player_id, "admin": False, "league": "새싹", "action_points": 30}
-    told = _checked(given, {**DEFAULT, **extra}, player_id)
+    extra = {"username": player_id, "nickname": player_id, "admin": False}
+    told = checked(given, {**DEFAULT, **extra}, player_id)
     rows = Rows({table: {} for table in TABLES})
     rows["users"][(player_id,)] = _user(player_id, told)
-    rows["user_inventory"] = _numbered(player_id, "id", _mapping(told["bag"], "bag"), _bag_item)
+    rows["user_inventory"] = numbered(player_id, "id", mapping(told["bag"], "bag"), _bag_item)
     rows["user_equipment"] = _worn(player_id, told["worn"], rows["user_inventory"].values())
-    rows["user_mail"] = _numbered(player_id, "id", _mapping(told["mail"], "mail"), _mail)
-    for kind, entry in _mapping(told["tournaments"], "tournaments").items():
+    rows["user_mail"] = numbered(player_id, "id", mapping(told["mail"], "mail"), _mail)
+    rows |= undertakings.records(player_id, told)
+    for kind, entry in mapping(told["tournaments"], "tournaments").items():
         rows["user_tournaments"][(player_id, kind)] = {"user_id": player_id, **_tournament(kind, entry)}
     return rows
 
@@ -74,7 +83,7 @@ def legacy_row(made: Rows | str, **given: object) -> dict[str, Cell]:
     draw = Random(str(user["id"]))  # noqa: S311 - variety, not secrecy
     row: dict[str, Cell] = dict.fromkeys(legacy_schema.names("users"))
     row |= _plain_columns(user) | filler.columns(user, draw)
-    row |= _bag_columns(rows, draw)
+    row |= _bag_columns(rows, draw) | undertakings.columns(rows, draw)
     row["mail"] = dumps([documents.mail(record, draw=draw) for record in rows["user_mail"].values()])
     for record in rows["user_tournaments"].values():
         kind = str(record["kind"])
@@ -102,6 +111,7 @@ def _plain_columns(user: Record) -> dict[str, Cell]:
         "cumulativeTournamentScore": _cell(user["cumulative_tournament_score"]),
         "blacksmithLevel": _cell(user["forge_level"]),
         "blacksmithXp": _cell(user["forge_xp"]),
+        "singlePlayerProgress": _cell(user["stage_progress"]),
         "actionPoints": dumps({"current": user["action_points"], "max": user["action_points_max"]}),
         "inventorySlots": dumps({kind: user[f"places_{kind}"] for kind in ("equipment", "consumable", "material")}),
     }
@@ -111,8 +121,7 @@ def _bag_columns(rows: Rows, draw: Random) -> dict[str, Cell]:
     equipment = {str(record["slot"]): record["item_id"] for record in rows["user_equipment"].values()}
     worn = set(equipment.values())
     bag = [documents.item(record, worn=record["id"] in worn, draw=draw) for record in rows["user_inventory"].values()]
-    presets = [{"name": "기본 세트", "equipment": equipment}] if equipment else []
-    return {"inventory": dumps(bag), "equipment": dumps(equipment), "equipmentPresets": dumps(presets)}
+    return {"inventory": dumps(bag), "equipment": dumps(equipment)}
 
 
 def _cell(value: object) -> Cell:
@@ -121,11 +130,11 @@ def _cell(value: object) -> Cell:
 
 
 def _user(player_id: str, told: Mapping[str, object]) -> Record:
-    level, forge = _whole(told["level"], "level", least=2), told["forge"]
-    steps = _checked(forge if isinstance(forge, Mapping) else {"level": forge}, {"level": 1, "xp": 0}, "forge")
+    level, forge = whole(told["level"], "level", least=2), told["forge"]
+    steps = checked(forge if isinstance(forge, Mapping) else {"level": forge}, {"level": 1, "xp": 0}, "forge")
     places = told["places"]
     by_type = places if isinstance(places, Mapping) else dict.fromkeys(_TYPES, places)
-    room = _checked(by_type, dict.fromkeys(_TYPES, 30), "places")
+    room = checked(by_type, dict.fromkeys(_TYPES, 30), "places")
     return {
         "id": player_id,
         "username": str(told["username"]),
@@ -135,65 +144,49 @@ def _user(player_id: str, told: Mapping[str, object]) -> Record:
         "strategy_xp": 0,
         "playful_level": 1,
         "playful_xp": 0,
-        "gold": _whole(told["gold"], "gold"),
-        "diamonds": _whole(told["diamonds"], "diamonds"),
+        "gold": whole(told["gold"], "gold"),
+        "diamonds": whole(told["diamonds"], "diamonds"),
         "league": str(told["league"]),
         "tournament_score": 0,
         "cumulative_tournament_score": 0,
-        "forge_level": _whole(steps["level"], "forge.level", least=1),
-        "forge_xp": _whole(steps["xp"], "forge.xp"),
-        "action_points": _whole(told["action_points"], "action_points"),
+        "forge_level": whole(steps["level"], "forge.level", least=1),
+        "forge_xp": whole(steps["xp"], "forge.xp"),
+        "action_points": whole(told["action_points"], "action_points"),
         "action_points_max": 30,
-        "places_equipment": _whole(room["equipment"], "places.equipment"),
-        "places_material": _whole(room["material"], "places.material"),
-        "places_consumable": _whole(room["consumable"], "places.consumable"),
+        "stage_progress": whole(told["progress"], "progress"),
+        "places_equipment": whole(room["equipment"], "places.equipment"),
+        "places_material": whole(room["material"], "places.material"),
+        "places_consumable": whole(room["consumable"], "places.consumable"),
         "held": False,
-    }
-
-
-def _numbered(
-    player_id: str, key: str, entries: Mapping[str, object], make: Callable[[str, object], Record]
-) -> dict[tuple[str | int, ...], Record]:
-    """Records by (player, entry), their positions in the order given."""
-    return {
-        (player_id, name): {"user_id": player_id, key: name, "position": n * STEP, **make(name, entry)}
-        for n, (name, entry) in enumerate(entries.items())
     }
 
 
 def _bag_item(item_id: str, entry: object) -> Record:
     where = f"bag.{item_id}"
     fields = entry if isinstance(entry, Mapping) else {"name": entry}
-    told = _checked(fields, {"name": None, "stars": 0, "quantity": 1, "fails": 0, "options": None}, where)
-    template = _template(told["name"], where)
-    stars = _whole(told["stars"], f"{where}.stars")
-    options = told["options"] if told["options"] is not None else default_options(template, stars)
+    told = checked(fields, {"name": None, "stars": 0, "quantity": 1, "fails": 0, "options": None}, where)
+    kind = template(told["name"], where)
+    stars = whole(told["stars"], f"{where}.stars")
+    options = told["options"] if told["options"] is not None else default_options(kind, stars)
     return {
-        "name": template.name,
-        "type": template.type,
-        "slot": template.slot,
-        "grade": template.grade,
+        "name": kind.name,
+        "type": kind.type,
+        "slot": kind.slot,
+        "grade": kind.grade,
         "stars": stars,
-        "quantity": _whole(told["quantity"], f"{where}.quantity", least=1),
-        "fails": _whole(told["fails"], f"{where}.fails"),
+        "quantity": whole(told["quantity"], f"{where}.quantity", least=1),
+        "fails": whole(told["fails"], f"{where}.fails"),
         "options": None if options is None else dumps(options),
         "worn_flag": None,
     }
 
 
-def _template(name: object, where: str) -> catalog.Template:
-    if isinstance(name, str) and name in catalog.TEMPLATES:
-        return catalog.TEMPLATES[name]
-    near = difflib.get_close_matches(str(name), catalog.TEMPLATES, n=1, cutoff=0.3)
-    raise BadGiven(f"{where}: expected an item's name; found {name!r}{_nearest(near)}")
-
-
-def default_options(template: catalog.Template, stars: int) -> documents.Document | None:
+def default_options(of: catalog.Template, stars: int) -> documents.Document | None:
     """The options that equipment of these stars has when nobody says otherwise; None for what is not equipment."""
-    if template.slot is None or template.grade is None:
+    if of.slot is None or of.grade is None:
         return None
-    options: dict[str, Any] = json.loads(str(fresh_options(template)))
-    grade = catalog.GRADES[template.grade]
+    options: dict[str, Any] = json.loads(str(fresh_options(of)))
+    grade = catalog.GRADES[of.grade]
     base = options["main"]["baseValue"]
     options["main"]["value"] += sum(catalog.main_gain(base, star) for star in range(1, stars + 1))
     options["combatSubs"] = [_sub(n, stars, grade.sub_range) for n in range(min(4, stars))]
@@ -230,14 +223,14 @@ def _worn(player_id: str, ids: object, bag: Iterable[Record]) -> dict[tuple[str 
 def _mail(mail_id: str, entry: object) -> Record:
     where = f"mail.{mail_id}"
     default = {"gold": 0, "diamonds": 0, "action_points": 0, "items": {}, "expires": None, "claimed": False}
-    told = _checked(_mapping(entry, where), default, where)
-    items = _mapping(told["items"], f"{where}.items")
+    told = checked(mapping(entry, where), default, where)
+    items = mapping(told["items"], f"{where}.items")
     return {
-        "gold": _whole(told["gold"], f"{where}.gold"),
-        "diamonds": _whole(told["diamonds"], f"{where}.diamonds"),
-        "action_points": _whole(told["action_points"], f"{where}.action_points"),
-        "items": dumps([[_template(name, where).name, _whole(n, where, least=1)] for name, n in items.items()]),
-        "expires_at": _instant(told["expires"], f"{where}.expires"),
+        "gold": whole(told["gold"], f"{where}.gold"),
+        "diamonds": whole(told["diamonds"], f"{where}.diamonds"),
+        "action_points": whole(told["action_points"], f"{where}.action_points"),
+        "items": dumps([[template(name, where).name, whole(n, where, least=1)] for name, n in items.items()]),
+        "expires_at": instant(told["expires"], f"{where}.expires"),
         "claimed": bool(told["claimed"]),
     }
 
@@ -250,55 +243,14 @@ def _tournament(kind: str, entry: object) -> Record:
         "status": "bracket_ready", "rank": None, "gold": 0, "materials": {}, "boxes": {}, "claimed": False,
         "played": None,
     }  # fmt: skip
-    told = _checked(_mapping(entry, where), default, where)
+    told = checked(mapping(entry, where), default, where)
     return {
         "kind": kind,
         "status": None if told["status"] is None else str(told["status"]),
-        "rank": None if told["rank"] is None else _whole(told["rank"], f"{where}.rank", least=1),
-        "gold": _whole(told["gold"], f"{where}.gold"),
-        "materials": dumps(dict(_mapping(told["materials"], f"{where}.materials"))),
-        "boxes": dumps(dict(_mapping(told["boxes"], f"{where}.boxes"))),
+        "rank": None if told["rank"] is None else whole(told["rank"], f"{where}.rank", least=1),
+        "gold": whole(told["gold"], f"{where}.gold"),
+        "materials": dumps(dict(mapping(told["materials"], f"{where}.materials"))),
+        "boxes": dumps(dict(mapping(told["boxes"], f"{where}.boxes"))),
         "claimed": bool(told["claimed"]),
-        "played_at": _instant(told["played"], f"{where}.played"),
+        "played_at": instant(told["played"], f"{where}.played"),
     }
-
-
-def _checked(given: Mapping[str, object], default: Mapping[str, object], where: str) -> dict[str, object]:
-    for key in given:
-        if key not in default:
-            near = difflib.get_close_matches(str(key), default, n=1)
-            raise BadGiven(f"{where}: expected one of {', '.join(default)}; found {key!r}{_nearest(near)}")
-    return {**default, **given}
-
-
-def _nearest(names: list[str]) -> str:
-    return f"; did you mean {names[0]!r}?" if names else ""
-
-
-def _mapping(value: object, where: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        raise BadGiven(f"{where}: expected a mapping; found {value!r}")
-    return value
-
-
-def _whole(value: object, where: str, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise BadGiven(f"{where}: expected a whole number of at least {least}; found {value!r}")
-    return value
-
-
-def _instant(value: object, where: str) -> int | None:
-    """Epoch milliseconds of an ISO time with an offset, or of a number that is that already."""
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    moment = _moment(value)
-    if moment is None or moment.tzinfo is None:
-        raise BadGiven(f"{where}: expected an ISO time with an offset, or epoch milliseconds; found {value!r}")
-    return int(moment.timestamp() * 1000)
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""Documents as the legacy service writes them, for what the game models: items, mail, tournaments.
+"""Documents as the legacy service writes them, for what the game models: items, mail, quests, tournaments.
 
 Each takes a record of game/tables.py and gives the object that stands for it in the legacy JSON, with all that the
 game does not model (descriptions, pictures, rosters) filled in. Deterministic: what varies is drawn from `draw`.
@@ -7,6 +7,7 @@ game does not model (descriptions, pictures, rosters) filled in. Deterministic: 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from random import Random
 from typing import TypeAlias
 
@@ -21,6 +22,16 @@ DAY_MS = 86_400_000
 LEAGUES = ("새싹", "루키", "라이징", "에이스", "다이아", "마스터", "그랜드마스터", "챌린저")
 TITLES = {"neighborhood": "동네바둑리그", "national": "전국바둑대회", "world": "월드챔피언십"}
 ROUND_NAMES = {2: "결승", 4: "4강", 8: "8강", 16: "16강"}
+
+QUESTS = (
+    ("출석하기", "게임에 접속하기"),
+    ("대국 참여하기", "전략 또는 놀이 바둑 대국에 참여하기"),
+    ("동네바둑리그 참여하기", "동네바둑리그에 참여하기"),
+    ("장비 강화하기", "대장간에서 장비를 강화하기"),
+    ("재료 합성하기", "대장간에서 재료를 합성하기"),
+    ("행동력 퀴즈 풀기", "행동력 퀴즈를 맞히기"),
+    ("싱글플레이 도전하기", "싱글플레이 스테이지에 도전하기"),
+)
 
 _SURNAMES = "김이박최정강조윤장임한오서신권황안송류홍"
 _GIVEN = ("민준", "서연", "도윤", "지우", "하은", "시우", "예준", "수아", "주원", "지호")
@@ -111,6 +122,46 @@ def tournament(record: Record, *, player: Record, draw: Random) -> Document:
         "accumulatedEquipmentBoxes": json.loads(str(record["boxes"])),
     }
     return document | {key: value for key, value in gathered.items() if value}
+
+
+def preset(record: Record) -> Document:
+    """One object of `equipmentPresets`."""
+    return {"name": record["name"], "equipment": json.loads(str(record["equipment"]))}
+
+
+def period(record: Record, quests: Iterable[Record], *, draw: Random) -> Document:
+    """One period of `quests`: its record of user_milestones, and its quests."""
+    return {
+        "quests": [_quest(quest, draw) for quest in quests],
+        "activityProgress": record["activity"],
+        "claimedMilestones": json.loads(str(record["claimed"])),
+        "lastReset": record["reset_at"],
+    }
+
+
+def _quest(record: Record, draw: Random) -> Document:
+    title, description = draw.choice(QUESTS)
+    return {
+        "id": record["id"],
+        "title": title,
+        "description": description,
+        "progress": record["progress"],
+        "target": record["target"],
+        "reward": json.loads(str(record["reward"])),
+        "activityPoints": record["activity_points"],
+        "isClaimed": record["claimed"],
+    }
+
+
+def mission(record: Record) -> Document:
+    """One value of `singlePlayerMissions`."""
+    return {
+        "isStarted": record["started"],
+        "lastCollectionTime": record["since"],
+        "accumulatedAmount": record["amount"],
+        "level": record["level"],
+        "accumulatedCollection": record["collected"],
+    }
 
 
 def _entrant(entrant: str, nickname: str, league: str, draw: Random) -> Document:

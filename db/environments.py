@@ -28,6 +28,10 @@ CONFIRMED = ("production",)
 THROWAWAY = "test"
 """Its server is started for one command and stopped after it, so the file has no section for it."""
 
+HOOKS = "hooks"
+OURS = frozenset({"name", "variables"})
+"""Fields of an environment that no section may write."""
+
 DEFAULT_PATH = Path("environments.toml")
 UNKNOWN_KEY = "unexpected_keyword_argument"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -135,6 +139,8 @@ class Environment(_Strict):
     services: tuple[str, ...] = ()
     hooks: Hooks = field(default_factory=Hooks)
     policy: Policy = field(default_factory=Policy)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the env files beside environments.toml say: handed to the hooks, and never shown."""
 
 
 def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
@@ -149,11 +155,13 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
             if known == THROWAWAY else "Write one: environments.toml of the project is annotated.",
         )  # fmt: skip
     section = sections[known]
-    if "name" in section:
-        raise _unknown_key("name", f"{path} [{known}]")
+    for ours in OURS & section.keys():
+        raise _unknown_key(ours, f"{path} [{known}]")
     _require_own_target(section, path, known)
     base = path.absolute().parent
-    values = _expand({"name": known, **section}, _Variables(base, known), f"{path} [{known}]")
+    variables = _Variables(base, known)
+    values = _expand({"name": known, **section}, variables, f"{path} [{known}]")
+    values["variables"] = variables.of_files
     try:
         environment = TypeAdapter(Environment).validate_python(values, context={"base": base})
     except ValidationError as error:
@@ -228,14 +236,24 @@ def is_exported(name: str) -> bool:
 
 
 def operator_token(environment: Environment) -> str:
-    """The token that the service asks of who brings a fence's pass: in the file of the pointer. Refusal without one."""
-    token = os.environ.get("OPERATOR_TOKEN") or dotenv_values(environment.pointer.path).get("OPERATOR_TOKEN")
-    if not token:
+    """The token with which the service lets anyone act for any player. Refusal without one."""
+    return _of_the_service(environment, "OPERATOR_TOKEN", "for the smoke behind the fence")
+
+
+def token_secret(environment: Environment) -> str:
+    """What the players' bearer tokens follow from. Refusal without one."""
+    return _of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
+
+
+def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
+    """A secret of the service's: exported, or in the file of the pointer, which the service reads."""
+    found = os.environ.get(name) or dotenv_values(environment.pointer.path).get(name)
+    if not found:
         raise Refusal(
-            "OPERATOR_TOKEN, for the smoke behind the fence", "none", where=str(environment.pointer.path),
+            f"{name}, {purpose}", "none", where=str(environment.pointer.path),
             do="Give the service one, of 16 characters or more, and restart it.",
         )  # fmt: skip
-    return token
+    return found
 
 
 def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
@@ -275,14 +293,13 @@ class _Variables:
 
     def __init__(self, base: Path, name: str) -> None:
         self.files = (base / f".env.{name}", base / ".env")
-        self._values = {
-            **{
-                key: value
-                for file in reversed(self.files)
-                for key, value in dotenv_values(file, interpolate=False).items()
-            },
-            **os.environ,
+        self.of_files = {
+            key: value
+            for file in reversed(self.files)
+            for key, value in dotenv_values(file, interpolate=False).items()
+            if value is not None
         }
+        self._values = {**self.of_files, **os.environ}
 
     def get(self, name: str, where: str) -> str:
         """The variable's value. Refusal naming it where it is missing or empty."""
@@ -296,11 +313,15 @@ class _Variables:
 
 
 def _expand(value: Any, variables: _Variables, where: str) -> Any:
+    """Every `${NAME}` replaced, but for the hooks': their shell does it, so no secret stands in a command line."""
     match value:
         case str():
             return _VARIABLE.sub(lambda found: variables.get(found[1], where), value)
         case dict():
-            return {key: _expand(inner, variables, f"{where} {key}") for key, inner in value.items()}
+            return {
+                key: inner if key == HOOKS else _expand(inner, variables, f"{where} {key}")
+                for key, inner in value.items()
+            }
         case list():
             return [_expand(inner, variables, where) for inner in value]
         case _:
@@ -329,4 +350,4 @@ def _unknown_key(key: str, where: str) -> Refusal:
 def _keys(parent: str) -> list[str]:
     owners: dict[str, type[_Strict]]
     owners = {"": Environment, "pointer": Pointer, "hooks": Hooks, "snapshots": SnapshotPlan, "policy": Policy}
-    return [key for key in inspect.signature(owners[parent]).parameters if (parent, key) != ("", "name")]
+    return [key for key in inspect.signature(owners[parent]).parameters if parent or key not in OURS]

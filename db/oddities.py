@@ -164,6 +164,24 @@ def _nul_escape_in_an_items_name(row: Row, _draw: Random) -> None:
         bag[0]["name"] = "이름\x00없음"
 
 
+@_odd("quests", holds=True)
+def _quest_without_an_id(row: Row, _draw: Random) -> None:
+    with _Json(row, "quests") as quests:
+        del quests["weekly"]["quests"][0]["id"]
+
+
+@_odd("quests", holds=True)
+def _quest_with_negative_points(row: Row, _draw: Random) -> None:
+    with _Json(row, "quests") as quests:
+        quests["daily"]["quests"][-1]["activityPoints"] = -20
+
+
+@_odd("quests", holds=True)
+def _four_milestones(row: Row, _draw: Random) -> None:
+    with _Json(row, "quests") as quests:
+        del quests["monthly"]["claimedMilestones"][-1]
+
+
 @_odd("equipment", share=0.04)
 def _worn_item_in_no_bag(row: Row, _draw: Random) -> None:
     with _Json(row, "equipment") as worn:
@@ -321,6 +339,44 @@ def _unknown_keys(row: Row, _draw: Random) -> None:
         bag[0] |= {"isDivineMythic": True, "새 열쇠": [None, {"a": 1}]}
     with _Json(row, "mail") as mail:
         mail[0]["attachments"] = {"xp": {"type": "strategy", "amount": 50}, **mail[0].get("attachments", {})}
+
+
+@_odd("singlePlayerMissions", share=0.01)
+def _missions_without_a_sum(row: Row, _draw: Random) -> None:
+    with _Json(row, "singlePlayerMissions") as missions:
+        for mission in missions.values():
+            del mission["accumulatedCollection"]
+
+
+@_odd("singlePlayerMissions", share=0.004)
+def _mission_with_a_decimal_amount(row: Row, _draw: Random) -> None:
+    with _Json(row, "singlePlayerMissions") as missions:
+        missions |= {"mission_attendance": {"isStarted": True, "accumulatedAmount": 12.5, "level": 1}}
+
+
+@_odd("clearedSinglePlayerStages", share=0.01)
+def _no_cleared_stages_beside_a_progress(row: Row, _draw: Random) -> None:
+    row["clearedSinglePlayerStages"] = None
+
+
+@_odd("claimedFirstClearRewards", "clearedSinglePlayerStages")
+def _stages_twice_and_no_stages(row: Row, _draw: Random) -> None:
+    row["clearedSinglePlayerStages"] = '["입문-1","입문-2", "입문-1",3]'
+    row["claimedFirstClearRewards"] = '["입문-2","\\uc785\\ubb38-1",null]'
+
+
+@_odd("equipmentPresets")
+def _odd_presets(row: Row, _draw: Random) -> None:
+    row["equipmentPresets"] = (
+        '[{"name":"하나","equipment":null},{"name":"하나"}, {"equipment":{}},{"name":"둘","equipment":[]}]'
+    )
+
+
+@_odd("quests", share=0.004)
+def _quests_of_an_unknown_period(row: Row, _draw: Random) -> None:
+    with _Json(row, "quests") as quests:
+        quests |= {"yearly": quests["daily"], "monthly": None}
+        del quests["weekly"]["claimedMilestones"], quests["weekly"]["quests"][0]["isClaimed"]
 
 
 @_odd("seasonHistory")

@@ -98,12 +98,15 @@ create table if not exists ops.revisions (
 
 FUNCTIONS = f"""
 create or replace function ops.has_pass(of_schema text) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $body$
-    select exists (
+language plpgsql stable set search_path = pg_catalog, pg_temp as $body$
+begin
+    -- Not in SQL: that would be planned anew at every call.
+    return exists (
         select from ops.fence_passes p
         where p.schema = of_schema
             and p.pass_sha256 = encode(sha256(convert_to(current_setting('{FENCE_PASS_SETTING}', true), 'UTF8')), 'hex')
-    )
+    );
+end
 $body$;
 create or replace function ops.refuse_fenced() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$

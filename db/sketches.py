@@ -13,7 +13,9 @@ from uuid import UUID
 from faker import Faker
 
 from db.documents import DAY_MS, EPOCH_MS, LEAGUES
+from db.undertakings import MILESTONES, TODAY_MS
 from game import catalog
+from game.legacy.fields import PERIODS
 
 _GRADES = tuple(catalog.GRADES)[:5]
 _GRADE_WEIGHTS = (34, 28, 20, 12, 6)
@@ -22,6 +24,16 @@ _MATERIALS = [item for item in catalog.TEMPLATES.values() if item.type == catalo
 _CONSUMABLES = [item for item in catalog.TEMPLATES.values() if item.type == catalog.CONSUMABLE]
 _NEVER, _LONG_PAST, _FAR_AHEAD = None, EPOCH_MS - 40 * DAY_MS, EPOCH_MS + 3_650 * DAY_MS
 _STATES = ("absent", "bracket_ready", "round_in_progress", "complete", "claimed", "eliminated", "absent")
+
+_QUESTS = ("attend", "play", "league", "enhance", "combine", "quiz", "single")
+_TARGETS = (1, 3, 1, 1, 1, 5, 2)
+_STAGE_LEVELS = ("입문", "초급", "중급", "고급", "유단자")
+_STAGES_A_LEVEL = 20
+_MISSIONS = {
+    "mission_attendance": (1, 50), "mission_complete_game": (20, 150), "mission_rival_match": (40, 300),
+    "mission_study_joseki": (60, 2), "mission_league": (80, 500), "mission_ai_match": (100, 3),
+}  # fmt: skip
+"""Training missions: how many stages must be cleared, and how much there is of its first level at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ def new_uuid(draw: Random) -> str:
 def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
     level = draw.randrange(3, 60)
     bag, kinds = _bag(draw)
+    worn = _worn(kinds, level, draw)
     given: dict[str, object] = {
         "username": f"{names.user_name()}{n}",
         "nickname": f"{names.name()}{n}",
@@ -58,10 +71,11 @@ def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
         "forge": {"level": draw.randrange(1, 20), "xp": draw.randrange(1_000)},
         "places": {"equipment": 40, "material": 40, "consumable": 60},
         "bag": bag,
-        "worn": _worn(kinds, level, draw),
+        "worn": worn,
         "mail": dict(_mail(draw) for _ in range(draw.randrange(5, 11))),
         "tournaments": dict(_tournaments(n, draw)),
     }
+    given |= _under_way(n, {str(kinds[item_id].slot): item_id for item_id in worn}, draw)
     kind = "admin-" if n == 0 else "test-" if n % 97 == 96 else ""
     return Sketch(f"user-{kind}{new_uuid(draw)}", given)
 
@@ -133,3 +147,76 @@ def _tournament(kind: str, state: str, draw: Random) -> dict[str, object]:
     else:
         entry["boxes"] = {"장비 상자 I": draw.randrange(1, 4)}
     return entry
+
+
+def _under_way(n: int, worn: dict[str, str], draw: Random) -> dict[str, object]:
+    cleared = draw.randrange(1, len(_STAGE_LEVELS) * _STAGES_A_LEVEL + 1)
+    return {
+        "presets": _presets(n, worn, draw),
+        "quests": {period: dict(_quests(period, draw)) for period in PERIODS},
+        "milestones": {period: _milestone(draw) for period in PERIODS},
+        "missions": dict(_missions(cleared, draw)),
+        "stages": _stages(cleared, draw),
+        "progress": cleared,
+        "action_points": draw.randrange(31),
+    }
+
+
+def _presets(n: int, worn: dict[str, str], draw: Random) -> dict[str, dict[str, str]]:
+    """What is worn, for most; for every fifth player one of which an item is gone."""
+    presets = {"기본 세트": worn} if worn and draw.random() < 0.8 else {}
+    if n % 5 == 0:
+        presets["옛 세트"] = worn | {draw.choice(catalog.SLOTS): f"item-{new_uuid(draw)}"}
+    return presets
+
+
+def _quests(period: str, draw: Random) -> Iterator[tuple[str, dict[str, object]]]:
+    """Under way, done, and claimed."""
+    for quest, target in zip(_QUESTS, _TARGETS, strict=True):
+        progress = draw.choice((0, target - 1, target, target))
+        reward: dict[str, object] = {"gold": draw.choice((50, 100, 200))}
+        if draw.random() < 0.2:
+            reward["items"] = {draw.choice(_CONSUMABLES).name: 1}
+        yield (
+            f"q-{period}-{quest}",
+            {
+                "target": target,
+                "progress": progress,
+                "reward": reward,
+                "activity_points": 20,
+                "claimed": progress == target and draw.random() < 0.5,
+            },
+        )
+
+
+def _milestone(draw: Random) -> dict[str, object]:
+    """Most of them never run out, so that there is something to claim whenever the player is played."""
+    activity = 20 * draw.randrange(6)
+    return {
+        "activity": activity,
+        "claimed": [points for points in MILESTONES if points <= activity and draw.random() < 0.4],
+        "reset": draw.choice((0, None, 0, TODAY_MS)),
+    }
+
+
+def _missions(cleared: int, draw: Random) -> Iterator[tuple[str, dict[str, object]]]:
+    for mission, (opens_with, most) in _MISSIONS.items():
+        if cleared >= opens_with and (opens_with == 1 or draw.random() < 0.9):
+            yield (
+                mission,
+                {
+                    "started": draw.random() < 0.9,
+                    "level": draw.choice((1, 1, 1, 2, 3, 7, 10)),
+                    "amount": draw.randrange(most + 1),
+                    "collected": draw.randrange(20 * most),
+                    "since": EPOCH_MS - draw.randrange(DAY_MS),
+                },
+            )
+
+
+def _stages(cleared: int, draw: Random) -> dict[str, dict[str, bool]]:
+    """The first so many; for some players the reward of the last one was never granted."""
+    names = [f"{_STAGE_LEVELS[n // _STAGES_A_LEVEL]}-{n % _STAGES_A_LEVEL + 1}" for n in range(cleared)]
+    stages = {name: {"cleared": True, "rewarded": True} for name in names}
+    stages[names[-1]]["rewarded"] = draw.random() < 0.8
+    return stages

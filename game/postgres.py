@@ -1,23 +1,28 @@
 """The Postgres store. A command costs five round trips: BEGIN, lock, load, save, COMMIT.
 
+Its SQL is compiled once for each set of tables to load and each shape of changes to save (see `game.statements`): to
+build and compile it anew took longer than the server takes to carry it out.
+
 The lock is a statement of its own: what is read together with it is read as of before the wait for it. It is also what
 a fence waits for (it locks `users` as a whole), so the fence's state that comes with it holds until the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from itertools import chain
+from typing import ClassVar
 
 import psycopg
 import sqlalchemy as sa
 
-from game import tables
+from game import statements, tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.rows import Key, Record, Rows, TableChanges, compare
-from game.unit import Engine, Loaded, Status
+from game.statements import FENCE, HEAD, Part
+from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
 from game.urls import PostgresUrl
 
 AGAIN = frozenset(
@@ -32,9 +37,6 @@ AGAIN = frozenset(
 UNREACHABLE_CLASSES = ("08", "53", "57")  # connection exceptions, too many connections, shutting down or starting up
 NO_GAME_HERE = frozenset({"3F000", "42P01", "3D000"})  # schema, table or database that does not exist
 
-_fence = sa.table("fence_state", sa.column("state", sa.Text), sa.column("environment", sa.Text))
-_head = sa.table("alembic_version", sa.column("version_num", sa.Text))
-
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -44,7 +46,7 @@ class Timeouts:
     lock_ms: int = 2_000
     idle_in_transaction_ms: int = 10_000
     connect_seconds: int = 3
-    pool_seconds: float = 3.0
+    pool_seconds: float = 1.0
 
 
 class PostgresStore:
@@ -52,8 +54,11 @@ class PostgresStore:
 
     engine: ClassVar[Engine] = "postgres"
 
-    def __init__(self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None, watch: Watch = UNWATCHED
+    ) -> None:
         timeouts = timeouts or Timeouts()
+        self._watch = watch
         self._schema = url.schema
         self._engine = sa.create_engine(
             _with_timeouts(url, timeouts),
@@ -69,15 +74,22 @@ class PostgresStore:
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
         """A unit of work on a connection of the pool."""
-        with _translated(), self._engine.connect() as connection:
-            yield PostgresUnit(connection, fence_pass)
+        with _translated(), ExitStack() as held:
+            with self._watch.waiting():
+                connection = held.enter_context(self._engine.connect())
+            with self._watch.holding():
+                try:
+                    yield PostgresUnit(connection, fence_pass, self._watch)
+                except BaseException:
+                    self._watch.rolled_back()
+                    raise
 
     def read(self, player: str) -> Rows | None:
         """All of the player as of one statement."""
         everything = (*tables.PLAYER_STATE, *tables.JOURNALS)
-        columns = [_array(table, table.c[_owner(table)] == player).label(table.name) for table in everything]
+        columns = [statements.array(table, table.c[_owner(table)] == player).label(table.name) for table in everything]
         with self.begin() as unit:
-            row = unit.connection.execute(sa.select(_fence.c.state, *columns)).one()
+            row = unit.connection.execute(sa.select(FENCE.c.state, *columns)).one()
         if row.state == "moved":
             raise Moved("another store serves the game")
         rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in everything})
@@ -89,9 +101,9 @@ class PostgresStore:
         query = sa.select(
             sa.select(control.c.system_identifier).scalar_subquery().label("cluster"),
             sa.func.current_database().label("database"),
-            _fence.c.state,
-            _fence.c.environment,
-            sa.select(_head.c.version_num).scalar_subquery().label("head"),
+            FENCE.c.state,
+            FENCE.c.environment,
+            sa.select(HEAD.c.version_num).scalar_subquery().label("head"),
         )
         with self.begin() as unit:
             row = unit.connection.execute(query).one()
@@ -106,27 +118,31 @@ class PostgresStore:
 class PostgresUnit:
     """One transaction; psycopg begins it with the first statement."""
 
-    def __init__(self, connection: sa.Connection, fence_pass: str | None) -> None:
+    def __init__(self, connection: sa.Connection, fence_pass: str | None, watch: Watch = UNWATCHED) -> None:
         self.connection = connection
         self._fence_pass = fence_pass
+        self._watch = watch
 
     def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
         """See `Unit`. Columns marked CODEC are never read."""
         if self._fence_pass is not None:
             setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
             self.connection.execute(sa.select(setting))
-        locked = self.connection.execute(_LOCK, {"player": player}).mappings().one()
-        if locked["fence"] == "moved" and self._fence_pass is None:
+        with self._watch.asking("lock"):
+            fence, *user = self.connection.exec_driver_sql(statements.lock(), {"player": player}).one()
+        if fence == "moved" and self._fence_pass is None:
             raise Moved("another store serves the game")
-        if locked["id"] is None:
+        record: Record = dict(zip(statements.USER_COLUMNS, user, strict=True))
+        if record["id"] is None:
             return None
-        user: Record = {column.name: locked[column.name] for column in tables.game_columns(tables.users)}
-        rows = Rows({"users": {(player,): user}})
-        found = self.connection.execute(_load(names), {"player": player, "request_id": request_id}).one()
-        for name, records in found._mapping.items():
+        rows = Rows({"users": {(player,): record}})
+        wanted = statements.load(tuple(names))
+        with self._watch.asking("load"):
+            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, "request_id": request_id}).one()
+        for name, records in zip(wanted.tables, found, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
-        return Loaded(rows, locked["fence"])
+        return Loaded(rows, fence)
 
     def save(self, before: Rows, after: Rows) -> None:
         """One statement, of one part for each record updated and each table added to or taken from.
@@ -134,22 +150,23 @@ class PostgresUnit:
         Its parts run in no order that the server promises, so where a table both loses rows and gets others, and has
         values that may stand in one row only, the loss is a statement of its own before it.
         """
-        changes = [(tables.BY_NAME[name], change) for name, change in compare(before, after).items()]
-        mixed = [(t, c) for t, c in changes if c.deletes and (c.inserts or c.updates) and _has_unique(t)]
-        for table, change in reversed(mixed):
-            self.connection.execute(_delete(table, change.deletes))
-        parts = [
-            part
-            for table, change in changes
-            for part in _parts(table, change, with_deletes=(table, change) not in mixed)
-        ]
-        ctes = [part.cte(f"part_{n}") for n, part in enumerate(parts)]
-        if ctes:
-            self.connection.execute(sa.select(sa.literal(1)).add_cte(*ctes))
+        changes = compare(before, after)
+        with self._watch.asking("save"):
+            for name, change in reversed(changes.items()):
+                if change.deletes and statements.loses_first(name, change):
+                    self._write([Part.delete(name, change.deletes)])
+            self._write([part for name, change in changes.items() for part in _parts(name, change)])
+
+    def _write(self, parts: Sequence[Part]) -> None:
+        if parts:
+            values = chain.from_iterable(part.values for part in parts)
+            statement = statements.save(tuple(part.shape for part in parts))
+            self.connection.exec_driver_sql(statement, {f"v{n}": value for n, value in enumerate(values)})
 
     def commit(self) -> None:
         """COMMIT."""
-        self.connection.commit()
+        with self._watch.asking("commit"):
+            self.connection.commit()
 
 
 def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
@@ -177,66 +194,18 @@ def _owner(table: sa.Table) -> str:
     return "id" if table is tables.users else "user_id"
 
 
-def _lock() -> sa.Select[Any]:
-    columns = tables.game_columns(tables.users)
-    player = sa.select(*columns).where(tables.users.c.id == sa.bindparam("player", type_=sa.Text))
-    locked = player.with_for_update().cte("player")
-    both = _fence.outerjoin(locked, sa.true())
-    return sa.select(_fence.c.state.label("fence"), locked).select_from(both)
-
-
-_LOCK = _lock()
-
-
-def _array(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
-    """The table's records as one JSON array: so any number of tables is one round trip."""
-    records = sa.select(*tables.game_columns(table)).where(*where).subquery(f"of_{table.name}")
-    empty: sa.ColumnElement[Any] = sa.literal_column("'[]'::json")
-    return sa.select(sa.func.coalesce(sa.func.json_agg(records.table_valued()), empty)).scalar_subquery()
-
-
-def _load(names: Collection[str]) -> sa.Select[Any]:
-    player, request_id = sa.bindparam("player", type_=sa.Text), sa.bindparam("request_id", type_=sa.Text)
-    receipts, openings, bag = tables.action_receipts, tables.player_openings, tables.user_inventory
-    columns = [
-        _array(receipts, receipts.c.user_id == player, receipts.c.request_id == request_id).label(receipts.name),
-        _array(openings, openings.c.user_id == player).label(openings.name),
-    ]
-    for name in names:
-        table = tables.BY_NAME[name]
-        columns.append(_array(table, table.c.user_id == player).label(name))
-    if bag.name not in names:
-        opened = sa.exists().where(openings.c.user_id == player)
-        columns.append(sa.case((~opened, _array(bag, bag.c.user_id == player))).label(bag.name))
-    return sa.select(*columns)
-
-
 def _records(table: sa.Table, found: Iterable[Record]) -> dict[Key, Record]:
     key = tables.KEYS[table.name]
     return {tuple(record[column] for column in key): record for record in found}  # type: ignore[misc]  # keys are text or numbers
 
 
-def _parts(table: sa.Table, change: TableChanges, *, with_deletes: bool) -> Iterator[sa.Insert | sa.Update | sa.Delete]:
-    if change.deletes and with_deletes:
-        yield _delete(table, change.deletes)
+def _parts(table: str, change: TableChanges) -> Iterator[Part]:
+    if change.deletes and not statements.loses_first(table, change):
+        yield Part.delete(table, change.deletes)
     for key, columns in change.updates.items():
-        values = {name: after for name, (_, after) in columns.items()}
-        yield sa.update(table).where(_is(table, key)).values(values)
+        yield Part.update(table, key, {name: after for name, (_, after) in columns.items()})
     if change.inserts:
-        yield sa.insert(table).values(list(change.inserts.values()))
-
-
-def _has_unique(table: sa.Table) -> bool:
-    """Whether a column beside the key is unique: one row's value may then be in the way of another's."""
-    return any(isinstance(constraint, sa.UniqueConstraint) for constraint in table.constraints)
-
-
-def _delete(table: sa.Table, records: Iterable[Key]) -> sa.Delete:
-    return sa.delete(table).where(sa.or_(*(_is(table, key) for key in records)))
-
-
-def _is(table: sa.Table, key: Key) -> sa.ColumnElement[bool]:
-    return sa.and_(*(column == part for column, part in zip(table.primary_key, key, strict=True)))
+        yield Part.insert(table, list(change.inserts.values()))
 
 
 @contextmanager

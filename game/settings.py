@@ -23,14 +23,34 @@ class Settings(BaseSettings):
     """Which store: postgresql://… or file:/…"""
     chance_secret: SecretStr = Field(min_length=16)
     """What the server's dice follow from; whoever knows it can foretell them."""
+    token_secret: SecretStr = Field(min_length=16)
+    """What the players' bearer tokens follow from; who knows it can act as any player. Another ends them all."""
     operator_token: SecretStr | None = Field(default=None, min_length=16)
-    """Who bears it may use a fence's pass over HTTP; without one nobody may."""
+    """Who bears it acts for any player, and may use a fence's pass; without one nobody does."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     """Of the first process; the others take the ports after it."""
     processes: int = Field(default=1, ge=1, le=64)
     pidfile: Path | None = None
     """Where the supervisor writes its process id: SIGHUP to it restarts every process."""
+    pool_size: int = Field(default=10, ge=1, le=200)
+    """Connections to the store of each process."""
+    pool_timeout_seconds: float = Field(default=1.0, gt=0, le=60)
+    """A request waits so long for one of them, then is answered 503."""
+    connect_timeout_seconds: int = Field(default=3, ge=2, le=60)
+    """Patience with a Postgres that does not answer; libpq knows none below two seconds."""
+    statement_timeout_ms: int = Field(default=5_000, ge=1)
+    """Postgres ends a statement that takes longer; the command is tried again."""
+    lock_timeout_ms: int = Field(default=2_000, ge=1)
+    """Postgres ends a wait for a lock that takes longer; the command is tried again."""
+    idle_in_transaction_timeout_ms: int = Field(default=10_000, ge=1)
+    """Postgres ends a session that keeps a transaction open and says nothing for longer."""
+    sentry_dsn: SecretStr | None = None
+    """Where defects are reported to; nowhere without one."""
+    sentry_environment: str = "development"
+    """How Sentry names the environment that a report comes from."""
+    sentry_release: str | None = None
+    """How Sentry names the version that a report comes from; the package's own by default."""
 
 
 def load() -> Settings:

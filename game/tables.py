@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 CODEC = {"codec": True}
 LEGACY_PREFIX = "sudamr_"
+CANARY_PREFIX = "sudamr-canary-"
+"""Begins the ids of players that a smoke test makes and removes; no other player may be called so."""
 
 metadata = sa.MetaData(
     naming_convention={

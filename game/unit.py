@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -11,6 +11,8 @@ from game.rows import Rows
 
 Engine = Literal["postgres", "legacy"]
 Fence = Literal["open", "fenced", "moved"]
+Statement = Literal["lock", "load", "save", "commit"]
+"""What a unit of work asks its database for, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,49 @@ class Status:
     marker: str | None
     schema_head: str | None
     fence: Fence
+
+
+class Watch(Protocol):
+    """Whoever counts what a store does; each method but the last is entered for as long as it lasts."""
+
+    def waiting(self) -> AbstractContextManager[object]:
+        """For a connection of the pool, or for a new one."""
+        ...
+
+    def holding(self) -> AbstractContextManager[object]:
+        """A connection of the pool."""
+        ...
+
+    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+        """The database for one of these."""
+        ...
+
+    def rolled_back(self) -> None:
+        """A unit of work ended with an error, and nothing of it was kept."""
+        ...
+
+
+class Unwatched:
+    """Nobody counts."""
+
+    def waiting(self) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        return nullcontext()
+
+    def holding(self) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        return nullcontext()
+
+    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        del statement
+        return nullcontext()
+
+    def rolled_back(self) -> None:
+        """See `Watch`."""
+
+
+UNWATCHED = Unwatched()
 
 
 class Unit(Protocol):

@@ -1,6 +1,7 @@
 """Canaries: players of a smoke test's own in a live store, made and removed whole, whether it is fenced or not.
 
-Their ids begin with `canary-`. On Postgres the owner's URL is needed: the journals let nobody else remove a line.
+Their ids begin with `CANARY_PREFIX`, which a load refuses in any other player. On Postgres the owner's URL is needed:
+the journals let nobody else remove a line.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from game.legacy import fence as legacy_fence
 from game.urls import LegacyUrl, PostgresUrl
 from harness.stage import Start, insert, insert_legacy
 
-PREFIX = "canary-"
+PREFIX = tables.CANARY_PREFIX
 
 
 @contextmanager

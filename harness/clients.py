@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeAlias
@@ -120,12 +120,15 @@ class Crowd:
     """Clients on threads of their own, each with players of its own, so that a player's requests come one by one.
 
     They ask for nothing new but what `allow` and `play` let them; between that they ask for old things again.
+    `token_of`: a player's bearer token.
     """
 
     def __init__(
-        self, services: Sequence[str], plans: Mapping[str, Sequence[Planned]], *, clients: int = 4, seed: int = 1
-    ) -> None:
+        self, services: Sequence[str], plans: Mapping[str, Sequence[Planned]], *, token_of: Callable[[str], str],
+        clients: int = 4, seed: int = 1,
+    ) -> None:  # fmt: skip
         self.tally = Tally()
+        self._token_of = token_of
         self._services = tuple(services)
         self._run = f"rehearsal-{secrets.token_hex(4)}"
         self._changed = threading.Condition()
@@ -178,7 +181,7 @@ class Crowd:
     def _play(self, n: int, share: dict[str, list[Planned]], seed: int) -> None:
         draw = Random(f"{seed}/{n}")  # noqa: S311 - variety, not secrecy
         with httpx.Client(timeout=ANSWER_SECONDS) as web:
-            client = _Client(self, web, self._services, draw)
+            client = _Client(self, web, self._services, self._token_of, draw)
             turn = 0
             while not self._leaving:
                 request = self._next(share, f"{self._run}-{n}-{turn}", draw)
@@ -250,10 +253,13 @@ class Crowd:
 class _Client:
     """One device: sends, waits, sends again."""
 
-    def __init__(self, crowd: Crowd, web: httpx.Client, services: Sequence[str], draw: Random) -> None:
+    def __init__(
+        self, crowd: Crowd, web: httpx.Client, services: Sequence[str], token_of: Callable[[str], str], draw: Random
+    ) -> None:
         self._crowd = crowd
         self._web = web
         self._services = services
+        self._token_of = token_of
         self._draw = draw
         self._mine: list[Request] = []
 
@@ -290,7 +296,7 @@ class _Client:
             response = self._web.post(
                 self._draw.choice(self._services) + _path(request),
                 content=request.body,
-                headers=request.headers,
+                headers=self._headers(request),
             )
         except httpx.TransportError:
             return None
@@ -312,12 +318,15 @@ class _Client:
                 self._crowd.wrong(request, f"status {response.status_code}: {response.text[:200]}")
                 return None
 
+    def _headers(self, request: Request) -> dict[str, str]:
+        return {**request.headers, "Authorization": f"Bearer {self._token_of(request.player)}"}
+
     def _go_away(self, request: Request) -> None:
         """Send, and close the connection without reading: whether it was granted is not known."""
         address = urlsplit(self._draw.choice(self._services))
         connection = http.client.HTTPConnection(str(address.hostname), address.port or 80, timeout=ANSWER_SECONDS)
         try:
-            connection.request("POST", _path(request), request.body, request.headers)
+            connection.request("POST", _path(request), request.body, self._headers(request))
         except OSError:
             return
         finally:

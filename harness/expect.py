@@ -19,8 +19,9 @@ from harness.scenario_checks import columns
 from harness.scenario_model import GONE, Added, After, Change, Step
 from harness.yaml_reader import Data, Path, flow
 
-JSON_COLUMNS = frozenset({"options", "items", "materials", "boxes"})
-TIME_COLUMNS = frozenset({"expires_at", "played_at"})
+JSON_COLUMNS = frozenset({"options", "items", "materials", "boxes", "equipment", "reward", "claimed"})
+"""Where they are text: a milestone's `claimed` is a list, elsewhere it is a flag."""
+TIME_COLUMNS = frozenset({"expires_at", "played_at", "reset_at", "since"})
 IDS_PER_REQUEST = 40
 LEDGER = ("currency_ledger", ("currency", "amount", "reason"))
 HISTORY = ("inventory_history", ("action", "item_id", "delta"))

@@ -21,6 +21,7 @@ from db.environments import Pointer
 from db.errors import Failure
 from db.redaction import redact
 from db.servers.guard import Guard, last_lines
+from game.service import tokens
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
@@ -38,13 +39,14 @@ _ARGV = (sys.executable, "-m", "game.service")
 class Service:
     """`python -m game.service` on ports of its own, its store named by an env file.
 
-    `operator_token` lets the smoke test through; it and the dice's secret are made up for this service alone.
+    `operator_token` lets the smoke test through; it and the secrets of dice and tokens are this service's alone.
     """
 
     folder: Path
     guard: Guard
     processes: int = 2
     operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    token_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     _pid: int = 0
     _port: int = 0
 
@@ -77,6 +79,10 @@ class Service:
     def restart(self) -> str:
         """The hook that has every process start anew, reading the env file again."""
         return f"kill -HUP $(cat '{self.pid_file}')"
+
+    def token_of(self, player: str) -> str:
+        """The player's bearer token."""
+        return tokens.issue(self.token_secret, player)
 
     def start(self, store: str) -> None:
         """Start it on a store and wait until every process answers. Failure with what it said last."""
@@ -139,6 +145,7 @@ class Service:
             "PROCESSES": str(self.processes),
             "PIDFILE": str(self.pid_file),
             "CHANCE_SECRET": secrets.token_urlsafe(24),
+            "TOKEN_SECRET": self.token_secret,
             "OPERATOR_TOKEN": self.operator_token,
         }
 

@@ -97,7 +97,7 @@ def rehearse(
     began = time.monotonic()
     with stage(players, source, kind, progress) as here:
         planned = plans.read(here.source, players=MOST_PLAYERS, seed=SEED)
-        with Crowd(here.service.urls, planned, seed=SEED) as crowd:
+        with Crowd(here.service.urls, planned, token_of=here.service.token_of, seed=SEED) as crowd:
             rehearsal = Rehearsal(here, crowd, _slice(planned), progress)
             there, back = rehearsal.both()
         tally = crowd.tally

@@ -60,6 +60,11 @@ def _given(path: Path, given: Given) -> Iterator[Problem]:
     for mail, letter in given.mail.items():
         for name in letter.items:
             yield from _known((*path, "mail", mail, "items", name), name, catalog.TEMPLATES, "the name of an item")
+    for period, quests in given.quests.items():
+        for quest, told in quests.items():
+            for name in told.reward.items:
+                place: Path = (*path, "quests", period, quest, "reward", "items", name)
+                yield from _known(place, name, catalog.TEMPLATES, "the name of an item")
     for column in given.legacy:
         yield from _known(
             (*path, "legacy", column), column, legacy_schema.names("users"), "a column of the legacy users"
@@ -157,10 +162,10 @@ def _after(after: After, scenario: Scenario) -> Iterator[Problem]:
 
 
 def _key(path: Path, table: str, key: str, given: Mapping[str, Given]) -> Iterator[Problem]:
-    handle, slash, rest = key.partition("/")
-    has_rest = len(tables.KEYS[table]) > 1
-    if bool(slash and rest) is not has_rest:
-        form = f"<player>/<{tables.KEYS[table][1]}>" if has_rest else "<player>"
+    columns = tables.KEYS[table][1:]
+    handle, *rest = key.split("/", max(1, len(columns)))
+    if len(rest) != len(columns) or not all(rest):
+        form = "/".join(["<player>", *(f"<{column}>" for column in columns)])
         yield Problem(path, f"a key of the form {form}", repr(key))
     else:
         yield from _known(path, handle, given, "a player that `given` names")

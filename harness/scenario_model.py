@@ -21,11 +21,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from game import tables
-from game.commands import TournamentKind
+from game.commands import Slot, TournamentKind
 from harness import moments
 from harness.yaml_reader import Path
 
 DEFAULT_CLOCK = "2026-01-05T12:00:00+09:00"
+START_OF_DAY = "2026-01-05T00:00:00+09:00"
 OK = "ok"
 GONE: Literal["gone"] = "gone"
 NAME = r"^[a-z][a-z0-9_-]*$"
@@ -56,7 +57,10 @@ AsList: Final = Field(strict=False)
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
+Title: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
 Sentence: TypeAlias = Annotated[str, StringConstraints(pattern=SENTENCE)]
+Period: TypeAlias = Literal["daily", "weekly", "monthly"]
+Milestone: TypeAlias = Literal[20, 40, 60, 80, 100]
 Moment: TypeAlias = Annotated[str, AfterValidator(_moment)]
 
 
@@ -132,12 +136,68 @@ class Tournament(Model):
     played: Moment | None = None
 
 
+class Reward(Model):
+    """What a quest pays."""
+
+    gold: Count = 0
+    diamonds: Count = 0
+    action_points: Count = 0
+    items: dict[str, Positive] = {}
+
+
+class Quest(Model):
+    """A quest of a period."""
+
+    target: Count = 1
+    progress: Count = 0
+    reward: Reward = Reward()
+    activity_points: Count = 0
+    claimed: bool = False
+
+
+class Milestones(Model):
+    """A period's activity points, which of its milestones were claimed, and when its quests were handed out."""
+
+    nullable = frozenset({"reset"})
+    activity: Count = 0
+    claimed: Annotated[tuple[Milestone, ...], AsList] = ()
+    reset: Moment | None = START_OF_DAY
+
+
+class Mission(Model):
+    """A training mission: amount is what can be collected, collected what was at this level, since when it produces."""
+
+    nullable = frozenset({"since"})
+    started: bool = True
+    level: Annotated[int, Field(ge=1, le=10)] = 1
+    amount: Count = 0
+    collected: Count = 0
+    since: Moment | None = DEFAULT_CLOCK
+
+
+class Stage(Model):
+    """A single-play stage: whether it was cleared, and whether its first-clear reward was granted."""
+
+    cleared: bool = True
+    rewarded: bool = True
+
+
 def _name_or_item(value: Any) -> str:
     return "name" if isinstance(value, str) else "item"
 
 
+def _list_or_mapping(value: Any) -> str:
+    return "list" if isinstance(value, list | tuple) else "mapping"
+
+
 BagItem: TypeAlias = Annotated[
     Annotated[str, Tag("name")] | Annotated[Bagged, Tag("item")], Discriminator(_name_or_item)
+]
+
+
+Stages: TypeAlias = Annotated[
+    Annotated[tuple[Title, ...], AsList, Tag("list")] | Annotated[dict[Title, Stage], Tag("mapping")],
+    Discriminator(_list_or_mapping),
 ]
 
 
@@ -152,6 +212,14 @@ class Given(Model):
     bag: dict[Name, BagItem] = {}
     worn: Annotated[tuple[Name, ...], AsList] = ()
     mail: dict[Name, Letter] = {}
+    presets: dict[Title, dict[Slot, Name]] = {}
+    quests: dict[Period, dict[Name, Quest]] = {}
+    milestones: dict[Period, Milestones] = {}
+    missions: dict[Name, Mission] = {}
+    stages: Stages = ()
+    progress: Count | None = None
+    league: str | None = None
+    action_points: Count | None = None
     tournaments: dict[TournamentKind, Tournament] = {}
     legacy: dict[str, str | int | float | None] = {}
 

@@ -53,7 +53,8 @@ def _name_actions(definition: Schema) -> None:
 def _name_items(definitions: Schema) -> None:
     item = {"enum": list(catalog.TEMPLATES)}
     definitions["Bagged"]["properties"]["name"] = item
-    definitions["Letter"]["properties"]["items"]["propertyNames"] = item
+    for paying in ("Letter", "Reward"):
+        definitions[paying]["properties"]["items"]["propertyNames"] = item
     (bag,) = definitions["Given"]["properties"]["bag"]["patternProperties"].values()
     bag["oneOf"] = [item, *(each for each in bag["oneOf"] if "$ref" in each)]
 
@@ -77,7 +78,8 @@ def _table(name: str) -> Schema:
             {"type": "object", "properties": dict.fromkeys(known, pair), "additionalProperties": False},
         ]
     }
-    key = "^[^/]+/.+$" if len(tables.KEYS[name]) > 1 else "^[^/]+$"
+    rest = len(tables.KEYS[name]) - 1
+    key = f"^{'[^/]+/' * rest}.+$" if rest else "^[^/]+$"
     return {"type": "object", "patternProperties": {key: change}}
 
 

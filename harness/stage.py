@@ -28,6 +28,9 @@ from harness.scenario_model import Given, Scenario
 TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
 """Parents before their children."""
 
+_MOMENTS = {"mail": "expires", "milestones": "reset", "missions": "since", "tournaments": "played"}
+"""Of what is given, the moments: they may be told as distances from the scenario's clock."""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -73,17 +76,13 @@ def _start(player: str, given: Given, clock: int) -> Start:
 def _told(given: Given, clock: int) -> dict[str, object]:
     """What the builder is told: times as epoch milliseconds, and nothing that the scenario leaves out."""
     told: dict[str, object] = given.model_dump(exclude_unset=True, exclude={"legacy"})
-    for mail in given.mail:
-        _at(told["mail"], mail, "expires", clock)
-    for kind in given.tournaments:
-        _at(told["tournaments"], kind, "played", clock)
+    for key, field in _MOMENTS.items():
+        entries = told.get(key, {})
+        assert isinstance(entries, dict)
+        for entry in entries.values():
+            if isinstance(text := entry.get(field), str):
+                entry[field] = moments.moved(clock, text)
     return told
-
-
-def _at(entries: object, name: str, field: str, clock: int) -> None:
-    assert isinstance(entries, dict)
-    if isinstance(text := entries[name].get(field), str):
-        entries[name][field] = moments.moved(clock, text)
 
 
 def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:

@@ -8,12 +8,14 @@ Failure that names it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import psycopg
 
 from db import fence
 from db.errors import Failure
+from harness.witness import Witness
 
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname), pg_relation_size(c.oid) > 0
@@ -44,7 +46,8 @@ UNION ALL SELECT 'state of index ' || indexrelid::regclass, (to_jsonb(x) - 'indc
 FROM pg_index x WHERE indexrelid >= 16384
 UNION ALL SELECT pg_describe_object('pg_constraint'::regclass, oid, 0), x::text FROM pg_constraint x WHERE oid >= 16384
 UNION ALL SELECT pg_describe_object('pg_trigger'::regclass, oid, 0), x::text FROM pg_trigger x WHERE oid >= 16384
-UNION ALL SELECT pg_describe_object('pg_proc'::regclass, oid, 0), x::text FROM pg_proc x WHERE oid >= 16384
+UNION ALL SELECT pg_describe_object('pg_proc'::regclass, oid, 0), x::text FROM pg_proc x
+WHERE oid >= 16384 AND pronamespace <> pg_my_temp_schema()
 UNION ALL SELECT pg_describe_object('pg_type'::regclass, oid, 0), x::text FROM pg_type x WHERE oid >= 16384
 UNION ALL SELECT pg_describe_object('pg_rewrite'::regclass, oid, 0), x::text FROM pg_rewrite x WHERE oid >= 16384
 UNION ALL SELECT pg_describe_object('pg_policy'::regclass, oid, 0), x::text FROM pg_policy x
@@ -56,6 +59,7 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_databas
 """
 """What a test could change, less what the server changes by itself. 16384 is the first object id not the server's own;
 a clone has its template's.
+Functions of our own session are not the database's.
 """
 
 
@@ -63,27 +67,41 @@ a clone has its template's.
 class StartState:
     """Digests by object and table, the rows of the few tables that don't begin empty, and which triggers fire.
 
-    Names of tables and triggers are as the server quotes them.
+    Names of tables and triggers are as the server quotes them. empty: the tables that begin so. witness: holds
+    in every clone of the same template until it is written to.
     """
 
     digests: dict[str, str]
     rows: dict[str, bytes]
     switches: dict[tuple[str, str], str]
+    empty: tuple[str, ...]
+    witness: Witness
 
     @classmethod
     def read(cls, conn: psycopg.Connection) -> Self:
         """The state of a database as it is now."""
-        rows = {table: _copy_out(conn, table) for table, filled in _tables(conn).items() if filled}
-        return cls(_digests(conn), rows, _switches(conn))
+        tables = _tables(conn)
+        rows = {table: _copy_out(conn, table) for table, filled in tables.items() if filled}
+        empty = tuple(table for table in tables if table not in rows)
+        witness = Witness.read(conn, filled=rows, empty=empty)
+        return cls(_digests(conn), rows, _switches(conn), empty, witness)
 
-    def restore(self, conn: psycopg.Connection) -> None:
-        """Put it back and prove it, in one transaction. The connection is the owner's, in autocommit."""
+    @cached_property
+    def has_sequences(self) -> bool:
+        """Whether there are values that only a digest can prove."""
+        return any(name.startswith("sequence ") for name in self.digests)
+
+    def restore(self, conn: psycopg.Connection) -> Witness:
+        """Put it back and prove it; a witness of what was proven. The connection is the owner's, in autocommit."""
         with fence.own_pass(conn):
             conn.execute("SET LOCAL lock_timeout = '1s'")
             self._empty(conn)
             self._flip(conn)
         self._put_rows_back(conn)
-        self._prove(conn)
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            self._prove(conn)
+            return Witness.read(conn, filled=self.rows, empty=self.empty)
 
     def _empty(self, conn: psycopg.Connection) -> None:
         """Truncate each table that was written to, if only by what was rolled back."""

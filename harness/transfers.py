@@ -137,12 +137,21 @@ def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[Held, str]]:
                 "a target that no cutover has begun to fill", f"the phase {phase}", where=target.redacted,
                 do="Go on with the cutover, or undo it: invoke cutover --abort.",
             )  # fmt: skip
+        if phase is Phase.RETURNED and _filled(held.conn):
+            raise Refusal(
+                "a rollback that has put away what players did", "a copy that it left", where=target.redacted,
+                do="Run: invoke rollback. It keeps the schema under another name.",
+            )  # fmt: skip
         with held.conn.transaction():
             if phase is not Phase.ABORTED:
                 held.advance(phase, Phase.LOADING)
                 held.advance(Phase.LOADING, Phase.ABORTED)
         fence.set_on(held.conn, pass_token=token)
         yield held, token
+
+
+def _filled(conn: ops.Connection) -> bool:
+    return migrate.current(conn) is not None and conn.execute("select exists (select from users)").fetchone() == (True,)
 
 
 def show(done: Transferred, speaks: Outcome) -> None:

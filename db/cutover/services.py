@@ -130,7 +130,8 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
     port = _free_port()
     given = {
         "DATABASE_URL": url.as_text(), "HOST": "127.0.0.1", "PORT": str(port), "PROCESSES": "1", "PIDFILE": "",
-        "SUDAMR_ENV_FILE": "", "CHANCE_SECRET": secrets.token_hex(16), "OPERATOR_TOKEN": secrets.token_hex(16),
+        "SUDAMR_ENV_FILE": "", "CHANCE_SECRET": secrets.token_hex(16), "TOKEN_SECRET": secrets.token_hex(16),
+        "OPERATOR_TOKEN": secrets.token_hex(16), "SENTRY_DSN": "",
     }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "game.service"], env={**os.environ, **given}, stdin=subprocess.DEVNULL, stdout=output,

@@ -6,9 +6,9 @@ one read of the file; a service in WAL mode goes on writing meanwhile.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def take(path: Path, parent: Path, *, environment: str, label: Label, run: str) 
 def verify(snapshot: Snapshot) -> dict[str, int]:
     """Restore into a scratch file and count: rows a table. Failure where hash, integrity or counts disagree."""
     check_hash(snapshot)
-    with tempfile.TemporaryDirectory(prefix="sudamr-verify-") as scratch:
+    with manifest.scratch(snapshot.folder) as scratch:
         copy = Path(shutil.copy(snapshot.path, scratch))
         with closing(cells.connect(copy)) as connection:
             answer = connection.execute("PRAGMA integrity_check").fetchone()[0]
@@ -61,17 +61,19 @@ def restore(snapshot: Snapshot, into: Path, *, keep_fence: bool, replace: bool =
     file. Stop every service on it first: one that has the old file open goes on writing there.
     """
     check_hash(snapshot)
-    if into.exists() and not replace:
+    there = _beside(into)
+    if there and not replace:
         raise Refusal(
-            "no file there", "one", where=str(into), do="Name another path, or say that it is to be replaced."
-        )
-    partial = into.with_name(f".{into.name}{manifest.PARTIAL}")
+            "no file there, nor a log beside it", " and ".join(path.name for path in there), where=str(into),
+            do="Name another path, or say that it is to be replaced.",
+        )  # fmt: skip
+    partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
     shutil.copyfile(snapshot.path, partial)
     partial.chmod(0o600)
     if not keep_fence:
         _unfence(partial)
     manifest.fsync_file(partial)
-    aside = _move_aside(into) if into.exists() else None
+    aside = _move_aside(into)
     partial.replace(into)
     manifest.fsync_folder(into.parent)
     return aside
@@ -114,10 +116,14 @@ def _unfence(path: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _move_aside(path: Path) -> Path:
+def _beside(path: Path) -> list[Path]:
+    """What there is of the database: a log that lies there without its file would be played into the next one."""
+    return [found for suffix in ("", *BESIDE) if (found := path.with_name(path.name + suffix)).exists()]
+
+
+def _move_aside(path: Path) -> Path | None:
+    there = _beside(path)
     aside = path.with_name(f"{path.name}.replaced-{manifest.now():%Y%m%dT%H%M%SZ}")
-    for suffix in ("", *BESIDE):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            beside.replace(aside.with_name(aside.name + suffix))
-    return aside
+    for found in there:
+        found.replace(aside.with_name(aside.name + found.name.removeprefix(path.name)))
+    return aside if there else None

@@ -6,12 +6,14 @@ name and is never taken for a snapshot. Players' password hashes are inside: fol
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -24,6 +26,7 @@ from db.errors import Refusal
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"
 PARTIAL = ".partial"
+SCRATCH = ".verify-"
 
 
 class Side(StrEnum):
@@ -95,12 +98,44 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = f"{environment}-{side}-{label}-{now():%Y%m%dT%H%M%S.%fZ}"
     partial = parent / (name + PARTIAL)
-    partial.mkdir(mode=0o700)
+    with ExitStack() as held:
+        with _locked(parent):
+            _clear_abandoned(parent, environment)
+            partial.mkdir(mode=0o700)
+            held.enter_context(_locked(partial))
+        try:
+            yield partial, lambda: partial.rename(parent / name)
+            fsync_folder(parent)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A folder within the snapshot's own to restore into, gone afterwards; one that a killed run left goes first."""
+    with _locked(folder):
+        for left in folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as made:
+            yield Path(made)
+
+
+def _clear_abandoned(parent: Path, environment: str) -> None:
+    """Remove what a killed run had begun: a copy of all that players own, which nobody would ever look for."""
+    for left in parent.glob(f"{environment}-*{PARTIAL}"):
+        with suppress(BlockingIOError), _locked(left, wait=False):
+            shutil.rmtree(left)
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """A lock on the folder that ends with its process; without `wait`, BlockingIOError where another holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield partial, lambda: partial.rename(parent / name)
-        fsync_folder(parent)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(descriptor)
 
 
 def write(folder: Path, manifest: Manifest) -> None:

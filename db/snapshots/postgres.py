@@ -6,6 +6,7 @@ The rows are counted in the transaction whose exported snapshot pg_dump reads, s
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,12 @@ TABLES = """
     SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relkind IN ('r', 'p') ORDER BY c.relname
 """
+ABANDONED = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND datdba = current_user::regrole"
 SCRATCH = "sudamr_verify_"
+VERIFY_LOCK = 5
+"""The second half of the advisory lock of who verifies a snapshot of the database: one at a time."""
+
+TURN_SECONDS = 600
 
 
 def take(
@@ -134,13 +140,20 @@ def _pattern(schema: str) -> str:
 
 @contextmanager
 def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
-    scratch = url.with_(dbname=SCRATCH + secrets.token_hex(6))
+    """A database of the snapshot's own, which nobody but its owner may enter; one that a killed run left goes first."""
+    mark = f"{SCRATCH}{hashlib.sha256(url.dbname.encode()).hexdigest()[:8]}_"
+    scratch = url.with_(dbname=mark + secrets.token_hex(6))
     name = sql.Identifier(scratch.dbname)
     with ops.connect(url) as connection:
         if not may_create_databases(connection):
             raise no_createdb(url)
+        connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{TURN_SECONDS}s")))
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", (ops.LOCK_CLASS, VERIFY_LOCK))
+        for (left,) in connection.execute(ABANDONED, [mark]).fetchall():
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(left)))
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'").format(name))
         try:
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
             yield scratch
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

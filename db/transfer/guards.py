@@ -112,6 +112,21 @@ def check_journals(source: Source) -> None:
             )  # fmt: skip
 
 
+def check_ids(source: Source) -> None:
+    """Refusal where a player bears an id of the smoke test's: it would be removed as one of its canaries."""
+    if "users" not in source.tables:
+        return
+    prefix = tables.CANARY_PREFIX
+    found = source.connection.execute(
+        "SELECT id FROM users WHERE id >= ? AND id < ? LIMIT 1", (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
+    ).fetchone()
+    if found is not None:
+        raise Refusal(
+            f"no player whose id begins with {prefix}", str(found[0]), where=source.where,
+            do="Smoke tests make such players and remove them: rename it, or remove what an older smoke left.",
+        )  # fmt: skip
+
+
 def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
     """Refusal, naming five, where more players are held than the policy allows; None allows any number."""
     if max_held is None or held <= max_held:

@@ -23,7 +23,15 @@ from db.progress import Advance, Progress, Silent
 from db.transfer import schema as schemas
 from db.transfer import tally as tallies
 from db.transfer.copying import copy
-from db.transfer.guards import another_file, check_journals, gate, require_empty_or_same, require_fenced, writing
+from db.transfer.guards import (
+    another_file,
+    check_ids,
+    check_journals,
+    gate,
+    require_empty_or_same,
+    require_fenced,
+    writing,
+)
 from db.transfer.parcels import JOURNALS, Packer, Parcel
 from db.transfer.proof import prove_source, uncounted
 from db.transfer.source import CHUNK_BYTES, Digest, Row, Source, chunks, opened
@@ -71,6 +79,7 @@ def load(
     with opened(source) as legacy, writing(target) as conn:
         schemas.rehearse(legacy.schema)
         check_journals(legacy)
+        check_ids(legacy)
         loading = _Loading(legacy, conn, run, pass_token, chunk_bytes)
         loading.run(shown)
         loading.tally.check()

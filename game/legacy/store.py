@@ -25,7 +25,7 @@ from game.errors import StoreFailure, StoreUnavailable, TryAgain
 from game.legacy import cells, codec, fence, fields
 from game.legacy.cells import Cell
 from game.rows import Key, Record, Rows, compare
-from game.unit import Engine, Loaded, Status
+from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
@@ -48,21 +48,27 @@ class LegacyStore:
 
     engine: ClassVar[Engine] = "legacy"
 
-    def __init__(self, path: Path, *, pool_size: int = 4, busy_timeout_seconds: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, *, pool_size: int = 4, pool_timeout_seconds: float = 1.0, busy_timeout_seconds: float = 5.0,
+        watch: Watch = UNWATCHED,
+    ) -> None:  # fmt: skip
         self._path = path
+        self._watch = watch
         self._busy_timeout_seconds = busy_timeout_seconds
         # SQLite's own wait is a poll that lets newcomers overtake; within the process writers queue here instead.
         self._turn = threading.Lock()
-        self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=busy_timeout_seconds)
+        self._pool = QueuePool(self._connect, pool_size=pool_size, max_overflow=0, timeout=pool_timeout_seconds)
 
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
         """A unit of work that holds the file's write lock."""
-        if not self._turn.acquire(timeout=self._busy_timeout_seconds):
+        with self._watch.waiting():
+            had = self._turn.acquire(timeout=self._busy_timeout_seconds)
+        if not had:
             raise TryAgain("tx_rolled_back", "other commands of this process kept the file's write lock")
         try:
             with self._transaction("BEGIN IMMEDIATE") as connection:
-                yield LegacyUnit(connection, fence_pass)
+                yield LegacyUnit(connection, fence_pass, self._watch)
         finally:
             self._turn.release()
 
@@ -99,12 +105,13 @@ class LegacyStore:
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         """A connection in a transaction, which ends with a rollback unless it was committed."""
         with _translated():
-            pooled: PoolProxiedConnection = self._pool.connect()
+            with self._watch.waiting():
+                pooled: PoolProxiedConnection = self._pool.connect()
             try:
                 connection = pooled.driver_connection
                 assert isinstance(connection, sqlite3.Connection)
-                connection.execute(begin)
-                yield connection
+                with self._watch.holding():
+                    yield from self._begun(connection, begin)
             except sqlite3.OperationalError as error:
                 if _code(error) not in BUSY:
                     pooled.invalidate(error)
@@ -112,13 +119,24 @@ class LegacyStore:
             finally:
                 pooled.close()
 
+    def _begun(self, connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+        """The connection once, within a transaction."""
+        try:
+            with self._watch.asking("lock") if begin == "BEGIN IMMEDIATE" else nullcontext():
+                connection.execute(begin)
+            yield connection
+        except BaseException:
+            self._watch.rolled_back()
+            raise
+
 
 class LegacyUnit:
     """One transaction on the legacy file."""
 
-    def __init__(self, connection: sqlite3.Connection, fence_pass: str | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, fence_pass: str | None, watch: Watch = UNWATCHED) -> None:
         self._connection = connection
         self._fence_pass = fence_pass
+        self._watch = watch
         self._row: dict[str, Cell] = {}
 
     def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
@@ -126,19 +144,20 @@ class LegacyUnit:
         state = fence.state(self._connection)
         if state == "moved" and self._fence_pass is None:
             raise fence.refusal(state)
-        found = _find(self._connection, player, names)
-        if found is None:
-            return None
-        self._row, rows = found
-        receipts, openings = tables.action_receipts, tables.player_openings
-        rows[receipts.name] = _journal(self._connection, receipts, {"user_id": player, "request_id": request_id})
-        rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
+        with self._watch.asking("load"):
+            found = _find(self._connection, player, names)
+            if found is None:
+                return None
+            self._row, rows = found
+            receipts, openings = tables.action_receipts, tables.player_openings
+            rows[receipts.name] = _journal(self._connection, receipts, {"user_id": player, "request_id": request_id})
+            rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
         return Loaded(rows, state)
 
     def save(self, before: Rows, after: Rows) -> None:
         """The changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""
         row = codec.changed(self._row, _state(before), _state(after))
-        with self._past_the_fence():
+        with self._watch.asking("save"), self._past_the_fence():
             if row:
                 self._update(row)
             for statement in _DDL:
@@ -149,7 +168,8 @@ class LegacyUnit:
 
     def commit(self) -> None:
         """COMMIT, synced to the disk."""
-        self._connection.execute("COMMIT")
+        with self._watch.asking("commit"):
+            self._connection.execute("COMMIT")
 
     def _past_the_fence(self) -> AbstractContextManager[object]:
         if self._fence_pass is None:

@@ -7,7 +7,7 @@ import sys
 from game import settings
 from game.errors import BadSettings
 from game.service import supervisor
-from game.service.watching import configure_logs
+from game.service.logs import configure_logs
 
 
 def main() -> int:

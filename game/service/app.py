@@ -2,127 +2,189 @@
 
 from __future__ import annotations
 
-import hmac
 import os
-import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Literal
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import Body, FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.exceptions import HTTPException
 
 from game import commands, tables
 from game.chance import Chance
+from game.commands import Command
+from game.dispatch import Answer, again, dispatch
 from game.dispatch import Request as Asked
-from game.dispatch import again, dispatch
-from game.errors import GameError, Refused, StoreFailure
+from game.errors import Refused, StoreFailure
 from game.rows import Rows
-from game.service import problems
-from game.service.problems import Rejected
-from game.service.watching import Metrics, logger, notice
-from game.unit import Status, Store
+from game.service import answers, documents, problems
+from game.service.bodies import Fields, IdempotencyKey
+from game.service.documents import Alive, Readiness
+from game.service.guard import FencePass, Guard
+from game.service.logs import logger, notice
+from game.service.metrics import Metrics
+from game.service.traffic import Admitted, Measured, Report, Seen, about
+from game.unit import Store
 
-KEY = re.compile(r"[\x21-\x7e]{1,200}")
 READY_ATTEMPTS = 2
 """A connection that died while it lay idle is not the store's being away; more patience would outlast who asks."""
 
+WAITING_PER_CONNECTION = 4
+"""Requests at work or waiting, for each connection of the pool; more than that are turned away at once."""
+
 SPARE_THREADS = 4
-"""Beside one for each connection of the pool, so that readiness is answered while all of them work."""
+"""So that readiness is answered while all the others wait."""
 
 
 def create_app(
     store: Store,
     *,
     chance_secret: str,
+    token_secret: str,
     operator_token: str | None = None,
-    threads: int = 10,
+    pool_size: int = 10,
+    metrics: Metrics | None = None,
+    report: Report = lambda _error, _about: None,
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> FastAPI:
-    """The service on the store, which is closed with it. `clock`: epoch milliseconds."""
-    metrics = Metrics()
-    started = datetime.now(UTC).isoformat()
+    """The service on the store, which is closed with it.
+
+    token_secret: what players' tokens follow from. pool_size, metrics: the store's own. report: told of each defect.
+    clock: epoch milliseconds.
+    """
+    metrics = metrics or Metrics()
+    most = pool_size * WAITING_PER_CONNECTION
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
-        current_default_thread_limiter().total_tokens = threads + SPARE_THREADS
+        current_default_thread_limiter().total_tokens = most + SPARE_THREADS
         yield
         store.close()
 
-    app = FastAPI(title="sudamr", lifespan=life, docs_url=None, redoc_url=None)
-    _handle_errors(app, metrics)
+    app = FastAPI(
+        title="sudamr", lifespan=life, docs_url=None, redoc_url=None, redirect_slashes=False,
+        responses=documents.of_all(),
+    )  # fmt: skip
+    app.add_middleware(Admitted, most=most)
+    app.add_middleware(Measured)
+    app.add_middleware(Seen, metrics=metrics, report=report)
+    answers.handle_errors(app)
+    documents.add_to(app)
+    guard = Guard(token_secret, operator_token)
 
-    @app.post("/players/{player}/actions/{action}")
+    def carry_out(asked: Asked, fence_pass: str | None) -> Answer:
+        return dispatch(
+            store,
+            asked,
+            clock=clock,
+            chance=lambda request_id: Chance(chance_secret, request_id),
+            fence_pass=fence_pass,
+            notice=notice(metrics, request_id=asked.request_id, action=asked.command.action),
+        )
+
+    for action, command in commands.COMMANDS.items():
+        _add_action(app, action, command, guard, carry_out)
+    _add_unknown_action(app, guard)
+    _add_player(app, guard, store, metrics)
+    _add_probes(app, store, metrics)
+    return app
+
+
+def _add_action(
+    app: FastAPI, action: str, command: type[Command], guard: Guard, carry_out: Callable[[Asked, str | None], Answer]
+) -> None:
+    @app.post(
+        f"/players/{{player}}/actions/{action}",
+        dependencies=[Depends(_naming(action)), Depends(guard.acting)],
+        **documents.of_action(action, command),
+    )
     def act(
-        player: str,
-        action: str,
-        fields: Annotated[dict[str, Any], Body()],
-        idempotency_key: Annotated[str | None, Header()] = None,
-        x_fence_pass: Annotated[str | None, Header()] = None,
-        authorization: Annotated[str | None, Header()] = None,
+        request: Request, player: str, idempotency_key: IdempotencyKey, fields: Fields, x_fence_pass: FencePass = ""
     ) -> JSONResponse:
-        _check_operator(x_fence_pass, authorization, operator_token)
-        asked = Asked(_player_id(player), _request_id(idempotency_key), commands.decode(action, fields))
-        with metrics.seconds.labels(action).time():
-            answer = dispatch(
-                store,
-                asked,
-                clock=clock,
-                chance=lambda request_id: Chance(chance_secret, request_id),
-                fence_pass=x_fence_pass,
-                notice=notice(metrics, request_id=asked.request_id, action=action),
-            )
-        metrics.requests.labels(action, "replayed" if answer.replayed else "granted").inc()
-        logger().info("granted", request_id=asked.request_id, action=action, player=player, replayed=answer.replayed)
+        noted = about(request.scope)
+        noted.request_id = idempotency_key
+        asked = Asked(_player_id(player), idempotency_key, commands.decode(action, fields))
+        answer = carry_out(asked, x_fence_pass or None)
+        noted.end = "replayed" if answer.replayed else "granted"
         return JSONResponse({"outcome": answer.outcome, "replayed": answer.replayed})
 
-    @app.get("/players/{player}")
-    def show(player: str) -> JSONResponse:
+
+def _add_unknown_action(app: FastAPI, guard: Guard) -> None:
+    @app.post(
+        "/players/{player}/actions/{action}", dependencies=[Depends(guard.acting)], include_in_schema=False
+    )  # fmt: skip
+    async def act(action: str) -> None:
+        commands.decode(action, {})
+
+
+def _add_player(app: FastAPI, guard: Guard, store: Store, metrics: Metrics) -> None:
+    @app.get(
+        "/players/{player}",
+        dependencies=[Depends(_naming("show")), Depends(guard.reading)],
+        summary="A player's state, by table",
+        **documents.of_player(),
+    )
+    def show(request: Request, player: str) -> JSONResponse:
         player = _player_id(player)
         rows = again(lambda: store.read(player), notice=notice(metrics, player=player))
         if rows is None:
             raise Refused("no_such_player", player)
+        about(request.scope).end = "granted"
         return JSONResponse(_shown(rows))
 
+
+def _add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
+    started = datetime.now(UTC).isoformat()
+
     # Not on a thread: a process whose threads all wait for the database is alive.
-    @app.get("/healthz")
-    async def alive() -> JSONResponse:
-        return JSONResponse({"status": "alive", "pid": os.getpid()})
+    @app.get("/healthz", operation_id="alive", summary="Whether the process answers")
+    async def alive() -> Alive:
+        return Alive("alive", os.getpid())
 
-    @app.get("/readyz")
-    def ready() -> JSONResponse:
-        return _readiness(store, metrics, started)
+    @app.get("/readyz", operation_id="ready", summary="Which store it serves", **documents.of_readiness())
+    def ready(request: Request) -> JSONResponse:
+        readiness = _readiness(store, metrics, started)
+        if readiness.code == "ready":
+            return JSONResponse(asdict(readiness))
+        about(request.scope).code = readiness.code
+        headers = {"Retry-After": str(problems.RETRY_AFTER_SECONDS)}
+        return JSONResponse(asdict(readiness), status_code=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
 
-    @app.get("/metrics")
-    def counters() -> Response:
+    @app.get(
+        "/metrics", operation_id="metrics", summary="What Prometheus reads", response_class=Response,
+        **documents.of_metrics(),
+    )  # fmt: skip
+    async def counters() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    return app
+
+def _naming(action: str) -> Callable[[Request], Awaitable[None]]:
+    """Of all dependencies the first: whatever comes of the request is counted under the action."""
+
+    async def name(request: Request) -> None:
+        about(request.scope).action = action
+
+    return name
 
 
-def _readiness(store: Store, metrics: Metrics, started: str) -> JSONResponse:
-    """Which store this process serves; 503 where that does not answer, or is no longer the game's."""
-    body: dict[str, object] = dict.fromkeys(Status.__dataclass_fields__)
-    body |= {"engine": store.engine, "pid": os.getpid(), "started": started, "code": "ready"}
+def _readiness(store: Store, metrics: Metrics, started: str) -> Readiness:
+    """Which store this process serves; not ready where that does not answer, or is no longer the game's."""
+    process = Readiness(store.engine, os.getpid(), started, "store_unavailable")
     try:
-        body |= asdict(again(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics)))
+        status = again(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics))
     except StoreFailure as error:
         logger().warning("not_ready", detail=str(error))
-        body["code"] = "store_unavailable"
-    if body["fence"] == "moved":
-        body["code"] = "moved"
-    if body["code"] == "ready":
-        return JSONResponse(body)
-    headers = {"Retry-After": str(problems.RETRY_AFTER_SECONDS)}
-    return JSONResponse(body, status_code=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
+        return process
+    code: Literal["moved", "ready"] = "moved" if status.fence == "moved" else "ready"
+    return replace(
+        process, code=code, store=status.store, marker=status.marker, schema_head=status.schema_head, fence=status.fence
+    )
 
 
 def _shown(rows: Rows) -> dict[str, object]:
@@ -135,55 +197,3 @@ def _player_id(player: str) -> str:
     if "\0" in player or not player.isprintable():
         raise Refused("no_such_player", repr(player))
     return player
-
-
-def _request_id(key: str | None) -> str:
-    if key is None or not KEY.fullmatch(key):
-        raise Rejected("idempotency_key_needed", "a header Idempotency-Key of 1 to 200 visible ASCII characters")
-    return key
-
-
-def _check_operator(fence_pass: str | None, authorization: str | None, token: str | None) -> None:
-    if fence_pass is None:
-        return
-    given = (authorization or "").encode()
-    if token is None or not hmac.compare_digest(given, f"Bearer {token}".encode()):
-        raise Rejected("pass_refused", "X-Fence-Pass asks for the operator's token")
-
-
-def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
-    def told(request: Request, code: str, detail: str) -> JSONResponse:
-        metrics.refusals.labels(code).inc()
-        action = request.path_params.get("action")
-        answer = problems.response(code, detail)
-        if action in commands.COMMANDS:
-            ours = answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-            metrics.requests.labels(action, "failed" if ours else "refused").inc()
-        return answer
-
-    @app.exception_handler(GameError)
-    def of_the_game(request: Request, error: GameError) -> JSONResponse:
-        code, detail = problems.code_of(error)
-        about = {"request_id": request.headers.get("idempotency-key"), "path": request.url.path}
-        if isinstance(error, StoreFailure):
-            logger().warning(code, detail=str(error), **about)
-        else:
-            logger().info("refused", code=code, detail=detail, **about)
-        return told(request, code, detail)
-
-    @app.exception_handler(RequestValidationError)
-    def of_the_body(request: Request, _error: RequestValidationError) -> JSONResponse:
-        return told(request, "bad_request", "expected the command's fields as one JSON object")
-
-    @app.exception_handler(HTTPException)
-    def of_http(request: Request, error: HTTPException) -> JSONResponse:
-        missing = error.status_code == HTTPStatus.NOT_FOUND
-        odd = error.status_code == HTTPStatus.METHOD_NOT_ALLOWED
-        code = "not_found" if missing else "method_not_allowed" if odd else "bad_request"
-        return told(request, code, str(error.detail))
-
-    @app.exception_handler(Exception)
-    def of_ours(request: Request, error: Exception) -> JSONResponse:
-        key = request.headers.get("idempotency-key")
-        logger().error("internal_error", request_id=key, path=request.url.path, exc_info=error)
-        return told(request, "internal_error", "")

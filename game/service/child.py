@@ -16,13 +16,15 @@ import uvicorn
 
 from game import settings
 from game.errors import BadSettings
+from game.postgres import Timeouts
+from game.service import reports
 from game.service.app import create_app
+from game.service.logs import configure_logs
+from game.service.metrics import Metrics
 from game.service.process import LOADED, SERVE
-from game.service.watching import configure_logs
 from game.settings import Settings
 from game.stores import open_store
 
-POOL_SIZE = 10
 GRACE_SECONDS = 8
 """For requests in flight when the process is told to stop."""
 
@@ -34,7 +36,9 @@ def main() -> int:
     configure_logs()
     listener, says = map(int, sys.argv[1:])
     try:
-        server = _server(settings.load())
+        now = settings.load()
+        reports.start(now)
+        server = _server(now)
     except BadSettings as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -44,21 +48,39 @@ def main() -> int:
         return 1
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=listener)])
+    reports.flush()
     return 0
 
 
 def _server(now: Settings) -> uvicorn.Server:
+    metrics = Metrics()
+    store = open_store(
+        now.database_url.get_secret_value(), pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics
+    )
     app = create_app(
-        open_store(now.database_url.get_secret_value(), pool_size=POOL_SIZE),
+        store,
         chance_secret=now.chance_secret.get_secret_value(),
+        token_secret=now.token_secret.get_secret_value(),
         operator_token=now.operator_token.get_secret_value() if now.operator_token else None,
-        threads=POOL_SIZE,
+        pool_size=now.pool_size,
+        metrics=metrics,
+        report=reports.report,
     )
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
     )
     config.load()
     return uvicorn.Server(config)
+
+
+def _timeouts(now: Settings) -> Timeouts:
+    return Timeouts(
+        statement_ms=now.statement_timeout_ms,
+        lock_ms=now.lock_timeout_ms,
+        idle_in_transaction_ms=now.idle_in_transaction_timeout_ms,
+        connect_seconds=now.connect_timeout_seconds,
+        pool_seconds=now.pool_timeout_seconds,
+    )
 
 
 def _end_with_the_supervisor() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NotRequired, TypedDict
 
 from fastapi.responses import JSONResponse
 
 from game.errors import BadRequest, Fenced, GameError, Moved, Refused, StoreFailure
 from game.refusals import REFUSALS
 
+MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+CHALLENGE = 'Bearer realm="sudamr"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,15 @@ PROBLEMS = {code: Problem(refusal.status, refusal.title) for code, refusal in RE
     # The request is not one.
     "bad_request": Problem(HTTPStatus.BAD_REQUEST, "The request is malformed."),
     "idempotency_key_needed": Problem(HTTPStatus.BAD_REQUEST, "An Idempotency-Key is needed."),
+    "token_needed": Problem(HTTPStatus.UNAUTHORIZED, "A bearer token of the player's is needed."),
+    "token_of_another": Problem(HTTPStatus.FORBIDDEN, "The bearer token is another player's."),
     "pass_refused": Problem(HTTPStatus.FORBIDDEN, "A fence's pass is for the operator alone."),
+    "not_json": Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The request's body is not said to be JSON."),
+    "body_too_large": Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request's body is too large."),
     "not_found": Problem(HTTPStatus.NOT_FOUND, "There is nothing at this address."),
     "method_not_allowed": Problem(HTTPStatus.METHOD_NOT_ALLOWED, "The address does not take this method."),
-    # The store can't, now.
+    # The service or the store can't, now.
+    "too_busy": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The service has more to do than it can for a moment."),
     "fenced": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The game is read-only for a moment."),
     "moved": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The game is served elsewhere now."),
     "store_unavailable": Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The game can't be reached for a moment."),
@@ -62,19 +71,47 @@ def code_of(error: GameError) -> tuple[str, str]:
             return "internal_error", ""
 
 
-def response(code: str, detail: str = "") -> JSONResponse:
-    """The code as application/problem+json, with Retry-After where asking again may help."""
+class Message(TypedDict):
+    """What the player is told."""
+
+    ko: str
+    en: str
+
+
+class ProblemBody(TypedDict):
+    """A problem as the client reads it; the rules' refusals bear a message for the player."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    message: NotRequired[Message]
+
+
+def response(code: str, detail: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The code as application/problem+json, with the headers that its status asks for."""
     problem = PROBLEMS[code]
-    again = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
+    body: ProblemBody = {
+        "type": f"urn:sudamr:problem:{code}",
+        "title": problem.title,
+        "status": problem.status.value,
+        "code": code,
+        # It may quote what the client sent, and a lone surrogate can't be sent back.
+        "detail": detail.encode(errors="backslashreplace").decode(),
+    }
+    if refusal := REFUSALS.get(code):
+        body["message"] = {"ko": refusal.message, "en": refusal.title}
     return JSONResponse(
-        {
-            "type": f"urn:sudamr:problem:{code}",
-            "title": problem.title,
-            "status": problem.status.value,
-            "code": code,
-            "detail": detail,
-        },
-        status_code=problem.status,
-        media_type="application/problem+json",
-        headers={"Retry-After": str(RETRY_AFTER_SECONDS)} if again else None,
+        body, status_code=problem.status, media_type=MEDIA_TYPE, headers={**_headers(problem.status), **(headers or {})}
     )
+
+
+def _headers(status: HTTPStatus) -> dict[str, str]:
+    match status:
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        case HTTPStatus.UNAUTHORIZED:
+            return {"WWW-Authenticate": CHALLENGE}
+        case _:
+            return {}

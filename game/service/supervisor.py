@@ -17,8 +17,8 @@ from pathlib import Path
 
 from game import settings
 from game.errors import BadSettings, GameError
+from game.service.logs import logger
 from game.service.process import Process, end
-from game.service.watching import logger
 from game.settings import Settings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM)

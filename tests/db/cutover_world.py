@@ -31,9 +31,11 @@ from db.servers import Server
 from game.errors import FENCE_SQLSTATE
 from game.legacy import cells, codec
 from game.legacy import fence as legacy_fence
+from game.service import tokens
 from game.urls import LegacyUrl, PostgresUrl
 
 OPERATOR_TOKEN = "operator-token-of-the-tests"
+TOKEN_SECRET = "token-secret-of-the-tests"
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(["db.cutover.run", "db.cutover.rollback"])
 
@@ -88,7 +90,8 @@ class World:
         player, kind = self.unfinished[n]
         return httpx.post(
             f"{self.env.services[0]}/players/{player}/actions/finish_tournament",
-            json={"kind": kind}, headers={"Idempotency-Key": request}, timeout=20,
+            json={"kind": kind}, timeout=20,
+            headers={"Idempotency-Key": request, "Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, player)}"},
         )  # fmt: skip
 
     def legacy_refuses(self) -> bool:
@@ -230,7 +233,7 @@ def played(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World
     port = _free_port()
     env_file.write_text(
         f"# Where the players are\nDATABASE_URL=file:{legacy}\nPORT={port}\nPIDFILE={pidfile}\n"
-        f"CHANCE_SECRET=dice-of-the-tests-only\nOPERATOR_TOKEN={OPERATOR_TOKEN}\n"
+        f"CHANCE_SECRET=dice-of-the-tests-only\nTOKEN_SECRET={TOKEN_SECRET}\nOPERATOR_TOKEN={OPERATOR_TOKEN}\n"
     )
     shutil.copy(env_file, tmp_path / "service.env.before")
     url = f"http://127.0.0.1:{port}"

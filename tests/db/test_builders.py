@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,17 @@ from game.tables import PLAYER_STATE, game_columns
 FAN = {
     "level": 30,
     "bag": {"fan": {"name": "푸른 바람 부채", "stars": 3}, "stone": {"name": "하급 강화석", "quantity": 25}},
+}
+
+
+UNDER_WAY: dict[str, Any] = {
+    "presets": {"대국": {"fan": "gone"}},
+    "quests": {"daily": {"q1": {"target": 3, "progress": 1, "reward": {"gold": 5, "items": {"미사일": 2}}}}},
+    "missions": {"mission_attendance": {"since": 7, "amount": 3}},
+    "stages": {"입문-1": {"cleared": False}, "입문-2": {}},
+    "progress": 4,
+    "action_points": 12,
+    "tournaments": {"world": {"status": "complete", "rank": 1}},
 }
 
 
@@ -40,9 +52,7 @@ def test_the_default_player_has_nothing_and_every_table() -> None:
 
 
 def test_a_record_names_every_column_that_commands_see() -> None:
-    rows = builders.player(
-        "hana", **FAN, worn=["fan"], mail={"m1": {"gold": 5}}, tournaments={"world": {"status": "complete", "rank": 1}}
-    )
+    rows = builders.player("hana", **FAN, **UNDER_WAY, worn=["fan"], mail={"m1": {"gold": 5}})
     for table in PLAYER_STATE:
         (record, *_) = rows[table.name].values()
         assert set(record) == {column.name for column in game_columns(table)}, table.name
@@ -89,12 +99,52 @@ def test_a_mails_expiry_is_told_as_a_time() -> None:
         ({"mail": {"m": {"expires": "tomorrow"}}}, "mail.m.expires: expected an ISO time with an offset"),
         ({"mail": {"m": {"expires": "2026-01-05T12:00:00"}}}, "expected an ISO time with an offset"),
         ({"tournaments": {"local": {}}}, "tournaments: expected one of neighborhood"),
+        ({"presets": {"one": {"hat": "fan"}}}, "presets.one: expected one of fan"),
+        ({"presets": {"one": {"fan": 3}}}, "presets.one.fan: expected an item's id; found 3"),
+        ({"quests": {"yearly": {}}}, "quests: expected one of daily, weekly, monthly; found 'yearly'"),
+        ({"quests": {"daily": {"q": {"goal": 3}}}}, "quests.daily.q: expected one of target"),
+        ({"quests": {"daily": {"q": {"reward": {"xp": 3}}}}}, "quests.daily.q.reward: expected one of gold"),
+        ({"quests": {"daily": {"q": {"reward": {"items": {"미사알": 3}}}}}}, "did you mean '미사일'"),
+        ({"milestones": {"dayly": {}}}, "did you mean 'daily'"),
+        ({"milestones": {"daily": {"claimed": [30]}}}, "milestones.daily.claimed: expected a list of 20, 40"),
+        ({"missions": {"m": {"level": 11}}}, "missions.m.level: expected a whole number of at most 10"),
+        ({"missions": {"m": {"since": "soon"}}}, "missions.m.since: expected an ISO time"),
+        ({"stages": {"입문-1": {"cleared": False, "rewarded": False}}}, "stages.입문-1: expected it to be cleared"),
     ],
 )
 def test_what_can_not_be_given_is_named(given: dict[str, object], says: str) -> None:
     with pytest.raises(builders.BadGiven) as caught:
         builders.player("hana", **given)
     assert says in str(caught.value)
+
+
+def test_a_period_with_quests_has_its_milestones() -> None:
+    rows = builders.player(
+        "hana", quests={"weekly": {"q": {"target": 3}}}, milestones={"daily": {"claimed": [20, 100]}}
+    )
+    milestones = {key[1]: record for key, record in rows["user_milestones"].items()}
+    assert list(milestones) == ["daily", "weekly"]
+    assert milestones["daily"]["claimed"] == "[true,false,false,false,true]"
+    assert (milestones["weekly"]["activity"], milestones["weekly"]["reset_at"]) == (0, 1767538800000)
+
+
+def test_stages_that_are_only_named_were_cleared_and_rewarded() -> None:
+    rows = builders.player("hana", stages=["입문-1"])
+    assert rows["user_stages"]["hana", "입문-1"]["cleared"]
+    assert rows["user_stages"]["hana", "입문-1"]["rewarded"]
+
+
+def test_what_is_under_way_is_written_as_the_service_writes_it() -> None:
+    row = builders.legacy_row("hana", **UNDER_WAY)
+    quests = json.loads(str(row["quests"]))
+    assert list(quests) == ["daily"]
+    assert quests["daily"]["quests"][0]["reward"] == {"gold": 5, "items": [{"itemId": "미사일", "quantity": 2}]}
+    assert json.loads(str(row["singlePlayerMissions"]))["mission_attendance"]["lastCollectionTime"] == 7
+    assert row["equipmentPresets"] == '[{"name":"대국","equipment":{"fan":"gone"}}]'
+    assert row["clearedSinglePlayerStages"] == '["입문-2"]'
+    assert row["claimedFirstClearRewards"] == '["입문-2","입문-1"]'
+    assert (row["singlePlayerProgress"], row["actionPoints"]) == (4, '{"current":12,"max":30}')
+    assert compare(builders.player("hana", **UNDER_WAY), state(codec.explode(row, rowid=1))) == {}
 
 
 def test_a_legacy_row_has_every_column_in_order() -> None:

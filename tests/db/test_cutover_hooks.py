@@ -46,6 +46,30 @@ def test_a_hook_that_fails_says_so_in_its_own_last_words_and_without_secrets(tmp
     assert "begun" in (journal.folder / "journal.jsonl").read_text()
 
 
+def test_a_secret_of_the_env_files_stands_in_no_command_line_and_in_no_log(tmp_path: Path, journal: Journal) -> None:
+    hook = 'echo "curl -u deploy:$DEPLOY_KEY ${SHORT}"; tr "\\0" " " < /proc/$$/cmdline; exit 3'
+    (tmp_path / "environments.toml").write_text(
+        f"""[staging]
+        legacy = "file:game.db"
+        target = "postgresql://nobody@127.0.0.1:1/nothing"
+        target_direct = "postgresql://nobody@127.0.0.1:1/nothing"
+        pointer = {{ path = "service.env" }}
+        snapshots = {{ folder = "snapshots" }}
+        hooks = {{ deploy = '''{hook}''' }}"""
+    )
+    (tmp_path / ".env").write_text("DEPLOY_KEY=quite-a-secret\nSHORT=on\n")
+    env = environments.load("staging", tmp_path / "environments.toml")
+
+    with pytest.raises(Failure) as caught:
+        hooks.run(env, "deploy", journal, engine="postgres", timeout_seconds=10)
+
+    (line,) = journal.entries()
+    said = str(line.facts["output"])
+    assert said.startswith("curl -u deploy:*** on")
+    assert "$DEPLOY_KEY" in said.splitlines()[1]
+    assert "quite-a-secret" not in str(caught.value) + (journal.folder / "journal.jsonl").read_text() + repr(env)
+
+
 def test_a_hook_that_does_not_end_is_killed_with_its_children(tmp_path: Path, journal: Journal) -> None:
     env = _env(tmp_path, drain=f"sleep 600 & echo $! > {tmp_path}/child; wait")
 

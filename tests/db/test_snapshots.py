@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +15,7 @@ from db import environments, fence, ops, seed, snapshots, transfer
 from db.environments import Environment, SnapshotPlan
 from db.errors import Failure, Refusal
 from db.servers import Server
-from db.snapshots import Label, Side, manifest
+from db.snapshots import Label, Side, manifest, postgres
 from db.snapshots.tools import installed
 from game.legacy import cells
 from game.legacy import fence as legacy_fence
@@ -117,6 +118,68 @@ def test_a_file_is_replaced_only_when_that_is_asked_for_and_its_log_goes_with_it
         assert back.execute("SELECT DISTINCT gold FROM users").fetchall() == [(77,)]
     with closing(cells.connect(aside, readonly=True)) as old:
         assert old.execute("SELECT DISTINCT gold FROM users").fetchall() == [(78,)]
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_log_that_lies_there_without_its_file_is_never_played_into_a_snapshot(
+    env: Environment, tmp_path: Path, suffix: str
+) -> None:
+    taken = snapshots.take(env, Side.LEGACY)
+    into = tmp_path / "back.db"
+    log = into.with_name(into.name + suffix)
+    shutil.copy(env.legacy.path, into)
+    with closing(sqlite3.connect(into)) as player:
+        player.execute(f"PRAGMA journal_mode = {'wal' if suffix == '-wal' else 'persist'}")
+        player.execute("UPDATE users SET gold = 777777")
+        player.commit()
+        left = log.read_bytes()
+    into.unlink()
+    log.write_bytes(left)
+
+    with pytest.raises(Refusal, match=f"found back.db{suffix}"):
+        snapshots.restore(env, taken, keep_fence=False, into=into)
+    aside = snapshots.restore(env, taken, keep_fence=False, into=into, replace=True)
+
+    assert transfer.compare_files(env.legacy.path, into) == []
+    assert Path(aside + suffix).read_bytes() == left
+
+
+def test_a_verifying_that_was_killed_leaves_no_copy_for_longer_than_the_next_one(env: Environment) -> None:
+    taken = snapshots.take(env, Side.LEGACY)
+    left = taken.folder / f"{manifest.SCRATCH}of-a-killed-run"
+    left.mkdir()
+    (left / "legacy.sqlite").write_bytes(b"all that players own")
+
+    snapshots.verify(env, taken)
+
+    assert sorted(path.name for path in taken.folder.iterdir()) == [
+        taken.path.name,
+        manifest.MANIFEST,
+        manifest.VERIFIED,
+    ]
+
+
+def test_what_a_killed_taking_began_goes_with_the_next_and_what_is_under_way_stays(env: Environment) -> None:
+    left = env.snapshots.folder / "test-legacy-manual-20260101T000000.000000Z.partial"
+    left.mkdir(parents=True)
+    (left / "legacy.sqlite").write_bytes(b"all that players own")
+    with manifest.being_made(env.snapshots.folder, env.name, Side.LEGACY, Label.MANUAL) as (under_way, _):
+        assert not left.exists()
+        snapshots.take(env, Side.LEGACY)
+        assert under_way.exists()
+
+
+def test_a_scratch_database_that_a_killed_verifying_left_goes_with_the_next(env: Environment, server: Server) -> None:
+    taken = snapshots.take(env, Side.TARGET, tools=server.tool)
+    with ops.connect(env.target_direct) as conn:
+        with postgres._scratch(env.target_direct) as scratch:
+            left = scratch.with_(dbname=scratch.dbname[:-1] + "z").dbname
+            conn.execute(f"CREATE DATABASE {left}")
+            rights = conn.execute("SELECT has_database_privilege(%s, %s, 'connect')", [env.target.user, scratch.dbname])
+            assert rights.fetchone() == (False,)
+        snapshots.verify(env, taken, tools=server.tool)
+        found = conn.execute("SELECT datname FROM pg_database WHERE datname = %s", [left]).fetchall()
+    assert found == []
 
 
 def test_postgres_is_dumped_without_ops_and_verified_in_a_scratch_database(env: Environment, server: Server) -> None:

@@ -25,9 +25,12 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 
 import game
 from db import builders
+from game.service import tokens
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 20
+TOKEN_SECRET = secrets.token_urlsafe(16)
+BEARER = {"Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, 'hana')}"}
 HANA = {"gold": 100, "level": 30, "bag": {"fan": "푸른 바람 부채"}, "mail": {"m1": {"gold": 50}, "m2": {"gold": 5}}}
 
 
@@ -44,6 +47,7 @@ class Running:
             "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(game.__file__).parent.parent),
             "SUDAMR_ENV_FILE": str(self.env_file), "PORT": str(self.port), "PROCESSES": str(processes),
             "PIDFILE": str(self.pidfile), "CHANCE_SECRET": secrets.token_urlsafe(16),
+            "TOKEN_SECRET": TOKEN_SECRET,
         } | variables  # fmt: skip
         with (folder / "service.log").open("wb") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "game.service"], env=given, stdout=log, stderr=log)
@@ -72,7 +76,8 @@ class Running:
 
     def act(self, mail: str, key: str, *, process: int = 0) -> httpx.Response:
         url = f"{self.urls[process]}/players/hana/actions/claim_mail"
-        return httpx.post(url, json={"mail": mail}, headers={"Idempotency-Key": key}, timeout=PATIENCE_SECONDS)
+        headers = {"Idempotency-Key": key, **BEARER}
+        return httpx.post(url, json={"mail": mail}, headers=headers, timeout=PATIENCE_SECONDS)
 
     def end(self) -> None:
         """Whatever a failed test has left."""
@@ -145,7 +150,8 @@ def test_a_restart_gives_new_processes_that_serve_what_the_env_file_says_now(
 
     def keep_asking() -> None:
         while not stop.is_set():
-            statuses.append(httpx.get(f"{running.urls[0]}/players/hana", timeout=PATIENCE_SECONDS).status_code)
+            read = httpx.get(f"{running.urls[0]}/players/hana", headers=BEARER, timeout=PATIENCE_SECONDS)
+            statuses.append(read.status_code)
 
     with ThreadPoolExecutor() as threads:
         asking = threads.submit(keep_asking)
@@ -294,7 +300,10 @@ def test_a_database_that_comes_back_is_served_again(postgres: PostgresPlace, ser
     [
         ({"CHANCE_SECRET": "short"}, "CHANCE_SECRET: "),
         ({"CHANCE_SECRET": ""}, "CHANCE_SECRET: Field required"),
+        ({"TOKEN_SECRET": ""}, "TOKEN_SECRET: Field required"),
+        ({"TOKEN_SECRET": "short"}, "TOKEN_SECRET: "),
         ({"PORT": "99999"}, "PORT: "),
+        ({"POOL_SIZE": "0"}, "POOL_SIZE: "),
         ({"PROCESSES": "many"}, "PROCESSES: "),
         ({"DATABASE_URL": "mysql://u:hunter2hunter2@h/db"}, "DATABASE_URL: expected"),
         ({"SUDAMR_ENV_FILE": "/nowhere.env"}, "SUDAMR_ENV_FILE: expected a file, found none at /nowhere.env"),

@@ -80,7 +80,7 @@ def granted(replayed: bool, gold: int = 5) -> Answer:
 
 def played(rule: Callable[[str, int], Answer], requests: int = 40) -> tuple[FakeService, clients.Tally]:
     service = FakeService(rule)
-    with served(service) as url, Crowd([url], PLANS, clients=3) as crowd:
+    with served(service) as url, Crowd([url], PLANS, token_of=str.upper, clients=3) as crowd:
         crowd.play(requests)
     return service, crowd.tally
 

@@ -170,7 +170,7 @@ def leg(here: Stage, move: Move, share: int) -> Leg:
         return Report("run", "cutover", "test", Verdict.LIVE, "PostgreSQL 15", steps, 0.1)
 
     everybody = sorted(plans.read(here.source, players=PLAYERS).items())
-    with Crowd(here.service.urls, dict(everybody[share::3]), seed=share) as crowd:
+    with Crowd(here.service.urls, dict(everybody[share::3]), token_of=here.service.token_of, seed=share) as crowd:
         crowd.play(10)
         counts = {"source": 7, "loaded": 7}
         return Rehearsal(here, crowd, 2, Silent()).leg(verb, here.environment.legacy, lambda _report: dict(counts))

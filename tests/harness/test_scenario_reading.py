@@ -86,7 +86,7 @@ def test_a_scenario_is_frozen() -> None:
         (
             "gold: 100",
             "glod: 100",
-            "mail, tournaments, legacy; found 'glod'. Did you mean 'gold'?",
+            "action_points, tournaments, legacy; found 'glod'. Did you mean 'gold'?",
         ),
         ("by: hana", "by: hanna", "mail.yaml:4:6: expected 'hana'; found 'hanna'. Did you mean 'hana'?"),
         (
@@ -168,6 +168,8 @@ def test_what_is_wrong_is_said_with_its_place(old: str, new: str, said: str) -> 
         ("{users: {hana: went}}", "5:17: expected 'gone'; found went."),
         ("{users: {hana/x: gone}}", "5:17: expected a key of the form <player>; found 'hana/x'."),
         ("{user_mail: {hana: gone}}", "5:21: expected a key of the form <player>/<id>; found 'hana'."),
+        ("{user_quests: {hana/q1: gone}}", "5:23: expected a key of the form <player>/<period>/<id>; found 'hana/q1'."),
+        ("{user_missions: {hana/m: {form: [a, b]}}}", "5:34: expected one of started, level, amount, collected, since"),
         ("{user_mail: {hana/m1: {position: [0, 1]}}}", "5:31: expected one of gold, diamonds, action_points, items"),
         ("{ledger: {r2: []}}", "5:18: expected 'r1'; found 'r2'."),
         ("{ledger: {r1: [[gold, 1]]}}", "5:23: expected element 3; found a list of 2."),

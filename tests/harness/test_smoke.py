@@ -21,6 +21,7 @@ from game.legacy.store import LegacyStore
 from game.postgres import PostgresStore
 from game.rows import Rows
 from game.service.app import create_app
+from game.tables import CANARY_PREFIX
 from game.unit import Store
 from game.urls import LegacyUrl, PostgresUrl
 from harness import canaries, smoke
@@ -45,7 +46,7 @@ steps:
 @contextmanager
 def serving(store: Store) -> Iterator[str]:
     """The base URL of the service on the store, under a real server."""
-    app = create_app(store, chance_secret="a-secret-of-the-tests", operator_token=OPERATOR)
+    app = create_app(store, chance_secret="a-secret-of-the-tests", token_secret=OPERATOR, operator_token=OPERATOR)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -144,12 +145,12 @@ def test_what_fails_is_reported_with_its_place_and_leaves_nothing(legacy: Legacy
     assert ids_in(legacy) == {"hana"}
 
 
-def test_without_the_pass_the_fence_refuses_and_nothing_is_left(legacy: LegacyUrl) -> None:
+def test_without_the_operators_token_nobody_acts_and_nothing_is_left(legacy: LegacyUrl) -> None:
     shut(legacy)
     with serving(LegacyStore(legacy.path)) as url:
         result = smoke.run([url], legacy, pass_token=PASS, operator_token="somebody-elses-token")
     assert result.passed == 0
-    assert all("found refused pass_refused" in line for line in result.failed)
+    assert all("found refused token_needed" in line for line in result.failed)
     assert ids_in(legacy) == {"hana"}
 
 
@@ -163,7 +164,7 @@ def test_a_wrong_pass_makes_no_canary(legacy: LegacyUrl) -> None:
 
 
 def test_a_service_that_does_not_answer_is_reported_for_each_scenario(legacy: LegacyUrl) -> None:
-    result = smoke.run(["http://127.0.0.1:1"], legacy, pass_token="")
+    result = smoke.run(["http://127.0.0.1:1"], legacy, pass_token="", operator_token=OPERATOR)
     assert result.passed == 0
     assert len(result.failed) == COUNT
     assert all("expected an answer; found ConnectError" in line for line in result.failed)
@@ -181,15 +182,16 @@ def test_no_secret_is_reported(legacy: LegacyUrl) -> None:
 
 def test_nothing_to_play_is_no_pass(legacy: LegacyUrl, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
-    assert smoke.run(["http://127.0.0.1:1"], legacy, pass_token="", folder=tmp_path / "none").failed
-    assert smoke.run([], legacy, pass_token="").failed
+    opens = {"pass_token": "", "operator_token": OPERATOR}
+    assert smoke.run(["http://127.0.0.1:1"], legacy, **opens, folder=tmp_path / "none").failed
+    assert smoke.run([], legacy, **opens).failed
 
 
 def test_a_broken_file_is_reported(legacy: LegacyUrl, tmp_path: Path) -> None:
     folder = tmp_path / "scenarios"
     folder.mkdir()
     (folder / "broken.yaml").write_text("abuot: x.\n", "utf-8")
-    result = smoke.run(["http://127.0.0.1:1"], legacy, pass_token="", folder=folder)
+    result = smoke.run(["http://127.0.0.1:1"], legacy, pass_token="", operator_token=OPERATOR, folder=folder)
     assert (result.passed, len(result.failed)) == (0, 1)
     assert "scenarios/broken.yaml:1:1: expected one of" in result.failed[0]
 
@@ -199,9 +201,9 @@ def test_canaries_that_were_left_behind_are_removed_first(store: str, request: p
     place: LegacyUrl | PostgresUrl = request.getfixturevalue(store)
     left, mine = (Start(rows, builders.legacy_row(rows)) for rows in (canary("left"), canary("mine")))
     with canaries.canaries(place, [left], pass_token=""):
-        assert ids_in(place) == {"hana", "canary-left"}
+        assert ids_in(place) == {"hana", f"{CANARY_PREFIX}left"}
         with canaries.canaries(place, [mine], pass_token=""):
-            assert ids_in(place) == {"hana", "canary-mine"}
+            assert ids_in(place) == {"hana", f"{CANARY_PREFIX}mine"}
     assert ids_in(place) == {"hana"}
 
 
@@ -218,7 +220,7 @@ def _die_among_canaries(place: LegacyUrl) -> None:
 
 
 def canary(name: str) -> Rows:
-    return builders.player(f"canary-{name}", gold=5, bag={"fan": "푸른 바람 부채"}, worn=["fan"])
+    return builders.player(f"{CANARY_PREFIX}{name}", gold=5, bag={"fan": "푸른 바람 부채"}, worn=["fan"])
 
 
 def test_the_neighbours_row_is_not_touched(legacy: LegacyUrl) -> None:
@@ -228,5 +230,5 @@ def test_the_neighbours_row_is_not_touched(legacy: LegacyUrl) -> None:
 
     before = row()
     with serving(LegacyStore(legacy.path)) as url:
-        smoke.run([url], legacy, pass_token="")
+        smoke.run([url], legacy, pass_token="", operator_token=OPERATOR)
     assert row() == before

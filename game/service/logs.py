@@ -1,7 +1,7 @@
-"""What an operator sees of a process: counters for Prometheus, and one JSON object a log line.
+"""The log: one JSON object a line.
 
-No line and no label ever bears a secret: settings are SecretStr, passes and tokens are never handed to this module, and
-the drivers' errors hide their parameters.
+No line ever bears a secret: settings are SecretStr, headers and query strings are never logged, the drivers' errors
+hide their parameters, and what looks like a secret all the same is redacted as the last thing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from structlog.typing import Processor
 
 from game.dispatch import Notice
 from game.errors import TryAgain
+from game.redaction import redact
+from game.service.metrics import Metrics
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -24,25 +25,6 @@ _SHARED: list[Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
-
-
-class Metrics:
-    """The counters of one process."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "sudamr_requests", "Actions asked for, by how they ended.", ["action", "end"], registry=self.registry
-        )
-        self.refusals = Counter("sudamr_refusals", "Requests not granted, by code.", ["code"], registry=self.registry)
-        self.retries = Counter(
-            "sudamr_retries", "Attempts that failed for now, by code.", ["code"], registry=self.registry
-        )
-        self.seconds = Histogram("sudamr_request_seconds", "How long actions took.", ["action"], registry=self.registry)
-
-    def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
-        return generate_latest(self.registry)
 
 
 def configure_logs() -> None:
@@ -58,13 +40,13 @@ def configure_logs() -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _only_ours, render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _only_ours, _redacted, render],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    # An unhandled error is logged by the service, with the request's id.
+    # A defect is logged by the service, with the request's id.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
@@ -87,4 +69,11 @@ def notice(metrics: Metrics, **about: str) -> Notice:
 def _only_ours(_log: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A library's colored copy of its own message is noise."""
     event.pop("color_message", None)
+    return event
+
+
+def _redacted(_log: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = redact(value)
     return event

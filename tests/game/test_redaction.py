@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.redaction import redact
+from game.redaction import redact
 from game.urls import PostgresUrl
 
 SECRET = "s3cr3t-Value"

@@ -1,0 +1,52 @@
+"""What Prometheus is told of one process; docs/service.md says what each name means."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from game.unit import Statement
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The counters of one process; its store's `Watch`."""
+
+    def __init__(self) -> None:
+        self.registry = new = CollectorRegistry()
+        self.requests = Counter(
+            "sudamr_requests", "Actions and reads asked for, by how they ended.", ["action", "end"], registry=new
+        )
+        self.refusals = Counter("sudamr_refusals", "Requests answered with a problem, by code.", ["code"], registry=new)
+        self.retries = Counter("sudamr_retries", "Attempts that failed for now, by code.", ["code"], registry=new)
+        self.rollbacks = Counter("sudamr_rollbacks", "Transactions that ended with an error.", registry=new)
+        self.seconds = Histogram(
+            "sudamr_request_seconds", "Until the answer began.", ["action"], buckets=SECONDS, registry=new
+        )
+        self.in_use = Gauge("sudamr_pool_in_use", "Connections of the pool that work for a request.", registry=new)
+        self.pool_waiting = Gauge("sudamr_pool_waiting", "Requests that wait for a connection.", registry=new)
+        self.query_seconds = Histogram(
+            "sudamr_query_seconds", "How long the database took.", ["statement"], buckets=SECONDS, registry=new
+        )
+
+    def waiting(self) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        return self.pool_waiting.track_inprogress()
+
+    def holding(self) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        return self.in_use.track_inprogress()
+
+    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        return self.query_seconds.labels(statement).time()
+
+    def rolled_back(self) -> None:
+        """See `Watch`."""
+        self.rollbacks.inc()
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self.registry)

@@ -1,0 +1,195 @@
+"""What every request passes before the endpoints: it is seen, its body is measured, and there is room for it or not.
+
+Seen: one line of the log, the counters, and a defect anywhere within becomes a 500 that says nothing of itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from game.service import problems
+from game.service.logs import logger
+from game.service.metrics import Metrics
+
+PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
+"""What an operator asks: never turned away, and no line of the log while all is well."""
+
+LARGEST_BODY = 64 * 1024
+LINGER_SECONDS = 2.0
+"""What a client goes on sending after its refusal is thrown away for so long: a connection that is closed on unread
+bytes is reset, and the client would never see why."""
+
+Report = Callable[[Exception, "About"], None]
+
+
+@dataclass(slots=True)
+class About:
+    """What is found out about a request on its way: for the log and the counters, never for the client."""
+
+    action: str = ""
+    player: str = ""
+    request_id: str = ""
+    end: str = ""
+    code: str = ""
+    detail: str = ""
+    error: Exception | None = None
+
+
+def about(scope: Scope) -> About:
+    """The request's own."""
+    found = scope["state"]["about"]
+    assert isinstance(found, About)
+    return found
+
+
+def refusing(scope: Scope, code: str, detail: str = "", *, headers: dict[str, str] | None = None) -> Response:
+    """The answer with the code, which the log and the counters will bear."""
+    about(scope).code = code
+    return problems.response(code, detail, headers)
+
+
+class Seen:
+    """Logs and counts each request as its answer begins; answers what nothing else caught."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, report: Report) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["about"] = now = About()
+        began = time.perf_counter()
+        status = 0
+
+        async def seen(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+                self._note(scope, now, status, time.perf_counter() - began)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen)
+        except Exception as error:
+            self._report(error, now)
+            if status:  # Half an answer is out: the server has to cut it off.
+                raise
+            now.error = error
+            await refusing(scope, "internal_error")(scope, receive, seen)
+
+    def _note(self, scope: Scope, now: About, status: int, seconds: float) -> None:
+        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if now.code:
+            self._metrics.refusals.labels(now.code).inc()
+            now.end = "failed" if failed else "refused"
+        if now.action:
+            self._metrics.requests.labels(now.action, now.end).inc()
+            self._metrics.seconds.labels(now.action).observe(seconds)
+        if scope["path"] in PROBES and not now.code:
+            return
+        log = logger().error if now.error else logger().warning if failed else logger().info
+        line = {
+            "method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 1),
+            "request_id": now.request_id, "action": now.action, "player": now.player, "end": now.end, "code": now.code,
+            "detail": now.detail, "exc_info": now.error,
+        }  # fmt: skip
+        log("request", **{name: value for name, value in line.items() if value})
+
+
+class Measured:
+    """Reads the body before anyone needs it; one that is too large is refused as soon as that is known."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI. Where the client goes away in the middle of its body, nothing was asked."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        body: bytes | None = b""
+        if declared.isdecimal() and int(declared[:20]) > LARGEST_BODY:
+            await _turn_away(scope, receive, send)
+            return
+        try:
+            body = await _read(receive)
+        except _TooLarge:
+            await _turn_away(scope, receive, send)
+            return
+        if body is not None:
+            await self._app(scope, _given(body, receive), send)
+
+
+class Admitted:
+    """Turns away what would only wait: more requests at once than can get a connection while they have patience."""
+
+    def __init__(self, app: ASGIApp, *, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._now = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        if self._now >= self._most:
+            await refusing(scope, "too_busy", "Ask again with the same Idempotency-Key.")(scope, receive, send)
+            return
+        self._now += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._now -= 1
+
+
+class _TooLarge(Exception):
+    """The body is; how much more of it would come is not known."""
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body; None where the client went away."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _given(body: bytes, receive: Receive) -> Receive:
+    """What reads the body once more, then whatever comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return again
+
+
+async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
+    detail = f"at most {LARGEST_BODY} bytes"
+    answer = refusing(scope, "body_too_large", detail, headers={"Connection": "close"})
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    with anyio.move_on_after(LINGER_SECONDS):
+        while (await receive()).get("more_body", False):
+            pass
+    await send({"type": "http.response.body", "body": b""})

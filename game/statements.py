@@ -1,0 +1,163 @@
+"""The Postgres store's SQL: compiled once for each set of tables to load and each shape of changes to save.
+
+A shape says which columns of how many rows change, and no values: two commands of the same shape share one statement.
+The shapes that a game makes are few hundreds; the ones used last are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import count
+from typing import Any, Literal, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from game import tables
+from game.rows import Key, Record, TableChanges, Value
+
+SHAPES_KEPT = 1024
+
+FENCE = sa.table("fence_state", sa.column("state", sa.Text), sa.column("environment", sa.Text))
+HEAD = sa.table("alembic_version", sa.column("version_num", sa.Text))
+
+USER_COLUMNS = tuple(column.name for column in tables.game_columns(tables.users))
+"""What `lock` gives after the fence's state, in order."""
+
+_dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy annotates no dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A statement of one row: a JSON array of records for each of the tables, or NULL."""
+
+    sql: str
+    tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A part of a save without its values: so many rows of a table deleted or inserted, or one updated."""
+
+    verb: Literal["delete", "update", "insert"]
+    table: str
+    columns: tuple[str, ...]
+    rows: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a save: its shape and, in the order in which the statement binds them, its values."""
+
+    shape: Shape
+    values: Sequence[Value]
+
+    @classmethod
+    def delete(cls, table: str, keys: Mapping[Key, Record]) -> Self:
+        """The rows of these keys."""
+        return cls(Shape("delete", table, (), len(keys)), [part for key in keys for part in key])
+
+    @classmethod
+    def update(cls, table: str, key: Key, columns: Record) -> Self:
+        """These columns of one row."""
+        return cls(Shape("update", table, tuple(columns)), [*columns.values(), *key])
+
+    @classmethod
+    def insert(cls, table: str, records: Sequence[Record]) -> Self:
+        """Records that all name the columns which the first one names."""
+        columns = tuple(records[0])
+        values = [record[column] for record in records for column in columns]
+        return cls(Shape("insert", table, columns, len(records)), values)
+
+
+@cache
+def lock() -> str:
+    """The fence's state, and the row of :player, locked; NULLs where there is none."""
+    columns = tables.game_columns(tables.users)
+    player = sa.select(*columns).where(tables.users.c.id == sa.bindparam("player", type_=sa.Text))
+    locked = player.with_for_update().cte("player")
+    both = FENCE.outerjoin(locked, sa.true())
+    return _compiled(sa.select(FENCE.c.state.label("fence"), locked).select_from(both))
+
+
+@cache
+def load(names: tuple[str, ...]) -> Load:
+    """Of :player, the tables named, the receipt of :request_id, the openings; and the bag where there are none."""
+    player, request_id = sa.bindparam("player", type_=sa.Text), sa.bindparam("request_id", type_=sa.Text)
+    receipts, openings, bag = tables.action_receipts, tables.player_openings, tables.user_inventory
+    columns = [
+        array(receipts, receipts.c.user_id == player, receipts.c.request_id == request_id).label(receipts.name),
+        array(openings, openings.c.user_id == player).label(openings.name),
+    ]
+    for name in names:
+        table = tables.BY_NAME[name]
+        columns.append(array(table, table.c.user_id == player).label(name))
+    if bag.name not in names:
+        opened = sa.exists().where(openings.c.user_id == player)
+        columns.append(sa.case((~opened, array(bag, bag.c.user_id == player))).label(bag.name))
+    return Load(_compiled(sa.select(*columns)), tuple(column.name for column in columns))
+
+
+def array(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    """The table's records as one JSON array: so any number of tables is one round trip."""
+    records = sa.select(*tables.game_columns(table)).where(*where).subquery(f"of_{table.name}")
+    empty: sa.ColumnElement[Any] = sa.literal_column("'[]'::json")
+    return sa.select(sa.func.coalesce(sa.func.json_agg(records.table_valued()), empty)).scalar_subquery()
+
+
+@lru_cache(maxsize=SHAPES_KEPT)
+def save(shapes: tuple[Shape, ...]) -> str:
+    """One statement that writes all parts; their values, one after another, are :v0, :v1 and so on."""
+    names = (f"v{n}" for n in count())
+    parts = [_VERBS[shape.verb](shape, names) for shape in shapes]
+    if len(parts) == 1:
+        return _compiled(parts[0])
+    ctes = [part.cte(f"part_{n}") for n, part in enumerate(parts)]
+    return _compiled(sa.select(sa.literal_column("1")).add_cte(*ctes))
+
+
+def loses_first(table: str, change: TableChanges) -> bool:
+    """Whether its rows are to go before others come: where a value beside the key may stand in one row only."""
+    return bool(change.inserts or change.updates) and table in _WITH_UNIQUE
+
+
+_WITH_UNIQUE = {
+    table.name
+    for table in tables.ALL
+    if any(isinstance(constraint, sa.UniqueConstraint) for constraint in table.constraints)
+}
+
+
+def _delete(shape: Shape, names: Iterator[str]) -> sa.Delete:
+    table = tables.BY_NAME[shape.table]
+    return sa.delete(table).where(sa.or_(*(_is(table, names) for _ in range(shape.rows))))
+
+
+def _update(shape: Shape, names: Iterator[str]) -> sa.Update:
+    table = tables.BY_NAME[shape.table]
+    values = {column: _bound(table.c[column], names) for column in shape.columns}
+    return sa.update(table).values(values).where(_is(table, names))
+
+
+def _insert(shape: Shape, names: Iterator[str]) -> sa.Insert:
+    table = tables.BY_NAME[shape.table]
+    rows = [{column: _bound(table.c[column], names) for column in shape.columns} for _ in range(shape.rows)]
+    return sa.insert(table).values(rows)
+
+
+_VERBS = {"delete": _delete, "update": _update, "insert": _insert}
+
+
+def _is(table: sa.Table, names: Iterator[str]) -> sa.ColumnElement[bool]:
+    return sa.and_(*(column == _bound(column, names) for column in table.primary_key))
+
+
+def _bound(column: sa.Column[Any], names: Iterator[str]) -> sa.BindParameter[Any]:
+    return sa.bindparam(next(names), type_=column.type)
+
+
+def _compiled(statement: sa.ClauseElement) -> str:
+    """SQL as the driver takes it, bound by name."""
+    return str(statement.compile(dialect=_dialect))

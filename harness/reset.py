@@ -1,0 +1,100 @@
+"""A database put back in place and proven to be back, at the cost of what was done to it.
+
+Where only rows were added to tables that begin empty, they are deleted, and a witness proves that nothing else changed:
+one round trip, under a millisecond. Everything else (a column, a trigger switched, a marker rewritten, many rows) goes
+the whole way: TRUNCATE and the digests of every object, some fifteen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import psycopg
+
+from db.servers.sessions import refuse_locks
+from game.errors import FENCE_PASS_SETTING
+from harness.start_state import StartState
+
+PASSES = "ops.fence_passes"
+FEW_BYTES = 64 * 1024
+"""A table that is larger is truncated: every deleted row leaves a dead one to read past."""
+
+FUNCTION = """
+CREATE OR REPLACE FUNCTION pg_temp.reset_rows (digest text, token text, out said text, out seen bigint[])
+LANGUAGE plpgsql AS $body$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_locks l JOIN pg_stat_get_activity(NULL) a USING (pid)
+        WHERE l.granted AND l.pid <> pg_backend_pid() AND l.locktype <> 'virtualxid'
+            AND coalesce(l.relation >= 16384, true) AND a.backend_type = 'client backend'
+            AND a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ) THEN
+        said := 'locked';
+        RETURN;
+    END IF;
+    INSERT INTO {passes} (schema, pass_sha256) VALUES (current_schema(), digest);
+    PERFORM set_config('{setting}', token, true);
+    {deletes}
+    DELETE FROM {passes} WHERE pass_sha256 = digest;
+    said := 'emptied';
+    seen := ({witness});
+END
+$body$
+"""
+"""In the session's own temporary schema, for its plans are kept there: the database itself gets nothing new.
+
+The pass is made in the transaction and gone before it ends. The locks are those that `refuse_locks` names.
+"""
+
+DELETE = """
+IF EXISTS (SELECT FROM {table}) THEN
+    IF pg_relation_size('{table}') > {few} THEN
+        DELETE FROM {passes} WHERE pass_sha256 = digest;
+        said := 'many';
+        RETURN;
+    END IF;
+    DELETE FROM {table};
+END IF;
+"""
+
+
+class Reset:
+    """Puts one database back to its start over one connection, in autocommit, of a role that may do all of it."""
+
+    def __init__(self, conn: psycopg.Connection, start: StartState) -> None:
+        self.conn = conn
+        self._start = start
+        self._witness = start.witness
+        conn.execute("SET lock_timeout = '1s'")
+        self._make_function()
+
+    def run(self) -> None:
+        """Back to the start, proven. Raises Failure naming a held lock, or what could not be put back."""
+        if self._start.has_sequences or not self._quickly():
+            refuse_locks(self.conn)
+            self._witness = self._start.restore(self.conn)
+            self._make_function()
+
+    def _quickly(self) -> bool:
+        """Delete the few rows of tables that begin empty; whether the witness says that all is as at the start."""
+        said, seen = self._attempt()
+        if said == "locked":
+            refuse_locks(self.conn)  # It waits for a client that is about to leave; then nobody holds any.
+            said, seen = self._attempt()
+        return said == "emptied" and seen == self._witness.expected
+
+    def _attempt(self) -> tuple[str, list[list[int]] | None]:
+        token = secrets.token_hex(16)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        (answer,) = self.conn.execute("SELECT said, seen FROM pg_temp.reset_rows(%s, %s)", [digest, token]).fetchall()
+        return answer
+
+    def _make_function(self) -> None:
+        deletes = "".join(
+            DELETE.format(table=table, passes=PASSES, few=FEW_BYTES) for table in self._start.empty if table != PASSES
+        )
+        function = FUNCTION.format(
+            passes=PASSES, setting=FENCE_PASS_SETTING, deletes=deletes, witness=self._witness.query
+        )
+        self.conn.execute(function.encode())
