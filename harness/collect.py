@@ -1,6 +1,7 @@
 """pytest's side of scenarios: a file is collected, each store it runs on is an item, a failure reads as a difference.
 
-Items are `file::postgres`, `file::legacy`, `file::twins`. A worker keeps one database and resets it in place.
+Items are `file::postgres`, `file::legacy`, `file::twins`, and those of the sweeps that are asked for.
+A worker keeps one database and resets it in place.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import pytest
 from _pytest._code.code import TerminalRepr, TracebackStyle
 
 from db import seed
-from harness import scenario, update
+from harness import scenario, sweeps, update
 from harness.databases import Databases
 from harness.problems import Problem
 from harness.replay import Verdict, replay
 from harness.scenario import BadScenario, ScenarioFile
 from harness.stage import LegacyStage, PostgresStage, Stage
+from harness.sweeps import SweepFailed
 from harness.twins import replay_twins
 
 OPTION = "--update-scenarios"
@@ -53,6 +55,8 @@ class ScenarioCollector(pytest.File):
         self.read()
         for name, call in (("postgres", self._postgres), ("legacy", self._legacy), ("twins", self._twins)):
             yield ScenarioItem.from_parent(self, name=name, callobj=call())
+        for name, swept in sweeps.calls(self.config, self.read):
+            yield ScenarioItem.from_parent(self, name=name, callobj=swept)
 
     def read(self) -> ScenarioFile:
         """The file as it stands now."""
@@ -106,7 +110,8 @@ class ScenarioItem(pytest.Function):
     ) -> str | TerminalRepr:
         """Only what the scenario says; a defect of ours keeps its traceback."""
         del style  # pytest's own items have no use for it either
-        return str(excinfo.value) if isinstance(excinfo.value, ScenarioFailed) else super().repr_failure(excinfo)
+        read = isinstance(excinfo.value, ScenarioFailed | SweepFailed)
+        return str(excinfo.value) if read else super().repr_failure(excinfo)
 
 
 def _fail(file: ScenarioFile, problems: Iterable[Problem]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -23,6 +24,7 @@ JSON_COLUMNS = frozenset({"options", "items", "materials", "boxes", "equipment",
 """Where they are text: a milestone's `claimed` is a list, elsewhere it is a flag."""
 TIME_COLUMNS = frozenset({"expires_at", "played_at", "reset_at", "since"})
 IDS_PER_REQUEST = 40
+_ITEM_ID = re.compile(r"item-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LEDGER = ("currency_ledger", ("currency", "amount", "reason"))
 HISTORY = ("inventory_history", ("action", "item_id", "delta"))
 ALWAYS_SHOWN = frozenset({"name", "quantity"})
@@ -48,6 +50,10 @@ class Aliases:
     def name(self, text: str) -> str:
         """The alias of an id, or the text itself."""
         return self._names.get(text, text)
+
+    def in_text(self, text: str) -> str:
+        """The text with the ids in it replaced by their aliases."""
+        return _ITEM_ID.sub(lambda match: self.name(match[0]), text)
 
 
 def _replaced(value: Data, by: Mapping[str, str]) -> Data:

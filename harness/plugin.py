@@ -17,7 +17,7 @@ from db.errors import ToolError
 from db.servers import KINDS, Plan, Server, plan
 from harness.databases import Database, Databases
 
-pytest_plugins = ["harness.collect"]
+pytest_plugins = ["harness.sweeps", "harness.collect"]
 
 PLAN = pytest.StashKey[Plan]()
 NONE = pytest.StashKey[ToolError]()

@@ -5,7 +5,6 @@ A race is run in its two serial orders. Nothing is asserted here: the problems f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -23,7 +22,6 @@ from harness.stage import Stage, starts
 from harness.yaml_reader import Data, flow
 
 SEED = "scenarios"
-_ITEM_ID = re.compile(r"item-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -231,7 +229,7 @@ class Play:
 
     def named(self, text: str) -> str:
         """The text with the ids in it as a scenario writes them."""
-        return _ITEM_ID.sub(lambda match: self.aliases.name(match[0]), text)
+        return self.aliases.in_text(text)
 
 
 def _command(turn: Turn) -> tuple[str, dict[str, Data]]:

@@ -1,0 +1,173 @@
+"""pytest's side of the sweeps: options, items, what was found in words, and a table of it all at the end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from shlex import quote
+
+import pytest
+
+from db.servers import KINDS, Server, plan
+from harness import fault_kinds, faults
+from harness.databases import Databases
+from harness.doomed import Doomed
+from harness.fault_kinds import Crashed, Fault, Killed
+from harness.faults import Failure, Swept
+from harness.ground import Ground
+from harness.scenario import ScenarioFile
+
+FAULTS, FAULT_AT = "--faults", "--fault-at"
+ALL = "all"
+PREFIX = "fault-"
+PROPERTY = "sweep"
+SHOWN_FAILURES = 3
+SHOWN_DIFFERENCES = 12
+
+
+class SweepFailed(Exception):
+    """A sweep that does not hold; its text is all that is to be read."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the fault sweep."""
+    group = parser.getgroup("harness")
+    group.addoption(
+        FAULTS, default=None, metavar="NAMES",
+        help=f"run each scenario under faults at each round trip: {ALL}, or some of {', '.join(fault_kinds.NAMES)}",
+    )  # fmt: skip
+    group.addoption(FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, from 0")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A name that is no fault's is a usage error, before anything runs."""
+    asked_for(config)
+
+
+def asked_for(config: pytest.Config) -> tuple[str, ...]:
+    """The faults that are asked for."""
+    option = config.getoption(FAULTS)
+    names = () if option is None else fault_kinds.NAMES if option == ALL else tuple(option.split(","))
+    for name in names:
+        if name not in fault_kinds.NAMES:
+            known = ", ".join(fault_kinds.NAMES)
+            raise pytest.UsageError(f"{FAULTS}: expected {ALL} or some of {known}; found {name}.")
+    return names
+
+
+def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
+    """An item's name and function for each fault that is asked for; its parameters are the fixtures it needs."""
+    for name in asked_for(config):
+        yield PREFIX + name, _call(name, config.getoption(FAULT_AT), read)
+
+
+def _call(name: str, at: int | None, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
+    if name == Killed.name:
+
+        def killed(ground: Ground, doomed: Doomed, request: pytest.FixtureRequest) -> None:
+            _sweep(read(), Killed(ground, doomed), at, request.node)
+
+        return killed
+    if name == Crashed.name:
+
+        def crashed(crash_ground: Ground, request: pytest.FixtureRequest) -> None:
+            _sweep(read(), Crashed(crash_ground), at, request.node)
+
+        return crashed
+
+    def on_the_wire(ground: Ground, request: pytest.FixtureRequest) -> None:
+        _sweep(read(), fault_kinds.ON_THE_WIRE[name](ground), at, request.node)
+
+    return on_the_wire
+
+
+def _sweep(file: ScenarioFile, fault: Fault, at: int | None, item: pytest.Item) -> None:
+    swept = faults.sweep(file.scenario, fault, at)
+    item.user_properties.append((PROPERTY, json.dumps(_counted(swept))))
+    if said := list(_said(file, swept, at, item.nodeid)):
+        raise SweepFailed("\n".join(said))
+
+
+def _counted(swept: Swept) -> dict[str, object]:
+    return {
+        "fault": swept.fault, "cases": swept.cases, "fired": swept.fired, "fired_at_commit": swept.fired_at_commit,
+        "failures": len(swept.failures) + swept.missed_commit, "seconds": round(swept.seconds, 3),
+    }  # fmt: skip
+
+
+def _said(file: ScenarioFile, swept: Swept, at: int | None, nodeid: str) -> Iterator[str]:
+    for failure in swept.failures[:SHOWN_FAILURES]:
+        yield from _block(file, failure, nodeid)
+    if (more := len(swept.failures) - SHOWN_FAILURES) > 0:
+        yield f"and {more} more of {swept.cases} cases, at round trips {_places(swept.failures[SHOWN_FAILURES:])}"
+    if swept.missed_commit:
+        yield f"{file.name}: {swept.fault}\n    expected  one of {swept.commits} COMMITs struck\n    found     none"
+    if at is not None and not swept.cases:
+        yield f"{file.name}: {swept.fault}\n    expected  a round trip {at}\n    found     that there are fewer"
+
+
+def _block(file: ScenarioFile, failure: Failure, nodeid: str) -> Iterator[str]:
+    mark = file.document.mark(failure.path)
+    where = ".".join(str(part) for part in failure.path)
+    when = "after" if failure.moment.after else "at"
+    yield f"{file.name}:{mark.line}: {where}: {failure.fault} {when} round trip {failure.moment.k}: {failure.statement}"
+    for difference in failure.differences[:SHOWN_DIFFERENCES]:
+        yield f"  {difference.what}\n    expected  {difference.expected}\n    found     {difference.found}"
+    if (more := len(failure.differences) - SHOWN_DIFFERENCES) > 0:
+        yield f"  and {more} more differences"
+    yield f"  again: pytest {quote(nodeid)} {FAULTS}={failure.fault} {FAULT_AT}={failure.moment.k}"
+
+
+def _places(failures: Iterable[Failure]) -> str:
+    return ", ".join(str(k) for k in dict.fromkeys(failure.moment.k for failure in failures))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How often each fault was tried, struck, and struck at a COMMIT; told by the workers in their reports."""
+    found = _found(terminalreporter)
+    if not found:
+        return
+    totals: dict[str, Counter[str]] = {}
+    for one in found:
+        totals.setdefault(str(one.pop("fault")), Counter()).update(one)
+    terminalreporter.write_sep("-", "faults")
+    terminalreporter.write_line(f"{'':10}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
+    for name in (each for each in fault_kinds.NAMES if each in totals):
+        total = totals[name]
+        per_case = 1000 * total["seconds"] / max(1, total["cases"])
+        terminalreporter.write_line(
+            f"{name:10}{total['cases']:8}{total['fired']:8}{total['fired_at_commit']:11}"
+            f"{total['failures']:10}{per_case:11.0f}"
+        )
+
+
+def _found(terminalreporter: pytest.TerminalReporter) -> list[dict[str, object]]:
+    reports = (report for reports in terminalreporter.stats.values() for report in reports)
+    calls = (report for report in reports if getattr(report, "when", None) == "call")
+    return [json.loads(text) for report in calls for name, text in report.user_properties if name == PROPERTY]
+
+
+@pytest.fixture(scope="session")
+def ground(server: Server, databases: Databases) -> Iterator[Ground]:
+    """This worker's database and the proxy before it."""
+    with Ground(server, databases) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+def doomed() -> Iterator[Doomed]:
+    """What this worker's applications are forked from."""
+    with Doomed() as doomed:
+        yield doomed
+
+
+@pytest.fixture(scope="session")
+def crash_ground(server: Server) -> Iterator[Ground]:
+    """The same on a server of this worker's own: a crash takes every session of its server."""
+    with (
+        plan(server.kind if server.kind in KINDS else None).start() as own,
+        Databases(own) as databases,
+        Ground(own, databases) as ground,
+    ):
+        yield ground

@@ -1,0 +1,190 @@
+"""What the fault sweep is for: code that is right until something fails is found out, and how that reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
+MAIL = """\
+about: A mail is claimed once.
+given: {hana: {gold: 100, mail: {m1: {gold: 50}}}}
+steps:
+  - {by: hana, do: claim_mail, with: {mail: m1}, request: r1}
+"""
+
+FORGE = """\
+about: The first star never fails.
+given: {hana: {gold: 1000, bag: {fan: 푸른 바람 부채, stone: {name: 하급 강화석, quantity: 100}}}}
+steps:
+  - {by: hana, do: enhance, with: {item: fan}, dice: {success: 1, xp: 4}, request: r1}
+"""
+
+REFUSED = """\
+about: Who owns no such mail is refused.
+given: {hana: {}}
+steps:
+  - {by: hana, do: claim_mail, with: {mail: m1}, refused: no_such_mail}
+"""
+
+BROKEN = """
+import dataclasses
+import game.dispatch
+import game.postgres
+from game.rows import Rows
+
+{body}
+
+HELD = getattr({owner}, {name!r})
+
+def pytest_runtest_setup(item):
+    {owner}.{name} = broken
+
+def pytest_runtest_teardown(item):
+    {owner}.{name} = HELD
+"""
+
+NO_LOOKUP = """
+def broken(unit, player, request_id, names):
+    loaded = HELD(unit, player, request_id, names)
+    loaded.rows["action_receipts"] = {}
+    return loaded
+"""
+
+ANOTHER_ID_EACH_TIME = """
+tried = []
+
+def broken(store, request, *rest):
+    tried.append(request)
+    return HELD(store, dataclasses.replace(request, request_id=f"{request.request_id}-{len(tried)}"), *rest)
+"""
+
+TORN = """
+def broken(unit, before, after):
+    half = Rows({**after, **{name: before.get(name, {}) for name in ("currency_ledger", "action_receipts")}})
+    HELD(unit, before, half)
+    unit.connection.commit()
+    HELD(unit, half, after)
+"""
+
+
+@pytest.fixture
+def suite(
+    pytester: pytest.Pytester, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """A tiny project, run on this run's own server."""
+    server = request.getfixturevalue("server")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={server.url('postgres', 'superuser').as_text()}")
+    return pytester
+
+
+def write(suite: pytest.Pytester, name: str, text: str) -> Path:
+    path = suite.path / "scenarios" / "reward" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def breaks(suite: pytest.Pytester, owner: str, name: str, body: str) -> None:
+    suite.makeconftest(BROKEN.format(owner=owner, name=name, body=body))
+
+
+def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
+    return suite.runpytest_inprocess(*PLUGIN, "-k", "fault", "scenarios", *options)
+
+
+def table(result: pytest.RunResult) -> dict[str, list[str]]:
+    """The summary's lines by fault."""
+    lines = result.outlines[result.outlines.index(next(line for line in result.outlines if "- faults -" in line)) :]
+    return {line.split()[0]: line.split()[1:] for line in lines[2:] if len(line.split()) == 6}
+
+
+def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL)
+    result = run(suite, "--faults=all")
+    result.assert_outcomes(passed=10, deselected=3)
+    found = {name: counts[:4] for name, counts in table(result).items()}
+    on_the_wire = ["5", "5", "1", "0"]
+    assert found.pop("killed") == ["6", "6", "2", "0"]
+    assert found.pop("crashed") == ["2", "2", "2", "0"]
+    assert found == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
+
+
+def test_a_scenario_that_never_commits_has_no_commit_to_be_struck_at(suite: pytest.Pytester) -> None:
+    write(suite, "refused", REFUSED)
+    result = run(suite, "--faults=cut,crashed")
+    result.assert_outcomes(passed=2, deselected=3)
+    assert {name: counts[:3] for name, counts in table(result).items()} == {
+        "cut": ["4", "4", "0"],
+        "crashed": ["1", "1", "0"],
+    }
+
+
+def test_a_receipt_that_is_not_looked_up_fails_where_a_commits_answer_is_lost(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL)
+    breaks(suite, "game.postgres.PostgresUnit", "load", NO_LOOKUP)
+    result = run(suite, "--faults=lost")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        [
+            "scenarios/reward/mail.yaml:4: steps.0: lost at round trip 4: COMMIT",
+            "  the answer to hana's r1 (steps.0)",
+            "    expected  granted {*gold*50*}",
+            "    found     refused already_claimed",
+            "  again: pytest scenarios/reward/mail.yaml::fault-lost --faults=lost --fault-at=4",
+        ],
+        consecutive=True,
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*harness/*.py*")
+
+
+def test_a_double_grant_fails_and_shows_what_was_spent_twice(suite: pytest.Pytester) -> None:
+    write(suite, "forge", FORGE)
+    breaks(suite, "game.dispatch", "_attempt", ANOTHER_ID_EACH_TIME)
+    result = run(suite, "--faults=lost", "--fault-at=4")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        ["*: lost at round trip 4: COMMIT", "  users.hana.gold", "    expected  900", "    found     750"]
+    )
+    assert table(result)["lost"][:4] == ["1", "1", "1", "1"]
+
+
+def test_a_torn_transaction_fails_and_says_what_was_there_without_the_rest(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL)
+    breaks(suite, "game.postgres.PostgresUnit", "save", TORN)
+    result = run(suite, "--faults=outage")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*: outage at round trip 4: COMMIT",
+            "  hana's r1 (steps.0) left without an answer: *",
+        ]
+    )
+
+
+def test_a_defect_that_shows_under_a_fault_keeps_its_traceback_and_says_which(suite: pytest.Pytester) -> None:
+    write(suite, "forge", FORGE)
+    breaks(suite, "game.postgres.PostgresUnit", "load", NO_LOOKUP)
+    result = run(suite, "--faults=lost")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["*UniqueViolation*", "*under lost at round trip 4: COMMIT"])
+
+
+def test_one_round_trip_is_repeated_and_one_beyond_the_last_is_said_to_be(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL)
+    result = run(suite, "--faults=cut", "--fault-at=2")
+    assert table(result)["cut"][:3] == ["1", "1", "0"]
+    result.assert_outcomes(passed=1, deselected=3)
+    result = run(suite, "--faults=cut", "--fault-at=5")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["    expected  a round trip 5", "    found     that there are fewer"])
+
+
+def test_a_fault_that_does_not_exist_is_a_usage_error(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL)
+    result = run(suite, "--faults=cut,rain")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --faults: expected all or some of cut, *; found rain."])
