@@ -73,8 +73,8 @@ class Player:
         """
         have = whole(self.user, currency)
         if have + amount < 0:
-            code = "not_enough_gold" if currency == "gold" else "not_enough_diamonds"
-            raise Refused(code, f"{-amount} is asked for, there is {have}")
+            detail = f"{-amount} is asked for, there is {have}"
+            raise Refused("not_enough_gold" if currency == "gold" else "not_enough_diamonds", detail)
         if amount:
             add(self.user, currency, amount)
             self._journals.currency(currency, amount, reason, have + amount)

@@ -154,3 +154,61 @@ def test_experience_lifts_the_forge_level_up_to_twenty(
 def test_experience_is_drawn_from_the_range_of_the_grade(xp: int) -> None:
     with pytest.raises(Exception, match="from 1 to 10"):
         play(hana(), ENHANCE, {"xp": xp})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["{", "[" * 100_000, '{"a":1,"a":2}', '"text"', "5"],
+    ids=["broken", "too deep", "a key twice", "a text", "a number"],
+)
+def test_options_that_are_no_object_stay_as_they_are(odd: str) -> None:
+    rows = hana()
+    rows["user_inventory"][("hana", "fan")]["options"] = odd
+    played = play(rows, ENHANCE, {"success": 1})
+    assert played.rows["user_inventory"][("hana", "fan")]["options"] == odd
+    assert played.outcome == {"success": True, "stars": 1}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"main":{"value":1e400,"baseValue":4},"combatSubs":"?"}',
+        '{"main":{"value":%s,"baseValue":4},"combatSubs":"?"}' % ("9" * 400),
+        '{"main":{"value":4,"baseValue":%s},"combatSubs":"?"}' % ("9" * 400),
+        '{"main":{"value":1.5,"baseValue":1e300},"combatSubs":"?"}',
+    ],
+)
+def test_a_number_too_large_to_be_exact_is_not_added_to(odd: str) -> None:
+    rows = hana({"options": {}})
+    rows["user_inventory"][("hana", "fan")]["options"] = odd
+    main = json.loads(odd)["main"]
+    assert options(play(rows, ENHANCE, {"success": 1}).rows)["main"] == main
+
+
+def test_subs_of_another_shape_take_no_stat_and_no_value() -> None:
+    rows = hana({"options": {"combatSubs": [{"type": ["집중력"]}, 5, {"type": {}}]}})
+    played = play(rows, ENHANCE, {"success": 1, "sub.type": 1, "sub.value": 2})
+    assert options(played.rows)["combatSubs"][3]["type"] == "집중력"
+    odd = {"range": [1, 10**400], "value": 1.5}
+    rows = hana({"options": {"combatSubs": [odd, odd, odd, odd]}})
+    played = play(rows, ENHANCE, {"success": 1, "sub.index": 1, "sub.value": 3})
+    assert options(played.rows)["combatSubs"][0]["value"] == 4.5
+
+
+def test_options_with_half_a_character_are_written_as_text_that_can_be_stored() -> None:
+    rows = hana()
+    rows["user_inventory"][("hana", "fan")]["options"] = '{"combatSubs":[],"x":"\\ud800","y":"\\u0000가"}'
+    played = play(rows, ENHANCE, {"success": 1})
+    text = str(played.rows["user_inventory"][("hana", "fan")]["options"])
+    assert text.encode()
+    assert "\0" not in text
+    assert json.loads(text)["x"] == "\ud800"
+
+
+def test_failures_and_experience_never_grow_beyond_what_a_column_holds() -> None:
+    rows = hana({"stars": 3}, forge={"level": 1, "xp": 0})
+    rows["user_inventory"][("hana", "fan")]["fails"] = 2**63 - 1
+    assert play(rows, ENHANCE, {"success": 100}).outcome["success"] is True
+    rows = hana()
+    rows["users"][("hana",)]["forge_xp"] = 2**63 - 1
+    assert refusal(rows, ENHANCE) == "balance_too_high"

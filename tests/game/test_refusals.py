@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import game
 from game.refusals import REFUSALS, page
 
 PAGE = Path(__file__).parents[2] / "docs" / "refusals.md"
@@ -20,3 +23,28 @@ def test_every_refusal_is_told_in_english_and_in_korean() -> None:
 
 def test_the_page_shows_the_table_as_it_is() -> None:
     assert PAGE.read_text("utf-8") == page()
+
+
+def raised() -> set[str]:
+    """The codes of all `Refused(…)` in the game's source, those of a choice between two among them."""
+    codes: set[str] = set()
+    for path in Path(game.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Refused":
+                codes |= set(codes_of(node.args[0]))
+    return codes
+
+
+def codes_of(code: ast.expr) -> Iterator[str]:
+    match code:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp(body=first, orelse=second):
+            yield from codes_of(first)
+            yield from codes_of(second)
+        case _:
+            raise AssertionError(f"line {code.lineno}: expected a code as text; found {ast.unparse(code)}")
+
+
+def test_every_code_that_is_raised_is_in_the_table_and_every_code_of_the_table_is_raised() -> None:
+    assert raised() == set(REFUSALS)
