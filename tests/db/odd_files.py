@@ -17,7 +17,7 @@ from db import builders, legacy_schema
 from game.legacy import cells, fields
 from game.legacy.cells import BadText, Cell
 
-MODELLED = (*fields.DECLARED, "quests")
+MODELLED = tuple(fields.DECLARED)
 INDEXED = ("username", "nickname", "gold")
 DROPPABLE = [name for name in legacy_schema.names("users", 73) if name in MODELLED and name not in INDEXED]
 
@@ -123,6 +123,41 @@ cups = st.fixed_dictionaries(
         "rounds": json_values,
     },
 )  # fmt: skip
+presets = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.one_of(st.sampled_from(["기본", "둘"]), json_values), "equipment": st.one_of(worn, json_values),
+        "wild": json_values,
+    },
+)  # fmt: skip
+errands = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.one_of(st.sampled_from(["q1", "q2", "q3"]), json_values), "title": texts,
+        "progress": st.one_of(st.integers(0, 9), json_values), "target": st.one_of(st.integers(0, 9), json_values),
+        "reward": st.one_of(st.just({"gold": 5, "xp": 1}), json_values),
+        "activityPoints": st.one_of(st.integers(0, 20), json_values),
+        "isClaimed": st.one_of(st.booleans(), json_values),
+    },
+)  # fmt: skip
+periods = st.fixed_dictionaries(
+    {},
+    optional={
+        "quests": st.one_of(st.lists(errands, max_size=3), st.lists(st.one_of(errands, json_values), max_size=3)),
+        "activityProgress": st.one_of(st.integers(0, 100), st.integers(0, 100), json_values),
+        "claimedMilestones": st.one_of(st.lists(st.booleans(), min_size=5, max_size=5), json_values),
+        "lastReset": st.one_of(st.none(), st.integers(0, 10**13), json_values), "wild": json_values,
+    },
+)  # fmt: skip
+missions = st.fixed_dictionaries(
+    {},
+    optional={
+        "isStarted": st.one_of(st.booleans(), json_values), "level": st.one_of(st.integers(1, 10), json_values),
+        "lastCollectionTime": st.one_of(st.integers(0, 10**13), json_values), "wild": json_values,
+        "accumulatedAmount": st.one_of(st.integers(0, 9), json_values), "accumulatedCollection": json_values,
+    },
+)  # fmt: skip
+stages = st.lists(st.one_of(st.sampled_from(["입문-1", "입문-2", "초급-1"]), json_values), max_size=4)
 points = st.fixed_dictionaries({}, optional={"current": json_values, "max": json_values, "equipment": json_values})
 
 documents = {
@@ -131,6 +166,12 @@ documents = {
     "equipment": worn,
     "actionPoints": points,
     "inventorySlots": points,
+    "equipmentPresets": st.lists(st.one_of(presets, presets, json_values), max_size=3),
+    "quests": st.dictionaries(
+        st.one_of(st.sampled_from(fields.PERIODS), texts), st.one_of(periods, periods, json_values), max_size=3
+    ),
+    "singlePlayerMissions": st.dictionaries(texts, st.one_of(missions, missions, json_values), max_size=3),
+    **dict.fromkeys(fields.STAGES.values(), stages),
     **{f"last{name}Tournament": cups for name in fields.KINDS.values()},
 }
 

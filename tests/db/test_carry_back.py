@@ -12,7 +12,7 @@ import pytest
 from db import ops, transfer
 from db.errors import Failure, Refusal
 from db.transfer import Carried
-from game.legacy import cells, codec
+from game.legacy import cells, codec, fields
 from game.legacy import fence as legacy_fence
 from game.legacy.cells import Cell
 from harness.databases import Database
@@ -93,6 +93,35 @@ def test_what_was_played_is_in_the_file_and_every_other_byte_is_as_it_was(
     assert all(letter["attachmentsClaimed"] for letter in json.loads(str(new["mail"])))
     ledger = sqlite3.connect(source).execute("SELECT * FROM sudamr_currency_ledger").fetchall()
     assert ledger == [(player, "r-1", 1, "gold", 50, "mail", 5050)]
+    transfer.prove(source, fenced_database.owner).check()
+
+
+def test_quests_missions_stages_and_presets_are_carried_back_in_their_place(
+    fenced_database: Database, source: Path, tmp_path: Path
+) -> None:
+    before = tmp_path / "before.db"
+    before.write_bytes(source.read_bytes())
+    load(fenced_database, source)
+    player = first_player(fenced_database)
+    play(
+        fenced_database,
+        f"update user_quests set claimed = not claimed where user_id = '{player}' and id = 'q-daily-attend'",
+        f"update user_milestones set activity = 77 where user_id = '{player}' and period = 'weekly'",
+        f"update user_missions set amount = 0, collected = 7 where user_id = '{player}' and id = 'mission_attendance'",
+        f"insert into user_stages values ('{player}', '유단자-99', 9000000, true, true)",
+        f"insert into user_equipment_presets (user_id, name, position) values ('{player}', '새 세트', 9000000)",
+        f"update users set stage_progress = 99 where id = '{player}'",
+    )
+    carried = carry(fenced_database, moved(source))
+    columns = ("quests", "singlePlayerMissions", "singlePlayerProgress", "equipmentPresets", *fields.STAGES.values())
+    assert (carried.players, carried.cells) == (1, len(columns))
+    assert changed_cells(before, source) == {(player, column) for column in columns}
+    old, new = (next(row for row in rows(path).values() if row["id"] == player) for path in (before, source))
+    assert new["clearedSinglePlayerStages"] == str(old["clearedSinglePlayerStages"])[:-1] + ',"유단자-99"]'
+    quests, were = json.loads(str(new["quests"])), json.loads(str(old["quests"]))
+    assert quests["weekly"] == were["weekly"] | {"activityProgress": 77}
+    assert quests["daily"]["quests"][1:] == were["daily"]["quests"][1:]
+    assert json.loads(str(new["equipmentPresets"]))[-1] == {"name": "새 세트", "equipment": {}}
     transfer.prove(source, fenced_database.owner).check()
 
 

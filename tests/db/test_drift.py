@@ -96,10 +96,10 @@ def test_a_table_that_only_the_code_has_is_named(
     widened = sa.MetaData()
     for table in owner_of.sorted_tables:
         table.to_metadata(widened)
-    sa.Table("user_quests", widened, sa.Column("id", sa.Text, primary_key=True))
+    sa.Table("user_wishes", widened, sa.Column("id", sa.Text, primary_key=True))
     module = game_tables if owner_of is game_tables.metadata else tables
     monkeypatch.setattr(module, "metadata", widened)
-    assert "missing: table user_quests" in drift.drift(fenced_database.owner)
+    assert "missing: table user_wishes" in drift.drift(fenced_database.owner)
 
 
 def test_looking_leaves_nothing_behind(fenced_database: Database) -> None:
