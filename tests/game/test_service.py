@@ -27,7 +27,6 @@ from game.refusals import REFUSALS
 from game.service import tokens
 from game.service.app import create_app
 from game.service.problems import PROBLEMS
-from game.tables import PLAYER_STATE
 from game.unit import Store
 
 SECRET = secrets.token_urlsafe(16)
