@@ -5,6 +5,7 @@ The environment's editable install names the original tree, so the copy goes fir
 
 from __future__ import annotations
 
+import compileall
 import json
 import re
 import shutil
@@ -59,15 +60,16 @@ class Copy:
             if (source := root / name).is_file():
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, self.folder / name)
+        compileall.compile_dir(self.folder, quiet=2)
 
     def pytest(self, tests: Sequence[str], *options: str) -> Ran:
         """Run these tests of the copy in a process of its own."""
         url = self.server.maintenance.as_text()
         command = [
             sys.executable, "-m", "pytest", *tests, "-q", "-rfE", "-p", "no:cacheprovider", "--tb=no", "--no-header",
-            f"--rootdir={self.folder}", f"--postgres={url}", *options,
+            f"--rootdir={self.folder}", f"--postgres={url}", *_sweeps(tests), *options,
         ]  # fmt: skip
-        # Bytecode is told apart by second and size: two mutations of one length within a second would be one.
+        # None is written: bytecode is told apart by second and size, and two mutations of one length would be one.
         settings = {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}
         try:
             done = subprocess.run(
@@ -85,6 +87,8 @@ class Copy:
         path = self.folder / mutation.file
         before = path.read_bytes()
         path.write_bytes(mutation.applied(before.decode()).encode())
+        for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            bytecode.unlink()
         try:
             yield
         finally:
@@ -120,3 +124,12 @@ class Copy:
                 "the copy to be what every process loads", f"another tree in {', '.join(missing)}",
                 where=str(self.folder), do="Look for a path in the environment that comes before PYTHONPATH.",
             )  # fmt: skip
+
+
+def _sweeps(tests: Sequence[str]) -> Iterator[str]:
+    """The options without which these items of scenarios are not there."""
+    ways = {test.partition(".yaml::")[2] for test in tests}
+    if faults := sorted(way.removeprefix("fault-") for way in ways if way.startswith("fault-")):
+        yield f"--faults={','.join(faults)}"
+    if any("race" in way for way in ways):
+        yield "--races=gate"

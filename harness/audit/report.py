@@ -46,8 +46,8 @@ def judged(results: list[Result], seconds: float) -> AuditReport:
 
 def show(report: AuditReport, speaks: Outcome) -> None:
     """The report for people: what survived first."""
-    rows = [(result.name, result.file, _said(result), result.seconds) for result in report.results]
-    speaks.table(f"audit of {report.mutations} mutations", ("mutation", "file", "caught by", "seconds"), rows)
+    rows = [(result.name, _said(result), result.seconds) for result in report.results]
+    speaks.table(f"audit of {report.mutations} mutations", ("mutation", "caught by", "seconds"), rows)
     for result in report.results:
         if result.broken:
             speaks.say(f"{result.name}: {result.broken}")
@@ -55,6 +55,7 @@ def show(report: AuditReport, speaks: Outcome) -> None:
 
 
 def _said(result: Result) -> str:
+    caught = result.caught_by.rpartition("/")[2]
     if result.caught_by == result.catcher:
-        return result.catcher
-    return f"{result.caught_by}, not {result.catcher}" if result.caught_by else "NOTHING"
+        return caught
+    return f"{caught}, not {result.catcher.rpartition('/')[2]}" if caught else f"NOTHING, not {result.catcher}"

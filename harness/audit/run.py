@@ -18,7 +18,7 @@ from db import servers
 from db.errors import Failure, Inconclusive, Refusal
 from db.progress import Advance, Progress
 from db.servers.guard import Guard
-from harness.audit.copies import FAILED, PASSED, Copy, Ran
+from harness.audit.copies import FAILED, PASSED, Copy
 from harness.audit.mutations import MUTATIONS, Mutation
 from harness.audit.report import AuditReport, Result, judged
 
@@ -108,6 +108,8 @@ def _try(copy: Copy, mutation: Mutation) -> Result:
     began = time.monotonic()
     with copy.mutated(mutation):
         caught, broken = _catch(copy, mutation)
+    if caught and caught != mutation.catcher and copy.pytest([caught]).code != PASSED:
+        caught, broken = "", f"{caught} fails without it too, and nothing else was asked"
     seconds = round(time.monotonic() - began, 1)
     return Result(mutation.name, mutation.file, mutation.catcher, caught, seconds, broken)
 
@@ -119,9 +121,5 @@ def _catch(copy: Copy, mutation: Mutation) -> tuple[str, str]:
         if ran.code == FAILED and ran.failed:
             return mutation.catcher if n == 0 else ran.failed[0], ""
         if ran.code != PASSED:
-            return "", _cannot_judge(ran)
+            return "", f"pytest could not run, exit code {ran.code}: {ran.said}"
     return "", ""
-
-
-def _cannot_judge(ran: Ran) -> str:
-    return f"pytest could not run, exit code {ran.code}: {ran.said}"
