@@ -129,9 +129,12 @@ def test_another_writers_lock_is_waited_for_and_then_a_503(hana: LegacyPlace) ->
 
 
 def test_a_command_has_the_write_lock_before_it_reads(hana: LegacyPlace) -> None:
-    with hana.store.begin(), closing(cells.connect(hana.path, timeout_seconds=0)) as other:
-        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
-            other.execute("BEGIN IMMEDIATE")
+    with (
+        closing(cells.connect(hana.path, timeout_seconds=0)) as other,
+        hana.store.begin(),
+        pytest.raises(sqlite3.OperationalError, match="database is locked"),
+    ):
+        other.execute("BEGIN IMMEDIATE")
 
 
 def test_commands_of_one_process_take_turns_and_do_not_wait_for_ever(hana: LegacyPlace) -> None:
