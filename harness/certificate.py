@@ -20,6 +20,7 @@ from db.servers.settings import MAJOR
 
 MAX_AGE = timedelta(hours=24)
 UNSIGNED_STAGES = ("development", "test")
+SCENARIO_SUFFIXES = (".yaml", ".toml")
 KEY_LENGTH = 16
 """The fewest characters of a key that nobody guesses."""
 
@@ -116,9 +117,9 @@ def signature(body: Mapping[str, object], key: str) -> str:
 
 
 def digest_of(folder: Path) -> str:
-    """One hash over every scenario file's path and content."""
+    """One hash over the path and content of every scenario file, and of the table of pairs."""
     whole = hashlib.sha256()
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in SCENARIO_SUFFIXES):
         whole.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()

@@ -6,27 +6,23 @@ A worker keeps one database and resets it in place.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from _pytest._code.code import TerminalRepr, TracebackStyle
 
 from db import seed
-from harness import scenario, sweeps, update
+from harness import race_sweeps, scenario, sweeps, update
 from harness.databases import Databases
 from harness.problems import Problem
 from harness.replay import Verdict, replay
 from harness.scenario import BadScenario, ScenarioFile
 from harness.stage import LegacyStage, PostgresStage, Stage
-from harness.sweeps import SweepFailed
+from harness.sweeps import PlayFailed, PlayItem
 from harness.twins import replay_twins
 
 OPTION = "--update-scenarios"
-
-
-class ScenarioFailed(Exception):
-    """The scenario does not hold; its text is all that is to be read."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,9 +50,9 @@ class ScenarioCollector(pytest.File):
         """An item for each way to run it."""
         self.read()
         for name, call in (("postgres", self._postgres), ("legacy", self._legacy), ("twins", self._twins)):
-            yield ScenarioItem.from_parent(self, name=name, callobj=call())
-        for name, swept in sweeps.calls(self.config, self.read):
-            yield ScenarioItem.from_parent(self, name=name, callobj=swept)
+            yield PlayItem.from_parent(self, name=name, callobj=call())
+        for name, swept in (*sweeps.calls(self.config, self.read), *race_sweeps.calls(self.config, self.read)):
+            yield PlayItem.from_parent(self, name=name, callobj=swept)
 
     def read(self) -> ScenarioFile:
         """The file as it stands now."""
@@ -98,27 +94,11 @@ class ScenarioCollector(pytest.File):
         return file, replay(file.scenario, stage)
 
 
-class ScenarioItem(pytest.Function):
-    """A scenario on a store."""
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        """The file itself, not the function that runs it."""
-        return self.path, None, f"{self.parent.name if self.parent else ''}::{self.name}"
-
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
-    ) -> str | TerminalRepr:
-        """Only what the scenario says; a defect of ours keeps its traceback."""
-        del style  # pytest's own items have no use for it either
-        read = isinstance(excinfo.value, ScenarioFailed | SweepFailed)
-        return str(excinfo.value) if read else super().repr_failure(excinfo)
-
-
 def _fail(file: ScenarioFile, problems: Iterable[Problem]) -> None:
-    """Raises ScenarioFailed where there is a problem, the first in the file first."""
+    """Raises PlayFailed where there is a problem, the first in the file first."""
     ordered = sorted(problems, key=lambda problem: file.document.mark(problem.path))
     if ordered:
-        raise ScenarioFailed("\n".join(_block(file, problem) for problem in ordered))
+        raise PlayFailed("\n".join(_block(file, problem) for problem in ordered))
 
 
 def _block(file: ScenarioFile, problem: Problem) -> str:
@@ -169,11 +149,15 @@ def postgres_stage(scenario_database: Shared, request: pytest.FixtureRequest) ->
         request.config.stash[KEPT].append(f"{request.node.nodeid}: {scenario_database.leave()}")
 
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+
+
 @pytest.fixture(scope="session")
-def legacy_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LegacyStage]:
-    """One legacy file for all scenarios of this worker, made anew for each."""
-    folder = tmp_path_factory.mktemp("legacy")
-    seed.empty_legacy(folder / "empty.sqlite")
-    stage = LegacyStage(folder / "empty.sqlite", folder / "game.sqlite")
-    yield stage
-    stage.close()
+def legacy_stage() -> Iterator[LegacyStage]:
+    """One legacy file for all scenarios of this worker, made anew for each; in memory, where syncing costs nothing."""
+    with tempfile.TemporaryDirectory(prefix="sudamr-legacy-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        empty = Path(folder, "empty.sqlite")
+        seed.empty_legacy(empty)
+        stage = LegacyStage(empty, Path(folder, "game.sqlite"))
+        yield stage
+        stage.close()

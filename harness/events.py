@@ -13,8 +13,8 @@ from typing import Any, TextIO
 import pytest
 
 OPTION = "--events"
-SWEEP = "sweep"
-"""The name under which an item's `user_properties` carry what its sweep found, as JSON text."""
+SWEEPS = ("sweep", "race")
+"""The names under which an item's `user_properties` carry what its sweep found, as JSON text."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,7 +77,7 @@ class Writer:
     def _end(self, name: str, properties: dict[str, object]) -> None:
         found = "\n".join(self._failed.pop(name, []))
         verdict = "failed" if found else "skipped" if name in self._skipped else "passed"
-        sweep = properties.get(SWEEP)
+        sweep = next((properties[name] for name in SWEEPS if name in properties), None)
         line: dict[str, Any] = {
             "item": name, "verdict": verdict, "seconds": round(self._seconds.get(name, 0.0), 3), "found": found,
             "sweep": json.loads(sweep) if isinstance(sweep, str) else None,

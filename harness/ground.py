@@ -86,9 +86,9 @@ class Ground:
         """The database by way of the proxy."""
         return self.proxy.url(self._database.service)
 
-    def store(self) -> PostgresStore:
-        """Another store by way of the proxy, of one connection, which is warm: a first one asks the server much."""
-        store = PostgresStore(self.url, pool_size=1)
+    def store(self, proxy: Proxy | None = None) -> PostgresStore:
+        """Another store by way of a proxy, of one connection, which is warm: a first one asks the server much."""
+        store = PostgresStore((proxy or self.proxy).url(self._database.service), pool_size=1)
         with store.begin():
             return store
 

@@ -17,7 +17,7 @@ from db.errors import ToolError
 from db.servers import KINDS, Plan, Server, plan
 from harness.databases import Database, Databases
 
-pytest_plugins = ["harness.sweeps", "harness.collect"]
+pytest_plugins = ["harness.sweeps", "harness.race_sweeps", "harness.collect"]
 
 PLAN = pytest.StashKey[Plan]()
 NONE = pytest.StashKey[ToolError]()
@@ -129,12 +129,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Scenarios are tests: each YAML file under a folder `scenarios`."""
-    if file_path.suffix != ".yaml" or "scenarios" not in file_path.parts:
+    """Scenarios are tests: each YAML file under a folder `scenarios`; there, if asked for, the table of pairs too."""
+    if "scenarios" not in file_path.parts:
         return None
-    from harness import collect  # noqa: PLC0415  # imported before pytest loads it, its assertions stay plain
+    from harness import collect, race_sweeps  # noqa: PLC0415  # imported before pytest loads it, assertions stay plain
 
-    return collect.collect_file(file_path, parent)
+    if file_path.suffix == ".yaml":
+        return collect.collect_file(file_path, parent)
+    return race_sweeps.collect_file(file_path, parent)
 
 
 @pytest.fixture(scope="session")

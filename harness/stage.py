@@ -136,7 +136,7 @@ class LegacyStage:
 
     def __init__(self, empty: Path, path: Path, *, opened_by: Callable[[Path], Store] = LegacyStore) -> None:
         self._empty = empty
-        self._path = path
+        self.path = path
         self._opened_by = opened_by
         self._store: Store | None = None
 
@@ -149,17 +149,17 @@ class LegacyStage:
     def place(self, starts: Iterable[Start]) -> None:
         """Makes the file anew with these players in it."""
         self.close()
-        shutil.copyfile(self._empty, self._path)
-        with closing(cells.connect(self._path)) as connection, connection:
+        shutil.copyfile(self._empty, self.path)
+        with closing(cells.connect(self.path)) as connection, connection:
             connection.execute("BEGIN")
             for start in starts:
                 insert_legacy(connection, start.legacy)
-        self._store = self._opened_by(self._path)
+        self._store = self._opened_by(self.path)
 
     def close(self) -> None:
         """Closes the store and removes its file."""
         if self._store is not None:
             self._store.close()
             self._store = None
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)

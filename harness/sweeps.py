@@ -4,30 +4,53 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import pytest
+from _pytest._code.code import TerminalRepr, TracebackStyle
 
 from db.servers import KINDS, Server, plan
-from harness import fault_kinds, faults
+from harness import fault_kinds, faults, legacy_faults
 from harness.databases import Databases
 from harness.doomed import Doomed
+from harness.errands import Apart
 from harness.fault_kinds import Crashed, Fault, Killed
 from harness.faults import Failure, Swept
 from harness.ground import Ground
 from harness.scenario import ScenarioFile
+from harness.stage import LegacyStage
 
+NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
 ALL = "all"
+UNIT = "round trip"
+UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
 PREFIX = "fault-"
 PROPERTY = "sweep"
 SHOWN_FAILURES = 3
 SHOWN_DIFFERENCES = 12
 
 
-class SweepFailed(Exception):
-    """A sweep that does not hold; its text is all that is to be read."""
+class PlayFailed(Exception):
+    """A scenario or a sweep does not hold; its text is all that is to be read."""
+
+
+class PlayItem(pytest.Function):
+    """What is run on a store and fails by a difference."""
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """The file itself, not the function that runs it."""
+        return self.path, None, f"{self.parent.name if self.parent else ''}::{self.name}"
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
+    ) -> str | TerminalRepr:
+        """Only what the scenario says; a defect of ours keeps its traceback."""
+        del style  # pytest's own items have no use for it either
+        return str(excinfo.value) if isinstance(excinfo.value, PlayFailed) else super().repr_failure(excinfo)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,9 +58,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness")
     group.addoption(
         FAULTS, default=None, metavar="NAMES",
-        help=f"run each scenario under faults at each round trip: {ALL}, or some of {', '.join(fault_kinds.NAMES)}",
+        help=f"run each scenario under faults at each round trip: {ALL}, or some of {', '.join(NAMES)}",
     )  # fmt: skip
-    group.addoption(FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, from 0")
+    group.addoption(
+        FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, statement or command, from 0"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,10 +73,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def asked_for(config: pytest.Config) -> tuple[str, ...]:
     """The faults that are asked for."""
     option = config.getoption(FAULTS)
-    names = () if option is None else fault_kinds.NAMES if option == ALL else tuple(option.split(","))
+    names = () if option is None else NAMES if option == ALL else tuple(option.split(","))
     for name in names:
-        if name not in fault_kinds.NAMES:
-            known = ", ".join(fault_kinds.NAMES)
+        if name not in NAMES:
+            known = ", ".join(NAMES)
             raise pytest.UsageError(f"{FAULTS}: expected {ALL} or some of {known}; found {name}.")
     return names
 
@@ -76,6 +101,21 @@ def _call(name: str, at: int | None, read: Callable[[], ScenarioFile]) -> Callab
 
         return crashed
 
+    if name == legacy_faults.KILLED:
+
+        def legacy_killed(legacy_stage: LegacyStage, doomed: Doomed, request: pytest.FixtureRequest) -> None:
+            file = read()
+            _judge(file, legacy_faults.sweep_killed(file.scenario, legacy_stage, doomed, at), at, request.node)
+
+        return legacy_killed
+    if name == legacy_faults.BUSY:
+
+        def legacy_busy(legacy_stage: LegacyStage, request: pytest.FixtureRequest) -> None:
+            file = read()
+            _judge(file, legacy_faults.sweep_busy(file.scenario, legacy_stage, at), at, request.node)
+
+        return legacy_busy
+
     def on_the_wire(ground: Ground, request: pytest.FixtureRequest) -> None:
         _sweep(read(), fault_kinds.ON_THE_WIRE[name](ground), at, request.node)
 
@@ -83,10 +123,13 @@ def _call(name: str, at: int | None, read: Callable[[], ScenarioFile]) -> Callab
 
 
 def _sweep(file: ScenarioFile, fault: Fault, at: int | None, item: pytest.Item) -> None:
-    swept = faults.sweep(file.scenario, fault, at)
+    _judge(file, faults.sweep(file.scenario, fault, at), at, item)
+
+
+def _judge(file: ScenarioFile, swept: Swept, at: int | None, item: pytest.Item) -> None:
     item.user_properties.append((PROPERTY, json.dumps(_counted(swept))))
     if said := list(_said(file, swept, at, item.nodeid)):
-        raise SweepFailed("\n".join(said))
+        raise PlayFailed("\n".join(said))
 
 
 def _counted(swept: Swept) -> dict[str, object]:
@@ -97,26 +140,33 @@ def _counted(swept: Swept) -> dict[str, object]:
 
 
 def _said(file: ScenarioFile, swept: Swept, at: int | None, nodeid: str) -> Iterator[str]:
+    unit = UNITS.get(swept.fault, UNIT)
     for failure in swept.failures[:SHOWN_FAILURES]:
         yield from _block(file, failure, nodeid)
     if (more := len(swept.failures) - SHOWN_FAILURES) > 0:
-        yield f"and {more} more of {swept.cases} cases, at round trips {_places(swept.failures[SHOWN_FAILURES:])}"
+        yield f"and {more} more of {swept.cases} cases, at {unit}s {_places(swept.failures[SHOWN_FAILURES:])}"
     if swept.missed_commit:
         yield f"{file.name}: {swept.fault}\n    expected  one of {swept.commits} COMMITs struck\n    found     none"
     if at is not None and not swept.cases:
-        yield f"{file.name}: {swept.fault}\n    expected  a round trip {at}\n    found     that there are fewer"
+        yield f"{file.name}: {swept.fault}\n    expected  a {unit} {at}\n    found     that there are fewer"
 
 
 def _block(file: ScenarioFile, failure: Failure, nodeid: str) -> Iterator[str]:
     mark = file.document.mark(failure.path)
     where = ".".join(str(part) for part in failure.path)
     when = "after" if failure.moment.after else "at"
-    yield f"{file.name}:{mark.line}: {where}: {failure.fault} {when} round trip {failure.moment.k}: {failure.statement}"
-    for difference in failure.differences[:SHOWN_DIFFERENCES]:
-        yield f"  {difference.what}\n    expected  {difference.expected}\n    found     {difference.found}"
-    if (more := len(failure.differences) - SHOWN_DIFFERENCES) > 0:
-        yield f"  and {more} more differences"
+    unit = UNITS.get(failure.fault, UNIT)
+    yield f"{file.name}:{mark.line}: {where}: {failure.fault} {when} {unit} {failure.moment.k}: {failure.statement}"
+    yield from shown(failure.differences)
     yield f"  again: pytest {quote(nodeid)} {FAULTS}={failure.fault} {FAULT_AT}={failure.moment.k}"
+
+
+def shown(differences: Sequence[Apart]) -> Iterator[str]:
+    """Each difference: what, expected, found."""
+    for difference in differences[:SHOWN_DIFFERENCES]:
+        yield f"  {difference.what}\n    expected  {difference.expected}\n    found     {difference.found}"
+    if (more := len(differences) - SHOWN_DIFFERENCES) > 0:
+        yield f"  and {more} more differences"
 
 
 def _places(failures: Iterable[Failure]) -> str:
@@ -125,27 +175,28 @@ def _places(failures: Iterable[Failure]) -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How often each fault was tried, struck, and struck at a COMMIT; told by the workers in their reports."""
-    found = _found(terminalreporter)
-    if not found:
+    counted = found(terminalreporter, PROPERTY)
+    if not counted:
         return
     totals: dict[str, Counter[str]] = {}
-    for one in found:
+    for one in counted:
         totals.setdefault(str(one.pop("fault")), Counter()).update(one)
     terminalreporter.write_sep("-", "faults")
-    terminalreporter.write_line(f"{'':10}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
-    for name in (each for each in fault_kinds.NAMES if each in totals):
+    terminalreporter.write_line(f"{'':14}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
+    for name in (each for each in NAMES if each in totals):
         total = totals[name]
         per_case = 1000 * total["seconds"] / max(1, total["cases"])
         terminalreporter.write_line(
-            f"{name:10}{total['cases']:8}{total['fired']:8}{total['fired_at_commit']:11}"
+            f"{name:14}{total['cases']:8}{total['fired']:8}{total['fired_at_commit']:11}"
             f"{total['failures']:10}{per_case:11.0f}"
         )
 
 
-def _found(terminalreporter: pytest.TerminalReporter) -> list[dict[str, object]]:
+def found(terminalreporter: pytest.TerminalReporter, wanted: str) -> list[dict[str, Any]]:
+    """What the items of this run and of all its workers counted, under the name of a property."""
     reports = (report for reports in terminalreporter.stats.values() for report in reports)
     calls = (report for report in reports if getattr(report, "when", None) == "call")
-    return [json.loads(text) for report in calls for name, text in report.user_properties if name == PROPERTY]
+    return [json.loads(text) for report in calls for name, text in report.user_properties if name == wanted]
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from textwrap import shorten
 from typing import Protocol, Self, TypeAlias
 
 from game.urls import PostgresUrl
@@ -22,7 +21,7 @@ from harness import frames
 from harness.frames import Frame, Frames, Statements
 
 CHUNK = 1 << 16
-SHOWN = 100
+SHOWN, SHOWN_END = 100, 30
 GONE_SECONDS = 10.0
 """How long a connection that was ended may take to be gone; longer is a defect of the proxy's, or of its judge's."""
 
@@ -76,8 +75,9 @@ class Trip:
 
     @property
     def short(self) -> str:
-        """The SQL on one line, as much of it as a line takes."""
-        return shorten(self.sql, SHOWN, placeholder="…")
+        """The SQL on one line, as much of it as a line takes: how it begins, and how it ends."""
+        line = " ".join(self.sql.split())
+        return line if len(line) <= SHOWN else f"{line[: SHOWN - SHOWN_END]} … {line[-SHOWN_END:]}"
 
     @property
     def extended(self) -> bool:

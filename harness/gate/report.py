@@ -9,6 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from harness import pairs
+
+
+RACES = "races"
+
 
 class Ended(StrEnum):
     """How a part ended. Inconclusive: nothing was found wrong, and not all that it should prove was tried."""
@@ -43,12 +48,17 @@ class Item:
 
     @property
     def kind(self) -> Kind:
-        """By the way's name: `postgres` and `legacy`, `twins`, `fault-cut`, `races`."""
-        if "fault" in self.way:
+        """By the way's name: `postgres` and `legacy`, `twins`, `fault-cut`, `races`; a pair of the table is a race."""
+        if self.way.startswith("fault-"):
             return Kind.FAULTS
-        if "race" in self.way:
+        if self.way == RACES or self.is_pair:
             return Kind.RACES
         return Kind.TWINS if self.way == "twins" else Kind.SCENARIOS
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it is of the table of pairs; then the way is the pair, `equip+disassemble`."""
+        return self.file.endswith(pairs.FILE)
 
     def figure(self, name: str) -> int:
         """A whole number that the sweep says of itself; 0 where it says none."""

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.gate.report import Ended, GateReport, Item
+from harness.gate.report import RACES, Ended, GateReport, Item
 
 FIRST_WAYS = ("postgres", "legacy", "twins")
 COMMIT_LENGTH = 12
@@ -50,24 +50,38 @@ def page(report: GateReport) -> str:
 
 def _ways(report: GateReport) -> list[str]:
     """The columns: the stores, twins, each fault, races."""
-    found = dict.fromkeys(item.way for item in report.items)
+    found = dict.fromkeys(_place(item)[1] for item in report.items)
     first = [way for way in FIRST_WAYS if way in found]
-    rest = sorted((way for way in found if way not in FIRST_WAYS), key=lambda way: ("race" in way, way))
+    rest = sorted((way for way in found if way not in FIRST_WAYS), key=lambda way: (way == RACES, way))
     return first + rest
 
 
+def _place(item: Item) -> tuple[str, str]:
+    """The row and the column: a pair of the table has a row of its own, and is a race."""
+    return (f"{item.file}::{item.way}", RACES) if item.is_pair else (item.file, item.way)
+
+
 def _rows(report: GateReport, ways: list[str]) -> list[Row]:
-    by_file: dict[str, dict[str, Item]] = {}
+    by_row: dict[str, dict[str, Item]] = {}
     for item in report.items:
-        by_file.setdefault(item.file, {})[item.way] = item
+        row, column = _place(item)
+        by_row.setdefault(row, {})[column] = item
     anchors = {id(item): f"failure-{n}" for n, item in enumerate(_failures(report), start=1)}
-    rows = []
-    for file, items in sorted(by_file.items()):
-        path = PurePosixPath(file)
-        cells = tuple(_cell(items.get(way), anchors) for way in ways)
-        failed = any(not item.passed for item in items.values())
-        rows.append(Row(path.parent.name, path.stem.replace("_", " "), file, cells, failed))
-    return rows
+    return [
+        Row(*_named(row), row, tuple(_cell(items.get(way), anchors) for way in ways), not _all_passed(items))
+        for row, items in sorted(by_row.items(), key=lambda pair: ("::" in pair[0], pair[0]))
+    ]
+
+
+def _named(row: str) -> tuple[str, str]:
+    """Area and name."""
+    file, _, pair = row.partition("::")
+    path = PurePosixPath(file)
+    return ("pair", pair.replace("+", " + ")) if pair else (path.parent.name, path.stem.replace("_", " "))
+
+
+def _all_passed(items: Mapping[str, Item]) -> bool:
+    return all(item.passed for item in items.values())
 
 
 def _cell(item: Item | None, anchors: Mapping[int, str]) -> Cell:

@@ -94,6 +94,16 @@ def test_the_matrix_is_told_to_those_who_hear_it() -> None:
     assert [div for div in shown.of("div") if div.get("tabindex") == "0" and div.get("aria-labelledby") == "matrix"]
 
 
+def test_a_pair_of_the_table_has_a_row_of_its_own_and_is_a_race() -> None:
+    pair = item("equip+disassemble", file="scenarios/pairs.toml", orders=17)
+    found = report([*items(), pair], parts())
+    shown = Page(page(found))
+    assert (found.races.count, found.races.orders) == (2, 37)
+    assert "equip + disassemble" in shown.text
+    assert "✓ 17" in shown.text
+    assert len([th for th in shown.of("th") if th.get("scope") == "col"]) == 6
+
+
 def test_doubts_are_said() -> None:
     found = report([one for one in items() if one.way != "races"], parts())
     assert "no order of two sessions was tried" in Page(page(found)).text

@@ -104,10 +104,14 @@ def table(result: pytest.RunResult) -> dict[str, list[str]]:
 def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pytest.Pytester) -> None:
     write(suite, "mail", MAIL)
     result = run(suite, "--faults=all")
-    result.assert_outcomes(passed=10, deselected=3)
+    result.assert_outcomes(passed=12, deselected=3)
     found = {name: counts[:4] for name, counts in table(result).items()}
     on_the_wire = ["5", "5", "1", "0"]
     assert found.pop("killed") == ["6", "6", "2", "0"]
+    assert found.pop("legacy-busy") == ["2", "2", "0", "0"]
+    cases, fired, at_commit, failures = found.pop("legacy-killed")
+    assert int(cases) > 10
+    assert (fired, at_commit, failures) == (cases, "1", "0")
     assert found.pop("crashed") == ["2", "2", "2", "0"]
     assert found == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
 
@@ -188,3 +192,41 @@ def test_a_fault_that_does_not_exist_is_a_usage_error(suite: pytest.Pytester) ->
     result = run(suite, "--faults=cut,rain")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --faults: expected all or some of cut, *; found rain."])
+
+
+def test_a_receipt_that_the_legacy_store_does_not_look_up_fails_where_the_process_dies_before_its_answer(
+    suite: pytest.Pytester,
+) -> None:
+    write(suite, "mail", MAIL)
+    breaks(suite, "game.legacy.store.LegacyUnit", "load", NO_LOOKUP)
+    result = run(suite, "--faults=legacy-killed")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*: legacy-killed at statement *: (the answer)",
+            "  the answer to hana's r1 (steps.0)",
+            "    expected  granted {*gold*50*}",
+            "    found     refused already_claimed",
+            "  again: pytest scenarios/reward/mail.yaml::fault-legacy-killed --faults=legacy-killed --fault-at=*",
+        ]
+    )
+
+
+def test_a_locked_file_that_is_no_reason_to_try_again_fails(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL)
+    suite.makeconftest(
+        """
+        import game.legacy.store
+
+        HELD = game.legacy.store.BUSY
+
+        def pytest_runtest_setup(item):
+            game.legacy.store.BUSY = frozenset()
+
+        def pytest_runtest_teardown(item):
+            game.legacy.store.BUSY = HELD
+        """
+    )
+    result = run(suite, "--faults=legacy-busy")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["*OperationalError: database is locked*"])

@@ -1,0 +1,96 @@
+"""A gate before one session of a race: it holds each statement until it is let through, and says where things stand."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from harness.wire import Pass, Session, Trip, Verdict
+
+NO_CHOICE = frozenset({"BEGIN", "ROLLBACK"})
+"""They see and change nothing, so when they run makes no difference."""
+
+BLOCKED = "(waits for a lock of the other's)"
+
+
+class State(Enum):
+    """Where a session is."""
+
+    RUNNING = auto()
+    WAITING = auto()
+    BLOCKED = auto()
+    DONE = auto()
+
+
+@dataclass(frozen=True)
+class Event:
+    """A statement that a session was let through with, or what befell it."""
+
+    session: str
+    said: str
+
+
+class Gate:
+    """The judge of one session: it holds each statement until it is let through."""
+
+    def __init__(self, name: str, changed: threading.Condition, timeline: list[Event]) -> None:
+        self.name = name
+        self.state = State.RUNNING
+        self.pid: int | None = None
+        self.changed = changed
+        self._timeline = timeline
+        self._go = threading.Semaphore(0)
+        self._open = False
+
+    def judge(self, session: Session, trip: Trip) -> Verdict:
+        """Waits, unless it is no choice."""
+        with self.changed:
+            self.pid = session.pid
+            held = not self._open and trip.verb not in NO_CHOICE
+            if held:
+                self._become(State.WAITING)
+        if held:
+            self._go.acquire()
+        with self.changed:
+            self._timeline.append(Event(self.name, trip.short))
+        return Pass()
+
+    def answered(self, session: Session, trip: Trip) -> None:
+        """Nothing to do: the session comes to its next statement, or to its end."""
+
+    def let_through(self) -> None:
+        """The statement that waits goes on."""
+        self.state = State.RUNNING
+        self._go.release()
+
+    def done(self) -> None:
+        """The command has been answered."""
+        with self.changed:
+            self._become(State.DONE)
+
+    def give_up(self) -> None:
+        """Holds nothing from here on, so that its session can end."""
+        self._open = True
+        self._go.release()
+
+    def note_blocked(self) -> None:
+        """The other session holds what this one waits for."""
+        if self.state is State.RUNNING:
+            self._become(State.BLOCKED)
+            if Event(self.name, BLOCKED) != next((e for e in reversed(self._timeline) if e.session == self.name), None):
+                self._timeline.append(Event(self.name, BLOCKED))
+
+    @property
+    def settled(self) -> bool:
+        """Whether it does nothing by itself."""
+        return self.state is not State.RUNNING
+
+    def look_again(self) -> None:
+        """What blocked it may be gone."""
+        if self.state is State.BLOCKED:
+            self.state = State.RUNNING
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        self.changed.notify_all()
