@@ -208,7 +208,7 @@ def transfer(
 
     with outcome(json or None) as speaks:
         wish = transfers.Wish(
-            environment=env, source=Path(source) if source else None, into=Path(into) if back and into else None,
+            environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
             back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
         )  # fmt: skip
         done = transfers.run(wish, speaks.progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from db.errors import ToolError
+from db.errors import Refusal, ToolError
 from db.progress import Progress, for_people
 from game.errors import GameError
 
@@ -52,10 +53,25 @@ class Outcome:
         text = json.dumps(_plain(result), ensure_ascii=False, indent=2) + "\n"
         if self._json_path == "-":
             sys.stdout.write(text)
+        else:
+            Path(self._json_path).write_text(text, encoding="utf-8")
+
+    def check_json(self) -> None:
+        """Refusal where the result could not be written, before anything is done that it would tell of.
+
+        A folder under the working one is made; anywhere else it has to be there.
+        """
+        if self._json_path is None or self._json_path == "-":
             return
         path = Path(self._json_path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        if not path.is_absolute():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        found = "no such folder" if not path.parent.is_dir() else "a folder" if path.is_dir() else None
+        if found is None and not os.access(path if path.exists() else path.parent, os.W_OK):
+            found = "one that may not be written"
+        if found is not None:
+            self._json_path = None
+            raise Refusal("a file to write for --json", found, where=str(path), do="Nothing was begun. Name another.")
 
     def complain(self, error: ToolError | GameError) -> None:
         """What stopped the task, in a line or two."""
@@ -68,6 +84,7 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
     """Runs a task's body; what stops it on purpose becomes one or two lines and an exit code, never a traceback."""
     speaks = Outcome(json_path)
     try:
+        speaks.check_json()
         yield speaks
     except ToolError as error:
         speaks.complain(error)
@@ -80,6 +97,17 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
     except KeyboardInterrupt:
         speaks.say("interrupted")
         raise SystemExit(INTERRUPTED) from None
+
+
+def whole(option: str, text: str, *, least: int = 0) -> int:
+    """The whole number that an option was given. Refusal where it is none, or less than `least`."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise Refusal(f"a whole number for {option}", repr(text), do="Nothing was begun.") from None
+    if number < least:
+        raise Refusal(f"{least} or more for {option}", text, do="Nothing was begun.")
+    return number
 
 
 def _as_result(error: ToolError) -> Mapping[str, object]:

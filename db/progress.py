@@ -57,7 +57,7 @@ class Terminal:
     def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
         columns = (
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-            TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}, after"), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
         )  # fmt: skip
         with Bars(*columns, console=self._console) as bars:
             task = bars.add_task(title, total=total, rate="")

@@ -240,7 +240,7 @@ def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _refuse_existing(path: Path) -> None:
     if not path.parent.is_dir():
-        raise Refusal("a folder that exists", "none", where=str(path.parent))
+        raise Refusal("a folder that exists", "none", where=str(path.parent), do="Make it first.")
     for taken in (path, path.with_name(f"{path.name}-wal")):
         if taken.exists():
             raise Refusal(

@@ -19,7 +19,7 @@ LEAST = {"quantity": 1, "forge_level": 1}
 ORDERED = tuple(
     table.name for table in tables.PLAYER_STATE if "position" in table.columns and table is not tables.user_stages
 )
-"""A stage's place says where the legacy arrays name it: one that is in one of them alone moves as others are added."""
+"""A stage's place says where the legacy arrays name it: one that only one of them names moves when others are added."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class Service:
     @property
     def restart(self) -> str:
         """The hook that has every process start anew, reading the env file again."""
-        return f"kill -HUP $(cat '{self.pid_file}')"
+        return f"read -r pid < '{self.pid_file}' && kill -HUP $pid"
 
     def token_of(self, player: str) -> str:
         """The player's bearer token."""

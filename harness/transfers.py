@@ -87,6 +87,10 @@ def _check(wish: Wish) -> None:
         raise Refusal("--into FILE with --back", "none", do="Name the file that is to be made.")
     if wish.source is None and not wish.back:
         raise Refusal("--source FILE to load, or --back --into FILE to rebuild one", "neither")
+    if wish.into is not None and not wish.back:
+        raise Refusal("--back with --into FILE", "--into alone", do="Say --back to rebuild a file from the database.")
+    if wish.into is not None and not wish.into.parent.is_dir():
+        raise Refusal("a folder that exists", "none", where=str(wish.into.parent), do="Make it first.")
     if wish.into is not None and wish.into.exists():
         raise Refusal("a new file", "one that exists", where=str(wish.into), do="Name another; nothing is overwritten.")
 

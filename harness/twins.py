@@ -44,22 +44,26 @@ def _said(taken: Taken | None) -> str:
     return f"{taken.result}{outcome}{' (from its receipt)' if taken.replayed else ''}"
 
 
-def _rows_apart(path: Path, left: Play, right: Play) -> Iterator[Problem]:
-    ours, theirs = _comparable(left.rows), _comparable(right.rows)
-    plays = left, right
-    for table, change in compare(ours, theirs).items():
+def rows_apart(ours: Rows, theirs: Rows) -> Iterator[tuple[str, str, str]]:
+    """Where two stores say otherwise of the same players: (what, as ours has it, as theirs has it)."""
+    for table, change in compare(_comparable(ours), _comparable(theirs)).items():
         for key, columns in change.updates.items():
             for column, pair in columns.items():
-                yield _apart(path, f"{_at(left, table, key)}.{column}", plays, (_shown(pair[0]), _shown(pair[1])))
+                yield f"{_at(table, key)}.{column}", _shown(pair[0]), _shown(pair[1])
         for key in change.deletes:
-            yield _apart(path, _at(left, table, key), plays, ("a row", "none"))
+            yield _at(table, key), "a row", "none"
         for key in change.inserts:
-            yield _apart(path, _at(left, table, key), plays, ("none", "a row"))
+            yield _at(table, key), "none", "a row"
     for table in invariants.ORDERED:
         for (player,) in ours.get("users", {}):
-            orders_of = [", ".join(invariants.in_order(play.rows, table, player)) for play in plays]
-            if orders_of[0] != orders_of[1]:
-                yield _apart(path, f"{table} of {player} in order", plays, (orders_of[0], orders_of[1]))
+            left, right = (", ".join(invariants.in_order(rows, table, player)) for rows in (ours, theirs))
+            if left != right:
+                yield f"{table} of {player} in order", left, right
+
+
+def _rows_apart(path: Path, left: Play, right: Play) -> Iterator[Problem]:
+    for what, ours, theirs in rows_apart(left.rows, right.rows):
+        yield _apart(path, left.named(what), (left, right), (ours, theirs))
 
 
 def _apart(path: Path, what: str, plays: tuple[Play, Play], values: tuple[str, str]) -> Problem:
@@ -67,8 +71,8 @@ def _apart(path: Path, what: str, plays: tuple[Play, Play], values: tuple[str, s
     return Problem(path, f"{what} on {left}: {ours}", f"on {right}: {theirs}")
 
 
-def _at(play: Play, table: str, key: tuple[str | int, ...]) -> str:
-    return play.named(f"{table}.{'/'.join(map(str, key))}")
+def _at(table: str, key: tuple[str | int, ...]) -> str:
+    return f"{table}.{'/'.join(map(str, key))}"
 
 
 def _comparable(rows: Rows) -> Rows:

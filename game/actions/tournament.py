@@ -83,7 +83,7 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
 
 def _last(player: Player, kind: str) -> Record:
     """The last tournament of the kind. A record without a status remembers only a day or a flag: there is none."""
-    record = player.rows["user_tournaments"].get((player.id, kind))
+    record = player.rows.table("user_tournaments").get((player.id, kind))
     if record is None or record["status"] is None:
         raise Refused("no_tournament", kind)
     return record

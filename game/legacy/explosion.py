@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from game.catalog import EQUIPMENT
 from game.legacy import cells, documents, fields, quests, stages, worn
 from game.legacy.cells import Cell
 from game.legacy.documents import Apart
@@ -98,7 +99,7 @@ class Explosion:
         if "inventory" not in self.row and "equipment" not in self.row:
             return
         bag = self._elements("inventory", "user_inventory", _items, "held")
-        dressed = self._equipment({str(record["id"]) for record in bag})
+        dressed = self._equipment({str(item["id"]): str(item["slot"]) for item in bag if item["type"] == EQUIPMENT})
         for record in bag:
             shown = record.pop("worn")
             agrees = shown == (record["id"] in dressed)
@@ -206,14 +207,14 @@ class Explosion:
         self._count(column, apart, "aside")
         return names
 
-    def _equipment(self, bag: set[str]) -> set[str]:
+    def _equipment(self, slots: dict[str, str]) -> set[str]:
         records = self.out.rows.table("user_equipment")
         cell = self.row.get("equipment")
         if cell in NOTHING and cell != "{}":
             self._keep_nothing("equipment")
             return set()
         try:
-            apart = worn.read_equipment(cell, bag, self.units.get("equipment"))
+            apart = worn.read_equipment(cell, slots, self.units.get("equipment"))
         except Unreadable as trouble:
             self.found("aside", "equipment", trouble)
             self._keep_whole("equipment")

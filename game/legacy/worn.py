@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from game.legacy import fields
 from game.legacy.cells import Cell
@@ -12,8 +12,12 @@ from game.legacy.forms import Part, Unreadable, dumps, parts
 from game.rows import Record
 
 
-def read_equipment(cell: Cell, bag: set[str], units: int | None) -> Apart:
-    """What is worn, by slot; an entry that names no item of the bag, or one worn already, is kept as its text."""
+def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> Apart:
+    """What is worn, by slot; `slots`: the slot of each equipment in the bag, by its id.
+
+    An entry that names no equipment for its slot, or one worn already, is kept as its text: were a stack of materials
+    worn, it could never be used up.
+    """
     text, found, apart = taken(cell, "{", "an object", units)
     last = {part.key: place for place, part in enumerate(found)}
     items: list[FrameItem] = []
@@ -27,11 +31,11 @@ def read_equipment(cell: Cell, bag: set[str], units: int | None) -> Apart:
             items.append((before, raw, after))
             plain = False
             continue
-        record = _worn_record(text, part, bag, worn)
+        record = _worn_record(text, part, slots, worn)
         record["position"] = place * STEP
         apart.records.append(record)
         if record["kept"] not in (None, "null"):
-            apart.troubles.append((place, Unreadable("dangling", "names no item of the bag that is free"), raw))
+            apart.troubles.append((place, Unreadable("dangling", "names no free equipment of the slot"), raw))
         same = _entry_text(record) == raw
         plain = plain and same and not before and not after
         items.append((before, place * STEP, after, "" if same else raw))
@@ -54,9 +58,9 @@ def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
     return opening + ",".join([*elements, *(texts[position] for position in rest)]) + closing
 
 
-def _worn_record(text: str, part: Part, bag: set[str], worn: set[str]) -> Record:
+def _worn_record(text: str, part: Part, slots: Mapping[str, str], worn: set[str]) -> Record:
     value = part.value
-    if isinstance(value, str) and value in bag and value not in worn:
+    if isinstance(value, str) and slots.get(value) == part.key and value not in worn:
         worn.add(value)
         return {"slot": part.key, "item_id": value, "kept": None}
     return {"slot": part.key, "item_id": None, "kept": text[part.value_start : part.end]}

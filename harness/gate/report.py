@@ -11,7 +11,6 @@ from enum import StrEnum
 
 from harness import pairs
 
-
 RACES = "races"
 
 

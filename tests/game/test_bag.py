@@ -97,6 +97,7 @@ def test_what_the_rules_do_not_know_has_no_price(odd: dict[str, str | int | None
     rows = with_item(hana(bag={"i": "새싹 바둑판"}), "i", **odd)
     if code is None:
         assert play(rows, SellItem("i")).history == [("spend", "i", -1, 2)]
+        assert refusal(rows, SellItem("i", 2)) == "not_enough_material"
     else:
         assert refusal(rows, SellItem("i")) == code
 

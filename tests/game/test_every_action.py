@@ -1,88 +1,190 @@
-"""Every action through dispatch: what the rules leave is what the store keeps, and the journals add up."""
+"""What holds of every action, on both stores: granted once, all or nothing, kept before it is answered."""
 
 from __future__ import annotations
 
-from places import PostgresPlace
-from playing_on_stores import ask
-from records import hana, milestones, mission, preset, quest, stages
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 
-from game import tables
-from game.commands import (
-    COMMANDS,
-    ApplyPreset,
-    ClaimAllMail,
-    ClaimMail,
-    ClaimMilestone,
-    ClaimQuest,
-    ClaimTournamentReward,
-    ClearStage,
-    CollectAllMissions,
-    CollectMission,
-    Combine,
-    Command,
-    Convert,
-    DeleteMail,
-    Disassemble,
-    Enhance,
-    Equip,
-    ExpandBag,
-    FinishTournament,
-    LevelUpMission,
-    OpenBundle,
-    SavePreset,
-    SellItem,
-    StartMission,
-    StartTournament,
-    Unequip,
-)
-from game.dispatch import Answer
-from game.rows import Rows
-from harness import invariants
+import pytest
+import sqlalchemy as sa
+from examples import EXAMPLES, command
+from places import LegacyPlace, Place, PostgresPlace
+from playing_on_stores import NOON_MS, Failing, ask, lost
 
-ALL: tuple[Command, ...] = (
-    ClaimMail("m1"), DeleteMail("m1"), ClaimAllMail(), ClaimQuest("daily", "q1"), ClaimMilestone("daily", 20),
-    Equip("fan"), Equip("board"), SavePreset("대회"), Unequip("fan"), SavePreset("대회"), ApplyPreset("둘"),
-    Enhance("fan"), Combine(("c1", "c2", "c3"), random=True), Disassemble("fan3"), Convert("하급 강화석", "up", 2),
-    StartTournament("neighborhood"), FinishTournament("neighborhood"), ClaimTournamentReward("neighborhood"),
-    ClearStage("입문-1"), ClearStage("입문-1"), ClearStage("입문-2"), StartMission("mission_attendance"),
-    CollectMission("mission_league"), CollectAllMissions(), LevelUpMission("mission_rival_match"), OpenBundle("bundle"),
-    SellItem("stone", 3), SellItem("fan4"), ExpandBag("material"),
-)  # fmt: skip
+from game.actions import perform
+from game.chance import Chance
+from game.commands import COMMANDS
+from game.dispatch import Request, dispatch
+from game.errors import Refused, StoreUnavailable
+from game.player import Player
+from game.postgres import PostgresStore
+from game.rows import Rows, compare
+from game.stores import open_store
+from harness import invariants, twins
+
+every_action = pytest.mark.parametrize("action", sorted(COMMANDS))
 
 
-def player() -> Rows:
-    fans = dict.fromkeys(("fan", "fan2", "fan3", "fan4", "c1", "c2", "c3"), "푸른 바람 부채")
-    stones = {"stone": {"name": "하급 강화석", "quantity": 90}, "bundle": {"name": "골드 꾸러미1", "quantity": 2}}
-    mail = {"m1": {"gold": 50, "items": {"골드 꾸러미1": 2, "새싹 바둑판": 1}}, "m2": {"diamonds": 3}, "m3": {}}
-    rows = hana(gold=10_000, diamonds=500, level=30, bag={**fans, "board": "새싹 바둑판", **stones}, mail=mail)
-    milestones(quest(rows, reward={"gold": 7, "xp": {"type": "strategy", "amount": 3}}), activity=10)
-    preset(rows, "둘", {"fan": "fan2"})
-    stages(rows, "초급-20")
-    mission(rows, "mission_league", since=0)
-    mission(rows, "mission_study_joseki", since=0)
-    return mission(rows, "mission_rival_match", collected=9999)
+class Broken(Exception):
+    """A defect of ours: nothing that a store or the loop knows."""
 
 
-def read(place: PostgresPlace) -> Rows:
+def read(place: Place) -> Rows:
     rows = place.store.read("hana")
     assert rows is not None
     return rows
 
 
-def test_every_action_is_granted_kept_and_adds_up(postgres: PostgresPlace) -> None:
-    assert {type(command) for command in ALL} == set(COMMANDS.values())
-    postgres.put(player())
-    start = read(postgres)
-    order: list[str] = []
-    for n, command in enumerate(ALL):
-        before = read(postgres)
-        answer = ask(postgres.store, command, f"r{n}")
-        order.append(f"r{n}")
-        after = read(postgres)
-        assert ask(postgres.store, command, f"r{n}") == Answer(answer.outcome, replayed=True)
-        assert read(postgres) == after
-        assert invariants.breaches(after, order) == [], command
-        assert invariants.order_kept(before, after) == [], command
-    assert {table.name for table in tables.PLAYER_STATE if start[table.name] != read(postgres)[table.name]} == {
-        table.name for table in tables.PLAYER_STATE
-    }
+@pytest.fixture
+def before(place: Place, action: str) -> Rows:
+    place.put(EXAMPLES[action].player())
+    return read(place)
+
+
+def test_every_action_has_an_example() -> None:
+    assert set(EXAMPLES) == set(COMMANDS)
+
+
+@every_action
+def test_it_is_granted_adds_up_and_leaves_one_receipt(place: Place, before: Rows, action: str) -> None:
+    answer = ask(place.store, command(action))
+    after = read(place)
+    assert not answer.replayed
+    assert compare(before, after)
+    assert invariants.breaches(after, ["r1"]) == []
+    assert invariants.still_readable(before, after) == []
+    assert list(after["action_receipts"]) == [("hana", "r1")]
+
+
+@every_action
+def test_the_same_request_again_answers_the_same_and_changes_nothing(place: Place, before: Rows, action: str) -> None:
+    first = ask(place.store, command(action))
+    once = read(place)
+    again = ask(place.store, command(action))
+    assert (again.outcome, again.replayed) == (first.outcome, True)
+    assert compare(once, read(place)) == {}
+
+
+@every_action
+def test_it_is_kept_before_it_is_answered(place: Place, before: Rows, action: str) -> None:
+    ask(place.store, command(action))
+    with closing(open_store(place.url, pool_size=1)) as another:
+        seen = another.read("hana")
+    assert seen is not None
+    assert compare(read(place), seen) == {}
+    assert ("hana", "r1") in seen["action_receipts"]
+
+
+@every_action
+@pytest.mark.parametrize("step", ["load", "save", "commit"])
+def test_nothing_is_left_after_a_raise_in_the_store(place: Place, before: Rows, action: str, step: str) -> None:
+    with pytest.raises(Broken):
+        ask(Failing(place.store, step, Broken()), command(action))
+    assert compare(before, read(place)) == {}
+
+
+@every_action
+@pytest.mark.parametrize("step", ["load", "save", "commit", "committed"])
+def test_an_attempt_that_is_lost_is_made_up_for(place: Place, before: Rows, action: str, step: str) -> None:
+    answer = ask(Failing(place.store, step, lost()), command(action))
+    assert answer.replayed is (step == "committed")
+    assert invariants.breaches(read(place), ["r1"]) == []
+    assert invariants.receipts(read(place), [("hana", "r1")], []) == []
+
+
+@every_action
+def test_what_is_given_up_is_whole_or_absent_and_the_retry_settles_it(place: Place, before: Rows, action: str) -> None:
+    with pytest.raises(StoreUnavailable):
+        ask(Failing(place.store, "save", lost(), times=9), command(action))
+    assert compare(before, read(place)) == {}
+    assert not ask(place.store, command(action)).replayed
+
+
+@every_action
+def test_nothing_is_left_after_a_raise_at_any_draw(place: Place, before: Rows, action: str) -> None:
+    for n in range(1, draws_of(action) + 1):
+        with pytest.raises(Broken):
+            dispatch(
+                place.store, Request("hana", "r1", command(action)), clock=lambda: NOON_MS,
+                chance=lambda request, n=n: Breaking(request, n),
+            )  # fmt: skip
+        assert compare(before, read(place)) == {}, f"draw {n}"
+
+
+@every_action
+def test_a_refusal_in_the_middle_leaves_nothing(place: Place, before: Rows, action: str) -> None:
+    """As late as can be: the rules have done all their work, and then say no."""
+    with pytest.raises(Refused):
+        ask(Failing(place.store, "save", Refused("bag_full")), command(action))
+    assert compare(before, read(place)) == {}
+
+
+@every_action
+def test_nothing_is_left_after_a_raise_at_any_statement(postgres: PostgresPlace, action: str) -> None:
+    postgres.put(EXAMPLES[action].player())
+    n = 1
+    while breaks_at(postgres, action, n):
+        n += 1
+    assert n > 3, "lock, load and save at the least"
+    assert list(read(postgres)["action_receipts"]) == [("hana", f"b{n}")]
+
+
+@every_action
+def test_both_stores_answer_alike_and_end_alike(postgres: PostgresPlace, legacy: LegacyPlace, action: str) -> None:
+    player = EXAMPLES[action].player()
+    for place in (postgres, legacy):
+        place.put(player)
+    assert ask(postgres.store, command(action)) == ask(legacy.store, command(action))
+    assert list(twins.rows_apart(read(postgres), read(legacy))) == []
+
+
+class Breaking(Chance):
+    """Breaks at its n-th draw; counts them where n is 0."""
+
+    def __init__(self, request_id: str, n: int, overrides: Mapping[str, int | float] | None = None) -> None:
+        super().__init__("the secret of tests", request_id, overrides)
+        self.n, self.drawn = n, 0
+
+    def _next(self, name: str) -> tuple[str, int]:
+        self.drawn += 1
+        if self.drawn == self.n:
+            raise Broken
+        return super()._next(name)
+
+
+def draws_of(action: str) -> int:
+    """How many draws the example makes, on rows alone."""
+    chance = Breaking("r1", 0)
+    perform(Player(EXAMPLES[action].player(), "r1", NOON_MS, chance), command(action))
+    return chance.drawn
+
+
+def breaks_at(place: PostgresPlace, action: str, n: int) -> bool:
+    """Ask with a raise right after the n-th statement; whether there was one, and then that nothing is left."""
+    before = read(place)
+    with breaking_statement(place, n) as struck:
+        try:
+            ask(place.store, command(action), f"b{n}")
+        except Broken:
+            assert compare(before, read(place)) == {}, f"statement {n}"
+    return bool(struck)
+
+
+@contextmanager
+def breaking_statement(place: PostgresPlace, n: int) -> Iterator[list[str]]:
+    assert isinstance(place.store, PostgresStore)
+    seen: list[str] = []
+    struck: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+        if len(seen) == n and not struck:
+            struck.append(statement)
+            raise Broken
+
+    engine = place.store._engine
+    sa.event.listen(engine, "after_cursor_execute", note)
+    try:
+        yield struck
+    finally:
+        sa.event.remove(engine, "after_cursor_execute", note)

@@ -18,7 +18,9 @@ def test_all_mail_that_waits_is_claimed_at_once_in_its_order() -> None:
         "b": {"gold": 50, "items": {"골드 꾸러미1": 2}},
         "a": {"gold": 5, "diamonds": 3, "action_points": 4, "items": {"골드 꾸러미1": 1, "미사일": 1}},
     }
-    played = play(hana(mail=mail), ALL)
+    rows = hana(mail=mail)
+    rows["user_mail"] = dict(reversed(rows["user_mail"].items()))  # a store reads them in an order of its own
+    played = play(rows, ALL)
     assert played.outcome == {
         "mails": ["b", "a"], "gold": 55, "diamonds": 3, "action_points": 4, "items": {"골드 꾸러미1": 3, "미사일": 1},
     }  # fmt: skip

@@ -88,7 +88,7 @@ def test_what_does_not_hold_reads_as_a_difference_and_nothing_else(suite: pytest
     ("old", "new", "said"),
     [
         ("gold: 100", "glod: 100", "2:16: expected one of *; found 'glod'. Did you mean 'gold'?"),
-        ("claim_mail", "claim_male", "4:16: expected one of *; found 'claim_male'. Did you mean 'claim_mail'?"),
+        ("claim_mail", "claim_male", "4:16: expected an action; found 'claim_male'. Did you mean 'claim_mail'?"),
         ("with: {mail: m1}", "with: {item: m1}", "4:39: expected 'mail'; found 'item'."),
     ],
 )

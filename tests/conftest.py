@@ -1,0 +1,12 @@
+"""Options of the tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How far to search where a search has no end."""
+    parser.addoption(
+        "--sequences", type=int, default=200, metavar="N", help="random sequences of actions to play on both stores"
+    )
