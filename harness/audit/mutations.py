@@ -13,18 +13,14 @@ _SUITES = {"game": "tests/game", "db": "tests/db", "harness": "tests/harness"}
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One find and replace in one file, and who is expected to catch it."""
+    """One find and replace in one file, and who is expected to catch it; wider: what is run when that one does not."""
 
     name: str
     file: str
     find: str
     replace: str
     catcher: str
-
-    @property
-    def wider(self) -> tuple[str, ...]:
-        """What is run when the expected catcher notices nothing: the tests of its floor, then every scenario."""
-        return (_SUITES[self.file.partition("/")[0]], "scenarios")
+    wider: tuple[str, ...]
 
     def trouble(self, root: Path) -> str:
         """Why it can't be applied to the tree; nothing where it can."""
@@ -40,8 +36,9 @@ class Mutation:
 
 
 def _of(file: str, *mutations: tuple[str, str, str, str]) -> tuple[Mutation, ...]:
-    """Mutations of one file: name, find, replace, catcher."""
-    return tuple(Mutation(name, file, find, replace, catcher) for name, find, replace, catcher in mutations)
+    """Mutations of one file: name, find, replace, catcher. Wider are the tests of its floor, then every scenario."""
+    wider = (_SUITES[file.partition("/")[0]], "scenarios")
+    return tuple(Mutation(name, file, find, replace, catcher, wider) for name, find, replace, catcher in mutations)
 
 
 MUTATIONS: tuple[Mutation, ...] = (
