@@ -105,6 +105,7 @@ class Doomed:
         answer: dict[str, Any] = json.loads(line)
         if "died" in answer:
             self.pid = 0
+            assert answer["died"] in (0, -signal.SIGKILL), "the application broke; it said how on standard error"
             raise Died
         return answer
 

@@ -35,32 +35,37 @@ def sweep_killed(scenario: Scenario, place: LegacyStage, doomed: Doomed, at: int
     todo = errands.errands(scenario)
     statements, clean = _clean(scenario, place, doomed, todo)
     failures: list[Failure] = []
+    fired: list[str] = []
     tried = [n for n in range(len(statements)) if at is None or n == at]
     for n in tried:
         end, struck = _killed(scenario, place, doomed, todo, n)
+        fired += [statements[n]] if struck else []
         missed = [] if struck else [Apart("the application", f"killed at statement {n}", "alive at the end")]
         path = (struck or todo[-1]).turn.path
         failures += _failure(KILLED, n, " ".join(statements[n].split()), path, clean, (end, missed, todo))
-    commits = [n for n, statement in enumerate(statements) if statement.startswith("COMMIT")]
     return Swept(
-        KILLED, len(tried), len(tried), len(set(tried) & set(commits)), len(commits) if at is None else 0,
+        KILLED, len(tried), len(fired), _commits(fired), _commits(statements) if at is None else 0,
         time.monotonic() - began, tuple(failures),
     )  # fmt: skip
 
 
-def sweep_busy(scenario: Scenario, empty: LegacyStage, at: int | None = None) -> Swept:
+def _commits(statements: Sequence[str]) -> int:
+    return sum(statement.startswith("COMMIT") for statement in statements)
+
+
+def sweep_busy(scenario: Scenario, place: LegacyStage, at: int | None = None) -> Swept:
     """At each command a second writer holds the file: until dispatch tries again, and until it gives up."""
     began = time.monotonic()
     todo = errands.errands(scenario)
-    clean = _end(scenario, empty, todo, [errands.carry_out(s, e) for s, e in _placed(scenario, empty, todo)])
+    clean = _end(scenario, place, todo, [errands.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
     moments = [Moment(k, after) for k in range(len(todo)) for after in (False, True) if at is None or k == at]
     failures: list[Failure] = []
     fired = 0
     for moment in moments:
-        answers, waited = _busy(scenario, empty, todo, moment)
+        answers, waited = _busy(scenario, place, todo, moment)
         fired += waited
         missed = [] if waited else [Apart("the store", "turned away by the other writer", "let through")]
-        end = _end(scenario, empty, todo, answers)
+        end = _end(scenario, place, todo, answers)
         path = todo[moment.k].turn.path
         failures += _failure(BUSY, moment.k, "BEGIN IMMEDIATE", path, clean, (end, missed, todo))
     return Swept(BUSY, len(moments), fired, 0, 0, time.monotonic() - began, tuple(failures))
@@ -131,7 +136,7 @@ def _busy(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand], moment
 
             sleep = waited.append if moment.after else let_go
             given_up = writer.release
-            answers.append(errands.carry_out(store, errand, sleep=sleep, unanswered=lambda _errand: given_up()))  # noqa: B023 - the same
+            answers.append(errands.carry_out(store, errand, sleep=sleep, unanswered=lambda _errand: given_up()))  # noqa: B023 - called within this turn of the loop alone
     return answers, bool(waited)
 
 
