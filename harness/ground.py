@@ -47,22 +47,21 @@ def _refill(starts: Sequence[Start]) -> sql.Composed:
     """Statements, children emptied first, that leave these rows and no others."""
     parts: list[sql.Composable] = [sql.SQL("SET LOCAL lock_timeout = '2s'")]
     parts += [sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)) for table in EMPTIED]
-    for table in stage.TABLE_ORDER:
-        records = [record for start in starts for record in start.rows.get(table.name, {}).values()]
-        if records:
-            parts.append(_insert(table.name, records))
+    parts += [
+        _insert(table.name, record)
+        for table in stage.TABLE_ORDER
+        for start in starts
+        for record in start.rows.get(table.name, {}).values()
+    ]
     return sql.SQL("; ").join(parts)
 
 
-def _insert(table: str, records: Sequence[Record]) -> sql.Composed:
-    columns = list(records[0])
-    rows = [
-        sql.SQL("({})").format(sql.SQL(", ").join(sql.Literal(record[column]) for column in columns))
-        for record in records
-    ]
-    return sql.SQL("INSERT INTO {} ({}) VALUES {}").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns)), sql.SQL(", ").join(rows)
-    )
+def _insert(table: str, record: Record) -> sql.Composed:
+    """A statement a record: one may name columns that another leaves at their defaults."""
+    return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, record)),
+        sql.SQL(", ").join(map(sql.Literal, record.values())),
+    )  # fmt: skip
 
 
 class Ground:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import selectors
 import socket
 import threading
@@ -113,21 +114,41 @@ def test_a_pipeline_passes_and_an_error_in_it_is_the_one_statements_own(
     assert one(client, "SELECT 1") == 1
 
 
-@pytest.mark.parametrize("parameters", [None, []], ids=["simple", "extended"])
-def test_rows_are_copied_in_and_out_and_a_fault_may_follow(
-    client: psycopg.Connection, ruling: Ruling, parameters: list[object] | None
-) -> None:
-    """A copy by an extended query syncs twice and is answered once: a proxy that counts would wait for ever."""
+def test_rows_are_copied_in_and_out(client: psycopg.Connection) -> None:
     client.execute("CREATE TEMP TABLE copied (n int, said text)")
-    with client.cursor().copy("COPY copied FROM STDIN", parameters) as copy:
+    with client.cursor().copy("COPY copied FROM STDIN") as copy:
         for n in range(20_000):
             copy.write_row((n, "말" * 40))
-    with client.cursor().copy("COPY copied TO STDOUT", parameters) as copy:
+    with client.cursor().copy("COPY copied TO STDOUT") as copy:
         assert sum(1 for _ in copy.rows()) == 20_000
+    assert one(client, "SELECT sum(n) FROM copied") == 199_990_000
+
+
+def test_a_copy_by_an_extended_query_may_be_followed_by_a_fault(client: psycopg.Connection, ruling: Ruling) -> None:
+    """Such a copy syncs twice and is answered once: a proxy that counts would wait for ever."""
+    client.execute("CREATE TEMP TABLE copied (n int)")
+    client.pgconn.send_query_params(b"COPY copied FROM STDIN", [])
+    began = result(client)
+    assert began is not None
+    assert began.status == psycopg.pq.ExecStatus.COPY_IN
+    client.pgconn.put_copy_data(b"1\n")
+    client.pgconn.put_copy_end()
+    while result(client) is not None:
+        pass
     ruling.verdicts["SELECT 1"] = Raise("40001")
     with pytest.raises(psycopg.errors.SerializationFailure):
         one(client, "SELECT 1")
-    assert one(client, "SELECT sum(n) FROM copied") == 199_990_000
+    assert one(client, "SELECT count(*) FROM copied") == 1
+
+
+def result(client: psycopg.Connection) -> psycopg.pq.abc.PGresult | None:
+    """The next result; libpq's own wait would keep the proxy, in the same process, from answering."""
+    while client.pgconn.flush():
+        pass
+    while client.pgconn.is_busy():
+        select.select([client.pgconn.socket], [], [], 10)
+        client.pgconn.consume_input()
+    return client.pgconn.get_result()
 
 
 def test_a_copy_that_the_client_gives_up_leaves_the_connection_usable(client: psycopg.Connection) -> None:
@@ -253,6 +274,18 @@ def test_a_round_trip_whose_answer_is_lost_was_carried_out(
         client.execute("INSERT INTO users (id) VALUES ('hana')")
     with psycopg.connect(conninfo) as again:
         assert one(again, "SELECT count(*) FROM users") == 1
+
+
+def test_nothing_of_an_answer_that_is_lost_reaches_the_client(client: psycopg.Connection, ruling: Ruling) -> None:
+    heard: list[str | None] = []
+    client.add_notice_handler(lambda notice: heard.append(notice.message_primary))
+    noisy = "DO $$ BEGIN RAISE NOTICE 'heard'; PERFORM pg_sleep(0.1); END $$"
+    client.execute(noisy)
+    assert heard == ["heard"]
+    ruling.verdicts[noisy] = Lose()
+    with pytest.raises(psycopg.OperationalError):
+        client.execute(noisy)
+    assert heard == ["heard"]
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03", "57014"])
