@@ -42,7 +42,7 @@ def run(
         raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select away to see them all.")
     _check_matches(root, chosen)
     with _copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool:
-        progress.say("the copies are what runs: in tests, in their children, in the service")
+        progress.say("the copies must be what runs: in tests, in their children, in the service")
         list(pool.map(Copy.prove, copies))
         _check_catchers(copies, chosen, pool, progress)
         waiting: SimpleQueue[Mutation] = SimpleQueue()
@@ -85,7 +85,7 @@ def _check_catchers(
     copies: list[Copy], mutations: list[Mutation], pool: ThreadPoolExecutor, progress: Progress
 ) -> None:
     catchers = list(dict.fromkeys(mutation.catcher for mutation in mutations))
-    progress.say(f"{len(catchers)} catchers pass on the tree as it stands")
+    progress.say(f"each of {len(catchers)} catchers must pass before anything is broken; some 3 s each")
     shares = [catchers[n :: len(copies)] for n in range(len(copies))]
     runs = pool.map(lambda pair: pair[0].pytest(pair[1]), zip(copies, filter(None, shares), strict=False))
     for ran in runs:

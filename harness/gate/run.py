@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 DURATIONS = Path("out/gate-durations.json")
 SHOWN_FAILURES = 10
+SHOWN_LINES = 12
+"""Of each; the page has it whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def show(report: GateReport, speaks: Outcome) -> None:
     ]
     speaks.table(f"gate for {report.environment}", ("what", "found"), rows)
     for failed in [item for item in report.items if not item.passed][:SHOWN_FAILURES]:
-        speaks.say(f"{failed.file}::{failed.way}\n{failed.found}")
+        speaks.say("\n".join([f"{failed.file}::{failed.way}", *failed.found.splitlines()[:SHOWN_LINES]]))
     for part in report.parts:
         for problem in part.problems:
             speaks.say(f"{part.name}: {problem}")
