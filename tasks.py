@@ -399,6 +399,40 @@ def restore(_c: Context, env: str = "", path: str = "", into: str = "", unfence:
     _snapshot("restore", env, path, json, into, unfence)
 
 
+@task(
+    name="actions",
+    help={"rounds": "how often each side has its turn", "requests": "how many a side carries out in one turn",
+          "postgres": POSTGRES, "json": JSON},
+)  # fmt: skip
+def bench_actions(_c: Context, rounds: int = 5, requests: int = 600, postgres: str = "", json: str = "") -> None:
+    """Measure commands through dispatch and HTTP, beside the bare driver and pgbench with the same SQL."""
+    from db.console import outcome
+    from harness.bench import actions, samples
+
+    with outcome(json or None) as speaks:
+        report = actions.run(rounds, requests, postgres or None, speaks.progress)
+        actions.show(report, speaks)
+        speaks.json(report)
+        _exit(samples.EXIT_CODES[report.verdict])
+
+
+@task(
+    name="databases",
+    help={"rounds": "how many databases each way makes", "containers": "how many containers are started",
+          "postgres": POSTGRES, "json": JSON},
+)  # fmt: skip
+def bench_databases(_c: Context, rounds: int = 100, containers: int = 3, postgres: str = "", json: str = "") -> None:
+    """Measure clones and resets of databases, beside the ways that others take."""
+    from db.console import outcome
+    from harness.bench import databases, samples
+
+    with outcome(json or None) as speaks:
+        report = databases.run(rounds, containers, postgres or None, speaks.progress)
+        databases.show(report, speaks)
+        speaks.json(report)
+        _exit(samples.EXIT_CODES[report.verdict])
+
+
 def _snapshot(verb: str, env: str, what: str, json: str, into: str = "", unfence: bool = False) -> None:
     from db import environments
     from db.console import outcome
@@ -457,3 +491,4 @@ namespace = Collection(
 )
 namespace.add_collection(Collection("transfer", transfer, profile, quarantine, cleanup))
 namespace.add_collection(Collection("snapshot", take, verify, restore))
+namespace.add_collection(Collection("bench", bench_actions, bench_databases))

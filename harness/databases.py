@@ -10,6 +10,7 @@ import hashlib
 import secrets
 import select
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -58,12 +59,14 @@ class Databases:
         self._ready: set[str] = set()
         self._entered: dict[str, psycopg.Connection] = {}
         self._resets: dict[str, Reset] = {}
+        self._maker = ExitStack()
+        self._made_by: psycopg.Connection | None = None
 
     def clone(self, *, fenced: bool = False) -> Database:
         """A migrated, empty database with the marker `test`: open, or fenced as the migration leaves it."""
         template = self.template(fenced=fenced)
         name = f"{self._server.mark}{secrets.token_hex(4)}"
-        self._server.create_database(name, template)
+        self._server.create_database(name, template, self._making())
         if template not in self._starts:
             self._starts[template] = StartState.read(self._enter(name))
         return Database(
@@ -87,12 +90,21 @@ class Databases:
         """Close our own connections; clones that were not dropped go with the server."""
         for name in list(self._entered):
             self._leave(name)
+        self._maker.close()
+        self._made_by = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_cause: object) -> None:
         self.close()
+
+    def _making(self) -> psycopg.Connection:
+        """The owner's connection to where databases are made, kept between clones."""
+        if self._made_by is None or not _alive(self._made_by):
+            self._maker.close()
+            self._made_by = self._maker.enter_context(self._server.as_owner())
+        return self._made_by
 
     def _enter(self, name: str) -> psycopg.Connection:
         """Our connection to a database: kept until its drop, for a warm one resets it in half the time.

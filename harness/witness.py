@@ -21,7 +21,7 @@ CATALOG = {
     "pg_index": "indexrelid >= 16384",
     "pg_constraint": "oid >= 16384",
     "pg_trigger": "oid >= 16384",
-    "pg_proc": "oid >= 16384 AND pronamespace <> pg_my_temp_schema()",
+    "pg_proc": "oid >= 16384 AND pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_temp_')",
     "pg_type": "oid >= 16384",
     "pg_rewrite": "oid >= 16384",
     "pg_policy": "true",
@@ -52,3 +52,9 @@ class Witness:
         query = f"SELECT ARRAY[{', '.join(counts)}, ARRAY[({any_row})::int, 0]]"
         ((now,),) = conn.execute(query.encode()).fetchall()
         return cls(query, [*now[:-1], [0, 0]])
+
+    @property
+    def condition(self) -> str:
+        """An expression that is true where the database is as it was."""
+        expected = str(self.expected).translate(str.maketrans("[]", "{}"))
+        return f"({self.query}) = '{expected}'::bigint[]"

@@ -73,14 +73,20 @@ class Server:
         """The database to stand in while others are made, as the role that may do most."""
         return self.url(self._facts.maintenance, "superuser")
 
-    def create_database(self, name: str, template: str | None = None) -> None:
-        """Make a database of the owner's: empty, or a copy of a template that nobody is connected to."""
+    def create_database(self, name: str, template: str | None = None, conn: psycopg.Connection | None = None) -> None:
+        """Make a database of the owner's: empty, or a copy of a template that nobody is connected to.
+
+        conn: the owner's, in autocommit, where there is one: to connect takes a fifth of the time that a copy takes.
+        """
         # Without fsync its two checkpoints cost little, and it takes half the time of WAL_LOG: 11 ms, not 24.
         query = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
             sql.Identifier(name), sql.Identifier(template or "template0")
         )
-        with self._as_owner() as conn:
+        if conn is not None:
             conn.execute(query)
+            return
+        with self.as_owner() as own:
+            own.execute(query)
 
     def drop_database(self, name: str) -> None:
         """Drop it. Raises Failure naming who is connected to it still."""
@@ -135,7 +141,8 @@ class Server:
         self.stop()
 
     @contextmanager
-    def _as_owner(self) -> Iterator[psycopg.Connection]:
+    def as_owner(self) -> Iterator[psycopg.Connection]:
+        """A connection in autocommit to the maintenance database, as the role that may create databases."""
         url = self.url(self._facts.maintenance, "owner")
         with psycopg.connect(url.conninfo, autocommit=True) as conn:
             yield conn

@@ -97,8 +97,7 @@ def response(code: str, detail: str = "", headers: Mapping[str, str] | None = No
         "title": problem.title,
         "status": problem.status.value,
         "code": code,
-        # It may quote what the client sent, and a lone surrogate can't be sent back.
-        "detail": detail.encode(errors="backslashreplace").decode(),
+        "detail": detail,
     }
     if refusal := REFUSALS.get(code):
         body["message"] = {"ko": refusal.message, "en": refusal.title}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from places import LegacyPlace, Place, PostgresPlace
+from running import Running
 
 from harness.databases import Database
 
@@ -30,3 +31,19 @@ def place(request: pytest.FixtureRequest) -> Place:
     """Each test that asks for it runs on both stores."""
     found: Place = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts services; they end with the test. Asked for last, so that they end before their store does."""
+    started: list[Running] = []
+
+    def start(url: str, *, processes: int = 1, **variables: str) -> Running:
+        folder = tmp_path / f"service{len(started)}"
+        folder.mkdir()
+        started.append(Running(folder, url, processes=processes, **variables))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.end()

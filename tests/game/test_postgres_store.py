@@ -17,6 +17,7 @@ from playing_on_stores import Failing, ask, lost
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from db import builders, fence
+from game import statements as kept
 from game.commands import ClaimMail, Command, Enhance, Equip, FinishTournament, Unequip
 from game.dispatch import again
 from game.errors import Fenced, StoreUnavailable, TryAgain
@@ -68,6 +69,16 @@ def statements(place: PostgresPlace, command: Command, request_id: str = "r2") -
 )
 def test_a_command_is_three_statements_between_begin_and_commit(hana: PostgresPlace, command: Command) -> None:
     assert statements(hana, command) == ["WITH", "SELECT", "WITH"]
+
+
+def test_a_command_of_a_shape_known_already_compiles_nothing(hana: PostgresPlace) -> None:
+    hana.put(builders.player("duri", **HANA))
+    ask(hana.store, CLAIM, "r1")
+    before = kept.load.cache_info(), kept.save.cache_info()
+    ask(hana.store, CLAIM, "r1", player="duri")
+    after = kept.load.cache_info(), kept.save.cache_info()
+    assert [now.misses - then.misses for then, now in zip(before, after, strict=True)] == [0, 0]
+    assert [now.hits - then.hits for then, now in zip(before, after, strict=True)] == [1, 1]
 
 
 def test_a_session_that_is_terminated_before_a_command_is_replaced(hana: PostgresPlace) -> None:

@@ -25,19 +25,17 @@ steps:
 """
 
 UNLOCKED = """
-import sqlalchemy as sa
-import game.postgres
+from game import statements
 
-LOCKED, held = game.postgres._LOCK, sa.Select.with_for_update
-sa.Select.with_for_update = lambda select: select
-BARE = game.postgres._lock()
-sa.Select.with_for_update = held
+LOCKED = statements.lock
+BARE = LOCKED().replace("FOR UPDATE", "")
+assert BARE != LOCKED()
 
 def pytest_runtest_setup(item):
-    game.postgres._LOCK = BARE
+    statements.lock = lambda: BARE
 
 def pytest_runtest_teardown(item):
-    game.postgres._LOCK = LOCKED
+    statements.lock = LOCKED
 """
 
 

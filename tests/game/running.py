@@ -1,0 +1,98 @@
+"""The service as it runs: `python -m game.service`, and how to wait for it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import psycopg
+from tenacity import Retrying, stop_after_delay, wait_fixed
+
+import game
+from game.service import tokens
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 20
+TOKEN_SECRET = secrets.token_urlsafe(16)
+BEARER = {"Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, 'hana')}"}
+
+
+class Running:
+    """`python -m game.service` of the test's own, its store named by an env file."""
+
+    def __init__(self, folder: Path, url: str, *, processes: int, **variables: str) -> None:
+        self.folder = folder
+        self.processes = processes
+        self.port = free_ports(processes)
+        self.pidfile = folder / "service.pid"
+        self.point_to(url)
+        given = {
+            "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(game.__file__).parent.parent),
+            "SUDAMR_ENV_FILE": str(self.env_file), "PORT": str(self.port), "PROCESSES": str(processes),
+            "PIDFILE": str(self.pidfile), "CHANCE_SECRET": secrets.token_urlsafe(16),
+            "TOKEN_SECRET": TOKEN_SECRET,
+        } | variables  # fmt: skip
+        with (folder / "service.log").open("wb") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "game.service"], env=given, stdout=log, stderr=log)
+
+    @property
+    def env_file(self) -> Path:
+        return self.folder / "service.env"
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{self.port + n}" for n in range(self.processes)]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "service.log").read_text()
+
+    def point_to(self, url: str, *more: str) -> None:
+        self.env_file.write_text("\n".join([f"DATABASE_URL='{url}'", *more]))
+
+    def ready(self) -> list[dict[str, Any]]:
+        """What each process says of itself, as soon as all answer."""
+        return eventually(lambda: [httpx.get(f"{url}/readyz", timeout=5).json() for url in self.urls])
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children()
+
+    def act(self, mail: str, key: str, *, process: int = 0) -> httpx.Response:
+        url = f"{self.urls[process]}/players/hana/actions/claim_mail"
+        headers = {"Idempotency-Key": key, **BEARER}
+        return httpx.post(url, json={"mail": mail}, headers=headers, timeout=PATIENCE_SECONDS)
+
+    def end(self) -> None:
+        """Whatever a failed test has left."""
+        for process in [*self.children(), psutil.Process(self.process.pid)] if self.process.poll() is None else []:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+
+def free_ports(number: int) -> int:
+    """The first of so many free ports in a row."""
+    while True:
+        with ExitStack() as held, suppress(OSError, OverflowError):
+            first: int = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            for n in range(1, number):
+                held.enter_context(socket.create_server(("127.0.0.1", first + n)))
+            return first
+
+
+def eventually(look: Callable[[], T]) -> T:
+    """What `look` gives, as soon as it raises no more."""
+    return Retrying(stop=stop_after_delay(PATIENCE_SECONDS), wait=wait_fixed(0.02), reraise=True)(look)
+
+
+def one_waits(connection: psycopg.Connection[Any]) -> None:
+    assert connection.execute("select count(*) from pg_locks where not granted").fetchall() == [(1,)]
