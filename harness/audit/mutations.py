@@ -201,13 +201,13 @@ MUTATIONS: tuple[Mutation, ...] = (
             "codec: another key of an item",
             '"enhancementFails": _number("fails"),',
             '"enhancementFail": _number("fails"),',
-            "scenarios/forge/failure_spends_and_counts.yaml::twins",
+            "tests/db/test_builders.py::test_a_legacy_row_reads_as_the_player_it_was_made_for",
         ),
         (
             "codec: another key of a mail",
             '"attachmentsClaimed": Field(',
             '"attachmentClaimed": Field(',
-            "scenarios/reward/mail_is_claimed_once.yaml::twins",
+            "tests/db/test_builders.py::test_a_legacy_row_reads_as_the_player_it_was_made_for",
         ),
         (
             "quarantine: unreadable gold holds nobody",
@@ -393,7 +393,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "proof of the fence: no hole is seen",
             "        if found != expected:\n",
             "        if False:\n",
-            "tests/db/test_fence.py::test_the_proof_finds_each_kind_of_hole",
+            "tests/db/test_fence.py::test_the_proof_finds_a_function_that_lets_writes_through",
         ),
     ),
     *_of(
@@ -408,7 +408,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "proof: mismatches are no failure",
             "        if self.mismatches:\n",
             "        if False:\n",
-            "tests/db/test_transfer_proof.py::test_a_proof_names_twenty_mismatches_and_counts_the_rest",
+            "tests/db/test_transfer_proof.py::test_the_proof_finds_what_was_changed_in_the_target",
         ),
     ),
     *_of(
@@ -489,7 +489,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "twins: answers may differ",
             "    if said[0] != said[1]:\n",
             "    if False:\n",
-            "tests/harness/test_replay.py::test_twins_that_answer_otherwise_are_found",
+            "tests/harness/test_replay.py::test_twins_that_refuse_for_different_reasons_are_found",
         ),
         (
             "twins: rows may differ",
@@ -510,7 +510,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "replay: a refusal may change rows",
             "        if compare(before, self.rows):\n",
             "        if False:\n",
-            "tests/harness/test_replay.py::test_a_wrong_deed_of_the_store_is_found",
+            "tests/harness/test_replay.py::test_what_is_kept_of_a_refused_command_is_found",
         ),
     ),
     *_of(
