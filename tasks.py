@@ -323,31 +323,59 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
         "players": PLAYERS + " where no file is given",
         "verify": "check a certificate instead",
         "postgres": POSTGRES,
+        "report": "where the page goes, JUnit XML beside it; by default beside --json",
         "json": JSON,
     }
 )
 def gate(
-    _c: Context,
-    env: str = "",
-    legacy: str = "",
-    players: int = 100,
-    verify: str = "",
-    postgres: str = "",
-    json: str = "",
-) -> None:
+    _c: Context, env: str = "", legacy: str = "", players: int = 100, verify: str = "", postgres: str = "",
+    report: str = "", json: str = "",
+) -> None:  # fmt: skip
     """Prove this commit on throwaway servers and certify it; --verify FILE checks that a certificate admits it."""
     from db.console import outcome
     from harness import gate as gates
+    from harness import report as reports
 
     with outcome(json or None) as speaks:
         if verify:
             speaks.say(f"admitted: {gates.verify(env, Path(verify), HERE).commit[:12]} to {env}")
             return
-        source = Path(legacy) if legacy else None
-        report = gates.run(env, source, players, postgres or None, HERE, speaks.progress)
-        gates.show(report, speaks)
-        speaks.json(report)
-        _exit({"pass": 0, "fail": 1}.get(str(report["verdict"]), 3))
+        wish = gates.Wish(env, Path(legacy) if legacy else None, players, postgres or None)
+        found = gates.run(wish, HERE, speaks.progress)
+        gates.show(found, speaks)
+        speaks.json(found)
+        for path in reports.write(found, _page(report, json)):
+            speaks.say(f"written: {path}")
+        _exit({"pass": 0, "fail": 1}.get(found.verdict, 3))
+
+
+@task(help={"from": "the JSON of a gate", "into": "where the page goes; JUnit XML goes beside it"})
+def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
+    """Make the page of a gate again from its JSON: a self-contained HTML file."""
+    from db.console import outcome
+    from harness import report as reports
+
+    with outcome(None) as speaks:
+        for path in reports.write(reports.read(Path(from_)), _page(into, from_)):
+            speaks.say(f"written: {path}")
+
+
+@task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})
+def audit(_c: Context, select: str = "", postgres: str = "", json: str = "") -> None:
+    """Break each promise on purpose, one at a time in a copy of the tree; what no test notices is a failure."""
+    from db.console import outcome
+    from harness import audit as audits
+
+    with outcome(json or None) as speaks:
+        found = audits.run(HERE, postgres or None, select, speaks.progress)
+        audits.show(found, speaks)
+        speaks.json(found)
+        _exit(0 if found.verdict == "pass" else 1)
+
+
+def _page(asked: str, json: str) -> Path:
+    """The page that was asked for, or the one beside the JSON."""
+    return Path(asked) if asked else Path(json if json not in {"", "-"} else "out/gate.json").with_suffix(".html")
 
 
 @task(help={"env": ENV, "of": "legacy or target", "json": JSON})
@@ -443,7 +471,23 @@ def _exit(code: int) -> None:
 
 
 namespace = Collection(
-    test, lint, up, down, serve, token, prepare, migrate, seed, reset, rehearse, cutover, rollback, status, gate
+    test,
+    lint,
+    up,
+    down,
+    serve,
+    token,
+    prepare,
+    migrate,
+    seed,
+    reset,
+    rehearse,
+    cutover,
+    rollback,
+    status,
+    gate,
+    report,
+    audit,
 )
 namespace.add_collection(Collection("transfer", transfer, profile, quarantine, cleanup))
 namespace.add_collection(Collection("snapshot", take, verify, restore))

@@ -219,6 +219,17 @@ def secret(name: str, base: Path = Path()) -> str | None:
     return os.environ.get(name) or dotenv_values(base / ".env").get(name) or None
 
 
+def step_summary() -> Path | None:
+    """Where GitHub's runner takes Markdown about the step under way; None elsewhere."""
+    named = os.environ.get("GITHUB_STEP_SUMMARY")
+    return Path(named) if named else None
+
+
+def beside(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process of ours: this one's, and the settings."""
+    return {**os.environ, **settings}
+
+
 def is_exported(name: str) -> bool:
     """Whether the variable is in this process's environment, which wins over any file."""
     return name in os.environ
@@ -247,7 +258,7 @@ def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
 
 def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
     """Replace this process by another, with the settings exported to it besides what is exported already."""
-    os.execve(argv[0], list(argv), {**os.environ, **settings})
+    os.execve(argv[0], list(argv), beside(settings))
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -8,20 +8,26 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 from db.errors import Refusal
+from db.servers.settings import MAJOR
 
 MAX_AGE = timedelta(hours=24)
 UNSIGNED_STAGES = ("development", "test")
+SCENARIO_SUFFIXES = (".yaml", ".toml")
+KEY_LENGTH = 16
+"""The fewest characters of a key that nobody guesses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is true here and now, to which a certificate must agree."""
+    """What is true of this checkout, to which a certificate must agree."""
 
     commit: str
     clean: bool
@@ -30,8 +36,37 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What is true of the server to move to; `settings` are those that decide what a statement means."""
+
+    major: int = MAJOR
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much a gate ran: what may not shrink from one accepted certificate to the next."""
+
+    scenarios: int
+    twins: int
+    faults_fired: int
+    race_orders: int
+
+    def smaller_than(self, least: Counts) -> str:
+        """What there is less of, in words; nothing where there is none."""
+        now, then = asdict(self), asdict(least)
+        return ", ".join(f"{now[k]} {k.replace('_', ' ')} (were {then[k]})" for k in now if now[k] < then[k])
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
-    """A gate's finding. freeze_seconds: how long the rehearsal was read-only; made_at: ISO time in UTC."""
+    """A gate's finding. freeze_seconds: how long the rehearsal was read-only; made_at: ISO time in UTC.
+
+    server_settings: those of `db.servers.settings.DECISIVE`; seeds: what the made players, the dice and the clients
+    followed from.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     environment: str
     verdict: str
@@ -41,11 +76,25 @@ class Certificate:
     scenario_digest: str
     scenarios: int
     twins: int
+    faults_fired: int
+    race_orders: int
     rehearsed_players: int
     freeze_seconds: float
     server_kind: str
     server_version: str
+    server_settings: dict[str, str]
+    seeds: dict[str, str]
     made_at: str
+
+    @property
+    def counts(self) -> Counts:
+        """How much was run."""
+        return Counts(self.scenarios, self.twins, self.faults_fired, self.race_orders)
+
+    @property
+    def major(self) -> str:
+        """15 of 15.18."""
+        return self.server_version.partition(".")[0]
 
     def signed(self, key: str | None) -> dict[str, object]:
         """The certificate as JSON values, with its signature: an HMAC-SHA256, or None without a key."""
@@ -53,16 +102,24 @@ class Certificate:
         return {**body, "signature": signature(body, key) if key else None}
 
 
+_CERTIFICATES = TypeAdapter(Certificate)
+
+
 def signature(body: Mapping[str, object], key: str) -> str:
-    """The HMAC-SHA256 of the certificate's canonical JSON, in hex."""
+    """The HMAC-SHA256 of the certificate's canonical JSON, in hex. Refusal of a key that could be guessed."""
+    if len(key) < KEY_LENGTH:
+        raise Refusal(
+            f"a GATE_SIGNING_KEY of {KEY_LENGTH} characters or more", f"one of {len(key)}",
+            do='Make one: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
+        )  # fmt: skip
     text = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def digest_of(folder: Path) -> str:
-    """One hash over every scenario file's path and content."""
+    """One hash over the path and content of every scenario file, and of the table of pairs."""
     whole = hashlib.sha256()
-    for path in sorted(folder.rglob("*.yaml")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in SCENARIO_SUFFIXES):
         whole.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
@@ -71,27 +128,42 @@ def digest_of(folder: Path) -> str:
 def read(path: Path) -> tuple[Certificate, str | None]:
     """A certificate and its signature from a gate's report; Refusal where there is none."""
     try:
-        body = json.loads(path.read_text())
+        body = json.loads(path.read_text(encoding="utf-8"))
         values = dict(body["certificate"])
         given = values.pop("signature")
-        return Certificate(**values), given
+        # As JSON, for in Python strictness would ask for a Certificate already.
+        return _CERTIFICATES.validate_json(json.dumps(values)), given
     except OSError as error:
         raise Refusal(
             "the report of a gate", error.strerror or "nothing that can be read", where=str(path),
             do="Make one with `invoke gate --env NAME --json FILE`.",
         ) from None  # fmt: skip
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[0]
+        what = ".".join(map(str, found["loc"]))
+        raise Refusal("the certificate of a gate", f"{what}: {found['msg']}", where=str(path)) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise Refusal("the report of a gate, with its certificate", f"{error}", where=str(path)) from None
+        raise Refusal("the report of a gate, with its certificate", f"{error!r}", where=str(path)) from None
 
 
-def verify(path: Path, environment: str, here: Standing, *, key: str | None, now: datetime, major: int) -> Certificate:
+def verify(
+    path: Path, environment: str, here: Standing, *, key: str | None, now: datetime, target: Target | None = None,
+    least: Counts | None = None, budget_seconds: float | None = None,
+) -> Certificate:  # fmt: skip
     """The certificate, if it admits what stands here to `environment`; else a Refusal that says which part does not.
 
-    `major` is the target server's major version.
+    target: the server to move to, where it was asked; least: what the last accepted certificate counted;
+    budget_seconds: how long the environment's players may be kept from playing.
     """
     certificate, given = read(path)
     _check_signature(certificate, given, environment, key, path)
-    for expected, found, agrees in _bindings(certificate, environment, here, now, major):
+    checks = (
+        *_of_the_gate(certificate, environment, now),
+        *_of_the_commit(certificate, here),
+        *_of_the_server(certificate, target or Target()),
+        *_of_the_counts(certificate, least, budget_seconds),
+    )
+    for expected, found, agrees in checks:
         if not agrees:
             raise Refusal(expected, found, where=str(path), do=f"Run `invoke gate --env {environment}` on this commit.")
     return certificate
@@ -107,36 +179,48 @@ def _check_signature(
         raise Refusal(
             "a signed certificate", found, where=str(path), do="Set GATE_SIGNING_KEY, where the gate runs too."
         )
-    if not hmac.compare_digest(signature(asdict(certificate), key), given):
+    if not hmac.compare_digest(signature(asdict(certificate), key).encode(), str(given).encode()):
         raise Refusal("the signature that the gate made", "one that does not fit: the file was changed, or another key",
                       where=str(path), do="Run the gate again; never edit its report.")  # fmt: skip
 
 
-def _bindings(
-    certificate: Certificate, environment: str, here: Standing, now: datetime, major: int
-) -> list[tuple[str, str, bool]]:
+Check = tuple[str, str, bool]
+
+
+def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> Iterator[Check]:
     made = datetime.fromisoformat(certificate.made_at)
-    version = certificate.server_version
-    return [
-        ("the verdict pass", certificate.verdict, certificate.verdict == "pass"),
-        (
-            f"a certificate for {environment}",
-            f"one for {certificate.environment}",
-            certificate.environment == environment,
-        ),
-        ("a certificate of a clean tree", "one of a tree with changes", certificate.clean),
-        ("a clean tree here", "changes that no gate has seen", here.clean),
-        (f"commit {here.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == here.commit),
-        (
-            f"schema {here.schema_head}",
-            f"schema {certificate.schema_head}",
-            certificate.schema_head == here.schema_head,
-        ),
-        ("the scenarios that stand here", "other scenarios", certificate.scenario_digest == here.scenario_digest),
-        (f"PostgreSQL {major}", f"PostgreSQL {version}", version.split(".", maxsplit=1)[0] == str(major)),
-        (f"one made within {MAX_AGE}", f"one made at {certificate.made_at}", timedelta(0) <= now - made <= MAX_AGE),
-        ("at least one scenario", "none", certificate.scenarios > 0),
-    ]
+    same = certificate.environment == environment
+    yield "the verdict pass", certificate.verdict, certificate.verdict == "pass"
+    yield f"a certificate for {environment}", f"one for {certificate.environment}", same
+    yield f"one made within {MAX_AGE}", f"one made at {certificate.made_at}", timedelta(0) <= now - made <= MAX_AGE
+
+
+def _of_the_commit(certificate: Certificate, here: Standing) -> Iterator[Check]:
+    yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean
+    yield "a clean tree here", "changes that no gate has seen", here.clean
+    yield f"commit {here.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == here.commit
+    head = certificate.schema_head
+    yield f"schema {here.schema_head}", f"schema {head}", head == here.schema_head
+    yield "the scenarios that stand here", "other scenarios", certificate.scenario_digest == here.scenario_digest
+
+
+def _of_the_server(certificate: Certificate, target: Target) -> Iterator[Check]:
+    major = str(target.major)
+    yield f"PostgreSQL {major}", f"PostgreSQL {certificate.server_version}", certificate.major == major
+    for name, value in target.settings.items():
+        found = certificate.server_settings.get(name, "nothing")
+        yield f"a gate on a server with {name} = {value}, as the target's", f"one with {found}", found == value
+
+
+def _of_the_counts(certificate: Certificate, least: Counts | None, budget_seconds: float | None) -> Iterator[Check]:
+    for name, count in asdict(certificate.counts).items():
+        yield f"at least one of {name.replace('_', ' ')}", "none", count > 0
+    if least is not None:
+        smaller = certificate.counts.smaller_than(least)
+        yield "no less than the certificate accepted last", smaller, not smaller
+    if budget_seconds is not None:
+        freeze = certificate.freeze_seconds
+        yield f"a rehearsed freeze within {budget_seconds:g} s", f"one of {freeze:.1f} s", freeze <= budget_seconds
 
 
 def now() -> datetime:

@@ -16,7 +16,8 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.progress import Progress
 from db.snapshots import Side
-from harness import certificate, gate, smoke
+from harness import certificate, smoke
+from harness.gate import admission
 
 if TYPE_CHECKING:
     from db.console import Outcome
@@ -44,8 +45,8 @@ class Wish:
 def cutover(wish: Wish, proof: Path, progress: Progress) -> Report:
     """Move the game to Postgres; `proof` is the gate's report. Errors: as of `db.cutover.run.run`."""
     return cutover_run.run(
-        wish.environment, evidence=lambda env: _admit(env, proof), smoke=_smoke(wish.environment), offline=wish.offline,
-        dry_run=wish.dry_run, abort=wish.abort, progress=progress,
+        wish.environment, evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
+        smoke=_smoke(wish.environment), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort, progress=progress,
     )  # fmt: skip
 
 
@@ -61,10 +62,10 @@ def _smoke(env: Environment) -> Smoke:
     return partial(smoke.run, operator_token=environments.operator_token(env))
 
 
-def _admit(env: Environment, proof: Path) -> None:
+def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
     """Refusal unless the certificate admits this commit; development and test need none, but a wrong one is refused."""
     if proof.exists() or env.name not in certificate.UNSIGNED_STAGES:
-        gate.verify(env.name, proof, ROOT)
+        admission.admit(env, proof, ROOT, remember=remember)
 
 
 def status(env: Environment) -> dict[str, object]:

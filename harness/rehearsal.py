@@ -38,6 +38,9 @@ SLICES = 60
 SETTLED_SLICES = 8
 MOST_IN_A_SLICE = 14
 MOST_PLAYERS = 80
+SEED = 1
+"""What the players' plans and the clients' moods follow from."""
+
 SHOWN_PROBLEMS = 20
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
@@ -93,8 +96,8 @@ def rehearse(
     """
     began = time.monotonic()
     with stage(players, source, kind, progress) as here:
-        planned = plans.read(here.source, players=MOST_PLAYERS)
-        with Crowd(here.service.urls, planned, token_of=here.service.token_of) as crowd:
+        planned = plans.read(here.source, players=MOST_PLAYERS, seed=SEED)
+        with Crowd(here.service.urls, planned, token_of=here.service.token_of, seed=SEED) as crowd:
             rehearsal = Rehearsal(here, crowd, _slice(planned), progress)
             there, back = rehearsal.both()
         tally = crowd.tally

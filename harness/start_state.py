@@ -47,7 +47,7 @@ FROM pg_index x WHERE indexrelid >= 16384
 UNION ALL SELECT pg_describe_object('pg_constraint'::regclass, oid, 0), x::text FROM pg_constraint x WHERE oid >= 16384
 UNION ALL SELECT pg_describe_object('pg_trigger'::regclass, oid, 0), x::text FROM pg_trigger x WHERE oid >= 16384
 UNION ALL SELECT pg_describe_object('pg_proc'::regclass, oid, 0), x::text FROM pg_proc x
-WHERE oid >= 16384 AND pronamespace <> pg_my_temp_schema()
+WHERE oid >= 16384 AND pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_temp_')
 UNION ALL SELECT pg_describe_object('pg_type'::regclass, oid, 0), x::text FROM pg_type x WHERE oid >= 16384
 UNION ALL SELECT pg_describe_object('pg_rewrite'::regclass, oid, 0), x::text FROM pg_rewrite x WHERE oid >= 16384
 UNION ALL SELECT pg_describe_object('pg_policy'::regclass, oid, 0), x::text FROM pg_policy x
@@ -59,7 +59,7 @@ WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_databas
 """
 """What a test could change, less what the server changes by itself. 16384 is the first object id not the server's own;
 a clone has its template's.
-Functions of our own session are not the database's.
+Functions of a session's own are not the database's; a crash leaves those of sessions that are gone.
 """
 
 

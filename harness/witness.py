@@ -21,7 +21,7 @@ CATALOG = {
     "pg_index": "indexrelid >= 16384",
     "pg_constraint": "oid >= 16384",
     "pg_trigger": "oid >= 16384",
-    "pg_proc": "oid >= 16384 AND pronamespace <> pg_my_temp_schema()",
+    "pg_proc": "oid >= 16384 AND pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_temp_')",
     "pg_type": "oid >= 16384",
     "pg_rewrite": "oid >= 16384",
     "pg_policy": "true",

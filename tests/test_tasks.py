@@ -59,7 +59,18 @@ def test_every_task_and_every_option_has_help() -> None:
     tasks = [*listed["tasks"], *(task for sub in listed["collections"] for task in sub["tasks"])]
     assert len(tasks) > 15
     assert [task["name"] for task in tasks if not task["help"]] == []
-    for name in ("test", "seed", "transfer", "cutover", "rollback", "rehearse", "gate", "snapshot.take"):
+    for name in (
+        "test",
+        "seed",
+        "transfer",
+        "cutover",
+        "rollback",
+        "rehearse",
+        "gate",
+        "report",
+        "audit",
+        "snapshot.take",
+    ):
         options = [line for line in invoke("--help", name).stdout.splitlines() if line.strip().startswith("-")]
         assert [line for line in options if len(line.split("  ")) < 2] == [], name
 

@@ -25,6 +25,22 @@ SHARED: Mapping[str, str] = {"synchronous_commit": "on"}
 """What is asked of a server that is not ours."""
 
 
+DECISIVE = (
+    "server_encoding",
+    "default_transaction_isolation",
+    "synchronous_commit",
+    "standard_conforming_strings",
+    "session_replication_role",
+)
+"""Settings that decide what a statement means and when it is kept: a proof under others proves nothing."""
+
+
+def decisive(conn: psycopg.Connection) -> dict[str, str]:
+    """The server's values of those, as a session of the role finds them."""
+    rows = conn.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(DECISIVE)]).fetchall()
+    return dict(sorted(rows))
+
+
 def as_options(settings: Mapping[str, str]) -> list[str]:
     """The settings as arguments of `postgres`."""
     return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

@@ -128,6 +128,15 @@ def test_another_writers_lock_is_waited_for_and_then_a_503(hana: LegacyPlace) ->
     store.close()
 
 
+def test_a_command_has_the_write_lock_before_it_reads(hana: LegacyPlace) -> None:
+    with (
+        closing(cells.connect(hana.path, timeout_seconds=0)) as other,
+        hana.store.begin(),
+        pytest.raises(sqlite3.OperationalError, match="database is locked"),
+    ):
+        other.execute("BEGIN IMMEDIATE")
+
+
 def test_commands_of_one_process_take_turns_and_do_not_wait_for_ever(hana: LegacyPlace) -> None:
     store = LegacyStore(hana.path, busy_timeout_seconds=0.01)
     with store.begin(), pytest.raises(StoreUnavailable, match="other commands of this process"):

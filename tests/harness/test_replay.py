@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from db import seed
-from game.legacy.store import LegacyStore
+from game.errors import Refused
+from game.legacy.store import LegacyStore, LegacyUnit
 from game.rows import Rows
 from game.unit import Status, Store, Unit
 from harness import scenario
@@ -267,6 +268,59 @@ def test_twins_that_answer_otherwise_are_found(stage: LegacyStage, empty: Path, 
     assert [(problem.path, problem.expected, problem.found) for problem in problems][:1] == [
         (("steps", 0, "race", 0), "user_mail.hana/m1.claimed on legacy: true", "on tampered: false")
     ]
+
+
+class Hasty(LegacyStore):
+    """A store that says no for a reason of its own."""
+
+    @contextmanager
+    def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
+        with super().begin(fence_pass):
+            raise Refused("bag_full")
+            yield  # a context manager is a generator, one that never comes this far too
+
+
+class Leaky(LegacyStore):
+    """A store that keeps something of a command that was refused."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._file = path
+
+    @contextmanager
+    def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
+        try:
+            with super().begin(fence_pass) as unit:
+                yield unit
+        except Refused:
+            with closing(sqlite3.connect(self._file)) as connection, connection:
+                connection.execute("UPDATE users SET tournamentScore = 7")
+            raise
+
+
+UNKNOWN = """\
+about: A mail that is not there is not claimed.
+given: {hana: {}}
+steps:
+  - {by: hana, do: claim_mail, with: {mail: m1}, refused: no_such_mail}
+"""
+
+
+def test_twins_that_refuse_for_different_reasons_are_found(stage: LegacyStage, empty: Path, tmp_path: Path) -> None:
+    hasty = LegacyStage(empty, tmp_path / "other.sqlite", opened_by=Hasty)
+    problems = replay_twins(scenario.read(UNKNOWN, "mail.yaml").scenario, stage, hasty)
+    hasty.close()
+    assert [(problem.expected, problem.found) for problem in problems] == [
+        ("answer on legacy: no_such_mail", "on legacy: bag_full")
+    ]
+
+
+def test_what_is_kept_of_a_refused_command_is_found(empty: Path, tmp_path: Path) -> None:
+    leaky = LegacyStage(empty, tmp_path / "game.sqlite", opened_by=Leaky)
+    assert said(UNKNOWN, leaky) == [
+        "steps.0: nothing changed by a refused command → {users: {hana: {tournament_score: [0, 7]}}}"
+    ]
+    leaky.close()
 
 
 def test_a_store_keeps_to_its_protocol(empty: Path) -> None:

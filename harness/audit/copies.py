@@ -1,0 +1,135 @@
+"""A copy of the tree in a folder of its own, with a server of its own; what runs there is proven to be the copy.
+
+The environment's editable install names the original tree, so the copy goes first on every process's path.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from db import environments
+from db.errors import Failure, Refusal
+from db.redaction import redact
+from db.servers import Server
+from harness.audit.mutations import Mutation
+
+TIMEOUT_SECONDS = 300
+PACKAGES = ("game", "db", "harness")
+MARK = """
+import os, pathlib
+pathlib.Path({folder!r}, f"{package}-{{os.getpid()}}").touch()
+"""
+PROBE = Path("harness/audit/probe.py")
+PASSED, FAILED = 0, 1
+"""pytest's exit codes; any other says that it could not run."""
+
+_FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run of tests ended with; failed: the names of those that did; said: its last lines."""
+
+    code: int
+    failed: tuple[str, ...]
+    said: str
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the tree, and the server that its tests use."""
+
+    folder: Path
+    server: Server
+
+    def fill(self, root: Path) -> None:
+        """Copy what git knows of, as it stands now. Refusal where the tree is no checkout."""
+        done = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise Refusal("a git checkout, to copy what belongs to it", done.stderr.strip(), where=str(root))
+        for name in filter(None, done.stdout.split("\0")):
+            if (source := root / name).is_file():
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, self.folder / name)
+        compileall.compile_dir(self.folder, quiet=2)
+
+    def pytest(self, tests: Sequence[str], *options: str) -> Ran:
+        """Run these tests of the copy in a process of its own."""
+        url = self.server.maintenance.as_text()
+        command = [
+            sys.executable, "-m", "pytest", *tests, "-q", "-rfE", "-p", "no:cacheprovider", "--tb=no", "--no-header",
+            f"--rootdir={self.folder}", f"--postgres={url}", *_sweeps(tests), *options,
+        ]  # fmt: skip
+        # None is written: bytecode is told apart by second and size, and two mutations of one length would be one.
+        settings = {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}
+        try:
+            done = subprocess.run(
+                command, cwd=self.folder, check=False, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+                env=environments.beside(settings), stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return Ran(-1, (), f"no end within {TIMEOUT_SECONDS} s")
+        said = done.stdout + done.stderr
+        return Ran(done.returncode, tuple(_FAILED_TEST.findall(said)), redact(" / ".join(said.splitlines()[-4:])))
+
+    @contextmanager
+    def mutated(self, mutation: Mutation) -> Iterator[None]:
+        """The copy with this one mutation."""
+        path = self.folder / mutation.file
+        before = path.read_bytes()
+        path.write_bytes(mutation.applied(before.decode()).encode())
+        for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            bytecode.unlink()
+        try:
+            yield
+        finally:
+            path.write_bytes(before)
+
+    def prove(self) -> None:
+        """Failure unless the copy is what runs: in the test process, in a child, in every process of the service.
+
+        Each package of the copy is made to leave a mark when it is loaded, named by the process that loaded it.
+        """
+        marks = self.folder / "marks"
+        marks.mkdir()
+        before = {name: (self.folder / name / "__init__.py").read_text() for name in PACKAGES}
+        for name, text in before.items():
+            mark = MARK.format(folder=str(marks), package=name)
+            (self.folder / name / "__init__.py").write_text(text + mark)
+        try:
+            ran = self.pytest([str(PROBE)])
+        finally:
+            for name, text in before.items():
+                (self.folder / name / "__init__.py").write_text(text)
+        if ran.code != PASSED:
+            raise Failure("the audit's probe to run in the copy", ran.said, where=str(self.folder))
+        self._check(marks)
+
+    def _check(self, marks: Path) -> None:
+        processes = json.loads((self.folder / PROBE).with_suffix(".json").read_text())
+        expected = [f"{name}-{processes[who]}" for who in ("test", "child") for name in PACKAGES]
+        expected += [f"game-{pid}" for pid in processes["service"]]
+        found = {mark.name for mark in marks.iterdir()}
+        if missing := [name for name in expected if name not in found]:
+            raise Failure(
+                "the copy to be what every process loads", f"another tree in {', '.join(missing)}",
+                where=str(self.folder), do="Look for a path in the environment that comes before PYTHONPATH.",
+            )  # fmt: skip
+
+
+def _sweeps(tests: Sequence[str]) -> Iterator[str]:
+    """The options without which these items of scenarios are not there."""
+    ways = {test.partition(".yaml::")[2] for test in tests}
+    if faults := sorted(way.removeprefix("fault-") for way in ways if way.startswith("fault-")):
+        yield f"--faults={','.join(faults)}"
+    if any("race" in way for way in ways):
+        yield "--races=gate"

@@ -1,0 +1,37 @@
+"""Run by the audit in its copy, as a test: which processes there are, so that it can be asked what each has loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from db import seed
+from db.cutover import services
+from db.servers.guard import Guard
+from game.urls import LegacyUrl
+from harness.processes import Service
+
+CHILD = "import os, game, db, harness; print(os.getpid())"
+
+
+def test_every_process_is_named(tmp_path: Path) -> None:
+    """This one, a child that was started elsewhere, and those of the real service."""
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout  # fmt: skip
+    seed.empty_legacy(tmp_path / "game.db")
+    guard = Guard()
+    try:
+        service = Service(tmp_path, guard)
+        service.start(LegacyUrl(tmp_path / "game.db").as_text())
+        answers = [services.ask(url) for url in service.urls]
+        service.stop()
+    finally:
+        guard.close()
+    serving = [ready.pid for ready in answers if ready]
+    assert len(serving) == service.processes
+    named = {"test": os.getpid(), "child": int(child), "service": serving}
+    Path(__file__).with_suffix(".json").write_text(json.dumps(named))

@@ -1,0 +1,125 @@
+"""An audit from start to end: two copies of the tree, one mutation at a time in each, its expected catcher first.
+
+Some 4 s a mutation and copy. Before any of them the catchers must pass on the tree as it stands: a test that fails
+anyway catches nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from db import servers
+from db.errors import Failure, Inconclusive, Refusal
+from db.progress import Advance, Progress
+from db.servers.guard import Guard
+from harness.audit.copies import FAILED, PASSED, Copy
+from harness.audit.mutations import MUTATIONS, Mutation
+from harness.audit.report import AuditReport, Result, judged
+
+COPIES = 2
+"""One a core."""
+
+SHOWN = 6
+
+
+def run(
+    root: Path, kind: str | None, select: str, progress: Progress, *, mutations: Sequence[Mutation] = MUTATIONS
+) -> AuditReport:
+    """Try each mutation whose name has `select` in it.
+
+    Refusal: there is none. Failure: one does not match exactly once, or another tree than the copy runs. Inconclusive:
+    a catcher fails without any mutation.
+    """
+    began = time.monotonic()
+    chosen = [mutation for mutation in mutations if select in mutation.name]
+    if not chosen:
+        raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select away to see them all.")
+    _check_matches(root, chosen)
+    with _copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool:
+        progress.say("the copies must be what runs: in tests, in their children, in the service")
+        list(pool.map(Copy.prove, copies))
+        _check_catchers(copies, chosen, pool, progress)
+        waiting: SimpleQueue[Mutation] = SimpleQueue()
+        for mutation in chosen:
+            waiting.put(mutation)
+        with progress.bar("mutations", len(chosen), "mutations") as advance:
+            found = pool.map(lambda copy: list(_work(copy, waiting, advance)), copies)
+            results = [result for of_copy in found for result in of_copy]
+    return judged(results, time.monotonic() - began)
+
+
+def _check_matches(root: Path, mutations: Sequence[Mutation]) -> None:
+    """All of them, so that they are mended at once."""
+    wrong = [trouble for mutation in mutations if (trouble := mutation.trouble(root))]
+    if wrong:
+        raise Failure(
+            "each mutation to match exactly once", "; ".join(wrong), where="harness/audit/mutations.py",
+            do="The code has moved on: write what it says now.",
+        )  # fmt: skip
+
+
+@contextmanager
+def _copies(root: Path, kind: str | None, progress: Progress) -> Iterator[list[Copy]]:
+    """Copies and servers, gone afterwards however we end."""
+    with ExitStack() as stack:
+        guard = Guard()
+        stack.callback(guard.close)
+        plan = servers.plan(kind)
+        progress.say(f"{COPIES} copies of the tree, each with a throwaway Postgres: {plan}")
+        copies = []
+        for _ in range(COPIES):
+            folder = Path(tempfile.mkdtemp(prefix="sudamr-audit-"))
+            guard.folder(folder)
+            copies.append(Copy(folder, stack.enter_context(plan.start())))
+            copies[-1].fill(root)
+        yield copies
+
+
+def _check_catchers(
+    copies: list[Copy], mutations: list[Mutation], pool: ThreadPoolExecutor, progress: Progress
+) -> None:
+    catchers = list(dict.fromkeys(mutation.catcher for mutation in mutations))
+    progress.say(f"each of {len(catchers)} catchers must pass before anything is broken; some 3 s each")
+    shares = [catchers[n :: len(copies)] for n in range(len(copies))]
+    runs = pool.map(lambda pair: pair[0].pytest(pair[1]), zip(copies, filter(None, shares), strict=False))
+    for ran in runs:
+        if ran.code != PASSED:
+            found = ", ".join(ran.failed[:SHOWN]) or ran.said
+            raise Inconclusive("each catcher to pass before anything is broken", f"failed: {found}", where="the tree")
+
+
+def _work(copy: Copy, waiting: SimpleQueue[Mutation], advance: Advance) -> Iterator[Result]:
+    while True:
+        try:
+            mutation = waiting.get_nowait()
+        except Empty:
+            return
+        yield _try(copy, mutation)
+        advance(1)
+
+
+def _try(copy: Copy, mutation: Mutation) -> Result:
+    began = time.monotonic()
+    with copy.mutated(mutation):
+        caught, broken = _catch(copy, mutation)
+    if caught and caught != mutation.catcher and copy.pytest([caught]).code != PASSED:
+        caught, broken = "", f"{caught} fails without it too, and nothing else was asked"
+    seconds = round(time.monotonic() - began, 1)
+    return Result(mutation.name, mutation.file, mutation.catcher, caught, seconds, broken)
+
+
+def _catch(copy: Copy, mutation: Mutation) -> tuple[str, str]:
+    """Who caught it, and what kept it from being judged: the expected catcher first, then the wider suites."""
+    for n, tests in enumerate(([mutation.catcher], *([suite] for suite in mutation.wider))):
+        ran = copy.pytest(tests, "-x")
+        if ran.code == FAILED and ran.failed:
+            return mutation.catcher if n == 0 else ran.failed[0], ""
+        if ran.code != PASSED:
+            return "", f"pytest could not run, exit code {ran.code}: {ran.said}"
+    return "", ""

@@ -1,0 +1,96 @@
+"""pytest's side of the gate: what each test found, as lines of JSON in a file, while the run goes on.
+
+Loaded by name (`-p harness.events --events=PATH`), by the gate alone. A line is {"collected": n}, once, or
+{"item": id, "verdict": passed | failed | skipped, "seconds": s, "found": text, "sweep": what a sweep says of itself}.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+OPTION = "--events"
+SWEEPS = ("sweep", "race")
+"""The names under which an item's `user_properties` carry what its sweep found, as JSON text."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the lines go."""
+    parser.getgroup("harness").addoption(OPTION, metavar="PATH", help="write what each test found, as lines of JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The controller writes; workers tell it."""
+    path = config.getoption(OPTION)
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Writer(Path(path)))
+
+
+class Writer:
+    """Writes a line as soon as a test has ended, however many reports it makes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._failed: dict[str, list[str]] = {}
+        self._skipped: set[str] = set()
+        self._seconds: dict[str, float] = {}
+        self._announced = False
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """How many there are, without workers."""
+        if session.items:
+            self._announce(len(session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
+        """How many there are, as the first worker says."""
+        del node
+        self._announce(len(ids))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that can't be read fails as a whole."""
+        if report.failed:
+            self._write({"item": report.nodeid, "verdict": "failed", "seconds": 0.0, "found": report.longreprtext})
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Set up, called, torn down: one line."""
+        name = report.nodeid
+        self._seconds[name] = self._seconds.get(name, 0.0) + report.duration
+        if report.failed:
+            self._failed.setdefault(name, []).append(report.longreprtext)
+        if report.skipped:
+            self._skipped.add(name)
+        if report.when == "teardown":
+            self._end(name, dict(report.user_properties))
+
+    def pytest_sessionfinish(self) -> None:
+        """A test whose worker crashed has no teardown."""
+        for name in list(self._failed):
+            self._end(name, {})
+        if self._file is not None:
+            self._file.close()
+
+    def _end(self, name: str, properties: dict[str, object]) -> None:
+        found = "\n".join(self._failed.pop(name, []))
+        verdict = "failed" if found else "skipped" if name in self._skipped else "passed"
+        sweep = next((properties[name] for name in SWEEPS if name in properties), None)
+        line: dict[str, Any] = {
+            "item": name, "verdict": verdict, "seconds": round(self._seconds.get(name, 0.0), 3), "found": found,
+            "sweep": json.loads(sweep) if isinstance(sweep, str) else None,
+        }  # fmt: skip
+        self._write(line)
+
+    def _announce(self, count: int) -> None:
+        if not self._announced:
+            self._announced = True
+            self._write({"collected": count})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self._file is None:
+            self._file = self._path.open("w", encoding="utf-8")
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self._file.flush()

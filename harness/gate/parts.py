@@ -1,0 +1,125 @@
+"""What a gate tries beside the scenarios: the migrations, and a backup; on a throwaway server of their own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from db import environments, fence, migrate, ops, seed, servers, snapshots
+from db.environments import Environment
+from db.errors import Inconclusive, Refusal, ToolError
+from db.progress import Progress, Silent
+from db.servers import Server
+from db.servers.settings import decisive
+from db.snapshots import Side
+from game.urls import PostgresUrl
+from harness.gate.report import Ended, Part
+
+SEED = 1
+STRAY_COLUMN = "alter table users add column gate_stray text"
+LOST_CONSTRAINT = "alter table user_inventory drop constraint {}"
+A_CHECK = """
+select quote_ident(conname) from pg_constraint
+where conrelid = 'user_inventory'::regclass and contype = 'c' order by conname limit 1
+"""
+
+Found = tuple[Mapping[str, object], tuple[str, ...]]
+
+
+def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[Part, ...], dict[str, str]]:
+    """Both parts, and the server's decisive settings as the service's role finds them."""
+    with servers.start(kind) as server, tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
+        environment = _environment(server, Path(folder), players)
+        progress.say(f"     on {server}")
+        migrations = attempt("migrations", lambda: _migrations(environment))
+        backup = attempt("backup", lambda: _backup(environment, server, players))
+        with ops.connect(environment.target) as conn:
+            return (migrations, backup), decisive(conn)
+
+
+def attempt(name: str, act: Callable[[], Found]) -> Part:
+    """What the act finds; what stops it on purpose is its verdict: what could not be tried proves nothing."""
+    began = time.monotonic()
+    try:
+        found, problems = act()
+    except ToolError as error:
+        ended = Ended.INCONCLUSIVE if isinstance(error, Inconclusive | Refusal) else Ended.FAIL
+        return Part(name, ended, round(time.monotonic() - began, 3), {}, (str(error),))
+    ended = Ended.FAIL if problems else Ended.PASS
+    return Part(name, ended, round(time.monotonic() - began, 3), found, problems)
+
+
+def _environment(server: Server, folder: Path, players: int) -> Environment:
+    name = f"{server.mark}gate"
+    server.create_database(name)
+    legacy = folder / "game.db"
+    seed.seed_legacy(legacy, players, SEED, progress=Silent())
+    return environments.throwaway(
+        owner=server.url(name, "owner"), service=server.url(name, "service"), legacy=legacy, folder=folder
+    )
+
+
+def _migrations(env: Environment) -> Found:
+    """Up from nothing, fenced, once more without effect; no drift, and drift is seen both ways where there is some."""
+    owner, role = env.target_direct, env.target.user
+    ops.prepare(owner, env.name)
+    first = migrate.migrate(owner, environment=env.name, service_role=role)
+    again = migrate.migrate(owner, environment=env.name, service_role=role)
+    refused = fence.prove(env.target)
+    drifted = migrate.drift(owner)
+    seen = _drift_seen(owner)
+    found = {"head": first.head, "applied": first.applied, "writes refused": refused, "drift": drifted}
+    return found, tuple(_migration_problems(again.applied, drifted, seen))
+
+
+def _migration_problems(again: list[str], drifted: list[str], seen: list[str]) -> Iterator[str]:
+    if again:
+        yield f"expected a second migration to do nothing; it applied {', '.join(again)}"
+    yield from (f"drift: {line}" for line in drifted)
+    for way in ("missing: constraint", "unexpected: column"):
+        if not any(line.startswith(way) for line in seen):
+            yield f"expected drift that was made on purpose to be seen ({way}); it was not"
+
+
+def _drift_seen(owner: PostgresUrl) -> list[str]:
+    """What drift says of a schema that lost a check and gained a column; both are put back."""
+    with ops.connect(owner) as conn:
+        row = conn.execute(A_CHECK).fetchone()
+        definition = conn.execute(
+            "select conname, pg_get_constraintdef(oid) from pg_constraint"
+            " where conrelid = 'user_inventory'::regclass and quote_ident(conname) = %s", row
+        ).fetchone()  # fmt: skip
+        assert row is not None, "the bag has checks"
+        assert definition is not None
+        conn.execute(STRAY_COLUMN)
+        conn.execute(LOST_CONSTRAINT.format(row[0]).encode())
+        try:
+            return migrate.drift(owner)
+        finally:
+            conn.execute("alter table users drop column gate_stray")
+            conn.execute(f"alter table user_inventory add constraint {row[0]} {definition[1]}".encode())
+
+
+def _backup(env: Environment, server: Server, players: int) -> Found:
+    """Both stores dumped, restored somewhere else and counted; the game's schema also put back in its own place."""
+    seed.seed_postgres(env.target_direct, env.name, players, SEED, progress=Silent())
+    rows: dict[str, int] = {}
+    for side in Side:
+        taken = snapshots.take(env, side, tools=server.tool)
+        rows[side] = sum(snapshots.verify(env, taken, tools=server.tool).values())
+    snapshots.restore(env, taken, keep_fence=True, replace=True, tools=server.tool)
+    with ops.connect(env.target_direct) as conn:
+        counts = snapshots.postgres.count(conn, env.target_direct.schema)
+        state = fence.state(conn)
+    problems = [f"expected the restored schema to be fenced; it is {state}"] if state != "fenced" else []
+    if counts != taken.manifest.counts:
+        problems.append(f"expected {taken.manifest.counts} rows once restored; found {counts}")
+    if counts.get("users") != players:
+        problems.append(f"expected {players} players once restored; found {counts.get('users')}")
+    drifted = migrate.drift(env.target_direct)
+    problems += [f"drift once restored: {line}" for line in drifted]
+    return {"tables": len(counts), "players": players, "rows": rows[Side.TARGET], "legacy rows": rows[Side.LEGACY]}, (
+        *problems,
+    )

@@ -1,0 +1,153 @@
+"""What a gate found: each item of the suite, each other part, and of all of it the verdict. Pure.
+
+Pass, fail or inconclusive; what was not run is never a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness import pairs
+
+RACES = "races"
+
+
+class Ended(StrEnum):
+    """How a part ended. Inconclusive: nothing was found wrong, and not all that it should prove was tried."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Kind(StrEnum):
+    """What an item of the suite is."""
+
+    SCENARIOS = "scenarios"
+    TWINS = "twins"
+    FAULTS = "faults"
+    RACES = "races"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One way to run one scenario: `file` is its path, `way` what follows `::`. found: why it failed, whole.
+
+    sweep: what a fault or race sweep says of itself (cases, fired, orders …); empty for other items.
+    """
+
+    file: str
+    way: str
+    passed: bool
+    seconds: float
+    found: str = ""
+    sweep: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """By the way's name: `postgres` and `legacy`, `twins`, `fault-cut`, `races`; a pair of the table is a race."""
+        if self.way.startswith("fault-"):
+            return Kind.FAULTS
+        if self.way == RACES or self.is_pair:
+            return Kind.RACES
+        return Kind.TWINS if self.way == "twins" else Kind.SCENARIOS
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it is of the table of pairs; then the way is the pair, `equip+disassemble`."""
+        return self.file.endswith(pairs.FILE)
+
+    def figure(self, name: str) -> int:
+        """A whole number that the sweep says of itself; 0 where it says none."""
+        value = self.sweep.get(name)
+        return value if isinstance(value, int) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How much was run, and how much of it failed. Of scenarios and twins, files; of sweeps, items."""
+
+    count: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeps(Tally):
+    """Of fault sweeps: cases tried and faults that really fired. Of race sweeps: orders tried."""
+
+    cases: int = 0
+    fired: int = 0
+    orders: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something else that the gate tries: what it found, by name, and what is wrong or missing, a sentence each."""
+
+    name: str
+    verdict: Ended
+    seconds: float
+    found: Mapping[str, object] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """The whole finding; `certificate` as JSON values, with its signature."""
+
+    verdict: Ended
+    environment: str
+    seconds: float
+    scenarios: Tally
+    twins: Tally
+    faults: Sweeps
+    races: Sweeps
+    doubts: tuple[str, ...]
+    parts: tuple[Part, ...]
+    items: tuple[Item, ...]
+    rehearsal: object
+    certificate: Mapping[str, object]
+
+
+def tally(items: Sequence[Item], kind: Kind) -> Tally:
+    """Files of that kind, and those that failed in any way of that kind."""
+    files = {item.file for item in items if item.kind is kind}
+    failed = {item.file for item in items if item.kind is kind and not item.passed}
+    return Tally(len(files), len(failed))
+
+
+def sweeps(items: Sequence[Item], kind: Kind) -> Sweeps:
+    """Items of that kind, with what they counted."""
+    mine = [item for item in items if item.kind is kind]
+    return Sweeps(
+        count=len(mine),
+        failures=sum(not item.passed for item in mine),
+        cases=sum(item.figure("cases") for item in mine),
+        fired=sum(item.figure("fired") for item in mine),
+        orders=sum(item.figure("orders") for item in mine),
+    )
+
+
+def doubts(items: Sequence[Item], parts: Iterable[Part]) -> Iterator[str]:
+    """What would have to have been run for a pass, and was not."""
+    scenarios, twins = tally(items, Kind.SCENARIOS), tally(items, Kind.TWINS)
+    if not scenarios.count:
+        yield "no scenario was run"
+    if twins.count != scenarios.count:
+        yield f"of {scenarios.count} scenarios {twins.count} were run side by side on both stores"
+    if not sweeps(items, Kind.FAULTS).fired:
+        yield "no fault fired"
+    if not sweeps(items, Kind.RACES).orders:
+        yield "no order of two sessions was tried"
+    for part in parts:
+        if part.verdict is Ended.INCONCLUSIVE:
+            yield f"{part.name}: {'; '.join(part.problems) or 'not tried'}"
+
+
+def judge(items: Sequence[Item], parts: Iterable[Part], doubted: Sequence[str]) -> Ended:
+    """Fail where anything failed; pass where nothing did and nothing is in doubt."""
+    if any(not item.passed for item in items) or any(part.verdict is Ended.FAIL for part in parts):
+        return Ended.FAIL
+    return Ended.INCONCLUSIVE if doubted else Ended.PASS

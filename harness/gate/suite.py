@@ -1,0 +1,113 @@
+"""Every scenario in every way, in a pytest of its own; what each item found is read while the run goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from db.errors import Failure
+from db.progress import Advance, Progress
+from db.redaction import redact
+from harness.gate.report import Item
+
+TIMEOUT_SECONDS = 1800
+LOOK_SECONDS = 0.25
+SWEEPS = ("--faults=all", "--races=gate")
+WORKERS = 2
+RAN = frozenset({0, 1, 5})
+"""pytest's exit codes where it ran what there is: all passed, some failed, there was none."""
+
+
+def run(
+    root: Path, postgres: str | None, progress: Progress, *, sweeps: Sequence[str] = SWEEPS, workers: int = WORKERS
+) -> tuple[Item, ...]:
+    """Run the scenarios under `root`. Failure where pytest itself could not; a broken file is an item that failed."""
+    with tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
+        events, log = Path(folder) / "events.jsonl", Path(folder) / "pytest.log"
+        command = [
+            sys.executable, "-m", "pytest", "scenarios", "-q", "-n", str(workers), "--dist", "worksteal",
+            "-p", "no:cacheprovider", "-p", "harness.events", f"--events={events}", *sweeps,
+        ]  # fmt: skip
+        command += [f"--postgres={postgres}"] if postgres else []
+        with log.open("wb") as said:
+            process = subprocess.Popen(command, cwd=root, stdout=said, stderr=subprocess.STDOUT)
+            with process:
+                watched = Watched(events, progress)
+                try:
+                    _wait(process, watched)
+                finally:
+                    process.terminate()
+        if process.returncode not in RAN:
+            found = f"exit code {process.returncode}: {redact(_last(log))}"
+            raise Failure("pytest to run the scenarios", found, where="the gate's suite")
+        return tuple(watched.items)
+
+
+class Watched:
+    """The lines that a run writes, read as they come; a bar as soon as it is known how many there are."""
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self.items: list[Item] = []
+        self._path = path
+        self._progress = progress
+        self._read = 0
+        self._bar = ExitStack()
+        self._advance: Advance = lambda _more: None
+
+    def look(self) -> None:
+        """Read what has been written since."""
+        for line in self._lines():
+            if "collected" in line:
+                self._advance = self._bar.enter_context(self._progress.bar("scenarios", line["collected"], "items"))
+            elif line["verdict"] != "skipped":
+                self.items.append(_item(line))
+                self._advance(1)
+
+    def end(self) -> None:
+        """Read the rest, and let the bar go."""
+        self.look()
+        self._bar.close()
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """Whole lines alone: the last may be half written."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            fresh = file.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            yield json.loads(line)
+
+
+def _wait(process: subprocess.Popen[bytes], watched: Watched) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            raise Failure(f"the scenarios within {TIMEOUT_SECONDS} s", "no end", where="the gate's suite")
+        try:
+            process.wait(LOOK_SECONDS)
+        except subprocess.TimeoutExpired:
+            watched.look()
+    watched.end()
+
+
+def _item(line: dict[str, Any]) -> Item:
+    file, _, way = str(line["item"]).partition("::")
+    return Item(
+        file=file, way=way or "collection", passed=line["verdict"] == "passed", seconds=float(line["seconds"]),
+        found=redact(str(line["found"])), sweep=line.get("sweep") or {},
+    )  # fmt: skip
+
+
+def _last(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return " / ".join(lines[-3:]) or "no output"

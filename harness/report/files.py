@@ -1,0 +1,45 @@
+"""Where a gate's finding is read from, and what is written of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from db import environments
+from db.errors import Refusal
+from harness.gate.report import GateReport
+from harness.report.junit import junit
+from harness.report.page import page
+from harness.report.summary import summary
+
+_REPORTS = TypeAdapter(GateReport)
+
+
+def read(path: Path) -> GateReport:
+    """A gate's finding from its JSON; Refusal where there is none."""
+    try:
+        return _REPORTS.validate_json(path.read_bytes())
+    except OSError as error:
+        raise Refusal(
+            "the JSON of a gate", error.strerror or "nothing that can be read", where=str(path),
+            do="Make one with `invoke gate --env NAME --json FILE`.",
+        ) from None  # fmt: skip
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        found = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+        raise Refusal("the JSON of a gate", found, where=str(path)) from None
+
+
+def write(report: GateReport, into: Path) -> list[Path]:
+    """The page at `into` and JUnit XML beside it; under GitHub's runner its summary is added to as well."""
+    into.parent.mkdir(parents=True, exist_ok=True)
+    into.write_text(page(report), encoding="utf-8")
+    beside = into.with_suffix(".xml")
+    beside.write_bytes(junit(report))
+    written = [into, beside]
+    if (steps := environments.step_summary()) is not None:
+        with steps.open("a", encoding="utf-8") as file:
+            file.write(summary(report))
+        written.append(steps)
+    return written

@@ -1,0 +1,139 @@
+"""The gate's page: one HTML file that needs nothing else; verdict, certificate, matrix, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.gate.report import RACES, Ended, GateReport, Item
+
+FIRST_WAYS = ("postgres", "legacy", "twins")
+COMMIT_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One item in the matrix. mark: what is shown; said: the same for those who hear it; anchor: its drill-down."""
+
+    state: str
+    mark: str
+    said: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A scenario: its folder, its name as a sentence, and a cell a way."""
+
+    area: str
+    name: str
+    file: str
+    cells: tuple[Cell, ...]
+    failed: bool
+
+
+def page(report: GateReport) -> str:
+    """The whole page; every text in it is escaped."""
+    ways = _ways(report)
+    environment = Environment(
+        loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("page.html").render(
+        report=report, ways=ways, rows=_rows(report, ways), failures=_failures(report), facts=_facts(report),
+        figures=_figures(report),
+    )  # fmt: skip
+
+
+def _ways(report: GateReport) -> list[str]:
+    """The columns: the stores, twins, each fault, races."""
+    found = dict.fromkeys(_place(item)[1] for item in report.items)
+    first = [way for way in FIRST_WAYS if way in found]
+    rest = sorted((way for way in found if way not in FIRST_WAYS), key=lambda way: (way == RACES, way))
+    return first + rest
+
+
+def _place(item: Item) -> tuple[str, str]:
+    """The row and the column: a pair of the table has a row of its own, and is a race."""
+    return (f"{item.file}::{item.way}", RACES) if item.is_pair else (item.file, item.way)
+
+
+def _rows(report: GateReport, ways: list[str]) -> list[Row]:
+    by_row: dict[str, dict[str, Item]] = {}
+    for item in report.items:
+        row, column = _place(item)
+        by_row.setdefault(row, {})[column] = item
+    anchors = {id(item): f"failure-{n}" for n, item in enumerate(_failures(report), start=1)}
+    return [
+        Row(*_named(row), row, tuple(_cell(items.get(way), anchors) for way in ways), not _all_passed(items))
+        for row, items in sorted(by_row.items(), key=lambda pair: ("::" in pair[0], pair[0]))
+    ]
+
+
+def _named(row: str) -> tuple[str, str]:
+    """Area and name."""
+    file, _, pair = row.partition("::")
+    path = PurePosixPath(file)
+    return ("pair", pair.replace("+", " + ")) if pair else (path.parent.name, path.stem.replace("_", " "))
+
+
+def _all_passed(items: Mapping[str, Item]) -> bool:
+    return all(item.passed for item in items.values())
+
+
+def _cell(item: Item | None, anchors: Mapping[int, str]) -> Cell:
+    if item is None:
+        return Cell("none", "·", "not run")
+    count = item.figure("fired") or item.figure("orders")
+    if item.passed:
+        return Cell("pass", f"✓ {count}" if count else "✓", f"passed, {count} tried" if count else "passed")
+    return Cell("fail", "✗", "failed", anchors[id(item)])
+
+
+def _failures(report: GateReport) -> list[Item]:
+    return [item for item in report.items if not item.passed]
+
+
+def _facts(report: GateReport) -> list[tuple[str, str]]:
+    """The certificate, line by line."""
+    certificate = report.certificate
+    shown = {name: value for name, value in certificate.items() if name not in {"signature", "commit", "clean"}}
+    signed = certificate.get("signature")
+    tree = "clean tree" if certificate.get("clean") else "with uncommitted changes"
+    return [
+        ("commit", f"{str(certificate.get('commit', ''))[:COMMIT_LENGTH]}, {tree}"),
+        *((name.replace("_", " "), _text(value)) for name, value in shown.items()),
+        ("signature", str(signed) if signed else "none: staging and production refuse it"),
+    ]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {one}" for name, one in value.items())
+    return str(value)
+
+
+def _figures(report: GateReport) -> list[tuple[str, str, str, str]]:
+    """The tiles: (what, how much, how that came about, state)."""
+    faults, races = report.faults, report.races
+
+    def state(count: int, failures: int) -> str:
+        return "fail" if failures else "pass" if count else "none"
+
+    tiles = [
+        ("scenarios", f"{report.scenarios.count:,}", f"on both stores, {report.scenarios.failures} failed",
+         state(report.scenarios.count, report.scenarios.failures)),
+        ("twins", f"{report.twins.count:,}", f"side by side, {report.twins.failures} failed",
+         state(report.twins.count, report.twins.failures)),
+        ("faults fired", f"{faults.fired:,}", f"in {faults.cases:,} cases, {faults.failures} sweeps failed",
+         state(faults.fired, faults.failures)),
+        ("orders", f"{races.orders:,}", f"of {races.count} races, {races.failures} failed",
+         state(races.orders, races.failures)),
+    ]  # fmt: skip
+    states = {Ended.PASS: "pass", Ended.FAIL: "fail", Ended.INCONCLUSIVE: "none"}
+    return tiles + [
+        (part.name, str(part.verdict), f"{part.seconds:.1f} s", states[part.verdict]) for part in report.parts
+    ]

@@ -1,0 +1,43 @@
+"""A gate's finding as Markdown, for GitHub's step summary: short, failures first."""
+
+from __future__ import annotations
+
+import html
+
+from harness.gate.report import GateReport, Item
+
+MOST_FAILURES = 20
+MOST_LINES = 40
+"""Of each failure: GitHub cuts a summary off at a megabyte, and the page has it whole."""
+
+
+def summary(report: GateReport) -> str:
+    """A heading, a table of counts, and what failed."""
+    lines = [f"## Gate for {report.environment}: {report.verdict}", "", "| what | run | failed |", "|---|---|---|"]
+    lines += [
+        f"| scenarios | {report.scenarios.count} | {report.scenarios.failures} |",
+        f"| twins | {report.twins.count} | {report.twins.failures} |",
+        f"| faults | {report.faults.cases} cases, {report.faults.fired} fired | {report.faults.failures} |",
+        f"| races | {report.races.orders} orders of {report.races.count} | {report.races.failures} |",
+        *(f"| {part.name} | {part.seconds:.1f} s | {part.verdict} |" for part in report.parts),
+        "",
+    ]
+    lines += [f"- in doubt: {_plain(doubt)}" for doubt in report.doubts]
+    lines += [f"- {part.name}: {_plain(problem)}" for part in report.parts for problem in part.problems]
+    failed = [item for item in report.items if not item.passed]
+    for item in failed[:MOST_FAILURES]:
+        lines += _failure(item)
+    if len(failed) > MOST_FAILURES:
+        lines.append(f"and {len(failed) - MOST_FAILURES} more")
+    return "\n".join(lines) + "\n"
+
+
+def _failure(item: Item) -> list[str]:
+    """HTML, for a text can hold any run of backticks."""
+    shown = "\n".join(item.found.splitlines()[:MOST_LINES])
+    name = html.escape(f"{item.file}::{item.way}")
+    return ["", f"<details><summary>{name}</summary>", "", f"<pre>{html.escape(shown)}</pre>", "", "</details>"]
+
+
+def _plain(text: str) -> str:
+    return html.escape(" ".join(text.split())).replace("|", "&#124;")
