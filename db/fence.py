@@ -114,20 +114,34 @@ def state(conn: ops.Connection) -> State:
 
     Failure when the triggers say otherwise: somebody has switched them by hand.
     """
+    stated = said(conn)
+    require_even(stated, odd(conn, stated), where=ops.place(conn))
+    return stated
+
+
+def said(conn: ops.Connection) -> State:
+    """What the fence says of itself, whatever its triggers say: for an undo, which nothing of that may stop."""
     try:
         row = conn.execute("select state from fence_state").fetchone()
     except errors.UndefinedTable:
         raise _not_migrated(conn) from None
     assert row is not None, "the view has one row always"
-    said = cast(State, row[0])
-    wanted = ("D", None) if said == "open" else ("A",)
-    odd = [table.name for table in _tables(conn) if table.enabled not in wanted]
+    return cast(State, row[0])
+
+
+def odd(conn: ops.Connection, stated: State) -> tuple[str, ...]:
+    """The tables on which the fence's trigger is not as this state has it."""
+    wanted = ("D", None) if stated == "open" else ("A",)
+    return tuple(table.name for table in _tables(conn) if table.enabled not in wanted)
+
+
+def require_even(stated: State, odd: tuple[str, ...], *, where: str) -> None:
+    """Failure naming the odd tables, if there are any."""
     if odd:
         raise Failure(
-            f"every trigger as the state {said} has it", f"otherwise on {', '.join(odd)}", where=ops.place(conn),
+            f"every trigger as the state {stated} has it", f"otherwise on {', '.join(odd)}", where=where,
             do="Switch the whole fence again, then ask for drift.",
         )  # fmt: skip
-    return said
 
 
 def use_pass(conn: ops.Connection, token: str) -> None:

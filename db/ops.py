@@ -62,6 +62,7 @@ create table if not exists ops.environment (
     name text not null,
     prepared_at timestamptz not null default now()
 );
+alter table ops.environment add column if not exists identity uuid not null default gen_random_uuid();
 create table if not exists ops.phase (
     only_one boolean primary key default true check (only_one),
     phase text not null check (phase in ('empty', 'loading', 'live', 'aborted', 'returned')),
@@ -86,6 +87,11 @@ create table if not exists ops.fence_passes (
     schema text not null,
     pass_sha256 text not null,
     primary key (schema, pass_sha256)
+);
+create table if not exists ops.proven (
+    only_one boolean primary key default true check (only_one),
+    run text not null,
+    at timestamptz not null default now()
 );
 create table if not exists ops.revisions (
     schema text not null,
@@ -198,9 +204,36 @@ def require_marker(conn: Connection, environment: str) -> None:
 
 
 def require_prepared(conn: Connection) -> None:
-    """Refusal before `prepare`."""
-    if marker(conn) is None:
-        raise Refusal("a prepared database", "no schema ops", where=place(conn), do="Run: invoke prepare --env <name>")
+    """Refusal before `prepare`, and where an older version of it made `ops`."""
+    found = "no schema ops" if marker(conn) is None else "one by an older version"
+    if _value(conn, "select to_regclass('ops.proven')") is None:
+        raise Refusal("a prepared database", found, where=place(conn), do="Run: invoke prepare --env <name>")
+
+
+def identity(conn: Connection) -> str:
+    """Which database this is, for a fence to bear: the number that `prepare` gave it, and the server's own.
+
+    It outlives a change of host, name or version; a copy made with CREATE DATABASE … TEMPLATE is another database.
+    """
+    require_prepared(conn)
+    query = "select identity || '/' || oid from ops.environment, pg_database where datname = current_database()"
+    return str(_value(conn, query))
+
+
+def phase_run(conn: Connection) -> str | None:
+    """The run that brought the phase to where it is."""
+    run = _value(conn, "select run from ops.phase")
+    return None if run is None else str(run)
+
+
+def is_proven(conn: Connection, run: str) -> bool:
+    """Whether what this run loaded was proven, and is what the schema still holds."""
+    return bool(_value(conn, "select exists (select from ops.proven where run = %s)", (run,)))
+
+
+def forget_proof(conn: Connection) -> None:
+    """What the schema holds is no proven copy any more; joins a transaction that is open."""
+    conn.execute("delete from ops.proven")
 
 
 def phase(conn: Connection) -> Phase:
@@ -215,6 +248,29 @@ class Held:
 
     conn: Connection
     run: str
+
+    def require(self) -> None:
+        """Failure when the lock is lost: from here on whatever is done could cross another run."""
+        try:
+            self.conn.execute("select 1")
+        except psycopg.OperationalError as error:
+            raise _lock_lost(redact(str(error).splitlines()[0])) from None
+
+    def record_proof(self) -> None:
+        """Have it in writing that this run's copy is proven; Failure unless it is this run that loads."""
+        with self.conn.transaction():
+            forget_proof(self.conn)
+            written = self.conn.execute(
+                "insert into ops.proven (run) select run from ops.phase where phase = %s and run = %s",
+                (Phase.LOADING, self.run),
+            ).rowcount
+            if written != 1:
+                raise Failure(f"the run {self.run} to be the one that loads", "another", where="ops.phase")
+
+    def require_proof(self) -> None:
+        """Failure unless this run's copy is proven; in the transaction that makes it live it holds at its commit."""
+        if not is_proven(self.conn, self.run):
+            raise Failure("a copy that was proven", "none of this run", where="ops.proven", do="Run again.")
 
     def advance(self, from_: Phase, to: Phase) -> None:
         """One step of the phase, on the connection that holds the lock; joins a transaction that is open on it.

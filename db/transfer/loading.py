@@ -110,6 +110,7 @@ def clear(target: PostgresUrl, *, pass_token: str) -> None:
         require_fenced(conn)
         fence.use_pass(conn, pass_token)
         conn.execute(sql.SQL("truncate {}").format(_all_tables()))
+        ops.forget_proof(conn)
 
 
 class _Loading:

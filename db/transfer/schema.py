@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from db.errors import Refusal
-from game.legacy.fence import is_fence
+from game.legacy import fence_schema
 
 SETTINGS = ("page_size", "auto_vacuum", "user_version", "application_id", "journal_mode")
 """Pragmas that live in the file, in the order in which they can be set; the last one once all rows are written."""
@@ -57,9 +57,15 @@ class Schema:
 
 
 def read(connection: sqlite3.Connection) -> Schema:
-    """The file's schema; Refusal where a name or statement is no UTF-8."""
+    """The file's schema; Refusal where a name or statement is no UTF-8, or a name is one that the fence takes."""
+    if taken := fence_schema.strangers(connection):
+        raise Refusal(
+            f"no name that begins with {fence_schema.TABLE}, but the fence's own", ", ".join(taken),
+            where="sqlite_master", do="The fence takes these names for itself: rename it in the source.",
+        )  # fmt: skip
+    ours = fence_schema.own(connection)
     found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid").fetchall()
-    statements = tuple(Statement(*row) for row in found if not is_fence(str(row[1])))
+    statements = tuple(Statement(*row) for row in found if (row[0], row[1]) not in ours)
     for statement in statements:
         if not all(isinstance(part, str | None) for part in (statement.name, statement.table, statement.sql)):
             raise Refusal("a schema in UTF-8", f"{statement.type} {statement.name!r}", do="Rename it in the source.")

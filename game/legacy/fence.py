@@ -5,36 +5,39 @@ Who bears the pass writes within one transaction that takes the triggers away an
 
 The table `sudamr_fence` and the triggers `sudamr_fence_…` are no part of the game: they are never transferred, and
 a lifted fence leaves the file's schema as it was. Setting, lifting and passing do change `PRAGMA schema_version`.
+What bears such a name and was not made here is the game's own: it is named, never dropped.
+
+A fence says whose it is, for a file outlives the runs that move it: who goes on, undoes or moves looks first.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreFailure, StoreUnavailable
+from game.legacy import fence_schema
+from game.legacy.fence_schema import Mark, Owner, State
 
-State: TypeAlias = Literal["open", "fenced", "moved"]
-
-TABLE = "sudamr_fence"
-PREFIX = "sudamr_fence_"
-EVENTS = ("insert", "update", "delete")
 PATIENCE_SECONDS = 15.0
-
-MESSAGES = {
-    "fenced": "The game is read-only for a moment: it is being moved.",
-    "moved": "The game is kept elsewhere now; nothing here changes any more.",
-}
 
 
 class NotFenced(StoreFailure):
     """The fence has holes; the message names each."""
+
+
+Check: TypeAlias = Callable[[Mark], None]
+"""Asked inside the transaction that is to change the fence; what it raises leaves the file as it was."""
+
+
+def anyone_s(mark: Mark) -> None:
+    """The check of who has the file to himself: any fence may be changed."""
+    del mark
 
 
 def fence(
@@ -42,36 +45,58 @@ def fence(
     *,
     state: State = "fenced",
     pass_token: str | None = None,
+    owner: Owner | None = None,
+    check: Check = anyone_s,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
-    """Fence the file, durably; again is harmless, covers tables made since, and replaces state and pass.
+    """Fence the file, durably; again is harmless, covers tables made since, and replaces state, pass and owner.
 
     No transaction and no unfinished SELECT may be open on the connection. Raises StoreUnavailable, with nothing
     changed, when other connections do not let go in time.
     """
     if state == "open":
         raise ValueError("open is what lift makes it")
-    with _durable(conn, patience_seconds):
-        _drop(conn)
-        conn.execute(
-            f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL,"
-            " pass_sha256 TEXT, message TEXT NOT NULL, since INTEGER NOT NULL)"
-        )
-        values = (1, state, _sha256(pass_token), MESSAGES[state], time.time_ns() // 1_000_000)
-        conn.execute(f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?, ?)", values)
-        _create_triggers(conn, state)
+    with turning(conn, state, pass_token=pass_token, owner=owner, check=check, patience_seconds=patience_seconds):
+        pass
 
 
-def lift(conn: sqlite3.Connection, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def lift(conn: sqlite3.Connection, *, check: Check = anyone_s, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Open the file to writes: the schema is as it was before the fence, to the byte. Harmless where there is none."""
+    with turning(conn, "open", check=check, patience_seconds=patience_seconds):
+        pass
+
+
+@contextmanager
+def turning(
+    conn: sqlite3.Connection,
+    to: State,
+    *,
+    pass_token: str | None = None,
+    owner: Owner | None = None,
+    check: Check = anyone_s,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Iterator[None]:
+    """Turn the fence to another state after the body, durably; nobody else can write or turn it while the body runs.
+
+    So what the body commits elsewhere is committed while `check` holds. Where the body fails, the file is as it was.
+    """
     with _durable(conn, patience_seconds):
-        _drop(conn)
+        check(mark(conn))
+        yield
+        fence_schema.drop(conn)
+        if to != "open":
+            fence_schema.make(conn, to, _sha256(pass_token), owner)
+
+
+def mark(conn: sqlite3.Connection) -> Mark:
+    """What the fence says of itself, and whose it is; one small read."""
+    row = fence_schema.row(conn)
+    return Mark("open") if row is None else row[0]
 
 
 def state(conn: sqlite3.Connection) -> State:
     """What the fence says of itself; one small read."""
-    row = _row(conn)
-    return "open" if row is None else row[0]
+    return mark(conn).state
 
 
 @contextmanager
@@ -82,21 +107,22 @@ def passing(conn: sqlite3.Connection, token: str) -> Iterator[None]:
     """
     if not _is_open(conn):
         raise ValueError("a pass needs a transaction that is open")
-    row = _row(conn)
+    row = fence_schema.row(conn)
     if row is None:
         yield
         return
-    said, pass_sha256 = row
+    found, pass_sha256 = row
+    said = found.state
     if not token or pass_sha256 != _sha256(token):
         raise refusal(said)
-    _drop_triggers(conn)
+    fence_schema.drop_triggers(conn)
     try:
         yield
     finally:
         if _is_open(conn):
-            _create_triggers(conn, said)
-        elif _missing(conn, said):  # The body committed: close the hole at once, then say so.
-            fence(conn, state=said, pass_token=token)
+            fence_schema.create_triggers(conn, said)
+        elif fence_schema.changed(conn, said):  # The body committed: close the hole at once, then say so.
+            fence(conn, state=said, pass_token=token, owner=found.owner)
             raise ValueError("the transaction was committed while the fence was down")
 
 
@@ -110,9 +136,9 @@ def prove(conn: sqlite3.Connection) -> int:
         raise NotFenced("there is no fence")
     conn.execute("BEGIN IMMEDIATE")
     try:
-        if holes := _missing(conn, said):  # Then nothing is tried: a write that goes through might be a large one.
+        if holes := missing(conn):  # Then nothing is tried: a write that goes through might be a large one.
             raise NotFenced(f"not as it was made: {', '.join(holes)}")
-        tries = [attempt for table in tables(conn) for attempt in _tries(conn, table)]
+        tries = [attempt for table in fence_schema.tables(conn) for attempt in _tries(conn, table)]
         holes = [statement for statement in tries if not _refused(conn, statement)]
         if holes:
             raise NotFenced(f"went through: {'; '.join(holes)}")
@@ -123,7 +149,7 @@ def prove(conn: sqlite3.Connection) -> int:
 
 def refusal(state: str) -> Fenced | Moved:
     """The game's error for a fence in this state."""
-    return Moved(MESSAGES["moved"]) if state == "moved" else Fenced(MESSAGES["fenced"])
+    return Moved(fence_schema.MESSAGES["moved"]) if state == "moved" else Fenced(fence_schema.MESSAGES["fenced"])
 
 
 def refused_by(error: sqlite3.Error) -> Fenced | Moved | None:
@@ -132,68 +158,20 @@ def refused_by(error: sqlite3.Error) -> Fenced | Moved | None:
     return refusal(text.rpartition(" ")[2]) if text.startswith(FENCE_MESSAGE) else None
 
 
-def is_fence(name: str) -> bool:
-    """Whether a table or trigger of the file is the fence's own, and so never transferred."""
-    return name == TABLE or name.startswith(PREFIX)
-
-
-def tables(conn: sqlite3.Connection) -> list[str]:
-    """The tables that a fence covers: all but SQLite's and its own. A virtual table is covered by those beneath it."""
-    rows = conn.execute(
-        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name <> ?"
-        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name",
-        (TABLE,),
-    )
-    return [str(name) for (name,) in rows.fetchall()]
-
-
-def _triggers(conn: sqlite3.Connection, state: State) -> dict[str, str]:
-    """Each trigger's name and its CREATE statement, as SQLite keeps it."""
-    made = {}
-    for table in tables(conn):
-        for event in EVENTS:
-            name = f"{PREFIX}{table}_{event}"
-            made[name] = (
-                f"CREATE TRIGGER {_quote(name)} BEFORE {event.upper()} ON {_quote(table)}"
-                f" BEGIN SELECT RAISE(ABORT, '{FENCE_MESSAGE}: {state}'); END"
-            )
-    return made
-
-
-def _create_triggers(conn: sqlite3.Connection, state: State) -> None:
-    for statement in _triggers(conn, state).values():
-        conn.execute(statement)
-
-
-def _existing(conn: sqlite3.Connection) -> dict[str, str]:
-    rows = conn.execute(
-        "SELECT name, sql FROM main.sqlite_master WHERE type = 'trigger' AND substr(name, 1, ?) = ?",
-        (len(PREFIX), PREFIX),
-    )
-    return {str(name): str(text) for name, text in rows.fetchall()}
-
-
-def _missing(conn: sqlite3.Connection, state: State) -> list[str]:
-    existing = _existing(conn)
-    return [name for name, statement in _triggers(conn, state).items() if existing.get(name) != statement]
-
-
-def _drop(conn: sqlite3.Connection) -> None:
-    _drop_triggers(conn)
-    conn.execute(f"DROP TABLE IF EXISTS {TABLE}")
-
-
-def _drop_triggers(conn: sqlite3.Connection) -> None:
-    for name in _existing(conn):
-        conn.execute(f"DROP TRIGGER {_quote(name)}")
+def missing(conn: sqlite3.Connection) -> list[str]:
+    """The triggers of the fence that are not as they were made, by name; none where there is no fence."""
+    said = state(conn)
+    return [] if said == "open" else fence_schema.changed(conn, said)
 
 
 def _tries(conn: sqlite3.Connection, table: str) -> list[str]:
-    name = _quote(table)
+    name = fence_schema.quote(table)
     tries = [f"INSERT INTO {name} DEFAULT VALUES"]
     if conn.execute(f"SELECT EXISTS (SELECT 1 FROM {name})").fetchone()[0]:
         # Column 1 is the name, column 6 tells hidden and generated ones.
-        column = next(_quote(row[1]) for row in conn.execute(f"PRAGMA table_xinfo({name})").fetchall() if row[6] == 0)
+        column = next(
+            fence_schema.quote(row[1]) for row in conn.execute(f"PRAGMA table_xinfo({name})").fetchall() if row[6] == 0
+        )
         tries += [f"UPDATE {name} SET {column} = {column}", f"DELETE FROM {name}"]
     return tries
 
@@ -246,19 +224,5 @@ def _is_busy(error: BaseException) -> bool:
     )
 
 
-def _row(conn: sqlite3.Connection) -> tuple[State, str | None] | None:
-    there = conn.execute("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
-    if there is None:
-        return None
-    row = conn.execute(f"SELECT state, pass_sha256 FROM {TABLE}").fetchone()
-    return (
-        ("fenced", None) if row is None else (cast(State, row[0]), row[1])
-    )  # A fence without its row is a fence that nobody passes.
-
-
 def _sha256(token: str | None) -> str | None:
     return None if token is None else hashlib.sha256(token.encode()).hexdigest()
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

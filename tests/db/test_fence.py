@@ -366,6 +366,7 @@ def test_a_table_without_the_trigger_keeps_the_fence_from_being_called_whole(own
     for ask in (fence.state, fence.set_on):
         with pytest.raises(Failure, match="theirs"):
             ask(owner)
+    assert (fence.said(owner), fence.odd(owner, "fenced")) == ("fenced", ("theirs",))
     assert refused(owner, "update users set gold = 7") == FENCE_SQLSTATE
     fence.lift(owner)
     assert fence.state(owner) == "open"

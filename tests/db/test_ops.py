@@ -15,6 +15,7 @@ from psycopg import errors
 from db import ops
 from db.errors import Failure, Refusal
 from db.ops import Phase
+from db.servers import Server
 from game.urls import PostgresUrl
 from harness.databases import Database
 
@@ -70,6 +71,52 @@ def test_a_database_that_was_not_prepared_is_refused_saying_what_to_run(blank: P
         pass
 
 
+def test_what_an_older_version_prepared_is_refused_until_it_is_prepared_again(prepared: PostgresUrl) -> None:
+    with ops.connect(prepared) as conn:
+        conn.execute("drop table ops.proven; alter table ops.environment drop column identity")
+        with pytest.raises(Refusal, match=r"one by an older version.*\n.*invoke prepare"):
+            ops.phase(conn)
+        ops.prepare(prepared, "test")
+        assert ops.phase(conn) is Phase.EMPTY
+
+
+def test_a_database_is_itself_whatever_it_is_called_and_its_copy_is_another(server: Server, blank: PostgresUrl) -> None:
+    ops.prepare(blank, "test")
+    with ops.connect(blank) as conn:
+        first = ops.identity(conn)
+    ops.prepare(blank, "test")
+    renamed, copy = f"{blank.dbname}_renamed", f"{blank.dbname}_copy"
+    with ops.connect(server.maintenance) as conn:
+        conn.execute(f'alter database "{blank.dbname}" rename to "{renamed}"')
+        conn.execute(f'create database "{copy}" template "{renamed}"')
+    try:
+        with ops.connect(blank.with_(dbname=renamed)) as here, ops.connect(blank.with_(dbname=copy)) as there:
+            assert ops.identity(here) == first
+            assert ops.identity(there) != first
+    finally:
+        with ops.connect(server.maintenance) as conn:
+            conn.execute(f'drop database "{copy}"')
+            conn.execute(f'alter database "{renamed}" rename to "{blank.dbname}"')
+
+
+def test_a_proof_is_written_by_the_run_that_loads_and_holds_until_it_is_forgotten(prepared: PostgresUrl) -> None:
+    with ops.lock(prepared, run="run-1", why="a test") as held:
+        with pytest.raises(Failure, match="run-1 to be the one that loads"):
+            held.record_proof()
+        held.advance(Phase.EMPTY, Phase.LOADING)
+        with pytest.raises(Failure, match="a copy that was proven"):
+            held.require_proof()
+        held.record_proof()
+        held.require_proof()
+        assert not ops.is_proven(held.conn, "run-2")
+    with ops.lock(prepared, run="run-2", why="a test") as held:
+        with pytest.raises(Failure, match="run-2 to be the one that loads"):
+            held.record_proof()
+        assert ops.is_proven(held.conn, "run-1")
+        ops.forget_proof(held.conn)
+        assert not ops.is_proven(held.conn, "run-1")
+
+
 def test_a_server_that_does_not_answer_is_refused_without_the_password() -> None:
     nobody = PostgresUrl("127.0.0.1", 1, "anna", "hunter2", "games")
     with pytest.raises(Refusal) as refused:
@@ -85,7 +132,7 @@ def test_a_wrong_password_or_database_is_a_refusal(blank: PostgresUrl) -> None:
 
 def test_the_service_has_no_right_on_anything_in_ops(database: Database) -> None:
     with ops.connect(database.service) as conn:
-        for table in ("environment", "phase", "lock_holder", "fence", "fence_passes", "revisions"):
+        for table in ("environment", "phase", "lock_holder", "fence", "fence_passes", "proven", "revisions"):
             with pytest.raises(errors.InsufficientPrivilege):
                 conn.execute(f"select * from ops.{table}")
 
@@ -143,7 +190,7 @@ def test_a_holder_that_lost_its_lock_can_do_nothing(prepared: PostgresUrl, in_tr
         with pytest.raises(Failure, match="lost"):
             held.advance(Phase.EMPTY, Phase.LOADING)
         with pytest.raises(Failure, match="lost"):
-            held.advance(Phase.EMPTY, Phase.LOADING)
+            held.require()
         assert ops.phase(other) is Phase.EMPTY
 
 

@@ -47,6 +47,27 @@ def test_another_file_is_refused_where_one_was_loaded(change: str, fenced_databa
         load(fenced_database, source)
 
 
+@pytest.mark.parametrize(
+    ("name", "statement"),
+    [
+        ("table sudamr_fence_notes", "CREATE TABLE sudamr_fence_notes (a TEXT)"),
+        ("table sudamr_fence", "CREATE TABLE sudamr_fence (state TEXT)"),
+        (
+            "trigger sudamr_fence_of_gold",
+            "CREATE TRIGGER sudamr_fence_of_gold BEFORE UPDATE ON kv BEGIN SELECT RAISE(ABORT, 'no'); END",
+        ),
+    ],
+)
+def test_what_bears_a_name_of_the_fence_is_named_and_never_left_out(
+    name: str, statement: str, fenced_database: Database, tmp_path: Path
+) -> None:
+    source = seeded(tmp_path / "game.db")
+    sqlite(source, statement)
+    for ask in (lambda: transfer.profile(source), lambda: load(fenced_database, source)):
+        with pytest.raises(Refusal, match=f"no name that begins with sudamr_fence, but the fence's own; found {name}"):
+            ask()
+
+
 def test_a_target_with_rows_of_its_own_is_refused(fenced_database: Database, tmp_path: Path) -> None:
     with written_to(fenced_database.owner) as conn:
         conn.execute("insert into users (id) values ('user-1')")

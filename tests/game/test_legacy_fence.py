@@ -6,15 +6,17 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreUnavailable
-from game.legacy import cells, fence
+from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreFailure, StoreUnavailable
+from game.legacy import cells, fence, fence_schema
+from game.legacy.fence_schema import Mark, Owner
 
+OWNER = Owner("20260101_000000_ab12", "a-database")
 ODD = '"or""der; --"'
 
 SCHEMA = f"""
@@ -133,10 +135,101 @@ def test_lifting_where_there_is_no_fence_does_nothing(path: Path, conn: sqlite3.
     assert everything(path) == before
 
 
-def test_what_is_the_fences_own_is_known_by_name(path: Path, conn: sqlite3.Connection) -> None:
+def test_what_is_the_fences_own_is_told_from_all_else(path: Path, conn: sqlite3.Connection) -> None:
     before = {row[1] for row in schema(path)}
     fence.fence(conn)
-    assert {row[1] for row in schema(path) if not fence.is_fence(str(row[1]))} == before
+    assert {row[1] for row in schema(path) if row[:2] not in fence_schema.own(conn)} == before
+    assert fence_schema.strangers(conn) == []
+
+
+STRANGERS = {
+    "table sudamr_fence_notes": "CREATE TABLE sudamr_fence_notes (a TEXT)",
+    "table Sudamr_Fence": "CREATE TABLE Sudamr_Fence (a TEXT)",
+    "table sudamr_fence": "CREATE TABLE sudamr_fence (state TEXT, message TEXT)",
+    "index sudamr_fence_by_gold": "CREATE INDEX sudamr_fence_by_gold ON users (gold)",
+    "trigger sudamr_fence_of_gold": (
+        "CREATE TRIGGER sudamr_fence_of_gold BEFORE UPDATE ON users WHEN new.gold < 0"
+        " BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "statement"), STRANGERS.items(), ids=STRANGERS.keys())
+def test_the_games_own_under_a_name_of_the_fence_is_named_and_never_dropped(
+    path: Path, conn: sqlite3.Connection, name: str, statement: str
+) -> None:
+    conn.execute(statement)
+    before = everything(path)
+    assert (fence_schema.strangers(conn), fence.state(conn)) == ([name], "open")
+    with pytest.raises(StoreFailure, match=name):
+        fence.fence(conn)
+    fence.lift(conn)
+    assert everything(path) == before
+
+
+def test_the_triggers_of_a_table_that_was_renamed_are_lifted_with_the_rest(
+    path: Path, conn: sqlite3.Connection
+) -> None:
+    fence.fence(conn)
+    conn.execute("ALTER TABLE users RENAME TO players")
+    assert fence_schema.strangers(conn) == []
+    fence.lift(conn)
+    assert not any("sudamr_fence" in line for line in everything(path))
+
+
+def test_a_fence_says_whose_it_is_until_another_sets_it_anew(conn: sqlite3.Connection) -> None:
+    fence.fence(conn, owner=OWNER, pass_token="pass")
+    assert fence.mark(conn) == Mark("fenced", OWNER)
+    conn.execute("BEGIN IMMEDIATE")
+    with fence.passing(conn, "pass"):
+        pass
+    conn.commit()
+    assert fence.mark(conn) == Mark("fenced", OWNER)
+    fence.fence(conn, state="moved")
+    assert fence.mark(conn) == Mark("moved", None)
+    fence.lift(conn)
+    assert fence.mark(conn) == Mark("open", None)
+
+
+def test_a_fence_from_before_it_bore_an_owner_holds_and_is_nobodys(conn: sqlite3.Connection) -> None:
+    fence.fence(conn, owner=OWNER, pass_token="pass")
+    conn.executescript("ALTER TABLE sudamr_fence DROP COLUMN run; ALTER TABLE sudamr_fence DROP COLUMN target;")
+    assert fence.mark(conn) == Mark("fenced", None)
+    assert fence.prove(conn) > 0
+    conn.execute("BEGIN IMMEDIATE")
+    with fence.passing(conn, "pass"):
+        pass
+    conn.commit()
+    fence.lift(conn)
+    assert fence.state(conn) == "open"
+
+
+@pytest.mark.parametrize("change", [fence.lift, fence.fence])
+def test_a_check_sees_the_fence_that_is_changed_and_what_it_refuses_stays(
+    path: Path, conn: sqlite3.Connection, change: Callable[..., None]
+) -> None:
+    fence.fence(conn, owner=OWNER)
+    before = everything(path)
+
+    def check(mark: Mark) -> None:
+        assert conn.in_transaction
+        raise KeyError(mark)
+
+    with pytest.raises(KeyError) as caught:
+        change(conn, check=check)
+    assert caught.value.args == (Mark("fenced", OWNER),)
+    assert everything(path) == before
+
+
+def test_while_the_fence_is_turned_nobody_else_can_turn_it(path: Path, conn: sqlite3.Connection) -> None:
+    fence.fence(conn, owner=OWNER)
+    with closing(cells.connect(path, timeout_seconds=0)) as other:
+        with fence.turning(conn, "moved", owner=OWNER), pytest.raises(StoreUnavailable, match="locked"):
+            fence.lift(other, patience_seconds=0.1)
+        assert fence.mark(other) == Mark("moved", OWNER)
+        with pytest.raises(ZeroDivisionError), fence.turning(conn, "open"):
+            raise ZeroDivisionError
+        assert fence.mark(other) == Mark("moved", OWNER)
 
 
 def test_the_pass_lets_its_bearer_write_and_nobody_else(path: Path, conn: sqlite3.Connection) -> None:

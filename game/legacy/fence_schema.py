@@ -1,0 +1,160 @@
+"""The fence as it stands in a legacy file: one table and its triggers, told from what is the game's own."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, cast
+
+from game.errors import FENCE_MESSAGE, StoreFailure
+
+State: TypeAlias = Literal["open", "fenced", "moved"]
+
+TABLE = "sudamr_fence"
+PREFIX = "sudamr_fence_"
+EVENTS = ("insert", "update", "delete")
+
+COLUMNS = ("id", "state", "pass_sha256", "message", "since", "run", "target")
+"""Of the fence's table; before a fence bore its owner it had all but the last two."""
+
+_OURS = re.compile(
+    r'CREATE TRIGGER "(?:[^"]|"")+" BEFORE (?:INSERT|UPDATE|DELETE) ON "(?:[^"]|"")+"'
+    rf" BEGIN SELECT RAISE\(ABORT, '{FENCE_MESSAGE}: (?:fenced|moved)'\); END"
+)
+"""A trigger of ours, whatever it is called by now: SQLite itself writes the table's new name into it."""
+
+MESSAGES = {
+    "fenced": "The game is read-only for a moment: it is being moved.",
+    "moved": "The game is kept elsewhere now; nothing here changes any more.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose fence it is: the run that set it, and the database that the run moves the game to or from."""
+
+    run: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the fence says of itself. owner: None where there is no fence, and where it was set for no run.
+
+    since: when it was set or turned, epoch milliseconds; two marks that differ in it alone are equal.
+    """
+
+    state: State
+    owner: Owner | None = None
+    since: int = field(default=0, compare=False)
+
+
+def row(conn: sqlite3.Connection) -> tuple[Mark, str | None] | None:
+    """The mark and the pass's hash; None where no table, or one of other columns, bears the fence's name."""
+    there = conn.execute("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
+    if there is None:
+        return None
+    cursor = conn.execute(f"SELECT * FROM main.{TABLE}")
+    columns, found = tuple(column[0] for column in cursor.description), cursor.fetchone()
+    if columns not in (COLUMNS, COLUMNS[:5]):
+        return None
+    if found is None:  # A fence without its row is a fence that nobody passes.
+        return Mark("fenced"), None
+    # An older row, and one for no run, name nobody: the fence holds as well, and no run takes it for its own.
+    run, target = found[5:] or (None, None)
+    owner = Owner(run, target) if run and target else None
+    return Mark(cast(State, found[1]), owner, int(found[4])), found[2]
+
+
+def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    """What of the file's schema is the fence's own, and so never transferred: (type, name) as sqlite_master has it."""
+    table = {("table", TABLE)} if row(conn) is not None else set()
+    return frozenset(table | {("trigger", name) for name, text in _existing(conn).items() if _OURS.fullmatch(text)})
+
+
+def strangers(conn: sqlite3.Connection) -> list[str]:
+    """What bears a name that is kept for the fence and is none of it; SQLite does not tell capitals apart."""
+    rows = conn.execute(
+        "SELECT type, name FROM main.sqlite_master WHERE lower(name) = ? OR substr(lower(name), 1, ?) = ?",
+        (TABLE, len(PREFIX), PREFIX),
+    )
+    ours = own(conn)
+    return [f"{kind} {name}" for kind, name in rows.fetchall() if (kind, name) not in ours]
+
+
+def tables(conn: sqlite3.Connection) -> list[str]:
+    """The tables that a fence covers: all but SQLite's and its own. A virtual table is covered by those beneath it."""
+    rows = conn.execute(
+        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name <> ?"
+        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name",
+        (TABLE,),
+    )
+    return [str(name) for (name,) in rows.fetchall()]
+
+
+def triggers(conn: sqlite3.Connection, state: State) -> dict[str, str]:
+    """Each trigger's name and its CREATE statement, as SQLite keeps it."""
+    made = {}
+    for table in tables(conn):
+        for event in EVENTS:
+            name = f"{PREFIX}{table}_{event}"
+            made[name] = (
+                f"CREATE TRIGGER {quote(name)} BEFORE {event.upper()} ON {quote(table)}"
+                f" BEGIN SELECT RAISE(ABORT, '{FENCE_MESSAGE}: {state}'); END"
+            )
+    return made
+
+
+def changed(conn: sqlite3.Connection, state: State) -> list[str]:
+    """The triggers that this state wants and that are missing or otherwise, by name."""
+    there = _existing(conn)
+    return [name for name, statement in triggers(conn, state).items() if there.get(name) != statement]
+
+
+def create_triggers(conn: sqlite3.Connection, state: State) -> None:
+    """All of them, on every table there is."""
+    for statement in triggers(conn, state).values():
+        conn.execute(statement)
+
+
+def make(conn: sqlite3.Connection, state: State, pass_sha256: str | None, owner: Owner | None) -> None:
+    """Table, row and triggers, where there is no fence; StoreFailure where the game bears names of it."""
+    if found := strangers(conn):
+        raise StoreFailure(f"names that are kept for the fence are taken: {', '.join(found)}")
+    conn.execute(
+        f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL,"
+        " pass_sha256 TEXT, message TEXT NOT NULL, since INTEGER NOT NULL, run TEXT, target TEXT)"
+    )
+    run, target = (None, None) if owner is None else (owner.run, owner.target)
+    values = (1, state, pass_sha256, MESSAGES[state], time.time_ns() // 1_000_000, run, target)
+    conn.execute(f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    create_triggers(conn, state)
+
+
+def drop(conn: sqlite3.Connection) -> None:
+    """Table and triggers, and nothing that is not the fence's."""
+    drop_triggers(conn)
+    if row(conn) is not None:
+        conn.execute(f"DROP TABLE {TABLE}")
+
+
+def drop_triggers(conn: sqlite3.Connection) -> None:
+    """The triggers alone: what a pass takes away for its time."""
+    for kind, name in own(conn):
+        if kind == "trigger":
+            conn.execute(f"DROP TRIGGER {quote(name)}")
+
+
+def _existing(conn: sqlite3.Connection) -> dict[str, str]:
+    rows = conn.execute(
+        "SELECT name, sql FROM main.sqlite_master WHERE type = 'trigger' AND substr(name, 1, ?) = ?",
+        (len(PREFIX), PREFIX),
+    )
+    return {str(name): str(text) for name, text in rows.fetchall()}
+
+
+def quote(name: str) -> str:
+    """An identifier of SQLite's."""
+    return '"' + name.replace('"', '""') + '"'
