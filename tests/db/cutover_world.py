@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db import environments, ops, seed, transfer
 from db.cutover import pointer, rollback, services
@@ -36,6 +37,8 @@ from game.urls import LegacyUrl, PostgresUrl
 
 OPERATOR_TOKEN = "operator-token-of-the-tests"
 TOKEN_SECRET = "token-secret-of-the-tests"
+KILL_THE_RUN = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat)"
+"""A hook that kills the run that started it: its parent is the shell that holds the hooks' lock, then comes the run."""
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(["db.cutover.run", "db.cutover.rollback"])
 
@@ -75,6 +78,10 @@ class World:
     def phase(self) -> str:
         with ops.connect(self.owner) as conn:
             return str(ops.phase(conn))
+
+    def run_of_the_phase(self) -> str:
+        with ops.connect(self.owner) as conn:
+            return str(ops.phase_run(conn))
 
     def legacy_fence(self) -> str:
         with closing(cells.connect(self.env.legacy.path, readonly=True)) as connection:
@@ -137,6 +144,33 @@ class World:
         assert isinstance(pointer.url(self.env.pointer), PostgresUrl)
         assert not self.postgres_refuses()
 
+    @contextmanager
+    def on_another_server(self) -> Iterator[World]:
+        """The same game with another database to move to, as when the operator gives the first one up."""
+        name = f"{self.server.mark}{secrets.token_hex(4)}"
+        self.server.create_database(name)
+        try:
+            ops.prepare(self.server.url(name), "test")
+            yield self.with_(target_direct=self.server.url(name), target=self.server.url(name, "service"))
+        finally:
+            self.server.drop_database(name)
+
+    def write_to_legacy(self, statement: str) -> None:
+        """What somebody does to the file who knows of no move."""
+        with closing(sqlite3.connect(self.env.legacy.path, timeout=20)) as connection:
+            connection.executescript(statement)
+
+    def lift_legacy(self) -> None:
+        """Open the file by hand, as nobody should."""
+        with closing(cells.connect(self.env.legacy.path)) as connection:
+            legacy_fence.lift(connection)
+
+    def cut(self) -> None:
+        """End every session of this database, as a failover does."""
+        with ops.connect(self.superuser) as conn:
+            query = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+            conn.execute(query, [self.owner.dbname])
+
     @property
     def superuser(self) -> PostgresUrl:
         """In another database, so that this one's connections can be ended."""
@@ -170,6 +204,13 @@ def quiet_smoke(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass
 def failing_smoke(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
     """A smoke that does not."""
     return SmokeResult(1, ("reward/claim: expected granted; found refused bag_full",))
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Ask until it holds."""
+    Retrying(retry=retry_if_result(lambda found: not found), stop=stop_after_delay(seconds), wait=wait_fixed(0.02))(
+        holds
+    )
 
 
 def _die(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cutover_world import SPAWN, wait_until
 
 from db import environments
 from db.cutover import hooks
 from db.cutover.journal import Journal
 from db.environments import Environment, Hooks
-from db.errors import Failure
+from db.errors import Failure, Inconclusive
 from game.urls import PostgresUrl
+
+FOR_POSTGRES: dict[str, Any] = {"engine": "postgres", "timeout_seconds": 20}
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def test_a_hook_that_does_not_end_is_killed_with_its_children(tmp_path: Path, jo
     with pytest.raises(Failure, match="no end in 1 s"):
         hooks.run(env, "drain", journal, engine="legacy", timeout_seconds=1)
 
-    assert not _is_running(int((tmp_path / "child").read_text()))
+    wait_until(lambda: not _is_running(int((tmp_path / "child").read_text())))
 
 
 def test_a_hook_that_leaves_a_server_behind_ends_all_the_same(tmp_path: Path, journal: Journal) -> None:
@@ -86,7 +90,49 @@ def test_a_hook_that_leaves_a_server_behind_ends_all_the_same(tmp_path: Path, jo
 
     left = int((tmp_path / "child").read_text())
     assert _is_running(left)
+    hooks.wait_for_orphan(env)  # What a hook leaves behind is no hook at work.
     os.kill(left, signal.SIGKILL)
+
+
+def test_a_hook_that_outlives_its_run_is_waited_for_and_named(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = _env(tmp_path, deploy=f"touch {tmp_path}/begun; until [ -e {tmp_path}/go ]; do sleep 0.02; done")
+    run = SPAWN.Process(target=hooks.run, args=(env, "deploy", journal), kwargs=FOR_POSTGRES)
+    run.start()
+    wait_until((tmp_path / "begun").exists)
+    run.kill()
+    run.join()
+    monkeypatch.setattr(hooks, "ORPHAN_SECONDS", 0.2)
+
+    for attempt in (
+        lambda: hooks.wait_for_orphan(env), lambda: hooks.run(env, "deploy", Journal(tmp_path / "next"), **FOR_POSTGRES)
+    ):  # fmt: skip
+        with pytest.raises(Inconclusive, match=r"process group \d+, the deploy hook of run run: touch") as caught:
+            attempt()
+        assert caught.value.exit_code == 3
+    (tmp_path / "go").touch()
+    monkeypatch.setattr(hooks, "ORPHAN_SECONDS", 20)
+    hooks.wait_for_orphan(env)
+
+
+def test_a_run_that_is_interrupted_ends_its_hook_first(tmp_path: Path, journal: Journal) -> None:
+    env = _env(
+        tmp_path,
+        drain=(
+            f"echo $$ > {tmp_path}/child; until grep -q $PPID {tmp_path}/service.env.hook; do sleep 0.02; done;"
+            f" kill -INT {os.getpid()}; sleep 600"
+        ),
+    )
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Begun in the background, we would not hear it.
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            hooks.run(env, "drain", journal, engine="legacy", timeout_seconds=20)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    wait_until(lambda: not _is_running(int((tmp_path / "child").read_text())))
 
 
 def _env(folder: Path, **commands: str) -> Environment:
