@@ -77,7 +77,8 @@ def _databases(env: Environment) -> dict[str, object]:
     standing = recovery.standing(env)
     with ops.connect(env.target_direct) as conn:
         marker, head = ops.marker(conn), migrate.current(conn)
-    fences = {"fence of the legacy file": standing.legacy, "fence of Postgres": standing.target}
+    odd = f", but not on {', '.join(standing.odd)}" if standing.odd else ""
+    fences = {"fence of the legacy file": standing.legacy, "fence of Postgres": f"{standing.target}{odd}"}
     return {**found, "marker": marker, "schema": head or "none", "phase": str(standing.phase), **fences}
 
 

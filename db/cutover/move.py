@@ -18,6 +18,7 @@ import psycopg
 import sqlalchemy as sa
 
 from db import fence, ops
+from db.cutover import hooks
 from db.cutover import journal as journals
 from db.cutover import report as reports
 from db.cutover.deadline import Deadline
@@ -31,7 +32,8 @@ from db.redaction import redact
 from db.snapshots.tools import Tools
 from game.errors import StoreFailure
 from game.legacy import cells
-from game.legacy import fence as legacy_fence
+from game.legacy.fence import mark as fence_mark
+from game.legacy.fence_schema import Mark, Owner
 
 Verb = Literal["cutover", "rollback"]
 
@@ -78,6 +80,8 @@ class Move:
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _conn: ops.Connection | None = field(default=None, repr=False)
     _held: ops.Held | None = field(default=None, repr=False)
+    _identity: str = ""
+    _run_before: str | None = None
     _engine: str = ""
     _dump: Future[dict[str, Any]] | None = field(default=None, repr=False)
 
@@ -93,13 +97,38 @@ class Move:
         assert self._conn is not None, "entered by `locked` or `looking`"
         return self._conn
 
+    @property
+    def owner(self) -> Owner:
+        """What a fence of this run bears."""
+        return Owner(self.journal.run, self._identity)
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Step 2: hold the lock of the environment, and begin the journal; Refusal naming who has it."""
+    def locked(self, recheck: Callable[[], None]) -> Iterator[None]:
+        """Step 2: hold the lock of the environment, and begin the journal; Refusal naming who has it.
+
+        `recheck` is asked under the lock, before the journal is begun: what was read without it may hold no more.
+        Inconclusive where a hook of a run that died is still at work.
+        """
         with ExitStack() as self._stack:
             self.lock_again()
+            hooks.wait_for_orphan(self.env)
+            recheck()
+            self._run_before = ops.phase_run(self.conn)
             self.journal.write(journals.RUN, verb=self.verb, environment=self.env.name)
-            yield
+            try:
+                yield
+            finally:
+                self._held = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the phase is as this move found or made it: after the lock was lost, another may have gone on."""
+        return ops.phase_run(self.conn) in (self._run_before, self.journal.run)
+
+    def require_lock(self) -> None:
+        """Failure where the lock was held and is lost; for what changes files and services, which know no lock."""
+        if self._held is not None:
+            self._held.require()
 
     def lock_again(self) -> None:
         """Take the lock on a new connection: the old one is gone, and with it the old lock."""
@@ -117,15 +146,16 @@ class Move:
         """Where the move stands."""
         return ops.phase(self.conn)
 
-    def legacy_fence(self) -> legacy_fence.State:
-        """The state of the legacy file's fence."""
-        return legacy_state(self.env.legacy.path)
+    def legacy_fence(self) -> Mark:
+        """What the legacy file's fence says of itself."""
+        return legacy_mark(self.env.legacy.path)
 
     def perform(self, step: Step) -> None:
         """Do the step unless it is done; say so, log it, and see that it is true afterwards.
 
         Whatever a store, a file or a hook raises becomes a Failure that names the step.
         """
+        self.require_lock()
         if step.done is not None and step.done(self):
             self._note(step.name, Status.ALREADY, 0.0, {})
             return
@@ -201,6 +231,7 @@ class Move:
     def _meet(self, conn: ops.Connection) -> None:
         ops.require_marker(conn, self.env.name)
         self._conn = conn
+        self._identity = ops.identity(conn)
         version = conn.info.server_version
         self._engine = f"PostgreSQL {version // 10_000}.{version % 10_000}"
 
@@ -232,10 +263,10 @@ class Step:
         return f"{self.number:>3}  {self.name}: {self.true_after}{f' (undo: {self.undo})' if self.undo else ''}"
 
 
-def legacy_state(path: Path) -> legacy_fence.State:
-    """The state of a legacy file's fence."""
+def legacy_mark(path: Path) -> Mark:
+    """What a legacy file's fence says of itself."""
     with closing(cells.connect(path, readonly=True)) as connection:
-        return legacy_fence.state(connection)
+        return fence_mark(connection)
 
 
 def read_only_seconds(journal: Journal) -> float | None:

@@ -12,6 +12,11 @@ from db.errors import Refusal
 
 PREFLIGHT = "preflight"
 
+SWITCH = Step(
+    "8", "switch", "every process serves Postgres, read-only", steps.switched, steps.switch_to_target,
+    "the old pointer, restart", checked=False,
+)  # fmt: skip
+
 OFFLINE = (
     Step("3", "snapshot", "both stores can be restored", steps.snapshot_done, steps.take_snapshots, "keep"),
     Step("4", "migrate", "Postgres has the schema, fenced and empty", steps.migrated, steps.migrate_target, "keep"),
@@ -20,10 +25,7 @@ OFFLINE = (
         "5+7", "copy", "every value is in Postgres, proven for every player", steps.copied, steps.copy, "keep",
         checked=False,
     ),
-    Step(
-        "8", "switch", "every process serves Postgres, read-only", steps.switched, steps.switch_to_target,
-        "the old pointer, restart", checked=False,
-    ),
+    SWITCH,
     Step("9", "smoke", "players of our own could play, over HTTP", None, steps.smoke, "nothing is left of them"),
     Step(
         "10", "final dump", "the legacy file's last state is kept", steps.final_dump_done, steps.final_dump, "keep"

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from db import environments, fence, migrate, ops, transfer
-from db.cutover import pointer, services, switch
+from db.cutover import ownership, pointer, services, switch
 from db.cutover.move import Move
 from db.errors import Failure, Refusal
 from db.snapshots import postgres
@@ -83,10 +83,10 @@ def check_legacy(move: Move) -> None:
     """The file is the game's, whole, and open to writes."""
     transfer.profile(move.env.legacy.path)
     check_integrity(move)
-    if (state := move.legacy_fence()) != "open":
+    if (mark := move.legacy_fence()).state != "open":
         raise Refusal(
-            "a legacy file that is open to writes", f"one that is {state}", where=str(move.env.legacy.path),
-            do="It was fenced by another database's move; find that one, or restore a snapshot.",
+            "a legacy file that is open to writes", ownership.said(mark), where=str(move.env.legacy.path),
+            do="Another database's move has it: go on with that one, or undo it there; or restore a snapshot.",
         )  # fmt: skip
 
 

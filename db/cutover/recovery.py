@@ -6,20 +6,23 @@ can't be known whether players play on Postgres, so nothing is changed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import psycopg
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db import fence, migrate, ops
-from db.cutover import plan, rollback_steps, undo
+from db.cutover import ownership, plan, rollback_steps, undo
 from db.cutover.deadline import Deadline
-from db.cutover.move import Means, Move, Step, legacy_state
+from db.cutover.move import Means, Move, Step, legacy_mark
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
 from db.ops import Phase
 from db.transfer.source import check_file
+from game.legacy.fence_schema import Mark, Owner, State
 from game.unit import Fence
 
 RECONNECT_SECONDS = 20.0
@@ -28,12 +31,23 @@ RECONNECT_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The phase, the run that brought it there, and the fence on either side."""
+    """The phase, the run that brought it there, and the fence on either side.
+
+    target: as the fence of Postgres says of itself; odd: tables whose trigger says otherwise. mark: the legacy file's
+    fence. identity: which database this is, as a fence bears it.
+    """
 
     phase: Phase
     run: str | None
     target: Fence
-    legacy: Fence
+    odd: tuple[str, ...]
+    mark: Mark
+    identity: str
+
+    @property
+    def legacy(self) -> State:
+        """The state of the legacy file's fence."""
+        return self.mark.state
 
     @property
     def startable(self) -> bool:
@@ -46,26 +60,55 @@ class Standing:
         return self.phase is Phase.LIVE and self.target != "open"
 
     @property
+    def has_the_file(self) -> bool:
+        """Whether the legacy file's fence is of the run that the phase names; open, it is nobody else's."""
+        return ownership.is_ours_or_open(self.mark, Owner(self.run or "", self.identity))
+
+    @property
+    def of_this_game(self) -> bool:
+        """Whether the legacy file's fence was set by a move to or from this database."""
+        return ownership.is_of(self.mark, self.identity)
+
+    @property
     def undo_unfinished(self) -> bool:
         """Whether an attempt is over, and players still wait for the legacy file."""
-        return self.phase is Phase.ABORTED and self.legacy != "open"
+        return self.phase is Phase.ABORTED and self.legacy != "open" and self.has_the_file
+
+
+Refuse: TypeAlias = Callable[[Standing, Environment], None]
+"""A Refusal where a verb does not begin from there."""
 
 
 def standing(env: Environment) -> Standing:
     """What the databases say. Where Postgres does not answer: Refusal if nothing is under way, else Inconclusive."""
     check_file(env.legacy.path)
-    legacy = legacy_state(env.legacy.path)
+    mark = legacy_mark(env.legacy.path)
     try:
         conn = ops.connect(env.target_direct)
     except Refusal as error:
-        if legacy == "open":
+        if mark.state == "open":
             raise
         raise unknowable(error.found, env) from error
     with conn:
         ops.require_marker(conn, env.name)
-        target: Fence = fence.state(conn) if migrate.current(conn) else "fenced"
-        row = conn.execute("select run from ops.phase").fetchone()
-        return Standing(ops.phase(conn), row[0] if row else None, target, legacy)
+        target: Fence = "fenced"
+        odd: tuple[str, ...] = ()
+        if migrate.current(conn):
+            target = fence.said(conn)
+            odd = fence.odd(conn, target)
+        return Standing(ops.phase(conn), ops.phase_run(conn), target, odd, mark, ops.identity(conn))
+
+
+def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
+    """Under the lock: what was read before it was had holds still; Refusal where another run went on meanwhile."""
+    now = standing(env)
+    refuse(now, env)
+    if now != before:
+        raise Refusal(
+            f"the phase {before.phase} of run {before.run}, and both fences, as they were a moment ago",
+            f"the phase {now.phase} of run {now.run}, the legacy file {now.legacy}, Postgres {now.target}",
+            where=env.name, do="Another run went on meanwhile; nothing was changed by this one. Look, and run again.",
+        )  # fmt: skip
 
 
 def unknowable(found: str, env: Environment) -> Inconclusive:
@@ -77,18 +120,45 @@ def unknowable(found: str, env: Environment) -> Inconclusive:
 
 
 def before_cutover(env: Environment) -> Standing:
-    """What the databases say where a cutover begins; Refusal while a rollback is under way."""
+    """What the databases say where a cutover begins; Refusal while a rollback is under way, or another's move."""
     found = standing(env)
+    refuse_cutover(found, env)
+    return found
+
+
+def refuse_cutover(found: Standing, env: Environment) -> None:
+    """What a cutover does not begin or go on from."""
+    fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
     if found.rollback_begun:
         raise Refusal("no rollback under way", "a fenced Postgres that is live", do="Go on with it: invoke rollback.")
-    if found.phase is Phase.RETURNED and found.legacy != "open":
+    if found.phase is Phase.RETURNED and found.legacy != "open" and found.has_the_file:
         raise Refusal("no rollback under way", "one that still has to open the file", do="Go on: invoke rollback.")
-    return found
+    if found.phase is Phase.LOADING and not found.has_the_file:
+        raise anothers(found, env)
+    if found.phase is Phase.LIVE and found.legacy != "open" and not found.of_this_game:
+        raise anothers(found, env)
+
+
+def anothers(found: Standing, env: Environment) -> Refusal:
+    """The sentence for a legacy file whose fence is not of the run that this database knows."""
+    return Refusal(
+        f"a legacy file that is open, or that run {found.run} fenced", ownership.said(found.mark),
+        where=str(env.legacy.path),
+        do="Another move has the file; nothing was changed. Name its database in target_direct, and go on from there.",
+    )  # fmt: skip
 
 
 def abort(env: Environment, means: Means) -> Report:
     """Undo an attempt that was begun; again is harmless. Refusal where there is none, or it is past its end."""
     found = standing(env)
+    _refuse_abort(found, env)
+    move = means.move("cutover", env, run=found.run)
+    with move.locked(lambda: require_same(env, found, _refuse_abort)):
+        _undo(move, undo.UNDO, found.odd)
+    return move.finished(Verdict.UNDONE)
+
+
+def _refuse_abort(found: Standing, env: Environment) -> None:
     if found.phase in (Phase.LIVE, Phase.RETURNED):
         raise Refusal(
             "an attempt before its point of no return", f"the phase {found.phase}",
@@ -97,16 +167,14 @@ def abort(env: Environment, means: Means) -> Report:
         )  # fmt: skip
     if found.phase is Phase.EMPTY:
         raise Refusal("an attempt to abort", "none that was begun", where=env.target_direct.redacted)
-    move = means.move("cutover", env, run=found.run)
-    with move.locked():
-        _undo(move, undo.UNDO)
-    return move.finished(Verdict.UNDONE)
+    if not found.has_the_file:
+        raise anothers(found, env)
 
 
-def abort_rollback(move: Move) -> Report:
+def abort_rollback(move: Move, found: Standing, refuse: Refuse) -> Report:
     """Undo a rollback that was begun: Postgres goes on being the game's store; again is harmless."""
-    with move.locked():
-        _undo(move, rollback_steps.UNDO)
+    with move.locked(lambda: require_same(move.env, found, refuse)):
+        _undo(move, rollback_steps.UNDO, found.odd)
     return move.finished(Verdict.UNDONE)
 
 
@@ -165,18 +233,25 @@ def _answers(move: Move) -> bool:
 
 
 def _settled_phase(move: Move, cause: BaseException) -> Phase:
+    """The phase, under the lock; raises the cause where another run went on since, whose phase it is then."""
     try:
         settled(move)
-        return move.phase()
+        phase, ours = move.phase(), move.is_ours
     except Inconclusive as error:
         raise error from cause
     except psycopg.OperationalError as error:
         raise unknowable(str(error).strip(), move.env) from cause
+    if not ours:
+        raise cause
+    return phase
 
 
-def _undo(move: Move, steps: tuple[Step, ...]) -> None:
+def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = ()) -> None:
     move.deadline = Deadline(float("inf"))
     move.means.progress.say("     undoing")
+    if odd:  # It must not keep players waiting: on whichever store they are to play, the undo does not ask this fence.
+        move.means.progress.say(f"     the fence of Postgres is odd on {', '.join(odd)}: look, once this is undone")
+        move.journal.write("odd", "undo", tables=list(odd))
     move.let_dump_end()
     try:
         for step in steps:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from db import fence
 from db.cutover import journal as journals
 from db.cutover import plan, preflight, recovery, rollback_steps
 from db.cutover.move import RUNS, Means, Move
@@ -42,45 +43,66 @@ def run(
     plan.require_offline(offline)
     means = Means(smoke, tools, progress or Silent(), observer, folder)
     standing = recovery.standing(env)
-    _check_standing(standing, env, abort=abort)
+    refuse = _refuse_abort if abort else _refuse
+    refuse(standing, env)
     move = means.move("rollback", env, run=_begun(standing, env, folder))
     if abort:
-        return recovery.abort_rollback(move)
+        return recovery.abort_rollback(move, standing, refuse)
     loss = _accepted(move, standing, discard_writes=discard_writes, accept_loss=accept_loss)
     if standing.phase is Phase.LIVE:
         move.check("preflight", lambda: preflight.before_rollback(move))
     if dry_run:
         return _planned(move, loss)
-    with move.locked():
-        try:
-            _go(move, loss)
-        except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
-            recovery.after_rollback(move, cause)
+    with move.locked(lambda: recovery.require_same(env, standing, refuse)):
+        if standing.phase is Phase.LIVE:
+            _begin_or_go_on(move, loss)
+        else:
+            _see_to_it(move)
         move.perform(rollback_steps.PUT_AWAY)
     return move.finished(Verdict.RETURNED)
 
 
-def _go(move: Move, loss: int | None) -> None:
-    """R3 to R7; with the phase already returned, only what R7 has still to do."""
-    if move.phase() is not Phase.LIVE:
-        move.perform(rollback_steps.RETURN)
-        return
-    for step in rollback_steps.plan(loss):
-        move.deadline.check()
-        move.perform(step)
+def _begin_or_go_on(move: Move, loss: int | None) -> None:
+    """R3 to R7; what fails before the last is undone, and what fails within it is asked of Postgres."""
+    try:
+        for step in rollback_steps.plan(loss):
+            move.deadline.check()
+            move.perform(step)
+    except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
+        recovery.after_rollback(move, cause)
 
 
-def _check_standing(standing: Standing, env: Environment, *, abort: bool) -> None:
-    if standing.startable and (standing.phase is not Phase.RETURNED or abort):
-        raise Refusal(
-            "a game that is live on Postgres", f"the phase {standing.phase}", where=env.target_direct.redacted,
-            do="There is nothing to roll back.",
-        )  # fmt: skip
-    if standing.phase is Phase.LOADING:
+def _see_to_it(move: Move) -> None:
+    """The phase is returned: what R7 has still to do, and that every process serves the file; nothing is undone."""
+    move.perform(rollback_steps.RETURN)
+    move.perform(rollback_steps.SWITCH)
+
+
+def _refuse(found: Standing, env: Environment) -> None:
+    """What a rollback does not begin or go on from."""
+    if found.phase is not Phase.RETURNED:
+        _refuse_abort(found, env)
+    fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
+    if found.phase is Phase.LIVE and not found.of_this_game:
+        raise recovery.anothers(found, env)
+    if found.phase is Phase.RETURNED and not found.has_the_file:
+        raise recovery.anothers(found, env)
+
+
+def _refuse_abort(found: Standing, env: Environment) -> None:
+    """Where there is no rollback to undo."""
+    if found.phase is Phase.LOADING:
         raise Refusal(
             "a game that is live on Postgres", "a cutover under way", where=env.target_direct.redacted,
             do="Undo it: invoke cutover --abort.",
         )  # fmt: skip
+    if found.startable:
+        raise Refusal(
+            "a game that is live on Postgres", f"the phase {found.phase}", where=env.target_direct.redacted,
+            do="There is nothing to roll back.",
+        )  # fmt: skip
+    if found.legacy != "open" and not found.of_this_game:
+        raise recovery.anothers(found, env)
 
 
 def _begun(standing: Standing, env: Environment, folder: Path) -> str | None:

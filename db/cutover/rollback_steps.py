@@ -13,9 +13,9 @@ from psycopg import sql
 
 from db import fence, migrate, transfer
 from db.cutover import journal as journals
-from db.cutover import switch, undo
+from db.cutover import ownership, switch, undo
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
-from db.cutover.steps import play
+from db.cutover.steps import play, require_whole
 from db.errors import Failure
 from db.ops import Phase
 from game import tables
@@ -27,10 +27,12 @@ KEPT_PREFIX = "rolled_back_"
 
 def fenced(move: Move) -> bool:
     """Postgres is read-only, and so is the legacy file, which waits for what players did."""
-    if fence.state(move.conn) == "open":
+    if fence.said(move.conn) == "open":
         return False
     move.deadline.start()
-    return move.legacy_fence() == "fenced"
+    mark = move.legacy_fence()
+    own = ownership.is_of(mark, move.owner.target)
+    return fence.state(move.conn) == "fenced" and mark.state == "fenced" and own
 
 
 def fence_target(move: Move) -> dict[str, Any]:
@@ -98,25 +100,38 @@ def smoke(move: Move) -> dict[str, Any]:
 
 def returned(move: Move) -> bool:
     """Players play on the legacy file."""
-    return move.phase() is Phase.RETURNED and move.legacy_fence() == "open"
+    return move.phase() is Phase.RETURNED and move.legacy_fence().state == "open"
 
 
 def go_back(move: Move) -> None:
-    """R7: phase returned, and Postgres says that it moved, in one transaction: the point of no return. Then unfence."""
-    if move.phase() is not Phase.RETURNED:
-        move.deadline.check()
-        move.journal.write("return begun")
-        with move.conn.transaction():
-            move.held.advance(Phase.LIVE, Phase.RETURNED)
-            fence.set_on(move.conn, state="moved")
-    undo.unfence(move)
+    """R7: phase returned, and Postgres says that it moved, in one transaction: the point of no return. Then unfence.
+
+    The file's write lock is held from before to after, so that its fence is this run's, and whole, when Postgres
+    commits; and what is on Postgres then is what was carried back, for its own fence stood all along.
+    """
+    if move.phase() is Phase.RETURNED:
+        undo.unfence(move)
+        return
+    with closing(cells.connect(move.env.legacy.path)) as connection:
+        check = ownership.ours(move.owner, move.env.legacy.path)
+        with legacy_fence.turning(connection, "open", check=check):
+            require_whole(move, connection)
+            move.deadline.check()
+            move.journal.write("return begun")
+            with move.conn.transaction():
+                if (state := fence.state(move.conn)) != "fenced":
+                    raise Failure("Postgres fenced until the legacy file is opened", state, where=move.env.name)
+                move.held.advance(Phase.LIVE, Phase.RETURNED)
+                fence.set_on(move.conn, state="moved")
+    move.journal.write(READ_ONLY_ENDS)
 
 
 def put_away(move: Move) -> bool:
-    """Under the game's name there is an empty schema, migrated and fenced."""
+    """Under the game's name there is an empty schema, migrated; its fence says that the game moved."""
     schema = move.env.target_direct.schema
     there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
-    return bool(there) and migrate.current(move.conn) == migrate.head() and not _has_rows(move)
+    at_head = bool(there) and migrate.current(move.conn) == migrate.head()
+    return at_head and not _has_rows(move) and fence.state(move.conn) == "moved"
 
 
 def put_target_away(move: Move) -> dict[str, Any]:
@@ -145,15 +160,18 @@ def switch_forward(move: Move) -> dict[str, Any]:
 
 def lifted(move: Move) -> bool:
     """Players play on Postgres; the legacy file says that it moved."""
-    return fence.state(move.conn) == "open" and move.legacy_fence() == "moved"
+    even = fence.said(move.conn) == "open" and not fence.odd(move.conn, "open")
+    mark = move.legacy_fence()
+    return even and mark.state == "moved" and ownership.is_of(mark, move.owner.target)
 
 
 def lift(move: Move) -> None:
     """The legacy file is closed first, so that there is no moment in which both take writes."""
     if (phase := move.phase()) is not Phase.LIVE:
         raise Failure("the phase live before Postgres is opened again", f"the phase {phase}")
+    check = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
     with closing(cells.connect(move.env.legacy.path)) as connection:
-        legacy_fence.fence(connection, state="moved")
+        legacy_fence.fence(connection, state="moved", owner=move.owner, check=check)
     fence.lift(move.conn)
     move.journal.write(READ_ONLY_ENDS)
 
@@ -167,15 +185,16 @@ def plan(accepted_loss: int | None) -> tuple[Step, ...]:
     return (
         Step("R3", "fence Postgres", "both stores are read-only", fenced, fence_target, "lift, last of all"),
         carry,
-        Step(
-            "R5", "switch", "every process serves the legacy file", switched, switch_to_legacy, "Postgres, restart",
-            checked=False,
-        ),
+        SWITCH,
         Step("R6", "smoke", "players of our own could play, over HTTP", None, smoke),
         RETURN,
     )  # fmt: skip
 
 
+SWITCH = Step(
+    "R5", "switch", "every process serves the legacy file", switched, switch_to_legacy, "Postgres, restart",
+    checked=False,
+)  # fmt: skip
 RETURN = Step(
     "R7", "return", "players play on the legacy file", returned, go_back,
     "POINT OF NO RETURN: from here on, a new cutover",
@@ -191,9 +210,8 @@ UNDO = (
 def _arm_legacy(move: Move) -> None:
     """The legacy file is fenced with the pass of this process; a process that died took its own along."""
     with closing(cells.connect(move.env.legacy.path)) as connection:
-        if legacy_fence.state(connection) == "open":
-            raise Failure("a legacy file that is fenced or moved", "an open one", where=str(move.env.legacy.path))
-        legacy_fence.fence(connection, pass_token=move.pass_token)
+        check = ownership.of_this_game(move.owner, move.env.legacy.path)
+        legacy_fence.fence(connection, pass_token=move.pass_token, owner=move.owner, check=check)
 
 
 def _has_rows(move: Move) -> bool:

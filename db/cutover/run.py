@@ -43,6 +43,7 @@ def run(
     standing = recovery.before_cutover(env)
     if standing.undo_unfinished and not dry_run:
         recovery.abort(env, means)
+        standing = recovery.before_cutover(env)
     move = means.move("cutover", env, run=None if standing.startable else standing.run)
     if standing.startable:
         move.check(plan.PREFLIGHT, lambda: _preflight(move, evidence))
@@ -50,24 +51,32 @@ def run(
         preflight.check_override(move)
     if dry_run:
         return _planned(move)
-    with move.locked():
-        try:
-            _go(move)
-        except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
-            recovery.after(move, cause)
+    with move.locked(lambda: recovery.require_same(env, standing, recovery.refuse_cutover)):
+        if standing.phase is Phase.LIVE:
+            _see_to_it(move)
+        else:
+            _begin_or_go_on(move)
     move.perform(plan.FIRST_SNAPSHOT)
     if (breach := watch.watch(move)) is not None:
         _answer(breach, move)
     return move.finished(Verdict.LIVE)
 
 
-def _go(move: Move) -> None:
-    """Steps 3 to 11; with the phase already live, only what 11 has still to say."""
-    if move.phase() is not Phase.LIVE:
+def _begin_or_go_on(move: Move) -> None:
+    """Steps 3 to 11; what fails before the last is undone, and what fails within it is asked of Postgres."""
+    try:
         for step in plan.OFFLINE:
             move.perform(step)
             move.deadline.check()
+        move.perform(plan.LIVE)
+    except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
+        recovery.after(move, cause)
+
+
+def _see_to_it(move: Move) -> None:
+    """The phase is live: what 11 has still to say, and that every process serves Postgres; nothing is ever undone."""
     move.perform(plan.LIVE)
+    move.perform(plan.SWITCH)
 
 
 def _answer(breach: str, move: Move) -> None:

@@ -5,13 +5,15 @@ Before `live` each is undone by db.cutover.undo; nothing here opens the legacy f
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 from psycopg import sql
 
 from db import fence, migrate, ops, snapshots, tables, transfer
-from db.cutover import hooks, switch
+from db.cutover import hooks, ownership, switch
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move
 from db.errors import Failure, Refusal
 from db.ops import Phase
@@ -69,35 +71,53 @@ def begin_loading(move: Move) -> None:
     if phase is not Phase.ABORTED:
         _require_empty(move)
     with fence.own_pass(move.conn):
+        ops.forget_proof(move.conn)
         names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
         move.conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
         move.held.advance(phase, Phase.LOADING)
 
 
 def fenced(move: Move) -> bool:
-    """The legacy file is read-only. Where it is so already, the deadline starts when this run finds it."""
-    if move.legacy_fence() == "open":
+    """This run's fence stands on the legacy file, whole. The deadline starts when this process finds it.
+
+    A kill may have come between the fence and its proof, so it is tried again here; one with holes is made anew.
+    """
+    mark = move.legacy_fence()
+    if mark.state == "open":
         return False
     move.deadline.start()
-    return True
+    ownership.ours(move.owner, move.env.legacy.path)(mark)
+    with closing(cells.connect(move.env.legacy.path)) as connection:
+        try:
+            return legacy_fence.prove(connection) > 0
+        except legacy_fence.NotFenced as error:
+            move.means.progress.say(f"     the fence had holes, and is made anew: {error}")
+            return False
 
 
 def fence_legacy(move: Move) -> Facts:
-    """6: drain what answers first and saves later, then fence the file and try to write: read-only begins."""
+    """6: drain what answers first and saves later, then fence the file and try to write: read-only begins.
+
+    A copy that was proven before this fence stood may lack what was written since: it is to be proven again.
+    """
     hooks.run(move.env, "drain", move.journal, engine="legacy", timeout_seconds=switch.HOOK_SECONDS)
+    move.require_lock()
+    ops.forget_proof(move.conn)
     move.journal.write(READ_ONLY_BEGINS)
     move.deadline.start()
+    check = ownership.ours_or_open(move.owner, move.env.legacy.path)
     with closing(cells.connect(move.env.legacy.path)) as connection:
-        legacy_fence.fence(connection)
+        legacy_fence.fence(connection, owner=move.owner, check=check)
         return {"writes_refused": legacy_fence.prove(connection)}
 
 
 def copied(move: Move) -> bool:
-    """The pointer is written only after the copy was proven, so a pointer at the target says that it was.
+    """Postgres has it in writing that this run's copy was proven, since this run's fence stands on the file.
 
-    Else it is asked of the copy itself: doing it again goes on where the last chunk ended, and proves it.
+    The pointer says nothing about it: a deploy, or a person, writes it too. Asking the copy itself would cost as much
+    as doing it again, and would take for a difference what a smoke that was killed left behind.
     """
-    return switch.points_at(move, move.env.target)
+    return ops.is_proven(move.conn, move.journal.run)
 
 
 def copy(move: Move) -> Facts:
@@ -109,6 +129,7 @@ def copy(move: Move) -> Facts:
             move.env.legacy.path, move.env.target_direct, run=move.journal.run, pass_token=move.pass_token,
             max_held=move.env.policy.max_held, progress=progress,
         )  # fmt: skip
+    move.held.record_proof()
     names = ("source", "loaded", "quarantined", "aside", "held", "players", "mismatches")
     counts = {name: int(getattr(loaded, name)) for name in names}
     move.journal.write("counts", **counts)
@@ -141,8 +162,8 @@ def play(move: Move, place: switch.Place) -> Facts:
 
 
 def final_dump_done(move: Move) -> bool:
-    """The legacy file as it was when it became read-only is kept, verified."""
-    return not move.dumping and _have(move, Side.LEGACY, Label.FINAL)
+    """The legacy file as it is since its fence stands is kept, verified."""
+    return not move.dumping and _have(move, Side.LEGACY, Label.FINAL, since=move.legacy_fence().since / 1000)
 
 
 def final_dump(move: Move) -> Facts:
@@ -151,22 +172,44 @@ def final_dump(move: Move) -> Facts:
 
 
 def lifted(move: Move) -> bool:
-    """Postgres is live and open, and the legacy file says that it moved."""
-    return move.phase() is Phase.LIVE and move.legacy_fence() == "moved"
+    """Postgres is live and open, and the legacy file says that it moved there."""
+    mark = move.legacy_fence()
+    return move.phase() is Phase.LIVE and mark.state == "moved" and ownership.is_of(mark, move.owner.target)
 
 
 def go_live(move: Move) -> None:
-    """11: phase and lift in one transaction, the point of no return; then the legacy file says that it moved."""
-    if move.phase() is not Phase.LIVE:
-        move.deadline.check()
-        move.journal.write("lift begun")
-        with move.conn.transaction():
-            move.held.advance(Phase.LOADING, Phase.LIVE)
-            fence.lift(move.conn)
-    if move.journal.last(READ_ONLY_ENDS) is None:
-        move.journal.write(READ_ONLY_ENDS)
+    """11: phase and lift in one transaction, the point of no return; then the legacy file says that it moved.
+
+    The file's write lock is held from before to after, so that its fence is this run's, and whole, when Postgres
+    commits: whoever lost his own lock and comes late to undo finds the file moved.
+    """
+    beyond = move.phase() is Phase.LIVE
+    checked = ownership.of_this_game_or_open if beyond else ownership.ours
     with closing(cells.connect(move.env.legacy.path)) as connection:
-        legacy_fence.fence(connection, state="moved")
+        check = checked(move.owner, move.env.legacy.path)
+        with legacy_fence.turning(connection, "moved", owner=move.owner, check=check):
+            if not beyond:
+                require_whole(move, connection)
+                _lift(move)
+            if move.journal.last(READ_ONLY_ENDS) is None:
+                move.journal.write(READ_ONLY_ENDS)
+
+
+def _lift(move: Move) -> None:
+    move.deadline.check()
+    move.journal.write("lift begun")
+    with move.conn.transaction():
+        move.held.require_proof()
+        move.held.advance(Phase.LOADING, Phase.LIVE)
+        fence.lift(move.conn)
+
+
+def require_whole(move: Move, connection: sqlite3.Connection) -> None:
+    """Failure where a trigger of the legacy file's fence is missing or not as it was made."""
+    if holes := legacy_fence.missing(connection):
+        raise Failure(
+            "the legacy file's fence, whole", f"holes: {', '.join(holes[:3])}", where=move.env.legacy.redacted
+        )
 
 
 def first_snapshot_done(move: Move) -> bool:
@@ -179,9 +222,11 @@ def first_snapshot(move: Move) -> Facts:
     return _snapshot(move, Side.TARGET, Label.FIRST)
 
 
-def _have(move: Move, side: Side, label: Label) -> bool:
+def _have(move: Move, side: Side, label: Label, *, since: float = 0.0) -> bool:
+    """Whether this run took one, not before this time (epoch seconds), and restored and counted it."""
     found = snapshots.find(move.env.snapshots.folder, move.env.name, side=side, label=label)
-    return any(s.manifest.run == move.journal.run and s.verified for s in found)
+    ours = [s for s in found if s.manifest.run == move.journal.run and s.verified]
+    return any(datetime.fromisoformat(s.manifest.taken_at).timestamp() >= since for s in ours)
 
 
 def _snapshot(move: Move, side: Side, label: Label) -> Facts:

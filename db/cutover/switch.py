@@ -46,10 +46,12 @@ def to(move: Move, place: Place, value: str) -> dict[str, Any]:
     move.deadline.check()
     identity = store_identity(place)
     old = [ready for ready in map(services.ask, move.env.services) if ready is not None]
+    move.require_lock()
     if not points_at(move, place):
         move.journal.keep_secret(OLD_VALUE, pointer.read(move.env.pointer))
         pointer.write(move.env.pointer, value)
     for hook in ("deploy", "restart"):
+        move.require_lock()
         hooks.run(
             move.env, hook, move.journal, engine=services.engine(place), timeout_seconds=_left(move, HOOK_SECONDS)
         )

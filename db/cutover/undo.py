@@ -9,20 +9,21 @@ from __future__ import annotations
 from contextlib import closing
 
 from db.cutover import journal as journals
-from db.cutover import switch
+from db.cutover import ownership, switch
 from db.cutover.move import READ_ONLY_ENDS, Move, Step
 from db.environments import Environment
 from db.errors import Failure
 from db.ops import Phase
 from game import urls
+from game.errors import BadUrl
 from game.legacy import cells
 from game.legacy import fence as legacy_fence
 from game.urls import LegacyUrl
 
 
 def aborted(move: Move) -> bool:
-    """Postgres has it in writing."""
-    return move.phase() is not Phase.LOADING
+    """Postgres has it in writing. Live is not aborted: to mark that fails, and nothing after it is done."""
+    return move.phase() is Phase.ABORTED
 
 
 def mark_aborted(move: Move) -> None:
@@ -36,31 +37,43 @@ def switched_back(move: Move) -> bool:
 
 
 def switch_back(move: Move) -> dict[str, object]:
-    """The pointer as it was, deploy, restart."""
+    """The pointer as it was, deploy, restart; not where another move has the file, whose pointer it is then."""
+    ownership.ours_or_open(move.owner, move.env.legacy.path)(move.legacy_fence())
     return switch.to(move, move.env.legacy, legacy_value(move.env, [move.journal]))
 
 
 def unfenced(move: Move) -> bool:
     """The legacy file can be written."""
-    return move.legacy_fence() == "open"
+    return move.legacy_fence().state == "open"
 
 
 def unfence(move: Move) -> None:
-    """Read-only ends where it began; refused while Postgres does not say that this attempt is over."""
+    """Read-only ends where it began; refused while Postgres does not say that this attempt is over.
+
+    Only the fence of this very run is lifted: one that lost its lock and comes late finds that of the next.
+    """
     if (phase := move.phase()) not in (Phase.ABORTED, Phase.RETURNED):
         raise Failure("the phase aborted or returned before the legacy file is opened", f"the phase {phase}")
     with closing(cells.connect(move.env.legacy.path)) as connection:
-        legacy_fence.lift(connection)
+        legacy_fence.lift(connection, check=ownership.ours_or_open(move.owner, move.env.legacy.path))
     move.journal.write(READ_ONLY_ENDS)
 
 
 def legacy_value(env: Environment, runs: list[journals.Journal]) -> str:
-    """What the pointer said when it named the legacy file: as the newest of these runs kept it, or as we write it."""
+    """What the pointer said when it named this legacy file: as the newest of these runs kept it, or as we write it."""
     for run in reversed(runs):
         kept = run.secret(switch.OLD_VALUE)
-        if kept is not None and isinstance(urls.read(kept), LegacyUrl):
+        if kept is not None and _names(kept, env.legacy):
             return kept
     return env.legacy.as_text()
+
+
+def _names(kept: str, legacy: LegacyUrl) -> bool:
+    try:
+        url = urls.read(kept)
+    except BadUrl:  # Whatever the pointer said then, it named no store that could be gone back to.
+        return False
+    return isinstance(url, LegacyUrl) and url.path.resolve() == legacy.path.resolve()
 
 
 UNDO = (

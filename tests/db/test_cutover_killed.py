@@ -10,7 +10,7 @@ import signal
 from collections.abc import Sequence
 
 import pytest
-from cutover_world import World, proven, world
+from cutover_world import KILL_THE_RUN, World, proven, world
 
 from db import fence, ops
 from db.cutover import pointer, recovery
@@ -27,7 +27,7 @@ KILLED = -signal.SIGKILL
 
 
 def test_a_cutover_killed_after_and_within_its_steps_goes_on_and_ends_live_and_whole(world: World) -> None:
-    dies_within_switch = world.with_(hooks=Hooks(deploy="kill -9 $PPID", restart=world.env.hooks.restart))
+    dies_within_switch = world.with_(hooks=Hooks(deploy=KILL_THE_RUN, restart=world.env.hooks.restart))
     for step in ("snapshot", "migrate", "fence", "copy"):
         assert world.dies("after", step, run, evidence=proven) == KILLED, step
     assert dies_within_switch.dies("never", "", run, evidence=proven) == KILLED
@@ -59,7 +59,7 @@ def test_a_cutover_killed_before_a_step_is_aborted_and_all_is_as_before(world: W
 
 
 def test_an_abort_that_is_killed_within_an_undo_is_finished_by_the_next_run(world: World) -> None:
-    dies_within_switch = world.with_(hooks=Hooks(deploy="kill -9 $PPID", restart=world.env.hooks.restart))
+    dies_within_switch = world.with_(hooks=Hooks(deploy=KILL_THE_RUN, restart=world.env.hooks.restart))
     assert world.dies("before", "smoke", run, evidence=proven) == KILLED
     assert world.dies("after", "mark aborted", run, evidence=proven, abort=True) == KILLED
     assert (world.phase(), world.legacy_fence()) == ("aborted", "fenced")
@@ -73,7 +73,7 @@ def test_an_abort_that_is_killed_within_an_undo_is_finished_by_the_next_run(worl
 
 def test_a_run_that_died_between_live_and_moved_is_finished_and_never_undone(world: World) -> None:
     assert world.dies("before", "live", run, evidence=proven) == KILLED
-    with ops.lock(world.owner, run="by-hand", why="test") as held, held.conn.transaction():
+    with ops.lock(world.owner, run=world.run_of_the_phase(), why="test") as held, held.conn.transaction():
         held.advance(Phase.LOADING, Phase.LIVE)
         fence.lift(held.conn)
 

@@ -1,0 +1,79 @@
+"""Whose fence stands on the legacy file: a run adopts, turns and lifts its own, and no other.
+
+Two moves may name one file: an attempt on a server that was given up, and the one that was made instead. What the
+phase of the one says is nothing about what the other did to the file; the fence itself says whose it is. Each check
+here is asked inside the transaction that turns the fence, so nothing can come between.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from db.errors import Failure
+from game.legacy.fence import Check
+from game.legacy.fence_schema import Mark, Owner
+
+
+def ours(owner: Owner, path: Path) -> Check:
+    """Failure unless the file is fenced, by this very run."""
+
+    def check(mark: Mark) -> None:
+        if mark != Mark("fenced", owner):
+            raise _not_ours(f"a legacy file that run {owner.run} fenced", mark, path)
+
+    return check
+
+
+def ours_or_open(owner: Owner, path: Path) -> Check:
+    """Failure unless the file is fenced by this very run, or open."""
+
+    def check(mark: Mark) -> None:
+        if not is_ours_or_open(mark, owner):
+            raise _not_ours(f"a legacy file that is open, or that run {owner.run} fenced", mark, path)
+
+    return check
+
+
+def of_this_game(owner: Owner, path: Path) -> Check:
+    """Failure unless the file's fence was set by a move to or from this database; for a game that is live on it."""
+
+    def check(mark: Mark) -> None:
+        if not is_of(mark, owner.target):
+            raise _not_ours("a legacy file whose game is in this database", mark, path)
+
+    return check
+
+
+def of_this_game_or_open(owner: Owner, path: Path) -> Check:
+    """Failure where the fence is another database's: what is open may be closed, for players are not on it."""
+
+    def check(mark: Mark) -> None:
+        if mark.state != "open":
+            of_this_game(owner, path)(mark)
+
+    return check
+
+
+def is_ours_or_open(mark: Mark, owner: Owner) -> bool:
+    """Whether this run may fence the file, or lift its fence."""
+    return mark.state == "open" or mark == Mark("fenced", owner)
+
+
+def is_of(mark: Mark, target: str) -> bool:
+    """Whether a move to or from the database of this identity set the fence."""
+    return mark.owner is not None and mark.owner.target == target
+
+
+def said(mark: Mark) -> str:
+    """The fence in words."""
+    if mark.state == "open":
+        return "one that is open"
+    by = "by nobody that it names" if mark.owner is None else f"by run {mark.owner.run} of database {mark.owner.target}"
+    return f"one that is {mark.state}, {by}"
+
+
+def _not_ours(expected: str, mark: Mark, path: Path) -> Failure:
+    return Failure(
+        expected, said(mark), where=str(path),
+        do="Another move has the file: neither it nor the pointer was touched. Go on with that one, or undo it.",
+    )  # fmt: skip
