@@ -80,7 +80,7 @@ def test_a_hook_that_does_not_end_is_killed_with_its_children(tmp_path: Path, jo
     with pytest.raises(Failure, match="no end in 1 s"):
         hooks.run(env, "drain", journal, engine="legacy", timeout_seconds=1)
 
-    assert not _is_running(int((tmp_path / "child").read_text()))
+    wait_until(lambda: not _is_running(int((tmp_path / "child").read_text())))
 
 
 def test_a_hook_that_leaves_a_server_behind_ends_all_the_same(tmp_path: Path, journal: Journal) -> None:
