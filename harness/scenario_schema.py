@@ -39,15 +39,19 @@ def text() -> str:
 
 
 def _name_actions(definition: Schema) -> None:
-    """Each action with exactly its own fields."""
+    """Each action with exactly its own fields; `with` may be left out where none is needed."""
     definition["properties"]["do"] = {"enum": list(COMMANDS)}
     definition["allOf"] = [
         {
             "if": {"properties": {"do": {"const": action}}, "required": ["do"]},
-            "then": {"properties": {"with": TypeAdapter(command).json_schema()}, "required": ["with"]},
+            "then": _with(TypeAdapter(command).json_schema()),
         }
         for action, command in COMMANDS.items()
     ]
+
+
+def _with(fields: Schema) -> Schema:
+    return {"properties": {"with": fields}, **({"required": ["with"]} if fields.get("required") else {})}
 
 
 def _name_items(definitions: Schema) -> None:

@@ -58,10 +58,11 @@ def _put_after(document: CommentedMap, found: Data, wrong: Collection[YamlPath])
 
 
 def _yaml() -> YAML:
-    """As scenario files are written: lists indented under their key, and no line folded."""
+    """As scenario files are written: lists indented under their key, no line folded, every mapping in its braces."""
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = 10_000
+    yaml.brace_single_entry_mapping_in_flow_sequence = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
 

@@ -38,6 +38,7 @@ GOOD: dict[str, Any] = {
     "steps": [
         {"by": "hana", "do": "claim_mail", "with": {"mail": "m1"}, "expect": {"gold": 50}},
         {"race": [{"by": "hana", "do": "equip", "with": {"item": "fan"}}] * 2, "outcomes": [{"a": "ok", "b": "no"}]},
+        {"by": "hana", "do": "claim_all_mail"},
     ],
     "after": {
         "users": {"hana": {"gold": [5, 55]}},
