@@ -33,11 +33,25 @@ SEED = "the number that all made players follow from"
 LEGACY = "a legacy SQLite file"
 
 
+class Whole(int):
+    """A number that an option is given: Invoke makes it of the text, and would answer a wrong one with a traceback."""
+
+    def __new__(cls, text: str | int) -> Whole:
+        """Exit code 2 where it is none."""
+        try:
+            return super().__new__(cls, text)
+        except ValueError:
+            from db.console import misused
+            from db.errors import Refusal
+
+            misused(Refusal("a whole number", repr(text), do="Nothing was begun."))
+
+
 @task(
     help={"postgres": POSTGRES, "workers": "how many processes share the work; 0: none beside this one",
           "select": "only tests whose names match, as pytest -k has it"}
 )  # fmt: skip
-def test(_c: Context, postgres: str = "", workers: int = 2, select: str = "") -> None:
+def test(_c: Context, postgres: str = "", workers: int = Whole(2), select: str = "") -> None:
     """Run the tests and every scenario on a fresh Postgres."""
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
@@ -74,7 +88,7 @@ def down(_c: Context) -> None:
 
 
 @task(help={"env": ENV, "port": "the first process's port", "processes": "how many; each has a port of its own"})
-def serve(_c: Context, env: str = "", port: int = 8000, processes: int = 1) -> None:
+def serve(_c: Context, env: str = "", port: int = Whole(8000), processes: int = Whole(1)) -> None:
     """Run the game's HTTP service on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
     from db import environments
     from db.console import outcome
@@ -133,7 +147,13 @@ def migrate(_c: Context, env: str = "", sql: bool = False, json: str = "") -> No
           "clean": "without the oddities that real files have", "json": JSON}
 )  # fmt: skip
 def seed(
-    _c: Context, env: str = "", legacy: str = "", players: int = 100, seed: int = 1, clean: bool = False, json: str = ""
+    _c: Context,
+    env: str = "",
+    legacy: str = "",
+    players: int = Whole(100),
+    seed: int = Whole(1),
+    clean: bool = False,
+    json: str = "",
 ) -> None:
     """Make deterministic players in Postgres, or with --legacy FILE a legacy file of them."""
     from db import environments
@@ -173,7 +193,7 @@ def reset(_c: Context, env: str = "") -> None:
         "json": JSON,
     }
 )
-def rehearse(_c: Context, players: int = 200, legacy: str = "", postgres: str = "", json: str = "") -> None:
+def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres: str = "", json: str = "") -> None:
     """Rehearse the whole move and the way back, under load, on a throwaway server."""
     from db.console import outcome
     from harness import rehearsal
@@ -199,7 +219,7 @@ def rehearse(_c: Context, players: int = 200, legacy: str = "", postgres: str = 
     },
 )
 def transfer(
-    _c: Context, env: str = "", source: str = "", back: bool = False, into: str = "", max_held: int = -1,
+    _c: Context, env: str = "", source: str = "", back: bool = False, into: str = "", max_held: int = Whole(-1),
     postgres: str = "", json: str = "",
 ) -> None:  # fmt: skip
     """Move a legacy file to Postgres with proof, and with --back --into FILE rebuild it from there."""
@@ -285,7 +305,7 @@ def cutover(
 )
 def rollback(
     _c: Context, env: str = "", offline: bool = True, dry_run: bool = False, abort: bool = False, yes: bool = False,
-    confirm: str = "", discard_writes: bool = False, accept_loss: int = -1, json: str = "",
+    confirm: str = "", discard_writes: bool = False, accept_loss: int = Whole(-1), json: str = "",
 ) -> None:  # fmt: skip
     """Move the live game back to SQLite, with everything that players did on Postgres."""
     from db import environments
@@ -328,7 +348,7 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
     }
 )
 def gate(
-    _c: Context, env: str = "", legacy: str = "", players: int = 100, verify: str = "", postgres: str = "",
+    _c: Context, env: str = "", legacy: str = "", players: int = Whole(100), verify: str = "", postgres: str = "",
     report: str = "", json: str = "",
 ) -> None:  # fmt: skip
     """Prove this commit on throwaway servers and certify it; --verify FILE checks that a certificate admits it."""
@@ -404,7 +424,9 @@ def restore(_c: Context, env: str = "", path: str = "", into: str = "", unfence:
     help={"rounds": "how often each side has its turn", "requests": "how many a side carries out in one turn",
           "postgres": POSTGRES, "json": JSON},
 )  # fmt: skip
-def bench_actions(_c: Context, rounds: int = 5, requests: int = 600, postgres: str = "", json: str = "") -> None:
+def bench_actions(
+    _c: Context, rounds: int = Whole(5), requests: int = Whole(600), postgres: str = "", json: str = ""
+) -> None:
     """Measure commands through dispatch and HTTP, beside the bare driver and pgbench with the same SQL."""
     from db.console import outcome
     from harness.bench import actions, samples
@@ -421,7 +443,9 @@ def bench_actions(_c: Context, rounds: int = 5, requests: int = 600, postgres: s
     help={"rounds": "how many databases each way makes", "containers": "how many containers are started",
           "postgres": POSTGRES, "json": JSON},
 )  # fmt: skip
-def bench_databases(_c: Context, rounds: int = 100, containers: int = 3, postgres: str = "", json: str = "") -> None:
+def bench_databases(
+    _c: Context, rounds: int = Whole(100), containers: int = Whole(3), postgres: str = "", json: str = ""
+) -> None:
     """Measure clones and resets of databases, beside the ways that others take."""
     from db.console import outcome
     from harness.bench import databases, samples
@@ -453,6 +477,14 @@ def _confirm(target: Environment, what: str, yes: bool, typed: str) -> None:
 
 
 def _compose(*arguments: str) -> None:
+    from db.console import misused
+    from db.errors import Refusal
+
+    asked = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True, text=True)
+    if asked.returncode:
+        found = (asked.stderr.strip() or "no such command").splitlines()[0]
+        misused(Refusal("docker with its compose plugin", found, do="Install it, or name a Postgres of your own in"
+                        " environments.toml; tests and rehearsals need neither."))  # fmt: skip
     _exit(subprocess.run(["docker", "compose", *arguments], cwd=HERE, check=False).returncode)
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -99,15 +99,10 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
         raise SystemExit(INTERRUPTED) from None
 
 
-def whole(option: str, text: str, *, least: int = 0) -> int:
-    """The whole number that an option was given. Refusal where it is none, or less than `least`."""
-    try:
-        number = int(text)
-    except ValueError:
-        raise Refusal(f"a whole number for {option}", repr(text), do="Nothing was begun.") from None
-    if number < least:
-        raise Refusal(f"{least} or more for {option}", text, do="Nothing was begun.")
-    return number
+def misused(refusal: Refusal) -> NoReturn:
+    """Say why the command can't even begin, and end with its exit code."""
+    Outcome(None).complain(refusal)
+    raise SystemExit(refusal.exit_code)
 
 
 def _as_result(error: ToolError) -> Mapping[str, object]:

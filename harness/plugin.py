@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[PLAN] = plan(config.getoption("--postgres"), say=_say)
     except ToolError as error:
         if config.getoption("--postgres") is not None:
-            raise pytest.UsageError(str(error)) from None
+            pytest.exit(str(error), returncode=error.exit_code)
         config.stash[NONE] = error
 
 

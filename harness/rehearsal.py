@@ -94,6 +94,8 @@ def rehearse(
 
     Refusal: no such file, or not a game's; no server of that kind. What goes wrong after that is the report's verdict.
     """
+    if source is None and players < 1:
+        raise Refusal("one player at least", str(players), do="Nothing was begun. Say --players 200, or name a file.")
     began = time.monotonic()
     with stage(players, source, kind, progress) as here:
         planned = plans.read(here.source, players=MOST_PLAYERS, seed=SEED)

@@ -99,6 +99,23 @@ def test_an_unknown_environment_is_refused_with_the_choices(task: str) -> None:
     assert_refused(invoke(task), "development | test | staging | production", "no --env")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rehearse", "--players", "abc"),
+        ("rehearse", "--players", "0"),
+        ("seed", "--legacy", "made.db", "--players", "1.5"),
+        ("transfer", "--env", "test", "--source", "game.db", "--into", "copy.db"),
+        ("transfer", "--env", "test", "--source", "game.db", "--back", "--into", "no-folder/copy.db"),
+        ("rehearse", "--players", "5", "--json", "/no-such-folder/out.json"),
+    ],
+    ids=" ".join,
+)
+def test_what_can_not_be_done_is_refused_before_anything_is_begun(arguments: tuple[str, ...]) -> None:
+    assert_refused(invoke(*arguments), "expected", "found")
+    assert not (ROOT / "made.db").exists()
+
+
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
     assert_refused(invoke("status", "--env", "production", HOME=str(tmp_path)), "PRODUCTION_")
 

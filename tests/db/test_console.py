@@ -1,4 +1,4 @@
-"""How tasks speak: what could not be written is refused before the work, and an option's number is a number."""
+"""How tasks speak: what could not be written is refused before the work."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db.console import outcome, whole
-from db.errors import Refusal
+from db.console import outcome
 
 
 @pytest.mark.parametrize("path", ["no-such-folder/out.json", "."])
@@ -27,13 +26,3 @@ def test_a_folder_under_the_working_one_is_made(tmp_path: Path, monkeypatch: pyt
     with outcome("out/of/it.json") as speaks:
         speaks.json({"done": 1})
     assert json.loads((tmp_path / "out/of/it.json").read_text()) == {"done": 1}
-
-
-@pytest.mark.parametrize("text", ["abc", "", "1.5", "-1", "0"])
-def test_a_number_that_is_none_or_too_small_is_refused_by_its_option(text: str) -> None:
-    with pytest.raises(Refusal, match="for --players"):
-        whole("--players", text, least=1)
-
-
-def test_a_number_is_read() -> None:
-    assert whole("--players", "7", least=1) == 7
