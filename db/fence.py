@@ -74,7 +74,9 @@ order by c.relname
 BLOCKERS = """
 select distinct a.pid, a.application_name, a.usename, coalesce(a.state, '')
 from pg_locks l join pg_stat_activity a using (pid)
-where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid() and l.mode <> 'AccessShareLock'
+where l.locktype = 'relation' and l.granted
+    and l.database = (select oid from pg_database where datname = current_database())
+    and l.pid <> pg_backend_pid() and l.mode <> 'AccessShareLock'
     and l.relation in (select oid from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema())))
 """
 

@@ -40,8 +40,8 @@ class Player:
 
     @property
     def worn(self) -> dict[str, str]:
-        """What is worn, slot to item id; an entry that is only `kept` counts as nothing worn."""
-        entries = self.rows.table("user_equipment").values()
+        """What is worn, slot to item id, in the order put on; an entry that is only `kept` counts as nothing worn."""
+        entries = sorted(self.rows.table("user_equipment").values(), key=_put_on)
         return {text(entry, "slot"): text(entry, "item_id") for entry in entries if entry["item_id"] is not None}
 
     def need_level(self, level_sum: int) -> None:
@@ -119,6 +119,11 @@ class Player:
         """A worn item's flag agrees again with what is worn as soon as a command puts it on or off."""
         item["worn_flag"] = None
         self.bag.note(action, item)
+
+
+def _put_on(entry: Record) -> tuple[int, str]:
+    """A store gives its rows in any order."""
+    return whole(entry, "position"), text(entry, "slot")
 
 
 def add(record: Record, column: str, amount: int) -> None:

@@ -13,7 +13,7 @@ from db import fence, ops, tables
 from db.errors import Failure, Refusal
 from game import tables as game_tables
 from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
-from harness.databases import Database
+from harness.databases import Database, Databases
 
 ALL = [table.name for table in (*game_tables.ALL, *tables.ALL)]
 
@@ -258,6 +258,22 @@ def _wait_until_blocked(looker: ops.Connection, blocked: ops.Connection) -> None
         if row.fetchone() == (True,):
             return
     raise AssertionError("it was never blocked")
+
+
+def test_a_session_of_another_database_is_never_named(
+    owner: ops.Connection, service: ops.Connection, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clones of one template share the numbers by which the server knows their tables."""
+    monkeypatch.setattr(fence, "LOCK_TIMEOUT_MS", 50)
+    fence.lift(owner)
+    other = databases.clone()
+    with psycopg.connect(other.service.conninfo, application_name="a bystander") as bystander, service.transaction():
+        bystander.execute("update users set gold = 1")
+        service.execute("update users set gold = 7")
+        with pytest.raises(Failure) as caught:
+            fence.set_on(owner, patience_seconds=0.2)
+    databases.drop(other)
+    assert "bystander" not in str(caught.value)
 
 
 def test_who_is_in_the_way_for_too_long_is_named_and_nothing_is_changed(

@@ -151,10 +151,10 @@ class Sequences(RuleBasedStateMachine):
 
 
 def of(table: str, place: int = 1) -> Callable[[Rows], st.SearchStrategy[str]]:
-    """A key of the player's, or one that is nobody's."""
+    """A key of the player's, or one that is nobody's; sorted, for a store gives its rows in any order."""
 
     def wish(rows: Rows) -> st.SearchStrategy[str]:
-        return st.sampled_from([*dict.fromkeys(str(key[place]) for key in rows[table]), "nobody's"])
+        return st.sampled_from([*sorted({str(key[place]) for key in rows[table]}), "nobody's"])
 
     return wish
 
@@ -165,8 +165,8 @@ def among(*values: object) -> Callable[[Rows], st.SearchStrategy[Any]]:
 
 def three_items(rows: Rows) -> st.SearchStrategy[list[str]]:
     """Three of the equipment, or of anything, once each or not."""
-    equipment = [str(key[1]) for key, item in rows["user_inventory"].items() if item["grade"] == "normal"]
-    anything = [*(str(key[1]) for key in rows["user_inventory"]), "nobody's"]
+    equipment = sorted(str(key[1]) for key, item in rows["user_inventory"].items() if item["grade"] == "normal")
+    anything = [*sorted(str(key[1]) for key in rows["user_inventory"]), "nobody's"]
     one = st.lists(st.sampled_from(equipment if len(equipment) >= 3 else anything), min_size=3, max_size=3)
     return st.one_of(one, st.lists(st.sampled_from(anything), min_size=3, max_size=3))
 
