@@ -9,7 +9,7 @@ a crashed server some 150.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -53,18 +53,26 @@ class Swept:
 
 @dataclass(frozen=True)
 class Clean:
-    """A run without faults: its round trips, and how things stood before the first command and after each."""
+    """A run without faults: its round trips, and how things stood before the first command and after each.
+
+    step_of: for each round trip the place of the command that made it, from 0.
+    """
 
     trips: tuple[Trip, ...]
+    step_of: tuple[int, ...]
     ends: tuple[End, ...]
 
 
-def sweep(scenario: Scenario, fault: Fault, at: int | None = None) -> Swept:
-    """The scenario under the fault at each of its moments, or only at those of the k-th round trip."""
+def sweep(scenario: Scenario, fault: Fault, at: int | None = None, steps: Collection[int] | None = None) -> Swept:
+    """The scenario under the fault at each of its moments, or only at those of the k-th round trip.
+
+    steps: the places of the commands in which the fault strikes, from 0; None: in all of them.
+    """
     began = time.monotonic()
     todo = errands.errands(scenario)
     clean = _clean(scenario, fault, todo)
-    moments = [moment for moment in fault.moments(clean.trips) if at is None or moment.k == at]
+    within = {k for k, step in enumerate(clean.step_of) if steps is None or step in steps}
+    moments = [moment for moment in fault.moments(clean.trips) if moment.k in within and at in (None, moment.k)]
     failures: list[Failure] = []
     fired: list[Trip] = []
     for moment in moments:
@@ -80,7 +88,7 @@ def sweep(scenario: Scenario, fault: Fault, at: int | None = None) -> Swept:
         cases=len(moments),
         fired=len(fired),
         fired_at_commit=sum(trip.commits for trip in fired),
-        commits=sum(trip.commits for trip in clean.trips) if at is None else 0,
+        commits=sum(clean.trips[k].commits for k in within) if at is None else 0,
         seconds=time.monotonic() - began,
         failures=tuple(failures),
     )
@@ -92,11 +100,13 @@ def _clean(scenario: Scenario, fault: Fault, todo: Sequence[Errand]) -> Clean:
     ground.place(stage.starts(scenario).values())
     fault.arm(None)
     ends = [End((), ground.read())]
-    for errand in todo:
+    step_of: list[int] = []
+    for step, errand in enumerate(todo):
         answer = errands.carry_out(ground.wired, errand)
+        step_of += [step] * (len(fault.trips) - len(step_of))
         said = (*ends[-1].answers, (errand.label, answer))
         ends.append(End(said, ground.read()))
-    return Clean(tuple(fault.trips), tuple(ends))
+    return Clean(tuple(fault.trips), tuple(step_of), tuple(ends))
 
 
 def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) -> Failure | None:

@@ -6,7 +6,7 @@ As on the wire, the end must be that of a clean run, once the client has asked a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -29,14 +29,20 @@ IMPATIENT_SECONDS = 0.01
 """How long a store waits for the file's write lock where another holds it for as long as it takes."""
 
 
-def sweep_killed(scenario: Scenario, place: LegacyStage, doomed: Doomed, at: int | None = None) -> Swept:
-    """The application killed by SIGKILL before each of its statements, and before each of its answers."""
+def sweep_killed(
+    scenario: Scenario, place: LegacyStage, doomed: Doomed, at: int | None = None, steps: Collection[int] | None = None
+) -> Swept:
+    """The application killed by SIGKILL before each of its statements, and before each of its answers.
+
+    steps: the places of the commands in which it is killed, from 0; None: in all of them.
+    """
     began = time.monotonic()
     todo = errands.errands(scenario)
-    statements, clean = _clean(scenario, place, doomed, todo)
+    statements, step_of, clean = _clean(scenario, place, doomed, todo)
+    within = [n for n, step in enumerate(step_of) if steps is None or step in steps]
     failures: list[Failure] = []
     fired: list[str] = []
-    tried = [n for n in range(len(statements)) if at is None or n == at]
+    tried = [n for n in within if at in (None, n)]
     for n in tried:
         end, struck = _killed(scenario, place, doomed, todo, n)
         fired += [statements[n]] if struck else []
@@ -44,7 +50,8 @@ def sweep_killed(scenario: Scenario, place: LegacyStage, doomed: Doomed, at: int
         path = (struck or todo[-1]).turn.path
         failures += _failure(KILLED, n, " ".join(statements[n].split()), path, clean, (end, missed, todo))
     return Swept(
-        KILLED, len(tried), len(fired), _commits(fired), _commits(statements) if at is None else 0,
+        KILLED, len(tried), len(fired), _commits(fired),
+        _commits([statements[n] for n in within]) if at is None else 0,
         time.monotonic() - began, tuple(failures),
     )  # fmt: skip
 
@@ -53,12 +60,15 @@ def _commits(statements: Sequence[str]) -> int:
     return sum(statement.startswith("COMMIT") for statement in statements)
 
 
-def sweep_busy(scenario: Scenario, place: LegacyStage, at: int | None = None) -> Swept:
-    """At each command a second writer holds the file: until dispatch tries again, and until it gives up."""
+def sweep_busy(
+    scenario: Scenario, place: LegacyStage, at: int | None = None, steps: Collection[int] | None = None
+) -> Swept:
+    """At each command, or those of `steps`, a second writer has the file until a new attempt, and until it gives up."""
     began = time.monotonic()
     todo = errands.errands(scenario)
     clean = _end(scenario, place, todo, [errands.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
-    moments = [Moment(k, after) for k in range(len(todo)) for after in (False, True) if at is None or k == at]
+    within = [k for k in range(len(todo)) if (steps is None or k in steps) and at in (None, k)]
+    moments = [Moment(k, after) for k in within for after in (False, True)]
     failures: list[Failure] = []
     fired = 0
     for moment in moments:
@@ -81,14 +91,21 @@ def _failure(
     return [Failure(fault, Moment(k), path, statement, named)] if differences else []
 
 
-def _clean(scenario: Scenario, place: LegacyStage, doomed: Doomed, todo: Sequence[Errand]) -> tuple[list[str], End]:
+def _clean(
+    scenario: Scenario, place: LegacyStage, doomed: Doomed, todo: Sequence[Errand]
+) -> tuple[list[str], list[int], End]:
+    """The statements of a run without faults, for each the place of its command, and the end."""
     place.place(stage.starts(scenario).values())
     doomed.start(_url(place.path))
     doomed.die_at(-1)
-    answers = [doomed.carry_out(errand) or errands.UNANSWERED for errand in todo]
-    statements = doomed.statements()
+    answers: list[str] = []
+    step_of: list[int] = []
+    for step, errand in enumerate(todo):
+        answers.append(doomed.carry_out(errand) or errands.UNANSWERED)
+        statements = doomed.statements()
+        step_of += [step] * (len(statements) - len(step_of))
     doomed.end()
-    return statements, _end(scenario, place, todo, answers)
+    return statements, step_of, _end(scenario, place, todo, answers)
 
 
 def _killed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -21,11 +22,15 @@ from harness.fault_kinds import Crashed, Fault, Killed
 from harness.faults import Failure, Swept
 from harness.ground import Ground
 from harness.scenario import ScenarioFile
+from harness.scenario_model import Scenario
 from harness.stage import LegacyStage
 
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
-ALL = "all"
+ALL, GATE = "all", "gate"
+SEEN = pytest.StashKey[set[tuple[str, str]]]()
+"""Actions, and ways in which they end, that a file collected before has."""
+
 UNIT = "round trip"
 UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
 PREFIX = "fault-"
@@ -58,7 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("harness")
     group.addoption(
         FAULTS, default=None, metavar="NAMES",
-        help=f"run each scenario under faults at each round trip: {ALL}, or some of {', '.join(NAMES)}",
+        help=f"run scenarios under faults at each round trip: {ALL} or some of {', '.join(NAMES)} on each scenario;"
+        f" {GATE}: all of them on each action and each way in which it ends, once",
     )  # fmt: skip
     group.addoption(
         FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, statement or command, from 0"
@@ -73,31 +79,56 @@ def pytest_configure(config: pytest.Config) -> None:
 def asked_for(config: pytest.Config) -> tuple[str, ...]:
     """The faults that are asked for."""
     option = config.getoption(FAULTS)
-    names = () if option is None else NAMES if option == ALL else tuple(option.split(","))
+    names = () if option is None else NAMES if option in (ALL, GATE) else tuple(option.split(","))
     for name in names:
         if name not in NAMES:
             known = ", ".join(NAMES)
-            raise pytest.UsageError(f"{FAULTS}: expected {ALL} or some of {known}; found {name}.")
+            raise pytest.UsageError(f"{FAULTS}: expected {ALL}, {GATE} or some of {known}; found {name}.")
     return names
 
 
 def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
     """An item's name and function for each fault that is asked for; its parameters are the fixtures it needs."""
-    for name in asked_for(config):
-        yield PREFIX + name, _call(name, config.getoption(FAULT_AT), read)
+    steps = _fresh(config, read().scenario) if config.getoption(FAULTS) == GATE else None
+    if steps is None or steps:
+        for name in asked_for(config):
+            yield PREFIX + name, _call(name, Where(config.getoption(FAULT_AT), steps), read)
 
 
-def _call(name: str, at: int | None, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
+@dataclass(frozen=True)
+class Where:
+    """At which round trip (statement, command) a fault strikes, from 0, and in which commands; None: at all, in all."""
+
+    at: int | None
+    steps: frozenset[int] | None
+
+
+def _fresh(config: pytest.Config, scenario: Scenario) -> frozenset[int]:
+    """The places of those commands that no file before this one has: of each action, each way in which it ends."""
+    seen = config.stash.setdefault(SEEN, set())
+    asked: set[tuple[str, str]] = set()
+    fresh = set()
+    for place, turn in enumerate(scenario.turns):
+        request = (turn.action.by, turn.request)
+        ends = turn.step.refused if turn.step is not None and turn.step.refused else "granted"
+        kind = (turn.action.do, "answered again" if request in asked and ends == "granted" else ends)
+        fresh |= set() if kind in seen else {place}
+        seen.add(kind)
+        asked.add(request)
+    return frozenset(fresh)
+
+
+def _call(name: str, where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
     if name == Killed.name:
 
         def killed(ground: Ground, doomed: Doomed, request: pytest.FixtureRequest) -> None:
-            _sweep(read(), Killed(ground, doomed), at, request.node)
+            _sweep(read(), Killed(ground, doomed), where, request.node)
 
         return killed
     if name == Crashed.name:
 
         def crashed(crash_ground: Ground, request: pytest.FixtureRequest) -> None:
-            _sweep(read(), Crashed(crash_ground), at, request.node)
+            _sweep(read(), Crashed(crash_ground), where, request.node)
 
         return crashed
 
@@ -105,25 +136,27 @@ def _call(name: str, at: int | None, read: Callable[[], ScenarioFile]) -> Callab
 
         def legacy_killed(legacy_stage: LegacyStage, doomed: Doomed, request: pytest.FixtureRequest) -> None:
             file = read()
-            _judge(file, legacy_faults.sweep_killed(file.scenario, legacy_stage, doomed, at), at, request.node)
+            swept = legacy_faults.sweep_killed(file.scenario, legacy_stage, doomed, where.at, where.steps)
+            _judge(file, swept, where.at, request.node)
 
         return legacy_killed
     if name == legacy_faults.BUSY:
 
         def legacy_busy(legacy_stage: LegacyStage, request: pytest.FixtureRequest) -> None:
             file = read()
-            _judge(file, legacy_faults.sweep_busy(file.scenario, legacy_stage, at), at, request.node)
+            swept = legacy_faults.sweep_busy(file.scenario, legacy_stage, where.at, where.steps)
+            _judge(file, swept, where.at, request.node)
 
         return legacy_busy
 
     def on_the_wire(ground: Ground, request: pytest.FixtureRequest) -> None:
-        _sweep(read(), fault_kinds.ON_THE_WIRE[name](ground), at, request.node)
+        _sweep(read(), fault_kinds.ON_THE_WIRE[name](ground), where, request.node)
 
     return on_the_wire
 
 
-def _sweep(file: ScenarioFile, fault: Fault, at: int | None, item: pytest.Item) -> None:
-    _judge(file, faults.sweep(file.scenario, fault, at), at, item)
+def _sweep(file: ScenarioFile, fault: Fault, where: Where, item: pytest.Item) -> None:
+    _judge(file, faults.sweep(file.scenario, fault, where.at, where.steps), where.at, item)
 
 
 def _judge(file: ScenarioFile, swept: Swept, at: int | None, item: pytest.Item) -> None:

@@ -116,6 +116,20 @@ def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pyte
     assert found == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
 
 
+def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pytest.Pytester) -> None:
+    again = "  - {by: hana, do: claim_mail, with: {mail: m1}, request: r1}\n"
+    write(suite, "a", MAIL)
+    write(suite, "b", MAIL)
+    write(suite, "c", MAIL + again + again.replace("r1", "r2").replace("}\n", ", refused: already_claimed}\n"))
+    result = run(suite, "--faults=gate")
+    result.assert_outcomes(passed=24, deselected=9)
+    found = {name: counts[:3] for name, counts in table(result).items()}
+    assert found["cut"] == found["40001"] == ["13", "13", "1"], "5 granted, 4 answered again, 4 refused"
+    assert found["legacy-busy"] == ["6", "6", "0"]
+    assert found["crashed"] == ["2", "2", "2"]
+    assert found["legacy-killed"][2] == "1"
+
+
 def test_a_scenario_that_never_commits_has_no_commit_to_be_struck_at(suite: pytest.Pytester) -> None:
     write(suite, "refused", REFUSED)
     result = run(suite, "--faults=cut,crashed")
@@ -191,7 +205,7 @@ def test_a_fault_that_does_not_exist_is_a_usage_error(suite: pytest.Pytester) ->
     write(suite, "mail", MAIL)
     result = run(suite, "--faults=cut,rain")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --faults: expected all or some of cut, *; found rain."])
+    result.stderr.fnmatch_lines(["ERROR: --faults: expected all, gate or some of cut, *; found rain."])
 
 
 def test_a_receipt_that_the_legacy_store_does_not_look_up_fails_where_the_process_dies_before_its_answer(
