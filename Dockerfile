@@ -3,8 +3,6 @@ FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md ./
 COPY game ./game
-COPY db ./db
-COPY harness ./harness
 RUN python -m venv /opt/sudamr \
  && /opt/sudamr/bin/pip install --no-cache-dir --constraint constraints.txt .
 
@@ -16,6 +14,8 @@ ENV HOST=0.0.0.0 PORT=8000 PYTHONUNBUFFERED=1
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["/opt/sudamr/bin/python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/healthz', timeout=2)"]
+# It needs DATABASE_URL, CHANCE_SECRET and TOKEN_SECRET, exported or in the file that SUDAMR_ENV_FILE names. Where a cutover
+# is to come, in the file alone, and its folder mounted: an exported DATABASE_URL would win, a mounted file stay the old one.
 # SIGTERM lets requests in flight finish; see `game.service`.
 STOPSIGNAL SIGTERM
 CMD ["/opt/sudamr/bin/python", "-m", "game.service"]
