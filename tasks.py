@@ -116,7 +116,7 @@ def token(_c: Context, env: str = "", player: str = "") -> None:
 
 @task(help={"env": ENV})
 def prepare(_c: Context, env: str = "") -> None:
-    """Mark the environment's Postgres as its own: makes the schema ops, once."""
+    """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
     from db import environments, ops
     from db.console import outcome
 
@@ -325,7 +325,7 @@ def rollback(
 
 @task(help={"env": ENV, "json": JSON})
 def status(_c: Context, env: str = "", json: str = "") -> None:
-    """Say where the environment stands: marker, phase, fences, schema, services, and any run under way."""
+    """Say where the environment stands: marker, schema, phase, fences, services."""
     from db import environments
     from db.console import outcome
     from harness import moves
@@ -338,7 +338,7 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
 
 @task(
     help={
-        "env": ENV + "; its policy applies, the gate itself runs on throwaway servers",
+        "env": ENV + "; whom the certificate is for, the gate itself runs on throwaway servers",
         "legacy": LEGACY + " to rehearse with",
         "players": PLAYERS + " where no file is given",
         "verify": "check a certificate instead",
