@@ -311,7 +311,10 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
         conn.execute("set idle_session_timeout = 0")
         if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):
             raise Refusal(
-                "the lock to be free", _holder(conn), where=direct.redacted, do="Wait for it to end, or stop it."
+                "the lock to be free",
+                holder(conn) or lock_owners(conn, RUN_LOCK),
+                where=direct.redacted,
+                do="Wait for it to end, or stop it.",
             )
         try:
             _sign(conn, run, why)
@@ -362,14 +365,15 @@ def _release(conn: Connection) -> None:
     conn.execute("select pg_advisory_unlock(%s, %s)", (LOCK_CLASS, RUN_LOCK))
 
 
-def _holder(conn: Connection) -> str:
+def holder(conn: Connection) -> str | None:
+    """The run that holds the lock, as it signed itself: why, where, since when; None where nobody does."""
     row = conn.execute(
         "select run, why, host, h.pid, since::text from ops.lock_holder h join pg_locks l on l.pid = h.backend_pid"
         " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
         (LOCK_CLASS, RUN_LOCK),
     ).fetchone()
     if row is None:
-        return lock_owners(conn, RUN_LOCK)
+        return None
     run, why, host, pid, since = row
     return f"run {run} ({why}) on {host}, process {pid}, since {since}"
 

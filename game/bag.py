@@ -126,7 +126,7 @@ class Bag:
         taken = sum(1 for item in self._items().values() if item["type"] == kind)
         places = whole(self._user, f"places_{kind}")
         if number > 0 and taken + number > places:
-            raise Refused("bag_full", f"{taken} of {places} places for {kind} are taken, {number} more are asked for")
+            raise Refused("bag_full", f"{taken} of {places} places for {kind} are taken")
 
 
 def is_equipment(item: Record) -> bool:

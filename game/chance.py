@@ -1,6 +1,7 @@
-"""Chance: named draws that follow from (secret, player, request, name, n), so that a retry decides as the first time.
+"""Chance: named draws that follow from (secret, player, command, request, name, n): a retry decides as the first time.
 
-The player is part of it: else a second account could send the same request id first, and see what the draw will be.
+Player and command are part of it: else a second account, or a command that is refused or cheap, could be sent first
+under the same request id, to see what the draw will be.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Chance:
         self._unused = set(self._overrides)
 
     def draw(self, name: str, low: int, high: int, *, of: str = "") -> int:
-        """A whole number from low to high, both included, `of` a player. BadDice: an override outside of them."""
+        """A whole number from low to high, both included, `of` a player and a command. BadDice: an override outside."""
         key, n = self._next(name)
         fixed = self._overrides.get(key)
         if fixed is None:

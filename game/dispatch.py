@@ -106,7 +106,8 @@ def _attempt(store: Store, request: Request, now_ms: int, chance: Chance, fence_
             return _replayed(receipt, request)
         _check_open(loaded, request, fence_pass)
         rows = loaded.rows.copy()
-        outcome = perform(Player(rows, request.request_id, now_ms, chance), request.command)
+        player = Player(rows, request.request_id, now_ms, chance, request.command.body())
+        outcome = perform(player, request.command)
         kept = _journal(loaded.rows, rows, request, outcome, now_ms)
         unit.save(loaded.rows, rows)
         unit.commit()
@@ -144,7 +145,7 @@ def _journal(before: Rows, after: Rows, request: Request, outcome: Outcome, now_
 
 def _opening(before: Rows) -> Record:
     (user,) = before["users"].values()
-    stock = {text(item, "id"): whole(item, "quantity") for item in before["user_inventory"].values()}
+    stock = {text(item, "id"): whole(item, "quantity") for item in before.get("user_inventory", {}).values()}
     return {
         "user_id": user["id"],
         "gold": user["gold"],

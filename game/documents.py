@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 UNREADABLE = object()
-"""What a text reads as that is no JSON, is too deep, or names a key of an object twice."""
+"""What a text reads as that is no JSON, is too deep, names a key of an object twice, or a number beyond all bounds."""
 
 
 def from_json(text: str) -> object:
     """The value that the text is, or UNREADABLE."""
     try:
-        return json.loads(text, object_pairs_hook=_each_key_once)
+        return json.loads(text, object_pairs_hook=_each_key_once, parse_float=_finite, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return UNREADABLE
 
@@ -28,6 +29,18 @@ def to_json(value: object) -> str:
 def is_whole(value: object) -> bool:
     """Whether it is a whole number of JSON: neither true nor 1.0."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _finite(text: str) -> float:
+    """1e999 is JSON, and would be written as Infinity, which is none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number that can be written again")
+    return number
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _each_key_once(pairs: list[tuple[str, object]]) -> Mapping[str, object]:

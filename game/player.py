@@ -20,14 +20,17 @@ class Player:
     """One player's rows within one request, at one instant (`now_ms`, epoch milliseconds).
 
     `rows` holds `users`, and of the other tables those that the command declares; what is missing is never asked for.
+    `asked`: the command as text, of which the draws are: else a roll could be tried out on a refused or a cheap
+    command, and the request's id with the good one be used for another.
     """
 
-    def __init__(self, rows: Rows, request_id: str, now_ms: int, chance: Chance) -> None:
+    def __init__(self, rows: Rows, request_id: str, now_ms: int, chance: Chance, asked: str = "") -> None:
         (self.user,) = rows["users"].values()
         self.rows = rows
         self.now_ms = now_ms
         self.id = text(self.user, "id")
         self._chance = chance
+        self._of = f"{self.id}\0{asked}"
         self._journals = Journals(rows, self.id, request_id)
         self.bag = Bag(rows, request_id, self._journals)
 
@@ -58,11 +61,11 @@ class Player:
 
     def draw(self, name: str, low: int, high: int) -> int:
         """A named draw of this player, both ends included."""
-        return self._chance.draw(name, low, high, of=self.id)
+        return self._chance.draw(name, low, high, of=self._of)
 
     def percent(self, name: str) -> float:
         """A named percentage of this player, from 0.5 to 100 in halves."""
-        return self._chance.percent(name, of=self.id)
+        return self._chance.percent(name, of=self._of)
 
     # What changes
 

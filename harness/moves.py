@@ -46,20 +46,22 @@ def cutover(wish: Wish, proof: Path, progress: Progress) -> Report:
     """Move the game to Postgres; `proof` is the gate's report. Errors: as of `db.cutover.run.run`."""
     return cutover_run.run(
         wish.environment, evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
-        smoke=_smoke(wish.environment), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort, progress=progress,
+        smoke=_smoke(wish), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort, progress=progress,
     )  # fmt: skip
 
 
 def roll_back(wish: Wish, progress: Progress, *, discard_writes: bool, accept_loss: int | None) -> Report:
     """Move the game back to the legacy file. Errors: as of `db.cutover.rollback.run`."""
     return rollback.run(
-        wish.environment, smoke=_smoke(wish.environment), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort,
+        wish.environment, smoke=_smoke(wish), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort,
         discard_writes=discard_writes, accept_loss=accept_loss, progress=progress,
     )  # fmt: skip
 
 
-def _smoke(env: Environment) -> Smoke:
-    return partial(smoke.run, operator_token=environments.operator_token(env))
+def _smoke(wish: Wish) -> Smoke:
+    """An undo plays no smoke, and must not fail for a token that it does not need."""
+    token = "" if wish.abort else environments.operator_token(wish.environment)
+    return partial(smoke.run, operator_token=token)
 
 
 def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
@@ -78,9 +80,17 @@ def _databases(env: Environment) -> dict[str, object]:
     standing = recovery.standing(env)
     with ops.connect(env.target_direct) as conn:
         marker, head = ops.marker(conn), migrate.current(conn)
+        held = ops.holder(conn) or "nobody"
     odd = f", but not on {', '.join(standing.odd)}" if standing.odd else ""
     fences = {"fence of the legacy file": standing.legacy, "fence of Postgres": f"{standing.target}{odd}"}
-    return {**found, "marker": marker, "schema": head or "none", "phase": str(standing.phase), **fences}
+    return {
+        **found,
+        "marker": marker,
+        "schema": head or "none",
+        "phase": str(standing.phase),
+        "lock held by": held,
+        **fences,
+    }
 
 
 def _services(env: Environment) -> dict[str, object]:

@@ -60,20 +60,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Choose the kind of server; one that was asked for and can't be had is a usage error, before anything runs.
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Choose the kind of server; one that was asked for and can't be had is refused, before anything runs.
 
     Where none was asked for and none can be had, tests that need none run all the same.
     """
-    config.stash[KEPT] = []
     if _is_worker(config):
-        return
+        return None
     try:
         config.stash[PLAN] = plan(config.getoption("--postgres"), say=_say)
     except ToolError as error:
         if config.getoption("--postgres") is not None:
-            pytest.exit(str(error), returncode=error.exit_code)
+            _say(f"ERROR: {error}")
+            return error.exit_code
         config.stash[NONE] = error
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What is kept is told at the end."""
+    config.stash[KEPT] = []
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

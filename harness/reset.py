@@ -1,7 +1,7 @@
 """A database put back in place and proven to be back, at the cost of what was done to it.
 
 Where only rows were added to tables that begin empty, they are deleted, and a witness proves that nothing else changed:
-one round trip, under a millisecond. Everything else (a column, a trigger switched, a marker rewritten, many rows) goes
+one round trip, about a millisecond. Everything else (a column, a trigger switched, a marker rewritten, many rows) goes
 the whole way: TRUNCATE and the digests of every object, some fifteen.
 """
 

@@ -121,7 +121,8 @@ def _equipment(slot: str, grade: Grade) -> Template:
 
 
 def _jackpot(player: Player) -> bool:
-    return player.percent("jackpot") <= catalog.JACKPOT_PERCENT * whole(player.user, "forge_level")
+    level = min(whole(player.user, "forge_level"), catalog.MAX_FORGE_LEVEL)
+    return player.percent("jackpot") <= catalog.JACKPOT_PERCENT * level
 
 
 @dataclass(frozen=True, slots=True)

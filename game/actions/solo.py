@@ -34,7 +34,7 @@ def clear_stage(player: Player, command: ClearStage) -> Outcome:
 
 
 def start_mission(player: Player, command: StartMission) -> Outcome:
-    """The mission produces from now on, at the level that it had.
+    """The mission produces from now on, at the level that it had; what it had produced before is still there.
 
     Refused: no_such_mission, mission_locked, already_started.
     """
@@ -45,11 +45,11 @@ def start_mission(player: Player, command: StartMission) -> Outcome:
     if record is None:
         position = next_position(records.values())
         record = {"user_id": player.id, "id": mission.id, "position": position, "started": False, "level": 1}
-        record["collected"] = 0
+        record |= {"amount": 0, "collected": 0}
         records[(player.id, mission.id)] = record
     if record["started"]:
         raise Refused("already_started", mission.id)
-    record |= {"started": True, "amount": 0, "since": player.now_ms}
+    record |= {"started": True, "since": player.now_ms}
     return {"level": record["level"]}
 
 

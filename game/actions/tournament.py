@@ -19,6 +19,9 @@ COMPLETE = "complete"
 FINISHED = (COMPLETE, "eliminated")
 """The states in which the last match of the player's has ended."""
 
+UNREADABLE = "unreadable"
+"""The last state could not be read: it may hold an unclaimed reward, and is kept as it was."""
+
 LOWEST_LEAGUE = "새싹"
 
 
@@ -33,8 +36,10 @@ def start_tournament(player: Player, command: StartTournament) -> Outcome:
     record = records.setdefault((player.id, command.kind), {"user_id": player.id, "kind": command.kind})
     if record.get("played_at") and days.day(player.now_ms) <= days.day(whole(record, "played_at")):
         raise Refused("already_played_today", command.kind)
-    if record.get("status") in FINISHED and not record["claimed"] and _has_rank(record):
+    if record.get("status") in FINISHED and not record["claimed"] and (_has_rank(record) or _has_gathered(record)):
         raise Refused("reward_unclaimed", command.kind)
+    if record.get("status") == UNREADABLE:
+        raise Refused("reward_unclaimed", f"{command.kind}: its last state can't be read")
     record |= {"status": READY, "rank": None, "gold": 0, "materials": "{}", "boxes": "{}", "claimed": False}
     record["played_at"] = player.now_ms
     return {"status": READY}
@@ -84,13 +89,17 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
 def _last(player: Player, kind: str) -> Record:
     """The last tournament of the kind. A record without a status remembers only a day or a flag: there is none."""
     record = player.rows.table("user_tournaments").get((player.id, kind))
-    if record is None or record["status"] is None:
+    if record is None or record["status"] in (None, UNREADABLE):
         raise Refused("no_tournament", kind)
     return record
 
 
 def _has_rank(record: Record) -> bool:
     return 1 <= whole(record, "rank") <= catalog.TOURNAMENTS[text(record, "kind")].league
+
+
+def _has_gathered(record: Record) -> bool:
+    return bool(record["gold"] or _counts(record, "materials") or _counts(record, "boxes"))
 
 
 def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
@@ -105,6 +114,8 @@ def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
 
 def _gathered(record: Record, tournament: Tournament) -> list[tuple[str, int]]:
     """Materials or boxes; a legacy document may write a number as 3.0, or null for none."""
-    if tournament.gathers == "gold":
-        return []
-    return [(name, int(number or 0)) for name, number in json.loads(text(record, tournament.gathers)).items()]
+    return [] if tournament.gathers == "gold" else _counts(record, tournament.gathers)
+
+
+def _counts(record: Record, column: str) -> list[tuple[str, int]]:
+    return [(name, int(number)) for name, number in json.loads(text(record, column)).items() if number]

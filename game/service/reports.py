@@ -29,7 +29,7 @@ SECRET_KEYS = frozenset(
 
 SHUTDOWN_SECONDS = 2
 
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?#'\"]*)\?[^\s'\"]*", re.IGNORECASE)
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s?#'\"]*)\?[^\s'\"]*", re.IGNORECASE)
 _ROW = re.compile(r"(\b(?:DETAIL|CONTEXT): ).*")
 """Where Postgres quotes the row, all of it, that a constraint did not take."""
 

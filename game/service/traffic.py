@@ -23,6 +23,9 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 """What an operator asks: never turned away, and no line of the log while all is well."""
 
 LARGEST_BODY = 64 * 1024
+LOGGED = 1000
+"""Characters of a path or a detail: both may be as long as a client likes."""
+
 LINGER_SECONDS = 2.0
 """What a client goes on sending after its refusal is thrown away for so long: a connection that is closed on unread
 bytes is reset, and the client would never see why."""
@@ -101,9 +104,9 @@ class Seen:
             return
         log = logger().error if now.error else logger().warning if failed else logger().info
         line = {
-            "method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 1),
+            "method": scope["method"], "path": scope["path"][:LOGGED], "status": status, "ms": round(seconds * 1000, 1),
             "request_id": now.request_id, "action": now.action, "player": now.player, "end": now.end, "code": now.code,
-            "detail": now.detail, "exc_info": now.error,
+            "detail": now.detail[:LOGGED], "exc_info": now.error,
         }  # fmt: skip
         log("request", **{name: value for name, value in line.items() if value})
 

@@ -188,6 +188,9 @@ MUTATIONS: tuple[Mutation, ...] = (
             "if not token:",
             "tests/game/test_legacy_fence.py::test_a_wrong_pass_opens_nothing",
         ),
+    ),
+    *_of(
+        "game/legacy/fence_schema.py",
         (
             "fence: deletes go through",
             'EVENTS = ("insert", "update", "delete")',

@@ -83,7 +83,7 @@ def _find(wish: Wish, root: Path, progress: Progress) -> Findings:
         lambda: parts.run(wish.postgres, wish.players, progress),
     )  # fmt: skip
     items = timed(
-        "suite", "every scenario on both stores and side by side, under every fault, in every order",
+        "suite", "every scenario on both stores and side by side, every action under every fault, races in every order",
         lambda: suite.run(root, wish.postgres, progress),
     )  # fmt: skip
     rehearsed = timed(

@@ -10,15 +10,18 @@ from playing_on_stores import NOON_MS, Failing, ask, lost
 
 from db import builders
 from db.fence import new_pass
+from game.chance import Chance
 from game.commands import (
     ClaimMail,
     ClaimTournamentReward,
     Command,
+    Convert,
     Enhance,
     Equip,
     FinishTournament,
     Unequip,
 )
+from game.dispatch import Request, dispatch
 from game.errors import Fenced, Moved, Refused, StoreUnavailable
 from game.rows import Rows, compare
 from harness import invariants
@@ -245,3 +248,25 @@ def test_both_stores_tell_the_same_of_a_player(request: pytest.FixtureRequest) -
         told.append((outcomes, rows))
     assert told[0][0] == told[1][0]
     assert compare(told[0][1], told[1][1]) == {}
+
+
+def test_a_roll_is_of_the_command_so_it_can_not_be_tried_out_on_another(hana: Place) -> None:
+    class Recording(Chance):
+        def percent(self, name: str, *, of: str = "") -> float:
+            rolled.append(super().percent(name, of=of))
+            raise Refused("bag_full")
+
+    def roll(command: Command) -> list[float]:
+        rolled.clear()
+        for n in range(20):
+            with pytest.raises(Refused):
+                dispatch(
+                    hana.store, Request("hana", f"try{n}", command), clock=lambda: NOON_MS,
+                    chance=lambda request: Recording("the secret of tests", request),
+                )  # fmt: skip
+        return list(rolled)
+
+    rolled: list[float] = []
+    dear, cheap = Convert("하급 강화석", "up", 5), Convert("하급 강화석", "up", 1)
+    assert roll(dear) == roll(dear)
+    assert roll(dear) != roll(cheap)

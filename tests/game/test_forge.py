@@ -212,3 +212,14 @@ def test_failures_and_experience_never_grow_beyond_what_a_column_holds() -> None
     rows = hana()
     rows["users"][("hana",)]["forge_xp"] = 2**63 - 1
     assert refusal(rows, ENHANCE) == "balance_too_high"
+
+
+def test_options_with_a_number_that_can_not_be_written_again_stay_as_they_are() -> None:
+    odd = '{"main":{"type":"집중력","value":4,"baseValue":4},"seed":1e999}'
+    rows = builders.player(
+        "hana", gold=5000, bag={"fan": "푸른 바람 부채", "stone": {"name": "하급 강화석", "quantity": 50}}
+    )
+    rows["user_inventory"][("hana", "fan")]["options"] = odd
+    played = play(rows, Enhance("fan"), {"success": 1, "xp": 1})
+    assert played.rows["user_inventory"][("hana", "fan")]["options"] == odd
+    assert played.rows["user_inventory"][("hana", "fan")]["stars"] == 1

@@ -213,3 +213,9 @@ def test_only_the_last_level_asks_for_the_stage_again() -> None:
             assert play(rows, up, now_ms=NOON_MS).outcome["level"] == 9
         else:
             assert refusal(rows, up, now_ms=NOON_MS) == code
+
+
+def test_what_a_mission_had_produced_before_it_is_started_again_is_still_there() -> None:
+    rows = mission(stages(hana(), "입문-1"), "mission_attendance", started=False, amount=50, level=3)
+    played = play(rows, StartMission("mission_attendance"), now_ms=NOON_MS)
+    assert played.rows["user_missions"][("hana", "mission_attendance")]["amount"] == 50

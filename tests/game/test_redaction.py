@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import timeit
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -87,3 +89,17 @@ def test_no_url_of_ours_shows_its_password(password: str) -> None:
     assert hidden == "postgresql://anna:***@db.example:5432/games?schema=game"
     assert password not in redact(url.sqlalchemy.render_as_string(hide_password=False))
     assert password not in redact(str(sa.make_url("postgresql://anna@db.example/games?x=y"))) + hidden
+
+
+@pytest.mark.parametrize("word", ["a-", "a.", "password", "token-", "a://b:", "'", "x" * 30 + "="])
+def test_a_long_text_takes_time_by_its_length_and_no_more(word: str) -> None:
+    """A search that began anew at each letter would take four times as long for twice the text."""
+    short, long = (word * (size // len(word)) for size in (20_000, 80_000))
+    redact(short)
+    ratio = _seconds(long) / max(_seconds(short), 1e-4)
+    assert ratio < 12, "four times the text; sixteen would be its square"
+
+
+def _seconds(text: str) -> float:
+    """The least of three: another program may be in the way of one."""
+    return min(timeit.repeat(lambda: redact(text), number=1, repeat=3))

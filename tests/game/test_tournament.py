@@ -189,3 +189,19 @@ def test_a_score_never_grows_beyond_what_a_column_holds(column: str) -> None:
     assert refusal(rows, FinishTournament("neighborhood")) == "balance_too_high"
     rows = with_user(hana("neighborhood", gold=7, status="complete", rank=6), gold=2**63 - 1)
     assert refusal(rows, ClaimTournamentReward("neighborhood")) == "balance_too_high"
+
+
+@pytest.mark.parametrize(
+    "left",
+    [{"gold": 1500}, {"boxes": '{"장비 상자 I":1}'}, {"materials": '{"하급 강화석":3}'}, {"status": "unreadable"}],
+)
+def test_what_was_gathered_and_can_not_be_claimed_is_never_lost_to_a_new_start(left: dict[str, object]) -> None:
+    rows = builders.player("hana", tournaments={"world": {"status": "complete"}})
+    rows["user_tournaments"][("hana", "world")] |= left
+    assert refusal(rows, StartTournament("world"), now_ms=NOON_MS) == "reward_unclaimed"
+
+
+def test_a_state_that_can_not_be_read_is_neither_finished_nor_claimed() -> None:
+    rows = builders.player("hana", tournaments={"world": {"status": "unreadable"}})
+    for command in (FinishTournament("world"), ClaimTournamentReward("world")):
+        assert refusal(rows, command, now_ms=NOON_MS) == "no_tournament"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -13,6 +14,8 @@ import pytest
 from db.servers import Server
 from tests.fixtures.server_kinds import HERE
 from tests.fixtures.waiting import answers, until
+
+ROOT = Path(__file__).parents[2]
 
 PLAIN = "def test_plain() -> None:\n    assert True\n"
 
@@ -43,6 +46,7 @@ def test_passes(database, server):
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder for a tiny suite, run with the plugin, in this process: another interpreter costs a second or two."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p harness.plugin -W error -p no:cacheprovider")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
         monkeypatch.delenv(name, raising=False)
     return pytester
@@ -96,20 +100,20 @@ def test_without_any_postgres_tests_that_need_none_run_and_the_first_that_needs_
     assert result.ret == 2
 
 
-def test_a_kind_that_does_not_exist_is_a_usage_error_of_one_line(suite: pytest.Pytester) -> None:
+def test_a_kind_that_does_not_exist_is_refused_in_one_line(suite: pytest.Pytester) -> None:
     suite.makepyfile(PLAIN)
-    result = suite.runpytest_inprocess("--postgres=nonsense")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result = suite.runpytest_subprocess("--postgres=nonsense")
+    assert result.ret == 2
     assert [line for line in result.errlines if line] == [
         "ERROR: kind of Postgres: expected docker, local, embedded or a postgresql:// URL; found nonsense."
     ]
     assert "passed" not in result.stdout.str()
 
 
-def test_a_server_that_does_not_answer_is_a_usage_error_without_the_password(suite: pytest.Pytester) -> None:
+def test_a_server_that_does_not_answer_is_refused_without_the_password(suite: pytest.Pytester) -> None:
     suite.makepyfile(PLAIN)
-    result = suite.runpytest_inprocess("--postgres=postgresql://u:hidden@127.0.0.1:1/d")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result = suite.runpytest_subprocess("--postgres=postgresql://u:hidden@127.0.0.1:1/d")
+    assert result.ret == 2
     result.stderr.re_match_lines([r"ERROR: expected Postgres from that server; found .*u@127\.0\.0\.1:1.*refused.*"])
     assert "hidden" not in result.stdout.str() + result.stderr.str()
 

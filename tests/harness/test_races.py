@@ -95,8 +95,9 @@ def test_a_lost_update_is_found_in_the_smallest_order_and_shown_as_a_timeline(su
 def test_the_order_that_failed_is_repeated_by_the_command_that_it_names(suite: pytest.Pytester) -> None:
     suite.makeconftest(UNLOCKED)
     first = run(suite, "--races=gate", "-k", "races")
-    (again,) = re.findall(r"again: pytest (\S+) (\S+) (\S+)", first.stdout.str())
-    second = suite.runpytest_inprocess(*PLUGIN, *again)
+    again = re.search(r"again: pytest (\S+) (\S+) (\S+)", first.stdout.str())
+    assert again is not None
+    second = suite.runpytest_inprocess(*PLUGIN, *again.groups())
     second.assert_outcomes(failed=1)
     assert blocks(first)[1:] == blocks(second)[1:]
     assert blocks(second)[0].endswith(": 1 of 1 orders end as neither serial order does")
