@@ -65,7 +65,7 @@ class Explosion:
         try:
             value = scalar.read(cell)
         except Unreadable as trouble:
-            value = scalar.absent
+            value = scalar.stand_in(cell)
             self.found("held" if scalar.holds else "aside", column, trouble)
         if not cells.same(scalar.write(value), cell):
             self.cells[column] = cell

@@ -6,6 +6,7 @@ Whatever is not named here stays in forms and cells, byte for byte.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -262,6 +263,13 @@ class Scalar:
             return flag(cell, "")
         return integer(self.low, BIGINT, None)(cell, "")
 
+    def stand_in(self, cell: Cell) -> Value:
+        """What a cell that can't be read counts as: a decimal as its whole part, anything else as nothing."""
+        if self.kind is int and isinstance(cell, float) and math.isfinite(cell):
+            whole = math.trunc(cell)
+            return whole if self.low <= whole <= BIGINT else self.absent
+        return self.absent
+
     def _text(self, cell: Cell) -> str:
         if not isinstance(cell, str):
             raise Unreadable("not_a_text", f"expected text in {self.column}")
@@ -274,6 +282,19 @@ class Scalar:
     def write(self, value: Value) -> Cell:
         """The cell that the service of today would write."""
         return int(value) if isinstance(value, bool) else value
+
+    def written_over(self, cell: Cell, value: Value) -> Cell:
+        """The cell that was kept, where it still counts as the value; a decimal and what was added; else our own."""
+        try:
+            read = self.read(cell)
+        except Unreadable:
+            read = self.stand_in(cell)
+        if type(read) is type(value) and read == value:
+            return cell
+        decimal = self.kind is int and isinstance(cell, float) and not cell.is_integer()
+        if decimal and isinstance(cell, float) and isinstance(read, int) and isinstance(value, int):
+            return cell + (value - read)
+        return self.write(value)
 
 
 SCALARS: dict[str, Scalar] = {

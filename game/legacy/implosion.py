@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from game.legacy import documents, elements, fields, quests, stages, worn
 from game.legacy.cells import Cell
-from game.legacy.forms import Fields, Unreadable
+from game.legacy.forms import Fields
 from game.rows import Record, Rows, Value
 
 _DOCUMENTS = {
@@ -38,15 +38,7 @@ class Implosion:
         return row if wanted is None else {column: cell for column, cell in row.items() if column in wanted}
 
     def _scalar(self, column: str, scalar: fields.Scalar, value: Value) -> Cell:
-        if column in self.kept:
-            cell = self.kept[column]
-            try:
-                read = scalar.read(cell)
-            except Unreadable:
-                read = scalar.absent
-            if type(read) is type(value) and read == value:
-                return cell
-        return scalar.write(value)
+        return scalar.written_over(self.kept[column], value) if column in self.kept else scalar.write(value)
 
     def _object(self, column: str, wanted: Fields) -> Cell:
         if column in self.kept:

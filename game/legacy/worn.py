@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from game.legacy import fields
 from game.legacy.cells import Cell
@@ -50,12 +50,20 @@ def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
     if frame is None:
         return "{" + ",".join(_entry_text(record) for _, record in sorted(records.items(), key=_first)) + "}"
     opening, items, closing = opened_frame(frame)
+    slots = {str(record["slot"]) for record in records.values()}
+    items = [item for item in items if not (isinstance(item[1], str) and _is_taken_off(item[1], slots))]
     texts = {position: _entry_text(record) for position, record in records.items()}
     for item in items:
         if len(item) == 4 and item[3] and (record := records.get(int(item[1]))) and _still_reads(item[3], record):
             texts[position(record)] = item[3]
     elements, rest = framed(items, texts, sorted(records))
     return opening + ",".join([*elements, *(texts[position] for position in rest)]) + closing
+
+
+def _is_taken_off(raw: str, slots: Set[str]) -> bool:
+    """Whether it is an earlier entry of a slot that wears nothing any more: alone it would be worn."""
+    (part,), _ = parts("{" + raw + "}", 0)
+    return bool(part.key) and fields.indexable(str(part.key)) and part.key not in slots
 
 
 def _worn_record(text: str, part: Part, slots: Mapping[str, str], worn: set[str]) -> Record:
