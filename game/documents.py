@@ -10,6 +10,10 @@ UNREADABLE = object()
 """What a text reads as that is no JSON, is too deep, names a key of an object twice, or a number beyond all bounds."""
 
 
+UNREADABLE_STATUS = "unreadable"
+"""The status of a tournament whose document can't be read: it may hold an unclaimed reward, and is kept as it was."""
+
+
 def from_json(text: str) -> object:
     """The value that the text is, or UNREADABLE."""
     try:

@@ -8,6 +8,7 @@ from game import catalog, days
 from game.actions.outcome import Outcome, total
 from game.catalog import Tournament
 from game.commands import ClaimTournamentReward, FinishTournament, StartTournament
+from game.documents import UNREADABLE_STATUS
 from game.errors import Refused
 from game.player import Player, add
 from game.rows import Record, text, whole
@@ -18,9 +19,6 @@ READY = "bracket_ready"
 COMPLETE = "complete"
 FINISHED = (COMPLETE, "eliminated")
 """The states in which the last match of the player's has ended."""
-
-UNREADABLE = "unreadable"
-"""The last state could not be read: it may hold an unclaimed reward, and is kept as it was."""
 
 LOWEST_LEAGUE = "새싹"
 
@@ -38,7 +36,7 @@ def start_tournament(player: Player, command: StartTournament) -> Outcome:
         raise Refused("already_played_today", command.kind)
     if record.get("status") in FINISHED and not record["claimed"] and (_has_rank(record) or _has_gathered(record)):
         raise Refused("reward_unclaimed", command.kind)
-    if record.get("status") == UNREADABLE:
+    if record.get("status") == UNREADABLE_STATUS:
         raise Refused("reward_unclaimed", f"{command.kind}: its last state can't be read")
     record |= {"status": READY, "rank": None, "gold": 0, "materials": "{}", "boxes": "{}", "claimed": False}
     record["played_at"] = player.now_ms
@@ -89,7 +87,7 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
 def _last(player: Player, kind: str) -> Record:
     """The last tournament of the kind. A record without a status remembers only a day or a flag: there is none."""
     record = player.rows.table("user_tournaments").get((player.id, kind))
-    if record is None or record["status"] in (None, UNREADABLE):
+    if record is None or record["status"] in (None, UNREADABLE_STATUS):
         raise Refused("no_tournament", kind)
     return record
 

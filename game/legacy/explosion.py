@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from game.catalog import EQUIPMENT
+from game.documents import UNREADABLE_STATUS
 from game.legacy import cells, documents, fields, quests, stages, worn
 from game.legacy.cells import Cell
 from game.legacy.documents import Apart
@@ -249,8 +250,13 @@ class Explosion:
                 self.found("aside", column, trouble)
             form = None
         if form is None or cell in NOTHING:
-            self.cells |= {other: self.row[other] for other in (column, played, claimed) if other in self.row}
-            return
+            self.cells[column] = cell
+            if cell in NOTHING and not self.row.get(played) and not self.row.get(claimed):
+                self.cells |= {other: self.row[other] for other in (played, claimed) if other in self.row}
+                return
+            # Day and flag count without a document too: else it could be played twice a day, or lost to a start.
+            status = None if cell in NOTHING else UNREADABLE_STATUS
+            form, values = None, documents.absent(fields.TOURNAMENT) | {"status": status}
         record: Record = {"user_id": self.player, "kind": kind, **values, "form": form}
         record["played_at"] = self._scalar(played, fields.PLAYED_AT)
         record["claimed"] = self._scalar(claimed, fields.CLAIMED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from game.documents import UNREADABLE_STATUS
 from game.legacy import documents, elements, fields, quests, stages, worn
 from game.legacy.cells import Cell
 from game.legacy.forms import Fields
@@ -101,7 +102,9 @@ class Implosion:
         record = self.rows.get("user_tournaments", {}).get((str(self.user["id"]), kind))
         if record is None:
             return
-        row[f"last{name}Tournament"] = elements.write_tournament(record)
+        column = f"last{name}Tournament"
+        kept = column in self.kept and record["status"] in (None, UNREADABLE_STATUS)
+        row[column] = self.kept[column] if kept else elements.write_tournament(record)
         played, claimed = f"last{name}PlayedDate", f"{kind}RewardClaimed"
         row[played] = self._scalar(played, fields.PLAYED_AT, record["played_at"])
         row[claimed] = self._scalar(claimed, fields.CLAIMED, record["claimed"])

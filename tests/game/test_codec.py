@@ -269,3 +269,19 @@ def test_a_slot_that_is_named_twice_and_taken_off_is_worn_by_nobody() -> None:
     after = rows.copy()
     assert after["user_equipment"].pop(("u", "fan"))["item_id"] == "i2"
     assert codec.implode(after, tuple(row))["equipment"] == "{}"
+
+
+@pytest.mark.parametrize(("document", "status"), [(None, None), ("", None), ('{"status":"compl', "unreadable")])
+def test_a_tournament_is_known_by_its_day_and_its_flag_where_its_document_is_not(
+    document: str | None, status: str | None
+) -> None:
+    row: dict[str, Cell] = {
+        "id": "u", "lastWorldTournament": document, "lastWorldPlayedDate": 1_767_582_000_000, "worldRewardClaimed": 1,
+    }  # fmt: skip
+    rows = codec.explode(row, rowid=1).rows
+    record = rows["user_tournaments"][("u", "world")]
+    assert (record["status"], record["played_at"], record["claimed"]) == (status, 1_767_582_000_000, True)
+    assert codec.implode(rows, tuple(row)) == row
+    after = rows.copy()
+    after["user_tournaments"][("u", "world")] |= {"status": "bracket_ready", "claimed": False}
+    assert json.loads(str(codec.implode(after, tuple(row))["lastWorldTournament"]))["status"] == "bracket_ready"
