@@ -291,9 +291,9 @@ class Scalar:
             read = self.stand_in(cell)
         if type(read) is type(value) and read == value:
             return cell
-        decimal = self.kind is int and isinstance(cell, float) and not cell.is_integer()
+        decimal = self.kind is int and isinstance(cell, float) and cell > 0 and not cell.is_integer()
         if decimal and isinstance(cell, float) and isinstance(read, int) and isinstance(value, int):
-            return cell + (value - read)
+            return cell + (value - read)  # Of a negative one the whole part would be another once it was positive.
         return self.write(value)
 
 
