@@ -104,9 +104,9 @@ create table if not exists ops.revisions (
 
 FUNCTIONS = f"""
 create or replace function ops.has_pass(of_schema text) returns boolean
-language plpgsql stable set search_path = pg_catalog, pg_temp as $body$
+language plpgsql stable as $body$
 begin
-    -- Not in SQL: that would be planned anew at every call.
+    -- Not in SQL: that would be planned anew at every call. Its callers have pinned the search path.
     return exists (
         select from ops.fence_passes p
         where p.schema = of_schema

@@ -32,12 +32,14 @@ Nobody but a superuser may say so; for others it takes the double. Triggers of o
 """
 
 FUNCTION = """
-CREATE OR REPLACE FUNCTION pg_temp.reset_rows (digest text, token text, out said text, out same boolean,
-    out worn text[])
+CREATE OR REPLACE FUNCTION pg_temp.reset_rows (out said text, out worn text)
 LANGUAGE plpgsql AS $body$
+DECLARE
+    filled boolean[];
+    bytes bigint;
 BEGIN
     IF EXISTS (
-        SELECT FROM pg_locks l JOIN pg_stat_get_activity(NULL) a USING (pid)
+        SELECT FROM pg_lock_status() l, pg_stat_get_activity(l.pid) a
         WHERE l.granted AND l.pid <> pg_backend_pid() AND l.locktype <> 'virtualxid'
             AND coalesce(l.relation >= 16384, true) AND a.backend_type = 'client backend'
             AND a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -45,30 +47,33 @@ BEGIN
         said := 'locked';
         RETURN;
     END IF;
-    INSERT INTO {passes} (schema, pass_sha256) VALUES (current_schema(), digest);
-    PERFORM set_config('{setting}', token, true);
+    filled := ARRAY[{filled}];
+    INSERT INTO {passes} (schema, pass_sha256) VALUES (current_schema(), '{digest}');
+    PERFORM set_config('{setting}', '{token}', true);
     {deletes}
-    DELETE FROM {passes} WHERE pass_sha256 = digest;
-    said := 'emptied';
-    same := {witness};
+    DELETE FROM {passes};
+    said := CASE WHEN {witness} THEN 'same' ELSE 'changed' END;
 END
 $body$
 """
 """In the session's own temporary schema, for its plans are kept there: the database itself gets nothing new.
 
-The pass is made in the transaction and gone before it ends. The locks are those that `refuse_locks` names.
+Most of the time goes to open one relation after another, so each is opened once: a table that is seen empty, or is
+emptied, needs no second look. The pass is made in the transaction and gone before it ends. The locks are those that
+`refuse_locks` names.
 """
 
 DELETE = """
-IF EXISTS (SELECT FROM {table}) THEN
-    IF pg_relation_size('{table}') > {few} THEN
-        DELETE FROM {passes} WHERE pass_sha256 = digest;
+IF filled[{number}] THEN
+    bytes := pg_relation_size('{table}');
+    IF bytes > {few} THEN
+        DELETE FROM {passes};
         said := 'many';
         RETURN;
     END IF;
     DELETE FROM {table};
-    IF pg_relation_size('{table}') > {worn} THEN
-        worn := worn || '{table}'::text;
+    IF bytes > {worn} THEN
+        worn := concat_ws(', ', worn, '{table}');
     END IF;
 END IF;
 """
@@ -94,29 +99,29 @@ class Reset:
 
     def _quickly(self) -> bool:
         """Delete the few rows of tables that begin empty; whether the witness says that all is as at the start."""
-        said, same, worn = self._attempt()
+        said, worn = self._attempt()
         if said == "locked":
             refuse_locks(self.conn)  # It waits for a client that is about to leave; then nobody holds any.
-            said, same, worn = self._attempt()
+            said, worn = self._attempt()
         if worn:
-            self.conn.execute(f"VACUUM {', '.join(worn)}".encode())
-        return said == "emptied" and same
+            self.conn.execute(f"VACUUM {worn}".encode())
+        return said == "same"
 
-    def _attempt(self) -> tuple[str, bool, list[str] | None]:
-        token = secrets.token_hex(16)
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        (answer,) = self.conn.execute(
-            "SELECT said, same, worn FROM pg_temp.reset_rows(%s, %s)", [digest, token]
-        ).fetchall()
+    def _attempt(self) -> tuple[str, str | None]:
+        (answer,) = self.conn.execute("SELECT said, worn FROM pg_temp.reset_rows()", prepare=True).fetchall()
         return answer
 
     def _make_function(self) -> None:
+        token = secrets.token_hex(16)
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        tables = [table for table in self._start.empty if table != PASSES]
         deletes = "".join(
-            DELETE.format(table=table, passes=PASSES, few=FEW_BYTES, worn=WORN_BYTES)
-            for table in self._start.empty
-            if table != PASSES
+            DELETE.format(number=number, table=table, passes=PASSES, few=FEW_BYTES, worn=WORN_BYTES)
+            for number, table in enumerate(tables, 1)
         )
         function = FUNCTION.format(
-            passes=PASSES, setting=FENCE_PASS_SETTING, deletes=deletes, witness=self._witness.condition
-        )
+            passes=PASSES, setting=FENCE_PASS_SETTING, digest=digest, token=token,
+            filled=", ".join(f"EXISTS (SELECT FROM {table})" for table in tables), deletes=deletes,
+            witness=self._witness.condition,
+        )  # fmt: skip
         self.conn.execute(function.encode())

@@ -83,7 +83,7 @@ class StartState:
         tables = _tables(conn)
         rows = {table: _copy_out(conn, table) for table, filled in tables.items() if filled}
         empty = tuple(table for table in tables if table not in rows)
-        witness = Witness.read(conn, filled=rows, empty=empty)
+        witness = Witness.read(conn, rows)
         return cls(_digests(conn), rows, _switches(conn), empty, witness)
 
     @cached_property
@@ -101,7 +101,7 @@ class StartState:
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self._prove(conn)
-            return Witness.read(conn, filled=self.rows, empty=self.empty)
+            return Witness.read(conn, self.rows)
 
     def _empty(self, conn: psycopg.Connection) -> None:
         """Truncate each table that was written to, if only by what was rolled back."""

@@ -33,28 +33,23 @@ CATALOG = {
 
 @dataclass(frozen=True)
 class Witness:
-    """What a database's rows were, by number and by who wrote them. `query`: an array of both for each source."""
+    """How many rows there were, all by known writers. `query`: how many there are, and how many by those writers."""
 
     query: str
-    expected: list[list[int]]
+    rows: int
 
     @classmethod
-    def read(cls, conn: psycopg.Connection, *, filled: Collection[str], empty: Collection[str]) -> Self:
-        """As the database is now. Both are quoted names of its tables; the empty ones must have no rows."""
+    def read(cls, conn: psycopg.Connection, filled: Collection[str]) -> Self:
+        """As the database is now: of its catalog, and of these tables, by quoted name."""
         sources = {**CATALOG, **dict.fromkeys(filled, "true")}
-        writers = " UNION ".join(f"SELECT xmin::text FROM {table} WHERE {rows}" for table, rows in sources.items())
-        known = "{" + ",".join(sorted(xid for (xid,) in conn.execute(writers.encode()))) + "}"
-        counts = [
-            f"(SELECT ARRAY[count(*), count(*) FILTER (WHERE xmin = ANY ('{known}'::xid[]))] FROM {table} WHERE {rows})"
-            for table, rows in sources.items()
-        ]
-        any_row = " OR ".join(["false", *(f"EXISTS (SELECT FROM {table})" for table in sorted(empty))])
-        query = f"SELECT ARRAY[{', '.join(counts)}, ARRAY[({any_row})::int, 0]]"
-        ((now,),) = conn.execute(query.encode()).fetchall()
-        return cls(query, [*now[:-1], [0, 0]])
+        versions = " UNION ALL ".join(f"SELECT xmin FROM {table} WHERE {rows}" for table, rows in sources.items())
+        writers = conn.execute(f"SELECT DISTINCT xmin::text FROM ({versions}) x".encode()).fetchall()
+        known = "{" + ",".join(sorted(xid for (xid,) in writers)) + "}"
+        query = f"SELECT ARRAY[count(*), count(*) FILTER (WHERE xmin = ANY ('{known}'::xid[]))] FROM ({versions}) x"
+        (((rows, _),),) = conn.execute(query.encode()).fetchall()
+        return cls(query, rows)
 
     @property
     def condition(self) -> str:
         """An expression that is true where the database is as it was."""
-        expected = str(self.expected).translate(str.maketrans("[]", "{}"))
-        return f"({self.query}) = '{expected}'::bigint[]"
+        return f"({self.query}) = ARRAY[{self.rows}, {self.rows}]::bigint[]"

@@ -12,38 +12,9 @@ from psycopg import errors, sql
 from db import tables as db_tables
 from game import tables as game_tables
 from harness.databases import Databases
+from tests.fixtures.rows import ROWS, insert
 
 TABLES = (*game_tables.ALL, *db_tables.ALL)
-
-ROWS: dict[str, dict[str, object]] = {
-    "users": {"id": "hana", "username": "hana", "nickname": "하나"},
-    "user_inventory": {"user_id": "hana", "id": "i1", "name": "푸른 바람 부채", "type": "equipment"},
-    "user_equipment": {"user_id": "hana", "slot": "fan", "item_id": "i1"},
-    "user_equipment_presets": {"user_id": "hana", "name": "대국"},
-    "user_mail": {"user_id": "hana", "id": "m1"},
-    "user_quests": {"user_id": "hana", "period": "daily", "id": "q1"},
-    "user_milestones": {"user_id": "hana", "period": "daily"},
-    "user_missions": {"user_id": "hana", "id": "mission_attendance"},
-    "user_stages": {"user_id": "hana", "stage": "입문-1", "cleared": True},
-    "user_tournaments": {"user_id": "hana", "kind": "world"},
-    "user_credentials": {"username": "hana"},
-    "live_games": {"id": "g1", "cells": "{}"},
-    "key_values": {"key": "guilds"},
-    "legacy_rows": {"source": "users", "position": 1, "cells": "{}"},
-    "legacy_schema": {"position": 1, "type": "table", "name": "users", "table_name": "users"},
-    "player_openings": {"user_id": "hana"},
-    "action_receipts": {"user_id": "hana", "request_id": "r1", "command": "[]", "outcome": "{}"},
-    "currency_ledger": {"user_id": "hana", "request_id": "r1", "n": 1, "currency": "gold", "reason": "mail"},
-    "inventory_history": {"user_id": "hana", "request_id": "r1", "n": 1, "action": "gain", "item_id": "i1"},
-    "quarantine": {
-        "run": "r", "n": 1, "kind": "held", "source_table": "users", "column_name": "gold", "path": "$",
-        "storage": "text", "original": b"", "rule": "gold", "reason": "no number",
-    },
-    "transfer_checkpoints": {
-        "run": "r", "source_table": "users", "n": 1, "source": "", "position": 1, "rows": 1, "bytes": 1
-    },
-}  # fmt: skip
-"""A row of each table that every constraint lets in, in an order that foreign keys let in."""
 
 ANOTHER = {"id": "mina", "username": "mina", "nickname": "미나"}
 FORBIDDEN: dict[str, tuple[str, dict[str, object]]] = {
@@ -94,21 +65,9 @@ def connection(databases: Databases) -> Iterator[psycopg.Connection[Any]]:
     database = databases.clone()
     with psycopg.connect(database.owner.conninfo, autocommit=True) as connection:
         for table in ROWS:
-            insert(connection, table, {})
+            insert(connection, table)
         yield connection
     databases.drop(database)
-
-
-def insert(connection: psycopg.Connection[Any], table: str, changes: dict[str, object]) -> None:
-    row = ROWS[table] | changes
-    connection.execute(
-        sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-            sql.Identifier(table),
-            sql.SQL(", ").join(map(sql.Identifier, row)),
-            sql.SQL(", ").join([sql.Placeholder()] * len(row)),
-        ),
-        list(row.values()),
-    )
 
 
 def test_every_constraint_of_the_database_is_tried(connection: psycopg.Connection[Any]) -> None:
