@@ -136,6 +136,9 @@ class Target:
         for table in tables.PLAYER_STATE:
             nobody.table(table.name)
         row = codec.implode(nobody)
+        for kind, name in fields.KINDS.items():  # What a tournament says whose file has no place for day or flag.
+            row[f"last{name}PlayedDate"] = fields.PLAYED_AT.write(fields.PLAYED_AT.absent)
+            row[f"{kind}RewardClaimed"] = fields.CLAIMED.write(fields.CLAIMED.absent)
         return {column: row.get(column) for column in fields.DECLARED if column not in self.users_columns}
 
     def _implode(self, rows: Rows) -> Cells:

@@ -12,7 +12,7 @@ from db import transfer
 from db.transfer import compare_files
 from harness.databases import Database, Databases
 from tests.db.odd_files import OddFile, odd_files
-from tests.db.transferring import PASS, load, moved, seeded
+from tests.db.transferring import PASS, load, moved, seeded, sqlite
 
 
 @pytest.fixture(scope="module")
@@ -56,5 +56,17 @@ def test_an_odd_file_comes_back_from_the_database_alone(
 def test_a_seeded_file_comes_back_with_all_its_oddities(fenced_database: Database, tmp_path: Path) -> None:
     source = seeded(tmp_path / "game.db", 60)
     load(fenced_database, source)
+    transfer.back(fenced_database.owner, tmp_path / "copy.db")
+    assert compare_files(source, tmp_path / "copy.db") == []
+
+
+@pytest.mark.parametrize("column", ["nationalRewardClaimed", "lastNationalPlayedDate", "lastNationalTournament"])
+def test_a_column_that_the_file_lacks_is_not_added_for_a_tournament_that_nobody_touched(
+    fenced_database: Database, tmp_path: Path, column: str
+) -> None:
+    source = seeded(tmp_path / "game.db", 60)
+    dated = "UPDATE users SET lastNationalTournament = NULL, lastNationalPlayedDate = 'a day' WHERE rowid % 2"
+    sqlite(source, dated, f'ALTER TABLE users DROP COLUMN "{column}"')
+    assert load(fenced_database, source).mismatches == 0
     transfer.back(fenced_database.owner, tmp_path / "copy.db")
     assert compare_files(source, tmp_path / "copy.db") == []
