@@ -8,8 +8,8 @@ import pytest
 
 from db import ops
 from harness.databases import Database, Databases
-from harness.start_state import StartState
-from harness.witness import Witness
+from harness.databases.start_state import StartState
+from harness.databases.witness import Witness
 from tests.fixtures.rows import ROWS, insert
 
 PLAYER = "INSERT INTO users (id, gold) VALUES ('mina', 7)"

@@ -25,8 +25,8 @@ from db import fence, migrate, ops
 from db.servers import Server
 from db.servers.sessions import wait_until_left
 from game.urls import PostgresUrl
-from harness.reset import Reset
-from harness.start_state import StartState
+from harness.databases.reset import Reset
+from harness.databases.start_state import StartState
 
 ENVIRONMENT = "test"
 

@@ -14,7 +14,7 @@ import psycopg
 
 from db.servers.sessions import refuse_locks
 from game.errors import FENCE_PASS_SETTING
-from harness.start_state import StartState
+from harness.databases.start_state import StartState
 
 PASSES = "ops.fence_passes"
 FEW_BYTES = 64 * 1024

@@ -15,7 +15,7 @@ import psycopg
 
 from db import fence
 from db.errors import Failure
-from harness.witness import Witness
+from harness.databases.witness import Witness
 
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname), pg_relation_size(c.oid) > 0

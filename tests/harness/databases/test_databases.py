@@ -206,6 +206,6 @@ def test_the_template_is_named_anew_when_the_code_that_makes_it_changes(
 ) -> None:
     with Databases(another_run) as databases:
         before = databases.template(fenced=True)
-    monkeypatch.setattr("harness.databases.MAKERS", ("db/migrations",))
+    monkeypatch.setattr("harness.databases.clones.MAKERS", ("db/migrations",))
     with Databases(another_run) as databases:
         assert databases.template(fenced=True) != before
