@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from db import seed
-from harness import race_sweeps, scenario, sweeps, update
+from harness import race_sweeps, scenarios, sweeps, update
 from harness.databases import Databases
-from harness.problems import Problem
 from harness.replay import Verdict, replay
-from harness.scenario import BadScenario, ScenarioFile
+from harness.scenarios import BadScenario, ScenarioFile
+from harness.scenarios.problems import Problem
 from harness.stage import LegacyStage, PostgresStage, Stage
 from harness.sweeps import PlayFailed, PlayItem
 from harness.twins import replay_twins
@@ -57,7 +57,7 @@ class ScenarioCollector(pytest.File):
     def read(self) -> ScenarioFile:
         """The file as it stands now."""
         try:
-            return scenario.read_file(self.path, self._shown_name())
+            return scenarios.read_file(self.path, self._shown_name())
         except BadScenario as error:
             raise self.CollectError(str(error)) from None
 

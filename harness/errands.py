@@ -16,11 +16,11 @@ from game.dispatch import Request, dispatch
 from game.errors import Refused, StoreUnavailable
 from game.rows import Key, Rows, Value, compare
 from game.unit import Store
-from harness import moments
 from harness.expect import Aliases
 from harness.replay import SEED
-from harness.scenario_model import Scenario, Turn
-from harness.yaml_reader import Data, flow
+from harness.scenarios import moments
+from harness.scenarios.model import Scenario, Turn
+from harness.scenarios.yaml_reader import Data, flow
 
 ASKED = 6
 """How often a client asks before it gives up; each is up to four attempts of dispatch's."""

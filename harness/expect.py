@@ -14,11 +14,11 @@ from game import catalog, tables
 from game.chance import new_id
 from game.options import fresh_options
 from game.rows import Key, Record, Rows, Value, compare
-from harness import moments
-from harness.problems import Problem
-from harness.scenario_checks import columns
-from harness.scenario_model import GONE, Added, After, Change, Step
-from harness.yaml_reader import Data, Path, flow
+from harness.scenarios import moments
+from harness.scenarios.checks import columns
+from harness.scenarios.model import GONE, Added, After, Change, Step
+from harness.scenarios.problems import Problem
+from harness.scenarios.yaml_reader import Data, Path, flow
 
 JSON_COLUMNS = frozenset({"options", "items", "materials", "boxes", "equipment", "reward", "claimed"})
 """Where they are text: a milestone's `claimed` is a list, elsewhere it is a flag."""

@@ -17,9 +17,9 @@ from harness import errands, stage
 from harness.errands import Apart, End, Errand
 from harness.fault_kinds import Fault, Moment
 from harness.ground import Ground
-from harness.scenario_model import Scenario
+from harness.scenarios.model import Scenario
+from harness.scenarios.yaml_reader import Path
 from harness.wire import Trip
-from harness.yaml_reader import Path
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from harness.doomed import Died, Doomed
 from harness.errands import Apart, End, Errand
 from harness.fault_kinds import Moment
 from harness.faults import Failure, Swept
-from harness.scenario_model import Scenario
+from harness.scenarios.model import Scenario
 from harness.stage import LegacyStage
 
 KILLED, BUSY = "legacy-killed", "legacy-busy"

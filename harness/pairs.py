@@ -18,11 +18,11 @@ from game.commands import COMMANDS, decode
 from game.dispatch import Request
 from game.errors import BadRequest
 from game.rows import Rows
-from harness import moments
 from harness.errands import Errand
 from harness.expect import Aliases
 from harness.races import NAMES, Race
-from harness.scenario_model import DEFAULT_CLOCK, Action, Turn
+from harness.scenarios import moments
+from harness.scenarios.model import DEFAULT_CLOCK, Action, Turn
 from harness.stage import Start
 
 FILE = "pairs.toml"

@@ -13,7 +13,7 @@ from harness import pairs, races
 from harness.ground import Ground
 from harness.pairs import BadPairs
 from harness.races import Lost, Race, Raced, Track
-from harness.scenario import ScenarioFile
+from harness.scenarios import ScenarioFile
 from harness.sweeps import PlayFailed, PlayItem, found, shown
 
 RACES, RACE_ORDER = "--races", "--race-order"

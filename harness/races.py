@@ -24,10 +24,10 @@ from harness import errands, stage, wire
 from harness.errands import Apart, End, Errand
 from harness.ground import Ground
 from harness.race_gates import Event, Gate, State
-from harness.scenario_model import Scenario
+from harness.scenarios.model import Scenario
+from harness.scenarios.yaml_reader import Path
 from harness.stage import Start
 from harness.wire import Proxy
-from harness.yaml_reader import Path
 
 NAMES = ("a", "b")
 POLL_SECONDS = 0.002

@@ -19,14 +19,14 @@ from db.errors import ToolError
 from db.redaction import redact
 from game.errors import StoreFailure
 from game.urls import LegacyUrl, PostgresUrl
-from harness import expect, scenario
+from harness import expect, scenarios
 from harness.canaries import PREFIX, canaries
 from harness.expect import Aliases
-from harness.problems import Problem
-from harness.scenario import BadScenario, ScenarioFile
-from harness.scenario_model import Step, Turn
+from harness.scenarios import BadScenario, ScenarioFile
+from harness.scenarios.model import Step, Turn
+from harness.scenarios.problems import Problem
+from harness.scenarios.yaml_reader import Data, flow
 from harness.stage import starts
-from harness.yaml_reader import Data, flow
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 PATIENCE_SECONDS = 10.0
@@ -67,7 +67,7 @@ def run(
 def smoke_files(folder: Path = FOLDER) -> Iterator[ScenarioFile]:
     """The scenarios marked `smoke` beneath the folder."""
     for path in sorted(folder.rglob("*.yaml")):
-        file = scenario.read_file(path, str(path.relative_to(folder.parent)))
+        file = scenarios.read_file(path, str(path.relative_to(folder.parent)))
         if file.scenario.smoke:
             yield file
 

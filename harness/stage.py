@@ -22,8 +22,8 @@ from game.postgres import PostgresStore
 from game.rows import Rows
 from game.unit import Store
 from game.urls import PostgresUrl
-from harness import moments
-from harness.scenario_model import Given, Scenario
+from harness.scenarios import moments
+from harness.scenarios.model import Given, Scenario
 
 TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
 """Parents before their children."""

@@ -21,8 +21,8 @@ from harness.errands import Apart
 from harness.fault_kinds import Crashed, Fault, Killed
 from harness.faults import Failure, Swept
 from harness.ground import Ground
-from harness.scenario import ScenarioFile
-from harness.scenario_model import Scenario
+from harness.scenarios import ScenarioFile
+from harness.scenarios.model import Scenario
 from harness.stage import LegacyStage
 
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)

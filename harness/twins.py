@@ -9,11 +9,11 @@ from game import tables
 from game.rows import Rows, Value, compare
 from harness import invariants
 from harness.expect import JSON_COLUMNS
-from harness.problems import Problem
 from harness.replay import Play, Taken, orders
-from harness.scenario_model import Scenario
+from harness.scenarios.model import Scenario
+from harness.scenarios.problems import Problem
+from harness.scenarios.yaml_reader import Data, Path, flow
 from harness.stage import Stage
-from harness.yaml_reader import Data, Path, flow
 
 
 def replay_twins(scenario: Scenario, left: Stage, right: Stage) -> list[Problem]:

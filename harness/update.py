@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from harness.replay import Verdict, outcomes
-from harness.scenario_model import Race, Scenario, Step
-from harness.yaml_reader import Data, flow, plain
-from harness.yaml_reader import Path as YamlPath
+from harness.scenarios.model import Race, Scenario, Step
+from harness.scenarios.yaml_reader import Data, flow, plain
+from harness.scenarios.yaml_reader import Path as YamlPath
 
 LINE = 118
 

@@ -9,7 +9,7 @@ from game.chance import new_id
 from game.rows import Rows
 from harness import expect
 from harness.expect import Aliases
-from harness.scenario_model import After
+from harness.scenarios.model import After
 
 ALIASES = Aliases(["r1"])
 

@@ -14,7 +14,7 @@ from game.errors import Refused
 from game.legacy.store import LegacyStore, LegacyUnit
 from game.rows import Rows
 from game.unit import Status, Store, Unit
-from harness import scenario
+from harness import scenarios
 from harness.replay import Verdict, replay
 from harness.stage import LegacyStage
 from harness.twins import replay_twins
@@ -98,7 +98,7 @@ def stage(empty: Path, tmp_path: Path) -> Iterator[LegacyStage]:
 
 
 def verdict(text: str, stage: LegacyStage) -> Verdict:
-    return replay(scenario.read(text, "mail.yaml").scenario, stage)
+    return replay(scenarios.read(text, "mail.yaml").scenario, stage)
 
 
 def said(text: str, stage: LegacyStage) -> list[str]:
@@ -253,7 +253,7 @@ def test_a_grant_done_twice_is_found(empty: Path, tmp_path: Path) -> None:
 
 def test_twins_that_part_are_found_where_they_part(stage: LegacyStage, empty: Path, tmp_path: Path) -> None:
     tampered = TamperedStage(empty, tmp_path / "other.sqlite", "UPDATE users SET gold = gold + 1")
-    problems = replay_twins(scenario.read(MAIL, "mail.yaml").scenario, stage, tampered)
+    problems = replay_twins(scenarios.read(MAIL, "mail.yaml").scenario, stage, tampered)
     tampered.close()
     assert [(problem.path, problem.expected, problem.found) for problem in problems] == [
         (("steps", 0), "users.hana.gold on legacy: 150", "on tampered: 151")
@@ -263,7 +263,7 @@ def test_twins_that_part_are_found_where_they_part(stage: LegacyStage, empty: Pa
 def test_twins_that_answer_otherwise_are_found(stage: LegacyStage, empty: Path, tmp_path: Path) -> None:
     statement = "UPDATE users SET mail = replace(mail, '\"attachmentsClaimed\":true', '\"attachmentsClaimed\":false')"
     tampered = TamperedStage(empty, tmp_path / "other.sqlite", statement)
-    problems = replay_twins(scenario.read(RACE, "mail.yaml").scenario, stage, tampered)
+    problems = replay_twins(scenarios.read(RACE, "mail.yaml").scenario, stage, tampered)
     tampered.close()
     assert [(problem.path, problem.expected, problem.found) for problem in problems][:1] == [
         (("steps", 0, "race", 0), "user_mail.hana/m1.claimed on legacy: true", "on tampered: false")
@@ -308,7 +308,7 @@ steps:
 
 def test_twins_that_refuse_for_different_reasons_are_found(stage: LegacyStage, empty: Path, tmp_path: Path) -> None:
     hasty = LegacyStage(empty, tmp_path / "other.sqlite", opened_by=Hasty)
-    problems = replay_twins(scenario.read(UNKNOWN, "mail.yaml").scenario, stage, hasty)
+    problems = replay_twins(scenarios.read(UNKNOWN, "mail.yaml").scenario, stage, hasty)
     hasty.close()
     assert [(problem.expected, problem.found) for problem in problems] == [
         ("answer on legacy: no_such_mail", "on legacy: bag_full")

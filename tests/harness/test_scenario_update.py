@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from harness import scenario, update
+from harness import scenarios, update
 from harness.replay import replay
 from harness.stage import LegacyStage
 
@@ -61,7 +61,7 @@ steps:
 
 
 def rewritten(path: Path, stage: LegacyStage) -> str:
-    file = scenario.read_file(path)
+    file = scenarios.read_file(path)
     verdict = replay(file.scenario, stage)
     assert verdict.standing == ()
     update.rewrite(path, file.scenario, verdict)
@@ -72,7 +72,7 @@ def test_what_differs_is_written_and_comments_stay(tmp_path: Path, legacy_stage:
     path = tmp_path / "mail.yaml"
     path.write_text(WRONG, "utf-8")
     assert rewritten(path, legacy_stage) == RIGHT
-    assert replay(scenario.read_file(path).scenario, legacy_stage).problems == ()
+    assert replay(scenarios.read_file(path).scenario, legacy_stage).problems == ()
 
 
 def test_a_first_difference_is_laid_out_a_table_a_line(tmp_path: Path, legacy_stage: LegacyStage) -> None:

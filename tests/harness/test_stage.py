@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from harness import scenario, twins
+from harness import scenarios, twins
 from harness.stage import Stage, starts
 
 GIVEN = """
@@ -28,11 +28,11 @@ steps: [{by: hana, do: unequip, with: {slot: fan}}]
 
 
 def test_a_player_is_the_same_on_both_stores(postgres_stage: Stage, legacy_stage: Stage) -> None:
-    assert twins.replay_twins(scenario.read(GIVEN, "given.yaml").scenario, postgres_stage, legacy_stage) == []
+    assert twins.replay_twins(scenarios.read(GIVEN, "given.yaml").scenario, postgres_stage, legacy_stage) == []
 
 
 def test_moments_are_told_from_the_scenarios_clock() -> None:
-    (start,) = starts(scenario.read(GIVEN, "given.yaml").scenario).values()
+    (start,) = starts(scenarios.read(GIVEN, "given.yaml").scenario).values()
     noon = 1_767_582_000_000
     resets = {key[1]: record["reset_at"] for key, record in start.rows["user_milestones"].items()}
     assert resets == {"daily": noon - 86_400_000, "weekly": noon - 43_200_000, "monthly": None}

@@ -7,11 +7,11 @@ from textwrap import dedent
 
 import pytest
 
-from harness import moments, scenario
-from harness.scenario import BadScenario, ScenarioFile
-from harness.scenario_model import Scenario, Step
+from harness import scenarios
+from harness.scenarios import BadScenario, ScenarioFile, moments
+from harness.scenarios.model import Scenario, Step
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "scenarios").rglob("*.yaml"))
 
 GOOD = """\
@@ -23,7 +23,7 @@ steps:
 
 
 def read(text: str) -> ScenarioFile:
-    return scenario.read(dedent(text), "mail.yaml")
+    return scenarios.read(dedent(text), "mail.yaml")
 
 
 def problem(text: str) -> str:
@@ -41,11 +41,11 @@ def changed(old: str, new: str) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_of_the_project_reads(path: Path) -> None:
-    assert scenario.read_file(path).scenario.about
+    assert scenarios.read_file(path).scenario.about
 
 
 def test_no_two_files_say_the_same_about_themselves() -> None:
-    abouts = [scenario.read_file(path).scenario.about for path in FILES]
+    abouts = [scenarios.read_file(path).scenario.about for path in FILES]
     assert len(abouts) == len(set(abouts))
     assert len(abouts) >= 14
 
@@ -279,7 +279,7 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2(written: str, read_as: objec
 def test_a_file_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mail.yaml").write_bytes(b"about: \xff.\n")
     with pytest.raises(BadScenario, match=r"mail\.yaml:1:1: expected UTF-8; found byte 7 that is none\."):
-        scenario.read_file(tmp_path / "mail.yaml", "mail.yaml")
+        scenarios.read_file(tmp_path / "mail.yaml", "mail.yaml")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness import scenario, scenario_schema, yaml_reader
-from harness.scenario import BadScenario
+from harness import scenarios
+from harness.scenarios import BadScenario, schema, yaml_reader
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "scenarios").rglob("*.yaml"))
-VALIDATOR = jsonschema.Draft202012Validator(json.loads(scenario_schema.FILE.read_text("utf-8")))
+VALIDATOR = jsonschema.Draft202012Validator(json.loads(schema.FILE.read_text("utf-8")))
 
 GOOD: dict[str, Any] = {
     "about": "All of it.",
@@ -53,15 +53,15 @@ def accepted(document: object) -> bool:
 
 
 def read(document: object) -> None:
-    scenario.read(json.dumps(document, ensure_ascii=False), "file.yaml")
+    scenarios.read(json.dumps(document, ensure_ascii=False), "file.yaml")
 
 
 def test_the_file_is_what_the_models_say() -> None:
-    assert scenario_schema.FILE.read_text("utf-8") == scenario_schema.text(), "run: python -m harness.scenario_schema"
+    assert schema.FILE.read_text("utf-8") == schema.text(), "run: python -m harness.scenarios.schema"
 
 
 def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(scenario_schema.schema())
+    jsonschema.Draft202012Validator.check_schema(schema.schema())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -1,7 +1,7 @@
 """A scenario file, read and checked: text in, one frozen model out; nothing is opened, drawn or run.
 
-Two stages: its shape (`scenario_model`), then its meaning (`scenario_checks`). What is wrong is said all at once: file,
-line, column, expected, found, nearest right name.
+Two stages: its shape (`model`), then its meaning (`checks`). What is wrong is said all at once: file, line,
+column, expected, found, nearest right name.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from pydantic import JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness import scenario_checks, yaml_reader
-from harness.problems import Problem, nearest
-from harness.scenario_model import EMPTY_KEYS, NAME, SENTENCE, UNKNOWN_KEYS, Scenario
-from harness.yaml_reader import Document
+from harness.scenarios import checks, yaml_reader
+from harness.scenarios.model import EMPTY_KEYS, NAME, SENTENCE, UNKNOWN_KEYS, Scenario
+from harness.scenarios.problems import Problem, nearest
+from harness.scenarios.yaml_reader import Document
 
 _PATTERNS = {
     NAME: "a name of lower-case letters, digits, - and _, beginning with a letter",
@@ -70,7 +70,7 @@ def read(text: str, name: str) -> ScenarioFile:
         scenario = Scenario.model_validate(document.data)
     except ValidationError as error:
         raise BadScenario(_lines(name, document, _shape_problems(document, error))) from None
-    if problems := list(scenario_checks.check(scenario)):
+    if problems := list(checks.check(scenario)):
         raise BadScenario(_lines(name, document, problems))
     return ScenarioFile(name, scenario, document)
 

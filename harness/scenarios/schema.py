@@ -1,6 +1,6 @@
 """The JSON Schema of scenario files, for editors: made from the models, with the game's own names filled in.
 
-`python -m harness.scenario_schema` writes it anew; a test fails while it is out of date. It is no stricter than the
+`python -m harness.scenarios.schema` writes it anew; a test fails while it is out of date. It is no stricter than the
 reader, and refuses at least what has a wrong shape: an unknown key, action, field, table, column or item.
 """
 
@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 
 from game import catalog, tables
 from game.commands import COMMANDS
-from harness.scenario_checks import columns
-from harness.scenario_model import Scenario
+from harness.scenarios.checks import columns
+from harness.scenarios.model import Scenario
 
 FILE = Path(__file__).with_name("scenario.schema.json")
 

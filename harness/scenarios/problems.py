@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.yaml_reader import Path
+from harness.scenarios.yaml_reader import Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from pydantic_core import PydanticCustomError
 
 from game import tables
 from game.commands import Slot, TournamentKind
-from harness import moments
-from harness.yaml_reader import Path
+from harness.scenarios import moments
+from harness.scenarios.yaml_reader import Path
 
 DEFAULT_CLOCK = "2026-01-05T12:00:00+09:00"
 START_OF_DAY = "2026-01-05T00:00:00+09:00"

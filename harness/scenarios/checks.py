@@ -11,9 +11,9 @@ from db import legacy_schema
 from game import catalog, tables
 from game.commands import COMMANDS, decode
 from game.errors import BadRequest
-from harness.problems import Problem, nearest
-from harness.scenario_model import GONE, OK, Action, Added, After, Bagged, Change, Given, Race, Scenario, Step, Turn
-from harness.yaml_reader import Path
+from harness.scenarios.model import GONE, OK, Action, Added, After, Bagged, Change, Given, Race, Scenario, Step, Turn
+from harness.scenarios.problems import Problem, nearest
+from harness.scenarios.yaml_reader import Path
 
 UNWRITTEN = {"position"}
 """Columns that `after` never names: an order is checked as an order (see `invariants`)."""

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from db import builders
-from harness import scenario, yaml_reader
+from harness import scenarios
 from harness.replay import replay
-from harness.scenario_model import Given, Step
+from harness.scenarios import yaml_reader
+from harness.scenarios.model import Given, Step
 from harness.stage import Stage
 
-MANUAL = (Path(__file__).parents[2] / "scenarios" / "README.md").read_text("utf-8")
+MANUAL = (Path(__file__).parents[3] / "scenarios" / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"^```yaml(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 EXAMPLES = [match["text"] for match in BLOCK.finditer(MANUAL) if not match["kind"]]
 
@@ -22,7 +23,7 @@ EXAMPLES = [match["text"] for match in BLOCK.finditer(MANUAL) if not match["kind
 @pytest.mark.parametrize("store", ["postgres", "legacy"])
 def test_an_example_holds(text: str, store: str, request: pytest.FixtureRequest) -> None:
     stage: Stage = request.getfixturevalue(f"{store}_stage")
-    assert replay(scenario.read(text, "manual.yaml").scenario, stage).problems == ()
+    assert replay(scenarios.read(text, "manual.yaml").scenario, stage).problems == ()
 
 
 def test_there_are_examples() -> None:
