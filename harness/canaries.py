@@ -18,7 +18,7 @@ from game import tables
 from game.legacy import cells
 from game.legacy import fence as legacy_fence
 from game.urls import LegacyUrl, PostgresUrl
-from harness.stage import Start, insert, insert_legacy
+from harness.play.stage import Start, insert, insert_legacy
 
 PREFIX = tables.CANARY_PREFIX
 

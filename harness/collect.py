@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from db import seed
-from harness import race_sweeps, scenarios, sweeps, update
+from harness import race_sweeps, scenarios, sweeps
 from harness.databases import Databases
-from harness.replay import Verdict, replay
+from harness.play import update
+from harness.play.replay import Verdict, replay
+from harness.play.stage import LegacyStage, PostgresStage, Stage
+from harness.play.twins import replay_twins
 from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.problems import Problem
-from harness.stage import LegacyStage, PostgresStage, Stage
 from harness.sweeps import PlayFailed, PlayItem
-from harness.twins import replay_twins
 
 OPTION = "--update-scenarios"
 

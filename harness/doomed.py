@@ -30,8 +30,8 @@ from game.errors import Refused, StoreUnavailable
 from game.legacy.store import LegacyStore
 from game.postgres import PostgresStore
 from game.unit import Store
-from harness.errands import Errand
-from harness.replay import SEED
+from harness.play.errands import Errand
+from harness.play.replay import SEED
 
 
 class Died(Exception):

@@ -22,9 +22,10 @@ from game.postgres import PostgresStore
 from game.rows import Key, Record, Rows
 from game.unit import Store
 from game.urls import PostgresUrl
-from harness import stage, wire
+from harness import wire
 from harness.databases import Databases
-from harness.stage import PostgresStage, Start
+from harness.play import stage
+from harness.play.stage import PostgresStage, Start
 from harness.wire import Proxy
 
 

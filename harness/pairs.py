@@ -18,12 +18,12 @@ from game.commands import COMMANDS, decode
 from game.dispatch import Request
 from game.errors import BadRequest
 from game.rows import Rows
-from harness.errands import Errand
-from harness.expect import Aliases
+from harness.play.errands import Errand
+from harness.play.expect import Aliases
+from harness.play.stage import Start
 from harness.races import NAMES, Race
 from harness.scenarios import moments
 from harness.scenarios.model import DEFAULT_CLOCK, Action, Turn
-from harness.stage import Start
 
 FILE = "pairs.toml"
 PLAYER = "hana"

@@ -19,14 +19,15 @@ from db.errors import ToolError
 from db.redaction import redact
 from game.errors import StoreFailure
 from game.urls import LegacyUrl, PostgresUrl
-from harness import expect, scenarios
+from harness import scenarios
 from harness.canaries import PREFIX, canaries
-from harness.expect import Aliases
+from harness.play import expect
+from harness.play.expect import Aliases
+from harness.play.stage import starts
 from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.model import Step, Turn
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_reader import Data, flow
-from harness.stage import starts
 
 FOLDER = Path(__file__).parent.parent / "scenarios"
 PATIENCE_SECONDS = 10.0

@@ -17,13 +17,13 @@ from db.servers import KINDS, Server, plan
 from harness import fault_kinds, faults, legacy_faults
 from harness.databases import Databases
 from harness.doomed import Doomed
-from harness.errands import Apart
 from harness.fault_kinds import Crashed, Fault, Killed
 from harness.faults import Failure, Swept
 from harness.ground import Ground
+from harness.play.errands import Apart
+from harness.play.stage import LegacyStage
 from harness.scenarios import ScenarioFile
 from harness.scenarios.model import Scenario
-from harness.stage import LegacyStage
 
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"

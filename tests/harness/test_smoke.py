@@ -26,7 +26,7 @@ from game.unit import Store
 from game.urls import LegacyUrl, PostgresUrl
 from harness import canaries, smoke
 from harness.databases import Database
-from harness.stage import Start, insert, insert_legacy
+from harness.play.stage import Start, insert, insert_legacy
 
 OPERATOR = "the-operators-own-token"
 PASS = "the-pass-of-this-run"

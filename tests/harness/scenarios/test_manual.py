@@ -9,10 +9,10 @@ import pytest
 
 from db import builders
 from harness import scenarios
-from harness.replay import replay
+from harness.play.replay import replay
+from harness.play.stage import Stage
 from harness.scenarios import yaml_reader
 from harness.scenarios.model import Given, Step
-from harness.stage import Stage
 
 MANUAL = (Path(__file__).parents[3] / "scenarios" / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"^```yaml(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from harness.replay import Verdict, outcomes
+from harness.play.replay import Verdict, outcomes
 from harness.scenarios.model import Race, Scenario, Step
 from harness.scenarios.yaml_reader import Data, flow, plain
 from harness.scenarios.yaml_reader import Path as YamlPath

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from game import tables
 from game.rows import Rows, Value, compare
-from harness import invariants
-from harness.expect import JSON_COLUMNS
-from harness.replay import Play, Taken, orders
+from harness.play import invariants
+from harness.play.expect import JSON_COLUMNS
+from harness.play.replay import Play, Taken, orders
+from harness.play.stage import Stage
 from harness.scenarios.model import Scenario
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_reader import Data, Path, flow
-from harness.stage import Stage
 
 
 def replay_twins(scenario: Scenario, left: Stage, right: Stage) -> list[Problem]:

@@ -14,13 +14,13 @@ from game.commands import decode
 from game.dispatch import Request, dispatch
 from game.errors import BadDice, Refused, StoreFailure
 from game.rows import Rows, compare
-from harness import expect, invariants
-from harness.expect import Aliases, Difference
+from harness.play import expect, invariants
+from harness.play.expect import Aliases, Difference
+from harness.play.stage import Stage, starts
 from harness.scenarios import moments
 from harness.scenarios.model import OK, Scenario, Turn
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_reader import Data, flow
-from harness.stage import Stage, starts
 
 SEED = "scenarios"
 

@@ -9,8 +9,8 @@ import pytest
 
 from db import builders
 from game.rows import Rows
-from harness import invariants
-from harness.invariants import Breach
+from harness.play import invariants
+from harness.play.invariants import Breach
 
 Harm = Callable[[Rows], object]
 

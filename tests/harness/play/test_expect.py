@@ -7,8 +7,8 @@ import pytest
 from db import builders
 from game.chance import new_id
 from game.rows import Rows
-from harness import expect
-from harness.expect import Aliases
+from harness.play import expect
+from harness.play.expect import Aliases
 from harness.scenarios.model import After
 
 ALIASES = Aliases(["r1"])

@@ -8,12 +8,13 @@ from textwrap import dedent
 
 import pytest
 
-from harness import scenarios, update
-from harness.replay import replay
-from harness.stage import LegacyStage
+from harness import scenarios
+from harness.play import update
+from harness.play.replay import replay
+from harness.play.stage import LegacyStage
 
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "scenarios").rglob("*.yaml"))
 
 WRONG = """\

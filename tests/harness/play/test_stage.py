@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from harness import scenarios, twins
-from harness.stage import Stage, starts
+from harness import scenarios
+from harness.play import twins
+from harness.play.stage import Stage, starts
 
 GIVEN = """
 about: Everything that may be given.

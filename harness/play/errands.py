@@ -16,8 +16,8 @@ from game.dispatch import Request, dispatch
 from game.errors import Refused, StoreUnavailable
 from game.rows import Key, Rows, Value, compare
 from game.unit import Store
-from harness.expect import Aliases
-from harness.replay import SEED
+from harness.play.expect import Aliases
+from harness.play.replay import SEED
 from harness.scenarios import moments
 from harness.scenarios.model import Scenario, Turn
 from harness.scenarios.yaml_reader import Data, flow

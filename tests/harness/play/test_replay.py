@@ -15,9 +15,9 @@ from game.legacy.store import LegacyStore, LegacyUnit
 from game.rows import Rows
 from game.unit import Status, Store, Unit
 from harness import scenarios
-from harness.replay import Verdict, replay
-from harness.stage import LegacyStage
-from harness.twins import replay_twins
+from harness.play.replay import Verdict, replay
+from harness.play.stage import LegacyStage
+from harness.play.twins import replay_twins
 
 MAIL = """\
 about: A mail is claimed once.
