@@ -1,88 +1,28 @@
-"""A PostgreSQL wire proxy that sees every round trip of code that runs unmodified, and decides what comes of it.
+"""One client's connection through the proxy, and ours to the server: what is under way on them, and whose turn it is.
 
-A round trip is a Query, or all up to a Sync: BEGIN and COMMIT are each one. Both directions run at once, as COPY and
-pipelines need; TLS and GSS are declined, so the server must take a plain connection. Two threads a connection; a round
-trip costs some 0.1 ms more. Clients in the same process cancel with `cancel_safe`: `cancel` holds the interpreter.
+Both directions run at once, as COPY and pipelines need; TLS and GSS are declined, so the server must take a plain
+connection.
 """
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol, Self, TypeAlias
+from typing import Protocol, TypeAlias
 
-from game.urls import PostgresUrl
-from harness import frames
-from harness.frames import Frame, Frames, Statements
+from harness.wire import frames
+from harness.wire.frames import Frame, Frames, Statements
+from harness.wire.trips import Lose, Pass, Raise, Trip, Verdict
 
 CHUNK = 1 << 16
-SHOWN, SHOWN_END = 100, 30
 GONE_SECONDS = 10.0
 """How long a connection that was ended may take to be gone; longer is a defect of the proxy's, or of its judge's."""
 
 Address: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """Let the round trip through."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Close the connection: the server never sees it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lose:
-    """Let the server carry it out, and close the connection in place of its answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raise:
-    """Have the server itself raise an error in place of it. One in place of a COMMIT rolls back, as a real one does."""
-
-    sqlstate: str
-
-
-Verdict: TypeAlias = Pass | Cut | Lose | Raise
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """A round trip as the client sent it, `number` from 0 on its connection; `frames` less what it flushed before."""
-
-    number: int
-    sql: str
-    frames: tuple[Frame, ...]
-
-    @property
-    def verb(self) -> str:
-        """Its first word, in capitals."""
-        found = re.match(r"\s*(\w+)", self.sql)
-        return found[1].upper() if found else ""
-
-    @property
-    def commits(self) -> bool:
-        """Whether it ends a transaction and keeps it."""
-        return self.verb in ("COMMIT", "END")
-
-    @property
-    def short(self) -> str:
-        """The SQL on one line, as much of it as a line takes: how it begins, and how it ends."""
-        line = " ".join(self.sql.split())
-        return line if len(line) <= SHOWN else f"{line[: SHOWN - SHOWN_END]} … {line[-SHOWN_END:]}"
-
-    @property
-    def extended(self) -> bool:
-        """Whether it ends with a Sync."""
-        return self.frames[-1].kind == frames.SYNC
 
 
 class Judge(Protocol):
@@ -97,92 +37,20 @@ class Judge(Protocol):
         ...
 
 
-class Open:
-    """Lets everything through."""
-
-    def judge(self, session: Session, trip: Trip) -> Verdict:
-        """Always Pass."""
-        del session, trip
-        return Pass()
-
-    def answered(self, session: Session, trip: Trip) -> None:
-        """Nothing to note."""
-
-
-def address(url: PostgresUrl) -> Address:
-    """Where the server of a URL listens."""
-    return f"{url.host}/.s.PGSQL.{url.port}" if url.host.startswith("/") else (url.host, url.port)
-
-
-class Proxy:
-    """Listens on a port of its own before one server. `judge` may be changed between round trips."""
-
-    def __init__(self, upstream: Address, judge: Judge | None = None) -> None:
-        self.upstream = upstream
-        self.judge: Judge = judge or Open()
-        self._sessions: set[Session] = set()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self._accepting = threading.Thread(target=self._accept, name=f"wire {self.port}", daemon=True)
-        self._accepting.start()
-
-    def url(self, url: PostgresUrl) -> PostgresUrl:
-        """The same database, by way of the proxy."""
-        parameters = tuple(pair for pair in url.parameters if pair[0] != "sslmode")
-        return url.with_(host="127.0.0.1", port=self.port, parameters=(*parameters, ("sslmode", "disable")))
-
-    @property
-    def sessions(self) -> list[Session]:
-        """The connections that are open."""
-        with self._lock:
-            return list(self._sessions)
-
-    def close(self) -> None:
-        """End every connection and every thread; whoever judges must not be waiting any more."""
-        self._closed = True
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-            pass  # Closing a socket does not wake who accepts on it; a caller does.
-        self._accepting.join(GONE_SECONDS)
-        self._listener.close()
-        for session in self.sessions:
-            session.end()
-        for session in self.sessions:
-            session.join(GONE_SECONDS)
-        stuck = [session for session in self.sessions if session.is_alive()]
-        assert not stuck, f"a judge still waits for round trips of {stuck}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_cause: object) -> None:
-        self.close()
-
-    def _accept(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            if self._closed:
-                client.close()
-                return
-            session = Session(self, client)
-            with self._lock:
-                self._sessions.add(session)
-            session.start()
-
-    def _forget(self, session: Session) -> None:
-        with self._lock:
-            self._sessions.discard(session)
-
-
 class Session(threading.Thread):
     """One client's connection and ours to the server, and what is under way on them."""
 
-    def __init__(self, proxy: Proxy, client: socket.socket) -> None:
-        super().__init__(name=f"wire {proxy.port} up", daemon=True)
+    def __init__(
+        self, client: socket.socket, upstream: Address, judge: Callable[[], Judge], gone: Callable[[Session], None],
+        name: str,
+    ) -> None:  # fmt: skip
+        """judge: asked anew at each round trip who decides; gone: told when both connections are closed."""
+        super().__init__(name=f"{name} up", daemon=True)
         self.pid: int | None = None
-        self._proxy = proxy
         self._client = client
+        self._upstream = upstream
+        self._judge = judge
+        self._gone = gone
         self._server: socket.socket | None = None
         self._down: threading.Thread | None = None
         self._state = threading.Condition()
@@ -217,7 +85,7 @@ class Session(threading.Thread):
             if self._down is not None:
                 self._down.join(GONE_SECONDS)
             self._close()
-            self._proxy._forget(self)
+            self._gone(self)
 
     def end(self) -> None:
         """End both connections; their threads then end by themselves."""
@@ -264,12 +132,13 @@ class Session(threading.Thread):
         if frame.code in (frames.SSL_REQUEST, frames.GSSENC_REQUEST):
             self._client.sendall(b"N")
             return True
-        self._server = _connect(self._proxy.upstream)
+        self._server = _connect(self._upstream)
         self._server.sendall(frame.data)
         if frame.code == frames.CANCEL_REQUEST:
             self._server.recv(1)  # The server closes once it has passed the request on; so do we.
             return False
-        self._down = threading.Thread(target=self._bring_back, name=f"wire {self._proxy.port} down", daemon=True)
+        down = f"{self.name.removesuffix('up')}down"
+        self._down = threading.Thread(target=self._bring_back, name=down, daemon=True)
         self._down.start()
         return True
 
@@ -280,7 +149,7 @@ class Session(threading.Thread):
     def _round_trip(self) -> bool:
         trip = Trip(self._count, self._statements.of(self._batch), tuple(self._batch[self._flushed :]))
         self._count, self._batch, self._flushed = self._count + 1, [], 0
-        verdict = self._proxy.judge.judge(self, trip)
+        verdict = self._judge().judge(self, trip)
         if isinstance(verdict, Pass):
             self._forward(trip, trip.frames)
             return True
@@ -349,7 +218,7 @@ class Session(threading.Thread):
             trip = self._pending[0] if self._pending else None
             copying = kind != frames.READY
         if trip is not None and not copying:
-            self._proxy.judge.answered(self, trip)
+            self._judge().answered(self, trip)
         with self._state:
             self._copying = copying
             if trip is not None and (not copying or self._mute):

@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from harness import frames, wire
+from harness import wire
 from harness.databases import Database
-from harness.wire import Cut, Lose, Pass, Proxy, Raise, Session, Trip, Verdict
+from harness.wire import Cut, Lose, Pass, Proxy, Raise, Session, Trip, Verdict, frames
 
 LARGE = 10_000_000
 
