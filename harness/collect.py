@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from db import seed
-from harness import race_sweeps, scenarios, sweeps
+from harness import fault_items, race_items, scenarios
 from harness.databases import Databases
+from harness.items import PlayFailed, PlayItem
 from harness.play import update
 from harness.play.replay import Verdict, replay
 from harness.play.stage import LegacyStage, PostgresStage, Stage
 from harness.play.twins import replay_twins
 from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.problems import Problem
-from harness.sweeps import PlayFailed, PlayItem
 
 OPTION = "--update-scenarios"
 
@@ -52,7 +52,7 @@ class ScenarioCollector(pytest.File):
         self.read()
         for name, call in (("postgres", self._postgres), ("legacy", self._legacy), ("twins", self._twins)):
             yield PlayItem.from_parent(self, name=name, callobj=call())
-        for name, swept in (*sweeps.calls(self.config, self.read), *race_sweeps.calls(self.config, self.read)):
+        for name, swept in (*fault_items.calls(self.config, self.read), *race_items.calls(self.config, self.read)):
             yield PlayItem.from_parent(self, name=name, callobj=swept)
 
     def read(self) -> ScenarioFile:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.doomed import Died, Doomed
-from harness.ground import Ground
 from harness.play import errands
 from harness.play.errands import Errand
+from harness.sweeps.doomed import Died, Doomed
+from harness.sweeps.ground import Ground
 from harness.wire import Cut, Lose, Pass, Raise, Session, Trip, Verdict
 
 

@@ -9,12 +9,12 @@ from shlex import quote
 
 import pytest
 
-from harness import pairs, races
-from harness.ground import Ground
-from harness.pairs import BadPairs
-from harness.races import Lost, Race, Raced, Track
+from harness.items import PlayFailed, PlayItem, found, shown
 from harness.scenarios import ScenarioFile
-from harness.sweeps import PlayFailed, PlayItem, found, shown
+from harness.sweeps import pairs, races
+from harness.sweeps.ground import Ground
+from harness.sweeps.pairs import BadPairs
+from harness.sweeps.races import Lost, Race, Raced, Track
 
 RACES, RACE_ORDER = "--races", "--race-order"
 GATE, ALL = "gate", "all"

@@ -13,12 +13,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.fault_kinds import Fault, Moment
-from harness.ground import Ground
 from harness.play import errands, stage
 from harness.play.errands import Apart, End, Errand
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
+from harness.sweeps.fault_kinds import Fault, Moment
+from harness.sweeps.ground import Ground
 from harness.wire import Trip
 
 

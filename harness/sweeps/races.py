@@ -21,13 +21,13 @@ from db.errors import Failure
 from game.rows import Rows
 from game.unit import Store
 from harness import wire
-from harness.ground import Ground
 from harness.play import errands, stage
 from harness.play.errands import Apart, End, Errand
 from harness.play.stage import Start
-from harness.race_gates import Event, Gate, State
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
+from harness.sweeps.ground import Ground
+from harness.sweeps.race_gates import Event, Gate, State
 from harness.wire import Proxy
 
 NAMES = ("a", "b")

@@ -21,9 +21,9 @@ from game.rows import Rows
 from harness.play.errands import Errand
 from harness.play.expect import Aliases
 from harness.play.stage import Start
-from harness.races import NAMES, Race
 from harness.scenarios import moments
 from harness.scenarios.model import DEFAULT_CLOCK, Action, Turn
+from harness.sweeps.races import NAMES, Race
 
 FILE = "pairs.toml"
 PLAYER = "hana"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from game.commands import COMMANDS
-from harness import pairs
+from harness.sweeps import pairs
 
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
-TABLE = Path(__file__).parents[2] / "scenarios" / pairs.FILE
+TABLE = Path(__file__).parents[3] / "scenarios" / pairs.FILE
 
 RACE = """\
 about: Two mails at once are both granted.

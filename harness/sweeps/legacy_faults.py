@@ -15,13 +15,13 @@ from game.legacy import cells
 from game.legacy.store import LegacyStore
 from game.rows import Rows
 from game.urls import LegacyUrl
-from harness.doomed import Died, Doomed
-from harness.fault_kinds import Moment
-from harness.faults import Failure, Swept
 from harness.play import errands, stage
 from harness.play.errands import Apart, End, Errand
 from harness.play.stage import LegacyStage
 from harness.scenarios.model import Scenario
+from harness.sweeps.doomed import Died, Doomed
+from harness.sweeps.fault_kinds import Moment
+from harness.sweeps.faults import Failure, Swept
 
 KILLED, BUSY = "legacy-killed", "legacy-busy"
 NAMES = (KILLED, BUSY)

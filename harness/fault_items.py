@@ -1,29 +1,26 @@
-"""pytest's side of the sweeps: options, items, what was found in words, and a table of it all at the end."""
+"""pytest's side of faults: options, items, what was found in words, and a table of it all at the end."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from shlex import quote
-from typing import Any
 
 import pytest
-from _pytest._code.code import TerminalRepr, TracebackStyle
 
 from db.servers import KINDS, Server, plan
-from harness import fault_kinds, faults, legacy_faults
 from harness.databases import Databases
-from harness.doomed import Doomed
-from harness.fault_kinds import Crashed, Fault, Killed
-from harness.faults import Failure, Swept
-from harness.ground import Ground
-from harness.play.errands import Apart
+from harness.items import PlayFailed, found, shown
 from harness.play.stage import LegacyStage
 from harness.scenarios import ScenarioFile
 from harness.scenarios.model import Scenario
+from harness.sweeps import fault_kinds, faults, legacy_faults
+from harness.sweeps.doomed import Doomed
+from harness.sweeps.fault_kinds import Crashed, Fault, Killed
+from harness.sweeps.faults import Failure, Swept
+from harness.sweeps.ground import Ground
 
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
@@ -36,26 +33,6 @@ UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
 PREFIX = "fault-"
 PROPERTY = "sweep"
 SHOWN_FAILURES = 3
-SHOWN_DIFFERENCES = 12
-
-
-class PlayFailed(Exception):
-    """A scenario or a sweep does not hold; its text is all that is to be read."""
-
-
-class PlayItem(pytest.Function):
-    """What is run on a store and fails by a difference."""
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        """The file itself, not the function that runs it."""
-        return self.path, None, f"{self.parent.name if self.parent else ''}::{self.name}"
-
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
-    ) -> str | TerminalRepr:
-        """Only what the scenario says; a defect of ours keeps its traceback."""
-        del style  # pytest's own items have no use for it either
-        return str(excinfo.value) if isinstance(excinfo.value, PlayFailed) else super().repr_failure(excinfo)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -194,14 +171,6 @@ def _block(file: ScenarioFile, failure: Failure, nodeid: str) -> Iterator[str]:
     yield f"  again: pytest {quote(nodeid)} {FAULTS}={failure.fault} {FAULT_AT}={failure.moment.k}"
 
 
-def shown(differences: Sequence[Apart]) -> Iterator[str]:
-    """Each difference: what, expected, found."""
-    for difference in differences[:SHOWN_DIFFERENCES]:
-        yield f"  {difference.what}\n    expected  {difference.expected}\n    found     {difference.found}"
-    if (more := len(differences) - SHOWN_DIFFERENCES) > 0:
-        yield f"  and {more} more differences"
-
-
 def _places(failures: Iterable[Failure]) -> str:
     return ", ".join(str(k) for k in dict.fromkeys(failure.moment.k for failure in failures))
 
@@ -223,13 +192,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{name:14}{total['cases']:8}{total['fired']:8}{total['fired_at_commit']:11}"
             f"{total['failures']:10}{per_case:11.0f}"
         )
-
-
-def found(terminalreporter: pytest.TerminalReporter, wanted: str) -> list[dict[str, Any]]:
-    """What the items of this run and of all its workers counted, under the name of a property."""
-    reports = (report for reports in terminalreporter.stats.values() for report in reports)
-    calls = (report for report in reports if getattr(report, "when", None) == "call")
-    return [json.loads(text) for report in calls for name, text in report.user_properties if name == wanted]
 
 
 @pytest.fixture(scope="session")

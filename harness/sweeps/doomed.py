@@ -1,7 +1,7 @@
 """A process that carries out commands until it is killed: the application, as SIGKILL finds it.
 
-Run as `python -m harness.doomed`, it stays as it is and forks for each case: a fresh application costs a fork, not an
-interpreter. It speaks JSON by the line. {"store": URL} makes an application, which answers with its process id;
+Run as `python -m harness.sweeps.doomed`, it stays as it is and forks for each case: a fresh application costs a fork,
+not an interpreter. It speaks JSON by the line. {"store": URL} makes an application, which answers with its process id;
 {"command": …} has it carry one out; {"died": code} is said of one that ended. The end of its input ends it. On a legacy
 file, {"die_at": n} has the application kill itself before its n-th statement from there on; its answer counts as one.
 """
@@ -43,7 +43,7 @@ class Doomed:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.doomed"],
+            [sys.executable, "-m", "harness.sweeps.doomed"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(Path(game.__file__).parent.parent)},
