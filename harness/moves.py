@@ -16,8 +16,8 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.progress import Progress
 from db.snapshots import Side
-from harness import certificate, smoke
-from harness.gate import admission
+from harness.gate import admission, certificate
+from harness.live import smoke
 
 if TYPE_CHECKING:
     from db.console import Outcome

@@ -24,8 +24,8 @@ from game.service.app import create_app
 from game.tables import CANARY_PREFIX
 from game.unit import Store
 from game.urls import LegacyUrl, PostgresUrl
-from harness import canaries, smoke
 from harness.databases import Database
+from harness.live import canaries, smoke
 from harness.play.stage import Start, insert, insert_legacy
 
 OPERATOR = "the-operators-own-token"

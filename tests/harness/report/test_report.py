@@ -10,12 +10,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from gates import item, items, parts, report
 
 from db.console import Outcome
 from db.errors import Refusal
 from harness.gate.report import Ended, GateReport
 from harness.report import junit, page, read, summary, write
+from tests.fixtures.gates import item, items, parts, report
 
 NASTY = "<script>alert('푸른 바람 부채')</script>"
 TIMELINE = f"expected gold: 100\nfound gold: 50\n  1  BEGIN\n  2      UPDATE users -- {NASTY}\n"

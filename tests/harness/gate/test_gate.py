@@ -7,21 +7,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gates import KEY, certificate, item, items, parts, report
 
 from db import admissions, environments, ops
 from db.environments import Policy
 from db.errors import Failure, Inconclusive, Refusal
 from db.progress import Plain, Silent
 from game.urls import PostgresUrl
-from harness import certificate as certificates
 from harness.databases import Database
 from harness.gate import Ended, admission, estimate, suite
+from harness.gate import certificate as certificates
 from harness.gate import parts as gate_parts
 from harness.gate.report import Item
 from harness.gate.run import Wish, run
+from tests.fixtures.gates import KEY, certificate, item, items, parts, report
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOLDS = """about: A mail is claimed.
 given: {hana: {mail: {m1: {gold: 5}}}}
 steps: [{by: hana, do: claim_mail, with: {mail: m1}}]

@@ -11,26 +11,24 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from db.cutover import rollback
 from db.cutover import run as cutover
 from db.cutover.ports import SmokeResult, When
-from db.cutover.report import Report, StepReport
+from db.cutover.report import Report
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
 from db.progress import Progress
 from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
-from harness import plans, receipts, smoke, untouched
-from harness.clients import Crowd, Tally
-from harness.rehearsal_stage import Stage, stage
-
-if TYPE_CHECKING:
-    from db.console import Outcome
+from harness.live import plans, receipts, smoke
+from harness.live.clients import Crowd, Tally
+from harness.rehearsal import untouched
+from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalReport
+from harness.rehearsal.stage import Stage, stage
 
 SLICES = 60
 """What players could do is cut into so many: some before, one at each step of a move, some after; and some to spare."""
@@ -42,49 +40,6 @@ SEED = 1
 """What the players' plans and the clients' moods follow from."""
 
 SHOWN_PROBLEMS = 20
-
-PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """One direction. source, loaded, quarantined, mismatches: values, as counted on the way.
-
-    On the way back they count the values that nobody touched: those compared, and those found as they were.
-    acknowledged, retried: requests up to the end of this leg; missing, duplicated: of them in the store it ended on.
-    read_only_seconds: by the run's journal; freeze_seconds: what clients saw, first refusal to first grant.
-    """
-
-    verdict: str
-    source: int = 0
-    loaded: int = 0
-    quarantined: int = 0
-    mismatches: int = 0
-    acknowledged: int = 0
-    missing: int = 0
-    duplicated: int = 0
-    retried: int = 0
-    read_only_seconds: float = 0.0
-    freeze_seconds: float = 0.0
-    steps: tuple[StepReport, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RehearsalReport(Leg):
-    """The way there, with the verdict on both; `rollback` is the way back.
-
-    refused: what the rules said no to. dropped: connections closed before the answer. held: players who can't play
-    until someone decides. seconds: of the whole rehearsal.
-    """
-
-    engine: dict[str, str] = field(default_factory=dict)
-    players: int = 0
-    held: int = 0
-    refused: int = 0
-    dropped: int = 0
-    seconds: float = 0.0
-    rollback: Leg = field(default_factory=lambda: Leg(INCONCLUSIVE))
 
 
 def rehearse(
@@ -109,25 +64,6 @@ def rehearse(
             players=here.players, held=rehearsal.held, refused=len(tally.refused), dropped=tally.dropped,
             seconds=round(time.monotonic() - began, 1), rollback=back,
         )  # fmt: skip
-
-
-def show(report: RehearsalReport, speaks: Outcome) -> None:
-    """The report for people."""
-    back = report.rollback
-    speaks.table(
-        f"rehearsal on {report.engine['kind']} {report.engine['version']}, {report.players} players",
-        ("what", "there", "and back"),
-        [
-            ("verdict", report.verdict, back.verdict),
-            *((name.replace("_", " "), getattr(report, name), getattr(back, name)) for name in _SHOWN),
-        ],
-    )
-    for problem in (*report.problems, *back.problems):
-        speaks.say(problem)
-
-
-_SHOWN = ("source", "loaded", "quarantined", "mismatches", "acknowledged", "missing", "duplicated", "retried",
-          "read_only_seconds", "freeze_seconds")  # fmt: skip
 
 
 class Rehearsal:

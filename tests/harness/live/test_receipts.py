@@ -16,9 +16,9 @@ from game.dispatch import dispatch
 from game.errors import Refused
 from game.legacy.store import LegacyStore
 from game.rows import Rows
-from harness import plans, receipts
-from harness.clients import Granted, Request
-from harness.receipts import Count
+from harness.live import plans, receipts
+from harness.live.clients import Granted, Request
+from harness.live.receipts import Count
 
 NOW_MS = 1_770_000_000_000
 

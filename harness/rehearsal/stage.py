@@ -17,7 +17,7 @@ from db.servers import Server
 from db.servers.guard import Guard
 from game.legacy import cells
 from game.urls import LegacyUrl
-from harness.processes import Service
+from harness.live.processes import Service
 
 FREEZE_BUDGET_SECONDS = 86_400.0
 """The freeze is measured here, and judged by the policy of the environment that is really moved."""

@@ -17,14 +17,14 @@ from harness.audit import MUTATIONS, Mutation, Result
 from harness.audit.copies import PACKAGES, Copy
 from harness.audit.report import judged
 
-ROOT = Path(__file__).parents[2]
-AGE = "tests/harness/test_certificate.py::test_what_holds_here_and_now_counts"
-OTHER = "tests/harness/test_certificate.py::test_the_digest_is_of_every_scenarios_path_and_content"
+ROOT = Path(__file__).parents[3]
+AGE = "tests/harness/gate/test_certificate.py::test_what_holds_here_and_now_counts"
+OTHER = "tests/harness/gate/test_certificate.py::test_the_digest_is_of_every_scenarios_path_and_content"
 
 
 def of_age(name: str, replace: str, *, catcher: str = AGE, wider: tuple[str, ...] = ()) -> Mutation:
     """A mutation of how old a certificate may be."""
-    return Mutation(name, "harness/certificate.py", "MAX_AGE = timedelta(hours=24)", replace, catcher, wider)
+    return Mutation(name, "harness/gate/certificate.py", "MAX_AGE = timedelta(hours=24)", replace, catcher, wider)
 
 
 def run(config: pytest.Config, *mutations: Mutation) -> dict[str, Result]:
@@ -71,11 +71,11 @@ def test_one_that_nothing_catches_fails_the_audit_and_so_does_none() -> None:
 
 
 def test_one_that_does_not_match_is_named_before_anything_runs(pytestconfig: pytest.Config) -> None:
-    gone = Mutation("gone", "harness/certificate.py", "no such words", "", AGE, ())
-    twice = Mutation("twice", "harness/certificate.py", "def ", "", AGE, ())
+    gone = Mutation("gone", "harness/gate/certificate.py", "no such words", "", AGE, ())
+    twice = Mutation("twice", "harness/gate/certificate.py", "def ", "", AGE, ())
     with pytest.raises(Failure) as caught:
         run(pytestconfig, gone, twice)
-    assert "gone: 0 times in harness/certificate.py" in str(caught.value)
+    assert "gone: 0 times in harness/gate/certificate.py" in str(caught.value)
     assert "twice: " in str(caught.value)
 
 

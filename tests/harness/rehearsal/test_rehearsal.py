@@ -27,10 +27,12 @@ from game.commands import decode
 from game.dispatch import Request, dispatch
 from game.legacy import cells, fence
 from game.legacy.store import LegacyStore
-from harness import plans, rehearsal
-from harness.clients import Crowd
-from harness.rehearsal import Leg, Rehearsal, RehearsalReport
-from harness.rehearsal_stage import Stage, stage
+from harness import rehearsal
+from harness.live import plans
+from harness.live.clients import Crowd
+from harness.rehearsal import Leg, RehearsalReport
+from harness.rehearsal.run import Rehearsal
+from harness.rehearsal.stage import Stage, stage
 
 PLAYERS = 50
 COUNTED = {"source": 7, "loaded": 7, "quarantined": 0, "mismatches": 0, "players": 8, "held": 0}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gates import HERE, KEY, certificate
 
 from db.errors import Refusal
-from harness.certificate import Certificate, Counts, Standing, Target, digest_of, read, verify
+from harness.gate.certificate import Certificate, Counts, Standing, Target, digest_of, read, verify
+from tests.fixtures.gates import HERE, KEY, certificate
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 LAST = Counts(scenarios=45, twins=45, faults_fired=4000, race_orders=300)

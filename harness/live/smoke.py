@@ -20,7 +20,7 @@ from db.redaction import redact
 from game.errors import StoreFailure
 from game.urls import LegacyUrl, PostgresUrl
 from harness import scenarios
-from harness.canaries import PREFIX, canaries
+from harness.live.canaries import PREFIX, canaries
 from harness.play import expect
 from harness.play.expect import Aliases
 from harness.play.stage import starts
@@ -29,7 +29,7 @@ from harness.scenarios.model import Step, Turn
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_reader import Data, flow
 
-FOLDER = Path(__file__).parent.parent / "scenarios"
+FOLDER = Path(__file__).parents[2] / "scenarios"
 PATIENCE_SECONDS = 10.0
 
 

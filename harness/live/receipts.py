@@ -16,7 +16,7 @@ from game import catalog
 from game.legacy import cells
 from game.rows import Key, Record, Rows
 from game.tables import LEGACY_JOURNALS
-from harness.clients import Granted
+from harness.live.clients import Granted
 from harness.play import invariants
 
 _RECEIPTS = LEGACY_JOURNALS["action_receipts"].name

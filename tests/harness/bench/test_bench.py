@@ -20,7 +20,7 @@ from harness.bench.ground import Statement
 from harness.bench.samples import EXIT_CODES, Judgement, Spread, Target, percentile, ratio
 from harness.bench.sides import Web
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def measured(dispatch: float, ceiling: float, bench: float | None) -> Cell:

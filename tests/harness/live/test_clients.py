@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from db.errors import Inconclusive
-from harness import clients
-from harness.clients import Crowd
+from harness.live import clients
+from harness.live.clients import Crowd
 
 Answer = tuple[int, dict[str, Any]] | None
 """A status and a body, or None: the connection is closed without an answer."""
