@@ -224,7 +224,7 @@ def transfer(
 ) -> None:  # fmt: skip
     """Move a legacy file to Postgres with proof, and with --back --into FILE rebuild it from there."""
     from db.console import outcome
-    from harness import transfers
+    from harness.moves import transfers
 
     with outcome(json or None) as speaks:
         wish = transfers.Wish(
@@ -240,7 +240,7 @@ def transfer(
 def profile(_c: Context, source: str = "", json: str = "") -> None:
     """Say what a legacy file holds: tables, columns, storage classes, sizes. Reads only."""
     from db.console import outcome
-    from harness import transfers
+    from harness.moves import transfers
 
     with outcome(json or None) as speaks:
         found = transfers.profile(Path(source))
@@ -252,7 +252,7 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
 def quarantine(_c: Context, env: str = "", json: str = "") -> None:
     """List what the last transfer set aside or held, by rule."""
     from db.console import outcome
-    from harness import transfers
+    from harness.moves import transfers
 
     with outcome(json or None) as speaks:
         found = transfers.quarantined(env)
@@ -264,7 +264,7 @@ def quarantine(_c: Context, env: str = "", json: str = "") -> None:
 def cleanup(_c: Context, env: str = "") -> None:
     """Empty a target that holds a trial's copy; never one that a cutover fills or that players play on."""
     from db.console import outcome
-    from harness import transfers
+    from harness.moves import transfers
 
     with outcome(None) as speaks:
         speaks.say(f"{transfers.cleanup(env).redacted} is empty")
@@ -284,15 +284,15 @@ def cutover(
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from db import environments
     from db.console import outcome
-    from harness import moves
+    from harness.moves import cutovers
 
     with outcome(json or None) as speaks:
         target = environments.load(env)
         if not dry_run:
             _confirm(target, "moves the live game to Postgres", yes, confirm)
-        wish = moves.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
-        report = moves.cutover(wish, Path(certificate or f"out/certificate-{target.name}.json"), speaks.progress)
-        moves.show(report, speaks)
+        wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
+        report = cutovers.cutover(wish, Path(certificate or f"out/certificate-{target.name}.json"), speaks.progress)
+        cutovers.show(report, speaks)
         speaks.json(report)
 
 
@@ -310,16 +310,16 @@ def rollback(
     """Move the live game back to SQLite, with everything that players did on Postgres."""
     from db import environments
     from db.console import outcome
-    from harness import moves
+    from harness.moves import cutovers
 
     with outcome(json or None) as speaks:
         target = environments.load(env)
         if not dry_run:
             _confirm(target, "moves the live game back to SQLite", yes, confirm)
-        wish = moves.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
+        wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
-        report = moves.roll_back(wish, speaks.progress, discard_writes=discard_writes, accept_loss=loss)
-        moves.show(report, speaks)
+        report = cutovers.roll_back(wish, speaks.progress, discard_writes=discard_writes, accept_loss=loss)
+        cutovers.show(report, speaks)
         speaks.json(report)
 
 
@@ -328,10 +328,10 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
     """Say where the environment stands: marker, schema, phase, fences, services."""
     from db import environments
     from db.console import outcome
-    from harness import moves
+    from harness.moves import standing
 
     with outcome(json or None) as speaks:
-        found = moves.status(environments.load(env))
+        found = standing.status(environments.load(env))
         speaks.table(f"{env}", ("what", "found"), list(found.items()))
         speaks.json(found)
 
@@ -460,10 +460,10 @@ def bench_databases(
 def _snapshot(verb: str, env: str, what: str, json: str, into: str = "", unfence: bool = False) -> None:
     from db import environments
     from db.console import outcome
-    from harness import moves
+    from harness.moves import snapshots
 
     with outcome(json or None) as speaks:
-        done = moves.snapshot(environments.load(env), verb, what, into, unfence=unfence)
+        done = snapshots.run(environments.load(env), verb, what, into, unfence=unfence)
         speaks.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
         speaks.json(done)
 

@@ -1,4 +1,4 @@
-"""What `invoke cutover`, `rollback`, `status` and `snapshot` do: the runs, with a gate's certificate and the smoke."""
+"""What `invoke cutover` and `rollback` do: the runs, with a gate's certificate and the smoke."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db import environments, migrate, ops, snapshots
-from db.cutover import recovery, rollback, services
+from db import environments
+from db.cutover import rollback
 from db.cutover import run as cutover_run
 from db.cutover.ports import Smoke
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
-from db.errors import Refusal
 from db.progress import Progress
-from db.snapshots import Side
 from harness.gate import admission, certificate
 from harness.live import smoke
 
 if TYPE_CHECKING:
     from db.console import Outcome
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 _VERDICTS = {
     Verdict.LIVE: "The game is live on Postgres.",
@@ -68,62 +66,6 @@ def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
     """Refusal unless the certificate admits this commit; development and test need none, but a wrong one is refused."""
     if proof.exists() or env.name not in certificate.UNSIGNED_STAGES:
         admission.admit(env, proof, ROOT, remember=remember)
-
-
-def status(env: Environment) -> dict[str, object]:
-    """Where the environment stands, by what each part answers; a part that does not answer says so."""
-    return {"environment": env.name, **_databases(env), **_services(env)}
-
-
-def _databases(env: Environment) -> dict[str, object]:
-    found: dict[str, object] = {"legacy": env.legacy.redacted, "target": env.target_direct.redacted}
-    standing = recovery.standing(env)
-    with ops.connect(env.target_direct) as conn:
-        marker, head = ops.marker(conn), migrate.current(conn)
-        held = ops.holder(conn) or "nobody"
-    odd = f", but not on {', '.join(standing.odd)}" if standing.odd else ""
-    fences = {"fence of the legacy file": standing.legacy, "fence of Postgres": f"{standing.target}{odd}"}
-    return {
-        **found,
-        "marker": marker,
-        "schema": head or "none",
-        "phase": str(standing.phase),
-        "lock held by": held,
-        **fences,
-    }
-
-
-def _services(env: Environment) -> dict[str, object]:
-    return {url: _answer(services.ask(url)) for url in env.services}
-
-
-def _answer(ready: services.Ready | None) -> str:
-    return "no answer" if ready is None else f"{ready.engine}, {ready.fence}, process {ready.pid}"
-
-
-def snapshot(env: Environment, verb: str, what: str, into: str, *, unfence: bool = False) -> dict[str, object]:
-    """Take, verify or restore; what was done, by name."""
-    if verb == "take":
-        taken = snapshots.take(env, _side(what))
-        return {"snapshot": str(taken.folder), **snapshots.verify(env, taken)}
-    found = snapshots.read(Path(what))
-    if verb == "verify":
-        return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
-    if found.manifest.side is Side.LEGACY and not into:
-        raise Refusal("--into FILE, the new file to restore into", "none", where=str(found.folder))
-    snapshots.restore(env, found, keep_fence=not unfence, into=Path(into) if into else None)
-    return {
-        "snapshot": str(found.folder),
-        "restored": into or env.target_direct.redacted,
-        "fence": "off" if unfence else "on",
-    }
-
-
-def _side(name: str) -> Side:
-    try:
-        return Side(name)
-    except ValueError:
-        raise Refusal(f"--of {' | '.join(Side)}", f"--of {name}") from None
 
 
 def show(report: Report, speaks: Outcome) -> None:
