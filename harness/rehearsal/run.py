@@ -42,9 +42,7 @@ SEED = 1
 SHOWN_PROBLEMS = 20
 
 
-def rehearse(
-    players: int, source: Path | None = None, kind: str | None = None, *, progress: Progress
-) -> RehearsalReport:
+def rehearse(players: int, source: Path | None, kind: str | None, progress: Progress) -> RehearsalReport:
     """Rehearse with that many made players, or with a copy of `source`, on a throwaway server of the kind asked for.
 
     Refusal: no such file, or not a game's; no server of that kind. What goes wrong after that is the report's verdict.
