@@ -161,9 +161,13 @@ def _serial(race: Race, ground: Ground) -> dict[str, End]:
     for name, racers in zip(NAMES, (race.racers, race.racers[::-1]), strict=True):
         ground.again()
         todo = (*race.before, *racers, *race.after)
-        answers = [(errand.label, errands.carry_out(ground.direct, errand)) for errand in todo]
-        ends[name] = End(tuple(answers), ground.read())
+        ends[name] = End(tuple(_answers(ground, todo)), ground.read())
     return ends
+
+
+def _answers(ground: Ground, todo: Sequence[Errand]) -> list[tuple[str, str]]:
+    """Each command and its answer, one after the other and past the proxies."""
+    return [(errand.label, errands.carry_out(ground.direct, errand)) for errand in todo]
 
 
 @dataclass
@@ -187,7 +191,7 @@ def _judged(run: Run, serial: dict[str, End]) -> list[Lost]:
 def _run(race: Race, track: Track, prefix: str) -> Run:
     run = Run()
     track.ground.again()
-    answers = [(errand.label, errands.carry_out(track.ground.direct, errand)) for errand in race.before]
+    answers = _answers(track.ground, race.before)
     with _gates(track, run) as gates, ThreadPoolExecutor(len(NAMES)) as pool:
         racing = [
             pool.submit(_racer, errand, store, gate)
@@ -199,7 +203,7 @@ def _run(race: Race, track: Track, prefix: str) -> Run:
             for gate in gates:
                 gate.give_up()
         answers += [(e.label, _result(future)) for e, future in zip(race.racers, racing, strict=True)]
-    answers += [(errand.label, errands.carry_out(track.ground.direct, errand)) for errand in race.after]
+    answers += _answers(track.ground, race.after)
     run.end = End(tuple(answers), track.ground.read())
     return run
 
