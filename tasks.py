@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
 if TYPE_CHECKING:
+    from db.console import Outcome
     from db.environments import Environment
+    from db.progress import Progress
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable
@@ -195,15 +199,10 @@ def reset(_c: Context, env: str = "") -> None:
 )
 def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres: str = "", json: str = "") -> None:
     """Rehearse the whole move and the way back, under load, on a throwaway server."""
-    from db.console import outcome
     from harness import rehearsal
 
-    with outcome(json or None) as speaks:
-        source = Path(legacy) if legacy else None
-        report = rehearsal.rehearse(players, source, postgres or None, progress=speaks.progress)
-        rehearsal.show(report, speaks)
-        speaks.json(report)
-        _exit({"pass": 0, "fail": 1}.get(report.verdict, 3))
+    source = Path(legacy) if legacy else None
+    _judged(json, partial(rehearsal.rehearse, players, source, postgres or None), rehearsal.show)
 
 
 @task(
@@ -223,24 +222,20 @@ def transfer(
     postgres: str = "", json: str = "",
 ) -> None:  # fmt: skip
     """Move a legacy file to Postgres with proof, and with --back --into FILE rebuild it from there."""
-    from db.console import outcome
-    from harness import transfers
+    from harness.moves import transfers
 
-    with outcome(json or None) as speaks:
-        wish = transfers.Wish(
-            environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
-            back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
-        )  # fmt: skip
-        done = transfers.run(wish, speaks.progress)
-        transfers.show(done, speaks)
-        speaks.json(done)
+    wish = transfers.Wish(
+        environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
+        back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
+    )  # fmt: skip
+    _judged(json, partial(transfers.run, wish), transfers.show)
 
 
 @task(help={"source": LEGACY, "json": JSON})
 def profile(_c: Context, source: str = "", json: str = "") -> None:
     """Say what a legacy file holds: tables, columns, storage classes, sizes. Reads only."""
     from db.console import outcome
-    from harness import transfers
+    from harness.moves import transfers
 
     with outcome(json or None) as speaks:
         found = transfers.profile(Path(source))
@@ -252,7 +247,7 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
 def quarantine(_c: Context, env: str = "", json: str = "") -> None:
     """List what the last transfer set aside or held, by rule."""
     from db.console import outcome
-    from harness import transfers
+    from harness.moves import transfers
 
     with outcome(json or None) as speaks:
         found = transfers.quarantined(env)
@@ -264,7 +259,7 @@ def quarantine(_c: Context, env: str = "", json: str = "") -> None:
 def cleanup(_c: Context, env: str = "") -> None:
     """Empty a target that holds a trial's copy; never one that a cutover fills or that players play on."""
     from db.console import outcome
-    from harness import transfers
+    from harness.moves import transfers
 
     with outcome(None) as speaks:
         speaks.say(f"{transfers.cleanup(env).redacted} is empty")
@@ -284,15 +279,15 @@ def cutover(
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from db import environments
     from db.console import outcome
-    from harness import moves
+    from harness.moves import cutovers
 
     with outcome(json or None) as speaks:
         target = environments.load(env)
         if not dry_run:
             _confirm(target, "moves the live game to Postgres", yes, confirm)
-        wish = moves.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
-        report = moves.cutover(wish, Path(certificate or f"out/certificate-{target.name}.json"), speaks.progress)
-        moves.show(report, speaks)
+        wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
+        report = cutovers.cutover(wish, Path(certificate or f"out/certificate-{target.name}.json"), speaks.progress)
+        cutovers.show(report, speaks)
         speaks.json(report)
 
 
@@ -310,16 +305,16 @@ def rollback(
     """Move the live game back to SQLite, with everything that players did on Postgres."""
     from db import environments
     from db.console import outcome
-    from harness import moves
+    from harness.moves import cutovers
 
     with outcome(json or None) as speaks:
         target = environments.load(env)
         if not dry_run:
             _confirm(target, "moves the live game back to SQLite", yes, confirm)
-        wish = moves.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
+        wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
-        report = moves.roll_back(wish, speaks.progress, discard_writes=discard_writes, accept_loss=loss)
-        moves.show(report, speaks)
+        report = cutovers.roll_back(wish, speaks.progress, discard_writes=discard_writes, accept_loss=loss)
+        cutovers.show(report, speaks)
         speaks.json(report)
 
 
@@ -328,10 +323,10 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
     """Say where the environment stands: marker, schema, phase, fences, services."""
     from db import environments
     from db.console import outcome
-    from harness import moves
+    from harness.moves import standing
 
     with outcome(json or None) as speaks:
-        found = moves.status(environments.load(env))
+        found = standing.status(environments.load(env))
         speaks.table(f"{env}", ("what", "found"), list(found.items()))
         speaks.json(found)
 
@@ -366,7 +361,7 @@ def gate(
         speaks.json(found)
         for path in reports.write(found, _page(report, json)):
             speaks.say(f"written: {path}")
-        _exit({"pass": 0, "fail": 1}.get(found.verdict, 3))
+        _end(found.verdict)
 
 
 @task(help={"from": "the JSON of a gate", "into": "where the page goes; JUnit XML goes beside it"})
@@ -383,14 +378,9 @@ def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
 @task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})
 def audit(_c: Context, select: str = "", postgres: str = "", json: str = "") -> None:
     """Break each promise on purpose, one at a time in a copy of the tree; what no test notices is a failure."""
-    from db.console import outcome
     from harness import audit as audits
 
-    with outcome(json or None) as speaks:
-        found = audits.run(HERE, postgres or None, select, speaks.progress)
-        audits.show(found, speaks)
-        speaks.json(found)
-        _exit(0 if found.verdict == "pass" else 1)
+    _judged(json, partial(audits.run, HERE, postgres or None, select), audits.show)
 
 
 def _page(asked: str, json: str) -> Path:
@@ -428,14 +418,9 @@ def bench_actions(
     _c: Context, rounds: int = Whole(5), requests: int = Whole(600), postgres: str = "", json: str = ""
 ) -> None:
     """Measure commands through dispatch and HTTP, beside the bare driver and pgbench with the same SQL."""
-    from db.console import outcome
-    from harness.bench import actions, samples
+    from harness.bench import actions
 
-    with outcome(json or None) as speaks:
-        report = actions.run(rounds, requests, postgres or None, speaks.progress)
-        actions.show(report, speaks)
-        speaks.json(report)
-        _exit(samples.EXIT_CODES[report.verdict])
+    _judged(json, partial(actions.run, rounds, requests, postgres or None), actions.show)
 
 
 @task(
@@ -447,23 +432,41 @@ def bench_databases(
     _c: Context, rounds: int = Whole(100), containers: int = Whole(3), postgres: str = "", json: str = ""
 ) -> None:
     """Measure clones and resets of databases, beside the ways that others take."""
+    from harness.bench import databases
+
+    _judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)
+
+
+Found = TypeVar("Found", bound="Judged")
+
+
+class Judged(Protocol):
+    """What ends with a verdict: pass, fail or inconclusive."""
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        ...
+
+
+def _judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Outcome], None]) -> None:
+    """Run it, show and write what it found, and end with its verdict's exit code."""
     from db.console import outcome
-    from harness.bench import databases, samples
 
     with outcome(json or None) as speaks:
-        report = databases.run(rounds, containers, postgres or None, speaks.progress)
-        databases.show(report, speaks)
-        speaks.json(report)
-        _exit(samples.EXIT_CODES[report.verdict])
+        found = run(speaks.progress)
+        show(found, speaks)
+        speaks.json(found)
+        _end(found.verdict)
 
 
 def _snapshot(verb: str, env: str, what: str, json: str, into: str = "", unfence: bool = False) -> None:
     from db import environments
     from db.console import outcome
-    from harness import moves
+    from harness.moves import snapshots
 
     with outcome(json or None) as speaks:
-        done = moves.snapshot(environments.load(env), verb, what, into, unfence=unfence)
+        done = snapshots.run(environments.load(env), verb, what, into, unfence=unfence)
         speaks.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
         speaks.json(done)
 
@@ -495,6 +498,10 @@ def _workflows() -> list[str]:
 def _run(name: str, *arguments: str) -> int:
     print(f"$ {name} {' '.join(arguments)}", flush=True)
     return subprocess.run([BIN / name, *arguments], cwd=HERE, check=False).returncode
+
+
+def _end(verdict: str) -> None:
+    _exit({"pass": 0, "fail": 1}.get(verdict, 3))
 
 
 def _exit(code: int) -> None:

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from db import seed
-from harness import race_sweeps, scenario, sweeps, update
+from harness import fault_items, race_items, scenarios
 from harness.databases import Databases
-from harness.problems import Problem
-from harness.replay import Verdict, replay
-from harness.scenario import BadScenario, ScenarioFile
-from harness.stage import LegacyStage, PostgresStage, Stage
-from harness.sweeps import PlayFailed, PlayItem
-from harness.twins import replay_twins
+from harness.items import PlayFailed, PlayItem
+from harness.play import update
+from harness.play.replay import Verdict, replay
+from harness.play.stage import LegacyStage, PostgresStage, Stage
+from harness.play.twins import replay_twins
+from harness.scenarios import BadScenario, ScenarioFile
+from harness.scenarios.problems import Problem
 
 OPTION = "--update-scenarios"
 
@@ -51,13 +52,13 @@ class ScenarioCollector(pytest.File):
         self.read()
         for name, call in (("postgres", self._postgres), ("legacy", self._legacy), ("twins", self._twins)):
             yield PlayItem.from_parent(self, name=name, callobj=call())
-        for name, swept in (*sweeps.calls(self.config, self.read), *race_sweeps.calls(self.config, self.read)):
+        for name, swept in (*fault_items.calls(self.config, self.read), *race_items.calls(self.config, self.read)):
             yield PlayItem.from_parent(self, name=name, callobj=swept)
 
     def read(self) -> ScenarioFile:
         """The file as it stands now."""
         try:
-            return scenario.read_file(self.path, self._shown_name())
+            return scenarios.read_file(self.path, self._shown_name())
         except BadScenario as error:
             raise self.CollectError(str(error)) from None
 

@@ -17,7 +17,7 @@ from db.errors import ToolError
 from db.servers import KINDS, Plan, Server, plan
 from harness.databases import Database, Databases
 
-pytest_plugins = ["harness.sweeps", "harness.race_sweeps", "harness.collect"]
+pytest_plugins = ["harness.fault_items", "harness.race_items", "harness.collect"]
 
 PLAN = pytest.StashKey[Plan]()
 NONE = pytest.StashKey[ToolError]()
@@ -139,11 +139,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Scenarios are tests: each YAML file under a folder `scenarios`; there, if asked for, the table of pairs too."""
     if "scenarios" not in file_path.parts:
         return None
-    from harness import collect, race_sweeps  # noqa: PLC0415  # imported before pytest loads it, assertions stay plain
+    from harness import collect, race_items  # noqa: PLC0415  # imported before pytest loads it, assertions stay plain
 
     if file_path.suffix == ".yaml":
         return collect.collect_file(file_path, parent)
-    return race_sweeps.collect_file(file_path, parent)
+    return race_items.collect_file(file_path, parent)
 
 
 @pytest.fixture(scope="session")

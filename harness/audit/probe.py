@@ -12,7 +12,7 @@ from db import seed
 from db.cutover import services
 from db.servers.guard import Guard
 from game.urls import LegacyUrl
-from harness.processes import Service
+from harness.live.processes import Service
 
 CHILD = "import os, game, db, harness; print(os.getpid())"
 

@@ -24,7 +24,7 @@ from harness.bench.crew import Crew, processes
 from harness.bench.ground import COMMANDS, FIRST, Ground, ground
 from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
 from harness.bench.sides import Bare, Dispatched, Side, Web
-from harness.processes import Service
+from harness.live.processes import Service
 
 CLIENTS = (1, 8, 32)
 JUDGED_CLIENTS = 8

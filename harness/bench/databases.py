@@ -24,10 +24,10 @@ from db.progress import Progress
 from db.servers import Server
 from game.commands import ClaimMail
 from game.postgres import PostgresStore
-from harness import stage
 from harness.bench.ground import ask
 from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
 from harness.databases import ENVIRONMENT, Databases
+from harness.play import stage
 
 MOST_OF_BARE = 1.1
 MOST_RESET_MS = 1.0

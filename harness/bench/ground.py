@@ -23,8 +23,8 @@ from game.dispatch import Request, dispatch
 from game.postgres import PostgresStore
 from game.rows import Value
 from game.urls import PostgresUrl
-from harness import stage
 from harness.databases import Databases
+from harness.play import stage
 
 DURABLE: Mapping[str, str] = {
     "fsync": "on",

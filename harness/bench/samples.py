@@ -10,8 +10,6 @@ from typing import Literal
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
-EXIT_CODES: dict[Verdict, int] = {"pass": 0, "fail": 1, "inconclusive": 3}
-
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -84,8 +82,3 @@ class Judgement:
         if missed:
             return cls("fail", missed, unmeasured)
         return cls("pass" if targets and not unmeasured else "inconclusive", missed, unmeasured)
-
-    @property
-    def exit_code(self) -> int:
-        """0, 1 or 3."""
-        return EXIT_CODES[self.verdict]

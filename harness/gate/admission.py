@@ -17,8 +17,8 @@ from db.admissions import Admission
 from db.environments import Environment
 from db.errors import Refusal
 from db.servers.settings import decisive
-from harness import certificate
-from harness.certificate import Certificate, Counts, Standing, Target
+from harness.gate import certificate
+from harness.gate.certificate import Certificate, Counts, Standing, Target
 
 SIGNING_KEY = "GATE_SIGNING_KEY"
 

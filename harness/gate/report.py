@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from harness import pairs
+from harness.sweeps import pairs
 
 RACES = "races"
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from db import environments, transfer
 from db.progress import Progress
-from harness import certificate, rehearsal, replay
-from harness.certificate import Certificate, Standing
-from harness.gate import parts, suite
+from harness import rehearsal
+from harness.gate import certificate, parts, suite
 from harness.gate.admission import SIGNING_KEY, standing
+from harness.gate.certificate import Certificate, Standing
 from harness.gate.estimate import Estimate
 from harness.gate.report import Ended, GateReport, Item, Kind, Part, doubts, judge, sweeps, tally
+from harness.play import replay
 from harness.rehearsal import RehearsalReport
 
 if TYPE_CHECKING:

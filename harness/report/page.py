@@ -118,22 +118,19 @@ def _text(value: object) -> str:
 
 def _figures(report: GateReport) -> list[tuple[str, str, str, str]]:
     """The tiles: (what, how much, how that came about, state)."""
-    faults, races = report.faults, report.races
-
-    def state(count: int, failures: int) -> str:
-        return "fail" if failures else "pass" if count else "none"
-
-    tiles = [
-        ("scenarios", f"{report.scenarios.count:,}", f"on both stores, {report.scenarios.failures} failed",
-         state(report.scenarios.count, report.scenarios.failures)),
-        ("twins", f"{report.twins.count:,}", f"side by side, {report.twins.failures} failed",
-         state(report.twins.count, report.twins.failures)),
-        ("faults fired", f"{faults.fired:,}", f"in {faults.cases:,} cases, {faults.failures} sweeps failed",
-         state(faults.fired, faults.failures)),
-        ("orders", f"{races.orders:,}", f"of {races.count} races, {races.failures} failed",
-         state(races.orders, races.failures)),
-    ]  # fmt: skip
-    states = {Ended.PASS: "pass", Ended.FAIL: "fail", Ended.INCONCLUSIVE: "none"}
-    return tiles + [
-        (part.name, str(part.verdict), f"{part.seconds:.1f} s", states[part.verdict]) for part in report.parts
+    scenarios, twins, faults, races = report.scenarios, report.twins, report.faults, report.races
+    counted = [
+        ("scenarios", scenarios.count, f"on both stores, {scenarios.failures} failed", scenarios.failures),
+        ("twins", twins.count, f"side by side, {twins.failures} failed", twins.failures),
+        ("faults fired", faults.fired, f"in {faults.cases:,} cases, {faults.failures} sweeps failed", faults.failures),
+        ("orders", races.orders, f"of {races.count} races, {races.failures} failed", races.failures),
     ]
+    states = {Ended.PASS: "pass", Ended.FAIL: "fail", Ended.INCONCLUSIVE: "none"}
+    return [
+        *((what, f"{count:,}", how, _state(count, failures)) for what, count, how, failures in counted),
+        *((part.name, str(part.verdict), f"{part.seconds:.1f} s", states[part.verdict]) for part in report.parts),
+    ]
+
+
+def _state(count: int, failures: int) -> str:
+    return "fail" if failures else "pass" if count else "none"

@@ -15,8 +15,8 @@ from game.legacy.store import LegacyStore
 from game.postgres import PostgresStore
 from game.rows import Rows
 from game.unit import Store
-from harness import stage
 from harness.databases import Database
+from harness.play import stage
 
 
 class Place(Protocol):

@@ -37,7 +37,7 @@ from game.commands import (
 )
 from game.dispatch import Answer
 from game.rows import Rows
-from harness import invariants
+from harness.play import invariants
 
 ALL: tuple[Command, ...] = (
     ClaimMail("m1"), DeleteMail("m1"), ClaimAllMail(), ClaimQuest("daily", "q1"), ClaimMilestone("daily", 20),

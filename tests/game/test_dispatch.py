@@ -24,7 +24,7 @@ from game.commands import (
 from game.dispatch import Request, dispatch
 from game.errors import Fenced, Moved, Refused, StoreUnavailable
 from game.rows import Rows, compare
-from harness import invariants
+from harness.play import invariants
 
 CLAIM = ClaimMail("m1")
 HANA = {

@@ -20,7 +20,7 @@ from game.player import Player
 from game.postgres import PostgresStore
 from game.rows import Rows, compare
 from game.stores import open_store
-from harness import invariants, twins
+from harness.play import invariants, twins
 
 every_action = pytest.mark.parametrize("action", sorted(COMMANDS))
 

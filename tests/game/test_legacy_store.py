@@ -19,7 +19,7 @@ from game.errors import Refused, StoreUnavailable
 from game.legacy import cells
 from game.legacy.cells import Cell
 from game.legacy.store import LegacyStore
-from harness import invariants
+from harness.play import invariants
 
 HANA = {
     "gold": 5000,

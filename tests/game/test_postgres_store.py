@@ -22,7 +22,7 @@ from game.commands import ClaimMail, Command, Enhance, Equip, FinishTournament, 
 from game.dispatch import again
 from game.errors import Fenced, StoreUnavailable, TryAgain
 from game.postgres import PostgresStore, Timeouts
-from harness import invariants
+from harness.play import invariants
 
 HANA = {
     "gold": 5000,

@@ -26,8 +26,8 @@ from game.missions import MISSIONS
 from game.rows import Rows, compare
 from game.stages import STAGES
 from game.unit import Store
-from harness import invariants, twins
-from harness.stage import LegacyStage, PostgresStage, Stage, Start
+from harness.play import invariants, twins
+from harness.play.stage import LegacyStage, PostgresStage, Stage, Start
 
 PARTS = 4
 STEPS = 30

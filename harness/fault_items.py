@@ -1,0 +1,219 @@
+"""pytest's side of faults: options, items, what was found in words, and a table of it all at the end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from shlex import quote
+
+import pytest
+
+from db.servers import KINDS, Server, plan
+from harness.databases import Databases
+from harness.items import PlayFailed, found, shown
+from harness.play.stage import LegacyStage
+from harness.scenarios import ScenarioFile
+from harness.scenarios.model import Scenario
+from harness.sweeps import fault_kinds, faults, legacy_faults
+from harness.sweeps.doomed import Doomed
+from harness.sweeps.fault_kinds import Crashed, Fault, Killed
+from harness.sweeps.faults import Failure, Swept
+from harness.sweeps.ground import Ground
+
+NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
+FAULTS, FAULT_AT = "--faults", "--fault-at"
+ALL, GATE = "all", "gate"
+SEEN = pytest.StashKey[set[tuple[str, str]]]()
+"""Actions, and ways in which they end, that a file collected before has."""
+
+UNIT = "round trip"
+UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
+PREFIX = "fault-"
+PROPERTY = "sweep"
+SHOWN_FAILURES = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the fault sweep."""
+    group = parser.getgroup("harness")
+    group.addoption(
+        FAULTS, default=None, metavar="NAMES",
+        help=f"run scenarios under faults at each round trip: {ALL} or some of {', '.join(NAMES)} on each scenario;"
+        f" {GATE}: all of them on each action and each way in which it ends, once",
+    )  # fmt: skip
+    group.addoption(
+        FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, statement or command, from 0"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A name that is no fault's is a usage error, before anything runs."""
+    asked_for(config)
+
+
+def asked_for(config: pytest.Config) -> tuple[str, ...]:
+    """The faults that are asked for."""
+    option = config.getoption(FAULTS)
+    names = () if option is None else NAMES if option in (ALL, GATE) else tuple(option.split(","))
+    for name in names:
+        if name not in NAMES:
+            known = ", ".join(NAMES)
+            raise pytest.UsageError(f"{FAULTS}: expected {ALL}, {GATE} or some of {known}; found {name}.")
+    return names
+
+
+def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
+    """An item's name and function for each fault that is asked for; its parameters are the fixtures it needs."""
+    steps = _fresh(config, read().scenario) if config.getoption(FAULTS) == GATE else None
+    if steps is None or steps:
+        for name in asked_for(config):
+            yield PREFIX + name, _call(name, Where(config.getoption(FAULT_AT), steps), read)
+
+
+@dataclass(frozen=True)
+class Where:
+    """At which round trip (statement, command) a fault strikes, from 0, and in which commands; None: at all, in all."""
+
+    at: int | None
+    steps: frozenset[int] | None
+
+
+def _fresh(config: pytest.Config, scenario: Scenario) -> frozenset[int]:
+    """The places of those commands that no file before this one has: of each action, each way in which it ends."""
+    seen = config.stash.setdefault(SEEN, set())
+    asked: set[tuple[str, str]] = set()
+    fresh = set()
+    for place, turn in enumerate(scenario.turns):
+        request = (turn.action.by, turn.request)
+        ends = turn.step.refused if turn.step is not None and turn.step.refused else "granted"
+        kind = (turn.action.do, "answered again" if request in asked and ends == "granted" else ends)
+        fresh |= set() if kind in seen else {place}
+        seen.add(kind)
+        asked.add(request)
+    return frozenset(fresh)
+
+
+def _call(name: str, where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
+    if name == Killed.name:
+
+        def killed(ground: Ground, doomed: Doomed, request: pytest.FixtureRequest) -> None:
+            _sweep(read(), Killed(ground, doomed), where, request.node)
+
+        return killed
+    if name == Crashed.name:
+
+        def crashed(crash_ground: Ground, request: pytest.FixtureRequest) -> None:
+            _sweep(read(), Crashed(crash_ground), where, request.node)
+
+        return crashed
+
+    if name == legacy_faults.KILLED:
+
+        def legacy_killed(legacy_stage: LegacyStage, doomed: Doomed, request: pytest.FixtureRequest) -> None:
+            file = read()
+            swept = legacy_faults.sweep_killed(file.scenario, legacy_stage, doomed, where.at, where.steps)
+            _judge(file, swept, where.at, request.node)
+
+        return legacy_killed
+    if name == legacy_faults.BUSY:
+
+        def legacy_busy(legacy_stage: LegacyStage, request: pytest.FixtureRequest) -> None:
+            file = read()
+            swept = legacy_faults.sweep_busy(file.scenario, legacy_stage, where.at, where.steps)
+            _judge(file, swept, where.at, request.node)
+
+        return legacy_busy
+
+    def on_the_wire(ground: Ground, request: pytest.FixtureRequest) -> None:
+        _sweep(read(), fault_kinds.ON_THE_WIRE[name](ground), where, request.node)
+
+    return on_the_wire
+
+
+def _sweep(file: ScenarioFile, fault: Fault, where: Where, item: pytest.Item) -> None:
+    _judge(file, faults.sweep(file.scenario, fault, where.at, where.steps), where.at, item)
+
+
+def _judge(file: ScenarioFile, swept: Swept, at: int | None, item: pytest.Item) -> None:
+    item.user_properties.append((PROPERTY, json.dumps(_counted(swept))))
+    if said := list(_said(file, swept, at, item.nodeid)):
+        raise PlayFailed("\n".join(said))
+
+
+def _counted(swept: Swept) -> dict[str, object]:
+    return {
+        "fault": swept.fault, "cases": swept.cases, "fired": swept.fired, "fired_at_commit": swept.fired_at_commit,
+        "failures": len(swept.failures) + swept.missed_commit, "seconds": round(swept.seconds, 3),
+    }  # fmt: skip
+
+
+def _said(file: ScenarioFile, swept: Swept, at: int | None, nodeid: str) -> Iterator[str]:
+    unit = UNITS.get(swept.fault, UNIT)
+    for failure in swept.failures[:SHOWN_FAILURES]:
+        yield from _block(file, failure, nodeid)
+    if (more := len(swept.failures) - SHOWN_FAILURES) > 0:
+        yield f"and {more} more of {swept.cases} cases, at {unit}s {_places(swept.failures[SHOWN_FAILURES:])}"
+    if swept.missed_commit:
+        yield f"{file.name}: {swept.fault}\n    expected  one of {swept.commits} COMMITs struck\n    found     none"
+    if at is not None and not swept.cases:
+        yield f"{file.name}: {swept.fault}\n    expected  a {unit} {at}\n    found     that there are fewer"
+
+
+def _block(file: ScenarioFile, failure: Failure, nodeid: str) -> Iterator[str]:
+    mark = file.document.mark(failure.path)
+    where = ".".join(str(part) for part in failure.path)
+    when = "after" if failure.moment.after else "at"
+    unit = UNITS.get(failure.fault, UNIT)
+    yield f"{file.name}:{mark.line}: {where}: {failure.fault} {when} {unit} {failure.moment.k}: {failure.statement}"
+    yield from shown(failure.differences)
+    yield f"  again: pytest {quote(nodeid)} {FAULTS}={failure.fault} {FAULT_AT}={failure.moment.k}"
+
+
+def _places(failures: Iterable[Failure]) -> str:
+    return ", ".join(str(k) for k in dict.fromkeys(failure.moment.k for failure in failures))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How often each fault was tried, struck, and struck at a COMMIT; told by the workers in their reports."""
+    counted = found(terminalreporter, PROPERTY)
+    if not counted:
+        return
+    totals: dict[str, Counter[str]] = {}
+    for one in counted:
+        totals.setdefault(str(one.pop("fault")), Counter()).update(one)
+    terminalreporter.write_sep("-", "faults")
+    terminalreporter.write_line(f"{'':14}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
+    for name in (each for each in NAMES if each in totals):
+        total = totals[name]
+        per_case = 1000 * total["seconds"] / max(1, total["cases"])
+        terminalreporter.write_line(
+            f"{name:14}{total['cases']:8}{total['fired']:8}{total['fired_at_commit']:11}"
+            f"{total['failures']:10}{per_case:11.0f}"
+        )
+
+
+@pytest.fixture(scope="session")
+def ground(server: Server, databases: Databases) -> Iterator[Ground]:
+    """This worker's database and the proxy before it."""
+    with Ground(server, databases) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+def doomed() -> Iterator[Doomed]:
+    """What this worker's applications are forked from."""
+    with Doomed() as doomed:
+        yield doomed
+
+
+@pytest.fixture(scope="session")
+def crash_ground(server: Server) -> Iterator[Ground]:
+    """The same on a server of this worker's own: a crash takes every session of its server."""
+    with (
+        plan(server.kind if server.kind in KINDS else None).start() as own,
+        Databases(own) as databases,
+        Ground(own, databases) as ground,
+    ):
+        yield ground

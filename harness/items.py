@@ -1,0 +1,49 @@
+"""What all our items are to pytest: run on a store, failing by differences; and what the items of a run counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest._code.code import TerminalRepr, TracebackStyle
+
+from harness.play.errands import Apart
+
+SHOWN_DIFFERENCES = 12
+
+
+class PlayFailed(Exception):
+    """A scenario or a sweep does not hold; its text is all that is to be read."""
+
+
+class PlayItem(pytest.Function):
+    """What is run on a store and fails by a difference."""
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """The file itself, not the function that runs it."""
+        return self.path, None, f"{self.parent.name if self.parent else ''}::{self.name}"
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
+    ) -> str | TerminalRepr:
+        """Only what the scenario says; a defect of ours keeps its traceback."""
+        del style  # pytest's own items have no use for it either
+        return str(excinfo.value) if isinstance(excinfo.value, PlayFailed) else super().repr_failure(excinfo)
+
+
+def shown(differences: Sequence[Apart]) -> Iterator[str]:
+    """Each difference: what, expected, found."""
+    for difference in differences[:SHOWN_DIFFERENCES]:
+        yield f"  {difference.what}\n    expected  {difference.expected}\n    found     {difference.found}"
+    if (more := len(differences) - SHOWN_DIFFERENCES) > 0:
+        yield f"  and {more} more differences"
+
+
+def found(terminalreporter: pytest.TerminalReporter, wanted: str) -> list[dict[str, Any]]:
+    """What the items of this run and of all its workers counted, under the name of a property."""
+    reports = (report for reports in terminalreporter.stats.values() for report in reports)
+    calls = (report for report in reports if getattr(report, "when", None) == "call")
+    return [json.loads(text) for report in calls for name, text in report.user_properties if name == wanted]

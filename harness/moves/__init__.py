@@ -1,0 +1,1 @@
+"""Moves: what the tasks do to an environment that is there: cutover, rollback, transfer, snapshots, status."""

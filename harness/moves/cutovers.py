@@ -1,0 +1,77 @@
+"""What `invoke cutover` and `rollback` do: the runs, with a gate's certificate and the smoke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db import environments
+from db.cutover import rollback
+from db.cutover import run as cutover_run
+from db.cutover.ports import Smoke
+from db.cutover.report import Report, Verdict
+from db.environments import Environment
+from db.progress import Progress
+from harness.gate import admission, certificate
+from harness.live import smoke
+
+if TYPE_CHECKING:
+    from db.console import Outcome
+
+ROOT = Path(__file__).parents[2]
+
+_VERDICTS = {
+    Verdict.LIVE: "The game is live on Postgres.",
+    Verdict.RETURNED: "The game is back on the legacy file.",
+    Verdict.UNDONE: "It is undone: the game is where it was.",
+    Verdict.PLANNED: "This is what would be done; nothing was changed.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for."""
+
+    environment: Environment
+    offline: bool
+    dry_run: bool
+    abort: bool
+
+
+def cutover(wish: Wish, proof: Path, progress: Progress) -> Report:
+    """Move the game to Postgres; `proof` is the gate's report. Errors: as of `db.cutover.run.run`."""
+    return cutover_run.run(
+        wish.environment, evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
+        smoke=_smoke(wish), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort, progress=progress,
+    )  # fmt: skip
+
+
+def roll_back(wish: Wish, progress: Progress, *, discard_writes: bool, accept_loss: int | None) -> Report:
+    """Move the game back to the legacy file. Errors: as of `db.cutover.rollback.run`."""
+    return rollback.run(
+        wish.environment, smoke=_smoke(wish), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort,
+        discard_writes=discard_writes, accept_loss=accept_loss, progress=progress,
+    )  # fmt: skip
+
+
+def _smoke(wish: Wish) -> Smoke:
+    """An undo plays no smoke, and must not fail for a token that it does not need."""
+    token = "" if wish.abort else environments.operator_token(wish.environment)
+    return partial(smoke.run, operator_token=token)
+
+
+def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
+    """Refusal unless the certificate admits this commit; development and test need none, but a wrong one is refused."""
+    if proof.exists() or env.name not in certificate.UNSIGNED_STAGES:
+        admission.admit(env, proof, ROOT, remember=remember)
+
+
+def show(report: Report, speaks: Outcome) -> None:
+    """A run for people: its steps, and how it ended."""
+    rows = [(step.name, str(step.status), step.seconds) for step in report.steps]
+    speaks.table(f"{report.verb} of {report.environment}, run {report.run}", ("step", "status", "seconds"), rows)
+    if report.read_only_seconds is not None:
+        speaks.say(f"read-only for {report.read_only_seconds:.1f} s")
+    speaks.say(_VERDICTS[report.verdict])

@@ -1,0 +1,35 @@
+"""What `invoke snapshot.take`, `snapshot.verify` and `snapshot.restore` do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from db import snapshots
+from db.environments import Environment
+from db.errors import Refusal
+from db.snapshots import Side
+
+
+def run(env: Environment, verb: str, what: str, into: str, *, unfence: bool = False) -> dict[str, object]:
+    """Take, verify or restore; what was done, by name."""
+    if verb == "take":
+        taken = snapshots.take(env, _side(what))
+        return {"snapshot": str(taken.folder), **snapshots.verify(env, taken)}
+    found = snapshots.read(Path(what))
+    if verb == "verify":
+        return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
+    if found.manifest.side is Side.LEGACY and not into:
+        raise Refusal("--into FILE, the new file to restore into", "none", where=str(found.folder))
+    snapshots.restore(env, found, keep_fence=not unfence, into=Path(into) if into else None)
+    return {
+        "snapshot": str(found.folder),
+        "restored": into or env.target_direct.redacted,
+        "fence": "off" if unfence else "on",
+    }
+
+
+def _side(name: str) -> Side:
+    try:
+        return Side(name)
+    except ValueError:
+        raise Refusal(f"--of {' | '.join(Side)}", f"--of {name}") from None

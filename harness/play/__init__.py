@@ -1,0 +1,1 @@
+"""Plays: a scenario on a store, each command through the game's own dispatch, and what is expected of it."""

@@ -1,0 +1,237 @@
+"""A scenario, replayed on a store: each step through the game's own dispatch, every standing check after each step.
+
+A race is run in its two serial orders. Nothing is asserted here: the problems found come back, with what was observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from game.chance import Chance
+from game.commands import decode
+from game.dispatch import Request, dispatch
+from game.errors import BadDice, Refused, StoreFailure
+from game.rows import Rows, compare
+from harness.play import expect, invariants
+from harness.play.expect import Aliases, Difference
+from harness.play.stage import Stage, starts
+from harness.scenarios import moments
+from harness.scenarios.model import OK, Scenario, Turn
+from harness.scenarios.problems import Problem
+from harness.scenarios.yaml_reader import Data, flow
+
+SEED = "scenarios"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of a command: an outcome, ids as a scenario writes them, or the code of a refusal."""
+
+    turn: Turn
+    outcome: Mapping[str, Data] | None
+    refused: str | None = None
+    replayed: bool = False
+
+    @property
+    def result(self) -> str:
+        """`ok` or the refusal's code."""
+        return self.refused or OK
+
+
+@dataclass(frozen=True)
+class Run:
+    """One play from start to end, in one order."""
+
+    taken: tuple[Taken, ...]
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a replay found. `standing`: what can't be put right by writing another expectation."""
+
+    runs: tuple[Run, ...]
+    standing: tuple[Problem, ...]
+    unexpected: tuple[Problem, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that is not as it should be; nothing means that the scenario holds."""
+        return (*self.standing, *self.unexpected)
+
+
+def replay(scenario: Scenario, stage: Stage) -> Verdict:
+    """The scenario on the stage; with a race once in each of its serial orders."""
+    standing: list[Problem] = []
+    unexpected: list[Problem] = []
+    runs = []
+    for turns in orders(scenario):
+        play = Play(scenario, stage)
+        if all(play.take(turn) for turn in turns):
+            runs.append(play.end())
+        standing += play.standing
+        unexpected += play.unexpected
+    if scenario.after is not None:
+        unexpected += [problem for run in runs for problem in expect.after(scenario.after, run.difference)]
+    if len(runs) == len(orders(scenario)):
+        unexpected += _outcomes(scenario, runs)
+    return Verdict(tuple(runs), tuple(dict.fromkeys(standing)), tuple(dict.fromkeys(unexpected)))
+
+
+def orders(scenario: Scenario) -> list[tuple[Turn, ...]]:
+    """The serial orders: one, or with a race two."""
+    turns = scenario.turns
+    racing = [n for n, turn in enumerate(turns) if turn.step is None]
+    if not racing:
+        return [turns]
+    first, second = racing
+    return [turns, (*turns[:first], turns[second], turns[first], *turns[second + 1 :])]
+
+
+def outcomes(runs: Iterable[Run]) -> list[dict[str, str]]:
+    """What the race gave, by request: each different outcome once, in the order of the runs."""
+    found: list[dict[str, str]] = []
+    for run in runs:
+        racing = sorted((t for t in run.taken if t.turn.step is None), key=lambda taken: str(taken.turn.path))
+        outcome = {taken.turn.request: taken.result for taken in racing}
+        if outcome not in found:
+            found.append(outcome)
+    return found
+
+
+def _outcomes(scenario: Scenario, runs: Sequence[Run]) -> Iterator[Problem]:
+    race = scenario.race
+    if race is None or race.outcomes is None:
+        return
+    expected, found = list(race.outcomes), outcomes(runs)
+    if any(one not in found for one in expected) or any(one not in expected for one in found):
+        path = ("steps", scenario.steps.index(race), "outcomes")
+        yield Problem(path, flow([dict(one) for one in expected]), flow([dict(one) for one in found]))
+
+
+@dataclass
+class Play:
+    """A scenario under way on one stage: its clock, what was answered, and what was found wrong."""
+
+    scenario: Scenario
+    stage: Stage
+    standing: list[Problem] = field(default_factory=list)
+    unexpected: list[Problem] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.aliases = Aliases(dict.fromkeys(turn.request for turn in self.scenario.turns))
+        self._now = moments.absolute(self.scenario.clock)
+        self._taken: list[Taken] = []
+        self._granted: dict[tuple[str, str], Taken] = {}
+        self.stage.place(starts(self.scenario).values())
+        self._start = self.rows = self._read()
+
+    def take(self, turn: Turn) -> Taken | None:
+        """Plays one command and checks all that can be checked at once; None where it could not be answered."""
+        if turn.step is not None and turn.step.clock is not None:
+            self._now = moments.moved(self._now, turn.step.clock)
+        before, taken = self.rows, self._dispatch(turn)
+        if taken is None:
+            return None
+        self.rows = self._read()
+        self._check_answer(taken)
+        if taken.refused or taken.replayed:
+            self._check_unchanged(taken, before)
+        else:
+            self._granted.setdefault((turn.action.by, turn.request), taken)
+        self._taken.append(taken)
+        self._check_standing(turn, before)
+        return taken
+
+    def end(self) -> Run:
+        """What happened from the start to here."""
+        order = [request for _, request in self._granted]
+        return Run(tuple(self._taken), expect.difference(self._start, self.rows, self.aliases, order))
+
+    def _read(self) -> Rows:
+        rows = Rows()
+        for handle in self.scenario.given:
+            for table, records in (self.stage.store.read(handle) or Rows()).items():
+                rows.table(table).update(records)
+        return rows
+
+    def _dispatch(self, turn: Turn) -> Taken | None:
+        action = turn.action
+        drawn: list[Chance] = []
+
+        def chance(request_id: str) -> Chance:
+            drawn.append(Chance(SEED, request_id, action.dice))
+            return drawn[-1]
+
+        fields = self.aliases.to_ids(dict(action.fields))
+        assert isinstance(fields, dict)
+        request = Request(action.by, turn.request, decode(action.do, fields))
+        try:
+            answer = dispatch(self.stage.store, request, clock=lambda: self._now, chance=chance)
+        except Refused as refusal:
+            taken = Taken(turn, None, refused=refusal.code)
+        except (BadDice, StoreFailure) as error:
+            path = (*turn.path, "dice") if isinstance(error, BadDice) else turn.path
+            self.standing.append(Problem(path, "an answer", f"{type(error).__name__}, {error}"))
+            return None
+        else:
+            outcome = self.aliases.to_names(cast("dict[str, Data]", answer.outcome))
+            assert isinstance(outcome, dict)
+            taken = Taken(turn, outcome, replayed=answer.replayed)
+        self._check_dice(taken, drawn[-1].unused() if drawn else set(action.dice))
+        return taken
+
+    def _check_dice(self, taken: Taken, unused: set[str]) -> None:
+        if taken.turn.step is None and taken.refused:
+            return  # in a race, the order decides whether there is anything to draw
+        for name in sorted(unused):
+            self.standing.append(Problem((*taken.turn.path, "dice", name), f"a draw named {name!r}", "no such draw"))
+
+    def _check_answer(self, taken: Taken) -> None:
+        turn, step = taken.turn, taken.turn.step
+        earlier = self._granted.get((turn.action.by, turn.request))
+        if earlier and _command(earlier.turn) == _command(turn):
+            self._check_retry(taken, earlier)
+        elif taken.replayed:
+            self.standing.append(Problem(turn.path, "a first answer", "one that was given before"))
+        if step is None:
+            return
+        self.standing += expect.answer(step, turn.path, taken.refused)
+        if step.expect is not None and taken.outcome is not None:
+            self.unexpected += expect.outcome((*turn.path, "expect"), step.expect, taken.outcome)
+
+    def _check_retry(self, taken: Taken, earlier: Taken) -> None:
+        if not taken.replayed or taken.outcome != earlier.outcome:
+            first = "granted" if earlier.outcome is None else flow(dict(earlier.outcome))
+            again = expect.said(taken.refused) if taken.outcome is None else flow(dict(taken.outcome))
+            found = again if taken.replayed or taken.refused else f"{again}, done once more"
+            self.standing.append(Problem(taken.turn.path, f"the first answer again, {first}", found))
+
+    def _check_unchanged(self, taken: Taken, before: Rows) -> None:
+        """A refusal and a retry change nothing: no row, no line, no receipt."""
+        if compare(before, self.rows):
+            found = expect.difference(before, self.rows, self.aliases).as_data()
+            what = "refused" if taken.refused else "retried"
+            self.standing.append(Problem(taken.turn.path, f"nothing changed by a {what} command", flow(found)))
+
+    def _check_standing(self, turn: Turn, before: Rows) -> None:
+        refused = {(t.turn.action.by, t.turn.request) for t in self._taken if t.refused} - set(self._granted)
+        order = [request for _, request in self._granted]
+        for breach in (
+            *invariants.breaches(self.rows, order),
+            *invariants.receipts(self.rows, self._granted, refused),
+            *invariants.order_kept(before, self.rows),
+            *invariants.still_readable(before, self.rows),
+        ):
+            expected = f"{breach.player}'s {breach.law}: {breach.expected}"
+            self.standing.append(Problem(turn.path, self.named(expected), self.named(breach.found)))
+
+    def named(self, text: str) -> str:
+        """The text with the ids in it as a scenario writes them."""
+        return self.aliases.in_text(text)
+
+
+def _command(turn: Turn) -> tuple[str, dict[str, Data]]:
+    return turn.action.do, dict(turn.action.fields)

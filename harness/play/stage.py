@@ -1,0 +1,165 @@
+"""Where scenarios are played: a store with the scenario's players in it and nobody else, on either engine."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import sql
+
+from db import builders
+from game import tables
+from game.legacy import cells, codec
+from game.legacy.cells import Cell
+from game.legacy.store import LegacyStore
+from game.postgres import PostgresStore
+from game.rows import Rows
+from game.unit import Store
+from game.urls import PostgresUrl
+from harness.scenarios import moments
+from harness.scenarios.model import Given, Scenario
+
+TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
+"""Parents before their children."""
+
+_MOMENTS = {"mail": "expires", "milestones": "reset", "missions": "since", "tournaments": "played"}
+"""Of what is given, the moments: they may be told as distances from the scenario's clock."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A player as either store gets it: the same one, as rows and as the legacy `users` row."""
+
+    rows: Rows
+    legacy: Mapping[str, Cell]
+
+
+class Stage(Protocol):
+    """One store to play on."""
+
+    @property
+    def name(self) -> str:
+        """What the store is: postgres or legacy."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The store as it is now; another one after `place`."""
+        ...
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Empties the store and puts these players into it."""
+        ...
+
+
+def starts(scenario: Scenario, *, named: Callable[[str], str] = str) -> dict[str, Start]:
+    """The scenario's players by handle; `named` gives a handle's player id."""
+    clock = moments.absolute(scenario.clock)
+    return {handle: _start(named(handle), given, clock) for handle, given in scenario.given.items()}
+
+
+def _start(player: str, given: Given, clock: int) -> Start:
+    rows = builders.player(player, **_told(given, clock))
+    legacy = builders.legacy_row(rows)
+    if not given.legacy:
+        return Start(rows, legacy)
+    legacy |= given.legacy
+    return Start(codec.explode(legacy, rowid=1).rows, legacy)
+
+
+def _told(given: Given, clock: int) -> dict[str, object]:
+    """What the builder is told: times as epoch milliseconds, and nothing that the scenario leaves out."""
+    told: dict[str, object] = given.model_dump(exclude_unset=True, exclude={"legacy"})
+    for key, field in _MOMENTS.items():
+        entries = told.get(key, {})
+        assert isinstance(entries, dict)
+        for entry in entries.values():
+            if isinstance(text := entry.get(field), str):
+                entry[field] = moments.moved(clock, text)
+    return told
+
+
+def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:
+    """Writes the rows, parents first, within the transaction that is open."""
+    for table in TABLE_ORDER:
+        if records := list(rows.get(table.name, {}).values()):
+            columns = list(records[0])
+            statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                sql.Identifier(table.name),
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+            )
+            with connection.cursor() as cursor:
+                cursor.executemany(statement, [[record[column] for column in columns] for record in records])
+
+
+def insert_legacy(connection: sqlite3.Connection, row: Mapping[str, Cell]) -> None:
+    """Writes a row of `users`, within the transaction that is open."""
+    names = ", ".join(f'"{name}"' for name in row)
+    values = ", ".join(cells.placeholder(cell) for cell in row.values())
+    connection.execute(f"INSERT INTO users ({names}) VALUES ({values})", [cells.bind(cell) for cell in row.values()])
+
+
+class PostgresStage:
+    """A database of one's own, emptied in place by `reset`."""
+
+    name = "postgres"
+
+    def __init__(self, service: PostgresUrl, reset: Callable[[], None]) -> None:
+        self._reset = reset
+        self._connection = psycopg.connect(service.conninfo)
+        self.store: Store = PostgresStore(service)
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Empties the database and puts these players into it."""
+        self._reset()
+        with self._connection.transaction():
+            for start in starts:
+                insert(self._connection, start.rows)
+
+    def close(self) -> None:
+        """Lets the database go, so that it can be dropped."""
+        self.store.close()
+        self._connection.close()
+
+
+class LegacyStage:
+    """A legacy file of one's own, a copy of `empty` each time."""
+
+    name = "legacy"
+
+    def __init__(self, empty: Path, path: Path, *, opened_by: Callable[[Path], Store] = LegacyStore) -> None:
+        self._empty = empty
+        self.path = path
+        self._opened_by = opened_by
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store on the file as it was placed last."""
+        assert self._store is not None, "a stage is placed before it is played on"
+        return self._store
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Makes the file anew with these players in it."""
+        self.close()
+        shutil.copyfile(self._empty, self.path)
+        with closing(cells.connect(self.path)) as connection, connection:
+            connection.execute("BEGIN")
+            for start in starts:
+                insert_legacy(connection, start.legacy)
+        self._store = self._opened_by(self.path)
+
+    def close(self) -> None:
+        """Closes the store and removes its file."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)

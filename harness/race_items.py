@@ -1,0 +1,139 @@
+"""pytest's side of races: `file::races` of a scenario that has one, `pairs.toml::a+b` of the table of pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from shlex import quote
+
+import pytest
+
+from harness.items import PlayFailed, PlayItem, found, shown
+from harness.scenarios import ScenarioFile
+from harness.sweeps import pairs, races
+from harness.sweeps.ground import Ground
+from harness.sweeps.pairs import BadPairs
+from harness.sweeps.races import Lost, Race, Raced, Track
+
+RACES, RACE_ORDER = "--races", "--race-order"
+GATE, ALL = "gate", "all"
+ITEM = "races"
+PROPERTY = "race"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the race sweep."""
+    group = parser.getgroup("harness")
+    group.addoption(
+        RACES,
+        default=None,
+        choices=(GATE, ALL),
+        help="run each race in every order; the table of pairs in part or whole",
+    )
+    group.addoption(RACE_ORDER, default=None, metavar="ABBA", help="only the order in which these sessions go on")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """An order is of the two sessions' names."""
+    order = config.getoption(RACE_ORDER)
+    if order is not None and set(order) - set(races.NAMES):
+        raise pytest.UsageError(f"{RACE_ORDER}: expected letters {' and '.join(races.NAMES)}; found {order}.")
+
+
+def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
+    """The item of a scenario that has a race, if races are asked for."""
+    if config.getoption(RACES) is None or read().scenario.race is None:
+        return
+
+    def run(track: Track, request: pytest.FixtureRequest) -> None:
+        file = read()
+        where = f"{file.name}:{file.document.mark(races.place(file.scenario)).line}"
+        _sweep(races.of(file.scenario), track, request.node, where)
+
+    yield ITEM, run
+
+
+def collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The collector of the table of pairs, if races are asked for."""
+    if file_path.name != pairs.FILE or parent.config.getoption(RACES) is None:
+        return None
+    return PairsCollector.from_parent(parent, path=file_path)
+
+
+class PairsCollector(pytest.File):
+    """The table; what is wrong with it is said at collection."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """An item a pair."""
+        try:
+            table = pairs.read(self.path)
+        except BadPairs as error:
+            raise self.CollectError(str(error)) from None
+        for pair in table.pairs(every=self.config.getoption(RACES) == ALL):
+            yield PlayItem.from_parent(self, name="+".join(pair), callobj=_pair(table.race(pair), self.path.name))
+
+
+def _pair(race: Race, name: str) -> Callable[..., None]:
+    def run(track: Track, request: pytest.FixtureRequest) -> None:
+        raced = _sweep(race, track, request.node, name)
+        for first, end in raced.serial.items():
+            label, answer = next(said for said in end.answers if said[0].startswith(f"{pairs.PLAYER}'s {first} "))
+            if not answer.startswith("granted"):
+                raise PlayFailed(
+                    f"{name}: {label}, if nobody comes before it\n    expected  granted\n    found     {answer}"
+                )
+
+    return run
+
+
+def _sweep(race: Race, track: Track, item: pytest.Item, where: str) -> Raced:
+    raced = races.sweep(race, track, item.config.getoption(RACE_ORDER))
+    counted = {"orders": raced.orders, "failures": len(raced.failures), "seconds": round(raced.seconds, 3)}
+    item.user_properties.append((PROPERTY, json.dumps(counted)))
+    if raced.failures:
+        raise PlayFailed("\n".join(_said(raced, race, item.nodeid, where)))
+    if not raced.whole:
+        raise PlayFailed(
+            f"{where}\n    expected  at most {races.MOST_ORDERS} orders\n    found     that there are more"
+        )
+    return raced
+
+
+def _said(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
+    """The first order that fails: it is the one with the fewest preemptions."""
+    lost = raced.failures[0]
+    first, second = (errand.turn for errand in race.racers)
+    if lost.serial == races.NAMES[1]:
+        first, second = second, first
+    yield f"{where}: {len(raced.failures)} of {raced.orders} orders end as neither serial order does"
+    yield from _timeline(lost, race)
+    yield f"  nearest: {first.action.do}, then {second.action.do}"
+    yield from shown(lost.differences)
+    yield f"  again: pytest {quote(nodeid)} {RACES}={ALL} {RACE_ORDER}={lost.order}"
+
+
+def _timeline(lost: Lost, race: Race) -> Iterator[str]:
+    """One line a statement, the second session's further in."""
+    for name, errand in zip(races.NAMES, race.racers, strict=True):
+        yield f"  {name}: {errand.turn.action.do} {json.dumps(dict(errand.turn.action.fields), ensure_ascii=False)}"
+    for event in lost.timeline:
+        yield f"    {'      ' * races.NAMES.index(event.session)}{event.session}  {event.said}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many races were run, in how many orders."""
+    counted = found(terminalreporter, PROPERTY)
+    if not counted:
+        return
+    orders, failures = (sum(one[name] for one in counted) for name in ("orders", "failures"))
+    ms = 1000 * sum(one["seconds"] for one in counted) / orders
+    terminalreporter.write_sep("-", "races")
+    terminalreporter.write_line(f"{len(counted)} races in {orders} orders, {failures} failed; {ms:.0f} ms an order")
+
+
+@pytest.fixture(scope="session")
+def track(ground: Ground) -> Iterator[Track]:
+    """This worker's two sessions."""
+    with Track(ground) as track:
+        yield track

@@ -1,0 +1,172 @@
+"""The rehearsal: the whole move and the way back, on throwaway copies, the real service under load from real clients.
+
+It proves that nothing is lost: every acknowledged request has exactly one receipt, with what the player was told, and
+its journal lines once, in the store that is the last; and what nobody touched comes back byte for byte.
+Some 40 s for 500 players. Nothing of it stays, however it ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from db.cutover import rollback
+from db.cutover import run as cutover
+from db.cutover.ports import SmokeResult, When
+from db.cutover.report import Report
+from db.environments import Environment
+from db.errors import Inconclusive, Refusal, ToolError
+from db.progress import Progress
+from game.stores import open_store
+from game.urls import LegacyUrl, PostgresUrl
+from harness.live import plans, receipts, smoke
+from harness.live.clients import Crowd, Tally
+from harness.rehearsal import untouched
+from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalReport
+from harness.rehearsal.stage import Stage, stage
+
+SLICES = 60
+"""What players could do is cut into so many: some before, one at each step of a move, some after; and some to spare."""
+
+SETTLED_SLICES = 8
+MOST_IN_A_SLICE = 14
+MOST_PLAYERS = 80
+SEED = 1
+"""What the players' plans and the clients' moods follow from."""
+
+SHOWN_PROBLEMS = 20
+
+
+def rehearse(players: int, source: Path | None, kind: str | None, progress: Progress) -> RehearsalReport:
+    """Rehearse with that many made players, or with a copy of `source`, on a throwaway server of the kind asked for.
+
+    Refusal: no such file, or not a game's; no server of that kind. What goes wrong after that is the report's verdict.
+    """
+    if source is None and players < 1:
+        raise Refusal("one player at least", str(players), do="Nothing was begun. Say --players 200, or name a file.")
+    began = time.monotonic()
+    with stage(players, source, kind, progress) as here:
+        planned = plans.read(here.source, players=MOST_PLAYERS, seed=SEED)
+        with Crowd(here.service.urls, planned, token_of=here.service.token_of, seed=SEED) as crowd:
+            rehearsal = Rehearsal(here, crowd, _slice(planned), progress)
+            there, back = rehearsal.both()
+        tally = crowd.tally
+        return RehearsalReport(
+            **_fields(there) | {"verdict": _worst(there.verdict, back.verdict)},
+            engine={"kind": here.server.kind, "version": here.server.version},
+            players=here.players, held=rehearsal.held, refused=len(tally.refused), dropped=tally.dropped,
+            seconds=round(time.monotonic() - began, 1), rollback=back,
+        )  # fmt: skip
+
+
+class Rehearsal:
+    """Before, there, after, back, after: the moves, with players at it all the while."""
+
+    def __init__(self, here: Stage, crowd: Crowd, a_slice: int, progress: Progress) -> None:
+        self._here = here
+        self._crowd = crowd
+        self._slice = a_slice
+        self._progress = progress
+        self._before = receipts.earlier(here.source)
+        self.held = 0
+
+    def both(self) -> tuple[Leg, Leg]:
+        """The way there, and where that passed, the way back."""
+        self._progress.say("players play on the legacy file")
+        self._crowd.play(SETTLED_SLICES * self._slice)
+        there = self.leg(partial(cutover.run, evidence=_no_evidence), self._here.environment.target, self._loaded)
+        if there.verdict != PASS:
+            return there, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
+        return there, self.leg(rollback.run, self._here.environment.legacy, self._returned)
+
+    def leg(
+        self, verb: Callable[..., Report], store: PostgresUrl | LegacyUrl, counts: Callable[[Report], dict[str, Any]]
+    ) -> Leg:
+        """One move, and play on the store that it ends on; then the count.
+
+        counts: what the move's report says of values, under a Leg's names, and `problems`. Refusal: it was not begun.
+        """
+        since = time.monotonic()
+        try:
+            report = verb(
+                self._here.environment, smoke=self._smoke, tools=self._here.server.tool,
+                progress=self._progress, observer=self._observe, folder=self._here.folder / "runs",
+            )  # fmt: skip
+            self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
+            self._crowd.play(SETTLED_SLICES * self._slice)
+        except Refusal:
+            raise
+        except ToolError as error:
+            return Leg(INCONCLUSIVE if isinstance(error, Inconclusive) else FAIL, problems=(str(error),))
+        tally = self._crowd.tally
+        with closing(open_store(store.as_text())) as opened:
+            counted = receipts.count(opened.read, list(tally.granted.values()), list(tally.refused), self._before)
+        found = counts(report)
+        problems = [*tally.wrong, *counted.problems, *found.pop("problems", ())]
+        leg = Leg(
+            verdict=PASS, **found, acknowledged=counted.acknowledged, missing=counted.missing,
+            duplicated=counted.duplicated, retried=tally.retried, read_only_seconds=report.read_only_seconds or 0.0,
+            freeze_seconds=round(tally.freeze(since), 3), steps=report.steps, problems=tuple(problems[:SHOWN_PROBLEMS]),
+        )  # fmt: skip
+        return _judged(leg, list(_doubts(leg, tally, since)))
+
+    def _loaded(self, report: Report) -> dict[str, Any]:
+        self.held = report.counts["held"]
+        return {name: report.counts[name] for name in ("source", "loaded", "quarantined", "mismatches")}
+
+    def _returned(self, _report: Report) -> dict[str, Any]:
+        """What nobody touched is as it was: nothing is quarantined on the way back."""
+        acted = {player for player, _request in self._crowd.tally.granted}
+        found = untouched.compare(self._here.source, self._here.legacy, acted)
+        return {
+            "source": found.cells, "loaded": found.cells - found.differing, "mismatches": found.differing,
+            "problems": found.differences,
+        }  # fmt: skip
+
+    def _observe(self, when: When, step: str) -> None:
+        """Players go on asking at every step, those that find them locked out too."""
+        del step
+        if when == "before":
+            self._crowd.allow(self._slice)
+
+    def _smoke(self, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
+        owner = self._here.environment.target_direct if isinstance(store, PostgresUrl) else store
+        return smoke.run(services, owner, pass_token=pass_token, operator_token=self._here.service.operator_token)
+
+
+def _no_evidence(env: Environment) -> None:
+    """A rehearsal is what evidence is made of."""
+    del env
+
+
+def _slice(planned: dict[str, plans.Plan]) -> int:
+    return max(1, min(MOST_IN_A_SLICE, sum(map(len, planned.values())) // SLICES))
+
+
+def _judged(leg: Leg, doubts: list[str]) -> Leg:
+    if leg.problems or leg.mismatches or leg.missing or leg.duplicated or leg.source != leg.loaded + leg.quarantined:
+        return dataclasses.replace(leg, verdict=FAIL)
+    return dataclasses.replace(leg, verdict=INCONCLUSIVE if doubts else PASS, problems=tuple(doubts))
+
+
+def _doubts(leg: Leg, tally: Tally, since: float) -> Iterator[str]:
+    """What would have to have happened for the leg to prove anything, and did not."""
+    if not tally.newly_granted(since):
+        yield "nothing was granted during the move or after it: there was too little to do"
+    if not tally.locked_out(since):
+        yield "no request had to wait: nobody noticed the move"
+    if not leg.retried:
+        yield "no request was sent twice"
+
+
+def _worst(*verdicts: str) -> str:
+    return next(verdict for verdict in (FAIL, INCONCLUSIVE, PASS) if verdict in verdicts)
+
+
+def _fields(leg: Leg) -> dict[str, Any]:
+    return {each.name: getattr(leg, each.name) for each in dataclasses.fields(leg)}

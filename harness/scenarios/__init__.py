@@ -1,0 +1,7 @@
+"""Scenario files: their shape, what they mean, how they are read, and the schema that editors check them by."""
+
+from __future__ import annotations
+
+from harness.scenarios.reading import BadScenario, ScenarioFile, read, read_file
+
+__all__ = ["BadScenario", "ScenarioFile", "read", "read_file"]

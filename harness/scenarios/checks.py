@@ -1,0 +1,198 @@
+"""What a scenario means, checked: every name in it names something, and nothing in it contradicts itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from pydantic import JsonValue
+
+from db import legacy_schema
+from game import catalog, tables
+from game.commands import COMMANDS, decode
+from game.errors import BadRequest
+from harness.scenarios.model import GONE, OK, Action, Added, After, Bagged, Change, Given, Race, Scenario, Step, Turn
+from harness.scenarios.problems import Problem, nearest
+from harness.scenarios.yaml_reader import Path
+
+UNWRITTEN = {"position"}
+"""Columns that `after` never names: an order is checked as an order (see `invariants`)."""
+
+
+def check(scenario: Scenario) -> Iterator[Problem]:
+    """All problems of meaning; a scenario that passed the check of its shape is expected."""
+    for handle, given in scenario.given.items():
+        yield from _given(("given", handle), given)
+    for turn in scenario.turns:
+        yield from _action(turn.path, turn.action, scenario.given)
+    for n, step in enumerate(scenario.steps):
+        yield from _answers(("steps", n), step)
+    yield from _requests(scenario.turns)
+    yield from _races(scenario)
+    if scenario.after:
+        yield from _after(scenario.after, scenario)
+    if scenario.smoke:
+        yield from _smoke(scenario)
+
+
+def columns(table: str) -> list[str]:
+    """The columns of a table that `after` may name: all that the game knows but the key's and the order's."""
+    known = [column.name for column in tables.game_columns(tables.BY_NAME[table])]
+    return [name for name in known if name not in tables.KEYS[table] and name not in UNWRITTEN]
+
+
+def _known(path: Path, name: str, choices: Collection[str], what: str) -> Iterator[Problem]:
+    if name not in choices:
+        yield Problem(path, _one_of(choices) or what, repr(name), nearest(name, choices))
+
+
+def _one_of(choices: Collection[str]) -> str:
+    """The choices, where they are few enough to be read; else nothing."""
+    if len(choices) > 16:
+        return ""
+    return f"one of {', '.join(choices)}" if len(choices) > 1 else "".join(map(repr, choices))
+
+
+def _given(path: Path, given: Given) -> Iterator[Problem]:
+    for item, entry in given.bag.items():
+        name, at = (entry.name, ("bag", item, "name")) if isinstance(entry, Bagged) else (entry, ("bag", item))
+        yield from _known((*path, *at), name, catalog.TEMPLATES, "the name of an item")
+    for mail, letter in given.mail.items():
+        for name in letter.items:
+            yield from _known((*path, "mail", mail, "items", name), name, catalog.TEMPLATES, "the name of an item")
+    for period, quests in given.quests.items():
+        for quest, told in quests.items():
+            for name in told.reward.items:
+                place: Path = (*path, "quests", period, quest, "reward", "items", name)
+                yield from _known(place, name, catalog.TEMPLATES, "the name of an item")
+    for column in given.legacy:
+        yield from _known(
+            (*path, "legacy", column), column, legacy_schema.names("users"), "a column of the legacy users"
+        )
+    yield from _worn((*path, "worn"), given)
+
+
+def _worn(path: Path, given: Given) -> Iterator[Problem]:
+    """Items of the bag, each for a slot of its own."""
+    slots: dict[str, str] = {}
+    for n, item in enumerate(given.worn):
+        yield from _known((*path, n), item, given.bag, "an item of the bag")
+        entry = given.bag.get(item, "")
+        template = catalog.TEMPLATES.get(entry.name if isinstance(entry, Bagged) else entry)
+        if template and template.slot is None:
+            yield Problem((*path, n), "equipment", f"{item!r}, which is {template.type}")
+        elif template and template.slot and slots.setdefault(template.slot, item) != item:
+            yield Problem((*path, n), "one item a slot", f"{item!r} beside {slots[template.slot]!r}")
+
+
+def _action(path: Path, action: Action, given: Mapping[str, Given]) -> Iterator[Problem]:
+    yield from _known((*path, "by"), action.by, given, "a player that `given` names")
+    yield from _known((*path, "do"), action.do, COMMANDS, "an action")
+    if action.do in COMMANDS:
+        yield from _fields(path, action)
+
+
+def _fields(path: Path, action: Action) -> Iterator[Problem]:
+    fields = dataclasses.fields(COMMANDS[action.do])
+    known = [field.name for field in fields]
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+    unknown = [name for name in action.fields if name not in known]
+    missing = [] if unknown else [name for name in needed if name not in action.fields]
+    for name in unknown:
+        yield from _known((*path, "with", name), name, known, "no field")
+    for name in missing:
+        yield Problem((*path, "with"), f"{action.do}'s field {name!r}", ", ".join(action.fields) or "no fields")
+    if not unknown and not missing:
+        try:
+            decode(action.do, action.fields)
+        except BadRequest as error:
+            yield Problem((*path, "with"), f"the fields of {action.do}", str(error))
+
+
+def _answers(path: Path, step: Step | Race) -> Iterator[Problem]:
+    if isinstance(step, Step):
+        if step.expect is not None and step.refused is not None:
+            yield Problem((*path, "refused"), "either `expect` or `refused`", "both")
+        return
+    yield from _outcomes(path, step)
+
+
+def _outcomes(path: Path, race: Race) -> Iterator[Problem]:
+    requests = [action.request or name for action, name in zip(race.race, "ab", strict=True)]
+    for n, outcome in enumerate(race.outcomes or ()):
+        if set(outcome) != set(requests):
+            found = ", ".join(outcome) or "nothing"
+            yield Problem((*path, "outcomes", n), f"{OK} or a refusal's code for {' and '.join(requests)}", found)
+
+
+def _requests(turns: Iterable[Turn]) -> Iterator[Problem]:
+    """The same request of the same player again is a retry, or else must be refused as reused; never in a race."""
+    first: dict[tuple[str, str], Turn] = {}
+    for turn in turns:
+        earlier = first.setdefault((turn.action.by, turn.request), turn)
+        if earlier is turn:
+            continue
+        if turn.step is None or earlier.step is None:
+            yield Problem(turn.path, "requests of its own in a race", f"{turn.request!r} again")
+        elif turn.step.refused != "request_reused" and _command(turn) != _command(earlier):
+            expected = "the same command again, or `refused: request_reused`"
+            yield Problem(turn.path, expected, f"request {turn.request!r} with another command")
+
+
+def _command(turn: Turn) -> tuple[str, dict[str, JsonValue]]:
+    return turn.action.do, turn.action.fields
+
+
+def _races(scenario: Scenario) -> Iterator[Problem]:
+    races = [n for n, step in enumerate(scenario.steps) if isinstance(step, Race)]
+    for n in races[1:]:
+        yield Problem(("steps", n), "at most one race in a file", "another")
+
+
+def _after(after: After, scenario: Scenario) -> Iterator[Problem]:
+    for journal, lines in (("ledger", after.ledger), ("history", after.history)):
+        for request in lines:
+            known = dict.fromkeys(turn.request for turn in scenario.turns)
+            yield from _known(("after", journal, request), request, known, "a request")
+    for table, changes in after.tables.items():
+        for key, change in changes.items():
+            path: Path = ("after", table, key)
+            yield from _key(path, table, key, scenario.given)
+            yield from _change(path, table, change)
+
+
+def _key(path: Path, table: str, key: str, given: Mapping[str, Given]) -> Iterator[Problem]:
+    columns = tables.KEYS[table][1:]
+    handle, *rest = key.split("/", max(1, len(columns)))
+    if len(rest) != len(columns) or not all(rest):
+        form = "/".join(["<player>", *(f"<{column}>" for column in columns)])
+        yield Problem(path, f"a key of the form {form}", repr(key))
+    else:
+        yield from _known(path, handle, given, "a player that `given` names")
+
+
+def _change(path: Path, table: str, change: Change) -> Iterator[Problem]:
+    if change == GONE:
+        return
+    named: Mapping[str, JsonValue | tuple[JsonValue, JsonValue]]
+    at, named = ((*path, "new"), change.new) if isinstance(change, Added) else (path, change)
+    for column, value in named.items():
+        yield from _known((*at, column), column, columns(table), "a column")
+        if isinstance(value, tuple) and value[0] == value[1] and type(value[0]) is type(value[1]):
+            yield Problem((*at, column), "a value before and another after", "the same twice")
+
+
+def _smoke(scenario: Scenario) -> Iterator[Problem]:
+    """By HTTP, on the live service: nothing that only a test can arrange."""
+    expected = "no clock, dice, race or legacy columns in a smoke scenario"
+    if "clock" in scenario.model_fields_set:
+        yield Problem(("clock",), expected, "a clock")
+    for handle, given in scenario.given.items():
+        if given.legacy:
+            yield Problem(("given", handle, "legacy"), expected, "legacy columns")
+    for n, step in enumerate(scenario.steps):
+        if isinstance(step, Race):
+            yield Problem(("steps", n), expected, "a race")
+        elif step.clock or step.dice:
+            key = "clock" if step.clock else "dice"
+            yield Problem(("steps", n, key), expected, f"a step's {key}")

@@ -1,0 +1,107 @@
+"""The JSON Schema of scenario files, for editors: made from the models, with the game's own names filled in.
+
+`python -m harness.scenarios.schema` writes it anew; a test fails while it is out of date. It is no stricter than the
+reader, and refuses at least what has a wrong shape: an unknown key, action, field, table, column or item.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import TypeAdapter
+
+from game import catalog, tables
+from game.commands import COMMANDS
+from harness.scenarios.checks import columns
+from harness.scenarios.model import Scenario
+
+FILE = Path(__file__).with_name("scenario.schema.json")
+
+Schema: TypeAlias = dict[str, Any]
+
+
+def schema() -> Schema:
+    """The schema, draft 2020-12."""
+    whole = Scenario.model_json_schema()
+    definitions = whole["$defs"]
+    for name in ("Step", "Action"):
+        _name_actions(definitions[name])
+    _name_items(definitions)
+    definitions["After"] = _after(definitions["After"])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidied(whole)}
+
+
+def text() -> str:
+    """The schema as the file holds it."""
+    return json.dumps(schema(), ensure_ascii=False, indent=2) + "\n"
+
+
+def _name_actions(definition: Schema) -> None:
+    """Each action with exactly its own fields; `with` may be left out where none is needed."""
+    definition["properties"]["do"] = {"enum": list(COMMANDS)}
+    definition["allOf"] = [
+        {
+            "if": {"properties": {"do": {"const": action}}, "required": ["do"]},
+            "then": _with(TypeAdapter(command).json_schema()),
+        }
+        for action, command in COMMANDS.items()
+    ]
+
+
+def _with(fields: Schema) -> Schema:
+    return {"properties": {"with": fields}, **({"required": ["with"]} if fields.get("required") else {})}
+
+
+def _name_items(definitions: Schema) -> None:
+    item = {"enum": list(catalog.TEMPLATES)}
+    definitions["Bagged"]["properties"]["name"] = item
+    for paying in ("Letter", "Reward"):
+        definitions[paying]["properties"]["items"]["propertyNames"] = item
+    (bag,) = definitions["Given"]["properties"]["bag"]["patternProperties"].values()
+    bag["oneOf"] = [item, *(each for each in bag["oneOf"] if "$ref" in each)]
+
+
+def _after(definition: Schema) -> Schema:
+    """The tables stand beside the journals, each with its own columns."""
+    properties = definition["properties"]
+    del properties["tables"]
+    properties |= {table.name: _table(table.name) for table in tables.PLAYER_STATE}
+    return definition
+
+
+def _table(name: str) -> Schema:
+    pair = {"type": "array", "minItems": 2, "maxItems": 2}
+    known = columns(name)
+    new = {"type": "object", "properties": dict.fromkeys(known, True), "additionalProperties": False}
+    change = {
+        "oneOf": [
+            {"const": "gone"},
+            {"type": "object", "properties": {"new": new}, "required": ["new"], "additionalProperties": False},
+            {"type": "object", "properties": dict.fromkeys(known, pair), "additionalProperties": False},
+        ]
+    }
+    rest = len(tables.KEYS[name]) - 1
+    key = f"^{'[^/]+/' * rest}.+$" if rest else "^[^/]+$"
+    return {"type": "object", "patternProperties": {key: change}}
+
+
+def _tidied(schema: Any) -> Any:
+    """Without titles (they repeat the keys), without null where it only says that the key may be left out."""
+    if isinstance(schema, list):
+        return [_tidied(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidied = {key: _tidied(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
+    if "patternProperties" in tidied:
+        tidied.setdefault("additionalProperties", False)
+    if tidied.get("default", ...) is None and "anyOf" in tidied:
+        del tidied["default"]
+        choices = [each for each in tidied.pop("anyOf") if each != {"type": "null"}]
+        tidied |= choices[0] if len(choices) == 1 else {"anyOf": choices}
+    return tidied
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), "utf-8")

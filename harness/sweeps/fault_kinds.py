@@ -1,0 +1,281 @@
+"""What can go wrong, on the wire and at either end of it. Each fault judges round trips, and strikes once a case."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from harness.play import errands
+from harness.play.errands import Errand
+from harness.sweeps.doomed import Died, Doomed
+from harness.sweeps.ground import Ground
+from harness.wire import Cut, Lose, Pass, Raise, Session, Trip, Verdict
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a fault strikes: at the k-th round trip, before the server sees it or once it has carried it out."""
+
+    k: int
+    after: bool = False
+
+
+class Fault(ABC):
+    """What can go wrong, and the judge that makes it happen: once a case, at its moment."""
+
+    name: ClassVar[str]
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.moment: Moment | None = None
+        self.trips: list[Trip] = []
+        self.struck: Trip | None = None
+
+    def moments(self, trips: Sequence[Trip]) -> Iterator[Moment]:
+        """Every moment to try."""
+        yield from (Moment(k) for k in range(len(trips)))
+
+    def arm(self, moment: Moment | None) -> None:
+        """Count from here on, and strike at the moment."""
+        self.moment, self.trips, self.struck = moment, [], None
+        self.ground.proxy.judge = self
+
+    def judge(self, session: Session, trip: Trip) -> Verdict:
+        """Strikes at its moment and lets everything else through."""
+        place = len(self.trips)
+        self.trips.append(trip)
+        if self.moment is None or self.struck is not None or place != self.moment.k:
+            return self.otherwise()
+        self.struck = trip
+        return self.strike(session, after=self.moment.after)
+
+    def otherwise(self) -> Verdict:
+        """What comes of all other round trips."""
+        return Pass()
+
+    @abstractmethod
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """What comes of the one."""
+
+    def answered(self, session: Session, trip: Trip) -> None:  # noqa: B027 - few faults have anything to do here
+        """The one has been carried out, and its client knows nothing of it yet."""
+
+    def sleep(self, seconds: float) -> None:
+        """What dispatch waits before it tries again: nothing, where the store is there at once."""
+        errands.no_sleep(seconds)
+
+    def carry_out(self, errand: Errand, unanswered: Callable[[Errand], None]) -> str:
+        """The answer to a command."""
+        return errands.carry_out(self.ground.wired, errand, sleep=self.sleep, unanswered=unanswered)
+
+    def begin(self) -> None:  # noqa: B027 - the same
+        """Before the first command of a case."""
+
+    def end(self) -> None:  # noqa: B027 - the same
+        """After the last one."""
+
+
+class CutBefore(Fault):
+    """The connection is lost before the statement reaches the server."""
+
+    name = "cut"
+
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """Nothing comes of it."""
+        del session, after
+        return Cut()
+
+
+class Lost(Fault):
+    """The statement is carried out, and its answer lost with the connection."""
+
+    name = "lost"
+
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """Its client never hears of it."""
+        del session, after
+        return Lose()
+
+
+class Outage(Fault):
+    """An answer is lost, and nothing gets through after it until the command was given up as unavailable."""
+
+    name = "outage"
+    _down = False
+
+    def begin(self) -> None:
+        """All is well."""
+        self._down = False
+
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """From here on, nothing is."""
+        del session, after
+        self._down = True
+        return Lose()
+
+    def otherwise(self) -> Verdict:
+        """Whatever comes during the outage is cut."""
+        return Cut() if self._down else Pass()
+
+    def carry_out(self, errand: Errand, unanswered: Callable[[Errand], None]) -> str:
+        """The outage ends when the client has been told that the store is unavailable."""
+
+        def told(given_up: Errand) -> None:
+            unanswered(given_up)
+            self._down = False
+
+        return super().carry_out(errand, told)
+
+    def end(self) -> None:
+        """Nothing outlasts a case."""
+        self._down = False
+
+
+class ServerError(Fault):
+    """The server itself raises an error in place of the statement."""
+
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """The code is the fault's name."""
+        del session, after
+        return Raise(self.name)
+
+
+class Serialization(ServerError):
+    """serialization_failure."""
+
+    name = "40001"
+
+
+class Deadlock(ServerError):
+    """deadlock_detected."""
+
+    name = "40P01"
+
+
+class LockTimeout(ServerError):
+    """lock_not_available."""
+
+    name = "55P03"
+
+
+class Cancelled(ServerError):
+    """query_canceled."""
+
+    name = "57014"
+
+
+class Terminated(Fault):
+    """An operator ends the server's process: admin_shutdown."""
+
+    name = "57P01"
+
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """The server says so, in place of the answer."""
+        del after
+        assert session.pid is not None
+        self.ground.terminate(session.pid)
+        session.await_end()
+        return Pass()
+
+
+class AtCommit(Fault):
+    """Faults that take a whole process: before every statement, and after each COMMIT."""
+
+    def moments(self, trips: Sequence[Trip]) -> Iterator[Moment]:
+        """Of statements within a transaction, after one is before the next."""
+        for k, trip in enumerate(trips):
+            yield Moment(k)
+            if trip.commits:
+                yield Moment(k, after=True)
+
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """Before: the process is gone, and the statement with it."""
+        if after:
+            return Lose()
+        self.take(session)
+        return Cut()
+
+    def answered(self, session: Session, trip: Trip) -> None:
+        """After: the process goes before anyone has heard."""
+        if trip is self.struck and self.moment is not None and self.moment.after:
+            self.take(session)
+
+    @abstractmethod
+    def take(self, session: Session) -> None:
+        """The process ends."""
+
+
+class Killed(AtCommit):
+    """The application is killed by SIGKILL; the player's client asks the next one."""
+
+    name = "killed"
+
+    def __init__(self, ground: Ground, doomed: Doomed) -> None:
+        super().__init__(ground)
+        self._doomed = doomed
+
+    def begin(self) -> None:
+        """A fresh application, warm; what it asked to become so does not count."""
+        armed, self.moment = self.moment, None
+        self._doomed.start(self.ground.url.as_text())
+        self.moment, self.trips = armed, []
+
+    def take(self, session: Session) -> None:
+        """SIGKILL."""
+        del session
+        self._doomed.kill()
+
+    def carry_out(self, errand: Errand, unanswered: Callable[[Errand], None]) -> str:
+        """From the application while it lives; then from another."""
+        if not self._doomed.pid:
+            return super().carry_out(errand, unanswered)
+        try:
+            answer = self._doomed.carry_out(errand)
+        except Died:
+            unanswered(errand)
+            return super().carry_out(errand, unanswered)
+        return errands.UNANSWERED if answer is None else answer
+
+    def end(self) -> None:
+        """One that was not killed ends."""
+        self._doomed.end()
+
+
+class Crashed(AtCommit):
+    """The server loses a process to a signal: it ends all others and recovers from its log. On a server of one's own.
+
+    Of what it takes before a COMMIT only the COMMIT itself is tried: the others are cut connections to the client.
+    """
+
+    name = "crashed"
+
+    def sleep(self, seconds: float) -> None:
+        """It takes a moment to be back."""
+        time.sleep(seconds)
+
+    def moments(self, trips: Sequence[Trip]) -> Iterator[Moment]:
+        """Before and after each COMMIT; before the first statement where there is none."""
+        commits = [k for k, trip in enumerate(trips) if trip.commits]
+        yield from (Moment(k, after) for k in commits for after in (False, True))
+        if trips and not commits:
+            yield Moment(0)
+
+    def take(self, session: Session) -> None:
+        """SIGKILL, on the server's side."""
+        assert session.pid is not None
+        self.ground.crash(session.pid)
+
+    def end(self) -> None:
+        """All our own connections were taken too."""
+        if self.struck is not None:
+            self.ground.reopen()
+
+
+ON_THE_WIRE: dict[str, type[Fault]] = {
+    fault.name: fault
+    for fault in (CutBefore, Lost, Outage, Serialization, Deadlock, LockTimeout, Cancelled, Terminated)
+}
+NAMES = (*ON_THE_WIRE, Killed.name, Crashed.name)

@@ -1,0 +1,144 @@
+"""The fault sweep: a scenario, once for each fault at each of its round trips, must end as if nothing had happened.
+
+A clean run on warm connections tells the round trips; each case then has one fault at one of them. Dispatch retries as
+it does in the service, and where it gives up, a client asks again under the same id. What was answered and every row,
+journals and receipts among them, must be as in the clean run. A case costs some 30 ms, one with a process of its own or
+a crashed server some 150.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from harness.play import errands, stage
+from harness.play.errands import Apart, End, Errand
+from harness.scenarios.model import Scenario
+from harness.scenarios.yaml_reader import Path
+from harness.sweeps.fault_kinds import Fault, Moment
+from harness.sweeps.ground import Ground
+from harness.wire import Trip
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that did not end as the clean run. `path` is the command's under way when the fault struck."""
+
+    fault: str
+    moment: Moment
+    path: Path
+    statement: str
+    differences: tuple[Apart, ...]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep of one fault over one scenario did and found; a scenario that never commits has no COMMIT to hit."""
+
+    fault: str
+    cases: int
+    fired: int
+    fired_at_commit: int
+    commits: int
+    seconds: float
+    failures: tuple[Failure, ...]
+
+    @property
+    def missed_commit(self) -> bool:
+        """Whether there is a COMMIT, and the fault struck at none."""
+        return self.commits > 0 and self.fired_at_commit == 0
+
+
+@dataclass(frozen=True)
+class Clean:
+    """A run without faults: its round trips, and how things stood before the first command and after each.
+
+    step_of: for each round trip the place of the command that made it, from 0.
+    """
+
+    trips: tuple[Trip, ...]
+    step_of: tuple[int, ...]
+    ends: tuple[End, ...]
+
+
+def sweep(scenario: Scenario, fault: Fault, at: int | None = None, steps: Collection[int] | None = None) -> Swept:
+    """The scenario under the fault at each of its moments, or only at those of the k-th round trip.
+
+    steps: the places of the commands in which the fault strikes, from 0; None: in all of them.
+    """
+    began = time.monotonic()
+    todo = errands.errands(scenario)
+    clean = _clean(scenario, fault, todo)
+    within = {k for k, step in enumerate(clean.step_of) if steps is None or step in steps}
+    moments = [moment for moment in fault.moments(clean.trips) if moment.k in within and at in (None, moment.k)]
+    failures: list[Failure] = []
+    fired: list[Trip] = []
+    for moment in moments:
+        try:
+            failure = _case(fault, moment, clean, todo)
+        except Exception as error:
+            error.add_note(f"under {fault.name} at round trip {moment.k}: {clean.trips[moment.k].short}")
+            raise
+        failures += [failure] if failure is not None else []
+        fired += [fault.struck] if fault.struck is not None else []
+    return Swept(
+        fault=fault.name,
+        cases=len(moments),
+        fired=len(fired),
+        fired_at_commit=sum(trip.commits for trip in fired),
+        commits=sum(clean.trips[k].commits for k in within) if at is None else 0,
+        seconds=time.monotonic() - began,
+        failures=tuple(failures),
+    )
+
+
+def _clean(scenario: Scenario, fault: Fault, todo: Sequence[Errand]) -> Clean:
+    """Without a fault; the rows are read after every command, past the proxy."""
+    ground = fault.ground
+    ground.place(stage.starts(scenario).values())
+    fault.arm(None)
+    ends = [End((), ground.read())]
+    step_of: list[int] = []
+    for step, errand in enumerate(todo):
+        answer = errands.carry_out(ground.wired, errand)
+        step_of += [step] * (len(fault.trips) - len(step_of))
+        said = (*ends[-1].answers, (errand.label, answer))
+        ends.append(End(said, ground.read()))
+    return Clean(tuple(fault.trips), tuple(step_of), tuple(ends))
+
+
+def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) -> Failure | None:
+    fault.ground.again()
+    fault.arm(moment)
+    fault.begin()
+    answers: list[tuple[str, str]] = []
+    odd: list[Apart] = []
+    struck: Errand | None = None
+    for place, errand in enumerate(todo):
+        check = partial(_check_whole, fault.ground, clean.ends[place : place + 2], odd)
+        answers.append((errand.label, fault.carry_out(errand, check)))
+        if struck is None and fault.struck is not None:
+            struck = errand
+    fault.end()
+    if fault.struck is None or struck is None:
+        statement = clean.trips[moment.k].short
+        odd.append(
+            Apart("the fault", f"to strike at round trip {moment.k}: {statement}", "a run that never came there")
+        )
+    differences = (*odd, *errands.apart(clean.ends[-1], End(tuple(answers), fault.ground.read())))
+    if not differences:
+        return None
+    path = struck.turn.path if struck is not None else todo[-1].turn.path
+    statement = clean.trips[moment.k].short
+    return Failure(fault.name, moment, path, statement, tuple(each.named(todo[0].aliases) for each in differences))
+
+
+def _check_whole(ground: Ground, between: Sequence[End], odd: list[Apart], errand: Errand) -> None:
+    """A command that nobody knows the end of is there whole, or not at all."""
+    found = ground.read()
+    before, after = (list(errands.rows_apart(end, replace(end, rows=found))) for end in between)
+    if before and after:
+        what = f"{errand.label} left without an answer: "
+        odd += [replace(each, what=what + each.what) for each in after]

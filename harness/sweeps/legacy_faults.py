@@ -1,0 +1,193 @@
+"""The legacy store under faults: its process killed at each statement, and its file locked by a real second writer.
+
+As on the wire, the end must be that of a clean run, once the client has asked again. A case costs some 30 ms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from game.dispatch import again
+from game.legacy import cells
+from game.legacy.store import LegacyStore
+from game.rows import Rows
+from game.urls import LegacyUrl
+from harness.play import errands, stage
+from harness.play.errands import Apart, End, Errand
+from harness.play.stage import LegacyStage
+from harness.scenarios.model import Scenario
+from harness.sweeps.doomed import Died, Doomed
+from harness.sweeps.fault_kinds import Moment
+from harness.sweeps.faults import Failure, Swept
+
+KILLED, BUSY = "legacy-killed", "legacy-busy"
+NAMES = (KILLED, BUSY)
+IMPATIENT_SECONDS = 0.01
+"""How long a store waits for the file's write lock where another holds it for as long as it takes."""
+
+
+def sweep_killed(
+    scenario: Scenario, place: LegacyStage, doomed: Doomed, at: int | None = None, steps: Collection[int] | None = None
+) -> Swept:
+    """The application killed by SIGKILL before each of its statements, and before each of its answers.
+
+    steps: the places of the commands in which it is killed, from 0; None: in all of them.
+    """
+    began = time.monotonic()
+    todo = errands.errands(scenario)
+    statements, step_of, clean = _clean(scenario, place, doomed, todo)
+    within = [n for n, step in enumerate(step_of) if steps is None or step in steps]
+    failures: list[Failure] = []
+    fired: list[str] = []
+    tried = [n for n in within if at in (None, n)]
+    for n in tried:
+        end, struck = _killed(scenario, place, doomed, todo, n)
+        fired += [statements[n]] if struck else []
+        missed = [] if struck else [Apart("the application", f"killed at statement {n}", "alive at the end")]
+        path = (struck or todo[-1]).turn.path
+        failures += _failure(KILLED, n, " ".join(statements[n].split()), path, clean, (end, missed, todo))
+    return Swept(
+        KILLED, len(tried), len(fired), _commits(fired),
+        _commits([statements[n] for n in within]) if at is None else 0,
+        time.monotonic() - began, tuple(failures),
+    )  # fmt: skip
+
+
+def _commits(statements: Sequence[str]) -> int:
+    return sum(statement.startswith("COMMIT") for statement in statements)
+
+
+def sweep_busy(
+    scenario: Scenario, place: LegacyStage, at: int | None = None, steps: Collection[int] | None = None
+) -> Swept:
+    """At each command, or those of `steps`, a second writer has the file until a new attempt, and until it gives up."""
+    began = time.monotonic()
+    todo = errands.errands(scenario)
+    clean = _end(scenario, place, todo, [errands.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
+    within = [k for k in range(len(todo)) if (steps is None or k in steps) and at in (None, k)]
+    moments = [Moment(k, after) for k in within for after in (False, True)]
+    failures: list[Failure] = []
+    fired = 0
+    for moment in moments:
+        answers, waited = _busy(scenario, place, todo, moment)
+        fired += waited
+        missed = [] if waited else [Apart("the store", "turned away by the other writer", "let through")]
+        end = _end(scenario, place, todo, answers)
+        path = todo[moment.k].turn.path
+        failures += _failure(BUSY, moment.k, "BEGIN IMMEDIATE", path, clean, (end, missed, todo))
+    return Swept(BUSY, len(moments), fired, 0, 0, time.monotonic() - began, tuple(failures))
+
+
+def _failure(
+    fault: str, k: int, statement: str, path: tuple[str | int, ...], clean: End,
+    found: tuple[End, list[Apart], Sequence[Errand]],
+) -> list[Failure]:  # fmt: skip
+    end, missed, todo = found
+    differences = [*missed, *errands.apart(clean, end)]
+    named = tuple(each.named(todo[0].aliases) for each in differences)
+    return [Failure(fault, Moment(k), path, statement, named)] if differences else []
+
+
+def _clean(
+    scenario: Scenario, place: LegacyStage, doomed: Doomed, todo: Sequence[Errand]
+) -> tuple[list[str], list[int], End]:
+    """The statements of a run without faults, for each the place of its command, and the end."""
+    place.place(stage.starts(scenario).values())
+    doomed.start(_url(place.path))
+    doomed.die_at(-1)
+    answers: list[str] = []
+    step_of: list[int] = []
+    for step, errand in enumerate(todo):
+        answers.append(doomed.carry_out(errand) or errands.UNANSWERED)
+        statements = doomed.statements()
+        step_of += [step] * (len(statements) - len(step_of))
+    doomed.end()
+    return statements, step_of, _end(scenario, place, todo, answers)
+
+
+def _killed(
+    scenario: Scenario, place: LegacyStage, doomed: Doomed, todo: Sequence[Errand], n: int
+) -> tuple[End, Errand | None]:
+    """The end, and the command under way at the kill."""
+    place.place(stage.starts(scenario).values())
+    doomed.start(_url(place.path))
+    doomed.die_at(n)
+    struck: Errand | None = None
+    answers = []
+    for errand in todo:
+        answer = None
+        if struck is None:
+            try:
+                answer = doomed.carry_out(errand)
+            except Died:
+                struck = errand
+        answers.append(answer or errands.carry_out(place.store, errand))
+    doomed.end()
+    return _end(scenario, place, todo, answers), struck
+
+
+def _placed(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand]) -> Iterator[tuple[LegacyStore, Errand]]:
+    """Each command, with a store on the file that does not wait long for its lock."""
+    place.place(stage.starts(scenario).values())
+    with closing(LegacyStore(place.path, busy_timeout_seconds=IMPATIENT_SECONDS)) as store:
+        for errand in todo:
+            yield store, errand
+
+
+def _busy(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand], moment: Moment) -> tuple[list[str], bool]:
+    """The answers, and whether the store was turned away."""
+    answers: list[str] = []
+    waited: list[float] = []
+    for n, (store, errand) in enumerate(_placed(scenario, place, todo)):
+        if n != moment.k:
+            answers.append(errands.carry_out(store, errand))
+            continue
+        with _second_writer(place.path) as writer:
+
+            def let_go(seconds: float) -> None:
+                waited.append(seconds)
+                writer.release()
+
+            sleep = waited.append if moment.after else let_go
+            given_up = writer.release
+            answers.append(errands.carry_out(store, errand, sleep=sleep, unanswered=lambda _errand: given_up()))  # noqa: B023 - called within this turn of the loop alone
+    return answers, bool(waited)
+
+
+class Writer:
+    """Another program that has the file's write lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = cells.connect(path)
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def release(self) -> None:
+        """It is done."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """It goes."""
+        self._connection.close()
+
+
+@contextmanager
+def _second_writer(path: Path) -> Iterator[Writer]:
+    with closing(Writer(path)) as writer:
+        yield writer
+
+
+def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand], answers: Sequence[str]) -> End:
+    rows = Rows()
+    for player in scenario.given:
+        found = again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
+        for table, records in found.items():
+            rows.table(table).update(records)
+    return End(tuple((errand.label, answer) for errand, answer in zip(todo, answers, strict=True)), rows)
+
+
+def _url(path: Path) -> str:
+    return LegacyUrl(path.resolve()).as_text()

@@ -1,0 +1,277 @@
+"""The race sweep: two commands of one player in every feasible order of their statements must end as in a serial one.
+
+Each session stands behind a proxy that holds its statements. A walk runs until each session waits at its gate, is
+blocked by the other or is done; where both wait, there is a choice of who goes on. Depth first, fewest preemptions
+first: the first order that fails is the smallest. BEGIN and ROLLBACK are no choices: they see and change nothing.
+An order costs some 30 ms.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+from db.errors import Failure
+from game.rows import Rows
+from game.unit import Store
+from harness import wire
+from harness.play import errands, stage
+from harness.play.errands import Apart, End, Errand
+from harness.play.stage import Start
+from harness.scenarios.model import Scenario
+from harness.scenarios.yaml_reader import Path
+from harness.sweeps.ground import Ground
+from harness.sweeps.race_gates import Event, Gate, State
+from harness.wire import Proxy
+
+NAMES = ("a", "b")
+POLL_SECONDS = 0.002
+STUCK_SECONDS = 30.0
+MOST_ORDERS = 300
+"""Of one race; commands that lock their player first have some ten."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """Who there is, what they did before, the two commands, and what comes after."""
+
+    starts: tuple[Start, ...]
+    before: tuple[Errand, ...]
+    racers: tuple[Errand, Errand]
+    after: tuple[Errand, ...]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An order that ended as neither serial order does, and how it differs from the one that it is nearest to."""
+
+    order: str
+    serial: str
+    timeline: tuple[Event, ...]
+    differences: tuple[Apart, ...]
+
+
+@dataclass(frozen=True)
+class Raced:
+    """What a sweep did and found. `serial`: the ends of the serial orders, by who came first. `whole`: nothing left."""
+
+    serial: Mapping[str, End]
+    orders: int
+    longest: int
+    whole: bool
+    seconds: float
+    failures: tuple[Lost, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who was let through where both waited, and who had gone last."""
+
+    chosen: str
+    last: str | None
+
+    @property
+    def preempts(self) -> bool:
+        """Whether it takes the turn from a session that could have gone on."""
+        return self.last is not None and self.chosen != self.last
+
+
+@dataclass
+class Track:
+    """Two sessions of one application on a ground, warm, each behind a proxy of its own."""
+
+    ground: Ground
+
+    def __post_init__(self) -> None:
+        self.proxies = tuple(Proxy(self.ground.proxy.upstream) for _ in NAMES)
+        self.stores = tuple(self.ground.store(proxy) for proxy in self.proxies)
+
+    def close(self) -> None:
+        """Ends both."""
+        for store in self.stores:
+            store.close()
+        for proxy in self.proxies:
+            proxy.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_cause: object) -> None:
+        self.close()
+
+
+def of(scenario: Scenario) -> Race:
+    """The race of a scenario that has one."""
+    todo = errands.errands(scenario)
+    first = next(n for n, errand in enumerate(todo) if errand.turn.step is None)
+    return Race(
+        starts=tuple(stage.starts(scenario).values()),
+        before=tuple(todo[:first]),
+        racers=(todo[first], todo[first + 1]),
+        after=tuple(todo[first + 2 :]),
+    )
+
+
+def place(scenario: Scenario) -> Path:
+    """Where the race stands in the scenario's document."""
+    return ("steps", next(n for n, step in enumerate(scenario.steps) if step is scenario.race))
+
+
+def sweep(race: Race, track: Track, order: str | None = None) -> Raced:
+    """Every feasible order of the race, or the one that is given, as far as it goes."""
+    began = time.monotonic()
+    serial = _serial(race, track.ground)
+    failures: list[Lost] = []
+    longest = orders = 0
+    todo: list[tuple[int, int, str]] = [(0, 0, order or "")]
+    while todo and orders < MOST_ORDERS:
+        _, _, prefix = heapq.heappop(todo)
+        try:
+            run = _run(race, track, prefix)
+        except Exception as error:
+            error.add_note(f"in the order {prefix or 'that comes first'} of a race")
+            raise
+        orders += 1
+        longest = max(longest, len(run.choices))
+        failures += _judged(run, serial)
+        if order is None:
+            for alternative in _alternatives(run.choices, len(prefix)):
+                heapq.heappush(todo, (alternative[0], orders, alternative[1]))
+    return Raced(serial, orders, longest, not todo, time.monotonic() - began, tuple(failures))
+
+
+def _alternatives(choices: Sequence[Choice], settled: int) -> Iterator[tuple[int, str]]:
+    """What else could have been chosen, beyond what was settled before: preemptions, and the choices up to there."""
+    for n in range(settled, len(choices)):
+        other = Choice(NAMES[1 - NAMES.index(choices[n].chosen)], choices[n].last)
+        path = (*choices[:n], other)
+        yield sum(choice.preempts for choice in path), "".join(choice.chosen for choice in path)
+
+
+def _serial(race: Race, ground: Ground) -> dict[str, End]:
+    """The ends of the two serial orders, by which came first."""
+    ground.place(race.starts)
+    ends = {}
+    for name, racers in zip(NAMES, (race.racers, race.racers[::-1]), strict=True):
+        ground.again()
+        todo = (*race.before, *racers, *race.after)
+        ends[name] = End(tuple(_answers(ground, todo)), ground.read())
+    return ends
+
+
+def _answers(ground: Ground, todo: Sequence[Errand]) -> list[tuple[str, str]]:
+    """Each command and its answer, one after the other and past the proxies."""
+    return [(errand.label, errands.carry_out(ground.direct, errand)) for errand in todo]
+
+
+@dataclass
+class Run:
+    """One order, as it was run."""
+
+    choices: list[Choice] = field(default_factory=list)
+    timeline: list[Event] = field(default_factory=list)
+    end: End = field(default_factory=lambda: End((), Rows()))
+
+
+def _judged(run: Run, serial: dict[str, End]) -> list[Lost]:
+    found = {name: errands.apart(end, run.end) for name, end in serial.items()}
+    if not all(found.values()):
+        return []
+    nearest = min(found, key=lambda name: len(found[name]))
+    order = "".join(choice.chosen for choice in run.choices)
+    return [Lost(order, nearest, tuple(run.timeline), tuple(found[nearest]))]
+
+
+def _run(race: Race, track: Track, prefix: str) -> Run:
+    run = Run()
+    track.ground.again()
+    answers = _answers(track.ground, race.before)
+    with _gates(track, run) as gates, ThreadPoolExecutor(len(NAMES)) as pool:
+        racing = [
+            pool.submit(_racer, errand, store, gate)
+            for errand, store, gate in zip(race.racers, track.stores, gates, strict=True)
+        ]
+        try:
+            _walk(track.ground, gates, prefix, run)
+        finally:
+            for gate in gates:
+                gate.give_up()
+        answers += [(e.label, _result(future)) for e, future in zip(race.racers, racing, strict=True)]
+    answers += _answers(track.ground, race.after)
+    run.end = End(tuple(answers), track.ground.read())
+    return run
+
+
+def _racer(errand: Errand, store: Store, gate: Gate) -> str:
+    try:
+        return errands.carry_out(store, errand)
+    finally:
+        gate.done()
+
+
+def _result(future: Future[str]) -> str:
+    return future.result(STUCK_SECONDS)
+
+
+@contextmanager
+def _gates(track: Track, run: Run) -> Iterator[tuple[Gate, ...]]:
+    changed = threading.Condition()
+    gates = tuple(Gate(name, changed, run.timeline) for name in NAMES)
+    for proxy, gate in zip(track.proxies, gates, strict=True):
+        proxy.judge = gate
+    yield gates
+    for proxy in track.proxies:
+        proxy.judge = wire.Open()
+
+
+def _walk(ground: Ground, gates: Sequence[Gate], prefix: str, run: Run) -> None:
+    """Lets one statement through at a time, until both sessions are done."""
+    last: str | None = None
+    deadline = time.monotonic() + STUCK_SECONDS
+    changed = gates[0].changed
+    while True:
+        for gate in gates:
+            _settle(ground, gate, gates)
+        with changed:
+            waiting = [gate for gate in gates if gate.state is State.WAITING]
+            if all(gate.state is State.DONE for gate in gates):
+                return
+            if waiting:
+                gate = _choose(waiting, last, prefix, run)
+                last = gate.name
+                gate.let_through()
+        if time.monotonic() > deadline:
+            states = ", ".join(f"{gate.name} {gate.state.name.lower()}" for gate in gates)
+            raise Failure(f"both commands to end within {STUCK_SECONDS:.0f} s", states)
+
+
+def _choose(waiting: Sequence[Gate], last: str | None, prefix: str, run: Run) -> Gate:
+    """Where both wait: as the prefix says; beyond it, who went last goes on."""
+    if len(waiting) == 1:
+        return waiting[0]
+    n = len(run.choices)
+    chosen = prefix[n] if n < len(prefix) else last or NAMES[0]
+    run.choices.append(Choice(chosen, last))
+    return next(gate for gate in waiting if gate.name == chosen)
+
+
+def _settle(ground: Ground, gate: Gate, gates: Sequence[Gate]) -> None:
+    """Wait until the session waits at its gate, is done, or is blocked."""
+    changed = gate.changed
+    with changed:
+        gate.look_again()
+    while True:
+        with changed:
+            if changed.wait_for(lambda: gate.settled, POLL_SECONDS):
+                return
+        others = [other.pid for other in gates if other.pid is not None]
+        if gate.pid is not None and ground.blocked(gate.pid, others):
+            with changed:
+                gate.note_blocked()
+            return

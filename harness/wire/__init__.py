@@ -1,0 +1,9 @@
+"""PostgreSQL's wire: a proxy before a server, whose judge decides what comes of each round trip."""
+
+from __future__ import annotations
+
+from harness.wire.proxy import Open, Proxy, address
+from harness.wire.session import Judge, Session
+from harness.wire.trips import Cut, Lose, Pass, Raise, Trip, Verdict
+
+__all__ = ["Cut", "Judge", "Lose", "Open", "Pass", "Proxy", "Raise", "Session", "Trip", "Verdict", "address"]

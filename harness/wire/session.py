@@ -1,0 +1,241 @@
+"""One client's connection through the proxy, and ours to the server: what is under way on them, and whose turn it is.
+
+Both directions run at once, as COPY and pipelines need; TLS and GSS are declined, so the server must take a plain
+connection.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol, TypeAlias
+
+from harness.wire import frames
+from harness.wire.frames import Frame, Frames, Statements
+from harness.wire.trips import Lose, Pass, Raise, Trip, Verdict
+
+CHUNK = 1 << 16
+GONE_SECONDS = 10.0
+"""How long a connection that was ended may take to be gone; longer is a defect of the proxy's, or of its judge's."""
+
+Address: TypeAlias = tuple[str, int] | str
+"""Host and port, or the path of a socket."""
+
+
+class Judge(Protocol):
+    """Who decides. It is asked on the connection's own thread, and may wait; the answer to others is not held up."""
+
+    def judge(self, session: Session, trip: Trip) -> Verdict:
+        """What comes of the round trip."""
+        ...
+
+    def answered(self, session: Session, trip: Trip) -> None:
+        """The server has answered it; the client, unless the answer is to be lost, is about to hear."""
+        ...
+
+
+class Session(threading.Thread):
+    """One client's connection and ours to the server, and what is under way on them."""
+
+    def __init__(
+        self, client: socket.socket, upstream: Address, judge: Callable[[], Judge], gone: Callable[[Session], None],
+        name: str,
+    ) -> None:  # fmt: skip
+        """judge: asked anew at each round trip who decides; gone: told when both connections are closed."""
+        super().__init__(name=f"{name} up", daemon=True)
+        self.pid: int | None = None
+        self._client = client
+        self._upstream = upstream
+        self._judge = judge
+        self._gone = gone
+        self._server: socket.socket | None = None
+        self._down: threading.Thread | None = None
+        self._state = threading.Condition()
+        self._pending: deque[Trip] = deque()
+        self._copying = False
+        self._swallow = 0
+        self._mute = False
+        self._over = False
+        self._count = 0
+        self._statements = Statements()
+        self._batch: list[Frame] = []
+        self._flushed = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server owes an answer."""
+        return bool(self._pending)
+
+    def await_end(self) -> None:
+        """Wait until the server has ended the connection, on its own account."""
+        with self._state:
+            assert self._state.wait_for(lambda: self._over, GONE_SECONDS), f"the server still serves {self}"
+
+    def run(self) -> None:
+        """From the client to the server, until either is gone."""
+        try:
+            self._serve(Frames(opening=True))
+        except OSError:
+            self._drain()  # What the server said last, that it was told to end, say, is still for the client.
+        finally:
+            self.end()
+            if self._down is not None:
+                self._down.join(GONE_SECONDS)
+            self._close()
+            self._gone(self)
+
+    def end(self) -> None:
+        """End both connections; their threads then end by themselves."""
+        with self._state:
+            self._over = True
+            self._state.notify_all()
+        for end in (self._client, self._server):
+            if end is not None:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def _close(self) -> None:
+        self._client.close()
+        if self._server is not None:
+            self._server.close()
+
+    def _serve(self, incoming: Frames) -> None:
+        _without_delay(self._client)
+        while data := self._client.recv(CHUNK):
+            for frame in incoming.feed(data):
+                if not self._take(frame):
+                    return
+
+    def _take(self, frame: Frame) -> bool:
+        """Whether the connection goes on after this frame of the client's."""
+        if frame.kind == b"":
+            return self._open(frame)
+        if frame.kind in (frames.COPY_DATA, frames.COPY_DONE, frames.COPY_FAIL) or not self._proven():
+            self._send([frame])
+            return True
+        if frame.kind == frames.TERMINATE:
+            self._send([frame])
+            return False
+        self._batch.append(frame)
+        if frame.kind == frames.FLUSH:
+            self._send(self._batch[self._flushed :])
+            self._flushed = len(self._batch)
+        elif frame.kind in (frames.QUERY, frames.SYNC):
+            return self._round_trip()
+        return True
+
+    def _open(self, frame: Frame) -> bool:
+        """The client's first words: encryption is declined, all else goes to a server of its own."""
+        if frame.code in (frames.SSL_REQUEST, frames.GSSENC_REQUEST):
+            self._client.sendall(b"N")
+            return True
+        self._server = _connect(self._upstream)
+        self._server.sendall(frame.data)
+        if frame.code == frames.CANCEL_REQUEST:
+            self._server.recv(1)  # The server closes once it has passed the request on; so do we.
+            return False
+        down = f"{self.name.removesuffix('up')}down"
+        self._down = threading.Thread(target=self._bring_back, name=down, daemon=True)
+        self._down.start()
+        return True
+
+    def _proven(self) -> bool:
+        """Whether the server has let the client in; what is said before that are passwords."""
+        return self.pid is not None
+
+    def _round_trip(self) -> bool:
+        trip = Trip(self._count, self._statements.of(self._batch), tuple(self._batch[self._flushed :]))
+        self._count, self._batch, self._flushed = self._count + 1, [], 0
+        verdict = self._judge().judge(self, trip)
+        if isinstance(verdict, Pass):
+            self._forward(trip, trip.frames)
+            return True
+        self._settle()
+        if isinstance(verdict, Lose):
+            self._mute = True
+            self._forward(trip, trip.frames)
+            self._settle()
+        elif isinstance(verdict, Raise):
+            self._forward(trip, self._instead(trip, verdict.sqlstate))
+            return True
+        return False
+
+    def _instead(self, trip: Trip, sqlstate: str) -> list[Frame]:
+        """An error and a ReadyForQuery are what a failed Query and a failed extended query are answered with alike."""
+        raised = frames.query(f"DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '{sqlstate}'; END $$")
+        if not trip.commits:
+            return [raised]
+        self._swallow = 1
+        return [frames.query("ROLLBACK"), raised]
+
+    def _forward(self, trip: Trip, sent: Iterable[Frame]) -> None:
+        with self._state:
+            # A client that began to copy by an extended query syncs twice, and the server drops the first.
+            if not (self._copying and trip.extended):
+                self._pending.append(trip)
+        self._send(sent)
+
+    def _send(self, sent: Iterable[Frame]) -> None:
+        assert self._server is not None, "a client opens before it asks"
+        self._server.sendall(b"".join(frame.data for frame in sent))
+
+    def _settle(self) -> None:
+        """Wait until the server owes nothing."""
+        with self._state:
+            self._state.wait_for(lambda: self._over or not self._pending)
+
+    def _drain(self) -> None:
+        if self._down is not None:
+            self._down.join(GONE_SECONDS)
+
+    def _bring_back(self) -> None:
+        """From the server to the client, until either is gone."""
+        assert self._server is not None
+        incoming = Frames()
+        with suppress(OSError):
+            while data := self._server.recv(CHUNK):
+                kept = [frame for frame in incoming.feed(data) if self._heard(frame)]
+                if kept:
+                    self._client.sendall(b"".join(frame.data for frame in kept))
+        self.end()
+
+    def _heard(self, frame: Frame) -> bool:
+        """Whether the client is to hear it."""
+        if frame.kind == frames.KEY_DATA:
+            self.pid = frames.backend(frame)
+        if self._swallow:
+            self._swallow -= frame.kind == frames.READY
+            return False
+        if frame.kind in (frames.READY, frames.COPY_IN, frames.COPY_BOTH):
+            self._answered(frame.kind)
+        return not self._mute
+
+    def _answered(self, kind: bytes) -> None:
+        with self._state:
+            trip = self._pending[0] if self._pending else None
+            copying = kind != frames.READY
+        if trip is not None and not copying:
+            self._judge().answered(self, trip)
+        with self._state:
+            self._copying = copying
+            if trip is not None and (not copying or self._mute):
+                self._pending.popleft()
+            self._state.notify_all()
+
+
+def _connect(upstream: Address) -> socket.socket:
+    if isinstance(upstream, str):
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.connect(upstream)
+        return server
+    server = socket.create_connection(upstream)
+    _without_delay(server)
+    return server
+
+
+def _without_delay(connection: socket.socket) -> None:
+    if connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,271 @@
+"""The rehearsal passes where nothing is lost, fails where something is, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from db import documents, seed
+from db.cutover.report import Report, Status, StepReport, Verdict
+from db.errors import Inconclusive, Refusal, ToolError, Undone
+from db.progress import Silent
+from game.chance import Chance
+from game.commands import decode
+from game.dispatch import Request, dispatch
+from game.legacy import cells, fence
+from game.legacy.store import LegacyStore
+from harness import rehearsal
+from harness.live import plans
+from harness.live.clients import Crowd
+from harness.rehearsal import Leg, RehearsalReport
+from harness.rehearsal.run import Rehearsal
+from harness.rehearsal.stage import Stage, stage
+
+PLAYERS = 50
+COUNTED = {"source": 7, "loaded": 7, "quarantined": 0, "mismatches": 0, "players": 8, "held": 0}
+
+
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    """The condition, asked for until it holds."""
+    asking = Retrying(
+        retry=retry_if_result(lambda found: not found),
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(0.1),
+        retry_error_callback=lambda _state: False,
+    )
+    assert asking(holds), what
+
+
+def services_under(folder: Path) -> list[psutil.Process]:
+    """Processes whose env file lies in the folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("SUDAMR_ENV_FILE", "").startswith(str(folder)):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def kind(pytestconfig: pytest.Config) -> str | None:
+    """The kind of server that this run of the tests was asked for."""
+    asked: str | None = pytestconfig.getoption("--postgres")
+    return asked
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where temporary folders are made in this module, so that what is left of them shows."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+
+
+class Rehearsed:
+    """One rehearsal with a file that somebody else has open, its last change in the write-ahead log alone."""
+
+    def __init__(self, folder: Path, kind: str | None) -> None:
+        self.given = folder / "game.db"
+        self.seeded = seed.seed_legacy(self.given, PLAYERS, seed=5)
+        with closing(sqlite3.connect(self.given)) as other:
+            other.execute("PRAGMA wal_autocheckpoint = 0")
+            other.execute("INSERT INTO kv VALUES ('last minute', '1')")
+            other.commit()
+            self.played = self.play()
+            before = self.digests()
+            self.report: RehearsalReport = rehearsal.rehearse(0, self.given, kind, progress=Silent())
+            self.touched = before != self.digests()
+
+    def play(self) -> tuple[str, str]:
+        """Somebody claims a mail before the rehearsal: player and request."""
+        player, plan = next((p, plan) for p, plan in plans.read(self.given, players=PLAYERS).items() if plan)
+        command = decode(*next((action, fields) for action, fields in plan if action == "claim_mail"))
+        with closing(LegacyStore(self.given)) as store:
+            dispatch(
+                store, Request(player, "long ago", command), clock=lambda: documents.EPOCH_MS - 100 * documents.DAY_MS,
+                chance=lambda request: Chance("secret", request),
+            )  # fmt: skip
+        return player, "long ago"
+
+    def digests(self) -> list[str]:
+        files = (self.given, Path(f"{self.given}-wal"))
+        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tmp_path_factory: pytest.TempPathFactory, temporary: Path, kind: str | None) -> Rehearsed:
+    return Rehearsed(tmp_path_factory.mktemp("given"), kind)
+
+
+def test_nothing_is_lost_on_the_way_there_and_back(rehearsed: Rehearsed) -> None:
+    report = rehearsed.report
+    assert report.problems == report.rollback.problems == ()
+    assert (report.verdict, report.rollback.verdict) == ("pass", "pass")
+    for leg in (report, report.rollback):
+        assert (leg.missing, leg.duplicated, leg.mismatches) == (0, 0, 0)
+        assert leg.source == leg.loaded + leg.quarantined > 0
+        assert leg.acknowledged > 50
+        assert leg.retried > 0
+        assert 0 < leg.freeze_seconds < leg.read_only_seconds + 5
+    assert report.rollback.acknowledged > report.acknowledged
+
+
+def test_what_a_file_really_does_is_quarantined_and_said(rehearsed: Rehearsed) -> None:
+    report = rehearsed.report
+    assert report.players == PLAYERS
+    assert report.held == len(rehearsed.seeded.held)
+    assert report.quarantined >= report.held > 0
+
+
+def test_every_step_of_both_moves_is_reported(rehearsed: Rehearsed) -> None:
+    there = [step.name for step in rehearsed.report.steps]
+    back = [step.name for step in rehearsed.report.rollback.steps]
+    assert there[0] == back[0] == "preflight"
+    assert there.index("fence") < there.index("copy") < there.index("switch") < there.index("live")
+    assert back.index("carry back") < back.index("switch") < back.index("return")
+    assert {step.status for step in (*rehearsed.report.steps, *rehearsed.report.rollback.steps)} == {Status.DONE}
+
+
+def test_the_file_that_was_given_stays_as_it_was(rehearsed: Rehearsed) -> None:
+    assert not rehearsed.touched
+
+
+def test_nothing_is_left_behind(rehearsed: Rehearsed, temporary: Path) -> None:
+    assert rehearsed.report.verdict == "pass"
+    assert list(temporary.iterdir()) == []
+    assert services_under(temporary) == []
+
+
+@pytest.fixture(scope="module")
+def here(temporary: Path, kind: str | None) -> Iterator[Stage]:
+    """A stage with the service at play on its legacy file."""
+    with stage(30, None, kind, Silent()) as made:
+        yield made
+
+
+Move = Callable[[Stage, Crowd], None]
+
+
+def leg(here: Stage, move: Move, share: int) -> Leg:
+    """One leg on the legacy file, with players of this share at play, its move a function of the test's own."""
+
+    def verb(_environment: object, *, observer: Callable[[str, str], None], **_more: Any) -> Report:
+        observer("before", "move")
+        move(here, crowd)
+        steps = (StepReport("move", Status.DONE, 0.1),)
+        return Report("run", "cutover", "test", Verdict.LIVE, "PostgreSQL 15", steps, 0.1)
+
+    everybody = sorted(plans.read(here.source, players=PLAYERS).items())
+    with Crowd(here.service.urls, dict(everybody[share::3]), token_of=here.service.token_of, seed=share) as crowd:
+        crowd.play(10)
+        counts = {"source": 7, "loaded": 7}
+        return Rehearsal(here, crowd, 2, Silent()).leg(verb, here.environment.legacy, lambda _report: dict(counts))
+
+
+def lock_out(here: Stage, crowd: Crowd) -> None:
+    """Fence the file until a client was told to wait."""
+    with closing(cells.connect(here.legacy, timeout_seconds=30)) as connection:
+        fence.fence(connection)
+        try:
+            crowd.allow(2)
+            wait_until(lambda: crowd.tally.unanswered_at, "nobody asked for anything while the file was fenced")
+        finally:
+            fence.lift(connection)
+
+
+def lose_a_receipt(here: Stage, crowd: Crowd) -> None:
+    """What a move that loses one would leave."""
+    lock_out(here, crowd)
+    player, request = next(iter(crowd.tally.granted))
+    with closing(cells.connect(here.legacy, timeout_seconds=30)) as connection:
+        key = (player, request)
+        gone = connection.execute("DELETE FROM sudamr_action_receipts WHERE user_id = ? AND request_id = ?", key)
+        assert gone.rowcount == 1
+
+
+def do_nothing(_here: Stage, _crowd: Crowd) -> None:
+    """A move that nobody noticed."""
+
+
+def test_a_move_that_players_had_to_wait_for_and_that_lost_nothing_passes(here: Stage) -> None:
+    found = leg(here, lock_out, share=0)
+    assert found.problems == ()
+    assert found.verdict == "pass"
+    assert found.freeze_seconds > 0
+    assert found.acknowledged >= 20
+
+
+def test_a_receipt_that_a_move_lost_fails_the_rehearsal(here: Stage) -> None:
+    found = leg(here, lose_a_receipt, share=1)
+    assert found.verdict == "fail"
+    assert found.missing + found.duplicated >= 1
+    assert found.problems
+
+
+def test_a_move_that_nobody_noticed_proves_nothing(here: Stage) -> None:
+    found = leg(here, do_nothing, share=2)
+    assert found.verdict == "inconclusive"
+    assert found.problems == ("no request had to wait: nobody noticed the move",)
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(Undone("the end", "a breach"), "fail"), (Inconclusive("an answer", "none"), "inconclusive")],
+)
+def test_a_move_that_does_not_reach_its_end_is_no_pass(here: Stage, error: ToolError, verdict: str) -> None:
+    def stop(_here: Stage, _crowd: Crowd) -> None:
+        raise error
+
+    found = leg(here, stop, share=0)
+    assert found.verdict == verdict
+    assert found.problems == (str(error),)
+
+
+@pytest.mark.parametrize("wrong", ["missing.db", "empty.db", "text.db"])
+def test_a_file_that_is_no_game_is_refused_before_anything_is_started(
+    tmp_path: Path, temporary: Path, kind: str | None, wrong: str
+) -> None:
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "text.db").write_text("no database at all, though it is long enough to be taken for one" * 20)
+    before = list(temporary.iterdir())
+    with pytest.raises(Refusal) as caught:
+        rehearsal.rehearse(5, tmp_path / wrong, kind, progress=Silent())
+    assert wrong in str(caught.value)
+    assert list(temporary.iterdir()) == before
+
+
+def test_nothing_is_left_of_a_rehearsal_that_was_killed(tmp_path: Path, kind: str | None) -> None:
+    script = (
+        "import db.progress, harness.rehearsal\n"
+        "progress = db.progress.Plain(lambda line: print(line, flush=True))\n"
+        f"harness.rehearsal.rehearse(20, None, {kind!r}, progress=progress)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert any("players play" in line for line in process.stdout)
+        assert services_under(tmp_path)
+        process.send_signal(signal.SIGKILL)
+    wait_until(lambda: not list(tmp_path.glob("sudamr-rehearsal-*")), "the rehearsal's folder is still there")
+    wait_until(lambda: not services_under(tmp_path), "a process of the service is still there")

@@ -1,0 +1,177 @@
+"""The gate's page, XML and summary hold what the gate found, whatever is in it, and need nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from db.console import Outcome
+from db.errors import Refusal
+from harness.gate.report import Ended, GateReport
+from harness.report import junit, page, read, summary, write
+from tests.fixtures.gates import item, items, parts, report
+
+NASTY = "<script>alert('푸른 바람 부채')</script>"
+TIMELINE = f"expected gold: 100\nfound gold: 50\n  1  BEGIN\n  2      UPDATE users -- {NASTY}\n"
+
+
+class Page(HTMLParser):
+    """What a page is made of: its elements with attributes, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def failing() -> GateReport:
+    nasty = f"scenarios/reward/{NASTY}.yaml"
+    failed = item("races", file=nasty, found=TIMELINE, orders=3)
+    return report([*items(), item(file=nasty), failed], parts(Ended.FAIL, f"drift: {NASTY}"))
+
+
+def test_the_page_says_verdict_counts_certificate_and_every_way() -> None:
+    shown = Page(page(report(items(), parts())))
+    assert "Gate for staging" in shown.text
+    for expected in ("pass", "mail is claimed once", "postgres", "legacy", "twins", "cut", "races", "✓ 8", "✓ 20"):
+        assert expected in shown.text, expected
+    for expected in ("c0ffeec0ffee, clean tree", "15.18", "server_encoding = UTF8", "3.5", "2026-01-05T12:00:00+00:00"):
+        assert expected in shown.text, expected
+
+
+def test_a_failure_leads_from_its_cell_to_what_was_found() -> None:
+    shown = Page(page(failing()))
+    (link,) = [a for a in shown.of("a") if (a["href"] or "").startswith("#failure-")]
+    assert [pre for pre in shown.of("pre") if f"#{pre['id']}" == link["href"]]
+    assert TIMELINE.strip() in shown.text
+
+
+def test_everything_is_escaped() -> None:
+    html = page(failing())
+    shown = Page(html)
+    assert not shown.of("script")
+    assert "<script" not in html
+    assert NASTY in shown.text
+    assert f"drift: {NASTY}" in shown.text
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    html = page(failing())
+    shown = Page(html)
+    assert not [tag for tag, attributes in shown.tags if {"src", "srcset", "data"} & attributes.keys() or tag == "link"]
+    assert all((a["href"] or "").startswith("#") for a in shown.of("a"))
+    assert not re.search(r"url\(|@import|https?://", html)
+
+
+def test_every_link_leads_somewhere_and_no_id_is_there_twice() -> None:
+    shown = Page(page(failing()))
+    ids = [attributes["id"] for _tag, attributes in shown.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {(a["href"] or "")[1:] for a in shown.of("a")} <= set(ids)
+
+
+def test_the_matrix_is_told_to_those_who_hear_it() -> None:
+    shown = Page(page(failing()))
+    assert {th.get("scope") for th in shown.of("th")} == {"col", "row"}
+    assert "failed: what was found" in shown.text
+    assert "not run" in shown.text
+    assert [div for div in shown.of("div") if div.get("tabindex") == "0" and div.get("aria-labelledby") == "matrix"]
+
+
+def test_a_pair_of_the_table_has_a_row_of_its_own_and_is_a_race() -> None:
+    pair = item("equip+disassemble", file="scenarios/pairs.toml", orders=17)
+    found = report([*items(), pair], parts())
+    shown = Page(page(found))
+    assert (found.races.count, found.races.orders) == (2, 37)
+    assert "equip + disassemble" in shown.text
+    assert "✓ 17" in shown.text
+    assert len([th for th in shown.of("th") if th.get("scope") == "col"]) == 6
+
+
+def test_doubts_are_said() -> None:
+    found = report([one for one in items() if one.way != "races"], parts())
+    assert "no order of two sessions was tried" in Page(page(found)).text
+    assert "no order of two sessions was tried" in summary(found)
+
+
+def test_a_gate_that_ran_nothing_has_a_page() -> None:
+    assert "No scenario was run." in Page(page(report([], []))).text
+
+
+def test_junit_counts_and_names_what_failed() -> None:
+    found = dataclasses.replace(failing(), doubts=("no \x00 fault fired",))
+    root = ElementTree.fromstring(junit(found))
+    suites = {suite.get("name"): suite for suite in root}
+    assert {name: (s.get("tests"), s.get("failures"), s.get("errors")) for name, s in suites.items()} == {
+        "scenarios": ("3", "0", "0"),
+        "twins": ("1", "0", "0"),
+        "faults": ("1", "0", "0"),
+        "races": ("2", "1", "0"),
+        "parts": ("1", "1", "0"),
+        "doubts": ("1", "0", "1"),
+    }
+    failed = suites["races"].find("testcase/failure")
+    assert failed is not None
+    assert failed.text == TIMELINE
+    assert failed.get("message") == "expected gold: 100"
+    properties = {p.get("name"): p.get("value") for p in suites["faults"].iter("property")}
+    assert properties == {"cases": "9", "fired": "8"}
+
+
+def test_the_summary_says_what_failed_and_holds_no_markup_of_anybody() -> None:
+    text = summary(failing())
+    assert text.startswith("## Gate for staging: fail\n")
+    assert "| faults | 9 cases, 8 fired | 0 |" in text
+    assert "<script" not in text
+    assert "found gold: 50" in text
+
+
+@pytest.fixture
+def step_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "steps.md"
+    path.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    return path
+
+
+def test_all_three_are_written_and_githubs_is_added_to(tmp_path: Path, step_summary: Path) -> None:
+    written = write(failing(), tmp_path / "out" / "gate.html")
+    assert written == [tmp_path / "out" / "gate.html", tmp_path / "out" / "gate.xml", step_summary]
+    assert all(path.stat().st_size for path in written)
+    assert step_summary.read_text().startswith("before\n## Gate")
+
+
+def test_a_finding_is_read_again_from_its_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    path = tmp_path / "gate.json"
+    Outcome(str(path)).json(failing())
+    again = read(path)
+    assert again == failing()
+    assert page(again) == page(failing())
+    assert json.loads(path.read_text())["faults"] == {"count": 1, "failures": 0, "cases": 9, "fired": 8, "orders": 0}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"verdict": "pass"}'])
+def test_what_is_no_finding_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "gate.json"
+    path.write_text(text)
+    with pytest.raises(Refusal, match="the JSON of a gate"):
+        read(path)
+    with pytest.raises(Refusal, match="invoke gate"):
+        read(tmp_path / "none.json")

@@ -1,0 +1,145 @@
+"""What the race sweep is for: an order of two sessions that loses something is found, and how that reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from game.commands import COMMANDS
+from harness.sweeps import pairs
+
+PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+TABLE = Path(__file__).parents[3] / "scenarios" / pairs.FILE
+
+RACE = """\
+about: Two mails at once are both granted.
+given: {hana: {gold: 100, mail: {m0: {gold: 1}, m1: {gold: 50}, m2: {gold: 7}}}}
+steps:
+  - {by: hana, do: claim_mail, with: {mail: m0}}
+  - race:
+      - {by: hana, do: claim_mail, with: {mail: m1}}
+      - {by: hana, do: claim_mail, with: {mail: m2}}
+    outcomes: [{a: ok, b: ok}]
+"""
+
+UNLOCKED = """
+from game import statements
+
+LOCKED = statements.lock
+BARE = LOCKED().replace("FOR UPDATE", "")
+assert BARE != LOCKED()
+
+def pytest_runtest_setup(item):
+    statements.lock = lambda: BARE
+
+def pytest_runtest_teardown(item):
+    statements.lock = LOCKED
+"""
+
+
+@pytest.fixture
+def suite(
+    pytester: pytest.Pytester, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """A tiny project with one race, run on this run's own server."""
+    server = request.getfixturevalue("server")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={server.url('postgres', 'superuser').as_text()}")
+    write(pytester, "mail.yaml", RACE)
+    return pytester
+
+
+def write(suite: pytest.Pytester, name: str, text: str) -> None:
+    path = suite.path / "scenarios" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, "utf-8")
+
+
+def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
+    return suite.runpytest_inprocess(*PLUGIN, "scenarios", *options)
+
+
+def test_a_race_that_holds_is_run_in_every_order(suite: pytest.Pytester) -> None:
+    result = run(suite, "--races=gate", "-k", "races")
+    result.assert_outcomes(passed=1, deselected=3)
+    result.stdout.re_match_lines([r"1 races in 8 orders, 0 failed; \d+ ms an order"])
+
+
+def test_without_the_option_there_is_no_such_item(suite: pytest.Pytester) -> None:
+    result = run(suite, "--collect-only", "-q")
+    result.stdout.no_fnmatch_line("*::races*")
+
+
+def test_a_lost_update_is_found_in_the_smallest_order_and_shown_as_a_timeline(suite: pytest.Pytester) -> None:
+    suite.makeconftest(UNLOCKED)
+    result = run(suite, "--races=gate", "-k", "races")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.re_match_lines(
+        [
+            r"scenarios/mail.yaml:5: \d+ of \d+ orders end as neither serial order does",
+            r'  a: claim_mail \{"mail": "m1"\}',
+            r'  b: claim_mail \{"mail": "m2"\}',
+            r"    (      )?[ab]  BEGIN",
+            r"    (      )?[ab]  COMMIT",
+            r"  nearest: claim_mail, then claim_mail",
+            r"  users\.hana\.gold",
+            r"    expected  158",
+            r"    found     (151|108)",
+            r"  again: pytest scenarios/mail.yaml::races --races=all --race-order=[ab]+",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_the_order_that_failed_is_repeated_by_the_command_that_it_names(suite: pytest.Pytester) -> None:
+    suite.makeconftest(UNLOCKED)
+    first = run(suite, "--races=gate", "-k", "races")
+    again = re.search(r"again: pytest (\S+) (\S+) (\S+)", first.stdout.str())
+    assert again is not None
+    second = suite.runpytest_inprocess(*PLUGIN, *again.groups())
+    second.assert_outcomes(failed=1)
+    assert blocks(first)[1:] == blocks(second)[1:]
+    assert blocks(second)[0].endswith(": 1 of 1 orders end as neither serial order does")
+
+
+def blocks(result: pytest.RunResult) -> list[str]:
+    """The failure's lines, its sessions' BEGINs aside: they come in any order."""
+    lines = result.outlines
+    first = next(n for n, line in enumerate(lines) if line.endswith("end as neither serial order does"))
+    last = next(n for n, line in enumerate(lines) if line.startswith("  again: "))
+    return [line for line in lines[first : last + 1] if not line.endswith("  BEGIN")]
+
+
+def test_an_order_of_other_letters_is_a_usage_error(suite: pytest.Pytester) -> None:
+    result = run(suite, "--races=gate", "--race-order=abc")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --race-order: expected letters a and b; found abc."])
+
+
+def test_the_table_of_pairs_names_every_action_and_the_gate_runs_a_part_of_it() -> None:
+    table = pairs.read(TABLE)
+    assert set(table.fields) == set(COMMANDS)
+    assert 0 < len(table.gate) <= pairs.MOST_IN_GATE
+    assert {frozenset(pair) for pair in table.gate} < {frozenset(pair) for pair in table.pairs(every=True)}
+
+
+def test_a_table_that_lacks_an_action_or_asks_nonsense_stops_the_run(suite: pytest.Pytester) -> None:
+    text = TABLE.read_text("utf-8").replace('equip = {item = "fan"}', 'equip = {thing = "fan"}', 1)
+    write(suite, pairs.FILE, text.replace('claim_mail = {mail = "m1"}', "", 1))
+    result = run(suite, "--races=gate")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        [
+            "*pairs.toml: with: expected what claim_mail is asked; found nothing.",
+            "*pairs.toml: with.equip: equip: item: Field required.",
+        ]
+    )
+
+
+def test_a_command_of_the_table_that_is_refused_even_alone_fails(suite: pytest.Pytester) -> None:
+    write(suite, pairs.FILE, TABLE.read_text("utf-8").replace('{mail = "m1"}', '{mail = "m9"}', 1))
+    result = run(suite, "--races=gate", "-k", "claim_mail+claim_mail")
+    assert result.parseoutcomes()["failed"] == 1
+    assert "passed" not in result.parseoutcomes()
+    result.stdout.fnmatch_lines(["    expected  granted", "    found     refused no_such_mail"])
