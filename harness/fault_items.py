@@ -15,18 +15,18 @@ from harness.databases import Databases
 from harness.items import PlayFailed, found, shown
 from harness.play.stage import LegacyStage
 from harness.scenarios import ScenarioFile
-from harness.scenarios.model import Scenario
 from harness.sweeps import fault_kinds, faults, legacy_faults
 from harness.sweeps.doomed import Doomed
 from harness.sweeps.fault_kinds import Crashed, Fault, Killed
 from harness.sweeps.faults import Failure, Swept
 from harness.sweeps.ground import Ground
+from harness.sweeps.kinds import Kinds
 
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
 ALL, GATE = "all", "gate"
-SEEN = pytest.StashKey[set[tuple[str, str]]]()
-"""Actions, and ways in which they end, that a file collected before has."""
+SEEN = pytest.StashKey[Kinds]()
+"""The kinds of commands that the files collected before have."""
 
 UNIT = "round trip"
 UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
@@ -66,7 +66,7 @@ def asked_for(config: pytest.Config) -> tuple[str, ...]:
 
 def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
     """An item's name and function for each fault that is asked for; its parameters are the fixtures it needs."""
-    steps = _fresh(config, read().scenario) if config.getoption(FAULTS) == GATE else None
+    steps = config.stash.setdefault(SEEN, Kinds()).fresh(read().scenario) if config.getoption(FAULTS) == GATE else None
     if steps is None or steps:
         for name in asked_for(config):
             yield PREFIX + name, _call(name, Where(config.getoption(FAULT_AT), steps), read)
@@ -78,21 +78,6 @@ class Where:
 
     at: int | None
     steps: frozenset[int] | None
-
-
-def _fresh(config: pytest.Config, scenario: Scenario) -> frozenset[int]:
-    """The places of those commands that no file before this one has: of each action, each way in which it ends."""
-    seen = config.stash.setdefault(SEEN, set())
-    asked: set[tuple[str, str]] = set()
-    fresh = set()
-    for place, turn in enumerate(scenario.turns):
-        request = (turn.action.by, turn.request)
-        ends = turn.step.refused if turn.step is not None and turn.step.refused else "granted"
-        kind = (turn.action.do, "answered again" if request in asked and ends == "granted" else ends)
-        fresh |= set() if kind in seen else {place}
-        seen.add(kind)
-        asked.add(request)
-    return frozenset(fresh)
 
 
 def _call(name: str, where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:

@@ -22,9 +22,9 @@ class PlayFailed(Exception):
 class PlayItem(pytest.Function):
     """What is run on a store and fails by a difference."""
 
-    def reportinfo(self) -> tuple[Path, int | None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """The file itself, not the function that runs it."""
-        return self.path, None, f"{self.parent.name if self.parent else ''}::{self.name}"
+        return self.path, 0, f"{self.parent.name if self.parent else ''}::{self.name}"
 
     def repr_failure(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None

@@ -22,12 +22,18 @@ from harness.gate.certificate import Certificate, Counts, Standing, Target
 
 SIGNING_KEY = "GATE_SIGNING_KEY"
 
+OF_A_RUN = ("game", "db", "harness", "scenarios", *(f":(glob)*.{ending}" for ending in ("py", "toml", "ini", "cfg")))
+"""What decides what a gate runs: an ignored or excluded file there counts as any other that is in no commit."""
+
+TRACKED = "H"
+"""How `git ls-files -v` marks a file whose changes it looks at; it need not look at others."""
+
 
 def standing(root: Path) -> Standing:
     """What is true of this checkout."""
     return Standing(
         commit=_git(root, "rev-parse", "HEAD"),
-        clean=not _git(root, "status", "--porcelain"),
+        clean=_is_clean(root),
         schema_head=migrate.head(),
         scenario_digest=certificate.digest_of(root / "scenarios"),
     )
@@ -72,6 +78,18 @@ def _recorded(record: Path) -> Counts | None:
         raise Refusal(
             "the counts of the certificate accepted last", f"{error!r}", where=str(record), do="Put it back as it was."
         ) from None
+
+
+def _is_clean(root: Path) -> bool:
+    """Whether everything is as in the commit, whatever this checkout's settings have git overlook."""
+    changed = _git(root, "status", "--porcelain", "--untracked-files=all", "--ignore-submodules=none")
+    others = _git(root, "ls-files", "--others", "--", *OF_A_RUN).splitlines()
+    marks = _git(root, "ls-files", "-v").splitlines()
+    return not (
+        changed
+        or any("__pycache__" not in Path(name.strip('"')).parts for name in others)
+        or any(not mark.startswith(f"{TRACKED} ") for mark in marks)
+    )
 
 
 def _git(root: Path, *arguments: str) -> str:

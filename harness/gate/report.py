@@ -5,13 +5,15 @@ Pass, fail or inconclusive; what was not run is never a pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.sweeps import pairs
 
 RACES = "races"
+NAMED = 5
+"""So many of what was not run are named; the page of a run has hundreds."""
 
 
 class Ended(StrEnum):
@@ -31,6 +33,10 @@ class Kind(StrEnum):
     RACES = "races"
 
 
+NAMED = 5
+"""So many of what was not run are named; the page of a run has hundreds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One way to run one scenario: `file` is its path, `way` what follows `::`. found: why it failed, whole.
@@ -44,6 +50,11 @@ class Item:
     seconds: float
     found: str = ""
     sweep: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As pytest names it."""
+        return f"{self.file}::{self.way}"
 
     @property
     def kind(self) -> Kind:
@@ -130,8 +141,11 @@ def sweeps(items: Sequence[Item], kind: Kind) -> Sweeps:
     )
 
 
-def doubts(items: Sequence[Item], parts: Iterable[Part]) -> Iterator[str]:
-    """What would have to have been run for a pass, and was not."""
+def doubts(items: Sequence[Item], parts: Iterable[Part], due: Collection[str]) -> Iterator[str]:
+    """What would have to have been run for a pass, and was not. due: the names of the items that there must be."""
+    if missing := sorted(set(due) - {item.name for item in items}):
+        named = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
+        yield f"of {len(due)} items {len(missing)} were not run: {named}"
     scenarios, twins = tally(items, Kind.SCENARIOS), tally(items, Kind.TWINS)
     if not scenarios.count:
         yield "no scenario was run"

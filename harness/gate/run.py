@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from db import environments, transfer
 from db.progress import Progress
 from harness import rehearsal
-from harness.gate import certificate, parts, suite
+from harness.gate import certificate, due, parts, suite
 from harness.gate.admission import SIGNING_KEY, standing
 from harness.gate.certificate import Certificate, Standing
 from harness.gate.estimate import Estimate
@@ -50,6 +50,7 @@ class Findings:
     parts: tuple[Part, ...]
     settings: Mapping[str, str]
     items: tuple[Item, ...]
+    due: frozenset[str]
     rehearsed: RehearsalReport
 
 
@@ -92,7 +93,7 @@ def _find(wish: Wish, root: Path, progress: Progress) -> Findings:
         lambda: rehearsal.rehearse(wish.players, wish.legacy, wish.postgres, progress=progress),
     )  # fmt: skip
     estimate.keep()
-    return Findings((*tried, _rehearsal(rehearsed)), settings, items, rehearsed)
+    return Findings((*tried, _rehearsal(rehearsed)), settings, items, due.items(root), rehearsed)
 
 
 def _rehearsal(report: RehearsalReport) -> Part:
@@ -106,7 +107,7 @@ def _rehearsal(report: RehearsalReport) -> Part:
 
 
 def _report(wish: Wish, found: Findings, seconds: float) -> GateReport:
-    doubted = tuple(doubts(found.items, found.parts))
+    doubted = tuple(doubts(found.items, found.parts, found.due))
     return GateReport(
         verdict=judge(found.items, found.parts, doubted), environment=wish.environment, seconds=round(seconds, 1),
         scenarios=tally(found.items, Kind.SCENARIOS), twins=tally(found.items, Kind.TWINS),
@@ -159,7 +160,7 @@ def show(report: GateReport, speaks: Outcome) -> None:
     ]
     speaks.table(f"gate for {report.environment}", ("what", "found"), rows)
     for failed in [item for item in report.items if not item.passed][:SHOWN_FAILURES]:
-        speaks.say("\n".join([f"{failed.file}::{failed.way}", *failed.found.splitlines()[:SHOWN_LINES]]))
+        speaks.say("\n".join([failed.name, *failed.found.splitlines()[:SHOWN_LINES]]))
     for part in report.parts:
         for problem in part.problems:
             speaks.say(f"{part.name}: {problem}")

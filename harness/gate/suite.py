@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from db import environments
 from db.errors import Failure
 from db.progress import Advance, Progress
 from db.redaction import redact
@@ -21,6 +23,9 @@ TIMEOUT_SECONDS = 1800
 LOOK_SECONDS = 0.25
 SWEEPS = ("--faults=gate", "--races=gate")
 WORKERS = 2
+ITS_OWN = {"PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
+"""What somebody set for runs of their own would narrow this one."""
+
 RAN = frozenset({0, 1, 5})
 """pytest's exit codes where it ran what there is: all passed, some failed, there was none."""
 
@@ -37,8 +42,10 @@ def run(
         ]  # fmt: skip
         command += [f"--postgres={postgres}"] if postgres else []
         with log.open("wb") as said:
-            process = subprocess.Popen(command, cwd=root, stdout=said, stderr=subprocess.STDOUT)
-            with process:
+            process = subprocess.Popen(
+                command, cwd=root, stdout=said, stderr=subprocess.STDOUT, env=environments.beside(ITS_OWN)
+            )
+            with process, _terminated_as_interrupted():
                 watched = Watched(events, progress)
                 try:
                     _wait(process, watched)
@@ -86,6 +93,16 @@ class Watched:
         self._read += len(whole)
         for line in whole.splitlines():
             yield json.loads(line)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends us as Ctrl-C does, so that what we started ends with us."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _wait(process: subprocess.Popen[bytes], watched: Watched) -> None:

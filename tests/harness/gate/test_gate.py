@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from db import admissions, environments, ops
@@ -14,12 +16,13 @@ from db.errors import Failure, Inconclusive, Refusal
 from db.progress import Plain, Silent
 from game.urls import PostgresUrl
 from harness.databases import Database
-from harness.gate import Ended, admission, estimate, suite
+from harness.gate import Ended, admission, due, estimate, suite
 from harness.gate import certificate as certificates
 from harness.gate import parts as gate_parts
 from harness.gate.report import Item
 from harness.gate.run import Wish, run
-from tests.fixtures.gates import KEY, certificate, item, items, parts, report
+from tests.fixtures.gates import FILE, KEY, certificate, item, items, parts, report
+from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[3]
 HOLDS = """about: A mail is claimed.
@@ -158,6 +161,80 @@ def test_no_scenario_is_no_item(tree: Path, pytestconfig: pytest.Config) -> None
     assert ran(tree, pytestconfig) == {}
 
 
+@pytest.mark.parametrize("ways", [{"legacy"}, {"postgres", "legacy", "twins"}])
+def test_what_is_due_and_was_not_run_is_in_doubt(ways: set[str]) -> None:
+    due = {f"{FILE}::{way}" for way in ("postgres", "legacy", "twins", "fault-cut", "races")}
+    assert report(items(), parts(), due).verdict is Ended.PASS
+    found = report([one for one in items() if one.way not in ways], parts(), due)
+    named = ", ".join(f"{FILE}::{way}" for way in sorted(ways))
+    assert found.doubts[0] == f"of 5 items {len(ways)} were not run: {named}"
+    assert found.verdict is Ended.INCONCLUSIVE
+
+
+def test_due_is_what_pytest_collects_for_a_gate() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "scenarios",
+        *suite.SWEEPS,
+        "--collect-only",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
+    said = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, env=environments.beside(suite.ITS_OWN)
+    )
+    assert {line for line in said.stdout.splitlines() if "::" in line} == due.items(ROOT)
+
+
+LEAVES_OUT = """
+import pytest
+def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if item.name != 'legacy']
+    for item in items:
+        if item.name == 'twins':
+            item.add_marker(pytest.mark.skip(reason='later'))
+"""
+
+
+def test_what_is_left_out_is_missed_and_options_of_somebodys_own_runs_leave_out_nothing(
+    tree: Path, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k legacy")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no.such.plugin")
+    (tree / "scenarios" / "conftest.py").write_text(LEAVES_OUT)
+    found = ran(tree, pytestconfig)
+    assert set(found) == {"postgres"}
+    (doubt, *_) = report(list(found.values()), parts(), due.items(tree)).doubts
+    assert "were not run: scenarios/reward/mail.yaml::" in doubt
+
+
+def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestconfig: pytest.Config) -> None:
+    (tree / "conftest.py").write_text("import time\ndef pytest_runtest_setup(item):\n    time.sleep(600)\n")
+    program = (
+        "from pathlib import Path; from db.progress import Silent; from harness.gate import suite;"
+        f"suite.run(Path('.'), {pytestconfig.getoption('--postgres')!r}, Silent())"
+    )
+    gate = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tree, stderr=subprocess.PIPE,
+        env=environments.beside({"PYTHONPATH": str(ROOT)}),
+    )  # fmt: skip
+    until(
+        lambda: [] if len(psutil.Process(gate.pid).children(recursive=True)) > 2 else ["no pytest with two workers yet"]
+    )
+    started = psutil.Process(gate.pid).children(recursive=True)
+    gate.terminate()
+    said = gate.communicate()[1]
+    assert b"KeyboardInterrupt" in said
+    until(
+        lambda: [
+            str(process) for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        ]
+    )
+
+
 def test_it_says_what_it_does_and_how_long_is_left(tmp_path: Path) -> None:
     path = tmp_path / "out" / "durations.json"
     first = estimate.Estimate(path)
@@ -214,6 +291,31 @@ def test_a_tree_with_changes_is_refused(tmp_path: Path, checkout: Path) -> None:
     (checkout / "new.txt").touch()
     with pytest.raises(Refusal, match="changes that no gate has seen"):
         admission.verify("staging", path, checkout)
+
+
+@pytest.mark.parametrize(
+    "overlooked",
+    [
+        "git config status.showUntrackedFiles no; touch scenarios/conftest.py",
+        "echo conftest.py >> .git/info/exclude; touch scenarios/conftest.py",
+        "echo '*.py' > .git/info/exclude; touch conftest.py",
+        "git update-index --assume-unchanged scenarios/mail.yaml",
+        "git update-index --skip-worktree scenarios/mail.yaml",
+    ],
+)
+def test_what_git_was_told_to_overlook_is_a_change(tmp_path: Path, checkout: Path, overlooked: str) -> None:
+    path = certified(tmp_path, checkout)
+    subprocess.run(overlooked, cwd=checkout, check=True, shell=True)
+    with pytest.raises(Refusal, match="changes that no gate has seen"):
+        admission.verify("staging", path, checkout)
+
+
+def test_compiled_files_are_no_change(tmp_path: Path, checkout: Path) -> None:
+    path = certified(tmp_path, checkout)
+    (checkout / ".git" / "info" / "exclude").write_text("__pycache__/\n")
+    (checkout / "game" / "__pycache__").mkdir(parents=True)
+    (checkout / "game" / "__pycache__" / "bag.cpython-311.pyc").touch()
+    admission.verify("staging", path, checkout)
 
 
 def test_a_commit_after_the_gate_is_refused(tmp_path: Path, checkout: Path) -> None:

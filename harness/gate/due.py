@@ -1,0 +1,43 @@
+"""What a gate has to run, told by the files alone: what a setting, a plugin or a mark left out is missed by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness import scenarios
+from harness.gate.report import RACES
+from harness.scenarios import BadScenario
+from harness.sweeps import fault_kinds, legacy_faults, pairs
+from harness.sweeps.kinds import Kinds
+
+WAYS = ("postgres", "legacy", "twins")
+FAULTS = tuple(f"fault-{name}" for name in (*fault_kinds.NAMES, *legacy_faults.NAMES))
+
+
+def items(root: Path) -> frozenset[str]:
+    """Every `file::way` of the scenarios under `root`. A file that can't be read is no item: it fails as a whole."""
+    folder = root / "scenarios"
+    files = sorted(folder.rglob("*.yaml"), key=lambda path: path.relative_to(folder).parts)
+    kinds = Kinds()
+    ways = [(path, way) for path in files for way in _ways(path, kinds)]
+    table = folder / pairs.FILE
+    ways += [(table, way) for way in _pairs(table)] if table.exists() else []
+    return frozenset(f"{path.relative_to(root).as_posix()}::{way}" for path, way in ways)
+
+
+def _ways(path: Path, kinds: Kinds) -> Iterator[str]:
+    try:
+        scenario = scenarios.read_file(path).scenario
+    except BadScenario:
+        return
+    yield from WAYS
+    yield from FAULTS if kinds.fresh(scenario) else ()
+    yield from (RACES,) if scenario.race is not None else ()
+
+
+def _pairs(table: Path) -> Iterator[str]:
+    try:
+        yield from ("+".join(pair) for pair in pairs.read(table).pairs(every=False))
+    except pairs.BadPairs:
+        return
