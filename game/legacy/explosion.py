@@ -149,7 +149,8 @@ class Explosion:
     def _count(self, column: str, apart: Apart, kind: Kind) -> None:
         self.out.counts[column] = apart.units
         for place, what, raw in apart.troubles:
-            self.found(kind, column, what, path=f"$[{place}]", position=place, original=raw.encode())
+            found: Kind = "aside" if what.aside else kind
+            self.found(found, column, what, path=f"$[{place}]", position=place, original=raw.encode())
 
     def _quests(self) -> None:
         if "quests" not in self.row:
@@ -272,7 +273,7 @@ def _items(cell: Cell, units: int | None) -> Apart:
 
 
 def _letters(cell: Cell, units: int | None) -> Apart:
-    return documents.read_array(cell, fields.MAIL, fields.MAIL_NEEDS, units)
+    return documents.read_array(cell, fields.MAIL, fields.MAIL_NEEDS, units, fields.check_mail)
 
 
 def _presets(cell: Cell, units: int | None) -> Apart:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from game.legacy.cells import Cell
 from game.legacy.forms import Field, Fields, Json, Unreadable, dumps
-from game.rows import Value
+from game.rows import Record, Value
 
 BIGINT = 2**63 - 1
 KINDS = {"neighborhood": "Neighborhood", "national": "National", "world": "World"}
@@ -148,6 +148,12 @@ def _attached(item: Json) -> list[Value]:
     return [text(item.get("itemId"), ""), integer(1, BIGINT, 1)(item.get("quantity"), "")]
 
 
+def _unknown(found: Json, known: Container[str]) -> list[str]:
+    """The keys that hold something and are not among the known."""
+    assert isinstance(found, dict)
+    return [key for key, value in found.items() if key not in known and value]
+
+
 def write_text(value: Value) -> str:
     return str(value) if value is not None else "null"
 
@@ -174,18 +180,37 @@ ITEM: Fields = {
 }
 ITEM_NEEDS = ("id", "name", "type")
 
+ATTACHMENTS: Fields = {
+    "gold": _number("gold"),
+    "diamonds": _number("diamonds"),
+    "actionPoints": _number("action_points"),
+    "items": Field("items", attached_items, write_items, "[]"),
+}
 MAIL: Fields = {
     "id": Field("id", key, dumps, None),
-    "attachments": {
-        "gold": _number("gold"),
-        "diamonds": _number("diamonds"),
-        "actionPoints": _number("action_points"),
-        "items": Field("items", attached_items, write_items, "[]"),
-    },
+    "attachments": ATTACHMENTS,
     "expiresAt": _number("expires_at", -BIGINT, absent=None),
     "attachmentsClaimed": Field("claimed", flag, dumps, False),  # noqa: FBT003 - what an absent flag means
 }
 MAIL_NEEDS = ("id",)
+_ATTACHED = {"itemId", "quantity"}
+
+
+def check_mail(letter: Json, record: Record) -> None:
+    """Unreadable, to be kept aside, where the mail still carries something that the rules don't know.
+
+    Claimed it would be gone with the mail. What was claimed before, and a key that holds nothing, lose nothing.
+    """
+    attachments = letter.get("attachments") if isinstance(letter, dict) else None
+    if record["claimed"] or not isinstance(attachments, dict):
+        return
+    unknown = _unknown(attachments, ATTACHMENTS)
+    items = attachments.get("items")
+    for item in items if isinstance(items, list) else []:
+        unknown += _unknown(item, _ATTACHED)
+    if unknown:
+        raise Unreadable("unknown_attachment", f"it carries what no rule knows: {', '.join(unknown)[:100]}", aside=True)
+
 
 TOURNAMENT: Fields = {
     "status": Field("status", text_or_nothing, dumps, None),

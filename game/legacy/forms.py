@@ -24,12 +24,16 @@ _SKIP = re.compile(r"[ \t\n\r]*")
 
 
 class Unreadable(Exception):
-    """The text or value is not what the game's rules need. `rule` is a short name, `reason` a sentence."""
+    """The text or value is not what the game's rules need. `rule` is a short name, `reason` a sentence.
 
-    def __init__(self, rule: str, reason: str) -> None:
+    aside: the player plays on without it, whatever else in its document would hold the player.
+    """
+
+    def __init__(self, rule: str, reason: str, *, aside: bool = False) -> None:
         super().__init__(f"{rule}: {reason}")
         self.rule = rule
         self.reason = reason
+        self.aside = aside
 
 
 @dataclass(frozen=True, slots=True)
