@@ -203,7 +203,8 @@ class Explosion:
         try:
             names, apart = stages.read_names(cell, self.units.get(column))
         except Unreadable as trouble:
-            self.found("aside", column, trouble)
+            # Were it "no stage cleared", a first-clear reward could be granted a second time.
+            self.found("held", column, trouble)
             self._keep_whole(column)
             return None
         self._count(column, apart, "aside")

@@ -10,7 +10,7 @@ from places import Place
 from playing_on_stores import ask
 
 from db import builders
-from game.commands import ClaimAllMail, ClaimMail, Command, DeleteMail
+from game.commands import ClaimAllMail, ClaimMail, ClearStage, Command, DeleteMail, ExpandBag
 from game.errors import Refused
 from game.legacy import codec
 from game.legacy.cells import Cell
@@ -92,3 +92,19 @@ def test_what_is_set_aside_is_neither_claimed_nor_deleted_while_the_rest_of_the_
     assert ask(place.store, ClaimAllMail()).outcome["mails"] == ["m2"]
     assert ask(place.store, DeleteMail("m2"), "r2").outcome == {"mail": "m2"}
     assert refusal(place, ClaimAllMail(), "r3") == "nothing_to_claim"
+
+
+@pytest.mark.parametrize("column", ["clearedSinglePlayerStages", "claimedFirstClearRewards"])
+@pytest.mark.parametrize("cell", ['["입문-1"', '{"입문-1":true}', "입문-1", 3])
+def test_stages_that_can_not_be_read_hold_so_that_no_first_clear_is_granted_twice(
+    place: Place, column: str, cell: Cell
+) -> None:
+    place.put_row(a_row(**{column: cell}))
+    assert refusal(place, ClearStage("입문-1")) == "player_held"
+    assert refusal(place, ExpandBag("material")) == "player_held"
+
+
+@pytest.mark.parametrize("cell", [None, "", "null", "{}", "[]"])
+def test_stages_written_as_nothing_are_none(place: Place, cell: Cell) -> None:
+    place.put_row(a_row(clearedSinglePlayerStages=cell, claimedFirstClearRewards=cell))
+    assert ask(place.store, ClearStage("입문-1")).outcome["first"] is True
