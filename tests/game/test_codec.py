@@ -90,8 +90,8 @@ def test_a_plain_row_comes_back_and_finds_nothing() -> None:
         ("equipment", '{"fan":"item-1","fan":"item-1"}', "aside"),
         ("mail", js([LETTER | {"attachments": {"gold": -1}}]), "held"),
         ("quests", "[1", "held"),
-        ("actionPoints", "lots", "aside"),
-        ("inventorySlots", -1, "aside"),
+        ("actionPoints", "lots", "held"),
+        ("inventorySlots", -1, "held"),
         ("lastNationalTournament", '{"status":1}', "aside"),
     ],
 )

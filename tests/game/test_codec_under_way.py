@@ -141,7 +141,7 @@ def test_a_plain_row_comes_back_and_finds_nothing() -> None:
         ("clearedSinglePlayerStages", "입문-1", "held", 2),
         ("clearedSinglePlayerStages", '["a","a",1,"",null]', "aside", 3),
         ("claimedFirstClearRewards", '{"입문-1":true}', "held", 2),
-        ("singlePlayerProgress", "many", "aside", None),
+        ("singlePlayerProgress", "many", "held", None),
     ],
 )
 def test_what_can_not_be_read_is_found_and_comes_back(column: str, cell: Cell, kind: str, loaded: int | None) -> None:

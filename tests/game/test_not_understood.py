@@ -6,13 +6,24 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from places import Place
 from playing_on_stores import ask
 
 from db import builders
-from game.commands import ClaimAllMail, ClaimMail, ClearStage, Command, DeleteMail, ExpandBag
+from game.commands import (
+    ClaimAllMail,
+    ClaimMail,
+    ClaimTournamentReward,
+    ClearStage,
+    Command,
+    DeleteMail,
+    ExpandBag,
+    StartTournament,
+)
 from game.errors import Refused
-from game.legacy import codec
+from game.legacy import cells, codec, fields
 from game.legacy.cells import Cell
 
 XP = {"xp": {"type": "strategy", "amount": 50}}
@@ -108,3 +119,83 @@ def test_stages_that_can_not_be_read_hold_so_that_no_first_clear_is_granted_twic
 def test_stages_written_as_nothing_are_none(place: Place, cell: Cell) -> None:
     place.put_row(a_row(clearedSinglePlayerStages=cell, claimedFirstClearRewards=cell))
     assert ask(place.store, ClearStage("입문-1")).outcome["first"] is True
+
+
+ADDED_TO = [column for column, scalar in fields.SCALARS.items() if scalar.added]
+NO_NUMBER: list[Cell] = ["천이백", b"\x00\x01", cells.BadText(b"\xff"), 1e300, float("inf")]
+
+
+def test_every_number_that_a_command_adds_to_is_named() -> None:
+    assert ADDED_TO == [
+        "strategyXp", "playfulXp", "tournamentScore", "cumulativeTournamentScore", "blacksmithLevel", "blacksmithXp",
+        "singlePlayerProgress",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", NO_NUMBER)
+@pytest.mark.parametrize("column", ADDED_TO)
+def test_a_number_that_is_none_holds_before_a_command_writes_over_it(column: str, cell: Cell) -> None:
+    row = a_row(**{column: cell})
+    exploded = codec.explode(row, rowid=1)
+    assert [(f.kind, f.column) for f in exploded.findings] == [("held", column)]
+    again = codec.implode(exploded.rows, tuple(row))
+    assert cells.same(again[column], cell)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("strategyXp", "천이백"),
+        ("blacksmithLevel", 0),
+        ("blacksmithXp", -5),
+        ("actionPoints", '{"current":12.5,"max":30}'),
+        ("actionPoints", "[30,30]"),
+        ("inventorySlots", 40.5),
+        ("inventorySlots", '{"equipment":40.5,"consumable":30,"material":30}'),
+        ("inventorySlots", '{"equipment":40'),
+    ],
+)
+def test_both_stores_refuse_whom_it_holds(place: Place, column: str, cell: Cell) -> None:
+    place.put_row(a_row(**{column: cell}))
+    for command in (ClearStage("입문-1"), ExpandBag("material")):
+        assert refusal(place, command) == "player_held"
+
+
+@pytest.mark.parametrize("column", [*ADDED_TO, "actionPoints", "inventorySlots"])
+@pytest.mark.parametrize("cell", [None, ""])
+def test_what_says_nothing_holds_nobody(column: str, cell: Cell) -> None:
+    assert not codec.explode(a_row(**{column: cell}), rowid=1).rows["users"]["hana",]["held"]
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False)), st.integers(0, 2**63 - 1), st.booleans()
+)
+@example(cell=0.5, value=2**60 + 1, near=False)
+def test_what_is_written_over_a_number_counts_as_what_was_written(cell: int | float, value: int, near: bool) -> None:
+    def counts_as(cell: Cell) -> int:
+        (user,) = codec.explode({"id": "hana", "strategyXp": cell}, rowid=1).rows["users"].values()
+        return int(user["strategy_xp"] or 0)
+
+    value = min(2**63 - 1, counts_as(cell) + value % 100) if near else value
+    assert counts_as(fields.SCALARS["strategyXp"].written_over(cell, value)) == value
+
+
+CUP = js({"type": "world", "status": "complete", "finalRank": 2, "accumulatedEquipmentBoxes": {"장비 상자 I": 1}})
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"worldRewardClaimed": "예"}, {"worldRewardClaimed": 2}, {"lastWorldPlayedDate": "어제"}],
+)
+@pytest.mark.parametrize("cup", [CUP, None])
+def test_a_tournament_whose_flag_or_day_can_not_be_read_is_neither_paid_again_nor_lost(
+    place: Place, cup: str | None, others: dict[str, Cell]
+) -> None:
+    row = a_row(lastWorldTournament=cup, **others)
+    exploded = codec.explode(row, rowid=1)
+    assert [f.kind for f in exploded.findings] == ["aside"]
+    assert codec.implode(exploded.rows, tuple(row)) == row
+    place.put_row(row)
+    assert refusal(place, ClaimTournamentReward("world")) == "no_tournament"
+    assert refusal(place, StartTournament("world")) == "reward_unclaimed"
