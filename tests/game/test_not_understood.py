@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from places import Place
+from playing import play
 from playing_on_stores import ask
 
 from db import builders
@@ -19,8 +20,10 @@ from game.commands import (
     ClearStage,
     Command,
     DeleteMail,
+    Equip,
     ExpandBag,
     StartTournament,
+    Unequip,
 )
 from game.errors import Refused
 from game.legacy import cells, codec, fields
@@ -199,3 +202,52 @@ def test_a_tournament_whose_flag_or_day_can_not_be_read_is_neither_paid_again_no
     place.put_row(row)
     assert refusal(place, ClaimTournamentReward("world")) == "no_tournament"
     assert refusal(place, StartTournament("world")) == "reward_unclaimed"
+
+
+FANS = {
+    "a": "푸른 바람 부채",
+    "b": "푸른 바람 부채",
+    "c": "은결 바람 부채",
+    "t": "봄빛 도복 상의",
+    "s": "여름빛 도복 상의",
+}
+
+
+def worn_after(equipment: str, commands: list[Command]) -> tuple[dict[str, object], dict[str, object], str]:
+    """What is worn after the commands, what the way back says is worn, and how it says so.
+
+    The commands are carried out on the rows of one load, as on Postgres, where what is kept of the document stays.
+    """
+    row = builders.legacy_row("hana", bag=FANS, level=30) | {"equipment": equipment}
+    rows = codec.explode(row, rowid=1).rows
+    assert codec.implode(rows, tuple(row)) == row
+    for command in commands:
+        try:
+            rows = play(rows, command).rows
+        except Refused as refused:
+            assert refused.code in ("already_worn", "slot_empty")  # noqa: PT017 - one of several commands
+    back = codec.implode(rows, tuple(row))
+    again = codec.explode(back, rowid=1).rows
+    worn = [
+        {str(entry["slot"]): entry["item_id"] for entry in found["user_equipment"].values() if entry["item_id"]}
+        for found in (rows, again)
+    ]
+    return worn[0], worn[1], str(back["equipment"])
+
+
+def test_a_slot_named_twice_is_not_brought_back_to_life_by_what_was_kept_of_it() -> None:
+    off_and_on: list[Command] = [Unequip("top"), Unequip("fan"), Equip("c")]
+    worn, back, text = worn_after('{"top":"t","fan":"a","fan":"b"}', off_and_on)
+    assert worn == back == {"fan": "c"}
+    assert text == '{"fan":"c"}'
+
+
+ENTRIES = ['"fan":"a"', '"fan":"b"', '"top":"t"', ' "top" :null', '"halo":"x"']
+COMMANDS = [Unequip("fan"), Unequip("top"), Equip("c"), Equip("s")]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(ENTRIES), min_size=2, max_size=4), st.lists(st.sampled_from(COMMANDS), max_size=5))
+def test_what_is_worn_is_worn_on_the_way_back_whatever_was_kept(entries: list[str], commands: list[Command]) -> None:
+    worn, back, _ = worn_after("{" + ",".join(entries) + "}", commands)
+    assert worn == back
