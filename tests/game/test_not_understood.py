@@ -251,3 +251,12 @@ COMMANDS = [Unequip("fan"), Unequip("top"), Equip("c"), Equip("s")]
 def test_what_is_worn_is_worn_on_the_way_back_whatever_was_kept(entries: list[str], commands: list[Command]) -> None:
     worn, back, _ = worn_after("{" + ",".join(entries) + "}", commands)
     assert worn == back
+
+
+def test_what_a_tournament_without_a_rank_gathered_is_paid_out_of_it_on_both_stores(place: Place) -> None:
+    cup = js({"type": "neighborhood", "status": "eliminated", "accumulatedGold": 350, "rounds": [1]})
+    place.put_row(a_row(lastNeighborhoodTournament=cup, lastNeighborhoodPlayedDate=5, neighborhoodRewardClaimed=0))
+    assert ask(place.store, ClaimTournamentReward("neighborhood")).outcome == {"gold": 350, "items": {}}
+    assert refusal(place, ClaimTournamentReward("neighborhood"), "r2") == "not_finished"
+    assert ask(place.store, ClaimTournamentReward("neighborhood")).replayed
+    assert ask(place.store, StartTournament("neighborhood"), "r3").outcome == {"status": "bracket_ready"}
