@@ -182,6 +182,21 @@ def _four_milestones(row: Row, _draw: Random) -> None:
         del quests["monthly"]["claimedMilestones"][-1]
 
 
+@_odd("clearedSinglePlayerStages", holds=True)
+def _truncated_stages(row: Row, _draw: Random) -> None:
+    row["clearedSinglePlayerStages"] = '["입문-1","입문'
+
+
+@_odd("strategyXp", holds=True)
+def _text_for_experience(row: Row, _draw: Random) -> None:
+    row["strategyXp"] = "천이백"
+
+
+@_odd("actionPoints", holds=True)
+def _decimals_for_action_points(row: Row, _draw: Random) -> None:
+    row["actionPoints"] = '{"current":12.5,"max":30}'
+
+
 @_odd("equipment", share=0.04)
 def _worn_item_in_no_bag(row: Row, _draw: Random) -> None:
     with _Json(row, "equipment") as worn:
@@ -313,9 +328,9 @@ def _negative_amounts(row: Row, _draw: Random) -> None:
     row.update(guildCoins=-5, mannerScore=-200, bonusStatPoints=-1)
 
 
-@_odd("strategyXp", "playfulLevel", "lastLoginAt")
+@_odd("strategyLevel", "playfulLevel", "lastLoginAt")
 def _text_in_integers(row: Row, _draw: Random) -> None:
-    row.update(strategyXp="천이백", playfulLevel="", lastLoginAt="2025-12-31T00:00:00Z")
+    row.update(strategyLevel="십", playfulLevel="", lastLoginAt="2025-12-31T00:00:00Z")
 
 
 @_odd("mbti", "avatarId", "guildCoins")

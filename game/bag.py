@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
 from game import catalog
@@ -10,7 +11,7 @@ from game.chance import new_id
 from game.errors import Refused
 from game.journals import Journals
 from game.options import fresh_options
-from game.rows import Key, Record, Rows, text, whole
+from game.rows import Key, Record, Rows, Value, text, whole
 
 POSITION_GAP = 1024
 """Between a new record's position and the last one's: positions are sort keys, never renumbered."""
@@ -26,6 +27,7 @@ class Bag:
         self._request_id = request_id
         self._journals = journals
         self._made = 0
+        self._known: _Places | None = None
 
     def items(self) -> list[Record]:
         """The items in the bag's order."""
@@ -55,7 +57,7 @@ class Bag:
             template = catalog.TEMPLATES.get(name)
             if template is None:
                 raise Refused("no_such_item", name)
-            stack = 1 if template.type == catalog.EQUIPMENT else catalog.STACK
+            stack = _most(template.type)
             left = number if stack == 1 else self._fill_stacks(template, number)
             # Before any is made: a legacy mail may carry more than memory holds.
             self._need_places(template.type, -(-left // stack))
@@ -67,10 +69,11 @@ class Bag:
         """A new item in a place of its own, whether or not one is free; with its first options, or those given."""
         self._made += 1
         item_id = new_id(self._request_id, self._made)
+        places = self._places()
         item: Record = {
             "user_id": self._player_id,
             "id": item_id,
-            "position": next_position(self._items().values()),
+            "position": places.next,
             "name": template.name,
             "type": template.type,
             "slot": template.slot,
@@ -82,6 +85,8 @@ class Bag:
             "worn_flag": None,
         }
         self._items()[(self._player_id, item_id)] = item
+        places.add(item)
+        places.next += POSITION_GAP
         self._journals.item("gain", item_id, quantity, quantity)
         return item
 
@@ -102,6 +107,7 @@ class Bag:
         left = whole(item, "quantity") - number
         if left < 0:
             raise Refused("not_enough_material", f"{number} are asked for, there are {left + number}")
+        self._known = None
         if left:
             item["quantity"] = left
         else:
@@ -113,20 +119,58 @@ class Bag:
 
     def _fill_stacks(self, template: Template, number: int) -> int:
         """Top up the stacks that have room, first place first; how many are left over."""
-        for item in self.items():
-            room = catalog.STACK - whole(item, "quantity")
-            if item["name"] == template.name and item["type"] == template.type and room > 0 and number > 0:
-                added = min(room, number)
-                item["quantity"] = whole(item, "quantity") + added
-                self._journals.item("gain", text(item, "id"), added, whole(item, "quantity"))
-                number -= added
+        stacks = self._places().stacks[template.type, template.name]
+        while stacks and number > 0:
+            item = stacks[0]
+            added = min(_room(item), number)
+            item["quantity"] = whole(item, "quantity") + added
+            self._journals.item("gain", text(item, "id"), added, whole(item, "quantity"))
+            number -= added
+            if not _room(item):
+                stacks.popleft()
         return number
 
     def _need_places(self, kind: str, number: int) -> None:
-        taken = sum(1 for item in self._items().values() if item["type"] == kind)
+        taken = self._places().taken[kind]
         places = whole(self._user, f"places_{kind}")
         if number > 0 and taken + number > places:
             raise Refused("bag_full", f"{taken} of {places} places for {kind} are taken")
+
+    def _places(self) -> _Places:
+        """What is where, until something is taken: looked for once, and not again for each of thousands of mails."""
+        if self._known is None:
+            self._known = _Places(self.items())
+        return self._known
+
+
+class _Places:
+    """A bag's places as what is gained needs them. next: the position of the next item.
+
+    stacks: those with room by (type, name), first place first; taken: places by type.
+    """
+
+    def __init__(self, items: list[Record]) -> None:
+        self.next = next_position(items)
+        self.taken: Counter[Value] = Counter()
+        self.stacks: defaultdict[tuple[Value, Value], deque[Record]] = defaultdict(deque)
+        for item in items:
+            self.add(item)
+
+    def add(self, item: Record) -> None:
+        """One more item, in the last place."""
+        self.taken[item["type"]] += 1
+        if _room(item) > 0:
+            self.stacks[item["type"], item["name"]].append(item)
+
+
+def _room(item: Record) -> int:
+    """How many more the item's place holds."""
+    return _most(item["type"]) - whole(item, "quantity")
+
+
+def _most(kind: Value) -> int:
+    """What a place of the type holds."""
+    return 1 if kind == catalog.EQUIPMENT else catalog.STACK
 
 
 def is_equipment(item: Record) -> bool:

@@ -11,7 +11,8 @@ UNREADABLE = object()
 
 
 UNREADABLE_STATUS = "unreadable"
-"""The status of a tournament whose document can't be read: it may hold an unclaimed reward, and is kept as it was."""
+"""The status of a tournament whose document, day or flag can't be read: it is kept as it was, for its reward may be
+unclaimed, or claimed before."""
 
 
 def from_json(text: str) -> object:

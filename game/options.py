@@ -1,6 +1,7 @@
 """An item's options, a JSON document: main, combat, special and mythic subs.
 
-What is not of the shape that the rules know stays as it is, and never breaks a rule.
+What is not of the shape that the rules know stays as it is, and never breaks a rule; a number that nothing is added to
+keeps its spelling, 1.50 or 1e2.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 from game import catalog
 from game.catalog import Grade, Template
 from game.documents import from_json, to_json
+from game.legacy.forms import rewritten
 
 Draw: TypeAlias = Callable[[str, int, int], int]
 """(name, low, high) to a whole number, both ends included."""
@@ -58,7 +60,7 @@ def improved(options: str, grade: Grade, star: int, draw: Draw) -> str:
     subs = document.setdefault("combatSubs", [])
     if isinstance(subs, list):
         _improve_subs(subs, grade, draw)
-    return to_json(document)
+    return rewritten(options or "{}", document)
 
 
 def _fresh(slot: str, grade: str) -> dict[str, Any]:

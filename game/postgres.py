@@ -148,20 +148,24 @@ class PostgresUnit:
         """One statement, of one part for each record updated and each table added to or taken from.
 
         Its parts run in no order that the server promises, so where a table both loses rows and gets others, and has
-        values that may stand in one row only, the loss is a statement of its own before it.
+        values that may stand in one row only, the loss is a statement of its own before it. What is too much for one
+        statement (hundreds of mails claimed at once) is several, in the order of the tables.
         """
         changes = compare(before, after)
         with self._watch.asking("save"):
             for name, change in reversed(changes.items()):
                 if change.deletes and statements.loses_first(name, change):
-                    self._write([Part.delete(name, change.deletes)])
+                    self._write(_deletes(name, change))
             self._write([part for name, change in changes.items() for part in _parts(name, change)])
 
-    def _write(self, parts: Sequence[Part]) -> None:
-        if parts:
-            values = chain.from_iterable(part.values for part in parts)
-            statement = statements.save(tuple(part.shape for part in parts))
-            self.connection.exec_driver_sql(statement, {f"v{n}": value for n, value in enumerate(values)})
+    def _write(self, parts: Iterable[Part]) -> None:
+        for together in statements.batches(parts):
+            self._execute(together)
+
+    def _execute(self, parts: Sequence[Part]) -> None:
+        values = chain.from_iterable(part.values for part in parts)
+        statement = statements.save(tuple(part.shape for part in parts))
+        self.connection.exec_driver_sql(statement, {f"v{n}": value for n, value in enumerate(values)})
 
     def commit(self) -> None:
         """COMMIT."""
@@ -201,11 +205,16 @@ def _records(table: sa.Table, found: Iterable[Record]) -> dict[Key, Record]:
 
 def _parts(table: str, change: TableChanges) -> Iterator[Part]:
     if change.deletes and not statements.loses_first(table, change):
-        yield Part.delete(table, change.deletes)
+        yield from _deletes(table, change)
     for key, columns in change.updates.items():
         yield Part.update(table, key, {name: after for name, (_, after) in columns.items()})
-    if change.inserts:
-        yield Part.insert(table, list(change.inserts.values()))
+    for records in statements.few(change.inserts.values()):
+        yield Part.insert(table, records)
+
+
+def _deletes(table: str, change: TableChanges) -> Iterator[Part]:
+    for keys in statements.few(change.deletes):
+        yield Part.delete(table, keys)
 
 
 @contextmanager

@@ -6,11 +6,11 @@ The shapes that a game makes are few hundreds; the ones used last are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import count
-from typing import Any, Literal, Self
+from itertools import count, islice
+from typing import Any, Literal, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -19,6 +19,11 @@ from game import tables
 from game.rows import Key, Record, TableChanges, Value
 
 SHAPES_KEPT = 1024
+
+MOST_ROWS = 256
+"""In one statement. One can bind 65,535 values, which is thousands of rows; but a thousand take a second to compile."""
+
+T = TypeVar("T")
 
 FENCE = sa.table("fence_state", sa.column("state", sa.Text), sa.column("environment", sa.Text))
 HEAD = sa.table("alembic_version", sa.column("version_num", sa.Text))
@@ -55,7 +60,7 @@ class Part:
     values: Sequence[Value]
 
     @classmethod
-    def delete(cls, table: str, keys: Mapping[Key, Record]) -> Self:
+    def delete(cls, table: str, keys: Sequence[Key]) -> Self:
         """The rows of these keys."""
         return cls(Shape("delete", table, (), len(keys)), [part for key in keys for part in key])
 
@@ -116,6 +121,27 @@ def save(shapes: tuple[Shape, ...]) -> str:
         return _compiled(parts[0])
     ctes = [part.cte(f"part_{n}") for n, part in enumerate(parts)]
     return _compiled(sa.select(sa.literal_column("1")).add_cte(*ctes))
+
+
+def few(things: Iterable[T]) -> Iterator[list[T]]:
+    """As many of them at a time as are rows of one statement."""
+    left = iter(things)
+    while together := list(islice(left, MOST_ROWS)):
+        yield together
+
+
+def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """The parts of one statement each, in their order."""
+    together: list[Part] = []
+    rows = 0
+    for part in parts:
+        if together and rows + part.shape.rows > MOST_ROWS:
+            yield together
+            together, rows = [], 0
+        together.append(part)
+        rows += part.shape.rows
+    if together:
+        yield together
 
 
 def loses_first(table: str, change: TableChanges) -> bool:

@@ -67,19 +67,25 @@ def finish_tournament(player: Player, command: FinishTournament) -> Outcome:
 def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> Outcome:
     """The items of the rank, and what the matches gathered, once.
 
-    Refused: no_tournament, not_finished (or without a rank in its league), already_claimed, bag_full, no_such_item,
-    balance_too_high.
+    A legacy one may have ended without a rank in its league: what was gathered is paid out of it, and it stays
+    unclaimed, for whoever comes to know the rank.
+    Refused: no_tournament, not_finished (or neither a rank nor anything gathered), already_claimed, bag_full,
+    no_such_item, balance_too_high.
     """
     record = _last(player, command.kind)
-    if record["status"] not in FINISHED or not _has_rank(record):
+    tournament = catalog.TOURNAMENTS[command.kind]
+    gold = whole(record, "gold") if tournament.gathers == "gold" else 0
+    items = _gathered(record, tournament)
+    if record["status"] not in FINISHED or not (_has_rank(record) or gold or items):
         raise Refused("not_finished", command.kind)
     if record["claimed"]:
         raise Refused("already_claimed", command.kind)
-    record["claimed"] = True
-    tournament = catalog.TOURNAMENTS[command.kind]
-    gold = whole(record, "gold") if tournament.gathers == "gold" else 0
+    if _has_rank(record):
+        record["claimed"] = True
+        items = [*tournament.rewards[whole(record, "rank") - 1].items(), *items]
+    else:
+        record[tournament.gathers] = 0 if tournament.gathers == "gold" else "{}"
     player.pay("gold", gold, "tournament")
-    items = [*tournament.rewards[whole(record, "rank") - 1].items(), *_gathered(record, tournament)]
     player.bag.gain(items)
     return {"gold": gold, "items": total(items)}
 

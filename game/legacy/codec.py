@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _ALWAYS = ("id", *fields.SCALARS, "actionPoints", "inventorySlots")
-_HOLDING = ("inventory", "equipment", "mail", "quests")
+_HOLDING = ("inventory", "equipment", "mail", "quests", *fields.STAGES.values())
 _SHAPES = {
     "inventory": "array",
     "equipment": "object",
@@ -53,7 +53,6 @@ _BY_TABLE = {
     ),
     "user_equipment_presets": ("equipmentPresets",),
     "user_missions": ("singlePlayerMissions",),
-    "user_stages": tuple(fields.STAGES.values()),
 }
 _WRITTEN_TOGETHER = (("user_inventory", "user_equipment"), ("user_quests", "user_milestones"))
 """Tables of which a change in one may be written to a document of the other."""

@@ -17,6 +17,7 @@ from game.legacy.forms import (
     MARK,
     SPACE,
     Fields,
+    Json,
     Part,
     Unreadable,
     by_column,
@@ -39,6 +40,9 @@ FrameItem: TypeAlias = "tuple[str, int | str, str] | tuple[str, int | str, str, 
 
 Frame: TypeAlias = tuple[str, list[FrameItem], str]
 """What opens the document, its elements, what closes it."""
+
+Check: TypeAlias = Callable[[Json, Record], None]
+"""Takes an element as it was parsed, and its record; raises Unreadable."""
 
 PRIVATE = MARK
 """Begins the names of forms and frames among a player's cells; no column is called so."""
@@ -99,14 +103,22 @@ def object_again(cell: Cell, wanted: Fields, record: Mapping[str, Value]) -> Cel
     )
 
 
-def read_array(cell: Cell, wanted: Fields, needs: tuple[str, ...], units: int | None) -> Apart:
-    """An array of objects taken apart; the first of `needs` is their key. Unreadable where the whole can't be read."""
+def read_array(
+    cell: Cell, wanted: Fields, needs: tuple[str, ...], units: int | None, check: Check | None = None
+) -> Apart:
+    """An array of objects taken apart; the first of `needs` is their key. Unreadable where the whole can't be read.
+
+    `check` may still refuse an element that was read; its key counts as there, so that one like it is a repetition.
+    """
     text, found, apart = taken(cell, "[", "an array", units)
     seen: set[Value] = set()
     nothing = absent(wanted)
 
     def element(part: Part) -> Record:
-        return {**nothing, **_element(text, part, wanted, needs, seen)}
+        record = {**nothing, **_element(text, part, wanted, needs, seen)}
+        if check is not None:
+            check(part.value, record)
+        return record
 
     return _apart(text, found, apart, element)
 

@@ -67,10 +67,16 @@ class Explosion:
             value = scalar.read(cell)
         except Unreadable as trouble:
             value = scalar.stand_in(cell)
-            self.found("held" if scalar.holds else "aside", column, trouble)
+            holds = scalar.holds or (scalar.added and self._is_lost(column, scalar))
+            self.found("held" if holds else "aside", column, trouble)
         if not cells.same(scalar.write(value), cell):
             self.cells[column] = cell
         return value
+
+    def _is_lost(self, column: str, scalar: fields.Scalar) -> bool:
+        """Whether the column says something of which not even a whole part is known."""
+        cell = self.row.get(column)
+        return cell not in NOTHING and not scalar.counts(cell)
 
     def _object(self, column: str, wanted: Fields) -> None:
         cell = self.row.get(column)
@@ -84,7 +90,7 @@ class Explosion:
         try:
             form, values = documents.read_object(cell, wanted)
         except Unreadable as trouble:
-            self.found("aside", column, trouble)
+            self.found("held", column, trouble)
             self._object_whole(column, wanted)
             return
         self.user |= values
@@ -149,7 +155,8 @@ class Explosion:
     def _count(self, column: str, apart: Apart, kind: Kind) -> None:
         self.out.counts[column] = apart.units
         for place, what, raw in apart.troubles:
-            self.found(kind, column, what, path=f"$[{place}]", position=place, original=raw.encode())
+            found: Kind = "aside" if what.aside else kind
+            self.found(found, column, what, path=f"$[{place}]", position=place, original=raw.encode())
 
     def _quests(self) -> None:
         if "quests" not in self.row:
@@ -202,7 +209,8 @@ class Explosion:
         try:
             names, apart = stages.read_names(cell, self.units.get(column))
         except Unreadable as trouble:
-            self.found("aside", column, trouble)
+            # Were it "no stage cleared", a first-clear reward could be granted a second time.
+            self.found("held", column, trouble)
             self._keep_whole(column)
             return None
         self._count(column, apart, "aside")
@@ -249,13 +257,15 @@ class Explosion:
             if cell not in NOTHING:
                 self.found("aside", column, trouble)
             form = None
-        if form is None or cell in NOTHING:
+        unknown = self._is_lost(played, fields.PLAYED_AT) or self._is_lost(claimed, fields.CLAIMED)
+        if form is None or cell in NOTHING or unknown:
             self.cells[column] = cell
-            if cell in NOTHING and not self.row.get(played) and not self.row.get(claimed):
+            if cell in NOTHING and not unknown and not self.row.get(played) and not self.row.get(claimed):
                 self.cells |= {other: self.row[other] for other in (played, claimed) if other in self.row}
                 return
-            # Day and flag count without a document too: else it could be played twice a day, or lost to a start.
-            status = None if cell in NOTHING else UNREADABLE_STATUS
+            # Day and flag count without a document too: else it could be played twice a day, or lost to a start; and
+            # where one of them can't be read, it could be claimed twice.
+            status = None if cell in NOTHING and not unknown else UNREADABLE_STATUS
             form, values = None, documents.absent(fields.TOURNAMENT) | {"status": status}
         record: Record = {"user_id": self.player, "kind": kind, **values, "form": form}
         record["played_at"] = self._scalar(played, fields.PLAYED_AT)
@@ -272,7 +282,7 @@ def _items(cell: Cell, units: int | None) -> Apart:
 
 
 def _letters(cell: Cell, units: int | None) -> Apart:
-    return documents.read_array(cell, fields.MAIL, fields.MAIL_NEEDS, units)
+    return documents.read_array(cell, fields.MAIL, fields.MAIL_NEEDS, units, fields.check_mail)
 
 
 def _presets(cell: Cell, units: int | None) -> Apart:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from game.legacy.cells import Cell
 from game.legacy.forms import Field, Fields, Json, Unreadable, dumps
-from game.rows import Value
+from game.rows import Record, Value
 
 BIGINT = 2**63 - 1
 KINDS = {"neighborhood": "Neighborhood", "national": "National", "world": "World"}
@@ -148,6 +148,12 @@ def _attached(item: Json) -> list[Value]:
     return [text(item.get("itemId"), ""), integer(1, BIGINT, 1)(item.get("quantity"), "")]
 
 
+def _unknown(found: Json, known: Container[str]) -> list[str]:
+    """The keys that hold something and are not among the known."""
+    assert isinstance(found, dict)
+    return [key for key, value in found.items() if key not in known and value]
+
+
 def write_text(value: Value) -> str:
     return str(value) if value is not None else "null"
 
@@ -174,18 +180,37 @@ ITEM: Fields = {
 }
 ITEM_NEEDS = ("id", "name", "type")
 
+ATTACHMENTS: Fields = {
+    "gold": _number("gold"),
+    "diamonds": _number("diamonds"),
+    "actionPoints": _number("action_points"),
+    "items": Field("items", attached_items, write_items, "[]"),
+}
 MAIL: Fields = {
     "id": Field("id", key, dumps, None),
-    "attachments": {
-        "gold": _number("gold"),
-        "diamonds": _number("diamonds"),
-        "actionPoints": _number("action_points"),
-        "items": Field("items", attached_items, write_items, "[]"),
-    },
+    "attachments": ATTACHMENTS,
     "expiresAt": _number("expires_at", -BIGINT, absent=None),
     "attachmentsClaimed": Field("claimed", flag, dumps, False),  # noqa: FBT003 - what an absent flag means
 }
 MAIL_NEEDS = ("id",)
+_ATTACHED = {"itemId", "quantity"}
+
+
+def check_mail(letter: Json, record: Record) -> None:
+    """Unreadable, to be kept aside, where the mail still carries something that the rules don't know.
+
+    Claimed it would be gone with the mail. What was claimed before, and a key that holds nothing, lose nothing.
+    """
+    attachments = letter.get("attachments") if isinstance(letter, dict) else None
+    if record["claimed"] or not isinstance(attachments, dict):
+        return
+    unknown = _unknown(attachments, ATTACHMENTS)
+    items = attachments.get("items")
+    for item in items if isinstance(items, list) else []:
+        unknown += _unknown(item, _ATTACHED)
+    if unknown:
+        raise Unreadable("unknown_attachment", f"it carries what no rule knows: {', '.join(unknown)[:100]}", aside=True)
+
 
 TOURNAMENT: Fields = {
     "status": Field("status", text_or_nothing, dumps, None),
@@ -248,6 +273,8 @@ class Scalar:
     low: int = -BIGINT
     holds: bool = False
     """Whether a player whose value can't be read is held."""
+    added: bool = False
+    """Whether commands add to it: then a player is held where nothing can be added to the value without losing it."""
     unique: bool = False
     """Whether no two players may share it, so that it must fit an index."""
 
@@ -265,10 +292,23 @@ class Scalar:
 
     def stand_in(self, cell: Cell) -> Value:
         """What a cell that can't be read counts as: a decimal as its whole part, anything else as nothing."""
-        if self.kind is int and isinstance(cell, float) and math.isfinite(cell):
-            whole = math.trunc(cell)
-            return whole if self.low <= whole <= BIGINT else self.absent
-        return self.absent
+        whole = self._whole_part(cell)
+        return self.absent if whole is None else whole
+
+    def counts(self, cell: Cell) -> bool:
+        """Whether the cell's value, or at least its whole part, is known."""
+        try:
+            self.read(cell)
+        except Unreadable:
+            return self._whole_part(cell) is not None
+        return True
+
+    def _whole_part(self, cell: Cell) -> int | None:
+        """A decimal's, where it is in the range."""
+        if self.kind is not int or not isinstance(cell, float) or not math.isfinite(cell):
+            return None
+        whole = math.trunc(cell)
+        return whole if self.low <= whole <= BIGINT else None
 
     def _text(self, cell: Cell) -> str:
         if not isinstance(cell, str):
@@ -291,9 +331,12 @@ class Scalar:
             read = self.stand_in(cell)
         if type(read) is type(value) and read == value:
             return cell
-        decimal = self.kind is int and isinstance(cell, float) and cell > 0 and not cell.is_integer()
-        if decimal and isinstance(cell, float) and isinstance(read, int) and isinstance(value, int):
-            return cell + (value - read)  # Of a negative one the whole part would be another once it was positive.
+        whole = self._whole_part(cell)
+        if whole is not None and isinstance(cell, float) and not cell.is_integer() and isinstance(value, int):
+            added = cell + (value - whole)
+            # Not so where it becomes positive by it, nor where the sum is past what a decimal is exact in.
+            if math.trunc(added) == value:
+                return added
         return self.write(value)
 
 
@@ -302,17 +345,17 @@ SCALARS: dict[str, Scalar] = {
     "nickname": Scalar("nickname", str, None, unique=True),
     "isAdmin": Scalar("is_admin", bool, absent=False),
     "strategyLevel": Scalar("strategy_level", int, 1),
-    "strategyXp": Scalar("strategy_xp", int, 0),
+    "strategyXp": Scalar("strategy_xp", int, 0, added=True),
     "playfulLevel": Scalar("playful_level", int, 1),
-    "playfulXp": Scalar("playful_xp", int, 0),
+    "playfulXp": Scalar("playful_xp", int, 0, added=True),
     "gold": Scalar("gold", int, 0, low=0, holds=True),
     "diamonds": Scalar("diamonds", int, 0, low=0, holds=True),
     "league": Scalar("league", str, None),
-    "tournamentScore": Scalar("tournament_score", int, 0),
-    "cumulativeTournamentScore": Scalar("cumulative_tournament_score", int, 0),
-    "blacksmithLevel": Scalar("forge_level", int, 1, low=1),
-    "blacksmithXp": Scalar("forge_xp", int, 0, low=0),
-    "singlePlayerProgress": Scalar("stage_progress", int, 0),
+    "tournamentScore": Scalar("tournament_score", int, 0, added=True),
+    "cumulativeTournamentScore": Scalar("cumulative_tournament_score", int, 0, added=True),
+    "blacksmithLevel": Scalar("forge_level", int, 1, low=1, added=True),
+    "blacksmithXp": Scalar("forge_xp", int, 0, low=0, added=True),
+    "singlePlayerProgress": Scalar("stage_progress", int, 0, added=True),
 }
 
 PLAYED_AT = Scalar("played_at", int, None)

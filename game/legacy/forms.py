@@ -24,12 +24,16 @@ _SKIP = re.compile(r"[ \t\n\r]*")
 
 
 class Unreadable(Exception):
-    """The text or value is not what the game's rules need. `rule` is a short name, `reason` a sentence."""
+    """The text or value is not what the game's rules need. `rule` is a short name, `reason` a sentence.
 
-    def __init__(self, rule: str, reason: str) -> None:
+    aside: the player plays on without it, whatever else in its document would hold the player.
+    """
+
+    def __init__(self, rule: str, reason: str, *, aside: bool = False) -> None:
         super().__init__(f"{rule}: {reason}")
         self.rule = rule
         self.reason = reason
+        self.aside = aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +262,37 @@ def written(field: Field, value: Value, raw: str) -> str:
     return field.write(value)
 
 
+def rewritten(text: str, value: Json) -> str:
+    """The JSON text, changed only where it does not read as the value: what was not changed keeps its spelling.
+
+    Of an object or array members may be changed and added, none taken away; no key may occur twice.
+    """
+    start = skip(text, 0)
+    old, _ = value_at(text, start)
+    if old == value:
+        return text
+    if isinstance(old, dict) and isinstance(value, dict):
+        found, _ = parts(text, start)
+        new = [value[str(part.key)] for part in found]
+        added = [f"{dumps(key)}:{dumps(member)}" for key, member in value.items() if key not in old]
+    elif isinstance(old, list) and isinstance(value, list):
+        found, _ = parts(text, start)
+        new, added = value[: len(found)], [dumps(member) for member in value[len(found) :]]
+    else:
+        return dumps(value)
+    pieces = []
+    at = 0
+    for part, member in zip(found, new, strict=True):
+        pieces += [text[at : part.value_start], rewritten(text[part.value_start : part.end], member)]
+        at = part.end
+    again = "".join([*pieces, text[at:]])
+    return _with_entries(again, added) if added else again
+
+
 def _with_entries(text: str, entries: list[str]) -> str:
     body = text.rstrip(SPACE)[:-1].rstrip(SPACE)
     tail = text[len(body) :]
-    comma = "" if body.endswith("{") else ","
+    comma = "" if body.endswith(("{", "[")) else ","
     return f"{body}{comma}{','.join(entries)}{tail}"
 
 

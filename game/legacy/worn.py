@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 
 from game.legacy import fields
 from game.legacy.cells import Cell
@@ -50,8 +50,11 @@ def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
     if frame is None:
         return "{" + ",".join(_entry_text(record) for _, record in sorted(records.items(), key=_first)) + "}"
     opening, items, closing = opened_frame(frame)
-    slots = {str(record["slot"]) for record in records.values()}
-    items = [item for item in items if not (isinstance(item[1], str) and _is_taken_off(item[1], slots))]
+    places = {item[1]: place for place, item in enumerate(items)}
+    written = {str(record["slot"]): places.get(place, len(items)) for place, record in records.items()}
+    items = [
+        item for n, item in enumerate(items) if not (isinstance(item[1], str) and _would_be_worn(item[1], n, written))
+    ]
     texts = {position: _entry_text(record) for position, record in records.items()}
     for item in items:
         if len(item) == 4 and item[3] and (record := records.get(int(item[1]))) and _still_reads(item[3], record):
@@ -60,10 +63,10 @@ def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
     return opening + ",".join([*elements, *(texts[position] for position in rest)]) + closing
 
 
-def _is_taken_off(raw: str, slots: Set[str]) -> bool:
-    """Whether it is an earlier entry of a slot that wears nothing any more: alone it would be worn."""
+def _would_be_worn(raw: str, place: int, written: Mapping[str, int]) -> bool:
+    """Whether it is an earlier entry of a slot, of which no record is written after it: the last one counts."""
     (part,), _ = parts("{" + raw + "}", 0)
-    return bool(part.key) and fields.indexable(str(part.key)) and part.key not in slots
+    return bool(part.key) and fields.indexable(str(part.key)) and written.get(str(part.key), -1) < place
 
 
 def _worn_record(text: str, part: Part, slots: Mapping[str, str], worn: set[str]) -> Record:

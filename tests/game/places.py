@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
@@ -9,8 +10,9 @@ from typing import Protocol
 import psycopg
 
 from db import builders, fence, ops, seed
-from game.legacy import cells
+from game.legacy import cells, codec
 from game.legacy import fence as legacy_fence
+from game.legacy.cells import Cell
 from game.legacy.store import LegacyStore
 from game.postgres import PostgresStore
 from game.rows import Rows
@@ -27,6 +29,8 @@ class Place(Protocol):
 
     def put(self, rows: Rows) -> None: ...
 
+    def put_row(self, row: Mapping[str, Cell]) -> None: ...
+
     def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None: ...
 
     def lift(self) -> None: ...
@@ -41,6 +45,10 @@ class PostgresPlace:
     def put(self, rows: Rows) -> None:
         with psycopg.connect(self.database.service.conninfo) as connection:
             stage.insert(connection, rows)
+
+    def put_row(self, row: Mapping[str, Cell]) -> None:
+        """As a transfer loads it."""
+        self.put(codec.explode(row, rowid=1).rows)
 
     def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
         with ops.connect(self.database.owner) as connection:
@@ -59,8 +67,11 @@ class LegacyPlace:
         self.store: Store = LegacyStore(path, busy_timeout_seconds=0.2)
 
     def put(self, rows: Rows) -> None:
+        self.put_row(builders.legacy_row(rows))
+
+    def put_row(self, row: Mapping[str, Cell]) -> None:
         with closing(cells.connect(self.path)) as connection:
-            stage.insert_legacy(connection, builders.legacy_row(rows))
+            stage.insert_legacy(connection, row)
 
     def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
         with closing(cells.connect(self.path)) as connection:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from game.legacy import cells, codec
+from game.legacy import cells, codec, forms
 from game.legacy.cells import BadText, Cell
 
 ITEM = {
@@ -90,8 +91,8 @@ def test_a_plain_row_comes_back_and_finds_nothing() -> None:
         ("equipment", '{"fan":"item-1","fan":"item-1"}', "aside"),
         ("mail", js([LETTER | {"attachments": {"gold": -1}}]), "held"),
         ("quests", "[1", "held"),
-        ("actionPoints", "lots", "aside"),
-        ("inventorySlots", -1, "aside"),
+        ("actionPoints", "lots", "held"),
+        ("inventorySlots", -1, "held"),
         ("lastNationalTournament", '{"status":1}', "aside"),
     ],
 )
@@ -285,3 +286,25 @@ def test_a_tournament_is_known_by_its_day_and_its_flag_where_its_document_is_not
     after = rows.copy()
     after["user_tournaments"][("u", "world")] |= {"status": "bracket_ready", "claimed": False}
     assert json.loads(str(codec.implode(after, tuple(row))["lastWorldTournament"]))["status"] == "bracket_ready"
+
+
+FINITE = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4)
+)
+OBJECTS = st.dictionaries(
+    st.text(max_size=2),
+    FINITE | st.lists(FINITE, max_size=3) | st.dictionaries(st.text(max_size=2), FINITE),
+    max_size=4,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(OBJECTS, st.dictionaries(st.text(max_size=2), FINITE, max_size=3), st.sampled_from([None, 1]), st.booleans())
+def test_a_text_that_is_rewritten_reads_as_the_value(
+    old: dict[str, Any], more: dict[str, Any], indent: int | None, in_array: bool
+) -> None:
+    before: forms.Json = [old] if in_array else old
+    after: forms.Json = [old | more, more] if in_array else old | more
+    text = json.dumps(before, indent=indent)
+    assert forms.rewritten(text, before) == text
+    assert json.loads(forms.rewritten(text, after)) == after

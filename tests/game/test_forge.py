@@ -96,10 +96,29 @@ def test_options_of_another_shape_stay_and_the_star_is_won(odd: object, left: ob
 
 def test_what_the_options_hold_besides_comes_back_as_it_was() -> None:
     rows = hana()
-    text = '{"x":1.50,"main":{"value":4,"baseValue":4,"y":"가"},"combatSubs":[],"z":null}'
+    text = '{"x":1.50, "main":{"value": 4.0,"baseValue":4,"y":"\\uac00"},"n":[1e2,-0],"combatSubs":[ ],"z":null}'
     rows["user_inventory"][("hana", "fan")]["options"] = text
-    found = options(play(rows, ENHANCE, {"success": 1}).rows)
-    assert (found["x"], found["z"], found["main"]) == (1.5, None, {"value": 8, "baseValue": 4, "y": "가"})
+    dice = {"success": 1, "sub.type": 1, "sub.value": 2}
+    after = str(play(rows, ENHANCE, dice).rows["user_inventory"][("hana", "fan")]["options"])
+    sub = '{"type":"집중력","value":2,"isPercentage":false,"range":[1,3],"enhancements":0}'
+    assert after == text.replace("4.0", "8.0").replace("[ ]", f"[{sub} ]")
+
+
+def test_a_sub_that_is_raised_changes_its_own_numbers_alone() -> None:
+    rows = hana()
+    text = '{"combatSubs":[{"value":1.0},{"value":1.50},{"value":1e0}, {"value":2.50,"x":1e2}],"main":null}'
+    rows["user_inventory"][("hana", "fan")]["options"] = text
+    dice = {"success": 1, "sub.index": 4, "sub.value": 2}
+    after = str(play(rows, ENHANCE, dice).rows["user_inventory"][("hana", "fan")]["options"])
+    assert after == text.replace("2.50", "4.5").replace("1e2}", '1e2,"enhancements":1}')
+
+
+def test_options_nested_as_deep_as_can_be_break_nothing() -> None:
+    for depth in (100, 300, 900, 990, 1500, 100_000):
+        rows = hana()
+        text = '{"x":' + "[" * depth + "]" * depth + ',"combatSubs":[]}'
+        rows["user_inventory"][("hana", "fan")]["options"] = text
+        assert play(rows, ENHANCE, {"success": 1}).outcome["success"] is True
 
 
 def test_materials_are_taken_from_the_first_places_first() -> None:

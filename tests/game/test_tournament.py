@@ -191,6 +191,33 @@ def test_a_score_never_grows_beyond_what_a_column_holds(column: str) -> None:
     assert refusal(rows, ClaimTournamentReward("neighborhood")) == "balance_too_high"
 
 
+@pytest.mark.parametrize("status", ["complete", "eliminated"])
+@pytest.mark.parametrize(
+    ("kind", "rank", "gathered", "outcome", "left"),
+    [
+        ("neighborhood", None, {"gold": 350}, {"gold": 350, "items": {}}, 0),
+        ("neighborhood", 12, {"gold": 350}, {"gold": 350, "items": {}}, 0),
+        ("national", None, {"materials": {"하급 강화석": 3}}, {"gold": 0, "items": {"하급 강화석": 3}}, "{}"),
+        ("world", None, {"boxes": {"장비 상자 I": 2}}, {"gold": 0, "items": {"장비 상자 I": 2}}, "{}"),
+    ],
+)
+def test_one_that_ended_without_a_rank_pays_what_was_gathered_once_and_gives_way(
+    kind: TournamentKind, rank: int | None, gathered: dict[str, object], outcome: object, left: object, status: str
+) -> None:
+    ((column, _),) = gathered.items()
+    claim, start = ClaimTournamentReward(kind), StartTournament(kind)
+    rows = hana(kind, status=status, rank=rank, played=NOON_MS, **gathered)
+    assert refusal(rows, start, now_ms=NOON_MS + DAY_MS) == "reward_unclaimed"
+    played = play(rows, claim)
+    assert played.outcome == outcome
+    changed = played.updated("user_tournaments")[kind]
+    assert {name: after for name, (_, after) in changed.items()} == {column: left}
+    assert refusal(played.rows, claim) == "not_finished"
+    assert play(played.rows, start, now_ms=NOON_MS + DAY_MS).outcome
+    rows["user_tournaments"][("hana", kind)]["claimed"] = True
+    assert refusal(rows, claim) == "already_claimed"
+
+
 @pytest.mark.parametrize(
     "left",
     [{"gold": 1500}, {"boxes": '{"장비 상자 I":1}'}, {"materials": '{"하급 강화석":3}'}, {"status": "unreadable"}],
