@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from db import environments
 from db.errors import Refusal
-from harness.gate.report import GateReport
+from harness.gate.report import GateReport, Kind, sweeps, tally
 from harness.report.junit import junit
 from harness.report.page import page
 from harness.report.summary import summary
@@ -19,7 +20,7 @@ _REPORTS = TypeAdapter(GateReport)
 def read(path: Path) -> GateReport:
     """A gate's finding from its JSON; Refusal where there is none."""
     try:
-        return _REPORTS.validate_json(path.read_bytes())
+        report = _REPORTS.validate_json(path.read_bytes())
     except OSError as error:
         raise Refusal(
             "the JSON of a gate", error.strerror or "nothing that can be read", where=str(path),
@@ -29,6 +30,24 @@ def read(path: Path) -> GateReport:
         first = error.errors(include_url=False, include_input=False)[0]
         found = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
         raise Refusal("the JSON of a gate", found, where=str(path)) from None
+    if odd := ", ".join(_contradicted(report)):
+        raise Refusal(
+            "the JSON of a gate as the gate wrote it", f"its certificate says otherwise: {odd}", where=str(path)
+        )
+    return report
+
+
+def _contradicted(report: GateReport) -> Iterator[str]:
+    """What the certificate, which alone is signed, and the items say otherwise."""
+    faults, races = sweeps(report.items, Kind.FAULTS), sweeps(report.items, Kind.RACES)
+    said = {
+        "verdict": str(report.verdict), "environment": report.environment, "scenarios": report.scenarios.count,
+        "twins": report.twins.count, "faults_fired": report.faults.fired, "race_orders": report.races.orders,
+    }  # fmt: skip
+    yield from (f"{name} {value}" for name, value in said.items() if report.certificate.get(name) != value)
+    counted = (tally(report.items, Kind.SCENARIOS), tally(report.items, Kind.TWINS), faults, races)
+    if counted != (report.scenarios, report.twins, report.faults, report.races):
+        yield "the counts of the items"
 
 
 def write(report: GateReport, into: Path) -> list[Path]:

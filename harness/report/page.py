@@ -58,7 +58,7 @@ def _ways(report: GateReport) -> list[str]:
 
 def _place(item: Item) -> tuple[str, str]:
     """The row and the column: a pair of the table has a row of its own, and is a race."""
-    return (f"{item.file}::{item.way}", RACES) if item.is_pair else (item.file, item.way)
+    return (item.name, RACES) if item.is_pair else (item.file, item.way)
 
 
 def _rows(report: GateReport, ways: list[str]) -> list[Row]:

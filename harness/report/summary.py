@@ -35,7 +35,7 @@ def summary(report: GateReport) -> str:
 def _failure(item: Item) -> list[str]:
     """HTML, for a text can hold any run of backticks."""
     shown = "\n".join(item.found.splitlines()[:MOST_LINES])
-    name = html.escape(f"{item.file}::{item.way}")
+    name = html.escape(item.name)
     return ["", f"<details><summary>{name}</summary>", "", f"<pre>{html.escape(shown)}</pre>", "", "</details>"]
 
 

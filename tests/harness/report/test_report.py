@@ -175,3 +175,22 @@ def test_what_is_no_finding_is_refused(tmp_path: Path, text: str) -> None:
         read(path)
     with pytest.raises(Refusal, match="invoke gate"):
         read(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("forged", "found"),
+    [
+        ({"scenarios": {"count": 500, "failures": 0}}, "scenarios 500, the counts of the items"),
+        ({"verdict": "pass"}, "verdict pass"),
+        ({"items": []}, "the counts of the items"),
+    ],
+)
+def test_a_finding_that_its_certificate_contradicts_is_refused(
+    tmp_path: Path, forged: dict[str, object], found: str
+) -> None:
+    path = tmp_path / "gate.json"
+    speaks = Outcome(str(path))
+    speaks.json(report([*items()[1:], item("postgres", found="expected 1; found 2")], parts()))
+    path.write_text(json.dumps(json.loads(path.read_text()) | forged))
+    with pytest.raises(Refusal, match=f"its certificate says otherwise: {found}"):
+        read(path)
