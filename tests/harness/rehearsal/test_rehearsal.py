@@ -94,8 +94,9 @@ class Rehearsed:
 
     def play(self) -> tuple[str, str]:
         """Somebody claims a mail before the rehearsal: player and request."""
-        player, plan = next((p, plan) for p, plan in plans.read(self.given, players=PLAYERS).items() if plan)
-        command = decode(*next((action, fields) for action, fields in plan if action == "claim_mail"))
+        planned = plans.read(self.given, players=PLAYERS).items()
+        claims = ((p, decode(*command)) for p, plan in planned for command in plan if command[0] == "claim_mail")
+        player, command = next(claims)
         with closing(LegacyStore(self.given)) as store:
             dispatch(
                 store, Request(player, "long ago", command), clock=lambda: documents.EPOCH_MS - 100 * documents.DAY_MS,
