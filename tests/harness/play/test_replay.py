@@ -171,6 +171,26 @@ def test_dice_that_can_not_be_thrown_are_an_error(dice: str, problem: str, stage
     assert line.endswith(problem)
 
 
+def test_dice_that_no_order_of_a_race_draws_are_an_error(stage: LegacyStage) -> None:
+    text = RACE.replace("with: {mail: m1}}", "with: {mail: m1}, dice: {luck: 1}}", 1)
+    assert said(text, stage) == ["steps.0.race.0.dice.luck: a draw named 'luck' → no such draw"]
+    refused = text.replace("gold: 50", "gold: 50, claimed: true").partition("    outcomes")[0]
+    assert said(refused, stage) == ["steps.0.race.0.dice.luck: a draw named 'luck' → no such draw"]
+
+
+def test_dice_that_one_order_of_a_race_draws_are_none(stage: LegacyStage) -> None:
+    text = """\
+about: Of two who open one bundle at once, one gets it.
+given: {hana: {bag: {bundle: 골드 꾸러미1}}}
+steps:
+  - race:
+      - {by: hana, do: open_bundle, with: {item: bundle}, dice: {amount: 20}}
+      - {by: hana, do: open_bundle, with: {item: bundle}, dice: {amount: 20}}
+    outcomes: [{a: ok, b: no_such_item}, {a: no_such_item, b: ok}]
+"""
+    assert said(text, stage) == []
+
+
 @pytest.mark.parametrize(
     ("outcomes", "found"),
     [
