@@ -13,12 +13,13 @@ from game.chance import Chance
 from game.commands import decode
 from game.dispatch import Request, dispatch
 from game.errors import BadDice, Refused, StoreFailure
-from game.rows import Rows, compare
+from game.rows import Rows, compare, whole
 from harness.play import expect, invariants
 from harness.play.expect import Aliases, Difference
 from harness.play.stage import Stage, starts
 from harness.scenarios import moments
 from harness.scenarios.model import OK, Scenario, Turn
+from harness.scenarios.moments import written
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_reader import Data, Path, flow
 
@@ -151,6 +152,7 @@ class Play:
             self._check_unchanged(taken, before)
         else:
             self._granted.setdefault((turn.action.by, turn.request), taken)
+            self._check_instant(turn)
         self._taken.append(taken)
         self._check_standing(turn, before)
         return taken
@@ -219,6 +221,12 @@ class Play:
             found = expect.difference(before, self.rows, self.aliases).as_data()
             what = "refused" if taken.refused else "retried"
             self.standing.append(Problem(taken.turn.path, f"nothing changed by a {what} command", flow(found)))
+
+    def _check_instant(self, turn: Turn) -> None:
+        """A receipt says when its request was granted; one that is missing is said elsewhere."""
+        receipt = self.rows.get("action_receipts", {}).get((turn.action.by, turn.request), {"at": self._now})
+        if (at := whole(receipt, "at")) != self._now:
+            self.standing.append(Problem(turn.path, f"a receipt of {written(self._now)}", f"one of {written(at)}"))
 
     def _check_standing(self, turn: Turn, before: Rows) -> None:
         refused = {(t.turn.action.by, t.turn.request) for t in self._taken if t.refused} - set(self._granted)

@@ -150,6 +150,16 @@ def test_a_scenario_is_frozen() -> None:
             "found 'mission_atendance'. Did you mean 'mission_attendance'?",
         ),
         ("gold: 100", "missions: {goldmien: {}}", "mail.yaml:2:27: expected one of mission_attendance, "),
+        (
+            "gold: 100",
+            "quests: {daily: {q1: {reward: {xp: {forge: 1}}}}}",
+            "mail.yaml:2:52: expected 'strategy' or 'playful'; found forge.",
+        ),
+        (
+            "gold: 100",
+            "quests: {daily: {q1: {reward: {xp: {strategy: 1, playful: 1}}}}}",
+            "mail.yaml:2:47: expected 1 of them; found a mapping of strategy, playful.",
+        ),
         ("gold: 100", "stages: [입문-1, 입문-999]", "mail.yaml:2:31: expected the name of a stage; found '입문-999'."),
         ("gold: 100", "stages: {입문-999: {}}", "mail.yaml:2:25: expected the name of a stage; found '입문-999'."),
         (
