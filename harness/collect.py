@@ -48,7 +48,7 @@ def collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector 
     """The collector of a file that lies among scenarios: it is one, or the table of pairs, or has no place there."""
     if file_path.suffix == ".yaml":
         return ScenarioCollector.from_parent(parent, path=file_path)
-    if file_path.name == PAIRS:
+    if file_path == parent.config.rootpath / "scenarios" / PAIRS:
         return race_items.collect_file(file_path, parent)
     if file_path.name == "README.md" or any(fnmatch(file_path.name, pattern) for pattern in OF_EDITORS):
         return None

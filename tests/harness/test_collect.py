@@ -69,7 +69,7 @@ def test_only_yaml_beneath_the_projects_scenarios_is_one(suite: pytest.Pytester)
 
 @pytest.mark.parametrize(
     "name",
-    ["bag/never_run.yml", "bag/Upper.YAML", "bag/typo.ymal", "bag/notes.md", ".later/x.yml", "x"],
+    ["bag/never_run.yml", "bag/Upper.YAML", "bag/typo.ymal", "bag/notes.md", "bag/pairs.toml", ".later/x.yml", "x"],
 )
 def test_a_file_that_would_never_be_run_is_refused_by_its_name(suite: pytest.Pytester, name: str) -> None:
     path = suite.path / "scenarios" / name
