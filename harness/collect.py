@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -22,8 +24,11 @@ from harness.play.stage import LegacyStage, PostgresStage, Stage
 from harness.play.twins import replay_twins
 from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.problems import Problem
+from harness.sweeps.pairs import FILE as PAIRS
 
 OPTION = "--update-scenarios"
+OF_EDITORS = ("*~", ".*.sw?", ".#*", "#*#", ".DS_Store")
+"""What an editor or a file manager leaves beside a file while somebody works on it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,9 +44,26 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"{OPTION} rewrites files: expected one process; found -n. Leave -n away.")
 
 
-def collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector:
-    """The collector of a scenario file."""
-    return ScenarioCollector.from_parent(parent, path=file_path)
+def collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The collector of a file that lies among scenarios: it is one, or the table of pairs, or has no place there."""
+    if file_path.suffix == ".yaml":
+        return ScenarioCollector.from_parent(parent, path=file_path)
+    if file_path == parent.config.rootpath / "scenarios" / PAIRS:
+        return race_items.collect_file(file_path, parent)
+    if file_path.name == "README.md" or any(fnmatch(file_path.name, pattern) for pattern in OF_EDITORS):
+        return None
+    return Stray.from_parent(parent, path=file_path)
+
+
+class Stray(pytest.File):
+    """A file that nothing would run, and nobody would miss: it is refused."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Refused by its name, whatever it holds."""
+        raise self.CollectError(
+            f"{_shown_name(self)}: expected a scenario, <behaviour>.yaml; found a file that would never be run."
+            " Rename it, or keep it elsewhere."
+        )
 
 
 class ScenarioCollector(pytest.File):
@@ -58,13 +80,9 @@ class ScenarioCollector(pytest.File):
     def read(self) -> ScenarioFile:
         """The file as it stands now."""
         try:
-            return scenarios.read_file(self.path, self._shown_name())
+            return scenarios.read_file(self.path, _shown_name(self))
         except BadScenario as error:
             raise self.CollectError(str(error)) from None
-
-    def _shown_name(self) -> str:
-        root = self.config.invocation_params.dir
-        return str(self.path.relative_to(root)) if self.path.is_relative_to(root) else str(self.path)
 
     def _postgres(self) -> Callable[[PostgresStage], None]:
         def run(postgres_stage: PostgresStage) -> None:
@@ -93,6 +111,11 @@ class ScenarioCollector(pytest.File):
     def _replay(self, stage: Stage) -> tuple[ScenarioFile, Verdict]:
         file = self.read()
         return file, replay(file.scenario, stage)
+
+
+def _shown_name(of: pytest.File) -> str:
+    root = of.config.invocation_params.dir
+    return str(of.path.relative_to(root)) if of.path.is_relative_to(root) else str(of.path)
 
 
 def _fail(file: ScenarioFile, problems: Iterable[Problem]) -> None:
@@ -124,7 +147,7 @@ class Shared:
         conninfo = self._database.owner.conninfo
         self.stage.close()
         self._open()
-        return f"psql '{conninfo}'"
+        return f"psql {quote(conninfo)}"
 
     def close(self) -> None:
         """Drops the database."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from shlex import quote
 from typing import Any, Protocol
@@ -135,15 +136,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[SERVER].stop()
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Scenarios are tests: each YAML file under a folder `scenarios`; there, if asked for, the table of pairs too."""
-    if "scenarios" not in file_path.parts:
-        return None
-    from harness import collect, race_items  # noqa: PLC0415  # imported before pytest loads it, assertions stay plain
+@pytest.hookimpl(tryfirst=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """No folder of scenarios is passed over for its name, as pytest does with `build` or a hidden one."""
+    skipped = any(fnmatch(collection_path.name, pattern) for pattern in config.getini("norecursedirs"))
+    return False if skipped and _is_of_scenarios(collection_path, config) and collection_path.is_dir() else None
 
-    if file_path.suffix == ".yaml":
-        return collect.collect_file(file_path, parent)
-    return race_items.collect_file(file_path, parent)
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Scenarios are tests: each YAML file under the project's `scenarios`; what else lies there is refused."""
+    if not _is_of_scenarios(file_path, parent.config):
+        return None
+    from harness import collect  # noqa: PLC0415  # imported before pytest loads it, assertions stay plain
+
+    return collect.collect_file(file_path, parent)
+
+
+def _is_of_scenarios(path: Path, config: pytest.Config) -> bool:
+    return path.is_relative_to(config.rootpath / "scenarios")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
 """What a database holds before a test: put back after it, in place, and proven to be back.
 
-The proof is a digest of each object of the catalog (columns, constraints, indexes, triggers and whether they fire,
-functions, privileges) and of each table's rows. A difference that can't be put back, a column that a test added, is a
-Failure that names it.
+The proof is a digest of each object of some kinds (columns, constraints, indexes, triggers and whether they fire,
+functions, types, rules, policies, schemas, sequences, large objects, settings of roles; with their privileges) and of
+each table's rows. A difference that can't be put back, a column that a test added, is a Failure that names it.
+
+Not looked at: casts, operators, text search, extensions, publications; and what is the whole server's, as its roles and
+ALTER SYSTEM, but for ALTER ROLE ... SET: any role may do that to itself, and all workers' sessions begin with it.
 """
 
 from __future__ import annotations
@@ -54,8 +57,10 @@ UNION ALL SELECT pg_describe_object('pg_policy'::regclass, oid, 0), x::text FROM
 UNION ALL SELECT pg_describe_object('pg_namespace'::regclass, oid, 0), x::text FROM pg_namespace x
 WHERE nspname !~ '^pg_'
 UNION ALL SELECT 'sequence ' || schemaname || '.' || sequencename, x::text FROM pg_sequences x
-UNION ALL SELECT 'settings of role ' || setrole, x::text FROM pg_db_role_setting x
-WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+UNION ALL SELECT 'settings of role ' || setrole::regrole || CASE setdatabase WHEN 0 THEN ' everywhere' ELSE '' END,
+x::text FROM pg_db_role_setting x
+WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+UNION ALL SELECT 'large object ' || oid, x::text FROM pg_largeobject_metadata x
 """
 """What a test could change, less what the server changes by itself. 16384 is the first object id not the server's own;
 a clone has its template's.

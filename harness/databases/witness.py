@@ -1,4 +1,4 @@
-"""A cheap and exact witness that nothing of a database changed: no row of its catalog, no row of its tables.
+"""A cheap and exact witness that nothing of a database changed: no row of CATALOG, no row of its tables.
 
 Every version of a row bears the id of the transaction that wrote it, and ids are not used twice. So where a table has
 as many rows as before, and all of them were written by the transactions known from before, they are the same rows: an
@@ -26,7 +26,8 @@ CATALOG = {
     "pg_rewrite": "oid >= 16384",
     "pg_policy": "true",
     "pg_namespace": "nspname !~ '^pg_'",
-    "pg_db_role_setting": "setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    "pg_db_role_setting": "setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))",
+    "pg_largeobject_metadata": "true",
 }
 """The same objects that the digests of a StartState are taken of; columns of toast tables besides."""
 

@@ -13,14 +13,15 @@ from game.chance import Chance
 from game.commands import decode
 from game.dispatch import Request, dispatch
 from game.errors import BadDice, Refused, StoreFailure
-from game.rows import Rows, compare
+from game.rows import Rows, compare, whole
 from harness.play import expect, invariants
 from harness.play.expect import Aliases, Difference
 from harness.play.stage import Stage, starts
 from harness.scenarios import moments
 from harness.scenarios.model import OK, Scenario, Turn
+from harness.scenarios.moments import written
 from harness.scenarios.problems import Problem
-from harness.scenarios.yaml_reader import Data, flow
+from harness.scenarios.yaml_reader import Data, Path, flow
 
 SEED = "scenarios"
 
@@ -66,6 +67,7 @@ def replay(scenario: Scenario, stage: Stage) -> Verdict:
     """The scenario on the stage; with a race once in each of its serial orders."""
     standing: list[Problem] = []
     unexpected: list[Problem] = []
+    undrawn: list[set[Path]] = []
     runs = []
     for turns in orders(scenario):
         play = Play(scenario, stage)
@@ -73,6 +75,8 @@ def replay(scenario: Scenario, stage: Stage) -> Verdict:
             runs.append(play.end())
         standing += play.standing
         unexpected += play.unexpected
+        undrawn.append(play.undrawn)
+    standing += _never_drawn(set.intersection(*undrawn))
     if scenario.after is not None:
         unexpected += [problem for run in runs for problem in expect.after(scenario.after, run.difference)]
     if len(runs) == len(orders(scenario)):
@@ -101,6 +105,12 @@ def outcomes(runs: Iterable[Run]) -> list[dict[str, str]]:
     return found
 
 
+def _never_drawn(dice: Iterable[Path]) -> Iterator[Problem]:
+    """In a race, the order may decide whether there is anything to draw: an error is what no order draws."""
+    for path in sorted(dice, key=str):
+        yield Problem(path, f"a draw named {path[-1]!r}", "no such draw")
+
+
 def _outcomes(scenario: Scenario, runs: Sequence[Run]) -> Iterator[Problem]:
     race = scenario.race
     if race is None or race.outcomes is None:
@@ -113,12 +123,13 @@ def _outcomes(scenario: Scenario, runs: Sequence[Run]) -> Iterator[Problem]:
 
 @dataclass
 class Play:
-    """A scenario under way on one stage: its clock, what was answered, and what was found wrong."""
+    """A scenario under way on one stage: its clock, what was answered, what was found wrong, the dice left undrawn."""
 
     scenario: Scenario
     stage: Stage
     standing: list[Problem] = field(default_factory=list)
     unexpected: list[Problem] = field(default_factory=list)
+    undrawn: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.aliases = Aliases(dict.fromkeys(turn.request for turn in self.scenario.turns))
@@ -141,6 +152,7 @@ class Play:
             self._check_unchanged(taken, before)
         else:
             self._granted.setdefault((turn.action.by, turn.request), taken)
+            self._check_instant(turn)
         self._taken.append(taken)
         self._check_standing(turn, before)
         return taken
@@ -180,14 +192,8 @@ class Play:
             outcome = self.aliases.to_names(cast("dict[str, Data]", answer.outcome))
             assert isinstance(outcome, dict)
             taken = Taken(turn, outcome, replayed=answer.replayed)
-        self._check_dice(taken, drawn[-1].unused() if drawn else set(action.dice))
+        self.undrawn |= {(*turn.path, "dice", name) for name in (drawn[-1].unused() if drawn else action.dice)}
         return taken
-
-    def _check_dice(self, taken: Taken, unused: set[str]) -> None:
-        if taken.turn.step is None and taken.refused:
-            return  # in a race, the order decides whether there is anything to draw
-        for name in sorted(unused):
-            self.standing.append(Problem((*taken.turn.path, "dice", name), f"a draw named {name!r}", "no such draw"))
 
     def _check_answer(self, taken: Taken) -> None:
         turn, step = taken.turn, taken.turn.step
@@ -215,6 +221,12 @@ class Play:
             found = expect.difference(before, self.rows, self.aliases).as_data()
             what = "refused" if taken.refused else "retried"
             self.standing.append(Problem(taken.turn.path, f"nothing changed by a {what} command", flow(found)))
+
+    def _check_instant(self, turn: Turn) -> None:
+        """A receipt says when its request was granted; one that is missing is said elsewhere."""
+        receipt = self.rows.get("action_receipts", {}).get((turn.action.by, turn.request), {"at": self._now})
+        if (at := whole(receipt, "at")) != self._now:
+            self.standing.append(Problem(turn.path, f"a receipt of {written(self._now)}", f"one of {written(at)}"))
 
     def _check_standing(self, turn: Turn, before: Rows) -> None:
         refused = {(t.turn.action.by, t.turn.request) for t in self._taken if t.refused} - set(self._granted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
@@ -17,9 +18,10 @@ from db import builders
 from game import tables
 from game.legacy import cells, codec
 from game.legacy.cells import Cell
+from game.legacy.forms import dumps
 from game.legacy.store import LegacyStore
 from game.postgres import PostgresStore
-from game.rows import Rows
+from game.rows import Rows, text
 from game.unit import Store
 from game.urls import PostgresUrl
 from harness.scenarios import moments
@@ -30,6 +32,9 @@ TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
 
 _MOMENTS = {"mail": "expires", "milestones": "reset", "missions": "since", "tournaments": "played"}
 """Of what is given, the moments: they may be told as distances from the scenario's clock."""
+
+_UNTOLD: Mapping[str, Any] = {"legacy": True, "quests": {"__all__": {"__all__": {"reward": {"xp"}}}}}
+"""Of what is given, what the builder has no words for."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def starts(scenario: Scenario, *, named: Callable[[str], str] = str) -> dict[str
 
 def _start(player: str, given: Given, clock: int) -> Start:
     rows = builders.player(player, **_told(given, clock))
+    _add_experience(rows, player, given)
     legacy = builders.legacy_row(rows)
     if not given.legacy:
         return Start(rows, legacy)
@@ -75,7 +81,7 @@ def _start(player: str, given: Given, clock: int) -> Start:
 
 def _told(given: Given, clock: int) -> dict[str, object]:
     """What the builder is told: times as epoch milliseconds, and nothing that the scenario leaves out."""
-    told: dict[str, object] = given.model_dump(exclude_unset=True, exclude={"legacy"})
+    told: dict[str, object] = given.model_dump(exclude_unset=True, exclude=_UNTOLD)
     for key, field in _MOMENTS.items():
         entries = told.get(key, {})
         assert isinstance(entries, dict)
@@ -83,6 +89,16 @@ def _told(given: Given, clock: int) -> dict[str, object]:
             if isinstance(text := entry.get(field), str):
                 entry[field] = moments.moved(clock, text)
     return told
+
+
+def _add_experience(rows: Rows, player: str, given: Given) -> None:
+    """The experience that quests pay, in the rewards' documents as the rules read them; the builder makes none."""
+    quests = ((period, quest, told) for period, each in given.quests.items() for quest, told in each.items())
+    for period, quest, told in quests:
+        for kind, amount in told.reward.xp.items():
+            record = rows["user_quests"][(player, period, quest)]
+            paid = json.loads(text(record, "reward"))
+            record["reward"] = dumps({**paid, "xp": {"type": kind, "amount": amount}})
 
 
 def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:

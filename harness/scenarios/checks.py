@@ -9,11 +9,20 @@ from pydantic import JsonValue
 
 from db import legacy_schema
 from game import catalog, tables
+from game.actions import tournament
 from game.commands import COMMANDS, decode
 from game.errors import BadRequest
+from game.missions import MISSIONS
+from game.stages import STAGES
 from harness.scenarios.model import GONE, OK, Action, Added, After, Bagged, Change, Given, Race, Scenario, Step, Turn
 from harness.scenarios.problems import Problem, nearest
 from harness.scenarios.yaml_reader import Path
+
+STATUSES = (tournament.READY, "round_in_progress", *tournament.FINISHED)
+"""Of a tournament: before its first match, between two, and after the last."""
+
+BOXES = tuple(name for name in catalog.TEMPLATES if name.startswith("장비 상자 "))
+LEAGUES = tuple(catalog.TOURNAMENTS["neighborhood"].gold_per_match)
 
 UNWRITTEN = {"position"}
 """Columns that `after` never names: an order is checked as an order (see `invariants`)."""
@@ -54,22 +63,47 @@ def _one_of(choices: Collection[str]) -> str:
 
 
 def _given(path: Path, given: Given) -> Iterator[Problem]:
+    for at, name, choices, what in _names(given):
+        yield from _known((*path, *at), name, choices, what)
+    for kind, told in given.tournaments.items():
+        league = catalog.TOURNAMENTS[kind].league
+        if told.rank is not None and told.rank > league:
+            yield Problem((*path, "tournaments", kind, "rank"), f"{league} or less", str(told.rank))
+    yield from _worn((*path, "worn"), given)
+
+
+def _names(given: Given) -> Iterator[tuple[Path, str, Collection[str], str]]:
+    """Every name of the game that is given of a player: where, the name, those that there are, and what they name."""
+    for at, item in _items(given):
+        yield at, item, catalog.TEMPLATES, "the name of an item"
+    for kind, told in given.tournaments.items():
+        at = ("tournaments", kind)
+        if told.status is not None:
+            yield (*at, "status"), told.status, STATUSES, "a status"
+        for name in told.materials:
+            yield (*at, "materials", name), name, catalog.MATERIALS, "a material"
+        for name in told.boxes:
+            yield (*at, "boxes", name), name, BOXES, "an equipment box"
+    for mission in given.missions:
+        yield ("missions", mission), mission, MISSIONS, "a mission"
+    for n, stage in enumerate(given.stages):
+        yield ("stages", stage if isinstance(given.stages, dict) else n), stage, STAGES, "the name of a stage"
+    if given.league is not None:
+        yield ("league",), given.league, LEAGUES, "a league"
+    for column in given.legacy:
+        yield ("legacy", column), column, legacy_schema.names("users"), "a column of the legacy users"
+
+
+def _items(given: Given) -> Iterator[tuple[Path, str]]:
     for item, entry in given.bag.items():
-        name, at = (entry.name, ("bag", item, "name")) if isinstance(entry, Bagged) else (entry, ("bag", item))
-        yield from _known((*path, *at), name, catalog.TEMPLATES, "the name of an item")
+        yield (("bag", item, "name"), entry.name) if isinstance(entry, Bagged) else (("bag", item), entry)
     for mail, letter in given.mail.items():
         for name in letter.items:
-            yield from _known((*path, "mail", mail, "items", name), name, catalog.TEMPLATES, "the name of an item")
+            yield ("mail", mail, "items", name), name
     for period, quests in given.quests.items():
         for quest, told in quests.items():
             for name in told.reward.items:
-                place: Path = (*path, "quests", period, quest, "reward", "items", name)
-                yield from _known(place, name, catalog.TEMPLATES, "the name of an item")
-    for column in given.legacy:
-        yield from _known(
-            (*path, "legacy", column), column, legacy_schema.names("users"), "a column of the legacy users"
-        )
-    yield from _worn((*path, "worn"), given)
+                yield ("quests", period, quest, "reward", "items", name), name
 
 
 def _worn(path: Path, given: Given) -> Iterator[Problem]:

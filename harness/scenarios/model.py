@@ -137,11 +137,12 @@ class Tournament(Model):
 
 
 class Reward(Model):
-    """What a quest pays."""
+    """What a quest pays; of experience one kind."""
 
     gold: Count = 0
     diamonds: Count = 0
     action_points: Count = 0
+    xp: Annotated[dict[Literal["strategy", "playful"], Positive], Field(max_length=1)] = {}
     items: dict[str, Positive] = {}
 
 

@@ -14,7 +14,9 @@ from pydantic import TypeAdapter
 
 from game import catalog, tables
 from game.commands import COMMANDS
-from harness.scenarios.checks import columns
+from game.missions import MISSIONS
+from game.stages import STAGES
+from harness.scenarios.checks import BOXES, LEAGUES, STATUSES, columns
 from harness.scenarios.model import Scenario
 
 FILE = Path(__file__).with_name("scenario.schema.json")
@@ -29,6 +31,7 @@ def schema() -> Schema:
     for name in ("Step", "Action"):
         _name_actions(definitions[name])
     _name_items(definitions)
+    _name_undertakings(definitions)
     definitions["After"] = _after(definitions["After"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidied(whole)}
 
@@ -61,6 +64,18 @@ def _name_items(definitions: Schema) -> None:
         definitions[paying]["properties"]["items"]["propertyNames"] = item
     (bag,) = definitions["Given"]["properties"]["bag"]["patternProperties"].values()
     bag["oneOf"] = [item, *(each for each in bag["oneOf"] if "$ref" in each)]
+
+
+def _name_undertakings(definitions: Schema) -> None:
+    given, told = definitions["Given"]["properties"], definitions["Tournament"]["properties"]
+    given["league"] = {"enum": list(LEAGUES)}
+    given["missions"]["propertyNames"] = {"enum": list(MISSIONS)}
+    listed, mapped = given["stages"]["oneOf"]
+    listed["items"] = mapped["propertyNames"] = {"enum": list(STAGES)}
+    told["status"]["enum"] = [*STATUSES, None]
+    del told["status"]["anyOf"]
+    told["materials"]["propertyNames"] = {"enum": list(catalog.MATERIALS)}
+    told["boxes"]["propertyNames"] = {"enum": list(BOXES)}
 
 
 def _after(definition: Schema) -> Schema:

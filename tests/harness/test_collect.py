@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from textwrap import dedent
 
@@ -58,10 +59,41 @@ def test_one_way_is_run_by_its_name(suite: pytest.Pytester) -> None:
     suite.runpytest_inprocess(*PLUGIN, "scenarios/reward/mail.yaml::legacy").assert_outcomes(passed=1)
 
 
-def test_only_yaml_beneath_a_folder_of_scenarios_is_one(suite: pytest.Pytester) -> None:
-    (suite.path / "compose.yaml").write_text("services: {}\n", "utf-8")
-    (suite.path / "scenarios" / "notes.md").write_text("about: x\n", "utf-8")
+def test_only_yaml_beneath_the_projects_scenarios_is_one(suite: pytest.Pytester) -> None:
+    elsewhere = suite.path / "package" / "scenarios" / "data.yaml"
+    elsewhere.parent.mkdir(parents=True)
+    for path in (suite.path / "compose.yaml", elsewhere):
+        path.write_text("services: {}\n", "utf-8")
     suite.runpytest_inprocess(*PLUGIN, "-k", "legacy", ".").assert_outcomes(passed=1, deselected=2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bag/never_run.yml", "bag/Upper.YAML", "bag/typo.ymal", "bag/notes.md", "bag/pairs.toml", ".later/x.yml", "x"],
+)
+def test_a_file_that_would_never_be_run_is_refused_by_its_name(suite: pytest.Pytester, name: str) -> None:
+    path = suite.path / "scenarios" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("nonsense\n", "utf-8")
+    result = run(suite)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines([f"scenarios/{name}: expected a scenario, <behaviour>.yaml; found a file that would *"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    run(suite, "scenarios/reward").assert_outcomes(errors=1)
+    one = suite.runpytest_inprocess(*PLUGIN, "scenarios/reward/mail.yaml::legacy")
+    one.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("folder", [".later", "build", "node_modules", "reward/dist"])
+def test_a_folder_that_pytest_would_skip_is_run(suite: pytest.Pytester, folder: str) -> None:
+    write(suite, f"../{folder}/mail", MAIL)
+    run(suite).assert_outcomes(passed=2, deselected=4)
+
+
+def test_what_belongs_beside_scenarios_is_no_scenario_and_is_not_refused(suite: pytest.Pytester) -> None:
+    for name in ("README.md", "pairs.toml", "reward/README.md", "reward/.mail.yaml.swp", "reward/mail.yaml~"):
+        (suite.path / "scenarios" / name).write_text("nonsense\n", "utf-8")
+    run(suite).assert_outcomes(passed=1, deselected=2)
 
 
 def test_what_does_not_hold_reads_as_a_difference_and_nothing_else(suite: pytest.Pytester) -> None:
@@ -166,9 +198,10 @@ def test_the_database_of_a_failed_scenario_can_be_kept(
     result = suite.runpytest_inprocess(*PLUGIN, *options)
     result.assert_outcomes(failed=1, passed=1, deselected=4)
     (kept,) = [line for line in result.outlines if line.startswith("kept: ")]
-    name, _, command = kept.removeprefix("kept: ").partition(": psql '")
+    name, _, command = kept.removeprefix("kept: ").partition(": ")
     assert name == "scenarios/reward/mail.yaml::postgres"
-    with psycopg.connect(command.removesuffix("'")) as connection:
+    _psql, opening = shlex.split(command)
+    with psycopg.connect(opening) as connection:
         assert connection.execute("SELECT gold FROM users WHERE id = 'hana'").fetchone() == (150,)
         database = connection.info.dbname
     request.getfixturevalue("server").drop_database(database)

@@ -92,6 +92,7 @@ def test_a_reset_fences_again_what_began_fenced(databases: Databases, fenced_dat
     [
         ("ALTER TABLE users ADD COLUMN luck int", "columns of users"),
         ("ALTER TABLE users DROP CONSTRAINT users_gold_check", "constraint users_gold_check"),
+        ("SELECT lo_create(70707)", "large object 70707"),
         ("CREATE INDEX users_gold ON users (gold)", "index users_gold"),
         ("CREATE FUNCTION luck() RETURNS int LANGUAGE sql AS 'SELECT 7'", "function luck()"),
         ("REVOKE INSERT ON users FROM {service}", "table users"),

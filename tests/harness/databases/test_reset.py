@@ -115,6 +115,8 @@ def test_what_is_no_row_of_an_empty_table_is_noticed_and_put_back(
         "CREATE SCHEMA luck",
         "CREATE SEQUENCE luck",
         "CREATE RULE luck AS ON INSERT TO users DO NOTHING",
+        "ALTER ROLE CURRENT_USER SET work_mem = '7MB'",
+        "SELECT lo_create(70707)",
     ],
 )
 def test_a_witness_holds_until_anything_is_changed(database: Database, conn: ops.Connection, change: str) -> None:
@@ -125,6 +127,17 @@ def test_a_witness_holds_until_anything_is_changed(database: Database, conn: ops
         conn.execute(change.encode())
         assert not holds(conn, witness)
     assert holds(conn, witness)
+
+
+def test_a_setting_that_a_role_gave_itself_everywhere_is_a_difference(conn: ops.Connection) -> None:
+    """Rolled back, never committed: the role is every worker's."""
+    before = StartState.read(conn).digests
+    (me,) = conn.execute("SELECT CURRENT_USER::text").fetchone() or ()
+    with conn.transaction(force_rollback=True):
+        conn.execute("ALTER ROLE CURRENT_USER SET work_mem = '7MB'")
+        conn.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {conn.info.dbname} SET work_mem = '8MB'".encode())
+        now = StartState.read(conn).digests
+    assert now.keys() - before.keys() == {f"settings of role {me} everywhere", f"settings of role {me}"}
 
 
 def holds(conn: ops.Connection, witness: Witness) -> bool:

@@ -171,6 +171,26 @@ def test_dice_that_can_not_be_thrown_are_an_error(dice: str, problem: str, stage
     assert line.endswith(problem)
 
 
+def test_dice_that_no_order_of_a_race_draws_are_an_error(stage: LegacyStage) -> None:
+    text = RACE.replace("with: {mail: m1}}", "with: {mail: m1}, dice: {luck: 1}}", 1)
+    assert said(text, stage) == ["steps.0.race.0.dice.luck: a draw named 'luck' → no such draw"]
+    refused = text.replace("gold: 50", "gold: 50, claimed: true").partition("    outcomes")[0]
+    assert said(refused, stage) == ["steps.0.race.0.dice.luck: a draw named 'luck' → no such draw"]
+
+
+def test_dice_that_one_order_of_a_race_draws_are_none(stage: LegacyStage) -> None:
+    text = """\
+about: Of two who open one bundle at once, one gets it.
+given: {hana: {bag: {bundle: 골드 꾸러미1}}}
+steps:
+  - race:
+      - {by: hana, do: open_bundle, with: {item: bundle}, dice: {amount: 20}}
+      - {by: hana, do: open_bundle, with: {item: bundle}, dice: {amount: 20}}
+    outcomes: [{a: ok, b: no_such_item}, {a: no_such_item, b: ok}]
+"""
+    assert said(text, stage) == []
+
+
 @pytest.mark.parametrize(
     ("outcomes", "found"),
     [
@@ -217,6 +237,10 @@ def test_the_difference_of_a_race_must_hold_in_every_order(stage: LegacyStage) -
         (
             "UPDATE sudamr_inventory_history SET n = 2",
             "steps.0: hana's inventory_history of r1: lines numbered from 1 → [2]",
+        ),
+        (
+            "UPDATE sudamr_action_receipts SET at = at - 60000",
+            "steps.0: a receipt of 2026-01-05T12:00:00+09:00 → one of 2026-01-05T11:59:00+09:00",
         ),
         (
             "INSERT OR IGNORE INTO sudamr_action_receipts VALUES ('hana', 'r9', '', '{}', 0)",

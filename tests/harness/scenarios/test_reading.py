@@ -127,6 +127,42 @@ def test_a_scenario_is_frozen() -> None:
             "expected a column of the legacy users; found 'equipmnt'. Did you mean 'equipment'?",
         ),
         (
+            "gold: 100",
+            "tournaments: {world: {status: complte, rank: 3}}",
+            "2:38: expected one of bracket_ready, round_in_progress, complete, eliminated; found 'complte'.",
+        ),
+        (
+            "gold: 100",
+            "tournaments: {world: {materials: {하급 강화섹: 1}}}",
+            "최상급 강화석, 신비의 강화석; found '하급 강화섹'. Did you mean '하급 강화석'?",
+        ),
+        (
+            "gold: 100",
+            "tournaments: {world: {boxes: {재료 상자 I: 1}}}",
+            "장비 상자 V, 장비 상자 VI; found '재료 상자 I'.",
+        ),
+        ("gold: 100", "tournaments: {national: {rank: 9}}", "mail.yaml:2:41: expected 8 or less; found 9."),
+        ("gold: 100", "league: brnze", "mail.yaml:2:16: expected one of 새싹, 루키, 라이징, 에이스, 다이아, 마스터, "),
+        ("gold: 100", "league: 그랜드마스타", "found '그랜드마스타'. Did you mean '그랜드마스터'?"),
+        (
+            "gold: 100",
+            "missions: {mission_atendance: {}}",
+            "found 'mission_atendance'. Did you mean 'mission_attendance'?",
+        ),
+        ("gold: 100", "missions: {goldmien: {}}", "mail.yaml:2:27: expected one of mission_attendance, "),
+        (
+            "gold: 100",
+            "quests: {daily: {q1: {reward: {xp: {forge: 1}}}}}",
+            "mail.yaml:2:52: expected 'strategy' or 'playful'; found forge.",
+        ),
+        (
+            "gold: 100",
+            "quests: {daily: {q1: {reward: {xp: {strategy: 1, playful: 1}}}}}",
+            "mail.yaml:2:47: expected 1 of them; found a mapping of strategy, playful.",
+        ),
+        ("gold: 100", "stages: [입문-1, 입문-999]", "mail.yaml:2:31: expected the name of a stage; found '입문-999'."),
+        ("gold: 100", "stages: {입문-999: {}}", "mail.yaml:2:25: expected the name of a stage; found '입문-999'."),
+        (
             "about: A mail is claimed once.",
             "about: claim",
             "mail.yaml:1:1: expected a sentence, with a full stop; found claim.",

@@ -27,7 +27,7 @@ GOOD: dict[str, Any] = {
             "mail": {"m1": {"gold": 50, "items": {"골드 꾸러미1": 1}}},
             "tournaments": {"world": {"rank": 1}},
             "presets": {"대국": {"fan": "fan"}},
-            "quests": {"daily": {"q1": {"target": 3, "reward": {"gold": 5, "items": {"골드 꾸러미1": 1}}}}},
+            "quests": {"daily": {"q1": {"target": 3, "reward": {"xp": {"playful": 2}, "items": {"골드 꾸러미1": 1}}}}},
             "milestones": {"daily": {"activity": 40, "claimed": [20], "reset": "-1d"}, "weekly": {"reset": None}},
             "missions": {"mission_attendance": {"level": 2, "since": "-1h"}},
             "stages": {"입문-1": {"rewarded": False}},
