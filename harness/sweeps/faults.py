@@ -77,12 +77,12 @@ def sweep(scenario: Scenario, fault: Fault, at: int | None = None, steps: Collec
     fired: list[Trip] = []
     for moment in moments:
         try:
-            failure = _case(fault, moment, clean, todo)
+            failure, hit = _case(fault, moment, clean, todo)
         except Exception as error:
             error.add_note(f"under {fault.name} at round trip {moment.k}: {clean.trips[moment.k].short}")
             raise
         failures += [failure] if failure is not None else []
-        fired += [fault.struck] if fault.struck is not None else []
+        fired += [hit] if hit is not None else []
     return Swept(
         fault=fault.name,
         cases=len(moments),
@@ -109,7 +109,8 @@ def _clean(scenario: Scenario, fault: Fault, todo: Sequence[Errand]) -> Clean:
     return Clean(tuple(fault.trips), tuple(step_of), tuple(ends))
 
 
-def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) -> Failure | None:
+def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) -> tuple[Failure | None, Trip | None]:
+    """What is wrong with how it ended, and the round trip that was really struck."""
     fault.ground.again()
     fault.arm(moment)
     fault.begin()
@@ -122,17 +123,22 @@ def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) ->
         if struck is None and fault.struck is not None:
             struck = errand
     fault.end()
-    if fault.struck is None or struck is None:
-        statement = clean.trips[moment.k].short
-        odd.append(
-            Apart("the fault", f"to strike at round trip {moment.k}: {statement}", "a run that never came there")
-        )
+    hit = fault.struck if fault.struck is not None and fault.hit() else None
+    odd += _missed(fault) if hit is None else []
     differences = (*odd, *errands.apart(clean.ends[-1], End(tuple(answers), fault.ground.read())))
     if not differences:
-        return None
+        return None, hit
     path = struck.turn.path if struck is not None else todo[-1].turn.path
     statement = clean.trips[moment.k].short
-    return Failure(fault.name, moment, path, statement, tuple(each.named(todo[0].aliases) for each in differences))
+    named = tuple(each.named(todo[0].aliases) for each in differences)
+    return Failure(fault.name, moment, path, statement, named), hit
+
+
+def _missed(fault: Fault) -> list[Apart]:
+    """A fault that came to nothing proves nothing, however well the case ended."""
+    if fault.struck is None:
+        return [Apart("the fault", "to strike there", "a run that never came there")]
+    return [Apart("the fault", fault.effect, "that it struck nothing")]
 
 
 def _check_whole(ground: Ground, between: Sequence[End], odd: list[Apart], errand: Errand) -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.sweeps import fault_kinds
+from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage
+from harness.wire import Lose, Pass, Session, Verdict
+
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 MAIL = """\
@@ -138,6 +142,45 @@ def test_a_scenario_that_never_commits_has_no_commit_to_be_struck_at(suite: pyte
         "cut": ["4", "4", "0"],
         "crashed": ["1", "1", "0"],
     }
+
+
+def test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(suite, "mail", MAIL)
+
+    def nothing(self: Fault, session: Session, *, after: bool) -> Verdict:
+        return Pass()
+
+    for fault in fault_kinds.ON_THE_WIRE.values():
+        monkeypatch.setattr(fault, "strike", nothing)
+    for fault in (Killed, Crashed):
+        monkeypatch.setattr(fault, "take", lambda self, session: None)
+    result = run(suite, "--faults=" + ",".join(fault_kinds.NAMES))
+    result.assert_outcomes(failed=10, deselected=3)
+    fired = {name: table(result)[name][1] for name in fault_kinds.NAMES}
+    assert fired == dict.fromkeys(fault_kinds.NAMES, "0")
+    for fault in (*fault_kinds.ON_THE_WIRE.values(), Killed, Crashed):
+        result.stdout.fnmatch_lines(
+            [
+                f"*: {fault.name} at round trip *",
+                "  the fault",
+                f"    expected  {fault.effect}",
+                "*that it struck nothing",
+            ]
+        )
+
+
+def test_an_outage_that_lets_the_next_one_through_is_none(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(suite, "mail", MAIL)
+
+    def once(self: Fault, session: Session, *, after: bool) -> Verdict:
+        return Lose()
+
+    monkeypatch.setattr(Outage, "strike", once)
+    run(suite, "--faults=outage").stdout.fnmatch_lines(["*that it struck nothing"])
 
 
 def test_a_receipt_that_is_not_looked_up_fails_where_a_commits_answer_is_lost(suite: pytest.Pytester) -> None:
