@@ -95,6 +95,22 @@ class Fault(ABC):
         """After the last one."""
 
 
+class Unharmed(Fault):
+    """Nothing goes wrong; what there is to see in a run without faults is still seen."""
+
+    name = "none"
+    effect = "nothing"
+
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """It lets everything through."""
+        del session, after
+        return Pass()
+
+    def hit(self) -> bool:
+        """It has no effect."""
+        return False
+
+
 class CutBefore(Fault):
     """The connection is lost before the statement reaches the server."""
 

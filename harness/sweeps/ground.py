@@ -121,9 +121,13 @@ class Ground:
         self._admin.execute("SELECT pg_terminate_backend(%s)", [pid])
 
     def crash(self, pid: int) -> None:
-        """Kill one process of the server's by signal: it ends all the others, and recovers from its log."""
-        with suppress(psycopg.OperationalError):  # This connection goes down with the rest, before its answer or after.
+        """Kill one process of the server's by signal: it ends all the others, and recovers from its log.
+
+        It has begun to when this returns: our own connection waited to be ended by it.
+        """
+        with suppress(psycopg.OperationalError):
             self._admin.execute(f"COPY (SELECT WHERE false) TO PROGRAM 'kill -9 {pid}'".encode())
+            self._admin.execute("SELECT pg_sleep(10)")
 
     def serves(self, pid: int) -> bool:
         """Whether the server still has that process."""

@@ -1,0 +1,106 @@
+"""Of which kind each command of a scenario is: a second one of the same kind takes the same path through the game.
+
+A kind is the action, how it ends, and the shape of what it saves: which tables it updates, adds to and takes from.
+Commands are carried out on paper, without a database, so a scenario's kinds cost a millisecond or two each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar, TypeAlias
+
+from game.rows import Rows, compare
+from game.unit import Engine, Loaded, Status
+from harness.play import errands, stage
+from harness.play.errands import Errand
+from harness.play.stage import Start
+from harness.scenarios.model import Scenario
+
+Saved: TypeAlias = frozenset[tuple[str, str]]
+"""What is done (update, insert, delete) to which table."""
+
+Kind: TypeAlias = tuple[str, str, Saved]
+
+OPENINGS = "player_openings"
+"""Whatever a player does first writes them, so they tell nothing of it."""
+
+
+def kinds(scenario: Scenario) -> list[Kind]:
+    """The kind of each command, in the order written."""
+    paper = Paper(stage.starts(scenario))
+    return [_kind(paper, errand) for errand in errands.errands(scenario)]
+
+
+def _kind(paper: Paper, errand: Errand) -> Kind:
+    action, paper.saved = errand.turn.action.do, None
+    try:
+        answer = errands.carry_out(paper, errand)
+    except Exception:  # noqa: BLE001  # a defect of the game's; whoever plays the scenario will show it
+        return (action, "broken", frozenset())
+    ends = answer if answer.startswith("refused") else "answered again" if paper.saved is None else "granted"
+    return (action, ends, paper.saved or frozenset())
+
+
+class Paper:
+    """A store of one thread that keeps its players in memory, and its only unit of work. `saved`: by the last one."""
+
+    engine: ClassVar[Engine] = "postgres"
+
+    def __init__(self, starts: Mapping[str, Start]) -> None:
+        self.saved: Saved | None = None
+        self._players = {player: start.rows.copy() for player, start in starts.items()}
+        self._player = ""
+        self._before = self._after = Rows()
+
+    @contextmanager
+    def begin(self, fence_pass: str | None = None) -> Iterator[Paper]:
+        """Nobody else is here."""
+        del fence_pass
+        yield self
+
+    def load(self, player: str, request_id: str, tables: object) -> Loaded | None:
+        """The player's all: more than was asked for does no harm. Of receipts the request's own."""
+        del tables
+        if player not in self._players:
+            return None
+        self._player = player
+        rows = self._players[player].copy()
+        own = (player, request_id)
+        rows["action_receipts"] = {key: row for key, row in rows.get("action_receipts", {}).items() if key == own}
+        return Loaded(rows, "open")
+
+    def save(self, before: Rows, after: Rows) -> None:
+        """Kept in mind until the commit."""
+        self._before, self._after = before, after
+        self.saved = _saved(before, after)
+
+    def commit(self) -> None:
+        """Written down."""
+        kept = self._players[self._player]
+        for table, change in compare(self._before, self._after).items():
+            rows = kept.table(table)
+            for key in change.deletes:
+                del rows[key]
+            rows.update({key: self._after[table][key] for key in (*change.updates, *change.inserts)})
+
+    def read(self, player: str) -> Rows | None:
+        """All of the player."""
+        return self._players.get(player)
+
+    def status(self) -> Status:
+        """It is nobody's."""
+        return Status(self.engine, "paper", None, None, "open")
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _saved(before: Rows, after: Rows) -> Saved:
+    verbs = ("update", "insert", "delete")
+    return frozenset(
+        (verb, table)
+        for table, change in compare(before, after).items()
+        for verb, changed in zip(verbs, (change.updates, change.inserts, change.deletes), strict=True)
+        if changed and table != OPENINGS
+    )
