@@ -27,8 +27,8 @@ from harness.wire import ONE_TRANSACTION
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
 ALL, GATE = "all", "gate"
-SEEN = pytest.StashKey[set[Kind]]()
-"""The kinds of commands that a file collected before has."""
+SEEN = pytest.StashKey[tuple[set[Kind], set[tuple[str, str]]]]()
+"""The kinds of commands that a file collected before has; and their actions, with how they end."""
 
 UNIT = "round trip"
 UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
@@ -43,8 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         FAULTS, default=None, metavar="NAMES",
         help=f"run scenarios under faults at each round trip: {ALL} or some of {', '.join(NAMES)} on each scenario;"
-        f" {GATE}: all of them on each kind of command (action, how it ends, what it saves), once;"
-        f" {Unharmed.name}: no fault, only whether each command is one transaction on the wire",
+        f" {GATE}: all of them on each action and each way in which it ends, once, those on the wire"
+        f" on each kind of save too; {Unharmed.name}: no fault, is each command one transaction on the wire",
     )  # fmt: skip
     group.addoption(
         FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, statement or command, from 0"
@@ -69,11 +69,14 @@ def asked_for(config: pytest.Config) -> tuple[str, ...]:
 
 def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
     """An item's name and function for each fault that is asked for; its parameters are the fixtures it needs."""
-    steps = _fresh(config, read().scenario) if config.getoption(FAULTS) == GATE else None
-    names = asked_for(config) if steps is None or steps else (Unharmed.name,)
+    gate = config.getoption(FAULTS) == GATE
+    by_path, by_end = _fresh(config, read().scenario) if gate else (None, None)
+    names = asked_for(config) if by_path is None or by_path else (Unharmed.name,)
     for name in names:
+        steps = by_end if name in OFF_THE_WIRE else by_path
         where = UNHARMED if name == Unharmed.name else Where(config.getoption(FAULT_AT), steps)
-        yield PREFIX + name, _call(name, where, read)
+        if steps is None or steps or where is UNHARMED:
+            yield PREFIX + name, _call(name, where, read)
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,20 @@ class Where:
 UNHARMED = Where(None, frozenset())
 
 
-def _fresh(config: pytest.Config, scenario: Scenario) -> frozenset[int]:
-    """The places of those commands that are of a kind which no command before has."""
-    seen = config.stash.setdefault(SEEN, set())
-    fresh = set()
+def _fresh(config: pytest.Config, scenario: Scenario) -> tuple[frozenset[int], frozenset[int]]:
+    """The places of those commands of whose kind there was none before; and of those that first end as they do.
+
+    What ends a process, or finds the legacy file, minds how a command ends; only the wire minds all that it saves.
+    """
+    seen, ended = config.stash.setdefault(SEEN, (set(), set()))
+    by_path, by_end = set(), set()
     for place, kind in enumerate(kinds.kinds(scenario)):
-        fresh |= set() if kind in seen else {place}
+        action, ends, _ = kind
+        by_path |= set() if kind in seen else {place}
+        by_end |= set() if (action, ends) in ended else {place}
         seen.add(kind)
-    return frozenset(fresh)
+        ended.add((action, ends))
+    return frozenset(by_path), frozenset(by_end)
 
 
 def _call(name: str, where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
