@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
 
@@ -17,10 +17,11 @@ from harness.play.stage import LegacyStage
 from harness.scenarios import ScenarioFile
 from harness.sweeps import fault_kinds, faults, legacy_faults
 from harness.sweeps.doomed import Doomed
-from harness.sweeps.fault_kinds import Crashed, Fault, Killed
-from harness.sweeps.faults import Failure, Swept
+from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Unharmed
+from harness.sweeps.faults import Failure, Swept, Torn
 from harness.sweeps.ground import Ground
 from harness.sweeps.kinds import Kinds
+from harness.wire import ONE_TRANSACTION
 
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
@@ -41,7 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         FAULTS, default=None, metavar="NAMES",
         help=f"run scenarios under faults at each round trip: {ALL} or some of {', '.join(NAMES)} on each scenario;"
-        f" {GATE}: all of them on each action and each way in which it ends, once",
+        f" {GATE}: all of them on each action and each way in which it ends, once, those on the wire"
+        f" on each kind of save too; {Unharmed.name}: no fault, is each command one transaction on the wire",
     )  # fmt: skip
     group.addoption(
         FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, statement or command, from 0"
@@ -58,18 +60,20 @@ def asked_for(config: pytest.Config) -> tuple[str, ...]:
     option = config.getoption(FAULTS)
     names = () if option is None else NAMES if option in (ALL, GATE) else tuple(option.split(","))
     for name in names:
-        if name not in NAMES:
-            known = ", ".join(NAMES)
+        if name not in (*NAMES, Unharmed.name):
+            known = ", ".join((*NAMES, Unharmed.name))
             raise pytest.UsageError(f"{FAULTS}: expected {ALL}, {GATE} or some of {known}; found {name}.")
     return names
 
 
 def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
     """An item's name and function for each fault that is asked for; its parameters are the fixtures it needs."""
-    steps = config.stash.setdefault(SEEN, Kinds()).fresh(read().scenario) if config.getoption(FAULTS) == GATE else None
-    if steps is None or steps:
-        for name in asked_for(config):
-            yield PREFIX + name, _call(name, Where(config.getoption(FAULT_AT), steps), read)
+    wanted: Mapping[str, frozenset[int] | None] = dict.fromkeys(asked_for(config))
+    if config.getoption(FAULTS) == GATE:
+        wanted = config.stash.setdefault(SEEN, Kinds()).struck(read().scenario)
+    for name, steps in wanted.items():
+        where = UNHARMED if name == Unharmed.name else Where(config.getoption(FAULT_AT), steps)
+        yield PREFIX + name, _call(name, where, read)
 
 
 @dataclass(frozen=True)
@@ -80,41 +84,59 @@ class Where:
     steps: frozenset[int] | None
 
 
+UNHARMED = Where(None, frozenset())
+
+
 def _call(name: str, where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
-    if name == Killed.name:
-
-        def killed(ground: Ground, doomed: Doomed, request: pytest.FixtureRequest) -> None:
-            _sweep(read(), Killed(ground, doomed), where, request.node)
-
-        return killed
-    if name == Crashed.name:
-
-        def crashed(crash_ground: Ground, request: pytest.FixtureRequest) -> None:
-            _sweep(read(), Crashed(crash_ground), where, request.node)
-
-        return crashed
-
-    if name == legacy_faults.KILLED:
-
-        def legacy_killed(legacy_stage: LegacyStage, doomed: Doomed, request: pytest.FixtureRequest) -> None:
-            file = read()
-            swept = legacy_faults.sweep_killed(file.scenario, legacy_stage, doomed, where.at, where.steps)
-            _judge(file, swept, where.at, request.node)
-
-        return legacy_killed
-    if name == legacy_faults.BUSY:
-
-        def legacy_busy(legacy_stage: LegacyStage, request: pytest.FixtureRequest) -> None:
-            file = read()
-            swept = legacy_faults.sweep_busy(file.scenario, legacy_stage, where.at, where.steps)
-            _judge(file, swept, where.at, request.node)
-
-        return legacy_busy
+    if name in OFF_THE_WIRE:
+        return OFF_THE_WIRE[name](where, read)
+    kind = Unharmed if name == Unharmed.name else fault_kinds.ON_THE_WIRE[name]
 
     def on_the_wire(ground: Ground, request: pytest.FixtureRequest) -> None:
-        _sweep(read(), fault_kinds.ON_THE_WIRE[name](ground), where, request.node)
+        _sweep(read(), kind(ground), where, request.node)
 
     return on_the_wire
+
+
+def _killed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
+    def killed(ground: Ground, doomed: Doomed, request: pytest.FixtureRequest) -> None:
+        _sweep(read(), Killed(ground, doomed), where, request.node)
+
+    return killed
+
+
+def _crashed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
+    def crashed(crash_ground: Ground, request: pytest.FixtureRequest) -> None:
+        _sweep(read(), Crashed(crash_ground), where, request.node)
+
+    return crashed
+
+
+def _legacy_killed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
+    def legacy_killed(legacy_stage: LegacyStage, doomed: Doomed, request: pytest.FixtureRequest) -> None:
+        file = read()
+        swept = legacy_faults.sweep_killed(file.scenario, legacy_stage, doomed, where.at, where.steps)
+        _judge(file, swept, where.at, request.node)
+
+    return legacy_killed
+
+
+def _legacy_busy(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
+    def legacy_busy(legacy_stage: LegacyStage, request: pytest.FixtureRequest) -> None:
+        file = read()
+        swept = legacy_faults.sweep_busy(file.scenario, legacy_stage, where.at, where.steps)
+        _judge(file, swept, where.at, request.node)
+
+    return legacy_busy
+
+
+OFF_THE_WIRE = {
+    Killed.name: _killed,
+    Crashed.name: _crashed,
+    legacy_faults.KILLED: _legacy_killed,
+    legacy_faults.BUSY: _legacy_busy,
+}
+"""Faults that need more than a ground: what makes the item's function, by name."""
 
 
 def _sweep(file: ScenarioFile, fault: Fault, where: Where, item: pytest.Item) -> None:
@@ -130,12 +152,14 @@ def _judge(file: ScenarioFile, swept: Swept, at: int | None, item: pytest.Item) 
 def _counted(swept: Swept) -> dict[str, object]:
     return {
         "fault": swept.fault, "cases": swept.cases, "fired": swept.fired, "fired_at_commit": swept.fired_at_commit,
-        "failures": len(swept.failures) + swept.missed_commit, "seconds": round(swept.seconds, 3),
+        "failures": len(swept.failures) + len(swept.torn) + swept.missed_commit, "seconds": round(swept.seconds, 3),
     }  # fmt: skip
 
 
 def _said(file: ScenarioFile, swept: Swept, at: int | None, nodeid: str) -> Iterator[str]:
     unit = UNITS.get(swept.fault, UNIT)
+    for torn in swept.torn:
+        yield from _torn(file, torn, nodeid)
     for failure in swept.failures[:SHOWN_FAILURES]:
         yield from _block(file, failure, nodeid)
     if (more := len(swept.failures) - SHOWN_FAILURES) > 0:
@@ -154,6 +178,14 @@ def _block(file: ScenarioFile, failure: Failure, nodeid: str) -> Iterator[str]:
     yield f"{file.name}:{mark.line}: {where}: {failure.fault} {when} {unit} {failure.moment.k}: {failure.statement}"
     yield from shown(failure.differences)
     yield f"  again: pytest {quote(nodeid)} {FAULTS}={failure.fault} {FAULT_AT}={failure.moment.k}"
+
+
+def _torn(file: ScenarioFile, torn: Torn, nodeid: str) -> Iterator[str]:
+    where = ".".join(str(part) for part in torn.path)
+    yield f"{file.name}:{file.document.mark(torn.path).line}: {where}: {torn.label} without a fault, on the wire"
+    yield from (f"      {statement}" for statement in torn.statements)
+    yield f"    expected  {ONE_TRANSACTION}\n    found     {torn.found}"
+    yield f"  again: pytest {quote(f'{nodeid.partition(PREFIX)[0]}{PREFIX}{Unharmed.name}')} {FAULTS}={Unharmed.name}"
 
 
 def _places(failures: Iterable[Failure]) -> str:

@@ -8,11 +8,10 @@ from pathlib import Path
 from harness import scenarios
 from harness.gate.report import RACES
 from harness.scenarios import BadScenario
-from harness.sweeps import fault_kinds, legacy_faults, pairs
+from harness.sweeps import pairs
 from harness.sweeps.kinds import Kinds
 
 WAYS = ("postgres", "legacy", "twins")
-FAULTS = tuple(f"fault-{name}" for name in (*fault_kinds.NAMES, *legacy_faults.NAMES))
 
 
 def items(root: Path) -> frozenset[str]:
@@ -32,7 +31,7 @@ def _ways(path: Path, kinds: Kinds) -> Iterator[str]:
     except BadScenario:
         return
     yield from WAYS
-    yield from FAULTS if kinds.fresh(scenario) else ()
+    yield from (f"fault-{name}" for name in kinds.struck(scenario))
     yield from (RACES,) if scenario.race is not None else ()
 
 

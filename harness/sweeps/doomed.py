@@ -35,7 +35,11 @@ from harness.play.replay import SEED
 
 
 class Died(Exception):
-    """The application was killed before it answered."""
+    """The application ended before it answered; `killed`: by SIGKILL."""
+
+    def __init__(self, *, killed: bool) -> None:
+        super().__init__()
+        self.killed = killed
 
 
 class Doomed:
@@ -106,7 +110,7 @@ class Doomed:
         if "died" in answer:
             self.pid = 0
             assert answer["died"] in (0, -signal.SIGKILL), "the application broke; it said how on standard error"
-            raise Died
+            raise Died(killed=answer["died"] == -signal.SIGKILL)
         return answer
 
     def __enter__(self) -> Self:

@@ -24,15 +24,21 @@ class Moment:
 
 
 class Fault(ABC):
-    """What can go wrong, and the judge that makes it happen: once a case, at its moment."""
+    """What can go wrong, and the judge that makes it happen: once a case, at its moment.
+
+    effect: what is to come of a strike; whether it did is asked of whoever it befell, not of the one who struck.
+    """
 
     name: ClassVar[str]
+    effect: ClassVar[str]
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self.moment: Moment | None = None
         self.trips: list[Trip] = []
         self.struck: Trip | None = None
+        self.session: Session | None = None
+        self.carried_out = False
 
     def moments(self, trips: Sequence[Trip]) -> Iterator[Moment]:
         """Every moment to try."""
@@ -40,7 +46,7 @@ class Fault(ABC):
 
     def arm(self, moment: Moment | None) -> None:
         """Count from here on, and strike at the moment."""
-        self.moment, self.trips, self.struck = moment, [], None
+        self.moment, self.trips, self.struck, self.session, self.carried_out = moment, [], None, None, False
         self.ground.proxy.judge = self
 
     def judge(self, session: Session, trip: Trip) -> Verdict:
@@ -49,7 +55,7 @@ class Fault(ABC):
         self.trips.append(trip)
         if self.moment is None or self.struck is not None or place != self.moment.k:
             return self.otherwise()
-        self.struck = trip
+        self.struck, self.session = trip, session
         return self.strike(session, after=self.moment.after)
 
     def otherwise(self) -> Verdict:
@@ -60,8 +66,19 @@ class Fault(ABC):
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """What comes of the one."""
 
-    def answered(self, session: Session, trip: Trip) -> None:  # noqa: B027 - few faults have anything to do here
-        """The one has been carried out, and its client knows nothing of it yet."""
+    @abstractmethod
+    def hit(self) -> bool:
+        """Whether it had its effect; asked at the end of a case in which it struck."""
+
+    def answered(self, session: Session, trip: Trip) -> None:
+        """A round trip has been carried out, and its client knows nothing of it yet."""
+        del session
+        self.carried_out |= trip is self.struck
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection that was struck was ended."""
+        return self.session is not None and self.session.over
 
     def sleep(self, seconds: float) -> None:
         """What dispatch waits before it tries again: nothing, where the store is there at once."""
@@ -71,17 +88,38 @@ class Fault(ABC):
         """The answer to a command."""
         return errands.carry_out(self.ground.wired, errand, sleep=self.sleep, unanswered=unanswered)
 
-    def begin(self) -> None:  # noqa: B027 - the same
+    def begin(self) -> None:  # noqa: B027 - few faults have anything to do here
         """Before the first command of a case."""
 
     def end(self) -> None:  # noqa: B027 - the same
         """After the last one."""
 
 
+class Unharmed(Fault):
+    """Nothing goes wrong; what there is to see in a run without faults is still seen."""
+
+    name = "none"
+    effect = "nothing"
+
+    def strike(self, session: Session, *, after: bool) -> Verdict:
+        """It lets everything through."""
+        del session, after
+        return Pass()
+
+    def hit(self) -> bool:
+        """It has no effect."""
+        return False
+
+
 class CutBefore(Fault):
     """The connection is lost before the statement reaches the server."""
 
     name = "cut"
+    effect = "a connection that ended, and a server that never saw the statement"
+
+    def hit(self) -> bool:
+        """As the connection says."""
+        return self.ended and not self.carried_out
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """Nothing comes of it."""
@@ -93,6 +131,11 @@ class Lost(Fault):
     """The statement is carried out, and its answer lost with the connection."""
 
     name = "lost"
+    effect = "a statement carried out, and a connection that ended in place of its answer"
+
+    def hit(self) -> bool:
+        """As the connection says."""
+        return self.ended and self.carried_out
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """Its client never hears of it."""
@@ -104,11 +147,18 @@ class Outage(Fault):
     """An answer is lost, and nothing gets through after it until the command was given up as unavailable."""
 
     name = "outage"
+    effect = "an answer lost, and nothing let through after it"
     _down = False
+    _turned_away = False
+
+    def hit(self) -> bool:
+        """As the connection says; after a ROLLBACK nobody need come again."""
+        away = self._turned_away or (self.struck is not None and self.struck.verb == "ROLLBACK")
+        return self.ended and self.carried_out and away
 
     def begin(self) -> None:
         """All is well."""
-        self._down = False
+        self._down = self._turned_away = False
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """From here on, nothing is."""
@@ -118,6 +168,7 @@ class Outage(Fault):
 
     def otherwise(self) -> Verdict:
         """Whatever comes during the outage is cut."""
+        self._turned_away |= self._down
         return Cut() if self._down else Pass()
 
     def carry_out(self, errand: Errand, unanswered: Callable[[Errand], None]) -> str:
@@ -136,6 +187,12 @@ class Outage(Fault):
 
 class ServerError(Fault):
     """The server itself raises an error in place of the statement."""
+
+    effect = "a client that heard the error from the server"
+
+    def hit(self) -> bool:
+        """As it was heard."""
+        return self.session is not None and self.session.raised == self.name
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """The code is the fault's name."""
@@ -171,6 +228,14 @@ class Terminated(Fault):
     """An operator ends the server's process: admin_shutdown."""
 
     name = "57P01"
+    effect = "a server that said so to the client, and has the process no more"
+
+    def hit(self) -> bool:
+        """As the server says."""
+        session = self.session
+        assert session is not None
+        assert session.pid is not None
+        return session.raised == self.name and not self.ground.serves(session.pid)
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """The server says so, in place of the answer."""
@@ -200,6 +265,7 @@ class AtCommit(Fault):
 
     def answered(self, session: Session, trip: Trip) -> None:
         """After: the process goes before anyone has heard."""
+        super().answered(session, trip)
         if trip is self.struck and self.moment is not None and self.moment.after:
             self.take(session)
 
@@ -212,13 +278,20 @@ class Killed(AtCommit):
     """The application is killed by SIGKILL; the player's client asks the next one."""
 
     name = "killed"
+    effect = "an application ended by SIGKILL"
 
     def __init__(self, ground: Ground, doomed: Doomed) -> None:
         super().__init__(ground)
         self._doomed = doomed
+        self._killed = False
+
+    def hit(self) -> bool:
+        """As its parent process was told."""
+        return self._killed
 
     def begin(self) -> None:
         """A fresh application, warm; what it asked to become so does not count."""
+        self._killed = False
         armed, self.moment = self.moment, None
         self._doomed.start(self.ground.url.as_text())
         self.moment, self.trips = armed, []
@@ -234,7 +307,8 @@ class Killed(AtCommit):
             return super().carry_out(errand, unanswered)
         try:
             answer = self._doomed.carry_out(errand)
-        except Died:
+        except Died as death:
+            self._killed = death.killed
             unanswered(errand)
             return super().carry_out(errand, unanswered)
         return errands.UNANSWERED if answer is None else answer
@@ -251,6 +325,16 @@ class Crashed(AtCommit):
     """
 
     name = "crashed"
+    effect = "a server that recovered from a crash"
+    _life: object = None
+
+    def begin(self) -> None:
+        """It has not crashed yet."""
+        self._life = self.ground.life()
+
+    def hit(self) -> bool:
+        """As the server says, once it is back."""
+        return self.ground.life() != self._life
 
     def sleep(self, seconds: float) -> None:
         """It takes a moment to be back."""

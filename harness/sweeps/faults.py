@@ -1,15 +1,15 @@
 """The fault sweep: a scenario, once for each fault at each of its round trips, must end as if nothing had happened.
 
-A clean run on warm connections tells the round trips; each case then has one fault at one of them. Dispatch retries as
-it does in the service, and where it gives up, a client asks again under the same id. What was answered and every row,
-journals and receipts among them, must be as in the clean run. A case costs some 30 ms, one with a process of its own or
-a crashed server some 150.
+A clean run on warm connections tells the round trips, and each command's must be one transaction. Each case then has
+one fault at one of them. Dispatch retries as it does in the service, and where it gives up, a client asks again under
+the same id. What was answered and every row, journals and receipts among them, must be as in the clean run. A case
+costs some 30 ms, one with a process of its own or a crashed server some 150.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +19,7 @@ from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
 from harness.sweeps.fault_kinds import Fault, Moment
 from harness.sweeps.ground import Ground
-from harness.wire import Trip
+from harness.wire import Trip, beside_one_transaction
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,16 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Torn:
+    """A command whose one attempt was not one transaction, though nothing went wrong; `found` instead, in words."""
+
+    path: Path
+    label: str
+    statements: tuple[str, ...]
+    found: str
+
+
+@dataclass(frozen=True)
 class Swept:
     """What a sweep of one fault over one scenario did and found; a scenario that never commits has no COMMIT to hit."""
 
@@ -44,6 +54,7 @@ class Swept:
     commits: int
     seconds: float
     failures: tuple[Failure, ...]
+    torn: tuple[Torn, ...] = ()
 
     @property
     def missed_commit(self) -> bool:
@@ -77,12 +88,12 @@ def sweep(scenario: Scenario, fault: Fault, at: int | None = None, steps: Collec
     fired: list[Trip] = []
     for moment in moments:
         try:
-            failure = _case(fault, moment, clean, todo)
+            failure, hit = _case(fault, moment, clean, todo)
         except Exception as error:
             error.add_note(f"under {fault.name} at round trip {moment.k}: {clean.trips[moment.k].short}")
             raise
         failures += [failure] if failure is not None else []
-        fired += [fault.struck] if fault.struck is not None else []
+        fired += [hit] if hit is not None else []
     return Swept(
         fault=fault.name,
         cases=len(moments),
@@ -91,6 +102,7 @@ def sweep(scenario: Scenario, fault: Fault, at: int | None = None, steps: Collec
         commits=sum(clean.trips[k].commits for k in within) if at is None else 0,
         seconds=time.monotonic() - began,
         failures=tuple(failures),
+        torn=tuple(_torn(clean, todo)),
     )
 
 
@@ -109,7 +121,15 @@ def _clean(scenario: Scenario, fault: Fault, todo: Sequence[Errand]) -> Clean:
     return Clean(tuple(fault.trips), tuple(step_of), tuple(ends))
 
 
-def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) -> Failure | None:
+def _torn(clean: Clean, todo: Sequence[Errand]) -> Iterator[Torn]:
+    for step, errand in enumerate(todo):
+        trips = [trip for trip, of in zip(clean.trips, clean.step_of, strict=True) if of == step]
+        if (found := beside_one_transaction(trips)) is not None:
+            yield Torn(errand.turn.path, errand.label, tuple(trip.short for trip in trips), found)
+
+
+def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) -> tuple[Failure | None, Trip | None]:
+    """What is wrong with how it ended, and the round trip that was really struck."""
     fault.ground.again()
     fault.arm(moment)
     fault.begin()
@@ -122,17 +142,22 @@ def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) ->
         if struck is None and fault.struck is not None:
             struck = errand
     fault.end()
-    if fault.struck is None or struck is None:
-        statement = clean.trips[moment.k].short
-        odd.append(
-            Apart("the fault", f"to strike at round trip {moment.k}: {statement}", "a run that never came there")
-        )
+    hit = fault.struck if fault.struck is not None and fault.hit() else None
+    odd += _missed(fault) if hit is None else []
     differences = (*odd, *errands.apart(clean.ends[-1], End(tuple(answers), fault.ground.read())))
     if not differences:
-        return None
+        return None, hit
     path = struck.turn.path if struck is not None else todo[-1].turn.path
     statement = clean.trips[moment.k].short
-    return Failure(fault.name, moment, path, statement, tuple(each.named(todo[0].aliases) for each in differences))
+    named = tuple(each.named(todo[0].aliases) for each in differences)
+    return Failure(fault.name, moment, path, statement, named), hit
+
+
+def _missed(fault: Fault) -> list[Apart]:
+    """A fault that came to nothing proves nothing, however well the case ended."""
+    if fault.struck is None:
+        return [Apart("the fault", "to strike there", "a run that never came there")]
+    return [Apart("the fault", fault.effect, "that it struck nothing")]
 
 
 def _check_whole(ground: Ground, between: Sequence[End], odd: list[Apart], errand: Errand) -> None:

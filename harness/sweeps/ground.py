@@ -121,9 +121,24 @@ class Ground:
         self._admin.execute("SELECT pg_terminate_backend(%s)", [pid])
 
     def crash(self, pid: int) -> None:
-        """Kill one process of the server's by signal: it ends all the others, and recovers from its log."""
-        with suppress(psycopg.OperationalError):  # This connection goes down with the rest, before its answer or after.
+        """Kill one process of the server's by signal: it ends all the others, and recovers from its log.
+
+        It has begun to when this returns: our own connection waited to be ended by it.
+        """
+        with suppress(psycopg.OperationalError):
             self._admin.execute(f"COPY (SELECT WHERE false) TO PROGRAM 'kill -9 {pid}'".encode())
+            self._admin.execute("SELECT pg_sleep(10)")
+
+    def serves(self, pid: int) -> bool:
+        """Whether the server still has that process."""
+        row = self._admin.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)", [pid]).fetchone()
+        return row is not None and bool(row[0])
+
+    def life(self) -> object:
+        """What changes each time that the server recovers from a crash: since when it has the checkpointer it has."""
+        return self._admin.execute(
+            "SELECT pid, backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+        ).fetchone()
 
     def blocked(self, pid: int, by: list[int]) -> bool:
         """Whether a session waits for a lock that one of the others holds or awaits."""

@@ -122,8 +122,8 @@ def _killed(
         if struck is None:
             try:
                 answer = doomed.carry_out(errand)
-            except Died:
-                struck = errand
+            except Died as death:
+                struck = errand if death.killed else None
         answers.append(answer or errands.carry_out(place.store, errand))
     doomed.end()
     return _end(scenario, place, todo, answers), struck

@@ -32,12 +32,16 @@ class Event:
 
 
 class Gate:
-    """The judge of one session: it holds each statement until it is let through."""
+    """The judge of one session: it holds each statement until it is let through.
+
+    came, let: how many statements came that are a choice, and how many of them were let through.
+    """
 
     def __init__(self, name: str, changed: threading.Condition, timeline: list[Event]) -> None:
         self.name = name
         self.state = State.RUNNING
         self.pid: int | None = None
+        self.came = self.let = 0
         self.changed = changed
         self._timeline = timeline
         self._go = threading.Semaphore(0)
@@ -47,7 +51,9 @@ class Gate:
         """Waits, unless it is no choice."""
         with self.changed:
             self.pid = session.pid
-            held = not self._open and trip.verb not in NO_CHOICE
+            choice = trip.verb not in NO_CHOICE
+            self.came += choice
+            held = choice and not self._open
             if held:
                 self._become(State.WAITING)
         if held:
@@ -62,6 +68,7 @@ class Gate:
     def let_through(self) -> None:
         """The statement that waits goes on."""
         self.state = State.RUNNING
+        self.let += 1
         self._go.release()
 
     def done(self) -> None:

@@ -199,6 +199,7 @@ def _run(race: Race, track: Track, prefix: str) -> Run:
         ]
         try:
             _walk(track.ground, gates, prefix, run)
+            _check_held(gates, run)
         finally:
             for gate in gates:
                 gate.give_up()
@@ -249,6 +250,17 @@ def _walk(ground: Ground, gates: Sequence[Gate], prefix: str, run: Run) -> None:
         if time.monotonic() > deadline:
             states = ", ".join(f"{gate.name} {gate.state.name.lower()}" for gate in gates)
             raise Failure(f"both commands to end within {STUCK_SECONDS:.0f} s", states)
+
+
+def _check_held(gates: Sequence[Gate], run: Run) -> None:
+    """An order in which statements came past a gate, or in which there was nothing to choose, was no order at all."""
+    if run.choices and all(gate.let == gate.came for gate in gates):
+        return
+    said = " and ".join(f"{gate.let} of {gate.came} statements of {gate.name}" for gate in gates)
+    raise Failure(
+        "each statement held at its gate, and at least one choice of who goes on",
+        f"{len(run.choices)} choices, and {said} held", where="the race's gates",
+    )  # fmt: skip
 
 
 def _choose(waiting: Sequence[Gate], last: str | None, prefix: str, run: Run) -> Gate:

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from harness.wire.proxy import Open, Proxy, address
 from harness.wire.session import Judge, Session
-from harness.wire.trips import Cut, Lose, Pass, Raise, Trip, Verdict
+from harness.wire.trips import ONE_TRANSACTION, Cut, Lose, Pass, Raise, Trip, Verdict, beside_one_transaction
 
-__all__ = ["Cut", "Judge", "Lose", "Open", "Pass", "Proxy", "Raise", "Session", "Trip", "Verdict", "address"]
+__all__ = [
+    "ONE_TRANSACTION",
+    "Cut",
+    "Judge",
+    "Lose",
+    "Open",
+    "Pass",
+    "Proxy",
+    "Raise",
+    "Session",
+    "Trip",
+    "Verdict",
+    "address",
+    "beside_one_transaction",
+]

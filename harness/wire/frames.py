@@ -15,7 +15,7 @@ CANCEL_REQUEST = 80877102
 
 QUERY, PARSE, BIND, EXECUTE, SYNC, FLUSH, TERMINATE = b"Q", b"P", b"B", b"E", b"S", b"H", b"X"
 COPY_DATA, COPY_DONE, COPY_FAIL = b"d", b"c", b"f"
-READY, KEY_DATA, COPY_IN, COPY_BOTH = b"Z", b"K", b"G", b"W"
+READY, KEY_DATA, COPY_IN, COPY_BOTH, ERROR = b"Z", b"K", b"G", b"W", b"E"
 
 _LENGTH = struct.Struct("!I")
 
@@ -98,6 +98,11 @@ class Statements:
 def backend(frame: Frame) -> int:
     """The server process that a BackendKeyData names."""
     return int(_LENGTH.unpack_from(frame.body)[0])
+
+
+def sqlstate(frame: Frame) -> str:
+    """The code of an error; its fields are a letter and a text each, and end with a zero of their own."""
+    return next((_text(field[1:]) for field in frame.body.split(b"\0") if field[:1] == b"C"), "")
 
 
 def _text(sql: bytes) -> str:

@@ -44,9 +44,13 @@ class Session(threading.Thread):
         self, client: socket.socket, upstream: Address, judge: Callable[[], Judge], gone: Callable[[Session], None],
         name: str,
     ) -> None:  # fmt: skip
-        """judge: asked anew at each round trip who decides; gone: told when both connections are closed."""
+        """judge: asked anew at each round trip who decides; gone: told when both connections are closed.
+
+        pid: the server's process. raised: the SQLSTATE of the last error that the client heard from the server.
+        """
         super().__init__(name=f"{name} up", daemon=True)
         self.pid: int | None = None
+        self.raised: str | None = None
         self._client = client
         self._upstream = upstream
         self._judge = judge
@@ -68,6 +72,11 @@ class Session(threading.Thread):
     def busy(self) -> bool:
         """Whether the server owes an answer."""
         return bool(self._pending)
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection was ended; its client hears of it after that."""
+        return self._over
 
     def await_end(self) -> None:
         """Wait until the server has ended the connection, on its own account."""
@@ -209,6 +218,8 @@ class Session(threading.Thread):
         if self._swallow:
             self._swallow -= frame.kind == frames.READY
             return False
+        if frame.kind == frames.ERROR and not self._mute:
+            self.raised = frames.sqlstate(frame)
         if frame.kind in (frames.READY, frames.COPY_IN, frames.COPY_BOTH):
             self._answered(frame.kind)
         return not self._mute

@@ -1,8 +1,10 @@
-"""Round trips, and what may come of one: it passes, or is cut off, loses its answer, fails."""
+"""Round trips, what may come of one (it passes, or is cut off, loses its answer, fails), and what an attempt's are."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,6 +12,10 @@ from harness.wire import frames
 from harness.wire.frames import Frame
 
 SHOWN, SHOWN_END = 100, 30
+
+BORDER = re.compile(r"(?:^|;)\s*(BEGIN|START|COMMIT|END|ROLLBACK|ABORT)\b(?!\s+TO\b)", re.IGNORECASE)
+CALLED = {"START": "BEGIN", "END": "COMMIT", "ABORT": "ROLLBACK"}
+ONE_TRANSACTION = "one BEGIN and one COMMIT or ROLLBACK, and every statement between them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,12 @@ class Trip:
         return self.verb in ("COMMIT", "END")
 
     @property
+    def borders(self) -> list[str]:
+        """Where transactions begin and end in it: BEGIN, COMMIT and ROLLBACK, by whatever name, in its order."""
+        said = (word.upper() for word in BORDER.findall(self.sql))
+        return [CALLED.get(word, word) for word in said]
+
+    @property
     def short(self) -> str:
         """The SQL on one line, as much of it as a line takes: how it begins, and how it ends."""
         line = " ".join(self.sql.split())
@@ -66,3 +78,13 @@ class Trip:
     def extended(self) -> bool:
         """Whether it ends with a Sync."""
         return self.frames[-1].kind == frames.SYNC
+
+
+def beside_one_transaction(trips: Sequence[Trip]) -> str | None:
+    """What was found where an attempt's round trips are not ONE_TRANSACTION; None where they are."""
+    borders = [border for trip in trips for border in trip.borders]
+    if borders in (["BEGIN", "COMMIT"], ["BEGIN", "ROLLBACK"]):
+        within = trips[0].borders[:1] == ["BEGIN"] and trips[-1].borders
+        return None if within else "statements outside of it"
+    counted = ", ".join(f"{times} {border}" for border, times in Counter(borders).items())
+    return counted or "no transaction"

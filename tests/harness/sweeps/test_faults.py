@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from harness import scenarios
+from harness.sweeps import fault_kinds, kinds
+from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage
+from harness.wire import Lose, Pass, Session, Verdict
+
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 MAIL = """\
@@ -122,12 +128,59 @@ def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pyt
     write(suite, "b", MAIL)
     write(suite, "c", MAIL + again + again.replace("r1", "r2").replace("}\n", ", refused: already_claimed}\n"))
     result = run(suite, "--faults=gate")
-    result.assert_outcomes(passed=24, deselected=9)
+    result.assert_outcomes(passed=25, deselected=9)
     found = {name: counts[:3] for name, counts in table(result).items()}
     assert found["cut"] == found["40001"] == ["13", "13", "1"], "5 granted, 4 answered again, 4 refused"
     assert found["legacy-busy"] == ["6", "6", "0"]
     assert found["crashed"] == ["2", "2", "2"]
     assert found["legacy-killed"][2] == "1"
+
+
+def test_what_takes_another_path_to_the_same_end_is_struck_too(suite: pytest.Pytester) -> None:
+    write(suite, "a", MAIL)
+    write(suite, "b", MAIL.replace("{gold: 50}", "{gold: 50, items: {골드 꾸러미1: 1}}"))
+    result = run(suite, "--faults=gate", "-k", "cut or busy")
+    found = {name: counts[:3] for name, counts in table(result).items()}
+    assert found["cut"] == ["10", "10", "2"], "5 for gold alone, 5 with an item"
+    assert found["legacy-busy"] == ["2", "2", "0"], "what ends alike is alike to what is not on the wire"
+
+
+def test_endings_found_on_paper_are_those_that_scenarios_tell() -> None:
+    for path in sorted(SCENARIOS.rglob("*.yaml")):
+        scenario = scenarios.read_file(path, path.name).scenario
+        for turn, (action, ends, saved) in zip(scenario.turns, kinds.kinds(scenario), strict=True):
+            told = turn.step.refused if turn.step is not None else None
+            assert action == turn.action.do
+            assert ends.removeprefix("refused ") == told if told else turn.step is None or "refused" not in ends, path
+            assert ends != "broken", path
+            assert bool(saved) == (ends == "granted"), path
+
+
+def test_a_torn_transaction_fails_in_a_run_without_faults_and_shows_the_statements(suite: pytest.Pytester) -> None:
+    write(suite, "a", MAIL)
+    write(suite, "b", MAIL)
+    breaks(suite, "game.postgres.PostgresUnit", "save", TORN)
+    result = run(suite, "--faults=gate", "-k", "b.yaml and fault")
+    result.assert_outcomes(failed=1, deselected=18)
+    result.stdout.fnmatch_lines(
+        [
+            "scenarios/reward/b.yaml:4: steps.0: hana's r1 (steps.0) without a fault, on the wire",
+            "      BEGIN",
+            "      WITH player AS *",
+            "      SELECT *",
+            "      WITH part_0 AS *",
+            "      COMMIT",
+            "      BEGIN",
+            "      WITH part_0 AS *",
+            "      COMMIT",
+            "    expected  one BEGIN and one COMMIT or ROLLBACK, and every statement between them",
+            "    found     2 BEGIN, 2 COMMIT",
+            "  again: pytest scenarios/reward/b.yaml::fault-none --faults=none",
+        ],
+        consecutive=True,
+    )
+    run(suite, "--faults=none").assert_outcomes(failed=2, deselected=6)
+    run(suite, "--faults=cut", "--fault-at=0").assert_outcomes(failed=2, deselected=6)
 
 
 def test_a_scenario_that_never_commits_has_no_commit_to_be_struck_at(suite: pytest.Pytester) -> None:
@@ -138,6 +191,45 @@ def test_a_scenario_that_never_commits_has_no_commit_to_be_struck_at(suite: pyte
         "cut": ["4", "4", "0"],
         "crashed": ["1", "1", "0"],
     }
+
+
+def test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(suite, "mail", MAIL)
+
+    def nothing(self: Fault, session: Session, *, after: bool) -> Verdict:
+        return Pass()
+
+    for fault in fault_kinds.ON_THE_WIRE.values():
+        monkeypatch.setattr(fault, "strike", nothing)
+    for fault in (Killed, Crashed):
+        monkeypatch.setattr(fault, "take", lambda self, session: None)
+    result = run(suite, "--faults=" + ",".join(fault_kinds.NAMES))
+    result.assert_outcomes(failed=10, deselected=3)
+    fired = {name: table(result)[name][1] for name in fault_kinds.NAMES}
+    assert fired == dict.fromkeys(fault_kinds.NAMES, "0")
+    for fault in (*fault_kinds.ON_THE_WIRE.values(), Killed, Crashed):
+        result.stdout.fnmatch_lines(
+            [
+                f"*: {fault.name} at round trip *",
+                "  the fault",
+                f"    expected  {fault.effect}",
+                "*that it struck nothing",
+            ]
+        )
+
+
+def test_an_outage_that_lets_the_next_one_through_is_none(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(suite, "mail", MAIL)
+
+    def once(self: Fault, session: Session, *, after: bool) -> Verdict:
+        return Lose()
+
+    monkeypatch.setattr(Outage, "strike", once)
+    run(suite, "--faults=outage").stdout.fnmatch_lines(["*that it struck nothing"])
 
 
 def test_a_receipt_that_is_not_looked_up_fails_where_a_commits_answer_is_lost(suite: pytest.Pytester) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from game.commands import COMMANDS
 from harness.sweeps import pairs
+from harness.sweeps.race_gates import Gate
+from harness.wire import Pass, Session, Trip, Verdict
 
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 TABLE = Path(__file__).parents[3] / "scenarios" / pairs.FILE
@@ -64,6 +66,36 @@ def test_a_race_that_holds_is_run_in_every_order(suite: pytest.Pytester) -> None
     result = run(suite, "--races=gate", "-k", "races")
     result.assert_outcomes(passed=1, deselected=3)
     result.stdout.re_match_lines([r"1 races in 8 orders, 0 failed; \d+ ms an order"])
+
+
+@pytest.mark.parametrize("first", [0, 2], ids=["from the beginning", "half way"])
+def test_a_gate_that_holds_nothing_fails_by_name(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    holding = Gate.judge
+
+    def open_gate(self: Gate, session: Session, trip: Trip) -> Verdict:
+        self._open = self.came >= first
+        return holding(self, session, trip)
+
+    monkeypatch.setattr(Gate, "judge", open_gate)
+    result = run(suite, "--races=gate", "-k", "races")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*Failure: the race's gates: expected each statement held at its gate, *; found * choices, and *.",
+            "*in the order that comes first of a race",
+        ]
+    )
+
+
+def test_two_sessions_that_come_past_their_gates_unseen_fail(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gate, "judge", lambda self, session, trip: Pass())
+    result = run(suite, "--races=gate", "-k", "races")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["*found 0 choices, and 0 of 0 statements of a and 0 of 0 statements of b held.*"])
 
 
 def test_without_the_option_there_is_no_such_item(suite: pytest.Pytester) -> None:

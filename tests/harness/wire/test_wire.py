@@ -91,6 +91,25 @@ def test_begin_and_commit_are_round_trips(client: psycopg.Connection, ruling: Ru
     assert ruling.seen == ["BEGIN", "SELECT 1", "COMMIT"]
 
 
+@pytest.mark.parametrize(
+    ("trips", "found"),
+    [
+        (["BEGIN", "SELECT 1", "COMMIT"], None),
+        (["begin", "SELECT 'x; COMMITTED'", "ROLLBACK TO s", "ROLLBACK"], None),
+        (["BEGIN; SELECT 1", "START; END"], "2 BEGIN, 1 COMMIT"),
+        (["BEGIN", "UPDATE t", "COMMIT", "BEGIN", "INSERT INTO t", "COMMIT"], "2 BEGIN, 2 COMMIT"),
+        (["BEGIN", "SELECT 1"], "1 BEGIN"),
+        (["BEGIN", "COMMIT", "UPDATE t"], "statements outside of it"),
+        (["UPDATE t", "BEGIN", "ROLLBACK"], "statements outside of it"),
+        (["UPDATE t"], "no transaction"),
+        ([], "no transaction"),
+    ],
+)
+def test_an_attempt_is_one_transaction_or_what_it_is_instead_is_said(trips: list[str], found: str | None) -> None:
+    seen = [Trip(n, sql, (frames.query(sql),)) for n, sql in enumerate(trips)]
+    assert wire.beside_one_transaction(seen) == found
+
+
 def test_a_prepared_statement_is_known_by_its_text_when_only_its_name_travels(
     client: psycopg.Connection, ruling: Ruling
 ) -> None:
