@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from _pytest._code.code import TerminalRepr, TracebackStyle
 
@@ -26,12 +28,45 @@ class PlayItem(pytest.Function):
         """The file itself, not the function that runs it."""
         return self.path, 0, f"{self.parent.name if self.parent else ''}::{self.name}"
 
+    def setup(self) -> None:
+        """Its fixtures."""
+        with self._blaming_the_server():
+            super().setup()
+
+    def runtest(self) -> None:
+        """What it runs."""
+        with self._blaming_the_server():
+            super().runtest()
+
+    @contextmanager
+    def _blaming_the_server(self) -> Iterator[None]:
+        """What fails because the run's server is gone says that alone, whatever it looked like from here."""
+        try:
+            yield
+        except Exception:
+            if "server" in self.fixturenames and (said := _silent(self.config)) is not None:
+                pytest.fail(f"the server is gone: {said}", pytrace=False)
+            raise
+
     def repr_failure(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
     ) -> str | TerminalRepr:
         """Only what the scenario says; a defect of ours keeps its traceback."""
         del style  # pytest's own items have no use for it either
         return str(excinfo.value) if isinstance(excinfo.value, PlayFailed) else super().repr_failure(excinfo)
+
+
+def _silent(config: pytest.Config) -> str | None:
+    """Why the run's server does not answer; None where it does, or where there is none yet."""
+    from harness.plugin import SERVER  # noqa: PLC0415  # it loads this module
+
+    if SERVER not in config.stash:
+        return None
+    try:
+        psycopg.connect(config.stash[SERVER].maintenance.conninfo, connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return " ".join(str(error).split())
+    return None
 
 
 def shown(differences: Sequence[Apart]) -> Iterator[str]:

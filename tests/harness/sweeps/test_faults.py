@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from db import servers
 from harness import scenarios
 from harness.sweeps import fault_kinds, kinds
 from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage
@@ -336,3 +337,25 @@ def test_a_locked_file_that_is_no_reason_to_try_again_fails(suite: pytest.Pytest
     result = run(suite, "--faults=legacy-busy")
     result.assert_outcomes(failed=1, deselected=3)
     result.stdout.fnmatch_lines(["*OperationalError: database is locked*"])
+
+
+def test_once_the_server_is_gone_each_item_says_so_in_a_line(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        write(suite, name, MAIL)
+    with servers.start() as own:
+        monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={own.url('postgres', 'superuser').as_text()}")
+
+        class Stops:
+            def pytest_runtest_setup(self, item: pytest.Item) -> None:
+                if item.path.name == "b.yaml":
+                    own.stop()
+
+        result = suite.runpytest_inprocess(
+            *PLUGIN, "scenarios", "--faults=cut", "-k", "cut or legacy", plugins=[Stops()]
+        )
+    assert result.parseoutcomes()["passed"] == 4, "one under a fault, and all on the legacy file"
+    assert result.parseoutcomes()["failed"] == 2
+    gone = [line for line in result.outlines if line.startswith("the server is gone: ")]
+    assert len(gone) == 2
