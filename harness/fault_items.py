@@ -202,7 +202,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         totals.setdefault(str(one.pop("fault")), Counter()).update(one)
     terminalreporter.write_sep("-", "faults")
     terminalreporter.write_line(f"{'':14}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
-    for name in (each for each in NAMES if each in totals):
+    for name in (each for each in (*NAMES, Unharmed.name) if each in totals):
         total = totals[name]
         per_case = 1000 * total["seconds"] / max(1, total["cases"])
         terminalreporter.write_line(

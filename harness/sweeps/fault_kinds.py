@@ -56,6 +56,7 @@ class Fault(ABC):
         if self.moment is None or self.struck is not None or place != self.moment.k:
             return self.otherwise()
         self.struck, self.session = trip, session
+        session.forget()
         return self.strike(session, after=self.moment.after)
 
     def otherwise(self) -> Verdict:

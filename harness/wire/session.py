@@ -46,7 +46,8 @@ class Session(threading.Thread):
     ) -> None:  # fmt: skip
         """judge: asked anew at each round trip who decides; gone: told when both connections are closed.
 
-        pid: the server's process. raised: the SQLSTATE of the last error that the client heard from the server.
+        pid: the server's process.
+        raised: the SQLSTATE of the last error that the client heard from the server, since `forget`.
         """
         super().__init__(name=f"{name} up", daemon=True)
         self.pid: int | None = None
@@ -77,6 +78,10 @@ class Session(threading.Thread):
     def over(self) -> bool:
         """Whether the connection was ended; its client hears of it after that."""
         return self._over
+
+    def forget(self) -> None:
+        """What was raised before is of no interest any more."""
+        self.raised = None
 
     def await_end(self) -> None:
         """Wait until the server has ended the connection, on its own account."""

@@ -9,8 +9,8 @@ import pytest
 from db import servers
 from harness import scenarios
 from harness.sweeps import fault_kinds, kinds
-from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage
-from harness.wire import Lose, Pass, Session, Verdict
+from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage, Serialization
+from harness.wire import Lose, Pass, Raise, Session, Verdict
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
@@ -219,6 +219,19 @@ def test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like(
                 "*that it struck nothing",
             ]
         )
+
+
+def test_what_struck_in_one_case_is_no_evidence_of_the_next(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(suite, "mail", MAIL)
+    verdicts: list[Verdict] = [Raise("40001")]
+
+    def once(self: Fault, session: Session, *, after: bool) -> Verdict:
+        return verdicts.pop() if verdicts else Pass()
+
+    monkeypatch.setattr(Serialization, "strike", once)
+    assert table(run(suite, "--faults=40001"))["40001"][:2] == ["5", "1"]
 
 
 def test_an_outage_that_lets_the_next_one_through_is_none(
