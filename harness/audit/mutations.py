@@ -572,6 +572,30 @@ MUTATIONS: tuple[Mutation, ...] = (
             "if",
             "tests/harness/gate/test_gate.py::test_whatever_failed_fails_the_gate",
         ),
+        (
+            "gate: what is due and was not run",
+            "if missing := sorted(set(due) - {item.name for item in items}):",
+            "if missing := sorted(set(due) & set()):",
+            "tests/harness/gate/test_gate.py::test_what_is_due_and_was_not_run_is_in_doubt",
+        ),
+    ),
+    *_of(
+        "harness/sweeps/faults.py",
+        (
+            "sweep: a fault that struck nothing",
+            "fault.struck is not None and fault.hit() else None",
+            "fault.struck is not None else None",
+            "tests/harness/sweeps/test_faults.py::test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like",
+        ),
+    ),
+    *_of(
+        "harness/sweeps/races.py",
+        (
+            "sweep: an order that held nothing",
+            "if run.choices and all(gate.let == gate.came for gate in gates):",
+            "if True:",
+            "tests/harness/sweeps/test_races.py::test_a_gate_that_holds_nothing_fails_by_name",
+        ),
     ),
     *_of(
         "game/redaction.py",
