@@ -15,7 +15,7 @@ from game.errors import TryAgain
 from game.postgres import PostgresUnit
 from game.rows import Rows, compare
 from game.statements import MOST_ROWS, Part, batches
-from harness import invariants
+from harness.play import invariants
 
 MAILS = 5000
 STONE = "하급 강화석"

@@ -204,7 +204,7 @@ def test_what_is_left_out_is_missed_and_options_of_somebodys_own_runs_leave_out_
 ) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-k legacy")
     monkeypatch.setenv("PYTEST_PLUGINS", "no.such.plugin")
-    (tree / "scenarios" / "conftest.py").write_text(LEAVES_OUT)
+    (tree / "conftest.py").write_text(LEAVES_OUT)
     found = ran(tree, pytestconfig)
     assert set(found) == {"postgres"}
     (doubt, *_) = report(list(found.values()), parts(), due.items(tree)).doubts
