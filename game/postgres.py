@@ -80,7 +80,7 @@ class PostgresStore:
             with self._watch.holding():
                 try:
                     yield PostgresUnit(connection, fence_pass, self._watch)
-                except BaseException:
+                except BaseException:  # Whatever ends it, a worker told to stop included, is a rollback.
                     self._watch.rolled_back()
                     raise
 

@@ -165,7 +165,7 @@ class Move:
         began = time.monotonic()
         try:
             facts = self._done(step)
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C too: the journal says of a step that it failed, and who asked hears it.
             self._note(step.name, Status.FAILED, time.monotonic() - began, {"error": str(error)})
             raise
         self._note(step.name, Status.DONE, time.monotonic() - began, facts)

@@ -127,7 +127,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 def _remove_container(name: str, *, made: bool) -> None:
     """Remove by name; one that was only being asked for may still appear, so it is awaited a while."""
     import docker  # noqa: PLC0415  # most runs need none of it
-    from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415
+    from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415  # likewise
 
     client = DockerClient().client
     deadline = time.monotonic() + (0.0 if made else CREATION_SECONDS)
@@ -146,7 +146,7 @@ def _remove_container(name: str, *, made: bool) -> None:
 def _drop_guest(guest: dict[str, Any]) -> None:
     """Drop only what bears the run's id in its name."""
     import psycopg  # noqa: PLC0415  # most runs need none of it
-    from psycopg import sql  # noqa: PLC0415
+    from psycopg import sql  # noqa: PLC0415  # likewise
 
     mark = guest["mark"]
     with psycopg.connect(guest["conninfo"], autocommit=True) as conn:

@@ -63,7 +63,7 @@ class Plan:
         try:
             facts = self.source.launch(new_run(), guard, {**THROWAWAY, **settings})
             return Server(_furnish(replace(facts, why=self.why), settings), guard)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what was half started must not stay.
             guard.close()
             raise
 

@@ -125,7 +125,7 @@ class LegacyStore:
             with self._watch.asking("lock") if begin == "BEGIN IMMEDIATE" else nullcontext():
                 connection.execute(begin)
             yield connection
-        except BaseException:
+        except BaseException:  # Whatever ends it, a worker told to stop included, is a rollback; it goes on.
             self._watch.rolled_back()
             raise
 
