@@ -132,22 +132,23 @@ def _block(file: ScenarioFile, problem: Problem) -> str:
 
 
 class Shared:
-    """The one database on which a worker plays its scenarios; another one after one that is kept."""
+    """The one database on which a worker plays its scenarios, as the service alone; another after one that is kept."""
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
         self._open()
 
     def _open(self) -> None:
-        self._database = self._databases.clone()
+        self._database = self._databases.clone(sealed=True)
         self.stage = PostgresStage(self._database.service, lambda: self._databases.reset(self._database))
 
     def leave(self) -> str:
         """Leaves the database as it is and takes another; how to open the one that was left."""
-        conninfo = self._database.owner.conninfo
+        left = self._database
         self.stage.close()
+        self._databases.unseal(left)
         self._open()
-        return f"psql {quote(conninfo)}"
+        return f"psql {quote(left.owner.conninfo)}"
 
     def close(self) -> None:
         """Drops the database."""

@@ -1,8 +1,9 @@
 """What a fresh migrated database costs: a clone and a reset of ours, beside the ways that others take.
 
 They take turns on one server, some in a row a turn, as a worker that goes from case to case makes them. A reset is
-timed after a claim_mail was played on the database: that is what a scenario leaves. A container each is a server of its
-own, and migrated; of those there are few.
+timed after a claim_mail was played on the database: that is what a scenario leaves. It is sealed, as those are on which
+scenarios are played, and for comparison one where the owner may have been. A container each is a server of its own, and
+migrated; of those there are few.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def _ways(server: Server, databases: Databases, stack: ExitStack, absent: dict[s
         "clone": lambda: _clone(databases),
         "bare": lambda: _bare(server, admin, template, ""),
         "bare, FILE_COPY": lambda: _bare(server, admin, template, " STRATEGY FILE_COPY"),
-        "reset": stack.enter_context(_played(databases)),
+        "reset": stack.enter_context(_played(databases, sealed=True)),
+        "reset, not sealed": stack.enter_context(_played(databases, sealed=False)),
     }
     if find_spec("pytest_postgresql") is None:
         absent["pytest-postgresql"] = "not installed; pip install '.[bench]'"
@@ -116,9 +118,9 @@ def _bare(server: Server, admin: psycopg.Connection, template: str, strategy: st
 
 
 @contextmanager
-def _played(databases: Databases) -> Iterator[Turn]:
+def _played(databases: Databases, *, sealed: bool) -> Iterator[Turn]:
     """A database on which a player claims a mail each time, and then the reset."""
-    clone = databases.clone()
+    clone = databases.clone(sealed=sealed)
     rows = builders.player("mina", gold=100, mail={"mail": {"gold": 50, "items": {"하급 강화석": 1}}})
     store = PostgresStore(clone.service, pool_size=1)
     with psycopg.connect(clone.service.conninfo) as conn:

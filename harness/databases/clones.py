@@ -26,6 +26,7 @@ from db.servers import Server
 from db.servers.sessions import wait_until_left
 from game.urls import PostgresUrl
 from harness.databases.reset import Reset
+from harness.databases.seal import Seal
 from harness.databases.start_state import StartState
 
 ENVIRONMENT = "test"
@@ -42,12 +43,13 @@ MAKERS = ("db/migrations", "db/migrate.py", "db/ops.py", "db/fence.py", "db/tabl
 
 @dataclass(frozen=True)
 class Database:
-    """A database of its own for one test, and the state that it began with."""
+    """A database of its own for one test, and the state that it began with. seal: where the owner is kept out."""
 
     name: str
     owner: PostgresUrl
     service: PostgresUrl
     start: StartState = field(repr=False)
+    seal: Seal | None = None
 
 
 class Databases:
@@ -62,29 +64,45 @@ class Databases:
         self._maker = ExitStack()
         self._made_by: psycopg.Connection | None = None
 
-    def clone(self, *, fenced: bool = False) -> Database:
-        """A migrated, empty database with the marker `test`: open, or fenced as the migration leaves it."""
+    def clone(self, *, fenced: bool = False, sealed: bool = False) -> Database:
+        """A migrated, empty database with the marker `test`: open, or fenced as the migration leaves it.
+
+        sealed: only the service may come in, which makes a reset cheaper.
+        """
         template = self.template(fenced=fenced)
         name = f"{self._server.mark}{secrets.token_hex(4)}"
         self._server.create_database(name, template, self._making())
         if template not in self._starts:
             self._starts[template] = StartState.read(self._enter(name))
-        return Database(
-            name, self._server.url(name, "owner"), self._server.url(name, "service"), self._starts[template]
-        )
+        owner, service = self._server.url(name, "owner"), self._server.url(name, "service")
+        seal = Seal(owner.user, service.user) if sealed else None
+        if seal:
+            seal.put(self._making(), name)
+        return Database(name, owner, service, self._starts[template], seal)
+
+    def unseal(self, database: Database) -> None:
+        """Let the owner in, to look at what is there."""
+        if database.seal:
+            database.seal.lift(self._making(), database.name)
 
     def reset(self, database: Database) -> None:
         """Back to the start, in place, proven. Raises Failure naming a held lock, or what could not be put back."""
+        self._reset(database).run()
+
+    def drop(self, database: Database) -> None:
+        """Drop it. Raises Failure naming who is connected still, or what changed in a sealed one that nobody could."""
+        if database.seal and database.name in self._resets:
+            self._reset(database).prove()
+        self._leave(database.name)
+        self._server.drop_database(database.name)
+
+    def _reset(self, database: Database) -> Reset:
+        """The one over the connection that there is: a new one after that was lost."""
         conn = self._enter(database.name)
         reset = self._resets.get(database.name)
         if reset is None or reset.conn is not conn:
-            reset = self._resets[database.name] = Reset(conn, database.start)
-        reset.run()
-
-    def drop(self, database: Database) -> None:
-        """Drop it. Raises Failure naming who is connected still."""
-        self._leave(database.name)
-        self._server.drop_database(database.name)
+            reset = self._resets[database.name] = Reset(conn, database.start, database.seal)
+        return reset
 
     def close(self) -> None:
         """Close our own connections; clones that were not dropped go with the server."""

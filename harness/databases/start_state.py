@@ -10,7 +10,8 @@ ALTER SYSTEM, but for ALTER ROLE ... SET: any role may do that to itself, and al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -18,7 +19,7 @@ import psycopg
 
 from db import fence
 from db.errors import Failure
-from harness.databases.witness import Witness
+from harness.databases.witness import EVERYBODYS, Witness
 
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname), pg_relation_size(c.oid) > 0
@@ -73,7 +74,7 @@ class StartState:
     """Digests by object and table, the rows of the few tables that don't begin empty, and which triggers fire.
 
     Names of tables and triggers are as the server quotes them. empty: the tables that begin so. witness: holds
-    in every clone of the same template until it is written to.
+    in every clone of the same template until it is written to; everybodys: one of no more than any role may change.
     """
 
     digests: dict[str, str]
@@ -81,6 +82,7 @@ class StartState:
     switches: dict[tuple[str, str], str]
     empty: tuple[str, ...]
     witness: Witness
+    everybodys: Witness
 
     @classmethod
     def read(cls, conn: psycopg.Connection) -> Self:
@@ -88,16 +90,15 @@ class StartState:
         tables = _tables(conn)
         rows = {table: _copy_out(conn, table) for table, filled in tables.items() if filled}
         empty = tuple(table for table in tables if table not in rows)
-        witness = Witness.read(conn, rows)
-        return cls(_digests(conn), rows, _switches(conn), empty, witness)
+        return cls(_digests(conn), rows, _switches(conn), empty, *_witnesses(conn, rows))
 
     @cached_property
     def has_sequences(self) -> bool:
         """Whether there are values that only a digest can prove."""
         return any(name.startswith("sequence ") for name in self.digests)
 
-    def restore(self, conn: psycopg.Connection) -> Witness:
-        """Put it back and prove it; a witness of what was proven. The connection is the owner's, in autocommit."""
+    def restore(self, conn: psycopg.Connection) -> Self:
+        """Put it back and prove it; the state, with witnesses of what was proven. In autocommit, as who may do it."""
         with fence.own_pass(conn):
             conn.execute("SET LOCAL lock_timeout = '1s'")
             self._empty(conn)
@@ -105,8 +106,9 @@ class StartState:
         self._put_rows_back(conn)
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            self._prove(conn)
-            return Witness.read(conn, self.rows)
+            self.prove(conn)
+            witness, everybodys = _witnesses(conn, self.rows)
+        return replace(self, witness=witness, everybodys=everybodys)
 
     def _empty(self, conn: psycopg.Connection) -> None:
         """Truncate each table that was written to, if only by what was rolled back."""
@@ -128,7 +130,8 @@ class StartState:
                     with conn.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN".encode()) as copy:
                         copy.write(rows)
 
-    def _prove(self, conn: psycopg.Connection) -> None:
+    def prove(self, conn: psycopg.Connection) -> None:
+        """Raises Failure naming each object and table that is not as it was."""
         now = _digests(conn)
         odd = sorted(name for name in self.digests.keys() | now.keys() if self.digests.get(name) != now.get(name))
         if odd:
@@ -136,6 +139,10 @@ class StartState:
                 "the database as it was at the start", f"changed: {', '.join(odd)}", where=f"{conn.info.dbname}",
                 do="drop it and take a fresh clone",
             )  # fmt: skip
+
+
+def _witnesses(conn: psycopg.Connection, rows: Mapping[str, bytes]) -> tuple[Witness, Witness]:
+    return Witness.read(conn, rows), Witness.read(conn, (), EVERYBODYS)
 
 
 def _tables(conn: psycopg.Connection) -> dict[str, bool]:

@@ -8,7 +8,7 @@ has no versions it can't see: the value of a sequence.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -31,6 +31,9 @@ CATALOG = {
 }
 """The same objects that the digests of a StartState are taken of; columns of toast tables besides."""
 
+EVERYBODYS = {name: CATALOG[name] for name in ("pg_db_role_setting", "pg_largeobject_metadata")}
+"""What a role may change that owns nothing and may create nothing: its own settings, and large objects."""
+
 
 @dataclass(frozen=True)
 class Witness:
@@ -40,9 +43,9 @@ class Witness:
     rows: int
 
     @classmethod
-    def read(cls, conn: psycopg.Connection, filled: Collection[str]) -> Self:
+    def read(cls, conn: psycopg.Connection, filled: Collection[str], catalog: Mapping[str, str] = CATALOG) -> Self:
         """As the database is now: of its catalog, and of these tables, by quoted name."""
-        sources = {**CATALOG, **dict.fromkeys(filled, "true")}
+        sources = {**catalog, **dict.fromkeys(filled, "true")}
         versions = " UNION ALL ".join(f"SELECT xmin FROM {table} WHERE {rows}" for table, rows in sources.items())
         writers = conn.execute(f"SELECT DISTINCT xmin::text FROM ({versions}) x".encode()).fetchall()
         known = "{" + ",".join(sorted(xid for (xid,) in writers)) + "}"

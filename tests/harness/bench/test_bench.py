@@ -110,7 +110,7 @@ def test_actions_are_measured_on_every_side(server: Server) -> None:
 
 def test_databases_are_measured_every_way_and_a_missing_one_is_named(server: Server) -> None:
     report = databases.run(2, 0, server.maintenance.as_text(), Silent())
-    ways = {"clone", "bare", "bare, FILE_COPY", "reset"}
+    ways = {"clone", "bare", "bare, FILE_COPY", "reset", "reset, not sealed"}
     assert ways <= report.ways.keys() <= ways | {"pytest-postgresql"}
     assert report.clone_of_bare is not None
     assert ("pytest-postgresql" in report.ways) != ("pytest-postgresql" in report.absent)

@@ -14,6 +14,30 @@ from tests.fixtures.rows import ROWS, insert
 
 PLAYER = "INSERT INTO users (id, gold) VALUES ('mina', 7)"
 
+CHANGES = (
+    "UPDATE ops.environment SET name = name",
+    "DELETE FROM ops.revisions",
+    "ALTER TABLE users ENABLE ALWAYS TRIGGER sudamr_fence",
+    "ALTER TABLE users ALTER COLUMN gold SET DEFAULT 7",
+    "ALTER TABLE users ALTER COLUMN gold DROP NOT NULL",
+    "ALTER TABLE users ADD COLUMN luck int",
+    "ALTER TABLE users RENAME COLUMN gold TO silver",
+    "ALTER TABLE users DROP CONSTRAINT users_gold_check",
+    "DROP INDEX legacy_rows_source_key_idx",
+    "GRANT SELECT ON users TO public",
+    "GRANT SELECT (gold) ON users TO public",
+    "CREATE TABLE luck ()",
+    "CREATE TYPE luck AS ENUM ('good')",
+    "CREATE FUNCTION luck() RETURNS int LANGUAGE sql AS 'SELECT 7'",
+    "CREATE OR REPLACE VIEW fence_state AS SELECT 'open'::text AS state, 'test'::text AS environment",
+    "CREATE SCHEMA luck",
+    "CREATE SEQUENCE luck",
+    "CREATE RULE luck AS ON INSERT TO users DO NOTHING",
+    "ALTER ROLE CURRENT_USER SET work_mem = '7MB'",
+    "SELECT lo_create(70707)",
+)
+"""Each is something that a witness must see."""
+
 
 @pytest.fixture
 def conn(database: Database) -> Iterator[ops.Connection]:
@@ -74,6 +98,15 @@ def test_many_rows_are_truncated_and_the_next_few_deleted_again(
     assert (count(conn), file_of(conn)) == (0, truncated)
 
 
+def test_a_table_from_which_many_were_deleted_is_vacuumed(
+    databases: Databases, database: Database, conn: ops.Connection
+) -> None:
+    databases.reset(database)
+    conn.execute("INSERT INTO users (id) SELECT n::text FROM generate_series(1, 2000) n")
+    databases.reset(database)
+    assert conn.execute("SELECT pg_relation_size('users')").fetchone() == (0,)
+
+
 @pytest.mark.parametrize(
     ("change", "look"),
     [
@@ -94,31 +127,7 @@ def test_what_is_no_row_of_an_empty_table_is_noticed_and_put_back(
     assert sorted(conn.execute(look.encode()).fetchall()) == before
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE ops.environment SET name = name",
-        "DELETE FROM ops.revisions",
-        "ALTER TABLE users ENABLE ALWAYS TRIGGER sudamr_fence",
-        "ALTER TABLE users ALTER COLUMN gold SET DEFAULT 7",
-        "ALTER TABLE users ALTER COLUMN gold DROP NOT NULL",
-        "ALTER TABLE users ADD COLUMN luck int",
-        "ALTER TABLE users RENAME COLUMN gold TO silver",
-        "ALTER TABLE users DROP CONSTRAINT users_gold_check",
-        "DROP INDEX legacy_rows_source_key_idx",
-        "GRANT SELECT ON users TO public",
-        "GRANT SELECT (gold) ON users TO public",
-        "CREATE TABLE luck ()",
-        "CREATE TYPE luck AS ENUM ('good')",
-        "CREATE FUNCTION luck() RETURNS int LANGUAGE sql AS 'SELECT 7'",
-        "CREATE OR REPLACE VIEW fence_state AS SELECT 'open'::text AS state, 'test'::text AS environment",
-        "CREATE SCHEMA luck",
-        "CREATE SEQUENCE luck",
-        "CREATE RULE luck AS ON INSERT TO users DO NOTHING",
-        "ALTER ROLE CURRENT_USER SET work_mem = '7MB'",
-        "SELECT lo_create(70707)",
-    ],
-)
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_witness_holds_until_anything_is_changed(database: Database, conn: ops.Connection, change: str) -> None:
     witness = StartState.read(conn).witness
     assert witness.query == database.start.witness.query
