@@ -28,7 +28,7 @@ BIN = Path(PYTHON).parent
 
 ENV = "development, test, staging or production, as environments.toml names them"
 JSON = "write the result as JSON to this path; - is standard output"
-POSTGRES = "docker, local, embedded or a URL; by default the first of these that the machine has"
+POSTGRES = "docker, local, embedded or a URL, its password in PGPASSWORD; by default the first that the machine has"
 YES = "do not ask; production needs --confirm production too"
 CONFIRM = "the environment's name, typed once more"
 DRY_RUN = "say what would be done, and change nothing"

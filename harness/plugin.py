@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--postgres",
         default=None,
         metavar="KIND",
-        help=f"{', '.join(KINDS)} or a postgresql:// URL; default: the first of these that can be had",
+        help=f"{', '.join(KINDS)} or a URL, its password in PGPASSWORD; default: the first that can be had",
     )
     group.addoption(
         "--keep",

@@ -21,7 +21,8 @@ SELECT rolsuper, rolcreaterole AND rolcreatedb FROM pg_roles WHERE rolname = cur
 class External:
     """The server behind a URL whose role may make roles and databases.
 
-    The URL's database is where we stand to make our own; its schema means nothing there.
+    The URL's database is where we stand to make our own; its schema means nothing there. Its password is better
+    given in PGPASSWORD, which libpq reads: every account of a machine sees the arguments of a command.
     """
 
     kind = "url"
