@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BUILT_IN = {"servers": 15.0, "suite": 185.0, "rehearsal": 45.0}
+BUILT_IN = {"servers": 15.0, "suite": 150.0, "rehearsal": 45.0}
 """Seconds on two cores with docker."""
 
 
