@@ -9,7 +9,6 @@ fifteen.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import secrets
 from collections.abc import Sequence
 
@@ -21,18 +20,11 @@ from harness.databases.seal import Seal
 from harness.databases.start_state import StartState
 
 PASSES = "ops.fence_passes"
-MEASURED = 16
-"""Every so many resets the sizes of files are asked for, the first among them: to ask costs a twentieth of a reset."""
-
 FEW_BYTES = 64 * 1024
-"""A table that is seen to be larger is truncated: to delete its rows one by one would take longer."""
+"""A table that is larger is truncated: to delete its rows one by one would take longer."""
 
 WORN_BYTES = 8 * 1024
-WORN_ROWS = 250
-"""A table that is larger, or had more rows to delete, is vacuumed: what reads it would read past all the dead ones.
-
-Rows that were updated or rolled back are seen in the size alone.
-"""
+"""A table that is larger after its rows were deleted is vacuumed: what reads it would read past all the dead ones."""
 
 NO_FOREIGN_KEYS = """
 SELECT set_config('session_replication_role', 'replica', false) FROM pg_roles WHERE rolname = current_user AND rolsuper
@@ -42,15 +34,14 @@ SELECT set_config('session_replication_role', 'replica', false) FROM pg_roles WH
 Nobody but a superuser may say so; for others it takes the double. Triggers of our own fire always.
 """
 
-CALL = b"SELECT said, worn FROM pg_temp.reset_rows(%s::boolean)"
+CALL = b"SELECT said, worn FROM pg_temp.reset_rows()"
 
 FUNCTION = """
-CREATE OR REPLACE FUNCTION pg_temp.reset_rows (measured boolean, out said text, out worn text)
+CREATE OR REPLACE FUNCTION pg_temp.reset_rows (out said text, out worn text)
 LANGUAGE plpgsql AS $body$
 DECLARE
     filled boolean[];
     bytes bigint;
-    deleted bigint;
 BEGIN
     IF EXISTS (
         SELECT FROM pg_lock_status() l, pg_stat_get_activity(l.pid) a
@@ -79,17 +70,14 @@ emptied, needs no second look. The pass is made in the transaction and gone befo
 
 DELETE = """
 IF filled[{number}] THEN
-    IF measured THEN
-        bytes := pg_relation_size('{table}');
-        IF bytes > {few} THEN
-            DELETE FROM {passes};
-            said := 'many';
-            RETURN;
-        END IF;
+    bytes := pg_relation_size('{table}');
+    IF bytes > {few} THEN
+        DELETE FROM {passes};
+        said := 'many';
+        RETURN;
     END IF;
     DELETE FROM {table};
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    IF bytes > {worn_bytes} OR deleted > {worn_rows} THEN
+    IF bytes > {worn} THEN
         worn := concat_ws(', ', worn, '{table}');
     END IF;
 END IF;
@@ -102,7 +90,6 @@ class Reset:
     def __init__(self, conn: psycopg.Connection, start: StartState, seal: Seal | None = None) -> None:
         self.conn = conn
         self._cursor = conn.cursor()
-        self._runs = itertools.count()
         self._start = start
         self._seal = seal
         conn.execute("SET lock_timeout = '1s'")
@@ -123,17 +110,16 @@ class Reset:
 
     def _quickly(self) -> bool:
         """Delete the few rows of tables that begin empty; whether the witness says that all is as at the start."""
-        measured = next(self._runs) % MEASURED == 0
-        said, worn = self._attempt(measured)
+        said, worn = self._attempt()
         if said == "locked":
             refuse_locks(self.conn)  # It waits for a client that is about to leave; then nobody holds any.
-            said, worn = self._attempt(measured)
+            said, worn = self._attempt()
         if worn:
             self.conn.execute(f"VACUUM {worn}".encode())
         return said == "same"
 
-    def _attempt(self, measured: bool) -> tuple[str, str | None]:
-        (answer,) = self._cursor.execute(CALL, [measured], prepare=True).fetchall()
+    def _attempt(self) -> tuple[str, str | None]:
+        (answer,) = self._cursor.execute(CALL, prepare=True).fetchall()
         return answer
 
     def _make_function(self) -> None:
@@ -141,9 +127,7 @@ class Reset:
         digest = hashlib.sha256(token.encode()).hexdigest()
         tables, witness = self._looked_at()
         deletes = "".join(
-            DELETE.format(
-                number=number, table=table, passes=PASSES, few=FEW_BYTES, worn_bytes=WORN_BYTES, worn_rows=WORN_ROWS
-            )
+            DELETE.format(number=number, table=table, passes=PASSES, few=FEW_BYTES, worn=WORN_BYTES)
             for number, table in enumerate(tables, 1)
         )
         function = FUNCTION.format(

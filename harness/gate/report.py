@@ -33,10 +33,6 @@ class Kind(StrEnum):
     RACES = "races"
 
 
-NAMED = 5
-"""So many of what was not run are named; the page of a run has hundreds."""
-
-
 @dataclass(frozen=True, slots=True)
 class Item:
     """One way to run one scenario: `file` is its path, `way` what follows `::`. found: why it failed, whole.
