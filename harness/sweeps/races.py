@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from db.errors import Failure
+from db.errors import Failure, ToolError
 from game.rows import Rows
 from game.unit import Store
 from harness import wire
@@ -210,8 +210,13 @@ def _run(race: Race, track: Track, prefix: str) -> Run:
 
 
 def _racer(errand: Errand, store: Store, gate: Gate) -> str:
+    """The answer; what the game raises is one that no serial order gives."""
     try:
         return errands.carry_out(store, errand)
+    except ToolError:
+        raise
+    except Exception as error:  # noqa: BLE001  # told with the order in which it is raised, as a failure of the race
+        return f"raised {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     finally:
         gate.done()
 

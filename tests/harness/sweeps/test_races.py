@@ -135,6 +135,26 @@ def test_the_order_that_failed_is_repeated_by_the_command_that_it_names(suite: p
     assert blocks(second)[0].endswith(": 1 of 1 orders end as neither serial order does")
 
 
+def test_what_the_game_raises_in_one_order_reads_as_any_other_loss(suite: pytest.Pytester) -> None:
+    """Without the lock both commands write down how the player came in: it is their first."""
+    first_step = "  - {by: hana, do: claim_mail, with: {mail: m0}}\n"
+    assert first_step in RACE
+    write(suite, "mail.yaml", RACE.replace(first_step, ""))
+    suite.makeconftest(UNLOCKED)
+    result = run(suite, "--races=gate", "-k", "races")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.re_match_lines(
+        [
+            r"    (      )?[ab]  .*ROLLBACK",
+            r"  the answer to hana's .*",
+            r"    expected  granted .*",
+            r"    found     raised IntegrityError: .*UniqueViolation.*",
+            r"  again: pytest scenarios/mail.yaml::races --races=all --race-order=[ab]+",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def blocks(result: pytest.RunResult) -> list[str]:
     """The failure's lines, its sessions' BEGINs aside: they come in any order."""
     lines = result.outlines
