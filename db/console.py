@@ -50,7 +50,7 @@ class Outcome:
         """The whole result, where `--json` asked for it."""
         if self._json_path is None:
             return
-        text = json.dumps(_plain(result), ensure_ascii=False, indent=2) + "\n"
+        text = json.dumps(plain(result), ensure_ascii=False, indent=2) + "\n"
         if self._json_path == "-":
             sys.stdout.write(text)
         else:
@@ -116,13 +116,14 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _plain(value: Any) -> object:
+def plain(value: Any) -> Any:
+    """A result as the values that JSON has: dataclasses are objects, keys of several parts are joined by dots."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {_name(name): _plain(one) for name, one in value.items()}
+        return {_name(name): plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 

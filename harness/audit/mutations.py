@@ -529,8 +529,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "harness/gate/certificate.py",
         (
             "certificate: any signature",
-            "    if not hmac.compare_digest(signature(asdict(certificate), key).encode(), str(given).encode()):\n",
-            "    if False:\n",
+            "    if not hmac.compare_digest(",
+            "    if False and hmac.compare_digest(",
             "tests/harness/gate/test_certificate.py::test_a_signature_of_another_key_is_none",
         ),
         (

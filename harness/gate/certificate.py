@@ -96,23 +96,27 @@ class Certificate:
         """15 of 15.18."""
         return self.server_version.partition(".")[0]
 
-    def signed(self, key: str | None) -> dict[str, object]:
-        """The certificate as JSON values, with its signature: an HMAC-SHA256, or None without a key."""
+    def signed(self, key: str | None, rest: Mapping[str, object]) -> dict[str, object]:
+        """The certificate as JSON values, with its signature, or None without a key. rest: the report that it is of."""
         body = asdict(self)
-        return {**body, "signature": signature(body, key) if key else None}
+        return {**body, "signature": signature(body, rest, key) if key else None}
 
 
 _CERTIFICATES = TypeAdapter(Certificate)
 
 
-def signature(body: Mapping[str, object], key: str) -> str:
-    """The HMAC-SHA256 of the certificate's canonical JSON, in hex. Refusal of a key that could be guessed."""
+def signature(body: Mapping[str, object], rest: Mapping[str, object], key: str) -> str:
+    """The HMAC-SHA256, in hex, of the canonical JSON of a report: a certificate, and all that the gate says besides.
+
+    Refusal of a key that could be guessed.
+    """
     if len(key) < KEY_LENGTH:
         raise Refusal(
             f"a GATE_SIGNING_KEY of {KEY_LENGTH} characters or more", f"one of {len(key)}",
             do='Make one: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
         )  # fmt: skip
-    text = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    whole = {**rest, "certificate": body}
+    text = json.dumps(whole, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
@@ -125,14 +129,14 @@ def digest_of(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def read(path: Path) -> tuple[Certificate, str | None]:
-    """A certificate and its signature from a gate's report; Refusal where there is none."""
+def read(path: Path) -> tuple[Certificate, str | None, dict[str, object]]:
+    """A certificate, its signature and the rest of a gate's report; Refusal where there is none."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        values = dict(body["certificate"])
+        rest = json.loads(path.read_text(encoding="utf-8"))
+        values = dict(rest.pop("certificate"))
         given = values.pop("signature")
         # As JSON, for in Python strictness would ask for a Certificate already.
-        return _CERTIFICATES.validate_json(json.dumps(values)), given
+        return _CERTIFICATES.validate_json(json.dumps(values)), given, rest
     except OSError as error:
         raise Refusal(
             "the report of a gate", error.strerror or "nothing that can be read", where=str(path),
@@ -142,7 +146,7 @@ def read(path: Path) -> tuple[Certificate, str | None]:
         found = error.errors(include_url=False, include_input=False)[0]
         what = ".".join(map(str, found["loc"]))
         raise Refusal("the certificate of a gate", f"{what}: {found['msg']}", where=str(path)) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refusal("the report of a gate, with its certificate", f"{error!r}", where=str(path)) from None
 
 
@@ -155,8 +159,8 @@ def verify(
     target: the server to move to, where it was asked; least: what the last accepted certificate counted;
     budget_seconds: how long the environment's players may be kept from playing.
     """
-    certificate, given = read(path)
-    _check_signature(certificate, given, environment, key, path)
+    certificate, given, rest = read(path)
+    _check_signature(certificate, given, rest, environment, key, path)
     checks = (
         *_of_the_gate(certificate, environment, now),
         *_of_the_commit(certificate, here),
@@ -170,8 +174,9 @@ def verify(
 
 
 def _check_signature(
-    certificate: Certificate, given: str | None, environment: str, key: str | None, path: Path
-) -> None:
+    certificate: Certificate, given: str | None, rest: Mapping[str, object], environment: str, key: str | None,
+    path: Path,
+) -> None:  # fmt: skip
     if given is None or not key:
         if environment in UNSIGNED_STAGES:
             return
@@ -179,7 +184,7 @@ def _check_signature(
         raise Refusal(
             "a signed certificate", found, where=str(path), do="Set GATE_SIGNING_KEY, where the gate runs too."
         )
-    if not hmac.compare_digest(signature(asdict(certificate), key).encode(), str(given).encode()):
+    if not hmac.compare_digest(signature(asdict(certificate), rest, key).encode(), str(given).encode()):
         raise Refusal("the signature that the gate made", "one that does not fit: the file was changed, or another key",
                       where=str(path), do="Run the gate again; never edit its report.")  # fmt: skip
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from db import environments, transfer
+from db.console import plain
 from db.progress import Progress
 from harness import rehearsal
 from harness.gate import certificate, due, parts, suite
@@ -59,7 +60,7 @@ def run(wish: Wish, root: Path, progress: Progress) -> GateReport:
     environments.check_name(wish.environment)
     key = environments.secret(SIGNING_KEY)
     if key:
-        certificate.signature({}, key)  # A key that can't sign is better known now than in four minutes.
+        certificate.signature({}, {}, key)  # A key that can't sign is better known now than in four minutes.
     began, before = time.monotonic(), standing(root)
     if wish.legacy is not None:
         transfer.profile(wish.legacy)
@@ -128,8 +129,9 @@ def _certified(report: GateReport, found: Findings, here: Standing, key: str | N
         seeds={"players": str(parts.SEED), "dice": replay.SEED, "clients": str(rehearsal.SEED)},
         made_at=certificate.now().isoformat(timespec="seconds"),
     )  # fmt: skip
-    values = {name: getattr(report, name) for name in GateReport.__dataclass_fields__}
-    return GateReport(**values | {"certificate": made.signed(key)})
+    rest = plain(report)
+    del rest["certificate"]
+    return replace(report, certificate=made.signed(key, rest))
 
 
 def _changed(after: Standing) -> Standing:

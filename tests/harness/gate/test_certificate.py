@@ -15,13 +15,14 @@ from harness.gate.certificate import Certificate, Counts, Standing, Target, dige
 from tests.fixtures.gates import HERE, KEY, certificate
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+REST = {"verdict": "pass", "scenarios": {"count": 45, "failures": 0}}
 LAST = Counts(scenarios=45, twins=45, faults_fired=4000, race_orders=300)
 
 
 def written(folder: Path, made: Certificate, key: str | None = KEY, **tampered: object) -> Path:
     """The gate's report with this certificate in it; what is tampered with is changed after the signature."""
     path = folder / "gate.json"
-    path.write_text(json.dumps({"verdict": "pass", "certificate": made.signed(key) | tampered}))
+    path.write_text(json.dumps({**REST, "certificate": made.signed(key, REST) | tampered}))
     return path
 
 
@@ -98,6 +99,22 @@ def test_whatever_is_changed_after_the_signature_is_noticed(tmp_path: Path, fiel
         check(written(tmp_path, certificate(), **{field: other}))
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"verdict": "fail"},
+        {"scenarios": {"count": 45, "failures": 7}},
+        {"scenarios": {"x": 1}},
+        {"more": None},
+    ],
+)
+def test_whatever_is_changed_beside_the_certificate_is_noticed(tmp_path: Path, edited: dict[str, object]) -> None:
+    path = written(tmp_path, certificate())
+    path.write_text(json.dumps(json.loads(path.read_text()) | edited))
+    with pytest.raises(Refusal, match="the file was changed, or another key"):
+        check(path)
+
+
 def test_a_signature_of_another_key_is_none(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="another key"):
         check(written(tmp_path, certificate(), key="another key, as long as it should"))
@@ -120,7 +137,7 @@ def test_unsigned_ones_serve_development_and_test(tmp_path: Path, stage: str) ->
 
 def test_a_key_that_could_be_guessed_signs_nothing() -> None:
     with pytest.raises(Refusal, match="16 characters or more; found one of 6"):
-        certificate().signed("secret")
+        certificate().signed("secret", {})
 
 
 @pytest.mark.parametrize(
@@ -129,8 +146,8 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
         ("", "JSONDecodeError"),
         ("{}", "KeyError('certificate')"),
         ('{"certificate": []}', "signature"),
-        (json.dumps({"certificate": certificate().signed(KEY) | {"scenarios": "45"}}), "scenarios"),
-        (json.dumps({"certificate": certificate().signed(KEY) | {"more": 1}}), "more"),
+        (json.dumps({"certificate": certificate().signed(KEY, {}) | {"scenarios": "45"}}), "scenarios"),
+        (json.dumps({"certificate": certificate().signed(KEY, {}) | {"more": 1}}), "more"),
         (json.dumps({"certificate": {"signature": None}}), "environment"),
     ],
 )

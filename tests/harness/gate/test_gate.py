@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from db import admissions, environments, ops
+from db.console import Outcome
 from db.environments import Policy
 from db.errors import Failure, Inconclusive, Refusal
 from db.progress import Plain, Silent
@@ -20,7 +21,8 @@ from harness.gate import Ended, admission, due, estimate, suite
 from harness.gate import certificate as certificates
 from harness.gate import parts as gate_parts
 from harness.gate.report import Item
-from harness.gate.run import Wish, run
+from harness.gate.run import Findings, Wish, run
+from harness.rehearsal import RehearsalReport
 from tests.fixtures.gates import FILE, KEY, certificate, item, items, parts, report
 from tests.fixtures.waiting import until
 
@@ -270,7 +272,7 @@ def certified(tmp_path: Path, checkout: Path, **changes: object) -> Path:
         made_at=certificates.now().isoformat(timespec="seconds"), **changes,
     )  # fmt: skip
     path = tmp_path / "gate.json"
-    path.write_text(json.dumps({"certificate": made.signed(KEY)}))
+    path.write_text(json.dumps({"certificate": made.signed(KEY, {})}))
     return path
 
 
@@ -290,6 +292,21 @@ def test_a_tree_with_changes_is_refused(tmp_path: Path, checkout: Path) -> None:
     path = certified(tmp_path, checkout)
     (checkout / "new.txt").touch()
     with pytest.raises(Refusal, match="changes that no gate has seen"):
+        admission.verify("staging", path, checkout)
+
+
+def test_what_a_gate_found_is_admitted_as_it_was_written_and_not_as_it_was_edited(
+    tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = {"kind": "docker", "version": "15.18"}
+    rehearsed = RehearsalReport(Ended.PASS, engine=engine, players=100, read_only_seconds=3.25)
+    found = Findings(tuple(parts()), {}, tuple(items()), frozenset(one.name for one in items()), rehearsed)
+    monkeypatch.setattr(sys.modules[run.__module__], "_find", lambda *_: found)
+    path = tmp_path / "gate.json"
+    Outcome(str(path)).json(run(Wish("staging"), checkout, Silent()))
+    assert admission.verify("staging", path, checkout).rehearsed_players == 100
+    path.write_text(path.read_text().replace('"passed": true', '"passed": false', 1))
+    with pytest.raises(Refusal, match="the file was changed"):
         admission.verify("staging", path, checkout)
 
 
