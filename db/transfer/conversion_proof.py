@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from db.errors import Failure
 from db.progress import Advance, Progress
+from db.transfer.proof import uncounted
 from db.transfer.table_pages import rowids
 
 _SETTINGS = (
@@ -123,16 +124,17 @@ class _Comparison:
         columns = [str(row[1]) for row in here if row[6] != 2 or self._readable(table, str(row[1]))]
         key = [str(row[1]) for row in here if row[5]]
         without_rowid = any(row[1:5:3] == (table, 1) for row in self.copy.execute("PRAGMA main.table_list").fetchall())
-        self.values += len(columns) * _one(self.copy, f"SELECT count(*) FROM {_name(table)}")
+        rows = _one(self.copy, f"SELECT count(*) FROM {_name(table)}")
+        self.rows += rows
+        self.values += rows * len(columns)
         for start in range(0, len(columns), _COLUMNS_A_PASS):
             some = columns[start : start + _COLUMNS_A_PASS]
             if without_rowid:
                 yield from self._compare_as_sets(table, list(dict.fromkeys((*key, *some))))
             else:
-                yield from self._compare_by_rowid(table, root, some)
-        rows = _one(self.copy, f"SELECT count(*) FROM {_name(table)}")
-        self.rows += rows
-        advance(rows)
+                yield from self._compare_by_rowid(table, root, some, uncounted if start else advance)
+        if without_rowid:
+            advance(rows)
 
     def _readable(self, table: str, column: str) -> bool:
         """False for a virtual column that can't be computed here; it holds nothing but its expression."""
@@ -150,12 +152,13 @@ class _Comparison:
         if sums[0] != sums[1]:
             yield f"{table}: rows are not the same"
 
-    def _compare_by_rowid(self, table: str, root: int, columns: list[str]) -> Iterator[str]:
+    def _compare_by_rowid(self, table: str, root: int, columns: list[str], advance: Advance) -> Iterator[str]:
         with self._both(table, root, columns) as (source, copy):
             for here, there in zip_longest(source, copy):
                 if here is None or there is None or here[0] != there[0]:
                     yield f"{table}: rowid {here and here[0]} and {there and there[0]}"
                     return
+                advance(1)
                 if here != there:
                     cells = zip(columns, here[1], there[1], strict=True)
                     yield f"{table}, rowid {here[0]}: {', '.join(name for name, one, other in cells if one != other)}"

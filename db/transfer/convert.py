@@ -108,6 +108,11 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
     except sqlite3.DatabaseError as error:
         raise Failure("a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot.") from error
+    except UnicodeDecodeError:  # The message of an error of SQLite's, which quotes the statement that it can't parse.
+        raise Refusal(
+            "a schema that can be parsed", "a statement that can't, and that is not valid UTF-16", where=str(path),
+            do="Restore it from a snapshot.",
+        ) from None  # fmt: skip
     finally:
         connection.close()
         if not had_log and log.exists():
@@ -184,6 +189,7 @@ def _set(connection: sqlite3.Connection, schema: EncodedSchema, pragmas: tuple[s
 
 def _make_placeholders(connection: sqlite3.Connection, schema: EncodedSchema) -> None:
     """Make t0, t1, … for the tables that hold rows and i0, i1, … for the indexes, which stay empty until REINDEX."""
+    connection.execute("CREATE VIEW first AS SELECT 1")  # A file without any statement keeps no encoding.
     names = {table.entry.name.lower(): f"t{place}" for place, table in enumerate(schema.tables)}
     for table in schema.tables:
         placeholder = table.placeholder(names[table.entry.name.lower()])
