@@ -59,6 +59,7 @@ def prove(source: sqlite3.Connection, copy: Path, *, known: frozenset[str], blob
     uri = f"{copy.resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
         comparison = _Comparison(source, connection, copy, blobs=blobs)
+        progress.say("checking the copy")
         with progress.bar("proving", comparison.count(), "rows") as advance:
             differences = list(islice(comparison.run(known, advance), _SHOWN))
     if differences:

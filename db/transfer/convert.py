@@ -76,6 +76,7 @@ def convert(source: Path, into: Path, *, as_blobs: bool = False, progress: Progr
     with _reading(source) as connection, made(into) as part:
         schema = EncodedSchema(connection, str(source))
         _rehearse(schema)
+        shown.say(f"checking {source}")
         broken = _check_sound(connection, source)
         ill_formed = _write(schema, part, as_blobs=as_blobs, progress=shown)
         proven = prove(connection, part, known=broken, blobs=as_blobs, progress=shown)

@@ -158,3 +158,23 @@ def _rowids(connection: sqlite3.Connection, table: str, columns: list[str]) -> l
 
 def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else repr(value).encode()
+
+
+def recoded(source: Path, path: Path, *statements: str, encoding: str = "UTF-16le") -> Path:
+    """The tables, rows and indexes of a file whose texts are all valid, in another encoding; then the statements."""
+    with opened(path) as connection, closing(sqlite3.connect(source)) as given:
+        connection.execute(f"PRAGMA encoding='{encoding}'")
+        stored = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+        for name, sql in given.execute(stored).fetchall():
+            connection.execute(sql)
+            for row in given.execute(f'SELECT rowid, * FROM "{name}"'):
+                columns = [column[1] for column in given.execute(f'PRAGMA table_info("{name}")')]
+                names = ", ".join(f'"{column}"' for column in ("rowid", *columns))
+                connection.execute(f'INSERT INTO "{name}"({names}) VALUES ({", ".join("?" * len(row))})', row)
+        for (sql,) in given.execute(
+            "SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        ).fetchall():
+            connection.execute(sql)
+        for statement in statements:
+            connection.execute(statement)
+    return path
