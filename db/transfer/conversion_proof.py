@@ -65,7 +65,7 @@ def prove(source: sqlite3.Connection, copy: Path, *, known: frozenset[str], blob
     if differences:
         raise Failure(
             "a copy that equals the source", "; ".join(differences), where=str(copy.parent),
-            do="Nothing was made. Is it a generated column that looks at a text's bytes? Convert a copy without it.",
+            do="Nothing was made. A generated column that looks at a text's bytes? Drop it in a copy, convert that.",
         )  # fmt: skip
     return Proven(comparison.tables, comparison.rows, comparison.values, tuple(comparison.unread))
 

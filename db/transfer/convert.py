@@ -37,9 +37,10 @@ _LATE = ("user_version", "application_id", "default_cache_size", "schema_version
 _BROKEN_CONSTRAINTS = ("NULL value in ", "NUMERIC value in ", "TEXT value in ", "non-")
 """Findings of integrity_check on sound pages: rows that a constraint of their table would refuse today."""
 
-_DROP_THE_INDEX = (
-    "Drop that index in a copy of the file, convert that, and make it again with the program that has them."
-)
+_COPY = "a copy (sqlite3 FILE '.backup COPY')"
+"""Not one made by cp, which leaves behind what lies in the write-ahead log."""
+
+_DROP_THE_INDEX = f"Drop that index in {_COPY}, convert that, and make it again with the program that has them."
 _NO_WAY = "A UNIQUE or PRIMARY KEY needs its order, so only a program that has them can write the table anew."
 
 _CHECKED = 1_000_000
@@ -143,7 +144,7 @@ def _check_sound(connection: sqlite3.Connection, source: Path) -> frozenset[str]
             raise
         raise Refusal(
             "functions that this SQLite has, for columns that are NOT NULL", str(error), where=str(source),
-            do="Drop the generated column that calls it in a copy of the file, and convert that.",
+            do=f"Drop the generated column that calls it in {_COPY}, and convert that.",
         ) from None  # fmt: skip
     for (finding,) in findings:
         if finding != "ok" and (not finding.startswith(_BROKEN_CONSTRAINTS) or finding.startswith(_NO_UNIQUE)):

@@ -263,9 +263,12 @@ def test_what_can_not_be_made_here_is_refused_by_name_and_the_advice_holds(
         return
     assert "copy" in refused.value.do
     copy = tmp_path / "copy.db"
-    copy.write_bytes(source.read_bytes())
-    with opened(copy) as connection:
-        connection.execute(mended)
+    with (
+        closing(sqlite3.connect(source)) as connection,
+        closing(sqlite3.connect(copy, isolation_level=None)) as mending,
+    ):
+        connection.backup(mending)
+        mending.execute(mended)
     convert(copy, tmp_path / "new.db")
     assert contents(tmp_path / "new.db") == contents(copy)
     with opened(tmp_path / "new.db") as connection:
@@ -355,6 +358,42 @@ def test_what_can_not_be_converted_is_refused_and_nothing_is_made(
     with pytest.raises(Refusal) as refusal:
         convert(source, into)
     assert found in refusal.value.found
+    assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("limited", "error", "found"),
+    [
+        (
+            lambda connection: connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 3_000_000),
+            Refusal,
+            "too big: users, row 7",
+        ),
+        (lambda connection: connection.execute("PRAGMA max_page_count=9"), Failure, "full"),
+    ],
+    ids=["a row that is too large in UTF-8", "a full disk"],
+)
+def test_what_can_not_be_written_is_said_and_nothing_is_left(
+    limited: Callable[[sqlite3.Connection], object],
+    error: type[Exception],
+    found: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = make(tmp_path / "game.db", "CREATE TABLE users (id)",
+                  "INSERT INTO users(rowid, id) VALUES (7, replace(hex(zeroblob(600000)), '0', '가'))")  # fmt: skip
+    before = state(tmp_path)
+    connect = sqlite3.connect
+
+    def connecting(path: object, **options: object) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(path, **options)  # type: ignore[call-overload]
+        if str(path).endswith(".part"):
+            limited(connection)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connecting)
+    with pytest.raises(error, match=found):
+        convert(source, tmp_path / "new.db")
     assert state(tmp_path) == before
 
 
