@@ -68,7 +68,10 @@ def test_both_names_are_asked_for(arguments: tuple[str, ...]) -> None:
 def test_texts_that_no_utf_8_stands_for_are_named_and_kept_when_asked(tmp_path: Path) -> None:
     source = make(tmp_path / "game.db", "CREATE TABLE users (id)", "INSERT INTO users VALUES (CAST(x'00d8' AS TEXT))")
     arguments = ("transfer.convert", "--source", str(source), "--into", str(tmp_path / "new.db"))
-    assert_refused(invoke(*arguments), "users.id, rowid 1", "--as-blobs")
+    refused = invoke(*arguments)
+    assert refused.returncode == 2, refused.stderr
+    assert "users.id, rowid 1.\n" in refused.stderr
+    assert "run again with --as-blobs" in refused.stderr
     done = invoke(*arguments, "--as-blobs")
     assert done.returncode == 0, done.stderr
     assert "kept as BLOBs, 1 texts" in done.stdout
