@@ -424,11 +424,26 @@ def verify(_c: Context, env: str = "", path: str = "", json: str = "") -> None:
 
 @task(
     help={"env": ENV, "path": "the snapshot's folder", "into": "a new file, for one of the legacy store",
-          "unfence": "leave the restored store open to writes", "json": JSON}
+          "unfence": "leave the restored store open to writes",
+          "replace": "keep what is in the target in another schema, and restore into its place", "yes": YES,
+          "confirm": CONFIRM, "json": JSON}
 )  # fmt: skip
-def restore(_c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, json: str = "") -> None:
+def restore(
+    _c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, replace: bool = False,
+    yes: bool = False, confirm: str = "", json: str = "",
+) -> None:  # fmt: skip
     """Restore a snapshot, read-only unless --unfence; nothing that exists is overwritten."""
-    _snapshot("restore", env, path, json, into, unfence)
+    from db import environments
+    from db.console import outcome
+    from harness.moves import snapshots
+
+    with outcome(json or None) as speaks:
+        target = environments.load(env)
+        if replace:
+            _confirm(target, "puts a snapshot in the place of what players own", yes, confirm)
+        done = snapshots.run(target, "restore", path, into, unfence=unfence, replace=replace)
+        speaks.table("snapshot restore", ("what", "found"), list(done.items()))
+        speaks.json(done)
 
 
 @task(
@@ -482,13 +497,13 @@ def _judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, 
         _end(found.verdict)
 
 
-def _snapshot(verb: str, env: str, what: str, json: str, into: str = "", unfence: bool = False) -> None:
+def _snapshot(verb: str, env: str, what: str, json: str) -> None:
     from db import environments
     from db.console import outcome
     from harness.moves import snapshots
 
     with outcome(json or None) as speaks:
-        done = snapshots.run(environments.load(env), verb, what, into, unfence=unfence)
+        done = snapshots.run(environments.load(env), verb, what, "")
         speaks.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
         speaks.json(done)
 
