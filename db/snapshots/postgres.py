@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from db import fence, migrate, ops
+from db import fence, migrate, ops, requirements
 from db.errors import Refusal
 from db.servers.tools import Tool
 from db.snapshots import manifest
@@ -86,6 +86,7 @@ def restore(
     check_hash(snapshot)
     with ops.connect(url) as connection:
         ops.require_marker(connection, snapshot.manifest.environment)
+        requirements.require(connection)
         aside = _move_aside(connection, url, replace=replace)
         _restore(snapshot, url, _tool("pg_restore", connection, tools))
         if keep_fence:
