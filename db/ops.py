@@ -335,7 +335,6 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
     with connect(direct, application=f"sudamr {run}") as conn:
         requirements.require(conn)
         require_prepared(conn)
-        conn.execute("set idle_session_timeout = 0")
         if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):
             raise Refusal(
                 "the lock to be free",

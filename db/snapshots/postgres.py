@@ -44,8 +44,6 @@ def take(
         manifest.being_made(parent, environment, Side.TARGET, label) as (folder, finish),
         ops.connect(url, application="sudamr snapshot") as connection,
     ):
-        for patience in ("statement_timeout", "idle_in_transaction_session_timeout"):
-            connection.execute(sql.SQL("SET {} = 0").format(sql.Identifier(patience)))
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         counts = count(connection, url.schema)
         if not counts:

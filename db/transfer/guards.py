@@ -49,8 +49,6 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
     """A connection that alone writes chunks; Refusal while another does, an orphan of a killed run included."""
     with ops.connect(target, application="sudamr transfer") as conn, explained(target.redacted):
         requirements.require(conn)
-        for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout", "statement_timeout"):
-            conn.execute(sql.SQL("set {} = 0").format(sql.Identifier(setting)))
         conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
         row = conn.execute("select pg_try_advisory_lock(%s, %s)", (ops.LOCK_CLASS, TRANSFER_LOCK)).fetchone()
         if row != (True,):
