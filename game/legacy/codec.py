@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _ALWAYS = ("id", *fields.SCALARS, "actionPoints", "inventorySlots")
-_HOLDING = ("inventory", "equipment", "mail", "quests", *fields.STAGES.values())
+_HOLDING = ("inventory", "equipment", "mail", "quests", "singlePlayerMissions", *fields.STAGES.values())
 _SHAPES = {
     "inventory": "array",
     "equipment": "object",
@@ -52,7 +52,6 @@ _BY_TABLE = {
         for column in (f"last{name}Tournament", f"last{name}PlayedDate", f"{kind}RewardClaimed")
     ),
     "user_equipment_presets": ("equipmentPresets",),
-    "user_missions": ("singlePlayerMissions",),
 }
 _WRITTEN_TOGETHER = (("user_inventory", "user_equipment"), ("user_quests", "user_milestones"))
 """Tables of which a change in one may be written to a document of the other."""
