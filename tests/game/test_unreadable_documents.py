@@ -104,7 +104,7 @@ WRITTEN = {column: [a for a in sorted(COMMANDS) if column in written_by(a)] for 
 
 
 def broken(column: str, path: Path) -> Broken:
-    """Make a file of players in whose column, and nowhere else, stands what can't be read; the rows as SQLite has them."""
+    """Make a file of players who have what can't be read in this one column; the rows as SQLite has them."""
     tried: Broken = {}
     for action in WRITTEN[column]:
         sound = example(action)[column]
