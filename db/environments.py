@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from db.errors import Refusal
+from game import libpq
 from game.errors import BadUrl
 from game.urls import LegacyUrl, PostgresUrl, read
 
@@ -226,8 +227,17 @@ def step_summary() -> Path | None:
 
 
 def beside(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process of ours: this one's, and the settings."""
-    return {**os.environ, **settings}
+    """The environment of a process of ours: this one's without what libpq would read in it, and the settings."""
+    return {**libpq.without(os.environ), **settings}
+
+
+def check_libpq(parameters: Iterable[tuple[str, str]], *, where: str) -> None:
+    """Raise Refusal if a variable is exported that libpq would read beside these parameters of a URL."""
+    names = libpq.refused(os.environ, parameters)
+    if names:
+        raise Refusal(
+            "an environment without libpq's own variables", ", ".join(names), where=where, do=libpq.remedy(names)
+        )
 
 
 def is_exported(name: str) -> bool:

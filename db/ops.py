@@ -17,6 +17,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
+from db import environments
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
 from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
@@ -144,15 +145,14 @@ revoke all on function ops.has_pass(text), ops.refuse_fenced(), ops.refuse_rewri
 
 
 def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
-    """A connection in autocommit. A server that does not answer or refuses the role is a Refusal naming the URL.
-
-    Keepalives are short: a link that died is noticed in half a minute, not in two hours.
-    """
+    """Connect in autocommit. Refusal: no answer, a role that may not, an environment that libpq would obey."""
+    environments.check_libpq(url.parameters, where=url.redacted)
     try:
         return psycopg.connect(
             url.conninfo,
             autocommit=True,
             application_name=application,
+            # Short: a link that died is noticed in half a minute, not in two hours.
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=4,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from db import environments
 from db.errors import Refusal
 from db.servers.binaries import best, installed
 from db.servers.facts import Facts
@@ -29,33 +30,33 @@ class Tool:
     own: tuple[str, int]
 
     def run(self, args: Sequence[str], url: PostgresUrl, **kw: Any) -> subprocess.CompletedProcess[Any]:
-        """Run it on a database; `kw` is subprocess.run's. The password goes by the environment, in no argument."""
+        """Run it on a database; `kw` is subprocess.run's."""
+        command, environment = self.invocation(args, url)
+        return subprocess.run(command, env=environment, check=kw.pop("check", False), **kw)
+
+    def invocation(self, args: Sequence[str], url: PostgresUrl) -> tuple[list[str], dict[str, str]]:
+        """Build the command line and the environment.
+
+        The program is given the very connection that psycopg makes, as one argument, but for the password: that goes
+        by the environment, which bears nothing else that libpq or the program would read for itself.
+        """
         host, port = self.own if (url.host, url.port) == self.seen else (url.host, url.port)
-        settings = {
-            "PGHOST": host,
-            "PGPORT": str(port),
-            "PGUSER": url.user,
-            "PGPASSWORD": url.password,
-            "PGDATABASE": url.dbname,
-            **{VARIABLES[name]: value for name, value in url.parameters if name in VARIABLES},
-        }
+        settings = {"PGPASSWORD": url.password} if url.password else {}
         command = [part for part in self.command if part != PASSED]
         if PASSED in self.command:
             at = self.command.index(PASSED)
             command[at:at] = [part for name in settings for part in ("--env", name)]
-        return subprocess.run([*command, *args], env={**os.environ, **settings}, check=kw.pop("check", False), **kw)
+        *before, database = OPTIONS.get(self.name, WITH_DATABASE)
+        database += url.with_(host=host, port=port, password="").conninfo
+        return [*command, *before, database, *args], environments.beside(settings)
 
 
-VARIABLES = {
-    "application_name": "PGAPPNAME",
-    "channel_binding": "PGCHANNELBINDING",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
+WITH_DATABASE = ("--dbname=",)
+OPTIONS = {
+    "pgbench": ("",),  # Its --dbname is younger than 15.
+    "psql": ("--no-psqlrc", *WITH_DATABASE),
 }
-"""libpq's variables for a URL's parameters; it has none for keepalives."""
+"""What stands before a program's other arguments; its last is followed by the database."""
 
 PASSED = "{passed}"
 """Where `docker exec` is told which variables to pass on: their names alone, so that no password is an argument."""

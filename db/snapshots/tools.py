@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from psycopg.conninfo import make_conninfo
-
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.servers.binaries import FOLDERS
@@ -32,11 +30,6 @@ def installed(major: int) -> Tools:
     return partial(_installed, major)
 
 
-def database(url: PostgresUrl) -> str:
-    """The URL's database as the argument --dbname, with what the URL says beside the account; no password."""
-    return "--dbname=" + make_conninfo(dbname=url.dbname, **dict(url.parameters))
-
-
 def run(
     tool: Tool,
     args: Sequence[str],
@@ -47,7 +40,7 @@ def run(
 ) -> None:
     """Run the program on the database; Failure with what it said, where it ends with another code than 0."""
     streams: dict[str, Any] = {"stdin": stdin or subprocess.DEVNULL, "stdout": stdout or subprocess.DEVNULL}
-    ended = tool.run([database(url), *args], url, stderr=subprocess.PIPE, **streams)
+    ended = tool.run(args, url, stderr=subprocess.PIPE, **streams)
     if ended.returncode != 0:
         said = redact(ended.stderr.decode(errors="replace")).strip().splitlines()
         raise Failure(

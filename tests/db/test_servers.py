@@ -179,6 +179,8 @@ def role(server: Server, name: str, rights: str) -> Iterator[PostgresUrl]:
     ("given", "said"),
     [
         ("nonsense", "expected docker, local, embedded or a postgresql:// URL; found nonsense"),
+        ("u:hidden@h/d", "or a postgresql:// URL; found another text"),
+        ("postgresql:u:hidden@h/d", "or a postgresql:// URL; found another text"),
         ("mysql://u:hidden@h/d", "begins with postgresql://.*found the scheme mysql"),
         ("file:///tmp/game.sqlite", "expected a postgresql:// URL; found file:/tmp/game.sqlite"),
         ("postgresql://u:hidden@127.0.0.1:1/d", "u@127.0.0.1:1/d.* does not answer: .*refused"),
