@@ -46,17 +46,14 @@ class Tool:
         if PASSED in self.command:
             at = self.command.index(PASSED)
             command[at:at] = [part for name in settings for part in ("--env", name)]
-        *before, database = OPTIONS.get(self.name, WITH_DATABASE)
-        database += url.with_(host=host, port=port, password="").conninfo
-        return [*command, *before, database, *args], environments.beside(settings)
+        database = url.with_(host=host, port=port, password="").conninfo
+        arguments = [f"--dbname={database}", *args]
+        if self.name == "psql":
+            arguments.insert(0, "--no-psqlrc")
+        if self.name == "pgbench":  # Its --dbname is younger than 15.
+            arguments = [*args, database]
+        return [*command, *arguments], environments.beside(settings)
 
-
-WITH_DATABASE = ("--dbname=",)
-OPTIONS = {
-    "pgbench": ("",),  # Its --dbname is younger than 15.
-    "psql": ("--no-psqlrc", *WITH_DATABASE),
-}
-"""What stands before a program's other arguments; its last is followed by the database."""
 
 PASSED = "{passed}"
 """Where `docker exec` is told which variables to pass on: their names alone, so that no password is an argument."""
