@@ -145,7 +145,7 @@ class Environment(_Strict):
 
 
 def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
-    """The environment of that name. Refusal: no such name, no such file, an unknown key, a URL or variable amiss."""
+    """The environment of that name. Refusal: no such name or file, an unknown key, a URL or a variable amiss."""
     path = Path(path)
     known = check_name(name)
     sections = _read(path)
@@ -173,6 +173,9 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
             f"{environment.target.schema} and {environment.target_direct.schema}",
             where=f"{path} [{known}]",
         )
+    # Before any tool begins: amid a move, a connection that is refused would be taken for a server that is silent.
+    for url in (environment.target, environment.target_direct):
+        check_libpq(url.parameters, where=url.redacted)
     return environment
 
 

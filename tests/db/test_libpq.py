@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import Conninfo
 
-from db import environments, ops, snapshots
+from db import environments, ops, seed, snapshots
 from db.cutover import services
 from db.environments import Environment
 from db.errors import Refusal
@@ -25,6 +26,8 @@ from db.servers import Server, plan
 from db.snapshots import Side
 from game import libpq, settings
 from game.errors import BadSettings
+from game.legacy import cells
+from game.legacy import fence as legacy_fence
 from game.postgres import PostgresStore
 from game.urls import PostgresUrl
 from harness.databases import Database
@@ -253,14 +256,20 @@ def test_a_password_that_the_url_leaves_out_is_taken_from_pgpassword_by_all(
         assert "CREATE TABLE game.users" in _dump(server, url)
 
 
-def test_prepare_is_refused_in_one_sentence(server: Server, tmp_path: Path) -> None:
-    """The whole way, as an engineer meets it."""
+@pytest.mark.parametrize("task", [["prepare"], ["status"], ["cutover", "--abort"]], ids=" ".join)
+def test_a_task_is_refused_in_one_sentence_whatever_is_under_way(
+    task: list[str], server: Server, tmp_path: Path
+) -> None:
+    """The whole way, as an engineer meets it, also where a closed file would make a silent server a riddle: exit 3."""
+    seed.empty_legacy(tmp_path / "g.db")
+    with closing(cells.connect(tmp_path / "g.db")) as connection:
+        legacy_fence.fence(connection, state="fenced")
     url = server.url("postgres").as_text()
     toml = f'[staging]\nlegacy = "file:g.db"\ntarget = "{url}"\ntarget_direct = "{url}"\n'
     (tmp_path / "environments.toml").write_text(f'{toml}pointer = {{ path = "p" }}\nsnapshots = {{ folder = "s" }}\n')
     root = Path(__file__).parents[2]
     code = f"import sys; sys.path.insert(0, {str(root)!r}); from invoke import Collection, Program; import tasks\n"
-    code += "Program(namespace=Collection.from_module(tasks)).run(['invoke', 'prepare', '--env', 'staging'])"
+    code += f"Program(namespace=Collection.from_module(tasks)).run({['invoke', *task, '--env', 'staging']!r})"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
         env=environments.beside({"PGTZ": "Asia/Seoul", "PGHOSTADDR": "203.0.113.1"}),
