@@ -243,6 +243,22 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
         speaks.json(found)
 
 
+@task(
+    help={
+        "source": "a SQLite file in UTF-16; it is only read. Stop the service first",
+        "into": "where the copy in UTF-8 goes; a name that is free",
+        "as-blobs": "keep texts that are not valid UTF-16 as BLOBs with the same bytes, instead of refusing the file",
+        "json": JSON,
+    }
+)
+def convert(_c: Context, source: str = "", into: str = "", as_blobs: bool = False, json: str = "") -> None:
+    """Make a copy in UTF-8 of a legacy file in UTF-16 that loses nothing, with proof."""
+    from harness.moves import transfers
+
+    convert = partial(transfers.convert, source, into, as_blobs=as_blobs)
+    _judged(json, convert, transfers.show_conversion)
+
+
 @task(help={"env": ENV, "json": JSON})
 def quarantine(_c: Context, env: str = "", json: str = "") -> None:
     """List what the last transfer set aside or held, by rule."""
@@ -534,6 +550,6 @@ namespace = Collection(
     report,
     audit,
 )
-namespace.add_collection(Collection("transfer", transfer, profile, quarantine, cleanup))
+namespace.add_collection(Collection("transfer", transfer, profile, convert, quarantine, cleanup))
 namespace.add_collection(Collection("snapshot", take, verify, restore))
 namespace.add_collection(Collection("bench", bench_actions, bench_databases))
