@@ -18,7 +18,11 @@ from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from game.legacy import cells, fence
 
 BESIDE = ("-wal", "-shm", "-journal")
-TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
+# A virtual table has no page of its own: its rows are in tables that are counted, and its module may not be here.
+TABLES = """
+    SELECT name FROM sqlite_master
+    WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name
+"""
 
 
 def take(path: Path, parent: Path, *, environment: str, label: Label, run: str) -> Snapshot:
