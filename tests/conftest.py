@@ -10,3 +10,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--sequences", type=int, default=200, metavar="N", help="random sequences of actions to play on both stores"
     )
+    parser.addoption(
+        "--exhaustive", action="store_true", help="every state, point and signal of a move instead of a sample; nightly"
+    )
