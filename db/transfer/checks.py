@@ -45,10 +45,12 @@ def check_soundness(source: Source) -> None:
     if not found:
         return
     rebuild = "; ".join(f"REINDEX {quote(index)}" for index in _stale_indexes(source.connection, found))
+    # Where a column may not be NULL, SQLite takes `IS NULL` for false without looking.
+    nulls = " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in found) else ""
     raise Refusal(
         "an integral legacy file", "; ".join(found), where=source.where,
         do=schemas.in_the_file(f"{rebuild};") if rebuild
-        else "Mend these rows with the game stopped (PRAGMA integrity_check names them all), or restore a snapshot.",
+        else f"Mend these rows with the game stopped, or restore a snapshot.{nulls}",
     )  # fmt: skip
 
 

@@ -305,6 +305,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
             "a file in UTF-8", f"one in {encoding}", where=str(path),
             do="Write it anew: sqlite3 FILE .dump | sqlite3 NEW",
         )  # fmt: skip
+    schemas.read(connection)  # Refuses names that are no text before anything compares them.
     columns = table_of(connection, "users").columns
     if "id" not in columns:
         raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
