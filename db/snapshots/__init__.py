@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from db import transfer
 from db.environments import Environment
 from db.errors import Refusal
 from db.snapshots import legacy, manifest, postgres
@@ -20,8 +21,13 @@ __all__ = ["Label", "Side", "Snapshot", "find", "read", "restore", "take", "veri
 def take(
     env: Environment, side: Side, *, label: Label = Label.MANUAL, run: str = "", tools: Tools | None = None
 ) -> Snapshot:
-    """Take a snapshot of one store into the environment's folder; the oldest of its label make room."""
+    """Take a snapshot of one store into the environment's folder; the oldest of its label make room.
+
+    Refusal: a legacy file that `transfer` would refuse, in the same words.
+    """
     parent = env.snapshots.folder
+    if side is Side.LEGACY and label is Label.MANUAL:  # A move has asked in its preflight, and players may wait by now.
+        transfer.check(env.legacy.path)
     if side is Side.LEGACY:
         snapshot = legacy.take(env.legacy.path, parent, environment=env.name, label=label, run=run)
     else:

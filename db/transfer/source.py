@@ -329,7 +329,8 @@ def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
         )  # fmt: skip
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Refusal("a file that can be read", "it is locked by another", where=str(path), do="Stop what holds it.")
-    if name.startswith("SQLITE_CANTOPEN"):
+    # Which of the two it is depends on what lies beside the file.
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
         return Refusal(
             "a file that SQLite can open", str(error), where=str(path),
             do="Beside a file in WAL mode SQLite must be able to write: copy both into a folder of your own.",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
+from db import legacy_schema
 from tests.db.odd_cases import Case, Step, case, in_schema
 
 NAMES = (
@@ -57,6 +59,16 @@ def _long_names() -> Iterator[Step]:
     for name in LONG_NAMES:
         yield f"CREATE TABLE {_quoted(name)} (a TEXT, {_quoted(name)} TEXT UNIQUE)"
         yield f"INSERT INTO {_quoted(name)} VALUES (?, ?)", [(f"{n}" + "y" * 3_000_000, f"{n}") for n in range(3)]
+
+
+def _users() -> str:
+    """The statement that makes the players' table."""
+    memory = sqlite3.connect(":memory:")
+    try:
+        legacy_schema.create(memory)
+        return str(memory.execute("SELECT sql FROM sqlite_master WHERE name = 'users'").fetchone()[0])
+    finally:
+        memory.close()
 
 
 def _columns(count: int, declared: str = "") -> str:
@@ -178,9 +190,9 @@ VIRTUAL = (
     ),
     case(
         "a tokenizer that is not here",
-        "CREATE VIRTUAL TABLE search USING fts5(body)",
-        "INSERT INTO search VALUES ('바둑 두는 사람')",
-        *in_schema("search", "CREATE VIRTUAL TABLE search USING fts5(body, tokenize='mecab')"),
+        "CREATE VIRTUAL TABLE spoken USING fts5(body)",
+        "INSERT INTO spoken VALUES ('바둑 두는 사람')",
+        *in_schema("spoken", "CREATE VIRTUAL TABLE spoken USING fts5(body, tokenize='mecab')"),
     ),
     case(
         "tables of a search that is gone",
@@ -240,8 +252,8 @@ TABLES = (
         "players without rowids",
         "CREATE TABLE kept AS SELECT * FROM users",
         "DROP TABLE users",
-        "CREATE TABLE users (id TEXT PRIMARY KEY, username, nickname, gold, diamonds, inventory, mail) WITHOUT ROWID",
-        "INSERT INTO users SELECT id, username, nickname, gold, diamonds, inventory, mail FROM kept",
+        f"{_users()} WITHOUT ROWID",
+        "INSERT INTO users SELECT * FROM kept",
         "DROP TABLE kept",
     ),
     case(

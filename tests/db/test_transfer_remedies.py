@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from db import transfer
+from db import environments, snapshots, transfer
 from db.errors import Refusal
 from db.progress import Silent
+from db.snapshots import Side
 from game.legacy import cells
 from harness.databases import Database, Databases
+from harness.moves import transfers
+from harness.moves.transfers import Wish
 from harness.rehearsal import run as rehearsals
 from tests.db.odd_cases import PLAYERS, run, run_elsewhere
 from tests.db.odd_refused import REFUSED, Refused
@@ -57,13 +60,22 @@ def refusal(act: Callable[[], object]) -> Refusal:
     return found.value
 
 
-def test_a_file_is_refused_in_the_same_words_by_all_and_left_alone(odd: Refused, tmp_path: Path) -> None:
+def test_a_file_is_refused_in_the_same_words_by_all_and_left_alone(
+    odd: Refused, reused: Database, tmp_path: Path
+) -> None:
     source = written(odd, tmp_path / "game.db")
     before = source.read_bytes()
     first = refusal(lambda: transfer.check(source))
     assert odd.found in first.found
     assert str(first).count("\n") <= 1
-    assert str(refusal(lambda: rehearsals.rehearse(1, source, None, Silent()))) == str(first)
+    env = environments.throwaway(owner=reused.owner, service=reused.service, legacy=source, folder=tmp_path)
+    wish = Wish("test", source, tmp_path / "copy.db", back=True, max_held=None, postgres=None)
+    for others in (
+        lambda: transfers.run(wish, Silent()),
+        lambda: rehearsals.rehearse(1, source, None, Silent()),
+        lambda: snapshots.take(env, Side.LEGACY),
+    ):
+        assert str(refusal(others)) == str(first)
     assert source.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["game.db"]
 
