@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
-from db.transfer.source import Source
+from db.transfer.source import Source, quote
 from game.legacy import cells
 from game.legacy.cells import Cell
 from game.tables import LEGACY_PREFIX
+
+WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 
 
 @dataclass
@@ -51,8 +54,29 @@ def _wrong(columns: Sequence[str], was: Sequence[Cell] | None, now: Sequence[Cel
 
 
 def _tables(source: Source) -> Iterator[str]:
-    """The tables whose rows are the game's: the journals are counted by receipts, a virtual table's own change."""
+    """The tables whose rows are the game's: the journals are counted by receipts, a virtual table's own change.
+
+    So do those that the file's triggers write as players act.
+    """
     kinds = {row[1]: row[2] for row in source.connection.execute("PRAGMA table_list").fetchall()}
+    triggered = _written_by_triggers(source) - {"users"}
     for table in source.tables:
-        if kinds[table] == "table" and not table.startswith(("sqlite_", LEGACY_PREFIX)):
+        if kinds[table] == "table" and table not in triggered and not table.startswith(("sqlite_", LEGACY_PREFIX)):
             yield table
+
+
+def _written_by_triggers(source: Source) -> set[str]:
+    """The tables that a write of a player may change besides, by SQLite's own account of the compiled statements."""
+    written: set[str] = set()
+
+    def note(action: int, table: str | None, _column: str | None, _schema: str | None, trigger: str | None) -> int:
+        if trigger is not None and table is not None and action in WRITES:
+            written.add(table)
+        return sqlite3.SQLITE_OK
+
+    columns = ", ".join(f"{quote(column)} = NULL" for column in source.tables["users"].columns)
+    source.connection.set_authorizer(note)
+    for statement in ("INSERT INTO users DEFAULT VALUES", f"UPDATE users SET {columns}", "DELETE FROM users WHERE 1"):
+        source.connection.execute(f"EXPLAIN {statement}").fetchall()
+    source.connection.set_authorizer(None)
+    return written

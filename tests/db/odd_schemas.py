@@ -257,6 +257,12 @@ TABLES = (
         "DROP TABLE kept",
     ),
     case(
+        "a trigger that keeps accounts",
+        "CREATE TABLE audit (at, what)",
+        "INSERT INTO audit VALUES (1, 'begun')",
+        "CREATE TRIGGER noted AFTER UPDATE OF gold ON users BEGIN INSERT INTO audit VALUES (unixepoch(), new.id); END",
+    ),
+    case(
         "triggers that get in the way",
         "CREATE TRIGGER cap BEFORE INSERT ON users"
         " WHEN (SELECT count(*) FROM users) > 3 BEGIN SELECT RAISE(ABORT, 'server is full'); END",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from db import transfer
+from db.progress import Silent
 from db.snapshots import legacy as snapshots
 from db.snapshots.manifest import Label
 from game.legacy import cells, fence
@@ -46,3 +47,21 @@ def test_an_odd_file_is_carried_there_and_back(
     nothing = transfer.carry_back(reused.owner, source, pass_token=PASS)
     assert (nothing.cells, nothing.inserted, nothing.deleted) == (0, 0, 0)
     assert transfer.compare_files(source, copy) == []
+
+
+class Lines(Silent):
+    """A progress that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def test_statistics_of_another_sqlite_are_left_out_and_named(fenced_database: Database, tmp_path: Path) -> None:
+    (odd,) = (odd for odd in CARRIED if odd.name == "statistics of another SQLite, sqlite_stat2")
+    lines = Lines()
+    loaded = load(fenced_database, odd.write(tmp_path / "game.db"), progress=lines)
+    assert loaded.left_out == ("sqlite_stat2",)
+    assert lines.said == ["left out: sqlite_stat2, the statistics of another SQLite; ANALYZE makes them anew"]

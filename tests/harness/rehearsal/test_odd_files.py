@@ -15,7 +15,8 @@ from tests.db.transferring import seeded
 
 PLAYERS = 40
 TOGETHER = {
-    "players without rowids", "triggers that get in the way", "a module that is not here",
+    "players without rowids", "triggers that get in the way", "a trigger that keeps accounts",
+    "a module that is not here",
     "a tokenizer that is not here", "statistics of another SQLite, sqlite_stat4", "a key made after a named index",
     "odd names", "two thousand columns without a rowid", "views and triggers that nothing stands behind",
 }  # fmt: skip
