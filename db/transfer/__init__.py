@@ -3,6 +3,7 @@
 from db.transfer.carriage import Carried, carry_back
 from db.transfer.checks import check
 from db.transfer.comparison import compare_files
+from db.transfer.convert import Conversion, convert
 from db.transfer.loading import Loaded, clear, load
 from db.transfer.proof import Proof, prove
 from db.transfer.rebuild import Returned, back
@@ -12,6 +13,7 @@ from db.transfer.tally import Count
 __all__ = [
     "Carried",
     "ColumnProfile",
+    "Conversion",
     "Count",
     "Loaded",
     "Profile",
@@ -23,6 +25,7 @@ __all__ = [
     "check",
     "clear",
     "compare_files",
+    "convert",
     "load",
     "profile",
     "prove",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -303,7 +304,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
         # SQLite would translate its texts, and of those that are not valid it would make others.
         raise Refusal(
             "a file in UTF-8", f"one in {encoding}", where=str(path),
-            do="Write it anew: sqlite3 FILE .dump | sqlite3 NEW",
+            do=f"Make a copy that loses nothing: invoke transfer.convert --source {shlex.quote(str(path))} --into NEW",
         )  # fmt: skip
     schemas.read(connection)  # Refuses names that are no text before anything compares them.
     columns = table_of(connection, "users").columns
