@@ -126,7 +126,8 @@ def prepare(_c: Context, env: str = "") -> None:
 
     with outcome(None) as speaks:
         target = environments.load(env)
-        ops.prepare(target.target_direct, target.name)
+        durable = environments.is_durable(target.name)
+        ops.prepare(target.target_direct, target.name, service=target.target, durable=durable)
         speaks.say(f"{target.target_direct.redacted} is marked {target.name}")
 
 

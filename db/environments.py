@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 
 from db.errors import Refusal
 from game.errors import BadUrl
+from game.settings import Settings
 from game.urls import LegacyUrl, PostgresUrl, read
 
 NAMES = ("development", "test", "staging", "production")
@@ -204,6 +205,11 @@ def guard_destructive(environment: Environment) -> None:
         )  # fmt: skip
 
 
+def is_durable(name: str) -> bool:
+    """Tell whether what this environment holds must survive a crash of its machine."""
+    return name not in DESTRUCTIBLE
+
+
 def require_confirmation(environment: Environment, typed: str | None) -> None:
     """Refusal unless production was named a second time, by hand or by --confirm."""
     if environment.name in CONFIRMED and typed != environment.name:
@@ -243,6 +249,14 @@ def operator_token(environment: Environment) -> str:
 def token_secret(environment: Environment) -> str:
     """What the players' bearer tokens follow from. Refusal without one."""
     return _of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
+
+
+def pool_size(environment: Environment) -> int:
+    """The connections of each process of the service. Refusal where its setting is no number."""
+    found = dotenv_values(environment.pointer.path).get("POOL_SIZE") or str(Settings.model_fields["pool_size"].default)
+    if not found.isdecimal():
+        raise Refusal("POOL_SIZE of digits", "another", where=str(environment.pointer.path))
+    return int(found)
 
 
 def _of_the_service(environment: Environment, name: str, purpose: str) -> str:

@@ -19,7 +19,7 @@ from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
-from db import ops, tables
+from db import ops, pooler, tables
 from db.errors import Failure, Refusal
 from db.extensions import not_an_extensions
 from game import tables as game_tables
@@ -178,7 +178,7 @@ def prove(service: PostgresUrl) -> int:
     Per table INSERT, and UPDATE and DELETE of a row where there is one; what the role may not do at all must be
     refused for that; TRUNCATE, which would wait for every reader, by the catalog. Failure naming each hole.
     """
-    with ops.connect(service, application="sudamr fence") as conn, conn.transaction(force_rollback=True):
+    with pooler.transaction(service, application="sudamr fence") as conn:
         conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
         found = _tables(conn)
         holes = [f"{table.name}: its trigger is not wholly on" for table in found if not table.fenced]

@@ -24,7 +24,7 @@ from psycopg import errors, sql
 from sqlalchemy.pool import StaticPool
 
 from db import drift as catalog
-from db import ops, relocation, tables
+from db import ops, relocation, requirements, tables
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from game import tables as game_tables
@@ -56,7 +56,7 @@ def migrate(direct: PostgresUrl, *, environment: str, service_role: str | None, 
     applied or that this version does not know. Failure: a revision did not pass; those before it stay.
     """
     with ops.connect(direct, application="sudamr migrate") as conn:
-        ops.require_direct(conn, direct)
+        requirements.require(conn)
         ops.require_marker(conn, environment)
         _require_role(conn, service_role)
         with _one_at_a_time(conn, direct):

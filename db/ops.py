@@ -17,12 +17,15 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
+from db import pooler, requirements
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
 from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
 from game.urls import PostgresUrl
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+place = requirements.place
 
 APPEND_ONLY_SQLSTATE = "SF002"
 
@@ -144,12 +147,12 @@ revoke all on function ops.has_pass(text), ops.refuse_fenced(), ops.refuse_rewri
 
 
 def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
-    """A connection in autocommit. A server that does not answer or refuses the role is a Refusal naming the URL.
+    """A direct connection in autocommit. Refusal naming the URL: no answer, the role is refused, a pooler between.
 
     Keepalives are short: a link that died is noticed in half a minute, not in two hours.
     """
     try:
-        return psycopg.connect(
+        conn = psycopg.connect(
             url.conninfo,
             autocommit=True,
             application_name=application,
@@ -158,19 +161,25 @@ def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
             keepalives_count=4,
         )
     except psycopg.OperationalError as error:
-        found = redact(" ".join(str(error).split())) or "no answer"
-        raise Refusal(
-            "a Postgres that answers", found, where=url.redacted, do="Is it running, and is the address right?"
-        ) from None
+        raise pooler.no_answer(url, error) from None
+    return pooler.require_direct(conn, url)
 
 
-def prepare(owner: PostgresUrl, environment: str) -> None:
-    """Make `ops` with the environment's marker; again is harmless. Refusal when it is another environment's."""
+def prepare(owner: PostgresUrl, environment: str, *, service: PostgresUrl | None = None, durable: bool = False) -> None:
+    """Make `ops` with the environment's marker; again is harmless.
+
+    service: the service's URL, whose role and pooler are looked at too. durable: the data must survive a crash.
+    Refusal: another environment's database, or one that can't be moved to; nothing is changed.
+    """
     with connect(owner, application="sudamr prepare") as conn, conn.transaction():
         conn.execute("select pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, PREPARE_LOCK))
+        requirements.require_role(conn)
         found = marker(conn)
         if found not in (None, environment):
             raise _wrong_marker(conn, environment, found)
+        requirements.require(conn, durable=durable)
+        if service is not None:
+            pooler.require(service)
         try:
             conn.execute(TABLES)
             conn.execute(FUNCTIONS)
@@ -324,9 +333,8 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
     dies, and a row left behind by one that died is overwritten.
     """
     with connect(direct, application=f"sudamr {run}") as conn:
-        require_direct(conn, direct)
+        requirements.require(conn)
         require_prepared(conn)
-        conn.execute("set idle_session_timeout = 0")
         if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):
             raise Refusal(
                 "the lock to be free",
@@ -342,14 +350,6 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
                 _release(conn)
 
 
-def require_direct(conn: Connection, url: PostgresUrl) -> None:
-    """Refusal behind a pooler: a session's lock would be held by whichever backend happened to serve it."""
-    if _value(conn, "select pg_backend_pid()") != conn.info.backend_pid:
-        raise Refusal(
-            "a direct connection", "a pooler between", where=url.redacted, do="Name the server in target_direct."
-        )
-
-
 def lock_owners(conn: Connection, key: int) -> str:
     """Who holds one of our advisory locks, as the server knows them."""
     rows = conn.execute(
@@ -360,11 +360,6 @@ def lock_owners(conn: Connection, key: int) -> str:
     ).fetchall()
     named = [f"{application or 'a session'} of {role} (server process {pid})" for application, role, pid in rows]
     return ", ".join(named) or "someone who has just let go"
-
-
-def place(conn: Connection) -> str:
-    """Which database, for people."""
-    return f"{conn.info.host}:{conn.info.port}/{conn.info.dbname}"
 
 
 def _sign(conn: Connection, run: str, why: str) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import psycopg
 import sqlalchemy as sa
 
-from game import statements, tables
+from game import idempotency, session, statements, tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.rows import Key, Record, Rows, TableChanges, compare
 from game.statements import FENCE, HEAD, Part
@@ -35,6 +35,9 @@ AGAIN = frozenset(
     }
 )
 UNREACHABLE_CLASSES = ("08", "53", "57")  # connection exceptions, too many connections, shutting down or starting up
+DIRECT = "direct"
+"""In what the pool knows of a connection: whether it is one, once its first transaction has told."""
+
 NO_GAME_HERE = frozenset({"3F000", "42P01", "3D000"})  # schema, table or database that does not exist
 
 
@@ -48,6 +51,15 @@ class Timeouts:
     connect_seconds: int = 3
     pool_seconds: float = 1.0
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The first three as the server names them."""
+        return {
+            "statement_timeout": str(self.statement_ms),
+            "lock_timeout": str(self.lock_ms),
+            "idle_in_transaction_session_timeout": str(self.idle_in_transaction_ms),
+        }
+
 
 class PostgresStore:
     """Players in Postgres. Opens nothing before it is used; connections that turn out dead are replaced."""
@@ -60,6 +72,7 @@ class PostgresStore:
         timeouts = timeouts or Timeouts()
         self._watch = watch
         self._schema = url.schema
+        self._begin = session.begin(url.schema, timeouts.settings)
         self._engine = sa.create_engine(
             _with_timeouts(url, timeouts),
             pool_size=pool_size,
@@ -67,9 +80,8 @@ class PostgresStore:
             pool_timeout=timeouts.pool_seconds,
             hide_parameters=True,
             use_native_hstore=False,
-            # A statement prepared by its sixth run costs a round trip more, and a pooler may lose it.
-            connect_args={"prepare_threshold": None},
         )
+        sa.event.listen(self._engine, "do_connect", _connect)
 
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
@@ -79,10 +91,31 @@ class PostgresStore:
                 connection = held.enter_context(self._engine.connect())
             with self._watch.holding():
                 try:
+                    self._start(connection)
                     yield PostgresUnit(connection, fence_pass, self._watch)
                 except BaseException:  # Whatever ends it, a worker told to stop included, is a rollback.
                     self._watch.rolled_back()
                     raise
+
+    def _start(self, connection: sa.Connection) -> None:
+        """Give the transaction its settings. On a direct connection the session has them, and nothing is sent.
+
+        A connection's first transaction tells which it is. psycopg begins those of a direct one itself, with the first
+        statement; that takes less of the processor's time than to begin them here.
+        """
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        direct = connection.info.get(DIRECT)
+        if direct is None:
+            try:
+                connection.info[DIRECT] = session.begin_first(driver, self._begin)
+            except psycopg.Error as error:
+                connection.invalidate(error)
+                raise
+        elif not direct:
+            connection.exec_driver_sql(self._begin)
+        elif driver.autocommit:
+            driver.autocommit = False
 
     def read(self, player: str) -> Rows | None:
         """All of the player as of one statement."""
@@ -137,8 +170,9 @@ class PostgresUnit:
             return None
         rows = Rows({"users": {(player,): record}})
         wanted = statements.load(tuple(names))
+        values = dict(zip(("request_id", "other_form"), idempotency.forms(request_id), strict=True))
         with self._watch.asking("load"):
-            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, "request_id": request_id}).one()
+            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, **values}).one()
         for name, records in zip(wanted.tables, found, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
@@ -185,13 +219,12 @@ def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
     }
     named = dict(url.parameters)
     query = {**url.sqlalchemy.query, **{name: value for name, value in defaults.items() if name not in named}}
-    settings = {
-        "statement_timeout": timeouts.statement_ms,
-        "lock_timeout": timeouts.lock_ms,
-        "idle_in_transaction_session_timeout": timeouts.idle_in_transaction_ms,
-    }
-    options = " ".join([str(query["options"]), *(f"-c {name}={ms}" for name, ms in settings.items())])
-    return url.sqlalchemy.set(query={**query, "options": options})
+    return url.sqlalchemy.set(query={**query, "options": session.options(url.schema, timeouts.settings)})
+
+
+def _connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> session.Connection:
+    """Connect in the pool's place, for a pooler takes no `options`."""
+    return session.connect(parameters)
 
 
 def _owner(table: sa.Table) -> str:
@@ -225,14 +258,18 @@ def _translated() -> Iterator[None]:
     except sa.exc.TimeoutError as error:
         raise StoreUnavailable("every connection of the pool is in use") from error
     except sa.exc.DBAPIError as error:
+        failure = _failure(error.orig, lost=error.connection_invalidated)
+        if failure is None:
+            raise
+        raise failure from error
+    except psycopg.Error as error:  # Of a connection's first transaction, which SQLAlchemy knows nothing of.
         failure = _failure(error)
         if failure is None:
             raise
         raise failure from error
 
 
-def _failure(error: sa.exc.DBAPIError) -> StoreFailure | None:
-    original = error.orig
+def _failure(original: BaseException | None, *, lost: bool = False) -> StoreFailure | None:
     state = original.sqlstate if isinstance(original, psycopg.Error) else None
     said = str(original).strip().partition("\n")[0]
     if state == FENCE_SQLSTATE:
@@ -241,7 +278,7 @@ def _failure(error: sa.exc.DBAPIError) -> StoreFailure | None:
         return StoreUnavailable(f"the database is not migrated: {said}")
     if state in AGAIN:
         return TryAgain("tx_rolled_back", f"{state} {said}")
-    lost = error.connection_invalidated or (state is None and isinstance(original, psycopg.OperationalError))
+    lost = lost or (state is None and isinstance(original, psycopg.OperationalError))
     if lost or (state is not None and state.startswith(UNREACHABLE_CLASSES)):
         return TryAgain("db_unreachable", f"{state or 'lost'} {said}")
     return None

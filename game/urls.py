@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
 
+from game import session
 from game.errors import BadUrl
 
 DEFAULT_SCHEMA = "game"
@@ -43,7 +44,7 @@ INSTEAD = {
     "connection_limit": "the service's own pool size",
     "options": "role or database settings: ALTER ROLE ... SET ...",
     "password": "user:password@ in front of the host",
-    "pgbouncer": "the server's own address, past the pooler",
+    "pgbouncer": "a URL without it: a pooler is noticed by itself",
     "pool_timeout": "the service's own pool settings",
     "socket_timeout": "tcp_user_timeout",
     "sslaccept": "sslmode=verify-full with sslrootcert=<file>, or sslmode=require",
@@ -125,8 +126,8 @@ class PostgresUrl:
         return {
             "connect_timeout": DEFAULT_CONNECT_TIMEOUT,
             **dict(self.parameters),
-            # Quoted, for a schema may be spelled in capitals; its name has no character that options would split at.
-            "options": f'-c search_path="{self.schema}"',
+            "client_encoding": session.CLIENT_ENCODING,
+            "options": session.options(self.schema),
         }
 
     def _text(self, account: str) -> str:

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from db import environments, fence, migrate, ops, transfer
+from db import environments, fence, migrate, ops, pooler, requirements, transfer
 from db.cutover import ownership, pointer, services, switch
 from db.cutover.move import Move
 from db.errors import Failure, Refusal
 from db.snapshots import postgres
 from db.snapshots.tools import installed
+from game import session
 from game.legacy import cells
 from game.urls import LegacyUrl, PostgresUrl
 
@@ -110,15 +111,21 @@ def check_services(move: Move) -> None:
 
 
 def check_server(move: Move) -> None:
-    """Both roles get in, to one database, which bears the environment's marker."""
-    with ops.connect(move.env.target) as service, ops.connect(move.env.target_direct) as connection:
+    """Both roles get in, to one database, which bears the environment's marker and is fit for a move."""
+    with pooler.transaction(move.env.target) as service, ops.connect(move.env.target_direct) as connection:
         if _which(service) != _which(connection):
             raise Refusal(
                 "one database in target and target_direct", "two", where=move.env.target.redacted,
                 do="Correct environments.toml: what is loaded into the one would never be served from the other.",
             )  # fmt: skip
-        ops.require_direct(connection, move.env.target_direct)
+        requirements.require_role(connection)
         ops.require_marker(connection, move.env.name)
+        requirements.require(connection, durable=environments.is_durable(move.env.name))
+        pooled = not session.is_direct(service)
+        requirements.require(service, pooled=pooled)
+        # While it restarts, old and new processes are there at once. A pooler has its own pool of them.
+        needed = 0 if pooled else 2 * len(move.env.services) * environments.pool_size(move.env)
+        requirements.require_connections(connection, move.env.target.user, service=needed)
 
 
 def check_tools(move: Move) -> None:

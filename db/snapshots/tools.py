@@ -21,6 +21,7 @@ from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.servers.binaries import FOLDERS
 from db.servers.tools import Tool
+from game import session
 from game.urls import PostgresUrl
 
 Tools: TypeAlias = Callable[[str], Tool]
@@ -33,8 +34,12 @@ def installed(major: int) -> Tools:
 
 
 def database(url: PostgresUrl) -> str:
-    """The URL's database as the argument --dbname, with what the URL says beside the account; no password."""
-    return "--dbname=" + make_conninfo(dbname=url.dbname, **dict(url.parameters))
+    """The URL's database as the argument --dbname, with what the URL says beside the account; no password.
+
+    Our settings too: a timeout of the role's would strike before the program sets its own.
+    """
+    pinned = {"client_encoding": session.CLIENT_ENCODING, "options": session.options(url.schema)}
+    return "--dbname=" + make_conninfo(dbname=url.dbname, **dict(url.parameters), **pinned)
 
 
 def run(

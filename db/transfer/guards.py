@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-from db import fence, ops
+from db import fence, ops, requirements
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.transfer import schema as schemas
@@ -48,9 +48,7 @@ def explained(where: str) -> Iterator[None]:
 def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
     """A connection that alone writes chunks; Refusal while another does, an orphan of a killed run included."""
     with ops.connect(target, application="sudamr transfer") as conn, explained(target.redacted):
-        ops.require_direct(conn, target)
-        for setting in ("idle_session_timeout", "idle_in_transaction_session_timeout", "statement_timeout"):
-            conn.execute(sql.SQL("set {} = 0").format(sql.Identifier(setting)))
+        requirements.require(conn)
         conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
         row = conn.execute("select pg_try_advisory_lock(%s, %s)", (ops.LOCK_CLASS, TRANSFER_LOCK)).fetchone()
         if row != (True,):

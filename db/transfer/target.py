@@ -68,8 +68,6 @@ where not exists (select from legacy_rows l where l.source = 'users' and l.key =
 def opened(url: PostgresUrl) -> Iterator[Target]:
     """The database in one repeatable-read snapshot; nothing is written. Refusal where it does not answer."""
     with ops.connect(url, application="sudamr transfer") as conn, guards.explained(url.redacted):
-        conn.execute("set idle_in_transaction_session_timeout = 0")
-        conn.execute("set statement_timeout = 0")
         conn.execute("begin isolation level repeatable read read only")
         yield Target(conn)
 

@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.schema import CreateTable
 
-from game import tables
+from game import idempotency, tables
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
 from game.legacy import cells, codec, fence, fields
 from game.legacy.cells import Cell
@@ -150,7 +150,9 @@ class LegacyUnit:
                 return None
             self._row, rows = found
             receipts, openings = tables.action_receipts, tables.player_openings
-            rows[receipts.name] = _journal(self._connection, receipts, {"user_id": player, "request_id": request_id})
+            rows[receipts.name] = {}
+            for form in idempotency.forms(request_id):
+                rows[receipts.name] |= _journal(self._connection, receipts, {"user_id": player, "request_id": form})
             rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
         return Loaded(rows, state)
 

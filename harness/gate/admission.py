@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
-from db import admissions, environments, migrate, ops
+from db import admissions, environments, migrate, ops, pooler
 from db.admissions import Admission
 from db.environments import Environment
 from db.errors import Refusal
@@ -53,7 +53,7 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
 
 def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certificate:
     """The same for a move to the environment's own server, whose version, settings and last admission count too."""
-    with ops.connect(env.target) as service:
+    with pooler.transaction(env.target) as service:
         target = Target(service.info.server_version // 10_000, decisive(service))
     with ops.connect(env.target_direct) as conn:
         ops.require_marker(conn, env.name)

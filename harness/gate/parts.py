@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from db import environments, fence, migrate, ops, seed, servers, snapshots
+from db import environments, fence, migrate, ops, pooler, seed, servers, snapshots
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
 from db.progress import Progress, Silent
@@ -35,7 +35,7 @@ def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[Part,
         progress.say(f"     on {server}")
         migrations = attempt("migrations", lambda: _migrations(environment))
         backup = attempt("backup", lambda: _backup(environment, server, players))
-        with ops.connect(environment.target) as conn:
+        with pooler.transaction(environment.target) as conn:
             return (migrations, backup), decisive(conn)
 
 

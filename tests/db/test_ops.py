@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from db import ops
+from db import ops, pooler
 from db.errors import Failure, Refusal
 from db.ops import Phase
 from db.servers import Server
@@ -268,4 +268,4 @@ def test_a_pooler_in_between_is_refused(prepared: PostgresUrl) -> None:
             return Behind()
 
     with Pooled.connect(prepared.conninfo) as conn, pytest.raises(Refusal, match="a pooler between"):
-        ops.require_direct(conn, prepared)
+        pooler.require_direct(conn, prepared)

@@ -63,7 +63,7 @@ def test_a_server_that_is_silent_is_not_waited_for_by_the_kernels_clock() -> Non
 @pytest.mark.parametrize(
     ("query", "named", "instead"),
     [
-        ("pgbouncer=true", "pgbouncer", "past the pooler"),
+        ("pgbouncer=true", "pgbouncer", "noticed by itself"),
         ("connection_limit=5", "connection_limit", "pool size"),
         ("sslaccept=strict", "sslaccept", "verify-full"),
         ("options=-c%20x=1", "options", "ALTER ROLE"),

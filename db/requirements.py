@@ -1,0 +1,209 @@
+"""What the server, the database and the roles have to be: what an ordinary session can't set for itself.
+
+The settings that a session can set are pinned (`game.session`). These are refused by name, with the SQL that mends it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from db.errors import Refusal
+from db.servers.settings import MAJOR
+from game.session import Connection
+
+TOOLS_CONNECTIONS = 10
+"""A cutover holds a handful at once: lock, copy, snapshots, and a trial process of the service."""
+
+LEAST_PATIENCE_MS = 1_000
+"""A timeout below it can strike before the message that begins a transaction has set ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """A setting and the value that it must have, in the server's words. `durable`: only where data must survive."""
+
+    name: str
+    value: str
+    durable: bool = False
+
+
+REQUIRED = (
+    Required("server_encoding", "UTF8"),
+    # Somebody closed the database to writes: a session could set it, but it is not ours to overrule.
+    Required("default_transaction_read_only", "off"),
+    # replica: foreign keys are not checked.
+    Required("session_replication_role", "origin"),
+    # With these a damaged page is read as an empty one.
+    Required("zero_damaged_pages", "off"),
+    Required("ignore_checksum_failure", "off"),
+    # Of some minor versions alone: the fence's state is a view.
+    Required("restrict_nonsystem_relation_kind", ""),
+    # Of version 17 on.
+    Required("transaction_timeout", "0"),
+    Required("fsync", "on", durable=True),
+    Required("full_page_writes", "on", durable=True),
+)
+
+IMPATIENT = ("statement_timeout", "idle_session_timeout")
+"""Behind a pooler these can't be pinned from the first statement on, so what the server has may not be tiny."""
+
+FACTS = "select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery()"
+SETTINGS = "select name, current_setting(name, true) from unnest(%s::text[]) name"
+PATIENCE = "select name, reset_val::int from pg_settings where name = any(%s) order by name"
+SOURCE = "select source from pg_settings where name = %s"
+SET_BY = """
+select setdatabase <> 0, setrole <> 0
+from pg_db_role_setting, unnest(setconfig) setting
+where split_part(setting, '=', 1) = %s
+    and setdatabase in (0, (select oid from pg_database where datname = current_database()))
+    and setrole in (0, (select oid from pg_roles where rolname = session_user))
+order by setrole = 0, setdatabase = 0
+limit 1
+"""
+LIMITS = """
+select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true), '0')::int,
+    (select datconnlimit from pg_database where datname = current_database()),
+    (select rolconnlimit from pg_roles where rolname = %s)
+"""
+
+
+def require(conn: Connection, *, durable: bool = False, pooled: bool = False) -> None:
+    """Refusal naming what the database or the session's role lacks for a move, with the statement that mends it.
+
+    durable: what is written must survive a crash of the machine. pooled: the session is a pooler's.
+    """
+    _require_server(conn)
+    settings: dict[str, str | None] = dict(conn.execute(SETTINGS, ([each.name for each in REQUIRED],)).fetchall())
+    for each in REQUIRED:
+        found = settings[each.name]
+        if found not in (None, each.value) and (durable or not each.durable):
+            raise _unfit(conn, each.name, each.value, found)
+    if pooled:
+        _require_patience(conn)
+
+
+def require_connections(conn: Connection, service_role: str, *, service: int) -> None:
+    """Refusal where so many connections of the service, and the tools' own, would not be let in."""
+    server, database, role = conn.execute(LIMITS, (service_role,)).fetchone() or (0, -1, -1)
+    needed = service + TOOLS_CONNECTIONS
+    database_name = str(_value(conn, "select current_database()"))
+    names = {"database": sql.Identifier(database_name), "role": sql.Identifier(service_role)}
+    checks: list[tuple[str, int, int, str]] = [
+        ("for the service's role", role, service, "ALTER ROLE {role} CONNECTION LIMIT -1;"),
+        ("for the database", database, needed, "ALTER DATABASE {database} CONNECTION LIMIT -1;"),
+    ]
+    for whose, limit, need, remedy in checks:
+        if 0 <= limit < need:
+            raise Refusal(
+                f"{need} connections {whose}", f"a limit of {limit}", where=place(conn),
+                do=sql.SQL(remedy).format(**names).as_string(conn),
+            )  # fmt: skip
+    if server < needed:
+        raise Refusal(
+            f"{needed} connections: {service} of the service while it restarts, {TOOLS_CONNECTIONS} of the tools",
+            f"{server}", where=f"{place(conn)}, max_connections",
+            do=f"ALTER SYSTEM SET max_connections = {_raised(conn, needed - server)}; and restart the server.",
+        )  # fmt: skip
+
+
+def place(conn: Connection) -> str:
+    """The address and the database, for people."""
+    return f"{conn.info.host}:{conn.info.port}/{conn.info.dbname}"
+
+
+def _require_server(conn: Connection) -> None:
+    row = conn.execute(FACTS).fetchone()
+    assert row is not None
+    number, version, recovering = row
+    if number < MAJOR * 10_000:
+        raise Refusal(
+            f"PostgreSQL {MAJOR} or newer", f"{version}", where=place(conn), do="Name a newer server's database."
+        )
+    if recovering:
+        raise Refusal(
+            "a server that takes writes", "a replica, in recovery", where=place(conn),
+            do="Name the primary in target and target_direct; or, if this one is to be it: SELECT pg_promote();",
+        )  # fmt: skip
+    require_role(conn)
+
+
+def require_role(conn: Connection) -> None:
+    """Refusal where the session acts as another role than the URL's. Asked before all else: it may not be let read."""
+    session_role, role = conn.execute("select session_user, current_user").fetchone() or ("", "")
+    if session_role != conn.info.user:
+        raise Refusal(
+            f"the role {conn.info.user} on the server", f"the role {session_role}, as which the pooler logs in",
+            where=place(conn), do="Name that role in target, or have the pooler log in as the client's role.",
+        )  # fmt: skip
+    if role != session_role:
+        raise _unfit(conn, "role", "none", str(role))
+
+
+def _require_patience(conn: Connection) -> None:
+    """What the server gives a session before ours is set: `reset_val`, for this transaction has ours already."""
+    for name, milliseconds in conn.execute(PATIENCE, (list(IMPATIENT),)).fetchall():
+        if 0 < milliseconds < LEAST_PATIENCE_MS:
+            raise Refusal(
+                f"{name} of {LEAST_PATIENCE_MS} ms or more, or none, behind a pooler", f"{milliseconds} ms",
+                where=place(conn), do=_remedy(conn, name, "0"),
+            )  # fmt: skip
+
+
+def _unfit(conn: Connection, name: str, expected: str, found: str) -> Refusal:
+    return Refusal(f"{name} {expected or 'empty'}", f"{found}", where=place(conn), do=_remedy(conn, name, expected))
+
+
+def _remedy(conn: Connection, name: str, expected: str) -> str:
+    """The statement that takes the setting away where it was made."""
+    names = {
+        "role": sql.Identifier(str(_value(conn, "select session_user"))),
+        "database": sql.Identifier(str(_value(conn, "select current_database()"))),
+        "copy": sql.Identifier(f"{_value(conn, 'select current_database()')}_utf8"),
+        "name": sql.Identifier(name),
+        "value": sql.Literal(expected),
+    }
+    remedy = _REMEDIES.get(_source(conn, name), _ON_THE_SERVER).format(**names).as_string(conn)
+    # Without it the remedy itself would be refused in that very database.
+    return f"SET {name} = off; {remedy}" if name == "default_transaction_read_only" else remedy
+
+
+_ON_THE_SERVER = sql.SQL("ALTER SYSTEM SET {name} = {value}; SELECT pg_reload_conf();")
+_REMEDIES: dict[str, sql.SQL] = {
+    "encoding": sql.SQL(
+        "CREATE DATABASE {copy} ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0; and name it in target and target_direct."
+    ),
+    "database": sql.SQL("ALTER DATABASE {database} RESET {name};"),
+    "user": sql.SQL("ALTER ROLE {role} RESET {name};"),
+    "database user": sql.SQL("ALTER ROLE {role} IN DATABASE {database} RESET {name};"),
+    "global": sql.SQL("ALTER ROLE ALL RESET {name};"),
+    "command line": sql.SQL("Start the server without {name} on its command line."),
+    "client": sql.SQL("Take {name} out of PGOPTIONS."),
+}
+"""By where the server says that a setting comes from; what is in a file is overruled by ALTER SYSTEM."""
+
+
+def _source(conn: Connection, name: str) -> str:
+    if name == "server_encoding":
+        return "encoding"
+    return _set_by(conn, name) or str(_value(conn, SOURCE, name))
+
+
+def _set_by(conn: Connection, name: str) -> str | None:
+    """Where ALTER DATABASE or ALTER ROLE has the setting, as pg_settings calls it, which does not show every one."""
+    row = conn.execute(SET_BY, (name,)).fetchone()
+    if row is None:
+        return None
+    return {(True, True): "database user", (False, True): "user", (True, False): "database"}.get(row, "global")
+
+
+def _raised(conn: Connection, by: int) -> int:
+    return int(_value(conn, "select current_setting('max_connections')")) + by
+
+
+def _value(conn: Connection, query: str, *parameters: object) -> Any:
+    row = conn.execute(query, parameters).fetchone()
+    return None if row is None else row[0]
