@@ -5,6 +5,7 @@ The transfer, a rehearsal, a snapshot and a cutover's preflight ask the same, so
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from itertools import islice
@@ -21,6 +22,8 @@ MOST_NAME_BYTES = 2000
 """A table's name is part of a key in Postgres, where an entry of an index has 2,700 bytes at most."""
 
 _NAMED = 3
+_DAMAGED = re.compile(r"\*\*\* in database|Tree \d|Page \d|Freelist|Fragmentation|btree")
+"""How SQLite begins to speak of pages rather than of rows; older ones put a headline first."""
 
 
 def check(path: Path) -> None:
@@ -45,6 +48,10 @@ def check_soundness(source: Source) -> None:
     if not found:
         return
     rebuild = "; ".join(f"REINDEX {quote(index)}" for index in _stale_indexes(source.connection, found))
+    if any(_DAMAGED.match(problem) for problem in found):
+        raise Refusal(
+            "a sound SQLite file", "; ".join(found), where=source.where, do="Restore it from a snapshot."
+        )  # fmt: skip
     # Where a column may not be NULL, SQLite takes `IS NULL` for false without looking.
     nulls = " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in found) else ""
     raise Refusal(
@@ -62,7 +69,7 @@ def _integrity(connection: sqlite3.Connection) -> list[str]:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
             raise
         return []  # A function or collation is not here: check_writable says so, and what to do.
-    return [str(problem) for (problem,) in found if problem != "ok"]
+    return ["; ".join(str(problem).splitlines()[:_NAMED]) for (problem,) in found if problem != "ok"]
 
 
 def _broken_checks(source: Source) -> Iterator[str]:
