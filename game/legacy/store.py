@@ -201,11 +201,11 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
     """The player's row, as far as the tables need it, and what it says; None where its id can't be a player's."""
     columns = codec.columns_for(names, _columns(connection))
     listed = ", ".join(_quoted(column) for column in columns)
-    found = connection.execute(f"SELECT rowid, {listed} FROM users WHERE id = ?", (player,)).fetchone()
+    found = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
     if found is None:
         return None
-    row = dict(zip(columns, found[1:], strict=True))
-    rows = codec.explode(row, rowid=found[0]).rows
+    row = dict(zip(columns, found, strict=True))
+    rows = codec.explode(row, rowid=0).rows  # The table may have no rowids, and nothing here asks where a row stands.
     return (row, rows) if rows.get("users") else None
 
 
