@@ -172,16 +172,6 @@ def test_a_schema_with_tables_of_others_is_refused_and_left(prepared: PostgresUr
     assert relations(prepared) == {"theirs"}
 
 
-def test_a_revision_edited_after_it_was_applied_is_refused(
-    prepared: PostgresUrl, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(prepared)
-    real = migrate.statements
-    monkeypatch.setattr(migrate, "statements", lambda revision: real(revision) + "create table sly (id integer);")
-    with pytest.raises(Refusal, match="revision 0001 as it was applied; found other statements"):
-        run(prepared)
-
-
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_a_linter_of_migrations_has_nothing_to_say(revision: str) -> None:
     """But for the timeouts, which migrate sets itself."""
@@ -192,13 +182,6 @@ def test_a_linter_of_migrations_has_nothing_to_say(revision: str) -> None:
         input=migrate.statements(revision), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert said.returncode == 0, said.stdout + said.stderr
-
-
-def test_blanks_in_a_revision_are_no_edit(prepared: PostgresUrl, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(prepared)
-    real = migrate.statements
-    monkeypatch.setattr(migrate, "statements", lambda revision: "\n  " + real(revision).replace("\n", "\n  "))
-    assert run(prepared).applied == []
 
 
 def test_a_revision_that_ops_knows_nothing_of_is_refused(prepared: PostgresUrl) -> None:
