@@ -27,6 +27,7 @@ from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.revisions import History, Revision
 from game import tables as game_tables
+from game.statements import lacking as lacking_columns
 from game.urls import PostgresUrl
 
 LOCK_WAIT_SECONDS = 30
@@ -123,6 +124,17 @@ def current(conn: ops.Connection) -> str | None:
             do="Restore a snapshot: nobody knows what this schema holds.",
         )  # fmt: skip
     return found[0] if found else None
+
+
+def require_current(conn: ops.Connection) -> None:
+    """Refusal where nothing was migrated, or the schema has no place for a column of game/tables.py."""
+    if current(conn) is None:
+        raise Refusal("a migrated database", "none", where=ops.place(conn), do="Run: invoke migrate --env NAME")
+    if lacking := _value(conn, lacking_columns()):
+        raise Refusal(
+            "every column of game/tables.py", f"no {game_tables.named(lacking)}", where=ops.place(conn),
+            do="Run: invoke migrate --env NAME",
+        )  # fmt: skip
 
 
 def drift(direct: PostgresUrl) -> list[str]:

@@ -25,6 +25,7 @@ from db.transfer import tally as tallies
 from db.transfer.copying import copy
 from db.transfer.guards import (
     another_file,
+    check_homes,
     check_ids,
     check_journals,
     gate,
@@ -76,6 +77,7 @@ def load(
     """
     began = time.monotonic()
     shown = progress or Silent()
+    check_homes()
     with opened(source) as legacy, writing(target) as conn:
         schemas.rehearse(legacy.schema)
         check_journals(legacy)
