@@ -125,8 +125,8 @@ def there(conn: ops.Connection, schema: str) -> set[str]:
 def by_tables(conn: ops.Connection) -> set[str]:
     """The lines that game/tables.py and db/tables.py stand for."""
     with _scratch(conn) as scratch:
-        for statement in definitions():
-            conn.execute(statement.encode())
+        with _passing("tables that the server takes", "game/tables.py"):
+            conn.execute(";\n".join(definitions()).encode())
         return _read(conn, scratch)
 
 
@@ -135,22 +135,19 @@ def by_revisions(conn: ops.Connection, history: Sequence[Revision]) -> set[str]:
     with _scratch(conn) as scratch:
         for revision in history:
             conn.execute("; ".join(PASS).encode())  # A revision may fill rows, and the tables come fenced.
-            try:
+            with _passing("a revision that passes on an empty schema", str(revision.path)):
                 conn.execute(revision.for_a_copy.encode())
-            except errors.LockNotAvailable:
-                raise
-            except psycopg.DatabaseError as error:
-                raise Refusal(
-                    "a revision that passes on an empty schema", str(error).partition("\n")[0],
-                    where=str(revision.path), do="Correct the file; nothing was changed.",
-                ) from error  # fmt: skip
         return _read(conn, scratch)
+
+
+def unmade(conn: ops.Connection, history: Sequence[Revision]) -> list[str]:
+    """The columns and tables of the code that no revision makes."""
+    return sorted(_names(by_tables(conn)) - _names(by_revisions(conn, history)))
 
 
 def require_made(conn: ops.Connection, history: Sequence[Revision]) -> None:
     """Refusal naming each column of the tables that no revision makes: the service would ask for it."""
-    named, made = _names(by_tables(conn)), _names(by_revisions(conn, history))
-    if lacking := sorted(named - made):
+    if lacking := unmade(conn, history):
         raise Refusal(
             "a revision for every column of game/tables.py", f"none makes {', '.join(lacking)}",
             do='Make one: invoke revision --env development --message "what it does"',
@@ -173,6 +170,18 @@ def _compared(conn: ops.Connection, schema: str, expected: set[str]) -> list[str
         lines = [f"missing: {line}" for line in expected - found] + [f"unexpected: {line}" for line in found - expected]
         others = [str(line) for (line,) in conn.execute(OTHERS, (sql.Identifier(schema).as_string(conn),)).fetchall()]
         return sorted(lines) + _switches(conn, schema) + sorted(others)
+
+
+@contextmanager
+def _passing(expected: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except errors.LockNotAvailable:
+        raise
+    except psycopg.DatabaseError as error:
+        raise Refusal(
+            expected, str(error).partition("\n")[0], where=where, do="Correct the file; nothing was changed."
+        ) from error
 
 
 @contextmanager

@@ -126,6 +126,21 @@ def current(conn: ops.Connection) -> str | None:
     return found[0] if found else None
 
 
+def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: History) -> None:
+    """Refusal unless the schema is at the head, and all in it is as the revisions made it."""
+    ops.require_prepared(conn)
+    found = current(conn)
+    if found is not None:
+        _require_known(conn, direct.schema, found, history)
+    if found != history.head:
+        raise Refusal(
+            f"the schema at revision {history.head}", f"at {found}" if found else "no revision applied",
+            where=direct.redacted, do="Run invoke migrate with this --env first, and this again.",
+        )  # fmt: skip
+    _require_unchanged(conn, direct.schema, history.revisions)
+    _require_no_drift(conn, direct, history.revisions, ())
+
+
 def require_current(conn: ops.Connection) -> None:
     """Refusal where nothing was migrated, or the schema has no place for a column of game/tables.py."""
     if current(conn) is None:
