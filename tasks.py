@@ -292,14 +292,17 @@ def cutover(
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from db import environments
     from db.console import outcome
+    from db.interruption import Signals
     from harness.moves import cutovers
 
-    with outcome(json or None) as speaks:
+    with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
+        cutovers.end_with(target, speaks, signals)
         if not dry_run:
             _confirm(target, "moves the live game to Postgres", yes, confirm)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
-        report = cutovers.cutover(wish, Path(certificate or f"out/certificate-{target.name}.json"), speaks.progress)
+        proof = Path(certificate or f"out/certificate-{target.name}.json")
+        report = cutovers.cutover(wish, proof, speaks.progress, signals)
         cutovers.show(report, speaks)
         speaks.json(report)
 
@@ -318,15 +321,17 @@ def rollback(
     """Move the live game back to SQLite, with everything that players did on Postgres."""
     from db import environments
     from db.console import outcome
+    from db.interruption import Signals
     from harness.moves import cutovers
 
-    with outcome(json or None) as speaks:
+    with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
+        cutovers.end_with(target, speaks, signals)
         if not dry_run:
             _confirm(target, "moves the live game back to SQLite", yes, confirm)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
-        report = cutovers.roll_back(wish, speaks.progress, discard_writes=discard_writes, accept_loss=loss)
+        report = cutovers.roll_back(wish, speaks.progress, signals, discard_writes=discard_writes, accept_loss=loss)
         cutovers.show(report, speaks)
         speaks.json(report)
 
@@ -339,9 +344,10 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
     from harness.moves import standing
 
     with outcome(json or None) as speaks:
-        found = standing.status(environments.load(env))
-        speaks.table(f"{env}", ("what", "found"), standing.rows(found))
-        speaks.json(found)
+        status = standing.status(environments.load(env))
+        speaks.table(f"{env}", ("what", "found"), status.rows)
+        speaks.json(status.found)
+        _end("pass" if status.whole else "inconclusive")
 
 
 @task(

@@ -6,30 +6,98 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
 
 from db.errors import Refusal, ToolError
+from db.interruption import Signals
 from db.progress import Progress, for_people
 from game.errors import GameError
 
+DEFECT = 1
 MISUSED = 2
 INTERRUPTED = 130
 
 
+class Ending(Protocol):
+    """How a task ended, in a line."""
+
+    @property
+    def line(self) -> str:
+        """The last line."""
+        ...
+
+
+class Stream:
+    """A standard stream that never raises: a closed terminal or a full disk behind it stops no move half way.
+
+    After the first failure it writes nowhere, and says so on `errors` where there is one.
+    """
+
+    def __init__(self, inner: TextIO, errors: Stream | None = None) -> None:
+        self._inner = inner
+        self._errors = errors
+        self.broken = False
+
+    def write(self, text: str) -> int:
+        """Write the text; its length always."""
+        self._try(lambda: self._inner.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written."""
+        self._try(self._inner.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if self.broken:
+            return
+        try:
+            act()
+        except OSError as error:
+            self.broken = True
+            with suppress(OSError):  # What is left in the buffer would fail again when the interpreter ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._inner.fileno())
+            if self._errors is not None:
+                self._errors.write(f"the rest can't be printed: {error.strerror}\n")
+
+
 class Outcome:
-    """What a task gives to people and, where asked, to a machine."""
+    """What a task gives to people and, where asked, to a machine.
+
+    at_end: asked for the last line when the task ends, however it ends, with the word for how. signals: held from then
+    on. ended: what the JSON bears of the end.
+    """
 
     def __init__(self, json_path: str | None) -> None:
+        errors = Stream(sys.stderr)
         self._json_path = json_path
-        self._errors = Console(stderr=True)
-        self._out = self._errors if json_path == "-" else Console()
+        self._errors = Console(file=cast(TextIO, errors))
+        self._out = self._errors if json_path == "-" else Console(file=cast(TextIO, Stream(sys.stdout, errors)))
         self.progress: Progress = for_people(self._errors)
+        self.at_end: Callable[[str], Ending] | None = None
+        self.signals: Signals | None = None
+        self._ending: Ending | None = None
+
+    def end(self, outcome: str) -> None:
+        """Ask how things stand, once; `last_line` prints it."""
+        if self.at_end is not None and self._ending is None:
+            if self.signals is not None:
+                self.signals.hold("It is ending: the last line says how.", "kill -9 is safe; then: invoke status.")
+            self._ending = self.at_end(outcome)
+
+    def last_line(self) -> None:
+        """Print the last line, where the task has one."""
+        if self._ending is not None:
+            self._errors.print(self._ending.line, highlight=False, markup=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
         """One line of the result."""
@@ -50,11 +118,20 @@ class Outcome:
         """The whole result, where `--json` asked for it."""
         if self._json_path is None:
             return
-        text = json.dumps(plain(result), ensure_ascii=False, indent=2) + "\n"
+        made = plain(result)
+        if self._ending is not None and isinstance(made, dict):
+            made["ending"] = plain(self._ending)
+        text = json.dumps(made, ensure_ascii=False, indent=2) + "\n"
         if self._json_path == "-":
             sys.stdout.write(text)
-        else:
+            return
+        try:
             Path(self._json_path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            if self.at_end is None:
+                raise
+            self.say(f"the JSON can't be written to {self._json_path} ({error.strerror}), so here it is:")
+            self.say(text)
 
     def check_json(self) -> None:
         """Refusal where the result could not be written, before anything is done that it would tell of.
@@ -81,22 +158,40 @@ class Outcome:
 
 @contextmanager
 def outcome(json_path: str | None) -> Iterator[Outcome]:
-    """Runs a task's body; what stops it on purpose becomes one or two lines and an exit code, never a traceback."""
+    """Run a task's body; what stops it on purpose becomes one or two lines and an exit code, never a traceback.
+
+    A task that set `at_end` prints its last line however it ends: by a defect too, whose traceback comes before it.
+    """
     speaks = Outcome(json_path)
     try:
         speaks.check_json()
         yield speaks
+        code = 0
     except ToolError as error:
+        code = error.exit_code
         speaks.complain(error)
+        speaks.end(error.verdict)
         speaks.json(_as_result(error))
-        raise SystemExit(error.exit_code) from None
     except GameError as error:
+        code = MISUSED
         speaks.complain(error)
+        speaks.end("refused")
         speaks.json({"verdict": "refused", "found": str(error)})
-        raise SystemExit(MISUSED) from None
-    except KeyboardInterrupt:
-        speaks.say("interrupted")
-        raise SystemExit(INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        code = INTERRUPTED
+        speaks.say(f"interrupted{f' by {error}' if str(error) else ''}")
+        speaks.end("interrupted")
+        speaks.json({"verdict": "interrupted"})
+    except Exception as error:
+        if speaks.at_end is None:
+            raise
+        code = DEFECT
+        traceback.print_exception(error)
+        speaks.end("failed")
+        speaks.json({"verdict": "failed", "found": f"{type(error).__name__}: {error}"})
+    speaks.last_line()
+    if code:
+        raise SystemExit(code)
 
 
 def misused(refusal: Refusal) -> NoReturn:

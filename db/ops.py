@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -255,6 +255,24 @@ class Held:
             self.conn.execute("select 1")
         except psycopg.OperationalError as error:
             raise _lock_lost(redact(str(error).splitlines()[0])) from None
+
+    def require_phase(self, *phases: Phase, runs: Collection[str | None]) -> Phase:
+        """Ask for the phase on the connection that holds the lock.
+
+        Failure where the lock is lost, the phase is none of these, or none of these runs brought it there.
+        """
+        try:
+            row = self.conn.execute("select phase, run from ops.phase").fetchone()
+        except psycopg.OperationalError as error:
+            raise _lock_lost(redact(str(error).splitlines()[0])) from None
+        assert row is not None, "prepare made the row"
+        if row[0] not in phases or row[1] not in runs:
+            expected = " or ".join(phases)
+            raise Failure(
+                f"the phase {expected} of run {self.run}", f"the phase {row[0]} of run {row[1]}", where="ops.phase",
+                do="Another run went on meanwhile; this one changed nothing more.",
+            )  # fmt: skip
+        return Phase(row[0])
 
     def record_proof(self) -> None:
         """Have it in writing that this run's copy is proven; Failure unless it is this run that loads."""

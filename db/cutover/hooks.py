@@ -38,8 +38,13 @@ SHELL = ("/bin/sh", "-c", '/bin/sh -c "$1" </dev/null; exit $?', "hook")
 server, does not hold it. The lock goes when the outer shell ends, whatever became of the run that started it."""
 
 
-def run(env: Environment, hook: str, journal: Journal, *, engine: str, timeout_seconds: float) -> bool:
+def run(
+    env: Environment, hook: str, journal: Journal, *, engine: str, timeout_seconds: float,
+    require: Callable[[], None] = lambda: None,
+) -> bool:  # fmt: skip
     """Run the hook; False where the environment has none. Failure where it ends with another code than 0, or not.
+
+    require: asked once the lock of the hooks is held, and raises where the hook must not run any more.
 
     In its environment it finds what the env files hold, ENVIRONMENT, ENGINE (the store that is switched to: postgres or
     legacy) and ENV_FILE.
@@ -50,7 +55,8 @@ def run(env: Environment, hook: str, journal: Journal, *, engine: str, timeout_s
         return False
     given = {"ENVIRONMENT": env.name, "ENGINE": engine, "ENV_FILE": str(env.pointer.path)}
     began = time.monotonic()
-    with tempfile.TemporaryFile() as output, _alone(env) as lock:
+    with tempfile.TemporaryFile() as output, alone(env) as lock:
+        require()
         what = f"the {hook} hook of run {journal.run}: {_without_secrets(command, env)}"
         _sign(lock, what)
         process = subprocess.Popen(
@@ -75,13 +81,25 @@ def run(env: Environment, hook: str, journal: Journal, *, engine: str, timeout_s
 
 def wait_for_orphan(env: Environment) -> None:
     """See that no hook of a run that died is still at work; Inconclusive naming it where it does not end in time."""
-    with _alone(env):
+    with alone(env):
         pass
 
 
 @contextmanager
-def _alone(env: Environment) -> Iterator[BinaryIO]:
-    """Hold the lock of the environment's hooks: a file beside the pointer, for the pointer is what a move changes."""
+def writing_pointer(env: Environment, journal: Journal, require: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of the hooks while the pointer is written, once `require` has been asked under it.
+
+    A run that is stopped between the question and the write holds this lock, so whoever undoes waits for it.
+    """
+    with alone(env) as lock:
+        _sign(lock, f"process {os.getpid()} of run {journal.run}, which writes the pointer")
+        require()
+        yield
+
+
+@contextmanager
+def alone(env: Environment) -> Iterator[BinaryIO]:
+    """Hold the lock of hooks and pointer: a file beside the pointer, for the pointer is what a move changes."""
     path = _lock_path(env)
     with _opened(path) as file:
         waiting = Retrying(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ from db.redaction import redact
 JOURNAL = "journal.jsonl"
 RUN = "run"
 END = "end"
+
+
+def _on_standard_error(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Journal:
-    """A run's folder; made at the first line."""
+    """A run's folder; made at the first line.
+
+    unwritten: told each line that can't be written. A full disk decides nothing over players: the run goes on.
+    """
 
     folder: Path
+    unwritten: Callable[[str], None] = field(default=_on_standard_error, compare=False, repr=False)
 
     @property
     def run(self) -> str:
@@ -45,10 +54,16 @@ class Journal:
         return self.folder.name
 
     def write(self, event: str, step: str = "", /, **facts: Any) -> None:
-        """Add a line and have it on disk."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Add a line and have it on disk; where it can't be written, hand it to `unwritten`."""
         fields = {"at": _now().timestamp(), "event": event, "step": step, **_redacted(facts)}
         line = json.dumps(fields, ensure_ascii=False)
+        try:
+            self._append(line)
+        except OSError as error:
+            self.unwritten(f"     the log can't be written ({error.strerror}), so here it is: {line}")
+
+    def _append(self, line: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.folder / JOURNAL).open("ab") as file:
             # A line that a kill cut in two stays by itself: what follows begins on its own line.
             torn = file.tell() > 0 and not self._ends_whole()
@@ -114,9 +129,9 @@ def runs(parent: Path, verb: str, environment: str) -> list[Journal]:
     return [journal for _, journal in sorted(begun, key=lambda pair: pair[0])]
 
 
-def new(parent: Path) -> Journal:
-    """A run that has not begun; its id is fit for the name of a schema."""
-    return Journal(parent / f"{_now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}")
+def new_run() -> str:
+    """An id for a run that has not begun, fit for the name of a schema."""
+    return f"{_now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
 
 
 def _is(entry: Entry, verb: str, environment: str) -> bool:

@@ -27,6 +27,7 @@ from db.cutover.ports import Observer, Smoke
 from db.cutover.report import Report, Status, StepReport, Verdict
 from db.environments import Environment
 from db.errors import Failure
+from db.interruption import Signals
 from db.progress import Progress
 from db.redaction import redact
 from db.snapshots.tools import Tools
@@ -56,13 +57,14 @@ class Means:
     progress: Progress
     observer: Observer
     folder: Path
+    signals: Signals = field(default_factory=Signals)
 
     def move(self, verb: Verb, env: Environment, *, run: str | None) -> Move:
         """A move of this verb that goes on with a run; None: a new one.
 
         A snapshot that was taken for an earlier attempt never counts for a new one, for it bears another run's id.
         """
-        journal = Journal(self.folder / run) if run else journals.new(self.folder)
+        journal = Journal(self.folder / (run or journals.new_run()), self.progress.say)
         return Move(verb, env, self, journal, Deadline(env.policy.freeze_budget_seconds))
 
 
@@ -126,9 +128,21 @@ class Move:
         return ops.phase_run(self.conn) in (self._run_before, self.journal.run)
 
     def require_lock(self) -> None:
-        """Failure where the lock was held and is lost; for what changes files and services, which know no lock."""
+        """Raise Failure where the lock was held and is lost; for changes of files and services, which know no lock."""
         if self._held is not None:
             self._held.require()
+
+    def require_phase(self, *phases: ops.Phase) -> None:
+        """Raise Failure unless the lock is held and this move stands in one of the phases; asked of the lock itself."""
+        self.held.require_phase(*phases, runs=(self._run_before, self.journal.run))
+
+    def check_deadline(self) -> None:
+        """Raise DeadlinePassed past the freeze budget, and before that Failure where the lock is lost.
+
+        In this order: a run that was stopped for minutes has lost its lock, and the budget is not what ended it.
+        """
+        self.require_lock()
+        self.deadline.check()
 
     def lock_again(self) -> None:
         """Take the lock on a new connection: the old one is gone, and with it the old lock."""
@@ -208,7 +222,10 @@ class Move:
             journal=str(self.journal.folder),
         )  # fmt: skip
         if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
-            reports.save(made, self.journal)
+            try:
+                reports.save(made, self.journal)
+            except OSError as error:  # The move is what it is, whatever becomes of its report.
+                self.means.progress.say(f"     the report can't be written: {error.strerror}")
             self.journal.write(journals.END, verdict=str(verdict))
         return made
 

@@ -1,4 +1,4 @@
-"""Whose fence stands on the legacy file: a run adopts, turns and lifts its own, and no other.
+"""Whose fence stands on the legacy file: a run turns those of its own database's moves, and no other.
 
 Two moves may name one file: an attempt on a server that was given up, and the one that was made instead. What the
 phase of the one says is nothing about what the other did to the file; the fence itself says whose it is. Each check
@@ -24,16 +24,6 @@ def ours(owner: Owner, path: Path) -> Check:
     return check
 
 
-def ours_or_open(owner: Owner, path: Path) -> Check:
-    """Failure unless the file is fenced by this very run, or open."""
-
-    def check(mark: Mark) -> None:
-        if not is_ours_or_open(mark, owner):
-            raise _not_ours(f"a legacy file that is open, or that run {owner.run} fenced", mark, path)
-
-    return check
-
-
 def of_this_game(owner: Owner, path: Path) -> Check:
     """Failure unless the file's fence was set by a move to or from this database; for a game that is live on it."""
 
@@ -52,11 +42,6 @@ def of_this_game_or_open(owner: Owner, path: Path) -> Check:
             of_this_game(owner, path)(mark)
 
     return check
-
-
-def is_ours_or_open(mark: Mark, owner: Owner) -> bool:
-    """Whether this run may fence the file, or lift its fence."""
-    return mark.state == "open" or mark == Mark("fenced", owner)
 
 
 def is_of(mark: Mark, target: str) -> bool:

@@ -16,6 +16,7 @@ from db.cutover.recovery import Standing
 from db.cutover.report import Report, Status, StepReport, Verdict
 from db.environments import Environment
 from db.errors import Refusal
+from db.interruption import Signals
 from db.ops import Phase
 from db.progress import Progress, Silent
 from db.snapshots.tools import Tools
@@ -34,6 +35,7 @@ def run(
     progress: Progress | None = None,
     observer: Observer = unobserved,
     folder: Path = RUNS,
+    signals: Signals | None = None,
 ) -> Report:
     """Move the game back to the legacy file, or with `abort` leave it on Postgres; with `dry_run` say the plan.
 
@@ -41,7 +43,7 @@ def run(
     requests. Refusal, Undone, Inconclusive, Failure: as of a cutover.
     """
     plan.require_offline(offline)
-    means = Means(smoke, tools, progress or Silent(), observer, folder)
+    means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
     standing = recovery.standing(env)
     refuse = _refuse_abort if abort else _refuse
     refuse(standing, env)
@@ -54,7 +56,10 @@ def run(
     if dry_run:
         return _planned(move, loss)
     with move.locked(lambda: recovery.require_same(env, standing, refuse)):
-        if standing.phase is Phase.LIVE:
+        if standing.returned_unknown:
+            for step in rollback_steps.adopting(loss or 0):
+                move.perform(step)
+        elif standing.phase is Phase.LIVE:
             _begin_or_go_on(move, loss)
         else:
             _see_to_it(move)
@@ -66,7 +71,7 @@ def _begin_or_go_on(move: Move, loss: int | None) -> None:
     """R3 to R7; what fails before the last is undone, and what fails within it is asked of Postgres."""
     try:
         for step in rollback_steps.plan(loss):
-            move.deadline.check()
+            move.check_deadline()
             move.perform(step)
     except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
         recovery.after_rollback(move, cause)
@@ -81,28 +86,44 @@ def _see_to_it(move: Move) -> None:
 def _refuse(found: Standing, env: Environment) -> None:
     """What a rollback does not begin or go on from."""
     if found.phase is not Phase.RETURNED:
-        _refuse_abort(found, env)
+        _refuse_unless_live(found, env)
     fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
-    if found.phase is Phase.LIVE and not found.of_this_game:
-        raise recovery.anothers(found, env)
-    if found.phase is Phase.RETURNED and not found.has_the_file:
+    if found.of_another:
         raise recovery.anothers(found, env)
 
 
 def _refuse_abort(found: Standing, env: Environment) -> None:
-    """Where there is no rollback to undo."""
+    """Raise Refusal where there is no rollback to undo."""
+    _refuse_unless_live(found, env)
+    if found.returned_unknown:
+        raise Refusal(
+            "a rollback that has not opened the legacy file", "one that is open, and that the pointer names",
+            where=str(env.legacy.path), do=f"Players may play on it. Finish: invoke rollback --env {env.name}.",
+        )  # fmt: skip
+
+
+def _refuse_unless_live(found: Standing, env: Environment) -> None:
+    """Raise Refusal where players do not play on Postgres, and name the command that ends what there is, if any."""
     if found.phase is Phase.LOADING:
         raise Refusal(
             "a game that is live on Postgres", "a cutover under way", where=env.target_direct.redacted,
-            do="Undo it: invoke cutover --abort.",
+            do=f"Undo it: invoke cutover --env {env.name} --abort.",
         )  # fmt: skip
+    if found.of_another:
+        raise recovery.anothers(found, env)
     if found.startable:
         raise Refusal(
             "a game that is live on Postgres", f"the phase {found.phase}", where=env.target_direct.redacted,
-            do="There is nothing to roll back.",
+            do=_end_of(found, env),
         )  # fmt: skip
-    if found.legacy != "open" and not found.of_this_game:
-        raise recovery.anothers(found, env)
+
+
+def _end_of(found: Standing, env: Environment) -> str:
+    if found.undo_unfinished:
+        return f"There is nothing to roll back; open the legacy file: invoke cutover --env {env.name} --abort."
+    if found.phase is Phase.RETURNED and found.legacy != "open":
+        return f"It has returned already; open the legacy file: invoke rollback --env {env.name}."
+    return "There is nothing to roll back: players play on the legacy file."
 
 
 def _begun(standing: Standing, env: Environment, folder: Path) -> str | None:

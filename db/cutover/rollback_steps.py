@@ -16,11 +16,11 @@ from db.cutover import journal as journals
 from db.cutover import ownership, switch, undo
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
 from db.cutover.steps import play, require_whole
+from db.cutover.turning import turn, turning
 from db.errors import Failure
 from db.ops import Phase
 from game import tables
 from game.legacy import cells
-from game.legacy import fence as legacy_fence
 
 KEPT_PREFIX = "rolled_back_"
 
@@ -64,8 +64,9 @@ def discard(move: Move, accepted: int) -> dict[str, Any]:
     lost = lost_writes(move)
     if lost != accepted:
         raise Failure(
-            f"{accepted} writes to lose, as accepted", f"{lost}", do="Players wrote on; accept the new count."
-        )
+            f"{accepted} writes to lose, as accepted", f"{lost}",
+            do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to carry back.",
+        )  # fmt: skip
     move.journal.write("counts", discarded=lost)
     return {"discarded": lost}
 
@@ -103,26 +104,27 @@ def returned(move: Move) -> bool:
     return move.phase() is Phase.RETURNED and move.legacy_fence().state == "open"
 
 
-def go_back(move: Move) -> None:
+def go_back(move: Move, *, adopted: bool = False) -> None:
     """R7: phase returned, and Postgres says that it moved, in one transaction: the point of no return. Then unfence.
 
     The file's write lock is held from before to after, so that its fence is this run's, and whole, when Postgres
     commits; and what is on Postgres then is what was carried back, for its own fence stood all along.
+    adopted: the file is open already, see `adopting`.
     """
     if move.phase() is Phase.RETURNED:
         undo.unfence(move)
         return
-    with closing(cells.connect(move.env.legacy.path)) as connection:
-        check = ownership.ours(move.owner, move.env.legacy.path)
-        with legacy_fence.turning(connection, "open", check=check):
-            require_whole(move, connection)
-            move.deadline.check()
-            move.journal.write("return begun")
-            with move.conn.transaction():
-                if (state := fence.state(move.conn)) != "fenced":
-                    raise Failure("Postgres fenced until the legacy file is opened", state, where=move.env.name)
-                move.held.advance(Phase.LIVE, Phase.RETURNED)
-                fence.set_on(move.conn, state="moved")
+    checked = ownership.of_this_game_or_open if adopted else ownership.ours
+    owned = checked(move.owner, move.env.legacy.path)
+    with turning(move, "open", phases=(Phase.LIVE,), owned=owned) as connection:
+        require_whole(move, connection)
+        move.check_deadline()
+        move.journal.write("return begun")
+        with move.conn.transaction():
+            if (state := fence.state(move.conn)) != "fenced":
+                raise Failure("Postgres fenced until the legacy file is opened", state, where=move.env.name)
+            move.held.advance(Phase.LIVE, Phase.RETURNED)
+            fence.set_on(move.conn, state="moved")
     move.journal.write(READ_ONLY_ENDS)
 
 
@@ -155,23 +157,16 @@ def stays(move: Move) -> bool:
 
 def switch_forward(move: Move) -> dict[str, Any]:
     """The pointer back at Postgres."""
-    return switch.to(move, move.env.target, move.env.target.as_text())
-
-
-def lifted(move: Move) -> bool:
-    """Players play on Postgres; the legacy file says that it moved."""
-    even = fence.said(move.conn) == "open" and not fence.odd(move.conn, "open")
-    mark = move.legacy_fence()
-    return even and mark.state == "moved" and ownership.is_of(mark, move.owner.target)
+    return switch.to(move, move.env.target, move.env.target.as_text(), keep=False)
 
 
 def lift(move: Move) -> None:
-    """The legacy file is closed first, so that there is no moment in which both take writes."""
-    if (phase := move.phase()) is not Phase.LIVE:
-        raise Failure("the phase live before Postgres is opened again", f"the phase {phase}")
-    check = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
-    with closing(cells.connect(move.env.legacy.path)) as connection:
-        legacy_fence.fence(connection, state="moved", owner=move.owner, check=check)
+    """Close the legacy file, then lift Postgres: in this order there is no moment in which both take writes.
+
+    Done again where it looks done, so that it waits for a run that was stopped with the file's write lock in hand.
+    """
+    owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
+    turn(move, "moved", phases=(Phase.LIVE,), owned=owned)
     fence.lift(move.conn)
     move.journal.write(READ_ONLY_ENDS)
 
@@ -191,6 +186,23 @@ def plan(accepted_loss: int | None) -> tuple[Step, ...]:
     )  # fmt: skip
 
 
+def adopting(accepted_loss: int) -> tuple[Step, ...]:
+    """R3 to R7 where the file is open and the pointer names it, while Postgres says that it is live.
+
+    A failover lost the transaction of R7, or the file was opened by hand. Players may play on the file, so nothing is
+    carried over it: it is compared, and Postgres is brought to say what is true. Nothing here is undone.
+    """
+    return (
+        Step("R3", "fence Postgres", "Postgres is read-only", None, lambda move: fence.set_on(move.conn)),
+        Step(
+            "R4", "compare", "the file has every request that Postgres granted, or the loss was accepted", None,
+            lambda move: discard(move, accepted_loss),
+        ),
+        SWITCH,
+        Step("R7", "return", RETURN.true_after, returned, lambda move: go_back(move, adopted=True)),
+    )  # fmt: skip
+
+
 SWITCH = Step(
     "R5", "switch", "every process serves the legacy file", switched, switch_to_legacy, "Postgres, restart",
     checked=False,
@@ -202,16 +214,15 @@ RETURN = Step(
 PUT_AWAY = Step("R8", "put away", "the old schema is kept, fenced; a retry starts clean", put_away, put_target_away)
 
 UNDO = (
-    Step("a", "switch forward", "every service process serves Postgres", stays, switch_forward, checked=False),
-    Step("b", "lift", "players play on Postgres, as before", lifted, lift),
+    Step("a", "lift", "Postgres takes writes, as before; the legacy file says that it moved", None, lift),
+    Step("b", "switch forward", "every service process serves Postgres", stays, switch_forward, checked=False),
 )
 
 
 def _arm_legacy(move: Move) -> None:
     """The legacy file is fenced with the pass of this process; a process that died took its own along."""
-    with closing(cells.connect(move.env.legacy.path)) as connection:
-        check = ownership.of_this_game(move.owner, move.env.legacy.path)
-        legacy_fence.fence(connection, pass_token=move.pass_token, owner=move.owner, check=check)
+    owned = ownership.of_this_game(move.owner, move.env.legacy.path)
+    turn(move, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=move.pass_token)
 
 
 def _has_rows(move: Move) -> bool:

@@ -13,6 +13,7 @@ from db.cutover.ports import Evidence, Observer, Smoke, unobserved
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
 from db.errors import Failure, Undone
+from db.interruption import Signals
 from db.ops import Phase
 from db.progress import Progress, Silent
 from db.snapshots.tools import Tools
@@ -30,6 +31,7 @@ def run(
     progress: Progress | None = None,
     observer: Observer = unobserved,
     folder: Path = RUNS,
+    signals: Signals | None = None,
 ) -> Report:
     """Move the game to Postgres, or with `abort` back to where it was; with `dry_run` change nothing and say the plan.
 
@@ -37,7 +39,7 @@ def run(
     holds can't be known from here, so nothing more was changed. Failure: said in its message.
     """
     plan.require_offline(offline)
-    means = Means(smoke, tools, progress or Silent(), observer, folder)
+    means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
     if abort:
         return recovery.abort(env, means)
     standing = recovery.before_cutover(env)
@@ -67,7 +69,7 @@ def _begin_or_go_on(move: Move) -> None:
     try:
         for step in plan.OFFLINE:
             move.perform(step)
-            move.deadline.check()
+            move.check_deadline()
         move.perform(plan.LIVE)
     except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
         recovery.after(move, cause)
@@ -87,7 +89,7 @@ def _answer(breach: str, move: Move) -> None:
     means = move.means
     rollback.run(
         move.env, smoke=means.smoke, tools=means.tools, progress=means.progress, observer=means.observer,
-        folder=means.folder,
+        folder=means.folder, signals=means.signals,
     )  # fmt: skip
     raise Undone("a quiet watch", breach, where=move.env.name, do="It was rolled back: players play on SQLite.")
 

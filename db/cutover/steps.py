@@ -15,6 +15,7 @@ from psycopg import sql
 from db import fence, migrate, ops, snapshots, tables, transfer
 from db.cutover import hooks, ownership, switch
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move
+from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
 from db.ops import Phase
 from db.snapshots import Label, Side
@@ -86,7 +87,9 @@ def fenced(move: Move) -> bool:
     if mark.state == "open":
         return False
     move.deadline.start()
-    ownership.ours(move.owner, move.env.legacy.path)(mark)
+    ownership.of_this_game(move.owner, move.env.legacy.path)(mark)
+    if mark.owner != move.owner:  # The lock is ours, so the run that fenced it is over: its fence is made ours.
+        return False
     with closing(cells.connect(move.env.legacy.path)) as connection:
         try:
             return legacy_fence.prove(connection) > 0
@@ -100,14 +103,16 @@ def fence_legacy(move: Move) -> Facts:
 
     A copy that was proven before this fence stood may lack what was written since: it is to be proven again.
     """
-    hooks.run(move.env, "drain", move.journal, engine="legacy", timeout_seconds=switch.HOOK_SECONDS)
-    move.require_lock()
+    hooks.run(
+        move.env, "drain", move.journal, engine="legacy", timeout_seconds=switch.HOOK_SECONDS,
+        require=move.require_lock,
+    )  # fmt: skip
     ops.forget_proof(move.conn)
     move.journal.write(READ_ONLY_BEGINS)
     move.deadline.start()
-    check = ownership.ours_or_open(move.owner, move.env.legacy.path)
+    owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
+    turn(move, "fenced", phases=(Phase.LOADING,), owned=owned)
     with closing(cells.connect(move.env.legacy.path)) as connection:
-        legacy_fence.fence(connection, owner=move.owner, check=check)
         return {"writes_refused": legacy_fence.prove(connection)}
 
 
@@ -185,18 +190,18 @@ def go_live(move: Move) -> None:
     """
     beyond = move.phase() is Phase.LIVE
     checked = ownership.of_this_game_or_open if beyond else ownership.ours
-    with closing(cells.connect(move.env.legacy.path)) as connection:
-        check = checked(move.owner, move.env.legacy.path)
-        with legacy_fence.turning(connection, "moved", owner=move.owner, check=check):
-            if not beyond:
-                require_whole(move, connection)
-                _lift(move)
-            if move.journal.last(READ_ONLY_ENDS) is None:
-                move.journal.write(READ_ONLY_ENDS)
+    phase = Phase.LIVE if beyond else Phase.LOADING
+    owned = checked(move.owner, move.env.legacy.path)
+    with turning(move, "moved", phases=(phase,), owned=owned) as connection:
+        if not beyond:
+            require_whole(move, connection)
+            _lift(move)
+        if move.journal.last(READ_ONLY_ENDS) is None:
+            move.journal.write(READ_ONLY_ENDS)
 
 
 def _lift(move: Move) -> None:
-    move.deadline.check()
+    move.check_deadline()
     move.journal.write("lift begun")
     with move.conn.transaction():
         move.held.require_proof()

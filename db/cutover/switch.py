@@ -10,9 +10,11 @@ from contextlib import closing
 from typing import Any, TypeAlias
 
 from db.cutover import hooks, pointer, services
+from db.cutover.advice import PointerTo
 from db.cutover.move import Move
 from db.cutover.services import Ready
-from db.errors import Failure
+from db.environments import Environment
+from db.errors import Failure, Refusal
 from game.errors import StoreFailure
 from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
@@ -38,23 +40,36 @@ def points_at(move: Move, place: Place) -> bool:
     return _address(pointer.url(move.env.pointer)) == _address(place)
 
 
-def to(move: Move, place: Place, value: str) -> dict[str, Any]:
+def pointed(env: Environment) -> PointerTo:
+    """Say which store the pointer names; a file or a line that is missing names neither."""
+    try:
+        address = _address(pointer.url(env.pointer))
+    except Refusal:
+        return PointerTo.OTHER
+    if address == _address(env.legacy):
+        return PointerTo.LEGACY
+    return PointerTo.TARGET if address == _address(env.target) else PointerTo.OTHER
+
+
+def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, Any]:
     """Write the pointer, run `deploy` and `restart`, and wait until no old process is left.
 
-    The value that the pointer had is kept in a file of the run's, where only its owner reads it.
+    keep: have the value that the pointer had in a file of the run's, where only its owner reads it; an undo keeps
+    nothing, so that a full disk can't stop it.
     """
-    move.deadline.check()
+    move.check_deadline()
     identity = store_identity(place)
     old = [ready for ready in map(services.ask, move.env.services) if ready is not None]
-    move.require_lock()
-    if not points_at(move, place):
-        move.journal.keep_secret(OLD_VALUE, pointer.read(move.env.pointer))
-        pointer.write(move.env.pointer, value)
+    with hooks.writing_pointer(move.env, move.journal, move.require_lock):
+        if not points_at(move, place):
+            if keep:
+                move.journal.keep_secret(OLD_VALUE, pointer.read(move.env.pointer))
+            pointer.write(move.env.pointer, value)
     for hook in ("deploy", "restart"):
-        move.require_lock()
         hooks.run(
-            move.env, hook, move.journal, engine=services.engine(place), timeout_seconds=_left(move, HOOK_SECONDS)
-        )
+            move.env, hook, move.journal, engine=services.engine(place), timeout_seconds=_left(move, HOOK_SECONDS),
+            require=move.require_lock,
+        )  # fmt: skip
 
     def arrived(ready: Ready) -> bool:
         left = ready.process in [before.process for before in old] or any(map(services.still_runs, old))
@@ -83,5 +98,5 @@ def _address(place: Place) -> tuple[object, ...]:
 
 
 def _left(move: Move, at_most: float) -> float:
-    move.deadline.check()
+    move.check_deadline()
     return move.deadline.left(at_most)

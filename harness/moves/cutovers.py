@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import environments
-from db.cutover import rollback
+from db.cutover import ending, rollback
 from db.cutover import run as cutover_run
 from db.cutover.ports import Smoke
-from db.cutover.report import Report, Verdict
+from db.cutover.report import Report
 from db.environments import Environment
 from db.progress import Progress
 from harness.gate import admission, certificate
@@ -19,15 +19,9 @@ from harness.live import smoke
 
 if TYPE_CHECKING:
     from db.console import Outcome
+    from db.interruption import Signals
 
 ROOT = Path(__file__).parents[2]
-
-_VERDICTS = {
-    Verdict.LIVE: "The game is live on Postgres.",
-    Verdict.RETURNED: "The game is back on the legacy file.",
-    Verdict.UNDONE: "It is undone: the game is where it was.",
-    Verdict.PLANNED: "This is what would be done; nothing was changed.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +34,28 @@ class Wish:
     abort: bool
 
 
-def cutover(wish: Wish, proof: Path, progress: Progress) -> Report:
+def end_with(env: Environment, speaks: Outcome, signals: Signals) -> None:
+    """Have the task end with a last line that is asked of the stores, and with signals held meanwhile."""
+    speaks.at_end = partial(ending.ended, env)
+    speaks.signals = signals
+
+
+def cutover(wish: Wish, proof: Path, progress: Progress, signals: Signals) -> Report:
     """Move the game to Postgres; `proof` is the gate's report. Errors: as of `db.cutover.run.run`."""
     return cutover_run.run(
         wish.environment, evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
         smoke=_smoke(wish), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort, progress=progress,
+        signals=signals,
     )  # fmt: skip
 
 
-def roll_back(wish: Wish, progress: Progress, *, discard_writes: bool, accept_loss: int | None) -> Report:
+def roll_back(
+    wish: Wish, progress: Progress, signals: Signals, *, discard_writes: bool, accept_loss: int | None
+) -> Report:
     """Move the game back to the legacy file. Errors: as of `db.cutover.rollback.run`."""
     return rollback.run(
         wish.environment, smoke=_smoke(wish), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort,
-        discard_writes=discard_writes, accept_loss=accept_loss, progress=progress,
+        discard_writes=discard_writes, accept_loss=accept_loss, progress=progress, signals=signals,
     )  # fmt: skip
 
 
@@ -74,4 +77,4 @@ def show(report: Report, speaks: Outcome) -> None:
     speaks.table(f"{report.verb} of {report.environment}, run {report.run}", ("step", "status", "seconds"), rows)
     if report.read_only_seconds is not None:
         speaks.say(f"read-only for {report.read_only_seconds:.1f} s")
-    speaks.say(_VERDICTS[report.verdict])
+    speaks.end(str(report.verdict))

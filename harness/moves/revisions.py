@@ -41,7 +41,7 @@ def show(made: Made, speaks: Outcome) -> None:
         speaks.say(f"to be written by hand: {line}")
     for column in homes.homeless():
         speaks.say(f"to be given a place in the legacy file, in game/legacy: {column}")
-    speaks.say("next: invoke lint, invoke test --select revision, invoke migrate --env development")
+    speaks.say("next: invoke lint, invoke test --select linter_of_migrations, invoke migrate --env development")
 
 
 def _shown(path: Path) -> Path:

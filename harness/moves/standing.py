@@ -1,66 +1,79 @@
-"""What `invoke status` does: each part of an environment is asked where it stands."""
+"""What `invoke status` does: it asks each part of an environment where it stands, and says why one does not answer."""
 
 from __future__ import annotations
 
-from db import drift, migrate, ops, revisions
-from db.cutover import recovery, services
+from dataclasses import dataclass
+
+from db import drift, ops, revisions
+from db.cutover import ending, services
+from db.cutover.ending import Seen
 from db.environments import Environment
 from db.errors import Refusal
 
 
-def status(env: Environment) -> dict[str, object]:
-    """Where the environment stands, by what each part answers; a part that does not answer says so."""
-    return {"environment": env.name, **_databases(env), **_services(env)}
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The answers by name, for people and machines alike. whole: every part answered."""
+
+    found: dict[str, str | list[str]]
+    whole: bool
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """The answers for people; a list takes a line for each part."""
+        return [(what, one if isinstance(one, str) else "\n".join(one) or "none") for what, one in self.found.items()]
 
 
-def _databases(env: Environment) -> dict[str, object]:
-    found: dict[str, object] = {"legacy": env.legacy.redacted, "target": env.target_direct.redacted}
-    standing = recovery.standing(env)
-    with ops.connect(env.target_direct) as conn:
-        marker, head = ops.marker(conn), migrate.current(conn)
-        held = ops.holder(conn) or "nobody"
-        schema = _schema(conn, env.target_direct.schema, head)
-    odd = f", but not on {', '.join(standing.odd)}" if standing.odd else ""
-    fences = {"fence of the legacy file": standing.legacy, "fence of Postgres": f"{standing.target}{odd}"}
-    return {
-        **found,
-        "marker": marker,
-        **schema,
-        "phase": str(standing.phase),
-        "lock held by": held,
-        **fences,
+def status(env: Environment) -> Status:
+    """Ask the file, Postgres, the pointer and the services. Never raises for a part that does not answer."""
+    seen = ending.look(env)
+    schema, drifted, known = _schema(env, seen)
+    found: dict[str, str | list[str]] = {
+        "environment": env.name,
+        "legacy": env.legacy.redacted,
+        "target": env.target_direct.redacted,
+        **_postgres(seen, schema),
+        "drift": drifted,
+        "fence of the legacy file": seen.legacy_fence,
+        "fence of Postgres": seen.target_fence,
+        "pointer": f"names {seen.pointer}",
+        **{url: _answer(ready) for url, ready in seen.services.items()},
+        "players": seen.serves,
+        "next": seen.next,
     }
+    return Status(found, known and not seen.unknown)
 
 
-def _schema(conn: ops.Connection, schema: str, at: str | None) -> dict[str, object]:
-    """The revision, and each line by which the schema differs from what the revisions up to it make.
-
-    Lines about a file, a server or a role with which that can't be known stand in place of the drift.
-    """
+def _schema(env: Environment, seen: Seen) -> tuple[str, list[str], bool]:
+    """The revision with those to come, each line by which the schema is not as its revisions make it, and if known."""
+    if seen.target is None:
+        return "not known", ["not known"], False
+    at = seen.target.schema
     try:
         history = revisions.read()
+        pending = ", ".join(revision.id for revision in history.pending(at))
+        found = (at or "none") + (f", to be applied: {pending}" if pending else "")
+        if at is not None and at not in history:
+            return f"{at}, which this version does not know", ["not known: a newer version migrated it"], False
+        with ops.connect(env.target_direct, application="sudamr status") as conn:
+            lines = [] if at is None else drift.since(conn, env.target_direct.schema, history.applied(at))
+            unmade = drift.unmade(conn, history.revisions)
     except Refusal as error:
-        return {"schema": at or "none", "drift": [f"not known: {error}"]}
-    pending = [revision.id for revision in history.pending(at)]
-    found = at or "none"
-    if at is not None and at not in history:
-        return {"schema": f"{found}, which this version does not know", "drift": ["not known: a newer version made it"]}
-    behind = f"{found}, to be applied: {', '.join(pending)}" if pending else found
-    try:
-        lines = [] if at is None else drift.since(conn, schema, history.applied(at))
-        unmade = drift.unmade(conn, history.revisions)
-    except Refusal as error:
-        return {"schema": behind, "drift": [f"not known: {error}"]}
-    return {"schema": behind, "drift": [*lines, *(f"only in game/tables.py: {name}" for name in unmade)]}
+        return at or "none", [f"not known: {' '.join(str(error).split())}"], False
+    return found, [*lines, *(f"only in game/tables.py: {name}" for name in unmade)], True
 
 
-def rows(found: dict[str, object]) -> list[tuple[str, object]]:
-    """The same for people: several lines as several lines."""
-    return [(what, "\n".join(one) or "none" if isinstance(one, list) else one) for what, one in found.items()]
-
-
-def _services(env: Environment) -> dict[str, object]:
-    return {url: _answer(services.ask(url)) for url in env.services}
+def _postgres(seen: Seen, schema: str) -> dict[str, str]:
+    target = seen.target
+    if target is None:
+        why = f"not known: {seen.unknown[ending.TARGET]}"
+        return dict.fromkeys(("marker", "schema", "phase", "lock held by"), why)
+    return {
+        "marker": target.marker or "none",
+        "schema": schema,
+        "phase": str(target.phase) + (f", by run {target.run}" if target.run else ""),
+        "lock held by": target.holder or "nobody",
+    }
 
 
 def _answer(ready: services.Ready | None) -> str:

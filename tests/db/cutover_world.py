@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from follower import following, restart
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db import environments, ops, seed, transfer
@@ -264,28 +265,50 @@ def made(server: Server, tmp_path: Path) -> Iterator[World]:
 
 
 @contextmanager
+def quiet_world(server: Server, tmp_path: Path) -> Iterator[World]:
+    """A world whose service is a stand-in that follows the pointer: hundreds of moves in the time of ten."""
+    name = f"{server.mark}{secrets.token_hex(4)}"
+    server.create_database(name)
+    try:
+        with following(tmp_path / "service.env") as url:
+            made = furnished(server, server.url(name), tmp_path, url, restart(tmp_path / "service.env"))
+            yield made
+    finally:
+        server.drop_database(name)
+
+
+@contextmanager
 def played(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]:
     """The file, the pointer, the hooks and the service."""
+    port, pidfile = _free_port(), tmp_path / "pid"
+    url = f"http://127.0.0.1:{port}"
+    restart = f"kill -HUP $(cat {pidfile})"
+    world = furnished(server, blank, tmp_path, url, restart, f"PORT={port}\nPIDFILE={pidfile}\n")
+    with running({"SUDAMR_ENV_FILE": str(world.env.pointer.path)}, url):
+        yield world
+
+
+def furnished(
+    server: Server, blank: PostgresUrl, tmp_path: Path, url: str, restart: str, settings: str = ""
+) -> World:  # fmt: skip
+    """The file, the pointer and the hooks, before any service runs."""
     legacy = tmp_path / "game.db"
     seed.seed_legacy(legacy, 10, oddities=False)
     before = Path(shutil.copy(legacy, tmp_path / "before.db"))
     ops.prepare(blank, "test")
-    env_file, pidfile = tmp_path / "service.env", tmp_path / "pid"
-    port = _free_port()
+    env_file = tmp_path / "service.env"
     env_file.write_text(
-        f"# Where the players are\nDATABASE_URL=file:{legacy}\nPORT={port}\nPIDFILE={pidfile}\n"
+        f"# Where the players are\nDATABASE_URL=file:{legacy}\n{settings}"
         f"CHANCE_SECRET=dice-of-the-tests-only\nTOKEN_SECRET={TOKEN_SECRET}\nOPERATOR_TOKEN={OPERATOR_TOKEN}\n"
     )
     shutil.copy(env_file, tmp_path / "service.env.before")
-    url = f"http://127.0.0.1:{port}"
     env = environments.throwaway(
         owner=blank, service=server.url(blank.dbname, "service"), legacy=legacy, folder=tmp_path,
-        pointer=Pointer(env_file), services=(url,), hooks=Hooks(restart=f"kill -HUP $(cat {pidfile})"),
+        pointer=Pointer(env_file), services=(url,), hooks=Hooks(restart=restart),
         policy=Policy(freeze_budget_seconds=60, max_held=100, watch_seconds=0),
         snapshots=SnapshotPlan(tmp_path / "snapshots"),
     )  # fmt: skip
-    with running({"SUDAMR_ENV_FILE": str(env_file)}, url):
-        yield World(env, tmp_path, server, before, tuple(_unfinished(legacy)))
+    return World(env, tmp_path, server, before, tuple(_unfinished(legacy)))
 
 
 def _unfinished(legacy: Path) -> Iterator[tuple[str, str]]:

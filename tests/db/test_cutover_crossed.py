@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from cutover_world import KILL_THE_RUN, World, proven, wait_until, world
 
 from db import ops
-from db.cutover import hooks, pointer, recovery, undo
+from db.cutover import hooks, pointer, recovery
 from db.cutover.journal import Journal
 from db.cutover.recovery import Standing
 from db.cutover.rollback import run as rollback
@@ -18,6 +20,7 @@ from db.cutover.run import run
 from db.environments import Environment, Hooks
 from db.errors import Failure, Inconclusive, Refusal, Undone
 from game.legacy import fence as legacy_fence
+from game.legacy.fence_schema import State
 
 __all__ = ["world"]
 
@@ -75,23 +78,18 @@ def test_one_that_lost_its_lock_does_not_lift_the_fence_of_the_next(
 ) -> None:
     """It has asked the phase; its session is cut, another finishes the undo and begins anew; then it wakes."""
     assert world.dies("before", "smoke", run, evidence=proven) == KILLED
-    lift = legacy_fence.lift
-    late: list[Failure] = []
+    turning = legacy_fence.turning
 
-    def lifts_late(conn: sqlite3.Connection, **named: Any) -> None:
-        def observer(when: str, step: str) -> None:
-            if (when, step) == ("before", "live"):
-                with pytest.raises(Failure, match="fenced, by run") as caught:
-                    lift(conn, **named)
-                late.append(caught.value)
-
-        monkeypatch.setattr(undo.legacy_fence, "lift", lift)
+    @contextmanager
+    def turns_late(conn: sqlite3.Connection, to: State, **named: Any) -> Iterator[None]:
+        monkeypatch.setattr(legacy_fence, "turning", turning)
         world.cut()
-        assert world.cutover(observer=observer).verdict == "live"
-        raise late[0]
+        assert world.cutover().verdict == "live"
+        with turning(conn, to, **named):
+            yield
 
-    monkeypatch.setattr(undo.legacy_fence, "lift", lifts_late)
-    with pytest.raises(Failure, match="the undo to finish"):
+    monkeypatch.setattr(legacy_fence, "turning", turns_late)
+    with pytest.raises(Failure, match="the connection that holds the lock; found it is lost"):
         world.cutover(abort=True)
 
     world.assert_whole_on_postgres()

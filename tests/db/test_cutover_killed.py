@@ -65,7 +65,7 @@ def test_an_abort_that_is_killed_within_an_undo_is_finished_by_the_next_run(worl
     assert (world.phase(), world.legacy_fence()) == ("aborted", "fenced")
     assert dies_within_switch.dies("never", "", run, evidence=proven, abort=True) == KILLED
     assert world.dies("after", "switch back", run, evidence=proven, abort=True) == KILLED
-    assert (world.engine(), world.legacy_fence()) == ("legacy", "fenced")
+    assert (world.engine(), world.legacy_fence()) == ("legacy", "open")
 
     assert world.dies("before", "preflight", run, evidence=proven) == KILLED
     world.assert_whole_on_legacy()

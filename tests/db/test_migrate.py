@@ -17,6 +17,7 @@ from harness.databases import Database
 from tests.fixtures.squawk import squawk
 
 ENVIRONMENT = "test"
+ALL = [revision.id for revision in revisions.read().revisions]
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def relations(url: PostgresUrl) -> set[str]:
 
 
 def test_all_tables_are_made_and_again_is_harmless(prepared: PostgresUrl) -> None:
-    assert run(prepared).applied == [migrate.head()]
+    assert run(prepared).applied == ALL
     assert run(prepared) == migrate.Migrated([], migrate.head())
     named = {table.name for table in (*game_tables.ALL, *tables.ALL)}
     assert relations(prepared) == named | {"alembic_version", "fence_state"}
@@ -89,7 +90,7 @@ def test_migrating_a_live_database_again_leaves_it_open(prepared: PostgresUrl) -
 def test_a_dry_run_changes_nothing_and_its_sql_does_the_same(prepared: PostgresUrl) -> None:
     with ops.connect(prepared) as conn:
         dry = run(prepared, sql=True)
-        assert (dry.applied, relations(prepared)) == ([migrate.head()], set())
+        assert (dry.applied, relations(prepared)) == (ALL, set())
         conn.execute(dry.sql)
     assert drift.drift(prepared) == []
     assert run(prepared).applied == []
@@ -196,7 +197,7 @@ def test_a_revision_that_fails_leaves_nothing_and_runs_again(prepared: PostgresU
             run(prepared)
         assert relations(prepared) <= {"alembic_version"}
         conn.execute("drop type game.user_mail")
-    assert run(prepared).applied == ["0001"]
+    assert run(prepared).applied == ALL
     assert drift.drift(prepared) == []
 
 
@@ -218,7 +219,7 @@ def test_two_at_once_end_as_one(prepared: PostgresUrl) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(results) == [[], ["0001"]]
+    assert sorted(results) == [[], ALL]
 
 
 def test_the_services_role_in_place_of_the_owners_is_refused(fenced_database: Database) -> None:

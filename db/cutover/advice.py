@@ -1,0 +1,194 @@
+"""What ends each state in which an environment can be found: the command that `invoke status` prints, or no command.
+
+A state is a value of seven enums. `advise` answers for every one of their combinations: with a command, with "nothing
+to end", or with the guard in the code that keeps that state from coming about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from db.ops import Phase
+
+
+class Fence(StrEnum):
+    """What a store's fence says; on Postgres also before the schema is there, which is as good as fenced."""
+
+    OPEN = "open"
+    FENCED = "fenced"
+    MOVED = "moved"
+
+
+class FenceOwner(StrEnum):
+    """Whose fence stands on the legacy file, seen from this database. NOBODY: there is no fence, or it names none."""
+
+    NOBODY = "nobody"
+    THIS_RUN = "the run of the phase"
+    ANOTHER_RUN = "another run of this database"
+    ANOTHER_DATABASE = "another database"
+
+
+class PointerTo(StrEnum):
+    """Which store the pointer names. OTHER: neither, or the file or its line is missing."""
+
+    LEGACY = "the legacy file"
+    TARGET = "Postgres"
+    OTHER = "something else"
+
+
+class Tool(StrEnum):
+    """The run that the lock's holder, or the last one, is: over, working, or stopped with its session still there."""
+
+    NONE = "none"
+    ALIVE = "alive"
+    STOPPED = "stopped"
+
+
+class Command(StrEnum):
+    """What the operator runs, with --env."""
+
+    CUTOVER = "invoke cutover"
+    ABORT = "invoke cutover --abort"
+    ROLLBACK = "invoke rollback"
+    ABORT_ROLLBACK = "invoke rollback --abort"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where an environment stands. target: the fence of Postgres; owner: of the legacy file's fence."""
+
+    phase: Phase
+    legacy: Fence
+    owner: FenceOwner
+    target: Fence
+    pointer: PointerTo
+    tool: Tool = Tool.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """A command ends the state: players then play on one store, and no fence of a run that is over stands.
+
+    why: what the command will do here. loses: what it may lose, which no command could keep.
+    """
+
+    command: Command
+    why: str
+    loses: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Something else has to act first: a run that works, a stopped process, or another database's move."""
+
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Nothing is under way. next: what would begin a move from here, if anything."""
+
+    next: Command | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No run brings this about. guard: the code that forbids it."""
+
+    guard: str
+
+
+Advice = Ends | Elsewhere | Settled | Unreachable
+
+OVER = (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
+"""Phases in which no attempt is under way."""
+
+
+def advise(state: State) -> Advice:
+    """Say what ends the state. First what is impossible, then who else has to act, then by the phase."""
+    if guard := _guard(state):
+        return Unreachable(guard)
+    if state.tool is Tool.ALIVE:
+        return Elsewhere("A run is at work: wait for it, or end it with Ctrl-C or SIGTERM, which undoes it.")
+    if state.tool is Tool.STOPPED:
+        return Elsewhere("The run that holds the lock is stopped: kill -9 of its process is safe; then look again.")
+    if state.owner is FenceOwner.ANOTHER_DATABASE:
+        return _another_database(state)
+    return _BY_PHASE[state.phase](state)
+
+
+def _guard(state: State) -> str:
+    closed = state.legacy is not Fence.OPEN
+    if not closed and state.owner is not FenceOwner.NOBODY:
+        return "fence_schema.row: the owner stands in the fence's own row, which goes with it"
+    if closed and state.owner is FenceOwner.NOBODY:
+        return "turning.turning: a move's fence bears its owner always"
+    if state.target is Fence.MOVED and state.phase in (Phase.EMPTY, Phase.LOADING, Phase.LIVE):
+        return "rollback_steps.go_back: moved is written with returned; steps.migrate_target fences before loading"
+    if state.target is Fence.OPEN and state.phase in (Phase.LOADING, Phase.ABORTED, Phase.RETURNED):
+        return "steps.go_live: the lift is of one transaction with live; a restore into service asks the phase"
+    if state.target is Fence.OPEN and state.phase is Phase.EMPTY and state.owner is not FenceOwner.ANOTHER_DATABASE:
+        return "a restore into service refuses while the legacy file is open, or this database's move has it"
+    return ""
+
+
+def _another_database(state: State) -> Advice:
+    if state.target is Fence.OPEN and state.pointer is PointerTo.TARGET:
+        return Settled()
+    return Elsewhere(
+        "Another database's move has the legacy file: name that database in target_direct, and look from there."
+    )
+
+
+def _empty(state: State) -> Advice:
+    if state.legacy is not Fence.OPEN:
+        return Ends(Command.ABORT, "opens the legacy file, whose fence no run needs any more")
+    if state.pointer is not PointerTo.LEGACY:
+        return Elsewhere("No move was begun: have the pointer name the store that the service is to read.")
+    return Settled(Command.CUTOVER)
+
+
+def _loading(state: State) -> Advice:
+    if state.legacy is Fence.MOVED:
+        return Ends(
+            Command.ABORT, "opens the legacy file as it was when it was fenced",
+            loses="Postgres went live and does not know it: a failover lost its newest transactions, and what players"
+            " did in them. If the old primary can be had, bring it back first.",
+        )  # fmt: skip
+    return Ends(Command.CUTOVER, "goes on with the attempt; --abort undoes it")
+
+
+def _live(state: State) -> Advice:
+    if state.legacy is Fence.OPEN and state.pointer is not PointerTo.TARGET:
+        return Ends(
+            Command.ROLLBACK, "finishes a return of which Postgres does not know, if the file has all that was granted"
+        )
+    if state.legacy is Fence.OPEN and state.target is Fence.FENCED:
+        return Ends(Command.ABORT_ROLLBACK, "closes the legacy file and opens Postgres, which the pointer names")
+    if state.target is Fence.FENCED:
+        return Ends(Command.ROLLBACK, "goes on with the rollback; --abort undoes it")
+    if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET:
+        return Settled(Command.ROLLBACK)
+    return Ends(Command.CUTOVER, "finishes the switch to Postgres, where players play")
+
+
+def _aborted(state: State) -> Advice:
+    if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
+        return Ends(Command.ABORT, "opens the legacy file and switches back to it")
+    return Settled(Command.CUTOVER)
+
+
+def _returned(state: State) -> Advice:
+    if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
+        return Ends(Command.ROLLBACK, "opens the legacy file and switches to it")
+    return Settled(Command.CUTOVER)
+
+
+_BY_PHASE = {
+    Phase.EMPTY: _empty,
+    Phase.LOADING: _loading,
+    Phase.LIVE: _live,
+    Phase.ABORTED: _aborted,
+    Phase.RETURNED: _returned,
+}

@@ -1,0 +1,199 @@
+"""The last line of every run: how it ended · who serves the players now · which fences stand · the next command.
+
+It is asked of the stores and the services when the run ends, whatever ended it, and never concluded from what the run
+meant to do. A part that does not answer is said to be unknown; nothing here raises for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from db import fence, migrate, ops
+from db.cutover import ownership, services, switch
+from db.cutover.advice import (
+    Advice,
+    Command,
+    Elsewhere,
+    Ends,
+    Fence,
+    FenceOwner,
+    PointerTo,
+    Settled,
+    State,
+    Tool,
+    advise,
+)
+from db.cutover.move import FAILURES, legacy_mark
+from db.cutover.services import Ready
+from db.environments import Environment
+from db.errors import ToolError
+from db.ops import Phase
+from db.redaction import redact
+from game.legacy.fence_schema import Mark
+
+LEGACY = "the legacy file"
+TARGET = "Postgres"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What Postgres says: the phase and its run, the fence, uneven tables, its identity, and who holds the lock."""
+
+    phase: Phase
+    run: str | None
+    fence: Fence
+    odd: tuple[str, ...]
+    identity: str
+    holder: str | None
+    marker: str | None
+    schema: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An environment as far as it can be known now. A part that is None does not answer; `unknown` says why."""
+
+    environment: str
+    legacy: Mark | None
+    target: Target | None
+    pointer: PointerTo
+    services: dict[str, Ready | None]
+    unknown: dict[str, str]
+
+    @property
+    def serves(self) -> str:
+        """Who serves the players now, in a clause."""
+        file_open = self.legacy is not None and self.legacy.state == "open"
+        target_open = self.target is not None and self.target.fence is Fence.OPEN
+        if file_open and target_open:
+            return "BOTH STORES TAKE WRITES: stop the service"
+        if file_open:  # There is no state in which both are open, so this holds whatever Postgres would say.
+            return self._served("legacy", "SQLite")
+        if target_open:
+            return self._served("postgres", "Postgres")
+        if self.legacy is None or self.target is None:
+            return "who serves the players is not known"
+        return "nobody plays: both stores are read-only"
+
+    @property
+    def legacy_fence(self) -> str:
+        """The fence of the legacy file, and whose it is."""
+        if self.legacy is None:
+            return f"not known: {self.unknown[LEGACY]}"
+        return self.legacy.state if self.legacy.owner is None else f"{self.legacy.state} by run {self.legacy.owner.run}"
+
+    @property
+    def target_fence(self) -> str:
+        """The fence of Postgres, and the tables on which it stands otherwise."""
+        if self.target is None:
+            return f"not known: {self.unknown[TARGET]}"
+        return str(self.target.fence) + (f", but not on {', '.join(self.target.odd)}" if self.target.odd else "")
+
+    @property
+    def fences(self) -> str:
+        """Both fences, in a clause."""
+        legacy = "not known" if self.legacy is None else self.legacy_fence
+        return f"SQLite {legacy}, Postgres {'not known' if self.target is None else self.target_fence}"
+
+    @property
+    def advice(self) -> Advice | None:
+        """What ends this state; None where a store does not answer."""
+        if self.legacy is None or self.target is None:
+            return None
+        return advise(
+            State(
+                self.target.phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
+                self.pointer, Tool.ALIVE if self.target.holder else Tool.NONE,
+            )
+        )  # fmt: skip
+
+    @property
+    def next(self) -> str:
+        """The next command, in a clause."""
+        match self.advice:
+            case Ends(command, why, loses):
+                return f"{_command(command, self.environment)} ({why}{'; ' + loses if loses else ''})"
+            case Elsewhere(do):
+                return do
+            case Settled(next=None):
+                return "nothing is left to do"
+            case Settled(next=command):
+                assert command is not None
+                return _command(command, self.environment)
+            case None:
+                return f"invoke status --env {self.environment}, once {' and '.join(self.unknown)} answers"
+            case unreachable:
+                return f"look at the stores, which no run of ours left so ({unreachable.guard})"
+
+    def _served(self, engine: str, name: str) -> str:
+        asked = len(self.services)
+        serving = [url for url, r in self.services.items() if r is not None and (r.engine, r.fence) == (engine, "open")]
+        if len(serving) == asked:
+            return f"players play on {name}"
+        if not serving:
+            return f"nobody plays: {name} takes writes, and no process serves it"
+        return f"players play on {name}, by {len(serving)} of {asked} processes"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended, each part in words."""
+
+    outcome: str
+    serves: str
+    fences: str
+    next: str
+
+    @property
+    def line(self) -> str:
+        """The last line of a run."""
+        return f"{self.outcome} · {self.serves} · {self.fences} · next: {self.next}"
+
+
+def ended(env: Environment, outcome: str) -> Ending:
+    """Look, and put into words how a run with this outcome leaves the environment."""
+    seen = look(env)
+    return Ending(outcome, seen.serves, seen.fences, seen.next)
+
+
+def look(env: Environment) -> Seen:
+    """Ask both stores, the pointer and the services; a part that does not answer is None, with its reason."""
+    unknown: dict[str, str] = {}
+    legacy: Mark | None = None
+    target: Target | None = None
+    try:
+        legacy = legacy_mark(env.legacy.path)
+    except FAILURES as error:
+        unknown[LEGACY] = redact(" ".join(str(error).split()))
+    try:
+        target = _target(env)
+    except (ToolError, *FAILURES) as error:
+        unknown[TARGET] = redact(" ".join(str(error).split()))
+    answers = {url: services.ask(url) for url in env.services}
+    return Seen(env.name, legacy, target, switch.pointed(env), answers, unknown)
+
+
+def _target(env: Environment) -> Target:
+    with ops.connect(env.target_direct) as conn:
+        schema = migrate.current(conn)
+        state = Fence.FENCED
+        odd: tuple[str, ...] = ()
+        marker = ops.marker(conn)
+        phase, run = ops.phase(conn), ops.phase_run(conn)
+        if schema:
+            said = fence.said(conn)
+            state, odd = Fence(said), fence.odd(conn, said)
+        return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema)
+
+
+def _owner(mark: Mark, target: Target) -> FenceOwner:
+    if mark.state == "open" or mark.owner is None:
+        return FenceOwner.NOBODY
+    if not ownership.is_of(mark, target.identity):
+        return FenceOwner.ANOTHER_DATABASE
+    return FenceOwner.THIS_RUN if mark.owner.run == target.run else FenceOwner.ANOTHER_RUN
+
+
+def _command(command: Command, environment: str) -> str:
+    verb, abort, _ = command.value.partition(" --abort")
+    return f"{verb} --env {environment}{abort}"

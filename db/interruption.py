@@ -1,0 +1,58 @@
+"""SIGINT, SIGTERM and SIGHUP while a command moves the game.
+
+The first one raises Interrupted, from which the command undoes what it began. Any later one is answered by a line on
+standard error and raises nothing: an undo that is cut in two leaves players waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that asks the command to end; the message is the signal's name."""
+
+
+class Signals:
+    """The handlers of a command, from `with` to its end. Not entered, or off the main thread, it changes nothing."""
+
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, Any] = {}
+        self._received = 0
+        self._answer = "It is ending; please wait."
+        self._force = "kill -9 is safe: run the same command again afterwards, or look with invoke status."
+        self._held = False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # As nohup leaves SIGHUP.
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def hold(self, answer: str, force: str) -> None:
+        """Raise no more from here on; answer with this line, and from the third signal on add how to force an end."""
+        self._answer, self._force = answer, force
+        self._held = True
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._received += 1
+        if not self._held:
+            self._held = True
+            raise Interrupted(signal.Signals(number).name)
+        text = self._answer if self._received < 3 else f"{self._answer} {self._force}"
+        # Not by print: a handler that runs inside a print of the same stream would raise. A closed terminal fails too.
+        with suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), f"\n{signal.Signals(number).name}: {text}\n".encode())

@@ -1,0 +1,158 @@
+"""A run that is stopped for seconds, loses its lock, sees others move on, and wakes: no dead end, nothing twice.
+
+It is stopped at each step's boundary, at the statements that turn a fence on either store, and before the pointer is
+written. Meanwhile another run aborts, goes on, or goes there and back. Two writers try both stores all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from cutover_world import World, quiet_world
+from standing import run, set_up
+from stopping import Point, Writers, stopped
+
+from db.cutover import ending, hooks, recovery
+from db.cutover.advice import Command, Ends, Fence, FenceOwner, PointerTo, Settled, State
+from db.errors import Failure, Inconclusive, ToolError
+from db.ops import Phase
+from db.servers import Server
+from game.legacy import fence as legacy_fence
+
+NOBODY, OURS = FenceOwner.NOBODY, FenceOwner.THIS_RUN
+BACK = Command.ABORT_ROLLBACK
+STARTS = {
+    Command.CUTOVER: State(Phase.ABORTED, Fence.OPEN, NOBODY, Fence.FENCED, PointerTo.LEGACY),
+    Command.ABORT: State(Phase.LOADING, Fence.FENCED, OURS, Fence.FENCED, PointerTo.TARGET),
+    Command.ROLLBACK: State(Phase.LIVE, Fence.MOVED, OURS, Fence.OPEN, PointerTo.TARGET),
+    BACK: State(Phase.LIVE, Fence.FENCED, OURS, Fence.FENCED, PointerTo.LEGACY),
+}
+OTHERS = {
+    Command.CUTOVER: ((Command.ABORT,), (Command.CUTOVER,), (Command.CUTOVER, Command.ROLLBACK)),
+    Command.ABORT: ((Command.ABORT,), (Command.CUTOVER,), (Command.ABORT, Command.CUTOVER)),
+    Command.ROLLBACK: ((Command.ABORT_ROLLBACK,), (Command.ROLLBACK,), (Command.ROLLBACK, Command.CUTOVER)),
+    BACK: (
+        (Command.ABORT_ROLLBACK,),
+        (Command.ROLLBACK,),
+        (Command.ABORT_ROLLBACK, Command.ROLLBACK),
+    ),
+}
+STEPS = {
+    Command.CUTOVER: ("snapshot", "migrate", "fence", "copy", "switch", "smoke", "final dump", "live"),
+    Command.ABORT: ("mark aborted", "unfence", "switch back"),
+    Command.ROLLBACK: ("fence Postgres", "carry back", "switch", "smoke", "return", "put away"),
+    BACK: ("lift", "switch forward"),
+}
+SQLITE = {
+    Command.CUTOVER: {1: ("BEGIN", "CREATE TABLE", "INSERT", "CREATE TRIGGER", "COMMIT"),
+                      2: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "CREATE TABLE", "CREATE TRIGGER", "COMMIT")},
+    Command.ABORT: {1: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "COMMIT")},
+    Command.ROLLBACK: {1: ("BEGIN", "DROP TRIGGER", "CREATE TRIGGER", "COMMIT"), 2: ("BEGIN", "COMMIT"),
+                       3: ("BEGIN", "COMMIT"), 4: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "COMMIT")},
+    BACK: {1: ("BEGIN", "DROP TRIGGER", "CREATE TRIGGER", "COMMIT")},
+}  # fmt: skip
+POSTGRES = {Command.CUTOVER: 12, Command.ABORT: 1, Command.ROLLBACK: 12, BACK: 6}
+"""How many statements that turn the fence of Postgres or the phase are struck, of those that the run makes."""
+COMMITS = {Command.CUTOVER: 5, Command.ABORT: 1, Command.ROLLBACK: 3, BACK: 1}
+
+SAMPLE = [
+    (Command.CUTOVER, Point("sqlite", "BEGIN", 1), 0),
+    (Command.CUTOVER, Point("sqlite", "COMMIT", 1), 0),
+    (Command.CUTOVER, Point("sqlite", "CREATE TRIGGER", 1), 2),
+    (Command.CUTOVER, Point("sqlite", "BEGIN", 2), 2),
+    (Command.CUTOVER, Point("pointer"), 0),
+    (Command.CUTOVER, Point("step", "after live"), 2),
+    (Command.ABORT, Point("sqlite", "BEGIN", 1), 2),
+    (Command.ROLLBACK, Point("sqlite", "COMMIT", 4), 1),
+    (Command.ROLLBACK, Point("postgres", "COMMIT", 1), 0),
+    (BACK, Point("sqlite", "BEGIN", 1), 1),
+]
+"""One of each kind; `--exhaustive` plays every point with every other run."""
+
+
+def _points(verb: Command) -> Iterator[Point]:
+    yield from (Point("step", f"{when} {step}") for step in STEPS[verb] for when in ("before", "after"))
+    yield from (Point("sqlite", at, turn) for turn, statements in SQLITE[verb].items() for at in statements)
+    yield from (Point("postgres", nth=n + 1) for n in range(POSTGRES[verb]))
+    yield from (Point("postgres", "COMMIT", n + 1) for n in range(COMMITS[verb]))
+    yield Point("pointer")
+
+
+EVERY = [(verb, point, other) for verb in STARTS for point in _points(verb) for other in range(len(OTHERS[verb]))]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The cases: a dozen seconds each on a busy machine, so by default a sample."""
+    if "case" in metafunc.fixturenames:
+        cases = EVERY if metafunc.config.getoption("exhaustive") else SAMPLE
+        metafunc.parametrize("case", cases, ids=lambda case: f"{case[0].name.lower()}-{case[1]}-{case[2]}")
+
+
+@pytest.fixture(scope="module")
+def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with quiet_world(server, tmp_path_factory.mktemp("stopped")) as world:
+        world.cutover()
+        world.rollback()
+        yield world
+
+
+def test_a_run_that_lost_its_lock_and_wakes_leaves_no_dead_end(
+    world: World, case: tuple[Command, Point, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verb, point, other = case
+    set_up(world, STARTS[verb])
+    monkeypatch.setitem(legacy_fence.turning.__wrapped__.__kwdefaults__, "patience_seconds", 0.3)  # type: ignore[attr-defined]
+    monkeypatch.setattr(hooks, "ORPHAN_SECONDS", 0.3)
+    monkeypatch.setattr(recovery, "RECONNECT_SECONDS", 5.0)
+    writers = Writers(world)
+    name, _, abort = verb.value.removeprefix("invoke ").partition(" ")
+
+    with writers.trying():
+        with stopped(world, point, name, abort=bool(abort)):
+            world.cut()
+            for command in OTHERS[verb][other]:
+                _tried(world, command)
+        ended = _end(world)
+
+    assert isinstance(ended.advice, Settled), ended
+    assert ended.serves in ("players play on SQLite", "players play on Postgres")
+    assert writers.both == 0
+    assert writers.ticks > 0
+    assert world.legacy_refuses() != world.postgres_refuses()
+
+
+def test_a_run_that_is_stopped_with_the_file_in_its_hands_is_named_to_whoever_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(world, STARTS[Command.CUTOVER])
+    monkeypatch.setitem(legacy_fence.turning.__wrapped__.__kwdefaults__, "patience_seconds", 0.3)  # type: ignore[attr-defined]
+
+    with stopped(world, Point("sqlite", "COMMIT", 1), "cutover", abort=False) as process:
+        world.cut()
+        with pytest.raises(Failure, match=rf"open in process {process.pid} \(.*, stopped\)"):
+            world.cutover(abort=True)
+        process.kill()
+        process.wait(30)
+        assert world.cutover(abort=True).verdict == "undone"
+
+    assert ending.look(world.env).serves == "players play on SQLite"
+
+
+def _tried(world: World, command: Command) -> None:
+    """What another run does meanwhile; it may have to wait for the stopped one, and then says so."""
+    try:
+        run(world, command)
+    except (Failure, Inconclusive, ToolError):
+        return
+
+
+def _end(world: World) -> ending.Seen:
+    """Follow what `status` prints, until nothing is left to do."""
+    seen = ending.look(world.env)
+    for _ in range(4):
+        if not isinstance(seen.advice, Ends):
+            break
+        _tried(world, seen.advice.command)
+        seen = ending.look(world.env)
+    return seen
