@@ -116,12 +116,6 @@ def since(conn: ops.Connection, schema: str, applied: Sequence[Revision]) -> lis
     return _compared(conn, schema, by_revisions(conn, applied))
 
 
-def there(conn: ops.Connection, schema: str) -> set[str]:
-    """The lines of a schema as it stands."""
-    with _aside(conn):
-        return _read(conn, schema)
-
-
 def by_tables(conn: ops.Connection) -> set[str]:
     """The lines that game/tables.py and db/tables.py stand for."""
     with _scratch(conn) as scratch:

@@ -157,11 +157,6 @@ def drift(direct: PostgresUrl) -> list[str]:
     return catalog.drift(direct)
 
 
-def statements(revision: str) -> str:
-    """The SQL of one revision alone: what its hash is made of, and what a linter of migrations reads."""
-    return next(one.sql for one in revisions.read().revisions if one.id == revision)
-
-
 @contextmanager
 def _one_at_a_time(conn: ops.Connection, direct: PostgresUrl) -> Iterator[None]:
     """The session lock of migrations, waited for and no longer; it ends with the connection.
