@@ -147,6 +147,19 @@ def migrate(_c: Context, env: str = "", sql: bool = False, json: str = "") -> No
         speaks.json(done)
 
 
+@task(help={"env": ENV, "message": "what the revision does, in a few words; its file is named by it", "json": JSON})
+def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> None:
+    """Make one revision's file from what game/tables.py has and the schema has not; see docs/migrations.md."""
+    from db import environments
+    from db.console import outcome
+    from harness.moves import revisions
+
+    with outcome(json or None) as speaks:
+        made = revisions.make(environments.load(env), message)
+        revisions.show(made, speaks)
+        speaks.json(made)
+
+
 @task(
     help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS, "seed": SEED,
           "clean": "without the oddities that real files have", "json": JSON}
@@ -349,7 +362,7 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
 
     with outcome(json or None) as speaks:
         status = standing.status(environments.load(env))
-        speaks.table(f"{env}", ("what", "found"), list(status.found.items()))
+        speaks.table(f"{env}", ("what", "found"), status.rows)
         speaks.json(status.found)
         _end("pass" if status.whole else "inconclusive")
 
@@ -556,6 +569,7 @@ namespace = Collection(
     token,
     prepare,
     migrate,
+    revision,
     seed,
     reset,
     rehearse,

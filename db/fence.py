@@ -212,7 +212,7 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
         retrying(_switch_once, conn, verb, to, token, names)
     except RetryError:
         raise Failure(
-            f"the game's tables within {patience_seconds:g} s", f"locked by {_blockers(conn)}", where=ops.place(conn),
+            f"the game's tables within {patience_seconds:g} s", f"locked by {blockers(conn)}", where=ops.place(conn),
             do="Nothing was changed. Let them end, or stop them, and run again.",
         ) from None  # fmt: skip
 
@@ -294,7 +294,8 @@ def _few(holes: list[str], most: int = 4) -> str:
     return "; ".join(holes[:most]) + (f"; and {len(holes) - most} more" if len(holes) > most else "")
 
 
-def _blockers(conn: ops.Connection) -> str:
+def blockers(conn: ops.Connection) -> str:
+    """Name the sessions that hold a table of the schema on the search path."""
     rows = conn.execute(BLOCKERS).fetchall()
     named = [f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
              for pid, application, role, doing in rows]  # fmt: skip

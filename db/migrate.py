@@ -1,33 +1,33 @@
 """Alembic, with what it lacks: a bounded lock that names its holder, timeouts, hashes of what was applied, and grants.
 
-Each revision is one transaction. The first makes the tables fenced; nothing here ever lifts a fence.
+Each revision is one transaction; one that can't run in any is a single statement. The first makes the tables fenced;
+nothing here ever lifts a fence.
 """
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from alembic import command
-from alembic.config import Config
-from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
 from psycopg import errors, sql
 from sqlalchemy.pool import StaticPool
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 from db import drift as catalog
-from db import ops, relocation, requirements, tables
+from db import fence, ops, relocation, requirements, revisions, tables
 from db.errors import Failure, Refusal
 from db.redaction import redact
+from db.revisions import History, Revision
 from game import tables as game_tables
+from game.statements import lacking as lacking_columns
 from game.urls import PostgresUrl
 
 LOCK_WAIT_SECONDS = 30
@@ -37,6 +37,35 @@ LOCK_TIMEOUT_SECONDS = 5
 """How long a statement may wait for a table, and the game's commands behind it."""
 
 STATEMENT_TIMEOUT_SECONDS = 600
+
+SHOWN_LINES = 4
+"""Of a drift, in a message; `invoke status` has them all."""
+
+INDEX = re.compile(r"create\s+(?:unique\s+)?index\s+concurrently\s+(?:if\s+not\s+exists\s+)?(\w+)", re.IGNORECASE)
+"""A statement outside a transaction that leaves an invalid index of this name where it fails."""
+
+BEFORE = ("delete from ops.proven where exists (select from ops.phase where phase = 'loading')", *revisions.PASS)
+"""First in a revision's transaction: a proven copy is to be proven again; rows may change past the fence."""
+
+AFTER = (
+    *revisions.NO_PASS,
+    # A new table's fence comes switched on. Where players play, it has to be off as on every other table.
+    f"""do $fence$
+declare fenced text;
+begin
+    for fenced in
+        select t.tgrelid::regclass::text
+        from pg_trigger t join pg_trigger u on u.tgrelid = 'users'::regclass and u.tgname = t.tgname
+        join pg_class c on c.oid = t.tgrelid join pg_class users on users.oid = u.tgrelid
+        where t.tgname = '{tables.FENCE_TRIGGER}' and c.relnamespace = users.relnamespace
+            and t.tgenabled <> 'D' and u.tgenabled = 'D'
+    loop
+        execute 'alter table ' || fenced || ' disable trigger {tables.FENCE_TRIGGER}';
+    end loop;
+end
+$fence$""",
+)
+"""Last in a revision's transaction."""
 
 
 @dataclass(frozen=True)
@@ -48,42 +77,79 @@ class Migrated:
     sql: str = ""
 
 
-def migrate(direct: PostgresUrl, *, environment: str, service_role: str | None, sql: bool = False) -> Migrated:
+def migrate(
+    direct: PostgresUrl, *, environment: str, service_role: str | None, sql: bool = False,
+    history: History | None = None,
+) -> Migrated:  # fmt: skip
     """Bring the schema of the URL to the head and give the service's role its rights; again is harmless.
 
-    With `sql`, nothing is changed and the statements are returned. Refusal: not prepared or another environment's,
-    another migration under way, a schema with tables of someone else's, a revision that was edited since it was
-    applied or that this version does not know. Failure: a revision did not pass; those before it stay.
+    With `sql`, nothing is changed and the statements are returned. history: other revisions than the project's own.
+    Refusal: a revision file at fault, not prepared or another environment's, another migration under way, a schema with
+    tables of someone else's or changed by hand, a revision that was edited since it was applied or that this version
+    does not know, a table held by someone. Failure: a revision did not pass; those before it stay.
     """
+    history = history or revisions.read()
     with ops.connect(direct, application="sudamr migrate") as conn:
         requirements.require(conn)
         ops.require_marker(conn, environment)
+        ops.require_prepared(conn)
         _require_role(conn, service_role)
         with _one_at_a_time(conn, direct):
-            pending = _pending(conn, direct.schema)
+            pending = _pending(conn, direct, history)
+            applied = [revision.id for revision in pending]
             if sql:
-                return Migrated(
-                    [script.revision for script in pending], head(), _dry_run(conn, direct.schema, service_role)
-                )
+                return Migrated(applied, history.head, _dry_run(conn, direct.schema, service_role, history, pending))
             _create_schema(conn, direct.schema)
-            _upgrade(conn, direct)
+            _upgrade(conn, direct, history, pending)
             _grant(conn, direct.schema, service_role)
-    return Migrated([script.revision for script in pending], head())
+    return Migrated(applied, history.head)
 
 
 def head() -> str:
     """The newest revision that this version knows."""
-    revision = ScriptDirectory.from_config(config()).get_current_head()
-    assert revision is not None, "there is at least one revision"
-    return revision
+    return revisions.read().head
 
 
 def current(conn: ops.Connection) -> str | None:
-    """The revision of the schema on the connection's search path; None where nothing was migrated."""
+    """The revision of the schema on the connection's search path; None where nothing was migrated.
+
+    Refusal where it names several: those of two lines, which no version of this program makes.
+    """
     if _value(conn, "select to_regclass(%s)", tables.VERSION_TABLE) is None:
         return None
-    revision = _value(conn, "select version_num from alembic_version")
-    return None if revision is None else str(revision)
+    found = [str(revision) for (revision,) in conn.execute("select version_num from alembic_version").fetchall()]
+    if len(found) > 1:
+        raise Refusal(
+            f"one revision in {tables.VERSION_TABLE}", ", ".join(found), where=ops.place(conn),
+            do="Restore a snapshot: nobody knows what this schema holds.",
+        )  # fmt: skip
+    return found[0] if found else None
+
+
+def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: History) -> None:
+    """Refusal unless the schema is at the head, and all in it is as the revisions made it."""
+    ops.require_prepared(conn)
+    found = current(conn)
+    if found is not None:
+        _require_known(conn, direct.schema, found, history)
+    if found != history.head:
+        raise Refusal(
+            f"the schema at revision {history.head}", f"at {found}" if found else "no revision applied",
+            where=direct.redacted, do="Run invoke migrate with this --env first, and this again.",
+        )  # fmt: skip
+    _require_unchanged(conn, direct.schema, history.revisions)
+    _require_no_drift(conn, direct, history.revisions, ())
+
+
+def require_current(conn: ops.Connection) -> None:
+    """Refusal where nothing was migrated, or the schema has no place for a column of game/tables.py."""
+    if current(conn) is None:
+        raise Refusal("a migrated database", "none", where=ops.place(conn), do="Run: invoke migrate --env NAME")
+    if lacking := _value(conn, lacking_columns()):
+        raise Refusal(
+            "every column of game/tables.py", f"no {game_tables.named(lacking)}", where=ops.place(conn),
+            do="Run: invoke migrate --env NAME",
+        )  # fmt: skip
 
 
 def drift(direct: PostgresUrl) -> list[str]:
@@ -91,44 +157,24 @@ def drift(direct: PostgresUrl) -> list[str]:
     return catalog.drift(direct)
 
 
-def config(**attributes: Any) -> Config:
-    """Alembic's settings, for its own commands too: making a revision, showing the history."""
-    made = Config()
-    made.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    made.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    made.set_main_option("path_separator", "os")
-    made.attributes.update(attributes)
-    return made
-
-
-def statements(revision: str) -> str:
-    """The SQL of one revision alone: what its hash is made of, and what a linter of migrations reads."""
-    script = ScriptDirectory.from_config(config()).get_revision(revision)
-    assert script is not None, revision
-    text = StringIO()
-    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": text})
-    with Operations.context(context):
-        script.module.upgrade()
-    return text.getvalue()
-
-
-def _digest(revision: str) -> str:
-    return hashlib.sha256(" ".join(statements(revision).split()).encode()).hexdigest()
-
-
 @contextmanager
 def _one_at_a_time(conn: ops.Connection, direct: PostgresUrl) -> Iterator[None]:
-    """The session lock of migrations, waited for and no longer; it ends with the connection."""
-    _timeouts(conn, lock=LOCK_WAIT_SECONDS, statement=STATEMENT_TIMEOUT_SECONDS)
-    try:
-        conn.execute("select pg_advisory_lock(%s, %s)", (ops.LOCK_CLASS, ops.MIGRATION_LOCK))
-    except errors.LockNotAvailable:
+    """The session lock of migrations, waited for and no longer; it ends with the connection.
+
+    It is asked for again and again. A statement that waits has a snapshot, and an index that the other migration
+    builds concurrently waits for every older snapshot: the two would wait for each other.
+    """
+    tried = Retrying(
+        retry=retry_if_result(lambda had: not had), wait=wait_random(0.05, 0.2),
+        stop=stop_after_delay(LOCK_WAIT_SECONDS), retry_error_callback=lambda _state: False,
+    )  # fmt: skip
+    if not tried(_value, conn, "select pg_try_advisory_lock(%s, %s)", ops.LOCK_CLASS, ops.MIGRATION_LOCK):
         raise Refusal(
             f"the migration lock within {LOCK_WAIT_SECONDS} s",
             f"it is held by {ops.lock_owners(conn, ops.MIGRATION_LOCK)}",
             where=direct.redacted,
             do="Wait for it to end, or stop it.",
-        ) from None
+        )
     _timeouts(conn, lock=LOCK_TIMEOUT_SECONDS, statement=STATEMENT_TIMEOUT_SECONDS)
     yield
 
@@ -138,38 +184,67 @@ def _timeouts(conn: ops.Connection, *, lock: int, statement: int) -> None:
     conn.execute("select set_config('statement_timeout', %s, false)", (f"{max(statement, lock + 1)}s",))
 
 
-def _pending(conn: ops.Connection, schema: str) -> list[Script]:
-    """The revisions still to apply, oldest first, once those applied are known to be ours and unchanged."""
-    scripts = {script.revision: script for script in reversed(list(_walk()))}
+def _pending(conn: ops.Connection, direct: PostgresUrl, history: History) -> tuple[Revision, ...]:
+    """The revisions still to apply, once the schema is known to be what those applied have made."""
     found = current(conn)
+    pending = history.pending(found)
     if found is None:
-        _require_empty(conn, schema)
-        return list(scripts.values())
-    if found not in scripts:
+        _require_empty(conn, direct.schema)
+    else:
+        _require_known(conn, direct.schema, found, history)
+        _require_unchanged(conn, direct.schema, history.applied(found))
+        _require_no_drift(conn, direct, history.applied(found), pending)
+    catalog.require_made(conn, history.revisions)
+    return pending
+
+
+def _require_known(conn: ops.Connection, schema: str, found: str, history: History) -> None:
+    if found not in history:
+        known = ", ".join(revision.id for revision in history.revisions)
         raise Refusal(
-            f"a revision out of {', '.join(scripts)}", f"the revision {found}", where=f"{ops.place(conn)} {schema}",
+            f"a revision out of {known}", f"the revision {found}", where=f"{ops.place(conn)} {schema}",
             do="A newer version of this program migrated it: use that one.",
         )  # fmt: skip
-    applied = [revision for revision in scripts if revision <= found]
-    _require_unchanged(conn, schema, applied)
-    return [script for revision, script in scripts.items() if revision not in applied]
 
 
-def _walk() -> Iterator[Script]:
-    return ScriptDirectory.from_config(config()).walk_revisions()
-
-
-def _require_unchanged(conn: ops.Connection, schema: str, applied: list[str]) -> None:
+def _require_unchanged(conn: ops.Connection, schema: str, applied: tuple[Revision, ...]) -> None:
     rows = conn.execute("select revision, sha256 from ops.revisions where schema = %s", (schema,)).fetchall()
     hashes = {str(revision): str(digest) for revision, digest in rows}
     for revision in applied:
-        if hashes.get(revision) != _digest(revision):
+        if hashes.get(revision.id) != revision.digest:
             raise Refusal(
-                f"revision {revision} as it was applied",
-                "other statements in its file" if revision in hashes else "no record of it in ops.revisions",
+                f"revision {revision.id} as it was applied",
+                f"other statements in {revision.path.name}" if revision.id in hashes
+                else "no record of it in ops.revisions",
                 where=f"{ops.place(conn)} {schema}",
                 do="Put the file back as it was; what is to change belongs in a new revision.",
-            )
+            )  # fmt: skip
+
+
+def _require_no_drift(
+    conn: ops.Connection, direct: PostgresUrl, applied: tuple[Revision, ...], pending: tuple[Revision, ...]
+) -> None:
+    """Refusal naming what was changed by hand. What a killed run left of the next revision's index is no such thing."""
+    left = _index(pending[0]) if pending else None
+    lines = [line for line in catalog.since(conn, direct.schema, applied) if not _is_of(line, left)]
+    if lines:
+        more = f"; and {len(lines) - SHOWN_LINES} more" if len(lines) > SHOWN_LINES else ""
+        raise Refusal(
+            f"the schema as revision {applied[-1].id} left it", "; ".join(lines[:SHOWN_LINES]) + more,
+            where=direct.redacted,
+            do="Nothing was changed. Undo by hand what was made by hand (`invoke status` has every line), and run"
+            " again; what is to stay belongs in game/tables.py and a revision.",
+        )  # fmt: skip
+
+
+def _index(revision: Revision) -> str | None:
+    """The index that a revision outside a transaction makes."""
+    made = INDEX.search(revision.sql) if revision.outside else None
+    return made and made[1]
+
+
+def _is_of(line: str, index: str | None) -> bool:
+    return index is not None and catalog.name_of(line) == f"index {index.lower()}"
 
 
 def _require_empty(conn: ops.Connection, schema: str) -> None:
@@ -201,47 +276,85 @@ def _create_schema(conn: ops.Connection, schema: str) -> None:
         ) from None
 
 
-def _upgrade(conn: ops.Connection, direct: PostgresUrl) -> None:
+def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pending: tuple[Revision, ...]) -> None:
     """Alembic on the connection that holds the lock: one that lost it can change nothing any more."""
-    conn.autocommit = False
     engine = sa.create_engine("postgresql+psycopg://", creator=lambda: conn, poolclass=StaticPool)
-    try:
-        with engine.connect() as connection:
-            command.upgrade(config(connection=connection, on_version_apply=_record(direct.schema)), "head")
-            connection.commit()
-    except (sa.exc.DBAPIError, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        raise Failure(
-            "each revision to pass", redact(str(cause).splitlines()[0]), where=direct.redacted,
-            do="That revision changed nothing; those before it stay. Correct it and run again.",
-        ) from error  # fmt: skip
-    conn.autocommit = True
+    for place, revision in enumerate(pending):
+        index = _index(revision)
+        if index:
+            _drop_index(conn, index)
+        _patience(conn, revision)
+        conn.autocommit = False
+        try:
+            with revisions.ALEMBIC, engine.connect() as connection:
+                attributes = _attributes(direct.schema, revision)
+                command.upgrade(revisions.config(history, connection=connection, **attributes), revision.id)
+                connection.commit()
+        except (sa.exc.DBAPIError, psycopg.Error) as error:
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            raise _not_passed(conn, direct, pending[: place + 1], cause) from error
+        conn.autocommit = True
 
 
-def _record(schema: str) -> Any:
-    """Alembic's hook: the hash of a revision is written in the transaction that applies it."""
+def _patience(conn: ops.Connection, revision: Revision) -> None:
+    """Building an index concurrently waits for transactions without making anybody wait behind it."""
+    lock = STATEMENT_TIMEOUT_SECONDS if revision.outside else LOCK_TIMEOUT_SECONDS
+    _timeouts(conn, lock=lock, statement=STATEMENT_TIMEOUT_SECONDS)
 
-    def record(*, ctx: MigrationContext, step: Any, **_: Any) -> None:
-        revision = step.up_revision_id
-        ctx.impl.execute(
-            sa.text(
-                f"insert into ops.revisions (schema, revision, sha256) values ('{schema}', '{revision}',"
-                f" '{_digest(revision)}') on conflict (schema, revision)"
-                " do update set sha256 = excluded.sha256, applied_at = now()"
-            )
-        )
 
-    return record
+def _drop_index(conn: ops.Connection, name: str) -> None:
+    conn.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(name.lower())))
+
+
+def _not_passed(
+    conn: ops.Connection, direct: PostgresUrl, tried: tuple[Revision, ...], cause: BaseException | None
+) -> Failure | Refusal:
+    """The error for the last of `tried`; those before it were applied."""
+    *before, revision = tried
+    index = _index(revision)
+    if not conn.closed:
+        conn.rollback()
+        conn.autocommit = True
+        if index:
+            _drop_index(conn, index)
+    stay = f"; {', '.join(one.id for one in before)} stays" if before else ""
+    if isinstance(cause, errors.LockNotAvailable):
+        kind = Failure if before else Refusal
+        return kind(
+            f"the tables of revision {revision.id} within {LOCK_TIMEOUT_SECONDS} s",
+            f"locked by {fence.blockers(conn)}", where=direct.redacted,
+            do=f"Revision {revision.id} changed nothing{stay}. Let them end, or end them, and run again.",
+        )  # fmt: skip
+    said = redact(str(cause).partition("\n")[0])
+    return Failure(
+        f"revision {revision.id} to pass", said, where=direct.redacted,
+        do=f"Revision {revision.id} changed nothing{stay}. Correct the cause and run again.",
+    )  # fmt: skip
+
+
+def _attributes(schema: str, revision: Revision) -> dict[str, Any]:
+    """What goes into the revision's transaction beside its own statements; only the record where it has none."""
+    before, after = ((), ()) if revision.outside else (BEFORE, AFTER)
+    quoted = schema.replace("'", "''")
+    record = (
+        f"insert into ops.revisions (schema, revision, sha256) values ('{quoted}', '{revision.id}',"
+        f" '{revision.digest}') on conflict (schema, revision)"
+        " do update set sha256 = excluded.sha256, applied_at = now()"
+    )
+
+    def applied(*, ctx: MigrationContext, **_: Any) -> None:
+        for statement in (record, *after):
+            ctx.impl.execute(sa.text(statement.replace(":", r"\:")))
+
+    return {"before": [sa.text(one.replace(":", r"\:")) for one in before], "on_version_apply": applied}
 
 
 def adopt(conn: ops.Connection, schema: str) -> None:
     """Record the revisions of a schema that was restored; a database that is new has no record of them."""
-    found = current(conn)
-    scripts = [script.revision for script in _walk()]
-    for revision in scripts[scripts.index(found) :] if found in scripts else []:
+    for revision in revisions.read().applied(current(conn)):
         conn.execute(
             "insert into ops.revisions (schema, revision, sha256) values (%s, %s, %s) on conflict do nothing",
-            (schema, revision, _digest(revision)),
+            (schema, revision.id, revision.digest),
         )
 
 
@@ -276,12 +389,18 @@ def _names(schema: str, names: list[str]) -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(schema, name) for name in names)
 
 
-def _dry_run(conn: ops.Connection, schema: str, role: str | None) -> str:
+def _dry_run(
+    conn: ops.Connection, schema: str, role: str | None, history: History, pending: tuple[Revision, ...]
+) -> str:
     """What a run would send, in order: fit for psql on the direct connection."""
     text = StringIO()
-    made = config(on_version_apply=_record(schema))
-    made.output_buffer = text
-    command.upgrade(made, f"{current(conn) or 'base'}:head", sql=True)
+    at = current(conn) or "base"
+    for revision in pending:
+        made = revisions.config(history, **_attributes(schema, revision))
+        made.output_buffer = text
+        with revisions.ALEMBIC:
+            command.upgrade(made, f"{at}:{revision.id}", sql=True)
+        at = revision.id
     quoted = sql.Identifier(schema).as_string(conn)
     grants = "".join(f"{statement.as_string(conn)};\n" for statement in _grants(conn, schema, role))
     return (

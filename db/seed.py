@@ -19,7 +19,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from psycopg import sql
 
-from db import builders, fence, legacy_schema, legacy_tables, ops, requirements
+from db import builders, fence, legacy_schema, legacy_tables, migrate, ops, requirements
 from db import tables as db_tables
 from db.environments import DESTRUCTIBLE
 from db.errors import Refusal
@@ -98,6 +98,7 @@ def seed_postgres(
     with ops.connect(owner, application="sudamr seed") as conn:
         ops.require_marker(conn, environment)
         requirements.require(conn)
+        migrate.require_current(conn)
         with fence.own_pass(conn):
             _require_empty(conn, owner)
             ids = _copy_players(conn, players, seed, progress or Silent())
@@ -112,6 +113,7 @@ def empty_postgres(owner: PostgresUrl, environment: str) -> None:
     with ops.connect(owner, application="sudamr reset") as conn:
         ops.require_marker(conn, environment)
         requirements.require(conn)
+        migrate.require_current(conn)
         with fence.own_pass(conn):
             names = [sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL)]
             conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))

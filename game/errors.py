@@ -36,6 +36,10 @@ class BadSettings(GameError):
     """The service can't start as it is told to; the message names each setting and shows the value of none."""
 
 
+class StoreLacks(GameError):
+    """The store has no place for a column of this version; the message names it and what to do."""
+
+
 class BadDice(GameError):
     """A draw was given a value that it can't have; only who writes a scenario can cause it."""
 

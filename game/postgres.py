@@ -38,7 +38,8 @@ UNREACHABLE_CLASSES = ("08", "53", "57")  # connection exceptions, too many conn
 DIRECT = "direct"
 """In what the pool knows of a connection: whether it is one, once its first transaction has told."""
 
-NO_GAME_HERE = frozenset({"3F000", "42P01", "3D000"})  # schema, table or database that does not exist
+NO_GAME_HERE = frozenset({"3F000", "42P01", "3D000", "42703"})  # schema, table, database or column that does not exist
+MIGRATE = "run invoke migrate for this environment, with this version of the program"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +138,13 @@ class PostgresStore:
             FENCE.c.state,
             FENCE.c.environment,
             sa.select(HEAD.c.version_num).scalar_subquery().label("head"),
+            sa.literal_column(f"({statements.lacking()})").label("lacking"),
         )
         with self.begin() as unit:
             row = unit.connection.execute(query).one()
         store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
-        return Status(self.engine, store, row.environment, row.head, row.state)
+        lacks = f"the database has no {tables.named(row.lacking)}: {MIGRATE}" if row.lacking else ""
+        return Status(self.engine, store, row.environment, row.head, row.state, lacks)
 
     def close(self) -> None:
         """Close the pool's connections."""
@@ -275,7 +278,7 @@ def _failure(original: BaseException | None, *, lost: bool = False) -> StoreFail
     if state == FENCE_SQLSTATE:
         return Moved(said) if said.endswith("moved") else Fenced(said)
     if state in NO_GAME_HERE:
-        return StoreUnavailable(f"the database is not migrated: {said}")
+        return StoreUnavailable(f"the database is not migrated: {said}; {MIGRATE}")
     if state in AGAIN:
         return TryAgain("tx_rolled_back", f"{state} {said}")
     lost = lost or (state is None and isinstance(original, psycopg.OperationalError))

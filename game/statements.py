@@ -88,6 +88,21 @@ def lock() -> str:
 
 
 @cache
+def lacking() -> str:
+    """The columns of game.tables that the schema on the search path has not, as one text array of table.column.
+
+    Its names are ours, so they stand in the text.
+    """
+    wanted = ", ".join(f"('{table.name}', '{column.name}')" for table in tables.ALL for column in table.columns)
+    return (
+        "select coalesce(array_agg(w.of || '.' || w.name order by w.of, w.name), '{}')"
+        f" from (values {wanted}) as w (of, name)"
+        " where not exists (select from pg_catalog.pg_attribute a where a.attrelid = to_regclass(quote_ident(w.of))"
+        " and a.attname = w.name and not a.attisdropped)"
+    )
+
+
+@cache
 def load(names: tuple[str, ...]) -> Load:
     """Of :player, the tables named, the receipts, the openings; and the bag where there are none.
 

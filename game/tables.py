@@ -9,6 +9,8 @@ command, and a record made by a command has none.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import sqlalchemy as sa
 
 CODEC = {"codec": True}
@@ -388,3 +390,13 @@ LEGACY_JOURNALS = {journal.name: _for_legacy(journal) for journal in JOURNALS}
 def game_columns(table: sa.Table) -> list[sa.Column[object]]:
     """The columns that a command reads and writes: all but those that only rebuild the legacy row."""
     return [column for column in table.columns if not column.info.get("codec")]
+
+
+SHOWN_COLUMNS = 3
+
+
+def named(columns: Collection[str]) -> str:
+    """The first few of these columns, each as table.column, and how many more there are."""
+    shown = ", ".join(list(columns)[:SHOWN_COLUMNS])
+    more = len(columns) - SHOWN_COLUMNS
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -30,13 +30,17 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a process says of the store that it serves. `store` is the same for every process on one database."""
+    """What a process says of the store that it serves. `store` is the same for every process on one database.
+
+    lacks: which columns of game.tables the store has no place for, and what to do, in a sentence; "" where it has all.
+    """
 
     engine: Engine
     store: str
     marker: str | None
     schema_head: str | None
     fence: Fence
+    lacks: str = ""
 
 
 class Watch(Protocol):

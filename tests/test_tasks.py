@@ -93,7 +93,7 @@ def test_a_file_that_is_no_legacy_database_is_refused_and_left_alone(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "task", ["migrate", "prepare", "transfer", "cutover", "rollback", "status", "gate", "seed", "reset"]
+    "task", ["migrate", "revision", "prepare", "transfer", "cutover", "rollback", "status", "gate", "seed", "reset"]
 )
 def test_an_unknown_environment_is_refused_with_the_choices(task: str) -> None:
     assert_refused(invoke(task, "--env", "stagin"), "development | test | staging | production", "stagin")

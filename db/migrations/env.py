@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from alembic import context
 
-from db import tables
+from db import revisions, tables
 
 
 def run() -> None:
-    """Each revision in a transaction of its own, on the connection given; without one, as SQL text."""
+    """Run the revision in a transaction, after the statements in `before`; without a connection, as SQL text."""
     connection = context.config.attributes.get("connection")
     context.configure(
         connection=connection,
         dialect_name=None if connection is not None else "postgresql",
+        dialect_opts=None if connection is not None else revisions.PLAIN,
         target_metadata=tables.metadata,
         version_table=tables.VERSION_TABLE,
-        transaction_per_migration=True,
         on_version_apply=context.config.attributes.get("on_version_apply"),
     )
     with context.begin_transaction():
+        for statement in context.config.attributes.get("before", ()):
+            context.execute(statement)
         context.run_migrations()
 
 

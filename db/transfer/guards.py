@@ -16,6 +16,7 @@ from db.transfer.parcels import JOURNALS
 from db.transfer.source import Source
 from game import tables
 from game.errors import FENCE_SQLSTATE
+from game.legacy import homes
 from game.urls import PostgresUrl
 
 TRANSFER_LOCK = 4
@@ -42,6 +43,15 @@ def explained(where: str) -> Iterator[None]:
         found = f"{error.sqlstate} {error.diag.message_primary}"
         raise Failure("rows that the target takes", found, where=f"{where} {error.diag.table_name or ''}".strip(),
                       do="What was loaded before stays, fenced.") from None  # fmt: skip
+
+
+def check_homes() -> None:
+    """Refusal where a column of game/tables.py has no place in the legacy file: no row could be rebuilt from it."""
+    if lacking := homes.homeless():
+        raise Refusal(
+            "a place in the legacy file for every column of game/tables.py", f"none for {tables.named(lacking)}",
+            do="Give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres.",
+        )  # fmt: skip
 
 
 @contextmanager

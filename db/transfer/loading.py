@@ -26,6 +26,7 @@ from db.transfer.checks import check_contents
 from db.transfer.copying import copy
 from db.transfer.guards import (
     another_file,
+    check_homes,
     gate,
     require_empty_or_same,
     require_fenced,
@@ -77,6 +78,7 @@ def load(
     """
     began = time.monotonic()
     shown = progress or Silent()
+    check_homes()
     with opened(source) as legacy, writing(target) as conn:
         check_contents(legacy)
         if legacy.left_out:

@@ -22,7 +22,7 @@ from sqlalchemy.schema import CreateTable
 
 from game import idempotency, tables
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
-from game.legacy import cells, codec, fence, fields
+from game.legacy import cells, codec, fence, fields, homes
 from game.legacy.cells import Cell
 from game.rows import Key, Record, Rows, compare
 from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
@@ -32,7 +32,10 @@ UNREACHABLE = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
      sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 )  # fmt: skip
-NO_GAME_HERE = "no such table: users"
+NO_GAME_HERE = ("no such table: users", f"table {tables.LEGACY_PREFIX}", "no such column: ")
+"""How SQLite's messages begin that mean: this file is not, or not wholly, what this version works with."""
+
+GIVE_A_HOME = "give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres"
 PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
 
@@ -77,6 +80,8 @@ class LegacyStore:
         with self._transaction("BEGIN") as connection:
             if fence.state(connection) == "moved":
                 raise fence.refusal("moved")
+            if lacks := homes.homeless():
+                raise StoreUnavailable(_sentence(lacks))
             found = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
             if found is None:
                 return None
@@ -90,7 +95,8 @@ class LegacyStore:
         with self._transaction("BEGIN") as connection:
             connection.execute("SELECT count(*) FROM users WHERE 0")
             state = fence.state(connection)
-        return Status(self.engine, f"legacy:{self._path.resolve()}", None, None, state)
+            lacks = homes.homeless() or _lacking(connection)
+        return Status(self.engine, f"legacy:{self._path.resolve()}", None, None, state, _sentence(lacks))
 
     def close(self) -> None:
         """Close the pool's connections."""
@@ -141,6 +147,8 @@ class LegacyUnit:
 
     def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
         """See `Unit`; the bag always comes along, for it is read anyway."""
+        if lacks := homes.homeless():
+            raise StoreUnavailable(_sentence(lacks))
         state = fence.state(self._connection)
         if state == "moved" and self._fence_pass is None:
             raise fence.refusal(state)
@@ -195,6 +203,19 @@ class LegacyUnit:
 
 def _columns(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute("SELECT name FROM pragma_table_info('users')")]
+
+
+def _lacking(connection: sqlite3.Connection) -> list[str]:
+    """The columns that the file's own journals were made without; a file that has none yet gets them whole."""
+    lacking = []
+    for journal in tables.LEGACY_JOURNALS.values():
+        have = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (journal.name,))}
+        lacking += [f"{journal.name}.{column.name}" for column in journal.columns if have and column.name not in have]
+    return lacking
+
+
+def _sentence(lacks: Collection[str]) -> str:
+    return f"the legacy file has no place for {tables.named(lacks)}: {GIVE_A_HOME}" if lacks else ""
 
 
 def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -> tuple[dict[str, Cell], Rows] | None:
@@ -259,6 +280,6 @@ def _failure(error: sqlite3.Error) -> StoreFailure | None:
         return refused
     if _code(error) in BUSY:
         return TryAgain("tx_rolled_back", str(error))
-    if _code(error) in UNREACHABLE or str(error) == NO_GAME_HERE:
+    if _code(error) in UNREACHABLE or str(error).startswith(NO_GAME_HERE):
         return StoreUnavailable(f"the legacy file: {error}")
     return None

@@ -182,6 +182,9 @@ def _readiness(store: Store, metrics: Metrics, started: str) -> Readiness:
     except StoreFailure as error:
         logger().warning("not_ready", detail=str(error))
         return process
+    if status.lacks:
+        logger().warning("not_ready", detail=status.lacks)
+        return replace(process, store=status.store, marker=status.marker, schema_head=status.schema_head)
     code: Literal["moved", "ready"] = "moved" if status.fence == "moved" else "ready"
     return replace(
         process, code=code, store=status.store, marker=status.marker, schema_head=status.schema_head, fence=status.fence

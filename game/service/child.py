@@ -15,7 +15,7 @@ import threading
 import uvicorn
 
 from game import settings
-from game.errors import BadSettings
+from game.errors import BadSettings, StoreFailure, StoreLacks
 from game.postgres import Timeouts
 from game.service import reports
 from game.service.app import create_app
@@ -24,6 +24,7 @@ from game.service.metrics import Metrics
 from game.service.process import LOADED, SERVE
 from game.settings import Settings
 from game.stores import open_store
+from game.unit import Store
 
 GRACE_SECONDS = 8
 """For requests in flight when the process is told to stop."""
@@ -39,7 +40,7 @@ def main() -> int:
         now = settings.load()
         reports.start(now)
         server = _server(now)
-    except BadSettings as error:
+    except (BadSettings, StoreLacks) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     os.write(says, LOADED)
@@ -57,6 +58,7 @@ def _server(now: Settings) -> uvicorn.Server:
     store = open_store(
         now.database_url.get_secret_value(), pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics
     )
+    _require_columns(store)
     app = create_app(
         store,
         chance_secret=now.chance_secret.get_secret_value(),
@@ -71,6 +73,19 @@ def _server(now: Settings) -> uvicorn.Server:
     )
     config.load()
     return uvicorn.Server(config)
+
+
+def _require_columns(store: Store) -> None:
+    """StoreLacks where the store says that it has no place for a column. One that does not answer is asked again later.
+
+    A restart is then refused while the old processes serve on; readiness looks for the same afterwards.
+    """
+    try:
+        lacks = store.status().lacks
+    except StoreFailure:
+        return
+    if lacks:
+        raise StoreLacks(lacks)
 
 
 def _timeouts(now: Settings) -> Timeouts:

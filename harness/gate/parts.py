@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from db import environments, fence, migrate, ops, pooler, seed, servers, snapshots
+from psycopg import sql
+
+from db import drift, environments, fence, migrate, ops, pooler, revisions, seed, servers, snapshots
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
 from db.progress import Progress, Silent
@@ -24,6 +26,19 @@ A_CHECK = """
 select quote_ident(conname) from pg_constraint
 where conrelid = 'user_inventory'::regclass and contype = 'c' order by conname limit 1
 """
+
+DUMMY = '''"""A revision that a gate makes up."""
+
+from alembic import op
+
+revision = "{revision}"
+down_revision = "{before}"
+
+
+def upgrade() -> None:
+    """A column with a value in every row."""
+    op.execute("alter table users add column gate_dummy_{revision} bigint default {revision}::int not null")
+'''
 
 Found = tuple[Mapping[str, object], tuple[str, ...]]
 
@@ -62,7 +77,10 @@ def _environment(server: Server, folder: Path, players: int) -> Environment:
 
 
 def _migrations(env: Environment) -> Found:
-    """Up from nothing, fenced, once more without effect; no drift, and drift is seen both ways where there is some."""
+    """Up from nothing, fenced, once more without effect; drift is seen both ways where there is some, and only there.
+
+    Then revisions that nobody wrote, on top of the head: fresh, and on a schema that stands.
+    """
     owner, role = env.target_direct, env.target.user
     ops.prepare(owner, env.name)
     first = migrate.migrate(owner, environment=env.name, service_role=role)
@@ -70,8 +88,52 @@ def _migrations(env: Environment) -> Found:
     refused = fence.prove(env.target)
     drifted = migrate.drift(owner)
     seen = _drift_seen(owner)
-    found = {"head": first.head, "applied": first.applied, "writes refused": refused, "drift": drifted}
-    return found, tuple(_migration_problems(again.applied, drifted, seen))
+    dummies, problems = _dummies(env)
+    found = {
+        "head": first.head, "applied": first.applied, "writes refused": refused, "drift": drifted, "on top": dummies,
+    }  # fmt: skip
+    return found, (*_migration_problems(again.applied, drifted, seen), *problems)
+
+
+def _dummies(env: Environment) -> tuple[list[str], list[str]]:
+    """Apply two revisions on top of the head, together and then one more, to schemas of the gate's own.
+
+    The files are made in a temporary folder: the next real revision must not be the first that anybody applies.
+    """
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="sudamr-gate-revisions-") as folder:
+        for url, steps in ((env.target_direct.with_(schema="gate_fresh"), (2,)),
+                           (env.target_direct.with_(schema="gate_steps"), (0, 1, 2))):  # fmt: skip
+            for count in steps:
+                history = _with_dummies(Path(folder), count)
+                migrate.migrate(url, environment=env.name, service_role=env.target.user, history=history)
+            problems += _as_made(url, history)
+    return [revision.id for revision in history.revisions[-2:]], problems
+
+
+def _with_dummies(folder: Path, count: int) -> revisions.History:
+    """The project's revisions and so many on top of them."""
+    made = folder / str(count)
+    made.mkdir(exist_ok=True)
+    head = int(migrate.head())
+    for number in range(head, head + count):
+        before, revision = f"{number:04}", f"{number + 1:04}"
+        (made / f"{revision}_gate_dummy.py").write_text(DUMMY.format(revision=revision, before=before))
+    return revisions.read(made)
+
+
+def _as_made(url: PostgresUrl, history: revisions.History) -> Iterator[str]:
+    """Say what is not as these revisions make it; then drop the schema."""
+    with ops.connect(url) as conn:
+        if (found := migrate.current(conn)) != history.head:
+            yield f"expected {url.schema} at {history.head}; found {found}"
+        rows = conn.execute("select revision, sha256 from ops.revisions where schema = %s", (url.schema,)).fetchall()
+        if dict(rows) != {revision.id: revision.digest for revision in history.revisions}:
+            yield f"expected a digest of each revision of {url.schema}; found {sorted(dict(rows))}"
+        yield from (f"{url.schema}, {line}" for line in drift.since(conn, url.schema, history.revisions))
+        conn.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(url.schema)))
+        for table in ("ops.fence", "ops.revisions"):
+            conn.execute(sql.SQL("delete from {} where schema = %s").format(sql.SQL(table)), (url.schema,))
 
 
 def _migration_problems(again: list[str], drifted: list[str], seen: list[str]) -> Iterator[str]:

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from db import drift, ops, revisions
 from db.cutover import ending, services
 from db.cutover.ending import Seen
 from db.environments import Environment
+from db.errors import Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """The answers by name, for people and machines alike. whole: every part answered."""
 
-    found: dict[str, str]
+    found: dict[str, str | list[str]]
     whole: bool
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """The answers for people; a list takes a line for each part."""
+        return [(what, one if isinstance(one, str) else "\n".join(one) or "none") for what, one in self.found.items()]
 
 
 def status(env: Environment) -> Status:
     """Ask the file, Postgres, the pointer and the services. Never raises for a part that does not answer."""
     seen = ending.look(env)
-    found = {
+    schema, drifted, known = _schema(env, seen)
+    found: dict[str, str | list[str]] = {
         "environment": env.name,
         "legacy": env.legacy.redacted,
         "target": env.target_direct.redacted,
-        **_postgres(seen),
+        **_postgres(seen, schema),
+        "drift": drifted,
         "fence of the legacy file": seen.legacy_fence,
         "fence of Postgres": seen.target_fence,
         "pointer": f"names {seen.pointer}",
@@ -32,17 +41,36 @@ def status(env: Environment) -> Status:
         "players": seen.serves,
         "next": seen.next,
     }
-    return Status(found, not seen.unknown)
+    return Status(found, known and not seen.unknown)
 
 
-def _postgres(seen: Seen) -> dict[str, str]:
+def _schema(env: Environment, seen: Seen) -> tuple[str, list[str], bool]:
+    """The revision with those to come, each line by which the schema is not as its revisions make it, and if known."""
+    if seen.target is None:
+        return "not known", ["not known"], False
+    at = seen.target.schema
+    try:
+        history = revisions.read()
+        pending = ", ".join(revision.id for revision in history.pending(at))
+        found = (at or "none") + (f", to be applied: {pending}" if pending else "")
+        if at is not None and at not in history:
+            return f"{at}, which this version does not know", ["not known: a newer version migrated it"], False
+        with ops.connect(env.target_direct, application="sudamr status") as conn:
+            lines = [] if at is None else drift.since(conn, env.target_direct.schema, history.applied(at))
+            unmade = drift.unmade(conn, history.revisions)
+    except Refusal as error:
+        return at or "none", [f"not known: {' '.join(str(error).split())}"], False
+    return found, [*lines, *(f"only in game/tables.py: {name}" for name in unmade)], True
+
+
+def _postgres(seen: Seen, schema: str) -> dict[str, str]:
     target = seen.target
     if target is None:
         why = f"not known: {seen.unknown[ending.TARGET]}"
         return dict.fromkeys(("marker", "schema", "phase", "lock held by"), why)
     return {
         "marker": target.marker or "none",
-        "schema": target.schema or "none",
+        "schema": schema,
         "phase": str(target.phase) + (f", by run {target.run}" if target.run else ""),
         "lock held by": target.holder or "nobody",
     }

@@ -110,6 +110,7 @@ def _target(wish: Wish, progress: Progress) -> Iterator[tuple[PostgresUrl, Engin
         target = environments.load(wish.environment).target_direct
         with ops.connect(target) as conn:
             ops.require_marker(conn, wish.environment)
+            migrate.require_current(conn)
             version = conn.info.parameter_status("server_version") or "?"
         yield target, Engine("url", version.split(" ", maxsplit=1)[0])
         return
@@ -135,6 +136,7 @@ def cleanup(environment: str) -> PostgresUrl:
     target = environments.load(environment).target_direct
     with ops.connect(target) as conn:
         ops.require_marker(conn, environment)
+        migrate.require_current(conn)
     with _lock(target, "transfer.cleanup") as (_, token):
         moving.clear(target, pass_token=token)
     return target
@@ -239,8 +241,7 @@ def quarantined(environment: str) -> tuple[Quarantined, ...]:
     target = environments.load(environment).target_direct
     with ops.connect(target) as conn:
         ops.require_marker(conn, environment)
-        if migrate.current(conn) is None:
-            raise Refusal("a migrated database", "none", where=target.redacted, do="Run: invoke migrate --env NAME")
+        migrate.require_current(conn)
         rows = conn.execute(_QUARANTINED).fetchall()
     return tuple(
         Quarantined(kind, rule, reason, count, players, int(size), example)

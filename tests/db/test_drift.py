@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from db import drift, fence, migrate, ops, tables
+from db import drift, fence, migrate, ops, revisions, tables
 from db.errors import Refusal
+from db.servers import Server
 from game import tables as game_tables
 from harness.databases import Database
 
@@ -76,6 +77,38 @@ def test_each_way_of_coming_apart_is_named(fenced_database: Database, statement:
     with ops.connect(fenced_database.owner) as conn:
         conn.execute(statement)
     assert DRIFTS[statement] in drift.drift(fenced_database.owner)
+
+
+@pytest.mark.parametrize("statement", DRIFTS)
+def test_migrate_refuses_a_schema_that_was_changed_by_hand_and_changes_nothing(
+    fenced_database: Database, statement: str
+) -> None:
+    with ops.connect(fenced_database.owner) as conn:
+        conn.execute(statement)
+        before = lines(conn)
+        with pytest.raises(Refusal, match=r"the schema as revision .* left it") as refused:
+            migrate.migrate(fenced_database.owner, environment="test", service_role=None)
+        assert lines(conn) == before
+        assert DRIFTS[statement] in drift.since(conn, "game", revisions.read().revisions)
+    assert any(line in refused.value.found for line in drift.drift(fenced_database.owner))
+    assert "invoke status" in refused.value.do
+
+
+def lines(conn: ops.Connection) -> list[tuple[object, ...]]:
+    catalog = "select relname, relacl::text, xmin::text from pg_class where relnamespace = 'game'::regnamespace"
+    return conn.execute(catalog).fetchall()
+
+
+def test_what_another_role_owns_is_named(fenced_database: Database, server: Server) -> None:
+    with ops.connect(server.url(fenced_database.name, "superuser")) as conn:
+        conn.execute("alter table users owner to current_user")
+    assert any(line.endswith(": users") and line.startswith("owned by") for line in drift.drift(fenced_database.owner))
+
+
+def test_what_an_extension_brings_is_none(database: Database, server: Server) -> None:
+    with ops.connect(server.url(database.name, "superuser")) as conn:
+        conn.execute("create extension hstore schema game")
+    assert drift.drift(database.owner) == []
 
 
 def test_an_invalid_index_is_named(database: Database) -> None:

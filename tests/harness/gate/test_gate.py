@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from db import admissions, environments, ops
+from db import admissions, environments, migrate, ops
 from db.console import Outcome
 from db.environments import Policy
 from db.errors import Failure, Inconclusive, Refusal
@@ -105,6 +105,7 @@ def test_a_part_with_problems_fails_and_one_without_passes() -> None:
 def test_migrations_and_a_backup_are_tried_on_a_server_of_their_own(pytestconfig: pytest.Config) -> None:
     (migrations, backup), settings = gate_parts.run(pytestconfig.getoption("--postgres"), 5, Silent())
     assert (migrations.verdict, migrations.problems) == (Ended.PASS, ())
+    assert migrations.found["on top"] == [f"{int(migrate.head()) + n:04}" for n in (1, 2)]
     assert (backup.verdict, backup.problems) == (Ended.PASS, ())
     assert backup.found["players"] == 5
     assert settings["synchronous_commit"] == "on"

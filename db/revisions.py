@@ -1,0 +1,259 @@
+"""The revision files: read, checked and rendered as SQL before Alembic runs any of them.
+
+House rules, each with a Refusal that names the file: one line of files `0002_what_it_does.py`, each following the one
+before it; each tells its SQL without a database; a statement that can't run in a transaction stands alone in its file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from alembic.config import Config
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+
+from db.errors import Refusal
+
+SCRIPTS = Path(__file__).parent / "migrations"
+VERSIONS = SCRIPTS / "versions"
+ALEMBIC = threading.RLock()
+"""Held while Alembic works: its `op` and `context` are the process's, and another thread would take them away."""
+
+NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.py")
+OUTSIDE = ("COMMIT;", "BEGIN;")
+"""What Alembic's autocommit_block renders before and after its statements."""
+
+PLAIN = {"paramstyle": "named"}
+"""For SQL as text: in the driver's own style each % would be doubled."""
+
+PASS = (
+    "select set_config('sudamr.fence_pass', gen_random_uuid()::text, true)",
+    (
+        "insert into ops.fence_passes (schema, pass_sha256) select current_schema(),"
+        " encode(sha256(convert_to(current_setting('sudamr.fence_pass'), 'UTF8')), 'hex')"
+    ),
+)
+"""Let the open transaction past the fence of the current schema, with a pass that only the server has seen."""
+
+NO_PASS = (
+    (
+        "delete from ops.fence_passes where schema = current_schema()"
+        " and pass_sha256 = encode(sha256(convert_to(current_setting('sudamr.fence_pass'), 'UTF8')), 'hex')"
+    ),
+    "select set_config('sudamr.fence_pass', '', true)",
+)
+"""Take it back before the commit, so that nobody can ever use it."""
+
+CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
+COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+CONTROL = frozenset({"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare"})
+"""First words of the statements by which a transaction begins and ends."""
+
+QUOTED = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision file. statements: the SQL that it sends, in order; outside: they run outside a transaction."""
+
+    id: str
+    path: Path
+    statements: tuple[str, ...]
+    outside: bool
+
+    @property
+    def sql(self) -> str:
+        """All statements as text. A linter reads it, and the digest is made of it."""
+        return "".join(f"{statement}\n\n" for statement in self.statements)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the statements that ignores white space, so that a reformatted file is not an edited one."""
+        return hashlib.sha256(" ".join(self.sql.split()).encode()).hexdigest()
+
+    @property
+    def for_a_copy(self) -> str:
+        """The SQL for a schema without rows, to run in one transaction: nothing there needs CONCURRENTLY."""
+        if not self.outside:
+            return self.sql
+        return "\n".join(CONCURRENTLY.sub("", one) for one in self.statements if one not in OUTSIDE)
+
+
+@dataclass(frozen=True)
+class History:
+    """All revisions, oldest first, and the folders that hold them."""
+
+    revisions: tuple[Revision, ...]
+    folders: tuple[Path, ...] = (VERSIONS,)
+
+    @property
+    def head(self) -> str:
+        """The newest revision."""
+        return self.revisions[-1].id
+
+    def __contains__(self, revision: str) -> bool:
+        return any(one.id == revision for one in self.revisions)
+
+    def applied(self, at: str | None) -> tuple[Revision, ...]:
+        """The revisions of a schema that is at `at`, itself included; none for None."""
+        return tuple(one for one in self.revisions if at is not None and one.id <= at)
+
+    def pending(self, at: str | None) -> tuple[Revision, ...]:
+        """The revisions that such a schema lacks."""
+        return self.revisions[len(self.applied(at)) :]
+
+
+def read(*more: Path) -> History:
+    """Read the project's revisions, and those of other folders besides. Raises Refusal naming the file at fault."""
+    folders = (VERSIONS, *more)
+    files = sorted((path for folder in folders for path in _files(folder)), key=lambda path: path.name)
+    before: tuple[Path, ModuleType] | None = None
+    revisions = []
+    for path in files:
+        module = _load(path)
+        _require_next(path, module, before, files)
+        revisions.append(_revision(path, module))
+        before = (path, module)
+    return History(tuple(revisions), folders)
+
+
+def config(history: History, **attributes: object) -> Config:
+    """Alembic's settings for these revisions. attributes: what migrations/env.py reads."""
+    made = Config()
+    made.set_main_option("script_location", _escaped(SCRIPTS))
+    made.set_main_option("version_locations", os.pathsep.join(map(_escaped, history.folders)))
+    made.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    made.set_main_option("path_separator", "os")
+    made.attributes.update(attributes)
+    return made
+
+
+def _escaped(path: Path) -> str:
+    """A path as configparser takes it."""
+    return str(path).replace("%", "%%")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.glob("*.py"):
+        if path.name == "__init__.py":
+            continue
+        if not NAME.fullmatch(path.name):
+            raise Refusal(
+                "a revision's file named like 0002_what_it_does.py", path.name, where=str(folder),
+                do="Rename it, or move what is no revision elsewhere.",
+            )  # fmt: skip
+        yield path
+
+
+def _load(path: Path) -> ModuleType:
+    spec = spec_from_file_location(f"sudamr_revision_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # A file in the making can raise anything when it is loaded.
+        raise _unreadable("a revision that Python can load", error, path) from error
+    if not callable(getattr(module, "upgrade", None)):
+        raise Refusal(
+            "a revision with a function upgrade()", "none", where=str(path), do="Write it as the one before it."
+        )
+    return module
+
+
+def _require_next(
+    path: Path, module: ModuleType, before: tuple[Path, ModuleType] | None, files: Sequence[Path]
+) -> None:
+    """Refusal unless the file follows the one before it, and says so."""
+    number = path.name[:4]
+    if getattr(module, "revision", None) != number:
+        raise Refusal(
+            f"revision = {number!r}, as the file's name says", repr(getattr(module, "revision", None)),
+            where=str(path), do="Have the name and the revision agree.",
+        )  # fmt: skip
+    if before is not None and before[0].name[:4] == number:
+        raise Refusal(
+            f"one revision {number}", f"two: {before[0].name} and {path.name}", where=str(path.parent),
+            do=f"Rename the one that no database has yet to the next number, with down_revision = {number!r}.",
+        )  # fmt: skip
+    parent, expected = getattr(module, "down_revision", None), before and before[1].revision
+    if parent != expected:
+        known = parent is None or any(one.name.startswith(f"{parent}_") for one in files)
+        found = repr(parent) if known else f"{parent!r}, of which there is no file"
+        raise Refusal(
+            f"down_revision = {expected!r}: each revision follows the one before it", found, where=str(path),
+            do="Correct it; or bring back the file that is missing.",
+        )  # fmt: skip
+
+
+def _revision(path: Path, module: ModuleType) -> Revision:
+    statements = _render(path, module)
+    outside = OUTSIDE[0] in statements
+    own = [one for one in statements if one not in OUTSIDE]
+    for statement in own:
+        if control := controls(statement):
+            raise Refusal(
+                "a revision that leaves its transaction to Alembic", f"the statement {min(control)}", where=str(path),
+                do="Take it out. What can't run in a transaction has a revision of its own, in autocommit_block().",
+            )  # fmt: skip
+        if CONCURRENTLY.search(_bare(statement)) and not outside:
+            raise Refusal(
+                "a statement with CONCURRENTLY outside a transaction", "one within", where=str(path),
+                do="Write: with op.get_context().autocommit_block():",
+            )  # fmt: skip
+    if outside and len(own) != 1:
+        raise Refusal(
+            "one statement alone in a revision that runs outside a transaction", f"{len(own)} statements",
+            where=str(path), do="Give each a revision of its own: what fails half way could not be taken back.",
+        )  # fmt: skip
+    return Revision(str(module.revision), path, statements, outside)
+
+
+def controls(statement: str) -> frozenset[str]:
+    """The words in it by which a transaction begins or ends."""
+    return CONTROL & {one.split()[0].lower() for one in _bare(statement).split(";") if one.strip()}
+
+
+def _bare(statement: str) -> str:
+    """Without comments, and without what stands in quotes."""
+    return COMMENTS.sub("", QUOTED.sub("''", statement))
+
+
+class _Statements(list[str]):
+    """What Alembic writes offline, statement by statement."""
+
+    def write(self, text: str) -> None:
+        self.append(text.strip())
+
+    def flush(self) -> None:
+        pass
+
+
+def _render(path: Path, module: ModuleType) -> tuple[str, ...]:
+    """Run upgrade() without a database. Never within an upgrade: this context's end takes away Alembic's `op`."""
+    written = _Statements()
+    context = MigrationContext.configure(
+        dialect_name="postgresql", dialect_opts=PLAIN, opts={"as_sql": True, "output_buffer": written}
+    )
+    try:
+        with ALEMBIC, Operations.context(context):
+            module.upgrade()
+    except (Exception, SystemExit) as error:  # The same: what upgrade() does is not known.
+        raise _unreadable("a revision that tells its SQL without a database", error, path) from error
+    return tuple(filter(None, written))
+
+
+def _unreadable(expected: str, error: BaseException, path: Path) -> Refusal:
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+    said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return Refusal(
+        expected, f"{type(error).__name__}: {said}{line}", where=str(path), do="Correct the file; nothing was changed."
+    )

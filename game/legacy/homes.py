@@ -1,0 +1,34 @@
+"""Which columns of game.tables have a place in the legacy file: those that the codec reads from a row of examples."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from game import tables
+from game.legacy import codec, fields
+from game.legacy.cells import Cell
+
+ONE_OF_EACH: dict[str, Cell] = {
+    "id": "hana",
+    "inventory": '[{"id":"sword","name":"sword","type":"equipment"}]',
+    "equipment": '{"weapon":"sword"}',
+    "mail": '[{"id":"welcome"}]',
+    "equipmentPresets": '[{"name":"first"}]',
+    "quests": '{"daily":{"quests":[{"id":"win"}]}}',
+    "singlePlayerMissions": '{"first":{}}',
+    **dict.fromkeys(fields.STAGES.values(), '["first"]'),
+    **{f"last{name}Tournament": '{"status":"active"}' for name in fields.KINDS.values()},
+}
+
+
+@cache
+def homeless() -> tuple[str, ...]:
+    """Name the columns of a player's state without a place, as table.column. The journals have tables of their own."""
+    rows = codec.explode(ONE_OF_EACH, rowid=1).rows
+    given = {(name, column) for name, records in rows.items() for record in records.values() for column in record}
+    return tuple(
+        f"{table.name}.{column.name}"
+        for table in tables.PLAYER_STATE
+        for column in table.columns
+        if (table.name, column.name) not in given
+    )

@@ -1,0 +1,48 @@
+"""What `invoke revision` does: the next revision's file, from what game/tables.py has and [development] has not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db import new_revision
+from db.environments import Environment
+from db.errors import Refusal
+from db.new_revision import Made
+from game.legacy import homes
+
+if TYPE_CHECKING:
+    from db.console import Outcome
+
+DEVELOPMENT = "development"
+
+
+def make(env: Environment, message: str) -> Made:
+    """Write the file. Refusal of any other environment than development, and as db.new_revision says."""
+    if env.name != DEVELOPMENT:
+        raise Refusal(
+            f"--env {DEVELOPMENT}", f"--env {env.name}",
+            do="A revision is made on the database that it is tried on first.",
+        )  # fmt: skip
+    return new_revision.make(env.target_direct, environment=env.name, message=message)
+
+
+def show(made: Made, speaks: Outcome) -> None:
+    """Say what was written, and what is left."""
+    if made.path is None:
+        speaks.say("nothing to do: the revisions make all that game/tables.py has")
+        return
+    speaks.say(f"written: {_shown(made.path)}")
+    for statement in made.statements:
+        speaks.say(f"  {' '.join(statement.split())}")
+    for statement in made.later:
+        speaks.say(f"in a revision of its own, once this one is applied: {statement}")
+    for line in made.by_hand:
+        speaks.say(f"to be written by hand: {line}")
+    for column in homes.homeless():
+        speaks.say(f"to be given a place in the legacy file, in game/legacy: {column}")
+    speaks.say("next: invoke lint, invoke test --select linter_of_migrations, invoke migrate --env development")
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
