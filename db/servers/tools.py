@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from db import children
 from db.errors import Refusal
 from db.servers.binaries import best, installed
 from db.servers.facts import Facts
@@ -29,7 +30,7 @@ class Tool:
     own: tuple[str, int]
 
     def run(self, args: Sequence[str], url: PostgresUrl, **kw: Any) -> subprocess.CompletedProcess[Any]:
-        """Run it on a database; `kw` is subprocess.run's. The password goes by the environment, in no argument."""
+        """Run it on a database; `kw` is of `children.run`. The password goes by the environment, in no argument."""
         host, port = self.own if (url.host, url.port) == self.seen else (url.host, url.port)
         settings = {
             "PGHOST": host,
@@ -43,7 +44,7 @@ class Tool:
         if PASSED in self.command:
             at = self.command.index(PASSED)
             command[at:at] = [part for name in settings for part in ("--env", name)]
-        return subprocess.run([*command, *args], env={**os.environ, **settings}, check=kw.pop("check", False), **kw)
+        return children.run([*command, *args], env={**os.environ, **settings}, **kw)
 
 
 VARIABLES = {
