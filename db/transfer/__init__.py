@@ -1,5 +1,6 @@
 """Moves every row from the legacy file to Postgres and back, and proves it."""
 
+from db.transfer.assessment import Assessed, assess
 from db.transfer.carriage import Carried, carry_back
 from db.transfer.comparison import compare_files
 from db.transfer.convert import Conversion, convert
@@ -10,6 +11,7 @@ from db.transfer.survey import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.tally import Count
 
 __all__ = [
+    "Assessed",
     "Carried",
     "ColumnProfile",
     "Conversion",
@@ -19,6 +21,7 @@ __all__ = [
     "Proof",
     "Returned",
     "TableProfile",
+    "assess",
     "back",
     "carry_back",
     "clear",
