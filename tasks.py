@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -31,7 +31,7 @@ JSON = "write the result as JSON to this path; - is standard output"
 POSTGRES = "docker, local, embedded or a URL, its password in PGPASSWORD; by default the first that the machine has"
 YES = "do not ask; production needs --confirm production too"
 CONFIRM = "the environment's name, typed once more"
-DRY_RUN = "say what would be done, and change nothing"
+DRY_RUN = "make every check, list what would be refused, say the plan, and change nothing"
 PLAYERS = "how many players to make"
 SEED = "the number that all made players follow from"
 LEGACY = "a legacy SQLite file"
@@ -315,13 +315,13 @@ def cutover(
     with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
-        if not dry_run:
-            _confirm(target, "moves the live game to Postgres", yes, confirm)
+        confirmed = _confirmation(target, "moves the live game to Postgres", yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         proof = Path(certificate or f"out/certificate-{target.name}.json")
-        report = cutovers.cutover(wish, proof, speaks.progress, signals)
+        report = cutovers.cutover(wish, proof, speaks.progress, signals, confirmed)
         cutovers.show(report, speaks)
         speaks.json(report)
+    _exit(cutovers.exit_code(report))
 
 
 @task(
@@ -344,13 +344,15 @@ def rollback(
     with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
-        if not dry_run:
-            _confirm(target, "moves the live game back to SQLite", yes, confirm)
+        confirmed = _confirmation(target, "moves the live game back to SQLite", yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
-        report = cutovers.roll_back(wish, speaks.progress, signals, discard_writes=discard_writes, accept_loss=loss)
+        report = cutovers.roll_back(
+            wish, speaks.progress, signals, confirmed, discard_writes=discard_writes, accept_loss=loss
+        )  # fmt: skip
         cutovers.show(report, speaks)
         speaks.json(report)
+    _exit(cutovers.exit_code(report))
 
 
 @task(help={"env": ENV, "json": JSON})
@@ -454,7 +456,7 @@ def restore(
     with outcome(json or None) as speaks:
         target = environments.load(env)
         if replace:
-            _confirm(target, "puts a snapshot in the place of what players own", yes, confirm)
+            _confirmation(target, "puts a snapshot in the place of what players own", yes, confirm, dry_run=False)()
         done = snapshots.run(target, "restore", path, into, unfence=unfence, replace=replace)
         speaks.table("snapshot restore", ("what", "found"), list(done.items()))
         speaks.json(done)
@@ -522,12 +524,31 @@ def _snapshot(verb: str, env: str, what: str, json: str) -> None:
         speaks.json(done)
 
 
-def _confirm(target: Environment, what: str, yes: bool, typed: str) -> None:
+def _confirmation(target: Environment, what: str, yes: bool, typed: str, dry_run: bool) -> Callable[[], None]:
+    """What asks for the environment's name once the checks have passed, and once only.
+
+    Where nobody is there to be asked it is refused at once. A dry run needs no confirmation.
+    """
     from db import environments
 
-    if not yes and not typed and sys.stdin.isatty() and target.name in environments.CONFIRMED:
-        typed = input(f"This {what}: {target.legacy.redacted}, {target.target.redacted}. Type {target.name} to go on: ")
-    environments.require_confirmation(target, typed)
+    ask = not yes and not typed and sys.stdin.isatty() and target.name in environments.CONFIRMED
+    if not ask and not dry_run:
+        environments.require_confirmation(target, typed)
+
+    @cache
+    def confirm() -> None:
+        if ask:
+            environments.require_confirmation(target, _typed(target, what))
+
+    return confirm
+
+
+def _typed(target: Environment, what: str) -> str:
+    try:
+        return input(f"This {what}: {target.legacy.redacted}, {target.target.redacted}. Type {target.name} to go on: ")
+    except EOFError:  # Ctrl-D: nothing was typed.
+        print(file=sys.stderr)
+        return ""
 
 
 def _compose(*arguments: str) -> None:

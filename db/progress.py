@@ -102,6 +102,16 @@ class Plain:
         self._write(line)
 
 
+@contextmanager
+def countdown(progress: Progress, title: str, seconds: int) -> Iterator[Advance]:
+    """A bar of seconds with the time left on a terminal; nothing elsewhere, where each line stays in a log."""
+    if not isinstance(progress, Terminal):
+        yield lambda _more: None
+        return
+    with progress.bar(title, seconds, "s") as advance:
+        yield advance
+
+
 def for_people(console: Console) -> Progress:
     """Bars where the console is a terminal, plain lines where it is not."""
     return (

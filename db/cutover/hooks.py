@@ -1,14 +1,15 @@
 """The operator's own commands: deploy, drain, restart, health. Run in a shell, bounded in time, logged redacted.
 
-A hook outlives a run that is killed, and a deploy that ends an hour later would undo what was done since. So each
-hook holds a lock for as long as it runs, and whoever goes on or undoes waits for it: nothing is done beside an orphan.
+A hook outlives a run that is killed, for half a deploy may be worse than a late one, but not the time that it had. One
+that ends late would undo what was done since, so the process that holds each hook (`db.leash`) holds a lock for as long
+as the hook runs: whoever goes on or undoes waits for it. What a hook leaves running, such as a server, holds no lock.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import signal
+import re
 import subprocess
 import tempfile
 import time
@@ -19,6 +20,7 @@ from typing import BinaryIO
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from db import children
 from db.cutover.journal import Journal
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal
@@ -33,9 +35,8 @@ ORPHAN_SECONDS = 60.0
 
 POLL_SECONDS = 0.1
 
-SHELL = ("/bin/sh", "-c", '/bin/sh -c "$1" </dev/null; exit $?', "hook")
-"""The outer shell's standard input is the lock, and the inner one's is not: what the hook leaves running, such as a
-server, does not hold it. The lock goes when the outer shell ends, whatever became of the run that started it."""
+FIRST_WORD = re.compile(r"\s*(?:\w+=[\w./:-]*\s+)*([\w./+-]+)(?=[\s;&|)]|$)")
+"""The first word of a command after its assignments, where it is written plainly."""
 
 
 def run(
@@ -59,11 +60,12 @@ def run(
         require()
         what = f"the {hook} hook of run {journal.run}: {_without_secrets(command, env)}"
         _sign(lock, what)
-        process = subprocess.Popen(
-            [*SHELL, command], env={**env.variables, **os.environ, **given}, stdin=lock, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        code = _ended(process, timeout_seconds, lambda: _sign(lock, f"process group {process.pid}, {what}"))
+        with children.started(
+            ["/bin/sh", "-c", command], env={**env.variables, **os.environ, **given}, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT, pass_fds=[lock.fileno()], may_go_on_seconds=timeout_seconds,
+        ) as process:  # fmt: skip
+            _sign(lock, f"process group {process.pid}, {what}")
+            code = _code(process, timeout_seconds)
         output.seek(0)
         said = _without_secrets(output.read().decode(errors="replace"), env)[-KEPT_CHARACTERS:].strip()
     seconds = round(time.monotonic() - began, 3)
@@ -77,6 +79,47 @@ def run(
             do=f"The whole of its output is in {journal.folder}.",
         )  # fmt: skip
     return True
+
+
+def check(env: Environment, hook: str) -> None:
+    """Refusal where the shell can't read the hook, or there is no such command as its first word. Runs none of it.
+
+    What stands behind the first word can't be known: a hook may make what it runs.
+    """
+    command: str | None = getattr(env.hooks, hook)
+    if not command:
+        return
+    where = f"environments.toml, {env.name}, hooks.{hook}"
+    read = children.run(["/bin/sh", "-n", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if read.returncode != 0:
+        said = _without_secrets(read.stderr.strip(), env).splitlines()[-1:] or [f"code {read.returncode}"]
+        raise Refusal(f"a {hook} hook that the shell can read", said[0], where=where, do="Correct the command.")
+    word = FIRST_WORD.match(command)
+    if word and not _is_command(word[1], {**env.variables, **os.environ}):
+        raise Refusal(
+            f"a command to run as the {hook} hook", f"none that is called {word[1]}", where=where,
+            do="Correct its name, or install it; a relative path is looked for from this folder.",
+        )  # fmt: skip
+
+
+def _is_command(word: str, environ: dict[str, str]) -> bool:
+    if "/" in word:
+        return Path(word).is_file() and os.access(word, os.X_OK)
+    asked = ["/bin/sh", "-c", 'command -v -- "$1"', "sh", word]
+    return children.run(asked, env=environ, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+
+
+def at_work(env: Environment) -> str | None:
+    """The hook of another run that is at work now, as it signed itself; None where there is none. Makes nothing."""
+    path = lock_path(env)
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _signed(path)
+    return None
 
 
 def wait_for_orphan(env: Environment) -> None:
@@ -100,7 +143,7 @@ def writing_pointer(env: Environment, journal: Journal, require: Callable[[], No
 @contextmanager
 def alone(env: Environment) -> Iterator[BinaryIO]:
     """Hold the lock of hooks and pointer: a file beside the pointer, for the pointer is what a move changes."""
-    path = _lock_path(env)
+    path = lock_path(env)
     with _opened(path) as file:
         waiting = Retrying(
             retry=retry_if_exception_type(BlockingIOError), stop=stop_after_delay(ORPHAN_SECONDS),
@@ -116,7 +159,8 @@ def alone(env: Environment) -> Iterator[BinaryIO]:
         yield file
 
 
-def _lock_path(env: Environment) -> Path:
+def lock_path(env: Environment) -> Path:
+    """Where the lock of the environment's hooks is."""
     path = env.pointer.path.resolve()
     return path.with_name(f"{path.name}.hook")
 
@@ -149,14 +193,11 @@ def _without_secrets(text: str, env: Environment) -> str:
     return redact(text)
 
 
-def _ended(process: subprocess.Popen[bytes], timeout_seconds: float, begun: Callable[[], None]) -> int | None:
-    """The code; None where it took too long. However the wait ends, an interrupt included, the hook has ended too."""
+def _code(process: subprocess.Popen[bytes], timeout_seconds: float) -> int | None:
+    """The exit code; None where the hook took too long. However the wait ends, Ctrl-C included, the hook has ended."""
     try:
-        begun()
         return process.wait(timeout_seconds)
     except subprocess.TimeoutExpired:
         return None
     finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        children.kill(process)

@@ -6,8 +6,7 @@ Offline, the whole copy is made under the fence; the steps keep the numbers that
 from __future__ import annotations
 
 from db.cutover import steps
-from db.cutover.move import Move, Step
-from db.cutover.report import Status, StepReport
+from db.cutover.move import Step
 from db.errors import Refusal
 
 PREFLIGHT = "preflight"
@@ -46,10 +45,3 @@ def require_offline(offline: bool) -> None:
     """Refusal of what is not built: copying while players play, and then only the difference."""
     if not offline:
         raise Refusal("--offline", "a live copy, which this version does not make", do="Leave --no-offline out.")
-
-
-def show(move: Move) -> None:
-    """Say each step, what will be true after it and what an undo does about it; note which are done already."""
-    for step in (*OFFLINE, LIVE, FIRST_SNAPSHOT):
-        move.means.progress.say(step.line)
-        move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))

@@ -47,3 +47,7 @@ class Observer(Protocol):
 def unobserved(when: When, step: str) -> None:
     """Nobody watches."""
     del when, step
+
+
+def unasked() -> None:
+    """Nobody has to confirm."""

@@ -1,45 +1,158 @@
-"""Step 1: what can be known to go wrong is found before anything is changed. Only Refusals come from here."""
+"""Step 1: what can be known to go wrong is found before anything is changed. Only Refusals come from here.
+
+A run and its dry run make the same checks: what is to be refused belongs in these lists and nowhere else.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import cached_property, partial
 from pathlib import Path
 
 from db import environments, fence, migrate, ops, pooler, requirements, transfer
-from db.cutover import ownership, pointer, services, switch
+from db.cutover import hooks, ownership, places, pointer, services, switch, target_checks
+from db.cutover.checks import Check
 from db.cutover.move import Move
-from db.errors import Failure, Refusal
+from db.environments import Environment
+from db.errors import Refusal
 from db.snapshots import postgres
 from db.snapshots.tools import installed
+from db.transfer.source import opened
 from game import session
 from game.legacy import cells
 from game.urls import LegacyUrl, PostgresUrl
 
-COPY_BYTES_PER_SECOND = 5_000_000
-"""Of the legacy file, loaded and proven on one slow core; a rehearsal shows what a machine really does."""
+LOAD_PER_DECODE = 4.0
+"""Loading and proving took 1.5 to 3.7 times the decoding on a server beside us; the rest is for one that is not."""
 
 SWITCH_SECONDS = 10.0
 """Fence, restart, smoke and lift, whatever the file's size."""
 
+SNAPSHOTS = "folder of snapshots"
+HOOKS = ("deploy", "drain", "restart", "health")
+FOR_AN_UNDO = frozenset({"exported variable", "server", "lock", "file of the pointer", "folder of the runs", "hooks"})
+"""What an undo needs too: it writes the pointer and runs `deploy` and `restart`."""
+
+DEMAND_NEEDS = {"certificate": ("server",)}
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
-def before_cutover(move: Move) -> None:
-    """All of it, each said as it passes."""
-    for check in (
-        check_pointer_names_the_file, check_hooks, check_legacy, check_services, check_server, check_tools, check_disk,
-        check_freeze, check_trials,
-    ):  # fmt: skip
-        _say(move, check)
+FREE_SECONDS = 5.0
+"""For another process to end its write, as the fence itself waits."""
+
+Demand = tuple[str, Callable[[Environment], None]]
+"""A name and a check that comes from a higher floor; it raises Refusal."""
 
 
-def before_rollback(move: Move) -> None:
+def before_cutover(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:
+    """Everything that a cutover needs, the quick and the fundamental first."""
+    contents = Contents(move)
+
+    def check(name: str, run: Callable[[Move], str | None], *needs: str, begins: bool = True) -> Check:
+        return Check(name, partial(run, move), needs, begins)
+
+    return (
+        check("exported variable", check_override, begins=False),
+        check("legacy file", check_legacy),
+        check("server", check_server, begins=False),
+        check("lock", target_checks.check_lock, "server", begins=False),
+        *_demands(move, demands),
+        check("pointer", check_pointer_names_the_file, "legacy file"),
+        *_places(move),
+        check("hooks", check_hooks, begins=False),
+        check("hook commands", check_hook_commands, "hooks", begins=False),
+        check("services", check_services, "hooks", "legacy file"),
+        check("fence of the legacy file", check_fence, "legacy file"),
+        check("writers of the legacy file", check_writers, "legacy file"),
+        check("rights", target_checks.check_rights, "server", begins=False),
+        check("tables", target_checks.check_schema, "server", "lock", "rights"),
+        check("transactions", target_checks.check_blockers, "server"),
+        check("tools", check_tools, "server", begins=False),
+        check("room", check_room, "legacy file", begins=False),
+        check("room of the server", check_server_room, "legacy file", "server", begins=False),
+        Check("players held", contents.check_held, ("legacy file",)),
+        Check("freeze", contents.check_freeze, ("legacy file",)),
+        check("a service on the legacy file", check_legacy_trial, "legacy file"),
+        check("a service on Postgres", check_target_trial, "server"),
+    )
+
+
+def before_rollback(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:
     """What a way back needs: hooks, a pointer that counts, and a legacy file that can take the writes."""
-    for check in (check_pointer_names_a_store, check_hooks, check_integrity, check_server, check_disk):
-        _say(move, check)
+
+    def check(name: str, run: Callable[[Move], str | None], *needs: str, begins: bool = True) -> Check:
+        return Check(name, partial(run, move), needs, begins)
+
+    return (
+        check("exported variable", check_override, begins=False),
+        check("legacy file", check_integrity),
+        check("server", check_server, begins=False),
+        check("lock", target_checks.check_lock, "server", begins=False),
+        *_demands(move, demands),
+        check("pointer", check_pointer_names_a_store),
+        *(place for place in _places(move) if place.name != SNAPSHOTS),
+        check("hooks", check_hooks, begins=False),
+        check("hook commands", check_hook_commands, "hooks", begins=False),
+        check("writers of the legacy file", check_writers, "legacy file"),
+        check("rights", target_checks.check_rights, "server", begins=False),
+        check("transactions", target_checks.check_blockers, "server"),
+        check("room", check_room, "legacy file", begins=False),
+        check("room of the server", check_server_room, "legacy file", "server", begins=False),
+        check("a service on the legacy file", check_moved_trial, "legacy file"),
+    )
+
+
+def _demands(move: Move, demands: Sequence[Demand]) -> Iterator[Check]:
+    for name, demand in demands:
+        yield Check(name, partial(demand, move.env), DEMAND_NEEDS.get(name, ()))
+
+
+def _places(move: Move) -> Iterator[Check]:
+    for name, run in (
+        ("file of the pointer", places.check_pointer), ("folder of the runs", places.check_run_folder),
+        (SNAPSHOTS, places.check_snapshots), ("folder of the legacy file", places.check_legacy),
+    ):  # fmt: skip
+        yield Check(name, partial(run, move), begins=False)
+
+
+class Contents:
+    """The legacy file decoded once, for two checks: who would be held, and how long the freeze would be."""
+
+    def __init__(self, move: Move) -> None:
+        self._move = move
+
+    @cached_property
+    def _assessed(self) -> transfer.Assessed:
+        return transfer.assess(self._move.env.legacy.path, self._move.means.progress)
+
+    def check_held(self) -> str:
+        """No more players would be held than the policy allows, and the file can be made again from its schema."""
+        most, found = self._move.env.policy.max_held, self._assessed
+        if found.held > most:
+            raise Refusal(
+                f"at most {most} players held", f"{found.held} ({'; '.join(found.named)})",
+                where=str(self._move.env.legacy.path),
+                do="Mend them in the legacy file, or raise policy.max_held: they can't play until someone decides.",
+            )  # fmt: skip
+        return f"{found.held} of {found.players:,}, {most} at most; {found.aside} findings set aside"
+
+    def check_freeze(self) -> str:
+        """Offline, the whole copy is made while players wait."""
+        budget = self._move.env.policy.freeze_budget_seconds
+        if (predicted := predicted_freeze(self._assessed)) > budget:
+            raise Refusal(
+                f"a freeze within the budget of {budget:g} s", f"{predicted:.0f} s predicted",
+                where=str(self._move.env.legacy.path), do="Raise policy.freeze_budget_seconds, if players can bear it.",
+            )  # fmt: skip
+        return f"read-only for {predicted:.0f} s, by the time that decoding took; {budget:g} s at most"
+
+
+def predicted_freeze(assessed: transfer.Assessed) -> float:
+    """Seconds of read-only, offline, by the time that decoding the file took on this machine."""
+    return SWITCH_SECONDS + LOAD_PER_DECODE * assessed.seconds
 
 
 def check_override(move: Move) -> None:
@@ -53,14 +166,12 @@ def check_override(move: Move) -> None:
 
 
 def check_pointer_names_a_store(move: Move) -> None:
-    """The pointer names a store, and nothing overrides it."""
-    check_override(move)
+    """The pointer names a store."""
     pointer.url(move.env.pointer)
 
 
 def check_pointer_names_the_file(move: Move) -> None:
-    """The pointer names the legacy file now, and nothing overrides it."""
-    check_override(move)
+    """The pointer names the legacy file now."""
     now = pointer.url(move.env.pointer)
     if not switch.points_at(move, move.env.legacy):
         raise Refusal(
@@ -80,9 +191,19 @@ def check_hooks(move: Move) -> None:
         )  # fmt: skip
 
 
+def check_hook_commands(move: Move) -> None:
+    """Each hook is one that the shell can read, and its first word is a command."""
+    for name in HOOKS:
+        hooks.check(move.env, name)
+
+
 def check_legacy(move: Move) -> None:
-    """The file is the game's, whole, and open to writes."""
+    """The file is the game's, whole, and one that can be moved there and back."""
     transfer.check(move.env.legacy.path)
+
+
+def check_fence(move: Move) -> None:
+    """The file is open to writes: no other move has it."""
     if (mark := move.legacy_fence()).state != "open":
         raise Refusal(
             "a legacy file that is open to writes", ownership.said(mark), where=str(move.env.legacy.path),
@@ -90,12 +211,26 @@ def check_legacy(move: Move) -> None:
         )  # fmt: skip
 
 
+def check_writers(move: Move) -> None:
+    """No process keeps the file locked. The lock is taken and given back; nothing is written.
+
+    A reader stays open until after: SQLite would fold the write-ahead log into the file when its last user goes.
+    """
+    path = move.env.legacy.path
+    with opened(path), closing(cells.connect(path, timeout_seconds=FREE_SECONDS)) as writer:
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute("ROLLBACK")
+        except sqlite3.OperationalError as error:
+            raise Refusal(
+                "a legacy file that no process keeps locked", str(error), where=str(path),
+                do="Another process writes without end: find it (lsof FILE) and stop it.",
+            ) from None  # fmt: skip
+
+
 def check_integrity(move: Move) -> None:
-    """SQLite finds nothing wrong with its own pages."""
-    with closing(cells.connect(move.env.legacy.path, readonly=True)) as connection:
-        answer = str(connection.execute("PRAGMA integrity_check(3)").fetchone()[0])
-    if answer != "ok":
-        raise Refusal("an integral legacy file", answer, where=str(move.env.legacy.path), do="Repair it first.")
+    """The file is whole, and its rows keep its own rules."""
+    transfer.check_sound(move.env.legacy.path)
 
 
 def check_services(move: Move) -> None:
@@ -120,6 +255,7 @@ def check_server(move: Move) -> None:
             )  # fmt: skip
         requirements.require_role(connection)
         ops.require_marker(connection, move.env.name)
+        ops.require_prepared(connection)
         requirements.require(connection, durable=environments.is_durable(move.env.name))
         pooled = not session.is_direct(service)
         requirements.require(service, pooled=pooled)
@@ -138,13 +274,20 @@ def check_tools(move: Move) -> None:
         tools(name)
 
 
-def check_disk(move: Move) -> None:
-    """Twice the file: for the snapshots here, and for the tables where the server is this machine's own."""
-    need = 2 * move.env.legacy.path.stat().st_size
-    places = [_existing(move.env.snapshots.folder), move.env.legacy.path.parent]
+def check_room(move: Move) -> None:
+    """Twice the file, for the snapshots here."""
+    _require_room(move, [places.existing(move.env.snapshots.folder), move.env.legacy.path.parent])
+
+
+def check_server_room(move: Move) -> None:
+    """Twice the file for the tables, where the server is this machine's own."""
     with ops.connect(move.env.target_direct) as connection:
-        places += _data_folder(connection, move.env.target_direct)
-    for place in places:
+        _require_room(move, _data_folder(connection, move.env.target_direct))
+
+
+def _require_room(move: Move, folders: Sequence[Path]) -> None:
+    need = 2 * move.env.legacy.path.stat().st_size
+    for place in folders:
         free = shutil.disk_usage(place).free
         if free < need:
             raise Refusal(
@@ -153,30 +296,21 @@ def check_disk(move: Move) -> None:
             )  # fmt: skip
 
 
-def check_freeze(move: Move) -> None:
-    """Offline, the whole copy is made while players wait."""
-    budget = move.env.policy.freeze_budget_seconds
-    if (predicted := predicted_freeze(move.env.legacy.path)) > budget:
-        raise Refusal(
-            f"a freeze within the budget of {budget:g} s", f"{predicted:.0f} s predicted",
-            where=str(move.env.legacy.path), do="Raise policy.freeze_budget_seconds, if players can bear it.",
-        )  # fmt: skip
-    move.means.progress.say(f"     read-only for {predicted:.0f} s, by estimate; {budget:g} s at most")
+def check_legacy_trial(move: Move) -> None:
+    """A process of the service, started here on the legacy file, is ready."""
+    _check_trial(move.env.legacy, must_be_ready=True)
 
 
-def predicted_freeze(legacy: Path) -> float:
-    """Seconds of read-only that a file of this size will take, offline."""
-    return SWITCH_SECONDS + legacy.stat().st_size / COPY_BYTES_PER_SECOND
+def check_moved_trial(move: Move) -> None:
+    """A process of the service, started here, opens the legacy file; one that moved is never ready."""
+    _check_trial(move.env.legacy, must_be_ready=False)
 
 
-def check_trials(move: Move) -> None:
-    """A process of the service, started here on each URL, opens its store; only one with tables can be ready."""
+def check_target_trial(move: Move) -> None:
+    """A process of the service, started here, opens Postgres; only where there are tables can it be ready."""
     with ops.connect(move.env.target_direct) as connection:
         current = migrate.current(connection) == migrate.head() and fence.state(connection) != "moved"
-    with ThreadPoolExecutor() as beside:
-        target = beside.submit(_check_trial, move.env.target, must_be_ready=current)
-        _check_trial(move.env.legacy, must_be_ready=True)
-        target.result()
+    _check_trial(move.env.target, must_be_ready=current)
 
 
 def _check_trial(url: LegacyUrl | PostgresUrl, *, must_be_ready: bool) -> None:
@@ -202,15 +336,3 @@ def _data_folder(connection: ops.Connection, url: PostgresUrl) -> list[Path]:
     ).fetchone()
     folder = Path(row[0]) if row and row[0] else None
     return [folder] if folder is not None and folder.is_dir() else []
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)
-
-
-def _say(move: Move, check: Callable[[Move], None]) -> None:
-    try:
-        check(move)
-    except Failure as error:
-        raise Refusal(error.expected, error.found, where=error.where, do=error.do) from error
-    move.means.progress.say(f"     {check.__name__.removeprefix('check_').replace('_', ' ')}: ok")

@@ -17,6 +17,8 @@ class Verdict(StrEnum):
     RETURNED = "returned"
     UNDONE = "undone"
     PLANNED = "planned"
+    REFUSED = "refused"
+    INCONCLUSIVE = "inconclusive"
 
 
 class Status(StrEnum):
@@ -37,12 +39,33 @@ class StepReport:
     seconds: float
 
 
+class Mark(StrEnum):
+    """What came of a check."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    NOT_JUDGED = "not judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: a note where it passed, else expected, found, where and what to do."""
+
+    name: str
+    mark: Mark
+    note: str = ""
+    expected: str = ""
+    found: str = ""
+    where: str = ""
+    do: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """One run of cutover or rollback.
 
     engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where
-    it was never begun. counts: what the copy or the carrying back counted.
+    it was never begun. counts: what the copy or the carrying back counted. checks: what a dry run found.
     """
 
     run: str
@@ -54,6 +77,7 @@ class Report:
     read_only_seconds: float | None
     counts: dict[str, int] = field(default_factory=dict)
     journal: str = ""
+    checks: tuple[Finding, ...] = ()
 
 
 def save(report: Report, journal: Journal) -> None:

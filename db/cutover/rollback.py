@@ -5,15 +5,19 @@ Running it again goes on where it stopped; `abort` undoes it up to its own point
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from db import fence
+from db.cutover import checks, plan, preflight, recovery, rollback_steps
+from db.cutover import dry_run as dry_runs
 from db.cutover import journal as journals
-from db.cutover import plan, preflight, recovery, rollback_steps
 from db.cutover.move import RUNS, Means, Move
-from db.cutover.ports import Observer, Smoke, unobserved
+from db.cutover.ports import Observer, Smoke, unasked, unobserved
+from db.cutover.preflight import Demand
 from db.cutover.recovery import Standing
-from db.cutover.report import Report, Status, StepReport, Verdict
+from db.cutover.report import Report, Verdict
 from db.environments import Environment
 from db.errors import Refusal
 from db.interruption import Signals
@@ -26,6 +30,8 @@ def run(
     env: Environment,
     *,
     smoke: Smoke,
+    demands: Sequence[Demand] = (),
+    confirm: Callable[[], None] = unasked,
     offline: bool = True,
     dry_run: bool = False,
     abort: bool = False,
@@ -37,24 +43,31 @@ def run(
     folder: Path = RUNS,
     signals: Signals | None = None,
 ) -> Report:
-    """Move the game back to the legacy file, or with `abort` leave it on Postgres; with `dry_run` say the plan.
+    """Move the game back to the legacy file, or with `abort` leave it on Postgres; with `dry_run` judge every check.
 
     `discard_writes` leaves on Postgres what players did there; `accept_loss` must then be the number of their granted
     requests. Refusal, Undone, Inconclusive, Failure: as of a cutover.
     """
     plan.require_offline(offline)
     means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
-    standing = recovery.standing(env)
     refuse = _refuse_abort if abort else _refuse
+    if dry_run:
+        planned = means.move("rollback", env, run=None)
+        if abort:
+            return dry_runs.abort(planned, refuse)
+        accept = partial(_accepted, planned, discard_writes=discard_writes, accept_loss=accept_loss)
+        return dry_runs.rollback(planned, refuse, accept, demands)
+    standing = recovery.standing(env)
     refuse(standing, env)
     move = means.move("rollback", env, run=_begun(standing, env, folder))
     if abort:
+        confirm()
         return recovery.abort_rollback(move, standing, refuse)
     loss = _accepted(move, standing, discard_writes=discard_writes, accept_loss=accept_loss)
     if standing.phase is Phase.LIVE:
-        move.check("preflight", lambda: preflight.before_rollback(move))
-    if dry_run:
-        return _planned(move, loss)
+        wanted = preflight.before_rollback(move, demands)
+        move.check(plan.PREFLIGHT, lambda: checks.require(wanted, means.progress))
+    confirm()
     with move.locked(lambda: recovery.require_same(env, standing, refuse)):
         if standing.returned_unknown:
             for step in rollback_steps.adopting(loss or 0):
@@ -148,11 +161,3 @@ def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_lo
             where=move.env.target_direct.redacted, do="Leave --discard-writes out, and all of them are carried back.",
         )  # fmt: skip
     return lost
-
-
-def _planned(move: Move, loss: int | None) -> Report:
-    with move.looking():
-        for step in (*rollback_steps.plan(loss), rollback_steps.PUT_AWAY):
-            move.means.progress.say(step.line)
-            move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))
-    return move.finished(Verdict.PLANNED)

@@ -5,14 +5,17 @@ Running it again goes on where it stopped, however it stopped; `abort` undoes it
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from db.cutover import plan, preflight, recovery, rollback, watch
+from db.cutover import checks, plan, preflight, recovery, rollback, watch
+from db.cutover import dry_run as dry_runs
 from db.cutover.move import RUNS, Means, Move
-from db.cutover.ports import Evidence, Observer, Smoke, unobserved
+from db.cutover.ports import Evidence, Observer, Smoke, unasked, unobserved
+from db.cutover.preflight import Demand
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
-from db.errors import Failure, Undone
+from db.errors import Failure, Refusal, Undone
 from db.interruption import Signals
 from db.ops import Phase
 from db.progress import Progress, Silent
@@ -24,6 +27,8 @@ def run(
     *,
     evidence: Evidence,
     smoke: Smoke,
+    demands: Sequence[Demand] = (),
+    confirm: Callable[[], None] = unasked,
     offline: bool = True,
     dry_run: bool = False,
     abort: bool = False,
@@ -33,26 +38,33 @@ def run(
     folder: Path = RUNS,
     signals: Signals | None = None,
 ) -> Report:
-    """Move the game to Postgres, or with `abort` back to where it was; with `dry_run` change nothing and say the plan.
+    """Move the game to Postgres, or with `abort` back to where it was; with `dry_run` only judge every check.
 
+    `confirm` is asked once the checks have passed, before anything is changed, and raises Refusal.
     Refusal: nothing was changed. Undone: begun, and undone wholly, the cause being its `found`. Inconclusive: what
     holds can't be known from here, so nothing more was changed. Failure: said in its message.
     """
     plan.require_offline(offline)
     means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
+    demands = (("certificate", evidence), *demands)
+    if dry_run:
+        planned = means.move("cutover", env, run=None)
+        return dry_runs.abort(planned, recovery.refuse_abort) if abort else dry_runs.cutover(planned, demands)
     if abort:
+        confirm()
         return recovery.abort(env, means)
     standing = recovery.before_cutover(env)
-    if standing.undo_unfinished and not dry_run:
+    if standing.undo_unfinished:
+        confirm()
         recovery.abort(env, means)
         standing = recovery.before_cutover(env)
     move = means.move("cutover", env, run=None if standing.startable else standing.run)
     if standing.startable:
-        move.check(plan.PREFLIGHT, lambda: _preflight(move, evidence))
+        wanted = preflight.before_cutover(move, demands)
+        move.check(plan.PREFLIGHT, lambda: checks.require(wanted, means.progress))
     else:
         preflight.check_override(move)
-    if dry_run:
-        return _planned(move)
+    confirm()
     with move.locked(lambda: recovery.require_same(env, standing, recovery.refuse_cutover)):
         if standing.phase is Phase.LIVE:
             _see_to_it(move)
@@ -87,19 +99,14 @@ def _answer(breach: str, move: Move) -> None:
     if move.env.policy.on_breach == "report":
         raise Failure("a quiet watch", breach, where=move.env.name, do="Players play on Postgres; look, or roll back.")
     means = move.means
-    rollback.run(
-        move.env, smoke=means.smoke, tools=means.tools, progress=means.progress, observer=means.observer,
-        folder=means.folder, signals=means.signals,
-    )  # fmt: skip
+    try:
+        rollback.run(
+            move.env, smoke=means.smoke, tools=means.tools, progress=means.progress, observer=means.observer,
+            folder=means.folder, signals=means.signals,
+        )  # fmt: skip
+    except (Failure, Refusal, Undone) as error:  # Its exit code would say of the cutover what is true of the rollback.
+        raise Failure(
+            "a quiet watch, or a rollback after its breach", f"{breach}; and of the rollback: {error}",
+            where=move.env.name, do=f"See where players play: invoke status --env {move.env.name}",
+        ) from error  # fmt: skip
     raise Undone("a quiet watch", breach, where=move.env.name, do="It was rolled back: players play on SQLite.")
-
-
-def _preflight(move: Move, evidence: Evidence) -> None:
-    evidence(move.env)
-    preflight.before_cutover(move)
-
-
-def _planned(move: Move) -> Report:
-    with move.looking():
-        plan.show(move)
-    return move.finished(Verdict.PLANNED)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +16,7 @@ import httpx
 import psutil
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from db import environments
+from db import children, environments
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
@@ -134,25 +132,11 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
         "SUDAMR_ENV_FILE": "", "CHANCE_SECRET": secrets.token_hex(16), "TOKEN_SECRET": secrets.token_hex(16),
         "OPERATOR_TOKEN": secrets.token_hex(16), "SENTRY_DSN": "",
     }  # fmt: skip
-    process = subprocess.Popen(
+    with children.started(
         [sys.executable, "-m", "game.service"], env=environments.beside(given), stdin=subprocess.DEVNULL,
-        stdout=output, stderr=output, start_new_session=True,
-    )  # fmt: skip
-    try:
+        stdout=output, stderr=output,
+    ) as process:  # fmt: skip
         yield process, f"http://127.0.0.1:{port}"
-    finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(ASK_SECONDS * 2)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _free_port() -> int:

@@ -50,7 +50,7 @@ def migrate_target(move: Move) -> Facts:
     """4: the schema, its fence, and an empty start; the fence is tried from the service's own URL."""
     direct = move.env.target_direct
     if move.phase() in (Phase.EMPTY, Phase.RETURNED) and migrate.current(move.conn):
-        _require_empty(move)
+        require_empty(move)
     made = migrate.migrate(direct, environment=move.env.name, service_role=move.env.target.user)
     if drifted := migrate.drift(direct):
         raise Failure("the schema as the migrations make it", "; ".join(drifted[:3]), where=direct.redacted)
@@ -70,7 +70,7 @@ def begin_loading(move: Move) -> None:
     if phase is Phase.LOADING:
         return
     if phase is not Phase.ABORTED:
-        _require_empty(move)
+        require_empty(move)
     with fence.own_pass(move.conn):
         ops.forget_proof(move.conn)
         names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
@@ -240,7 +240,8 @@ def _snapshot(move: Move, side: Side, label: Label) -> Facts:
     return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": rows}}
 
 
-def _require_empty(move: Move) -> None:
+def require_empty(move: Move) -> None:
+    """Refusal where a table of the game has rows."""
     for table in game_tables.ALL:
         query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
         if move.conn.execute(query).fetchone() == (True,):

@@ -1,37 +1,89 @@
-"""The watch after a cutover: smoke and the health hook each minute, for as long as the policy says."""
+"""The watch after a cutover: do all services serve Postgres, does the smoke pass, does the health hook end with 0.
+
+It looks at once, at least each minute, ten times in a short watch, and once more when its time is up: what breaks in
+the last second is seen too.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 
-from db.cutover import hooks
-from db.cutover.move import Move
+from db.cutover import hooks, services, switch
+from db.cutover.move import FAILURES, Move
 from db.cutover.steps import play
-from db.errors import Failure
+from db.errors import ToolError
+from db.progress import Advance, countdown
+from db.redaction import redact
 
 EVERY_SECONDS = 60.0
+LOOKS = 10
+LEAST_SECONDS = 1.0
+"""Between two looks, for a smoke is played in each."""
+
+ANSWER_SECONDS = 10.0
+"""For a service that is just being restarted to answer again."""
+
+TICK_SECONDS = 1.0
+
+now = time.monotonic
+"""The clock, in seconds."""
+
+sleep = time.sleep
 
 
 def watch(move: Move) -> str | None:
-    """The first breach, in a sentence; None where there was none in all the time."""
+    """The first breach, in a sentence; None where there was none, the look at the end included."""
     seconds = move.env.policy.watch_seconds
     if not seconds:
         move.means.progress.say("     no watch: policy.watch_seconds is 0")
         return None
-    ends = time.monotonic() + seconds
-    move.means.progress.say(f"     watching for {seconds:g} s")
-    while (left := ends - time.monotonic()) > 0:
+    move.means.progress.say(f"     watching for {seconds:g} s; players play already, Ctrl-C ends the watch alone")
+    with countdown(move.means.progress, "watching", math.ceil(seconds)) as advance:
+        breach = _watch(move, seconds, advance)
+    if breach is None:
+        move.means.progress.say("     the watch was quiet")
+    else:
+        move.journal.write("breach", "watch", found=breach)
+    return breach
+
+
+def _watch(move: Move, seconds: float, advance: Advance) -> str | None:
+    every = interval(seconds)
+    began = now()
+    ends, shown = began + seconds, 0
+    while True:
+        due = min(now() + every, ends)
+        last = now() >= ends
         if breach := _look(move):
-            move.journal.write("breach", "watch", found=breach)
             return breach
-        time.sleep(min(EVERY_SECONDS, left))
-    return None
+        if last:
+            return None
+        while (left := due - now()) > 0:
+            sleep(min(TICK_SECONDS, left))
+            passed = min(int(now() - began), math.ceil(seconds))
+            advance(passed - shown)
+            shown = passed
+
+
+def interval(seconds: float) -> float:
+    """Seconds from one look to the next in a watch of this length."""
+    return min(EVERY_SECONDS, max(LEAST_SECONDS, seconds / LOOKS))
 
 
 def _look(move: Move) -> str | None:
+    """What is wrong now. Whatever a store or a process raises is a breach like any other: players play there."""
+    place = move.env.target
     try:
+        identity = switch.store_identity(place)
+        services.wait_for(
+            move.env.services, lambda ready: services.serves(ready, place, identity),
+            what=f"every process to serve {place.redacted}", timeout_seconds=ANSWER_SECONDS,
+        )  # fmt: skip
         play(move, move.env.target_direct)
         hooks.run(move.env, "health", move.journal, engine="postgres", timeout_seconds=EVERY_SECONDS)
-    except Failure as error:
+    except ToolError as error:
         return str(error)
+    except FAILURES as error:
+        return redact(str(error).strip()) or type(error).__name__
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from db import environments
+from db import children, environments
 from db.errors import Refusal
 from db.servers.binaries import best, installed
 from db.servers.facts import Facts
@@ -30,9 +30,9 @@ class Tool:
     own: tuple[str, int]
 
     def run(self, args: Sequence[str], url: PostgresUrl, **kw: Any) -> subprocess.CompletedProcess[Any]:
-        """Run it on a database; `kw` is subprocess.run's."""
+        """Run it on a database; `kw` is of `children.run`."""
         command, environment = self.invocation(args, url)
-        return subprocess.run(command, env=environment, check=kw.pop("check", False), **kw)
+        return children.run(command, env=environment, **kw)
 
     def invocation(self, args: Sequence[str], url: PostgresUrl) -> tuple[list[str], dict[str, str]]:
         """Build the command line and the environment.

@@ -1,7 +1,8 @@
 """Moves every row from the legacy file to Postgres and back, and proves it."""
 
+from db.transfer.assessment import Assessed, assess
 from db.transfer.carriage import Carried, carry_back
-from db.transfer.checks import check
+from db.transfer.checks import check, check_sound
 from db.transfer.comparison import compare_files
 from db.transfer.convert import Conversion, convert
 from db.transfer.loading import Loaded, clear, load
@@ -11,6 +12,7 @@ from db.transfer.survey import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.tally import Count
 
 __all__ = [
+    "Assessed",
     "Carried",
     "ColumnProfile",
     "Conversion",
@@ -20,9 +22,11 @@ __all__ = [
     "Proof",
     "Returned",
     "TableProfile",
+    "assess",
     "back",
     "carry_back",
     "check",
+    "check_sound",
     "clear",
     "compare_files",
     "convert",

@@ -226,16 +226,27 @@ def _unique(connection: sqlite3.Connection, table: str) -> tuple[set[str], set[s
 def opened(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[Source]:
     """The legacy file, in one read transaction; Refusal where it can't be one, or stays locked."""
     check_file(path)
+    with tidied(path):
+        connection = cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)
+        try:
+            _open(connection, path)
+            yield Source(connection, str(path))
+        except sqlite3.DatabaseError as error:
+            raise Failure(
+                "a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot."
+            ) from error
+        finally:
+            connection.close()
+
+
+@contextmanager
+def tidied(path: Path) -> Iterator[None]:
+    """Whatever reads the file meanwhile leaves no empty log beside it; not where it was in use before."""
     log = path.with_name(path.name + "-wal")
     had_log = log.exists()
-    connection = cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)
     try:
-        _open(connection, path)
-        yield Source(connection, str(path))
-    except sqlite3.DatabaseError as error:
-        raise Failure("a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot.") from error
+        yield
     finally:
-        connection.close()
         if not had_log and log.exists():
             _tidy(path)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from db import environments
+from db import children, environments
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.servers import Server
@@ -72,8 +72,8 @@ class Copy:
         # None is written: bytecode is told apart by second and size, and two mutations of one length would be one.
         settings = {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}
         try:
-            done = subprocess.run(
-                command, cwd=self.folder, check=False, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+            done = children.run(
+                command, cwd=self.folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
                 env=environments.beside(settings), stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:

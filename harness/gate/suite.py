@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from db import environments
+from db import children, environments
 from db.errors import Failure
 from db.progress import Advance, Progress
 from db.redaction import redact
@@ -42,15 +42,12 @@ def run(
         ]  # fmt: skip
         command += [f"--postgres={postgres}"] if postgres else []
         with log.open("wb") as said:
-            process = subprocess.Popen(
+            pytest = children.started(
                 command, cwd=root, stdout=said, stderr=subprocess.STDOUT, env=environments.beside(ITS_OWN)
             )
-            with process, _terminated_as_interrupted():
+            with _terminated_as_interrupted(), pytest as process:
                 watched = Watched(events, progress)
-                try:
-                    _wait(process, watched)
-                finally:
-                    process.terminate()
+                _wait(process, watched)
         if process.returncode not in RAN:
             found = f"exit code {process.returncode}: {redact(_last(log))}"
             raise Failure("pytest to run the scenarios", found, where="the gate's suite")

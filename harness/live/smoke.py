@@ -15,7 +15,7 @@ import httpx
 import psycopg
 
 from db.cutover.ports import SmokeResult
-from db.errors import ToolError
+from db.errors import Refusal, ToolError
 from db.redaction import redact
 from game.errors import StoreFailure
 from game.urls import LegacyUrl, PostgresUrl
@@ -63,6 +63,27 @@ def run(
     except (ToolError, StoreFailure, psycopg.Error, sqlite3.Error) as error:
         failed.append(f"expected canaries to be made and removed; found {redact(str(error))}")
     return SmokeResult(sum(play.passed for play in plays), tuple(failed))
+
+
+def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -> None:
+    """Refusal where no scenario could be played, or a service that answers does not take the token. Only reads."""
+    try:
+        files = list(smoke_files(folder))
+    except BadScenario as error:
+        raise Refusal("scenarios of the smoke", str(error), where=str(folder), do="Correct the file.") from None
+    if not files:
+        raise Refusal("scenarios marked smoke", "none", where=str(folder), do="Run from a whole checkout.")
+    for service in services:
+        try:
+            headers = {"Authorization": f"Bearer {operator_token}"}
+            answer = httpx.get(f"{service}/players/{PREFIX}nobody", headers=headers, timeout=PATIENCE_SECONDS)
+        except (httpx.HTTPError, httpx.InvalidURL):
+            continue  # Another check says of a service that it does not answer.
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise Refusal(
+                "the OPERATOR_TOKEN that the service takes", f"another: {answer.status_code}", where=service,
+                do="Restart the service if its file was changed, or correct the OPERATOR_TOKEN exported here.",
+            )  # fmt: skip
 
 
 def smoke_files(folder: Path = FOLDER) -> Iterator[ScenarioFile]:

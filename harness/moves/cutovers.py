@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,9 @@ from db import environments
 from db.cutover import ending, rollback
 from db.cutover import run as cutover_run
 from db.cutover.ports import Smoke
-from db.cutover.report import Report
+from db.cutover.report import Finding, Mark, Report, Verdict
 from db.environments import Environment
+from db.errors import Inconclusive, Refusal
 from db.progress import Progress
 from harness.gate import admission, certificate
 from harness.live import smoke
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from db.interruption import Signals
 
 ROOT = Path(__file__).parents[2]
+
+_SIGNS = {Mark.OK: "✓", Mark.REFUSED: "✗", Mark.NOT_JUDGED: "?"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +44,39 @@ def end_with(env: Environment, speaks: Outcome, signals: Signals) -> None:
     speaks.signals = signals
 
 
-def cutover(wish: Wish, proof: Path, progress: Progress, signals: Signals) -> Report:
+def cutover(wish: Wish, proof: Path, progress: Progress, signals: Signals, confirm: Callable[[], None]) -> Report:
     """Move the game to Postgres; `proof` is the gate's report. Errors: as of `db.cutover.run.run`."""
     return cutover_run.run(
         wish.environment, evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
-        smoke=_smoke(wish), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort, progress=progress,
-        signals=signals,
+        smoke=_smoke(wish), demands=DEMANDS, confirm=confirm, offline=wish.offline, dry_run=wish.dry_run,
+        abort=wish.abort, progress=progress, signals=signals,
     )  # fmt: skip
 
 
 def roll_back(
-    wish: Wish, progress: Progress, signals: Signals, *, discard_writes: bool, accept_loss: int | None
-) -> Report:
+    wish: Wish, progress: Progress, signals: Signals, confirm: Callable[[], None], *, discard_writes: bool,
+    accept_loss: int | None,
+) -> Report:  # fmt: skip
     """Move the game back to the legacy file. Errors: as of `db.cutover.rollback.run`."""
     return rollback.run(
-        wish.environment, smoke=_smoke(wish), offline=wish.offline, dry_run=wish.dry_run, abort=wish.abort,
-        discard_writes=discard_writes, accept_loss=accept_loss, progress=progress, signals=signals,
+        wish.environment, smoke=_smoke(wish), demands=DEMANDS, confirm=confirm, offline=wish.offline,
+        dry_run=wish.dry_run, abort=wish.abort, discard_writes=discard_writes, accept_loss=accept_loss,
+        progress=progress, signals=signals,
     )  # fmt: skip
 
 
 def _smoke(wish: Wish) -> Smoke:
-    """An undo plays no smoke, and must not fail for a token that it does not need."""
-    token = "" if wish.abort else environments.operator_token(wish.environment)
+    """An undo plays no smoke, and must not fail for a token that it does not need; a dry run lists what is missing."""
+    token = "" if wish.abort or wish.dry_run else environments.operator_token(wish.environment)
     return partial(smoke.run, operator_token=token)
+
+
+def _can_play(env: Environment) -> None:
+    """Refusal where the smoke would fail for want of a token that the service takes, or of scenarios."""
+    smoke.check(env.services, environments.operator_token(env))
+
+
+DEMANDS = (("smoke", _can_play),)
 
 
 def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
@@ -72,9 +86,24 @@ def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
 
 
 def show(report: Report, speaks: Outcome) -> None:
-    """A run for people: its steps, and how it ended."""
+    """A run for people: its steps, or what a dry run found, and how it ended."""
+    for finding in report.checks:
+        for line in _lines(finding):
+            speaks.say(line)
     rows = [(step.name, str(step.status), step.seconds) for step in report.steps]
     speaks.table(f"{report.verb} of {report.environment}, run {report.run}", ("step", "status", "seconds"), rows)
     if report.read_only_seconds is not None:
         speaks.say(f"read-only for {report.read_only_seconds:.1f} s")
     speaks.end(str(report.verdict))
+
+
+def exit_code(report: Report) -> int:
+    """0, or what a dry run found: 2 where the run would be refused, 3 where something could not be judged."""
+    return {Verdict.REFUSED: Refusal.exit_code, Verdict.INCONCLUSIVE: Inconclusive.exit_code}.get(report.verdict, 0)
+
+
+def _lines(finding: Finding) -> Iterator[str]:
+    yield f"{_SIGNS[finding.mark]} {finding.name}{f': {finding.note}' if finding.note else ''}"
+    for name in ("expected", "found", "where", "do"):
+        if text := getattr(finding, name):
+            yield f"    {name + ':':<9} {text}"

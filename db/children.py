@@ -1,0 +1,86 @@
+"""Starts the programs that a tool needs while it runs; all of them end with the tool, even by kill -9.
+
+Each runs under `leash.py`, which holds one end of a pipe whose other end this process holds. PR_SET_PDEATHSIG would
+need no process between, but Linux alone has it, it knows no grandchildren, and it fires when the starting thread ends.
+Costs some 20 ms a program. Servers and services of a test have the guardian instead (`db.servers.guard`), which also
+removes folders, containers and databases.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).with_name("leash.py")
+
+END_SECONDS = 4.0
+"""For a program to end by itself when we ask it to."""
+
+
+@contextmanager
+def started(
+    argv: Sequence[str], *, may_go_on_seconds: float = 0.0, pass_fds: Sequence[int] = (), **options: Any
+) -> Iterator[subprocess.Popen[Any]]:
+    """Start a program in a session of its own; its process group has ended when the block is left.
+
+    may_go_on_seconds: how long it may run on after this process is gone; 0: it is ended at once. pass_fds: stay open
+    until the program has ended, but the program itself does not inherit them. options: of subprocess.Popen.
+    """
+    alive, held = os.pipe()
+    command = [sys.executable, "-I", "-S", str(SCRIPT), str(alive), str(may_go_on_seconds), *argv]
+    try:
+        try:
+            process = subprocess.Popen(command, pass_fds=(alive, *pass_fds), start_new_session=True, **options)
+        finally:
+            os.close(alive)
+        with process:
+            try:
+                yield process
+            finally:
+                end(process)
+    finally:
+        os.close(held)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    input: str | bytes | None = None,  # noqa: A002  # as subprocess.run names it
+    timeout: float | None = None,
+    capture_output: bool = False,
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Run a program to its end, as subprocess.run does without `check`. Raises TimeoutExpired; it has ended then."""
+    if capture_output:
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    with started(argv, **options) as process:
+        stdout, stderr = process.communicate(input, timeout)
+    return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+
+
+def end(process: subprocess.Popen[Any], *, patience_seconds: float = END_SECONDS) -> None:
+    """End what runs in the program's group: asked first, killed when its time is up. Harmless where it has ended."""
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(patience_seconds)
+    except subprocess.TimeoutExpired:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[Any]) -> None:
+    """Kill what runs in the program's group, now."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,80 @@
+"""Where a move writes beside the two stores: the pointer, the hooks' lock, the run's folder, the snapshots.
+
+Asked of the system (access), never tried, so that nothing is made.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from db.cutover import hooks, pointer
+from db.cutover.move import Move
+from db.errors import Refusal
+
+RUN_BYTES = 16_000_000
+"""For a run's journal and report: a journal keeps 4,000 characters of each hook."""
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that there is."""
+    return path if path.exists() else existing(path.parent)
+
+
+def check_pointer(move: Move) -> None:
+    """The pointer can be replaced in one rename, with its owner kept, and the hooks' lock can be held beside it."""
+    pointer.read(move.env.pointer)
+    path = move.env.pointer.path.resolve()
+    _require_writable(path.parent, "the folder of the pointer", path.parent)
+    was = path.stat()
+    mine = os.geteuid() in (0, was.st_uid) and (os.geteuid() == 0 or was.st_gid in (os.getegid(), *os.getgroups()))
+    if not mine:
+        raise Refusal(
+            "a pointer of this user's, to write it anew", f"one of user {was.st_uid}, group {was.st_gid}",
+            where=str(path), do="Run as that user.",
+        )  # fmt: skip
+    lock = hooks.lock_path(move.env)
+    if lock.exists() and (lock.is_dir() or not os.access(lock, os.W_OK)):
+        raise Refusal(
+            "a place for the lock of the hooks, beside the pointer", "one that can't be written", where=str(lock),
+            do="Allow this user to write there, as the pointer itself needs.",
+        )  # fmt: skip
+
+
+def check_run_folder(move: Move) -> None:
+    """The run's folder can be made, with room for its journal."""
+    folder = move.means.folder.absolute()
+    _require_writable(existing(folder), "the folder of the runs", folder)
+    if (free := shutil.disk_usage(existing(folder)).free) < RUN_BYTES:
+        raise Refusal(
+            f"{RUN_BYTES / 1e6:.0f} MB free for the run's journal", f"{free / 1e6:.1f} MB", where=str(folder),
+            do="Make room.",
+        )  # fmt: skip
+
+
+def check_snapshots(move: Move) -> None:
+    """The folder of snapshots can be made or written."""
+    folder = move.env.snapshots.folder.absolute()
+    _require_writable(existing(folder), "the folder of snapshots", folder)
+
+
+def check_legacy(move: Move) -> None:
+    """The legacy file can be fenced: SQLite writes into it and beside it."""
+    path = move.env.legacy.path.resolve()
+    _require_writable(path.parent, "the folder of the legacy file", path.parent)
+    if not os.access(path, os.W_OK):
+        raise Refusal(
+            "a legacy file that this user may write", "one that it may not", where=str(path),
+            do="Run as the user of the service.",
+        )  # fmt: skip
+
+
+def _require_writable(there: Path, what: str, wanted: Path) -> None:
+    if not there.is_dir():
+        found = f"a file, {there}"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        found = f"{there}, which this user may not write"
+    else:
+        return
+    raise Refusal(f"{what}, to write into", found, where=str(wanted), do="Name another, or allow this user to write.")

@@ -1,0 +1,110 @@
+"""What can be known of the target before a move writes to it: rights, locks, migrations, emptiness.
+
+Nothing is kept: what has to be tried is tried in a transaction that is rolled back.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from db import migrate, ops
+from db.cutover import steps
+from db.cutover.move import Move
+from db.errors import Refusal
+from db.ops import Phase
+from db.transfer.guards import TRANSFER_LOCK
+
+LOCKS = {ops.RUN_LOCK: "the lock", ops.MIGRATION_LOCK: "the lock of migrations", TRANSFER_LOCK: "the lock of transfers"}
+
+HELD = """
+select 1 from pg_locks where locktype = 'advisory' and granted and classid = %s and objid = %s
+    and database = (select oid from pg_database where datname = current_database()) limit 1
+"""
+RIGHTS = """
+select has_database_privilege(current_database(), 'CREATE'),
+    n.oid is not null, coalesce(has_schema_privilege(n.oid, 'CREATE'), false),
+    coalesce(pg_has_role(n.nspowner, 'USAGE'), false)
+from (select 1) always left join pg_namespace n on n.nspname = %s
+"""
+FOREIGN = """
+select relname from pg_class where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p')
+    and not pg_has_role(relowner, 'USAGE') order by relname limit 3
+"""
+BLOCKERS = """
+select distinct
+    a.pid, coalesce(nullif(a.application_name, ''), 'a session'), a.usename, coalesce(a.state, 'state hidden')
+from pg_locks l join pg_stat_activity a using (pid)
+where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
+    and l.mode not in ('AccessShareLock', 'RowShareLock') and a.backend_type = 'client backend'
+    and a.xact_start < clock_timestamp() - interval '1 second'
+    and l.database = (select oid from pg_database where datname = current_database())
+    and l.relation in (select oid from pg_class where relnamespace = to_regnamespace(%s))
+"""
+
+
+def check_lock(move: Move) -> None:
+    """No other run, migration or transfer holds its lock on the database."""
+    with ops.connect(move.env.target_direct) as conn:
+        for key, name in LOCKS.items():
+            if conn.execute(HELD, (ops.LOCK_CLASS, key)).fetchone():
+                by = (ops.holder(conn) if key == ops.RUN_LOCK else None) or ops.lock_owners(conn, key)
+                raise Refusal(
+                    f"{name} to be free", by, where=move.env.target_direct.redacted,
+                    do="Wait for it to end, or stop it.",
+                )  # fmt: skip
+
+
+def check_rights(move: Move) -> None:
+    """The owner may make and change the schema."""
+    schema, direct = move.env.target_direct.schema, move.env.target_direct
+    with ops.connect(direct) as conn:
+        row = conn.execute(RIGHTS, [schema]).fetchone()
+        assert row is not None
+        may_create, there, may_add, owns = row
+        foreign = [name for (name,) in conn.execute(FOREIGN, [_identifier(schema)]).fetchall()]
+    if not may_create and (move.verb == "rollback" or not there):
+        raise Refusal(
+            f"a role that may create the schema {schema}", f"{direct.user} without CREATE", where=direct.redacted,
+            do=f"GRANT CREATE ON DATABASE {direct.dbname} TO {direct.user};",
+        )  # fmt: skip
+    if there and not (owns if move.verb == "rollback" else may_add):
+        raise Refusal(
+            f"a role that owns the schema {schema}", f"{direct.user}, who does not", where=direct.redacted,
+            do=f"ALTER SCHEMA {schema} OWNER TO {direct.user};",
+        )  # fmt: skip
+    if foreign:
+        raise Refusal(
+            f"tables of {direct.user} alone in the schema {schema}", f"another's: {', '.join(foreign)}",
+            where=direct.redacted, do=f"ALTER TABLE {foreign[0]} OWNER TO {direct.user};",
+        )  # fmt: skip
+
+
+def check_schema(move: Move) -> None:
+    """The migrations can be applied, the schema is as they make it, and nobody's rows are in it."""
+    direct, role = move.env.target_direct, move.env.target.user
+    pending = migrate.migrate(direct, environment=move.env.name, service_role=role, sql=True).applied
+    with move.looking():
+        migrated = migrate.current(move.conn)
+        if migrated and move.phase() in (Phase.EMPTY, Phase.RETURNED):
+            steps.require_empty(move)
+    if migrated and not pending and (drifted := migrate.drift(direct)):
+        raise Refusal(
+            "the schema as the migrations make it", "; ".join(drifted[:3]), where=direct.redacted,
+            do="Take back what was changed by hand, or name an empty database.",
+        )  # fmt: skip
+
+
+def check_blockers(move: Move) -> None:
+    """No session has kept a table of the game locked for longer than a command takes."""
+    with ops.connect(move.env.target_direct) as conn:
+        found = conn.execute(BLOCKERS, [_identifier(move.env.target_direct.schema)]).fetchall()
+    if found:
+        named = ", ".join(f"{name} of {role} (server process {pid}, {state})" for pid, name, role, state in found)
+        raise Refusal(
+            "no transaction of more than a second on the game's tables", named,
+            where=move.env.target_direct.redacted, do="End it: SELECT pg_terminate_backend(PROCESS);",
+        )  # fmt: skip
+
+
+def _identifier(name: str) -> str:
+    return sql.Identifier(name).as_string(None)

@@ -1,0 +1,68 @@
+"""Runs one program in a process group of its own, and ends the group when the tool that started it is gone.
+
+Run as a script by `db.children`, never imported: an isolated interpreter, so that it starts in milliseconds and knows
+nothing of the project. Arguments: the descriptor of a pipe that the kernel closes when the tool ends, by whatever
+cause; how many seconds the program may go on after that; then the program. Works on Linux and macOS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+END_SECONDS = 5.0
+"""For a group to end after SIGTERM, before SIGKILL."""
+
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+NOT_FOUND = 127
+
+
+def main() -> int:
+    """Run the program to its end and give its exit code."""
+    alive, may_go_on_seconds, *argv = sys.argv[1:]
+    over = threading.Event()  # The group is to be ended: the tool is gone, or asked for it.
+    for number in ENDING:  # Sent to the whole group, the program included. It does not inherit a handler.
+        signal.signal(number, lambda _number, _frame: over.set())
+    try:
+        process = subprocess.Popen(argv)
+    except OSError as error:
+        sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
+        return NOT_FOUND
+    watch = threading.Thread(target=_end_with_the_tool, args=(int(alive), float(may_go_on_seconds), over))
+    watch.daemon = True
+    watch.start()
+    code = process.wait()
+    if over.is_set():
+        os.killpg(0, signal.SIGKILL)  # Ends us too: what the program left in the group must not outlive the tool.
+    return code
+
+
+def _end_with_the_tool(alive: int, may_go_on_seconds: float, over: threading.Event) -> None:
+    """Wait until the tool is gone and the program's time is up, then end the group."""
+    while os.read(alive, 1):
+        pass
+    time.sleep(may_go_on_seconds)
+    over.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(0, signal.SIGTERM)
+    time.sleep(END_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _end_as(code: int) -> int:
+    """End by the signal that ended the program, so that the tool sees the program's own end."""
+    if code >= 0:
+        return code
+    with contextlib.suppress(OSError):  # SIGKILL has no handler to reset.
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+    return 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(_end_as(main()))

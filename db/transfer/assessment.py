@@ -1,0 +1,88 @@
+"""Decodes a legacy file as a load does, and writes nothing: who would be held, and how long it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.progress import Advance, Progress
+from db.transfer import schema as schemas
+from db.transfer.guards import check_ids, check_journals
+from db.transfer.parcels import Packer
+from db.transfer.proof import uncounted
+from db.transfer.source import Source, chunks, opened
+from db.transfer.tally import Tally
+from game.legacy.codec import Finding
+
+NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """What a load would find. held: players whose commands would be refused; named: some of them, with why.
+
+    aside: findings that let the player play on; seconds: that the decoding took here.
+    """
+
+    players: int
+    held: int
+    named: tuple[str, ...]
+    aside: int
+    seconds: float
+
+
+def assess(path: Path, progress: Progress) -> Assessed:
+    """Read and decode the whole file, in the memory of a load. Refusal, Failure: what a load refuses of the file."""
+    with opened(path) as source:
+        schemas.rehearse(source.schema)
+        check_journals(source)
+        check_ids(source)
+        return _Assessment(source).run(progress)
+
+
+class _Assessment:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._tally = Tally()
+        self._held: set[str] = set()
+        self._named: list[str] = []
+        self._aside = 0
+
+    def run(self, progress: Progress) -> Assessed:
+        began = time.monotonic()
+        players = self._source.count("users")
+        with progress.bar("decoding", players, "players") as advance:
+            for name in self._source.tables:
+                self._table(name, advance if name == "users" else uncounted)
+        self._tally.check()
+        seconds = time.monotonic() - began
+        return Assessed(players, len(self._held), tuple(self._named), self._aside, seconds)
+
+    def _table(self, name: str, advance: Advance) -> None:
+        self._tally.expect(name, self._source.units(name))
+        packer = Packer(self._source.tables[name], self._known)
+        for chunk in chunks(self._source.rows(name)):
+            many = len(chunk)
+            parcel = packer.pack(chunk)
+            chunk.clear()
+            self._tally.add(name, parcel.taken, parcel.quarantined)
+            for finding in parcel.findings:
+                self._count(finding)
+            advance(many)
+
+    def _count(self, finding: Finding) -> None:
+        """As the load counts its quarantine: a player once, a finding without a player by itself."""
+        if finding.kind != "held":
+            self._aside += 1
+            return
+        before = len(self._held)
+        self._held.add(finding.key if finding.key is not None else f"n {before}")
+        if len(self._held) > before and before < NAMED:
+            self._named.append(f"{finding.key or '(no id)'}: {finding.column}, {finding.reason}")
+
+    def _known(self, ids: Iterable[str]) -> set[str]:
+        """Those that the file has: its journals are decoded without a target to ask."""
+        query = "SELECT 1 FROM users WHERE id = ?"
+        return {player for player in set(ids) if self._source.connection.execute(query, (player,)).fetchone()}
