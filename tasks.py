@@ -244,6 +244,22 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
         speaks.json(found)
 
 
+@task(
+    help={
+        "source": "a SQLite file in UTF-16; it is only read. Stop the service first",
+        "into": "where the copy in UTF-8 goes; a name that is free",
+        "as-blobs": "keep texts that are not valid UTF-16 as BLOBs with the same bytes, instead of refusing the file",
+        "json": JSON,
+    }
+)
+def convert(_c: Context, source: str = "", into: str = "", as_blobs: bool = False, json: str = "") -> None:
+    """Make a copy in UTF-8 of a legacy file in UTF-16 that loses nothing, with proof."""
+    from harness.moves import transfers
+
+    convert = partial(transfers.convert, source, into, as_blobs=as_blobs)
+    _judged(json, convert, transfers.show_conversion)
+
+
 @task(help={"env": ENV, "json": JSON})
 def quarantine(_c: Context, env: str = "", json: str = "") -> None:
     """List what the last transfer set aside or held, by rule."""
@@ -409,11 +425,26 @@ def verify(_c: Context, env: str = "", path: str = "", json: str = "") -> None:
 
 @task(
     help={"env": ENV, "path": "the snapshot's folder", "into": "a new file, for one of the legacy store",
-          "unfence": "leave the restored store open to writes", "json": JSON}
+          "unfence": "leave the restored store open to writes",
+          "replace": "keep what is in the target in another schema, and restore into its place", "yes": YES,
+          "confirm": CONFIRM, "json": JSON}
 )  # fmt: skip
-def restore(_c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, json: str = "") -> None:
+def restore(
+    _c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, replace: bool = False,
+    yes: bool = False, confirm: str = "", json: str = "",
+) -> None:  # fmt: skip
     """Restore a snapshot, read-only unless --unfence; nothing that exists is overwritten."""
-    _snapshot("restore", env, path, json, into, unfence)
+    from db import environments
+    from db.console import outcome
+    from harness.moves import snapshots
+
+    with outcome(json or None) as speaks:
+        target = environments.load(env)
+        if replace:
+            _confirm(target, "puts a snapshot in the place of what players own", yes, confirm)
+        done = snapshots.run(target, "restore", path, into, unfence=unfence, replace=replace)
+        speaks.table("snapshot restore", ("what", "found"), list(done.items()))
+        speaks.json(done)
 
 
 @task(
@@ -467,13 +498,13 @@ def _judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, 
         _end(found.verdict)
 
 
-def _snapshot(verb: str, env: str, what: str, json: str, into: str = "", unfence: bool = False) -> None:
+def _snapshot(verb: str, env: str, what: str, json: str) -> None:
     from db import environments
     from db.console import outcome
     from harness.moves import snapshots
 
     with outcome(json or None) as speaks:
-        done = snapshots.run(environments.load(env), verb, what, into, unfence=unfence)
+        done = snapshots.run(environments.load(env), verb, what, "")
         speaks.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
         speaks.json(done)
 
@@ -535,6 +566,6 @@ namespace = Collection(
     report,
     audit,
 )
-namespace.add_collection(Collection("transfer", transfer, profile, quarantine, cleanup))
+namespace.add_collection(Collection("transfer", transfer, profile, convert, quarantine, cleanup))
 namespace.add_collection(Collection("snapshot", take, verify, restore))
 namespace.add_collection(Collection("bench", bench_actions, bench_databases))

@@ -12,10 +12,12 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from db import ops, tables
 from db.errors import Refusal
+from db.extensions import not_an_extensions
 from game import tables as game_tables
 from game.urls import PostgresUrl
 
-COLUMNS = """
+OURS = not_an_extensions("pg_class", "c.oid")
+COLUMNS = f"""
 select format(
     'column %%s.%%s %%s%%s%%s%%s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
     case when a.attnotnull then ' not null' else '' end,
@@ -26,37 +28,43 @@ from pg_attribute a
 join pg_class c on c.oid = a.attrelid
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where c.relnamespace = to_regnamespace(%s) and c.relkind in ('r', 'p') and a.attnum > 0 and not a.attisdropped
+    and {OURS}
 """
-RELATIONS = """
+RELATIONS = f"""
 select format('%%s %%s', case relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'v' then 'view'
     when 'm' then 'materialized view' when 'S' then 'sequence' else 'foreign table' end, relname)
-from pg_class where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+from pg_class c where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'S', 'f') and {OURS}
 """
-VIEWS = """
-select format('view %%s as %%s', relname, pg_get_viewdef(oid)) from pg_class
-where relnamespace = to_regnamespace(%s) and relkind in ('v', 'm')
+VIEWS = f"""
+select format('view %%s as %%s', relname, pg_get_viewdef(oid)) from pg_class c
+where relnamespace = to_regnamespace(%s) and relkind in ('v', 'm') and {OURS}
 """
-CONSTRAINTS = """
+CONSTRAINTS = f"""
 select format('constraint %%s on %%s: %%s', o.conname, c.relname, pg_get_constraintdef(o.oid))
-from pg_constraint o join pg_class c on c.oid = o.conrelid where c.relnamespace = to_regnamespace(%s)
+from pg_constraint o join pg_class c on c.oid = o.conrelid where c.relnamespace = to_regnamespace(%s) and {OURS}
 """
-INDEXES = """
+INDEXES = f"""
 select format('%%sindex %%s', case when i.indisvalid and i.indisready then '' else 'invalid ' end,
     pg_get_indexdef(i.indexrelid, 0, true))
 from pg_index i join pg_class c on c.oid = i.indrelid where c.relnamespace = to_regnamespace(%s) and c.relkind <> 't'
+    and {OURS}
 """
-TRIGGERS = """
+TRIGGERS = f"""
 select format('trigger %%s', pg_get_triggerdef(t.oid, true))
 from pg_trigger t join pg_class c on c.oid = t.tgrelid
-where c.relnamespace = to_regnamespace(%s) and not t.tgisinternal
+where c.relnamespace = to_regnamespace(%s) and not t.tgisinternal and {OURS}
 """
-FUNCTIONS = "select format('function %%s', p.proname) from pg_proc p where p.pronamespace = to_regnamespace(%s)"
-TYPES = """
+FUNCTIONS = f"""
+select format('function %%s', p.proname) from pg_proc p
+where p.pronamespace = to_regnamespace(%s) and {not_an_extensions("pg_proc", "p.oid")}
+"""
+TYPES = f"""
 select format('type %%s', t.typname) from pg_type t
-where t.typnamespace = to_regnamespace(%s) and t.typtype in ('e', 'd', 'r')
+where t.typnamespace = to_regnamespace(%s) and t.typtype in ('e', 'd', 'r') and {not_an_extensions("pg_type", "t.oid")}
 """
-POLICIES = """
-select format('row security on %%s', relname) from pg_class where relnamespace = to_regnamespace(%s) and relrowsecurity
+POLICIES = f"""
+select format('row security on %%s', relname) from pg_class c
+where relnamespace = to_regnamespace(%s) and relrowsecurity and {OURS}
 """
 READ = (RELATIONS, COLUMNS, CONSTRAINTS, INDEXES, TRIGGERS, VIEWS, FUNCTIONS, TYPES, POLICIES)
 

@@ -21,6 +21,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 
 from db import ops, pooler, tables
 from db.errors import Failure, Refusal
+from db.extensions import not_an_extensions
 from game import tables as game_tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE
 from game.urls import PostgresUrl
@@ -56,7 +57,7 @@ EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
 
 NO_PRIVILEGE_SQLSTATE = "42501"
 
-TABLES = """
+TABLES = f"""
 select
     c.relname,
     t.tgenabled,
@@ -69,6 +70,7 @@ left join pg_trigger t on t.tgrelid = c.oid and t.tgname = %s and not t.tgisinte
 left join pg_proc p on p.oid = t.tgfoid
 left join pg_namespace n on n.oid = p.pronamespace
 where c.relnamespace = to_regnamespace(quote_ident(current_schema())) and c.relkind in ('r', 'p') and c.relname <> %s
+    and {not_an_extensions("pg_class", "c.oid")}
 order by c.relname
 """
 BLOCKERS = """

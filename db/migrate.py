@@ -24,7 +24,7 @@ from psycopg import errors, sql
 from sqlalchemy.pool import StaticPool
 
 from db import drift as catalog
-from db import ops, requirements, tables
+from db import ops, relocation, requirements, tables
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from game import tables as game_tables
@@ -173,15 +173,11 @@ def _require_unchanged(conn: ops.Connection, schema: str, applied: list[str]) ->
 
 
 def _require_empty(conn: ops.Connection, schema: str) -> None:
-    rows = conn.execute(
-        "select relname from pg_class where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v') limit 3",
-        (_identifier(schema),),
-    ).fetchall()
-    names = [str(name) for (name,) in rows if name != tables.VERSION_TABLE]
+    names = [name for name in relocation.relations(conn, schema) if name != tables.VERSION_TABLE]
     if names:
         raise Refusal(
             f"an empty schema {schema}, or one that this program migrated",
-            f"tables that it did not make: {', '.join(names)}",
+            f"tables that it did not make: {', '.join(names[:3])}",
             where=ops.place(conn),
             do="Name another schema in the URL (?schema=game), or drop this one.",
         )
@@ -238,6 +234,17 @@ def _record(schema: str) -> Any:
     return record
 
 
+def adopt(conn: ops.Connection, schema: str) -> None:
+    """Record the revisions of a schema that was restored; a database that is new has no record of them."""
+    found = current(conn)
+    scripts = [script.revision for script in _walk()]
+    for revision in scripts[scripts.index(found) :] if found in scripts else []:
+        conn.execute(
+            "insert into ops.revisions (schema, revision, sha256) values (%s, %s, %s) on conflict do nothing",
+            (schema, revision, _digest(revision)),
+        )
+
+
 def _grant(conn: ops.Connection, schema: str, role: str | None) -> None:
     with conn.transaction():
         for statement in _grants(conn, schema, role):
@@ -245,19 +252,23 @@ def _grant(conn: ops.Connection, schema: str, role: str | None) -> None:
 
 
 def _grants(conn: ops.Connection, schema: str, role: str | None) -> list[sql.Composed]:
-    """The service's rights, wholly: state to read and write, journals to read and add to, nothing of ours."""
+    """The service's rights, wholly: state to read and write, journals to read and add to, nothing of ours.
+
+    Tables are named one by one: what an extension keeps in the schema is not ours to revoke.
+    """
     if role is None or role == conn.info.user:
         return []
     to = sql.Identifier(role)
     state = _names(schema, [table.name for table in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)])
     journals = _names(schema, [table.name for table in game_tables.JOURNALS])
-    readable = _names(schema, ["fence_state", tables.VERSION_TABLE])
+    readable = ["fence_state", tables.VERSION_TABLE]
+    ours = (*game_tables.ALL, *tables.ALL)
     return [
         sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(schema), to),
-        sql.SQL("revoke all on all tables in schema {} from {}").format(sql.Identifier(schema), to),
+        sql.SQL("revoke all on {} from {}").format(_names(schema, [*(table.name for table in ours), *readable]), to),
         sql.SQL("grant select, insert, update, delete on {} to {}").format(state, to),
         sql.SQL("grant select, insert on {} to {}").format(journals, to),
-        sql.SQL("grant select on {} to {}").format(readable, to),
+        sql.SQL("grant select on {} to {}").format(_names(schema, readable), to),
     ]
 
 

@@ -35,7 +35,9 @@ T = TypeVar("T")
 
 BATCH_PLAYERS = 100
 LEGACY_SCHEMA_VERSION = 12
-_TABLES_SIZE = "select sum(pg_table_size(c.oid)) from pg_class c where c.relnamespace = current_schema::regnamespace"
+_TABLES_SIZE = """
+select sum(pg_table_size(c.oid)) from pg_class c where c.relnamespace = to_regnamespace(quote_ident(current_schema()))
+"""
 _COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 
 

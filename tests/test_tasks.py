@@ -63,6 +63,7 @@ def test_every_task_and_every_option_has_help() -> None:
         "test",
         "seed",
         "transfer",
+        "transfer.convert",
         "cutover",
         "rollback",
         "rehearse",

@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import sql
 
-from db import fence, migrate, transfer
+from db import fence, migrate, relocation, transfer
 from db.cutover import journal as journals
 from db.cutover import ownership, switch, undo
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
@@ -137,13 +137,12 @@ def put_away(move: Move) -> bool:
 
 
 def put_target_away(move: Move) -> dict[str, Any]:
-    """R8: the game's schema is renamed and kept, fenced, for the analysis; a new empty one lets a retry start clean."""
+    """R8: the game's tables are kept in another schema, fenced, for the analysis; a retry starts with new ones."""
     schema, kept = move.env.target_direct.schema, f"{KEPT_PREFIX}{move.journal.run}"
     there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
     if there and migrate.current(move.conn) and _has_rows(move):
         with move.conn.transaction():
-            rename = sql.SQL("alter schema {} rename to {}").format(sql.Identifier(schema), sql.Identifier(kept))
-            move.conn.execute(rename)
+            relocation.move(move.conn, schema, kept)
             move.conn.execute("update ops.revisions set schema = %s where schema = %s", [kept, schema])
     made = migrate.migrate(move.env.target_direct, environment=move.env.name, service_role=move.env.target.user)
     fence.set_on(move.conn, state="moved")

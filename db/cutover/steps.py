@@ -235,9 +235,9 @@ def _have(move: Move, side: Side, label: Label, *, since: float = 0.0) -> bool:
 
 
 def _snapshot(move: Move, side: Side, label: Label) -> Facts:
-    taken = snapshots.take(move.env, side, label=label, run=move.journal.run, tools=move.means.tools)
-    counts = snapshots.verify(move.env, taken, tools=move.means.tools)
-    return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": sum(counts.values())}}
+    taken = snapshots.take_verified(move.env, side, label=label, run=move.journal.run, tools=move.means.tools)
+    rows = sum(taken.manifest.counts.values())
+    return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": rows}}
 
 
 def _require_empty(move: Move) -> None:

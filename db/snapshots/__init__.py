@@ -1,7 +1,7 @@
 """Takes, verifies and restores snapshots of both stores.
 
 A snapshot counts only once it was restored somewhere else and its rows were counted: `verify` says so in a file beside
-the manifest, and a cutover accepts no other.
+the manifest, and a cutover accepts no other. Older ones are removed only after a newer one was verified.
 """
 
 from __future__ import annotations
@@ -9,33 +9,51 @@ from __future__ import annotations
 from pathlib import Path
 
 from db.environments import Environment
-from db.errors import Refusal
+from db.errors import Failure, Refusal
 from db.snapshots import legacy, manifest, postgres
 from db.snapshots.manifest import Label, Side, Snapshot, find, read
 from db.snapshots.tools import Tools
 
-__all__ = ["Label", "Side", "Snapshot", "find", "read", "restore", "take", "verify"]
+__all__ = ["Label", "Side", "Snapshot", "find", "read", "restore", "take", "take_verified", "verify"]
 
 
 def take(
     env: Environment, side: Side, *, label: Label = Label.MANUAL, run: str = "", tools: Tools | None = None
 ) -> Snapshot:
-    """Take a snapshot of one store into the environment's folder; the oldest of its label make room."""
+    """Take a snapshot of one store into the environment's folder; nothing that is there is removed.
+
+    Refusal, and Failure, as `transfer` has them where the store is not the game's, or can't be read.
+    """
     parent = env.snapshots.folder
     if side is Side.LEGACY:
-        snapshot = legacy.take(env.legacy.path, parent, environment=env.name, label=label, run=run)
-    else:
-        snapshot = postgres.take(env.target_direct, parent, environment=env.name, label=label, run=run, tools=tools)
-    manifest.retain(parent, env.name, env.snapshots.keep)
+        return legacy.take(env.legacy.path, parent, environment=env.name, label=label, run=run)
+    return postgres.take(env.target_direct, parent, environment=env.name, label=label, run=run, tools=tools)
+
+
+def take_verified(
+    env: Environment, side: Side, *, label: Label = Label.MANUAL, run: str = "", tools: Tools | None = None
+) -> Snapshot:
+    """Take a snapshot and verify it; then the oldest of its side and label make room, as `manifest.retain` says."""
+    snapshot = take(env, side, label=label, run=run, tools=tools)
+    verify(env, snapshot, tools=tools)
+    manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep)
     return snapshot
 
 
 def verify(env: Environment, snapshot: Snapshot, *, tools: Tools | None = None) -> dict[str, int]:
-    """Restore into a scratch place, count rows a table, and note that it was done; Failure where they disagree."""
-    if snapshot.manifest.side is Side.LEGACY:
-        counts = legacy.verify(snapshot)
-    else:
-        counts = postgres.verify(snapshot, env.target_direct, tools=tools)
+    """Restore into a scratch place, count rows a table, and note that it was done; Failure where they disagree.
+
+    A snapshot that fails is not verified any more: it must not be the one for which others are removed.
+    """
+    _check(env, snapshot)
+    try:
+        if snapshot.manifest.side is Side.LEGACY:
+            counts = legacy.verify(snapshot)
+        else:
+            counts = postgres.verify(snapshot, env.target_direct, tools=tools)
+    except Failure:
+        manifest.forget_verified(snapshot)
+        raise
     manifest.note_verified(snapshot)
     return counts
 
@@ -49,12 +67,20 @@ def restore(
     keep_fence: whether the store is read-only afterwards; it is one or the other on purpose, whatever the snapshot
     carries. Gives where what stood there was moved, or "".
     """
-    if snapshot.manifest.environment != env.name:
-        raise Refusal(
-            f"a snapshot of {env.name}", f"one of {snapshot.manifest.environment}", where=str(snapshot.folder)
-        )
+    _check(env, snapshot)
     if snapshot.manifest.side is Side.LEGACY:
         aside = legacy.restore(snapshot, into or env.legacy.path, keep_fence=keep_fence, replace=replace)
         return str(aside or "")
-    moved = postgres.restore(snapshot, env.target_direct, keep_fence=keep_fence, replace=replace, tools=tools)
+    moved = postgres.restore(
+        snapshot, env.target_direct, service_role=env.target.user, keep_fence=keep_fence, replace=replace, tools=tools
+    )
     return moved or ""
+
+
+def _check(env: Environment, snapshot: Snapshot) -> None:
+    """Refuse a snapshot of another environment, and one of something that is not the game."""
+    where = str(snapshot.folder)
+    if snapshot.manifest.environment != env.name:
+        raise Refusal(f"a snapshot of {env.name}", f"one of {snapshot.manifest.environment}", where=where)
+    if "users" not in snapshot.manifest.counts:
+        raise Refusal("a snapshot of the game", "one without a table `users`", where=where, do="Use another snapshot.")

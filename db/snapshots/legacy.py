@@ -9,28 +9,36 @@ from __future__ import annotations
 import secrets
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from db.errors import Failure, Refusal
+from db.errors import Failure, Refusal, ToolError
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
+from db.transfer.source import opened
 from game.legacy import cells, fence
 
 BESIDE = ("-wal", "-shm", "-journal")
-TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
+# A virtual table has no page of its own: its rows are in tables that are counted, and its module may not be here.
+TABLES = """
+    SELECT name FROM sqlite_master
+    WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name
+"""
 
 
 def take(path: Path, parent: Path, *, environment: str, label: Label, run: str) -> Snapshot:
-    """Copy the file as of one instant, with the rows counted in the same read transaction."""
-    with manifest.being_made(parent, environment, Side.LEGACY, label) as (folder, finish):
+    """Copy the file as of one instant, with the rows counted in the same read transaction.
+
+    Refusal and Failure as `transfer` has them, before a folder is made.
+    """
+    with ExitStack() as reading:
+        source = reading.enter_context(opened(path)).connection
+        folder, finish = reading.enter_context(manifest.being_made(parent, environment, Side.LEGACY, label))
         copy = folder / FILE_NAMES[Side.LEGACY]
-        with closing(cells.connect(path, readonly=True)) as source:
-            source.execute("BEGIN")
-            counts, state = count(source), fence.state(source)
-            with closing(sqlite3.connect(copy)) as target:
-                source.backup(target, pages=-1)
-            source.execute("COMMIT")
+        counts, state = count(source), fence.state(source)
+        _back_up(source, copy)
+        # Where the file has no write-ahead log, a reader makes the game's writers wait.
+        source.execute("COMMIT")
         made = Manifest(
             environment=environment, side=Side.LEGACY, label=label, run=run, taken_at=manifest.now().isoformat(),
             file=copy.name, size=copy.stat().st_size, sha256=manifest.digest(copy), counts=counts,
@@ -44,12 +52,12 @@ def verify(snapshot: Snapshot) -> dict[str, int]:
     """Restore into a scratch file and count: rows a table. Failure where hash, integrity or counts disagree."""
     check_hash(snapshot)
     with manifest.scratch(snapshot.folder) as scratch:
-        copy = Path(shutil.copy(snapshot.path, scratch))
-        with closing(cells.connect(copy)) as connection:
-            answer = connection.execute("PRAGMA integrity_check").fetchone()[0]
-            if answer != "ok":
-                raise Failure("an integral file", str(answer), where=str(snapshot.path), do="Take another snapshot.")
-            counts = count(connection)
+        copy = scratch / snapshot.path.name
+        _copy(snapshot.path, copy)
+        try:
+            counts = _counted(copy)
+        except ToolError as error:  # About the copy, which is gone by then.
+            raise Failure(error.expected, error.found, where=str(snapshot.path), do="Take another snapshot.") from error
     check_counts(snapshot, counts)
     return counts
 
@@ -65,16 +73,21 @@ def restore(snapshot: Snapshot, into: Path, *, keep_fence: bool, replace: bool =
     if there and not replace:
         raise Refusal(
             "no file there, nor a log beside it", " and ".join(path.name for path in there), where=str(into),
-            do="Name another path, or say that it is to be replaced.",
+            do="Name another path (--into FILE).",
         )  # fmt: skip
+    if not into.parent.is_dir():
+        raise Refusal("a folder that exists", "none", where=str(into.parent), do="Make it first.")
     partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
-    shutil.copyfile(snapshot.path, partial)
-    partial.chmod(0o600)
-    if not keep_fence:
-        _unfence(partial)
-    manifest.fsync_file(partial)
-    aside = _move_aside(into)
-    partial.replace(into)
+    try:
+        _copy(snapshot.path, partial)
+        partial.chmod(0o600)
+        if not keep_fence:
+            _unfence(partial)
+        manifest.fsync_file(partial)
+        aside = _move_aside(into)
+        partial.replace(into)
+    finally:
+        partial.unlink(missing_ok=True)
     manifest.fsync_folder(into.parent)
     return aside
 
@@ -92,7 +105,12 @@ def quoted(name: str) -> str:
 
 def check_hash(snapshot: Snapshot) -> None:
     """Failure where the file is not the one that was taken."""
-    found = manifest.digest(snapshot.path)
+    try:
+        found = manifest.digest(snapshot.path)
+    except OSError as error:
+        raise Failure(
+            "the file of the snapshot", str(error.strerror), where=str(snapshot.path), do="Use another snapshot."
+        ) from None
     if found != snapshot.manifest.sha256:
         raise Failure(f"sha256 {snapshot.manifest.sha256}", found, where=str(snapshot.path), do="Use another snapshot.")
 
@@ -108,6 +126,33 @@ def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
                 where=str(snapshot.path),
                 do="Take another snapshot; this one does not hold what it was taken of.",
             )
+
+
+def _copy(snapshot: Path, to: Path) -> None:
+    try:
+        shutil.copyfile(snapshot, to)
+    except OSError as error:
+        raise Refusal(
+            "room for a copy of the snapshot", str(error.strerror), where=str(to.parent),
+            do="Make room, and let this user write there.",
+        ) from None  # fmt: skip
+
+
+def _counted(copy: Path) -> dict[str, int]:
+    with opened(copy) as source:
+        answer = str(source.connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        if answer != "ok":
+            raise Failure("a sound SQLite file", answer, where=str(copy))
+        return count(source.connection)
+
+
+def _back_up(source: sqlite3.Connection, copy: Path) -> None:
+    try:
+        with closing(sqlite3.connect(copy)) as target:
+            source.backup(target, pages=-1)
+    except sqlite3.OperationalError as error:
+        # Not of the file that is read: its pages are copied as they are, whatever is in them.
+        raise Failure("a copy of the file", str(error), where=str(copy.parent.parent), do="Make room.") from error
 
 
 def _unfence(path: Path) -> None:

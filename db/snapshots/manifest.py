@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from db.errors import Refusal
+from db.errors import Failure, Refusal
 
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"
@@ -88,6 +88,11 @@ class Snapshot:
         """Whether it was restored and counted, and nothing disagreed."""
         return (self.folder / VERIFIED).is_file()
 
+    @property
+    def players(self) -> int:
+        """How many players the store had."""
+        return self.manifest.counts.get("users", 0)
+
 
 _MANIFESTS = TypeAdapter(Manifest)
 
@@ -95,7 +100,13 @@ _MANIFESTS = TypeAdapter(Manifest)
 @contextmanager
 def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iterator[tuple[Path, Callable[[], Path]]]:
     """A folder to fill, and the function that makes it a snapshot; a folder that was not finished is removed."""
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Refusal(
+            "a folder for snapshots", str(error.strerror), where=str(parent),
+            do="Name another in environments.toml (snapshots.folder), or let this user make it.",
+        ) from None  # fmt: skip
     name = f"{environment}-{side}-{label}-{now():%Y%m%dT%H%M%S.%fZ}"
     partial = parent / (name + PARTIAL)
     with ExitStack() as held:
@@ -106,6 +117,10 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
         try:
             yield partial, lambda: partial.rename(parent / name)
             fsync_folder(parent)
+        except OSError as error:
+            raise Failure(
+                "a snapshot to be written", str(error.strerror), where=str(parent), do="Make room; nothing was kept."
+            ) from error  # fmt: skip
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -168,6 +183,11 @@ def note_verified(snapshot: Snapshot) -> None:
     fsync_folder(snapshot.folder)
 
 
+def forget_verified(snapshot: Snapshot) -> None:
+    """Remove the note: what was restored and counted once is not so any more."""
+    (snapshot.folder / VERIFIED).unlink(missing_ok=True)
+
+
 def find(parent: Path, environment: str, *, side: Side | None = None, label: Label | None = None) -> list[Snapshot]:
     """The environment's snapshots, oldest first."""
     folders = [path.parent for path in parent.glob(f"{environment}-*/{MANIFEST}") if path.parent.suffix != PARTIAL]
@@ -177,12 +197,18 @@ def find(parent: Path, environment: str, *, side: Side | None = None, label: Lab
 
 
 def retain(parent: Path, environment: str, keep: int) -> list[Path]:
-    """Remove all but the newest `keep` of each side and label, and never the newest verified one; say which went."""
+    """Remove all but the newest `keep` of each side and label, verified or not; give the folders that went.
+
+    Never removed: the newest `keep` verified ones, which others must not push out, and the newest verified one that
+    holds players, though any number of an empty store were taken since.
+    """
     gone: list[Path] = []
     for side in Side:
         for label in Label:
             snapshots = find(parent, environment, side=side, label=label)
-            safe = [s for s in snapshots if s.verified][-1:] + snapshots[-keep:]
+            verified = [s for s in snapshots if s.verified]
+            with_players = [s for s in verified if s.players]
+            safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]
             gone += [snapshot.folder for snapshot in snapshots if snapshot not in safe]
     for folder in gone:
         shutil.rmtree(folder)

@@ -9,24 +9,25 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from psycopg import sql
 
-from db import fence, migrate, ops, requirements
+from db import fence, migrate, ops, relocation
 from db.errors import Refusal
+from db.extensions import not_an_extensions
 from db.servers.tools import Tool
 from db.snapshots import manifest
 from db.snapshots.legacy import check_counts, check_hash
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.snapshots.tools import Tools, installed
 from db.snapshots.tools import run as run_tool
-from game.urls import PostgresUrl
+from game.urls import PostgresUrl, read
 
-TABLES = """
+TABLES = f"""
     SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = %s AND c.relkind IN ('r', 'p') ORDER BY c.relname
+    WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND {not_an_extensions("pg_class", "c.oid")} ORDER BY c.relname
 """
 ABANDONED = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND datdba = current_user::regrole"
 SCRATCH = "sudamr_verify_"
@@ -39,15 +40,16 @@ TURN_SECONDS = 600
 def take(
     url: PostgresUrl, parent: Path, *, environment: str, label: Label, run: str, tools: Tools | None = None
 ) -> Snapshot:
-    """Dump the schema as of one instant; `url` is the owner's, past a pooler."""
-    with (
-        manifest.being_made(parent, environment, Side.TARGET, label) as (folder, finish),
-        ops.connect(url, application="sudamr snapshot") as connection,
-    ):
+    """Dump the schema as of one instant; `url` is the owner's, past a pooler.
+
+    Refusal, before a folder is made, where it is another environment's database, or the game is not in it.
+    """
+    with ExitStack() as reading:
+        connection = reading.enter_context(ops.connect(url, application="sudamr snapshot"))
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        counts = count(connection, url.schema)
-        if not counts:
-            raise Refusal(f"tables in the schema {url.schema}", "none", where=url.redacted, do="Migrate it first.")
+        ops.require_marker(connection, environment)
+        state, counts = fence.state(connection), count(connection, url.schema)
+        folder, finish = reading.enter_context(manifest.being_made(parent, environment, Side.TARGET, label))
         dump = folder / FILE_NAMES[Side.TARGET]
         arguments = ["--format=custom", f"--schema={_pattern(url.schema)}", f"--snapshot={_exported(connection)}"]
         with dump.open("wb") as file:
@@ -55,7 +57,7 @@ def take(
         made = Manifest(
             environment=environment, side=Side.TARGET, label=label, run=run, taken_at=manifest.now().isoformat(),
             file=dump.name, size=dump.stat().st_size, sha256=manifest.digest(dump), counts=counts,
-            source=url.redacted, fence=fence.state(connection), schema=migrate.current(connection) or "",
+            source=url.redacted, fence=state, schema=migrate.current(connection) or "",
             tool=f"pg_dump for PostgreSQL {major(connection)}",
         )  # fmt: skip
         manifest.write(folder, made)
@@ -65,28 +67,45 @@ def take(
 def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) -> dict[str, int]:
     """Restore into a scratch database beside the URL's and count: rows a table. Failure where any disagree."""
     check_hash(snapshot)
-    with _scratch(url) as scratch:
+    with ops.connect(url) as connection:
+        ops.require_marker(connection, snapshot.manifest.environment)
+    schema = schema_of(snapshot)
+    with _scratch(url.with_(schema=schema)) as scratch:
         ops.prepare(scratch, snapshot.manifest.environment)
         with ops.connect(scratch) as connection:
-            _restore(snapshot, scratch, _tool("pg_restore", connection, tools), "--no-privileges")
-            counts = count(connection, url.schema)
+            tool = _tool("pg_restore", connection, tools)
+            _restore(snapshot, scratch, tool, "--no-privileges", *_into_existing(connection, schema))
+            counts = count(connection, schema)
     check_counts(snapshot, counts)
     return counts
 
 
 def restore(
-    snapshot: Snapshot, url: PostgresUrl, *, keep_fence: bool, replace: bool = False, tools: Tools | None = None
-) -> str | None:
-    """Put the schema back; gives the name that the schema in its place was given, if there was one.
+    snapshot: Snapshot, url: PostgresUrl, *, service_role: str, keep_fence: bool, replace: bool = False,
+    tools: Tools | None = None,
+) -> str | None:  # fmt: skip
+    """Put the schema back; gives the schema to which the game's tables in its place were moved, if there were any.
 
     The dump brings the triggers of the fence as they were; what the fence says is then made to be what was asked for.
+    Where restoring fails, what was moved is put back.
     """
     check_hash(snapshot)
+    if (schema := schema_of(snapshot)) != url.schema:
+        raise Refusal(
+            f"a snapshot of the schema {url.schema}", f"one of the schema {schema}", where=str(snapshot.folder),
+            do=f"Name that schema in target and target_direct: ?schema={schema}",
+        )  # fmt: skip
     with ops.connect(url) as connection:
         ops.require_marker(connection, snapshot.manifest.environment)
-        requirements.require(connection)
+    run = f"restore-{secrets.token_hex(4)}"
+    with ops.lock(url, run=run, why=f"restore of {snapshot.folder.name}") as held:
+        connection = held.conn
+        tool = _tool("pg_restore", connection, tools)
         aside = _move_aside(connection, url, replace=replace)
-        _restore(snapshot, url, _tool("pg_restore", connection, tools))
+        with _put_back_on_failure(connection, schema, aside):
+            _restore(snapshot, url, tool, *_into_existing(connection, schema))
+        _grant_usage(connection, schema, service_role)
+        migrate.adopt(connection, schema)
         if keep_fence:
             fence.set_on(connection)
         else:
@@ -98,6 +117,13 @@ def count(connection: ops.Connection, schema: str) -> dict[str, int]:
     """Rows a table of the schema."""
     names = [name for (name,) in connection.execute(TABLES, [schema]).fetchall()]
     return {name: _rows(connection, schema, name) for name in names}
+
+
+def schema_of(snapshot: Snapshot) -> str:
+    """The schema that the dump is of."""
+    source = read(snapshot.manifest.source)
+    assert isinstance(source, PostgresUrl), "a snapshot of Postgres names its URL"
+    return source.schema
 
 
 def major(connection: ops.Connection) -> int:
@@ -168,14 +194,35 @@ def _tool(name: str, connection: ops.Connection, tools: Tools | None) -> Tool:
 
 
 def _move_aside(connection: ops.Connection, url: PostgresUrl, *, replace: bool) -> str | None:
-    if connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [url.schema]).fetchone() is None:
+    there = relocation.relations(connection, url.schema)
+    if not there:
         return None
     if not replace:
         raise Refusal(
-            f"no schema {url.schema}", "one", where=url.redacted, do="Say that it is to be replaced; it is kept aside."
-        )
+            f"no schema {url.schema}, or an empty one", f"one with {', '.join(there[:3])}", where=url.redacted,
+            do="Add --replace: what is there is kept in another schema.",
+        )  # fmt: skip
     aside = f"replaced_{manifest.now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
-    connection.execute(
-        sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(url.schema), sql.Identifier(aside))
-    )
+    relocation.move(connection, url.schema, aside)
     return aside
+
+
+@contextmanager
+def _put_back_on_failure(connection: ops.Connection, schema: str, aside: str | None) -> Iterator[None]:
+    """pg_restore is one transaction: where it fails, the schema is as empty as it was before."""
+    try:
+        yield
+    except BaseException:
+        if aside:
+            relocation.move(connection, aside, schema)
+        raise
+
+
+def _into_existing(connection: ops.Connection, schema: str) -> list[str]:
+    """pg_restore's option for a schema that is there, as `public` is in every database: it would make it again."""
+    return [f"--schema={schema}"] if relocation.exists(connection, schema) else []
+
+
+def _grant_usage(connection: ops.Connection, schema: str, role: str) -> None:
+    """The right that a dump restored into a schema that was there does not bring."""
+    connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), sql.Identifier(role)))

@@ -2,6 +2,7 @@
 
 from db.transfer.carriage import Carried, carry_back
 from db.transfer.comparison import compare_files
+from db.transfer.convert import Conversion, convert
 from db.transfer.loading import Loaded, clear, load
 from db.transfer.proof import Proof, prove
 from db.transfer.rebuild import Returned, back
@@ -11,6 +12,7 @@ from db.transfer.tally import Count
 __all__ = [
     "Carried",
     "ColumnProfile",
+    "Conversion",
     "Count",
     "Loaded",
     "Profile",
@@ -21,6 +23,7 @@ __all__ = [
     "carry_back",
     "clear",
     "compare_files",
+    "convert",
     "load",
     "profile",
     "prove",

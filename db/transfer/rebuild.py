@@ -45,31 +45,36 @@ def back(target: PostgresUrl, into: Path, *, progress: Progress | None = None) -
     """
     began = time.monotonic()
     shown = progress or Silent()
-    _refuse_taken(into)
-    with opened(target) as snapshot, _made(into) as part:
+    refuse_taken(into)
+    with opened(target) as snapshot, made(into) as part:
         rows = _write(snapshot, part, shown)
         _check(snapshot, part, shown)
     return Returned(into, rows["users"], rows, into.stat().st_size, time.monotonic() - began)
 
 
-def _refuse_taken(into: Path) -> None:
+def refuse_taken(into: Path) -> None:
+    """Refuse a new file's name that something has, a dangling link too, or whose journal's name something has."""
     if not into.parent.is_dir():
         raise Refusal("a folder that exists", "none", where=str(into.parent), do="Make it first.")
     for path in (into, *(into.with_name(into.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
-        if path.exists():
+        if os.path.lexists(path):
             raise Refusal("a name that is free", "a file", where=str(path), do="Choose another, or move it away.")
 
 
 @contextmanager
-def _made(into: Path) -> Iterator[Path]:
+def made(into: Path) -> Iterator[Path]:
     """A name beside the wanted one; renamed when all went well, and nothing is left behind when it did not."""
     part = into.with_name(f".{into.name}.{os.getpid()}.part")
-    part.touch(mode=0o600, exist_ok=False)
+    try:
+        part.touch(mode=0o600, exist_ok=False)
+    except OSError as error:
+        found = str(error.strerror)
+        raise Refusal("a folder to write in", found, where=str(into.parent), do="Nothing was made.") from None
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        _refuse_taken(into)
+        refuse_taken(into)
         part.rename(into)
         _sync_folder(into.parent)
     finally:

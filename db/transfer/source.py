@@ -7,6 +7,7 @@ created, nothing stays behind beside it.
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -256,7 +257,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
         # SQLite would translate its texts, and of those that are not valid it would make others.
         raise Refusal(
             "a file in UTF-8", f"one in {encoding}", where=str(path),
-            do="Write it anew: sqlite3 FILE .dump | sqlite3 NEW",
+            do=f"Make a copy that loses nothing: invoke transfer.convert --source {shlex.quote(str(path))} --into NEW",
         )  # fmt: skip
     columns = table_of(connection, "users").columns
     if "id" not in columns:

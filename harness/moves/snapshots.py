@@ -10,21 +10,29 @@ from db.errors import Refusal
 from db.snapshots import Side
 
 
-def run(env: Environment, verb: str, what: str, into: str, *, unfence: bool = False) -> dict[str, object]:
+def run(
+    env: Environment, verb: str, what: str, into: str, *, unfence: bool = False, replace: bool = False
+) -> dict[str, object]:
     """Take, verify or restore; what was done, by name."""
     if verb == "take":
-        taken = snapshots.take(env, _side(what))
-        return {"snapshot": str(taken.folder), **snapshots.verify(env, taken)}
+        taken = snapshots.take_verified(env, _side(what))
+        return {"snapshot": str(taken.folder), **taken.manifest.counts}
     found = snapshots.read(Path(what))
     if verb == "verify":
         return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
     if found.manifest.side is Side.LEGACY and not into:
         raise Refusal("--into FILE, the new file to restore into", "none", where=str(found.folder))
-    snapshots.restore(env, found, keep_fence=not unfence, into=Path(into) if into else None)
+    if found.manifest.side is Side.LEGACY and replace:
+        raise Refusal(
+            "--replace with a snapshot of the target", "one of the legacy file", where=str(found.folder),
+            do="Restore it into a new file (--into), and move that to its place while no service is running.",
+        )  # fmt: skip
+    aside = snapshots.restore(env, found, keep_fence=not unfence, replace=replace, into=Path(into) if into else None)
     return {
         "snapshot": str(found.folder),
         "restored": into or env.target_direct.redacted,
         "fence": "off" if unfence else "on",
+        **({"replaced": f"is kept in the schema {aside}"} if aside else {}),
     }
 
 

@@ -63,7 +63,7 @@ def stopped(world: World, point: Point, verb: str, *, abort: bool) -> Iterator[p
         if process.is_alive():
             seen.send_signal(signal.SIGCONT)
         process.join(120)
-        assert process.exitcode in (0, 1, 2, 3, 4), f"the woken run ended with {process.exitcode}"
+        assert process.exitcode in (0, 1, 2, 3, 4, -signal.SIGKILL), f"the woken run ended with {process.exitcode}"
 
 
 @dataclass
@@ -136,14 +136,24 @@ def _arm(point: Point) -> Callable[[str, str], None]:
         case "postgres":
             _arm_postgres(point)
         case "pointer":
-            write = pointer.write
-            pointer.write = lambda *args: (_stop(), write(*args))[1]
+            _arm_pointer()
 
     def observer(when: str, step: str) -> None:
         if point.kind == "step" and point.at == f"{when} {step}":
             _stop()
 
     return observer
+
+
+def _arm_pointer() -> None:
+    write = pointer.write
+
+    def written(*args: Any) -> None:
+        pointer.write = write
+        _stop()
+        write(*args)
+
+    pointer.write = written
 
 
 def _arm_sqlite(point: Point) -> None:

@@ -216,17 +216,6 @@ def test_a_schema_is_put_back_beside_the_one_in_its_place(env: Environment, serv
         assert conn.execute("SELECT gold FROM users").fetchall() == [(0,)]
 
 
-def test_the_oldest_of_a_label_make_room_and_the_newest_verified_one_stays(env: Environment) -> None:
-    first = snapshots.take(env, Side.LEGACY)
-    snapshots.verify(env, first)
-    others = [snapshots.take(env, Side.LEGACY) for _ in range(3)]
-    final = snapshots.take(env, Side.LEGACY, label=Label.FINAL)
-
-    found = snapshots.find(env.snapshots.folder, env.name)
-
-    assert [s.folder for s in found] == [first.folder, others[1].folder, others[2].folder, final.folder]
-
-
 def test_what_a_killed_run_left_is_no_snapshot(env: Environment) -> None:
     (env.snapshots.folder / "test-legacy-manual-20260101T000000.000000Z.partial").mkdir(parents=True)
 

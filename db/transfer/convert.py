@@ -1,0 +1,291 @@
+"""Convert a SQLite file in UTF-16 to a new one in UTF-8 that holds the same, and prove it.
+
+SQLite can't change a file's encoding. No statement of the source is run: rows are copied, as their records are stored,
+into placeholder tables without types, constraints and triggers; then sqlite_master is written as it stands in the
+source, and the indexes are built. So nothing fires, nothing is computed or coerced, rows that break a constraint are
+kept, and the schema's text stays as it is. The source is only read. It costs room for one copy (for two while a table
+is read that names columns rowid, oid and _rowid_), and memory for a few times the largest value.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from db.errors import Failure, Refusal
+from db.progress import Progress, Silent
+from db.transfer.conversion_proof import Proven, prove
+from db.transfer.encoded_rows import Converted, IllFormed, LargeText, RowReader
+from db.transfer.encoded_schema import EncodedSchema, StoredTable
+from db.transfer.rebuild import made, refuse_taken
+from db.transfer.source import LOCK_TIMEOUT_SECONDS, check_file, quote
+from db.transfer.source import _tidy as tidy
+from db.transfer.source import _unreadable as unreadable
+from game.legacy import cells
+
+_EARLY = ("page_size", "auto_vacuum")
+"""Pragmas that must be set before the first table is made."""
+
+_LATE = ("user_version", "application_id", "default_cache_size", "schema_version", "journal_mode")
+"""Pragmas that live in the file's header, in the order in which they are set; the last makes a log beside the file."""
+
+_BROKEN_CONSTRAINTS = ("NULL value in ", "NUMERIC value in ", "TEXT value in ", "non-")
+"""Findings of integrity_check on sound pages: rows that a constraint of their table would refuse today."""
+
+_COPY = "a copy (sqlite3 FILE '.backup COPY')"
+"""Not one made by cp, which leaves behind what lies in the write-ahead log."""
+
+_DROP_THE_INDEX = f"Drop that index in {_COPY}, convert that, and make it again with the program that has them."
+_NO_WAY = "A UNIQUE or PRIMARY KEY needs its order, so only a program that has them can write the table anew."
+
+_CHECKED = 1_000_000
+_NO_UNIQUE = "non-unique entry in index"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The file that was made. encoding: the source's; kept_as_blobs: texts that are no valid UTF-16, by name."""
+
+    verdict: str
+    source: Path
+    into: Path
+    encoding: str
+    proven: Proven
+    kept_as_blobs: int
+    kept: tuple[str, ...]
+    bytes: int
+    seconds: float
+
+
+def convert(source: Path, into: Path, *, as_blobs: bool = False, progress: Progress | None = None) -> Conversion:
+    """Make `into`, a copy of the source in UTF-8; it appears whole and proven, or not at all.
+
+    as_blobs: keep a text that is not valid UTF-16 as a BLOB with the same bytes, instead of refusing the file.
+    Refusal: a source that is no SQLite file, is damaged, locked, in UTF-8 already, or was written to meanwhile; texts
+    that no UTF-8 stands for; an index whose collation or function is not here; a name that is taken.
+    Failure: the copy can't be written, or is not equal to the source.
+    """
+    began = time.monotonic()
+    shown = progress or Silent()
+    check_file(source)
+    _check_name(source, into)
+    with _reading(source) as connection, made(into) as part:
+        schema = EncodedSchema(connection, str(source))
+        _rehearse(schema)
+        shown.say(f"checking {source}")
+        broken = _check_sound(connection, source)
+        ill_formed = _write(schema, part, as_blobs=as_blobs, progress=shown)
+        proven = prove(connection, part, known=broken, blobs=as_blobs, progress=shown)
+        _check_unchanged(connection, source)
+    return Conversion(
+        "pass", source, into, schema.encoding, proven, ill_formed.count, tuple(ill_formed.places),
+        into.stat().st_size, time.monotonic() - began,
+    )  # fmt: skip
+
+
+def _check_name(source: Path, into: Path) -> None:
+    refuse_taken(into)
+    beside = [source.resolve().with_name(source.resolve().name + suffix) for suffix in ("-wal", "-shm", "-journal")]
+    if into.resolve() in beside:
+        raise Refusal("a name of its own", "one that SQLite gives to the source's log", where=str(into))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file in one read transaction, whatever it holds; what lies in the write-ahead log is read too."""
+    log = path.with_name(path.name + "-wal")
+    had_log = log.exists()
+    connection = cells.connect(path, readonly=True, timeout_seconds=LOCK_TIMEOUT_SECONDS)
+    try:
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise unreadable(path, error) from error
+        yield connection
+    except sqlite3.DatabaseError as error:
+        raise Failure("a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot.") from error
+    except UnicodeDecodeError:  # The message of an error of SQLite's, which quotes the statement that it can't parse.
+        raise Refusal(
+            "a schema that can be parsed", "a statement that can't, and that is not valid UTF-16", where=str(path),
+            do="Restore it from a snapshot.",
+        ) from None  # fmt: skip
+    finally:
+        connection.close()
+        if not had_log and log.exists():
+            tidy(path)
+
+
+def _rehearse(schema: EncodedSchema) -> None:
+    """Make the schema once without rows, in memory: what is missing here is said before anything is copied."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        memory.execute("PRAGMA encoding='UTF-8'")
+        _make_placeholders(memory, schema)
+        _enter_schema(memory, schema)
+        _build_indexes(memory, schema, Silent())
+    finally:
+        memory.close()
+
+
+def _check_sound(connection: sqlite3.Connection, source: Path) -> frozenset[str]:
+    """Refuse damage; return the rows that break a constraint, as SQLite words them: they are copied as they are."""
+    connection.execute("PRAGMA ignore_check_constraints=ON")  # A CHECK may call a function that is not here.
+    broken = set()
+    try:
+        findings = connection.execute(f"PRAGMA integrity_check({_CHECKED})")
+    except sqlite3.OperationalError as error:
+        if not _is_missing(error):
+            raise
+        raise Refusal(
+            "functions that this SQLite has, for columns that are NOT NULL", str(error), where=str(source),
+            do=f"Drop the generated column that calls it in {_COPY}, and convert that.",
+        ) from None  # fmt: skip
+    for (finding,) in findings:
+        if finding != "ok" and (not finding.startswith(_BROKEN_CONSTRAINTS) or finding.startswith(_NO_UNIQUE)):
+            raise Refusal("a sound SQLite file", finding, where=str(source), do="Restore it from a snapshot.")
+        broken.add(finding)
+    return frozenset(broken)
+
+
+def _write(schema: EncodedSchema, part: Path, *, as_blobs: bool, progress: Progress) -> IllFormed:
+    """Write the copy. Refusal naming the texts that are not valid UTF-16, unless they are to be kept as BLOBs."""
+    connection = sqlite3.connect(part, isolation_level=None)
+    try:
+        connection.execute("PRAGMA encoding='UTF-8'")
+        _set(connection, schema, _EARLY)
+        connection.execute("PRAGMA journal_mode=OFF").fetchall()
+        connection.execute("PRAGMA synchronous=OFF")  # Nobody sees the file before it is synced and has its name.
+        connection.execute("BEGIN")
+        _make_placeholders(connection, schema)
+        ill_formed = _copy_rows(connection, schema, part.parent, progress)
+        if ill_formed.count and not as_blobs:
+            raise Refusal(
+                "texts in valid UTF-16", f"{ill_formed.count:,} that no UTF-8 stands for: {ill_formed}",
+                where=schema.where,
+                do="Correct them in the source, or run again with --as-blobs, which keeps their bytes as BLOBs.",
+            )  # fmt: skip
+        _enter_schema(connection, schema)
+        _build_indexes(connection, schema, progress)
+        _set(connection, schema, _LATE)
+    except (sqlite3.Error, OSError) as error:
+        raise Failure(
+            "a copy that can be written", str(error), where=str(part.parent), do="Nothing was made."
+        ) from error
+    finally:
+        connection.close()
+    return ill_formed
+
+
+def _set(connection: sqlite3.Connection, schema: EncodedSchema, pragmas: tuple[str, ...]) -> None:
+    for name in pragmas:
+        wanted = schema.connection.execute(f"PRAGMA {name}").fetchone()
+        if wanted != connection.execute(f"PRAGMA {name}").fetchone():
+            connection.execute(f"PRAGMA {name}={wanted[0]}").fetchall()
+
+
+def _make_placeholders(connection: sqlite3.Connection, schema: EncodedSchema) -> None:
+    """Make t0, t1, … for the tables that hold rows and i0, i1, … for the indexes, which stay empty until REINDEX."""
+    connection.execute("CREATE VIEW first AS SELECT 1")  # A file without any statement keeps no encoding.
+    names = {table.entry.name.lower(): f"t{place}" for place, table in enumerate(schema.tables)}
+    for table in schema.tables:
+        placeholder = table.placeholder(names[table.entry.name.lower()])
+        _try(connection, placeholder, f"primary key of {table.entry.name}", schema, _NO_WAY)
+    for place, index in enumerate(schema.indexes):
+        connection.execute(f"CREATE INDEX i{place} ON {names[index.table.lower()]} (c0) WHERE 0")
+
+
+def _copy_rows(connection: sqlite3.Connection, schema: EncodedSchema, scratch: Path, progress: Progress) -> IllFormed:
+    reader = RowReader(schema, scratch)
+    count = "SELECT count(*) FROM {}"
+    names = [quote(table.entry.name) for table in schema.tables]
+    total = sum(schema.connection.execute(count.format(name)).fetchone()[0] for name in names)
+    with progress.bar("converting", total, "rows") as advance:
+        for place, table in enumerate(schema.tables):
+            with reader.rows(table) as rows:
+                for row in rows:
+                    _insert(connection, f"t{place}", table, row, schema.where)
+                    advance(1)
+    return reader.ill_formed
+
+
+def _insert(connection: sqlite3.Connection, name: str, table: StoredTable, row: Converted, where: str) -> None:
+    large = tuple(place for place, value in enumerate(row.values) if isinstance(value, LargeText))
+    values = [value.utf8 if isinstance(value, LargeText) else value for value in row.values]
+    try:
+        if table.key:
+            connection.execute(_statement(name, "", len(values), large), values)
+        else:
+            connection.execute(_statement(name, "rowid", len(values), large), (row.rowid, *values))
+    except (sqlite3.DataError, OverflowError) as error:
+        raise Refusal(
+            "a row that SQLite can hold in UTF-8 too", f"{error}: {table.entry.name}, row {row.rowid}", where=where,
+            do="Shorten it in the source.",
+        ) from None  # fmt: skip
+
+
+@lru_cache
+def _statement(name: str, rowid: str, columns: int, large: tuple[int, ...]) -> str:
+    """Insert a record; the places in `large` are bytes that SQLite stores as TEXT."""
+    wanted = [*([rowid] if rowid else []), *(f"c{place}" for place in range(columns))]
+    marks = [*(["?"] if rowid else []), *("CAST(? AS TEXT)" if at in large else "?" for at in range(columns))]
+    return f"INSERT INTO {name} ({', '.join(wanted)}) VALUES ({', '.join(marks)})"
+
+
+def _enter_schema(connection: sqlite3.Connection, schema: EncodedSchema) -> None:
+    """Replace the placeholders in sqlite_master by the source's own rows, and have SQLite read it anew."""
+    roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
+    by_rowid = {table.entry.rowid: roots[f"t{place}"] for place, table in enumerate(schema.tables)}
+    by_rowid |= {index.rowid: roots[f"i{place}"] for place, index in enumerate(schema.indexes)}
+    connection.execute("PRAGMA writable_schema=ON")
+    connection.execute("DELETE FROM sqlite_master")
+    for entry in schema.entries:
+        connection.execute(
+            "INSERT INTO sqlite_master(rowid, type, name, tbl_name, rootpage, sql) VALUES (?, ?, ?, ?, ?, ?)",
+            (entry.rowid, entry.type, entry.name, entry.table, by_rowid.get(entry.rowid, entry.root), entry.sql),
+        )
+    if connection.in_transaction:
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA writable_schema=RESET")
+
+
+def _build_indexes(connection: sqlite3.Connection, schema: EncodedSchema, progress: Progress) -> None:
+    with progress.bar("indexing", len(schema.indexes), "indexes") as advance:
+        for index in schema.indexes:
+            do = _DROP_THE_INDEX if index.sql else _NO_WAY
+            _try(connection, f"REINDEX main.{quote(index.name)}", f"index {index.name} of {index.table}", schema, do)
+            advance(1)
+
+
+def _try(connection: sqlite3.Connection, statement: str, what: str, schema: EncodedSchema, do: str) -> None:
+    """Run what needs the collations and functions that the schema names."""
+    try:
+        connection.execute(statement)
+    except sqlite3.OperationalError as error:
+        if not _is_missing(error):
+            raise
+        raise Refusal(
+            "collations and functions that this SQLite has", f"{what}: {error}", where=schema.where,
+            do=do,
+        ) from None  # fmt: skip
+
+
+def _is_missing(error: sqlite3.OperationalError) -> bool:
+    """True for a statement that can't be compiled; a missing collation has a code of its own."""
+    return str(error.sqlite_errorname) in {"SQLITE_ERROR", "SQLITE_ERROR_MISSING_COLLSEQ"}
+
+
+def _check_unchanged(connection: sqlite3.Connection, source: Path) -> None:
+    """Refuse a source that was written to while it was read: the copy would lack that."""
+    before = connection.execute("PRAGMA data_version").fetchone()
+    connection.execute("COMMIT")
+    if connection.execute("PRAGMA data_version").fetchone() != before:
+        raise Refusal(
+            "a file that nobody writes", "one that was written to meanwhile", where=str(source),
+            do="Stop the service, and run it again.",
+        )  # fmt: skip
