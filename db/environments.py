@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from db.errors import Refusal
+from game import libpq
 from game.errors import BadUrl
 from game.settings import Settings
 from game.urls import LegacyUrl, PostgresUrl, read
@@ -145,7 +146,7 @@ class Environment(_Strict):
 
 
 def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
-    """The environment of that name. Refusal: no such name, no such file, an unknown key, a URL or variable amiss."""
+    """The environment of that name. Refusal: no such name or file, an unknown key, a URL or a variable amiss."""
     path = Path(path)
     known = check_name(name)
     sections = _read(path)
@@ -173,6 +174,9 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
             f"{environment.target.schema} and {environment.target_direct.schema}",
             where=f"{path} [{known}]",
         )
+    # Before any tool begins: amid a move, a connection that is refused would be taken for a server that is silent.
+    for url in (environment.target, environment.target_direct):
+        check_libpq(url.parameters, where=url.redacted)
     return environment
 
 
@@ -232,8 +236,17 @@ def step_summary() -> Path | None:
 
 
 def beside(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process of ours: this one's, and the settings."""
-    return {**os.environ, **settings}
+    """The environment of a process of ours: this one's without what libpq would read in it, and the settings."""
+    return {**libpq.without(os.environ), **settings}
+
+
+def check_libpq(parameters: Iterable[tuple[str, str]], *, where: str) -> None:
+    """Raise Refusal if a variable is exported that libpq would read beside these parameters of a URL."""
+    names = libpq.refused(os.environ, parameters)
+    if names:
+        raise Refusal(
+            "an environment without libpq's own variables", ", ".join(names), where=where, do=libpq.remedy(names)
+        )
 
 
 def is_exported(name: str) -> bool:

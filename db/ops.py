@@ -17,7 +17,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from db import pooler, requirements
+from db import environments, pooler, requirements
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
 from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
@@ -147,15 +147,18 @@ revoke all on function ops.has_pass(text), ops.refuse_fenced(), ops.refuse_rewri
 
 
 def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
-    """A direct connection in autocommit. Refusal naming the URL: no answer, the role is refused, a pooler between.
+    """A direct connection in autocommit.
 
+    Refusal naming the URL: no answer, the role is refused, a pooler between, an environment that libpq would obey.
     Keepalives are short: a link that died is noticed in half a minute, not in two hours.
     """
+    environments.check_libpq(url.parameters, where=url.redacted)
     try:
         conn = psycopg.connect(
             url.conninfo,
             autocommit=True,
             application_name=application,
+            # Short: a link that died is noticed in half a minute, not in two hours.
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=4,

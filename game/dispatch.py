@@ -21,6 +21,7 @@ from tenacity import (
     wait_random,
 )
 
+from game import idempotency
 from game.actions import Outcome, perform
 from game.chance import Chance
 from game.commands import Command
@@ -102,8 +103,10 @@ def _attempt(store: Store, request: Request, now_ms: int, chance: Chance, fence_
         loaded = unit.load(request.player, request.request_id, request.command.tables)
         if loaded is None:
             raise Refused("no_such_player", request.player)
-        for receipt in loaded.rows.get("action_receipts", {}).values():
-            return _replayed(receipt, request)
+        receipts = loaded.rows.get("action_receipts", {})
+        for form in idempotency.forms(request.request_id):
+            if receipt := receipts.get((request.player, form)):
+                return _replayed(receipt, request)
         _check_open(loaded, request, fence_pass)
         rows = loaded.rows.copy()
         player = Player(rows, request.request_id, now_ms, chance, request.command.body())

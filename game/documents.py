@@ -15,6 +15,11 @@ UNREADABLE_STATUS = "unreadable"
 unclaimed, or claimed before."""
 
 
+UNREADABLE_KEY = ""
+"""The key of a record that stands for a legacy document, or an element of one, that can't be read. A command that loads
+the record's table is refused, so the document is never written over. No readable element has an empty key."""
+
+
 def from_json(text: str) -> object:
     """The value that the text is, or UNREADABLE."""
     try:

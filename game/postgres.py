@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import psycopg
 import sqlalchemy as sa
 
-from game import session, statements, tables
+from game import idempotency, session, statements, tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.rows import Key, Record, Rows, TableChanges, compare
 from game.statements import FENCE, HEAD, Part
@@ -170,8 +170,9 @@ class PostgresUnit:
             return None
         rows = Rows({"users": {(player,): record}})
         wanted = statements.load(tuple(names))
+        values = dict(zip(("request_id", "other_form"), idempotency.forms(request_id), strict=True))
         with self._watch.asking("load"):
-            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, "request_id": request_id}).one()
+            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, **values}).one()
         for name, records in zip(wanted.tables, found, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)

@@ -30,6 +30,11 @@ REFUSALS: Mapping[str, Refusal] = {
         "The player's data is held until someone looks at it.",
         "계정 데이터를 확인하는 중입니다. 고객센터에 문의해 주세요.",
     ),
+    "document_unreadable": Refusal(
+        HTTPStatus.LOCKED,
+        "What the action would change can't be read; it is kept as it is until someone looks at it.",
+        "저장된 정보를 읽을 수 없어 처리할 수 없습니다. 고객센터에 문의해 주세요.",
+    ),
     "request_reused": Refusal(
         _BAD, "The idempotency key was used for another request.", "이미 다른 요청에 사용된 요청 번호입니다."
     ),

@@ -53,8 +53,6 @@ PINNED: Mapping[str, str] = MappingProxyType(
 What is not here and decides what a statement means can't be set by an ordinary role: see `db.requirements`.
 """
 
-CLIENT_ENCODING = "UTF8"
-
 BETWEEN_TRANSACTIONS = frozenset({"idle_session_timeout", "tcp_user_timeout"})
 """These mean nothing within a transaction."""
 
@@ -99,7 +97,7 @@ def connect(parameters: Mapping[str, Any]) -> Connection:
     except psycopg.OperationalError as error:
         if not refused_by_a_pooler(error) or "options" not in wanted:
             raise
-    return psycopg.connect(**{name: value for name, value in wanted.items() if name != "options"})
+    return psycopg.connect(**wanted | {"options": ""})  # Empty, not left out: libpq would take PGOPTIONS then.
 
 
 def refused_by_a_pooler(error: psycopg.Error) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from game import urls
+from game import libpq, urls
 from game.errors import BadSettings, BadUrl
 
 ENV_FILE = "SUDAMR_ENV_FILE"
@@ -57,13 +57,24 @@ def load() -> Settings:
     """The settings as they stand now; read again at each restart. Raises BadSettings, which shows no value."""
     try:
         settings = Settings(_env_file=_env_file())
-        urls.read(settings.database_url.get_secret_value())
+        url = urls.read(settings.database_url.get_secret_value())
     except ValidationError as error:
         wrong = [f"{str(found['loc'][0]).upper()}: {found['msg']}" for found in error.errors(include_input=False)]
         raise BadSettings("; ".join(wrong)) from None
     except BadUrl as error:
         raise BadSettings(f"DATABASE_URL: {error}") from None
+    _check_libpq(url)
     return settings
+
+
+def _check_libpq(url: urls.PostgresUrl | urls.LegacyUrl) -> None:
+    """BadSettings naming what libpq would read for itself.
+
+    On the legacy store too, which answers none of them: the switch to Postgres must not be what finds out.
+    """
+    names = libpq.refused(os.environ, url.parameters if isinstance(url, urls.PostgresUrl) else ())
+    if names:
+        raise BadSettings(f"expected an environment without {', '.join(names)}. {libpq.remedy(names)}")
 
 
 def _env_file() -> Path | None:

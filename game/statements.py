@@ -89,11 +89,15 @@ def lock() -> str:
 
 @cache
 def load(names: tuple[str, ...]) -> Load:
-    """Of :player, the tables named, the receipt of :request_id, the openings; and the bag where there are none."""
-    player, request_id = sa.bindparam("player", type_=sa.Text), sa.bindparam("request_id", type_=sa.Text)
+    """Of :player, the tables named, the receipts, the openings; and the bag where there are none.
+
+    The receipts are those of :request_id and of :other_form, the two forms of one key.
+    """
+    player = sa.bindparam("player", type_=sa.Text)
+    keys = [sa.bindparam(name, type_=sa.Text) for name in ("request_id", "other_form")]
     receipts, openings, bag = tables.action_receipts, tables.player_openings, tables.user_inventory
     columns = [
-        array(receipts, receipts.c.user_id == player, receipts.c.request_id == request_id).label(receipts.name),
+        array(receipts, receipts.c.user_id == player, receipts.c.request_id.in_(keys)).label(receipts.name),
         array(openings, openings.c.user_id == player).label(openings.name),
     ]
     for name in names:

@@ -19,8 +19,9 @@ Statement = Literal["lock", "load", "save", "commit"]
 class Loaded:
     """A player whom nobody else can change until the unit ends.
 
-    rows: `users` and the tables asked for, of action_receipts the request's own if there is one, and of player_openings
-    the player's; where there is none, user_inventory is loaded too, so that it can be written.
+    rows: `users` and the tables asked for, of action_receipts the request's own if there is one, under either form of
+    its key (`game.idempotency`), and of player_openings the player's; where there is none, user_inventory is loaded
+    too, so that it can be written.
     """
 
     rows: Rows

@@ -2,7 +2,8 @@
 
 What can't be honoured is refused by name rather than ignored: a dropped `pgbouncer=true` or `sslaccept=strict` would
 be a promise that nobody keeps. Passwords are in `as_text`, `conninfo` and `sqlalchemy` alone, never in a repr, in
-`redacted` or in an error.
+`redacted` or in an error. An error shows no text of the URL but a parameter's name: a password with an unescaped
+character in it may have landed in any other place.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
 
-from game import session
+from game import session, url_text
 from game.errors import BadUrl
+from game.libpq import PINS
+from game.url_text import decoded, named, pairs
 
 DEFAULT_SCHEMA = "game"
-DEFAULT_PORT = 5432
 DEFAULT_CONNECT_TIMEOUT = "10"
 """Seconds. Without one, libpq waits for a silent server for as long as the kernel does: minutes."""
 
@@ -53,7 +55,15 @@ INSTEAD = {
 }
 """What to write in place of a parameter that others know and this house does not honour."""
 
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+CHOICES = {
+    "channel_binding": ("disable", "prefer", "require"),
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+}
+FILES = ("sslcert", "sslkey", "sslrootcert")
+"""Absolute paths: the service and the tools run in different folders. pg_dump 15 knows no sslrootcert=system."""
+
+MAX_NUMBER = 2**31 - 1
+NUMBER = re.compile(r"[0-9]{1,10}")
 NUMBERS = (
     "connect_timeout",
     "keepalives",
@@ -64,6 +74,9 @@ NUMBERS = (
 )
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 LEGACY_SCHEMES = ("file", "sqlite")
+KNOWN_SCHEMES = ("http", "https", "mariadb", "mongodb", "mysql", "postgresql+psycopg", "prisma", "sqlserver")
+"""Schemes that an error may repeat; any other could be the beginning of a secret."""
+
 SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 RESERVED_SCHEMAS = ("ops", "information_schema")
 
@@ -124,16 +137,17 @@ class PostgresUrl:
 
     def _settings(self) -> dict[str, str]:
         return {
+            **PINS,
             "connect_timeout": DEFAULT_CONNECT_TIMEOUT,
             **dict(self.parameters),
-            "client_encoding": session.CLIENT_ENCODING,
             "options": session.options(self.schema),
         }
 
     def _text(self, account: str) -> str:
         socket = self.host.startswith("/")
-        host = "localhost" if socket else f"[{self.host}]" if ":" in self.host else self.host
-        query = urlencode([("schema", self.schema), *([("host", self.host)] if socket else []), *self.parameters])
+        host = "localhost" if socket else f"[{quote(self.host, safe=':')}]" if ":" in self.host else self.host
+        parameters = [("schema", self.schema), *([("host", self.host)] if socket else []), *self.parameters]
+        query = urlencode(parameters, quote_via=quote)
         return f"postgresql://{account}@{host}:{self.port}/{quote(self.dbname, safe='')}?{query}"
 
 
@@ -163,89 +177,63 @@ def read(url: str, *, base: Path | None = None) -> PostgresUrl | LegacyUrl:
     """
     scheme = url.partition(":")[0].lower()
     if any(character.isspace() or not character.isprintable() for character in url):
-        raise BadUrl("a URL on one line, blanks written %20", "a blank or a control character in it")
+        raise BadUrl("a URL on one line (a blank is written %20)", "a blank or an unprintable character in it")
     if scheme in LEGACY_SCHEMES:
         return LegacyUrl((base or Path()).absolute() / _legacy_path(scheme, url.partition(":")[2]))
     if scheme in POSTGRES_SCHEMES:
         return _postgres(url)
-    found = f"the scheme {scheme}:" if ":" in url and re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) else "no scheme"
-    raise BadUrl("a URL that begins with postgresql://, file: or sqlite:", found)
+    found = "another scheme" if ":" in url else "no scheme"
+    raise BadUrl(
+        "a URL that begins with postgresql://, file: or sqlite:",
+        f"the scheme {scheme}:" if scheme in KNOWN_SCHEMES else found,
+    )
 
 
 def _legacy_path(scheme: str, rest: str) -> Path:
     text, _, query = rest.partition("?")
     if query:
-        raise BadUrl(f"a path alone after {scheme}:", f"the parameter {query.partition('=')[0]}")
-    if text.startswith("//"):
-        text = _after_slashes(scheme, text)
-    path = unquote(text)
-    if not path or path == ":memory:" or path.endswith("/"):
+        name = query.partition("=")[0]
+        raise BadUrl(f"a path alone after {scheme}: (in it ? is written %3F)", f"{named(name)} after it")
+    if "#" in text:
+        raise BadUrl(f"a path without # after {scheme}: (in it # is written %23)", "a # in it")
+    path = decoded(_after_slashes(scheme, text), "the path")
+    if not path or path == ":memory:":
         raise BadUrl(f"the path of a file after {scheme}:", path or "nothing")
-    return Path(path)
+    if path.rpartition("/")[2] in {"", ".", ".."}:
+        raise BadUrl(f"the path of a file after {scheme}:", "a folder")
+    return Path("/" + path.lstrip("/") if path.startswith("//") else path)
 
 
 def _after_slashes(scheme: str, text: str) -> str:
     """The path behind `//`, which `file:` and `sqlite:` read differently: one as a host, one as an option to it."""
+    if not text.startswith("//"):
+        return text
     if scheme == "file" and text.startswith("///"):
         return text[2:]
     if scheme == "sqlite" and text.startswith("////"):
         return text[3:]
     if scheme == "sqlite" and text.startswith("///"):
-        raise BadUrl(
-            f"sqlite:{text[2:]} (from the root) or sqlite:{text[3:]} (from here)", f"sqlite:{text}, read as both"
-        )
-    raise BadUrl(f"a path on this machine, {scheme}:/path", f"a host, {scheme}:{text}")
+        raise BadUrl("sqlite:/path (from the root) or sqlite:path (from here)", "sqlite:///, which is read as both")
+    raise BadUrl(f"a path on this machine, {scheme}:/path", f"a host after {scheme}://")
 
 
 def _postgres(url: str) -> PostgresUrl:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise BadUrl(
-            "postgresql://user:password@host:port/database (in a password, [ ] are %5B %5D)", "a stray [ or ]"
-        ) from None
-    if parts.fragment or "#" in url:
-        raise BadUrl("a URL without #; in a password it is written %23", "a # in it")
-    host, port = _address(parts)
-    dbname = unquote(parts.path.removeprefix("/"))
-    if not dbname or "/" in parts.path[1:]:
-        raise BadUrl("one database after the host: postgresql://user:password@host:port/database", _missing(dbname))
-    if not parts.username:
-        raise BadUrl("a user before the host: postgresql://user:password@host:port/database", "none")
+    parts = url_text.split(url)
     parameters = _parameters(parts.query)
     return PostgresUrl(
-        host=parameters.pop("host", host),
-        port=port,
-        user=unquote(parts.username),
-        password=unquote(parts.password or ""),
-        dbname=dbname,
+        host=url_text.host(parts.host, parameters.pop("host", None)),
+        port=parts.port,
+        user=parts.user,
+        password=parts.password,
+        dbname=parts.dbname,
         schema=_schema(parameters.pop("schema", DEFAULT_SCHEMA)),
         parameters=tuple(parameters.items()),
     )
 
 
-def _missing(dbname: str) -> str:
-    return "a path of several parts" if dbname else "none"
-
-
-def _address(parts: SplitResult) -> tuple[str, int]:
-    """Host and port; what is found is never quoted, for an unescaped password may have landed here."""
-    address = parts.netloc.rpartition("@")[2]
-    if "," in address:
-        raise BadUrl("one host", "several, separated by commas")
-    try:
-        port = parts.port
-    except ValueError:
-        raise BadUrl("a port of digits after the host (in a password, : / ? # @ are written %XX)", "another") from None
-    host = unquote(parts.hostname or "")
-    if not host and "host=" not in parts.query:
-        raise BadUrl("a host: postgresql://user:password@host:port/database", "none")
-    return host, DEFAULT_PORT if port is None else port
-
-
 def _parameters(query: str) -> dict[str, str]:
     parameters: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in pairs(query):
         if name in parameters:
             raise BadUrl(f"the parameter {name} once", "twice")
         _check_parameter(name, value)
@@ -254,19 +242,24 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _check_parameter(name: str, value: str) -> None:
+    """BadUrl, which never shows the value: it may be a secret that stands in the wrong place."""
     if name in INSTEAD:
         raise BadUrl(f"{INSTEAD[name]}", f"the parameter {name}, which can't be honoured here")
     if name not in (*HONOURED, "schema", "host"):
-        raise BadUrl(f"parameters out of schema, host, {', '.join(HONOURED)}", f"the parameter {name}")
-    if name == "sslmode" and value not in SSL_MODES:
-        raise BadUrl(f"sslmode out of {', '.join(SSL_MODES)}", f"sslmode={value}")
-    if name in NUMBERS and not (value.isascii() and value.isdigit()):
-        raise BadUrl(f"{name}=<digits>", f"{name}={value}")
-    if name == "host" and not value.startswith("/"):
-        raise BadUrl("host=/folder of a socket; another host stands before the port", f"host={value}")
+        raise BadUrl(f"parameters out of schema, host, {', '.join(HONOURED)}", named(name))
+    if not value:
+        raise BadUrl(f"a value after {name}=", "none")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise BadUrl(f"{name} out of {', '.join(CHOICES[name])}", f"another value of {name}")
+    if name in NUMBERS and not (NUMBER.fullmatch(value) and int(value) <= MAX_NUMBER):
+        raise BadUrl(f"{name}=<digits>, {MAX_NUMBER} at most", f"another value of {name}")
+    if name in FILES and not value.startswith("/"):
+        raise BadUrl(f"{name}=/path of a file, from the root", f"another value of {name}")
 
 
 def _schema(name: str) -> str:
-    if not SCHEMA_NAME.fullmatch(name) or name.startswith("pg_") or name in RESERVED_SCHEMAS:
-        raise BadUrl("a schema of letters, digits and _, none of the server's and not ops", f"schema={name}")
+    if name.startswith("pg_") or name in RESERVED_SCHEMAS:
+        raise BadUrl("a schema that is none of the server's and not ops", "a reserved name in schema")
+    if not SCHEMA_NAME.fullmatch(name):
+        raise BadUrl("a schema of letters, digits and _, 63 at most", "another value of schema")
     return name

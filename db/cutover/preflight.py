@@ -82,8 +82,7 @@ def check_hooks(move: Move) -> None:
 
 def check_legacy(move: Move) -> None:
     """The file is the game's, whole, and open to writes."""
-    transfer.profile(move.env.legacy.path)
-    check_integrity(move)
+    transfer.check(move.env.legacy.path)
     if (mark := move.legacy_fence()).state != "open":
         raise Refusal(
             "a legacy file that is open to writes", ownership.said(mark), where=str(move.env.legacy.path),

@@ -18,6 +18,7 @@ import httpx
 import psutil
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from db import environments
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
@@ -134,8 +135,8 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
         "OPERATOR_TOKEN": secrets.token_hex(16), "SENTRY_DSN": "",
     }  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "game.service"], env={**os.environ, **given}, stdin=subprocess.DEVNULL, stdout=output,
-        stderr=output, start_new_session=True,
+        [sys.executable, "-m", "game.service"], env=environments.beside(given), stdin=subprocess.DEVNULL,
+        stdout=output, stderr=output, start_new_session=True,
     )  # fmt: skip
     try:
         yield process, f"http://127.0.0.1:{port}"

@@ -11,11 +11,12 @@ from typing import Protocol
 import psycopg
 from psycopg import sql
 
+from db import environments
 from db.errors import Refusal
 from db.servers.binaries import Local
 from db.servers.embedded import Embedded
 from db.servers.external import External, lend
-from db.servers.facts import Facts, Login, new_run
+from db.servers.facts import NO_TLS, Facts, Login, new_run
 from db.servers.guard import Guard
 from db.servers.server import Server
 from db.servers.settings import SHARED, THROWAWAY, prove
@@ -91,7 +92,9 @@ def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say
 
 
 def _find(kind: str, say: Say) -> Source | str:
-    """The source, or why it can't be had."""
+    """The source, or why it can't be had. Refusal where libpq would read more than the server's URL."""
+    parameters = NO_TLS if kind in KINDS else _postgres(kind).parameters
+    environments.check_libpq(parameters, where=f"Postgres from {kind if kind in KINDS else 'that server'}")
     if kind == "docker" and find_spec("testcontainers") is None:
         return "the Python package testcontainers is not installed"
     source = _source(kind, say)
@@ -111,9 +114,10 @@ def _source(kind: str, say: Say) -> Source:
 
 
 def _postgres(text: str) -> PostgresUrl:
-    """The URL; what is no URL is quoted only where it can't hold a password."""
+    """Read the URL. A text that is none is shown only if it is one word: anna:secret@host is no URL either."""
     if "://" not in text:
-        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", text, where="kind of Postgres")
+        found = text if text.isidentifier() else "another text"
+        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", found, where="kind of Postgres")
     try:
         url = read(text)
     except BadUrl as error:

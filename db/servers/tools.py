@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from db import environments
 from db.errors import Refusal
 from db.servers.binaries import best, installed
 from db.servers.facts import Facts
@@ -29,33 +30,30 @@ class Tool:
     own: tuple[str, int]
 
     def run(self, args: Sequence[str], url: PostgresUrl, **kw: Any) -> subprocess.CompletedProcess[Any]:
-        """Run it on a database; `kw` is subprocess.run's. The password goes by the environment, in no argument."""
+        """Run it on a database; `kw` is subprocess.run's."""
+        command, environment = self.invocation(args, url)
+        return subprocess.run(command, env=environment, check=kw.pop("check", False), **kw)
+
+    def invocation(self, args: Sequence[str], url: PostgresUrl) -> tuple[list[str], dict[str, str]]:
+        """Build the command line and the environment.
+
+        The program is given the very connection that psycopg makes, as one argument, but for the password: that goes
+        by the environment, which bears nothing else that libpq or the program would read for itself.
+        """
         host, port = self.own if (url.host, url.port) == self.seen else (url.host, url.port)
-        settings = {
-            "PGHOST": host,
-            "PGPORT": str(port),
-            "PGUSER": url.user,
-            "PGPASSWORD": url.password,
-            "PGDATABASE": url.dbname,
-            **{VARIABLES[name]: value for name, value in url.parameters if name in VARIABLES},
-        }
+        settings = {"PGPASSWORD": url.password} if url.password else {}
         command = [part for part in self.command if part != PASSED]
         if PASSED in self.command:
             at = self.command.index(PASSED)
             command[at:at] = [part for name in settings for part in ("--env", name)]
-        return subprocess.run([*command, *args], env={**os.environ, **settings}, check=kw.pop("check", False), **kw)
+        database = url.with_(host=host, port=port, password="").conninfo
+        arguments = [f"--dbname={database}", *args]
+        if self.name == "psql":
+            arguments.insert(0, "--no-psqlrc")
+        if self.name == "pgbench":  # Its --dbname is younger than 15.
+            arguments = [*args, database]
+        return [*command, *arguments], environments.beside(settings)
 
-
-VARIABLES = {
-    "application_name": "PGAPPNAME",
-    "channel_binding": "PGCHANNELBINDING",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "sslmode": "PGSSLMODE",
-    "sslrootcert": "PGSSLROOTCERT",
-}
-"""libpq's variables for a URL's parameters; it has none for keepalives."""
 
 PASSED = "{passed}"
 """Where `docker exec` is told which variables to pass on: their names alone, so that no password is an argument."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from db import transfer
 from db.environments import Environment
 from db.errors import Failure, Refusal
 from db.snapshots import legacy, manifest, postgres
@@ -25,6 +26,8 @@ def take(
     Refusal, and Failure, as `transfer` has them where the store is not the game's, or can't be read.
     """
     parent = env.snapshots.folder
+    if side is Side.LEGACY and label is Label.MANUAL:  # A move has asked in its preflight, and players may wait by now.
+        transfer.check(env.legacy.path)
     if side is Side.LEGACY:
         return legacy.take(env.legacy.path, parent, environment=env.name, label=label, run=run)
     return postgres.take(env.target_direct, parent, environment=env.name, label=label, run=run, tools=tools)

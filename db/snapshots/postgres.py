@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from db import fence, migrate, ops, relocation
+from db import fence, migrate, ops, relocation, requirements
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.servers.tools import Tool
@@ -97,6 +97,7 @@ def restore(
         )  # fmt: skip
     with ops.connect(url) as connection:
         ops.require_marker(connection, snapshot.manifest.environment)
+        requirements.require(connection)
     run = f"restore-{secrets.token_hex(4)}"
     with ops.lock(url, run=run, why=f"restore of {snapshot.folder.name}") as held:
         connection = held.conn

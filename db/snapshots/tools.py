@@ -15,13 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from psycopg.conninfo import make_conninfo
-
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.servers.binaries import FOLDERS
 from db.servers.tools import Tool
-from game import session
 from game.urls import PostgresUrl
 
 Tools: TypeAlias = Callable[[str], Tool]
@@ -31,15 +28,6 @@ Tools: TypeAlias = Callable[[str], Tool]
 def installed(major: int) -> Tools:
     """This machine's programs that serve a server of this major version."""
     return partial(_installed, major)
-
-
-def database(url: PostgresUrl) -> str:
-    """The URL's database as the argument --dbname, with what the URL says beside the account; no password.
-
-    Our settings too: a timeout of the role's would strike before the program sets its own.
-    """
-    pinned = {"client_encoding": session.CLIENT_ENCODING, "options": session.options(url.schema)}
-    return "--dbname=" + make_conninfo(dbname=url.dbname, **dict(url.parameters), **pinned)
 
 
 def run(
@@ -52,7 +40,7 @@ def run(
 ) -> None:
     """Run the program on the database; Failure with what it said, where it ends with another code than 0."""
     streams: dict[str, Any] = {"stdin": stdin or subprocess.DEVNULL, "stdout": stdout or subprocess.DEVNULL}
-    ended = tool.run([database(url), *args], url, stderr=subprocess.PIPE, **streams)
+    ended = tool.run(args, url, stderr=subprocess.PIPE, **streams)
     if ended.returncode != 0:
         said = redact(ended.stderr.decode(errors="replace")).strip().splitlines()
         raise Failure(

@@ -1,6 +1,7 @@
 """Moves every row from the legacy file to Postgres and back, and proves it."""
 
 from db.transfer.carriage import Carried, carry_back
+from db.transfer.checks import check
 from db.transfer.comparison import compare_files
 from db.transfer.convert import Conversion, convert
 from db.transfer.loading import Loaded, clear, load
@@ -21,6 +22,7 @@ __all__ = [
     "TableProfile",
     "back",
     "carry_back",
+    "check",
     "clear",
     "compare_files",
     "convert",

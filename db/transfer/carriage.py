@@ -76,7 +76,7 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
                 where=str(legacy),
                 do="Fence it first; nothing was written.",
             )
-        with fence.passing(connection, pass_token), _without_triggers(connection):
+        with fence.passing(connection, pass_token), without_triggers(connection):
             yield connection
         connection.execute("COMMIT")
     except (Fenced, Moved):
@@ -93,8 +93,11 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
-    """The file's own triggers would answer our writes as if players had made them: away, and back in their order."""
+def without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
+    """Take the file's own triggers away within the open transaction, and put them back in their order.
+
+    They would answer our writes as if players had made them, or refuse these.
+    """
     found = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid").fetchall()
     for name, _sql in found:
         connection.execute(f"DROP TRIGGER {quote(name)}")

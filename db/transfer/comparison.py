@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from db.transfer import schema as schemas
-from db.transfer.source import Row, Source, opened, quote, size_of
+from db.transfer.source import Row, Source, opened
 from game.legacy import cells
 from game.legacy.cells import Cell
 
@@ -54,7 +54,8 @@ def _few(table: str, differences: Iterator[str]) -> list[str]:
 
 def _rows(table: str, one: Source, other: Source) -> Iterator[str]:
     columns = one.tables[table].columns
-    for here, there in zip_longest(_all(one, table), _all(other, table)):
+    # Generated columns are compared, though they are never written.
+    for here, there in zip_longest(one.rows(table, generated=True), other.rows(table, generated=True)):
         if here is None or there is None:
             has = "the second" if here is None else "the first"
             position = there.position if here is None and there is not None else here.position if here else None
@@ -63,20 +64,6 @@ def _rows(table: str, one: Source, other: Source) -> Iterator[str]:
             yield f"{table}: row {here.position} against row {there.position}"
         else:
             yield from _cells(table, columns, here, there)
-
-
-def _all(source: Source, table: str) -> Iterator[Row]:
-    """The rows with their generated columns, which are compared but never written."""
-    shape = source.tables[table]
-    if not shape.generated:
-        yield from source.rows(table)
-        return
-    rowid = shape.rowid or "NULL"
-    wanted = ", ".join(map(quote, (*shape.columns, *shape.generated)))
-    order = f" ORDER BY {shape.rowid}" if shape.rowid else ""
-    found = source.connection.execute(f"SELECT {rowid}, {wanted} FROM {quote(table)}{order}")
-    for place, (position, *values) in enumerate(found, 1):
-        yield Row(place if position is None else position, tuple(values), {}, size_of(values))
 
 
 def _cells(table: str, columns: tuple[str, ...], here: Row, there: Row) -> Iterator[str]:

@@ -99,14 +99,15 @@ def another_file(source: Source, found: str) -> Refusal:
 
 def check_journals(source: Source) -> None:
     """Refusal where a table bears a journal's name and is none of ours."""
+    spelt = {name.lower(): name for name in source.tables}  # To SQLite they are one name.
     for name, journal in JOURNALS.items():
-        if name not in source.tables:
+        if name not in spelt:
             continue
-        found, expected = source.tables[name], tuple(column.name for column in journal.columns)
-        if set(found.columns) != set(expected) or found.primary_key != tables.KEYS[journal.name]:
+        found, expected = source.tables[spelt[name]], tuple(column.name for column in journal.columns)
+        if found.name != name or set(found.columns) != set(expected) or found.primary_key != tables.KEYS[journal.name]:
             raise Refusal(
-                f"our journal {name} ({', '.join(expected)})", f"a table of {', '.join(found.columns)}",
-                where=source.where, do="It is not ours: rename it in the source.",
+                f"our journal {name} ({', '.join(expected)})", f"a table {found.name} of {', '.join(found.columns)}",
+                where=source.where, do=schemas.in_the_file(schemas.renaming(found.name, f"game_{name}")),
             )  # fmt: skip
 
 

@@ -22,11 +22,10 @@ from db.errors import Failure
 from db.progress import Advance, Progress, Silent
 from db.transfer import schema as schemas
 from db.transfer import tally as tallies
+from db.transfer.checks import check_contents
 from db.transfer.copying import copy
 from db.transfer.guards import (
     another_file,
-    check_ids,
-    check_journals,
     gate,
     require_empty_or_same,
     require_fenced,
@@ -47,7 +46,8 @@ from game.urls import PostgresUrl
 class Loaded:
     """What a load did. source, loaded, quarantined: units (a cell, or each element of a document taken apart).
 
-    aside: findings that let the player play on; held: players whose commands are refused; bytes: of the file.
+    aside: findings that let the player play on; held: players whose commands are refused; bytes: of the file;
+    left_out: tables of statistics that this SQLite can't make.
     """
 
     run: str
@@ -62,6 +62,7 @@ class Loaded:
     seconds: float
     bytes: int
     per_column: dict[tuple[str, str], Count] = field(repr=False)
+    left_out: tuple[str, ...] = ()
 
 
 def load(
@@ -77,9 +78,10 @@ def load(
     began = time.monotonic()
     shown = progress or Silent()
     with opened(source) as legacy, writing(target) as conn:
-        schemas.rehearse(legacy.schema)
-        check_journals(legacy)
-        check_ids(legacy)
+        check_contents(legacy)
+        if legacy.left_out:
+            statistics = ", ".join(legacy.left_out)
+            shown.say(f"left out: {statistics}, the statistics of another SQLite; ANALYZE makes them anew")
         loading = _Loading(legacy, conn, run, pass_token, chunk_bytes)
         loading.run(shown)
         loading.tally.check()
@@ -101,6 +103,7 @@ def load(
             seconds=time.monotonic() - began,
             bytes=file_bytes(source),
             per_column=loading.tally.per_column(),
+            left_out=tuple(legacy.left_out),
         )
 
 

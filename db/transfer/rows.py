@@ -13,10 +13,14 @@ def insert(connection: sqlite3.Connection, table: Table, position: int, row: Map
     """Add one row at its position; a column that `row` lacks is NULL."""
     values: list[Cell] = [row.get(column) for column in table.columns]
     names = [*map(quote, table.columns)]
-    if table.rowid is not None:
+    if table.rowid is not None and len(names) < connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN):
         values, names = [position, *values], [table.rowid, *names]
     places = ", ".join(map(placeholder, values))
     connection.execute(f"INSERT INTO {quote(table.name)} ({', '.join(names)}) VALUES ({places})", [*map(bind, values)])
+    if table.rowid is not None and table.rowid not in names:
+        # A statement names no more values than a table may have columns: there was no room for the rowid.
+        moved = f"UPDATE {quote(table.name)} SET {table.rowid} = ? WHERE {table.rowid} = last_insert_rowid()"
+        connection.execute(moved, (position,))
 
 
 def update(

@@ -5,18 +5,22 @@ The fence's own table and triggers belong to no file's contents: they are neithe
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from db.errors import Refusal
 from game.legacy import fence_schema
+from game.legacy.cells import BadText
 
 SETTINGS = ("page_size", "auto_vacuum", "user_version", "application_id", "journal_mode")
 """Pragmas that live in the file, in the order in which they can be set; the last one once all rows are written."""
 
 _EARLY = SETTINGS[:2]
 _LATE = SETTINGS[2:]
+_NO_COLLATION = re.compile("no such collation sequence: (.+)")
 _JOURNAL_MODES = frozenset(("wal", "delete"))
 """The modes that a file keeps; every other one lasts only as long as a connection."""
 
@@ -56,20 +60,74 @@ class Schema:
         return [statement for statement in self.of_type("table") if not statement.is_virtual]
 
 
+def in_the_file(*statements: str) -> str:
+    """The remedy that consists of SQL."""
+    return f"With the game stopped, in the file: {' '.join(statements)}"
+
+
+def renaming(table: str, to: str) -> str:
+    """SQL that gives a table another name, in a file with broken views too: over these SQLite would stop."""
+    return f"PRAGMA writable_schema=ON; ALTER TABLE {fence_schema.quote(table)} RENAME TO {fence_schema.quote(to)};"
+
+
+def _freeing(kind: str, name: str) -> str:
+    """SQL after which nothing has the name."""
+    return renaming(name, f"game_{name}") if kind == "table" else f"DROP {kind.upper()} {fence_schema.quote(name)};"
+
+
 def read(connection: sqlite3.Connection) -> Schema:
-    """The file's schema; Refusal where a name or statement is no UTF-8, or a name is one that the fence takes."""
+    """The file's schema; Refusal where a name or statement is no text, or a name is one that the fence takes."""
     if taken := fence_schema.strangers(connection):
         raise Refusal(
             f"no name that begins with {fence_schema.TABLE}, but the fence's own", ", ".join(taken),
-            where="sqlite_master", do="The fence takes these names for itself: rename it in the source.",
+            where="sqlite_master", do=in_the_file(*(_freeing(*stranger.split(" ", 1)) for stranger in taken)),
         )  # fmt: skip
-    ours = fence_schema.own(connection)
+    ours = fence_schema.own(connection) | {("table", name) for name in foreign_statistics(connection)}
     found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid").fetchall()
     statements = tuple(Statement(*row) for row in found if (row[0], row[1]) not in ours)
     for statement in statements:
-        if not all(isinstance(part, str | None) for part in (statement.name, statement.table, statement.sql)):
-            raise Refusal("a schema in UTF-8", f"{statement.type} {statement.name!r}", do="Rename it in the source.")
+        for column, part in (("name", statement.name), ("tbl_name", statement.table), ("sql", statement.sql)):
+            if isinstance(part, BadText) or (part is not None and "\0" in part):
+                raise _no_text(statement, column, part)
     return Schema(statements, {name: _setting(connection, name) for name in SETTINGS})
+
+
+def _no_text(statement: Statement, column: str, part: str | BadText) -> Refusal:
+    """The refusal of a name or statement that Postgres can't hold, with the statement that mends all of its kind."""
+    data = part.data if isinstance(part, BadText) else part.encode()
+    if b"\0" in data:  # SQLite itself reads no further.
+        found, blob = "a NUL", f"CAST({column} AS BLOB)"
+        end = f"instr({blob}, x'00')"
+        mend = f"{column} = CAST(substr({blob}, 1, {end} - 1) AS TEXT) WHERE {end}"
+    else:
+        bad = list(_not_utf8(data))
+        found = f"the bytes {b''.join(bad)[:8].hex(' ')}"
+        mend = ", ".join(f"{name} = {_replaced(name, bad)}" for name in ("name", "tbl_name", "sql"))
+    return Refusal(
+        "a schema in UTF-8", f"{found} in {statement.type} {data.decode(errors='replace')[:40]!r}",
+        where="sqlite_master", do=in_the_file(f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET {mend};"),
+    )  # fmt: skip
+
+
+def _not_utf8(data: bytes) -> Iterator[bytes]:
+    """Each sequence of bytes that is no character, once."""
+    seen: set[bytes] = set()
+    while True:
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            bad, data = data[error.start : error.end], data[error.end :]
+            if bad not in seen:
+                yield bad
+            seen.add(bad)
+        else:
+            return
+
+
+def _replaced(column: str, bad: Iterable[bytes]) -> str:
+    for each in bad:
+        column = f"replace({column}, CAST(x'{each.hex()}' AS TEXT), '_')"
+    return column
 
 
 def _setting(connection: sqlite3.Connection, name: str) -> str:
@@ -121,19 +179,51 @@ def rehearse(schema: Schema) -> None:
 
 
 def order_by_type(schema: Schema) -> Iterator[tuple[str, list[Statement]]]:
-    """What two equal schemas share: for each type its statements in order (types need not interleave alike)."""
+    """What two equal schemas share: for each type its statements in order (types need not interleave alike).
+
+    What SQLite makes by itself comes when it is first needed, so its place says nothing; an index without a statement
+    follows from its table's.
+    """
     for kind in ("table", "index", "view", "trigger"):
-        yield kind, schema.of_type(kind)
+        told = [statement for statement in schema.of_type(kind) if statement.sql is not None]
+        yield kind, sorted(told, key=lambda statement: statement.name if statement.is_internal else "")
+
+
+def foreign_statistics(connection: sqlite3.Connection) -> list[str]:
+    """Tables of statistics for the query planner that were made by another SQLite, and that this one can't make."""
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name LIKE 'sqlite~_stat%' ESCAPE '~'"
+    return [str(name) for name, sql in connection.execute(query).fetchall() if (name, sql) not in _statistics()]
+
+
+@cache
+def _statistics() -> frozenset[tuple[str, str]]:
+    """The tables that this SQLite's ANALYZE makes, with their statements."""
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        memory.execute("ANALYZE")
+        return frozenset(memory.execute("SELECT name, sql FROM sqlite_master").fetchall())
+    finally:
+        memory.close()
 
 
 def _run(connection: sqlite3.Connection, statement: Statement) -> None:
     try:
         connection.execute(str(statement.sql))
     except sqlite3.Error as error:
+        # A column may name a collation that is not here, as long as no index sorts by it: nothing is stored by it.
+        if statement.type == "table" and (missing := _NO_COLLATION.fullmatch(str(error))):
+            connection.create_collation(missing[1], _by_bytes)
+            _run(connection, statement)
+            return
         raise Refusal(
             "a schema that can be made again", f"{statement.type} {statement.name}: {error}", where="sqlite_master",
-            do="Drop it from the source, or mend its statement.",
+            do="Make it anew with a statement that SQLite takes." if statement.type == "table"
+            else in_the_file(f"DROP {statement.type.upper()} {fence_schema.quote(statement.name)};"),
         ) from None  # fmt: skip
+
+
+def _by_bytes(left: str, right: str) -> int:
+    return (left > right) - (left < right)
 
 
 def _make_internal(connection: sqlite3.Connection, statement: Statement) -> None:
@@ -143,8 +233,15 @@ def _make_internal(connection: sqlite3.Connection, statement: Statement) -> None
     if statement.name == "sqlite_sequence":
         connection.execute("CREATE TABLE sudamr_counted (n INTEGER PRIMARY KEY AUTOINCREMENT)")
         connection.execute("DROP TABLE sudamr_counted")
-    else:
+    elif statement.name in (name for name, _sql in _statistics()):
         connection.execute("ANALYZE sqlite_master")
+    else:
+        old = "'" + statement.name.replace("'", "''") + "'"
+        mend = ", ".join(f"{column} = replace({column}, {old}, 'x' || {old})" for column in ("name", "tbl_name", "sql"))
+        raise Refusal(
+            "no table with a name of SQLite's own but those that it makes", statement.name, where="sqlite_master",
+            do=in_the_file(f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET {mend};"),
+        )  # fmt: skip
 
 
 def _register(connection: sqlite3.Connection, statement: Statement) -> None:

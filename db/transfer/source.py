@@ -7,13 +7,14 @@ created, nothing stays behind beside it.
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,11 @@ class Source:
         """Every table that holds rows, by name, in the order of the file."""
         return {statement.name: table_of(self.connection, statement.name) for statement in self.schema.tables}
 
+    @cached_property
+    def left_out(self) -> list[str]:
+        """Tables of statistics that this SQLite can't make; they are neither loaded nor compared."""
+        return schemas.foreign_statistics(self.connection)
+
     def count(self, table: str) -> int:
         """How many rows SQLite counts."""
         return int(self.connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0])
@@ -96,22 +102,36 @@ class Source:
         by_column = dict.fromkeys(self.tables[table].columns, int(rows))
         return by_column | {column: int(total) for column, total in zip(counted, totals, strict=True)}
 
-    def rows(self, table: str) -> Iterator[Row]:
-        """The rows in the order of their positions, one at a time."""
+    def rows(self, table: str, *, generated: bool = False) -> Iterator[Row]:
+        """The rows in the order of their positions, one at a time; with their generated columns if asked for."""
         shape = self.tables[table]
+        columns = (*shape.columns, *shape.generated) if generated else shape.columns
         counted = self._taken_apart(table)
-        wanted = [*map(quote, shape.columns), *map(units_sql, counted)]
-        rowid = f"{shape.rowid}, " if shape.rowid else "NULL, "
-        order = f" ORDER BY {shape.rowid}" if shape.rowid else ""
-        cursor = self.connection.execute(f"SELECT {rowid}{', '.join(wanted)} FROM {quote(table)}{order}")
-        width = len(shape.columns) + 1
+        found = self._read(shape, [shape.rowid or "NULL", *map(quote, columns), *map(units_sql, counted)])
+        width = len(columns) + 1
 
         def row(place: int, found: tuple[Any, ...]) -> Row:
             position, values = found[0], found[1:width]
             units = dict(zip(counted, found[width:], strict=True))
             return Row(place if position is None else position, values, units, size_of(values))
 
-        return map(row, count(1), cursor)  # Unlike a generator, it keeps no row that it has handed on.
+        return map(row, count(1), found)  # Unlike a generator, it keeps no row that it has handed on.
+
+    def _read(self, shape: Table, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
+        """The expressions of each row, in the table's own order.
+
+        SQLite gives at most so many columns at once as a table may have. A wider result is read by several cursors that
+        walk the table in step.
+        """
+        # Without a rowid to sort by, an index that covers the columns would be read instead, in its own order.
+        order = f" ORDER BY {shape.rowid}" if shape.rowid else ""
+        source = f"{quote(shape.name)}{'' if shape.rowid else ' NOT INDEXED'}{order}"
+        limit = self.connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN)
+        slices = [wanted[start : start + limit] for start in range(0, len(wanted), limit)]
+        cursors = [self.connection.execute(f"SELECT {', '.join(some)} FROM {source}") for some in slices]
+        if len(cursors) == 1:
+            return cursors[0]
+        return map(tuple, map(chain.from_iterable, zip(*cursors, strict=True)))
 
     def _taken_apart(self, table: str) -> list[str]:
         return [column for column in codec.TAKEN_APART if table == "users" and column in self.tables[table].columns]
@@ -242,23 +262,51 @@ def _open(connection: sqlite3.Connection, path: Path) -> None:
     try:
         _check_contents(connection, path)
     except sqlite3.DatabaseError as error:
+        if (drop := _drop_of_malformed(connection, error)) is not None:
+            raise Refusal(
+                "a schema that SQLite can read", str(error), where=str(path), do=schemas.in_the_file(drop)
+            ) from error
         raise _unreadable(path, error) from error
+
+
+def _drop_of_malformed(connection: sqlite3.Connection, error: sqlite3.DatabaseError) -> str | None:
+    """The SQL that removes the index, trigger or view over which SQLite reads no schema at all; None where it is none.
+
+    A snapshot would not help: it has the same statement. An index without one was made by SQLite: the page is damaged.
+    """
+    named = re.match(r"malformed database schema \((.+?)\) - ", str(error))
+    if named is None:
+        return None
+    connection.execute("PRAGMA writable_schema=ON")  # So that SQLite passes over what it can't read.
+    found = connection.execute(
+        "SELECT type FROM sqlite_master WHERE name = ? AND sql IS NOT NULL", (named[1],)
+    ).fetchone()
+    if found is None or found[0] not in ("index", "trigger", "view"):
+        return None
+    name = "'" + named[1].replace("'", "''") + "'"
+    where = f"type = '{found[0]}' AND name = {name}"
+    return f"PRAGMA writable_schema=ON; DELETE FROM sqlite_master WHERE {where}; VACUUM;"
 
 
 def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN")
     kinds = dict(connection.execute("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')").fetchall())
     if kinds.get("users") != "table":
-        tables = ", ".join(sorted(str(name) for name, kind in kinds.items() if kind == "table")[:8]) or "none"
+        tables = sorted(str(name) for name, kind in kinds.items() if kind == "table")
+        # SQLite renames no table to a name that differs in capitals alone.
+        spelt = next((name for name in tables if name.lower() == "users"), None)
+        steps = [] if spelt is None else [schemas.renaming(spelt, "users_"), schemas.renaming("users_", "users")]
         raise Refusal(
-            "a table `users`", f"tables: {tables}", where=str(path), do="Name the database that the game writes."
-        )
+            "a table `users`", f"tables: {', '.join(tables[:8]) or 'none'}", where=str(path),
+            do=schemas.in_the_file(*steps) if steps else "Name the database that the game writes.",
+        )  # fmt: skip
     if (encoding := connection.execute("PRAGMA encoding").fetchone()[0]) != "UTF-8":
         # SQLite would translate its texts, and of those that are not valid it would make others.
         raise Refusal(
             "a file in UTF-8", f"one in {encoding}", where=str(path),
             do=f"Make a copy that loses nothing: invoke transfer.convert --source {shlex.quote(str(path))} --into NEW",
         )  # fmt: skip
+    schemas.read(connection)  # Refuses names that are no text before anything compares them.
     columns = table_of(connection, "users").columns
     if "id" not in columns:
         raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
@@ -267,7 +315,9 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     if other := next((name for name in columns if wanted.get(name.lower(), name) != name), None):
         raise Refusal(
             f"a column `{wanted[other.lower()]}` in `users`", f"one spelt `{other}`", where=str(path),
-            do=f"ALTER TABLE users RENAME COLUMN {other} TO {wanted[other.lower()]};",
+            do=schemas.in_the_file(
+                f"PRAGMA writable_schema=ON; ALTER TABLE users RENAME COLUMN {other} TO {wanted[other.lower()]};"
+            ),
         )  # fmt: skip
 
 
@@ -280,7 +330,8 @@ def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
         )  # fmt: skip
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Refusal("a file that can be read", "it is locked by another", where=str(path), do="Stop what holds it.")
-    if name.startswith("SQLITE_CANTOPEN"):
+    # Which of the two it is depends on what lies beside the file.
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
         return Refusal(
             "a file that SQLite can open", str(error), where=str(path),
             do="Beside a file in WAL mode SQLite must be able to write: copy both into a folder of your own.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +14,9 @@ from db.transfer.source import CELL_BYTES, CHUNK_BYTES
 from game.rows import Record
 
 _SIZES_A_FETCH = 2000
+
+_numbers = count(1)
+"""Names of cursors. A legacy table's name would be cut to 63 bytes, in the midst of a character."""
 
 
 def stream(
@@ -34,18 +38,17 @@ def stream(
     if row[0] <= CHUNK_BYTES:
         groups = iter([_fetched(conn, wanted)] if row[0] else [])
     else:
-        groups = _in_chunks(conn, f"{table.name} {source}", wanted, sql.SQL("select {}").format(size) + whole + ordered)
+        groups = _in_chunks(conn, wanted, sql.SQL("select {}").format(size) + whole + ordered)
     for found in groups:
         while found:
             yield dict(zip(names, found.pop(), strict=True))
 
 
-def _in_chunks(
-    conn: ops.Connection, label: str, wanted: sql.Composed, sizes: sql.Composed
-) -> Iterator[list[tuple[Any, ...]]]:
-    taken = sql.Identifier(f"rows of {label}")
+def _in_chunks(conn: ops.Connection, wanted: sql.Composed, sizes: sql.Composed) -> Iterator[list[tuple[Any, ...]]]:
+    number = next(_numbers)
+    taken = sql.Identifier(f"rows_{number}")
     conn.execute(sql.SQL("declare {} no scroll cursor for ").format(taken) + wanted)
-    with conn.cursor(name=f"sizes of {label}") as plan:
+    with conn.cursor(name=f"sizes_{number}") as plan:
         plan.itersize = _SIZES_A_FETCH
         plan.execute(sizes)
         for many in runs(int(size) for (size,) in plan):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from db.transfer.checks import check_contents
 from db.transfer.source import Source, opened, quote
 
 STORAGE = ("null", "integer", "real", "text", "blob")
@@ -75,6 +76,7 @@ class Profile:
 def profile(path: Path) -> Profile:
     """Read the whole file once and say what is in it; Refusal (exit 2) where it is no legacy file."""
     with opened(path) as source:
+        check_contents(source)
         tables = tuple(_table(source, name) for name in source.tables)
         return Profile(path, file_bytes(path), source.schema.settings["journal_mode"], tables)
 

@@ -8,6 +8,8 @@ from typing import Any
 from game import commands
 from game.actions import bag, equip, forge, reward, solo, tournament
 from game.actions.outcome import Outcome
+from game.documents import UNREADABLE_KEY
+from game.errors import Refused
 from game.player import Player
 
 __all__ = ["ACTIONS", "Outcome", "perform"]
@@ -41,5 +43,12 @@ ACTIONS: dict[type[commands.Command], Callable[[Player, Any], Outcome]] = {
 
 
 def perform(player: Player, command: commands.Command) -> Outcome:
-    """Carry out the command on the player's rows; the outcome is what the client is told. Raises Refused."""
+    """Carry out the command on the player's rows; the outcome is what the client is told. Raises Refused.
+
+    Refused document_unreadable, whatever the action, where a table of the command stands for a legacy document that
+    can't be read: its rules would take it for an empty one, and what they add would be written over it.
+    """
+    for table in command.tables:
+        if (player.id, UNREADABLE_KEY) in player.rows.get(table, {}):
+            raise Refused("document_unreadable", table)
     return ACTIONS[type(command)](player, command)

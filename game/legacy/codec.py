@@ -3,7 +3,8 @@
 A document is taken apart into rows; each row's `form` is its element's own text with the modelled values cut out, so
 what the game does not know comes back as it was and what it changes is changed alone. What does not fit a column (NULL
 for a number, a text in a number, broken JSON, an item without an id) stays in its place: as a cell of the player's
-`legacy_rows` record, or as raw text in the document's frame, and comes back for as long as no command wrote there.
+`legacy_rows` record, or as raw text in the document's frame, and comes back. No command writes over it: the player is
+held, or a record with the key "" has the commands on its table refused, or what a command adds is written beside it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 _ALWAYS = ("id", *fields.SCALARS, "actionPoints", "inventorySlots")
-_HOLDING = ("inventory", "equipment", "mail", "quests", *fields.STAGES.values())
+_HOLDING = ("inventory", "equipment", "mail", "quests", "singlePlayerMissions", *fields.STAGES.values())
 _SHAPES = {
     "inventory": "array",
     "equipment": "object",
@@ -52,7 +53,6 @@ _BY_TABLE = {
         for column in (f"last{name}Tournament", f"last{name}PlayedDate", f"{kind}RewardClaimed")
     ),
     "user_equipment_presets": ("equipmentPresets",),
-    "user_missions": ("singlePlayerMissions",),
 }
 _WRITTEN_TOGETHER = (("user_inventory", "user_equipment"), ("user_quests", "user_milestones"))
 """Tables of which a change in one may be written to a document of the other."""

@@ -7,7 +7,7 @@ plainly would not give the source text: spaces, elements that can't be read, ent
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -50,12 +50,16 @@ PRIVATE = MARK
 
 @dataclass(slots=True)
 class Apart:
-    """A document taken apart. units: its elements, one at least; troubles: (place, what, source text)."""
+    """A document taken apart. units: its elements, one at least; troubles: (place, what, source text).
+
+    refuses: an element that commands could write over can't be read, so commands on the document are refused.
+    """
 
     units: int
     records: list[Record] = field(default_factory=list)
     troubles: list[tuple[int, Unreadable, str]] = field(default_factory=list)
     frame: str | None = None
+    refuses: bool = False
 
 
 def private(column: str) -> str:
@@ -123,10 +127,11 @@ def read_array(
     return _apart(text, found, apart, element)
 
 
-def read_entries(cell: Cell, wanted: Fields, key: str, units: int | None) -> Apart:
+def read_entries(cell: Cell, wanted: Fields, key: str, units: int | None, used: Container[str | None]) -> Apart:
     """An object of objects taken apart; `key` is the column of their keys, and a form is the whole entry's.
 
-    Raises Unreadable where the document as a whole can't be read.
+    used: the keys that commands write. An entry of one of them that can't be read has commands refused: one that
+    wrote a second entry of the key would hide the first. Raises Unreadable where the document can't be read as a whole.
     """
     text, found, apart = taken(cell, "{", "an object", units)
     last = {part.key: part for part in found}
@@ -134,8 +139,13 @@ def read_entries(cell: Cell, wanted: Fields, key: str, units: int | None) -> Apa
 
     def entry(part: Part) -> Record:
         if last[part.key] is not part:
-            raise Unreadable("repeated_key", "the key occurs again further on")
-        values: Record = {key: fields.key(part.key, ""), **_inner(text, part, wanted)}
+            raise Unreadable("repeated_key", "the key occurs again further on", aside=True)
+        try:
+            values: Record = {key: fields.key(part.key, ""), **_inner(text, part, wanted)}
+        except Unreadable as trouble:
+            apart.refuses = apart.refuses or part.key in used
+            trouble.aside = True
+            raise
         values["form"] = text[part.start : part.value_start] + str(values["form"])
         return {**nothing, **values}
 

@@ -6,15 +6,24 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from game.catalog import EQUIPMENT
-from game.documents import UNREADABLE_STATUS
+from game.documents import UNREADABLE_KEY, UNREADABLE_STATUS
 from game.legacy import cells, documents, fields, quests, stages, worn
 from game.legacy.cells import Cell
 from game.legacy.documents import Apart
 from game.legacy.exploded import MODELLED, NOTHING, Exploded, Finding, Kind
 from game.legacy.forms import Fields, Unreadable
+from game.missions import MISSIONS
 from game.rows import Record, Rows, Value
 
 _NOT_REACHED: Record = dict.fromkeys(fields.STAGES, False)
+
+_UNREADABLE: dict[str, Record] = {
+    "user_equipment": {"slot": UNREADABLE_KEY, "item_id": None, "kept": "null"},
+    "user_equipment_presets": {**documents.absent(fields.PRESET), "name": UNREADABLE_KEY, "form": None},
+    "user_missions": {**documents.absent(fields.MISSION), "id": UNREADABLE_KEY, "form": None},
+}
+"""By table, the record that has commands on it refused, also those of a held player whom an operator let go. The other
+documents hold the player alone."""
 
 
 class Explosion:
@@ -127,7 +136,7 @@ class Explosion:
 
     def _missions(self) -> None:
         if "singlePlayerMissions" in self.row:
-            self._elements("singlePlayerMissions", "user_missions", _missions, "aside", empty="{}")
+            self._elements("singlePlayerMissions", "user_missions", _missions, "held", empty="{}")
 
     def _elements(self, column: str, table: str, read: Callable[[Cell, int | None], Apart], kind: Kind, *,
                   key: str = "id", empty: str = "[]") -> list[Record]:  # fmt: skip
@@ -142,6 +151,7 @@ class Explosion:
         except Unreadable as trouble:
             self.found(kind, column, trouble)
             self._keep_whole(column)
+            self._refuse_commands(table)
             return []
         self._count(column, apart, kind)
         if apart.frame is not None:
@@ -150,7 +160,16 @@ class Explosion:
             self.cells[column] = cell
         for record in apart.records:
             records[self.player, str(record[key])] = {"user_id": self.player, **record}
-        return list(records.values())
+        readable = list(records.values())
+        if apart.refuses:
+            self._refuse_commands(table)
+        return readable
+
+    def _refuse_commands(self, table: str) -> None:
+        """Add the record that has every command on the table refused, where it is not the player's being held alone."""
+        if table in _UNREADABLE:
+            record: Record = {"user_id": self.player, "position": 0, **_UNREADABLE[table]}
+            self.out.rows.table(table)[self.player, UNREADABLE_KEY] = record
 
     def _count(self, column: str, apart: Apart, kind: Kind) -> None:
         self.out.counts[column] = apart.units
@@ -227,6 +246,7 @@ class Explosion:
         except Unreadable as trouble:
             self.found("aside", "equipment", trouble)
             self._keep_whole("equipment")
+            self._refuse_commands("user_equipment")
             return set()
         self._count("equipment", apart, "aside")
         if apart.frame is not None:
@@ -235,6 +255,8 @@ class Explosion:
             self.cells["equipment"] = cell
         for record in apart.records:
             records[self.player, str(record["slot"])] = {"user_id": self.player, **record}
+        if apart.refuses:
+            self._refuse_commands("user_equipment")
         return {str(record["item_id"]) for record in apart.records if record["item_id"] is not None}
 
     def _keep_nothing(self, column: str) -> None:
@@ -247,10 +269,7 @@ class Explosion:
 
     def _tournament(self, kind: str, name: str) -> None:
         column, played, claimed = f"last{name}Tournament", f"last{name}PlayedDate", f"{kind}RewardClaimed"
-        if column not in self.row:
-            self.cells |= {other: self.row[other] for other in (played, claimed) if other in self.row}
-            return
-        cell = self.row[column]
+        cell = self.row.get(column)
         try:
             form, values = documents.read_object(cell, fields.TOURNAMENT)
         except Unreadable as trouble:
@@ -259,7 +278,7 @@ class Explosion:
             form = None
         unknown = self._is_lost(played, fields.PLAYED_AT) or self._is_lost(claimed, fields.CLAIMED)
         if form is None or cell in NOTHING or unknown:
-            self.cells[column] = cell
+            self._keep_nothing(column)
             if cell in NOTHING and not unknown and not self.row.get(played) and not self.row.get(claimed):
                 self.cells |= {other: self.row[other] for other in (played, claimed) if other in self.row}
                 return
@@ -290,4 +309,4 @@ def _presets(cell: Cell, units: int | None) -> Apart:
 
 
 def _missions(cell: Cell, units: int | None) -> Apart:
-    return documents.read_entries(cell, fields.MISSION, "id", units)
+    return documents.read_entries(cell, fields.MISSION, "id", units, MISSIONS)

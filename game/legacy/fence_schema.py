@@ -20,7 +20,7 @@ COLUMNS = ("id", "state", "pass_sha256", "message", "since", "run", "target")
 """Of the fence's table; before a fence bore its owner it had all but the last two."""
 
 _OURS = re.compile(
-    r'CREATE TRIGGER "(?:[^"]|"")+" BEFORE (?:INSERT|UPDATE|DELETE) ON "(?:[^"]|"")+"'
+    r'CREATE TRIGGER "(?:[^"]|"")+" BEFORE (?:INSERT|UPDATE|DELETE) ON "(?:[^"]|"")*"'
     rf" BEGIN SELECT RAISE\(ABORT, '{FENCE_MESSAGE}: (?:fenced|moved)'\); END"
 )
 """A trigger of ours, whatever it is called by now: SQLite itself writes the table's new name into it."""

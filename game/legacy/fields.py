@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
+from game.documents import UNREADABLE, from_json
 from game.legacy.cells import Cell
 from game.legacy.forms import Field, Fields, Json, Unreadable, dumps
 from game.rows import Record, Value
@@ -104,8 +105,8 @@ def worn_texts(parsed: Json, raw: str) -> str:
     """{slot: item id or null} as its source text."""
     if parsed is None:
         return "{}"
-    if not isinstance(parsed, dict):
-        raise Unreadable("not_an_object", "expected {slot: item id}")
+    if not isinstance(parsed, dict) or (raw and from_json(raw) is UNREADABLE):
+        raise Unreadable("not_an_object", "expected {slot: item id}, each slot once")
     for slot, item in parsed.items():
         if not storable(slot) or not (item is None or (isinstance(item, str) and storable(item))):
             raise Unreadable("not_an_item", "expected {slot: item id}")
@@ -307,7 +308,7 @@ class Scalar:
         """A decimal's, where it is in the range."""
         if self.kind is not int or not isinstance(cell, float) or not math.isfinite(cell):
             return None
-        whole = math.trunc(cell)
+        whole = math.floor(cell)  # Rounded down, so that floor(cell + added) is floor(cell) + added below zero too.
         return whole if self.low <= whole <= BIGINT else None
 
     def _text(self, cell: Cell) -> str:
@@ -334,8 +335,8 @@ class Scalar:
         whole = self._whole_part(cell)
         if whole is not None and isinstance(cell, float) and not cell.is_integer() and isinstance(value, int):
             added = cell + (value - whole)
-            # Not so where it becomes positive by it, nor where the sum is past what a decimal is exact in.
-            if math.trunc(added) == value:
+            # Not so where the sum is past what a decimal is exact in.
+            if math.floor(added) == value:
                 return added
         return self.write(value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from game.documents import UNREADABLE_STATUS
+from game.documents import UNREADABLE_KEY, UNREADABLE_STATUS
 from game.legacy import documents, elements, fields, quests, stages, worn
 from game.legacy.cells import Cell
 from game.legacy.forms import Fields
@@ -64,7 +64,7 @@ class Implosion:
             frame = self._frame("singlePlayerMissions")
             row["singlePlayerMissions"] = documents.write_array(missions, frame, "{}")
         for column, table in _DOCUMENTS.items():
-            if column in row and column in self.kept and not self.rows.get(table):
+            if column in row and column in self.kept and not self._records(table):
                 row[column] = self.kept[column]
         self._quests(row)
         self._stages(row)
@@ -92,7 +92,8 @@ class Implosion:
                 row[column] = stages.write_names(names, self._frame(column))
 
     def _records(self, table: str) -> list[Record]:
-        return list(self.rows.get(table, {}).values())
+        """The table's records, but for the one that stands for what can't be read."""
+        return [record for key, record in self.rows.get(table, {}).items() if key[-1] != UNREADABLE_KEY]
 
     def _frame(self, column: str) -> str | None:
         frame = self.kept.get(documents.private(column))
@@ -103,8 +104,10 @@ class Implosion:
         if record is None:
             return
         column = f"last{name}Tournament"
-        kept = column in self.kept and record["status"] in (None, UNREADABLE_STATUS)
-        row[column] = self.kept[column] if kept else elements.write_tournament(record)
+        if record["status"] not in (None, UNREADABLE_STATUS) or record.get("form") is not None:
+            row[column] = elements.write_tournament(record)
+        elif column in self.kept:
+            row[column] = self.kept[column]
         played, claimed = f"last{name}PlayedDate", f"{kind}RewardClaimed"
         row[played] = self._scalar(played, fields.PLAYED_AT, record["played_at"])
         row[claimed] = self._scalar(claimed, fields.CLAIMED, record["claimed"])

@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.schema import CreateTable
 
-from game import tables
+from game import idempotency, tables
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
 from game.legacy import cells, codec, fence, fields
 from game.legacy.cells import Cell
@@ -150,7 +150,9 @@ class LegacyUnit:
                 return None
             self._row, rows = found
             receipts, openings = tables.action_receipts, tables.player_openings
-            rows[receipts.name] = _journal(self._connection, receipts, {"user_id": player, "request_id": request_id})
+            rows[receipts.name] = {}
+            for form in idempotency.forms(request_id):
+                rows[receipts.name] |= _journal(self._connection, receipts, {"user_id": player, "request_id": form})
             rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
         return Loaded(rows, state)
 
@@ -199,11 +201,11 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
     """The player's row, as far as the tables need it, and what it says; None where its id can't be a player's."""
     columns = codec.columns_for(names, _columns(connection))
     listed = ", ".join(_quoted(column) for column in columns)
-    found = connection.execute(f"SELECT rowid, {listed} FROM users WHERE id = ?", (player,)).fetchone()
+    found = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
     if found is None:
         return None
-    row = dict(zip(columns, found[1:], strict=True))
-    rows = codec.explode(row, rowid=found[0]).rows
+    row = dict(zip(columns, found, strict=True))
+    rows = codec.explode(row, rowid=0).rows  # The table may have no rowids, and nothing here asks where a row stands.
     return (row, rows) if rows.get("users") else None
 
 

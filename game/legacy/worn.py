@@ -16,7 +16,8 @@ def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> A
     """What is worn, by slot; `slots`: the slot of each equipment in the bag, by its id.
 
     An entry that names no equipment for its slot, or one worn already, is kept as its text: were a stack of materials
-    worn, it could never be used up.
+    worn, it could never be used up. Commands are refused where a slot is named twice, or names what is no item's id:
+    putting on and taking off would lose what stands there.
     """
     text, found, apart = taken(cell, "{", "an object", units)
     last = {part.key: place for place, part in enumerate(found)}
@@ -28,12 +29,14 @@ def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> A
         before, after = around(text, found, place)
         if last[part.key] != place or not part.key or not fields.indexable(part.key):
             apart.troubles.append((place, Unreadable("repeated_slot", "the slot is repeated or no usable name"), raw))
+            apart.refuses = apart.refuses or last[part.key] != place
             items.append((before, raw, after))
             plain = False
             continue
         record = _worn_record(text, part, slots, worn)
         record["position"] = place * STEP
         apart.records.append(record)
+        apart.refuses = apart.refuses or not isinstance(part.value, str | None)
         if record["kept"] not in (None, "null"):
             apart.troubles.append((place, Unreadable("dangling", "names no free equipment of the slot"), raw))
         same = _entry_text(record) == raw
@@ -50,23 +53,12 @@ def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
     if frame is None:
         return "{" + ",".join(_entry_text(record) for _, record in sorted(records.items(), key=_first)) + "}"
     opening, items, closing = opened_frame(frame)
-    places = {item[1]: place for place, item in enumerate(items)}
-    written = {str(record["slot"]): places.get(place, len(items)) for place, record in records.items()}
-    items = [
-        item for n, item in enumerate(items) if not (isinstance(item[1], str) and _would_be_worn(item[1], n, written))
-    ]
     texts = {position: _entry_text(record) for position, record in records.items()}
     for item in items:
         if len(item) == 4 and item[3] and (record := records.get(int(item[1]))) and _still_reads(item[3], record):
             texts[position(record)] = item[3]
     elements, rest = framed(items, texts, sorted(records))
     return opening + ",".join([*elements, *(texts[position] for position in rest)]) + closing
-
-
-def _would_be_worn(raw: str, place: int, written: Mapping[str, int]) -> bool:
-    """Whether it is an earlier entry of a slot, of which no record is written after it: the last one counts."""
-    (part,), _ = parts("{" + raw + "}", 0)
-    return bool(part.key) and fields.indexable(str(part.key)) and written.get(str(part.key), -1) < place
 
 
 def _worn_record(text: str, part: Part, slots: Mapping[str, str], worn: set[str]) -> Record:

@@ -28,7 +28,7 @@ def handle_errors(app: FastAPI) -> None:
     async def of_the_request(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         if tuple(first["loc"]) == _KEY:
-            detail = "a header Idempotency-Key of 1 to 200 visible ASCII characters"
+            detail = 'a header Idempotency-Key of 1 to 200 visible ASCII characters, K or "K"'
             return refusing(request.scope, "idempotency_key_needed", detail)
         where = ".".join(str(part) for part in first["loc"])
         return refusing(request.scope, "bad_request", f"{where}: {first['msg']}")

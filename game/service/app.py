@@ -26,7 +26,7 @@ from game.rows import Rows
 from game.service import answers, documents, problems
 from game.service.bodies import Fields, IdempotencyKey
 from game.service.documents import Alive, Readiness
-from game.service.guard import FencePass, Guard
+from game.service.guard import FencePass, Guard, once
 from game.service.logs import logger, notice
 from game.service.metrics import Metrics
 from game.service.traffic import Admitted, Measured, Report, Seen, about
@@ -101,7 +101,7 @@ def _add_action(
 ) -> None:
     @app.post(
         f"/players/{{player}}/actions/{action}",
-        dependencies=[Depends(_naming(action)), Depends(guard.acting)],
+        dependencies=[Depends(_naming(action)), Depends(once), Depends(guard.acting)],
         **documents.of_action(action, command),
     )
     def act(
@@ -117,7 +117,8 @@ def _add_action(
 
 def _add_unknown_action(app: FastAPI, guard: Guard) -> None:
     @app.post(
-        "/players/{player}/actions/{action}", dependencies=[Depends(guard.acting)], include_in_schema=False
+        "/players/{player}/actions/{action}", dependencies=[Depends(once), Depends(guard.acting)],
+        include_in_schema=False,
     )  # fmt: skip
     async def act(action: str) -> None:
         commands.decode(action, {})
@@ -126,7 +127,7 @@ def _add_unknown_action(app: FastAPI, guard: Guard) -> None:
 def _add_player(app: FastAPI, guard: Guard, store: Store, metrics: Metrics) -> None:
     @app.get(
         "/players/{player}",
-        dependencies=[Depends(_naming("show")), Depends(guard.reading)],
+        dependencies=[Depends(_naming("show")), Depends(once), Depends(guard.reading)],
         summary="A player's state, by table",
         **documents.of_player(),
     )

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from game.documents import UNREADABLE, from_json
 from game.errors import BadRequest
 from game.service.problems import Rejected
+
+_BARE = r"[!#-~][!-~]{0,199}"
+_OPENED = r'"(?:[!#-~][!-~]{0,198}|"[!-~]{1,198})?'
+_QUOTED = r'"(?:[!#-\[\]-~]|\\["\\]){1,200}"'
+"""Visible ASCII: 200 characters that begin with none, or with one, quotation mark; or 200 of a string, between two.
+
+The empty string, two quotation marks and nothing else, is among none of them.
+"""
 
 IdempotencyKey = Annotated[
     str,
     Header(
         alias="Idempotency-Key",
-        pattern="^[!-~]{1,200}$",
-        description="The request's own, kept when it is asked again: it is granted once.",
+        pattern=f"^(?:{_BARE}|{_OPENED}|{_QUOTED})$",
+        description='The request\'s own, kept when it is asked again: it is granted once. K and "K" are the same key.',
     ),
 ]
 
@@ -28,16 +36,14 @@ async def _fields(request: Request) -> dict[str, object]:
     if said.partition(";")[0].strip().lower() != JSON:
         raise Rejected("not_json", f"Content-Type: {JSON}")
     try:
-        fields = json.loads((await request.body()).decode(), parse_constant=_refuse)
-    except (ValueError, RecursionError):  # No UTF-8, no JSON, a number of 5,000 digits, a depth of 10,000.
-        raise BadRequest("expected a body of JSON") from None
+        fields = from_json((await request.body()).decode())
+    except UnicodeDecodeError:
+        fields = UNREADABLE
+    if fields is UNREADABLE:  # No JSON, a key twice, a number of 5,000 digits, a depth of 10,000.
+        raise BadRequest("expected a body of JSON, each key once")
     if not isinstance(fields, dict):
         raise BadRequest("expected the command's fields as one JSON object")
     return fields
 
 
 Fields = Annotated[dict[str, object], Depends(_fields)]
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")

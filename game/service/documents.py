@@ -26,7 +26,7 @@ _HEADERS = {
     HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate", {"type": "string", "const": CHALLENGE}),
     HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After", {"type": "string", "const": str(RETRY_AFTER_SECONDS)}),
 }
-_OF_PLAYERS = ("token_needed", "token_of_another", "moved", "store_unavailable", "too_busy")
+_OF_PLAYERS = ("header_repeated", "token_needed", "token_of_another", "moved", "store_unavailable", "too_busy")
 _OF_ACTIONS = ("bad_request", "idempotency_key_needed", "pass_refused", "not_json", "fenced")
 
 

@@ -19,6 +19,16 @@ FencePass = Annotated[
 ]
 
 
+_ONCE = ("Authorization", "Idempotency-Key", "X-Fence-Pass", "Content-Type")
+
+
+async def once(request: Request) -> None:
+    """Refuse a header that is sent twice: which of the two counts would depend on who reads it. Raises Rejected."""
+    for name in _ONCE:
+        if len(request.headers.getlist(name)) > 1:
+            raise Rejected("header_repeated", name)
+
+
 class Guard:
     """Dependencies of endpoints beneath /players/{player}; they run before a body is looked at."""
 

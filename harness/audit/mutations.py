@@ -46,8 +46,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "game/dispatch.py",
         (
             "receipt: not looked for",
-            'for receipt in loaded.rows.get("action_receipts", {}).values():',
-            "for receipt in ():",
+            "for form in idempotency.forms(request.request_id):",
+            "for form in ():",
             "tests/game/test_dispatch.py::test_the_same_request_again_answers_the_same_and_changes_nothing",
         ),
         (
@@ -178,6 +178,15 @@ MUTATIONS: tuple[Mutation, ...] = (
             "if _code(error) in BUSY:\n        return TryAgain",
             "if False:\n        return TryAgain",
             "tests/game/test_legacy_store.py::test_another_writers_lock_is_waited_for_and_then_a_503",
+        ),
+    ),
+    *_of(
+        "game/actions/__init__.py",
+        (
+            "documents: what can't be read is written over",
+            "if (player.id, UNREADABLE_KEY) in player.rows.get(table, {}):",
+            "if False:",
+            "tests/game/test_unreadable_documents.py::test_what_is_worn_can_not_be_read_and_everything_else_goes_on",
         ),
     ),
     *_of(

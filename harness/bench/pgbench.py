@@ -12,12 +12,9 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from db.errors import Failure
 from db.servers import Tool
 from game.rows import Value
-from game.urls import PostgresUrl
 from harness.bench.ground import FIRST, Ground, Statement
 
 PLACE = re.compile(r"%\((\w+)\)s|%%")
@@ -67,19 +64,13 @@ def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _database(url: PostgresUrl) -> str:
-    """Its name, and the options that make its schema the session's; they have no variable that a tool passes on."""
-    known = conninfo_to_dict(url.conninfo)
-    return make_conninfo(dbname=url.dbname, options=known.get("options", ""))
-
-
 def run(tool: Tool, ground: Ground, script: Script, *, clients: int, requests: int) -> float:
     """Transactions a second, the time to connect aside. Raises Failure with what pgbench said."""
     threads = min(clients, len(os.sched_getaffinity(0)))
     options = ["-n", "-M", "extended", "-c", clients, "-j", threads, "-t", max(1, requests // clients), "-f", "-"]
     variables = [part for name, value in script.variables.items() for part in ("-D", f"{name}={value}")]
     done: subprocess.CompletedProcess[str] = tool.run(
-        [*map(str, options), *variables, _database(ground.service)],
+        [*map(str, options), *variables],
         ground.service,
         input=script.text,
         capture_output=True,

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from db import fence as postgres_fence
 from db import ops
+from db.transfer.carriage import without_triggers
 from game import tables
 from game.legacy import cells
 from game.legacy import fence as legacy_fence
@@ -81,8 +82,8 @@ def _remove_legacy(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def _legacy(store: LegacyUrl, pass_token: str) -> Iterator[sqlite3.Connection]:
-    """A transaction on the file that its fence lets through; rolled back where the block fails."""
+    """A transaction on the file that its fence and its triggers let through; rolled back where the block fails."""
     with closing(cells.connect(store.path)) as connection, connection:
         connection.execute("BEGIN IMMEDIATE")
-        with legacy_fence.passing(connection, pass_token):
+        with legacy_fence.passing(connection, pass_token), without_triggers(connection):
             yield connection

@@ -23,11 +23,12 @@ def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Plan]:
     """Plans for at most that many players of the legacy file, none of them held; every second stays without one."""
     plans: dict[str, Plan] = {}
     with closing(cells.connect(path, readonly=True)) as connection:
-        places = [rowid for (rowid,) in connection.execute("SELECT rowid FROM users ORDER BY rowid")]
-        for rowid in places[:: max(2, len(places) // players)]:
-            cursor = connection.execute("SELECT * FROM users WHERE rowid = ?", (rowid,))
+        many = connection.execute("SELECT count(*) FROM users").fetchone()[0]
+        for place in range(0, many, max(2, many // players)):
+            # In the table's own order, for it may have no rowids.
+            cursor = connection.execute("SELECT * FROM users NOT INDEXED LIMIT 1 OFFSET ?", (place,))
             row = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
-            rows = codec.explode(row, rowid=rowid).rows
+            rows = codec.explode(row, rowid=place).rows
             for (player,), user in rows.get("users", {}).items():
                 if not user["held"]:
                     plans[str(player)] = plan(rows, Random(f"{seed}/{player}"))  # noqa: S311 - variety, not secrecy

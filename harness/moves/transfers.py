@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def run(wish: Wish, progress: Progress) -> Transferred:
     """Load, rebuild, compare, as far as was asked. Refusal, Failure: as the parts say, or where the copy differs."""
     _check(wish)
     if wish.source is not None:
-        moving.profile(wish.source)
+        moving.check(wish.source)
     with _target(wish, progress) as (target, engine):
         loaded = _load(wish, wish.source, target, progress) if wish.source is not None else None
         returned = moving.back(target, wish.into, progress=progress) if wish.into is not None else None
@@ -118,10 +119,15 @@ def _target(wish: Wish, progress: Progress) -> Iterator[tuple[PostgresUrl, Engin
 
 
 def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> Loaded:
-    with _lock(target, f"transfer of {source.name}") as (held, token):
+    with _lock(target, f"transfer of {_printable(source.name)}") as (held, token):
         return moving.load(
             source, target, run=held.run, pass_token=token, max_held=wish.max_held, progress=progress
         )  # fmt: skip
+
+
+def _printable(name: str) -> str:
+    """The file's name as Postgres can hold it: on this machine it may be any bytes."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def cleanup(environment: str) -> PostgresUrl:

@@ -46,7 +46,7 @@ class Stage:
 def stage(players: int, given: Path | None, kind: str | None, progress: Progress) -> Iterator[Stage]:
     """Set the stage, with a copy of the file given or with so many made players; nothing of it is left afterwards."""
     if given is not None:
-        transfer.profile(given)
+        transfer.check(given)
     folder = Path(tempfile.gettempdir()) / f"sudamr-rehearsal-{secrets.token_hex(6)}"
     with ExitStack() as stack:
         guard = Guard()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
-from db.transfer.source import quote
+from db.transfer.source import Source, quote
 from game.legacy import cells
+from game.legacy.cells import Cell
 from game.tables import LEGACY_PREFIX
+
+WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 
 
 @dataclass
@@ -26,25 +29,54 @@ class Untouched:
 def compare(before: Path, after: Path, acted: Collection[str]) -> Untouched:
     """Every row of every table of `before`, by its place, in `after`; of `users` only the players that did not act."""
     found = Untouched()
-    with closing(cells.connect(before, readonly=True)) as old, closing(cells.connect(after, readonly=True)) as new:
-        for table, columns, order in _tables(old):
-            listed = ", ".join(quote(column) for column in columns)
-            query = f"SELECT {listed} FROM {quote(table)} ORDER BY {order}"
-            nothing = (None,) * len(columns)
-            for place, (was, now) in enumerate(zip_longest(old.execute(query), new.execute(query), fillvalue=nothing)):
-                if table == "users" and was[columns.index("id")] in acted:
+    with closing(cells.connect(before, readonly=True)) as first, closing(cells.connect(after, readonly=True)) as second:
+        old, new = Source(first, str(before)), Source(second, str(after))
+        for table in _tables(old):
+            columns = old.tables[table].columns
+            places = [new.tables[table].columns.index(column) for column in columns]
+            for place, (was, row) in enumerate(zip_longest(old.rows(table), new.rows(table)), 1):
+                if table == "users" and was is not None and was.cells[columns.index("id")] in acted:
                     continue
-                wrong = [c for c, a, b in zip(columns, was, now, strict=True) if not cells.same(a, b)]
+                now = None if row is None else [row.cells[n] for n in places]
+                wrong = _wrong(columns, None if was is None else was.cells, now)
                 found.cells += len(columns)
                 found.differing += len(wrong)
                 if wrong:
-                    found.differences.append(f"{table}, row {place + 1}: not as it was: {', '.join(wrong)}")
+                    found.differences.append(f"{table}, row {place}: not as it was: {', '.join(wrong)}")
     return found
 
 
-def _tables(connection: sqlite3.Connection) -> Iterator[tuple[str, list[str], str]]:
-    """Name, columns and order of each table, the journals apart: they are counted by receipts."""
-    for _schema, table, kind, _columns, without_rowid, _strict in connection.execute("PRAGMA table_list").fetchall():
-        if kind == "table" and not table.startswith(("sqlite_", LEGACY_PREFIX)):
-            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({quote(table)})")]
-            yield table, columns, ", ".join(map(quote, columns)) if without_rowid else "rowid"
+def _wrong(columns: Sequence[str], was: Sequence[Cell] | None, now: Sequence[Cell] | None) -> list[str]:
+    """The columns that differ; all of them where only one file has the row."""
+    if was is None or now is None:
+        return list(columns)
+    return [name for name, left, right in zip(columns, was, now, strict=True) if not cells.same(left, right)]
+
+
+def _tables(source: Source) -> Iterator[str]:
+    """The tables whose rows are the game's: the journals are counted by receipts, a virtual table's own change.
+
+    So do those that the file's triggers write as players act.
+    """
+    kinds = {row[1]: row[2] for row in source.connection.execute("PRAGMA table_list").fetchall()}
+    triggered = _written_by_triggers(source) - {"users"}
+    for table in source.tables:
+        if kinds[table] == "table" and table not in triggered and not table.startswith(("sqlite_", LEGACY_PREFIX)):
+            yield table
+
+
+def _written_by_triggers(source: Source) -> set[str]:
+    """The tables that a write of a player may change besides, by SQLite's own account of the compiled statements."""
+    written: set[str] = set()
+
+    def note(action: int, table: str | None, _column: str | None, _schema: str | None, trigger: str | None) -> int:
+        if trigger is not None and table is not None and action in WRITES:
+            written.add(table)
+        return sqlite3.SQLITE_OK
+
+    columns = ", ".join(f"{quote(column)} = NULL" for column in source.tables["users"].columns)
+    source.connection.set_authorizer(note)
+    for statement in ("INSERT INTO users DEFAULT VALUES", f"UPDATE users SET {columns}", "DELETE FROM users WHERE 1"):
+        source.connection.execute(f"EXPLAIN {statement}").fetchall()
+    source.connection.set_authorizer(None)
+    return written

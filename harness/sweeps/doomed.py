@@ -22,6 +22,7 @@ from typing import Any, Self, cast
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 import game
+from db import environments
 from game import urls
 from game.chance import Chance
 from game.commands import decode
@@ -50,7 +51,7 @@ class Doomed:
             [sys.executable, "-m", "harness.sweeps.doomed"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(Path(game.__file__).parent.parent)},
+            env=environments.beside({"PYTHONPATH": str(Path(game.__file__).parent.parent)}),
         )
         self.pid = 0
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, TypeAlias
 
+from game import idempotency
 from game.rows import Rows, compare
 from game.unit import Engine, Loaded, Status
 from harness.play import errands, stage
@@ -99,8 +100,8 @@ class Paper:
             return None
         self._player = player
         rows = self._players[player].copy()
-        own = (player, request_id)
-        rows["action_receipts"] = {key: row for key, row in rows.get("action_receipts", {}).items() if key == own}
+        own = [(player, form) for form in idempotency.forms(request_id)]
+        rows["action_receipts"] = {key: row for key, row in rows.get("action_receipts", {}).items() if key in own}
         return Loaded(rows, "open")
 
     def save(self, before: Rows, after: Rows) -> None:

@@ -73,7 +73,7 @@ def test_owner_and_service_are_plain_roles_and_no_stranger_gets_in(each: Server)
 def test_each_kind_has_a_pg_dump_and_a_psql_that_fit(each: Server) -> None:
     name = f"{each.mark}dumped"
     each.create_database(name)
-    psql, url = each.tool("psql"), each.url(name)
+    psql, url = each.tool("psql"), each.url(name).with_(schema="public")
     psql.run(["-v", "ON_ERROR_STOP=1"], url, input=b"CREATE TABLE coins AS SELECT 7 AS n", check=True)
     dumped = each.tool("pg_dump").run(["--data-only"], url, capture_output=True, text=True, check=True).stdout
     assert "COPY public.coins (n) FROM stdin;\n7\n" in dumped
@@ -179,6 +179,8 @@ def role(server: Server, name: str, rights: str) -> Iterator[PostgresUrl]:
     ("given", "said"),
     [
         ("nonsense", "expected docker, local, embedded or a postgresql:// URL; found nonsense"),
+        ("u:hidden@h/d", "or a postgresql:// URL; found another text"),
+        ("postgresql:u:hidden@h/d", "or a postgresql:// URL; found another text"),
         ("mysql://u:hidden@h/d", "begins with postgresql://.*found the scheme mysql"),
         ("file:///tmp/game.sqlite", "expected a postgresql:// URL; found file:/tmp/game.sqlite"),
         ("postgresql://u:hidden@127.0.0.1:1/d", "u@127.0.0.1:1/d.* does not answer: .*refused"),

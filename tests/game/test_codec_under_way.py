@@ -129,12 +129,12 @@ def test_a_plain_row_comes_back_and_finds_nothing() -> None:
         ("quests", js({"daily": DAILY | {"lastReset": "2026"}}), "held", 0),
         ("quests", js({"daily": DAILY | {"quests": [QUEST, {"id": ""}, QUEST, 7]}}), "held", 1),
         ("quests", js({"daily": DAILY, "weekly": DAILY | {"quests": [QUEST | {"progress": 1.5}]}}), "held", 2),
-        ("equipmentPresets", "[{", "aside", 0),
+        ("equipmentPresets", "[{", "aside", 1),
         ("equipmentPresets", js([PRESET, PRESET, 3]), "aside", 1),
         ("equipmentPresets", js([PRESET | {"equipment": []}]), "aside", 0),
         ("equipmentPresets", js([{"name": "x", "equipment": {"fan": 3}}]), "aside", 0),
         ("equipmentPresets", '[{"name":"x","equipment":{"fan":"\\ud800"}}]', "aside", 0),
-        ("singlePlayerMissions", "[1]", "aside", 0),
+        ("singlePlayerMissions", "[1]", "held", 1),
         ("singlePlayerMissions", js({"a": MISSION | {"accumulatedAmount": 1.5}, "b": MISSION}), "aside", 1),
         ("singlePlayerMissions", js({"a": MISSION | {"level": 0}, "": MISSION, "b": None}), "aside", 0),
         ("singlePlayerMissions", '{"a":{"level":3},"a":{"level":4}}', "aside", 1),
@@ -253,8 +253,8 @@ NOTHINGS = [None, "", "[]", "null", "{}"]
     ("table", "nothing"),
     [
         *(("user_stages", nothing) for nothing in NOTHINGS),
-        *(("user_missions", nothing) for nothing in (*NOTHINGS, "broken", 5)),
-        *(("user_equipment_presets", nothing) for nothing in (*NOTHINGS, "broken", 5)),
+        *(("user_missions", nothing) for nothing in NOTHINGS),
+        *(("user_equipment_presets", nothing) for nothing in NOTHINGS),
     ],
 )
 def test_what_is_added_to_nothing_is_written_plainly(table: str, nothing: Cell) -> None:
@@ -266,7 +266,7 @@ def test_what_is_added_to_nothing_is_written_plainly(table: str, nothing: Cell) 
         "user_equipment_presets": {"name": "입문-1", "position": 0, "equipment": "{}"},
     }  # fmt: skip
     written = write(row, table, **{"입문-1": new[table]})
-    assert all("입문-1" in str(cell) and "broken" not in str(cell) for cell in written.values())
+    assert all("입문-1" in str(cell) for cell in written.values())
     assert set(written) == {
         "user_stages": set(fields.STAGES.values()), "user_missions": {"singlePlayerMissions"},
         "user_equipment_presets": {"equipmentPresets"},
@@ -325,7 +325,7 @@ def test_a_tournament_that_starts_again_keeps_what_it_has_of_unknown_keys() -> N
 
 def test_a_command_reads_the_columns_of_its_tables() -> None:
     have = [*codec.MODELLED, "id", "stats"]
-    holding = {"quests", *fields.STAGES.values()}
+    holding = {"quests", "singlePlayerMissions", *fields.STAGES.values()}
     assert holding <= set(codec.columns_for((), have))
     assert not set(codec.columns_for((), have)) & {*set(DOCUMENTS) - holding, "stats"}
     assert set(DOCUMENTS) <= set(
@@ -381,8 +381,8 @@ def texts(draw: st.DrawFn, column: str) -> str:
 def test_any_documents_come_back(documents: dict[str, Cell]) -> None:
     exploded = assert_comes_back({"id": "u", **documents})
     for finding in exploded.findings:
-        whole_stages = finding.column in fields.STAGES.values() and finding.position is None
-        assert finding.kind == ("held" if finding.column == "quests" or whole_stages else "aside")
+        whole = finding.column in ("singlePlayerMissions", *fields.STAGES.values()) and finding.position is None
+        assert finding.kind == ("held" if finding.column == "quests" or whole else "aside")
     again = codec.explode(codec.implode(exploded.rows, ("id", *documents)), rowid=7)
     assert again.rows == exploded.rows
 

@@ -225,7 +225,8 @@ def worn_after(equipment: str, commands: list[Command]) -> tuple[dict[str, objec
         try:
             rows = play(rows, command).rows
         except Refused as refused:
-            assert refused.code in ("already_worn", "slot_empty")  # noqa: PT017 - one of several commands
+            expected = ("already_worn", "slot_empty", "document_unreadable")
+            assert refused.code in expected  # noqa: PT017 - one of several commands
     back = codec.implode(rows, tuple(row))
     again = codec.explode(back, rowid=1).rows
     worn = [
@@ -235,11 +236,12 @@ def worn_after(equipment: str, commands: list[Command]) -> tuple[dict[str, objec
     return worn[0], worn[1], str(back["equipment"])
 
 
-def test_a_slot_named_twice_is_not_brought_back_to_life_by_what_was_kept_of_it() -> None:
+def test_a_slot_named_twice_stays_as_it_is_and_the_last_entry_is_worn() -> None:
     off_and_on: list[Command] = [Unequip("top"), Unequip("fan"), Equip("c")]
-    worn, back, text = worn_after('{"top":"t","fan":"a","fan":"b"}', off_and_on)
-    assert worn == back == {"fan": "c"}
-    assert text == '{"fan":"c"}'
+    document = '{"top":"t","fan":"a","fan":"b"}'
+    worn, back, text = worn_after(document, off_and_on)
+    assert worn == back == {"top": "t", "fan": "b"}
+    assert text == document
 
 
 ENTRIES = ['"fan":"a"', '"fan":"b"', '"top":"t"', ' "top" :null', '"halo":"x"']

@@ -1,0 +1,118 @@
+"""Everything for which a legacy file is refused, asked before anything is made or changed.
+
+The transfer, a rehearsal, a snapshot and a cutover's preflight ask the same, so they refuse in the same words.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from db.errors import Refusal
+from db.transfer import schema as schemas
+from db.transfer.clauses import checks
+from db.transfer.compiling import find_trouble
+from db.transfer.guards import check_ids, check_journals
+from db.transfer.source import Source, opened, quote
+
+MOST_NAME_BYTES = 2000
+"""A table's name is part of a key in Postgres, where an entry of an index has 2,700 bytes at most."""
+
+_NAMED = 3
+_DAMAGED = re.compile(r"\*\*\* in database|Tree \d|Page \d|Freelist|Fragmentation|btree")
+"""How SQLite begins to speak of pages rather than of rows; older ones put a headline first."""
+
+
+def check(path: Path) -> None:
+    """Refuse what can't be moved there and back. Reads the whole file, as SQLite's integrity_check does."""
+    with opened(path) as source:
+        check_soundness(source)
+        check_contents(source)
+
+
+def check_contents(source: Source) -> None:
+    """The same without SQLite's own check, so it takes milliseconds whatever the file's size."""
+    check_names(source)
+    check_writable(source)
+    schemas.rehearse(source.schema)
+    check_journals(source)
+    check_ids(source)
+
+
+def check_soundness(source: Source) -> None:
+    """Refuse damage, and rows that break the file's own rules: they could not be written into a copy."""
+    found = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED))
+    if not found:
+        return
+    rebuild = "; ".join(f"REINDEX {quote(index)}" for index in _stale_indexes(source.connection, found))
+    if any(_DAMAGED.match(problem) for problem in found):
+        raise Refusal(
+            "a sound SQLite file", "; ".join(found), where=source.where, do="Restore it from a snapshot."
+        )  # fmt: skip
+    # Where a column may not be NULL, SQLite takes `IS NULL` for false without looking.
+    nulls = " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in found) else ""
+    raise Refusal(
+        "an integral legacy file", "; ".join(found), where=source.where,
+        do=schemas.in_the_file(f"{rebuild};") if rebuild
+        else f"Mend these rows with the game stopped, or restore a snapshot.{nulls}",
+    )  # fmt: skip
+
+
+def _integrity(connection: sqlite3.Connection) -> list[str]:
+    """The first problems that SQLite finds."""
+    try:
+        found = connection.execute(f"PRAGMA integrity_check({_NAMED})").fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+            raise
+        return []  # A function or collation is not here: check_writable says so, and what to do.
+    return ["; ".join(str(problem).splitlines()[:_NAMED]) for (problem,) in found if problem != "ok"]
+
+
+def _broken_checks(source: Source) -> Iterator[str]:
+    """Rows that a CHECK refuses. SQLite itself forgets CHECKs on a read-only connection, so it does not look."""
+    for statement in source.schema.tables:
+        for expression in checks(str(statement.sql)):
+            query = f"SELECT count(*) FROM {quote(statement.name)} WHERE NOT {expression}"
+            try:
+                (many,) = source.connection.execute(query).fetchone()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+                    raise
+                continue  # It names a function that is not here: check_writable says so.
+            if many:
+                yield f"rows of {statement.name} that CHECK {expression} refuses: {many:,}"
+
+
+def _stale_indexes(connection: sqlite3.Connection, problems: list[str]) -> list[str]:
+    """The indexes to make anew, where nothing else is wrong."""
+    names = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")]
+    ends = {f" index {name}": name for name in names}
+    found = [next((name for end, name in ends.items() if problem.endswith(end)), None) for problem in problems]
+    unique = any(problem.startswith("non-unique") for problem in problems)
+    return [] if unique or None in found else list(dict.fromkeys(name for name in found if name))
+
+
+def check_names(source: Source) -> None:
+    """Refuse a table whose name is too long to be a key."""
+    for name in source.tables:
+        if len(name.encode()) > MOST_NAME_BYTES:
+            raise Refusal(
+                f"names of tables of at most {MOST_NAME_BYTES:,} bytes", f"{len(name.encode()):,}: {name[:40]}…",
+                where=source.where, do=schemas.in_the_file(schemas.renaming(name, name[:40])),
+            )  # fmt: skip
+
+
+def check_writable(source: Source) -> None:
+    """Refuse a file with a table that this program's SQLite can't write, as the service and the fence will have to."""
+    trouble = find_trouble(source)
+    if trouble is None:
+        return
+    raise Refusal(
+        f"a table {trouble.table} that this program can write", trouble.error, where=source.where,
+        do=schemas.in_the_file(*trouble.remedy) if trouble.remedy
+        else f"Make {trouble.table} anew without it, with the program that has it.",
+    )  # fmt: skip

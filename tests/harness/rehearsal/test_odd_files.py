@@ -1,0 +1,34 @@
+"""A rehearsal with a file that looks odd ends as the transfer of it does: it passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from db.progress import Silent
+from harness.rehearsal import run as rehearsal
+from harness.rehearsal.report import PASS
+from tests.db import odd_schemas
+from tests.db.odd_cases import run
+from tests.db.transferring import seeded
+
+PLAYERS = 40
+TOGETHER = {
+    "players without rowids", "triggers that get in the way", "a trigger that keeps accounts",
+    "a module that is not here",
+    "a tokenizer that is not here", "statistics of another SQLite, sqlite_stat4", "a key made after a named index",
+    "odd names", "two thousand columns without a rowid", "views and triggers that nothing stands behind",
+}  # fmt: skip
+
+
+def test_what_the_transfer_carries_the_rehearsal_plays_on(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    source = seeded(tmp_path / "game.db", PLAYERS)
+    cases = [odd for odd in odd_schemas.CARRIED if odd.name in TOGETHER]
+    assert len(cases) == len(TOGETHER)
+    indexes: set[str] = set()
+    for odd in sorted(cases, key=lambda odd: odd.name != "players without rowids"):  # It makes `users` anew.
+        run(source, *(step for step in odd.steps if not (str(step).startswith("CREATE INDEX") and step in indexes)))
+        indexes |= {step for step in odd.steps if isinstance(step, str)}
+    report = rehearsal.rehearse(0, source, pytestconfig.getoption("--postgres"), Silent())
+    assert (report.verdict, report.problems, report.rollback.problems) == (PASS, (), ())
