@@ -54,7 +54,7 @@ from objects, pg_identify_object(objects.catalog, objects.oid, 0) named
 
 def exists(conn: ops.Connection, schema: str) -> bool:
     """Whether there is a schema of this name."""
-    return _is_shared(conn, schema) is not None
+    return is_shared(conn, schema) is not None
 
 
 def relations(conn: ops.Connection, schema: str) -> list[str]:
@@ -67,7 +67,7 @@ def move(conn: ops.Connection, schema: str, to: str) -> None:
 
     `to` is made where there is none. Failure where another session holds a table for too long; nothing was changed.
     """
-    shared, source, target = _is_shared(conn, schema), sql.Identifier(schema), sql.Identifier(to)
+    shared, source, target = is_shared(conn, schema), sql.Identifier(schema), sql.Identifier(to)
     with conn.transaction():
         if not shared and not exists(conn, to):
             conn.execute(sql.SQL("alter schema {} rename to {}").format(source, target))
@@ -90,7 +90,7 @@ def _move_objects(conn: ops.Connection, schema: str, to: str) -> None:
         ) from None  # fmt: skip
 
 
-def _is_shared(conn: ops.Connection, schema: str) -> bool | None:
-    """Whether others have things in the schema too; None where there is no such schema."""
+def is_shared(conn: ops.Connection, schema: str) -> bool | None:
+    """Return True where others have things in the schema too; None where there is no such schema."""
     row = conn.execute(SHARED, [schema]).fetchone()
     return None if row is None else bool(row[0])

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from db import migrate, ops
+from db import migrate, ops, relocation
 from db.cutover import steps
 from db.cutover.move import Move
 from db.errors import Refusal
+from db.extensions import not_an_extensions
 from db.ops import Phase
 from db.transfer.guards import TRANSFER_LOCK
 
@@ -26,9 +27,9 @@ select has_database_privilege(current_database(), 'CREATE'),
     coalesce(pg_has_role(n.nspowner, 'USAGE'), false)
 from (select 1) always left join pg_namespace n on n.nspname = %s
 """
-FOREIGN = """
-select relname from pg_class where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p')
-    and not pg_has_role(relowner, 'USAGE') order by relname limit 3
+FOREIGN = f"""
+select relname from pg_class c where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p')
+    and not pg_has_role(relowner, 'USAGE') and {not_an_extensions("pg_class", "c.oid")} order by relname limit 3
 """
 BLOCKERS = """
 select distinct
@@ -61,13 +62,15 @@ def check_rights(move: Move) -> None:
         row = conn.execute(RIGHTS, [schema]).fetchone()
         assert row is not None
         may_create, there, may_add, owns = row
+        # A schema that others share stays where it is: the game's objects alone are put aside.
+        renamed = move.verb == "rollback" and not relocation.is_shared(conn, schema)
         foreign = [name for (name,) in conn.execute(FOREIGN, [_identifier(schema)]).fetchall()]
     if not may_create and (move.verb == "rollback" or not there):
         raise Refusal(
             f"a role that may create the schema {schema}", f"{direct.user} without CREATE", where=direct.redacted,
             do=f"GRANT CREATE ON DATABASE {direct.dbname} TO {direct.user};",
         )  # fmt: skip
-    if there and not (owns if move.verb == "rollback" else may_add):
+    if there and not (owns if renamed else may_add):
         raise Refusal(
             f"a role that owns the schema {schema}", f"{direct.user}, who does not", where=direct.redacted,
             do=f"ALTER SCHEMA {schema} OWNER TO {direct.user};",
