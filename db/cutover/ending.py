@@ -1,7 +1,7 @@
 """The last line of every run: how it ended · who serves the players now · which fences stand · the next command.
 
-It is asked of the stores and the services when the run ends, whatever ended it, and never concluded from what the run
-meant to do. A part that does not answer is said to be unknown; nothing here raises for it.
+The stores and the services are asked when the run ends, for whatever reason it ends; nothing is concluded from what the
+run meant to do. A part that does not answer is reported as unknown and raises nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ TARGET = "Postgres"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What Postgres says: the phase and its run, the fence, uneven tables, its identity, and who holds the lock."""
+    """The state of Postgres. odd: tables whose trigger differs from the fence's state. holder: of the lock. schema: its
+    revision."""
 
     phase: Phase
     run: str | None
@@ -51,7 +52,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An environment as far as it can be known now. A part that is None does not answer; `unknown` says why."""
+    """The state of an environment. A part that is None does not answer; `unknown` says why."""
 
     environment: str
     legacy: Mark | None
@@ -67,7 +68,7 @@ class Seen:
         target_open = self.target is not None and self.target.fence is Fence.OPEN
         if file_open and target_open:
             return "BOTH STORES TAKE WRITES: stop the service"
-        if file_open:  # There is no state in which both are open, so this holds whatever Postgres would say.
+        if file_open:  # Both stores are never open, so this is true also if Postgres does not answer.
             return self._served("legacy", "SQLite")
         if target_open:
             return self._served("postgres", "Postgres")
@@ -84,7 +85,7 @@ class Seen:
 
     @property
     def target_fence(self) -> str:
-        """The fence of Postgres, and the tables on which it stands otherwise."""
+        """The fence of Postgres, and the tables on which it differs."""
         if self.target is None:
             return f"not known: {self.unknown[TARGET]}"
         return str(self.target.fence) + (f", but not on {', '.join(self.target.odd)}" if self.target.odd else "")
@@ -97,7 +98,7 @@ class Seen:
 
     @property
     def advice(self) -> Advice | None:
-        """What ends this state; None where a store does not answer."""
+        """The advice that ends this state; None if a store does not answer."""
         if self.legacy is None or self.target is None:
             return None
         return advise(
@@ -123,7 +124,7 @@ class Seen:
             case None:
                 return f"invoke status --env {self.environment}, once {' and '.join(self.unknown)} answers"
             case unreachable:
-                return f"look at the stores, which no run of ours left so ({unreachable.guard})"
+                return f"look at the stores: no run leaves them in this state ({unreachable.guard})"
 
     def _served(self, engine: str, name: str) -> str:
         asked = len(self.services)
@@ -137,7 +138,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended, each part in words."""
+    """How a run ended; each part is text for people."""
 
     outcome: str
     serves: str
@@ -151,13 +152,13 @@ class Ending:
 
 
 def ended(env: Environment, outcome: str) -> Ending:
-    """Look, and put into words how a run with this outcome leaves the environment."""
+    """Describe the environment after a run with this outcome."""
     seen = look(env)
     return Ending(outcome, seen.serves, seen.fences, seen.next)
 
 
 def look(env: Environment) -> Seen:
-    """Ask both stores, the pointer and the services; a part that does not answer is None, with its reason."""
+    """Ask both stores, the pointer and the services. Raises nothing if a part does not answer."""
     unknown: dict[str, str] = {}
     legacy: Mark | None = None
     target: Target | None = None
@@ -181,8 +182,8 @@ def _target(env: Environment) -> Target:
         marker = ops.marker(conn)
         phase, run = ops.phase(conn), ops.phase_run(conn)
         if schema:
-            said = fence.said(conn)
-            state, odd = Fence(said), fence.odd(conn, said)
+            recorded = fence.said(conn)
+            state, odd = Fence(recorded), fence.odd(conn, recorded)
         return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema)
 
 

@@ -8,7 +8,7 @@ from db import revisions, tables
 
 
 def run() -> None:
-    """Run the revision in a transaction, after the statements in `before`; without a connection, as SQL text."""
+    """Run the statements in `before` and the revision in one transaction; without a connection, write them as text."""
     connection = context.config.attributes.get("connection")
     context.configure(
         connection=connection,

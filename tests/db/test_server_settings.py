@@ -13,7 +13,7 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from db import environments, fence, migrate, ops, pooler, requirements, seed, snapshots, transfer
+from db import environments, fence, migrate, ops, ops_schema, pooler, requirements, seed, snapshots, transfer
 from db.cutover import preflight
 from db.errors import Refusal
 from db.servers import Server
@@ -262,7 +262,7 @@ def test_another_encoding_is_refused_and_a_database_made_as_it_says_is_taken(ser
 def migrate_unprepared(owner: PostgresUrl) -> None:
     """As prepared by a version that did not look at the encoding."""
     with ops.connect(owner) as conn:
-        conn.execute(ops.TABLES)
+        conn.execute(ops_schema.TABLES)
         conn.execute("insert into ops.environment (name) values ('test')")
     try:
         migrate.migrate(owner, environment="test", service_role=None)
