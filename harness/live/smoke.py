@@ -66,7 +66,7 @@ def run(
 
 
 def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -> None:
-    """Refusal where no scenario could be played, or a service that answers does not take the token. Only reads."""
+    """Check that there are scenarios to play, and that each service takes the token. Only reads; raises Refusal."""
     try:
         files = list(smoke_files(folder))
     except BadScenario as error:
@@ -78,7 +78,7 @@ def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -
             headers = {"Authorization": f"Bearer {operator_token}"}
             answer = httpx.get(f"{service}/players/{PREFIX}nobody", headers=headers, timeout=PATIENCE_SECONDS)
         except (httpx.HTTPError, httpx.InvalidURL):
-            continue  # Another check says of a service that it does not answer.
+            continue  # Another check reports a service that does not answer.
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise Refusal(
                 "the OPERATOR_TOKEN that the service takes", f"another: {answer.status_code}", where=service,

@@ -13,7 +13,7 @@ from db.snapshots import Side
 def run(
     env: Environment, verb: str, what: str, into: str, *, unfence: bool = False, replace: bool = False
 ) -> dict[str, object]:
-    """Take, verify or restore; what was done, by name."""
+    """Take, verify or restore a snapshot. Returns what was done, by name."""
     if verb == "take":
         taken = snapshots.take_verified(env, _side(what))
         return {"snapshot": str(taken.folder), **taken.manifest.counts}

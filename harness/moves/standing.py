@@ -1,4 +1,4 @@
-"""What `invoke status` does: it asks each part of an environment where it stands, and says why one does not answer."""
+"""`invoke status`: asks each part of an environment for its state, and reports why one does not answer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from db.errors import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The answers by name, for people and machines alike. whole: every part answered."""
+    """The answers by name. whole: every part answered."""
 
     found: dict[str, str | list[str]]
     whole: bool
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """The answers for people; a list takes a line for each part."""
-        return [(what, one if isinstance(one, str) else "\n".join(one) or "none") for what, one in self.found.items()]
+        """The answers for people; each item of a list takes a line."""
+        return [(name, one if isinstance(one, str) else "\n".join(one) or "none") for name, one in self.found.items()]
 
 
 def status(env: Environment) -> Status:
@@ -45,7 +45,7 @@ def status(env: Environment) -> Status:
 
 
 def _schema(env: Environment, seen: Seen) -> tuple[str, list[str], bool]:
-    """The revision with those to come, each line by which the schema is not as its revisions make it, and if known."""
+    """Return the revision with the pending ones, the lines of drift, and whether both are known."""
     if seen.target is None:
         return "not known", ["not known"], False
     at = seen.target.schema
