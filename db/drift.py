@@ -89,10 +89,10 @@ from pg_trigger t join pg_class c on c.oid = t.tgrelid
 where c.relnamespace = to_regnamespace(%s) and t.tgname = any(%s)
 """
 
-OTHERS = """
-select format('owned by %%s: %%s', pg_get_userbyid(relowner), relname) from pg_class
+OTHERS = f"""
+select format('owned by %%s: %%s', pg_get_userbyid(relowner), relname) from pg_class c
 where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'S', 'f')
-    and not pg_has_role(relowner, 'usage')
+    and not pg_has_role(relowner, 'usage') and {OURS}
 """
 """What the owner of the database may not alter."""
 

@@ -101,7 +101,7 @@ def migrate(
                 return Migrated(applied, history.head, _dry_run(conn, direct.schema, service_role, history, pending))
             _create_schema(conn, direct.schema)
             _upgrade(conn, direct, history, pending)
-            _grant(conn, direct.schema, service_role)
+            grant(conn, direct.schema, service_role)
     return Migrated(applied, history.head)
 
 
@@ -358,7 +358,8 @@ def adopt(conn: ops.Connection, schema: str) -> None:
         )
 
 
-def _grant(conn: ops.Connection, schema: str, role: str | None) -> None:
+def grant(conn: ops.Connection, schema: str, role: str | None) -> None:
+    """Give the service's role its rights, wholly and in one transaction; again is harmless."""
     with conn.transaction():
         for statement in _grants(conn, schema, role):
             conn.execute(statement)

@@ -75,8 +75,9 @@ def restore(
         aside = legacy.restore(snapshot, into or env.legacy.path, keep_fence=keep_fence, replace=replace)
         return str(aside or "")
     moved = postgres.restore(
-        snapshot, env.target_direct, service_role=env.target.user, keep_fence=keep_fence, replace=replace, tools=tools
-    )
+        snapshot, env.target_direct, service_role=env.target.user, legacy=env.legacy.path, keep_fence=keep_fence,
+        replace=replace, tools=tools,
+    )  # fmt: skip
     return moved or ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from psycopg import sql
@@ -23,6 +23,9 @@ from db.snapshots.legacy import check_counts, check_hash
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.snapshots.tools import Tools, installed
 from db.snapshots.tools import run as run_tool
+from game.legacy import cells
+from game.legacy import fence as legacy_fence
+from game.legacy.fence_schema import Mark
 from game.urls import PostgresUrl, read
 
 TABLES = f"""
@@ -81,7 +84,7 @@ def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) 
 
 
 def restore(
-    snapshot: Snapshot, url: PostgresUrl, *, service_role: str, keep_fence: bool, replace: bool = False,
+    snapshot: Snapshot, url: PostgresUrl, *, service_role: str, legacy: Path, keep_fence: bool, replace: bool = False,
     tools: Tools | None = None,
 ) -> str | None:  # fmt: skip
     """Put the schema back; gives the schema to which the game's tables in its place were moved, if there were any.
@@ -101,17 +104,40 @@ def restore(
     run = f"restore-{secrets.token_hex(4)}"
     with ops.lock(url, run=run, why=f"restore of {snapshot.folder.name}") as held:
         connection = held.conn
+        if not keep_fence:
+            _require_no_other_store(connection, legacy)
         tool = _tool("pg_restore", connection, tools)
         aside = _move_aside(connection, url, replace=replace)
         with _put_back_on_failure(connection, schema, aside):
-            _restore(snapshot, url, tool, *_into_existing(connection, schema))
-        _grant_usage(connection, schema, service_role)
+            _restore(snapshot, url, tool, "--no-privileges", *_into_existing(connection, schema))
         migrate.adopt(connection, schema)
         if keep_fence:
             fence.set_on(connection)
         else:
             fence.lift(connection)
+        # Last, for the dump brings the triggers as they were: until here the service's role may write nothing.
+        migrate.grant(connection, schema, service_role)
     return aside
+
+
+def _require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
+    """Refuse to open Postgres beside a legacy file that is open, or that this database's moves will open."""
+    phase, mark = ops.phase(connection), _mark(legacy)
+    ours = mark.owner is not None and mark.owner.target == ops.identity(connection)
+    if mark.state == "open" or phase not in (ops.Phase.EMPTY, ops.Phase.LIVE) or (phase is ops.Phase.EMPTY and ours):
+        raise Refusal(
+            "a legacy file on which nobody plays, before Postgres is opened to writes",
+            f"the phase {phase}, and a file that is {mark.state}", where=str(legacy),
+            do="Restore it without --unfence; a cutover opens Postgres. What is under way: invoke status --env <name>.",
+        )  # fmt: skip
+
+
+def _mark(legacy: Path) -> Mark:
+    """The fence of the legacy file; one that is gone is as good as closed, for nobody plays on it."""
+    if not legacy.exists():
+        return Mark("moved")
+    with closing(cells.connect(legacy, readonly=True)) as file:
+        return legacy_fence.mark(file)
 
 
 def count(connection: ops.Connection, schema: str) -> dict[str, int]:
@@ -222,8 +248,3 @@ def _put_back_on_failure(connection: ops.Connection, schema: str, aside: str | N
 def _into_existing(connection: ops.Connection, schema: str) -> list[str]:
     """pg_restore's option for a schema that is there, as `public` is in every database: it would make it again."""
     return [f"--schema={schema}"] if relocation.exists(connection, schema) else []
-
-
-def _grant_usage(connection: ops.Connection, schema: str, role: str) -> None:
-    """The right that a dump restored into a schema that was there does not bring."""
-    connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), sql.Identifier(role)))

@@ -142,8 +142,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         (
             "timeout: a statement may run for ever",
-            '"statement_timeout": timeouts.statement_ms,',
-            '"statement_timeout": 0,',
+            '"statement_timeout": str(self.statement_ms),',
+            '"statement_timeout": "0",',
             "tests/game/test_postgres_store.py::test_a_slow_statement_is_cut_off_by_the_server",
         ),
         (
@@ -151,6 +151,21 @@ MUTATIONS: tuple[Mutation, ...] = (
             "hide_parameters=True,",
             "hide_parameters=False,",
             "tests/game/test_postgres_store.py::test_a_broken_rule_is_stopped_by_the_database_and_shows_no_values",
+        ),
+    ),
+    *_of(
+        "game/session.py",
+        (
+            "pooler: settings left to its next client",
+            'f"SET LOCAL {name}',
+            'f"SET {name}',
+            "tests/game/test_pooler.py::test_nothing_is_left_to_the_next_client_of_the_pooler",
+        ),
+        (
+            "settings: one of the role's reaches our sessions",
+            '"bytea_output": "hex",',
+            "",
+            "tests/db/test_server_settings.py::test_each_session_of_ours_has_its_own_settings",
         ),
     ),
     *_of(

@@ -158,6 +158,7 @@ def all_sessions(own: OwnDatabase) -> list[dict[str, str]]:
 @ways
 def test_each_session_of_ours_has_its_own_settings(own: OwnDatabase, way: str) -> None:
     plain = all_sessions(own)
+    assert {each["synchronous_commit"] for each in plain} == {"on"}
     set_all(own, way)
     assert all_sessions(own) == plain
 

@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
-from db import environments, ops, seed, snapshots
+from db import environments, fence, ops, seed, snapshots
 from db.environments import Environment, SnapshotPlan
 from db.errors import Failure, Refusal, ToolError
+from db.ops import Phase
 from db.progress import Silent
 from db.servers import Server
 from db.snapshots import Label, Side, manifest
 from game.legacy import cells
+from game.legacy import fence as legacy_fence
+from game.legacy.fence_schema import Owner, State
 from harness.databases import Database
 from harness.moves import transfers
 
@@ -342,3 +345,37 @@ def test_a_file_that_is_gone_from_its_folder_and_a_place_that_is_not_there_are_n
 
     with pytest.raises(Failure, match="the file of the snapshot"):
         snapshots.verify(env, taken)
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "theirs", "opens"),
+    [
+        (Phase.EMPTY, "open", True, False),
+        (Phase.EMPTY, "moved", False, False),
+        (Phase.EMPTY, "moved", True, True),
+        (Phase.LOADING, "fenced", False, False),
+        (Phase.ABORTED, "fenced", False, False),
+        (Phase.RETURNED, "moved", True, False),
+        (Phase.LIVE, "open", True, False),
+        (Phase.LIVE, "moved", False, True),
+    ],
+)
+def test_a_restore_into_service_asks_whether_players_play_on_the_file(
+    env: Environment, server: Server, phase: Phase, state: State, theirs: bool, opens: bool
+) -> None:
+    taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
+    with ops.connect(env.target_direct) as conn, closing(cells.connect(env.legacy.path)) as file:
+        conn.execute("update ops.phase set phase = %s", (phase,))
+        if state != "open":
+            target = "another/1" if theirs else ops.identity(conn)
+            legacy_fence.fence(file, state=state, owner=Owner("20261128_010203_abcd", target))
+
+    if opens:
+        snapshots.restore(env, taken, keep_fence=False, replace=True, tools=server.tool)
+    else:
+        with pytest.raises(Refusal, match="a legacy file on which nobody plays") as caught:
+            snapshots.restore(env, taken, keep_fence=False, replace=True, tools=server.tool)
+        assert "without --unfence" in caught.value.do
+        snapshots.restore(env, taken, keep_fence=True, replace=True, tools=server.tool)
+    with ops.connect(env.target) as conn:
+        assert fence.state(conn) == ("open" if opens else "fenced")
