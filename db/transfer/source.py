@@ -11,7 +11,7 @@ import re
 import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, count
@@ -249,6 +249,21 @@ def tidied(path: Path) -> Iterator[None]:
     finally:
         if not had_log and log.exists():
             _tidy(path)
+
+
+@contextmanager
+def untouched(path: Path) -> Iterator[None]:
+    """Whoever opens and closes the file meanwhile leaves it and its log as they are; harmless where there is no file.
+
+    SQLite folds the log into the file and removes it when the last connection goes, unless that one is read-only: ours.
+    Not around `check_file` or other plain reads: closing any descriptor of the file drops this process's locks on it.
+    """
+    with tidied(path), ExitStack() as stack:
+        with suppress(Refusal, sqlite3.Error):  # No file of ours: then nobody else opens it either.
+            check_file(path)
+            keeper = stack.enter_context(closing(cells.connect(path, readonly=True)))
+            keeper.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        yield
 
 
 def check_file(path: Path) -> None:
