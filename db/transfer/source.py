@@ -11,7 +11,7 @@ import re
 import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, count
@@ -249,6 +249,22 @@ def tidied(path: Path) -> Iterator[None]:
     finally:
         if not had_log and log.exists():
             _tidy(path)
+
+
+@contextmanager
+def untouched(path: Path) -> Iterator[None]:
+    """Keep the file and its log as they are while other processes open and close it. Does nothing without a file.
+
+    SQLite writes the log into the file and removes it when the last connection closes, unless that one is read-only, as
+    ours is. Must not surround plain reads such as `check_file`: closing any descriptor of the file drops the locks that
+    this process has on it.
+    """
+    with tidied(path), ExitStack() as stack:
+        with suppress(Refusal, sqlite3.Error):  # Without a legacy file there is nothing to keep.
+            check_file(path)
+            keeper = stack.enter_context(closing(cells.connect(path, readonly=True)))
+            keeper.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        yield
 
 
 def check_file(path: Path) -> None:
