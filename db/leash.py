@@ -39,7 +39,7 @@ def main() -> int:
     watch.start()
     code = process.wait()
     if over.is_set():
-        os.killpg(0, signal.SIGKILL)  # Ends us too: what the program left in the group must not outlive the tool.
+        os.killpg(0, signal.SIGKILL)  # Ends this process too: no process of the group may outlive the tool.
     return code
 
 

@@ -130,12 +130,12 @@ def current(conn: ops.Connection) -> str | None:
 def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: History) -> None:
     """Check that the schema is at the head and as the revisions make it. Raises Refusal otherwise."""
     ops.require_prepared(conn)
-    found = current(conn)
-    if found is not None:
-        _require_known(conn, direct.schema, found, history)
-    if found != history.head:
+    at = current(conn)
+    if at is not None:
+        _require_known(conn, direct.schema, at, history)
+    if at != history.head:
         raise Refusal(
-            f"the schema at revision {history.head}", f"at {found}" if found else "no revision applied",
+            f"the schema at revision {history.head}", f"at {at}" if at else "no revision applied",
             where=direct.redacted, do="Run invoke migrate with this --env first, then this command again.",
         )  # fmt: skip
     _require_unchanged(conn, direct.schema, history.revisions)
@@ -185,14 +185,14 @@ def _timeouts(conn: ops.Connection, *, lock: int, statement: int) -> None:
 
 def _pending(conn: ops.Connection, direct: PostgresUrl, history: History) -> tuple[Revision, ...]:
     """Return the revisions still to apply. Raises Refusal if the schema is not as the applied ones made it."""
-    found = current(conn)
-    pending = history.pending(found)
-    if found is None:
+    at = current(conn)
+    pending = history.pending(at)
+    if at is None:
         _require_empty(conn, direct.schema)
     else:
-        _require_known(conn, direct.schema, found, history)
-        _require_unchanged(conn, direct.schema, history.applied(found))
-        _require_no_drift(conn, direct, history.applied(found), pending)
+        _require_known(conn, direct.schema, at, history)
+        _require_unchanged(conn, direct.schema, history.applied(at))
+        _require_no_drift(conn, direct, history.applied(at), pending)
     catalog.require_made(conn, history.revisions)
     return pending
 

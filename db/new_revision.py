@@ -195,17 +195,18 @@ def _table(table: sa.Table) -> Iterator[str]:
 
 def _add(plan: Plan, line: str, before: str | None, had: set[str], new: Mapping[str, str]) -> None:
     """Add the statements for one line of the schema that is new or has changed."""
-    if found := re.fullmatch(r"column ([^.]+)\.(\S+) (.*)", line):
-        statements = _column(found[1], found[2], found[3], before)
-    elif (found := INDEX.fullmatch(line)) and before is None:
-        plan.alone.append(f"{found[1]} CONCURRENTLY {found[2]} {found[3]}")
+    if column := re.fullmatch(r"column ([^.]+)\.(\S+) (.*)", line):
+        statements = _column(column[1], column[2], column[3], before)
+    elif (index := INDEX.fullmatch(line)) and before is None:
+        plan.alone.append(f"{index[1]} CONCURRENTLY {index[2]} {index[3]}")
         return
-    elif found := CONSTRAINT.fullmatch(line):
-        if found[3].startswith("UNIQUE (") and f"index {found[1]}" in new:
-            plan.later.append(f"alter table {found[2]} add constraint {found[1]} unique using index {found[1]}")
+    elif constraint := CONSTRAINT.fullmatch(line):
+        name, table, definition = constraint.groups()
+        if definition.startswith("UNIQUE (") and f"index {name}" in new:
+            plan.later.append(f"alter table {table} add constraint {name} unique using index {name}")
             return
-        statements = _constraint(found[1], found[2], found[3], before, had)
-        plan.later += [_validate(found[2], found[1]) for one in statements if one.endswith(NOT_VALID)]
+        statements = _constraint(name, table, definition, before, had)
+        plan.later += [_validate(table, name) for one in statements if one.endswith(NOT_VALID)]
     else:
         statements = []
     plan.within += statements

@@ -80,9 +80,9 @@ def require(conn: Connection, *, durable: bool = False, pooled: bool = False) ->
     _require_server(conn)
     settings: dict[str, str | None] = dict(conn.execute(SETTINGS, ([each.name for each in REQUIRED],)).fetchall())
     for each in REQUIRED:
-        found = settings[each.name]
-        if found not in (None, each.value) and (durable or not each.durable):
-            raise _unfit(conn, each.name, each.value, found)
+        value = settings[each.name]
+        if value not in (None, each.value) and (durable or not each.durable):
+            raise _unfit(conn, each.name, each.value, value)
     if pooled:
         _require_patience(conn)
 

@@ -68,7 +68,7 @@ class Seen:
         target_open = self.target is not None and self.target.fence is Fence.OPEN
         if file_open and target_open:
             return "BOTH STORES TAKE WRITES: stop the service"
-        if file_open:  # Both stores are never open, so this is true also if Postgres does not answer.
+        if file_open:  # The stores are never both open, so this is true also if Postgres does not answer.
             return self._served("legacy", "SQLite")
         if target_open:
             return self._served("postgres", "Postgres")
@@ -78,7 +78,7 @@ class Seen:
 
     @property
     def legacy_fence(self) -> str:
-        """The fence of the legacy file, and whose it is."""
+        """The fence of the legacy file, and its run."""
         if self.legacy is None:
             return f"not known: {self.unknown[LEGACY]}"
         return self.legacy.state if self.legacy.owner is None else f"{self.legacy.state} by run {self.legacy.owner.run}"

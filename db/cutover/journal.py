@@ -130,7 +130,7 @@ def runs(parent: Path, verb: str, environment: str) -> list[Journal]:
 
 
 def new_run() -> str:
-    """An id for a run that has not begun, fit for the name of a schema."""
+    """Return an id for a new run, fit for the name of a schema."""
     return f"{_now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
 
 

@@ -221,7 +221,7 @@ class Move:
         if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
             try:
                 reports.save(made, self.journal)
-            except OSError as error:  # The move is what it is, whatever becomes of its report.
+            except OSError as error:  # A missing report must not fail a finished move.
                 self.means.progress.say(f"     the report can't be written: {error.strerror}")
             self.journal.write(journals.END, verdict=str(verdict))
         return made

@@ -82,7 +82,7 @@ class Standing:
 
     @property
     def of_another(self) -> bool:
-        """True if a move of another database, or nobody known, closed the legacy file."""
+        """True if the legacy file is closed, but not by a move of this database."""
         return self.legacy != "open" and not self.of_this_game
 
     @property

@@ -105,7 +105,7 @@ def _answer(breach: str, move: Move) -> None:
             move.env, smoke=means.smoke, tools=means.tools, progress=means.progress, observer=means.observer,
             folder=means.folder, signals=means.signals,
         )  # fmt: skip
-    except (Failure, Refusal, Undone) as error:  # Its exit code would say of the cutover what is true of the rollback.
+    except (Failure, Refusal, Undone) as error:  # Its own exit code would describe the rollback, not the cutover.
         raise Failure(
             "a quiet watch, or a rollback after its breach", f"{breach}; and of the rollback: {error}",
             where=move.env.name, do=f"See where players play: invoke status --env {move.env.name}",

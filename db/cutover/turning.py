@@ -69,6 +69,6 @@ def _users(path: Path) -> str:
         try:
             if process.pid != psutil.Process().pid and any(f.path == resolved for f in process.open_files()):
                 named.append(f"process {process.pid} ({process.name()}, {process.status()})")
-        except psutil.Error:  # It ended meanwhile, or is another user's.
+        except psutil.Error:  # The process has ended, or belongs to another user.
             continue
     return ", ".join(named) or "no other process that can be seen from here"

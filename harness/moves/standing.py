@@ -52,7 +52,7 @@ def _schema(env: Environment, seen: Seen) -> tuple[str, list[str], bool]:
     try:
         history = revisions.read()
         pending = ", ".join(revision.id for revision in history.pending(at))
-        found = (at or "none") + (f", to be applied: {pending}" if pending else "")
+        revision = (at or "none") + (f", to be applied: {pending}" if pending else "")
         if at is not None and at not in history:
             return f"{at}, which this version does not know", ["not known: a newer version migrated it"], False
         with ops.connect(env.target_direct, application="sudamr status") as conn:
@@ -60,7 +60,7 @@ def _schema(env: Environment, seen: Seen) -> tuple[str, list[str], bool]:
             unmade = drift.unmade(conn, history.revisions)
     except Refusal as error:
         return at or "none", [f"not known: {' '.join(str(error).split())}"], False
-    return found, [*lines, *(f"only in game/tables.py: {name}" for name in unmade)], True
+    return revision, [*lines, *(f"only in game/tables.py: {name}" for name in unmade)], True
 
 
 def _postgres(seen: Seen, schema: str) -> dict[str, str]:
