@@ -20,7 +20,7 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.snapshots import postgres
 from db.snapshots.tools import installed
-from db.transfer.source import opened
+from db.transfer.source import opened, untouched
 from game import session
 from game.legacy import cells
 from game.urls import LegacyUrl, PostgresUrl
@@ -298,12 +298,14 @@ def _require_room(move: Move, folders: Sequence[Path]) -> None:
 
 def check_legacy_trial(move: Move) -> None:
     """A process of the service, started here on the legacy file, is ready."""
-    _check_trial(move.env.legacy, must_be_ready=True)
+    with untouched(move.env.legacy.path):
+        _check_trial(move.env.legacy, must_be_ready=True)
 
 
 def check_moved_trial(move: Move) -> None:
     """A process of the service, started here, opens the legacy file; one that moved is never ready."""
-    _check_trial(move.env.legacy, must_be_ready=False)
+    with untouched(move.env.legacy.path):
+        _check_trial(move.env.legacy, must_be_ready=False)
 
 
 def check_target_trial(move: Move) -> None:

@@ -49,7 +49,7 @@ class Ready:
 def ask(url: str) -> Ready | None:
     """What the process at this base URL says; None where nothing that is our service answers."""
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS)
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False)
         body = answer.json()
     except (httpx.HTTPError, ValueError):
         return None

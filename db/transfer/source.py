@@ -11,7 +11,7 @@ import re
 import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, count
@@ -253,6 +253,21 @@ def tidied(path: Path) -> Iterator[None]:
     finally:
         if not had_log and log.exists():
             _tidy(path)
+
+
+@contextmanager
+def untouched(path: Path) -> Iterator[None]:
+    """Keep the file and its log unchanged while others open and close the file. Does nothing if there is no file.
+
+    Not around `check_file` or other plain reads: closing any descriptor of the file drops this process's locks on it.
+    """
+    # The last connection to close would fold the log into the file and remove it, unless it is read-only, as ours is.
+    with tidied(path), ExitStack() as stack:
+        with suppress(Refusal, sqlite3.Error):  # No legacy file, so nobody else opens it either.
+            check_file(path)
+            keeper = stack.enter_context(closing(cells.connect(path, readonly=True)))
+            keeper.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        yield
 
 
 def check_file(path: Path) -> None:

@@ -76,7 +76,9 @@ def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -
     for service in services:
         try:
             headers = {"Authorization": f"Bearer {operator_token}"}
-            answer = httpx.get(f"{service}/players/{PREFIX}nobody", headers=headers, timeout=PATIENCE_SECONDS)
+            answer = httpx.get(
+                f"{service}/players/{PREFIX}nobody", headers=headers, timeout=PATIENCE_SECONDS, trust_env=False
+            )
         except (httpx.HTTPError, httpx.InvalidURL):
             continue  # Another check says of a service that it does not answer.
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
@@ -115,7 +117,9 @@ class _Play:
     def run(self) -> list[str]:
         """Plays it; a line for each thing that is not as expected."""
         try:
-            with httpx.Client(base_url=self.service, headers=self.headers, timeout=PATIENCE_SECONDS) as client:
+            with httpx.Client(
+                base_url=self.service, headers=self.headers, timeout=PATIENCE_SECONDS, trust_env=False
+            ) as client:
                 problems = [problem for turn in self.file.scenario.turns for problem in self._turn(client, turn)]
             lines = [f"{self.file.line(problem)} On {self.service}." for problem in problems]
         except (httpx.HTTPError, ValueError) as error:
