@@ -57,17 +57,20 @@ def run(
     check: bool = False,
     **options: Any,
 ) -> subprocess.CompletedProcess[Any]:
-    """Run a program to its end, as subprocess.run does. Raises TimeoutExpired; the program has ended then."""
+    """Run a program to its end, as subprocess.run does. Raises TimeoutExpired once the program has been ended.
+
+    check: raise CalledProcessError for another exit code than 0.
+    """
     if capture_output:
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if input is not None:
         options["stdin"] = subprocess.PIPE
     with started(argv, **options) as process:
         stdout, stderr = process.communicate(input, timeout)
-    ended = subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+    completed = subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
     if check:
-        ended.check_returncode()
-    return ended
+        completed.check_returncode()
+    return completed
 
 
 def end(process: subprocess.Popen[Any], *, patience_seconds: float = END_SECONDS) -> None:
