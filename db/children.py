@@ -55,16 +55,23 @@ def run(
     input: str | bytes | None = None,  # noqa: A002  # as subprocess.run names it
     timeout: float | None = None,
     capture_output: bool = False,
+    check: bool = False,
     **options: Any,
 ) -> subprocess.CompletedProcess[Any]:
-    """Run a program as subprocess.run does without `check`. Raises TimeoutExpired after the program was ended."""
+    """Run a program to its end, as subprocess.run does. Raises TimeoutExpired once the program has been ended.
+
+    check: raise CalledProcessError for another exit code than 0.
+    """
     if capture_output:
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if input is not None:
         options["stdin"] = subprocess.PIPE
     with started(argv, **options) as process:
         stdout, stderr = process.communicate(input, timeout)
-    return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+    completed = subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+    if check:
+        completed.check_returncode()
+    return completed
 
 
 def end(process: subprocess.Popen[Any], *, patience_seconds: float = END_SECONDS) -> None:

@@ -396,7 +396,7 @@ SHOWN_COLUMNS = 3
 
 
 def named(columns: Collection[str]) -> str:
-    """The first few of these columns, each as table.column, and how many more there are."""
+    """Join the first few of these table.column names, and count the rest."""
     shown = ", ".join(list(columns)[:SHOWN_COLUMNS])
     more = len(columns) - SHOWN_COLUMNS
     return f"{shown} and {more} more" if more > 0 else shown

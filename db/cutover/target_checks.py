@@ -13,6 +13,7 @@ from db.cutover.move import Move
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.ops import Phase
+from db.remedies import statement
 from db.transfer.guards import TRANSFER_LOCK
 
 LOCKS = {ops.RUN_LOCK: "the lock", ops.MIGRATION_LOCK: "the lock of migrations", TRANSFER_LOCK: "the lock of transfers"}
@@ -68,17 +69,18 @@ def check_rights(move: Move) -> None:
     if not may_create and (move.verb == "rollback" or not schema_exists):
         raise Refusal(
             f"a role that may create the schema {schema}", f"{direct.user} without CREATE", where=direct.redacted,
-            do=f"GRANT CREATE ON DATABASE {direct.dbname} TO {direct.user};",
+            do=statement("GRANT CREATE ON DATABASE {database} TO {role};", database=direct.dbname, role=direct.user),
         )  # fmt: skip
     if schema_exists and not (owns if renamed else may_add):
         raise Refusal(
             f"a role that owns the schema {schema}", f"{direct.user}, who does not", where=direct.redacted,
-            do=f"ALTER SCHEMA {schema} OWNER TO {direct.user};",
+            do=statement("ALTER SCHEMA {schema} OWNER TO {role};", schema=schema, role=direct.user),
         )  # fmt: skip
     if foreign:
         raise Refusal(
             f"tables of {direct.user} alone in the schema {schema}", f"another's: {', '.join(foreign)}",
-            where=direct.redacted, do=f"ALTER TABLE {foreign[0]} OWNER TO {direct.user};",
+            where=direct.redacted,
+            do=statement("ALTER TABLE {table} OWNER TO {role};", table=(schema, foreign[0]), role=direct.user),
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from db import fence, migrate, ops, relocation, requirements
+from db import fence, migrate, ops, relocation, remedies, requirements
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.servers.tools import Tool
@@ -168,7 +168,7 @@ def no_createdb(url: PostgresUrl) -> Refusal:
     """A snapshot that can't be restored somewhere can't be verified."""
     return Refusal(
         "a role that may make the scratch database to restore into", f"{url.user} without CREATEDB",
-        where=url.redacted, do=f"ALTER ROLE {url.user} CREATEDB;",
+        where=url.redacted, do=remedies.statement("ALTER ROLE {role} CREATEDB;", role=url.user),
     )  # fmt: skip
 
 

@@ -23,10 +23,7 @@ from db.transfer.conversion_proof import Proven, prove
 from db.transfer.encoded_rows import Converted, IllFormed, LargeText, RowReader
 from db.transfer.encoded_schema import EncodedSchema, StoredTable
 from db.transfer.rebuild import made, refuse_taken
-from db.transfer.source import LOCK_TIMEOUT_SECONDS, check_file, quote
-from db.transfer.source import _tidy as tidy
-from db.transfer.source import _unreadable as unreadable
-from game.legacy import cells
+from db.transfer.source import check_file, connected, quote, unreadable
 
 _EARLY = ("page_size", "auto_vacuum")
 """Pragmas that must be set before the first table is made."""
@@ -97,28 +94,25 @@ def _check_name(source: Path, into: Path) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file in one read transaction, whatever it holds; what lies in the write-ahead log is read too."""
-    log = path.with_name(path.name + "-wal")
-    had_log = log.exists()
-    connection = cells.connect(path, readonly=True, timeout_seconds=LOCK_TIMEOUT_SECONDS)
-    try:
+    """Open the file in one read transaction, its write-ahead log included, whether or not it is the game's."""
+    with connected(path) as connection:
         try:
-            connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise unreadable(path, error) from error
-        yield connection
+            _begin(connection, path)
+            yield connection
+        except UnicodeDecodeError:
+            # Python could not decode SQLite's error message: it quotes the statement that SQLite can't parse.
+            raise Refusal(
+                "a schema that SQLite can parse", "a statement that it can't, which is not valid UTF-16 either",
+                where=str(path), do="Restore it from a snapshot.",
+            ) from None  # fmt: skip
+
+
+def _begin(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
-        raise Failure("a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot.") from error
-    except UnicodeDecodeError:  # The message of an error of SQLite's, which quotes the statement that it can't parse.
-        raise Refusal(
-            "a schema that can be parsed", "a statement that can't, and that is not valid UTF-16", where=str(path),
-            do="Restore it from a snapshot.",
-        ) from None  # fmt: skip
-    finally:
-        connection.close()
-        if not had_log and log.exists():
-            tidy(path)
+        raise unreadable(path, error) from error
 
 
 def _rehearse(schema: EncodedSchema) -> None:

@@ -224,24 +224,28 @@ def _unique(connection: sqlite3.Connection, table: str) -> tuple[set[str], set[s
 
 @contextmanager
 def opened(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[Source]:
-    """The legacy file, in one read transaction; Refusal where it can't be one, or stays locked."""
+    """Open the legacy file in one read transaction. Raises Refusal if it can't be one, or stays locked."""
     check_file(path)
-    with tidied(path):
-        connection = cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)
+    with connected(path, lock_timeout_seconds=lock_timeout_seconds) as connection:
+        _open(connection, path)
+        yield Source(connection, str(path))
+
+
+@contextmanager
+def connected(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[sqlite3.Connection]:
+    """Connect read-only to a file that `check_file` has passed. Raises Failure for damage that a read meets."""
+    with tidied(path), closing(cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)) as connection:
         try:
-            _open(connection, path)
-            yield Source(connection, str(path))
+            yield connection
         except sqlite3.DatabaseError as error:
             raise Failure(
                 "a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot."
             ) from error
-        finally:
-            connection.close()
 
 
 @contextmanager
 def tidied(path: Path) -> Iterator[None]:
-    """Whatever reads the file meanwhile leaves no empty log beside it; not where it was in use before."""
+    """Remove afterwards the empty log that reading makes beside the file, unless a log was there before."""
     log = path.with_name(path.name + "-wal")
     had_log = log.exists()
     try:
@@ -253,14 +257,13 @@ def tidied(path: Path) -> Iterator[None]:
 
 @contextmanager
 def untouched(path: Path) -> Iterator[None]:
-    """Keep the file and its log as they are while other processes open and close it. Does nothing without a file.
+    """Keep the file and its log unchanged while others open and close the file. Does nothing if there is no file.
 
-    SQLite writes the log into the file and removes it when the last connection closes, unless that one is read-only, as
-    ours is. Must not surround plain reads such as `check_file`: closing any descriptor of the file drops the locks that
-    this process has on it.
+    Not around `check_file` or other plain reads: closing any descriptor of the file drops this process's locks on it.
     """
+    # The last connection to close would fold the log into the file and remove it, unless it is read-only, as ours is.
     with tidied(path), ExitStack() as stack:
-        with suppress(Refusal, sqlite3.Error):  # Without a legacy file there is nothing to keep.
+        with suppress(Refusal, sqlite3.Error):  # No legacy file, so nobody else opens it either.
             check_file(path)
             keeper = stack.enter_context(closing(cells.connect(path, readonly=True)))
             keeper.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
@@ -293,7 +296,7 @@ def _open(connection: sqlite3.Connection, path: Path) -> None:
             raise Refusal(
                 "a schema that SQLite can read", str(error), where=str(path), do=schemas.in_the_file(drop)
             ) from error
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _drop_of_malformed(connection: sqlite3.Connection, error: sqlite3.DatabaseError) -> str | None:
@@ -338,17 +341,19 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     if "id" not in columns:
         raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
     # To SQLite they are one name; the game would take the column for one that is missing.
-    wanted = {name.lower(): name for name in codec.MODELLED}
-    if other := next((name for name in columns if wanted.get(name.lower(), name) != name), None):
+    spellings = {name.lower(): name for name in codec.MODELLED}
+    if other := next((name for name in columns if spellings.get(name.lower(), name) != name), None):
+        real = spellings[other.lower()]
         raise Refusal(
-            f"a column `{wanted[other.lower()]}` in `users`", f"one spelt `{other}`", where=str(path),
+            f"a column `{real}` in `users`", f"one spelt `{other}`", where=str(path),
             do=schemas.in_the_file(
-                f"PRAGMA writable_schema=ON; ALTER TABLE users RENAME COLUMN {other} TO {wanted[other.lower()]};"
+                f"PRAGMA writable_schema=ON; ALTER TABLE users RENAME COLUMN {quote(other)} TO {quote(real)};"
             ),
         )  # fmt: skip
 
 
-def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
+def unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
+    """Explain why SQLite can't read the file: a hot journal, a lock, rights, or damage."""
     name = getattr(error, "sqlite_errorname", "")
     if name in _HOT:
         return Refusal(
@@ -369,10 +374,8 @@ def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
 def _tidy(path: Path) -> None:
     """Let SQLite itself remove the empty log that reading a file in WAL mode makes; it won't while another reads."""
     try:
-        connection = cells.connect(path)
-        try:
-            connection.execute("PRAGMA user_version").fetchall()  # Reads the header alone, so a garbled file will do.
-        finally:
-            connection.close()
+        with closing(cells.connect(path)) as connection:
+            # This reads the header alone, so it works on a damaged file too.
+            connection.execute("PRAGMA user_version").fetchall()
     except sqlite3.DatabaseError:
-        return  # A file or folder that we may not write: the empty log stays, and harms nothing.
+        return  # The file or its folder is not writable. The empty log stays and does no harm.

@@ -33,7 +33,7 @@ from db.cutover.journal import Journal
 from db.cutover.ports import SmokeResult
 from db.environments import Environment
 from db.errors import Failure
-from db.interruption import Signals
+from db.interruption import SIGNALS, Signals
 from db.ops import Phase
 from db.servers import Server
 
@@ -183,6 +183,8 @@ def _run(env: Environment, folder: Path, handle: str, verb: str, at: str, how: s
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    for number in SIGNALS:  # A job in the background of a shell ignores SIGINT, and so would this process.
+        signal.signal(number, signal.SIG_DFL)
     act = Act(how)
 
     def observer(when: str, step: str) -> None:

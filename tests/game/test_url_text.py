@@ -227,7 +227,7 @@ REMEDIES = [
     (f"{U}?sslcert=c.pem", "/path", f"{U}?sslcert=/path", postgres(sslcert="/path")),
     (f"{U}?schema=", "a value", f"{U}?schema=game", postgres()),
     (f"{U}?schema=한", "letters, digits and _", f"{U}?schema=game", postgres()),
-    (f"{U}?schema=pg_x", "none of the server's", f"{U}?schema=x", postgres(schema="x")),
+    (f"{U}?schema=pg_x", "reserved (by the server", f"{U}?schema=x", postgres(schema="x")),
     ("postgresql://u@h/d?password=p", "user:password@", U, postgres()),
     ("postgresql://h/d?user=u&password=p", "user:password@", U, postgres()),
     (f"{U}?sslaccept=strict", "sslmode=require", f"{U}?sslmode=require", postgres(sslmode="require")),
