@@ -22,7 +22,7 @@ from sqlalchemy.pool import StaticPool
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 from db import drift as catalog
-from db import fence, ops, relocation, requirements, revisions, tables
+from db import fence, grants, ops, relocation, requirements, revisions, tables
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.revisions import History, Revision
@@ -102,7 +102,7 @@ def migrate(
                 return Migrated(applied, history.head, _dry_run(conn, direct.schema, service_role, history, pending))
             _create_schema(conn, direct.schema)
             _upgrade(conn, direct, history, pending)
-            grant(conn, direct.schema, service_role)
+            grants.grant(conn, direct.schema, service_role)
     return Migrated(applied, history.head)
 
 
@@ -357,36 +357,6 @@ def adopt(conn: ops.Connection, schema: str) -> None:
         )
 
 
-def grant(conn: ops.Connection, schema: str, role: str | None) -> None:
-    """Give the service's role all its rights, in one transaction. Safe to call again."""
-    with conn.transaction():
-        for statement in _grants(conn, schema, role):
-            conn.execute(statement)
-
-
-def _grants(conn: ops.Connection, schema: str, role: str | None) -> list[sql.Composed]:
-    """Return the statements that give the service all its rights: write the state, add to journals, read the fence."""
-    if role is None or role == conn.info.user:
-        return []
-    to = sql.Identifier(role)
-    # Named one by one: rights on an extension's tables in the schema must stay.
-    state = _names(schema, [table.name for table in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)])
-    journals = _names(schema, [table.name for table in game_tables.JOURNALS])
-    readable = ["fence_state", tables.VERSION_TABLE]
-    ours = (*game_tables.ALL, *tables.ALL)
-    return [
-        sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(schema), to),
-        sql.SQL("revoke all on {} from {}").format(_names(schema, [*(table.name for table in ours), *readable]), to),
-        sql.SQL("grant select, insert, update, delete on {} to {}").format(state, to),
-        sql.SQL("grant select, insert on {} to {}").format(journals, to),
-        sql.SQL("grant select on {} to {}").format(_names(schema, readable), to),
-    ]
-
-
-def _names(schema: str, names: list[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(schema, name) for name in names)
-
-
 def _dry_run(
     conn: ops.Connection, schema: str, role: str | None, history: History, pending: tuple[Revision, ...]
 ) -> str:
@@ -400,10 +370,10 @@ def _dry_run(
             command.upgrade(made, f"{at}:{revision.id}", sql=True)
         at = revision.id
     quoted = sql.Identifier(schema).as_string(conn)
-    grants = "".join(f"{statement.as_string(conn)};\n" for statement in _grants(conn, schema, role))
+    rights = "".join(f"{statement.as_string(conn)};\n" for statement in grants.statements(conn, schema, role))
     return (
         f"create schema if not exists {quoted};\nset search_path = {quoted};\n"
-        f"set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s';\n\n{text.getvalue()}\nbegin;\n{grants}commit;\n"
+        f"set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s';\n\n{text.getvalue()}\nbegin;\n{rights}commit;\n"
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from db import fence, migrate, ops, relocation, remedies, requirements
+from db import fence, grants, migrate, ops, relocation, remedies, requirements
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.servers.tools import Tool
@@ -116,7 +116,7 @@ def restore(
         else:
             fence.lift(connection)
         # Last, for the dump brings the triggers as they were: until here the service's role may write nothing.
-        migrate.grant(connection, schema, service_role)
+        grants.grant(connection, schema, service_role)
     return aside
 
 
