@@ -1,4 +1,4 @@
-"""A file in UTF-16 becomes one in UTF-8 that holds the same, or nothing is made and the reason is named."""
+"""A file in UTF-16 is converted to an equal file in UTF-8, or nothing is made and the reason is named."""
 
 from __future__ import annotations
 

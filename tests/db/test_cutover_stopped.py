@@ -1,4 +1,4 @@
-"""A run that is stopped for seconds, loses its lock, sees others move on, and wakes: no dead end, nothing twice.
+"""A run is paused for seconds, loses its lock, and continues after another run: no dead end, nothing done twice.
 
 It is stopped at each step's boundary, at the statements that turn a fence on either store, and before the pointer is
 written. Meanwhile another run aborts, goes on, or goes there and back. Two writers try both stores all the time.

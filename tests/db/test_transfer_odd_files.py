@@ -1,4 +1,4 @@
-"""Files that look odd and are whole: there and back they are equal, and snapshot, fence and way back take them too."""
+"""Unusual but sound files come back equal, and snapshot, fence and the way back accept them too."""
 
 from __future__ import annotations
 
