@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+import psutil
 import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
@@ -251,7 +252,7 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
         if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):
             raise Refusal(
                 "the lock to be free",
-                holder(conn) or lock_owners(conn, RUN_LOCK),
+                str(holder(conn) or lock_owners(conn, RUN_LOCK)),
                 where=direct.redacted,
                 do="Wait for it to end, or stop it.",
             )
@@ -291,17 +292,38 @@ def _release(conn: Connection) -> None:
     conn.execute("select pg_advisory_unlock(%s, %s)", (LOCK_CLASS, RUN_LOCK))
 
 
-def holder(conn: Connection) -> str | None:
-    """The run that holds the lock, as it signed itself: why, where, since when; None where nobody does."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The run that holds the lock, as it signed itself. host, pid: its process; since: ISO, by the server's clock."""
+
+    run: str
+    why: str
+    host: str
+    pid: int
+    since: str
+
+    @property
+    def stopped(self) -> bool:
+        """True where its process is one of this machine's and is stopped, as by SIGSTOP or a debugger."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        except psutil.Error:
+            return False
+
+    def __str__(self) -> str:
+        return f"run {self.run} ({self.why}) on {self.host}, process {self.pid}, since {self.since}"
+
+
+def holder(conn: Connection) -> Holder | None:
+    """Return the run that holds the lock; None where nobody does."""
     row = conn.execute(
         "select run, why, host, h.pid, since::text from ops.lock_holder h join pg_locks l on l.pid = h.backend_pid"
         " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
         (LOCK_CLASS, RUN_LOCK),
     ).fetchone()
-    if row is None:
-        return None
-    run, why, host, pid, since = row
-    return f"run {run} ({why}) on {host}, process {pid}, since {since}"
+    return None if row is None else Holder(*row)
 
 
 def _lock_lost(found: str) -> Failure:

@@ -27,7 +27,7 @@ from db.cutover.move import FAILURES, legacy_mark
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import ToolError
-from db.ops import Phase
+from db.ops import Holder, Phase
 from db.redaction import redact
 from game.legacy.fence_schema import Mark
 
@@ -45,7 +45,7 @@ class Target:
     fence: Fence
     odd: tuple[str, ...]
     identity: str
-    holder: str | None
+    holder: Holder | None
     marker: str | None
     schema: str | None
 
@@ -104,7 +104,7 @@ class Seen:
         return advise(
             State(
                 self.target.phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
-                self.pointer, Tool.ALIVE if self.target.holder else Tool.NONE,
+                self.pointer, _tool(self.target.holder),
             )
         )  # fmt: skip
 
@@ -115,7 +115,8 @@ class Seen:
             case Ends(command, why, loses):
                 return f"{_command(command, self.environment)} ({why}{'; ' + loses if loses else ''})"
             case Elsewhere(do):
-                return do
+                holder = self.target.holder if self.target is not None else None
+                return do if holder is None else f"{do} It is {holder}."
             case Settled(next=None):
                 return "nothing is left to do"
             case Settled(next=command):
@@ -185,6 +186,12 @@ def _target(env: Environment) -> Target:
             recorded = fence.said(conn)
             state, odd = Fence(recorded), fence.odd(conn, recorded)
         return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema)
+
+
+def _tool(holder: Holder | None) -> Tool:
+    if holder is None:
+        return Tool.NONE
+    return Tool.STOPPED if holder.stopped else Tool.ALIVE
 
 
 def _owner(mark: Mark, target: Target) -> FenceOwner:

@@ -49,7 +49,7 @@ def check_lock(move: Move) -> None:
     with ops.connect(move.env.target_direct) as conn:
         for key, name in LOCKS.items():
             if conn.execute(HELD, (ops.LOCK_CLASS, key)).fetchone():
-                by = (ops.holder(conn) if key == ops.RUN_LOCK else None) or ops.lock_owners(conn, key)
+                by = str((ops.holder(conn) if key == ops.RUN_LOCK else None) or ops.lock_owners(conn, key))
                 raise Refusal(
                     f"{name} to be free", by, where=move.env.target_direct.redacted,
                     do="Wait for it to end, or stop it.",

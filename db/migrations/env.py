@@ -8,7 +8,7 @@ from db import revisions, tables
 
 
 def run() -> None:
-    """Run the statements in `before` and the revision in one transaction; without a connection, write them as text."""
+    """Run the revision in a transaction, after the statements in `before`. Without a connection, print its SQL."""
     connection = context.config.attributes.get("connection")
     context.configure(
         connection=connection,

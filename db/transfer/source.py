@@ -300,14 +300,12 @@ def _open(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _drop_of_malformed(connection: sqlite3.Connection, error: sqlite3.DatabaseError) -> str | None:
-    """The SQL that removes the index, trigger or view over which SQLite reads no schema at all; None where it is none.
-
-    A snapshot would not help: it has the same statement. An index without one was made by SQLite: the page is damaged.
-    """
+    """Return SQL that removes the index, trigger or view that makes the schema unreadable; None for another cause."""
+    # A snapshot would not help: it has the same statement. An index without a statement means a damaged page.
     named = re.match(r"malformed database schema \((.+?)\) - ", str(error))
     if named is None:
         return None
-    connection.execute("PRAGMA writable_schema=ON")  # So that SQLite passes over what it can't read.
+    connection.execute("PRAGMA writable_schema=ON")  # SQLite then skips the statement that it can't read.
     found = connection.execute(
         "SELECT type FROM sqlite_master WHERE name = ? AND sql IS NOT NULL", (named[1],)
     ).fetchone()
@@ -323,7 +321,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     kinds = dict(connection.execute("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')").fetchall())
     if kinds.get("users") != "table":
         tables = sorted(str(name) for name, kind in kinds.items() if kind == "table")
-        # SQLite renames no table to a name that differs in capitals alone.
+        # Two steps: SQLite refuses to rename a table to a name that differs only in case.
         spelt = next((name for name in tables if name.lower() == "users"), None)
         steps = [] if spelt is None else [schemas.renaming(spelt, "users_"), schemas.renaming("users_", "users")]
         raise Refusal(
@@ -331,7 +329,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
             do=schemas.in_the_file(*steps) if steps else "Name the database that the game writes.",
         )  # fmt: skip
     if (encoding := connection.execute("PRAGMA encoding").fetchone()[0]) != "UTF-8":
-        # SQLite would translate its texts, and of those that are not valid it would make others.
+        # SQLite would translate its texts, and silently change those that are not valid UTF-16.
         raise Refusal(
             "a file in UTF-8", f"one in {encoding}", where=str(path),
             do=f"Make a copy that loses nothing: invoke transfer.convert --source {shlex.quote(str(path))} --into NEW",
@@ -340,7 +338,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     columns = table_of(connection, "users").columns
     if "id" not in columns:
         raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
-    # To SQLite they are one name; the game would take the column for one that is missing.
+    # SQLite ignores the case of names; the game does not, and would miss the column.
     spellings = {name.lower(): name for name in codec.MODELLED}
     if other := next((name for name in columns if spellings.get(name.lower(), name) != name), None):
         real = spellings[other.lower()]

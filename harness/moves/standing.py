@@ -72,7 +72,7 @@ def _postgres(seen: Seen, schema: str) -> dict[str, str]:
         "marker": target.marker or "none",
         "schema": schema,
         "phase": str(target.phase) + (f", by run {target.run}" if target.run else ""),
-        "lock held by": target.holder or "nobody",
+        "lock held by": str(target.holder or "nobody"),
     }
 
 

@@ -1,4 +1,4 @@
-"""A run that is stopped for seconds, loses its lock, sees others move on, and wakes: no dead end, nothing twice.
+"""A run is paused for seconds, loses its lock, and continues after another run: no dead end, nothing done twice.
 
 It is stopped at each step's boundary, at the statements that turn a fence on either store, and before the pointer is
 written. Meanwhile another run aborts, goes on, or goes there and back. Two writers try both stores all the time.
@@ -146,6 +146,9 @@ def test_a_run_that_is_stopped_with_the_file_in_its_hands_is_named_to_whoever_wa
     set_up(world, STARTS[Command.CUTOVER])
 
     with stopped(world, Point("sqlite", "COMMIT", 1), "cutover", abort=False) as process:
+        advised = ending.look(world.env).next
+        assert "kill -9" in advised
+        assert f"process {process.pid}," in advised
         world.cut()
         with pytest.raises(Failure, match=rf"open in process {process.pid} \(.*, stopped\)"):
             world.cutover(abort=True)

@@ -1,4 +1,4 @@
-"""Whatever a server, a database or a role has set: our sessions have their own settings, or we refuse it by name."""
+"""Our sessions override the settings of server, database and role, or refuse them by name."""
 
 from __future__ import annotations
 

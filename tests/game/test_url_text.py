@@ -1,4 +1,4 @@
-"""The text of a Postgres URL: what is read reaches libpq the same by every way, and the rest is refused unseen."""
+"""The text of a Postgres URL is read the same by every program, or is refused without being shown."""
 
 from __future__ import annotations
 
