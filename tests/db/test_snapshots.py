@@ -203,6 +203,8 @@ def test_a_schema_is_put_back_beside_the_one_in_its_place(env: Environment, serv
     taken = snapshots.take(env, Side.TARGET, tools=server.tool)
     with ops.connect(env.target_direct) as conn:
         conn.execute("UPDATE users SET gold = 5")
+    if not keep:
+        env.legacy.path.unlink()  # Postgres is opened only if nobody plays on the file.
 
     with pytest.raises(Refusal, match="no schema game"):
         snapshots.restore(env, taken, keep_fence=keep, tools=server.tool)
