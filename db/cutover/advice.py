@@ -141,7 +141,17 @@ def _another_database(state: State) -> Advice:
     )
 
 
+def _lift_lost(command: Command) -> Ends:
+    return Ends(
+        command, "opens the legacy file as it was when it was fenced",
+        loses="Postgres went live and does not know it: a failover lost its newest transactions, and what players"
+        " did in them. If the old primary can be had, bring it back first.",
+    )  # fmt: skip
+
+
 def _empty(state: State) -> Advice:
+    if state.legacy is Fence.MOVED:
+        return _lift_lost(Command.ABORT)
     if state.legacy is not Fence.OPEN:
         return Ends(Command.ABORT, "opens the legacy file, whose fence no run needs any more")
     if state.pointer is not PointerTo.LEGACY:
@@ -151,11 +161,7 @@ def _empty(state: State) -> Advice:
 
 def _loading(state: State) -> Advice:
     if state.legacy is Fence.MOVED:
-        return Ends(
-            Command.ABORT, "opens the legacy file as it was when it was fenced",
-            loses="Postgres went live and does not know it: a failover lost its newest transactions, and what players"
-            " did in them. If the old primary can be had, bring it back first.",
-        )  # fmt: skip
+        return _lift_lost(Command.ABORT)
     return Ends(Command.CUTOVER, "goes on with the attempt; --abort undoes it")
 
 
@@ -174,12 +180,16 @@ def _live(state: State) -> Advice:
 
 
 def _aborted(state: State) -> Advice:
+    if state.legacy is Fence.MOVED:
+        return _lift_lost(Command.ABORT)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(Command.ABORT, "opens the legacy file and switches back to it")
     return Settled(Command.CUTOVER)
 
 
 def _returned(state: State) -> Advice:
+    if state.legacy is Fence.MOVED:
+        return _lift_lost(Command.ROLLBACK)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(Command.ROLLBACK, "opens the legacy file and switches to it")
     return Settled(Command.CUTOVER)

@@ -69,6 +69,8 @@ def run(
         move.check(plan.PREFLIGHT, lambda: checks.require(wanted, means.progress))
     confirm()
     with move.locked(lambda: recovery.require_same(env, standing, refuse)):
+        if standing.lift_lost:
+            move.journal.write("lift lost", since=standing.mark.since)
         if standing.returned_unknown:
             for step in rollback_steps.adopting(loss or 0):
                 move.perform(step)
@@ -117,6 +119,8 @@ def _refuse_abort(found: Standing, env: Environment) -> None:
 
 def _refuse_unless_live(found: Standing, env: Environment) -> None:
     """Raise Refusal where players do not play on Postgres, and name the command that ends what there is, if any."""
+    if found.lift_lost:
+        raise recovery.lift_not_known(found, env)
     if found.phase is Phase.LOADING:
         raise Refusal(
             "a game that is live on Postgres", "a cutover under way", where=env.target_direct.redacted,
