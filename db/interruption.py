@@ -71,5 +71,7 @@ class Signals:
             raise Interrupted(self._last)
         text = self._answer if self._received < 3 else f"{self._answer} {self._force}"
         # Not by print: a handler that runs inside a print of the same stream would raise. A closed terminal fails too.
+        if sys.stderr is None:  # As 2>&- leaves it.
+            return
         with suppress(OSError, ValueError):
             os.write(sys.stderr.fileno(), f"\n{self._last}: {text}\n".encode())
