@@ -1,6 +1,6 @@
 """What ends each state in which an environment can be found: the command that `invoke status` prints, or no command.
 
-A state is a value of seven enums. `advise` answers for every one of their combinations: with a command, with "nothing
+A state is a value of several enums. `advise` answers for every one of their combinations: with a command, with "nothing
 to end", or with the guard in the code that keeps that state from coming about.
 """
 
@@ -45,6 +45,13 @@ class Tool(StrEnum):
     STOPPED = "stopped"
 
 
+class Rest(StrEnum):
+    """What comes after the fences: every process serves the store that is open, and old rows are put away."""
+
+    DONE = "done"
+    LEFT = "left"
+
+
 class Command(StrEnum):
     """What the operator runs, with --env."""
 
@@ -64,6 +71,7 @@ class State:
     target: Fence
     pointer: PointerTo
     tool: Tool = Tool.NONE
+    rest: Rest = Rest.DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,8 @@ def _empty(state: State) -> Advice:
         return Ends(Command.ABORT, "opens the legacy file, whose fence no run needs any more")
     if state.pointer is not PointerTo.LEGACY:
         return Elsewhere("No move was begun: have the pointer name the store that the service is to read.")
+    if state.rest is Rest.LEFT:
+        return Elsewhere("No move was begun: start every process of the service on the legacy file.")
     return Settled(Command.CUTOVER)
 
 
@@ -174,7 +184,7 @@ def _live(state: State) -> Advice:
         return Ends(Command.ABORT_ROLLBACK, "closes the legacy file and opens Postgres, which the pointer names")
     if state.target is Fence.FENCED:
         return Ends(Command.ROLLBACK, "goes on with the rollback; --abort undoes it")
-    if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET:
+    if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET and state.rest is Rest.DONE:
         return Settled(Command.ROLLBACK)
     return Ends(Command.CUTOVER, "finishes the switch to Postgres, where players play")
 
@@ -184,6 +194,8 @@ def _aborted(state: State) -> Advice:
         return _lift_lost(Command.ABORT)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(Command.ABORT, "opens the legacy file and switches back to it")
+    if state.rest is Rest.LEFT:
+        return Ends(Command.ABORT, "has every process serve the legacy file")
     return Settled(Command.CUTOVER)
 
 
@@ -192,6 +204,8 @@ def _returned(state: State) -> Advice:
         return _lift_lost(Command.ROLLBACK)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(Command.ROLLBACK, "opens the legacy file and switches to it")
+    if state.rest is Rest.LEFT:
+        return Ends(Command.ROLLBACK, "has every process serve the legacy file, and puts the old rows away")
     return Settled(Command.CUTOVER)
 
 

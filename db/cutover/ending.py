@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from db import fence, migrate, ops
-from db.cutover import ownership, services, switch
+from db.cutover import ownership, pointer, rollback_steps, services, switch
 from db.cutover.advice import (
     Advice,
     Command,
@@ -18,6 +18,7 @@ from db.cutover.advice import (
     Fence,
     FenceOwner,
     PointerTo,
+    Rest,
     Settled,
     State,
     Tool,
@@ -26,18 +27,22 @@ from db.cutover.advice import (
 from db.cutover.move import FAILURES, legacy_mark
 from db.cutover.services import Ready
 from db.environments import Environment
-from db.errors import ToolError
+from db.errors import Refusal, ToolError
 from db.ops import Phase
 from db.redaction import redact
 from game.legacy.fence_schema import Mark
 
 LEGACY = "the legacy file"
 TARGET = "Postgres"
+POINTER = "the pointer"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What Postgres says: the phase and its run, the fence, uneven tables, its identity, and who holds the lock."""
+    """What Postgres says: the phase and its run, the fence, uneven tables, its identity, and who holds the lock.
+
+    rows: the game's tables hold something.
+    """
 
     phase: Phase
     run: str | None
@@ -47,6 +52,7 @@ class Target:
     holder: str | None
     marker: str | None
     schema: str | None
+    rows: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +109,18 @@ class Seen:
         return advise(
             State(
                 self.target.phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
-                self.pointer, Tool.ALIVE if self.target.holder else Tool.NONE,
+                self.pointer, Tool.ALIVE if self.target.holder else Tool.NONE, self._rest(self.target),
             )
         )  # fmt: skip
 
     @property
     def next(self) -> str:
-        """The next command, in a clause."""
+        """The next command, in a clause; a pointer that can't be read is to be mended first, for no command can."""
+        mend = f"mend {POINTER} ({self.unknown[POINTER]}), then " if POINTER in self.unknown else ""
+        return mend + self._next
+
+    @property
+    def _next(self) -> str:
         match self.advice:
             case Ends(command, why, loses):
                 return f"{_command(command, self.environment)} ({why}{'; ' + loses if loses else ''})"
@@ -119,15 +130,30 @@ class Seen:
                 return "nothing is left to do"
             case Settled(next=command):
                 assert command is not None
-                return _command(command, self.environment)
+                ends = _command(command, self.environment)
+                # What ended well is not to be taken back because a line says that this is next.
+                return f"no move is under way; to go back: {ends}" if command is Command.ROLLBACK else ends
             case None:
-                return f"invoke status --env {self.environment}, once {' and '.join(self.unknown)} answers"
+                return f"invoke status --env {self.environment}, once {' and '.join(self._silent)} answers"
             case unreachable:
                 return f"look at the stores, which no run of ours left so ({unreachable.guard})"
 
+    def _rest(self, target: Target) -> Rest:
+        """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
+        served = len(self._serving("postgres" if target.phase is Phase.LIVE else "legacy")) == len(self.services)
+        put_away = target.phase is not Phase.RETURNED or not target.rows
+        return Rest.DONE if served and put_away else Rest.LEFT
+
+    def _serving(self, engine: str) -> list[str]:
+        return [url for url, r in self.services.items() if r is not None and (r.engine, r.fence) == (engine, "open")]
+
+    @property
+    def _silent(self) -> list[str]:
+        return [part for part in (LEGACY, TARGET) if part in self.unknown]
+
     def _served(self, engine: str, name: str) -> str:
         asked = len(self.services)
-        serving = [url for url, r in self.services.items() if r is not None and (r.engine, r.fence) == (engine, "open")]
+        serving = self._serving(engine)
         if len(serving) == asked:
             return f"players play on {name}"
         if not serving:
@@ -169,6 +195,10 @@ def look(env: Environment) -> Seen:
         target = _target(env)
     except (ToolError, *FAILURES) as error:
         unknown[TARGET] = redact(" ".join(str(error).split()))
+    try:
+        pointer.url(env.pointer)
+    except Refusal as error:
+        unknown[POINTER] = " ".join(str(error).split())
     answers = {url: services.ask(url) for url in env.services}
     return Seen(env.name, legacy, target, switch.pointed(env), answers, unknown)
 
@@ -180,10 +210,12 @@ def _target(env: Environment) -> Target:
         odd: tuple[str, ...] = ()
         marker = ops.marker(conn)
         phase, run = ops.phase(conn), ops.phase_run(conn)
+        rows = False
         if schema:
             said = fence.said(conn)
             state, odd = Fence(said), fence.odd(conn, said)
-        return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema)
+            rows = rollback_steps.has_rows(conn)
+        return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema, rows)
 
 
 def _owner(mark: Mark, target: Target) -> FenceOwner:

@@ -171,7 +171,8 @@ def _opened(path: Path) -> BinaryIO:
     except OSError as error:
         raise Refusal(
             "a place for the lock of the hooks, beside the pointer", str(error.strerror), where=str(path),
-            do="Allow this user to write there, as the pointer itself needs.",
+            do="Correct pointer.path in environments.toml." if isinstance(error, FileNotFoundError)
+            else "Allow this user to write there, as the pointer itself needs.",
         ) from None  # fmt: skip
 
 

@@ -341,8 +341,9 @@ def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> No
     except psycopg.OperationalError as error:
         raise unknowable(str(error).strip(), move.env) from error
     except ToolError as error:
+        mend = f"{error.do} Then go" if error.do else "Go"
         raise Failure(
-            "the undo to finish", _said(error), where=move.env.name, do=f"Go on with it: {abort_command(move)}"
+            "the undo to finish", _said(error), where=move.env.name, do=f"{mend} on with it: {abort_command(move)}"
         ) from error
 
 

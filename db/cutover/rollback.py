@@ -162,6 +162,8 @@ def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_lo
     if accept_loss != lost:
         raise Refusal(
             f"--accept-loss {lost}, the requests granted on Postgres", f"--accept-loss {accept_loss}",
-            where=move.env.target_direct.redacted, do="Leave --discard-writes out, and all of them are carried back.",
+            where=move.env.target_direct.redacted,
+            do=f"To give them up: --discard-writes --accept-loss {lost}." if standing.returned_unknown
+            else "Leave --discard-writes out, and all of them are carried back.",
         )  # fmt: skip
     return lost
