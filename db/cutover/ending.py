@@ -34,7 +34,6 @@ from game.legacy.fence_schema import Mark
 
 LEGACY = "the legacy file"
 TARGET = "Postgres"
-POINTER = "the pointer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +56,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An environment as far as it can be known now. A part that is None does not answer; `unknown` says why."""
+    """An environment as far as it can be known now. A part that is None does not answer; `unknown` says why.
+
+    amiss: why the pointer can't be read.
+    """
 
     environment: str
     legacy: Mark | None
     target: Target | None
     pointer: PointerTo
+    amiss: str
     services: dict[str, Ready | None]
     unknown: dict[str, str]
 
@@ -116,8 +119,7 @@ class Seen:
     @property
     def next(self) -> str:
         """The next command, in a clause; a pointer that can't be read is to be mended first, for no command can."""
-        mend = f"mend {POINTER} ({self.unknown[POINTER]}), then " if POINTER in self.unknown else ""
-        return mend + self._next
+        return (f"mend the pointer ({self.amiss}), then " if self.amiss else "") + self._next
 
     @property
     def _next(self) -> str:
@@ -134,7 +136,7 @@ class Seen:
                 # What ended well is not to be taken back because a line says that this is next.
                 return f"no move is under way; to go back: {ends}" if command is Command.ROLLBACK else ends
             case None:
-                return f"invoke status --env {self.environment}, once {' and '.join(self._silent)} answers"
+                return f"invoke status --env {self.environment}, once {' and '.join(self.unknown)} answers"
             case unreachable:
                 return f"look at the stores, which no run of ours left so ({unreachable.guard})"
 
@@ -146,10 +148,6 @@ class Seen:
 
     def _serving(self, engine: str) -> list[str]:
         return [url for url, r in self.services.items() if r is not None and (r.engine, r.fence) == (engine, "open")]
-
-    @property
-    def _silent(self) -> list[str]:
-        return [part for part in (LEGACY, TARGET) if part in self.unknown]
 
     def _served(self, engine: str, name: str) -> str:
         asked = len(self.services)
@@ -195,12 +193,16 @@ def look(env: Environment) -> Seen:
         target = _target(env)
     except (ToolError, *FAILURES) as error:
         unknown[TARGET] = redact(" ".join(str(error).split()))
+    answers = {url: services.ask(url) for url in env.services}
+    return Seen(env.name, legacy, target, switch.pointed(env), _amiss(env), answers, unknown)
+
+
+def _amiss(env: Environment) -> str:
     try:
         pointer.url(env.pointer)
     except Refusal as error:
-        unknown[POINTER] = " ".join(str(error).split())
-    answers = {url: services.ask(url) for url in env.services}
-    return Seen(env.name, legacy, target, switch.pointed(env), answers, unknown)
+        return " ".join(str(error).split())
+    return ""
 
 
 def _target(env: Environment) -> Target:

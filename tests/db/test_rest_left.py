@@ -16,7 +16,7 @@ from standing import run, set_up
 from db import fence, ops
 from db.cutover import ending
 from db.cutover.advice import Command, Elsewhere, Ends, Fence, FenceOwner, PointerTo, Rest, Settled, State, advise
-from db.errors import Failure, Refusal, ToolError
+from db.errors import Failure, Refusal, ToolError, Undone
 from db.ops import Phase
 from db.servers import Server
 
@@ -118,6 +118,23 @@ def test_a_pointer_that_can_not_be_read_keeps_no_file_closed_and_is_named_with_w
     world.env.pointer.path.write_text(world.pointer_before)  # As the remedies say: a file in UTF-8 with its one line.
     run(world, Command.ABORT)
     assert isinstance(ending.look(world.env).advice, Settled)
+
+
+def test_a_hook_that_writes_the_pointer_back_makes_no_game_live_whose_next_restart_fails(world: World) -> None:
+    set_up(world, SETTLED[Command.ABORT])
+    path, deployed = world.env.pointer.path, world.folder / "taken.env"
+    deployed.write_text(world.pointer_before)
+    hooks = dataclasses.replace(
+        world.env.hooks, deploy=f"cp {path} {deployed}",
+        restart=f"touch {deployed}.restarted; cp {world.folder}/service.env.before {path}",
+    )  # fmt: skip
+    with following(deployed) as url:
+        wider = world.with_(services=(url,), hooks=hooks)
+        with pytest.raises(Undone, match="still, after the hooks"):
+            wider.cutover()
+
+        after = ending.look(wider.env)
+        assert (after.serves, after.advice) == ("players play on SQLite", Settled(Command.CUTOVER))
 
 
 def test_what_the_file_lacks_is_given_up_by_the_command_that_is_printed(world: World) -> None:
