@@ -31,7 +31,7 @@ JSON = "write the result as JSON to this path; - is standard output"
 POSTGRES = "docker, local, embedded or a URL, its password in PGPASSWORD; by default the first that the machine has"
 YES = "do not ask; production needs --confirm production too"
 CONFIRM = "the environment's name, typed once more"
-DRY_RUN = "make every check, list what would be refused, say the plan, and change nothing"
+DRY_RUN = "make every check, list the findings and the plan, and change nothing"
 PLAYERS = "how many players to make"
 SEED = "the number that all made players follow from"
 LEGACY = "a legacy SQLite file"
@@ -147,9 +147,9 @@ def migrate(_c: Context, env: str = "", sql: bool = False, json: str = "") -> No
         speaks.json(done)
 
 
-@task(help={"env": ENV, "message": "what the revision does, in a few words; its file is named by it", "json": JSON})
+@task(help={"env": ENV, "message": "what the revision does, in a few words; they name the file", "json": JSON})
 def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> None:
-    """Make one revision's file from what game/tables.py has and the schema has not; see docs/migrations.md."""
+    """Make the next revision's file from what game/tables.py has and the schema lacks; see docs/migrations.md."""
     from db import environments
     from db.console import outcome
     from harness.moves import revisions
@@ -259,18 +259,17 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
 
 @task(
     help={
-        "source": "a SQLite file in UTF-16; it is only read. Stop the service first",
-        "into": "where the copy in UTF-8 goes; a name that is free",
-        "as-blobs": "keep texts that are not valid UTF-16 as BLOBs with the same bytes, instead of refusing the file",
+        "source": "a SQLite file in UTF-16; it is only read; stop the service first",
+        "into": "the path of the copy in UTF-8; no file may be there yet",
+        "as-blobs": "keep a text that is not valid UTF-16 as a BLOB with the same bytes, instead of refusing the file",
         "json": JSON,
     }
 )
 def convert(_c: Context, source: str = "", into: str = "", as_blobs: bool = False, json: str = "") -> None:
-    """Make a copy in UTF-8 of a legacy file in UTF-16 that loses nothing, with proof."""
+    """Make a copy in UTF-8 of a legacy file in UTF-16, and prove that nothing is lost."""
     from harness.moves import transfers
 
-    convert = partial(transfers.convert, source, into, as_blobs=as_blobs)
-    _judged(json, convert, transfers.show_conversion)
+    _judged(json, partial(transfers.convert, source, into, as_blobs=as_blobs), transfers.show_conversion)
 
 
 @task(help={"env": ENV, "json": JSON})
@@ -441,7 +440,7 @@ def verify(_c: Context, env: str = "", path: str = "", json: str = "") -> None:
 @task(
     help={"env": ENV, "path": "the snapshot's folder", "into": "a new file, for one of the legacy store",
           "unfence": "leave the restored store open to writes",
-          "replace": "keep what is in the target in another schema, and restore into its place", "yes": YES,
+          "replace": "move the target's tables to another schema first, where they are kept", "yes": YES,
           "confirm": CONFIRM, "json": JSON}
 )  # fmt: skip
 def restore(
@@ -456,7 +455,7 @@ def restore(
     with outcome(json or None) as speaks:
         target = environments.load(env)
         if replace:
-            _confirmation(target, "puts a snapshot in the place of what players own", yes, confirm, dry_run=False)()
+            _confirmation(target, "replaces what players own by a snapshot", yes, confirm, dry_run=False)()
         done = snapshots.run(target, "restore", path, into, unfence=unfence, replace=replace)
         speaks.table("snapshot restore", ("what", "found"), list(done.items()))
         speaks.json(done)
@@ -525,9 +524,9 @@ def _snapshot(verb: str, env: str, what: str, json: str) -> None:
 
 
 def _confirmation(target: Environment, what: str, yes: bool, typed: str, dry_run: bool) -> Callable[[], None]:
-    """What asks for the environment's name once the checks have passed, and once only.
+    """Return a function that asks for the environment's name at its first call, after the checks.
 
-    Where nobody is there to be asked it is refused at once. A dry run needs no confirmation.
+    Without a terminal nobody can be asked, so a missing name raises Refusal at once. A dry run needs no name.
     """
     from db import environments
 

@@ -1,8 +1,8 @@
-"""Starts the programs that a tool needs while it runs; all of them end with the tool, even by kill -9.
+"""Starts the programs that a tool needs while it runs. Each program ends with the tool, even after kill -9 of the tool.
 
-Each runs under `leash.py`, which holds one end of a pipe whose other end this process holds. PR_SET_PDEATHSIG would
-need no process between, but Linux alone has it, it knows no grandchildren, and it fires when the starting thread ends.
-Costs some 20 ms a program. Servers and services of a test have the guardian instead (`db.servers.guard`), which also
+Each program runs under `leash.py`, a process that holds one end of a pipe; the tool holds the other end. It costs some
+20 ms a program. PR_SET_PDEATHSIG needs no process between, but only Linux has it, it does not reach grandchildren, and
+it fires when the starting thread ends. The servers and services of tests use `db.servers.guard` instead, which also
 removes folders, containers and databases.
 """
 
@@ -20,17 +20,18 @@ from typing import Any
 SCRIPT = Path(__file__).with_name("leash.py")
 
 END_SECONDS = 4.0
-"""For a program to end by itself when we ask it to."""
+"""How long a program may take to end after SIGTERM."""
 
 
 @contextmanager
 def started(
     argv: Sequence[str], *, may_go_on_seconds: float = 0.0, pass_fds: Sequence[int] = (), **options: Any
 ) -> Iterator[subprocess.Popen[Any]]:
-    """Start a program in a session of its own; its process group has ended when the block is left.
+    """Start a program in a session of its own, and end its process group when the block is left.
 
-    may_go_on_seconds: how long it may run on after this process is gone; 0: it is ended at once. pass_fds: stay open
-    until the program has ended, but the program itself does not inherit them. options: of subprocess.Popen.
+    may_go_on_seconds: how long the program may run after this process has ended; with 0 it is ended at once.
+    pass_fds: stay open until the program has ended; the program itself does not inherit them.
+    options: those of subprocess.Popen.
     """
     alive, held = os.pipe()
     command = [sys.executable, "-I", "-S", str(SCRIPT), str(alive), str(may_go_on_seconds), *argv]
@@ -54,20 +55,27 @@ def run(
     input: str | bytes | None = None,  # noqa: A002  # as subprocess.run names it
     timeout: float | None = None,
     capture_output: bool = False,
+    check: bool = False,
     **options: Any,
 ) -> subprocess.CompletedProcess[Any]:
-    """Run a program to its end, as subprocess.run does without `check`. Raises TimeoutExpired; it has ended then."""
+    """Run a program to its end, as subprocess.run does. Raises TimeoutExpired once the program has been ended.
+
+    check: raise CalledProcessError for another exit code than 0.
+    """
     if capture_output:
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if input is not None:
         options["stdin"] = subprocess.PIPE
     with started(argv, **options) as process:
         stdout, stderr = process.communicate(input, timeout)
-    return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+    completed = subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)
+    if check:
+        completed.check_returncode()
+    return completed
 
 
 def end(process: subprocess.Popen[Any], *, patience_seconds: float = END_SECONDS) -> None:
-    """End what runs in the program's group: asked first, killed when its time is up. Harmless where it has ended."""
+    """Send SIGTERM to the program's process group, and kill it when the patience is used up. Safe to call again."""
     if process.poll() is not None:
         return
     with suppress(ProcessLookupError):
@@ -79,7 +87,7 @@ def end(process: subprocess.Popen[Any], *, patience_seconds: float = END_SECONDS
 
 
 def kill(process: subprocess.Popen[Any]) -> None:
-    """Kill what runs in the program's group, now."""
+    """Kill the program's process group at once. Safe to call again."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

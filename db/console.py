@@ -28,19 +28,19 @@ INTERRUPTED = 130
 
 
 class Ending(Protocol):
-    """How a task ended, in a line."""
+    """How a task ended; see `db.cutover.ending.Ending`."""
 
     @property
     def line(self) -> str:
-        """The last line."""
+        """The last line that the task prints."""
         ...
 
 
 class Stream:
-    """A standard stream that never raises: a closed terminal or a full disk behind it stops no move half way.
+    """A standard stream that never raises OSError: a closed terminal or a full disk must not stop a move half way.
 
-    After the first failure it writes nowhere, and says so on `errors` where there is one. inner: None where the shell
-    had closed it (`>&-`). A letter that its encoding lacks is written as an escape.
+    After the first failure it discards what is written, and reports the failure on `errors`, if given. inner: None if
+    the shell closed it (`>&-`). A character that its encoding lacks is written as an escape.
     """
 
     def __init__(self, inner: TextIO | None, errors: Stream | None = None) -> None:
@@ -49,7 +49,7 @@ class Stream:
         self.broken = inner is None
 
     def write(self, text: str) -> int:
-        """Write the text; its length always."""
+        """Write the text, and return its length even if it could not be written."""
         encoding = getattr(self._inner, "encoding", None) or "utf-8"
         self._try(lambda: self._inner.write(text.encode(encoding, "backslashreplace").decode(encoding)))
         return len(text)
@@ -68,17 +68,17 @@ class Stream:
             act()
         except OSError as error:
             self.broken = True
-            with suppress(OSError):  # What is left in the buffer would fail again when the interpreter ends.
+            with suppress(OSError):  # The interpreter would flush the rest of the buffer at its end, and fail again.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._inner.fileno())
             if self._errors is not None:
                 self._errors.write(f"the rest can't be printed: {error.strerror}\n")
 
 
 class Outcome:
-    """What a task gives to people and, where asked, to a machine.
+    """The output of a task: text for people and, with --json, one JSON document.
 
-    at_end: asked for the last line when the task ends, however it ends, with the word for how. signals: held from then
-    on. ended: what the JSON bears of the end.
+    at_end: called once when the task ends, with the word for how it ended; returns the last line. signals: held from
+    then on.
     """
 
     def __init__(self, json_path: str | None) -> None:
@@ -93,14 +93,14 @@ class Outcome:
         self._ending: Ending | None = None
 
     def end(self, outcome: str) -> None:
-        """Ask how things stand, once; `last_line` prints it."""
+        """Call `at_end` once, with signals held; `last_line` prints its answer."""
         if self.at_end is not None and self._ending is None:
             if self.signals is not None:
-                self.signals.hold("It is ending: the last line says how.", "kill -9 is safe; then: invoke status.")
+                self.signals.hold("The command is ending; see its last line.", "kill -9 is safe; then: invoke status.")
             self._ending = self.at_end(outcome)
 
     def last_line(self) -> None:
-        """Print the last line, where the task has one."""
+        """Print the last line, if the task has one."""
         if self._ending is not None:
             self._errors.print(self._ending.line, highlight=False, markup=False, soft_wrap=True)
 
@@ -120,13 +120,13 @@ class Outcome:
         self._out.print(table)
 
     def json(self, result: object) -> None:
-        """The whole result, where `--json` asked for it."""
+        """Write the whole result as JSON where `--json` asked for it."""
         if self._json_path is None:
             return
-        made = plain(result)
-        if self._ending is not None and isinstance(made, dict):
-            made["ending"] = plain(self._ending)
-        text = json.dumps(made, ensure_ascii=False, indent=2) + "\n"
+        document = plain(result)
+        if self._ending is not None and isinstance(document, dict):
+            document["ending"] = plain(self._ending)
+        text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
         if self._json_path == "-":
             self._stdout.write(text)
             self._stdout.flush()
@@ -140,24 +140,24 @@ class Outcome:
             self.say(text)
 
     def check_json(self) -> None:
-        """Refusal where the result could not be written, before anything is done that it would tell of.
+        """Check that the JSON can be written. Raises Refusal before the task begins.
 
-        A folder under the working one is made; anywhere else it has to be there.
+        Makes the folder of a relative path; the folder of an absolute path must exist.
         """
         if self._json_path is None or self._json_path == "-":
             return
         path = Path(self._json_path)
         if not path.is_absolute():
             path.parent.mkdir(parents=True, exist_ok=True)
-        found = "no such folder" if not path.parent.is_dir() else "a folder" if path.is_dir() else None
-        if found is None and not os.access(path if path.exists() else path.parent, os.W_OK):
-            found = "one that may not be written"
-        if found is not None:
+        fault = "no such folder" if not path.parent.is_dir() else "a folder" if path.is_dir() else None
+        if fault is None and not os.access(path if path.exists() else path.parent, os.W_OK):
+            fault = "one that may not be written"
+        if fault is not None:
             self._json_path = None
-            raise Refusal("a file to write for --json", found, where=str(path), do="Nothing was begun. Name another.")
+            raise Refusal("a file to write for --json", fault, where=str(path), do="Nothing was begun. Name another.")
 
     def complain(self, error: ToolError | GameError) -> None:
-        """What stopped the task, in a line or two."""
+        """Print the error that stopped the task, in a line or two."""
         self._errors.print(f"[bold red]{getattr(error, 'verdict', 'refused')}[/]", end=" ")
         self._errors.print(redact(str(error)), highlight=False, markup=False, soft_wrap=True)
 
@@ -169,9 +169,9 @@ class Outcome:
 
 @contextmanager
 def outcome(json_path: str | None) -> Iterator[Outcome]:
-    """Run a task's body; what stops it on purpose becomes one or two lines and an exit code, never a traceback.
+    """Run a task's body. An expected error becomes one or two lines and an exit code, never a traceback.
 
-    A task that set `at_end` prints its last line however it ends: by a defect too, whose traceback comes before it.
+    A task that sets `at_end` prints its last line in every case, also after the traceback of a defect.
     """
     _open_standard_streams()
     speaks = Outcome(json_path)
@@ -207,7 +207,7 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
 
 
 def misused(refusal: Refusal) -> NoReturn:
-    """Say why the command can't even begin, and end with its exit code."""
+    """Print why the command can't begin, and exit with the refusal's code."""
     Outcome(None).complain(refusal)
     raise SystemExit(refusal.exit_code)
 

@@ -1,8 +1,8 @@
-"""Drift, both ways: what our tables name and the database lacks, and what it has that nobody named.
+"""Finds drift: what our tables name and the database lacks, and what the database has and our tables do not name.
 
-What should be there is made in a scratch schema, in a transaction that is rolled back, and read with the same queries
-as what is there: so the server itself compares types, defaults, checks and definitions. It is made from the tables, or
-from the revisions: a schema that is not at the head yet can be compared with those alone.
+The expected schema is made in a scratch schema, in a transaction that is rolled back. The same queries read it and the
+schema itself, so the server renders types, defaults, checks and definitions of both. It is made from the tables, or
+from the revisions: only the latter fit a schema that is not at the head yet.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from game import tables as game_tables
 from game.urls import PostgresUrl
 
 LOCK_TIMEOUT_SECONDS = 5
-"""Looking never waits longer for a table that somebody alters."""
+"""How long to wait for a table that another session alters."""
 
 OURS = not_an_extensions("pg_class", "c.oid")
 COLUMNS = f"""
@@ -94,32 +94,33 @@ select format('owned by %%s: %%s', pg_get_userbyid(relowner), relname) from pg_c
 where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'S', 'f')
     and not pg_has_role(relowner, 'usage') and {OURS}
 """
-"""What the owner of the database may not alter."""
+"""The relations that the role may not alter."""
 
 ALEMBIC_OWN = f" {tables.VERSION_TABLE}"
-"""Alembic keeps its own table, with its own key."""
+"""Marks the lines of Alembic's own table and its key, which our tables do not name."""
 
 NAME = re.compile(r"(?:invalid )?(index) CREATE (?:UNIQUE )?INDEX (\S+)|(trigger) CREATE TRIGGER (\S+) .* ON (\S+) |"
                   r"(constraint) (\S+) on ([^:]+)|(column|table|view|type|function|label) (\S+)")  # fmt: skip
 
 
 def drift(direct: PostgresUrl) -> list[str]:
-    """A line each, sorted: `missing: …` is named by our tables and not there, `unexpected: …` the other way round.
+    """Return a sorted line for each difference. `missing: …`: only our tables have it. `unexpected: …`: only
+    the schema has it.
 
-    A trigger that is switched unlike its fellows is drift too. Refusal where the role may not create a schema: it is
-    the owner's to look. Nothing is kept.
+    A trigger that is switched unlike those of the other tables is drift too. Raises Refusal if the role may not create
+    a schema; the owner's may. Changes nothing.
     """
     with ops.connect(direct, application="sudamr drift") as conn:
         return _compared(conn, direct.schema, by_tables(conn))
 
 
 def since(conn: ops.Connection, schema: str, applied: Sequence[Revision]) -> list[str]:
-    """The same lines against what these revisions make. Refusal where one of them does not pass on an empty schema."""
+    """Return such lines against what these revisions make. Raises Refusal if one does not pass on an empty schema."""
     return _compared(conn, schema, by_revisions(conn, applied))
 
 
 def by_tables(conn: ops.Connection) -> set[str]:
-    """The lines that game/tables.py and db/tables.py stand for."""
+    """Return the lines of a schema made from game/tables.py and db/tables.py."""
     with _scratch(conn) as scratch:
         with _passing("tables that the server takes", "game/tables.py"):
             conn.execute(";\n".join(definitions()).encode())
@@ -127,22 +128,22 @@ def by_tables(conn: ops.Connection) -> set[str]:
 
 
 def by_revisions(conn: ops.Connection, history: Sequence[Revision]) -> set[str]:
-    """The lines that these revisions stand for. Refusal where one of them does not pass on an empty schema."""
+    """Return the lines of a schema made by these revisions. Raises Refusal if one does not pass on an empty schema."""
     with _scratch(conn) as scratch:
         for revision in history:
-            conn.execute("; ".join(PASS).encode())  # A revision may fill rows, and the tables come fenced.
+            conn.execute("; ".join(PASS).encode())  # A revision may write rows, and the tables are made fenced.
             with _passing("a revision that passes on an empty schema", str(revision.path)):
                 conn.execute(revision.for_a_copy.encode())
         return _read(conn, scratch)
 
 
 def unmade(conn: ops.Connection, history: Sequence[Revision]) -> list[str]:
-    """The columns and tables of the code that no revision makes."""
+    """Return the columns and tables that the code names and no revision makes."""
     return sorted(_names(by_tables(conn)) - _names(by_revisions(conn, history)))
 
 
 def require_made(conn: ops.Connection, history: Sequence[Revision]) -> None:
-    """Refusal naming each column of the tables that no revision makes: the service would ask for it."""
+    """Check that a revision makes every column of the code. Raises Refusal naming those that the service would miss."""
     if lacking := unmade(conn, history):
         raise Refusal(
             "a revision for every column of game/tables.py", f"none makes {', '.join(lacking)}",
@@ -151,9 +152,9 @@ def require_made(conn: ops.Connection, history: Sequence[Revision]) -> None:
 
 
 def name_of(line: str) -> str:
-    """What a line is about, without how it is: `column users.gold`, `index users_gold_idx`."""
-    found = NAME.match(line.removeprefix("missing: ").removeprefix("unexpected: "))
-    return " ".join(filter(None, found.groups())) if found else line
+    """Return the kind and name of the object that a line describes: `column users.gold`, `index users_gold_idx`."""
+    name = NAME.match(line.removeprefix("missing: ").removeprefix("unexpected: "))
+    return " ".join(filter(None, name.groups())) if name else line
 
 
 def _names(lines: set[str]) -> set[str]:
@@ -161,9 +162,10 @@ def _names(lines: set[str]) -> set[str]:
 
 
 def _compared(conn: ops.Connection, schema: str, expected: set[str]) -> list[str]:
-    with _aside(conn):
-        found = _read(conn, schema)
-        lines = [f"missing: {line}" for line in expected - found] + [f"unexpected: {line}" for line in found - expected]
+    with _rolled_back(conn):
+        actual = _read(conn, schema)
+        lines = [f"missing: {line}" for line in expected - actual]
+        lines += [f"unexpected: {line}" for line in actual - expected]
         others = [str(line) for (line,) in conn.execute(OTHERS, (sql.Identifier(schema).as_string(conn),)).fetchall()]
         return sorted(lines) + _switches(conn, schema) + sorted(others)
 
@@ -181,24 +183,24 @@ def _passing(expected: str, where: str) -> Iterator[None]:
 
 
 @contextmanager
-def _aside(conn: ops.Connection) -> Iterator[None]:
-    """A transaction that is rolled back. Refusal where the role, or the server, does not let us look."""
+def _rolled_back(conn: ops.Connection) -> Iterator[None]:
+    """Open a transaction and roll it back at its end. Raises Refusal if another session alters the schema too long."""
     try:
         with conn.transaction(force_rollback=True):
             conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_SECONDS}s",))
             yield
     except errors.LockNotAvailable:
         raise Refusal(
-            f"to read the schema within {LOCK_TIMEOUT_SECONDS} s", "somebody alters it", where=ops.place(conn),
+            f"to read the schema within {LOCK_TIMEOUT_SECONDS} s", "another session alters it", where=ops.place(conn),
             do="Run again when that has ended.",
         ) from None  # fmt: skip
 
 
 @contextmanager
 def _scratch(conn: ops.Connection) -> Iterator[str]:
-    """An empty schema on the search path, gone afterwards."""
+    """Make an empty schema on the search path; it is rolled back at the end. Raises Refusal if the role may not."""
     name = f"sudamr_drift_{conn.info.backend_pid}"
-    with _aside(conn):
+    with _rolled_back(conn):
         try:
             conn.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))
         except errors.InsufficientPrivilege:
@@ -212,20 +214,20 @@ def _scratch(conn: ops.Connection) -> Iterator[str]:
 
 
 def definitions() -> list[str]:
-    """The statements that make every table of ours with its types, indexes and triggers."""
-    made: list[str] = []
+    """Return the statements that make every table of ours with its types, indexes and triggers."""
+    statements: list[str] = []
 
     def note(statement: sa.schema.ExecutableDDLElement, *_: object, **__: object) -> None:
-        made.append(str(statement.compile(dialect=engine.dialect)))
+        statements.append(str(statement.compile(dialect=engine.dialect)))
 
     engine = sa.create_mock_engine("postgresql+psycopg://", note)
     for metadata in (game_tables.metadata, tables.metadata):
         metadata.create_all(engine, checkfirst=False)
-    return made + tables.ddl()
+    return statements + tables.ddl()
 
 
 def _read(conn: ops.Connection, schema: str) -> set[str]:
-    """The catalog's lines, written as one who looks at that schema alone would read them."""
+    """Return the catalog's lines of the schema, with names as they read when it alone is on the search path."""
     _look_at(conn, schema)
     quoted = sql.Identifier(schema).as_string(conn)
     lines = {" ".join(line.split()) for query in READ for (line,) in conn.execute(query, (quoted,)).fetchall()}

@@ -146,7 +146,7 @@ class Environment(_Strict):
 
 
 def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
-    """The environment of that name. Refusal: no such name or file, an unknown key, a URL or a variable amiss."""
+    """Load the environment of that name. Raises Refusal for an unknown name, file or key, a bad URL or variable."""
     path = Path(path)
     known = check_name(name)
     sections = _read(path)
@@ -174,7 +174,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
             f"{environment.target.schema} and {environment.target_direct.schema}",
             where=f"{path} [{known}]",
         )
-    # Before any tool begins: amid a move, a connection that is refused would be taken for a server that is silent.
+    # Checked before any tool begins: during a move, a refused connection would look like a server that is down.
     for url in (environment.target, environment.target_direct):
         check_libpq(url.parameters, where=url.redacted)
     return environment
@@ -210,7 +210,7 @@ def guard_destructive(environment: Environment) -> None:
 
 
 def is_durable(name: str) -> bool:
-    """Tell whether what this environment holds must survive a crash of its machine."""
+    """Return True if the environment's data must survive a crash of its machine."""
     return name not in DESTRUCTIBLE
 
 
@@ -236,12 +236,12 @@ def step_summary() -> Path | None:
 
 
 def beside(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process of ours: this one's without what libpq would read in it, and the settings."""
+    """Return the environment for a process of ours: this one's without libpq's variables, with the settings added."""
     return {**libpq.without(os.environ), **settings}
 
 
 def check_libpq(parameters: Iterable[tuple[str, str]], *, where: str) -> None:
-    """Raise Refusal if a variable is exported that libpq would read beside these parameters of a URL."""
+    """Raise Refusal if a variable is exported that libpq would read besides these parameters of a URL."""
     names = libpq.refused(os.environ, parameters)
     if names:
         raise Refusal(
@@ -265,11 +265,12 @@ def token_secret(environment: Environment) -> str:
 
 
 def pool_size(environment: Environment) -> int:
-    """The connections of each process of the service. Refusal where its setting is no number."""
-    found = dotenv_values(environment.pointer.path).get("POOL_SIZE") or str(Settings.model_fields["pool_size"].default)
-    if not found.isdecimal():
-        raise Refusal("POOL_SIZE of digits", "another", where=str(environment.pointer.path))
-    return int(found)
+    """Return the connections of each service process, from the pointer's file. Raises Refusal if they are no number."""
+    setting = dotenv_values(environment.pointer.path).get("POOL_SIZE")
+    size = setting or str(Settings.model_fields["pool_size"].default)
+    if not size.isdecimal():
+        raise Refusal("POOL_SIZE of digits", "another", where=str(environment.pointer.path), do="Correct the file.")
+    return int(size)
 
 
 def _of_the_service(environment: Environment, name: str, purpose: str) -> str:

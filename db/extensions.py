@@ -1,12 +1,12 @@
-"""What extensions keep in a schema: it is theirs, so the game neither fences, dumps, compares nor moves it."""
+"""Tells the objects of extensions from the game's. The game neither fences, dumps, compares nor moves the former."""
 
 from __future__ import annotations
 
 
 def not_an_extensions(catalog: str, oid: str) -> str:
-    """Give the SQL condition that an object is no member of an extension.
+    """Return the SQL condition that an object belongs to no extension.
 
-    catalog: the system table that the object is a row of; oid: the SQL expression of its oid; never input of a user.
+    catalog: the system table that has a row for the object. oid: the SQL expression of its oid. Neither is escaped.
     """
     return (
         f"not exists (select from pg_depend member where member.classid = '{catalog}'::regclass"

@@ -295,7 +295,7 @@ def _few(holes: list[str], most: int = 4) -> str:
 
 
 def blockers(conn: ops.Connection) -> str:
-    """Name the sessions that hold a table of the schema on the search path."""
+    """Name the sessions that hold a lock on a table of the schema on the search path."""
     rows = conn.execute(BLOCKERS).fetchall()
     named = [f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
              for pid, application, role, doing in rows]  # fmt: skip

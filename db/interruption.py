@@ -1,7 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP while a command moves the game.
+"""Handles SIGINT, SIGTERM and SIGHUP while a command moves the game.
 
-The first one raises Interrupted, from which the command undoes what it began. Any later one is answered by a line on
-standard error and raises nothing: an undo that is cut in two leaves players waiting.
+The first signal raises Interrupted, and the command undoes what it began. A later signal only prints a line on standard
+error: an undo that is interrupted would leave the game read-only.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that asks the command to end; the message is the signal's name."""
+    """Raised by the first signal. The message is the signal's name."""
 
 
 class Signals:
-    """The handlers of a command, from `with` to its end. Not entered, or off the main thread, it changes nothing."""
+    """The signal handlers of a command, installed by `with`. Installs none outside the main thread."""
 
     def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
@@ -36,7 +36,7 @@ class Signals:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # As nohup leaves SIGHUP.
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and it must stay so.
                     self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -45,7 +45,7 @@ class Signals:
             signal.signal(number, handler)
 
     def hold(self, answer: str, force: str) -> None:
-        """Raise no more from here on; answer with this line, and from the third signal on add how to force an end."""
+        """Raise no more: print `answer` at each signal, and from the third on also `force`, which says how to kill."""
         self._answer, self._force = answer, force
         self._held = True
 
@@ -70,8 +70,9 @@ class Signals:
             self._held = True
             raise Interrupted(self._last)
         text = self._answer if self._received < 3 else f"{self._answer} {self._force}"
-        # Not by print: a handler that runs inside a print of the same stream would raise. A closed terminal fails too.
-        if sys.stderr is None:  # As 2>&- leaves it.
+        if sys.stderr is None:  # The shell closed it (`2>&-`).
             return
+        # Not print(): it raises if the signal arrives inside a print() to the same stream.
+        # A closed terminal raises OSError.
         with suppress(OSError, ValueError):
             os.write(sys.stderr.fileno(), f"\n{self._last}: {text}\n".encode())

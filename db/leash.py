@@ -1,8 +1,8 @@
 """Runs one program in a process group of its own, and ends the group when the tool that started it is gone.
 
-Run as a script by `db.children`, never imported: an isolated interpreter, so that it starts in milliseconds and knows
-nothing of the project. Arguments: the descriptor of a pipe that the kernel closes when the tool ends, by whatever
-cause; how many seconds the program may go on after that; then the program. Works on Linux and macOS.
+`db.children` runs it as a script in an isolated interpreter, which starts in milliseconds and imports nothing of the
+project. Arguments: the descriptor of a pipe that the kernel closes when the tool ends, for whatever reason; how many
+seconds the program may run after that; then the program and its arguments. Works on Linux and macOS.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import threading
 import time
 
 END_SECONDS = 5.0
-"""For a group to end after SIGTERM, before SIGKILL."""
+"""How long a group may take to end after SIGTERM, before SIGKILL."""
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 NOT_FOUND = 127
 
 
 def main() -> int:
-    """Run the program to its end and give its exit code."""
+    """Run the program to its end and return its exit code."""
     alive, may_go_on_seconds, *argv = sys.argv[1:]
-    over = threading.Event()  # The group is to be ended: the tool is gone, or asked for it.
-    for number in ENDING:  # Sent to the whole group, the program included. It does not inherit a handler.
+    over = threading.Event()  # Set when the group must end: the tool has ended, or has sent a signal.
+    for number in ENDING:
+        # The tool signals the whole group, so the program gets the signal too. The program inherits no handler.
         signal.signal(number, lambda _number, _frame: over.set())
     try:
         process = subprocess.Popen(argv)
@@ -38,12 +39,12 @@ def main() -> int:
     watch.start()
     code = process.wait()
     if over.is_set():
-        os.killpg(0, signal.SIGKILL)  # Ends us too: what the program left in the group must not outlive the tool.
+        os.killpg(0, signal.SIGKILL)  # Ends this process too: no process of the group may outlive the tool.
     return code
 
 
 def _end_with_the_tool(alive: int, may_go_on_seconds: float, over: threading.Event) -> None:
-    """Wait until the tool is gone and the program's time is up, then end the group."""
+    """Wait until the tool has ended and the program's time is up, then end the group."""
     while os.read(alive, 1):
         pass
     time.sleep(may_go_on_seconds)
@@ -55,7 +56,7 @@ def _end_with_the_tool(alive: int, may_go_on_seconds: float, over: threading.Eve
 
 
 def _end_as(code: int) -> int:
-    """End by the signal that ended the program, so that the tool sees the program's own end."""
+    """End by the signal that ended the program, so that the tool sees the same exit status."""
     if code >= 0:
         return code
     with contextlib.suppress(OSError):  # SIGKILL has no handler to reset.

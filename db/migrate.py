@@ -1,7 +1,7 @@
-"""Alembic, with what it lacks: a bounded lock that names its holder, timeouts, hashes of what was applied, and grants.
+"""Runs the revisions by Alembic, and adds a bounded lock that names its holder, timeouts, digests and grants.
 
-Each revision is one transaction; one that can't run in any is a single statement. The first makes the tables fenced;
-nothing here ever lifts a fence.
+Each revision is one transaction; one that can't run in a transaction is a single statement. The first makes the tables
+fenced; nothing in this module lifts a fence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sqlalchemy.pool import StaticPool
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 from db import drift as catalog
-from db import fence, ops, relocation, requirements, revisions, tables
+from db import fence, grants, ops, relocation, requirements, revisions, tables
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.revisions import History, Revision
@@ -39,17 +39,17 @@ LOCK_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 600
 
 SHOWN_LINES = 4
-"""Of a drift, in a message; `invoke status` has them all."""
+"""How many lines of a drift a message shows; `invoke status` shows all."""
 
 INDEX = re.compile(r"create\s+(?:unique\s+)?index\s+concurrently\s+(?:if\s+not\s+exists\s+)?(\w+)", re.IGNORECASE)
-"""A statement outside a transaction that leaves an invalid index of this name where it fails."""
+"""Matches a statement that leaves an invalid index of this name if it fails."""
 
 BEFORE = ("delete from ops.proven where exists (select from ops.phase where phase = 'loading')", *revisions.PASS)
-"""First in a revision's transaction: a proven copy is to be proven again; rows may change past the fence."""
+"""Runs first in a revision's transaction: the copy must be proven again, and the revision may write fenced rows."""
 
 AFTER = (
     *revisions.NO_PASS,
-    # A new table's fence comes switched on. Where players play, it has to be off as on every other table.
+    # A new table's fence is made switched on. While players play, it must be off, as it is on every other table.
     f"""do $fence$
 declare fenced text;
 begin
@@ -65,12 +65,12 @@ begin
 end
 $fence$""",
 )
-"""Last in a revision's transaction."""
+"""Runs last in a revision's transaction."""
 
 
 @dataclass(frozen=True)
 class Migrated:
-    """What was done: revisions applied, oldest first, and where the schema stands. sql: the text of a dry run."""
+    """The revisions that were applied, oldest first, and the schema's revision. sql: the text of a dry run."""
 
     applied: list[str]
     head: str
@@ -81,12 +81,13 @@ def migrate(
     direct: PostgresUrl, *, environment: str, service_role: str | None, sql: bool = False,
     history: History | None = None,
 ) -> Migrated:  # fmt: skip
-    """Bring the schema of the URL to the head and give the service's role its rights; again is harmless.
+    """Bring the schema of the URL to the head and give the service's role its rights. Safe to call again.
 
-    With `sql`, nothing is changed and the statements are returned. history: other revisions than the project's own.
-    Refusal: a revision file at fault, not prepared or another environment's, another migration under way, a schema with
-    tables of someone else's or changed by hand, a revision that was edited since it was applied or that this version
-    does not know, a table held by someone. Failure: a revision did not pass; those before it stay.
+    sql: change nothing and return the statements. history: other revisions than the project's own.
+    Raises Refusal for a faulty revision file; a database that is not prepared or is another environment's; another
+    migration under way; a schema with foreign tables or changed by hand; a revision that was edited after it was
+    applied, or that this version does not know; a table that another session locks.
+    Raises Failure if a revision does not pass; those before it stay applied.
     """
     history = history or revisions.read()
     with ops.connect(direct, application="sudamr migrate") as conn:
@@ -101,7 +102,7 @@ def migrate(
                 return Migrated(applied, history.head, _dry_run(conn, direct.schema, service_role, history, pending))
             _create_schema(conn, direct.schema)
             _upgrade(conn, direct, history, pending)
-            grant(conn, direct.schema, service_role)
+            grants.grant(conn, direct.schema, service_role)
     return Migrated(applied, history.head)
 
 
@@ -111,38 +112,38 @@ def head() -> str:
 
 
 def current(conn: ops.Connection) -> str | None:
-    """The revision of the schema on the connection's search path; None where nothing was migrated.
+    """Return the revision of the schema on the connection's search path; None if nothing was migrated.
 
-    Refusal where it names several: those of two lines, which no version of this program makes.
+    Raises Refusal if the schema names several revisions; no version of this program does that.
     """
     if _value(conn, "select to_regclass(%s)", tables.VERSION_TABLE) is None:
         return None
-    found = [str(revision) for (revision,) in conn.execute("select version_num from alembic_version").fetchall()]
-    if len(found) > 1:
+    applied = [str(revision) for (revision,) in conn.execute("select version_num from alembic_version").fetchall()]
+    if len(applied) > 1:
         raise Refusal(
-            f"one revision in {tables.VERSION_TABLE}", ", ".join(found), where=ops.place(conn),
+            f"one revision in {tables.VERSION_TABLE}", ", ".join(applied), where=ops.place(conn),
             do="Restore a snapshot: nobody knows what this schema holds.",
         )  # fmt: skip
-    return found[0] if found else None
+    return applied[0] if applied else None
 
 
 def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: History) -> None:
-    """Refusal unless the schema is at the head, and all in it is as the revisions made it."""
+    """Check that the schema is at the head and as the revisions make it. Raises Refusal otherwise."""
     ops.require_prepared(conn)
-    found = current(conn)
-    if found is not None:
-        _require_known(conn, direct.schema, found, history)
-    if found != history.head:
+    at = current(conn)
+    if at is not None:
+        _require_known(conn, direct.schema, at, history)
+    if at != history.head:
         raise Refusal(
-            f"the schema at revision {history.head}", f"at {found}" if found else "no revision applied",
-            where=direct.redacted, do="Run invoke migrate with this --env first, and this again.",
+            f"the schema at revision {history.head}", f"at {at}" if at else "no revision applied",
+            where=direct.redacted, do="Run invoke migrate with this --env first, then this command again.",
         )  # fmt: skip
     _require_unchanged(conn, direct.schema, history.revisions)
     _require_no_drift(conn, direct, history.revisions, ())
 
 
 def require_current(conn: ops.Connection) -> None:
-    """Refusal where nothing was migrated, or the schema has no place for a column of game/tables.py."""
+    """Check that the schema has every column of game/tables.py. Raises Refusal otherwise."""
     if current(conn) is None:
         raise Refusal("a migrated database", "none", where=ops.place(conn), do="Run: invoke migrate --env NAME")
     if lacking := _value(conn, lacking_columns()):
@@ -153,17 +154,15 @@ def require_current(conn: ops.Connection) -> None:
 
 
 def drift(direct: PostgresUrl) -> list[str]:
-    """What the database has and our tables don't name, and the other way round, a line each; see `db.drift`."""
+    """Return a line for each difference between the schema and our tables; see `db.drift.drift`."""
     return catalog.drift(direct)
 
 
 @contextmanager
 def _one_at_a_time(conn: ops.Connection, direct: PostgresUrl) -> Iterator[None]:
-    """The session lock of migrations, waited for and no longer; it ends with the connection.
-
-    It is asked for again and again. A statement that waits has a snapshot, and an index that the other migration
-    builds concurrently waits for every older snapshot: the two would wait for each other.
-    """
+    """Take the session lock of migrations; it ends with the connection. Raises Refusal naming its holder."""
+    # Polled. A statement that waits for the lock holds a snapshot, and CREATE INDEX CONCURRENTLY in the other migration
+    # waits for every older snapshot: the two would wait for each other.
     tried = Retrying(
         retry=retry_if_result(lambda had: not had), wait=wait_random(0.05, 0.2),
         stop=stop_after_delay(LOCK_WAIT_SECONDS), retry_error_callback=lambda _state: False,
@@ -185,15 +184,15 @@ def _timeouts(conn: ops.Connection, *, lock: int, statement: int) -> None:
 
 
 def _pending(conn: ops.Connection, direct: PostgresUrl, history: History) -> tuple[Revision, ...]:
-    """The revisions still to apply, once the schema is known to be what those applied have made."""
-    found = current(conn)
-    pending = history.pending(found)
-    if found is None:
+    """Return the revisions still to apply. Raises Refusal if the schema is not as the applied ones made it."""
+    at = current(conn)
+    pending = history.pending(at)
+    if at is None:
         _require_empty(conn, direct.schema)
     else:
-        _require_known(conn, direct.schema, found, history)
-        _require_unchanged(conn, direct.schema, history.applied(found))
-        _require_no_drift(conn, direct, history.applied(found), pending)
+        _require_known(conn, direct.schema, at, history)
+        _require_unchanged(conn, direct.schema, history.applied(at))
+        _require_no_drift(conn, direct, history.applied(at), pending)
     catalog.require_made(conn, history.revisions)
     return pending
 
@@ -224,7 +223,7 @@ def _require_unchanged(conn: ops.Connection, schema: str, applied: tuple[Revisio
 def _require_no_drift(
     conn: ops.Connection, direct: PostgresUrl, applied: tuple[Revision, ...], pending: tuple[Revision, ...]
 ) -> None:
-    """Refusal naming what was changed by hand. What a killed run left of the next revision's index is no such thing."""
+    """Refuse a schema that was changed by hand. Accepts the next revision's index: a killed run may leave it."""
     left = _index(pending[0]) if pending else None
     lines = [line for line in catalog.since(conn, direct.schema, applied) if not _is_of(line, left)]
     if lines:
@@ -232,13 +231,13 @@ def _require_no_drift(
         raise Refusal(
             f"the schema as revision {applied[-1].id} left it", "; ".join(lines[:SHOWN_LINES]) + more,
             where=direct.redacted,
-            do="Nothing was changed. Undo by hand what was made by hand (`invoke status` has every line), and run"
-            " again; what is to stay belongs in game/tables.py and a revision.",
+            do="Nothing was changed. Take the manual changes back (`invoke status` shows every line) and run again."
+            " To keep one, put it into game/tables.py and a revision.",
         )  # fmt: skip
 
 
 def _index(revision: Revision) -> str | None:
-    """The index that a revision outside a transaction makes."""
+    """Return the name of the index that a revision makes outside a transaction; None otherwise."""
     made = INDEX.search(revision.sql) if revision.outside else None
     return made and made[1]
 
@@ -277,9 +276,9 @@ def _create_schema(conn: ops.Connection, schema: str) -> None:
 
 
 def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pending: tuple[Revision, ...]) -> None:
-    """Alembic on the connection that holds the lock: one that lost it can change nothing any more."""
+    """Run Alembic on the connection that holds the lock, so that a migration that lost it can change nothing."""
     engine = sa.create_engine("postgresql+psycopg://", creator=lambda: conn, poolclass=StaticPool)
-    for place, revision in enumerate(pending):
+    for position, revision in enumerate(pending):
         index = _index(revision)
         if index:
             _drop_index(conn, index)
@@ -292,12 +291,12 @@ def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pendin
                 connection.commit()
         except (sa.exc.DBAPIError, psycopg.Error) as error:
             cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-            raise _not_passed(conn, direct, pending[: place + 1], cause) from error
+            raise _not_passed(conn, direct, pending[: position + 1], cause) from error
         conn.autocommit = True
 
 
 def _patience(conn: ops.Connection, revision: Revision) -> None:
-    """Building an index concurrently waits for transactions without making anybody wait behind it."""
+    """Set the timeouts. CREATE INDEX CONCURRENTLY may wait longer for a lock: nobody has to wait behind it."""
     lock = STATEMENT_TIMEOUT_SECONDS if revision.outside else LOCK_TIMEOUT_SECONDS
     _timeouts(conn, lock=lock, statement=STATEMENT_TIMEOUT_SECONDS)
 
@@ -309,7 +308,7 @@ def _drop_index(conn: ops.Connection, name: str) -> None:
 def _not_passed(
     conn: ops.Connection, direct: PostgresUrl, tried: tuple[Revision, ...], cause: BaseException | None
 ) -> Failure | Refusal:
-    """The error for the last of `tried`; those before it were applied."""
+    """Make the error for the last revision of `tried`; those before it were applied."""
     *before, revision = tried
     index = _index(revision)
     if not conn.closed:
@@ -325,15 +324,15 @@ def _not_passed(
             f"locked by {fence.blockers(conn)}", where=direct.redacted,
             do=f"Revision {revision.id} changed nothing{stay}. Let them end, or end them, and run again.",
         )  # fmt: skip
-    said = redact(str(cause).partition("\n")[0])
+    message = redact(str(cause).partition("\n")[0])
     return Failure(
-        f"revision {revision.id} to pass", said, where=direct.redacted,
+        f"revision {revision.id} to pass", message, where=direct.redacted,
         do=f"Revision {revision.id} changed nothing{stay}. Correct the cause and run again.",
     )  # fmt: skip
 
 
 def _attributes(schema: str, revision: Revision) -> dict[str, Any]:
-    """What goes into the revision's transaction beside its own statements; only the record where it has none."""
+    """Return the attributes that add our statements to a revision's transaction; without one, only the record."""
     before, after = ((), ()) if revision.outside else (BEFORE, AFTER)
     quoted = schema.replace("'", "''")
     record = (
@@ -350,7 +349,7 @@ def _attributes(schema: str, revision: Revision) -> dict[str, Any]:
 
 
 def adopt(conn: ops.Connection, schema: str) -> None:
-    """Record the revisions of a schema that was restored; a database that is new has no record of them."""
+    """Record the revisions of a restored schema: a new database has no record of them."""
     for revision in revisions.read().applied(current(conn)):
         conn.execute(
             "insert into ops.revisions (schema, revision, sha256) values (%s, %s, %s) on conflict do nothing",
@@ -358,42 +357,10 @@ def adopt(conn: ops.Connection, schema: str) -> None:
         )
 
 
-def grant(conn: ops.Connection, schema: str, role: str | None) -> None:
-    """Give the service's role its rights, wholly and in one transaction; again is harmless."""
-    with conn.transaction():
-        for statement in _grants(conn, schema, role):
-            conn.execute(statement)
-
-
-def _grants(conn: ops.Connection, schema: str, role: str | None) -> list[sql.Composed]:
-    """The service's rights, wholly: state to read and write, journals to read and add to, nothing of ours.
-
-    Tables are named one by one: what an extension keeps in the schema is not ours to revoke.
-    """
-    if role is None or role == conn.info.user:
-        return []
-    to = sql.Identifier(role)
-    state = _names(schema, [table.name for table in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)])
-    journals = _names(schema, [table.name for table in game_tables.JOURNALS])
-    readable = ["fence_state", tables.VERSION_TABLE]
-    ours = (*game_tables.ALL, *tables.ALL)
-    return [
-        sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(schema), to),
-        sql.SQL("revoke all on {} from {}").format(_names(schema, [*(table.name for table in ours), *readable]), to),
-        sql.SQL("grant select, insert, update, delete on {} to {}").format(state, to),
-        sql.SQL("grant select, insert on {} to {}").format(journals, to),
-        sql.SQL("grant select on {} to {}").format(_names(schema, readable), to),
-    ]
-
-
-def _names(schema: str, names: list[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(schema, name) for name in names)
-
-
 def _dry_run(
     conn: ops.Connection, schema: str, role: str | None, history: History, pending: tuple[Revision, ...]
 ) -> str:
-    """What a run would send, in order: fit for psql on the direct connection."""
+    """Return the statements of a run, in order, fit for psql on a direct connection."""
     text = StringIO()
     at = current(conn) or "base"
     for revision in pending:
@@ -403,10 +370,10 @@ def _dry_run(
             command.upgrade(made, f"{at}:{revision.id}", sql=True)
         at = revision.id
     quoted = sql.Identifier(schema).as_string(conn)
-    grants = "".join(f"{statement.as_string(conn)};\n" for statement in _grants(conn, schema, role))
+    rights = "".join(f"{statement.as_string(conn)};\n" for statement in grants.statements(conn, schema, role))
     return (
         f"create schema if not exists {quoted};\nset search_path = {quoted};\n"
-        f"set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s';\n\n{text.getvalue()}\nbegin;\n{grants}commit;\n"
+        f"set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s';\n\n{text.getvalue()}\nbegin;\n{rights}commit;\n"
     )
 
 

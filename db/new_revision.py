@@ -1,8 +1,8 @@
-"""Make a revision file from what the tables have and the revisions have not.
+"""Makes a revision file from what the tables have and the revisions lack.
 
-Both are made in a scratch schema and compared by the server (see db.drift), so checks, defaults and types count too;
-Alembic's autogenerate sees no checks. Each statement is one that players can bear while they play; what is not is left
-to its author, by name.
+The server makes both in a scratch schema and compares them (see db.drift), so checks, defaults and types count too;
+Alembic's autogenerate sees no checks. Each statement may run while players play. A change that may not is listed, and
+the author writes it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def downgrade() -> None:
     raise NotImplementedError("restore a snapshot instead")
 '''
 BIND = re.compile(r"(?<![:\w\\]):(?=\w+(?!:))")
-"""A colon that SQLAlchemy would take for a parameter."""
+"""Matches a colon that SQLAlchemy would read as a parameter."""
 
 MOST_CHARACTERS = 72
 LINE = 120
 PIECE = 96
-"""Of a statement that does not fit on a line."""
+"""Characters of each piece of a statement that does not fit on one line."""
 
 PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 COLUMN = re.compile(r"(?P<type>.*?)(?P<required> not null)?(?: default (?P<default>.*?))?(?P<generated> generated)?")
@@ -58,9 +58,9 @@ NOT_VALID = " NOT VALID"
 
 @dataclass(frozen=True)
 class Made:
-    """The file that was made, or None where there is nothing to do.
+    """The file that was made, or None if there is nothing to do.
 
-    later: what needs a revision of its own, after this one is applied; by_hand: what its author has to write.
+    later: statements for revisions of their own, after this one is applied. by_hand: changes that the author writes.
     """
 
     path: Path | None = None
@@ -71,7 +71,7 @@ class Made:
 
 @dataclass
 class Plan:
-    """What a comparison comes to. within: statements of one transaction; alone: each outside any; see Made for more."""
+    """The statements that a comparison gives. within: for one transaction. alone: each outside any. See Made."""
 
     within: list[str] = field(default_factory=list)
     alone: list[str] = field(default_factory=list)
@@ -80,10 +80,10 @@ class Plan:
 
 
 def make(direct: PostgresUrl, *, environment: str, message: str, folder: Path = revisions.VERSIONS) -> Made:
-    """Write the next revision into the folder. The database is only looked at.
+    """Write the next revision into the folder. Only reads the database.
 
-    Refusal: a message without a name in it, a name that is taken, a database that is not at the head or was changed by
-    hand, something that only the revisions have, nothing that could be written.
+    Raises Refusal if the message gives no name, the name is taken, the database is not at the head or was changed by
+    hand, only the revisions have something, or no change can be written.
     """
     title, slug = _named(message)
     history = revisions.read(*([folder] if folder != revisions.VERSIONS else []))
@@ -108,14 +108,14 @@ def make(direct: PostgresUrl, *, environment: str, message: str, folder: Path = 
 
 
 def _named(message: str) -> tuple[str, str]:
-    """The message as the file's title, and as its name."""
+    """Return the message as the file's title, and as the slug of its name."""
     title = " ".join(message.split()).rstrip(".")
     slug = "_".join(re.findall(r"[a-z0-9]+", title.lower()))
     if not slug or len(title) > MOST_CHARACTERS or not title.isprintable() or set(title) & set('"\\'):
         raise Refusal(
             f"--message with what the revision does, in {MOST_CHARACTERS} characters at most, with a word in a-z",
             repr(message) if message.strip() else "none",
-            do='Say it like: --message "add luck to players". It becomes the name of the file.',
+            do='For example: --message "add luck to players". The message becomes the name of the file.',
         )  # fmt: skip
     return title[0].upper() + title[1:], slug
 
@@ -125,12 +125,15 @@ def _require_free(slug: str, history: History) -> None:
         if revision.path.stem[5:] == slug:
             raise Refusal(
                 "a name that no revision has", f"{revision.path.name}", where=str(revision.path.parent),
-                do="Say in other words what this one does.",
+                do="Choose another message.",
             )  # fmt: skip
 
 
 def _require_nothing_gone(have: set[str], wanted: set[str]) -> None:
-    """What is gone from the tables is not dropped by a guess: it may have been renamed, and rows go with it."""
+    """Check that the tables still name all that the revisions make; Refusal otherwise.
+
+    A DROP would be a guess: the author may have renamed it, and its rows would be lost.
+    """
     names = {drift.name_of(line) for line in wanted}
     lines = {line for line in have if drift.name_of(line) not in names}
     dropped = {line.removeprefix("table ") for line in lines if line.startswith("table ")}
@@ -157,12 +160,12 @@ def _plan(have: set[str], wanted: set[str]) -> Plan:
 
 
 def _any(begin: str, names: set[str]) -> str:
-    """A pattern for statements that begin so and go on with one of the names."""
+    """Return a pattern for statements that begin with `begin` and one of the names."""
     return rf"{begin} (?:{'|'.join(map(re.escape, sorted(names))) or '(?!)'})\b"
 
 
 def _is_of(line: str, fresh: set[str], types: set[str]) -> bool:
-    """True if the line is about a table or type that is made anew, with all that belongs to it."""
+    """Return True if the line is about a new table or type, or about a part of one."""
     parts = (r"table", r"column", r"constraint \S+ on", r"(?:invalid )?index .* ON", r"trigger .* ON")
     return any(re.match(_any(part, fresh), line) for part in parts) or any(
         re.match(_any(part, types), line) for part in (r"type", r"label .* of type")
@@ -170,18 +173,18 @@ def _is_of(line: str, fresh: set[str], types: set[str]) -> bool:
 
 
 def _in_order(fresh: set[str]) -> list[sa.Table]:
-    """The new tables, each after those that it refers to."""
-    found = [table for one in (game_tables.metadata, tables.metadata) for table in one.sorted_tables]
-    return [table for table in found if table.name in fresh]
+    """Return the new tables, each after those that it refers to."""
+    every = [table for metadata in (game_tables.metadata, tables.metadata) for table in metadata.sorted_tables]
+    return [table for table in every if table.name in fresh]
 
 
 def _table(table: sa.Table) -> Iterator[str]:
-    """A table with its indexes and the triggers that defend it. Refusal where it is in none of the lists."""
+    """Yield the statements of a table, its indexes and its triggers. Raises Refusal if no list of tables names it."""
     defended = [statement for statement in tables.ddl() if re.search(rf"\b(?:on|table) {table.name}\b", statement)]
     if not defended:
         raise Refusal(
             f"{table.name} in PLAYER_STATE, OTHER_STATE or JOURNALS", "none of them names it",
-            where="game/tables.py", do="Add it: they decide who may write it, and that the fence covers it.",
+            where="game/tables.py", do="Add it to one: the lists give the service its rights and the table its fence.",
         )  # fmt: skip
     mine = rf"(?:CREATE TABLE {table.name} |CREATE (?:UNIQUE )?INDEX \S+ ON {table.name} )"
     for statement in map(str.strip, drift.definitions()):
@@ -191,18 +194,19 @@ def _table(table: sa.Table) -> Iterator[str]:
 
 
 def _add(plan: Plan, line: str, before: str | None, had: set[str], new: Mapping[str, str]) -> None:
-    """Add what one line comes to that is new, or that reads otherwise than before."""
-    if found := re.fullmatch(r"column ([^.]+)\.(\S+) (.*)", line):
-        statements = _column(found[1], found[2], found[3], before)
-    elif (found := INDEX.fullmatch(line)) and before is None:
-        plan.alone.append(f"{found[1]} CONCURRENTLY {found[2]} {found[3]}")
+    """Add the statements for one line of the schema that is new or has changed."""
+    if column := re.fullmatch(r"column ([^.]+)\.(\S+) (.*)", line):
+        statements = _column(column[1], column[2], column[3], before)
+    elif (index := INDEX.fullmatch(line)) and before is None:
+        plan.alone.append(f"{index[1]} CONCURRENTLY {index[2]} {index[3]}")
         return
-    elif found := CONSTRAINT.fullmatch(line):
-        if found[3].startswith("UNIQUE (") and f"index {found[1]}" in new:
-            plan.later.append(f"alter table {found[2]} add constraint {found[1]} unique using index {found[1]}")
+    elif constraint := CONSTRAINT.fullmatch(line):
+        name, table, definition = constraint.groups()
+        if definition.startswith("UNIQUE (") and f"index {name}" in new:
+            plan.later.append(f"alter table {table} add constraint {name} unique using index {name}")
             return
-        statements = _constraint(found[1], found[2], found[3], before, had)
-        plan.later += [_validate(found[2], found[1]) for one in statements if one.endswith(NOT_VALID)]
+        statements = _constraint(name, table, definition, before, had)
+        plan.later += [_validate(table, name) for one in statements if one.endswith(NOT_VALID)]
     else:
         statements = []
     plan.within += statements
@@ -217,19 +221,22 @@ def _column(table: str, name: str, wanted: str, before: str | None) -> list[str]
         return []
     if before is None:
         if now["required"] and not now["default"]:
-            return []  # The rows that stand there would have no value.
+            return []  # Existing rows would have no value.
         return [f"alter table {table} add column {name} {wanted}"]
     was = COLUMN.fullmatch(before.removeprefix(f"column {table}.{name} "))
     assert was is not None
     if now["type"] != was["type"] or (now["required"] and not was["required"]):
-        return []  # It reads or rewrites every row while players wait.
+        return []  # The server reads or rewrites every row while players wait.
     if now["default"] and now["default"] != was["default"] and now["required"] == was["required"]:
         return [f"alter table {table} alter column {name} set default {now['default']}"]
-    return []  # What is dropped may be what a service that runs still counts on.
+    return []  # A running service may still rely on what would be dropped.
 
 
 def _constraint(name: str, table: str, wanted: str, before: str | None, had: set[str]) -> list[str]:
-    """CHECK and FOREIGN KEY take two revisions, for no scan may keep players waiting. UNIQUE takes its index over."""
+    """Return the statements of a constraint; none if the author must write it.
+
+    CHECK and FOREIGN KEY take two revisions, so that no scan of the table blocks players. UNIQUE takes over its index.
+    """
     if wanted.startswith("UNIQUE (") and before is None and f"index {name}" in had:
         return [f"alter table {table} add constraint {name} unique using index {name}"]
     if not wanted.startswith(("CHECK", "FOREIGN KEY")):
@@ -252,11 +259,11 @@ def _write(path: Path, title: str, before: str, statements: Sequence[str], *, al
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise Refusal("no such file", "one", where=str(path), do="Somebody made it just now. Run again.") from None
+        raise Refusal("no file of this name", "one", where=str(path), do="It has just been made. Run again.") from None
 
 
 def _call(statement: str, *, indent: str) -> str:
-    """One op.execute() as ruff formats it: on a line, in pieces that are joined again, or as a block."""
+    """Return one op.execute() as ruff formats it: on one line, as pieces that Python joins, or as a block."""
     statement = BIND.sub(r"\\:", statement)
     if "\n" in statement:
         body = "\n".join(f"{indent}    {line}" for line in statement.splitlines())

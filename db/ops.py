@@ -13,21 +13,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+import psutil
 import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from db import environments, pooler, requirements
+from db import environments, ops_schema, pooler, requirements
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
-from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
 from game.urls import PostgresUrl
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 place = requirements.place
-
-APPEND_ONLY_SQLSTATE = "SF002"
 
 LOCK_CLASS = 0x5DA3
 """The first half of every advisory lock of ours; Postgres keeps them apart by database."""
@@ -58,99 +56,12 @@ LEGAL = frozenset(
     }
 )
 
-TABLES = """
-create schema if not exists ops;
-create table if not exists ops.environment (
-    only_one boolean primary key default true check (only_one),
-    name text not null,
-    prepared_at timestamptz not null default now()
-);
-alter table ops.environment add column if not exists identity uuid not null default gen_random_uuid();
-create table if not exists ops.phase (
-    only_one boolean primary key default true check (only_one),
-    phase text not null check (phase in ('empty', 'loading', 'live', 'aborted', 'returned')),
-    run text,
-    since timestamptz not null default now()
-);
-create table if not exists ops.lock_holder (
-    only_one boolean primary key default true check (only_one),
-    run text not null,
-    why text not null,
-    host text not null,
-    pid integer not null,
-    backend_pid integer not null,
-    since timestamptz not null default now()
-);
-create table if not exists ops.fence (
-    schema text primary key,
-    state text not null check (state in ('open', 'fenced', 'moved')),
-    since timestamptz not null default now()
-);
-create table if not exists ops.fence_passes (
-    schema text not null,
-    pass_sha256 text not null,
-    primary key (schema, pass_sha256)
-);
-create table if not exists ops.proven (
-    only_one boolean primary key default true check (only_one),
-    run text not null,
-    at timestamptz not null default now()
-);
-create table if not exists ops.revisions (
-    schema text not null,
-    revision text not null,
-    sha256 text not null,
-    applied_at timestamptz not null default now(),
-    primary key (schema, revision)
-);
-"""
-
-FUNCTIONS = f"""
-create or replace function ops.has_pass(of_schema text) returns boolean
-language plpgsql stable as $body$
-begin
-    -- Not in SQL: that would be planned anew at every call. Its callers have pinned the search path.
-    return exists (
-        select from ops.fence_passes p
-        where p.schema = of_schema
-            and p.pass_sha256 = encode(sha256(convert_to(current_setting('{FENCE_PASS_SETTING}', true), 'UTF8')), 'hex')
-    );
-end
-$body$;
-create or replace function ops.refuse_fenced() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
-begin
-    if ops.has_pass(tg_table_schema) then
-        return null;
-    end if;
-    raise exception using
-        errcode = '{FENCE_SQLSTATE}',
-        message = '{FENCE_MESSAGE}: '
-            || coalesce((select nullif(f.state, 'open') from ops.fence f where f.schema = tg_table_schema), 'fenced'),
-        detail = format('%s on %I.%I without a valid pass', tg_op, tg_table_schema, tg_table_name);
-end
-$body$;
-create or replace function ops.refuse_rewrite() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
-begin
-    if ops.has_pass(tg_table_schema) then
-        return null;
-    end if;
-    raise exception using
-        errcode = '{APPEND_ONLY_SQLSTATE}',
-        message = format('%I.%I is a journal: rows are added, never changed', tg_table_schema, tg_table_name),
-        detail = format('%s without a valid pass', tg_op);
-end
-$body$;
-revoke all on function ops.has_pass(text), ops.refuse_fenced(), ops.refuse_rewrite() from public;
-"""
-
 
 def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
-    """A direct connection in autocommit.
+    """Open a direct connection in autocommit.
 
-    Refusal naming the URL: no answer, the role is refused, a pooler between, an environment that libpq would obey.
-    Keepalives are short: a link that died is noticed in half a minute, not in two hours.
+    Raises Refusal naming the URL where the server does not answer, the server refuses the role, a pooler stands
+    between, or the environment holds a variable that libpq would read.
     """
     environments.check_libpq(url.parameters, where=url.redacted)
     try:
@@ -158,7 +69,7 @@ def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
             url.conninfo,
             autocommit=True,
             application_name=application,
-            # Short: a link that died is noticed in half a minute, not in two hours.
+            # Short keepalives: a link that died is noticed in half a minute, not in two hours.
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=4,
@@ -169,23 +80,23 @@ def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
 
 
 def prepare(owner: PostgresUrl, environment: str, *, service: PostgresUrl | None = None, durable: bool = False) -> None:
-    """Make `ops` with the environment's marker; again is harmless.
+    """Make the schema `ops` with the environment's marker. Safe to call again.
 
-    service: the service's URL, whose role and pooler are looked at too. durable: the data must survive a crash.
-    Refusal: another environment's database, or one that can't be moved to; nothing is changed.
+    service: the service's URL; its role and its pooler are checked too. durable: the data must survive a crash.
+    Raises Refusal if the database is another environment's or unfit for a move; nothing is changed.
     """
     with connect(owner, application="sudamr prepare") as conn, conn.transaction():
         conn.execute("select pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, PREPARE_LOCK))
         requirements.require_role(conn)
-        found = marker(conn)
-        if found not in (None, environment):
-            raise _wrong_marker(conn, environment, found)
+        marked = marker(conn)
+        if marked not in (None, environment):
+            raise _wrong_marker(conn, environment, marked)
         requirements.require(conn, durable=durable)
         if service is not None:
             pooler.require(service)
         try:
-            conn.execute(TABLES)
-            conn.execute(FUNCTIONS)
+            conn.execute(ops_schema.TABLES)
+            conn.execute(ops_schema.FUNCTIONS)
         except errors.InsufficientPrivilege as error:
             raise Refusal(
                 "a role that owns the database and its schema ops", str(error).splitlines()[0], where=owner.redacted
@@ -269,9 +180,9 @@ class Held:
             raise _lock_lost(redact(str(error).splitlines()[0])) from None
 
     def require_phase(self, *phases: Phase, runs: Collection[str | None]) -> Phase:
-        """Ask for the phase on the connection that holds the lock.
+        """Read the phase on the connection that holds the lock.
 
-        Failure where the lock is lost, the phase is none of these, or none of these runs brought it there.
+        Raises Failure if the lock is lost, the phase is none of these, or the phase's run is none of these.
         """
         try:
             row = self.conn.execute("select phase, run from ops.phase").fetchone()
@@ -282,7 +193,7 @@ class Held:
             expected = " or ".join(phases)
             raise Failure(
                 f"the phase {expected} of run {self.run}", f"the phase {row[0]} of run {row[1]}", where="ops.phase",
-                do="Another run went on meanwhile; this one changed nothing more.",
+                do="Another run has changed the phase since; this run changed nothing more.",
             )  # fmt: skip
         return Phase(row[0])
 
@@ -341,7 +252,7 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
         if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):
             raise Refusal(
                 "the lock to be free",
-                holder(conn) or lock_owners(conn, RUN_LOCK),
+                str(holder(conn) or lock_owners(conn, RUN_LOCK)),
                 where=direct.redacted,
                 do="Wait for it to end, or stop it.",
             )
@@ -381,17 +292,38 @@ def _release(conn: Connection) -> None:
     conn.execute("select pg_advisory_unlock(%s, %s)", (LOCK_CLASS, RUN_LOCK))
 
 
-def holder(conn: Connection) -> str | None:
-    """The run that holds the lock, as it signed itself: why, where, since when; None where nobody does."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The run that holds the lock, as it signed itself. host, pid: its process; since: ISO, by the server's clock."""
+
+    run: str
+    why: str
+    host: str
+    pid: int
+    since: str
+
+    @property
+    def stopped(self) -> bool:
+        """True where its process is one of this machine's and is stopped, as by SIGSTOP or a debugger."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        except psutil.Error:
+            return False
+
+    def __str__(self) -> str:
+        return f"run {self.run} ({self.why}) on {self.host}, process {self.pid}, since {self.since}"
+
+
+def holder(conn: Connection) -> Holder | None:
+    """Return the run that holds the lock; None where nobody does."""
     row = conn.execute(
         "select run, why, host, h.pid, since::text from ops.lock_holder h join pg_locks l on l.pid = h.backend_pid"
         " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
         (LOCK_CLASS, RUN_LOCK),
     ).fetchone()
-    if row is None:
-        return None
-    run, why, host, pid, since = row
-    return f"run {run} ({why}) on {host}, process {pid}, since {since}"
+    return None if row is None else Holder(*row)
 
 
 def _lock_lost(found: str) -> Failure:

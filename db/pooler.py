@@ -1,4 +1,4 @@
-"""What a pooler may do and what it may not: `target` may name one, `target_direct` names the server itself."""
+"""Connections by `target`, where a pooler may stand between, and the refusal of a pooler on `target_direct`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from game.urls import PostgresUrl
 
 @contextmanager
 def transaction(service: PostgresUrl, *, application: str = "sudamr") -> Iterator[session.Connection]:
-    """One transaction with our settings, rolled back at its end; the same session serves all of it.
+    """Open one transaction with our settings, and roll it back at its end. One session serves all of it.
 
-    Refusal: no answer, or a pooler that gives each statement another session.
+    Raises Refusal if the server does not answer, or if the pooler gives each statement another session.
     """
     parameters = {**conninfo_to_dict(service.conninfo), "application_name": application}
     try:
@@ -39,13 +39,16 @@ def transaction(service: PostgresUrl, *, application: str = "sudamr") -> Iterato
 
 
 def require(service: PostgresUrl) -> None:
-    """Refusal naming what the service's role lacks, or the pooler between; see `db.requirements`."""
+    """Check that the service's role and its pooler fit a move. Raises Refusal as `db.requirements.require` does."""
     with transaction(service) as conn:
         requirements.require(conn, pooled=not session.is_direct(conn))
 
 
 def require_direct(conn: session.Connection, url: PostgresUrl) -> session.Connection:
-    """The connection. Refusal behind a pooler, and it is closed: whichever session served it would hold our locks."""
+    """Return the connection if it is direct; close it and raise Refusal if a pooler stands between.
+
+    A session lock taken through a pooler belongs to whichever session the pooler happened to use.
+    """
     if session.is_direct(conn):
         return conn
     conn.close()
@@ -53,11 +56,11 @@ def require_direct(conn: session.Connection, url: PostgresUrl) -> session.Connec
 
 
 def no_answer(url: PostgresUrl, error: psycopg.OperationalError) -> Refusal:
-    """The refusal of a direct connection that was not made."""
+    """Make the Refusal for a connection that failed, with the server's answer."""
     if session.refused_by_a_pooler(error):
         return _between(url)
     return Refusal(
-        "a Postgres that answers", _said(error) or "no answer", where=url.redacted,
+        "a Postgres that answers", _text(error) or "no answer", where=url.redacted,
         do="Is it running, and is the address right?",
     )  # fmt: skip
 
@@ -70,10 +73,10 @@ def _between(url: PostgresUrl) -> Refusal:
 
 def _no_transaction(url: PostgresUrl, error: psycopg.OperationalError) -> Refusal:
     return Refusal(
-        "a server, or a pooler that keeps a transaction on one session", _said(error), where=url.redacted,
+        "a server, or a pooler that keeps a transaction on one session", _text(error), where=url.redacted,
         do="Have the pooler pool transactions or sessions (pgbouncer: pool_mode = transaction), and restart it.",
     )  # fmt: skip
 
 
-def _said(error: psycopg.Error) -> str:
+def _text(error: psycopg.Error) -> str:
     return redact(" ".join(str(error).split()))

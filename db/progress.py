@@ -104,7 +104,10 @@ class Plain:
 
 @contextmanager
 def countdown(progress: Progress, title: str, seconds: int) -> Iterator[Advance]:
-    """A bar of seconds with the time left on a terminal; nothing elsewhere, where each line stays in a log."""
+    """Show a bar of seconds with the time left.
+
+    Shows nothing where `progress` is no terminal: a log would keep a line for each second.
+    """
     if not isinstance(progress, Terminal):
         yield lambda _more: None
         return

@@ -1,7 +1,7 @@
-"""Moves the game's objects from one schema of the target to another: to keep them aside, and back again.
+"""Moves the game's objects from one schema of the target to another, to keep them there.
 
-A schema that is the game's alone is renamed, which takes no lock on a table. `public`, and any schema in which an
-extension has something, is shared: it stays with its rights and its extensions, and the game's objects move one by one.
+A schema with the game's objects only is renamed, which takes no lock on a table. `public`, and any schema with objects
+of an extension, is shared: it keeps its rights and its extensions, and the game's objects move one by one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from db.errors import Failure
 from db.extensions import not_an_extensions
 
 LOCK_TIMEOUT_SECONDS = 15
-"""How long each object may be waited for. Nobody plays on a schema that is put aside, but a backup may read it."""
+"""How long to wait for each object. Nobody plays on the schema by then, but a backup may read it."""
 
 RELATIONS = f"""
 select c.relname from pg_class c
@@ -53,19 +53,19 @@ from objects, pg_identify_object(objects.catalog, objects.oid, 0) named
 
 
 def exists(conn: ops.Connection, schema: str) -> bool:
-    """Whether there is a schema of this name."""
+    """Return True if the database has a schema of this name."""
     return is_shared(conn, schema) is not None
 
 
 def relations(conn: ops.Connection, schema: str) -> list[str]:
-    """Give the tables, views and sequences of the schema, without those of extensions."""
+    """Return the names of the tables, views and sequences of the schema, without those of extensions."""
     return [str(name) for (name,) in conn.execute(RELATIONS, [schema]).fetchall()]
 
 
 def move(conn: ops.Connection, schema: str, to: str) -> None:
-    """Move what the game keeps in `schema` to the schema `to`, in one transaction, or as part of the one that is open.
+    """Move the game's objects from `schema` to the schema `to`, in one transaction; joins an open one.
 
-    `to` is made where there is none. Failure where another session holds a table for too long; nothing was changed.
+    Makes `to` if it does not exist. Raises Failure if another session holds a table too long; nothing is changed.
     """
     shared, source, target = is_shared(conn, schema), sql.Identifier(schema), sql.Identifier(to)
     with conn.transaction():
@@ -91,6 +91,6 @@ def _move_objects(conn: ops.Connection, schema: str, to: str) -> None:
 
 
 def is_shared(conn: ops.Connection, schema: str) -> bool | None:
-    """Return True where others have things in the schema too; None where there is no such schema."""
+    """Return True if the schema holds more than the game's objects; None if there is no such schema."""
     row = conn.execute(SHARED, [schema]).fetchone()
     return None if row is None else bool(row[0])

@@ -1,6 +1,6 @@
-"""What the server, the database and the roles have to be: what an ordinary session can't set for itself.
+"""Checks the server, the database and the roles for properties that a session can't or must not set for itself.
 
-The settings that a session can set are pinned (`game.session`). These are refused by name, with the SQL that mends it.
+`game.session` pins the settings that a session can set. Each Refusal here names one property and the SQL that mends it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from db.servers.settings import MAJOR
 from game.session import Connection
 
 TOOLS_CONNECTIONS = 10
-"""A cutover holds a handful at once: lock, copy, snapshots, and a trial process of the service."""
+"""A cutover opens several at once: for the lock, the copy, the snapshots, and a trial process of the service."""
 
 LEAST_PATIENCE_MS = 1_000
-"""A timeout below it can strike before the message that begins a transaction has set ours."""
+"""A shorter timeout could end the session before the first message of a transaction has set ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Required:
-    """A setting and the value that it must have, in the server's words. `durable`: only where data must survive."""
+    """A setting and the value that it must have, as the server prints it. durable: only where data must survive."""
 
     name: str
     value: str
@@ -32,23 +32,23 @@ class Required:
 
 REQUIRED = (
     Required("server_encoding", "UTF8"),
-    # Somebody closed the database to writes: a session could set it, but it is not ours to overrule.
+    # A session could set it to off, but an administrator closed the database to writes on purpose.
     Required("default_transaction_read_only", "off"),
-    # replica: foreign keys are not checked.
+    # With replica the server checks no foreign key.
     Required("session_replication_role", "origin"),
-    # With these a damaged page is read as an empty one.
+    # With these the server reads a damaged page as an empty one.
     Required("zero_damaged_pages", "off"),
     Required("ignore_checksum_failure", "off"),
-    # Of some minor versions alone: the fence's state is a view.
+    # Only some minor versions have it. The fence's state is a view, which it could forbid.
     Required("restrict_nonsystem_relation_kind", ""),
-    # Of version 17 on.
+    # From version 17 on.
     Required("transaction_timeout", "0"),
     Required("fsync", "on", durable=True),
     Required("full_page_writes", "on", durable=True),
 )
 
 IMPATIENT = ("statement_timeout", "idle_session_timeout")
-"""Behind a pooler these can't be pinned from the first statement on, so what the server has may not be tiny."""
+"""Behind a pooler, a session can't pin these before its first statement, so the server's values must not be tiny."""
 
 FACTS = "select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery()"
 SETTINGS = "select name, current_setting(name, true) from unnest(%s::text[]) name"
@@ -72,22 +72,23 @@ select current_setting('max_connections')::int - current_setting('superuser_rese
 
 
 def require(conn: Connection, *, durable: bool = False, pooled: bool = False) -> None:
-    """Refusal naming what the database or the session's role lacks for a move, with the statement that mends it.
+    """Check that the database and the session's role fit a move.
 
-    durable: what is written must survive a crash of the machine. pooled: the session is a pooler's.
+    durable: data must survive a crash of the machine. pooled: the session is a pooler's.
+    Raises Refusal naming the property at fault, with the statement that mends it.
     """
     _require_server(conn)
     settings: dict[str, str | None] = dict(conn.execute(SETTINGS, ([each.name for each in REQUIRED],)).fetchall())
     for each in REQUIRED:
-        found = settings[each.name]
-        if found not in (None, each.value) and (durable or not each.durable):
-            raise _unfit(conn, each.name, each.value, found)
+        value = settings[each.name]
+        if value not in (None, each.value) and (durable or not each.durable):
+            raise _unfit(conn, each.name, each.value, value)
     if pooled:
         _require_patience(conn)
 
 
 def require_connections(conn: Connection, service_role: str, *, service: int) -> None:
-    """Refusal where so many connections of the service, and the tools' own, would not be let in."""
+    """Check the connection limits for `service` connections and those of the tools. Raises Refusal naming the limit."""
     server, database, role = conn.execute(LIMITS, (service_role,)).fetchone() or (0, -1, -1)
     needed = service + TOOLS_CONNECTIONS
     database_name = str(_value(conn, "select current_database()"))
@@ -111,7 +112,7 @@ def require_connections(conn: Connection, service_role: str, *, service: int) ->
 
 
 def place(conn: Connection) -> str:
-    """The address and the database, for people."""
+    """Return host, port and database name, for messages."""
     return f"{conn.info.host}:{conn.info.port}/{conn.info.dbname}"
 
 
@@ -132,7 +133,10 @@ def _require_server(conn: Connection) -> None:
 
 
 def require_role(conn: Connection) -> None:
-    """Refusal where the session acts as another role than the URL's. Asked before all else: it may not be let read."""
+    """Check that the session acts as the URL's role. Raises Refusal otherwise.
+
+    Must be the first check: another role may lack the right to read what the other checks read.
+    """
     session_role, role = conn.execute("select session_user, current_user").fetchone() or ("", "")
     if session_role != conn.info.user:
         raise Refusal(
@@ -144,7 +148,7 @@ def require_role(conn: Connection) -> None:
 
 
 def _require_patience(conn: Connection) -> None:
-    """What the server gives a session before ours is set: `reset_val`, for this transaction has ours already."""
+    """Check the timeouts that the server gives a session first: `reset_val`, for this transaction has set its own."""
     for name, milliseconds in conn.execute(PATIENCE, (list(IMPATIENT),)).fetchall():
         if 0 < milliseconds < LEAST_PATIENCE_MS:
             raise Refusal(
@@ -158,7 +162,7 @@ def _unfit(conn: Connection, name: str, expected: str, found: str) -> Refusal:
 
 
 def _remedy(conn: Connection, name: str, expected: str) -> str:
-    """The statement that takes the setting away where it was made."""
+    """Return the statement that removes the setting at the place where it was set."""
     names = {
         "role": sql.Identifier(str(_value(conn, "select session_user"))),
         "database": sql.Identifier(str(_value(conn, "select current_database()"))),
@@ -167,7 +171,7 @@ def _remedy(conn: Connection, name: str, expected: str) -> str:
         "value": sql.Literal(expected),
     }
     remedy = _REMEDIES.get(_source(conn, name), _ON_THE_SERVER).format(**names).as_string(conn)
-    # Without it the remedy itself would be refused in that very database.
+    # Without SET the server would refuse the remedy itself: the session is read-only.
     return f"SET {name} = off; {remedy}" if name == "default_transaction_read_only" else remedy
 
 
@@ -183,7 +187,7 @@ _REMEDIES: dict[str, sql.SQL] = {
     "command line": sql.SQL("Start the server without {name} on its command line."),
     "client": sql.SQL("Take {name} out of PGOPTIONS."),
 }
-"""By where the server says that a setting comes from; what is in a file is overruled by ALTER SYSTEM."""
+"""By the source of the setting in pg_settings. ALTER SYSTEM overrules what a configuration file says."""
 
 
 def _source(conn: Connection, name: str) -> str:
@@ -193,7 +197,10 @@ def _source(conn: Connection, name: str) -> str:
 
 
 def _set_by(conn: Connection, name: str) -> str | None:
-    """Where ALTER DATABASE or ALTER ROLE has the setting, as pg_settings calls it, which does not show every one."""
+    """Return where ALTER DATABASE or ALTER ROLE has set it, in the words of pg_settings; None where neither has.
+
+    pg_settings itself shows only the source that wins in this session.
+    """
     row = conn.execute(SET_BY, (name,)).fetchone()
     if row is None:
         return None

@@ -1,7 +1,8 @@
-"""The revision files: read, checked and rendered as SQL before Alembic runs any of them.
+"""Reads the revision files, checks them and renders them as SQL before Alembic runs any of them.
 
-House rules, each with a Refusal that names the file: one line of files `0002_what_it_does.py`, each following the one
-before it; each tells its SQL without a database; a statement that can't run in a transaction stands alone in its file.
+The rules, each with a Refusal that names the file: the files `0002_what_it_does.py` form one line, each with the file
+before it as its parent; each renders its SQL without a database; a statement that can't run in a transaction stands
+alone in its file.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from db.errors import Refusal
 SCRIPTS = Path(__file__).parent / "migrations"
 VERSIONS = SCRIPTS / "versions"
 ALEMBIC = threading.RLock()
-"""Held while Alembic works: its `op` and `context` are the process's, and another thread would take them away."""
+"""Held while Alembic works: its `op` and `context` are global, and another thread would replace them."""
 
 NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.py")
 OUTSIDE = ("COMMIT;", "BEGIN;")
-"""What Alembic's autocommit_block renders before and after its statements."""
+"""Alembic's autocommit_block renders these before and after its statements."""
 
 PLAIN = {"paramstyle": "named"}
-"""For SQL as text: in the driver's own style each % would be doubled."""
+"""Options for SQL as text: the driver's own parameter style would double each %."""
 
 PASS = (
     "select set_config('sudamr.fence_pass', gen_random_uuid()::text, true)",
@@ -41,7 +42,7 @@ PASS = (
         " encode(sha256(convert_to(current_setting('sudamr.fence_pass'), 'UTF8')), 'hex')"
     ),
 )
-"""Let the open transaction past the fence of the current schema, with a pass that only the server has seen."""
+"""Lets the open transaction pass the fence of the current schema. Only the server knows the pass."""
 
 NO_PASS = (
     (
@@ -50,19 +51,19 @@ NO_PASS = (
     ),
     "select set_config('sudamr.fence_pass', '', true)",
 )
-"""Take it back before the commit, so that nobody can ever use it."""
+"""Removes the pass before the commit, so that no other session can ever use it."""
 
 CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
 COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 CONTROL = frozenset({"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare"})
-"""First words of the statements by which a transaction begins and ends."""
+"""First words of the statements that begin or end a transaction."""
 
 QUOTED = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision file. statements: the SQL that it sends, in order; outside: they run outside a transaction."""
+    """One revision file. statements: its SQL, in order. outside: they run outside a transaction."""
 
     id: str
     path: Path
@@ -71,17 +72,17 @@ class Revision:
 
     @property
     def sql(self) -> str:
-        """All statements as text. A linter reads it, and the digest is made of it."""
+        """All statements as text, for a linter and for the digest."""
         return "".join(f"{statement}\n\n" for statement in self.statements)
 
     @property
     def digest(self) -> str:
-        """Hash of the statements that ignores white space, so that a reformatted file is not an edited one."""
+        """A hash of the statements without white space, so that reformatting a file does not change it."""
         return hashlib.sha256(" ".join(self.sql.split()).encode()).hexdigest()
 
     @property
     def for_a_copy(self) -> str:
-        """The SQL for a schema without rows, to run in one transaction: nothing there needs CONCURRENTLY."""
+        """The SQL for a schema without rows, in one transaction. No statement needs CONCURRENTLY there."""
         if not self.outside:
             return self.sql
         return "\n".join(CONCURRENTLY.sub("", one) for one in self.statements if one not in OUTSIDE)
@@ -96,23 +97,23 @@ class History:
 
     @property
     def head(self) -> str:
-        """The newest revision."""
+        """The id of the newest revision."""
         return self.revisions[-1].id
 
     def __contains__(self, revision: str) -> bool:
         return any(one.id == revision for one in self.revisions)
 
     def applied(self, at: str | None) -> tuple[Revision, ...]:
-        """The revisions of a schema that is at `at`, itself included; none for None."""
+        """Return the revisions up to and including `at`; none for None."""
         return tuple(one for one in self.revisions if at is not None and one.id <= at)
 
     def pending(self, at: str | None) -> tuple[Revision, ...]:
-        """The revisions that such a schema lacks."""
+        """Return the revisions after `at`; all for None."""
         return self.revisions[len(self.applied(at)) :]
 
 
 def read(*more: Path) -> History:
-    """Read the project's revisions, and those of other folders besides. Raises Refusal naming the file at fault."""
+    """Read the project's revisions and those of more folders. Raises Refusal naming the file at fault."""
     folders = (VERSIONS, *more)
     files = sorted((path for folder in folders for path in _files(folder)), key=lambda path: path.name)
     before: tuple[Path, ModuleType] | None = None
@@ -126,18 +127,18 @@ def read(*more: Path) -> History:
 
 
 def config(history: History, **attributes: object) -> Config:
-    """Alembic's settings for these revisions. attributes: what migrations/env.py reads."""
-    made = Config()
-    made.set_main_option("script_location", _escaped(SCRIPTS))
-    made.set_main_option("version_locations", os.pathsep.join(map(_escaped, history.folders)))
-    made.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-    made.set_main_option("path_separator", "os")
-    made.attributes.update(attributes)
-    return made
+    """Make Alembic's configuration for these revisions. attributes: for migrations/env.py."""
+    alembic = Config()
+    alembic.set_main_option("script_location", _escaped(SCRIPTS))
+    alembic.set_main_option("version_locations", os.pathsep.join(map(_escaped, history.folders)))
+    alembic.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    alembic.set_main_option("path_separator", "os")
+    alembic.attributes.update(attributes)
+    return alembic
 
 
 def _escaped(path: Path) -> str:
-    """A path as configparser takes it."""
+    """Escape a path for configparser, which interpolates %."""
     return str(path).replace("%", "%%")
 
 
@@ -148,7 +149,7 @@ def _files(folder: Path) -> Iterator[Path]:
         if not NAME.fullmatch(path.name):
             raise Refusal(
                 "a revision's file named like 0002_what_it_does.py", path.name, where=str(folder),
-                do="Rename it, or move what is no revision elsewhere.",
+                do="Rename it, or move it elsewhere if it is no revision.",
             )  # fmt: skip
         yield path
 
@@ -160,19 +161,20 @@ def _load(path: Path) -> ModuleType:
     module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # A file in the making can raise anything when it is loaded.
+    except (Exception, SystemExit) as error:  # A half-written file can raise anything when it is loaded.
         raise _unreadable("a revision that Python can load", error, path) from error
     if not callable(getattr(module, "upgrade", None)):
         raise Refusal(
-            "a revision with a function upgrade()", "none", where=str(path), do="Write it as the one before it."
-        )
+            "a revision with a function upgrade()", "none", where=str(path),
+            do="Write it like the one in the file before it.",
+        )  # fmt: skip
     return module
 
 
 def _require_next(
     path: Path, module: ModuleType, before: tuple[Path, ModuleType] | None, files: Sequence[Path]
 ) -> None:
-    """Refusal unless the file follows the one before it, and says so."""
+    """Check that the file's name, revision and down_revision follow the file before it; Refusal otherwise."""
     number = path.name[:4]
     if getattr(module, "revision", None) != number:
         raise Refusal(
@@ -218,17 +220,17 @@ def _revision(path: Path, module: ModuleType) -> Revision:
 
 
 def controls(statement: str) -> frozenset[str]:
-    """The words in it by which a transaction begins or ends."""
+    """Return the words of the text that begin or end a transaction."""
     return CONTROL & {one.split()[0].lower() for one in _bare(statement).split(";") if one.strip()}
 
 
 def _bare(statement: str) -> str:
-    """Without comments, and without what stands in quotes."""
+    """Return the statement without comments and without quoted text."""
     return COMMENTS.sub("", QUOTED.sub("''", statement))
 
 
 class _Statements(list[str]):
-    """What Alembic writes offline, statement by statement."""
+    """A buffer that collects the statements that Alembic renders offline."""
 
     def write(self, text: str) -> None:
         self.append(text.strip())
@@ -238,7 +240,7 @@ class _Statements(list[str]):
 
 
 def _render(path: Path, module: ModuleType) -> tuple[str, ...]:
-    """Run upgrade() without a database. Never within an upgrade: this context's end takes away Alembic's `op`."""
+    """Run upgrade() without a database. Must not run inside an upgrade: leaving this context clears Alembic's `op`."""
     written = _Statements()
     context = MigrationContext.configure(
         dialect_name="postgresql", dialect_opts=PLAIN, opts={"as_sql": True, "output_buffer": written}
@@ -246,14 +248,15 @@ def _render(path: Path, module: ModuleType) -> tuple[str, ...]:
     try:
         with ALEMBIC, Operations.context(context):
             module.upgrade()
-    except (Exception, SystemExit) as error:  # The same: what upgrade() does is not known.
+    except (Exception, SystemExit) as error:  # upgrade() can raise anything, as the file can.
         raise _unreadable("a revision that tells its SQL without a database", error, path) from error
     return tuple(filter(None, written))
 
 
 def _unreadable(expected: str, error: BaseException, path: Path) -> Refusal:
     line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-    said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    message = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return Refusal(
-        expected, f"{type(error).__name__}: {said}{line}", where=str(path), do="Correct the file; nothing was changed."
-    )
+        expected, f"{type(error).__name__}: {message}{line}", where=str(path),
+        do="Correct the file; nothing was changed.",
+    )  # fmt: skip

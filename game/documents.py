@@ -16,8 +16,10 @@ unclaimed, or claimed before."""
 
 
 UNREADABLE_KEY = ""
-"""The key of a record that stands for a legacy document, or an element of one, that can't be read. A command that loads
-the record's table is refused, so the document is never written over. No readable element has an empty key."""
+"""The key of the record that marks a legacy document, or an element of one, as unreadable.
+
+A command that loads the record's table is refused, so the document is never overwritten. No readable element has an
+empty key."""
 
 
 def from_json(text: str) -> object:

@@ -37,7 +37,7 @@ class BadSettings(GameError):
 
 
 class StoreLacks(GameError):
-    """The store has no place for a column of this version; the message names it and what to do."""
+    """The store lacks a column that this version needs. The message names the column and the remedy."""
 
 
 class BadDice(GameError):

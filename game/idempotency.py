@@ -1,7 +1,7 @@
-"""The two ways to write an Idempotency-Key: bare, K, or as the IETF draft has it, a structured-field string, "K".
+"""The two forms of an Idempotency-Key: bare, K, and "K", a string of structured fields as in the IETF draft.
 
-Both name the same request. A receipt keeps the key as it was sent, so that a process of an earlier version, which knows
-only that form, still finds it.
+Both name the same request. A receipt keeps the key as it was sent: a process of an earlier version looks for that form
+alone, and must still find it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 
 _STRING = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
-"""A string of RFC 8941; of which characters a key may be is the service's to check."""
+"""A string of RFC 8941. The service checks which characters a key may have."""
 
 _ESCAPED = re.compile(r"\\(.)")
 
 
 def forms(key: str) -> tuple[str, str]:
-    """The key as it was sent, and its other form. Each is the other's: forms("K") and forms('"K"') name the same two.
+    """Return the key as it was sent, and its other form. forms("K") and forms('"K"') are the same two.
 
-    A string of nothing, or of what is itself a string, has no bare form: it stands for itself alone, twice.
+    The empty string, and a string that holds another one, have no bare form: the key is returned twice.
     """
     bare = unquoted(key)
     if bare is None:
@@ -26,6 +26,6 @@ def forms(key: str) -> tuple[str, str]:
 
 
 def unquoted(key: str) -> str | None:
-    """What the key is as a structured-field string; None where it is none."""
-    found = _STRING.fullmatch(key)
-    return None if found is None else _ESCAPED.sub(r"\1", found[1])
+    """Return the content of a structured-field string, or None if the key is not one."""
+    string = _STRING.fullmatch(key)
+    return None if string is None else _ESCAPED.sub(r"\1", string[1])

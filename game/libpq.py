@@ -1,14 +1,14 @@
 """Decide which environment variables may reach a Postgres connection.
 
-libpq reads PG* variables for whatever a connection leaves open, and a few of them whatever it says. Each is one of:
+libpq reads a PG* variable for each parameter that a connection does not set, and a few variables always. Each is:
 
 - kept: PGPASSWORD and PGPASSFILE. They hold a password for the URL's own account and nothing else.
-- pinned: the connection names the value itself (`game.urls`), so the variable has no effect.
+- pinned: the connection sets the value itself (`game.urls`), so the variable has no effect.
 - refused by name: everything else. Most of these ask for a stricter connection (PGSSLMODE, PGREQUIREAUTH), which must
-  not be dropped in silence; the rest can't be pinned (PGSERVICE, PGTZ). The URL's own parameter is an answer to its
-  variable, for libpq prefers it. A variable that a newer libpq brings is refused until someone decides about it.
+  not be dropped in silence; the rest can't be pinned (PGSERVICE, PGTZ). A variable is not refused if the URL has its
+  parameter, because libpq prefers the parameter. New variables of a newer libpq are refused until this list names them.
 
-Programs that we start (pg_dump, the service) are given none of them but the kept ones.
+Programs that we start (pg_dump, the service) get only the kept variables.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from psycopg.pq import Conninfo
 KEPT = frozenset({"PGPASSWORD", "PGPASSFILE"})
 
 PINS: Mapping[str, str] = {"application_name": "", "client_encoding": "UTF8", "hostaddr": ""}
-"""What every connection names beside its URL's parts. An empty value means unset, and hides the variable."""
+"""Parameters that every connection sets besides those of its URL. An empty value means unset, and hides a variable."""
 
 PINNED = frozenset({*PINS, "connect_timeout", "dbname", "host", "options", "port", "user"})
 
@@ -30,26 +30,26 @@ UNLISTED = frozenset(
 """Variables that libpq reads and PQconndefaults does not list."""
 
 IDLE_WITHOUT_TLS = frozenset({"sslcert", "sslcrl", "sslcrldir", "sslkey", "sslrootcert"})
-"""Parameters that sslmode=disable answers too. libpq checks the others of TLS even then, and stops at a wrong value."""
+"""Parameters that libpq ignores with sslmode=disable. It checks the other TLS parameters even then."""
 
 PREFIXES = ("PG", "PSQL")
-"""How the variables of libpq and of Postgres's programs begin."""
+"""Prefixes of the variables that libpq and Postgres's programs read."""
 
 
 def refused(environ: Iterable[str], parameters: Iterable[tuple[str, str]]) -> list[str]:
-    """The variables that must be unset before a connection with these URL parameters is made, sorted."""
+    """List, sorted, the variables that must be unset before a connection with these URL parameters is made."""
     return sorted({*environ} & {*UNLISTED, *_listed(dict(parameters))})
 
 
 def without(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a program of ours: nothing that libpq reads but the password."""
+    """Return the environment for a program that we start: of the variables that libpq reads, only the kept ones."""
     return {name: value for name, value in environ.items() if name in KEPT or not name.startswith(PREFIXES)}
 
 
 def remedy(names: Iterable[str]) -> str:
-    """What to do about refused variables: a shell command, and where else to say what they said."""
+    """Tell how to unset the variables, and where to set their values instead."""
     return (
-        f"Run: unset {' '.join(names)}. libpq would read them for itself; what a connection needs stands in its URL, "
+        f"Run: unset {' '.join(names)}. libpq would read them by itself. Set connection parameters in the URL, "
         "such as ?sslmode=verify-full&sslrootcert=/path."
     )
 

@@ -36,7 +36,7 @@ AGAIN = frozenset(
 )
 UNREACHABLE_CLASSES = ("08", "53", "57")  # connection exceptions, too many connections, shutting down or starting up
 DIRECT = "direct"
-"""In what the pool knows of a connection: whether it is one, once its first transaction has told."""
+"""Key in the pool's `info` of a connection: True if no pooler stands between. Set by its first transaction."""
 
 NO_GAME_HERE = frozenset({"3F000", "42P01", "3D000", "42703"})  # schema, table, database or column that does not exist
 MIGRATE = "run invoke migrate for this environment, with this version of the program"
@@ -54,7 +54,7 @@ class Timeouts:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The first three as the server names them."""
+        """Return the first three by the server's names for them."""
         return {
             "statement_timeout": str(self.statement_ms),
             "lock_timeout": str(self.lock_ms),
@@ -99,10 +99,9 @@ class PostgresStore:
                     raise
 
     def _start(self, connection: sa.Connection) -> None:
-        """Give the transaction its settings. On a direct connection the session has them, and nothing is sent.
+        """Give the transaction its settings. A direct connection's session has them already, so nothing is sent.
 
-        A connection's first transaction tells which it is. psycopg begins those of a direct one itself, with the first
-        statement; that takes less of the processor's time than to begin them here.
+        A connection's first transaction finds out whether the connection is direct.
         """
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
@@ -116,6 +115,7 @@ class PostgresStore:
         elif not direct:
             connection.exec_driver_sql(self._begin)
         elif driver.autocommit:
+            # psycopg then begins each transaction with its first statement, which costs less CPU time than BEGIN here.
             driver.autocommit = False
 
     def read(self, player: str) -> Rows | None:
@@ -226,7 +226,7 @@ def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
 
 
 def _connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> session.Connection:
-    """Connect in the pool's place, for a pooler takes no `options`."""
+    """Connect for the pool by `session.connect`: a pooler may refuse the `options` that the pool would send."""
     return session.connect(parameters)
 
 
@@ -265,7 +265,7 @@ def _translated() -> Iterator[None]:
         if failure is None:
             raise
         raise failure from error
-    except psycopg.Error as error:  # Of a connection's first transaction, which SQLAlchemy knows nothing of.
+    except psycopg.Error as error:  # From `begin_first`, which runs outside SQLAlchemy.
         failure = _failure(error)
         if failure is None:
             raise

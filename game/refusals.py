@@ -32,7 +32,7 @@ REFUSALS: Mapping[str, Refusal] = {
     ),
     "document_unreadable": Refusal(
         HTTPStatus.LOCKED,
-        "What the action would change can't be read; it is kept as it is until someone looks at it.",
+        "The data that the action would change can't be read. It is kept unchanged until someone looks at it.",
         "저장된 정보를 읽을 수 없어 처리할 수 없습니다. 고객센터에 문의해 주세요.",
     ),
     "request_reused": Refusal(

@@ -1,8 +1,9 @@
-"""The settings that every session of ours has, whatever the server, the database or the role has set instead.
+"""Pins the settings of every session that the service and the tools open, over those of server, database and role.
 
 A direct connection sends them with its first message, so they cost no round trip and hold from the first statement.
-A pooler refuses or drops that part of the message, and hands the next transaction to another session. Behind one each
-transaction brings its own, in the message that begins it: again no round trip, and nothing is left to the next client.
+A pooler refuses or drops that part of the message, and gives the next transaction to another session. Behind a pooler
+each transaction therefore sets them in the message that begins it: no extra round trip, and the pooler's next client
+finds none of them.
 """
 
 from __future__ import annotations
@@ -44,39 +45,39 @@ PINNED: Mapping[str, str] = MappingProxyType(
         "default_tablespace": "",
         "temp_tablespaces": "",
         "default_table_access_method": "heap",
-        # When a COMMIT is answered: off loses what players were told that they have.
+        # When COMMIT returns. With off, a crash loses items that players were already told they have.
         "synchronous_commit": "on",
     }
 )
-"""Beside them stand search_path, which is the URL's schema, and client_encoding, which libpq has a keyword for.
+"""search_path comes from the URL's schema, and client_encoding has a keyword of libpq's, so neither is listed here.
 
-What is not here and decides what a statement means can't be set by an ordinary role: see `db.requirements`.
+An ordinary role can't set the other settings that change the meaning of a statement: see `db.requirements`.
 """
 
 BETWEEN_TRANSACTIONS = frozenset({"idle_session_timeout", "tcp_user_timeout"})
-"""These mean nothing within a transaction."""
+"""Settings without effect inside a transaction."""
 
 BY_BEGIN = frozenset({"default_transaction_isolation", "default_transaction_deferrable"})
-"""These are read when a transaction begins, so BEGIN itself says them."""
+"""Settings that the server reads when a transaction begins. The BEGIN statement itself names their values."""
 
 WHO_ANSWERS = "SELECT pg_backend_pid()"
 
 REFUSED_BY_A_POOLER = re.compile(r"unsupported startup parameter|command-line options", re.IGNORECASE)
-"""pgbouncer's words, and Amazon's RDS Proxy's."""
+"""Error texts of pgbouncer and of Amazon's RDS Proxy."""
 
 
 def options(schema: str, settings: Mapping[str, str] = MappingProxyType({})) -> str:
-    """libpq's `options` with all settings of ours. `settings` come beside them or instead; see `PINNED`."""
+    """Return libpq's `options` with every pinned setting. `settings` adds to them or replaces some."""
     wanted = {**PINNED, "search_path": f'"{schema}"', **settings}
     return " ".join(f"-c {name}={_escaped(value)}" for name, value in wanted.items())
 
 
 def begin(schema: str, settings: Mapping[str, str] = MappingProxyType({})) -> str:
-    """One message that begins a transaction and gives all settings to it alone.
+    """Return one message that begins a transaction and sets every pinned setting for that transaction alone.
 
-    It must be sent without parameters: only a simple query may hold several statements. The statement timeout comes
-    first, so that one which the role has set strikes BEGIN at most.
+    Send it without parameters: only a simple query may hold several statements.
     """
+    # PINNED lists statement_timeout first, so a tiny timeout of the role can only cancel BEGIN, nothing after it.
     wanted = {**PINNED, "search_path": schema, **settings}
     local = [
         f"SET LOCAL {name} = '{value}'"
@@ -87,29 +88,28 @@ def begin(schema: str, settings: Mapping[str, str] = MappingProxyType({})) -> st
 
 
 def connect(parameters: Mapping[str, Any]) -> Connection:
-    """Connect in autocommit; without `options` where a pooler refuses them: then `is_direct` says no.
-
-    Nothing is prepared: behind a pooler the next transaction may meet another session, which does not know it.
-    """
+    """Connect in autocommit. If a pooler refuses `options`, connect without them; `is_direct` is then False."""
+    # No prepared statements: behind a pooler the next transaction may run in a session that does not have them.
     wanted = {**parameters, "autocommit": True, "prepare_threshold": None}
     try:
         return psycopg.connect(**wanted)
     except psycopg.OperationalError as error:
         if not refused_by_a_pooler(error) or "options" not in wanted:
             raise
-    return psycopg.connect(**wanted | {"options": ""})  # Empty, not left out: libpq would take PGOPTIONS then.
+    # Empty, not left out: libpq would read PGOPTIONS otherwise.
+    return psycopg.connect(**wanted | {"options": ""})
 
 
 def refused_by_a_pooler(error: psycopg.Error) -> bool:
-    """Tell whether a connection was refused because a pooler takes no `options`."""
+    """Return True if a pooler refused the connection because of its `options`."""
     return REFUSED_BY_A_POOLER.search(str(error)) is not None
 
 
 def begin_first(conn: Connection, text: str) -> bool:
-    """Begin the connection's first transaction by `begin`'s text; True where the connection is direct.
+    """Begin the connection's first transaction with the text of `begin`. Return True if the connection is direct.
 
-    It is direct where `options` were taken and the server's process is the one that answered when we connected. A
-    pooler gives a number of its own there. That is asked in the same message, so it costs no round trip.
+    It is direct if the server accepted `options` and the process that runs the transaction has the id that was sent at
+    connection; a pooler sends an id of its own. The id is asked in the same message, so it costs no round trip.
     """
     cursor = conn.execute(f"{text}; {WHO_ANSWERS}".encode())
     while cursor.nextset():
@@ -118,7 +118,7 @@ def begin_first(conn: Connection, text: str) -> bool:
 
 
 def is_direct(conn: Connection) -> bool:
-    """Tell whether no pooler stands between, for one round trip."""
+    """Return True if no pooler stands between. Costs one round trip."""
     return _is_direct(conn, conn.execute(WHO_ANSWERS))
 
 

@@ -68,10 +68,8 @@ def load() -> Settings:
 
 
 def _check_libpq(url: urls.PostgresUrl | urls.LegacyUrl) -> None:
-    """BadSettings naming what libpq would read for itself.
-
-    On the legacy store too, which answers none of them: the switch to Postgres must not be what finds out.
-    """
+    """Raise BadSettings naming the variables that libpq would read by itself."""
+    # On the legacy store too, which uses none: otherwise the switch to Postgres would be the first to fail on them.
     names = libpq.refused(os.environ, url.parameters if isinstance(url, urls.PostgresUrl) else ())
     if names:
         raise BadSettings(f"expected an environment without {', '.join(names)}. {libpq.remedy(names)}")

@@ -89,9 +89,9 @@ def lock() -> str:
 
 @cache
 def lacking() -> str:
-    """The columns of game.tables that the schema on the search path has not, as one text array of table.column.
+    """Return SQL that lists the columns of game.tables missing from the search path's schema: an array of table.column.
 
-    Its names are ours, so they stand in the text.
+    The names stand in the text unquoted and unbound: they come from game.tables.
     """
     wanted = ", ".join(f"('{table.name}', '{column.name}')" for table in tables.ALL for column in table.columns)
     return (
@@ -104,9 +104,9 @@ def lacking() -> str:
 
 @cache
 def load(names: tuple[str, ...]) -> Load:
-    """Of :player, the tables named, the receipts, the openings; and the bag where there are none.
+    """Return the SQL that loads :player's named tables, receipts and openings; without openings, also the bag.
 
-    The receipts are those of :request_id and of :other_form, the two forms of one key.
+    Receipts are loaded by :request_id and :other_form, the two forms of one key.
     """
     player = sa.bindparam("player", type_=sa.Text)
     keys = [sa.bindparam(name, type_=sa.Text) for name in ("request_id", "other_form")]

@@ -392,11 +392,8 @@ def game_columns(table: sa.Table) -> list[sa.Column[object]]:
     return [column for column in table.columns if not column.info.get("codec")]
 
 
-SHOWN_COLUMNS = 3
-
-
-def named(columns: Collection[str]) -> str:
-    """The first few of these columns, each as table.column, and how many more there are."""
-    shown = ", ".join(list(columns)[:SHOWN_COLUMNS])
-    more = len(columns) - SHOWN_COLUMNS
+def named(columns: Collection[str], *, most: int = 3) -> str:
+    """Join the first of these table.column names, and count the rest."""
+    shown = ", ".join(list(columns)[:most])
+    more = len(columns) - most
     return f"{shown} and {more} more" if more > 0 else shown

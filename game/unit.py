@@ -19,9 +19,9 @@ Statement = Literal["lock", "load", "save", "commit"]
 class Loaded:
     """A player whom nobody else can change until the unit ends.
 
-    rows: `users` and the tables asked for, of action_receipts the request's own if there is one, under either form of
-    its key (`game.idempotency`), and of player_openings the player's; where there is none, user_inventory is loaded
-    too, so that it can be written.
+    rows: `users` and the tables asked for; the request's own action_receipts, under either form of its key
+    (`game.idempotency`); and the player's player_openings. A player without an opening also gets user_inventory, so
+    that the opening can be written.
     """
 
     rows: Rows
@@ -30,9 +30,9 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a process says of the store that it serves. `store` is the same for every process on one database.
+    """The state of the store that a process serves. `store` is the same for every process on one database.
 
-    lacks: which columns of game.tables the store has no place for, and what to do, in a sentence; "" where it has all.
+    lacks: a sentence that names the columns of game.tables missing from the store, and the remedy; "" if none is.
     """
 
     engine: Engine

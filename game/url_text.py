@@ -1,7 +1,7 @@
-"""Split the text of a Postgres URL into its parts, strictly: what could be read in two ways is refused.
+"""Splits the text of a Postgres URL into its parts. A text that could be read in two ways is refused.
 
-No error shows any text of the URL but a parameter's name: a password with an unescaped character in it may have landed
-in any other place. Each names the way to write what was meant.
+An error shows no text of the URL except a parameter's name: a password with an unescaped character may have ended up in
+any other part. Each error tells how to write what was meant.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PORT = re.compile(r"[0-9]{1,5}")
 PARAMETER = re.compile(r"[a-z][a-z0-9_]{0,30}")
 BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 MAX_NAME_BYTES = 63
-"""Postgres cuts the name of a database or a role behind it, and connects to whatever has the rest."""
+"""Postgres cuts a longer name of a database or role, and connects to whichever has the shortened name."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What stands in front of the parameters, decoded. The host is empty where a parameter names a socket."""
+    """The parts of a URL, decoded, except the query. The host is empty if a parameter names a socket."""
 
     user: str
     password: str = field(repr=False)
@@ -37,7 +37,7 @@ class Parts:
 
 
 def split(url: str) -> Parts:
-    """The parts of a postgresql:// URL. Raises BadUrl."""
+    """Split a postgresql:// URL. Raises BadUrl."""
     if "#" in url:
         raise BadUrl("a URL without # (in a password it is written %23)", "a # in it")
     authority, path, query = _parts(url)
@@ -48,10 +48,11 @@ def split(url: str) -> Parts:
 
 
 def host(host: str, socket: str | None) -> str:
-    """The one host. libpq takes a comma for the next host, and an @ for an abstract socket."""
+    """Return the one host, or the folder of the socket. Raises BadUrl."""
+    # libpq would read a comma as the beginning of another host, and a leading @ as an abstract socket.
     if socket is not None and host not in {"", "localhost"}:
         raise BadUrl(
-            "one host, before the port (or localhost there and the socket's folder in host=)", "two, the other in host="
+            "one host, before the port (or localhost there and the socket's folder in host=)", "a second host in host="
         )
     host = host if socket is None else socket
     if host.startswith("/") or socket is not None:
@@ -64,43 +65,44 @@ def host(host: str, socket: str | None) -> str:
 
 
 def pairs(query: str) -> Iterator[tuple[str, str]]:
-    """Names and values. A + is a blank for browsers and a + for libpq, so it is neither here."""
+    """Yield the decoded names and values. Raises BadUrl."""
+    # A + is a blank for browsers and a + for libpq, so it is refused.
     for written in filter(None, query.split("&")):
         name, equals, value = written.partition("=")
         if "+" in written:
             raise BadUrl("parameters without + (a blank is written %20, the sign %2B)", f"a + in {named(name)}")
         if not equals:
-            raise BadUrl("parameters as name=value (in a value & is written %26)", "one without =")
+            raise BadUrl("parameters as name=value (in a value & is written %26)", "a parameter without =")
         yield decoded(name, "the parameters' names"), decoded(value, named(name))
 
 
 def decoded(text: str, part: str) -> str:
-    """The text with each %XX replaced; BadUrl where that leaves a choice."""
+    """Replace each %XX. Raises BadUrl if a % begins no escape, or the bytes are no text."""
     if BROKEN_ESCAPE.search(text):
-        raise BadUrl(f"%XX of two hexadecimal digits in {part} (the sign % is written %25)", "a % that begins none")
+        raise BadUrl(f"%XX of two hexadecimal digits in {part} (the sign % is written %25)", "a % without two")
     if "%00" in text:
-        raise BadUrl(f"{part} without %00", "one that Postgres would end there")
+        raise BadUrl(f"{part} without %00", "%00, at which Postgres would cut it")
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise BadUrl(f"UTF-8 in {part} (é is written %C3%A9)", "%XX that are not") from None
+        raise BadUrl(f"UTF-8 in {part} (é is written %C3%A9)", "%XX that are not UTF-8") from None
 
 
 def named(name: str) -> str:
-    """Name the parameter, if that is a name that a parameter could have."""
+    """Name the parameter in an error. Another text than a possible name is not shown: it may be a secret."""
     return f"the parameter {name}" if PARAMETER.fullmatch(name) else "a parameter"
 
 
 def _parts(url: str) -> tuple[str, str, str]:
-    """User, host and port; path; parameters: each as written."""
+    """Cut the URL, still encoded, into account and address; path; and query."""
     _, slashes, rest = url.partition("://")
     begins = re.search(r"[/?]", rest)
     if not slashes or begins is None or begins[0] != "/":
-        raise BadUrl(f"a host and a database: {SHAPE} (in a password, / ? @ are written %2F %3F %40)", "no such form")
+        raise BadUrl(f"a host and a database: {SHAPE} (in a password, / ? @ are written %2F %3F %40)", "another form")
     path, _, query = rest[begins.end() :].partition("?")
     if "@" in path + query:
         raise BadUrl(
-            f"one @, before the host: {SHAPE} (elsewhere @ is written %40, / is %2F, ? is %3F)", "one behind it"
+            f"one @, before the host: {SHAPE} (elsewhere @ is written %40, / is %2F, ? is %3F)", "an @ after it"
         )
     return rest[: begins.start()], path, query
 
@@ -132,7 +134,7 @@ def _name(text: str, part: str) -> str:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """Host and port; the host is empty where a socket is named by a parameter."""
+    """Read host and port. The host is empty if a parameter names the socket."""
     if text.startswith("["):
         inside, bracket, rest = text[1:].partition("]")
         host = _ipv6(decoded(inside, "the host")) if bracket else ""
@@ -142,12 +144,12 @@ def _address(text: str) -> tuple[str, int]:
     written, colon, port = text.partition(":")
     host = decoded(written, "the host")
     if ":" in host and not host.startswith("/"):
-        raise BadUrl("an IPv6 address in [ ]", "one without them")
+        raise BadUrl("an IPv6 address in [ ]", "one without [ ]")
     return host, _port(colon + port)
 
 
 def _port(text: str) -> int:
-    """The port of `:5432`, or the default where there is not even a colon."""
+    """Read the port of `:5432`, or the default of an empty text."""
     if not text:
         return DEFAULT_PORT
     if not PORT.fullmatch(text[1:]) or not 0 < int(text[1:]) <= 65535:

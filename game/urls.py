@@ -2,8 +2,7 @@
 
 What can't be honoured is refused by name rather than ignored: a dropped `pgbouncer=true` or `sslaccept=strict` would
 be a promise that nobody keeps. Passwords are in `as_text`, `conninfo` and `sqlalchemy` alone, never in a repr, in
-`redacted` or in an error. An error shows no text of the URL but a parameter's name: a password with an unescaped
-character in it may have landed in any other place.
+`redacted` or in an error. An error shows no text of the URL except a parameter's name: see `game.url_text`.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ INSTEAD = {
     "connection_limit": "the service's own pool size",
     "options": "role or database settings: ALTER ROLE ... SET ...",
     "password": "user:password@ in front of the host",
-    "pgbouncer": "a URL without it: a pooler is noticed by itself",
+    "pgbouncer": "a URL without it: the service itself notices a pooler",
     "pool_timeout": "the service's own pool settings",
     "socket_timeout": "tcp_user_timeout",
     "sslaccept": "sslmode=verify-full with sslrootcert=<file>, or sslmode=require",
@@ -60,7 +59,7 @@ CHOICES = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
 }
 FILES = ("sslcert", "sslkey", "sslrootcert")
-"""Absolute paths: the service and the tools run in different folders. pg_dump 15 knows no sslrootcert=system."""
+"""Parameters that take an absolute path: service and tools run in different folders. pg_dump 15 has no `system`."""
 
 MAX_NUMBER = 2**31 - 1
 NUMBER = re.compile(r"[0-9]{1,10}")
@@ -75,7 +74,7 @@ NUMBERS = (
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 LEGACY_SCHEMES = ("file", "sqlite")
 KNOWN_SCHEMES = ("http", "https", "mariadb", "mongodb", "mysql", "postgresql+psycopg", "prisma", "sqlserver")
-"""Schemes that an error may repeat; any other could be the beginning of a secret."""
+"""Schemes that an error may show. Any other text before the colon could be a secret."""
 
 SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 RESERVED_SCHEMAS = ("ops", "information_schema")
@@ -182,10 +181,10 @@ def read(url: str, *, base: Path | None = None) -> PostgresUrl | LegacyUrl:
         return LegacyUrl((base or Path()).absolute() / _legacy_path(scheme, url.partition(":")[2]))
     if scheme in POSTGRES_SCHEMES:
         return _postgres(url)
-    found = "another scheme" if ":" in url else "no scheme"
+    unknown = "another scheme" if ":" in url else "no scheme"
     raise BadUrl(
         "a URL that begins with postgresql://, file: or sqlite:",
-        f"the scheme {scheme}:" if scheme in KNOWN_SCHEMES else found,
+        f"the scheme {scheme}:" if scheme in KNOWN_SCHEMES else unknown,
     )
 
 
@@ -195,7 +194,7 @@ def _legacy_path(scheme: str, rest: str) -> Path:
         name = query.partition("=")[0]
         raise BadUrl(f"a path alone after {scheme}: (in it ? is written %3F)", f"{named(name)} after it")
     if "#" in text:
-        raise BadUrl(f"a path without # after {scheme}: (in it # is written %23)", "a # in it")
+        raise BadUrl(f"a path without # after {scheme}: (in it # is written %23)", "a #")
     path = decoded(_after_slashes(scheme, text), "the path")
     if not path or path == ":memory:":
         raise BadUrl(f"the path of a file after {scheme}:", path or "nothing")
@@ -242,7 +241,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _check_parameter(name: str, value: str) -> None:
-    """BadUrl, which never shows the value: it may be a secret that stands in the wrong place."""
+    """Raise BadUrl if the parameter can't be honoured. The value is not shown: it may be a misplaced secret."""
     if name in INSTEAD:
         raise BadUrl(f"{INSTEAD[name]}", f"the parameter {name}, which can't be honoured here")
     if name not in (*HONOURED, "schema", "host"):
@@ -259,7 +258,7 @@ def _check_parameter(name: str, value: str) -> None:
 
 def _schema(name: str) -> str:
     if name.startswith("pg_") or name in RESERVED_SCHEMAS:
-        raise BadUrl("a schema that is none of the server's and not ops", "a reserved name in schema")
+        raise BadUrl("a schema that is not reserved (by the server, or ops)", "a reserved name in schema")
     if not SCHEMA_NAME.fullmatch(name):
         raise BadUrl("a schema of letters, digits and _, 63 at most", "another value of schema")
     return name

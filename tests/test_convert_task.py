@@ -1,4 +1,4 @@
-"""`invoke transfer.convert` as people meet it: named by what refuses their file, and followed to the letter."""
+"""`invoke transfer.convert`, run exactly as the refusal of a file in UTF-16 prints it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What ends each state in which an environment can be found: the command that `invoke status` prints, or no command.
+"""Names for each state of an environment the command that ends it, as `invoke status` prints it.
 
-A state is a value of several enums. `advise` answers for every one of their combinations: with a command, with "nothing
-to end", or with the guard in the code that keeps that state from coming about.
+A state has seven fields, each an enum. `advise` answers for every combination: with a command, with something else
+that has to act first, with "nothing is under way", or with the guard in the code that prevents the state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from db.ops import Phase
 
 
 class Fence(StrEnum):
-    """What a store's fence says; on Postgres also before the schema is there, which is as good as fenced."""
+    """The state of a store's fence. A Postgres without the game's schema counts as fenced."""
 
     OPEN = "open"
     FENCED = "fenced"
@@ -21,7 +21,7 @@ class Fence(StrEnum):
 
 
 class FenceOwner(StrEnum):
-    """Whose fence stands on the legacy file, seen from this database. NOBODY: there is no fence, or it names none."""
+    """The owner of the legacy file's fence, seen from this database. NOBODY: no fence, or one that names no run."""
 
     NOBODY = "nobody"
     THIS_RUN = "the run of the phase"
@@ -30,7 +30,7 @@ class FenceOwner(StrEnum):
 
 
 class PointerTo(StrEnum):
-    """Which store the pointer names. OTHER: neither, or the file or its line is missing."""
+    """The store that the pointer names. OTHER: neither store, or the file or its line is missing."""
 
     LEGACY = "the legacy file"
     TARGET = "Postgres"
@@ -38,7 +38,7 @@ class PointerTo(StrEnum):
 
 
 class Tool(StrEnum):
-    """The run that the lock's holder, or the last one, is: over, working, or stopped with its session still there."""
+    """The run that holds the lock. NONE: nobody holds it. STOPPED: its process is paused, its session lives."""
 
     NONE = "none"
     ALIVE = "alive"
@@ -53,7 +53,7 @@ class Rest(StrEnum):
 
 
 class Command(StrEnum):
-    """What the operator runs, with --env."""
+    """A command of the operator, without its --env."""
 
     CUTOVER = "invoke cutover"
     ABORT = "invoke cutover --abort"
@@ -63,7 +63,7 @@ class Command(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where an environment stands. target: the fence of Postgres; owner: of the legacy file's fence."""
+    """The state of an environment. target: the fence of Postgres. owner: of the legacy file's fence."""
 
     phase: Phase
     legacy: Fence
@@ -76,9 +76,9 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """A command ends the state: players then play on one store, and no fence of a run that is over stands.
+    """A command ends the state: then players play on one store, and no fence of an ended run stands.
 
-    why: what the command will do here. loses: what it may lose, which no command could keep.
+    why: what the command does from this state. loses: what is lost, whichever command is run.
     """
 
     command: Command
@@ -88,21 +88,21 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Something else has to act first: a run that works, a stopped process, or another database's move."""
+    """Something else must act first: a working run, a stopped process, or another database's move."""
 
     do: str
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Nothing is under way. next: what would begin a move from here, if anything."""
+    """Nothing is under way. next: the command that begins a move from this state, if any."""
 
     next: Command | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """No run brings this about. guard: the code that forbids it."""
+    """No run leaves this state. guard: the code that prevents it."""
 
     guard: str
 
@@ -114,7 +114,7 @@ OVER = (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
 
 
 def advise(state: State) -> Advice:
-    """Say what ends the state. First what is impossible, then who else has to act, then by the phase."""
+    """Return what ends the state. Checks for impossible states first, then for who must act first, then the phase."""
     if guard := _guard(state):
         return Unreachable(guard)
     if state.tool is Tool.ALIVE:

@@ -1,4 +1,4 @@
-"""Checks: a run stops at the first that refuses, a dry run makes all of them and lists what each found."""
+"""The checks before a run. A run stops at the first that refuses; a dry run makes all and lists the findings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from db.redaction import redact
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A named check; `run` raises what refuses it and may return a note. It changes nothing.
+    """A named check that changes nothing. `run` raises an error if it fails, and may return a note.
 
-    needs: the names of checks without which this one can't be judged. begins: only a run that begins asks it; one that
-    goes on may find players read-only already, and must not be stopped.
+    needs: names of checks that must pass before this one can be judged. begins: only for a run that begins; a run that
+    goes on must not be stopped by it, since players may be read-only already.
     """
 
     name: str
@@ -27,25 +27,25 @@ class Check:
 
 
 def require(checks: Iterable[Check], progress: Progress) -> None:
-    """Make the checks in order and say each as it passes. Raises Refusal or Inconclusive at the first that does not."""
+    """Make the checks in order and print each that passes. Raises Refusal or Inconclusive at the first that fails."""
     for check in checks:
         note = _run(check)
         progress.say(f"     {check.name}: {note or 'ok'}")
 
 
 def judge(checks: Iterable[Check]) -> tuple[Finding, ...]:
-    """Make every check that can be made; one whose needs were not met is not judged, and its note says why."""
-    found: dict[str, Finding] = {}
+    """Make every check. A check whose needs did not pass is not judged, and its note names them."""
+    findings: dict[str, Finding] = {}
     for check in checks:
-        unmet = [name for name in check.needs if name in found and found[name].mark is not Mark.OK]
+        unmet = [name for name in check.needs if name in findings and findings[name].mark is not Mark.OK]
         if unmet:
-            found[check.name] = Finding(check.name, Mark.NOT_JUDGED, f"not judged before: {', '.join(unmet)}")
+            findings[check.name] = Finding(check.name, Mark.NOT_JUDGED, f"not judged before: {', '.join(unmet)}")
         else:
-            found[check.name] = _found(check)
-    return tuple(found.values())
+            findings[check.name] = _finding(check)
+    return tuple(findings.values())
 
 
-def _found(check: Check) -> Finding:
+def _finding(check: Check) -> Finding:
     try:
         return Finding(check.name, Mark.OK, _run(check) or "")
     except ToolError as error:
@@ -56,13 +56,13 @@ def _found(check: Check) -> Finding:
 
 
 def _run(check: Check) -> str | None:
-    """Raises Refusal for what a store, a file or a process raises too: nothing was changed yet."""
+    """Make the check. Raises Refusal also for errors of a store, a file or a process: nothing was changed yet."""
     try:
         return check.run()
     except Failure as error:
         raise Refusal(error.expected, error.found, where=error.where, do=error.do) from error
     except FAILURES as error:
-        found = redact(" ".join(str(error).split())) or type(error).__name__
+        message = redact(" ".join(str(error).split())) or type(error).__name__
         raise Refusal(
-            f"an answer to the check `{check.name}`", found, do="Nothing was changed. Mend it, and run again."
+            f"an answer to the check `{check.name}`", message, do="Nothing was changed. Mend it, and run again."
         ) from error

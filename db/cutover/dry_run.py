@@ -1,7 +1,7 @@
-"""The dry run of a cutover, a rollback or an abort: every check of the run, and the plan. It changes nothing.
+"""The dry run of a cutover, a rollback or an abort: makes every check of the run and prints the plan. Changes nothing.
 
-A run asks some of these only where it begins, or finds out later: who holds the lock, whose move has the file, a hook
-of a run that died. Here all are made and all are listed.
+A run makes some of these checks later: who holds the lock, whose fence is on the file, whether a dead run's hook is
+still at work. The dry run makes all of them and lists all findings.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from db.transfer.source import tidied
 
 STANDING = "where the move stands"
 UNDONE_FIRST = frozenset({"pointer", "services", "fence of the legacy file"})
-"""What an undo that is unfinished puts right before the run begins."""
+"""Checks that the run skips when it first finishes an undo, which puts these right."""
 
 
 def cutover(move: Move, demands: Sequence[Demand]) -> Report:
-    """Judge what a cutover would refuse from here."""
+    """Make the checks of a cutover from this state."""
     with tidied(move.env.legacy.path):
-        found, where = _where(move, recovery.refuse_cutover)
-        begins = found is None or found.startable
-        unfinished = found is not None and found.undo_unfinished
+        standing, where = _where(move, recovery.refuse_cutover)
+        begins = standing is None or standing.startable
+        unfinished = standing is not None and standing.undo_unfinished
         wanted = [
             check
             for check in preflight.before_cutover(move, demands)
@@ -40,26 +40,26 @@ def cutover(move: Move, demands: Sequence[Demand]) -> Report:
 
 
 def rollback(move: Move, refuse: Refuse, accept: Callable[[Standing], int | None], demands: Sequence[Demand]) -> Report:
-    """Judge what a rollback would refuse from here; `accept` gives the writes that are given up, or raises Refusal."""
+    """Make the checks of a rollback from this state. accept: returns the writes given up, or raises Refusal."""
     with tidied(move.env.legacy.path):
-        found, where = _where(move, refuse)
+        standing, where = _where(move, refuse)
         wanted = [
             check
             for check in preflight.before_rollback(move, demands)
-            if found is None or found.phase is not Phase.RETURNED or not check.begins
+            if standing is None or standing.phase is not Phase.RETURNED or not check.begins
         ]
         loss: int | None = None
 
         def accepted() -> None:
             nonlocal loss
-            if found is not None:
-                loss = accept(found)
+            if standing is not None:
+                loss = accept(standing)
 
         given_up = Check("writes that are given up", accepted, ("server", STANDING))
         checked = [where, *wanted, given_up]
 
         def steps() -> tuple[Step, ...]:
-            adopts = found is not None and found.returned_unknown
+            adopts = standing is not None and standing.returned_unknown
             way = rollback_steps.adopting(loss or 0) if adopts else rollback_steps.plan(loss)
             return (*way, rollback_steps.PUT_AWAY)
 
@@ -67,7 +67,7 @@ def rollback(move: Move, refuse: Refuse, accept: Callable[[Standing], int | None
 
 
 def abort(move: Move, refuse: Refuse) -> Report:
-    """Judge what an abort would refuse from here."""
+    """Make the checks of an abort from this state."""
     with tidied(move.env.legacy.path):
         _, where = _where(move, refuse)
         before = preflight.before_cutover(move) if move.verb == "cutover" else preflight.before_rollback(move)
@@ -76,26 +76,26 @@ def abort(move: Move, refuse: Refuse) -> Report:
 
 
 def _where(move: Move, refuse: Refuse) -> tuple[Standing | None, Check]:
-    """What the databases say, None where they can't, and the check that says what is refused of it."""
-    found: Standing | None = None
+    """Return where the move stands (None if unknown), and the check that fails where the verb may not begin."""
+    standing: Standing | None = None
     problem: Exception | None = None
     try:
-        found = recovery.standing(move.env)
-        refuse(found, move.env)
+        standing = recovery.standing(move.env)
+        refuse(standing, move.env)
     except (ToolError, *FAILURES) as error:
         problem = error
 
     def check() -> str:
         if problem is not None:
             raise problem
-        assert found is not None
-        return f"phase {found.phase}, the legacy file {found.legacy}, Postgres {found.target}"
+        assert standing is not None
+        return f"phase {standing.phase}, the legacy file {standing.legacy}, Postgres {standing.target}"
 
-    return found, Check(STANDING, check, begins=False)
+    return standing, Check(STANDING, check, begins=False)
 
 
 def _no_hook_at_work(move: Move) -> None:
-    """A run waits a minute for it to end."""
+    """Raise Inconclusive if a hook of another run is at work: a run would wait for it, and this answer may change."""
     if (named := hooks.at_work(move.env)) is not None:
         raise Inconclusive(
             "no hook of another run at work", named, where=str(hooks.lock_path(move.env)),
@@ -106,16 +106,16 @@ def _no_hook_at_work(move: Move) -> None:
 def _report(move: Move, wanted: Iterable[Check], steps: tuple[Step, ...] | Callable[[], tuple[Step, ...]]) -> Report:
     began = time.monotonic()
     at_work = Check("hooks at work", lambda: _no_hook_at_work(move), ("file of the pointer",), begins=False)
-    found = checks.judge([*wanted, at_work])
+    findings = checks.judge([*wanted, at_work])
     move.performed.append(StepReport(plan.PREFLIGHT, Status.DONE, round(time.monotonic() - began, 3)))
     for step in steps() if callable(steps) else steps:
         move.means.progress.say(step.line)
         move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))
-    return dataclasses.replace(move.finished(Verdict.PLANNED), verdict=_verdict(found), checks=found)
+    return dataclasses.replace(move.finished(Verdict.PLANNED), verdict=_verdict(findings), checks=findings)
 
 
-def _verdict(found: tuple[Finding, ...]) -> Verdict:
-    marks = {finding.mark for finding in found}
+def _verdict(findings: tuple[Finding, ...]) -> Verdict:
+    marks = {finding.mark for finding in findings}
     if Mark.REFUSED in marks:
         return Verdict.REFUSED
     return Verdict.INCONCLUSIVE if Mark.NOT_JUDGED in marks else Verdict.PLANNED

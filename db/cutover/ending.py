@@ -1,7 +1,7 @@
 """The last line of every run: how it ended · who serves the players now · which fences stand · the next command.
 
-It is asked of the stores and the services when the run ends, whatever ended it, and never concluded from what the run
-meant to do. A part that does not answer is said to be unknown; nothing here raises for it.
+The stores and the services are asked when the run ends, for whatever reason it ends; nothing is concluded from what the
+run meant to do. A part that does not answer is reported as unknown and raises nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from db.cutover.move import FAILURES, legacy_mark
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError
-from db.ops import Phase
+from db.ops import Holder, Phase
 from db.redaction import redact
 from game.legacy.fence_schema import Mark
 
@@ -38,17 +38,15 @@ TARGET = "Postgres"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What Postgres says: the phase and its run, the fence, uneven tables, its identity, and who holds the lock.
-
-    rows: the game's tables hold something.
-    """
+    """The state of Postgres. odd: tables whose trigger differs from the fence's state. holder: of the lock. schema: its
+    revision. rows: whether a table of the game has any."""
 
     phase: Phase
     run: str | None
     fence: Fence
     odd: tuple[str, ...]
     identity: str
-    holder: str | None
+    holder: Holder | None
     marker: str | None
     schema: str | None
     rows: bool
@@ -56,7 +54,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An environment as far as it can be known now. A part that is None does not answer; `unknown` says why.
+    """The state of an environment. A part that is None does not answer; `unknown` says why.
 
     amiss: why the pointer can't be read.
     """
@@ -76,7 +74,7 @@ class Seen:
         target_open = self.target is not None and self.target.fence is Fence.OPEN
         if file_open and target_open:
             return "BOTH STORES TAKE WRITES: stop the service"
-        if file_open:  # There is no state in which both are open, so this holds whatever Postgres would say.
+        if file_open:  # The stores are never both open, so this is true also if Postgres does not answer.
             return self._served("legacy", "SQLite")
         if target_open:
             return self._served("postgres", "Postgres")
@@ -86,14 +84,14 @@ class Seen:
 
     @property
     def legacy_fence(self) -> str:
-        """The fence of the legacy file, and whose it is."""
+        """The fence of the legacy file, and its run."""
         if self.legacy is None:
             return f"not known: {self.unknown[LEGACY]}"
         return self.legacy.state if self.legacy.owner is None else f"{self.legacy.state} by run {self.legacy.owner.run}"
 
     @property
     def target_fence(self) -> str:
-        """The fence of Postgres, and the tables on which it stands otherwise."""
+        """The fence of Postgres, and the tables on which it differs."""
         if self.target is None:
             return f"not known: {self.unknown[TARGET]}"
         return str(self.target.fence) + (f", but not on {', '.join(self.target.odd)}" if self.target.odd else "")
@@ -106,13 +104,13 @@ class Seen:
 
     @property
     def advice(self) -> Advice | None:
-        """What ends this state; None where a store does not answer."""
+        """The advice that ends this state; None if a store does not answer."""
         if self.legacy is None or self.target is None:
             return None
         return advise(
             State(
                 self.target.phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
-                self.pointer, Tool.ALIVE if self.target.holder else Tool.NONE, self._rest(self.target),
+                self.pointer, _tool(self.target.holder), self._rest(self.target),
             )
         )  # fmt: skip
 
@@ -127,7 +125,8 @@ class Seen:
             case Ends(command, why, loses):
                 return f"{_command(command, self.environment)} ({why}{'; ' + loses if loses else ''})"
             case Elsewhere(do):
-                return do
+                holder = self.target.holder if self.target is not None else None
+                return do if holder is None else f"{do} It is {holder}."
             case Settled(next=None):
                 return "nothing is left to do"
             case Settled(next=command):
@@ -138,7 +137,7 @@ class Seen:
             case None:
                 return f"invoke status --env {self.environment}, once {' and '.join(self.unknown)} answers"
             case unreachable:
-                return f"look at the stores, which no run of ours left so ({unreachable.guard})"
+                return f"look at the stores: no run leaves them in this state ({unreachable.guard})"
 
     def _rest(self, target: Target) -> Rest:
         """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
@@ -161,7 +160,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended, each part in words."""
+    """How a run ended; each part is text for people."""
 
     outcome: str
     serves: str
@@ -175,13 +174,13 @@ class Ending:
 
 
 def ended(env: Environment, outcome: str) -> Ending:
-    """Look, and put into words how a run with this outcome leaves the environment."""
+    """Describe the environment after a run with this outcome."""
     seen = look(env)
     return Ending(outcome, seen.serves, seen.fences, seen.next)
 
 
 def look(env: Environment) -> Seen:
-    """Ask both stores, the pointer and the services; a part that does not answer is None, with its reason."""
+    """Ask both stores, the pointer and the services. Raises nothing if a part does not answer."""
     unknown: dict[str, str] = {}
     legacy: Mark | None = None
     target: Target | None = None
@@ -214,10 +213,16 @@ def _target(env: Environment) -> Target:
         phase, run = ops.phase(conn), ops.phase_run(conn)
         rows = False
         if schema:
-            said = fence.said(conn)
-            state, odd = Fence(said), fence.odd(conn, said)
+            recorded = fence.said(conn)
+            state, odd = Fence(recorded), fence.odd(conn, recorded)
             rows = rollback_steps.has_rows(conn)
         return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema, rows)
+
+
+def _tool(holder: Holder | None) -> Tool:
+    if holder is None:
+        return Tool.NONE
+    return Tool.STOPPED if holder.stopped else Tool.ALIVE
 
 
 def _owner(mark: Mark, target: Target) -> FenceOwner:

@@ -1,8 +1,8 @@
-"""The operator's own commands: deploy, drain, restart, health. Run in a shell, bounded in time, logged redacted.
+"""Runs the operator's own commands (deploy, drain, restart, health) in a shell, with a time limit and a redacted log.
 
-A hook outlives a run that is killed, for half a deploy may be worse than a late one, but not the time that it had. One
-that ends late would undo what was done since, so the process that holds each hook (`db.leash`) holds a lock for as long
-as the hook runs: whoever goes on or undoes waits for it. What a hook leaves running, such as a server, holds no lock.
+A hook outlives a killed run until its time limit, because half a deploy may be worse than a late one. A hook that ends
+late could overwrite what a newer run did. So the process that starts each hook (`db.leash`) holds a lock while the hook
+runs, and a run that goes on or undoes waits for that lock. A server that a hook leaves running holds no lock.
 """
 
 from __future__ import annotations
@@ -28,34 +28,33 @@ from db.redaction import redact
 
 KEPT_CHARACTERS = 4_000
 SECRET_CHARACTERS = 6
-"""A value shorter than this is no secret, and would tear holes into the words around it."""
+"""Values shorter than this are not hidden: they are no secrets, and may be part of ordinary words."""
 
 ORPHAN_SECONDS = 60.0
-"""How long a hook that another run left behind may take to end before a person has to look at it."""
+"""How long to wait for a hook of another run before a person has to look at it."""
 
 POLL_SECONDS = 0.1
 
 FIRST_WORD = re.compile(r"\s*(?:\w+=[\w./:-]*\s+)*([\w./+-]+)(?=[\s;&|)]|$)")
-"""The first word of a command after its assignments, where it is written plainly."""
+"""Matches the first word of a command after its assignments, if it is plain text."""
 
 
 def run(
     env: Environment, hook: str, journal: Journal, *, engine: str, timeout_seconds: float,
     require: Callable[[], None] = lambda: None,
 ) -> bool:  # fmt: skip
-    """Run the hook; False where the environment has none. Failure where it ends with another code than 0, or not.
+    """Run the hook. Returns False if the environment has none.
 
-    require: asked once the lock of the hooks is held, and raises where the hook must not run any more.
-
-    In its environment it finds what the env files hold, ENVIRONMENT, ENGINE (the store that is switched to: postgres or
-    legacy) and ENV_FILE.
-    Its output goes to a file, not to a pipe: a hook that leaves a server running would keep a pipe open for ever.
+    require: called under the lock of the hooks; raises if the hook must not run any more.
+    The hook's environment has the variables of the env files, ENVIRONMENT, ENGINE (the store to switch to: postgres or
+    legacy) and ENV_FILE. Raises Failure if the hook exits with a code other than 0, or not in time.
     """
     command: str | None = getattr(env.hooks, hook)
     if not command:
         return False
     given = {"ENVIRONMENT": env.name, "ENGINE": engine, "ENV_FILE": str(env.pointer.path)}
     began = time.monotonic()
+    # A file, not a pipe: a server that the hook leaves running would keep a pipe open for ever.
     with tempfile.TemporaryFile() as output, alone(env) as lock:
         require()
         what = f"the {hook} hook of run {journal.run}: {_without_secrets(command, env)}"
@@ -82,9 +81,9 @@ def run(
 
 
 def check(env: Environment, hook: str) -> None:
-    """Refusal where the shell can't read the hook, or there is no such command as its first word. Runs none of it.
+    """Check that the shell can parse the hook and that its first word is a command. Runs none of it.
 
-    What stands behind the first word can't be known: a hook may make what it runs.
+    Checks no later word: a hook may itself make what it runs. Raises Refusal.
     """
     command: str | None = getattr(env.hooks, hook)
     if not command:
@@ -92,13 +91,13 @@ def check(env: Environment, hook: str) -> None:
     where = f"environments.toml, {env.name}, hooks.{hook}"
     read = children.run(["/bin/sh", "-n", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if read.returncode != 0:
-        said = _without_secrets(read.stderr.strip(), env).splitlines()[-1:] or [f"code {read.returncode}"]
-        raise Refusal(f"a {hook} hook that the shell can read", said[0], where=where, do="Correct the command.")
+        message = _without_secrets(read.stderr.strip(), env).splitlines()[-1:] or [f"code {read.returncode}"]
+        raise Refusal(f"a {hook} hook that the shell can read", message[0], where=where, do="Correct the command.")
     word = FIRST_WORD.match(command)
     if word and not _is_command(word[1], {**env.variables, **os.environ}):
         raise Refusal(
             f"a command to run as the {hook} hook", f"none that is called {word[1]}", where=where,
-            do="Correct its name, or install it; a relative path is looked for from this folder.",
+            do="Correct its name, or install it. A relative path begins at this folder.",
         )  # fmt: skip
 
 
@@ -110,7 +109,7 @@ def _is_command(word: str, environ: dict[str, str]) -> bool:
 
 
 def at_work(env: Environment) -> str | None:
-    """The hook of another run that is at work now, as it signed itself; None where there is none. Makes nothing."""
+    """Return the signature of the hook of another run that is at work now; None if there is none. Makes no file."""
     path = lock_path(env)
     if not path.exists():
         return None
@@ -123,16 +122,16 @@ def at_work(env: Environment) -> str | None:
 
 
 def wait_for_orphan(env: Environment) -> None:
-    """See that no hook of a run that died is still at work; Inconclusive naming it where it does not end in time."""
+    """Wait until no hook of a dead run is at work. Raises Inconclusive naming the hook if it does not end in time."""
     with alone(env):
         pass
 
 
 @contextmanager
 def writing_pointer(env: Environment, journal: Journal, require: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of the hooks while the pointer is written, once `require` has been asked under it.
+    """Hold the lock of the hooks while the body writes the pointer. Calls `require` under the lock first.
 
-    A run that is stopped between the question and the write holds this lock, so whoever undoes waits for it.
+    A run that is paused between `require` and the write still holds this lock, so a run that undoes waits for it.
     """
     with alone(env) as lock:
         _sign(lock, f"process {os.getpid()} of run {journal.run}, which writes the pointer")
@@ -142,7 +141,7 @@ def writing_pointer(env: Environment, journal: Journal, require: Callable[[], No
 
 @contextmanager
 def alone(env: Environment) -> Iterator[BinaryIO]:
-    """Hold the lock of hooks and pointer: a file beside the pointer, for the pointer is what a move changes."""
+    """Hold the lock of hooks and pointer, a file beside the pointer. Raises Inconclusive naming its holder."""
     path = lock_path(env)
     with _opened(path) as file:
         waiting = Retrying(
@@ -160,7 +159,7 @@ def alone(env: Environment) -> Iterator[BinaryIO]:
 
 
 def lock_path(env: Environment) -> Path:
-    """Where the lock of the environment's hooks is."""
+    """Return the path of the environment's lock of the hooks."""
     path = env.pointer.path.resolve()
     return path.with_name(f"{path.name}.hook")
 
@@ -169,11 +168,16 @@ def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("a+b")
     except OSError as error:
-        raise Refusal(
-            "a place for the lock of the hooks, beside the pointer", str(error.strerror), where=str(path),
-            do="Correct pointer.path in environments.toml." if isinstance(error, FileNotFoundError)
-            else "Allow this user to write there, as the pointer itself needs.",
-        ) from None  # fmt: skip
+        raise no_place(path, str(error.strerror)) from None
+
+
+def no_place(path: Path, fault: str) -> Refusal:
+    """Make the Refusal for a lock of the hooks that can't be written."""
+    return Refusal(
+        "a place for the lock of the hooks, beside the pointer", fault, where=str(path),
+        do="Allow this user to write there, as the pointer itself needs." if path.parent.is_dir()
+        else "Correct pointer.path in environments.toml.",
+    )  # fmt: skip
 
 
 def _sign(lock: BinaryIO, text: str) -> None:
@@ -195,7 +199,7 @@ def _without_secrets(text: str, env: Environment) -> str:
 
 
 def _code(process: subprocess.Popen[bytes], timeout_seconds: float) -> int | None:
-    """The exit code; None where the hook took too long. However the wait ends, Ctrl-C included, the hook has ended."""
+    """Return the exit code; None if the hook took too long. The hook has ended afterwards, also after Ctrl-C."""
     try:
         return process.wait(timeout_seconds)
     except subprocess.TimeoutExpired:

@@ -42,7 +42,7 @@ class Entry:
 class Journal:
     """A run's folder; made at the first line.
 
-    unwritten: told each line that can't be written. A full disk decides nothing over players: the run goes on.
+    unwritten: called with each line that can't be written. A full disk must not stop a run while players wait.
     """
 
     folder: Path
@@ -54,18 +54,18 @@ class Journal:
         return self.folder.name
 
     def write(self, event: str, step: str = "", /, **facts: Any) -> None:
-        """Add a line and have it on disk; where it can't be written, hand it to `unwritten`."""
+        """Add a line and flush it to disk; if it can't be written, pass it to `unwritten`."""
         fields = {"at": _now().timestamp(), "event": event, "step": step, **_redacted(facts)}
         line = json.dumps(fields, ensure_ascii=False)
         try:
             self._append(line)
         except OSError as error:
-            self.unwritten(f"     the log can't be written ({error.strerror}), so here it is: {line}")
+            self.unwritten(f"     the log can't be written ({error.strerror}); its line is: {line}")
 
     def _append(self, line: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.folder / JOURNAL).open("ab") as file:
-            # A line that a kill cut in two stays by itself: what follows begins on its own line.
+            # A kill may have cut the last line; the new one must begin on a line of its own.
             torn = file.tell() > 0 and not self._ends_whole()
             file.write((b"\n" if torn else b"") + line.encode() + b"\n")
             file.flush()
@@ -130,7 +130,7 @@ def runs(parent: Path, verb: str, environment: str) -> list[Journal]:
 
 
 def new_run() -> str:
-    """An id for a run that has not begun, fit for the name of a schema."""
+    """Return an id for a new run, fit for the name of a schema."""
     return f"{_now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
 
 

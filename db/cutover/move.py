@@ -106,10 +106,10 @@ class Move:
 
     @contextmanager
     def locked(self, recheck: Callable[[], None]) -> Iterator[None]:
-        """Step 2: hold the lock of the environment, and begin the journal; Refusal naming who has it.
+        """Perform step 2: hold the lock of the environment, and begin the journal.
 
-        `recheck` is asked under the lock, before the journal is begun: what was read without it may hold no more.
-        Inconclusive where a hook of a run that died is still at work.
+        recheck: called under the lock, before the journal begins, since what was read before may have changed.
+        Raises Refusal naming the lock's holder, or Inconclusive if a hook of a dead run is still at work.
         """
         with ExitStack() as self._stack:
             self.lock_again()
@@ -128,20 +128,17 @@ class Move:
         return ops.phase_run(self.conn) in (self._run_before, self.journal.run)
 
     def require_lock(self) -> None:
-        """Raise Failure where the lock was held and is lost; for changes of files and services, which know no lock."""
+        """Raise Failure if the lock was held and is lost. Call it before a change of files or services."""
         if self._held is not None:
             self._held.require()
 
     def require_phase(self, *phases: ops.Phase) -> None:
-        """Raise Failure unless the lock is held and this move stands in one of the phases; asked of the lock itself."""
+        """Raise Failure unless the lock is held and the move is in one of the phases. Asks the lock's connection."""
         self.held.require_phase(*phases, runs=(self._run_before, self.journal.run))
 
     def check_deadline(self) -> None:
-        """Raise DeadlinePassed past the freeze budget, and before that Failure where the lock is lost.
-
-        In this order: a run that was stopped for minutes has lost its lock, and the budget is not what ended it.
-        """
-        self.require_lock()
+        """Raise Failure if the lock is lost, or DeadlinePassed past the freeze budget."""
+        self.require_lock()  # First: a run that was paused for minutes has lost its lock, and that is what ended it.
         self.deadline.check()
 
     def lock_again(self) -> None:
@@ -224,7 +221,7 @@ class Move:
         if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
             try:
                 reports.save(made, self.journal)
-            except OSError as error:  # The move is what it is, whatever becomes of its report.
+            except OSError as error:  # A missing report must not fail a finished move.
                 self.means.progress.say(f"     the report can't be written: {error.strerror}")
             self.journal.write(journals.END, verdict=str(verdict))
         return made

@@ -1,8 +1,8 @@
-"""Whose fence stands on the legacy file: a run turns those of its own database's moves, and no other.
+"""Checks who owns the fence on the legacy file: a run turns only fences of its own database's moves.
 
-Two moves may name one file: an attempt on a server that was given up, and the one that was made instead. What the
-phase of the one says is nothing about what the other did to the file; the fence itself says whose it is. Each check
-here is asked inside the transaction that turns the fence, so nothing can come between.
+Two moves may name one file: an attempt on a server that was given up, and the attempt that replaced it. The phase in
+one database says nothing about what the other move did to the file, so the fence itself records its owner. Each check
+runs inside the transaction that turns the fence, so no other run can turn it in between.
 """
 
 from __future__ import annotations

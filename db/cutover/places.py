@@ -1,6 +1,6 @@
-"""Where a move writes beside the two stores: the pointer, the hooks' lock, the run's folder, the snapshots.
+"""Checks that a move can write the pointer, the hooks' lock, the run's folder, the snapshots and the legacy file.
 
-Asked of the system (access), never tried, so that nothing is made.
+Each check asks the system (access) and writes nothing.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from db.cutover.move import Move
 from db.errors import Refusal
 
 RUN_BYTES = 16_000_000
-"""For a run's journal and report: a journal keeps 4,000 characters of each hook."""
+"""Space for a run's journal and report; a journal keeps 4,000 characters of each hook's output."""
 
 
 def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that there is."""
+    """Return the path, or its nearest parent that exists."""
     return path if path.exists() else existing(path.parent)
 
 
 def check_pointer(move: Move) -> None:
-    """The pointer can be replaced in one rename, with its owner kept, and the hooks' lock can be held beside it."""
+    """Check that a rename can replace the pointer and keep its owner, and that the hooks' lock can be held."""
     pointer.read(move.env.pointer)
     path = move.env.pointer.path.resolve()
     _require_writable(path.parent, "the folder of the pointer", path.parent)
@@ -31,19 +31,16 @@ def check_pointer(move: Move) -> None:
     mine = os.geteuid() in (0, was.st_uid) and (os.geteuid() == 0 or was.st_gid in (os.getegid(), *os.getgroups()))
     if not mine:
         raise Refusal(
-            "a pointer of this user's, to write it anew", f"one of user {was.st_uid}, group {was.st_gid}",
+            "a pointer that this user owns, to replace it", f"one of user {was.st_uid}, group {was.st_gid}",
             where=str(path), do="Run as that user.",
         )  # fmt: skip
     lock = hooks.lock_path(move.env)
     if lock.exists() and (lock.is_dir() or not os.access(lock, os.W_OK)):
-        raise Refusal(
-            "a place for the lock of the hooks, beside the pointer", "one that can't be written", where=str(lock),
-            do="Allow this user to write there, as the pointer itself needs.",
-        )  # fmt: skip
+        raise hooks.no_place(lock, "one that can't be written")
 
 
 def check_run_folder(move: Move) -> None:
-    """The run's folder can be made, with room for its journal."""
+    """Check that the run's folder can be made, with room for its journal."""
     folder = move.means.folder.absolute()
     _require_writable(existing(folder), "the folder of the runs", folder)
     if (free := shutil.disk_usage(existing(folder)).free) < RUN_BYTES:
@@ -54,13 +51,13 @@ def check_run_folder(move: Move) -> None:
 
 
 def check_snapshots(move: Move) -> None:
-    """The folder of snapshots can be made or written."""
+    """Check that the folder of snapshots can be made or written."""
     folder = move.env.snapshots.folder.absolute()
     _require_writable(existing(folder), "the folder of snapshots", folder)
 
 
 def check_legacy(move: Move) -> None:
-    """The legacy file can be fenced: SQLite writes into it and beside it."""
+    """Check that the legacy file can be fenced: SQLite writes into it and beside it."""
     path = move.env.legacy.path.resolve()
     _require_writable(path.parent, "the folder of the legacy file", path.parent)
     if not os.access(path, os.W_OK):
@@ -70,11 +67,11 @@ def check_legacy(move: Move) -> None:
         )  # fmt: skip
 
 
-def _require_writable(there: Path, what: str, wanted: Path) -> None:
-    if not there.is_dir():
-        found = f"a file, {there}"
-    elif not os.access(there, os.W_OK | os.X_OK):
-        found = f"{there}, which this user may not write"
+def _require_writable(folder: Path, what: str, wanted: Path) -> None:
+    if not folder.is_dir():
+        fault = f"a file, {folder}"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        fault = f"{folder}, which this user may not write"
     else:
         return
-    raise Refusal(f"{what}, to write into", found, where=str(wanted), do="Name another, or allow this user to write.")
+    raise Refusal(f"{what}, to write into", fault, where=str(wanted), do="Name another, or allow this user to write.")

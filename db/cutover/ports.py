@@ -50,4 +50,4 @@ def unobserved(when: When, step: str) -> None:
 
 
 def unasked() -> None:
-    """Nobody has to confirm."""
+    """Confirm nothing: for callers that have asked already, or need not ask."""

@@ -1,6 +1,6 @@
-"""Step 1: what can be known to go wrong is found before anything is changed. Only Refusals come from here.
+"""Step 1: lists the checks that a cutover or a rollback makes before it changes anything. They raise only Refusal.
 
-A run and its dry run make the same checks: what is to be refused belongs in these lists and nowhere else.
+A run and its dry run make the same checks, so a new reason to refuse belongs in these lists.
 """
 
 from __future__ import annotations
@@ -20,40 +20,36 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.snapshots import postgres
 from db.snapshots.tools import installed
-from db.transfer.source import opened
+from db.transfer.source import opened, untouched
 from game import session
 from game.legacy import cells
 from game.urls import LegacyUrl, PostgresUrl
 
 LOAD_PER_DECODE = 4.0
-"""Loading and proving took 1.5 to 3.7 times the decoding on a server beside us; the rest is for one that is not."""
+"""Loading and proving took 1.5 to 3.7 times as long as decoding, with a local server; a remote one takes longer."""
 
 SWITCH_SECONDS = 10.0
-"""Fence, restart, smoke and lift, whatever the file's size."""
+"""Time for fence, restart, smoke and lift; it does not depend on the file's size."""
 
 SNAPSHOTS = "folder of snapshots"
 HOOKS = ("deploy", "drain", "restart", "health")
 FOR_AN_UNDO = frozenset({"exported variable", "server", "lock", "file of the pointer", "folder of the runs", "hooks"})
-"""What an undo needs too: it writes the pointer and runs `deploy` and `restart`."""
+"""Checks that an undo needs too: it writes the pointer and runs `deploy` and `restart`."""
 
 DEMAND_NEEDS = {"certificate": ("server",)}
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
-
 FREE_SECONDS = 5.0
-"""For another process to end its write, as the fence itself waits."""
+"""How long to wait for another process to end its write; the fence waits as long."""
 
 Demand = tuple[str, Callable[[Environment], None]]
-"""A name and a check that comes from a higher floor; it raises Refusal."""
+"""A name and a check from a higher layer, which raises Refusal."""
 
 
 def before_cutover(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:
-    """Everything that a cutover needs, the quick and the fundamental first."""
+    """Return the checks of a cutover, the quick and the fundamental first."""
     contents = Contents(move)
-
-    def check(name: str, run: Callable[[Move], str | None], *needs: str, begins: bool = True) -> Check:
-        return Check(name, partial(run, move), needs, begins)
-
+    check = partial(_check, move)
     return (
         check("exported variable", check_override, begins=False),
         check("legacy file", check_legacy),
@@ -81,11 +77,8 @@ def before_cutover(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, .
 
 
 def before_rollback(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:
-    """What a way back needs: hooks, a pointer that counts, and a legacy file that can take the writes."""
-
-    def check(name: str, run: Callable[[Move], str | None], *needs: str, begins: bool = True) -> Check:
-        return Check(name, partial(run, move), needs, begins)
-
+    """Return the checks of a rollback: above all hooks, a pointer that counts, and a legacy file that takes writes."""
+    check = partial(_check, move)
     return (
         check("exported variable", check_override, begins=False),
         check("legacy file", check_integrity),
@@ -105,6 +98,10 @@ def before_rollback(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, 
     )
 
 
+def _check(move: Move, name: str, run: Callable[[Move], str | None], *needs: str, begins: bool = True) -> Check:
+    return Check(name, partial(run, move), needs, begins)
+
+
 def _demands(move: Move, demands: Sequence[Demand]) -> Iterator[Check]:
     for name, demand in demands:
         yield Check(name, partial(demand, move.env), DEMAND_NEEDS.get(name, ()))
@@ -119,7 +116,7 @@ def _places(move: Move) -> Iterator[Check]:
 
 
 class Contents:
-    """The legacy file decoded once, for two checks: who would be held, and how long the freeze would be."""
+    """Decodes the legacy file once for two checks: how many players would be held, and how long the freeze would be."""
 
     def __init__(self, move: Move) -> None:
         self._move = move
@@ -129,18 +126,18 @@ class Contents:
         return transfer.assess(self._move.env.legacy.path, self._move.means.progress)
 
     def check_held(self) -> str:
-        """No more players would be held than the policy allows, and the file can be made again from its schema."""
-        most, found = self._move.env.policy.max_held, self._assessed
-        if found.held > most:
+        """Check that no more players would be held than the policy allows."""
+        most, assessed = self._move.env.policy.max_held, self._assessed
+        if assessed.held > most:
             raise Refusal(
-                f"at most {most} players held", f"{found.held} ({'; '.join(found.named)})",
+                f"at most {most} players held", f"{assessed.held} ({'; '.join(assessed.named)})",
                 where=str(self._move.env.legacy.path),
                 do="Mend them in the legacy file, or raise policy.max_held: they can't play until someone decides.",
             )  # fmt: skip
-        return f"{found.held} of {found.players:,}, {most} at most; {found.aside} findings set aside"
+        return f"{assessed.held} of {assessed.players:,}, {most} at most; {assessed.aside} findings set aside"
 
     def check_freeze(self) -> str:
-        """Offline, the whole copy is made while players wait."""
+        """Check that the predicted freeze is within the budget: offline, players wait while the whole copy is made."""
         budget = self._move.env.policy.freeze_budget_seconds
         if (predicted := predicted_freeze(self._assessed)) > budget:
             raise Refusal(
@@ -151,12 +148,12 @@ class Contents:
 
 
 def predicted_freeze(assessed: transfer.Assessed) -> float:
-    """Seconds of read-only, offline, by the time that decoding the file took on this machine."""
+    """Return the predicted seconds of read-only, offline, from the time that decoding the file took on this machine."""
     return SWITCH_SECONDS + LOAD_PER_DECODE * assessed.seconds
 
 
 def check_override(move: Move) -> None:
-    """An exported variable wins over the file: the service would go on reading the old store whatever we write."""
+    """Check that no exported variable overrides the pointer's file: the service would ignore what we write there."""
     variable = move.env.pointer.variable
     if environments.is_exported(variable):
         raise Refusal(
@@ -166,12 +163,12 @@ def check_override(move: Move) -> None:
 
 
 def check_pointer_names_a_store(move: Move) -> None:
-    """The pointer names a store."""
+    """Check that the pointer names a store."""
     pointer.url(move.env.pointer)
 
 
 def check_pointer_names_the_file(move: Move) -> None:
-    """The pointer names the legacy file now."""
+    """Check that the pointer names the legacy file now."""
     now = pointer.url(move.env.pointer)
     if not switch.points_at(move, move.env.legacy):
         raise Refusal(
@@ -181,7 +178,7 @@ def check_pointer_names_the_file(move: Move) -> None:
 
 
 def check_hooks(move: Move) -> None:
-    """Without a restart no process would read the new pointer; without services nobody could tell."""
+    """Check that the environment has a restart hook, to make processes read the pointer, and services, to ask them."""
     if not move.env.hooks.restart:
         raise Refusal("a hook `restart`", "none", where=f"environments.toml, {move.env.name}", do="Name the command.")
     if not move.env.services:
@@ -192,18 +189,18 @@ def check_hooks(move: Move) -> None:
 
 
 def check_hook_commands(move: Move) -> None:
-    """Each hook is one that the shell can read, and its first word is a command."""
+    """Check that the shell can parse each hook, and that its first word is a command."""
     for name in HOOKS:
         hooks.check(move.env, name)
 
 
 def check_legacy(move: Move) -> None:
-    """The file is the game's, whole, and one that can be moved there and back."""
+    """Check that the file is the game's, sound, and can be moved there and back."""
     transfer.check(move.env.legacy.path)
 
 
 def check_fence(move: Move) -> None:
-    """The file is open to writes: no other move has it."""
+    """Check that the file is open to writes, so that no other move has it."""
     if (mark := move.legacy_fence()).state != "open":
         raise Refusal(
             "a legacy file that is open to writes", ownership.said(mark), where=str(move.env.legacy.path),
@@ -212,11 +209,10 @@ def check_fence(move: Move) -> None:
 
 
 def check_writers(move: Move) -> None:
-    """No process keeps the file locked. The lock is taken and given back; nothing is written.
-
-    A reader stays open until after: SQLite would fold the write-ahead log into the file when its last user goes.
-    """
+    """Check that no process keeps the file locked, by taking the write lock and releasing it. Writes nothing."""
     path = move.env.legacy.path
+    # `opened` keeps a reader open until the writer has closed: when its last user closes the file, SQLite would write
+    # the write-ahead log into it.
     with opened(path), closing(cells.connect(path, timeout_seconds=FREE_SECONDS)) as writer:
         try:
             writer.execute("BEGIN IMMEDIATE")
@@ -224,17 +220,17 @@ def check_writers(move: Move) -> None:
         except sqlite3.OperationalError as error:
             raise Refusal(
                 "a legacy file that no process keeps locked", str(error), where=str(path),
-                do="Another process writes without end: find it (lsof FILE) and stop it.",
+                do="Another process holds its write lock: find it (lsof FILE) and stop it.",
             ) from None  # fmt: skip
 
 
 def check_integrity(move: Move) -> None:
-    """The file is whole, and its rows keep its own rules."""
+    """Check that the file is sound, and that its rows keep the rules of its schema."""
     transfer.check_sound(move.env.legacy.path)
 
 
 def check_services(move: Move) -> None:
-    """Every process serves the legacy file now: so it is known what will have to change."""
+    """Check that every process serves the legacy file now, so that a switch of each can be observed."""
     identity = switch.store_identity(move.env.legacy)
     for url in move.env.services:
         ready = services.ask(url)
@@ -246,7 +242,7 @@ def check_services(move: Move) -> None:
 
 
 def check_server(move: Move) -> None:
-    """Both roles get in, to one database, which bears the environment's marker and is fit for a move."""
+    """Check that both roles can connect to one database, with the environment's marker, that is fit for a move."""
     with pooler.transaction(move.env.target) as service, ops.connect(move.env.target_direct) as connection:
         if _which(service) != _which(connection):
             raise Refusal(
@@ -259,13 +255,13 @@ def check_server(move: Move) -> None:
         requirements.require(connection, durable=environments.is_durable(move.env.name))
         pooled = not session.is_direct(service)
         requirements.require(service, pooled=pooled)
-        # While it restarts, old and new processes are there at once. A pooler has its own pool of them.
+        # During a restart old and new processes run at once. A pooler limits its own connections.
         needed = 0 if pooled else 2 * len(move.env.services) * environments.pool_size(move.env)
         requirements.require_connections(connection, move.env.target.user, service=needed)
 
 
 def check_tools(move: Move) -> None:
-    """pg_dump and pg_restore that are not older than the server, and a place to restore into."""
+    """Check that pg_dump and pg_restore are not older than the server, and that the owner may make a database."""
     with ops.connect(move.env.target_direct) as connection:
         if not postgres.may_create_databases(connection):
             raise postgres.no_createdb(move.env.target_direct)
@@ -275,12 +271,12 @@ def check_tools(move: Move) -> None:
 
 
 def check_room(move: Move) -> None:
-    """Twice the file, for the snapshots here."""
+    """Check for free space of twice the file, for the snapshots on this machine."""
     _require_room(move, [places.existing(move.env.snapshots.folder), move.env.legacy.path.parent])
 
 
 def check_server_room(move: Move) -> None:
-    """Twice the file for the tables, where the server is this machine's own."""
+    """Check for free space of twice the file for the tables, if the server runs on this machine."""
     with ops.connect(move.env.target_direct) as connection:
         _require_room(move, _data_folder(connection, move.env.target_direct))
 
@@ -297,17 +293,19 @@ def _require_room(move: Move, folders: Sequence[Path]) -> None:
 
 
 def check_legacy_trial(move: Move) -> None:
-    """A process of the service, started here on the legacy file, is ready."""
-    _check_trial(move.env.legacy, must_be_ready=True)
+    """Check that a service process, started here on the legacy file, is ready."""
+    with untouched(move.env.legacy.path):
+        _check_trial(move.env.legacy, must_be_ready=True)
 
 
 def check_moved_trial(move: Move) -> None:
-    """A process of the service, started here, opens the legacy file; one that moved is never ready."""
-    _check_trial(move.env.legacy, must_be_ready=False)
+    """Check that a service process, started here, opens the legacy file. It can't be ready: the file says moved."""
+    with untouched(move.env.legacy.path):
+        _check_trial(move.env.legacy, must_be_ready=False)
 
 
 def check_target_trial(move: Move) -> None:
-    """A process of the service, started here, opens Postgres; only where there are tables can it be ready."""
+    """Check that a service process, started here, opens Postgres; ready, if the schema is at the head."""
     with ops.connect(move.env.target_direct) as connection:
         current = migrate.current(connection) == migrate.head() and fence.state(connection) != "moved"
     _check_trial(move.env.target, must_be_ready=current)
@@ -323,12 +321,12 @@ def _check_trial(url: LegacyUrl | PostgresUrl, *, must_be_ready: bool) -> None:
 
 
 def _which(connection: ops.Connection) -> object:
-    """The cluster's own number and the database: the same however it was come by."""
+    """Return the cluster's identifier and the database, which are the same by whatever address it was reached."""
     return connection.execute("select system_identifier, current_database() from pg_control_system()").fetchone()
 
 
 def _data_folder(connection: ops.Connection, url: PostgresUrl) -> list[Path]:
-    """Where a server on this machine keeps its data, if the role may know and this is really its disk."""
+    """Return the data folder of a server on this machine; nothing if the role may not read it or it is not here."""
     if url.host not in LOCAL_HOSTS and not url.host.startswith("/"):
         return []
     row = connection.execute(

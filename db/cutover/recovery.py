@@ -37,10 +37,10 @@ RECONNECT_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The phase, the run that brought it there, and the fence on either side.
+    """The phase, the run that set it, and the fence of each store.
 
-    target: as the fence of Postgres says of itself; odd: tables whose trigger says otherwise. mark: the legacy file's
-    fence. identity: which database this is, as a fence bears it. pointer: which store the pointer names.
+    target: the recorded state of Postgres's fence. odd: tables whose trigger differs from it. mark: the legacy file's
+    fence. identity: of this database, as a fence records it. pointer: the store that the pointer names.
     """
 
     phase: Phase
@@ -58,52 +58,52 @@ class Standing:
 
     @property
     def startable(self) -> bool:
-        """True where no attempt is under way."""
+        """True if no attempt is under way."""
         return self.phase in OVER
 
     @property
     def rollback_begun(self) -> bool:
-        """True where a rollback has fenced Postgres, and neither gone back nor been undone."""
+        """True if a rollback has fenced Postgres, and has neither returned nor been undone."""
         return self.phase is Phase.LIVE and self.target != "open"
 
     @property
     def returned_unknown(self) -> bool:
-        """True where the file is open and served while Postgres says live: a failover lost the return."""
+        """True if the file is open and the pointer names it while Postgres says live: a failover lost the return."""
         return self.phase is Phase.LIVE and self.legacy == "open" and self.pointer is not PointerTo.TARGET
 
     @property
     def lift_lost(self) -> bool:
-        """True where the file says that the game moved here, and Postgres knows of no live: a failover lost it.
+        """True if the file says moved to this database while Postgres is not live: a failover lost the lift.
 
-        The standby may be older than the whole attempt, so any phase but live tells it. A rollback does not leave it:
+        A standby may be older than the whole attempt, so the phase may be any other. A rollback leaves no such state:
         it fences the file anew before it returns.
         """
         return self.phase is not Phase.LIVE and self.legacy == "moved" and self.of_this_game
 
     @property
     def of_this_game(self) -> bool:
-        """True where a move to or from this database set the legacy file's fence."""
+        """True if a move to or from this database set the legacy file's fence."""
         return ownership.is_of(self.mark, self.identity)
 
     @property
     def of_another(self) -> bool:
-        """True where the legacy file is closed, and not by this database's moves."""
+        """True if the legacy file is closed, but not by a move of this database."""
         return self.legacy != "open" and not self.of_this_game
 
     @property
     def undo_unfinished(self) -> bool:
-        """True where an attempt is over, and players still wait for the legacy file."""
+        """True if an attempt is over, and the legacy file is still closed or the pointer does not name it."""
         if self.phase not in (Phase.ABORTED, Phase.EMPTY) or self.of_another or self.lift_lost:
             return False
         return self.legacy != "open" or (self.phase is Phase.ABORTED and self.pointer is not PointerTo.LEGACY)
 
 
 Refuse: TypeAlias = Callable[[Standing, Environment], None]
-"""Raises Refusal where a verb does not begin from there."""
+"""Raises Refusal if a verb may not begin from this state."""
 
 
 def standing(env: Environment) -> Standing:
-    """Read what the databases say. Postgres does not answer: Refusal if nothing is under way, else Inconclusive."""
+    """Read where the move stands. Without Postgres, raises Refusal if the file is open, else Inconclusive."""
     check_file(env.legacy.path)
     mark = legacy_mark(env.legacy.path)
     try:
@@ -125,7 +125,7 @@ def standing(env: Environment) -> Standing:
 
 
 def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
-    """Raise Refusal unless what was read before the lock was had still holds: another run may have gone on."""
+    """Raise Refusal unless the state read before the lock still holds: another run may have changed it."""
     now = standing(env)
     refuse(now, env)
     if now != before:
@@ -137,7 +137,7 @@ def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
 
 
 def unknowable(found: str, env: Environment) -> Inconclusive:
-    """Say that Postgres does not answer while the legacy file is closed."""
+    """Make the error for a Postgres that does not answer while the legacy file is closed."""
     return Inconclusive(
         "Postgres to say whether players play on it", found, where=env.target_direct.redacted,
         do="Nothing more was changed; the legacy file stays read-only. When the server answers, run again or --abort.",
@@ -145,14 +145,14 @@ def unknowable(found: str, env: Environment) -> Inconclusive:
 
 
 def before_cutover(env: Environment) -> Standing:
-    """Read what the databases say where a cutover begins; Refusal while a rollback is under way, or another's move."""
+    """Read where the move stands. Raises Refusal as `refuse_cutover` does."""
     found = standing(env)
     refuse_cutover(found, env)
     return found
 
 
 def refuse_cutover(found: Standing, env: Environment) -> None:
-    """Raise Refusal where a cutover does not begin or go on."""
+    """Raise Refusal if a cutover may neither begin nor go on from this state."""
     fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
     if found.returned_unknown:
         raise _return_unknown(env)
@@ -173,7 +173,7 @@ def refuse_cutover(found: Standing, env: Environment) -> None:
 
 
 def anothers(found: Standing, env: Environment) -> Refusal:
-    """Say that the legacy file's fence is not of a run that this database knows."""
+    """Make the Refusal for a legacy file whose fence is not of this database's moves."""
     return Refusal(
         f"a legacy file that is open, or that run {found.run} fenced", ownership.said(found.mark),
         where=str(env.legacy.path),
@@ -204,7 +204,7 @@ def lift_not_known(found: Standing, env: Environment) -> Refusal:
 
 
 def abort(env: Environment, means: Means) -> Report:
-    """Undo an attempt that was begun; again is harmless. Refusal where there is none, or it is past its end."""
+    """Undo an attempt. Safe to call again. Raises Refusal if there is none, or it is past its point of no return."""
     found = standing(env)
     refuse_abort(found, env)
     move = means.move("cutover", env, run=found.run)
@@ -216,7 +216,7 @@ def abort(env: Environment, means: Means) -> Report:
 
 
 def refuse_abort(found: Standing, env: Environment) -> None:
-    """Raise Refusal where there is no attempt to abort, or it is past its point of no return."""
+    """Raise Refusal if there is no attempt to abort, or it is past its point of no return."""
     if found.phase is Phase.LIVE and found.rollback_begun and not found.returned_unknown:
         raise Refusal(
             "an attempt before its point of no return", "a rollback under way", where=env.target_direct.redacted,
@@ -240,19 +240,19 @@ def refuse_abort(found: Standing, env: Environment) -> None:
 
 
 def abort_rollback(move: Move, found: Standing, refuse: Refuse) -> Report:
-    """Undo a rollback that was begun: Postgres goes on being the game's store; again is harmless."""
+    """Undo a rollback, so that Postgres stays the game's store. Safe to call again."""
     with move.locked(lambda: require_same(move.env, found, refuse)):
         _undo(move, rollback_steps.UNDO, found.odd)
     return move.finished(Verdict.UNDONE)
 
 
 def after(move: Move, cause: BaseException) -> None:
-    """After a step of a cutover failed: undo and raise Undone, or go on where it turns out to be live."""
+    """Undo a cutover after a failed step, and raise Undone; or finish it if it turns out to be live."""
     _after(move, cause, begun=Phase.LOADING, beyond=Phase.LIVE, last=plan.LIVE, undo_steps=undo.UNDO)
 
 
 def after_rollback(move: Move, cause: BaseException) -> None:
-    """After a step of a rollback failed: undo and raise Undone, or go on where it turns out to have returned."""
+    """Undo a rollback after a failed step, and raise Undone; or finish it if it turns out to have returned."""
     last, undo_steps = rollback_steps.RETURN, rollback_steps.UNDO
     _after(move, cause, begun=Phase.LIVE, beyond=Phase.RETURNED, last=last, undo_steps=undo_steps)
 
@@ -260,14 +260,13 @@ def after_rollback(move: Move, cause: BaseException) -> None:
 def _after(
     move: Move, cause: BaseException, *, begun: Phase, beyond: Phase, last: Step, undo_steps: tuple[Step, ...]
 ) -> None:
-    """Settle how far the move came, and finish or undo it.
+    """Find out how far the move came, and finish or undo it.
 
-    A failed COMMIT is the hard case: the phase says which it was.
-    Taking the lock again shows that the session that was cut is gone, so the answer can't change any more. Where it
-    was lost, that is the cause, whatever failed first: a run that was stopped finds its budget used up too. An
-    interrupt that came past the point of no return is raised once the last step is done.
+    After a failed COMMIT only the phase tells whether it was made. Once the lock is taken again, the lost session is
+    gone, so the phase can't change any more. An interrupt past the point of no return is raised after the last step.
     """
     with _holding_signals(move):
+        # A lost lock is reported as the cause, whatever failed first: a run that was paused has used up its budget too.
         lost = not _answers(move)
         phase = _settled_phase(move, cause)
         if phase is beyond:
@@ -279,16 +278,16 @@ def _after(
                 raise cause
             _undo(move, undo_steps)
             move.finished(Verdict.UNDONE)
-            found = f"the session that held the lock was lost: {_said(cause)}" if lost else _said(cause)
+            reason = f"the session that held the lock was lost: {_said(cause)}" if lost else _said(cause)
             raise Undone(
-                f"the {move.verb} to reach its end", found, where=move.env.name,
+                f"the {move.verb} to reach its end", reason, where=move.env.name,
                 do=f"Now {undo_steps[-1].true_after}. The log: {move.journal.folder}",
             ) from cause  # fmt: skip
     move.means.signals.check()
 
 
 def settled(move: Move) -> None:
-    """Hold the lock on a connection that works; Inconclusive where it can't be had."""
+    """Make sure that a working connection holds the lock. Raises Inconclusive if it can't be taken."""
     if _answers(move):
         return
     move.means.progress.say("     the connection is gone; taking the lock again")
@@ -310,7 +309,7 @@ def _answers(move: Move) -> bool:
 
 
 def _settled_phase(move: Move, cause: BaseException) -> Phase:
-    """Read the phase under the lock; raise the cause where another run went on since, whose phase it is then."""
+    """Read the phase under the lock. Raises the cause if another run has changed the phase since."""
     try:
         settled(move)
         phase, ours = move.phase(), move.is_ours
@@ -331,7 +330,7 @@ def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = ()) -> Non
 def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> None:
     move.deadline = Deadline(float("inf"))
     move.means.progress.say(f"     undoing; for {undo_seconds(move.env):.0f} s at most")
-    if odd:  # It must not keep players waiting: on whichever store they are to play, the undo does not ask this fence.
+    if odd:  # Players must not wait for it: the undo opens either store without asking this fence.
         move.means.progress.say(f"     the fence of Postgres is odd on {', '.join(odd)}: look, once this is undone")
         move.journal.write("odd", "undo", tables=list(odd))
     move.let_dump_end()
@@ -348,7 +347,7 @@ def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> No
 
 
 def undo_seconds(env: Environment) -> float:
-    """How long an undo may take at most: each hook has its limit, and so has all that is waited for."""
+    """Return how many seconds an undo may take at most: the sum of its time limits."""
     hooked = sum(1 for hook in (env.hooks.deploy, env.hooks.restart) if hook)
     return (
         RECONNECT_SECONDS
@@ -360,7 +359,7 @@ def undo_seconds(env: Environment) -> float:
 
 
 def abort_command(move: Move) -> str:
-    """The command that undoes this move."""
+    """Return the command that undoes this move."""
     return f"invoke {move.verb} --env {move.env.name} --abort"
 
 

@@ -40,7 +40,7 @@ class StepReport:
 
 
 class Mark(StrEnum):
-    """What came of a check."""
+    """The result of a check."""
 
     OK = "ok"
     REFUSED = "refused"
@@ -49,7 +49,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found: a note where it passed, else expected, found, where and what to do."""
+    """One check of a dry run: a note if it passed, else what was expected and found, where, and what to do."""
 
     name: str
     mark: Mark

@@ -43,10 +43,11 @@ def run(
     folder: Path = RUNS,
     signals: Signals | None = None,
 ) -> Report:
-    """Move the game back to the legacy file, or with `abort` leave it on Postgres; with `dry_run` judge every check.
+    """Move the game back to the legacy file.
 
-    `discard_writes` leaves on Postgres what players did there; `accept_loss` must then be the number of their granted
-    requests. Refusal, Undone, Inconclusive, Failure: as of a cutover.
+    abort: undo a rollback instead, so that the game stays on Postgres. dry_run: only make and list the checks.
+    discard_writes: leave on Postgres what players did there; `accept_loss` must then be the number of their granted
+    requests. Raises Refusal, Undone, Inconclusive and Failure as a cutover does.
     """
     plan.require_offline(offline)
     means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
@@ -93,13 +94,13 @@ def _begin_or_go_on(move: Move, loss: int | None) -> None:
 
 
 def _see_to_it(move: Move) -> None:
-    """The phase is returned: what R7 has still to do, and that every process serves the file; nothing is undone."""
+    """Already returned: finish R7 and check the switch again. Past the point of no return, so never undo."""
     move.perform(rollback_steps.RETURN)
     move.perform(rollback_steps.SWITCH)
 
 
 def _refuse(found: Standing, env: Environment) -> None:
-    """What a rollback does not begin or go on from."""
+    """Raise Refusal if a rollback may neither begin nor go on from this state."""
     if found.phase is not Phase.RETURNED:
         _refuse_unless_live(found, env)
     fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
@@ -108,7 +109,7 @@ def _refuse(found: Standing, env: Environment) -> None:
 
 
 def _refuse_abort(found: Standing, env: Environment) -> None:
-    """Raise Refusal where there is no rollback to undo."""
+    """Raise Refusal if there is no rollback to undo."""
     _refuse_unless_live(found, env)
     if found.returned_unknown:
         raise Refusal(
@@ -118,7 +119,7 @@ def _refuse_abort(found: Standing, env: Environment) -> None:
 
 
 def _refuse_unless_live(found: Standing, env: Environment) -> None:
-    """Raise Refusal where players do not play on Postgres, and name the command that ends what there is, if any."""
+    """Raise Refusal if players do not play on Postgres, naming the command that ends the present state, if any."""
     if found.lift_lost:
         raise recovery.lift_not_known(found, env)
     if found.phase is Phase.LOADING:
@@ -144,7 +145,7 @@ def _end_of(found: Standing, env: Environment) -> str:
 
 
 def _begun(standing: Standing, env: Environment, folder: Path) -> str | None:
-    """The run to go on with: as the phase has it once it has returned, before that as the newest journal has it."""
+    """Return the run to go on with: from the phase once it is returned, before that from the newest journal."""
     if standing.phase is Phase.RETURNED:
         return standing.run
     begun = journals.unfinished(folder, "rollback", env.name)

@@ -123,8 +123,8 @@ def returned(move: Move) -> bool:
 def go_back(move: Move, *, adopted: bool = False) -> None:
     """R7: phase returned, and Postgres says that it moved, in one transaction: the point of no return. Then unfence.
 
-    The file's write lock is held from before to after, so that its fence is this run's, and whole, when Postgres
-    commits; and what is on Postgres then is what was carried back, for its own fence stood all along.
+    The file's write lock is held throughout, so that its fence is this run's, and complete, when Postgres commits.
+    Postgres holds then what was carried back, since its own fence stood all the time.
     adopted: the file is open already, see `adopting`.
     """
     if move.phase() is Phase.RETURNED:
@@ -145,7 +145,7 @@ def go_back(move: Move, *, adopted: bool = False) -> None:
 
 
 def put_away(move: Move) -> bool:
-    """Under the game's name there is an empty schema, migrated; its fence says that the game moved."""
+    """Return True if the game's schema is migrated and empty, and its fence says moved."""
     schema = move.env.target_direct.schema
     there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
     at_head = bool(there) and migrate.current(move.conn) == migrate.head()
@@ -153,7 +153,7 @@ def put_away(move: Move) -> bool:
 
 
 def put_target_away(move: Move) -> dict[str, Any]:
-    """R8: the game's tables are kept in another schema, fenced, for the analysis; a retry starts with new ones."""
+    """R8: move the game's tables to another schema, fenced, for the analysis, and make new ones for a retry."""
     schema, kept = move.env.target_direct.schema, f"{KEPT_PREFIX}{move.journal.run}"
     there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
     if there and migrate.current(move.conn) and has_rows(move.conn):
@@ -166,19 +166,19 @@ def put_target_away(move: Move) -> dict[str, Any]:
 
 
 def stays(move: Move) -> bool:
-    """Every process serves Postgres."""
+    """Return True if the pointer names Postgres and every process serves it."""
     return switch.done(move, move.env.target)
 
 
 def switch_forward(move: Move) -> dict[str, Any]:
-    """The pointer back at Postgres."""
+    """Switch the pointer and the services back to Postgres."""
     return switch.to(move, move.env.target, move.env.target.as_text(), keep=False)
 
 
 def lift(move: Move) -> None:
-    """Close the legacy file, then lift Postgres: in this order there is no moment in which both take writes.
+    """Close the legacy file, then lift Postgres: in this order the two never both take writes.
 
-    Done again where it looks done, so that it waits for a run that was stopped with the file's write lock in hand.
+    Repeated even if it looks done, so that it waits for a paused run that still holds the file's write lock.
     """
     owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
     turn(move, "moved", phases=(Phase.LIVE,), owned=owned)
@@ -202,10 +202,10 @@ def plan(accepted_loss: int | None) -> tuple[Step, ...]:
 
 
 def adopting(accepted_loss: int) -> tuple[Step, ...]:
-    """R3 to R7 where the file is open and the pointer names it, while Postgres says that it is live.
+    """Return R3 to R7 for a file that is open and that the pointer names, while Postgres says live.
 
-    A failover lost the transaction of R7, or the file was opened by hand. Players may play on the file, so nothing is
-    carried over it: it is compared, and Postgres is brought to say what is true. Nothing here is undone.
+    A failover lost the transaction of R7, or somebody opened the file by hand. Players may play on the file, so nothing
+    is carried over it: the two are compared, and Postgres is marked as returned. None of these steps is undone.
     """
     return (
         Step("R3", "fence Postgres", "Postgres is read-only", None, lambda move: fence.set_on(move.conn)),
@@ -235,7 +235,7 @@ UNDO = (
 
 
 def _arm_legacy(move: Move) -> None:
-    """The legacy file is fenced with the pass of this process; a process that died took its own along."""
+    """Fence the legacy file with the pass of this process: the pass of an earlier process is lost with it."""
     owned = ownership.of_this_game(move.owner, move.env.legacy.path)
     turn(move, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=move.pass_token)
 

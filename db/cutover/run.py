@@ -38,11 +38,12 @@ def run(
     folder: Path = RUNS,
     signals: Signals | None = None,
 ) -> Report:
-    """Move the game to Postgres, or with `abort` back to where it was; with `dry_run` only judge every check.
+    """Move the game to Postgres.
 
-    `confirm` is asked once the checks have passed, before anything is changed, and raises Refusal.
-    Refusal: nothing was changed. Undone: begun, and undone wholly, the cause being its `found`. Inconclusive: what
-    holds can't be known from here, so nothing more was changed. Failure: said in its message.
+    abort: undo an attempt instead. dry_run: only make and list the checks. confirm: called after the checks and before
+    any change; may raise Refusal.
+    Raises Refusal if nothing was changed; Undone, with the cause, if the attempt was undone completely; Inconclusive if
+    the state can't be known, and nothing more was changed; Failure in any other case, with what was changed.
     """
     plan.require_offline(offline)
     means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
@@ -89,7 +90,7 @@ def _begin_or_go_on(move: Move) -> None:
 
 
 def _see_to_it(move: Move) -> None:
-    """The phase is live: what 11 has still to say, and that every process serves Postgres; nothing is ever undone."""
+    """Already live: finish step 11 and check the switch again. Past the point of no return, so never undo."""
     move.perform(plan.LIVE)
     move.perform(plan.SWITCH)
 
@@ -105,7 +106,7 @@ def _answer(breach: str, move: Move) -> None:
             move.env, smoke=means.smoke, tools=means.tools, progress=means.progress, observer=means.observer,
             folder=means.folder, signals=means.signals,
         )  # fmt: skip
-    except (Failure, Refusal, Undone) as error:  # Its exit code would say of the cutover what is true of the rollback.
+    except (Failure, Refusal, Undone) as error:  # Its own exit code would describe the rollback, not the cutover.
         raise Failure(
             "a quiet watch, or a rollback after its breach", f"{breach}; and of the rollback: {error}",
             where=move.env.name, do=f"See where players play: invoke status --env {move.env.name}",

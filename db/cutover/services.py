@@ -49,7 +49,8 @@ class Ready:
 def ask(url: str) -> Ready | None:
     """What the process at this base URL says; None where nothing that is our service answers."""
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS)
+        # trust_env=False: a proxy that the environment names must not answer for the service.
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False)
         body = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None

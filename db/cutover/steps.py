@@ -88,7 +88,7 @@ def fenced(move: Move) -> bool:
         return False
     move.deadline.start()
     ownership.of_this_game(move.owner, move.env.legacy.path)(mark)
-    if mark.owner != move.owner:  # The lock is ours, so the run that fenced it is over: its fence is made ours.
+    if mark.owner != move.owner:  # We hold the lock, so the run that fenced it is over: take its fence over.
         return False
     with closing(cells.connect(move.env.legacy.path)) as connection:
         try:
@@ -241,7 +241,7 @@ def _snapshot(move: Move, side: Side, label: Label) -> Facts:
 
 
 def require_empty(move: Move) -> None:
-    """Refusal where a table of the game has rows."""
+    """Check that no table of the game has rows. Raises Refusal naming one that has."""
     for table in game_tables.ALL:
         query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
         if move.conn.execute(query).fetchone() == (True,):

@@ -41,7 +41,7 @@ def points_at(move: Move, place: Place) -> bool:
 
 
 def pointed(env: Environment) -> PointerTo:
-    """Say which store the pointer names; a file or a line that is missing names neither."""
+    """Return which store the pointer names; OTHER if its file or its line is missing."""
     try:
         address = _address(pointer.url(env.pointer))
     except Refusal:
@@ -54,8 +54,8 @@ def pointed(env: Environment) -> PointerTo:
 def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, Any]:
     """Write the pointer, run `deploy` and `restart`, and wait until no old process is left.
 
-    keep: have the value that the pointer had in a file of the run's, where only its owner reads it; an undo keeps
-    nothing, so that a full disk can't stop it.
+    keep: save the old value in a file of the run that only its owner can read. An undo saves nothing, so that a full
+    disk can't stop it. Raises Failure if the lock is lost, a hook fails, or a process does not serve the store in time.
     """
     move.check_deadline()
     identity = store_identity(place)

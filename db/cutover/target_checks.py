@@ -1,6 +1,6 @@
-"""What can be known of the target before a move writes to it: rights, locks, migrations, emptiness.
+"""Checks the target before a move writes to it: rights, locks, migrations, emptiness.
 
-Nothing is kept: what has to be tried is tried in a transaction that is rolled back.
+Nothing is changed: a check that has to try a write does so in a transaction that is rolled back.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from db.cutover.move import Move
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.ops import Phase
+from db.remedies import statement
 from db.transfer.guards import TRANSFER_LOCK
 
 LOCKS = {ops.RUN_LOCK: "the lock", ops.MIGRATION_LOCK: "the lock of migrations", TRANSFER_LOCK: "the lock of transfers"}
@@ -44,11 +45,11 @@ where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
 
 
 def check_lock(move: Move) -> None:
-    """No other run, migration or transfer holds its lock on the database."""
+    """Check that no other run, migration or transfer holds its lock on the database."""
     with ops.connect(move.env.target_direct) as conn:
         for key, name in LOCKS.items():
             if conn.execute(HELD, (ops.LOCK_CLASS, key)).fetchone():
-                by = (ops.holder(conn) if key == ops.RUN_LOCK else None) or ops.lock_owners(conn, key)
+                by = str((ops.holder(conn) if key == ops.RUN_LOCK else None) or ops.lock_owners(conn, key))
                 raise Refusal(
                     f"{name} to be free", by, where=move.env.target_direct.redacted,
                     do="Wait for it to end, or stop it.",
@@ -56,34 +57,35 @@ def check_lock(move: Move) -> None:
 
 
 def check_rights(move: Move) -> None:
-    """The owner may make and change the schema."""
+    """Check that the owner may make the schema, change it, and change every table in it."""
     schema, direct = move.env.target_direct.schema, move.env.target_direct
     with ops.connect(direct) as conn:
         row = conn.execute(RIGHTS, [schema]).fetchone()
         assert row is not None
-        may_create, there, may_add, owns = row
-        # A schema that others share stays where it is: the game's objects alone are put aside.
+        may_create, schema_exists, may_add, owns = row
+        # A shared schema stays where it is: a rollback moves only the game's objects out of it.
         renamed = move.verb == "rollback" and not relocation.is_shared(conn, schema)
         foreign = [name for (name,) in conn.execute(FOREIGN, [_identifier(schema)]).fetchall()]
-    if not may_create and (move.verb == "rollback" or not there):
+    if not may_create and (move.verb == "rollback" or not schema_exists):
         raise Refusal(
             f"a role that may create the schema {schema}", f"{direct.user} without CREATE", where=direct.redacted,
-            do=f"GRANT CREATE ON DATABASE {direct.dbname} TO {direct.user};",
+            do=statement("GRANT CREATE ON DATABASE {database} TO {role};", database=direct.dbname, role=direct.user),
         )  # fmt: skip
-    if there and not (owns if renamed else may_add):
+    if schema_exists and not (owns if renamed else may_add):
         raise Refusal(
             f"a role that owns the schema {schema}", f"{direct.user}, who does not", where=direct.redacted,
-            do=f"ALTER SCHEMA {schema} OWNER TO {direct.user};",
+            do=statement("ALTER SCHEMA {schema} OWNER TO {role};", schema=schema, role=direct.user),
         )  # fmt: skip
     if foreign:
         raise Refusal(
             f"tables of {direct.user} alone in the schema {schema}", f"another's: {', '.join(foreign)}",
-            where=direct.redacted, do=f"ALTER TABLE {foreign[0]} OWNER TO {direct.user};",
+            where=direct.redacted,
+            do=statement("ALTER TABLE {table} OWNER TO {role};", table=(schema, foreign[0]), role=direct.user),
         )  # fmt: skip
 
 
 def check_schema(move: Move) -> None:
-    """The migrations can be applied, the schema is as they make it, and nobody's rows are in it."""
+    """Check that the migrations can be applied, the schema is as they make it, and no foreign rows are in it."""
     direct, role = move.env.target_direct, move.env.target.user
     pending = migrate.migrate(direct, environment=move.env.name, service_role=role, sql=True).applied
     with move.looking():
@@ -93,16 +95,16 @@ def check_schema(move: Move) -> None:
     if migrated and not pending and (drifted := migrate.drift(direct)):
         raise Refusal(
             "the schema as the migrations make it", "; ".join(drifted[:3]), where=direct.redacted,
-            do="Take back what was changed by hand, or name an empty database.",
+            do="Take the manual changes back, or name an empty database.",
         )  # fmt: skip
 
 
 def check_blockers(move: Move) -> None:
-    """No session has kept a table of the game locked for longer than a command takes."""
+    """Check that no transaction has held a lock on a table of the game for longer than a second."""
     with ops.connect(move.env.target_direct) as conn:
-        found = conn.execute(BLOCKERS, [_identifier(move.env.target_direct.schema)]).fetchall()
-    if found:
-        named = ", ".join(f"{name} of {role} (server process {pid}, {state})" for pid, name, role, state in found)
+        blockers = conn.execute(BLOCKERS, [_identifier(move.env.target_direct.schema)]).fetchall()
+    if blockers:
+        named = ", ".join(f"{name} of {role} (server process {pid}, {state})" for pid, name, role, state in blockers)
         raise Refusal(
             "no transaction of more than a second on the game's tables", named,
             where=move.env.target_direct.redacted, do="End it: SELECT pg_terminate_backend(PROCESS);",

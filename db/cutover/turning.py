@@ -1,10 +1,10 @@
-"""The one way in which a move turns the legacy file's fence: by the lock, by the phase, and by the fence's owner.
+"""Turns the legacy file's fence, after checks of the lock, the phase and the fence's owner. Moves use no other way.
 
-A run can be stopped for seconds at any instruction (a paused machine, a disk that hangs) and lose its lock meanwhile.
-So lock and phase are asked inside the transaction that turns the fence, on the connection that holds the lock: a run
-that wakes late fails there and changes nothing. It can still be stopped right after it asked, with the file's write
-lock in its hands. Therefore whoever undoes turns the fence too, even one that looks open already, and so waits for
-that write lock before it says that it is undone.
+A run can be paused for seconds at any instruction (a paused machine, a disk that hangs) and lose its lock meanwhile.
+So lock and phase are read inside the transaction that turns the fence, on the connection that holds the lock: a run
+that wakes late fails there and changes nothing. It can still be paused after it read them, while it holds the file's
+write lock. Therefore an undo always turns the fence, even one that looks open, and so waits for that write lock before
+it reports that the move is undone.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from game.legacy.fence_schema import Mark, State
 def turning(
     move: Move, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
 ) -> Iterator[sqlite3.Connection]:
-    """Turn the legacy file's fence to `to` after the body; the body runs while nobody else can write or turn it.
+    """Turn the legacy file's fence to `to` after the body; during the body nobody else can write to the file.
 
-    phases: where the move must stand. owned: the check of whose fence it is, see db.cutover.ownership. Raises Failure
-    where the lock is lost, the phase is another, or other processes keep the file locked; the file is as it was then.
+    phases: the phases in which the fence may be turned. owned: the check of its owner, see db.cutover.ownership.
+    Raises Failure if the lock is lost, the phase is another, or other processes keep the file locked; the file is then
+    unchanged.
     """
     path = move.env.legacy.path
 
@@ -50,12 +51,12 @@ def turning(
     except StoreUnavailable as error:
         raise Failure(
             "the legacy file's write lock", f"{error}; it is open in {_users(path)}", where=str(path),
-            do="Nothing was changed. A run that is stopped there loses nothing by kill -9: end it, and run again.",
+            do="Nothing was changed. If a paused run holds it, kill -9 of that run is safe; then run again.",
         ) from error  # fmt: skip
 
 
 def turn(move: Move, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None) -> None:
-    """Turn the fence, with nothing done meanwhile."""
+    """Turn the fence at once; see `turning`."""
     with turning(move, to, phases=phases, owned=owned, pass_token=pass_token):
         pass
 
@@ -68,6 +69,6 @@ def _users(path: Path) -> str:
         try:
             if process.pid != psutil.Process().pid and any(f.path == resolved for f in process.open_files()):
                 named.append(f"process {process.pid} ({process.name()}, {process.status()})")
-        except psutil.Error:  # It ended meanwhile, or is another user's.
+        except psutil.Error:  # The process has ended, or belongs to another user.
             continue
     return ", ".join(named) or "no other process that can be seen from here"

@@ -1,8 +1,7 @@
-"""The way back before the point of no return: mark aborted, open the legacy file, switch back.
+"""The steps of an undo before the point of no return: mark aborted, open the legacy file, switch back.
 
-The file is opened only after Postgres has committed that this attempt is over, so there is no moment in which both
-stores could take a player's write. The switch comes last: a hook that fails keeps nobody from playing who is served
-from the file already.
+The file is opened only after Postgres has committed that this attempt is over, so the two stores never both take a
+player's write. The switch comes last: if a hook fails, players on processes that serve the file can play already.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from game.urls import LegacyUrl
 
 
 def aborted(move: Move) -> bool:
-    """Return True where no attempt is under way. To abort a live one fails, and nothing after it is done."""
+    """Return True if no attempt is under way. On a live one the step fails, and no later step is performed."""
     return move.phase() in (Phase.ABORTED, Phase.EMPTY)
 
 
 def mark_aborted(move: Move) -> None:
-    """Go from loading to aborted; the copy stays where it is, fenced."""
+    """Advance the phase from loading to aborted. The copy stays in Postgres, fenced."""
     move.held.advance(Phase.LOADING, Phase.ABORTED)
 
 
 def unfence(move: Move) -> None:
-    """Open the legacy file; refused while Postgres does not say that this attempt is over.
+    """Open the legacy file. Raises Failure unless Postgres says that the attempt is over.
 
-    The lock is ours, so each run of this database that could have set the fence is over, and its fence goes too. A
-    file that looks open is turned all the same: see db.cutover.turning.
+    Also removes the fence of an earlier run of this database: we hold the lock, so that run is over. Turns the fence
+    even if the file looks open, see db.cutover.turning.
     """
     owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
     turn(move, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owned=owned)
@@ -40,17 +39,17 @@ def unfence(move: Move) -> None:
 
 
 def switched_back(move: Move) -> bool:
-    """Return True where the pointer names the legacy file and every process serves it."""
+    """Return True if the pointer names the legacy file and every process serves it."""
     return switch.done(move, move.env.legacy)
 
 
 def switch_back(move: Move) -> dict[str, object]:
-    """Write the pointer as it was, deploy, restart."""
+    """Restore the old pointer, deploy, restart."""
     return switch.to(move, move.env.legacy, legacy_value(move.env, [move.journal]), keep=False)
 
 
 def legacy_value(env: Environment, runs: list[journals.Journal]) -> str:
-    """Return the pointer's value for this legacy file, as the newest run that kept one has it, or as we write it."""
+    """Return the pointer's value for this legacy file: the one that the newest run saved, or else the plain URL."""
     for run in reversed(runs):
         kept = run.secret(switch.OLD_VALUE)
         if kept is not None and _names(kept, env.legacy):

@@ -1,7 +1,7 @@
-"""The watch after a cutover: do all services serve Postgres, does the smoke pass, does the health hook end with 0.
+"""Watches after a cutover that all services serve Postgres, the smoke passes and the health hook ends with 0.
 
-It looks at once, at least each minute, ten times in a short watch, and once more when its time is up: what breaks in
-the last second is seen too.
+It looks at once, at least once a minute, ten times in a short watch, and once more when its time is up, so that it sees
+a breach in the last second too.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from db.redaction import redact
 EVERY_SECONDS = 60.0
 LOOKS = 10
 LEAST_SECONDS = 1.0
-"""Between two looks, for a smoke is played in each."""
+"""The least time between two looks: each plays a smoke."""
 
 ANSWER_SECONDS = 10.0
-"""For a service that is just being restarted to answer again."""
+"""How long a service may take to answer while somebody restarts it."""
 
 TICK_SECONDS = 1.0
 
 now = time.monotonic
-"""The clock, in seconds."""
+"""The clock, in seconds. Tests replace it."""
 
 sleep = time.sleep
 
 
 def watch(move: Move) -> str | None:
-    """The first breach, in a sentence; None where there was none, the look at the end included."""
+    """Watch for policy.watch_seconds. Returns the first breach in a sentence, or None."""
     seconds = move.env.policy.watch_seconds
     if not seconds:
         move.means.progress.say("     no watch: policy.watch_seconds is 0")
@@ -67,12 +67,12 @@ def _watch(move: Move, seconds: float, advance: Advance) -> str | None:
 
 
 def interval(seconds: float) -> float:
-    """Seconds from one look to the next in a watch of this length."""
+    """Return the seconds from one look to the next, in a watch of this length."""
     return min(EVERY_SECONDS, max(LEAST_SECONDS, seconds / LOOKS))
 
 
 def _look(move: Move) -> str | None:
-    """What is wrong now. Whatever a store or a process raises is a breach like any other: players play there."""
+    """Return what is wrong now, or None. An error of a store or a process is a breach too: players play there."""
     place = move.env.target
     try:
         identity = switch.store_identity(place)

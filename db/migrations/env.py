@@ -8,7 +8,7 @@ from db import revisions, tables
 
 
 def run() -> None:
-    """Run the revision in a transaction, after the statements in `before`; without a connection, as SQL text."""
+    """Run the revision in a transaction, after the statements in `before`. Without a connection, print its SQL."""
     connection = context.config.attributes.get("connection")
     context.configure(
         connection=connection,

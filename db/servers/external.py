@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from db.errors import Refusal
+from db.remedies import statement
 from db.servers.facts import Facts, Login, new_logins
 from db.servers.guard import Guard
 from game.urls import PostgresUrl
@@ -38,9 +39,9 @@ class External:
             return f"{self._url.redacted} does not answer: {_first_line(error)}"
         if superuser or may_create:
             return None
+        needed = statement("ALTER ROLE {role} CREATEROLE CREATEDB", role=self._url.user)
         return (
-            f"{self._url.user} at {self._url.host}:{self._url.port} may not make roles and databases "
-            f"(needed: ALTER ROLE {self._url.user} CREATEROLE CREATEDB)"
+            f"{self._url.user} at {self._url.host}:{self._url.port} may not make roles and databases (needed: {needed})"
         )
 
     def version(self) -> str:

@@ -92,7 +92,7 @@ def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say
 
 
 def _find(kind: str, say: Say) -> Source | str:
-    """The source, or why it can't be had. Refusal where libpq would read more than the server's URL."""
+    """Return the source, or why it is not available. Raises Refusal if libpq would read variables beside the URL."""
     parameters = NO_TLS if kind in KINDS else _postgres(kind).parameters
     environments.check_libpq(parameters, where=f"Postgres from {kind if kind in KINDS else 'that server'}")
     if kind == "docker" and find_spec("testcontainers") is None:
@@ -114,7 +114,8 @@ def _source(kind: str, say: Say) -> Source:
 
 
 def _postgres(text: str) -> PostgresUrl:
-    """Read the URL. A text that is none is shown only if it is one word: anna:secret@host is no URL either."""
+    """Read the URL."""
+    # A text without :// may still hold a password, as anna:secret@host does, so only a single word is shown.
     if "://" not in text:
         found = text if text.isidentifier() else "another text"
         raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", found, where="kind of Postgres")

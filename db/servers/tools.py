@@ -30,15 +30,15 @@ class Tool:
     own: tuple[str, int]
 
     def run(self, args: Sequence[str], url: PostgresUrl, **kw: Any) -> subprocess.CompletedProcess[Any]:
-        """Run it on a database; `kw` is of `children.run`."""
+        """Run it on a database. `kw` goes to `children.run`, which takes what subprocess.run takes."""
         command, environment = self.invocation(args, url)
         return children.run(command, env=environment, **kw)
 
     def invocation(self, args: Sequence[str], url: PostgresUrl) -> tuple[list[str], dict[str, str]]:
         """Build the command line and the environment.
 
-        The program is given the very connection that psycopg makes, as one argument, but for the password: that goes
-        by the environment, which bears nothing else that libpq or the program would read for itself.
+        One argument holds all that psycopg would connect by, except the password. The password goes by the environment,
+        where neither libpq nor the program finds another variable of its own.
         """
         host, port = self.own if (url.host, url.port) == self.seen else (url.host, url.port)
         settings = {"PGPASSWORD": url.password} if url.password else {}
@@ -50,7 +50,7 @@ class Tool:
         arguments = [f"--dbname={database}", *args]
         if self.name == "psql":
             arguments.insert(0, "--no-psqlrc")
-        if self.name == "pgbench":  # Its --dbname is younger than 15.
+        if self.name == "pgbench":  # Version 15 has no --dbname yet.
             arguments = [*args, database]
         return [*command, *arguments], environments.beside(settings)
 

@@ -21,12 +21,13 @@ __all__ = ["Label", "Side", "Snapshot", "find", "read", "restore", "take", "take
 def take(
     env: Environment, side: Side, *, label: Label = Label.MANUAL, run: str = "", tools: Tools | None = None
 ) -> Snapshot:
-    """Take a snapshot of one store into the environment's folder; nothing that is there is removed.
+    """Take a snapshot of one store into the environment's folder. Removes no other snapshot.
 
-    Refusal, and Failure, as `transfer` has them where the store is not the game's, or can't be read.
+    Raises Refusal and Failure as `transfer` does if the store is not the game's, or can't be read.
     """
     parent = env.snapshots.folder
-    if side is Side.LEGACY and label is Label.MANUAL:  # A move has asked in its preflight, and players may wait by now.
+    if side is Side.LEGACY and label is Label.MANUAL:
+        # A move checked this in its preflight, and players may be waiting now.
         transfer.check(env.legacy.path)
     if side is Side.LEGACY:
         return legacy.take(env.legacy.path, parent, environment=env.name, label=label, run=run)
@@ -36,7 +37,7 @@ def take(
 def take_verified(
     env: Environment, side: Side, *, label: Label = Label.MANUAL, run: str = "", tools: Tools | None = None
 ) -> Snapshot:
-    """Take a snapshot and verify it; then the oldest of its side and label make room, as `manifest.retain` says."""
+    """Take a snapshot and verify it. Then remove the old ones by the rule of `manifest.retain`."""
     snapshot = take(env, side, label=label, run=run, tools=tools)
     verify(env, snapshot, tools=tools)
     manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep)
@@ -44,10 +45,7 @@ def take_verified(
 
 
 def verify(env: Environment, snapshot: Snapshot, *, tools: Tools | None = None) -> dict[str, int]:
-    """Restore into a scratch place, count rows a table, and note that it was done; Failure where they disagree.
-
-    A snapshot that fails is not verified any more: it must not be the one for which others are removed.
-    """
+    """Restore into a scratch place, count each table's rows, and note the success. Raises Failure if counts differ."""
     _check(env, snapshot)
     try:
         if snapshot.manifest.side is Side.LEGACY:
@@ -55,6 +53,7 @@ def verify(env: Environment, snapshot: Snapshot, *, tools: Tools | None = None) 
         else:
             counts = postgres.verify(snapshot, env.target_direct, tools=tools)
     except Failure:
+        # `retain` must not keep this snapshot as a verified one and remove others.
         manifest.forget_verified(snapshot)
         raise
     manifest.note_verified(snapshot)
@@ -82,7 +81,7 @@ def restore(
 
 
 def _check(env: Environment, snapshot: Snapshot) -> None:
-    """Refuse a snapshot of another environment, and one of something that is not the game."""
+    """Refuse a snapshot of another environment, and one without the game's tables."""
     where = str(snapshot.folder)
     if snapshot.manifest.environment != env.name:
         raise Refusal(f"a snapshot of {env.name}", f"one of {snapshot.manifest.environment}", where=where)

@@ -19,7 +19,7 @@ from db.transfer.source import opened
 from game.legacy import cells, fence
 
 BESIDE = ("-wal", "-shm", "-journal")
-# A virtual table has no page of its own: its rows are in tables that are counted, and its module may not be here.
+# A virtual table has no page: its rows are in tables that are counted, and its module may be missing.
 TABLES = """
     SELECT name FROM sqlite_master
     WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name
@@ -29,7 +29,7 @@ TABLES = """
 def take(path: Path, parent: Path, *, environment: str, label: Label, run: str) -> Snapshot:
     """Copy the file as of one instant, with the rows counted in the same read transaction.
 
-    Refusal and Failure as `transfer` has them, before a folder is made.
+    Raises Refusal and Failure as `transfer` does, before a folder is made.
     """
     with ExitStack() as reading:
         source = reading.enter_context(opened(path)).connection
@@ -37,7 +37,7 @@ def take(path: Path, parent: Path, *, environment: str, label: Label, run: str) 
         copy = folder / FILE_NAMES[Side.LEGACY]
         counts, state = count(source), fence.state(source)
         _back_up(source, copy)
-        # Where the file has no write-ahead log, a reader makes the game's writers wait.
+        # Without a write-ahead log an open reader blocks the game's writers.
         source.execute("COMMIT")
         made = Manifest(
             environment=environment, side=Side.LEGACY, label=label, run=run, taken_at=manifest.now().isoformat(),
@@ -56,7 +56,7 @@ def verify(snapshot: Snapshot) -> dict[str, int]:
         _copy(snapshot.path, copy)
         try:
             counts = _counted(copy)
-        except ToolError as error:  # About the copy, which is gone by then.
+        except ToolError as error:  # It names the scratch copy, which is removed.
             raise Failure(error.expected, error.found, where=str(snapshot.path), do="Take another snapshot.") from error
     check_counts(snapshot, counts)
     return counts
@@ -151,7 +151,7 @@ def _back_up(source: sqlite3.Connection, copy: Path) -> None:
         with closing(sqlite3.connect(copy)) as target:
             source.backup(target, pages=-1)
     except sqlite3.OperationalError as error:
-        # Not of the file that is read: its pages are copied as they are, whatever is in them.
+        # The error is the copy's: a backup copies the source's pages without looking into them.
         raise Failure("a copy of the file", str(error), where=str(copy.parent.parent), do="Make room.") from error
 
 

@@ -90,7 +90,7 @@ class Snapshot:
 
     @property
     def players(self) -> int:
-        """How many players the store had."""
+        """Return how many players the store had."""
         return self.manifest.counts.get("users", 0)
 
 
@@ -184,7 +184,7 @@ def note_verified(snapshot: Snapshot) -> None:
 
 
 def forget_verified(snapshot: Snapshot) -> None:
-    """Remove the note: what was restored and counted once is not so any more."""
+    """Remove the note that the snapshot was verified. Harmless if there is none."""
     (snapshot.folder / VERIFIED).unlink(missing_ok=True)
 
 
@@ -197,10 +197,10 @@ def find(parent: Path, environment: str, *, side: Side | None = None, label: Lab
 
 
 def retain(parent: Path, environment: str, keep: int) -> list[Path]:
-    """Remove all but the newest `keep` of each side and label, verified or not; give the folders that went.
+    """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
 
-    Never removed: the newest `keep` verified ones, which others must not push out, and the newest verified one that
-    holds players, though any number of an empty store were taken since.
+    Also kept: the newest `keep` verified ones, which unverified ones must not push out, and the newest verified one
+    with players, even if many snapshots of an empty store follow it.
     """
     gone: list[Path] = []
     for side in Side:

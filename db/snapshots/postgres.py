@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from db import fence, migrate, ops, relocation, requirements
+from db import fence, grants, migrate, ops, relocation, remedies, requirements
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.servers.tools import Tool
@@ -43,9 +43,9 @@ TURN_SECONDS = 600
 def take(
     url: PostgresUrl, parent: Path, *, environment: str, label: Label, run: str, tools: Tools | None = None
 ) -> Snapshot:
-    """Dump the schema as of one instant; `url` is the owner's, past a pooler.
+    """Dump the schema as of one instant. `url` is the owner's, past a pooler.
 
-    Refusal, before a folder is made, where it is another environment's database, or the game is not in it.
+    Raises Refusal, before a folder is made, if the database is another environment's or has no tables of the game.
     """
     with ExitStack() as reading:
         connection = reading.enter_context(ops.connect(url, application="sudamr snapshot"))
@@ -87,10 +87,10 @@ def restore(
     snapshot: Snapshot, url: PostgresUrl, *, service_role: str, legacy: Path, keep_fence: bool, replace: bool = False,
     tools: Tools | None = None,
 ) -> str | None:  # fmt: skip
-    """Put the schema back; gives the schema to which the game's tables in its place were moved, if there were any.
+    """Restore the schema. Return the name of the schema that now holds the replaced tables, or None if there were none.
 
-    The dump brings the triggers of the fence as they were; what the fence says is then made to be what was asked for.
-    Where restoring fails, what was moved is put back.
+    The dump brings the fence's triggers in their old state; the fence is then set or lifted as `keep_fence` asks.
+    If the restore fails, the replaced tables are put back.
     """
     check_hash(snapshot)
     if (schema := schema_of(snapshot)) != url.schema:
@@ -115,13 +115,13 @@ def restore(
             fence.set_on(connection)
         else:
             fence.lift(connection)
-        # Last, for the dump brings the triggers as they were: until here the service's role may write nothing.
-        migrate.grant(connection, schema, service_role)
+        # Last: the dump brings the triggers in their old state, so the service's role has no rights until here.
+        grants.grant(connection, schema, service_role)
     return aside
 
 
 def _require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
-    """Refuse to open Postgres beside a legacy file that is open, or that this database's moves will open."""
+    """Refuse to open Postgres while the legacy file is open, or while a move of this database can still open it."""
     phase, mark = ops.phase(connection), _mark(legacy)
     ours = mark.owner is not None and mark.owner.target == ops.identity(connection)
     if mark.state == "open" or phase not in (ops.Phase.EMPTY, ops.Phase.LIVE) or (phase is ops.Phase.EMPTY and ours):
@@ -133,7 +133,7 @@ def _require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
 
 
 def _mark(legacy: Path) -> Mark:
-    """The fence of the legacy file; one that is gone is as good as closed, for nobody plays on it."""
+    """Read the legacy file's fence. A missing file counts as moved: nobody plays on it."""
     if not legacy.exists():
         return Mark("moved")
     with closing(cells.connect(legacy, readonly=True)) as file:
@@ -147,7 +147,7 @@ def count(connection: ops.Connection, schema: str) -> dict[str, int]:
 
 
 def schema_of(snapshot: Snapshot) -> str:
-    """The schema that the dump is of."""
+    """Return the name of the dumped schema."""
     source = read(snapshot.manifest.source)
     assert isinstance(source, PostgresUrl), "a snapshot of Postgres names its URL"
     return source.schema
@@ -168,7 +168,7 @@ def no_createdb(url: PostgresUrl) -> Refusal:
     """A snapshot that can't be restored somewhere can't be verified."""
     return Refusal(
         "a role that may make the scratch database to restore into", f"{url.user} without CREATEDB",
-        where=url.redacted, do=f"ALTER ROLE {url.user} CREATEDB;",
+        where=url.redacted, do=remedies.statement("ALTER ROLE {role} CREATEDB;", role=url.user),
     )  # fmt: skip
 
 
@@ -221,13 +221,13 @@ def _tool(name: str, connection: ops.Connection, tools: Tools | None) -> Tool:
 
 
 def _move_aside(connection: ops.Connection, url: PostgresUrl, *, replace: bool) -> str | None:
-    there = relocation.relations(connection, url.schema)
-    if not there:
+    relations = relocation.relations(connection, url.schema)
+    if not relations:
         return None
     if not replace:
         raise Refusal(
-            f"no schema {url.schema}, or an empty one", f"one with {', '.join(there[:3])}", where=url.redacted,
-            do="Add --replace: what is there is kept in another schema.",
+            f"no schema {url.schema}, or an empty one", f"one with {', '.join(relations[:3])}", where=url.redacted,
+            do="Add --replace. These are then kept in another schema.",
         )  # fmt: skip
     aside = f"replaced_{manifest.now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
     relocation.move(connection, url.schema, aside)
@@ -236,7 +236,8 @@ def _move_aside(connection: ops.Connection, url: PostgresUrl, *, replace: bool) 
 
 @contextmanager
 def _put_back_on_failure(connection: ops.Connection, schema: str, aside: str | None) -> Iterator[None]:
-    """pg_restore is one transaction: where it fails, the schema is as empty as it was before."""
+    """Move the replaced tables back if the block fails."""
+    # pg_restore runs in one transaction, so a failed restore leaves the schema empty.
     try:
         yield
     except BaseException:
@@ -246,5 +247,5 @@ def _put_back_on_failure(connection: ops.Connection, schema: str, aside: str | N
 
 
 def _into_existing(connection: ops.Connection, schema: str) -> list[str]:
-    """pg_restore's option for a schema that is there, as `public` is in every database: it would make it again."""
+    """Return pg_restore's option for an existing schema, such as `public`. pg_restore would create it again."""
     return [f"--schema={schema}"] if relocation.exists(connection, schema) else []

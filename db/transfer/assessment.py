@@ -1,4 +1,4 @@
-"""Decodes a legacy file as a load does, and writes nothing: who would be held, and how long it takes."""
+"""Decodes a legacy file as a load does, without writing: counts the players to be held, and measures the time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """What a load would find. held: players whose commands would be refused; named: some of them, with why.
+    """The result of a trial decoding. held: players whose commands would be refused. named: some of them, with reasons.
 
-    aside: findings that let the player play on; seconds: that the decoding took here.
+    aside: findings after which the player can still play. seconds: the duration of the decoding.
     """
 
     players: int
@@ -34,7 +34,7 @@ class Assessed:
 
 
 def assess(path: Path, progress: Progress) -> Assessed:
-    """Read and decode the whole file, in the memory of a load. Refusal, Failure: what a load refuses of the file."""
+    """Read and decode the whole file, with the memory that a load needs. Raises Refusal and Failure as a load does."""
     with opened(path) as source:
         schemas.rehearse(source.schema)
         check_journals(source)
@@ -73,7 +73,7 @@ class _Assessment:
             advance(many)
 
     def _count(self, finding: Finding) -> None:
-        """As the load counts its quarantine: a player once, a finding without a player by itself."""
+        """Count as the load counts its quarantine: each player once, and each finding without a player."""
         if finding.kind != "held":
             self._aside += 1
             return
@@ -83,6 +83,6 @@ class _Assessment:
             self._named.append(f"{finding.key or '(no id)'}: {finding.column}, {finding.reason}")
 
     def _known(self, ids: Iterable[str]) -> set[str]:
-        """Those that the file has: its journals are decoded without a target to ask."""
+        """Return the ids that the file has. A load would ask the target; a trial decoding has none."""
         query = "SELECT 1 FROM users WHERE id = ?"
         return {player for player in set(ids) if self._source.connection.execute(query, (player,)).fetchone()}

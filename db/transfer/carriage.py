@@ -94,10 +94,8 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
-    """Take the file's own triggers away within the open transaction, and put them back in their order.
-
-    They would answer our writes as if players had made them, or refuse these.
-    """
+    """Drop the file's own triggers in the open transaction, and create them again in their order afterwards."""
+    # They would react to our writes as if players had made them, or refuse them.
     found = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid").fetchall()
     for name, _sql in found:
         connection.execute(f"DROP TRIGGER {quote(name)}")

@@ -1,6 +1,6 @@
-"""Everything for which a legacy file is refused, asked before anything is made or changed.
+"""Checks a legacy file before anything is made or changed.
 
-The transfer, a rehearsal, a snapshot and a cutover's preflight ask the same, so they refuse in the same words.
+The transfer, a rehearsal, a snapshot and a cutover's preflight share them, so they refuse with the same text.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from db.transfer.guards import check_ids, check_journals
 from db.transfer.source import Source, opened, quote
 
 MOST_NAME_BYTES = 2000
-"""A table's name is part of a key in Postgres, where an entry of an index has 2,700 bytes at most."""
+"""A table's name is part of a key in Postgres, whose index entries have at most 2,700 bytes."""
 
 _NAMED = 3
 _DAMAGED = re.compile(r"\*\*\* in database|Tree \d|Page \d|Freelist|Fragmentation|btree")
-"""How SQLite begins to speak of pages rather than of rows; older ones put a headline first."""
+"""Beginnings of SQLite's findings about pages. Older versions put a headline first."""
 
 
 def check(path: Path) -> None:
-    """Refuse what can't be moved there and back. Reads the whole file, as SQLite's integrity_check does."""
+    """Refuse a file that can't be moved to Postgres and back. Reads the whole file, for SQLite's integrity_check."""
     with opened(path) as source:
         check_soundness(source)
         check_contents(source)
 
 
 def check_sound(path: Path) -> None:
-    """Refuse a damaged file, and one whose rows break its own rules."""
+    """Refuse a damaged file, and one whose rows break its own constraints."""
     with opened(path) as source:
         check_soundness(source)
 
 
 def check_contents(source: Source) -> None:
-    """The same without SQLite's own check, so it takes milliseconds whatever the file's size."""
+    """Refuse the same, without SQLite's own check: takes milliseconds, for a file of any size."""
     check_names(source)
     check_writable(source)
     schemas.rehearse(source.schema)
@@ -49,7 +49,7 @@ def check_contents(source: Source) -> None:
 
 
 def check_soundness(source: Source) -> None:
-    """Refuse damage, and rows that break the file's own rules: they could not be written into a copy."""
+    """Refuse damage, and rows that break the file's own constraints: they could not be written into a copy."""
     found = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED))
     if not found:
         return
@@ -58,7 +58,7 @@ def check_soundness(source: Source) -> None:
         raise Refusal(
             "a sound SQLite file", "; ".join(found), where=source.where, do="Restore it from a snapshot."
         )  # fmt: skip
-    # Where a column may not be NULL, SQLite takes `IS NULL` for false without looking.
+    # SQLite does not evaluate `IS NULL` of a NOT NULL column: it assumes false.
     nulls = " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in found) else ""
     raise Refusal(
         "an integral legacy file", "; ".join(found), where=source.where,
@@ -68,18 +68,19 @@ def check_soundness(source: Source) -> None:
 
 
 def _integrity(connection: sqlite3.Connection) -> list[str]:
-    """The first problems that SQLite finds."""
+    """Return the first problems that SQLite finds."""
     try:
         found = connection.execute(f"PRAGMA integrity_check({_NAMED})").fetchall()
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
             raise
-        return []  # A function or collation is not here: check_writable says so, and what to do.
+        return []  # A function or collation is missing: check_writable refuses that, with a remedy.
     return ["; ".join(str(problem).splitlines()[:_NAMED]) for (problem,) in found if problem != "ok"]
 
 
 def _broken_checks(source: Source) -> Iterator[str]:
-    """Rows that a CHECK refuses. SQLite itself forgets CHECKs on a read-only connection, so it does not look."""
+    """Yield how many rows break each CHECK."""
+    # integrity_check does not look at CHECKs on a read-only connection.
     for statement in source.schema.tables:
         for expression in checks(str(statement.sql)):
             query = f"SELECT count(*) FROM {quote(statement.name)} WHERE NOT {expression}"
@@ -88,13 +89,13 @@ def _broken_checks(source: Source) -> Iterator[str]:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
                     raise
-                continue  # It names a function that is not here: check_writable says so.
+                continue  # It calls a missing function: check_writable refuses that.
             if many:
                 yield f"rows of {statement.name} that CHECK {expression} refuses: {many:,}"
 
 
 def _stale_indexes(connection: sqlite3.Connection, problems: list[str]) -> list[str]:
-    """The indexes to make anew, where nothing else is wrong."""
+    """Return the indexes to rebuild; none if a problem is of another kind."""
     names = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")]
     ends = {f" index {name}": name for name in names}
     found = [next((name for end, name in ends.items() if problem.endswith(end)), None) for problem in problems]
@@ -103,7 +104,7 @@ def _stale_indexes(connection: sqlite3.Connection, problems: list[str]) -> list[
 
 
 def check_names(source: Source) -> None:
-    """Refuse a table whose name is too long to be a key."""
+    """Refuse a table whose name is too long for a key."""
     for name in source.tables:
         if len(name.encode()) > MOST_NAME_BYTES:
             raise Refusal(
@@ -113,12 +114,12 @@ def check_names(source: Source) -> None:
 
 
 def check_writable(source: Source) -> None:
-    """Refuse a file with a table that this program's SQLite can't write, as the service and the fence will have to."""
+    """Refuse a file with a table that this program's SQLite can't write: the service and the fence must write it."""
     trouble = find_trouble(source)
     if trouble is None:
         return
     raise Refusal(
         f"a table {trouble.table} that this program can write", trouble.error, where=source.where,
         do=schemas.in_the_file(*trouble.remedy) if trouble.remedy
-        else f"Make {trouble.table} anew without it, with the program that has it.",
+        else f"Rebuild {trouble.table} without it, with the program that has it.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Clauses of a CREATE TABLE statement: those that name collations or functions, found in its text."""
+"""Finds the clauses of a CREATE TABLE statement that name collations or functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Token:
 
 
 def checks(statement: str) -> Iterator[str]:
-    """The expression of each CHECK, with its parentheses."""
+    """Yield the expression of each CHECK, with its parentheses."""
     tokens = _tokens(statement)
     for n, token in enumerate(tokens):
         if token.word == "CHECK":
@@ -33,9 +33,9 @@ def checks(statement: str) -> Iterator[str]:
 
 
 def neutral_clauses(statement: str) -> Iterator[tuple[str, str]]:
-    """Each COLLATE, CHECK, DEFAULT (…) and AS (…) as it is spelt, with a clause that names nothing.
+    """Yield each COLLATE, CHECK, DEFAULT (…) and AS (…) as it is spelt, and a replacement that names nothing.
 
-    No row changes with it: a generated column that is stored keeps what was computed, another one is NULL.
+    The replacement changes no stored row: a STORED generated column keeps its values, a virtual one becomes NULL.
     """
     tokens = _tokens(statement)
     for n, token in enumerate(tokens[:-1]):
@@ -54,13 +54,13 @@ def neutral_clauses(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def _tokens(statement: str) -> list[_Token]:
-    """The statement's tokens without comments and white space."""
-    found = _TOKEN.finditer(statement)
-    return [_Token(token[0], token.start(), token.end()) for token in found if token["skipped"] is None]
+    """Split the statement into tokens, without comments and white space."""
+    tokens = _TOKEN.finditer(statement)
+    return [_Token(token[0], token.start(), token.end()) for token in tokens if token["skipped"] is None]
 
 
 def _closing(tokens: list[_Token], opening: int) -> int:
-    """The place of the parenthesis that closes the one at `opening`."""
+    """Return the place of the parenthesis that closes the one at `opening`."""
     depth = 0
     for n in range(opening, len(tokens)):
         depth += {"(": 1, ")": -1}.get(tokens[n].text, 0)

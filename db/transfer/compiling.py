@@ -1,7 +1,7 @@
-"""Find what of a legacy file's schema this program's SQLite can't compile, and the statements that help.
+"""Finds the tables of a legacy file that this program's SQLite can't write, and the statements that mend them.
 
-A function, a collation or a virtual table's module belongs to the program that made the file. Without it a file can be
-read, but not written: the service, the fence and the way back would stop half-way.
+A function, a collation or a virtual table's module belongs to the program that made the file. Without it the file can
+be read but not written: the service, the fence and the way back would stop half-way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PAGE_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A table that can't be written: SQLite's words, and the statements after which it can; none where none help."""
+    """A table that can't be written. error: SQLite's. remedy: statements that make it writable; empty if none can."""
 
     table: str
     error: str
@@ -30,7 +30,7 @@ class Trouble:
 
 
 def find_trouble(source: Source) -> Trouble | None:
-    """The first table that can't be written, or None. Costs milliseconds: nothing but the schema is used."""
+    """Return the first table that can't be written, or None. Costs milliseconds: reads only the schema."""
     statements = [_plain(source.connection, statement) for statement in source.schema.statements]
     with closing(_Compiler(source.tables)) as compiler:
         found = compiler.first_error(statements)
@@ -38,19 +38,20 @@ def find_trouble(source: Source) -> Trouble | None:
 
 
 def _plain(connection: sqlite3.Connection, statement: Statement) -> Statement:
-    """A virtual table whose module is here, as an ordinary one of its columns: to open, it needs rows of its own."""
+    """Turn a virtual table whose module is loaded into an ordinary table with its columns."""
+    # A virtual table can't be opened without the rows of its shadow tables, and the compiler has no rows.
     if not statement.is_virtual:
         return statement
     try:
-        found = connection.execute(f"PRAGMA table_xinfo({quote(statement.name)})").fetchall()
-    except sqlite3.OperationalError:  # It can't be opened here; who writes to it will get the same words.
+        described = connection.execute(f"PRAGMA table_xinfo({quote(statement.name)})").fetchall()
+    except sqlite3.OperationalError:  # Its module is missing: `first_error` reports the same error.
         return statement
-    columns = ", ".join(quote(row[1]) for row in found)
+    columns = ", ".join(quote(row[1]) for row in described)
     return replace(statement, sql=f"CREATE TABLE {quote(statement.name)} ({columns})")
 
 
 class _Compiler:
-    """Compiles, and never runs, what the service and the fence write, against schemas that hold no rows."""
+    """Compiles the statements of the service and the fence against a schema without rows. Runs none of them."""
 
     def __init__(self, tables: dict[str, Table]) -> None:
         self._tables = tables
@@ -64,7 +65,7 @@ class _Compiler:
         self._memory.close()
 
     def first_error(self, statements: Iterable[Statement]) -> tuple[str, str] | None:
-        """The first table that can't be written, and SQLite's words; None where all can."""
+        """Return the first table that can't be written, and SQLite's error; None if all can be."""
         self._load(list(statements))
         for table in self._tables.values():
             for probe in _probes(table):
@@ -75,7 +76,7 @@ class _Compiler:
         return None
 
     def _load(self, statements: list[Statement]) -> None:
-        """Have SQLite read the statements as if they stood in a file; each gets a page that nobody will read."""
+        """Make SQLite read the statements as the schema of a file. Each gets a root page, which is never read."""
         wanted = len(statements) + 3
         if wanted > self._pages:
             self._memory.execute("INSERT INTO room VALUES (zeroblob(?))", (wanted * _PAGE_BYTES,))
@@ -100,7 +101,7 @@ def _probes(table: Table) -> Iterator[str]:
 
 
 def _remedy(compiler: _Compiler, statements: list[Statement]) -> Iterator[str]:
-    """Statements after which everything compiles, or nothing where these do not help."""
+    """Yield statements after which everything compiles; nothing if there are none."""
     extras = [s for s in statements if s.type == "trigger" or (s.type == "index" and s.sql is not None)]
     kept = [s for s in statements if s not in extras]
     edits, edited = [], []
@@ -122,7 +123,7 @@ def _remedy(compiler: _Compiler, statements: list[Statement]) -> Iterator[str]:
 
 
 def _edit(statements: list[Statement], table: str, error: str) -> tuple[list[Statement], str] | None:
-    """The statements without a clause of the table that needs what is missing, and the SQL that takes it out."""
+    """Neutralise the table's clause that needs the missing part. Return the statements, and the SQL for it."""
     place = next(n for n, s in enumerate(statements) if s.type == "table" and s.name == table)
     missing = _MISSING.search(error)
     if missing is None:
@@ -132,7 +133,7 @@ def _edit(statements: list[Statement], table: str, error: str) -> tuple[list[Sta
         if clause == neutral or not re.search(rf"\b{re.escape(missing[1])}\b", clause, re.IGNORECASE):
             continue
         if neutral == "COLLATE BINARY" and re.search(r"WITHOUT\s+ROWID\W*$", text, re.IGNORECASE):
-            return None  # Its rows themselves may stand in the order of the collation.
+            return None  # The order of the stored rows may depend on the collation.
         edited = replace(statements[place], sql=text.replace(clause, neutral))
         edit = (
             f"UPDATE sqlite_master SET sql = replace(sql, {_literal(clause)}, {_literal(neutral)})"

@@ -1,7 +1,7 @@
-"""Prove that a file in UTF-8 holds what a file in UTF-16 holds: settings, schema, and every value of every row.
+"""Proves that a file in UTF-8 equals a file in UTF-16: settings, schema, and every value of every row.
 
-It shares nothing with the converter, and goes the other way: what the copy holds is encoded as UTF-16, strictly, and
-must be the source's bytes. Differences name places, never values: the files hold secrets.
+It shares no code with the converter and works in the other direction: it encodes the copy's texts strictly as UTF-16,
+and compares the bytes with the source's. Differences name places, never values: the files hold secrets.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COLUMNS_A_PASS = 400
 _PIECE = 1 << 20
 
 Cell: TypeAlias = tuple[str, bytes]
-"""A storage class, and bytes that stand for the value: a text's as UTF-16; a digest of what is large."""
+"""A storage class, and the value as bytes: UTF-16 for a text, a digest for a large value."""
 
 Line: TypeAlias = tuple[int | None, list[Cell]]
 """A row: its rowid, and its cells."""
@@ -41,7 +41,7 @@ Line: TypeAlias = tuple[int | None, list[Cell]]
 class Proven:
     """Counts of what was compared.
 
-    unread: generated columns that can be read in neither file, because they call a function that is not here.
+    unread: generated columns that neither file can be asked for, because this SQLite lacks their function.
     """
 
     tables: int
@@ -51,10 +51,11 @@ class Proven:
 
 
 def prove(source: sqlite3.Connection, copy: Path, *, known: frozenset[str], blobs: bool, progress: Progress) -> Proven:
-    """Compare the copy with the source. Failure naming at most 20 differences.
+    """Compare the copy with the source. Raises Failure naming at most 20 differences.
 
-    source: in the transaction that the copy was made from. known: what integrity_check may say of the copy.
-    blobs: the copy must have a text that is not valid UTF-16 as a BLOB of the same bytes; else it may have none.
+    source: still in the transaction that was copied. known: the findings that integrity_check may have on the copy.
+    blobs: the copy must hold each text that is not valid UTF-16 as a BLOB of the same bytes. Without it such a text is
+    a difference.
     """
     uri = f"{copy.resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
@@ -65,7 +66,7 @@ def prove(source: sqlite3.Connection, copy: Path, *, known: frozenset[str], blob
     if differences:
         raise Failure(
             "a copy that equals the source", "; ".join(differences), where=str(copy.parent),
-            do="Nothing was made. A generated column that looks at a text's bytes? Drop it in a copy, convert that.",
+            do="Nothing was made. If a generated column depends on a text's bytes, drop it in a copy; convert that.",
         )  # fmt: skip
     return Proven(comparison.tables, comparison.rows, comparison.values, tuple(comparison.unread))
 
@@ -86,7 +87,7 @@ class _Comparison:
     def run(self, known: frozenset[str], advance: Advance) -> Iterator[str]:
         yield from self._settings()
         yield from self._schema()
-        self.copy.execute("PRAGMA ignore_check_constraints=ON")  # A CHECK may call a function that is not here.
+        self.copy.execute("PRAGMA ignore_check_constraints=ON")  # A CHECK may call a function that this SQLite lacks.
         for (finding,) in self.copy.execute("PRAGMA integrity_check(1000000)"):
             if finding != "ok" and finding not in known:
                 yield f"integrity_check: {finding}"
@@ -98,32 +99,32 @@ class _Comparison:
         if (encoding := self.copy.execute("PRAGMA encoding").fetchone()) != ("UTF-8",):
             yield f"pragma encoding: {encoding}"
         for name in _SETTINGS:
-            here, there = (connection.execute(f"PRAGMA {name}").fetchone() for connection in (self.source, self.copy))
-            if here != there:
-                yield f"pragma {name}: {here} and {there}"
+            source, copy = (connection.execute(f"PRAGMA {name}").fetchone() for connection in (self.source, self.copy))
+            if source != copy:
+                yield f"pragma {name}: {source} and {copy}"
 
     def _schema(self) -> Iterator[str]:
         columns = ["type", "name", "tbl_name", "sql"]
         query = f"SELECT rowid, {', '.join(map(_pair, columns))} FROM sqlite_master ORDER BY rowid"
-        for here, there in zip_longest(self._lines(self.source, query), self._lines(self.copy, query)):
-            if here != there:
-                yield f"sqlite_master, row {(here or there or (None,))[0]}: not the same"
+        for source, copy in zip_longest(self._lines(self.source, query), self._lines(self.copy, query)):
+            if source != copy:
+                yield f"sqlite_master, row {(source or copy or (None,))[0]}: not the same"
 
     def _stored(self) -> list[tuple[str, int]]:
-        """Names of the tables that hold rows, with their root pages in the copy."""
+        """List the tables that hold rows, with their root pages in the copy."""
         query = "SELECT name, rootpage FROM sqlite_master WHERE type = 'table' AND rootpage > 0 ORDER BY rowid"
         return self.copy.execute(query).fetchall()
 
     def _table(self, table: str, root: int, advance: Advance) -> Iterator[str]:
-        here, there = (
+        described, copied = (
             connection.execute(f"PRAGMA table_xinfo({_name(table)})").fetchall()
             for connection in (self.source, self.copy)
         )
-        if here != there:
+        if described != copied:
             yield f"{table}: not the same columns"
             return
-        columns = [str(row[1]) for row in here if row[6] != 2 or self._readable(table, str(row[1]))]
-        key = [str(row[1]) for row in here if row[5]]
+        columns = [str(row[1]) for row in described if row[6] != 2 or self._readable(table, str(row[1]))]
+        key = [str(row[1]) for row in described if row[5]]
         without_rowid = any(row[1:5:3] == (table, 1) for row in self.copy.execute("PRAGMA main.table_list").fetchall())
         rows = _one(self.copy, f"SELECT count(*) FROM {_name(table)}")
         self.rows += rows
@@ -138,7 +139,7 @@ class _Comparison:
             advance(rows)
 
     def _readable(self, table: str, column: str) -> bool:
-        """False for a virtual column that can't be computed here; it holds nothing but its expression."""
+        """Return False for a virtual column whose function is missing; the file stores no value of it."""
         try:
             self.source.execute(f"SELECT {_name(column)} FROM {_name(table)} LIMIT 0")
         except sqlite3.OperationalError:
@@ -147,26 +148,26 @@ class _Comparison:
         return True
 
     def _compare_as_sets(self, table: str, columns: list[str]) -> Iterator[str]:
-        """Compare rows WITHOUT ROWID: texts sort by their bytes, so the files have them in different orders."""
+        """Compare rows WITHOUT ROWID, whatever their order: texts sort by bytes, which differ between the encodings."""
         query = f"SELECT NULL, {', '.join(map(_pair, columns))} FROM {_name(table)} NOT INDEXED"
         sums = [_sum(self._lines(connection, query)) for connection in (self.source, self.copy)]
         if sums[0] != sums[1]:
             yield f"{table}: rows are not the same"
 
     def _compare_by_rowid(self, table: str, root: int, columns: list[str], advance: Advance) -> Iterator[str]:
-        with self._both(table, root, columns) as (source, copy):
-            for here, there in zip_longest(source, copy):
-                if here is None or there is None or here[0] != there[0]:
-                    yield f"{table}: rowid {here and here[0]} and {there and there[0]}"
+        with self._both(table, root, columns) as lines:
+            for source, copy in zip_longest(*lines):
+                if source is None or copy is None or source[0] != copy[0]:
+                    yield f"{table}: rowid {source and source[0]} and {copy and copy[0]}"
                     return
                 advance(1)
-                if here != there:
-                    cells = zip(columns, here[1], there[1], strict=True)
-                    yield f"{table}, rowid {here[0]}: {', '.join(name for name, one, other in cells if one != other)}"
+                if source != copy:
+                    cells = zip(columns, source[1], copy[1], strict=True)
+                    yield f"{table}, rowid {source[0]}: {', '.join(name for name, one, other in cells if one != other)}"
 
     @contextmanager
     def _both(self, table: str, root: int, columns: list[str]) -> Iterator[tuple[Iterator[Line], Iterator[Line]]]:
-        """The rows of both files with their rowids, which come from the pages where each name of them is a column's."""
+        """Give the rows of both files with their rowids. If columns take each name of the rowid, its pages are read."""
         taken = {str(row[1]).lower() for row in self.copy.execute(f"PRAGMA table_xinfo({_name(table)})").fetchall()}
         rowid = next((name for name in ("_rowid_", "oid", "rowid") if name not in taken), None)
         order = f" ORDER BY {rowid}" if rowid else ""
@@ -215,7 +216,7 @@ def _name(identifier: str) -> str:
 
 
 def _pair(column: str) -> str:
-    """SQL of a storage class and a value; a text's value is the bytes that the file holds."""
+    """Return SQL for a storage class and a value. A text's value is the bytes that the file holds."""
     return "typeof({0}), iif(typeof({0}) = 'text', CAST({0} AS BLOB), {0})".format(_name(column))
 
 
@@ -248,7 +249,7 @@ def _decodes(data: bytes, codec: str) -> bool:
 
 
 def _sum(lines: Iterator[Line]) -> tuple[int, int]:
-    """How many rows, and a sum of their digests that does not depend on their order."""
+    """Count the rows, and add up their digests, so that their order does not matter."""
     many = total = 0
     for _rowid, cells in lines:
         many += 1

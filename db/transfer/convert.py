@@ -1,10 +1,10 @@
-"""Convert a SQLite file in UTF-16 to a new one in UTF-8 that holds the same, and prove it.
+"""Converts a SQLite file in UTF-16 to a new file in UTF-8 with the same contents, and proves the copy.
 
-SQLite can't change a file's encoding. No statement of the source is run: rows are copied, as their records are stored,
-into placeholder tables without types, constraints and triggers; then sqlite_master is written as it stands in the
-source, and the indexes are built. So nothing fires, nothing is computed or coerced, rows that break a constraint are
-kept, and the schema's text stays as it is. The source is only read. It costs room for one copy (for two while a table
-is read that names columns rowid, oid and _rowid_), and memory for a few times the largest value.
+SQLite can't change a file's encoding. The converter runs no statement of the source. It copies the stored records into
+placeholder tables without types, constraints and triggers, writes sqlite_master as it is in the source, and builds the
+indexes. So no trigger fires, no value is computed or coerced, rows that break a constraint are kept, and the schema's
+text is unchanged. The source is only read. Costs disk space for one copy (for two while it reads a table whose columns
+are named rowid, oid and _rowid_), and memory for a few times the largest value.
 """
 
 from __future__ import annotations
@@ -23,25 +23,24 @@ from db.transfer.conversion_proof import Proven, prove
 from db.transfer.encoded_rows import Converted, IllFormed, LargeText, RowReader
 from db.transfer.encoded_schema import EncodedSchema, StoredTable
 from db.transfer.rebuild import made, refuse_taken
-from db.transfer.source import LOCK_TIMEOUT_SECONDS, check_file, quote
-from db.transfer.source import _tidy as tidy
-from db.transfer.source import _unreadable as unreadable
-from game.legacy import cells
+from db.transfer.source import check_file, connected, quote, unreadable
 
 _EARLY = ("page_size", "auto_vacuum")
 """Pragmas that must be set before the first table is made."""
 
 _LATE = ("user_version", "application_id", "default_cache_size", "schema_version", "journal_mode")
-"""Pragmas that live in the file's header, in the order in which they are set; the last makes a log beside the file."""
+"""Pragmas stored in the file's header. The last one is set last because it makes a log beside the file."""
 
 _BROKEN_CONSTRAINTS = ("NULL value in ", "NUMERIC value in ", "TEXT value in ", "non-")
-"""Findings of integrity_check on sound pages: rows that a constraint of their table would refuse today."""
+"""Beginnings of integrity_check's findings about rows that a constraint of their table refuses; the pages are sound."""
 
 _COPY = "a copy (sqlite3 FILE '.backup COPY')"
-"""Not one made by cp, which leaves behind what lies in the write-ahead log."""
+"""Not a copy made by cp, which misses the write-ahead log."""
 
-_DROP_THE_INDEX = f"Drop that index in {_COPY}, convert that, and make it again with the program that has them."
-_NO_WAY = "A UNIQUE or PRIMARY KEY needs its order, so only a program that has them can write the table anew."
+_DROP_THE_INDEX = (
+    f"Drop that index in {_COPY}, convert the copy, and create the index again with the program that has them."
+)
+_NO_WAY = "A UNIQUE or PRIMARY KEY needs its order, so only a program that has them can rebuild the table."
 
 _CHECKED = 1_000_000
 _NO_UNIQUE = "non-unique entry in index"
@@ -49,7 +48,10 @@ _NO_UNIQUE = "non-unique entry in index"
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The file that was made. encoding: the source's; kept_as_blobs: texts that are no valid UTF-16, by name."""
+    """The new file. encoding: the source's. kept_as_blobs: how many texts are not valid UTF-16.
+
+    kept: the first few of them, by name.
+    """
 
     verdict: str
     source: Path
@@ -63,12 +65,12 @@ class Conversion:
 
 
 def convert(source: Path, into: Path, *, as_blobs: bool = False, progress: Progress | None = None) -> Conversion:
-    """Make `into`, a copy of the source in UTF-8; it appears whole and proven, or not at all.
+    """Make `into`, a copy of the source in UTF-8. It appears complete and proven, or not at all.
 
     as_blobs: keep a text that is not valid UTF-16 as a BLOB with the same bytes, instead of refusing the file.
-    Refusal: a source that is no SQLite file, is damaged, locked, in UTF-8 already, or was written to meanwhile; texts
-    that no UTF-8 stands for; an index whose collation or function is not here; a name that is taken.
-    Failure: the copy can't be written, or is not equal to the source.
+    Raises Refusal if the source is no SQLite file, damaged, locked, in UTF-8 already, or written to meanwhile; if a
+    text is not valid UTF-16; if this SQLite lacks the collation or function of an index; or if `into` is taken.
+    Raises Failure if the copy can't be written, or differs from the source.
     """
     began = time.monotonic()
     shown = progress or Silent()
@@ -92,37 +94,34 @@ def _check_name(source: Path, into: Path) -> None:
     refuse_taken(into)
     beside = [source.resolve().with_name(source.resolve().name + suffix) for suffix in ("-wal", "-shm", "-journal")]
     if into.resolve() in beside:
-        raise Refusal("a name of its own", "one that SQLite gives to the source's log", where=str(into))
+        raise Refusal("a name of its own", "the name of the source's log", where=str(into), do="Choose another name.")
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file in one read transaction, whatever it holds; what lies in the write-ahead log is read too."""
-    log = path.with_name(path.name + "-wal")
-    had_log = log.exists()
-    connection = cells.connect(path, readonly=True, timeout_seconds=LOCK_TIMEOUT_SECONDS)
-    try:
+    """Open the file in one read transaction, its write-ahead log included, whether or not it is the game's."""
+    with connected(path) as connection:
         try:
-            connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise unreadable(path, error) from error
-        yield connection
+            _begin(connection, path)
+            yield connection
+        except UnicodeDecodeError:
+            # Python could not decode SQLite's error message: it quotes the statement that SQLite can't parse.
+            raise Refusal(
+                "a schema that SQLite can parse", "a statement that it can't, which is not valid UTF-16 either",
+                where=str(path), do="Restore it from a snapshot.",
+            ) from None  # fmt: skip
+
+
+def _begin(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
-        raise Failure("a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot.") from error
-    except UnicodeDecodeError:  # The message of an error of SQLite's, which quotes the statement that it can't parse.
-        raise Refusal(
-            "a schema that can be parsed", "a statement that can't, and that is not valid UTF-16", where=str(path),
-            do="Restore it from a snapshot.",
-        ) from None  # fmt: skip
-    finally:
-        connection.close()
-        if not had_log and log.exists():
-            tidy(path)
+        raise unreadable(path, error) from error
 
 
 def _rehearse(schema: EncodedSchema) -> None:
-    """Make the schema once without rows, in memory: what is missing here is said before anything is copied."""
+    """Make the schema in memory: a missing collation or function is refused before rows are copied."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         memory.execute("PRAGMA encoding='UTF-8'")
@@ -134,8 +133,8 @@ def _rehearse(schema: EncodedSchema) -> None:
 
 
 def _check_sound(connection: sqlite3.Connection, source: Path) -> frozenset[str]:
-    """Refuse damage; return the rows that break a constraint, as SQLite words them: they are copied as they are."""
-    connection.execute("PRAGMA ignore_check_constraints=ON")  # A CHECK may call a function that is not here.
+    """Refuse damage. Return SQLite's findings about rows that break a constraint: they are copied as they are."""
+    connection.execute("PRAGMA ignore_check_constraints=ON")  # A CHECK may call a function that this SQLite lacks.
     broken = set()
     try:
         findings = connection.execute(f"PRAGMA integrity_check({_CHECKED})")
@@ -144,7 +143,7 @@ def _check_sound(connection: sqlite3.Connection, source: Path) -> frozenset[str]
             raise
         raise Refusal(
             "functions that this SQLite has, for columns that are NOT NULL", str(error), where=str(source),
-            do=f"Drop the generated column that calls it in {_COPY}, and convert that.",
+            do=f"Drop the generated column that calls it in {_COPY}, and convert the copy.",
         ) from None  # fmt: skip
     for (finding,) in findings:
         if finding != "ok" and (not finding.startswith(_BROKEN_CONSTRAINTS) or finding.startswith(_NO_UNIQUE)):
@@ -154,19 +153,19 @@ def _check_sound(connection: sqlite3.Connection, source: Path) -> frozenset[str]
 
 
 def _write(schema: EncodedSchema, part: Path, *, as_blobs: bool, progress: Progress) -> IllFormed:
-    """Write the copy. Refusal naming the texts that are not valid UTF-16, unless they are to be kept as BLOBs."""
+    """Write the copy. Raises Refusal naming the texts that are not valid UTF-16, unless as_blobs keeps them."""
     connection = sqlite3.connect(part, isolation_level=None)
     try:
         connection.execute("PRAGMA encoding='UTF-8'")
         _set(connection, schema, _EARLY)
         connection.execute("PRAGMA journal_mode=OFF").fetchall()
-        connection.execute("PRAGMA synchronous=OFF")  # Nobody sees the file before it is synced and has its name.
+        connection.execute("PRAGMA synchronous=OFF")  # The file gets its name only after it was synced.
         connection.execute("BEGIN")
         _make_placeholders(connection, schema)
         ill_formed = _copy_rows(connection, schema, part.parent, progress)
         if ill_formed.count and not as_blobs:
             raise Refusal(
-                "texts in valid UTF-16", f"{ill_formed.count:,} that no UTF-8 stands for: {ill_formed}",
+                "texts in valid UTF-16", f"{ill_formed.count:,} that are not: {ill_formed}",
                 where=schema.where,
                 do="Correct them in the source, or run again with --as-blobs, which keeps their bytes as BLOBs.",
             )  # fmt: skip
@@ -190,8 +189,8 @@ def _set(connection: sqlite3.Connection, schema: EncodedSchema, pragmas: tuple[s
 
 
 def _make_placeholders(connection: sqlite3.Connection, schema: EncodedSchema) -> None:
-    """Make t0, t1, … for the tables that hold rows and i0, i1, … for the indexes, which stay empty until REINDEX."""
-    connection.execute("CREATE VIEW first AS SELECT 1")  # A file without any statement keeps no encoding.
+    """Make tables t0, t1, … for those with rows, and indexes i0, i1, …, which stay empty until REINDEX."""
+    connection.execute("CREATE VIEW first AS SELECT 1")  # SQLite does not store the encoding of an empty file.
     names = {table.entry.name.lower(): f"t{place}" for place, table in enumerate(schema.tables)}
     for table in schema.tables:
         placeholder = table.placeholder(names[table.entry.name.lower()])
@@ -231,14 +230,14 @@ def _insert(connection: sqlite3.Connection, name: str, table: StoredTable, row: 
 
 @lru_cache
 def _statement(name: str, rowid: str, columns: int, large: tuple[int, ...]) -> str:
-    """Insert a record; the places in `large` are bytes that SQLite stores as TEXT."""
+    """Return the INSERT of a record. `large`: places whose bytes SQLite is to store as TEXT."""
     wanted = [*([rowid] if rowid else []), *(f"c{place}" for place in range(columns))]
     marks = [*(["?"] if rowid else []), *("CAST(? AS TEXT)" if at in large else "?" for at in range(columns))]
     return f"INSERT INTO {name} ({', '.join(wanted)}) VALUES ({', '.join(marks)})"
 
 
 def _enter_schema(connection: sqlite3.Connection, schema: EncodedSchema) -> None:
-    """Replace the placeholders in sqlite_master by the source's own rows, and have SQLite read it anew."""
+    """Replace the placeholders in sqlite_master by the source's own rows, and make SQLite read it again."""
     roots = dict(connection.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
     by_rowid = {table.entry.rowid: roots[f"t{place}"] for place, table in enumerate(schema.tables)}
     by_rowid |= {index.rowid: roots[f"i{place}"] for place, index in enumerate(schema.indexes)}
@@ -262,30 +261,30 @@ def _build_indexes(connection: sqlite3.Connection, schema: EncodedSchema, progre
             advance(1)
 
 
-def _try(connection: sqlite3.Connection, statement: str, what: str, schema: EncodedSchema, do: str) -> None:
-    """Run what needs the collations and functions that the schema names."""
+def _try(connection: sqlite3.Connection, statement: str, subject: str, schema: EncodedSchema, do: str) -> None:
+    """Run a statement. Raises Refusal if this SQLite lacks a collation or function that the schema names."""
     try:
         connection.execute(statement)
     except sqlite3.OperationalError as error:
         if not _is_missing(error):
             raise
         raise Refusal(
-            "collations and functions that this SQLite has", f"{what}: {error}", where=schema.where,
+            "collations and functions that this SQLite has", f"{subject}: {error}", where=schema.where,
             do=do,
         ) from None  # fmt: skip
 
 
 def _is_missing(error: sqlite3.OperationalError) -> bool:
-    """True for a statement that can't be compiled; a missing collation has a code of its own."""
+    """Return True if SQLite could not compile the statement. A missing collation has its own code."""
     return str(error.sqlite_errorname) in {"SQLITE_ERROR", "SQLITE_ERROR_MISSING_COLLSEQ"}
 
 
 def _check_unchanged(connection: sqlite3.Connection, source: Path) -> None:
-    """Refuse a source that was written to while it was read: the copy would lack that."""
+    """Refuse a source that was written to while it was read: the copy lacks that write."""
     before = connection.execute("PRAGMA data_version").fetchone()
     connection.execute("COMMIT")
     if connection.execute("PRAGMA data_version").fetchone() != before:
         raise Refusal(
-            "a file that nobody writes", "one that was written to meanwhile", where=str(source),
-            do="Stop the service, and run it again.",
+            "a source that nobody writes to", "one that was written to meanwhile", where=str(source),
+            do="Stop the service, and run this command again.",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The rows of a SQLite file in UTF-16, with every text decoded strictly from the bytes that the file holds."""
+"""Reads the rows of a SQLite file in UTF-16. Every text is decoded strictly from the bytes that the file holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from db.transfer.encoded_schema import EncodedSchema, StoredTable
 from db.transfer.source import quote
 
 LARGE_BYTES = 1 << 20
-"""From here a text is translated piece by piece: a string would take up to twice its bytes beside them."""
+"""A text of this size is decoded piece by piece: a string would take up to twice its bytes more memory."""
 
 NAMED = 20
 
@@ -26,8 +26,6 @@ _COLUMNS_A_CURSOR = 900
 
 @dataclass(frozen=True, slots=True)
 class LargeText:
-    """A large text, as UTF-8."""
-
     utf8: bytes
 
 
@@ -36,7 +34,7 @@ Value: TypeAlias = int | float | str | bytes | LargeText | None
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """One row: its rowid, or its place from 1 where it has none, and the values that its record stores."""
+    """One row: its rowid, or its place from 1 if it has none, and the values that its record stores."""
 
     rowid: int
     values: tuple[Value, ...]
@@ -44,7 +42,7 @@ class Converted:
 
 @dataclass(slots=True)
 class IllFormed:
-    """Texts that are not valid UTF-16, so that no UTF-8 stands for them: the first few by name, and how many."""
+    """Texts that are not valid UTF-16: their count, and the names of the first few."""
 
     places: list[str] = field(default_factory=list)
     count: int = 0
@@ -60,9 +58,9 @@ class IllFormed:
 
 
 class RowReader:
-    """Reads tables row by row. A text that is not valid UTF-16 comes as a BLOB, and is noted in `ill_formed`.
+    """Reads tables row by row. A text that is not valid UTF-16 becomes a BLOB, and is noted in `ill_formed`.
 
-    scratch: a folder for a copy of the file, which is made where a rowid can't be reached by name.
+    scratch: a folder for a copy of the file, which is made if SQL can't name a table's rowid.
     """
 
     def __init__(self, schema: EncodedSchema, scratch: Path) -> None:
@@ -73,7 +71,7 @@ class RowReader:
 
     @contextmanager
     def rows(self, table: StoredTable) -> Iterator[Iterator[Converted]]:
-        """The rows in the table's own order."""
+        """Read the rows in the table's own order."""
         with self._rowids(table) as rowids:
             yield map(lambda rowid, cells: self._row(table, rowid, cells), rowids, self._cells(table))
 
@@ -83,15 +81,14 @@ class RowReader:
             yield count(1)
         elif table.rowid is not None:
             source = f"{quote(table.entry.name)} NOT INDEXED"
-            found = self._connection.execute(f"SELECT {table.rowid} FROM {source} ORDER BY {table.rowid}")
-            yield map(_first, found)
+            yield map(_first, self._connection.execute(f"SELECT {table.rowid} FROM {source} ORDER BY {table.rowid}"))
         else:
-            with self._under_another_name(table) as found:
-                yield map(_first, found)
+            with self._under_another_name(table) as rowids:
+                yield map(_first, rowids)
 
     @contextmanager
     def _under_another_name(self, table: StoredTable) -> Iterator[sqlite3.Cursor]:
-        """Reach rowids whose every name is a column's: in a copy of the file whose schema has other columns."""
+        """Read rowids whose names are all taken by columns, in a copy of the file whose schema has other columns."""
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix=".convert-") as folder:
             copy = sqlite3.connect(Path(folder) / "copy.db", isolation_level=None)
             try:
@@ -108,11 +105,11 @@ class RowReader:
                 copy.close()
 
     def _cells(self, table: StoredTable) -> Iterator[Iterator[object]]:
-        """The storage class and the value of each cell, by turns; a text's value is its bytes.
+        """Yield each row's cells: storage class and value by turns. A text's value is its bytes.
 
-        A wide table is read by several cursors that walk it in step.
+        Several cursors read a wide table in step.
         """
-        # A read that names few columns of a table WITHOUT ROWID would walk an index that covers them, in its own order.
+        # Without it, SQLite could read a table WITHOUT ROWID through a covering index, in the order of that index.
         source = f"{quote(table.entry.name)} NOT INDEXED"
         order = f" ORDER BY {table.rowid}" if table.rowid else ""
         starts = range(0, len(table.columns), _COLUMNS_A_CURSOR)
@@ -127,7 +124,7 @@ class RowReader:
         for column, kind, value in zip(table.columns, cells, cells, strict=True):
             values.append(self._value(table, rowid, column, kind, value))
         if table.alias is not None:
-            values[table.alias] = None  # SQLite stores NULL there, and reads the rowid.
+            values[table.alias] = None  # The record stores NULL; SQLite reads the rowid instead.
         return Converted(rowid, tuple(values))
 
     def _value(self, table: StoredTable, rowid: int, column: str, kind: object, value: object) -> Value:
@@ -143,7 +140,7 @@ class RowReader:
 
 
 def _cell(column: str) -> str:
-    # CAST keeps the bytes that the file holds, while reading a text as such has SQLite translate it.
+    # CAST gives the bytes that the file holds. Read as a text, SQLite would translate them.
     name = quote(column)
     return f"typeof({name}), CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
 

@@ -1,7 +1,7 @@
-"""The schema of a SQLite file in UTF-16, read as raw bytes, and the placeholders that stand for its tables and indexes.
+"""Reads the schema of a SQLite file in UTF-16, and makes placeholders for its tables.
 
-SQLite translates texts that are not valid UTF-16 without a word, so nothing here lets it translate: every text is read
-as its bytes and decoded strictly.
+SQLite silently changes texts that are not valid UTF-16 when it translates them. So every text is read as bytes and
+decoded strictly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from db.errors import Refusal
 from db.transfer.source import quote
 
 CODECS = {"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
-"""Python's codec for each of SQLite's encodings; one that neither adds nor removes a byte order mark."""
+"""Python's codec for each of SQLite's encodings. These neither add nor remove a byte order mark."""
 
 _ENTRIES = """
 SELECT rowid, CAST(type AS BLOB), CAST(name AS BLOB), CAST(tbl_name AS BLOB), rootpage, CAST(sql AS BLOB)
@@ -36,9 +36,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """A table with rows of its own. columns: those that a record holds, in order; not virtual generated ones.
+    """A table that stores rows. columns: those that a record holds, in order, without virtual generated ones.
 
-    rowid: SQL that reaches the rowid; None where it has none, or where all three names of it are columns'.
+    rowid: SQL for the rowid; None if there is none, or if columns take all three names of it.
     alias: the place of the column that is the rowid itself, an INTEGER PRIMARY KEY.
     key: for a table WITHOUT ROWID, (place, collation, descending) of each column of its primary key.
     """
@@ -50,7 +50,7 @@ class StoredTable:
     key: tuple[tuple[int, str, bool], ...]
 
     def placeholder(self, name: str) -> str:
-        """The statement of a table that stores the same records, and has no types, constraints or generated columns."""
+        """Return the statement of a table for the same records, without types, constraints and generated columns."""
         columns = ", ".join(f"c{place}" for place in range(len(self.columns)))
         if not self.key:
             return f"CREATE TABLE {name} ({columns})"
@@ -59,7 +59,7 @@ class StoredTable:
 
 
 class EncodedSchema:
-    """The schema of an open file in UTF-16. Raises Refusal where a statement or a name is not valid UTF-16."""
+    """The schema of an open file in UTF-16. Raises Refusal if a statement or a name is not valid UTF-16."""
 
     def __init__(self, connection: sqlite3.Connection, where: str) -> None:
         self.connection = connection
@@ -79,7 +79,7 @@ class EncodedSchema:
 
     @property
     def indexes(self) -> list[Entry]:
-        """The indexes in their order, with those that SQLite made for UNIQUE and PRIMARY KEY."""
+        """List the indexes in order, including those that SQLite made for UNIQUE and PRIMARY KEY."""
         return [entry for entry in self.entries if entry.type == "index"]
 
     def _entry(
@@ -104,7 +104,7 @@ class EncodedSchema:
         index = self._primary_index(entry.name)
         columns = tuple(row[1] for row in stored)
         if index is not None and all(index != other.name for other in self.indexes):
-            # The primary key of a table WITHOUT ROWID is the table, so its index is not listed in sqlite_master.
+            # A table WITHOUT ROWID is its own primary key index, so sqlite_master does not list that index.
             described = self.connection.execute(f"PRAGMA index_xinfo({quote(index)})").fetchall()
             key = tuple((place[row[1]], row[4], bool(row[3])) for row in described if row[5])
             return StoredTable(entry, columns, None, None, key)
@@ -112,8 +112,8 @@ class EncodedSchema:
         return StoredTable(entry, columns, _rowid({row[1].lower() for row in about}, columns, alias), alias, ())
 
     def _primary_index(self, table: str) -> str | None:
-        found = self.connection.execute(f"PRAGMA index_list({quote(table)})").fetchall()
-        return next((str(row[1]) for row in found if row[3] == "pk"), None)
+        listed = self.connection.execute(f"PRAGMA index_list({quote(table)})").fetchall()
+        return next((str(row[1]) for row in listed if row[3] == "pk"), None)
 
 
 def _rowid(names: set[str], columns: tuple[str, ...], alias: int | None) -> str | None:

@@ -46,7 +46,7 @@ def explained(where: str) -> Iterator[None]:
 
 
 def check_homes() -> None:
-    """Refusal where a column of game/tables.py has no place in the legacy file: no row could be rebuilt from it."""
+    """Refuse if a column of game/tables.py has no place in the legacy file: such a row could not be rebuilt."""
     if lacking := homes.homeless():
         raise Refusal(
             "a place in the legacy file for every column of game/tables.py", f"none for {tables.named(lacking)}",
@@ -108,8 +108,8 @@ def another_file(source: Source, found: str) -> Refusal:
 
 
 def check_journals(source: Source) -> None:
-    """Refusal where a table bears a journal's name and is none of ours."""
-    spelt = {name.lower(): name for name in source.tables}  # To SQLite they are one name.
+    """Refuse a table that has a journal's name but not its columns."""
+    spelt = {name.lower(): name for name in source.tables}  # SQLite ignores the case of names.
     for name, journal in JOURNALS.items():
         if name not in spelt:
             continue

@@ -48,7 +48,7 @@ class Loaded:
     """What a load did. source, loaded, quarantined: units (a cell, or each element of a document taken apart).
 
     aside: findings that let the player play on; held: players whose commands are refused; bytes: of the file;
-    left_out: tables of statistics that this SQLite can't make.
+    left_out: tables of statistics that this SQLite can't create.
     """
 
     run: str
@@ -83,7 +83,7 @@ def load(
         check_contents(legacy)
         if legacy.left_out:
             statistics = ", ".join(legacy.left_out)
-            shown.say(f"left out: {statistics}, the statistics of another SQLite; ANALYZE makes them anew")
+            shown.say(f"left out: {statistics}, the statistics of another SQLite; ANALYZE makes new ones")
         loading = _Loading(legacy, conn, run, pass_token, chunk_bytes)
         loading.run(shown)
         loading.tally.check()

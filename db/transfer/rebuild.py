@@ -53,7 +53,7 @@ def back(target: PostgresUrl, into: Path, *, progress: Progress | None = None) -
 
 
 def refuse_taken(into: Path) -> None:
-    """Refuse a new file's name that something has, a dangling link too, or whose journal's name something has."""
+    """Refuse the name of a new file if it, or the name of one of its journals, is taken, even by a dangling link."""
     if not into.parent.is_dir():
         raise Refusal("a folder that exists", "none", where=str(into.parent), do="Make it first.")
     for path in (into, *(into.with_name(into.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
@@ -63,7 +63,7 @@ def refuse_taken(into: Path) -> None:
 
 @contextmanager
 def made(into: Path) -> Iterator[Path]:
-    """A name beside the wanted one; renamed when all went well, and nothing is left behind when it did not."""
+    """Make a file beside `into`. Rename it to `into` if the block succeeds, and remove it if the block fails."""
     part = into.with_name(f".{into.name}.{os.getpid()}.part")
     try:
         part.touch(mode=0o600, exist_ok=False)

@@ -18,7 +18,7 @@ def insert(connection: sqlite3.Connection, table: Table, position: int, row: Map
     places = ", ".join(map(placeholder, values))
     connection.execute(f"INSERT INTO {quote(table.name)} ({', '.join(names)}) VALUES ({places})", [*map(bind, values)])
     if table.rowid is not None and table.rowid not in names:
-        # A statement names no more values than a table may have columns: there was no room for the rowid.
+        # A statement may name only as many values as a table may have columns, so the rowid did not fit.
         moved = f"UPDATE {quote(table.name)} SET {table.rowid} = ? WHERE {table.rowid} = last_insert_rowid()"
         connection.execute(moved, (position,))
 

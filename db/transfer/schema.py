@@ -61,22 +61,23 @@ class Schema:
 
 
 def in_the_file(*statements: str) -> str:
-    """The remedy that consists of SQL."""
+    """Write the remedy that consists of these statements."""
     return f"With the game stopped, in the file: {' '.join(statements)}"
 
 
 def renaming(table: str, to: str) -> str:
-    """SQL that gives a table another name, in a file with broken views too: over these SQLite would stop."""
+    """Return SQL that renames a table."""
+    # writable_schema: without it SQLite renames no table in a file with a broken view.
     return f"PRAGMA writable_schema=ON; ALTER TABLE {fence_schema.quote(table)} RENAME TO {fence_schema.quote(to)};"
 
 
 def _freeing(kind: str, name: str) -> str:
-    """SQL after which nothing has the name."""
+    """Return SQL that frees the name: renames a table, drops anything else."""
     return renaming(name, f"game_{name}") if kind == "table" else f"DROP {kind.upper()} {fence_schema.quote(name)};"
 
 
 def read(connection: sqlite3.Connection) -> Schema:
-    """The file's schema; Refusal where a name or statement is no text, or a name is one that the fence takes."""
+    """Read the file's schema. Raises Refusal if a name or statement is no text, or the fence needs a name."""
     if taken := fence_schema.strangers(connection):
         raise Refusal(
             f"no name that begins with {fence_schema.TABLE}, but the fence's own", ", ".join(taken),
@@ -93,9 +94,9 @@ def read(connection: sqlite3.Connection) -> Schema:
 
 
 def _no_text(statement: Statement, column: str, part: str | BadText) -> Refusal:
-    """The refusal of a name or statement that Postgres can't hold, with the statement that mends all of its kind."""
+    """Refuse a name or statement that Postgres can't hold, with the SQL that mends every one of its kind."""
     data = part.data if isinstance(part, BadText) else part.encode()
-    if b"\0" in data:  # SQLite itself reads no further.
+    if b"\0" in data:  # SQLite reads only up to the NUL.
         found, blob = "a NUL", f"CAST({column} AS BLOB)"
         end = f"instr({blob}, x'00')"
         mend = f"{column} = CAST(substr({blob}, 1, {end} - 1) AS TEXT) WHERE {end}"
@@ -110,7 +111,7 @@ def _no_text(statement: Statement, column: str, part: str | BadText) -> Refusal:
 
 
 def _not_utf8(data: bytes) -> Iterator[bytes]:
-    """Each sequence of bytes that is no character, once."""
+    """Yield each sequence of bytes that is not UTF-8, once."""
     seen: set[bytes] = set()
     while True:
         try:
@@ -179,25 +180,23 @@ def rehearse(schema: Schema) -> None:
 
 
 def order_by_type(schema: Schema) -> Iterator[tuple[str, list[Statement]]]:
-    """What two equal schemas share: for each type its statements in order (types need not interleave alike).
-
-    What SQLite makes by itself comes when it is first needed, so its place says nothing; an index without a statement
-    follows from its table's.
-    """
+    """Yield for each type its statements in order. Equal schemas yield the same."""
+    # Types may interleave differently. SQLite creates its own tables when it first needs them, so their place means
+    # nothing. An index without a statement follows from its table's.
     for kind in ("table", "index", "view", "trigger"):
-        told = [statement for statement in schema.of_type(kind) if statement.sql is not None]
-        yield kind, sorted(told, key=lambda statement: statement.name if statement.is_internal else "")
+        written = [statement for statement in schema.of_type(kind) if statement.sql is not None]
+        yield kind, sorted(written, key=lambda statement: statement.name if statement.is_internal else "")
 
 
 def foreign_statistics(connection: sqlite3.Connection) -> list[str]:
-    """Tables of statistics for the query planner that were made by another SQLite, and that this one can't make."""
+    """List the tables of planner statistics that another SQLite made and this one can't create."""
     query = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name LIKE 'sqlite~_stat%' ESCAPE '~'"
     return [str(name) for name, sql in connection.execute(query).fetchall() if (name, sql) not in _statistics()]
 
 
 @cache
 def _statistics() -> frozenset[tuple[str, str]]:
-    """The tables that this SQLite's ANALYZE makes, with their statements."""
+    """Return the tables that this SQLite's ANALYZE makes, with their statements."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         memory.execute("ANALYZE")
@@ -210,14 +209,14 @@ def _run(connection: sqlite3.Connection, statement: Statement) -> None:
     try:
         connection.execute(str(statement.sql))
     except sqlite3.Error as error:
-        # A column may name a collation that is not here, as long as no index sorts by it: nothing is stored by it.
+        # A missing collation of a column does no harm unless an index sorts by it: nothing else is stored in its order.
         if statement.type == "table" and (missing := _NO_COLLATION.fullmatch(str(error))):
             connection.create_collation(missing[1], _by_bytes)
             _run(connection, statement)
             return
         raise Refusal(
             "a schema that can be made again", f"{statement.type} {statement.name}: {error}", where="sqlite_master",
-            do="Make it anew with a statement that SQLite takes." if statement.type == "table"
+            do="Rebuild it with a statement that SQLite accepts." if statement.type == "table"
             else in_the_file(f"DROP {statement.type.upper()} {fence_schema.quote(statement.name)};"),
         ) from None  # fmt: skip
 
@@ -239,7 +238,7 @@ def _make_internal(connection: sqlite3.Connection, statement: Statement) -> None
         old = "'" + statement.name.replace("'", "''") + "'"
         mend = ", ".join(f"{column} = replace({column}, {old}, 'x' || {old})" for column in ("name", "tbl_name", "sql"))
         raise Refusal(
-            "no table with a name of SQLite's own but those that it makes", statement.name, where="sqlite_master",
+            "names that begin with sqlite_ only for SQLite's own tables", statement.name, where="sqlite_master",
             do=in_the_file(f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET {mend};"),
         )  # fmt: skip
 

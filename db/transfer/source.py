@@ -11,7 +11,7 @@ import re
 import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, count
@@ -224,24 +224,28 @@ def _unique(connection: sqlite3.Connection, table: str) -> tuple[set[str], set[s
 
 @contextmanager
 def opened(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[Source]:
-    """The legacy file, in one read transaction; Refusal where it can't be one, or stays locked."""
+    """Open the legacy file in one read transaction. Raises Refusal if it can't be one, or stays locked."""
     check_file(path)
-    with tidied(path):
-        connection = cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)
+    with connected(path, lock_timeout_seconds=lock_timeout_seconds) as connection:
+        _open(connection, path)
+        yield Source(connection, str(path))
+
+
+@contextmanager
+def connected(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[sqlite3.Connection]:
+    """Connect read-only to a file that `check_file` has passed. Raises Failure for damage that a read meets."""
+    with tidied(path), closing(cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)) as connection:
         try:
-            _open(connection, path)
-            yield Source(connection, str(path))
+            yield connection
         except sqlite3.DatabaseError as error:
             raise Failure(
                 "a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot."
             ) from error
-        finally:
-            connection.close()
 
 
 @contextmanager
 def tidied(path: Path) -> Iterator[None]:
-    """Whatever reads the file meanwhile leaves no empty log beside it; not where it was in use before."""
+    """Remove afterwards the empty log that reading makes beside the file, unless a log was there before."""
     log = path.with_name(path.name + "-wal")
     had_log = log.exists()
     try:
@@ -249,6 +253,21 @@ def tidied(path: Path) -> Iterator[None]:
     finally:
         if not had_log and log.exists():
             _tidy(path)
+
+
+@contextmanager
+def untouched(path: Path) -> Iterator[None]:
+    """Keep the file and its log unchanged while others open and close the file. Does nothing if there is no file.
+
+    Not around `check_file` or other plain reads: closing any descriptor of the file drops this process's locks on it.
+    """
+    # The last connection to close would fold the log into the file and remove it, unless it is read-only, as ours is.
+    with tidied(path), ExitStack() as stack:
+        with suppress(Refusal, sqlite3.Error):  # No legacy file, so nobody else opens it either.
+            check_file(path)
+            keeper = stack.enter_context(closing(cells.connect(path, readonly=True)))
+            keeper.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        yield
 
 
 def check_file(path: Path) -> None:
@@ -277,18 +296,16 @@ def _open(connection: sqlite3.Connection, path: Path) -> None:
             raise Refusal(
                 "a schema that SQLite can read", str(error), where=str(path), do=schemas.in_the_file(drop)
             ) from error
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _drop_of_malformed(connection: sqlite3.Connection, error: sqlite3.DatabaseError) -> str | None:
-    """The SQL that removes the index, trigger or view over which SQLite reads no schema at all; None where it is none.
-
-    A snapshot would not help: it has the same statement. An index without one was made by SQLite: the page is damaged.
-    """
+    """Return SQL that removes the index, trigger or view that makes the schema unreadable; None for another cause."""
+    # A snapshot would not help: it has the same statement. An index without a statement means a damaged page.
     named = re.match(r"malformed database schema \((.+?)\) - ", str(error))
     if named is None:
         return None
-    connection.execute("PRAGMA writable_schema=ON")  # So that SQLite passes over what it can't read.
+    connection.execute("PRAGMA writable_schema=ON")  # SQLite then skips the statement that it can't read.
     found = connection.execute(
         "SELECT type FROM sqlite_master WHERE name = ? AND sql IS NOT NULL", (named[1],)
     ).fetchone()
@@ -304,7 +321,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     kinds = dict(connection.execute("SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')").fetchall())
     if kinds.get("users") != "table":
         tables = sorted(str(name) for name, kind in kinds.items() if kind == "table")
-        # SQLite renames no table to a name that differs in capitals alone.
+        # Two steps: SQLite refuses to rename a table to a name that differs only in case.
         spelt = next((name for name in tables if name.lower() == "users"), None)
         steps = [] if spelt is None else [schemas.renaming(spelt, "users_"), schemas.renaming("users_", "users")]
         raise Refusal(
@@ -312,7 +329,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
             do=schemas.in_the_file(*steps) if steps else "Name the database that the game writes.",
         )  # fmt: skip
     if (encoding := connection.execute("PRAGMA encoding").fetchone()[0]) != "UTF-8":
-        # SQLite would translate its texts, and of those that are not valid it would make others.
+        # SQLite would translate its texts, and silently change those that are not valid UTF-16.
         raise Refusal(
             "a file in UTF-8", f"one in {encoding}", where=str(path),
             do=f"Make a copy that loses nothing: invoke transfer.convert --source {shlex.quote(str(path))} --into NEW",
@@ -321,18 +338,20 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     columns = table_of(connection, "users").columns
     if "id" not in columns:
         raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
-    # To SQLite they are one name; the game would take the column for one that is missing.
-    wanted = {name.lower(): name for name in codec.MODELLED}
-    if other := next((name for name in columns if wanted.get(name.lower(), name) != name), None):
+    # SQLite ignores the case of names; the game does not, and would miss the column.
+    spellings = {name.lower(): name for name in codec.MODELLED}
+    if other := next((name for name in columns if spellings.get(name.lower(), name) != name), None):
+        real = spellings[other.lower()]
         raise Refusal(
-            f"a column `{wanted[other.lower()]}` in `users`", f"one spelt `{other}`", where=str(path),
+            f"a column `{real}` in `users`", f"one spelt `{other}`", where=str(path),
             do=schemas.in_the_file(
-                f"PRAGMA writable_schema=ON; ALTER TABLE users RENAME COLUMN {other} TO {wanted[other.lower()]};"
+                f"PRAGMA writable_schema=ON; ALTER TABLE users RENAME COLUMN {quote(other)} TO {quote(real)};"
             ),
         )  # fmt: skip
 
 
-def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
+def unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
+    """Explain why SQLite can't read the file: a hot journal, a lock, rights, or damage."""
     name = getattr(error, "sqlite_errorname", "")
     if name in _HOT:
         return Refusal(
@@ -353,10 +372,8 @@ def _unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
 def _tidy(path: Path) -> None:
     """Let SQLite itself remove the empty log that reading a file in WAL mode makes; it won't while another reads."""
     try:
-        connection = cells.connect(path)
-        try:
-            connection.execute("PRAGMA user_version").fetchall()  # Reads the header alone, so a garbled file will do.
-        finally:
-            connection.close()
+        with closing(cells.connect(path)) as connection:
+            # This reads the header alone, so it works on a damaged file too.
+            connection.execute("PRAGMA user_version").fetchall()
     except sqlite3.DatabaseError:
-        return  # A file or folder that we may not write: the empty log stays, and harms nothing.
+        return  # The file or its folder is not writable. The empty log stays and does no harm.

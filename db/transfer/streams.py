@@ -16,7 +16,7 @@ from game.rows import Record
 _SIZES_A_FETCH = 2000
 
 _numbers = count(1)
-"""Names of cursors. A legacy table's name would be cut to 63 bytes, in the midst of a character."""
+"""Numbers for the names of cursors. A legacy table's name would be cut to 63 bytes, within a character."""
 
 
 def stream(

@@ -1,4 +1,4 @@
-"""Rowids read from the pages of a SQLite file: for tables whose columns have each name by which SQL reaches them.
+"""Reads rowids from the pages of a SQLite file, for tables whose columns take each name that SQL has for the rowid.
 
 The format is that of https://sqlite.org/fileformat2.html, 1.6. The file must have no write-ahead log.
 """
@@ -14,7 +14,7 @@ _FILE_HEADER_BYTES = 100
 
 
 def rowids(path: Path, root: int) -> Iterator[int]:
-    """The rowids of the table whose b-tree begins at page `root`, in ascending order. ValueError where it is none."""
+    """Yield the rowids of the table with root page `root`, in ascending order. Raises ValueError if it is no table."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(18)[16:18])
         yield from _walk(file, 65_536 if size == 1 else size, root)
@@ -42,7 +42,7 @@ def _walk(file: BinaryIO, size: int, number: int) -> Iterator[int]:
 
 
 def _varint(page: bytes, at: int) -> tuple[int, int]:
-    """A signed integer of one to nine bytes, and where it ends."""
+    """Read a signed integer of one to nine bytes. Return it and the place after it."""
     value = 0
     for place in range(8):
         byte = page[at + place]

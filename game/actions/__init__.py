@@ -45,9 +45,9 @@ ACTIONS: dict[type[commands.Command], Callable[[Player, Any], Outcome]] = {
 def perform(player: Player, command: commands.Command) -> Outcome:
     """Carry out the command on the player's rows; the outcome is what the client is told. Raises Refused.
 
-    Refused document_unreadable, whatever the action, where a table of the command stands for a legacy document that
-    can't be read: its rules would take it for an empty one, and what they add would be written over it.
+    Raises Refused document_unreadable if a table of the command comes from a legacy document that can't be read.
     """
+    # The rules would take that document for an empty one, and overwrite it with what they add.
     for table in command.tables:
         if (player.id, UNREADABLE_KEY) in player.rows.get(table, {}):
             raise Refused("document_unreadable", table)

@@ -52,7 +52,7 @@ PRIVATE = MARK
 class Apart:
     """A document taken apart. units: its elements, one at least; troubles: (place, what, source text).
 
-    refuses: an element that commands could write over can't be read, so commands on the document are refused.
+    refuses: an element that commands could overwrite can't be read, so commands on the document are refused.
     """
 
     units: int
@@ -130,8 +130,8 @@ def read_array(
 def read_entries(cell: Cell, wanted: Fields, key: str, units: int | None, used: Container[str | None]) -> Apart:
     """An object of objects taken apart; `key` is the column of their keys, and a form is the whole entry's.
 
-    used: the keys that commands write. An entry of one of them that can't be read has commands refused: one that
-    wrote a second entry of the key would hide the first. Raises Unreadable where the document can't be read as a whole.
+    used: the keys that commands write. If an entry with such a key can't be read, commands are refused: a second entry
+    with the key would hide the first. Raises Unreadable if the document can't be read as a whole.
     """
     text, found, apart = taken(cell, "{", "an object", units)
     last = {part.key: part for part in found}

@@ -22,8 +22,9 @@ _UNREADABLE: dict[str, Record] = {
     "user_equipment_presets": {**documents.absent(fields.PRESET), "name": UNREADABLE_KEY, "form": None},
     "user_missions": {**documents.absent(fields.MISSION), "id": UNREADABLE_KEY, "form": None},
 }
-"""By table, the record that has commands on it refused, also those of a held player whom an operator let go. The other
-documents hold the player alone."""
+"""The records that make commands refused, by table. They act even after an operator lets a held player go.
+
+Other unreadable documents only hold the player."""
 
 
 class Explosion:
@@ -166,7 +167,7 @@ class Explosion:
         return readable
 
     def _refuse_commands(self, table: str) -> None:
-        """Add the record that has every command on the table refused, where it is not the player's being held alone."""
+        """Add the record that makes every command on the table refused, if the table has one."""
         if table in _UNREADABLE:
             record: Record = {"user_id": self.player, "position": 0, **_UNREADABLE[table]}
             self.out.rows.table(table)[self.player, UNREADABLE_KEY] = record

@@ -308,7 +308,8 @@ class Scalar:
         """A decimal's, where it is in the range."""
         if self.kind is not int or not isinstance(cell, float) or not math.isfinite(cell):
             return None
-        whole = math.floor(cell)  # Rounded down, so that floor(cell + added) is floor(cell) + added below zero too.
+        # floor, not trunc: floor(cell + added) equals floor(cell) + added for negative cells too.
+        whole = math.floor(cell)
         return whole if self.low <= whole <= BIGINT else None
 
     def _text(self, cell: Cell) -> str:
@@ -335,7 +336,7 @@ class Scalar:
         whole = self._whole_part(cell)
         if whole is not None and isinstance(cell, float) and not cell.is_integer() and isinstance(value, int):
             added = cell + (value - whole)
-            # Not so where the sum is past what a decimal is exact in.
+            # A sum past 2**53 is not exact, so the whole number is written instead.
             if math.floor(added) == value:
                 return added
         return self.write(value)

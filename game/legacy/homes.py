@@ -1,4 +1,4 @@
-"""Which columns of game.tables have a place in the legacy file: those that the codec reads from a row of examples."""
+"""Finds the columns of game.tables that have no place in the legacy file: the codec reads them from no example row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ONE_OF_EACH: dict[str, Cell] = {
 
 @cache
 def homeless() -> tuple[str, ...]:
-    """Name the columns of a player's state without a place, as table.column. The journals have tables of their own."""
+    """Name the columns of a player's state without a place, as table.column. Journals have their own tables there."""
     rows = codec.explode(ONE_OF_EACH, rowid=1).rows
     given = {(name, column) for name, records in rows.items() for record in records.values() for column in record}
     return tuple(

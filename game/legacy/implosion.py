@@ -92,7 +92,7 @@ class Implosion:
                 row[column] = stages.write_names(names, self._frame(column))
 
     def _records(self, table: str) -> list[Record]:
-        """The table's records, but for the one that stands for what can't be read."""
+        """Return the table's records, without the one that marks its document as unreadable."""
         return [record for key, record in self.rows.get(table, {}).items() if key[-1] != UNREADABLE_KEY]
 
     def _frame(self, column: str) -> str | None:

@@ -33,7 +33,7 @@ UNREACHABLE = frozenset(
      sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 )  # fmt: skip
 NO_GAME_HERE = ("no such table: users", f"table {tables.LEGACY_PREFIX}", "no such column: ")
-"""How SQLite's messages begin that mean: this file is not, or not wholly, what this version works with."""
+"""Beginnings of SQLite's messages about a missing table or column: the file is not one that this version can use."""
 
 GIVE_A_HOME = "give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres"
 PRIMARY_CODE = 0xFF
@@ -206,7 +206,7 @@ def _columns(connection: sqlite3.Connection) -> list[str]:
 
 
 def _lacking(connection: sqlite3.Connection) -> list[str]:
-    """The columns that the file's own journals were made without; a file that has none yet gets them whole."""
+    """Name the columns that the file's journals lack. A file without journals gets them complete, so it lacks none."""
     lacking = []
     for journal in tables.LEGACY_JOURNALS.values():
         have = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (journal.name,))}
@@ -226,7 +226,8 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
     if found is None:
         return None
     row = dict(zip(columns, found, strict=True))
-    rows = codec.explode(row, rowid=0).rows  # The table may have no rowids, and nothing here asks where a row stands.
+    # Not the real rowid: the table may have none, and only the transfer uses it.
+    rows = codec.explode(row, rowid=0).rows
     return (row, rows) if rows.get("users") else None
 
 

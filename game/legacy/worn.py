@@ -16,8 +16,8 @@ def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> A
     """What is worn, by slot; `slots`: the slot of each equipment in the bag, by its id.
 
     An entry that names no equipment for its slot, or one worn already, is kept as its text: were a stack of materials
-    worn, it could never be used up. Commands are refused where a slot is named twice, or names what is no item's id:
-    putting on and taking off would lose what stands there.
+    worn, it could never be used up. Commands are refused if a slot is named twice or its value is no item's id:
+    putting on and taking off would lose that entry.
     """
     text, found, apart = taken(cell, "{", "an object", units)
     last = {part.key: place for place, part in enumerate(found)}

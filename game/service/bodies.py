@@ -13,9 +13,8 @@ from game.service.problems import Rejected
 _BARE = r"[!#-~][!-~]{0,199}"
 _OPENED = r'"(?:[!#-~][!-~]{0,198}|"[!-~]{1,198})?'
 _QUOTED = r'"(?:[!#-\[\]-~]|\\["\\]){1,200}"'
-"""Visible ASCII: 200 characters that begin with none, or with one, quotation mark; or 200 of a string, between two.
-
-The empty string, two quotation marks and nothing else, is among none of them.
+"""An Idempotency-Key is one of three: up to 200 visible ASCII characters that do not begin with a quotation mark; up to
+200 that begin with one; or a string of up to 200 characters between two. The empty string, `""`, matches none of them.
 """
 
 IdempotencyKey = Annotated[
@@ -39,7 +38,7 @@ async def _fields(request: Request) -> dict[str, object]:
         fields = from_json((await request.body()).decode())
     except UnicodeDecodeError:
         fields = UNREADABLE
-    if fields is UNREADABLE:  # No JSON, a key twice, a number of 5,000 digits, a depth of 10,000.
+    if fields is UNREADABLE:  # Not JSON, a repeated key, a number of 5,000 digits, or a depth of 10,000.
         raise BadRequest("expected a body of JSON, each key once")
     if not isinstance(fields, dict):
         raise BadRequest("expected the command's fields as one JSON object")

@@ -76,13 +76,11 @@ def _server(now: Settings) -> uvicorn.Server:
 
 
 def _require_columns(store: Store) -> None:
-    """StoreLacks where the store says that it has no place for a column. One that does not answer is asked again later.
-
-    A restart is then refused while the old processes serve on; readiness looks for the same afterwards.
-    """
+    """Raise StoreLacks if the store lacks a column. The restart fails, and the old processes go on serving."""
     try:
         lacks = store.status().lacks
     except StoreFailure:
+        # The store does not answer now. Readiness makes the same check later.
         return
     if lacks:
         raise StoreLacks(lacks)

@@ -23,7 +23,8 @@ _ONCE = ("Authorization", "Idempotency-Key", "X-Fence-Pass", "Content-Type")
 
 
 async def once(request: Request) -> None:
-    """Refuse a header that is sent twice: which of the two counts would depend on who reads it. Raises Rejected."""
+    """Refuse a repeated header. Raises Rejected."""
+    # A proxy and this service might each use another one of the two.
     for name in _ONCE:
         if len(request.headers.getlist(name)) > 1:
             raise Rejected("header_repeated", name)

@@ -28,7 +28,7 @@ class Problem:
 PROBLEMS = {code: Problem(refusal.status, refusal.title) for code, refusal in REFUSALS.items()} | {
     # The request is not one.
     "bad_request": Problem(HTTPStatus.BAD_REQUEST, "The request is malformed."),
-    "header_repeated": Problem(HTTPStatus.BAD_REQUEST, "A header is sent twice that may be sent once."),
+    "header_repeated": Problem(HTTPStatus.BAD_REQUEST, "A header that may be sent only once is repeated."),
     "idempotency_key_needed": Problem(HTTPStatus.BAD_REQUEST, "An Idempotency-Key is needed."),
     "token_needed": Problem(HTTPStatus.UNAUTHORIZED, "A bearer token of the player's is needed."),
     "token_of_another": Problem(HTTPStatus.FORBIDDEN, "The bearer token is another player's."),

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+_STOPPED = "tests/db/test_cutover_stopped.py::test_a_run_that_lost_its_lock_and_wakes_"
+_ENDS = "tests/db/test_endings.py::test_the_last_line_of_every_end_is_true"
 _SUITES = {"game": "tests/game", "db": "tests/db", "harness": "tests/harness"}
 
 
@@ -421,6 +423,51 @@ MUTATIONS: tuple[Mutation, ...] = (
             "        if found != expected:\n",
             "        if False:\n",
             "tests/db/test_fence.py::test_the_proof_finds_a_function_that_lets_writes_through",
+        ),
+    ),
+    *_of(
+        "db/cutover/turning.py",
+        (
+            "fence: turned by a run that lost its lock",
+            "        move.require_phase(*phases)\n",
+            "",
+            f"{_STOPPED}leaves_no_dead_end[cutover-sqlite-BEGIN-1-0]",
+        ),
+    ),
+    *_of(
+        "db/cutover/undo.py",
+        (
+            "undo: a file that looks open is not waited for",
+            '"the legacy file takes writes, as before", None,',
+            '"the legacy file takes writes, as before", lambda move: move.legacy_fence().state == "open",',
+            f"{_STOPPED}leaves_no_dead_end[cutover-sqlite-COMMIT-1-0]",
+        ),
+    ),
+    *_of(
+        "db/interruption.py",
+        (
+            "undo: a second signal cuts it in two",
+            "        if not self._held:\n",
+            "        if self._received < 3:\n",
+            f"{_ENDS}[cutover-after_fence-SIGTERM_SIGINT_SIGHUP]",
+        ),
+    ),
+    *_of(
+        "db/cutover/journal.py",
+        (
+            "log: a full disk decides over players",
+            "        except OSError as error:\n",
+            "        except ArithmeticError as error:\n",
+            "tests/db/test_endings.py::test_a_breach_of_the_watch_and_a_full_disk_end_with_a_line_that_is_true",
+        ),
+    ),
+    *_of(
+        "db/cutover/ending.py",
+        (
+            "last line: believes that Postgres is fenced",
+            "self.target is not None and self.target.fence is Fence.OPEN",
+            "False",
+            f"{_ENDS}[cutover-after_live-SIGTERM]",
         ),
     ),
     *_of(

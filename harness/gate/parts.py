@@ -27,7 +27,7 @@ select quote_ident(conname) from pg_constraint
 where conrelid = 'user_inventory'::regclass and contype = 'c' order by conname limit 1
 """
 
-DUMMY = '''"""A revision that a gate makes up."""
+DUMMY = '''"""A revision that the gate makes."""
 
 from alembic import op
 
@@ -36,7 +36,7 @@ down_revision = "{before}"
 
 
 def upgrade() -> None:
-    """A column with a value in every row."""
+    """Add a column with a value in every row."""
     op.execute("alter table users add column gate_dummy_{revision} bigint default {revision}::int not null")
 '''
 
@@ -77,9 +77,9 @@ def _environment(server: Server, folder: Path, players: int) -> Environment:
 
 
 def _migrations(env: Environment) -> Found:
-    """Up from nothing, fenced, once more without effect; drift is seen both ways where there is some, and only there.
+    """Migrate an empty database twice, and check the fence and that drift is found where there is some, and only there.
 
-    Then revisions that nobody wrote, on top of the head: fresh, and on a schema that stands.
+    Then apply revisions of the gate's own on top of the head, to a new schema and to an existing one.
     """
     owner, role = env.target_direct, env.target.user
     ops.prepare(owner, env.name)
@@ -96,9 +96,9 @@ def _migrations(env: Environment) -> Found:
 
 
 def _dummies(env: Environment) -> tuple[list[str], list[str]]:
-    """Apply two revisions on top of the head, together and then one more, to schemas of the gate's own.
+    """Apply two revisions on top of the head, to one schema together and to another one after the other.
 
-    The files are made in a temporary folder: the next real revision must not be the first that anybody applies.
+    Returns their ids and the problems. The next real revision must not be the first that anybody applies on the head.
     """
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="sudamr-gate-revisions-") as folder:
@@ -112,21 +112,21 @@ def _dummies(env: Environment) -> tuple[list[str], list[str]]:
 
 
 def _with_dummies(folder: Path, count: int) -> revisions.History:
-    """The project's revisions and so many on top of them."""
-    made = folder / str(count)
-    made.mkdir(exist_ok=True)
+    """Return the project's revisions with `count` dummies on top, written into the folder."""
+    versions = folder / str(count)
+    versions.mkdir(exist_ok=True)
     head = int(migrate.head())
     for number in range(head, head + count):
         before, revision = f"{number:04}", f"{number + 1:04}"
-        (made / f"{revision}_gate_dummy.py").write_text(DUMMY.format(revision=revision, before=before))
-    return revisions.read(made)
+        (versions / f"{revision}_gate_dummy.py").write_text(DUMMY.format(revision=revision, before=before))
+    return revisions.read(versions)
 
 
 def _as_made(url: PostgresUrl, history: revisions.History) -> Iterator[str]:
-    """Say what is not as these revisions make it; then drop the schema."""
+    """Yield what is not as these revisions make it; then drop the schema."""
     with ops.connect(url) as conn:
-        if (found := migrate.current(conn)) != history.head:
-            yield f"expected {url.schema} at {history.head}; found {found}"
+        if (current := migrate.current(conn)) != history.head:
+            yield f"expected {url.schema} at {history.head}; found {current}"
         rows = conn.execute("select revision, sha256 from ops.revisions where schema = %s", (url.schema,)).fetchall()
         if dict(rows) != {revision.id: revision.digest for revision in history.revisions}:
             yield f"expected a digest of each revision of {url.schema}; found {sorted(dict(rows))}"

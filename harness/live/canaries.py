@@ -82,7 +82,7 @@ def _remove_legacy(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def _legacy(store: LegacyUrl, pass_token: str) -> Iterator[sqlite3.Connection]:
-    """A transaction on the file that its fence and its triggers let through; rolled back where the block fails."""
+    """Open a transaction that passes the file's fence and its own triggers. It is rolled back if the block fails."""
     with closing(cells.connect(store.path)) as connection, connection:
         connection.execute("BEGIN IMMEDIATE")
         with legacy_fence.passing(connection, pass_token), without_triggers(connection):

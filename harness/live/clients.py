@@ -180,7 +180,7 @@ class Crowd:
 
     def _play(self, n: int, share: dict[str, list[Planned]], seed: int) -> None:
         draw = Random(f"{seed}/{n}")  # noqa: S311 - variety, not secrecy
-        with httpx.Client(timeout=ANSWER_SECONDS) as web:
+        with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False) as web:
             client = _Client(self, web, self._services, self._token_of, draw)
             turn = 0
             while not self._leaving:

@@ -23,9 +23,9 @@ def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Plan]:
     """Plans for at most that many players of the legacy file, none of them held; every second stays without one."""
     plans: dict[str, Plan] = {}
     with closing(cells.connect(path, readonly=True)) as connection:
-        many = connection.execute("SELECT count(*) FROM users").fetchone()[0]
-        for place in range(0, many, max(2, many // players)):
-            # In the table's own order, for it may have no rowids.
+        count = connection.execute("SELECT count(*) FROM users").fetchone()[0]
+        for place in range(0, count, max(2, count // players)):
+            # In the table's own order, by offset: a table may have no rowids.
             cursor = connection.execute("SELECT * FROM users NOT INDEXED LIMIT 1 OFFSET ?", (place,))
             row = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
             rows = codec.explode(row, rowid=place).rows

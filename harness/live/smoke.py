@@ -66,7 +66,7 @@ def run(
 
 
 def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -> None:
-    """Refusal where no scenario could be played, or a service that answers does not take the token. Only reads."""
+    """Check that there are scenarios to play, and that each service takes the token. Only reads; raises Refusal."""
     try:
         files = list(smoke_files(folder))
     except BadScenario as error:
@@ -76,9 +76,11 @@ def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -
     for service in services:
         try:
             headers = {"Authorization": f"Bearer {operator_token}"}
-            answer = httpx.get(f"{service}/players/{PREFIX}nobody", headers=headers, timeout=PATIENCE_SECONDS)
+            answer = httpx.get(
+                f"{service}/players/{PREFIX}nobody", headers=headers, timeout=PATIENCE_SECONDS, trust_env=False
+            )
         except (httpx.HTTPError, httpx.InvalidURL):
-            continue  # Another check says of a service that it does not answer.
+            continue  # Another check reports a service that does not answer.
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise Refusal(
                 "the OPERATOR_TOKEN that the service takes", f"another: {answer.status_code}", where=service,
@@ -115,7 +117,9 @@ class _Play:
     def run(self) -> list[str]:
         """Plays it; a line for each thing that is not as expected."""
         try:
-            with httpx.Client(base_url=self.service, headers=self.headers, timeout=PATIENCE_SECONDS) as client:
+            with httpx.Client(
+                base_url=self.service, headers=self.headers, timeout=PATIENCE_SECONDS, trust_env=False
+            ) as client:
                 problems = [problem for turn in self.file.scenario.turns for problem in self._turn(client, turn)]
             lines = [f"{self.file.line(problem)} On {self.service}." for problem in problems]
         except (httpx.HTTPError, ValueError) as error:

@@ -39,7 +39,7 @@ class Wish:
 
 
 def end_with(env: Environment, speaks: Outcome, signals: Signals) -> None:
-    """Have the task end with a last line that is asked of the stores, and with signals held meanwhile."""
+    """Make the task ask the stores for its last line when it ends, and hold signals meanwhile."""
     speaks.at_end = partial(ending.ended, env)
     speaks.signals = signals
 
@@ -66,13 +66,13 @@ def roll_back(
 
 
 def _smoke(wish: Wish) -> Smoke:
-    """An undo plays no smoke, and must not fail for a token that it does not need; a dry run lists what is missing."""
+    """Return the smoke to play. An undo plays none and needs no token; a dry run reports a missing token as a check."""
     token = "" if wish.abort or wish.dry_run else environments.operator_token(wish.environment)
     return partial(smoke.run, operator_token=token)
 
 
 def _can_play(env: Environment) -> None:
-    """Refusal where the smoke would fail for want of a token that the service takes, or of scenarios."""
+    """Check that the smoke has scenarios and a token that the service takes. Raises Refusal."""
     smoke.check(env.services, environments.operator_token(env))
 
 
@@ -86,7 +86,7 @@ def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
 
 
 def show(report: Report, speaks: Outcome) -> None:
-    """A run for people: its steps, or what a dry run found, and how it ended."""
+    """Print a run for people: the checks of a dry run, the steps, and how long players were read-only."""
     for finding in report.checks:
         for line in _lines(finding):
             speaks.say(line)
@@ -98,7 +98,7 @@ def show(report: Report, speaks: Outcome) -> None:
 
 
 def exit_code(report: Report) -> int:
-    """0, or what a dry run found: 2 where the run would be refused, 3 where something could not be judged."""
+    """Return the exit code: 0, or for a dry run 2 if a check failed, 3 if one could not be judged."""
     return {Verdict.REFUSED: Refusal.exit_code, Verdict.INCONCLUSIVE: Inconclusive.exit_code}.get(report.verdict, 0)
 
 

@@ -1,4 +1,4 @@
-"""What `invoke revision` does: the next revision's file, from what game/tables.py has and [development] has not."""
+"""`invoke revision`: makes the next revision's file from what game/tables.py has and [development] lacks."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ DEVELOPMENT = "development"
 
 
 def make(env: Environment, message: str) -> Made:
-    """Write the file. Refusal of any other environment than development, and as db.new_revision says."""
+    """Write the file. Raises Refusal for any environment but development, and as db.new_revision.make does."""
     if env.name != DEVELOPMENT:
         raise Refusal(
             f"--env {DEVELOPMENT}", f"--env {env.name}",
-            do="A revision is made on the database that it is tried on first.",
+            do="Make a revision on the database on which you try it first.",
         )  # fmt: skip
     return new_revision.make(env.target_direct, environment=env.name, message=message)
 
 
 def show(made: Made, speaks: Outcome) -> None:
-    """Say what was written, and what is left."""
+    """Print what was written, and what is left to do."""
     if made.path is None:
         speaks.say("nothing to do: the revisions make all that game/tables.py has")
         return

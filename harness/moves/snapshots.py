@@ -13,7 +13,7 @@ from db.snapshots import Side
 def run(
     env: Environment, verb: str, what: str, into: str, *, unfence: bool = False, replace: bool = False
 ) -> dict[str, object]:
-    """Take, verify or restore; what was done, by name."""
+    """Take, verify or restore a snapshot. Returns what was done, by name."""
     if verb == "take":
         taken = snapshots.take_verified(env, _side(what))
         return {"snapshot": str(taken.folder), **taken.manifest.counts}
@@ -27,12 +27,12 @@ def run(
             "--replace with a snapshot of the target", "one of the legacy file", where=str(found.folder),
             do="Restore it into a new file (--into), and move that to its place while no service is running.",
         )  # fmt: skip
-    aside = snapshots.restore(env, found, keep_fence=not unfence, replace=replace, into=Path(into) if into else None)
+    kept = snapshots.restore(env, found, keep_fence=not unfence, replace=replace, into=Path(into) if into else None)
     return {
         "snapshot": str(found.folder),
         "restored": into or env.target_direct.redacted,
         "fence": "off" if unfence else "on",
-        **({"replaced": f"is kept in the schema {aside}"} if aside else {}),
+        **({"replaced": f"is kept in the schema {kept}"} if kept else {}),
     }
 
 

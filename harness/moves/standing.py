@@ -1,4 +1,4 @@
-"""What `invoke status` does: it asks each part of an environment where it stands, and says why one does not answer."""
+"""`invoke status`: asks each part of an environment for its state, and reports why one does not answer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from db.errors import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The answers by name, for people and machines alike. whole: every part answered."""
+    """The answers by name. whole: every part answered."""
 
     found: dict[str, str | list[str]]
     whole: bool
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """The answers for people; a list takes a line for each part."""
-        return [(what, one if isinstance(one, str) else "\n".join(one) or "none") for what, one in self.found.items()]
+        """The answers for people; each item of a list takes a line."""
+        return [(name, one if isinstance(one, str) else "\n".join(one) or "none") for name, one in self.found.items()]
 
 
 def status(env: Environment) -> Status:
@@ -45,14 +45,14 @@ def status(env: Environment) -> Status:
 
 
 def _schema(env: Environment, seen: Seen) -> tuple[str, list[str], bool]:
-    """The revision with those to come, each line by which the schema is not as its revisions make it, and if known."""
+    """Return the revision with the pending ones, the lines of drift, and whether both are known."""
     if seen.target is None:
         return "not known", ["not known"], False
     at = seen.target.schema
     try:
         history = revisions.read()
         pending = ", ".join(revision.id for revision in history.pending(at))
-        found = (at or "none") + (f", to be applied: {pending}" if pending else "")
+        revision = (at or "none") + (f", to be applied: {pending}" if pending else "")
         if at is not None and at not in history:
             return f"{at}, which this version does not know", ["not known: a newer version migrated it"], False
         with ops.connect(env.target_direct, application="sudamr status") as conn:
@@ -60,7 +60,7 @@ def _schema(env: Environment, seen: Seen) -> tuple[str, list[str], bool]:
             unmade = drift.unmade(conn, history.revisions)
     except Refusal as error:
         return at or "none", [f"not known: {' '.join(str(error).split())}"], False
-    return found, [*lines, *(f"only in game/tables.py: {name}" for name in unmade)], True
+    return revision, [*lines, *(f"only in game/tables.py: {name}" for name in unmade)], True
 
 
 def _postgres(seen: Seen, schema: str) -> dict[str, str]:
@@ -72,7 +72,7 @@ def _postgres(seen: Seen, schema: str) -> dict[str, str]:
         "marker": target.marker or "none",
         "schema": schema,
         "phase": str(target.phase) + (f", by run {target.run}" if target.run else ""),
-        "lock held by": target.holder or "nobody",
+        "lock held by": str(target.holder or "nobody"),
     }
 
 

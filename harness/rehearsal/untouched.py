@@ -47,16 +47,17 @@ def compare(before: Path, after: Path, acted: Collection[str]) -> Untouched:
 
 
 def _wrong(columns: Sequence[str], was: Sequence[Cell] | None, now: Sequence[Cell] | None) -> list[str]:
-    """The columns that differ; all of them where only one file has the row."""
+    """Return the columns that differ; all columns if only one file has the row."""
     if was is None or now is None:
         return list(columns)
     return [name for name, left, right in zip(columns, was, now, strict=True) if not cells.same(left, right)]
 
 
 def _tables(source: Source) -> Iterator[str]:
-    """The tables whose rows are the game's: the journals are counted by receipts, a virtual table's own change.
+    """Yield the tables whose rows must not change.
 
-    So do those that the file's triggers write as players act.
+    Leaves out our journals, which the receipts prove, the tables behind virtual tables, and the tables that the file's
+    triggers write when players act.
     """
     kinds = {row[1]: row[2] for row in source.connection.execute("PRAGMA table_list").fetchall()}
     triggered = _written_by_triggers(source) - {"users"}
@@ -66,7 +67,7 @@ def _tables(source: Source) -> Iterator[str]:
 
 
 def _written_by_triggers(source: Source) -> set[str]:
-    """The tables that a write of a player may change besides, by SQLite's own account of the compiled statements."""
+    """Return the tables that triggers write when a player's row changes, as SQLite's authorizer reports them."""
     written: set[str] = set()
 
     def note(action: int, table: str | None, _column: str | None, _schema: str | None, trigger: str | None) -> int:

@@ -1,4 +1,4 @@
-"""Files that are refused, each for something that another program or a damage left, and what the message says to do."""
+"""Files that are refused because of what another program or damage left in them, with the remedies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.db.odd_cases import Step, case, in_schema
 
 LONG = "표" * 700
 BROKEN_VIEW = "CREATE VIEW broken AS SELECT * FROM nowhere"
-"""Over it SQLite gives up to rename anything."""
+"""In a file with this view SQLite renames nothing."""
 
 
 @dataclass(frozen=True)

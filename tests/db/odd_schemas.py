@@ -1,4 +1,4 @@
-"""Schemas that no service of today would make, and that come back from Postgres all the same."""
+"""Schemas that today's service would not make, and that still come back from Postgres unchanged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NAMES = (
 """Names of tables, columns and indexes at once."""
 
 LONG_NAMES = ("t" * 200, "긴 이름의 표" * 17, "긴 이름의 표" * 17 + "2", "🂡" * 300)
-"""Of these the first 63 bytes are alike, end within a character, or both."""
+"""Names whose first 63 bytes are equal, end within a character, or both."""
 
 
 def _quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Values of players that no service of today would write; what is not understood is kept beside, and comes back."""
+"""Players' values that today's service would not write. Values that can't be read are quarantined, and come back."""
 
 from __future__ import annotations
 

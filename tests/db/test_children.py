@@ -1,4 +1,4 @@
-"""What a tool starts ends with it, even when the tool is killed; what a hook leaves running on purpose stays."""
+"""Programs that a tool starts end with the tool, even if it is killed. Programs that a hook leaves running stay."""
 
 from __future__ import annotations
 

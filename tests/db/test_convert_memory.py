@@ -1,4 +1,4 @@
-"""Memory: what a conversion takes does not grow with the file, and with its largest value by a bounded multiple."""
+"""The memory of a conversion does not grow with the file's size, only with its largest value, by a bounded factor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is stopped for seconds, loses its lock, sees others move on, and wakes: no dead end, nothing twice.
+"""A run is paused for seconds, loses its lock, and continues after another run: no dead end, nothing done twice.
 
 It is stopped at each step's boundary, at the statements that turn a fence on either store, and before the pointer is
 written. Meanwhile another run aborts, goes on, or goes there and back. Two writers try both stores all the time.
@@ -6,7 +6,7 @@ written. Meanwhile another run aborts, goes on, or goes there and back. Two writ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from cutover_world import World, quiet_world
@@ -97,24 +97,44 @@ def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield world
 
 
-def test_a_run_that_lost_its_lock_and_wakes_leaves_no_dead_end(
-    world: World, case: tuple[Command, Point, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    verb, point, other = case
-    set_up(world, STARTS[verb])
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other runs wait only briefly for one that is stopped."""
     monkeypatch.setitem(legacy_fence.turning.__wrapped__.__kwdefaults__, "patience_seconds", 0.3)  # type: ignore[attr-defined]
     monkeypatch.setattr(hooks, "ORPHAN_SECONDS", 0.3)
     monkeypatch.setattr(recovery, "RECONNECT_SECONDS", 5.0)
+
+
+def test_a_run_that_lost_its_lock_and_wakes_leaves_no_dead_end(world: World, case: tuple[Command, Point, int]) -> None:
+    verb, point, other = case
+    _stop_and_wake(world, STARTS[verb], verb, point, OTHERS[verb][other])
+
+
+@pytest.mark.parametrize("at", ["BEGIN", "DROP TABLE", "COMMIT"])
+def test_a_live_run_that_sees_to_its_end_again_closes_no_file_on_which_players_play_by_then(
+    world: World, at: str
+) -> None:
+    live = State(Phase.LIVE, Fence.FENCED, OURS, Fence.OPEN, PointerTo.TARGET)
+    _stop_and_wake(world, live, Command.CUTOVER, Point("sqlite", at, 1), (Command.ROLLBACK,))
+
+
+def _stop_and_wake(world: World, start: State, verb: Command, point: Point, others: Sequence[Command]) -> None:
+    """Stop a run at the point, cut its session, let others go on, wake it, and follow what status prints to an end."""
+    set_up(world, start)
     writers = Writers(world)
     name, _, abort = verb.value.removeprefix("invoke ").partition(" ")
 
     with writers.trying():
         with stopped(world, point, name, abort=bool(abort)):
             world.cut()
-            for command in OTHERS[verb][other]:
+            for command in others:
                 _tried(world, command)
+            before = ending.look(world.env)
+        woken = ending.look(world.env)
         ended = _end(world)
 
+    if isinstance(before.advice, Settled):
+        assert woken == before, "a run that wakes after all was settled changes nothing"
     assert isinstance(ended.advice, Settled), ended
     assert ended.serves in ("players play on SQLite", "players play on Postgres")
     assert writers.both == 0
@@ -122,13 +142,13 @@ def test_a_run_that_lost_its_lock_and_wakes_leaves_no_dead_end(
     assert world.legacy_refuses() != world.postgres_refuses()
 
 
-def test_a_run_that_is_stopped_with_the_file_in_its_hands_is_named_to_whoever_waits(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_is_stopped_with_the_file_in_its_hands_is_named_to_whoever_waits(world: World) -> None:
     set_up(world, STARTS[Command.CUTOVER])
-    monkeypatch.setitem(legacy_fence.turning.__wrapped__.__kwdefaults__, "patience_seconds", 0.3)  # type: ignore[attr-defined]
 
     with stopped(world, Point("sqlite", "COMMIT", 1), "cutover", abort=False) as process:
+        advised = ending.look(world.env).next
+        assert "kill -9" in advised
+        assert f"process {process.pid}," in advised
         world.cut()
         with pytest.raises(Failure, match=rf"open in process {process.pid} \(.*, stopped\)"):
             world.cutover(abort=True)

@@ -1,4 +1,4 @@
-"""The watch after a cutover: when it looks, what it finds, and what it shows."""
+"""The watch after a cutover: the times of its checks, its findings, and its output."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every end says, in its last line, how it ended, who serves the players, which fences stand and what to run next.
+"""The last line of every run is true: how the run ended, who serves the players, which fences stand, what to run next.
 
-Runs of a process of their own are ended by signals, once, twice and three times, by defects of ours and by failures,
-at the boundaries of their steps. Then the stores are asked, by means that the line itself does not use, if it is true.
+Each run is a process of its own. One to three signals, a defect or a failure end it at the boundary of a step. The test
+then checks the line against the stores, by other code than that which wrote the line.
 `pytest tests/db/test_endings.py --exhaustive -rP` prints the whole table.
 """
 
@@ -33,7 +33,7 @@ from db.cutover.journal import Journal
 from db.cutover.ports import SmokeResult
 from db.environments import Environment
 from db.errors import Failure
-from db.interruption import Signals
+from db.interruption import SIGNALS, Signals
 from db.ops import Phase
 from db.servers import Server
 
@@ -183,6 +183,8 @@ def _run(env: Environment, folder: Path, handle: str, verb: str, at: str, how: s
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    for number in SIGNALS:  # A job in the background of a shell ignores SIGINT, and so would this process.
+        signal.signal(number, signal.SIG_DFL)
     act = Act(how)
 
     def observer(when: str, step: str) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from db import fence, ops, tables
+from db import fence, ops, ops_schema, tables
 from db.errors import Failure, Refusal
 from game import tables as game_tables
 from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
@@ -186,9 +186,9 @@ def test_a_journal_refuses_changes_even_when_open(
     owner: ops.Connection, service: ops.Connection, statement: str
 ) -> None:
     fence.lift(owner)
-    assert refused(owner, statement) == ops.APPEND_ONLY_SQLSTATE
+    assert refused(owner, statement) == ops_schema.APPEND_ONLY_SQLSTATE
     assert refused(service, statement) == "42501"
-    assert refused(owner, "truncate currency_ledger") == ops.APPEND_ONLY_SQLSTATE
+    assert refused(owner, "truncate currency_ledger") == ops_schema.APPEND_ONLY_SQLSTATE
     service.execute("insert into currency_ledger values ('a', 's', 1, 'gold', 5, 'mail', 10)")
     with fence.own_pass(owner):
         owner.execute(statement)

@@ -1,4 +1,4 @@
-"""Each variable that libpq reads for itself, with a hostile value: the connection is the URL's, or is refused by name.
+"""With a hostile value in any variable that libpq reads, a connection is the URL's or the variable is refused by name.
 
 The list is libpq's own, so a variable that a newer libpq brings is in it.
 """

@@ -1,4 +1,4 @@
-"""The next revision's file, from what the tables have: made, formatted, linted and applied until nothing is left."""
+"""The next revision's file is generated from the tables, formatted, linted and applied, until nothing is left to do."""
 
 from __future__ import annotations
 

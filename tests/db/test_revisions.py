@@ -1,4 +1,4 @@
-"""Several revisions: at once and step by step, one that fails, one that was edited, files at fault, a live service."""
+"""Several revisions: applied at once and step by step, failing, edited, faulty, and beside a live service."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every command with every schema that a URL may name: `public`, reserved words, capitals, 63 bytes.
 
-An extension keeps a table, a view, a function and a type in the schema, as happens to `public`: they are left alone.
+An extension has a table, a view, a function and a type in the schema, as it may in `public`. They stay unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever a server, a database or a role has set: our sessions have their own settings, or we refuse it by name."""
+"""Our sessions override the settings of server, database and role, or refuse them by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from db import environments, fence, migrate, ops, pooler, requirements, seed, snapshots, transfer
+from db import environments, fence, migrate, ops, ops_schema, pooler, requirements, seed, snapshots, transfer
 from db.cutover import preflight
 from db.errors import Refusal
 from db.servers import Server
@@ -262,7 +262,7 @@ def test_another_encoding_is_refused_and_a_database_made_as_it_says_is_taken(ser
 def migrate_unprepared(owner: PostgresUrl) -> None:
     """As prepared by a version that did not look at the encoding."""
     with ops.connect(owner) as conn:
-        conn.execute(ops.TABLES)
+        conn.execute(ops_schema.TABLES)
         conn.execute("insert into ops.environment (name) values ('test')")
     try:
         migrate.migrate(owner, environment="test", service_role=None)

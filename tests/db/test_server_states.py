@@ -1,4 +1,4 @@
-"""Servers of a test's own: a replica, one without fsync, one with too few connections. Each is mended by its remedy."""
+"""A replica, a server without fsync and one with too few connections are refused, and mended by the printed remedy."""
 
 from __future__ import annotations
 

@@ -159,7 +159,10 @@ def test_a_url_needs_no_superuser_only_one_who_may_make_roles_and_databases(serv
 
 
 def test_a_url_whose_role_may_make_nothing_is_refused_with_what_it_needs(server: Server, name: str) -> None:
-    with role(server, name, "") as url, pytest.raises(Refusal, match=f"ALTER ROLE {name} CREATEROLE CREATEDB") as said:
+    with (
+        role(server, name, "") as url,
+        pytest.raises(Refusal, match=f'ALTER ROLE "{name}" CREATEROLE CREATEDB') as said,
+    ):
         plan(url.as_text())
     assert said.value.exit_code == 2
     assert url.password not in str(said.value)

@@ -1,4 +1,4 @@
-"""What is no snapshot of the game is refused, and which snapshots are kept: the last good one of either store stays."""
+"""A snapshot without the game is refused, and the last good snapshot of either store is never removed."""
 
 from __future__ import annotations
 

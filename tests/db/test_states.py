@@ -1,7 +1,7 @@
-"""Every state in which an environment can be found is ended by the command that `status` prints for it.
+"""The command that `status` prints for a state of an environment ends that state.
 
-The states are the product of seven enums. Each is impossible, with the guard in the code named, or waits for somebody
-who is named, or is settled, or is set up here on real stores and ended by that command.
+The states are the product of seven enums. A state is impossible, because of a named guard in the code; or waits for a
+named actor; or is settled; or is set up here on real stores and ended by that command.
 """
 
 from __future__ import annotations

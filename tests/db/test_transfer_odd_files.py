@@ -1,4 +1,4 @@
-"""Files that look odd and are whole: there and back they are equal, and snapshot, fence and way back take them too."""
+"""Unusual but sound files come back equal, and snapshot, fence and the way back accept them too."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ def test_statistics_of_another_sqlite_are_left_out_and_named(fenced_database: Da
     lines = Lines()
     loaded = load(fenced_database, odd.write(tmp_path / "game.db"), progress=lines)
     assert loaded.left_out == ("sqlite_stat2",)
-    assert lines.said == ["left out: sqlite_stat2, the statistics of another SQLite; ANALYZE makes them anew"]
+    assert lines.said == ["left out: sqlite_stat2, the statistics of another SQLite; ANALYZE makes new ones"]

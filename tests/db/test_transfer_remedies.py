@@ -1,4 +1,4 @@
-"""Every remedy that a refusal of a legacy file prints is followed to the letter; the file is taken then."""
+"""Every remedy that a refusal of a legacy file prints is followed exactly, and the file is then accepted."""
 
 from __future__ import annotations
 

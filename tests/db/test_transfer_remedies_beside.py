@@ -1,4 +1,4 @@
-"""Remedies for what is wrong beside the file's contents: followed to the letter, and the file is taken then."""
+"""Remedies for problems outside the file's contents: each is followed exactly, and the file is then accepted."""
 
 from __future__ import annotations
 

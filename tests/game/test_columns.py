@@ -1,4 +1,4 @@
-"""A column that only game/tables.py has: named once at the start, by each store, for every table that players use."""
+"""A column that only game/tables.py has is named at the start, by each store, for every table that players use."""
 
 from __future__ import annotations
 

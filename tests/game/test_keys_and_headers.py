@@ -1,4 +1,4 @@
-"""An Idempotency-Key in its two forms, and headers that may be sent once: over HTTP, on both stores."""
+"""The two forms of an Idempotency-Key, and headers that may be sent only once: over HTTP, on both stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service behind a real pgbouncer: each promise holds, and nothing of a transaction is left to another client."""
+"""Behind a real pgbouncer each promise of the service holds, and no setting reaches another client."""
 
 from __future__ import annotations
 

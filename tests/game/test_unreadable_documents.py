@@ -1,4 +1,4 @@
-"""What a legacy row holds and can't be read is never lost: on the legacy store, on Postgres, and on the way back.
+"""Unreadable data of a legacy row is never lost: on the legacy store, on Postgres, and on the way back.
 
 Each modelled column is broken in every way, for each action that writes to it. Afterwards the original bytes still
 stand in the file, because the action was refused or because what it added was written beside them.

@@ -1,4 +1,4 @@
-"""The text of a Postgres URL: what is read reaches libpq the same by every way, and the rest is refused unseen."""
+"""The text of a Postgres URL is read the same by every program, or is refused without being shown."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ REMEDIES = [
     (f"{U}?sslcert=c.pem", "/path", f"{U}?sslcert=/path", postgres(sslcert="/path")),
     (f"{U}?schema=", "a value", f"{U}?schema=game", postgres()),
     (f"{U}?schema=한", "letters, digits and _", f"{U}?schema=game", postgres()),
-    (f"{U}?schema=pg_x", "none of the server's", f"{U}?schema=x", postgres(schema="x")),
+    (f"{U}?schema=pg_x", "reserved (by the server", f"{U}?schema=x", postgres(schema="x")),
     ("postgresql://u@h/d?password=p", "user:password@", U, postgres()),
     ("postgresql://h/d?user=u&password=p", "user:password@", U, postgres()),
     (f"{U}?sslaccept=strict", "sslmode=require", f"{U}?sslmode=require", postgres(sslmode="require")),

@@ -46,7 +46,7 @@ def test_a_server_that_is_silent_is_not_waited_for_by_the_kernels_clock() -> Non
 @pytest.mark.parametrize(
     ("query", "named", "instead"),
     [
-        ("pgbouncer=true", "pgbouncer", "noticed by itself"),
+        ("pgbouncer=true", "pgbouncer", "notices a pooler"),
         ("connection_limit=5", "connection_limit", "pool size"),
         ("sslaccept=strict", "sslaccept", "verify-full"),
         ("options=-c%20x=1", "options", "ALTER ROLE"),
@@ -54,8 +54,8 @@ def test_a_server_that_is_silent_is_not_waited_for_by_the_kernels_clock() -> Non
         ("sslmode=sometimes", "sslmode", "verify-full"),
         ("connect_timeout=soon", "connect_timeout", "digits"),
         ("schema=a&schema=b", "twice", "schema once"),
-        ("schema=ops", "schema", "not ops"),
-        ("schema=pg_catalog", "schema", "none of the server's"),
+        ("schema=ops", "schema", "or ops"),
+        ("schema=pg_catalog", "schema", "reserved (by the server"),
         ("schema=a%22b", "schema", "letters"),
         ("host=other.example", "host", "socket"),
     ],

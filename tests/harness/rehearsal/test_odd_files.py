@@ -1,4 +1,4 @@
-"""A rehearsal with a file that looks odd ends as the transfer of it does: it passes."""
+"""A rehearsal with an unusual but sound file passes, as its transfer does."""
 
 from __future__ import annotations
 

@@ -1,0 +1,97 @@
+"""The SQL that makes the schema `ops`: its tables, and the functions of the triggers that defend the game's tables.
+
+Every statement may run again on a database that has an older version of the schema.
+"""
+
+from __future__ import annotations
+
+from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
+
+APPEND_ONLY_SQLSTATE = "SF002"
+
+TABLES = """
+create schema if not exists ops;
+create table if not exists ops.environment (
+    only_one boolean primary key default true check (only_one),
+    name text not null,
+    prepared_at timestamptz not null default now()
+);
+alter table ops.environment add column if not exists identity uuid not null default gen_random_uuid();
+create table if not exists ops.phase (
+    only_one boolean primary key default true check (only_one),
+    phase text not null check (phase in ('empty', 'loading', 'live', 'aborted', 'returned')),
+    run text,
+    since timestamptz not null default now()
+);
+create table if not exists ops.lock_holder (
+    only_one boolean primary key default true check (only_one),
+    run text not null,
+    why text not null,
+    host text not null,
+    pid integer not null,
+    backend_pid integer not null,
+    since timestamptz not null default now()
+);
+create table if not exists ops.fence (
+    schema text primary key,
+    state text not null check (state in ('open', 'fenced', 'moved')),
+    since timestamptz not null default now()
+);
+create table if not exists ops.fence_passes (
+    schema text not null,
+    pass_sha256 text not null,
+    primary key (schema, pass_sha256)
+);
+create table if not exists ops.proven (
+    only_one boolean primary key default true check (only_one),
+    run text not null,
+    at timestamptz not null default now()
+);
+create table if not exists ops.revisions (
+    schema text not null,
+    revision text not null,
+    sha256 text not null,
+    applied_at timestamptz not null default now(),
+    primary key (schema, revision)
+);
+"""
+
+FUNCTIONS = f"""
+create or replace function ops.has_pass(of_schema text) returns boolean
+language plpgsql stable as $body$
+begin
+    -- Not in SQL: that would be planned anew at every call. Its callers have pinned the search path.
+    return exists (
+        select from ops.fence_passes p
+        where p.schema = of_schema
+            and p.pass_sha256 = encode(sha256(convert_to(current_setting('{FENCE_PASS_SETTING}', true), 'UTF8')), 'hex')
+    );
+end
+$body$;
+create or replace function ops.refuse_fenced() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+begin
+    if ops.has_pass(tg_table_schema) then
+        return null;
+    end if;
+    raise exception using
+        errcode = '{FENCE_SQLSTATE}',
+        message = '{FENCE_MESSAGE}: '
+            || coalesce((select nullif(f.state, 'open') from ops.fence f where f.schema = tg_table_schema), 'fenced'),
+        detail = format('%s on %I.%I without a valid pass', tg_op, tg_table_schema, tg_table_name);
+end
+$body$;
+create or replace function ops.refuse_rewrite() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+begin
+    if ops.has_pass(tg_table_schema) then
+        return null;
+    end if;
+    raise exception using
+        errcode = '{APPEND_ONLY_SQLSTATE}',
+        message = format('%I.%I is a journal: rows are added, never changed', tg_table_schema, tg_table_name),
+        detail = format('%s without a valid pass', tg_op);
+end
+$body$;
+revoke all on function ops.has_pass(text), ops.refuse_fenced(), ops.refuse_rewrite() from public;
+"""
