@@ -530,7 +530,8 @@ def _confirmation(target: Environment, what: str, yes: bool, typed: str, dry_run
     """
     from db import environments
 
-    ask = not yes and not typed and sys.stdin.isatty() and target.name in environments.CONFIRMED
+    there = sys.stdin is not None and sys.stdin.isatty()  # None where the shell had closed it.
+    ask = not yes and not typed and there and target.name in environments.CONFIRMED
     if not ask and not dry_run:
         environments.require_confirmation(target, typed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from rich.table import Table
 from db.errors import Refusal, ToolError
 from db.interruption import Signals
 from db.progress import Progress, for_people
+from db.redaction import redact
 from game.errors import GameError
 
 DEFECT = 1
@@ -37,17 +39,19 @@ class Ending(Protocol):
 class Stream:
     """A standard stream that never raises OSError: a closed terminal or a full disk must not stop a move half way.
 
-    After the first failure it discards what is written, and reports the failure on `errors`, if given.
+    After the first failure it discards what is written, and reports the failure on `errors`, if given. inner: None if
+    the shell closed it (`>&-`). A character that its encoding lacks is written as an escape.
     """
 
-    def __init__(self, inner: TextIO, errors: Stream | None = None) -> None:
-        self._inner = inner
+    def __init__(self, inner: TextIO | None, errors: Stream | None = None) -> None:
+        self._inner = inner or io.StringIO()
         self._errors = errors
-        self.broken = False
+        self.broken = inner is None
 
     def write(self, text: str) -> int:
         """Write the text, and return its length even if it could not be written."""
-        self._try(lambda: self._inner.write(text))
+        encoding = getattr(self._inner, "encoding", None) or "utf-8"
+        self._try(lambda: self._inner.write(text.encode(encoding, "backslashreplace").decode(encoding)))
         return len(text)
 
     def flush(self) -> None:
@@ -78,10 +82,11 @@ class Outcome:
     """
 
     def __init__(self, json_path: str | None) -> None:
-        errors = Stream(sys.stderr)
+        self._stderr = Stream(sys.stderr)
+        self._stdout = Stream(sys.stdout, self._stderr)
         self._json_path = json_path
-        self._errors = Console(file=cast(TextIO, errors))
-        self._out = self._errors if json_path == "-" else Console(file=cast(TextIO, Stream(sys.stdout, errors)))
+        self._errors = Console(file=cast(TextIO, self._stderr))
+        self._out = self._errors if json_path == "-" else Console(file=cast(TextIO, self._stdout))
         self.progress: Progress = for_people(self._errors)
         self.at_end: Callable[[str], Ending] | None = None
         self.signals: Signals | None = None
@@ -123,7 +128,8 @@ class Outcome:
             document["ending"] = plain(self._ending)
         text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
         if self._json_path == "-":
-            sys.stdout.write(text)
+            self._stdout.write(text)
+            self._stdout.flush()
             return
         try:
             Path(self._json_path).write_text(text, encoding="utf-8")
@@ -153,7 +159,12 @@ class Outcome:
     def complain(self, error: ToolError | GameError) -> None:
         """Print the error that stopped the task, in a line or two."""
         self._errors.print(f"[bold red]{getattr(error, 'verdict', 'refused')}[/]", end=" ")
-        self._errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
+        self._errors.print(redact(str(error)), highlight=False, markup=False, soft_wrap=True)
+
+    def trace(self, error: Exception) -> None:
+        """The traceback of a defect; what other programs put into their errors may hold a password."""
+        self._stderr.write(redact("".join(traceback.format_exception(error))))
+        self._stderr.flush()
 
 
 @contextmanager
@@ -162,6 +173,7 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
 
     A task that sets `at_end` prints its last line in every case, also after the traceback of a defect.
     """
+    _open_standard_streams()
     speaks = Outcome(json_path)
     try:
         speaks.check_json()
@@ -186,9 +198,9 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
         if speaks.at_end is None:
             raise
         code = DEFECT
-        traceback.print_exception(error)
+        speaks.trace(error)
         speaks.end("failed")
-        speaks.json({"verdict": "failed", "found": f"{type(error).__name__}: {error}"})
+        speaks.json({"verdict": "failed", "found": redact(f"{type(error).__name__}: {error}")})
     speaks.last_line()
     if code:
         raise SystemExit(code)
@@ -200,8 +212,20 @@ def misused(refusal: Refusal) -> NoReturn:
     raise SystemExit(refusal.exit_code)
 
 
+def _open_standard_streams() -> None:
+    """Have the null device where the shell closed a stream (`2>&-`): else a database's connection gets its number.
+
+    Whatever a child writes to its standard error would go into that connection.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # The lowest free number is given, so it is this one.
+            os.open(os.devnull, os.O_RDWR)
+
+
 def _as_result(error: ToolError) -> Mapping[str, object]:
-    said = {name: getattr(error, name) for name in ("expected", "found", "where", "do")}
+    said = {name: redact(getattr(error, name) or "") for name in ("expected", "found", "where", "do")}
     return {"verdict": error.verdict, **said}
 
 

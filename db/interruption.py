@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ class Signals:
     def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
         self._received = 0
+        self._last = ""
         self._answer = "It is ending; please wait."
         self._force = "kill -9 is safe: run the same command again afterwards, or look with invoke status."
         self._held = False
@@ -47,13 +49,30 @@ class Signals:
         self._answer, self._force = answer, force
         self._held = True
 
+    @contextmanager
+    def holding(self, answer: str, force: str) -> Iterator[None]:
+        """Hold while the block runs. Where the block raises they stay held, for then the command ends."""
+        before = self._answer, self._force, self._held
+        self.hold(answer, force)
+        yield
+        self._answer, self._force, self._held = before
+
+    def check(self) -> None:
+        """Raise Interrupted where a signal came and raised nothing: the command is about to begin something more."""
+        if self._received and not self._held:
+            self._held = True
+            raise Interrupted(self._last)
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._received += 1
+        self._last = signal.Signals(number).name
         if not self._held:
             self._held = True
-            raise Interrupted(signal.Signals(number).name)
+            raise Interrupted(self._last)
         text = self._answer if self._received < 3 else f"{self._answer} {self._force}"
+        if sys.stderr is None:  # The shell closed it (`2>&-`).
+            return
         # Not print(): it raises if the signal arrives inside a print() to the same stream.
         # A closed terminal raises OSError.
         with suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), f"\n{signal.Signals(number).name}: {text}\n".encode())
+            os.write(sys.stderr.fileno(), f"\n{self._last}: {text}\n".encode())

@@ -1,6 +1,6 @@
 """Names for each state of an environment the command that ends it, as `invoke status` prints it.
 
-A state has six fields, each an enum. `advise` answers for every combination: with a command, with something else
+A state has seven fields, each an enum. `advise` answers for every combination: with a command, with something else
 that has to act first, with "nothing is under way", or with the guard in the code that prevents the state.
 """
 
@@ -45,6 +45,13 @@ class Tool(StrEnum):
     STOPPED = "stopped"
 
 
+class Rest(StrEnum):
+    """What comes after the fences: every process serves the store that is open, and old rows are put away."""
+
+    DONE = "done"
+    LEFT = "left"
+
+
 class Command(StrEnum):
     """A command of the operator, without its --env."""
 
@@ -64,6 +71,7 @@ class State:
     target: Fence
     pointer: PointerTo
     tool: Tool = Tool.NONE
+    rest: Rest = Rest.DONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,21 +149,29 @@ def _another_database(state: State) -> Advice:
     )
 
 
+def _lift_lost(command: Command) -> Ends:
+    return Ends(
+        command, "opens the legacy file as it was when it was fenced",
+        loses="Postgres went live and does not know it: a failover lost its newest transactions, and what players"
+        " did in them. If the old primary can be had, bring it back first.",
+    )  # fmt: skip
+
+
 def _empty(state: State) -> Advice:
+    if state.legacy is Fence.MOVED:
+        return _lift_lost(Command.ABORT)
     if state.legacy is not Fence.OPEN:
         return Ends(Command.ABORT, "opens the legacy file, whose fence no run needs any more")
     if state.pointer is not PointerTo.LEGACY:
         return Elsewhere("No move was begun: have the pointer name the store that the service is to read.")
+    if state.rest is Rest.LEFT:
+        return Elsewhere("No move was begun: start every process of the service on the legacy file.")
     return Settled(Command.CUTOVER)
 
 
 def _loading(state: State) -> Advice:
     if state.legacy is Fence.MOVED:
-        return Ends(
-            Command.ABORT, "opens the legacy file as it was when it was fenced",
-            loses="Postgres went live and does not know it: a failover lost its newest transactions, and what players"
-            " did in them. If the old primary can be had, bring it back first.",
-        )  # fmt: skip
+        return _lift_lost(Command.ABORT)
     return Ends(Command.CUTOVER, "goes on with the attempt; --abort undoes it")
 
 
@@ -168,20 +184,28 @@ def _live(state: State) -> Advice:
         return Ends(Command.ABORT_ROLLBACK, "closes the legacy file and opens Postgres, which the pointer names")
     if state.target is Fence.FENCED:
         return Ends(Command.ROLLBACK, "goes on with the rollback; --abort undoes it")
-    if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET:
+    if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET and state.rest is Rest.DONE:
         return Settled(Command.ROLLBACK)
     return Ends(Command.CUTOVER, "finishes the switch to Postgres, where players play")
 
 
 def _aborted(state: State) -> Advice:
+    if state.legacy is Fence.MOVED:
+        return _lift_lost(Command.ABORT)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(Command.ABORT, "opens the legacy file and switches back to it")
+    if state.rest is Rest.LEFT:
+        return Ends(Command.ABORT, "has every process serve the legacy file")
     return Settled(Command.CUTOVER)
 
 
 def _returned(state: State) -> Advice:
+    if state.legacy is Fence.MOVED:
+        return _lift_lost(Command.ROLLBACK)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(Command.ROLLBACK, "opens the legacy file and switches to it")
+    if state.rest is Rest.LEFT:
+        return Ends(Command.ROLLBACK, "has every process serve the legacy file, and puts the old rows away")
     return Settled(Command.CUTOVER)
 
 

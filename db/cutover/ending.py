@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from db import fence, migrate, ops
-from db.cutover import ownership, services, switch
+from db.cutover import ownership, pointer, rollback_steps, services, switch
 from db.cutover.advice import (
     Advice,
     Command,
@@ -18,6 +18,7 @@ from db.cutover.advice import (
     Fence,
     FenceOwner,
     PointerTo,
+    Rest,
     Settled,
     State,
     Tool,
@@ -26,7 +27,7 @@ from db.cutover.advice import (
 from db.cutover.move import FAILURES, legacy_mark
 from db.cutover.services import Ready
 from db.environments import Environment
-from db.errors import ToolError
+from db.errors import Refusal, ToolError
 from db.ops import Holder, Phase
 from db.redaction import redact
 from game.legacy.fence_schema import Mark
@@ -38,7 +39,7 @@ TARGET = "Postgres"
 @dataclass(frozen=True, slots=True)
 class Target:
     """The state of Postgres. odd: tables whose trigger differs from the fence's state. holder: of the lock. schema: its
-    revision."""
+    revision. rows: whether a table of the game has any."""
 
     phase: Phase
     run: str | None
@@ -48,16 +49,21 @@ class Target:
     holder: Holder | None
     marker: str | None
     schema: str | None
+    rows: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The state of an environment. A part that is None does not answer; `unknown` says why."""
+    """The state of an environment. A part that is None does not answer; `unknown` says why.
+
+    amiss: why the pointer can't be read.
+    """
 
     environment: str
     legacy: Mark | None
     target: Target | None
     pointer: PointerTo
+    amiss: str
     services: dict[str, Ready | None]
     unknown: dict[str, str]
 
@@ -104,13 +110,17 @@ class Seen:
         return advise(
             State(
                 self.target.phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
-                self.pointer, _tool(self.target.holder),
+                self.pointer, _tool(self.target.holder), self._rest(self.target),
             )
         )  # fmt: skip
 
     @property
     def next(self) -> str:
-        """The next command, in a clause."""
+        """The next command, in a clause; a pointer that can't be read is to be mended first, for no command can."""
+        return (f"mend the pointer ({self.amiss}), then " if self.amiss else "") + self._next
+
+    @property
+    def _next(self) -> str:
         match self.advice:
             case Ends(command, why, loses):
                 return f"{_command(command, self.environment)} ({why}{'; ' + loses if loses else ''})"
@@ -121,15 +131,26 @@ class Seen:
                 return "nothing is left to do"
             case Settled(next=command):
                 assert command is not None
-                return _command(command, self.environment)
+                ends = _command(command, self.environment)
+                # What ended well is not to be taken back because a line says that this is next.
+                return f"no move is under way; to go back: {ends}" if command is Command.ROLLBACK else ends
             case None:
                 return f"invoke status --env {self.environment}, once {' and '.join(self.unknown)} answers"
             case unreachable:
                 return f"look at the stores: no run leaves them in this state ({unreachable.guard})"
 
+    def _rest(self, target: Target) -> Rest:
+        """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
+        served = len(self._serving("postgres" if target.phase is Phase.LIVE else "legacy")) == len(self.services)
+        put_away = target.phase is not Phase.RETURNED or not target.rows
+        return Rest.DONE if served and put_away else Rest.LEFT
+
+    def _serving(self, engine: str) -> list[str]:
+        return [url for url, r in self.services.items() if r is not None and (r.engine, r.fence) == (engine, "open")]
+
     def _served(self, engine: str, name: str) -> str:
         asked = len(self.services)
-        serving = [url for url, r in self.services.items() if r is not None and (r.engine, r.fence) == (engine, "open")]
+        serving = self._serving(engine)
         if len(serving) == asked:
             return f"players play on {name}"
         if not serving:
@@ -172,7 +193,15 @@ def look(env: Environment) -> Seen:
     except (ToolError, *FAILURES) as error:
         unknown[TARGET] = redact(" ".join(str(error).split()))
     answers = {url: services.ask(url) for url in env.services}
-    return Seen(env.name, legacy, target, switch.pointed(env), answers, unknown)
+    return Seen(env.name, legacy, target, switch.pointed(env), _amiss(env), answers, unknown)
+
+
+def _amiss(env: Environment) -> str:
+    try:
+        pointer.url(env.pointer)
+    except Refusal as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def _target(env: Environment) -> Target:
@@ -182,10 +211,12 @@ def _target(env: Environment) -> Target:
         odd: tuple[str, ...] = ()
         marker = ops.marker(conn)
         phase, run = ops.phase(conn), ops.phase_run(conn)
+        rows = False
         if schema:
             recorded = fence.said(conn)
             state, odd = Fence(recorded), fence.odd(conn, recorded)
-        return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema)
+            rows = rollback_steps.has_rows(conn)
+        return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema, rows)
 
 
 def _tool(holder: Holder | None) -> Tool:

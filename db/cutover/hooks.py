@@ -175,7 +175,8 @@ def no_place(path: Path, fault: str) -> Refusal:
     """Make the Refusal for a lock of the hooks that can't be written."""
     return Refusal(
         "a place for the lock of the hooks, beside the pointer", fault, where=str(path),
-        do="Allow this user to write there, as the pointer itself needs.",
+        do="Allow this user to write there, as the pointer itself needs." if path.parent.is_dir()
+        else "Correct pointer.path in environments.toml.",
     )  # fmt: skip
 
 

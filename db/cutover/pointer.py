@@ -80,7 +80,12 @@ def _text(pointer: Pointer) -> str:
     except OSError as error:
         raise Refusal(
             "the env file that the service reads", error.strerror or "none", where=str(pointer.path),
-            do="Correct pointer.path in environments.toml.",
+            do="Correct pointer.path in environments.toml, or put the file back.",
+        ) from None  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise Refusal(
+            "an env file in UTF-8", f"another encoding, from byte {error.start} on", where=str(pointer.path),
+            do="Save it as UTF-8: the service reads no other.",
         ) from None  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -72,8 +73,12 @@ class Standing:
 
     @property
     def lift_lost(self) -> bool:
-        """True if the file says moved to this database while Postgres is still loading: a failover lost the lift."""
-        return self.phase is Phase.LOADING and self.legacy == "moved" and self.of_this_game
+        """True if the file says moved to this database while Postgres is not live: a failover lost the lift.
+
+        A standby may be older than the whole attempt, so the phase may be any other. A rollback leaves no such state:
+        it fences the file anew before it returns.
+        """
+        return self.phase is not Phase.LIVE and self.legacy == "moved" and self.of_this_game
 
     @property
     def of_this_game(self) -> bool:
@@ -88,7 +93,7 @@ class Standing:
     @property
     def undo_unfinished(self) -> bool:
         """True if an attempt is over, and the legacy file is still closed or the pointer does not name it."""
-        if self.phase not in (Phase.ABORTED, Phase.EMPTY) or self.of_another:
+        if self.phase not in (Phase.ABORTED, Phase.EMPTY) or self.of_another or self.lift_lost:
             return False
         return self.legacy != "open" or (self.phase is Phase.ABORTED and self.pointer is not PointerTo.LEGACY)
 
@@ -156,13 +161,13 @@ def refuse_cutover(found: Standing, env: Environment) -> None:
             "no rollback under way", "a fenced Postgres that is live", where=env.name,
             do=_GO_ON_OR_UNDO.format(env.name),
         )  # fmt: skip
+    if found.lift_lost:
+        raise lift_not_known(found, env)
     if found.phase is Phase.RETURNED and found.legacy != "open" and found.of_this_game:
         raise Refusal(
             "no rollback under way", "one that still has to open the file", where=env.name,
             do=f"Go on: invoke rollback --env {env.name}.",
         )  # fmt: skip
-    if found.lift_lost:
-        raise _lift_lost(found, env)
     if found.phase in (Phase.LOADING, Phase.LIVE) and found.of_another:
         raise anothers(found, env)
 
@@ -185,13 +190,16 @@ def _return_unknown(env: Environment) -> Refusal:
     )  # fmt: skip
 
 
-def _lift_lost(found: Standing, env: Environment) -> Refusal:
+def lift_not_known(found: Standing, env: Environment) -> Refusal:
+    """Say that a failover lost the lift, and the command that gives up what players did after it."""
+    by = found.mark.owner.run if found.mark.owner else "of an earlier cutover"
+    opens = "rollback" if found.phase is Phase.RETURNED else "cutover"
     return Refusal(
-        f"Postgres to know that run {found.run} went live", "the phase loading, and a legacy file that says moved",
+        f"Postgres to know that run {by} went live", f"the phase {found.phase}, and a legacy file that says moved",
         where=env.target_direct.redacted,
         do="A failover lost its newest transactions, and with them what players did on Postgres. If the old primary can"
-        f" be had, bring it back. If not: invoke cutover --env {env.name} --abort opens the file as it was when it was"
-        " fenced.",
+        f" be had, bring it back. If not: invoke {opens} --env {env.name}{' --abort' if opens == 'cutover' else ''}"
+        " opens the file as it was when it was fenced.",
     )  # fmt: skip
 
 
@@ -257,24 +265,25 @@ def _after(
     After a failed COMMIT only the phase tells whether it was made. Once the lock is taken again, the lost session is
     gone, so the phase can't change any more. An interrupt past the point of no return is raised after the last step.
     """
-    _hold_signals(move)
-    # A lost lock is reported as the cause, whatever failed first: a run that was paused has used up its budget too.
-    lost = not _answers(move)
-    phase = _settled_phase(move, cause)
-    if phase is beyond:
-        move.perform(last)
-        if isinstance(cause, KeyboardInterrupt):
-            raise cause
-        return
-    if phase is not begun:
-        raise cause
-    _undo(move, undo_steps)
-    move.finished(Verdict.UNDONE)
-    reason = f"the session that held the lock was lost: {_said(cause)}" if lost else _said(cause)
-    raise Undone(
-        f"the {move.verb} to reach its end", reason, where=move.env.name,
-        do=f"Now {undo_steps[-1].true_after}. The log: {move.journal.folder}",
-    ) from cause  # fmt: skip
+    with _holding_signals(move):
+        # A lost lock is reported as the cause, whatever failed first: a run that was paused has used up its budget too.
+        lost = not _answers(move)
+        phase = _settled_phase(move, cause)
+        if phase is beyond:
+            move.perform(last)
+            if isinstance(cause, KeyboardInterrupt):
+                raise cause
+        else:
+            if phase is not begun:
+                raise cause
+            _undo(move, undo_steps)
+            move.finished(Verdict.UNDONE)
+            reason = f"the session that held the lock was lost: {_said(cause)}" if lost else _said(cause)
+            raise Undone(
+                f"the {move.verb} to reach its end", reason, where=move.env.name,
+                do=f"Now {undo_steps[-1].true_after}. The log: {move.journal.folder}",
+            ) from cause  # fmt: skip
+    move.means.signals.check()
 
 
 def settled(move: Move) -> None:
@@ -314,7 +323,11 @@ def _settled_phase(move: Move, cause: BaseException) -> Phase:
 
 
 def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = ()) -> None:
-    _hold_signals(move)
+    with _holding_signals(move):
+        _undo_steps(move, steps, odd)
+
+
+def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> None:
     move.deadline = Deadline(float("inf"))
     move.means.progress.say(f"     undoing; for {undo_seconds(move.env):.0f} s at most")
     if odd:  # Players must not wait for it: the undo opens either store without asking this fence.
@@ -327,8 +340,9 @@ def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = ()) -> Non
     except psycopg.OperationalError as error:
         raise unknowable(str(error).strip(), move.env) from error
     except ToolError as error:
+        mend = f"{error.do} Then go" if error.do else "Go"
         raise Failure(
-            "the undo to finish", _said(error), where=move.env.name, do=f"Go on with it: {abort_command(move)}"
+            "the undo to finish", _said(error), where=move.env.name, do=f"{mend} on with it: {abort_command(move)}"
         ) from error
 
 
@@ -349,8 +363,8 @@ def abort_command(move: Move) -> str:
     return f"invoke {move.verb} --env {move.env.name} --abort"
 
 
-def _hold_signals(move: Move) -> None:
-    move.means.signals.hold(
+def _holding_signals(move: Move) -> AbstractContextManager[None]:
+    return move.means.signals.holding(
         f"The undo is under way; it takes {undo_seconds(move.env):.0f} s at most.",
         f"kill -9 of process {os.getpid()} is safe; afterwards run: {abort_command(move)}",
     )

@@ -70,6 +70,8 @@ def run(
         move.check(plan.PREFLIGHT, lambda: checks.require(wanted, means.progress))
     confirm()
     with move.locked(lambda: recovery.require_same(env, standing, refuse)):
+        if standing.lift_lost:
+            move.journal.write("lift lost", since=standing.mark.since)
         if standing.returned_unknown:
             for step in rollback_steps.adopting(loss or 0):
                 move.perform(step)
@@ -118,6 +120,8 @@ def _refuse_abort(found: Standing, env: Environment) -> None:
 
 def _refuse_unless_live(found: Standing, env: Environment) -> None:
     """Raise Refusal if players do not play on Postgres, naming the command that ends the present state, if any."""
+    if found.lift_lost:
+        raise recovery.lift_not_known(found, env)
     if found.phase is Phase.LOADING:
         raise Refusal(
             "a game that is live on Postgres", "a cutover under way", where=env.target_direct.redacted,
@@ -159,6 +163,8 @@ def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_lo
     if accept_loss != lost:
         raise Refusal(
             f"--accept-loss {lost}, the requests granted on Postgres", f"--accept-loss {accept_loss}",
-            where=move.env.target_direct.redacted, do="Leave --discard-writes out, and all of them are carried back.",
+            where=move.env.target_direct.redacted,
+            do=f"To give them up: --discard-writes --accept-loss {lost}." if standing.returned_unknown
+            else "Leave --discard-writes out, and all of them are carried back.",
         )  # fmt: skip
     return lost

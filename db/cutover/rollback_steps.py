@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import sql
 
-from db import fence, migrate, relocation, transfer
+from db import fence, migrate, ops, relocation, transfer
 from db.cutover import journal as journals
 from db.cutover import ownership, switch, undo
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
@@ -23,6 +23,8 @@ from game import tables
 from game.legacy import cells
 
 KEPT_PREFIX = "rolled_back_"
+
+NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema()))"
 
 
 def fenced(move: Move) -> bool:
@@ -66,6 +68,20 @@ def discard(move: Move, accepted: int) -> dict[str, Any]:
         raise Failure(
             f"{accepted} writes to lose, as accepted", f"{lost}",
             do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to carry back.",
+        )  # fmt: skip
+    move.journal.write("counts", discarded=lost)
+    return {"discarded": lost}
+
+
+def compare(move: Move, accepted: int) -> dict[str, Any]:
+    """R4 where players may play on the file already: nothing is carried over it, so what it lacks must be given up."""
+    lost = lost_writes(move)
+    if lost != accepted:
+        raise Failure(
+            "a legacy file that has every request that Postgres granted", f"{lost} that it lacks", where=move.env.name,
+            do=f"Players may play on the file, so nothing can be carried over it. To finish without those {lost}, which"
+            f" stay in Postgres for you to look at: invoke rollback --env {move.env.name} --discard-writes"
+            f" --accept-loss {lost}",
         )  # fmt: skip
     move.journal.write("counts", discarded=lost)
     return {"discarded": lost}
@@ -133,14 +149,14 @@ def put_away(move: Move) -> bool:
     schema = move.env.target_direct.schema
     there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
     at_head = bool(there) and migrate.current(move.conn) == migrate.head()
-    return at_head and not _has_rows(move) and fence.state(move.conn) == "moved"
+    return at_head and not has_rows(move.conn) and fence.state(move.conn) == "moved"
 
 
 def put_target_away(move: Move) -> dict[str, Any]:
     """R8: move the game's tables to another schema, fenced, for the analysis, and make new ones for a retry."""
     schema, kept = move.env.target_direct.schema, f"{KEPT_PREFIX}{move.journal.run}"
     there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
-    if there and migrate.current(move.conn) and _has_rows(move):
+    if there and migrate.current(move.conn) and has_rows(move.conn):
         with move.conn.transaction():
             relocation.move(move.conn, schema, kept)
             move.conn.execute("update ops.revisions set schema = %s where schema = %s", [kept, schema])
@@ -195,7 +211,7 @@ def adopting(accepted_loss: int) -> tuple[Step, ...]:
         Step("R3", "fence Postgres", "Postgres is read-only", None, lambda move: fence.set_on(move.conn)),
         Step(
             "R4", "compare", "the file has every request that Postgres granted, or the loss was accepted", None,
-            lambda move: discard(move, accepted_loss),
+            lambda move: compare(move, accepted_loss),
         ),
         SWITCH,
         Step("R7", "return", RETURN.true_after, returned, lambda move: go_back(move, adopted=True)),
@@ -224,8 +240,10 @@ def _arm_legacy(move: Move) -> None:
     turn(move, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=move.pass_token)
 
 
-def _has_rows(move: Move) -> bool:
+def has_rows(conn: ops.Connection) -> bool:
+    """Return True where a table of the game, of this version's, holds something."""
+    there = {name for (name,) in conn.execute(NAMES).fetchall()} & {table.name for table in tables.ALL}
     union = sql.SQL(" or ").join(
-        sql.SQL("exists (select from {})").format(sql.Identifier(table.name)) for table in tables.ALL
+        sql.SQL("exists (select from {})").format(sql.Identifier(name)) for name in sorted(there)
     )
-    return move.conn.execute(sql.SQL("select {}").format(union)).fetchone() == (True,)
+    return bool(there) and conn.execute(sql.SQL("select {}").format(union)).fetchone() == (True,)

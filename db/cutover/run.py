@@ -58,6 +58,7 @@ def run(
     if standing.undo_unfinished:
         confirm()
         recovery.abort(env, means)
+        means.signals.check()
         standing = recovery.before_cutover(env)
     move = means.move("cutover", env, run=None if standing.startable else standing.run)
     if standing.startable:

@@ -52,12 +52,12 @@ def ask(url: str) -> Ready | None:
         # trust_env=False: a proxy that the environment names must not answer for the service.
         answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False)
         body = answer.json()
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
-    if not isinstance(body, dict) or "pid" not in body:
+    if not isinstance(body, dict) or not isinstance(pid := body.get("pid"), int):
         return None
     text = {name: str(body.get(name) or "") for name in ("engine", "store", "fence", "started")}
-    return Ready(url, answer.status_code, pid=int(body["pid"]), **text)
+    return Ready(url, answer.status_code, pid=pid, **text)
 
 
 def wait_for(urls: Sequence[str], fits: Callable[[Ready], bool], *, what: str, timeout_seconds: float) -> list[Ready]:

@@ -79,6 +79,12 @@ def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, 
         move.env.services, arrived, what=f"every process to serve {place.redacted}",
         timeout_seconds=_left(move, READY_SECONDS),
     )  # fmt: skip
+    if not points_at(move, place):  # The next restart would serve another store, whose fence is closed by then.
+        raise Failure(
+            f"{move.env.pointer.variable} to name {place.redacted} still, after the hooks",
+            pointer.url(move.env.pointer).redacted, where=str(move.env.pointer.path),
+            do="A hook writes it: have deploy and restart leave that line as they find it.",
+        )  # fmt: skip
     return {"old": [r.pid for r in old], "new": [r.pid for r in new]}
 
 

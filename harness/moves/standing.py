@@ -36,7 +36,7 @@ def status(env: Environment) -> Status:
         "drift": drifted,
         "fence of the legacy file": seen.legacy_fence,
         "fence of Postgres": seen.target_fence,
-        "pointer": f"names {seen.pointer}",
+        "pointer": seen.amiss or f"names {seen.pointer}",
         **{url: _answer(ready) for url, ready in seen.services.items()},
         "players": seen.serves,
         "next": seen.next,

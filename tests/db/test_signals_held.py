@@ -1,0 +1,101 @@
+"""Signals are held while an undo or the settling of a lost connection runs, and end the run again after it.
+
+A cutover goes on after both: it begins once the undo of an earlier attempt is finished, and watches once it turns out
+that a COMMIT without an answer was kept.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from cutover_world import World, quiet_world
+from standing import set_up
+
+from db.cutover import ending, recovery, steps
+from db.cutover.advice import Fence, FenceOwner, PointerTo, State
+from db.cutover.move import Move
+from db.errors import Undone
+from db.interruption import Interrupted, Signals
+from db.ops import Phase
+from db.servers import Server
+
+UNFINISHED = State(Phase.ABORTED, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.LEGACY)
+FRESH = State(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY)
+
+
+@pytest.fixture(scope="module")
+def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with quiet_world(server, tmp_path_factory.mktemp("held")) as world:
+        world.cutover()
+        world.rollback()
+        yield world
+
+
+def test_a_signal_ends_a_cutover_that_finished_an_older_undo_first(world: World) -> None:
+    set_up(world, UNFINISHED)
+
+    with Signals() as signals, pytest.raises(Undone, match="SIGTERM"):
+        world.cutover(signals=signals, observer=_signal_at("before copy"))
+
+    assert ending.look(world.env).serves == "players play on SQLite"
+
+
+def test_a_signal_during_that_undo_lets_it_end_and_begins_nothing_more(world: World) -> None:
+    set_up(world, UNFINISHED)
+
+    with Signals() as signals, pytest.raises(Interrupted, match="SIGTERM"):
+        world.cutover(signals=signals, observer=_signal_at("before unfence"))
+
+    assert ending.look(world.env).serves == "players play on SQLite"
+    assert world.phase() == "aborted"
+
+
+@pytest.mark.parametrize("at", ["while it asks", "before first snapshot"])
+def test_a_signal_ends_a_run_that_had_to_ask_if_it_went_live(
+    world: World, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(world, FRESH)
+    monkeypatch.setattr(steps, "_lift", _cut_after(world, steps._lift))
+    settled = recovery.settled
+
+    def asked(move: Move) -> None:
+        _signal_at(at)("while it", "asks")
+        settled(move)
+
+    monkeypatch.setattr(recovery, "settled", asked)
+
+    with Signals() as signals, pytest.raises(Interrupted, match="SIGTERM"):
+        world.cutover(signals=signals, observer=_signal_at(at))
+
+    assert ending.look(world.env).serves == "players play on Postgres"
+
+
+def test_an_abort_that_is_interrupted_still_ends_as_undone(world: World) -> None:
+    set_up(world, State(Phase.LOADING, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.TARGET))
+
+    with Signals() as signals:
+        report = world.cutover(abort=True, signals=signals, observer=_signal_at("before unfence"))
+
+    assert report.verdict == "undone"
+    assert ending.look(world.env).serves == "players play on SQLite"
+
+
+def _cut_after(world: World, lift: Callable[[Move], None]) -> Callable[[Move], None]:
+    """End every session once the lift is committed, as a failover does."""
+
+    def lifted(move: Move) -> None:
+        lift(move)
+        world.cut()
+
+    return lifted
+
+
+def _signal_at(at: str) -> Callable[[str, str], None]:
+    def observer(when: str, step: str) -> None:
+        if f"{when} {step}" == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return observer
