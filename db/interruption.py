@@ -2,6 +2,9 @@
 
 The first signal raises Interrupted, and the command undoes what it began. A later signal only prints a line on standard
 error: an undo that is interrupted would leave the game read-only.
+
+An exception out of a handler can vanish: where it strikes a destructor or another callback, Python prints and drops it.
+So a signal stays pending, and `check` raises it again before the command begins anything more.
 """
 
 from __future__ import annotations
@@ -10,12 +13,17 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+AGAIN_SECONDS = 1.0
+"""An exception that was raised this long ago and came to nothing has vanished: the next signal raises one anew."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -28,7 +36,8 @@ class Signals:
     def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
         self._received = 0
-        self._last = ""
+        self._pending = ""
+        self._raised = -AGAIN_SECONDS
         self._answer = "It is ending; please wait."
         self._force = "kill -9 is safe: run the same command again afterwards, or look with invoke status."
         self._held = False
@@ -58,21 +67,23 @@ class Signals:
         self._answer, self._force, self._held = before
 
     def check(self) -> None:
-        """Raise Interrupted where a signal came and raised nothing: the command is about to begin something more."""
-        if self._received and not self._held:
-            self._held = True
-            raise Interrupted(self._last)
+        """Raise Interrupted where a signal is pending: the command is about to begin something more."""
+        if self._pending and not self._held:
+            self._raise()
+
+    def _raise(self) -> None:
+        self._raised = time.monotonic()
+        raise Interrupted(self._pending)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._received += 1
-        self._last = signal.Signals(number).name
-        if not self._held:
-            self._held = True
-            raise Interrupted(self._last)
+        self._pending = name = signal.Signals(number).name
+        if not self._held and time.monotonic() - self._raised >= AGAIN_SECONDS:
+            self._raise()
         text = self._answer if self._received < 3 else f"{self._answer} {self._force}"
         if sys.stderr is None:  # The shell closed it (`2>&-`).
             return
         # Not print(): it raises if the signal arrives inside a print() to the same stream.
         # A closed terminal raises OSError.
         with suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), f"\n{self._last}: {text}\n".encode())
+            os.write(sys.stderr.fileno(), f"\n{name}: {text}\n".encode())

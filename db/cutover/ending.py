@@ -117,7 +117,11 @@ class Seen:
     @property
     def next(self) -> str:
         """The next command, in a clause; a pointer that can't be read is to be mended first, for no command can."""
-        return (f"mend the pointer ({self.amiss}), then " if self.amiss else "") + self._next
+        silent = [url for url, ready in self.services.items() if ready is None]
+        first = [f"mend the pointer ({self.amiss})"] if self.amiss else []
+        if silent:  # A restart hook that signals a process can't start one that is gone.
+            first.append(f"start the service at {', '.join(silent)}, which does not answer")
+        return ", then ".join([*first, self._next])
 
     @property
     def _next(self) -> str:

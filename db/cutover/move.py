@@ -138,7 +138,8 @@ class Move:
 
     def check_deadline(self) -> None:
         """Raise Failure if the lock is lost, or DeadlinePassed past the freeze budget."""
-        self.require_lock()  # First: a run that was paused for minutes has lost its lock, and that is what ended it.
+        self.means.signals.check()
+        self.require_lock()  # Before the budget: a run that was paused has lost its lock, and that is what ended it.
         self.deadline.check()
 
     def lock_again(self) -> None:
@@ -166,6 +167,7 @@ class Move:
 
         Whatever a store, a file or a hook raises becomes a Failure that names the step.
         """
+        self.means.signals.check()
         self.require_lock()
         if step.done is not None and step.done(self):
             self._note(step.name, Status.ALREADY, 0.0, {})

@@ -95,11 +95,14 @@ def _see_to_it(move: Move) -> None:
     move.perform(plan.SWITCH)
 
 
+_AFTER_A_BREACH = "The game is live on Postgres. The last line says who serves it; see to that, or roll back."
+
+
 def _answer(breach: str, move: Move) -> None:
     """What the policy says about a breach of the watch: report it, or roll back."""
     move.finished(Verdict.LIVE)
     if move.env.policy.on_breach == "report":
-        raise Failure("a quiet watch", breach, where=move.env.name, do="Players play on Postgres; look, or roll back.")
+        raise Failure("a quiet watch", breach, where=move.env.name, do=_AFTER_A_BREACH)
     means = move.means
     try:
         rollback.run(

@@ -55,6 +55,7 @@ def _watch(move: Move, seconds: float, advance: Advance) -> str | None:
     while True:
         due = min(now() + every, ends)
         last = now() >= ends
+        move.means.signals.check()
         if breach := _look(move):
             return breach
         if last:

@@ -14,10 +14,14 @@ from pathlib import Path
 
 from game import catalog
 from game.legacy import cells
+from game.legacy.fields import SCALARS
 from game.rows import Key, Record, Rows
 from game.tables import LEGACY_JOURNALS
 from harness.live.clients import Granted
 from harness.play import invariants
+
+SIGNED = frozenset(scalar.column for scalar in SCALARS.values() if scalar.kind is int and scalar.low < 0)
+"""Numbers that a legacy file may hold negative. A decimal of -0.5 counts as -1 until something is added to it."""
 
 _RECEIPTS = LEGACY_JOURNALS["action_receipts"].name
 
@@ -100,7 +104,7 @@ def _player(result: Count, player: str, rows: Rows | None, asked: Asked) -> None
     result.problems += [f"{key[0]}: {key[1]} has a receipt, and was {_told_of(key, asked)}" for key in unasked]
     # In which order the earlier ones came is not known: then only the sums are checked, not each line's balance.
     order = [] if asked.before else [grant.request.id for grant in asked.granted]
-    breaches = invariants.breaches(rows, order)
+    breaches = invariants.breaches(rows, order, signed=SIGNED)
     result.problems += [f"{b.player}: {b.law}: expected {b.expected}; found {b.found}" for b in breaches]
 
 

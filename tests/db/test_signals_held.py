@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from cutover_world import World, quiet_world
@@ -71,6 +72,22 @@ def test_a_signal_ends_a_run_that_had_to_ask_if_it_went_live(
         world.cutover(signals=signals, observer=_signal_at(at))
 
     assert ending.look(world.env).serves == "players play on Postgres"
+
+
+@pytest.mark.parametrize("at", ["before switch", "after smoke", "before live"])
+def test_a_signal_whose_exception_vanished_still_undoes_before_the_point_of_no_return(world: World, at: str) -> None:
+    """As in a destructor or a callback of the garbage collection: Python prints the exception and drops it."""
+    set_up(world, FRESH)
+    strike = _signal_at(at)
+
+    def observer(when: str, step: str) -> None:
+        with suppress(Interrupted):
+            strike(when, step)
+
+    with Signals() as signals, pytest.raises(Undone, match="SIGTERM"):
+        world.cutover(signals=signals, observer=observer)
+
+    assert ending.look(world.env).serves == "players play on SQLite"
 
 
 def test_an_abort_that_is_interrupted_still_ends_as_undone(world: World) -> None:
