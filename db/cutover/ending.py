@@ -56,7 +56,7 @@ class Target:
 class Seen:
     """The state of an environment. A part that is None does not answer; `unknown` says why.
 
-    amiss: why the pointer can't be read.
+    amiss: why the pointer can't be read. unprepared: Postgres answers, and has no schema of ours, or an older one.
     """
 
     environment: str
@@ -66,6 +66,7 @@ class Seen:
     amiss: str
     services: dict[str, Ready | None]
     unknown: dict[str, str]
+    unprepared: bool = False
 
     @property
     def serves(self) -> str:
@@ -139,7 +140,9 @@ class Seen:
                 # What ended well is not to be taken back because a line says that this is next.
                 return f"no move is under way; to go back: {ends}" if command is Command.ROLLBACK else ends
             case None:
-                return f"invoke status --env {self.environment}, once {' and '.join(self.unknown)} answers"
+                env = self.environment
+                later = f"invoke status --env {env}, once {' and '.join(self.unknown)} answers"
+                return f"invoke prepare --env {env}" if self.unprepared else later
             case unreachable:
                 return f"look at the stores: no run leaves them in this state ({unreachable.guard})"
 
@@ -192,12 +195,14 @@ def look(env: Environment) -> Seen:
         legacy = legacy_mark(env.legacy.path)
     except FAILURES as error:
         unknown[LEGACY] = redact(" ".join(str(error).split()))
+    unprepared = False
     try:
         target = _target(env)
     except (ToolError, *FAILURES) as error:
         unknown[TARGET] = redact(" ".join(str(error).split()))
+        unprepared = isinstance(error, Refusal) and "invoke prepare" in error.do
     answers = {url: services.ask(url) for url in env.services}
-    return Seen(env.name, legacy, target, switch.pointed(env), _amiss(env), answers, unknown)
+    return Seen(env.name, legacy, target, switch.pointed(env), _amiss(env), answers, unknown, unprepared)
 
 
 def _amiss(env: Environment) -> str:

@@ -447,8 +447,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "db/interruption.py",
         (
             "undo: a second signal cuts it in two",
-            "        if not self._held:\n",
-            "        if self._received < 3:\n",
+            "if not self._held and time.monotonic() - self._raised >= AGAIN_SECONDS:",
+            "if True:",
             f"{_ENDS}[cutover-after_fence-SIGTERM_SIGINT_SIGHUP]",
         ),
     ),
@@ -552,8 +552,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         (
             "standing check: nothing negative",
-            "                if value < least:\n",
-            "                if False:\n",
+            "if value < least and not",
+            "if False and not",
             "tests/harness/play/test_invariants.py::test_each_check_finds_what_it_is_there_for",
         ),
     ),

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 import pytest
 from cutover_world import World, quiet_world
 from standing import run, set_up
 
-from db import ops
+from db import environments, ops, seed
 from db.cutover import ending
 from db.cutover.advice import (
     Elsewhere,
@@ -31,6 +32,7 @@ from db.cutover.advice import (
 from db.errors import Refusal
 from db.ops import Phase
 from db.servers import Server
+from game.urls import PostgresUrl
 
 STATES = [State(*fields) for fields in product(Phase, Fence, FenceOwner, Fence, PointerTo, Tool)]
 ENDED = [state for state in STATES if isinstance(advise(state), Ends)]
@@ -55,6 +57,16 @@ def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         world.cutover()
         world.rollback()
         yield world
+
+
+def test_a_database_that_is_not_prepared_names_the_command_that_prepares_it(blank: PostgresUrl, tmp_path: Path) -> None:
+    seed.empty_legacy(tmp_path / "game.db")
+    env = environments.throwaway(owner=blank, service=blank, legacy=tmp_path / "game.db", folder=tmp_path)
+
+    assert ending.look(env).next.endswith("invoke prepare --env test")
+
+    ops.prepare(blank, "test")
+    assert "prepare" not in ending.look(env).next
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
