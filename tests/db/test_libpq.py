@@ -72,8 +72,9 @@ def plain(server: Server) -> tuple[Any, ...]:
         return _row(conn.execute(WHERE.encode()).fetchone())
 
 
-def _row(found: Any) -> tuple[Any, ...]:
-    return tuple(found)
+def _row(values: Any) -> tuple[Any, ...]:
+    """The row; a search path is the same with quotes, as a start-up option has it, and without, as SET LOCAL has it."""
+    return tuple(value.strip('"') if isinstance(value, str) else value for value in values)
 
 
 @each_variable
