@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from psycopg import sql
+from psycopg import errors, sql
 
 from db import fence, grants, migrate, ops, relocation, remedies, requirements
 from db.errors import Refusal
@@ -202,13 +202,24 @@ def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
         connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{TURN_SECONDS}s")))
         connection.execute("SELECT pg_advisory_lock(%s, %s)", (ops.LOCK_CLASS, VERIFY_LOCK))
         for (left,) in connection.execute(ABANDONED, [mark]).fetchall():
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(left)))
+            _drop(connection, sql.Identifier(left))
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'").format(name))
         try:
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
             yield scratch
         finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+            _drop(connection, name)
+
+
+def _drop(connection: ops.Connection, name: sql.Identifier) -> None:
+    """Drop a scratch database; FORCE only where a session of a killed run is still in it.
+
+    Autovacuum may be at work there. A plain DROP ends it; FORCE by a role that is no superuser is refused for it.
+    """
+    try:
+        connection.execute(sql.SQL("DROP DATABASE {}").format(name))
+    except errors.ObjectInUse:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def _restore(snapshot: Snapshot, url: PostgresUrl, tool: Tool, *options: str) -> None:
