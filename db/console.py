@@ -194,7 +194,7 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
         speaks.say(f"interrupted{f' by {error}' if str(error) else ''}")
         speaks.end("interrupted")
         speaks.json({"verdict": "interrupted"})
-    except Exception as error:
+    except Exception as error:  # A defect: its traceback is printed, and a move still says who serves the players.
         if speaks.at_end is None:
             raise
         code = DEFECT
