@@ -176,8 +176,8 @@ DECIDED = {
     "an item": (
         'inventory = \'[ {"id":"b","name":5} ,{"id":"a","name":"n","type":"material"}]\', equipment = NULL',
         "inventory", '{"id":"b","name":5}', '{"id":"b","name":"검","type":"material","quantity":3}',
-        "(select string_agg(concat(i.id, i.quantity), ',' order by position) from user_inventory i where user_id = users.id)",
-        "b3,a1",
+        "(select string_agg(concat(i.id, quantity), ',' order by i.id) from user_inventory i where user_id = users.id)",
+        "a1,b3",
     ),
     "a text that is not UTF-8": ("mail = CAST(x'ff' AS TEXT)", "mail", b"\xff", "[]", "held::int", 0),
     "a quest": (
