@@ -499,6 +499,31 @@ def restore(
 
 
 @task(
+    help={
+        "env": ENV, "put-back": "swap the schema of this name with the one in use, in one transaction",
+        "unfence": "with --put-back: leave it open to writes", "drop": "drop the schema of this name for good",
+        "yes": YES, "confirm": CONFIRM, "json": JSON,
+    }
+)  # fmt: skip
+def kept(
+    _c: Context, env: str = "", put_back: str = "", unfence: bool = False, drop: str = "", yes: bool = False,
+    confirm: str = "", json: str = "",
+) -> None:  # fmt: skip
+    """List the schemas that a restore or a rollback kept in Postgres; put one back, or drop one."""
+    from db import environments
+    from db.console import outcome
+    from harness.moves import kept as keeping
+
+    with outcome(json or None) as speaks:
+        target = environments.load(env)
+        what = "replaces what players own by a schema that was kept" if put_back else "drops a schema that was kept"
+        confirmed = _confirmation(target, what, yes, confirm, dry_run=not (put_back or drop))
+        found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=confirmed)
+        keeping.show(found, speaks)
+        speaks.json(found)
+
+
+@task(
     name="actions",
     help={"rounds": "how often each side has its turn", "requests": "how many a side carries out in one turn",
           "postgres": POSTGRES, "json": JSON},
@@ -639,5 +664,5 @@ namespace = Collection(
     audit,
 )
 namespace.add_collection(Collection("transfer", transfer, profile, convert, quarantine, replay, cleanup))
-namespace.add_collection(Collection("snapshot", take, verify, restore))
+namespace.add_collection(Collection("snapshot", take, verify, restore, kept))
 namespace.add_collection(Collection("bench", bench_actions, bench_databases))

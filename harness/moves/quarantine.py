@@ -146,7 +146,7 @@ def _headline(found: Listed) -> str:
         loaded = f"; {len(found.values):,} were loaded since" if found.values else ""
         return f"{found.environment}: no value{of}{by} is kept in the quarantine{loaded}"
     since = f", {len(found.values) - len(still):,} loaded since" if len(found.values) > len(still) else ""
-    return f"{found.environment}: {len(found.held):,} players held, {len(still):,} values{of}{by} kept{since}"
+    return f"{found.environment}: players held: {len(found.held):,}; values{of}{by} kept: {len(still):,}{since}"
 
 
 def _show_rule(kind: str, rule: str, values: Sequence[Original], speaks: Outcome, most: int | None) -> None:
@@ -156,10 +156,10 @@ def _show_rule(kind: str, rule: str, values: Sequence[Original], speaks: Outcome
     speaks.say(fitted(f"  {shown(values[0].reason)}", WIDTH))
     for one in values[:most]:
         loaded = ", loaded since" if one.loaded_by else ""
-        place = f"{one.table}.{one.column} {one.path}" if one.path != "$" else f"{one.table}.{one.column}"
-        of = f", {one.storage} of {one.bytes:,} bytes{loaded}"
-        head = f"  {one.number}  {shown(one.player or '(no player)')}  {shown(place)}"
-        speaks.say(fitted(head, WIDTH - len(of)) + of)
+        speaks.say(fitted(f"  {one.number}  {shown(one.player or '(no player)')}{loaded}", WIDTH))
+        place = shown(f"{one.table}.{one.column}" + (f" {one.path}" if one.path != "$" else ""))
+        of = f", {one.storage} of {one.bytes:,} bytes"
+        speaks.say(fitted(f"     {place}", WIDTH - len(of)) + of)
         speaks.say(f"     {_value(one)}")
     if most is not None and len(values) > most:
         speaks.say(f"  … and {len(values) - most:,} more: --rule {shown(rule)}")

@@ -87,7 +87,8 @@ def show(done: Replayed, environment: str, speaks: Outcome) -> None:
     for outcome, words in says.items():
         for one in done.values:
             if one.outcome == outcome:
-                speaks.say(_line(one, words))
+                for line in _lines(one, words):
+                    speaks.say(line)
     loaded = len(done.of("loaded", "released"))
     told = f"{loaded:,} of {len(done.values):,} values {would}loaded"
     if done.held:
@@ -102,7 +103,12 @@ def show(done: Replayed, environment: str, speaks: Outcome) -> None:
         speaks.say(f"Look at them: invoke transfer.quarantine --env {environment}")
 
 
-def _line(one: Replay, words: str) -> str:
+def _lines(one: Replay, words: str) -> list[str]:
     place = f"{one.table}.{one.column}" + (f" {one.path}" if one.path != "$" else "")
-    line = f"{words}: {one.n}  {shown(one.player or '(no player)')}  {shown(place)}"
-    return fitted(f"{line}: {shown(one.why)}" if one.why else line, WIDTH)
+    lines = [f"{words}: {one.n}  {shown(one.player or '(no player)')}", f"     {shown(place)}"]
+    if one.why:
+        lines.append(f"     {shown(one.why)}")
+    if one.opening:
+        amended = ", ".join(f"{shown(name)} {amount:+,}" for name, amount in one.opening.items())
+        lines.append(f"     what the player owned when the journals began: {amended}")
+    return [fitted(line, WIDTH) for line in lines]
