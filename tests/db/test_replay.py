@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cutover_world import made
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.schema import CreateTable
 from unread_values import unread
@@ -16,6 +18,7 @@ from db import fence, ops, transfer
 from db.errors import Failure, Refusal
 from db.ops import Phase
 from db.progress import Silent
+from db.servers import Server
 from db.transfer import Decided, Replayed, replaying
 from game import tables
 from game.chance import Chance
@@ -26,6 +29,7 @@ from game.legacy import fields
 from game.postgres import PostgresStore
 from game.rows import Rows
 from harness.databases import Database
+from harness.moves import replays
 from harness.play.invariants import breaches
 from tests.db.transferring import PASS, load, moved, seeded, sqlite, value, written_to
 
@@ -335,3 +339,32 @@ def test_a_run_that_dies_anywhere_leaves_the_player_as_before_or_loaded(
         conn.execute(f"drop trigger dies on {table}".encode())
     assert replay(fenced_database, decided=decided).verdict == "pass"
     assert column(fenced_database, "select gold from player_openings") == [9]
+
+
+def test_after_the_move_a_held_player_plays_and_a_rollback_brings_all_of_it_back(
+    server: Server, tmp_path: Path
+) -> None:
+    with made(server, tmp_path) as world:
+        player, _kind = world.unfinished[0]
+        world.write_to_legacy(f"UPDATE users SET gold = 'lots' WHERE id = '{player}'")
+        world.cutover()
+        held = world.act(0, "while-held")
+        assert (held.status_code, "player_held" in held.text) == (423, True)
+        number = int(str(value(world.owner, "select n from quarantine where column_name = 'gold'")))
+        value_file = tmp_path / "gold"
+        value_file.write_text("1200\n")
+        wish = replays.Wish(number=number, value=str(value_file))
+
+        done = replays.run(world.env, wish, Silent(), lambda: None)
+
+        assert (done.phase, done.verdict) == ("live", "pass")
+        assert world.act(0, "afterwards").status_code == 200
+        assert world.rollback().verdict == "returned"
+        assert (world.legacy_fence(), world.engine()) == ("open", "legacy")
+        with contextlib.closing(sqlite3.connect(world.env.legacy.path)) as file:
+            query = "SELECT typeof(gold), gold FROM users WHERE id = ?"
+            assert file.execute(query, (player,)).fetchone() == ("integer", 1200)
+            query = "SELECT count(*) FROM sudamr_action_receipts WHERE user_id = ?"
+            assert file.execute(query, (player,)).fetchone() == (1,)
+        with pytest.raises(Refusal, match="players who went back to SQLite"):
+            replays.run(world.env, wish, Silent(), lambda: None)
