@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -18,8 +18,8 @@ from invoke.context import Context
 from invoke.tasks import task
 
 if TYPE_CHECKING:
+    from db.confirmation import Confirmation
     from db.console import Outcome
-    from db.environments import Environment
     from db.progress import Progress
 
 HERE = Path(__file__).parent
@@ -31,6 +31,7 @@ JSON = "write the result as JSON to this path; - is standard output"
 POSTGRES = "docker, local, embedded or a URL, its password in PGPASSWORD; by default the first that the machine has"
 YES = "do not ask; production needs --confirm production too"
 CONFIRM = "the environment's name, typed once more"
+ASKED = {"yes": YES, "confirm": CONFIRM}
 DRY_RUN = "make every check, list the findings and the plan, and change nothing"
 PLAYERS = "how many players to make"
 SEED = "the number that all made players follow from"
@@ -118,30 +119,31 @@ def token(_c: Context, env: str = "", player: str = "") -> None:
         speaks.say(tokens.issue(environments.token_secret(target), player))
 
 
-@task(help={"env": ENV})
-def prepare(_c: Context, env: str = "") -> None:
+@task(help={"env": ENV, "take-over": "make another checkout's development database this one's", **ASKED})
+def prepare(_c: Context, env: str = "", take_over: bool = False, yes: bool = False, confirm: str = "") -> None:
     """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
-    from db import environments, ops
+    from db import environments
     from db.console import outcome
+    from harness.moves import preparing
 
     with outcome(None) as speaks:
-        target = environments.load(env)
-        durable = environments.is_durable(target.name)
-        ops.prepare(target.target_direct, target.name, service=target.target, durable=durable)
-        speaks.say(f"{target.target_direct.redacted} is marked {target.name}")
+        confirmed = _confirmation(speaks, env, yes, confirm)
+        speaks.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over))
 
 
-@task(help={"env": ENV, "sql": "print the SQL, and change nothing", "json": JSON})
-def migrate(_c: Context, env: str = "", sql: bool = False, json: str = "") -> None:
+@task(help={"env": ENV, "sql": "print the SQL, and change nothing", **ASKED, "json": JSON})
+def migrate(
+    _c: Context, env: str = "", sql: bool = False, yes: bool = False, confirm: str = "", json: str = ""
+) -> None:
     """Bring the schema to its head; a new one is fenced from its first moment."""
     from db import environments
-    from db import migrate as migrations
     from db.console import outcome
+    from harness.moves import preparing
 
     with outcome(json or None) as speaks:
+        confirmed = _confirmation(speaks, env, yes, confirm, dry_run=sql)
         target = environments.load(env)
-        role = target.target.user
-        done = migrations.migrate(target.target_direct, environment=target.name, service_role=role, sql=sql)
+        done = preparing.run_migrations(target, confirmed, sql=sql)
         applied = ", ".join(done.applied) or "nothing, it was there"
         speaks.say(done.sql if sql else f"{target.name} is at {done.head}; applied: {applied}")
         speaks.json(done)
@@ -162,7 +164,7 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
 
 @task(
     help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS, "seed": SEED,
-          "clean": "without the oddities that real files have", "json": JSON}
+          "clean": "without the oddities that real files have", **ASKED, "json": JSON}
 )  # fmt: skip
 def seed(
     _c: Context,
@@ -171,35 +173,41 @@ def seed(
     players: int = Whole(100),
     seed: int = Whole(1),
     clean: bool = False,
+    yes: bool = False,
+    confirm: str = "",
     json: str = "",
 ) -> None:
     """Make deterministic players in Postgres, or with --legacy FILE a legacy file of them."""
     from db import environments
     from db import seed as seeds
     from db.console import outcome
+    from harness.moves import preparing
 
     with outcome(json or None) as speaks:
+        environments.require_same_name(env, confirm)
         if legacy:
             path = Path(legacy)
             made = seeds.seed_legacy(path, players, seed, oddities=not clean, progress=speaks.progress)
         else:
             target = environments.load(env)
-            made = seeds.seed_postgres(target.target_direct, target.name, players, seed, progress=speaks.progress)
+            environments.guard_destructive(target)
+            confirmed = _confirmation(speaks, env, yes, confirm)
+            made = preparing.fill(target, confirmed, players=players, number=seed, progress=speaks.progress)
         speaks.say(f"{made.players:,} players in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
         speaks.json(made)
 
 
-@task(help={"env": ENV})
-def reset(_c: Context, env: str = "") -> None:
+@task(help={"env": ENV, **ASKED})
+def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
     """Empty the game's tables; development and test alone."""
     from db import environments
-    from db import seed as seeds
     from db.console import outcome
+    from harness.moves import preparing
 
     with outcome(None) as speaks:
         target = environments.load(env)
         environments.guard_destructive(target)
-        seeds.empty_postgres(target.target_direct, target.name)
+        preparing.empty(target, _confirmation(speaks, env, yes, confirm))
         speaks.say(f"{target.name} is empty")
 
 
@@ -228,21 +236,27 @@ def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres:
         "into": "where the rebuilt file goes",
         "max-held": "refuse when more players than this would be held",
         "postgres": "with --env test: " + POSTGRES,
+        **ASKED,
         "json": JSON,
     },
 )
 def transfer(
     _c: Context, env: str = "", source: str = "", back: bool = False, into: str = "", max_held: int = Whole(-1),
-    postgres: str = "", json: str = "",
+    postgres: str = "", yes: bool = False, confirm: str = "", json: str = "",
 ) -> None:  # fmt: skip
     """Move a legacy file to Postgres with proof, and with --back --into FILE rebuild it from there."""
+    from db.console import outcome
     from harness.moves import transfers
 
     wish = transfers.Wish(
         environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
         back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
     )  # fmt: skip
-    _judged(json, partial(transfers.run, wish), transfers.show)
+    with outcome(json or None) as speaks:
+        found = transfers.run(wish, speaks.progress, _confirmation(speaks, env, yes, confirm))
+        transfers.show(found, speaks)
+        speaks.json(found)
+        _end(found.verdict)
 
 
 @task(help={"source": LEGACY, "json": JSON})
@@ -308,32 +322,35 @@ def replay(
 ) -> None:  # fmt: skip
     """Load again, with proof, what this version or a value decided by hand allows; also while players play."""
     from db import environments
+    from db.confirmation import Change
     from db.console import outcome
     from harness.moves import replays
 
     with outcome(json or None) as speaks:
         wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
         target = environments.load(env)
-        confirmed = _confirmation(target, "loads what the quarantine holds", yes, confirm, dry_run)
-        done = replays.run(target, wish, speaks.progress, confirmed)
+        may = _confirmation(speaks, env, yes, confirm, dry_run)
+        change = Change(target, "loads what the quarantine holds")
+        done = replays.run(target, wish, speaks.progress, partial(may, change))
         replays.show(done, target.name, speaks)
         speaks.json(done)
         _end(done.verdict)
 
 
-@task(help={"env": ENV})
-def cleanup(_c: Context, env: str = "") -> None:
+@task(help={"env": ENV, **ASKED})
+def cleanup(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
     """Empty a target that holds a trial's copy; never one that a cutover fills or that players play on."""
     from db.console import outcome
     from harness.moves import transfers
 
     with outcome(None) as speaks:
-        speaks.say(f"{transfers.cleanup(env).redacted} is empty")
+        confirmed = _confirmation(speaks, env, yes, confirm)
+        speaks.say(f"{transfers.cleanup(env, confirmed).redacted} is empty")
 
 
 _MOVE = {
     "env": ENV, "offline": "copy while read-only; the only way so far", "dry-run": DRY_RUN,
-    "abort": "undo what was begun, wholly", "yes": YES, "confirm": CONFIRM, "json": JSON,
+    "abort": "undo what was begun, wholly", **ASKED, "json": JSON,
 }  # fmt: skip
 
 
@@ -351,10 +368,10 @@ def cutover(
     with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
-        confirmed = _confirmation(target, "moves the live game to Postgres", yes, confirm, dry_run)
+        confirmed = _confirmation(speaks, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         proof = Path(certificate or f"out/certificate-{target.name}.json")
-        report = cutovers.cutover(wish, proof, speaks.progress, signals, confirmed)
+        report = cutovers.cutover(wish, proof, speaks.progress, signals, cutovers.asked(wish, "to Postgres", confirmed))
         cutovers.show(report, speaks)
         speaks.json(report)
     _exit(cutovers.exit_code(report))
@@ -380,11 +397,12 @@ def rollback(
     with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
-        confirmed = _confirmation(target, "moves the live game back to SQLite", yes, confirm, dry_run)
+        confirmed = _confirmation(speaks, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
         report = cutovers.roll_back(
-            wish, speaks.progress, signals, confirmed, discard_writes=discard_writes, accept_loss=loss
+            wish, speaks.progress, signals, cutovers.asked(wish, "back to SQLite", confirmed),
+            discard_writes=discard_writes, accept_loss=loss,
         )  # fmt: skip
         cutovers.show(report, speaks)
         speaks.json(report)
@@ -477,8 +495,7 @@ def verify(_c: Context, env: str = "", path: str = "", json: str = "") -> None:
 @task(
     help={"env": ENV, "path": "the snapshot's folder", "into": "a new file, for one of the legacy store",
           "unfence": "leave the restored store open to writes",
-          "replace": "move the target's tables to another schema first, where they are kept", "yes": YES,
-          "confirm": CONFIRM, "json": JSON}
+          "replace": "move the target's tables to another schema first, where they are kept", **ASKED, "json": JSON}
 )  # fmt: skip
 def restore(
     _c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, replace: bool = False,
@@ -490,10 +507,9 @@ def restore(
     from harness.moves import snapshots
 
     with outcome(json or None) as speaks:
+        confirmed = _confirmation(speaks, env, yes, confirm)
         target = environments.load(env)
-        if replace:
-            _confirmation(target, "replaces what players own by a snapshot", yes, confirm, dry_run=False)()
-        done = snapshots.run(target, "restore", path, into, unfence=unfence, replace=replace)
+        done = snapshots.run(target, "restore", path, into, unfence=unfence, replace=replace, confirm=confirmed)
         speaks.table("snapshot restore", ("what", "found"), list(done.items()))
         speaks.json(done)
 
@@ -511,14 +527,15 @@ def kept(
 ) -> None:  # fmt: skip
     """List the schemas that a restore or a rollback kept in Postgres; put one back, or drop one."""
     from db import environments
+    from db.confirmation import Change
     from db.console import outcome
     from harness.moves import kept as keeping
 
     with outcome(json or None) as speaks:
         target = environments.load(env)
         what = "replaces what players own by a schema that was kept" if put_back else "drops a schema that was kept"
-        confirmed = _confirmation(target, what, yes, confirm, dry_run=not (put_back or drop))
-        found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=confirmed)
+        may = _confirmation(speaks, env, yes, confirm, dry_run=not (put_back or drop))
+        found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=partial(may, Change(target, what)))
         keeping.show(found, speaks)
         speaks.json(found)
 
@@ -585,44 +602,41 @@ def _snapshot(verb: str, env: str, what: str, json: str) -> None:
         speaks.json(done)
 
 
-def _confirmation(target: Environment, what: str, yes: bool, typed: str, dry_run: bool) -> Callable[[], None]:
-    """Return a function that asks for the environment's name at its first call, after the checks.
+class _Terminal:
+    """The terminal of this command, if it has one."""
 
-    Without a terminal nobody can be asked, so a missing name raises Refusal at once. A dry run needs no name.
-    """
-    from db import environments
+    def __init__(self, speaks: Outcome) -> None:
+        self.tell = speaks.progress.say
 
-    there = sys.stdin is not None and sys.stdin.isatty()  # None where the shell had closed it.
-    ask = not yes and not typed and there and target.name in environments.CONFIRMED
-    if not ask and not dry_run:
-        environments.require_confirmation(target, typed)
+    @property
+    def can_ask(self) -> bool:
+        # A stream is None where the shell closed it.
+        return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
-    @cache
-    def confirm() -> None:
-        if ask:
-            environments.require_confirmation(target, _typed(target, what))
+    def ask(self, question: str) -> str:
+        # Not by input(question): with --json - that would write the question into the JSON.
+        print(question, end="", file=sys.stderr, flush=True)
+        try:
+            return input()
+        except EOFError:  # Ctrl-D: nothing was typed.
+            print(file=sys.stderr)
+            return ""
+        except (OSError, UnicodeDecodeError):  # The terminal is gone, or bytes that are no text were typed.
+            return ""
 
-    return confirm
 
+def _confirmation(speaks: Outcome, env: str, yes: bool, confirm: str, dry_run: bool = False) -> Confirmation:
+    from db.confirmation import Confirmation
 
-def _typed(target: Environment, what: str) -> str:
-    try:
-        return input(f"This {what}: {target.legacy.redacted}, {target.target.redacted}. Type {target.name} to go on: ")
-    except EOFError:  # Ctrl-D: nothing was typed.
-        print(file=sys.stderr)
-        return ""
+    return Confirmation(env, _Terminal(speaks), yes=yes, confirm=confirm, dry_run=dry_run)
 
 
 def _compose(*arguments: str) -> None:
-    from db.console import misused
-    from db.errors import Refusal
+    from db.console import outcome
+    from db.servers import compose
 
-    asked = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True, text=True)
-    if asked.returncode:
-        found = (asked.stderr.strip() or "no such command").splitlines()[0]
-        misused(Refusal("docker with its compose plugin", found, do="Install it, or name a Postgres of your own in"
-                        " environments.toml; tests and rehearsals need neither."))  # fmt: skip
-    _exit(subprocess.run(["docker", "compose", *arguments], cwd=HERE, check=False).returncode)
+    with outcome(None):
+        _exit(compose.run(HERE, *arguments))
 
 
 def _workflows() -> list[str]:

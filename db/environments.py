@@ -36,7 +36,8 @@ OURS = frozenset({"name", "variables"})
 
 DEFAULT_PATH = Path("environments.toml")
 UNKNOWN_KEY = "unexpected_keyword_argument"
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE = re.compile(r"\$\{(?P<name>[^}]*?)(:-(?P<default>[^}]*))?\}")
+"""`${NAME}`, or `${NAME:-default}` as in Docker Compose: the default is for a variable that is not set, or empty."""
 
 
 def _base(info: ValidationInfo) -> Path:
@@ -214,13 +215,21 @@ def is_durable(name: str) -> bool:
     return name not in DESTRUCTIBLE
 
 
-def require_confirmation(environment: Environment, typed: str | None) -> None:
-    """Refusal unless production was named a second time, by hand or by --confirm."""
-    if environment.name in CONFIRMED and typed != environment.name:
+def require_confirmation(name: str, typed: str | None, found: str = "nothing") -> None:
+    """Check that production was named a second time, typed or by --confirm. Raises Refusal; found: for it."""
+    if name in CONFIRMED and typed != name:
         raise Refusal(
-            f"the name {environment.name}, typed", "another" if typed else "nothing",
-            where=environment.target_direct.redacted,
-            do=f"Type it when asked, or give --yes --confirm {environment.name}.",
+            f"the name {name}, typed", "another" if typed else found,
+            do=f"Nothing was changed. Run it again and type {name} when asked, or add --confirm {name}.",
+        )  # fmt: skip
+
+
+def require_same_name(name: str, confirm: str) -> None:
+    """Check that --confirm, if given, names the environment of --env. Raises Refusal, for every environment."""
+    if confirm and confirm != name:
+        raise Refusal(
+            f"--confirm {name}, as --env says" if name else "--env with --confirm", f"--confirm {confirm}",
+            do="Nothing was begun. Both name the environment to change: correct the wrong one.",
         )  # fmt: skip
 
 
@@ -309,7 +318,7 @@ def _require_own_target(section: Mapping[str, Any], path: Path, name: str) -> No
     pointer = section.get("pointer")
     variable = pointer.get("variable", "DATABASE_URL") if isinstance(pointer, dict) else "DATABASE_URL"
     for key in ("target", "target_direct", "legacy"):
-        if f"${{{variable}}}" in str(section.get(key, "")):
+        if variable in (found["name"] for found in _VARIABLE.finditer(str(section.get(key, "")))):
             raise Refusal(
                 f"a variable of its own in {key}", f"${{{variable}}}, the pointer that the service follows",
                 where=f"{path} [{name}]", do="Keep the store's URL in another variable.",
@@ -329,9 +338,9 @@ class _Variables:
         }
         self._values = {**self.of_files, **os.environ}
 
-    def get(self, name: str, where: str) -> str:
-        """The variable's value. Refusal naming it where it is missing or empty."""
-        value = self._values.get(name)
+    def get(self, name: str, where: str, default: str | None = None) -> str:
+        """The variable's value, or the default. Refusal naming it where it is missing or empty and has no default."""
+        value = self._values.get(name) or default or self._values.get(name)
         if not value:
             raise Refusal(
                 f"the variable {name}", "none" if value is None else "an empty one", where=where,
@@ -344,7 +353,7 @@ def _expand(value: Any, variables: _Variables, where: str) -> Any:
     """Every `${NAME}` replaced, but for the hooks': their shell does it, so no secret stands in a command line."""
     match value:
         case str():
-            return _VARIABLE.sub(lambda found: variables.get(found[1], where), value)
+            return _VARIABLE.sub(lambda found: variables.get(found["name"], where, found["default"]), value)
         case dict():
             return {
                 key: inner if key == HOOKS else _expand(inner, variables, f"{where} {key}")

@@ -18,7 +18,8 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from db import environments, ops_schema, pooler, requirements
+from db import checkout, environments, ops_schema, pooler, requirements
+from db.checkout import Checkout
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
 from game.urls import PostgresUrl
@@ -79,21 +80,24 @@ def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
     return pooler.require_direct(conn, url)
 
 
-def prepare(owner: PostgresUrl, environment: str, *, service: PostgresUrl | None = None, durable: bool = False) -> None:
+def prepare(
+    owner: PostgresUrl, environment: str, *, service: PostgresUrl | None = None, durable: bool = False,
+    whose: Checkout | None = None, take_over: bool = False, check: bool = False,
+) -> None:  # fmt: skip
     """Make the schema `ops` with the environment's marker. Safe to call again.
 
     service: the service's URL; its role and its pooler are checked too. durable: the data must survive a crash.
-    Raises Refusal if the database is another environment's or unfit for a move; nothing is changed.
+    whose: the checkout that the database belongs to from now on. take_over: also if it is another checkout's.
+    check: only make the checks.
+    Raises Refusal if the database is another's or unfit for a move; nothing is changed.
     """
     with connect(owner, application="sudamr prepare") as conn, conn.transaction():
         conn.execute("select pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, PREPARE_LOCK))
-        requirements.require_role(conn)
-        marked = marker(conn)
-        if marked not in (None, environment):
-            raise _wrong_marker(conn, environment, marked)
-        requirements.require(conn, durable=durable)
-        if service is not None:
-            pooler.require(service)
+        marked = _require_fit(conn, environment, service, durable=durable)
+        if marked and whose is not None and not take_over:
+            checkout.require_claimable(conn, environment, whose)
+        if check:
+            return
         try:
             conn.execute(ops_schema.TABLES)
             conn.execute(ops_schema.FUNCTIONS)
@@ -103,6 +107,20 @@ def prepare(owner: PostgresUrl, environment: str, *, service: PostgresUrl | None
             ) from None
         conn.execute("insert into ops.environment (name) values (%s) on conflict do nothing", (environment,))
         conn.execute("insert into ops.phase (phase) values (%s) on conflict do nothing", (Phase.EMPTY,))
+        if whose is not None:
+            checkout.claim(conn, whose)
+
+
+def _require_fit(conn: Connection, environment: str, service: PostgresUrl | None, *, durable: bool) -> bool:
+    """Check the database and the roles, and return whether the database is marked. Raises Refusal."""
+    requirements.require_role(conn)
+    marked = marker(conn)
+    if marked not in (None, environment):
+        raise _wrong_marker(conn, environment, marked)
+    requirements.require(conn, durable=durable)
+    if service is not None:
+        pooler.require(service)
+    return marked is not None
 
 
 def marker(conn: Connection) -> str | None:

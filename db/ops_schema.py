@@ -17,6 +17,7 @@ create table if not exists ops.environment (
     prepared_at timestamptz not null default now()
 );
 alter table ops.environment add column if not exists identity uuid not null default gen_random_uuid();
+alter table ops.environment add column if not exists checkout jsonb;
 create table if not exists ops.phase (
     only_one boolean primary key default true check (only_one),
     phase text not null check (phase in ('empty', 'loading', 'live', 'aborted', 'returned')),

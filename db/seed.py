@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ from psycopg import sql
 
 from db import builders, fence, legacy_schema, legacy_tables, migrate, ops, requirements
 from db import tables as db_tables
+from db.confirmation import unasked
 from db.environments import DESTRUCTIBLE
 from db.errors import Refusal
 from db.oddities import Oddity, assign
@@ -86,10 +87,12 @@ def seed_legacy(
 
 
 def seed_postgres(
-    owner: PostgresUrl, environment: str, players: int, seed: int = 1, *, progress: Progress | None = None
-) -> Seeded:
+    owner: PostgresUrl, environment: str, players: int, seed: int = 1, *, progress: Progress | None = None,
+    confirm: Callable[[], None] = unasked,
+) -> Seeded:  # fmt: skip
     """Players in an empty, migrated database, fenced or not, in one transaction; bytes is what the tables take then.
 
+    confirm: called after the checks and before any change; may raise Refusal.
     Refusal: an environment other than development and test, a marker that disagrees, players that are there already.
     """
     _require_made_up(environment)
@@ -99,6 +102,8 @@ def seed_postgres(
         ops.require_marker(conn, environment)
         requirements.require(conn)
         migrate.require_current(conn)
+        _require_empty(conn, owner)
+        confirm()
         with fence.own_pass(conn):
             _require_empty(conn, owner)
             ids = _copy_players(conn, players, seed, progress or Silent())
@@ -107,13 +112,14 @@ def seed_postgres(
     return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), odd={}, held=frozenset())
 
 
-def empty_postgres(owner: PostgresUrl, environment: str) -> None:
-    """Every table of the game and of the transfer emptied; what `ops` says stays. Refusal: as for seeding."""
+def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[], None] = unasked) -> None:
+    """Every table of the game and of the transfer emptied; what `ops` says stays. confirm, Refusal: as for seeding."""
     _require_made_up(environment)
     with ops.connect(owner, application="sudamr reset") as conn:
         ops.require_marker(conn, environment)
         requirements.require(conn)
         migrate.require_current(conn)
+        confirm()
         with fence.own_pass(conn):
             names = [sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL)]
             conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))

@@ -3,62 +3,79 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
-import tasks
 from db import environments
-from db.environments import Environment
+from db.confirmation import Change, Confirmation
 from db.errors import Refusal
 from game.urls import PostgresUrl
 
 
+class Person:
+    """Somebody at a terminal, who types `answer`. told: what was printed; asked: the questions."""
+
+    def __init__(self, answer: str = "test", *, can_ask: bool = True) -> None:
+        self.answer, self.can_ask = answer, can_ask
+        self.told: list[str] = []
+        self.asked: list[str] = []
+
+    def tell(self, line: str) -> None:
+        self.told.append(line)
+
+    def ask(self, question: str) -> str:
+        self.asked.append(question)
+        return self.answer
+
+
 @pytest.fixture
-def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
     nowhere = PostgresUrl("127.0.0.1", 1, "nobody", "", "nothing")
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr(environments, "CONFIRMED", ("test",))  # The one that needs no file.
-    return environments.throwaway(owner=nowhere, service=nowhere, legacy=tmp_path / "game.db", folder=tmp_path)
+    env = environments.throwaway(owner=nowhere, service=nowhere, legacy=tmp_path / "game.db", folder=tmp_path)
+    return Change(env, "moves the game")
 
 
-def test_it_is_asked_when_the_run_asks_and_once_only(production: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "test")
-
-    confirm = tasks._confirmation(production, "moves the game", yes=False, typed="", dry_run=False)
-    assert asked == []
-    confirm()
-    confirm()
-
-    assert len(asked) == 1
+def test_it_is_asked_when_the_run_asks_and_once_only(change: Change) -> None:
+    person = Person()
+    confirm = Confirmation("test", person, yes=False, confirm="")
+    assert person.asked == []
+    confirm(change)
+    confirm(change)
+    assert (person.told, person.asked) == (["This moves the game."], ["Type test to go on: "])
 
 
-@pytest.mark.parametrize("typed", ["", "prod", None])
-def test_another_word_nothing_and_ctrl_d_are_refusals(
-    production: Environment, monkeypatch: pytest.MonkeyPatch, typed: str | None
+@pytest.mark.parametrize("answer", ["", "prod", "Test", " test"])
+def test_another_word_and_nothing_are_refusals_and_do_not_count_as_asked(change: Change, answer: str) -> None:
+    person = Person(answer)
+    confirm = Confirmation("test", person, yes=False, confirm="")
+    for _ in range(2):
+        with pytest.raises(Refusal, match="the name test, typed"):
+            confirm(change)
+    assert len(person.asked) == 2
+
+
+def test_where_nobody_can_type_it_is_refused_at_once_and_a_dry_run_asks_nothing(change: Change) -> None:
+    person = Person(can_ask=False)
+    with pytest.raises(Refusal, match="found no terminal"):
+        Confirmation("test", person, yes=False, confirm="")
+    Confirmation("test", person, yes=False, confirm="", dry_run=True)(change)
+    assert (person.told, person.asked) == ([], [])
+    Confirmation("test", person, yes=True, confirm="test")(change)
+    assert (person.told, person.asked) == (["This moves the game."], [])
+
+
+@pytest.mark.parametrize("name", [*environments.NAMES, "", "stagin"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_another_environments_name_is_refused_at_once(name: str, dry_run: bool) -> None:
+    with pytest.raises(Refusal, match="found --confirm prod"):
+        Confirmation(name, Person(), yes=True, confirm="prod", dry_run=dry_run)
+
+
+def test_an_environment_that_needs_no_name_is_told_what_is_about_to_change(
+    change: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def answer(_prompt: str) -> str:
-        if typed is None:
-            raise EOFError
-        return typed
-
-    monkeypatch.setattr("builtins.input", answer)
-
-    with pytest.raises(Refusal, match="the name test, typed"):
-        tasks._confirmation(production, "moves the game", yes=False, typed="", dry_run=False)()
-
-
-def test_where_nobody_can_type_it_is_refused_at_once_and_a_dry_run_asks_nothing(
-    production: Environment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def never(_prompt: str) -> NoReturn:
-        raise AssertionError("asked")
-
-    monkeypatch.setattr("builtins.input", never)
-    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-
-    with pytest.raises(Refusal, match="found nothing"):
-        tasks._confirmation(production, "moves the game", yes=False, typed="", dry_run=False)
-    tasks._confirmation(production, "moves the game", yes=False, typed="", dry_run=True)()
-    tasks._confirmation(production, "moves the game", yes=True, typed="test", dry_run=False)()
+    monkeypatch.setattr(environments, "CONFIRMED", ("production",))
+    person = Person(can_ask=False)
+    Confirmation("test", person, yes=False, confirm="")(change)
+    assert (person.told, person.asked) == (["This moves the game."], [])

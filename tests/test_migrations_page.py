@@ -30,7 +30,9 @@ target_direct = "{url}"
 pointer = {{ path = "service.env" }}
 snapshots = {{ folder = "snapshots" }}
 """
-VARIES = re.compile(r"\d+ files already formatted|\d+ passed, \d+ deselected in .*|\[100%\]|^[. ]+$|^postgres: .*")
+VARIES = re.compile(
+    r"\d+ files already formatted|\d+ passed, \d+ deselected in .*|\[100%\]|^[. ]+$|^postgres: .*|^This applies .*"
+)
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ def tree(tmp_path: Path, development: PostgresUrl) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / "environments.toml").write_text(ENVIRONMENTS.format(url=development.as_text()))
+    run(folder, "invoke prepare --env development")
     return folder
 
 

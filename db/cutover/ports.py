@@ -47,7 +47,3 @@ class Observer(Protocol):
 def unobserved(when: When, step: str) -> None:
     """Nobody watches."""
     del when, step
-
-
-def unasked() -> None:
-    """Confirm nothing: for callers that have asked already, or need not ask."""

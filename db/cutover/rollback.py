@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from db import fence
+from db.confirmation import unasked
 from db.cutover import checks, plan, preflight, recovery, rollback_steps
 from db.cutover import dry_run as dry_runs
 from db.cutover import journal as journals
 from db.cutover.move import RUNS, Means, Move
-from db.cutover.ports import Observer, Smoke, unasked, unobserved
+from db.cutover.ports import Observer, Smoke, unobserved
 from db.cutover.preflight import Demand
 from db.cutover.recovery import Standing
 from db.cutover.report import Report, Verdict

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from db.confirmation import unasked
 from db.cutover import checks, plan, preflight, recovery, rollback, watch
 from db.cutover import dry_run as dry_runs
 from db.cutover.move import RUNS, Means, Move
-from db.cutover.ports import Evidence, Observer, Smoke, unasked, unobserved
+from db.cutover.ports import Evidence, Observer, Smoke, unobserved
 from db.cutover.preflight import Demand
 from db.cutover.report import Report, Verdict
 from db.environments import Environment

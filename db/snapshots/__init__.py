@@ -6,9 +6,11 @@ the manifest, and a cutover accepts no other. Older ones are removed only after 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from db import transfer
+from db.confirmation import unasked
 from db.environments import Environment
 from db.errors import Failure, Refusal
 from db.snapshots import legacy, manifest, postgres
@@ -62,20 +64,23 @@ def verify(env: Environment, snapshot: Snapshot, *, tools: Tools | None = None) 
 
 def restore(
     env: Environment, snapshot: Snapshot, *, keep_fence: bool, replace: bool = False, into: Path | None = None,
-    tools: Tools | None = None,
+    confirm: Callable[[], None] = unasked, tools: Tools | None = None,
 ) -> str:  # fmt: skip
     """Put a snapshot back: the legacy file at `into` or its own place, the game's schema into the target.
 
     keep_fence: whether the store is read-only afterwards; it is one or the other on purpose, whatever the snapshot
-    carries. Gives where what stood there was moved, or "".
+    carries. confirm: called after the checks and before any change; may raise Refusal. Gives where what stood there was
+    moved, or "".
     """
     _check(env, snapshot)
     if snapshot.manifest.side is Side.LEGACY:
-        aside = legacy.restore(snapshot, into or env.legacy.path, keep_fence=keep_fence, replace=replace)
+        aside = legacy.restore(
+            snapshot, into or env.legacy.path, keep_fence=keep_fence, replace=replace, confirm=confirm
+        )
         return str(aside or "")
     moved = postgres.restore(
         snapshot, env.target_direct, service_role=env.target.user, legacy=env.legacy.path, keep_fence=keep_fence,
-        replace=replace, tools=tools,
+        replace=replace, confirm=confirm, tools=tools,
     )  # fmt: skip
     return moved or ""
 

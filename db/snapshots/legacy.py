@@ -9,9 +9,11 @@ from __future__ import annotations
 import secrets
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
@@ -62,7 +64,9 @@ def verify(snapshot: Snapshot) -> dict[str, int]:
     return counts
 
 
-def restore(snapshot: Snapshot, into: Path, *, keep_fence: bool, replace: bool = False) -> Path | None:
+def restore(
+    snapshot: Snapshot, into: Path, *, keep_fence: bool, replace: bool = False, confirm: Callable[[], None] = unasked
+) -> Path | None:
     """Put the snapshot at `into`, flushed; gives where the file that stood there was moved, if any.
 
     A leftover log of the old file would be played into the new one, so `-wal`, `-shm` and `-journal` move with their
@@ -77,6 +81,7 @@ def restore(snapshot: Snapshot, into: Path, *, keep_fence: bool, replace: bool =
         )  # fmt: skip
     if not into.parent.is_dir():
         raise Refusal("a folder that exists", "none", where=str(into.parent), do="Make it first.")
+    confirm()
     partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
     try:
         _copy(snapshot.path, partial)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from psycopg import errors, sql
 
 from db import fence, grants, migrate, ops, relocation, remedies, requirements
+from db.confirmation import unasked
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.servers.tools import Tool
@@ -85,7 +86,7 @@ def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) 
 
 def restore(
     snapshot: Snapshot, url: PostgresUrl, *, service_role: str, legacy: Path, keep_fence: bool, replace: bool = False,
-    tools: Tools | None = None,
+    confirm: Callable[[], None] = unasked, tools: Tools | None = None,
 ) -> str | None:  # fmt: skip
     """Restore the schema. Return the name of the schema that now holds the replaced tables, or None if there were none.
 
@@ -101,6 +102,12 @@ def restore(
     with ops.connect(url) as connection:
         ops.require_marker(connection, snapshot.manifest.environment)
         requirements.require(connection)
+        if not keep_fence:
+            require_no_other_store(connection, legacy)
+        _tool("pg_restore", connection, tools)
+        _require_free(connection, url, replace=replace)
+    # Before the lock: an answer may take minutes, and a cutover must not be refused meanwhile. All is checked again.
+    confirm()
     run = f"restore-{secrets.token_hex(4)}"
     with ops.lock(url, run=run, why=f"restore of {snapshot.folder.name}") as held:
         connection = held.conn
@@ -233,15 +240,20 @@ def _tool(name: str, connection: ops.Connection, tools: Tools | None) -> Tool:
 
 
 def _move_aside(connection: ops.Connection, url: PostgresUrl, *, replace: bool) -> str | None:
-    relations = relocation.relations(connection, url.schema)
-    if not relations:
+    if not _require_free(connection, url, replace=replace):
         return None
-    if not replace:
+    return kept.put_aside(connection, url.schema)
+
+
+def _require_free(connection: ops.Connection, url: PostgresUrl, *, replace: bool) -> list[str]:
+    """Return the relations in the schema's place. Raises Refusal if there are any, unless they may be replaced."""
+    relations = relocation.relations(connection, url.schema)
+    if relations and not replace:
         raise Refusal(
             f"no schema {url.schema}, or an empty one", f"one with {', '.join(relations[:3])}", where=url.redacted,
             do="Add --replace. These are then kept in another schema.",
         )  # fmt: skip
-    return kept.put_aside(connection, url.schema)
+    return relations
 
 
 @contextmanager

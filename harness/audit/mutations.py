@@ -525,7 +525,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "db/environments.py",
         (
             "production: without its name",
-            "if environment.name in CONFIRMED and typed != environment.name:",
+            "if name in CONFIRMED and typed != name:",
             "if False:",
             "tests/db/test_environments.py::test_production_wants_its_name_typed",
         ),

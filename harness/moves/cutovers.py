@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import environments
+from db.confirmation import Change, Confirm
 from db.cutover import ending, rollback
 from db.cutover import run as cutover_run
 from db.cutover.ports import Smoke
@@ -42,6 +43,13 @@ def end_with(env: Environment, speaks: Outcome, signals: Signals) -> None:
     """Make the task ask the stores for its last line when it ends, and hold signals meanwhile."""
     speaks.at_end = partial(ending.ended, env)
     speaks.signals = signals
+
+
+def asked(wish: Wish, where: str, confirm: Confirm) -> Callable[[], None]:
+    """Return what the run calls before its first change."""
+    env = wish.environment
+    does = f"undoes the move of the live game {where}" if wish.abort else f"moves the live game {where}"
+    return partial(confirm, Change(env, f"{does}: {env.legacy.redacted}, {env.target.redacted}"))
 
 
 def cutover(wish: Wish, proof: Path, progress: Progress, signals: Signals, confirm: Callable[[], None]) -> Report:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from db import snapshots
+from db.confirmation import Change, Confirm, unasked
 from db.environments import Environment
 from db.errors import Refusal
 from db.snapshots import Side
 
 
 def run(
-    env: Environment, verb: str, what: str, into: str, *, unfence: bool = False, replace: bool = False
-) -> dict[str, object]:
+    env: Environment, verb: str, what: str, into: str, *, unfence: bool = False, replace: bool = False,
+    confirm: Confirm = unasked,
+) -> dict[str, object]:  # fmt: skip
     """Take, verify or restore a snapshot. Returns what was done, by name."""
     if verb == "take":
         taken = snapshots.take_verified(env, _side(what))
@@ -28,7 +31,13 @@ def run(
             do="Restore it into a new file (--into NEW). Stop the service, move the file that it serves aside with its"
             " -wal and -shm, move NEW to its place, start the service.",
         )  # fmt: skip
-    kept = snapshots.restore(env, found, keep_fence=not unfence, replace=replace, into=Path(into) if into else None)
+    database = found.manifest.side is Side.TARGET
+    place = env.target_direct.redacted if database else into
+    writes = ", and opens it to writes" if unfence else ""
+    kept = snapshots.restore(
+        env, found, keep_fence=not unfence, replace=replace, into=Path(into) if into else None,
+        confirm=partial(confirm, Change(env, f"restores {found.folder.name} into {place}{writes}", database=database)),
+    )  # fmt: skip
     return {
         "snapshot": str(found.folder),
         "restored": into or env.target_direct.redacted,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from db import drift, ops, revisions
+from db import checkout, drift, ops, revisions
 from db.cutover import ending, services
 from db.cutover.ending import Seen
 from db.environments import Environment
@@ -34,6 +34,7 @@ def status(env: Environment) -> Status:
         "legacy": env.legacy.redacted,
         "target": env.target_direct.redacted,
         **_postgres(seen, schema),
+        **_checkout(env, seen),
         **_kept(env, seen),
         "drift": drifted,
         "fence of the legacy file": seen.legacy_fence,
@@ -91,6 +92,17 @@ def _postgres(seen: Seen, schema: str) -> dict[str, str]:
         "phase": str(target.phase) + (f", by run {target.run}" if target.run else ""),
         "lock held by": str(target.holder or "nobody"),
     }
+
+
+def _checkout(env: Environment, seen: Seen) -> dict[str, str]:
+    """Return whose a development database is."""
+    if env.name not in checkout.OWNED or seen.target is None:
+        return {}
+    try:
+        with ops.connect(env.target_direct, application="sudamr status") as conn:
+            return {"belongs to": checkout.describe(conn)}
+    except Refusal as error:
+        return {"belongs to": f"not known: {' '.join(str(error).split())}"}
 
 
 def _answer(ready: services.Ready | None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from db import environments, fence, migrate, ops, servers
 from db import transfer as moving
+from db.confirmation import Change, Confirm, unasked
 from db.errors import Failure, Refusal
 from db.ops import Held, Phase
 from db.progress import Progress
@@ -64,12 +65,12 @@ class Transferred:
     quarantine: tuple[Original, ...] = ()
 
 
-def run(wish: Wish, progress: Progress) -> Transferred:
+def run(wish: Wish, progress: Progress, confirm: Confirm = unasked) -> Transferred:
     """Load, rebuild, compare, as far as was asked. Refusal, Failure: as the parts say, or where the copy differs."""
     _check(wish)
     if wish.source is not None:
         moving.check(wish.source)
-    with _target(wish, progress) as (target, engine):
+    with _target(wish, progress, confirm) as (target, engine):
         loaded = _load(wish, wish.source, target, progress) if wish.source is not None else None
         returned = moving.back(target, wish.into, progress=progress) if wish.into is not None else None
         kept = _quarantine(wish, target)
@@ -118,19 +119,29 @@ def _check(wish: Wish) -> None:
 
 
 @contextmanager
-def _target(wish: Wish, progress: Progress) -> Iterator[tuple[PostgresUrl, Engine]]:
+def _target(wish: Wish, progress: Progress, confirm: Confirm) -> Iterator[tuple[PostgresUrl, Engine]]:
     """The environment's database; for `test` a fresh one on a throwaway server."""
     if wish.environment != THROWAWAY:
-        target = environments.load(wish.environment).target_direct
+        env = environments.load(wish.environment)
+        target = env.target_direct
         with ops.connect(target) as conn:
             ops.require_marker(conn, wish.environment)
             migrate.require_current(conn)
+            if wish.source is not None:
+                _require_no_move(conn, target)
             version = conn.info.parameter_status("server_version") or "?"
+        confirm(Change(env, _does(wish, target), database=wish.source is not None))
         yield target, Engine("url", version.split(" ", maxsplit=1)[0])
         return
     with servers.start(wish.postgres) as server:
         progress.say(f"a throwaway Postgres: {server.kind} {server.version}")
         yield Databases(server).clone(fenced=True).owner, Engine(server.kind, server.version)
+
+
+def _does(wish: Wish, target: PostgresUrl) -> str:
+    does = [f"loads {wish.source} into {target.redacted}"] if wish.source is not None else []
+    does += [f"writes all players of {target.redacted} into {wish.into}"] if wish.into is not None else []
+    return " and ".join(does)
 
 
 def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> Loaded:
@@ -145,12 +156,15 @@ def _printable(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 
-def cleanup(environment: str) -> PostgresUrl:
+def cleanup(environment: str, confirm: Confirm = unasked) -> PostgresUrl:
     """Empty a target that no cutover has begun to fill; Refusal where one has, or where players play on it."""
-    target = environments.load(environment).target_direct
+    env = environments.load(environment)
+    target = env.target_direct
     with ops.connect(target) as conn:
         ops.require_marker(conn, environment)
         migrate.require_current(conn)
+        _require_no_move(conn, target)
+    confirm(Change(env, f"empties {target.redacted}"))
     with _lock(target, "transfer.cleanup") as (_, token):
         moving.clear(target, pass_token=token)
     return target
@@ -164,23 +178,29 @@ def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[Held, str]]:
     """
     token = fence.new_pass()
     with ops.lock(target, run=f"transfer-{secrets.token_hex(4)}", why=why) as held:
-        phase = ops.phase(held.conn)
-        if phase in (Phase.LOADING, Phase.LIVE):
-            raise Refusal(
-                "a target that no cutover has begun to fill", f"the phase {phase}", where=target.redacted,
-                do="Go on with the cutover, or undo it: invoke cutover --abort.",
-            )  # fmt: skip
-        if phase is Phase.RETURNED and _filled(held.conn):
-            raise Refusal(
-                "a rollback that has put away what players did", "a copy that it left", where=target.redacted,
-                do="Run: invoke rollback. It keeps the schema under another name.",
-            )  # fmt: skip
+        phase = _require_no_move(held.conn, target)
         with held.conn.transaction():
             if phase is not Phase.ABORTED:
                 held.advance(phase, Phase.LOADING)
                 held.advance(Phase.LOADING, Phase.ABORTED)
         fence.set_on(held.conn, pass_token=token)
         yield held, token
+
+
+def _require_no_move(conn: ops.Connection, target: PostgresUrl) -> Phase:
+    """Return the phase. Raises Refusal if a cutover fills the target, players play on it, or a rollback left rows."""
+    phase = ops.phase(conn)
+    if phase in (Phase.LOADING, Phase.LIVE):
+        raise Refusal(
+            "a target that no cutover has begun to fill", f"the phase {phase}", where=target.redacted,
+            do="Go on with the cutover, or undo it: invoke cutover --abort.",
+        )  # fmt: skip
+    if phase is Phase.RETURNED and _filled(conn):
+        raise Refusal(
+            "a rollback that has put away what players did", "a copy that it left", where=target.redacted,
+            do="Run: invoke rollback. It keeps the schema under another name.",
+        )  # fmt: skip
+    return phase
 
 
 def _filled(conn: ops.Connection) -> bool:

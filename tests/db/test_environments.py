@@ -211,12 +211,11 @@ def test_reset_and_seed_are_for_development_and_test_alone(folder: Path) -> None
 
 def test_production_wants_its_name_typed(folder: Path) -> None:
     staging = load(folder)
-    environments.require_confirmation(staging, None)
-    production = dataclasses.replace(staging, name="production")
-    environments.require_confirmation(production, "production")
+    environments.require_confirmation(staging.name, None)
+    environments.require_confirmation("production", "production")
     for typed in (None, "", "yes", "staging"):
         with pytest.raises(Refusal, match="production"):
-            environments.require_confirmation(production, typed)
+            environments.require_confirmation("production", typed)
 
 
 def test_no_password_is_in_an_environment_for_people(folder: Path) -> None:

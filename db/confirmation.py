@@ -1,0 +1,88 @@
+"""Asks whether a command may change an environment: once, after its checks and before its first change.
+
+Every task that changes a database or file of an environment calls a Confirmation; tests/test_asking.py fails for a task
+that is not listed as one that reads or one that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from db import checkout, environments, ops
+from db.environments import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a command is about to do, as a clause: "empties …". database: it changes the environment's Postgres."""
+
+    environment: Environment
+    does: str
+    database: bool = True
+
+
+Confirm: TypeAlias = Callable[[Change], None]
+
+
+def unasked(*changes: Change) -> None:
+    """Confirm nothing: for callers that have asked already, or need not ask."""
+    del changes
+
+
+def require_own(environment: Environment) -> None:
+    """Check that a development database is this checkout's. Raises Refusal naming the owner. Others pass unasked."""
+    if environment.name in checkout.OWNED:
+        with ops.connect(environment.target_direct) as conn:
+            ops.require_marker(conn, environment.name)
+            checkout.require_own(conn, environment.name)
+
+
+class Terminal(Protocol):
+    """Where people are told what is about to change, and asked."""
+
+    @property
+    def can_ask(self) -> bool:
+        """True if a person sees the question and can type the answer."""
+        ...
+
+    def tell(self, line: str) -> None:
+        """Print a line."""
+        ...
+
+    def ask(self, question: str) -> str:
+        """Return what was typed; "" at Ctrl-D."""
+        ...
+
+
+class Confirmation:
+    """A command's one permission to change its environment; call it with the change.
+
+    Raises Refusal at once if --confirm names another environment, or if the name is needed and nobody can be asked.
+    """
+
+    def __init__(
+        self, name: str, terminal: Terminal, *, yes: bool, confirm: str, dry_run: bool = False
+    ) -> None:  # fmt: skip
+        environments.require_same_name(name, confirm)
+        self._name, self._terminal, self._dry_run = name, terminal, dry_run
+        self._given = False
+        self._ask = not yes and not confirm and terminal.can_ask and name in environments.CONFIRMED
+        if not self._ask and not dry_run:
+            found = "--yes without it" if yes else "no terminal to type it on"
+            environments.require_confirmation(name, confirm, found)
+
+    def __call__(self, change: Change) -> None:
+        """Print the change, and ask if need be. Raises Refusal for another name, or another checkout's database.
+
+        Does nothing in a dry run, or if it was called before.
+        """
+        if self._given or self._dry_run:
+            return
+        if change.database:
+            require_own(change.environment)
+        self._terminal.tell(f"This {change.does}.")
+        if self._ask:
+            environments.require_confirmation(self._name, self._terminal.ask(f"Type {self._name} to go on: "))
+        self._given = True
