@@ -17,7 +17,7 @@ import httpx
 import psutil
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from db import children, environments
+from db import children, environments, web
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
@@ -59,7 +59,7 @@ def asked(url: str) -> Ready | str:
     """Return the same, or in a few words why nothing that is our service answers."""
     try:
         # trust_env=False: a proxy that the environment names must not answer for the service.
-        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False)
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False, verify=web.authorities())
         body = answer.json()
     except httpx.TimeoutException:
         return f"no answer within {ASK_SECONDS:g} s"
