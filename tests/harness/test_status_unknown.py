@@ -244,6 +244,9 @@ def test_it_prints_every_row_and_says_each_cause_once(
             _assert_told(found, (POSTGRES[postgres], *parts), env)
             refused = postgres in ("refused", "a socket that is not there")
             assert ("running" in _text(found)) == refused, "only of a server that nothing is heard of"
+        if "invoke prepare --env test" in found.found["next"]:
+            ops.prepare(env.target_direct, "test")
+            assert ending.look(env).asked.control is not None, "the advice was followed"
 
 
 def _assert_told(found: standing.Status, parts: tuple[Part, ...], env: Environment) -> None:
