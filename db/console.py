@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO, cast
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -20,11 +21,15 @@ from db.errors import Refusal, ToolError
 from db.interruption import Signals
 from db.progress import Progress, for_people
 from db.redaction import redact
+from db.wrapping import wrap
 from game.errors import GameError
 
 DEFECT = 1
 MISUSED = 2
 INTERRUPTED = 130
+
+LEAST_WIDTH = 20
+"""Columns for values on a terminal that is too narrow."""
 
 
 class Ending(Protocol):
@@ -118,6 +123,14 @@ class Outcome:
         for row in rows:
             table.add_row(*(_cell(value) for value in row))
         self._out.print(table)
+
+    def fields(self, rows: Sequence[tuple[str, str]]) -> None:
+        """A result of names and values. On a terminal values are wrapped; elsewhere each stays on its line."""
+        indent = max(cell_len(name) for name, _ in rows) + 2
+        width = max(self._out.width - indent, LEAST_WIDTH) if self._out.is_terminal else sys.maxsize
+        for name, value in rows:
+            for number, line in enumerate(wrap(value, width)):
+                self.say(f"{'' if number else name:{indent}}{line}")
 
     def json(self, result: object) -> None:
         """Write the whole result as JSON where `--json` asked for it."""

@@ -36,6 +36,10 @@ MIGRATION_LOCK = 2
 PREPARE_LOCK = 3
 
 
+TRIAL = "transfer-"
+"""Begins the id of a run that loads a trial's copy. No other run's id begins so."""
+
+
 class Phase(StrEnum):
     """Where the move stands: one row, changed only by `Held.advance`."""
 
@@ -146,9 +150,12 @@ def require_marker(conn: Connection, environment: str) -> None:
 
 def require_prepared(conn: Connection) -> None:
     """Refusal before `prepare`, and where an older version of it made `ops`."""
-    found = "no schema ops" if marker(conn) is None else "one by an older version"
+    name = marker(conn)
     if _value(conn, "select to_regclass('ops.proven')") is None:
-        raise Refusal("a prepared database", found, where=place(conn), do="Run: invoke prepare --env <name>")
+        raise Refusal(
+            "a prepared database", "no schema ops" if name is None else "one by an older version", where=place(conn),
+            do=f"Run: invoke prepare --env {name or '<name>'}",
+        )  # fmt: skip
 
 
 def identity(conn: Connection) -> str:
@@ -167,6 +174,11 @@ def phase_run(conn: Connection) -> str | None:
     return None if run is None else str(run)
 
 
+def is_trial(run: str | None) -> bool:
+    """Return True for the run of an `invoke transfer`, which begins no move."""
+    return run is not None and run.startswith(TRIAL)
+
+
 def is_proven(conn: Connection, run: str) -> bool:
     """Whether what this run loaded was proven, and is what the schema still holds."""
     return bool(_value(conn, "select exists (select from ops.proven where run = %s)", (run,)))
@@ -178,9 +190,12 @@ def forget_proof(conn: Connection) -> None:
 
 
 def phase(conn: Connection) -> Phase:
-    """Where the move stands. Refusal before `prepare`."""
+    """Where the move stands. Refusal before `prepare`, and where the row was deleted: `prepare` makes it."""
     require_prepared(conn)
-    return Phase(str(_value(conn, "select phase from ops.phase")))
+    found = _value(conn, "select phase from ops.phase")
+    if found is None:
+        raise Refusal("a row in ops.phase", "none", where=place(conn), do=f"Run: invoke prepare --env {marker(conn)}")
+    return Phase(str(found))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from db import requirements
+from db import connection_failures, requirements
 from db.errors import Refusal
 from db.redaction import redact
 from game import session
@@ -56,13 +56,10 @@ def require_direct(conn: session.Connection, url: PostgresUrl) -> session.Connec
 
 
 def no_answer(url: PostgresUrl, error: psycopg.OperationalError) -> Refusal:
-    """Make the Refusal for a connection that failed, with the server's answer."""
+    """Make the Refusal for a connection that failed, with the server's answer and advice that fits it."""
     if session.refused_by_a_pooler(error):
         return _between(url)
-    return Refusal(
-        "a Postgres that answers", _text(error) or "no answer", where=url.redacted,
-        do="Is it running, and is the address right?",
-    )  # fmt: skip
+    return connection_failures.refusal(url, error)
 
 
 def _between(url: PostgresUrl) -> Refusal:

@@ -71,6 +71,16 @@ class Terminal:
 
             yield advance
 
+    @contextmanager
+    def countdown(self, title: str, seconds: float) -> Iterator[Countdown]:
+        """Show a bar of the time left, and beside it what was seen last."""
+        columns = (
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=8),
+            TextColumn("{task.fields[left]} left"), TextColumn("{task.fields[seen]}"),
+        )  # fmt: skip
+        with Bars(*columns, console=self._console) as bars:
+            yield _BarOfSeconds(bars, title, seconds)
+
     def say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False)
 
@@ -102,17 +112,67 @@ class Plain:
         self._write(line)
 
 
-@contextmanager
-def countdown(progress: Progress, title: str, seconds: int) -> Iterator[Advance]:
-    """Show a bar of seconds with the time left.
+class Countdown(Protocol):
+    """Shows the time left of a fixed number of seconds, and what was seen last."""
 
-    Shows nothing where `progress` is no terminal: a log would keep a line for each second.
-    """
-    if not isinstance(progress, Terminal):
-        yield lambda _more: None
-        return
-    with progress.bar(title, seconds, "s") as advance:
-        yield advance
+    def passed(self, seconds: float) -> None:
+        """So many seconds have passed since the beginning."""
+        ...
+
+    def seen(self, text: str, *, last: bool = False) -> None:
+        """Show the text until the next one. last: show it in any case."""
+        ...
+
+
+class _BarOfSeconds:
+    """A bar that fits 80 columns."""
+
+    def __init__(self, bars: Bars, title: str, seconds: float) -> None:
+        self._bars = bars
+        self._seconds = seconds
+        self._task = bars.add_task(title, total=seconds, left=_clock(seconds), seen="")
+
+    def passed(self, seconds: float) -> None:
+        left = max(self._seconds - seconds, 0.0)
+        self._bars.update(self._task, completed=self._seconds - left, left=_clock(left))
+
+    def seen(self, text: str, *, last: bool = False) -> None:
+        del last
+        self._bars.update(self._task, seen=text)
+
+
+class _LinesOfSeconds:
+    """Lines, ten seconds or more from one to the next; the last one always."""
+
+    def __init__(self, progress: Progress, title: str, seconds: float) -> None:
+        self._progress = progress
+        self._title = title
+        self._seconds = seconds
+        self._passed = 0.0
+        self._said = -PLAIN_INTERVAL_SECONDS
+
+    def passed(self, seconds: float) -> None:
+        self._passed = seconds
+
+    def seen(self, text: str, *, last: bool = False) -> None:
+        if last or self._passed - self._said >= PLAIN_INTERVAL_SECONDS:
+            self._said = self._passed
+            left = max(self._seconds - self._passed, 0.0)
+            self._progress.say(f"     {self._title}, {_clock(left)} left: {text}")
+
+
+@contextmanager
+def countdown(progress: Progress, title: str, seconds: float) -> Iterator[Countdown]:
+    """Show the time left and what was seen last: in a bar on a terminal, in lines elsewhere."""
+    if isinstance(progress, Terminal):
+        with progress.countdown(title, seconds) as shown:
+            yield shown
+    else:
+        yield _LinesOfSeconds(progress, title, seconds)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def for_people(console: Console) -> Progress:

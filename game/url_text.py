@@ -15,6 +15,9 @@ from urllib.parse import unquote
 from game.errors import BadUrl
 
 DEFAULT_PORT = 5432
+LONGEST_LABEL = 63
+"""Characters between two dots of a host's name (RFC 1035)."""
+
 SHAPE = "postgresql://user:password@host:port/database"
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 PORT = re.compile(r"[0-9]{1,5}")
@@ -61,6 +64,9 @@ def host(host: str, socket: str | None) -> str:
         raise BadUrl(f"a host: {SHAPE}", "none")
     if ":" not in host and not HOST.fullmatch(host):
         raise BadUrl("one host of letters, digits, . _ - (a name of other letters as xn--...)", "another text")
+    # Looking up such a name raises UnicodeError, which no caller expects of a connection.
+    if not all(1 <= len(label) <= LONGEST_LABEL for label in host.removesuffix(".").split(".")):
+        raise BadUrl(f"a host whose parts between the dots have 1 to {LONGEST_LABEL} characters", "another text")
     return host if ":" in host else host.lower()
 
 

@@ -6,7 +6,11 @@ run meant to do. A part that does not answer is reported as unknown and raises n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
 
 from db import fence, migrate, ops
 from db.cutover import ownership, pointer, rollback_steps, services, switch
@@ -24,49 +28,98 @@ from db.cutover.advice import (
     Tool,
     advise,
 )
-from db.cutover.move import FAILURES, legacy_mark
+from db.cutover.move import FAILURES
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError
 from db.ops import Holder, Phase
 from db.redaction import redact
+from db.transfer.source import check_file, unreadable
+from game.legacy import cells
+from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import Mark
 
 LEGACY = "the legacy file"
 TARGET = "Postgres"
 
+LOCK_SECONDS = 5.0
+"""How long to wait for a legacy file that another process keeps locked."""
+
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The state of Postgres. odd: tables whose trigger differs from the fence's state. holder: of the lock. schema: its
-    revision. rows: whether a table of the game has any."""
+class Unknown:
+    """Why a part can't be known. do: a sentence that says what to do about it, or ""."""
+
+    why: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The state of a move, from the schema `ops`. holder: of the lock."""
 
     phase: Phase
     run: str | None
-    fence: Fence
-    odd: tuple[str, ...]
     identity: str
     holder: Holder | None
-    marker: str | None
+
+    @property
+    def trial(self) -> bool:
+        """True if the phase is of a trial, which fills the tables as an attempt that was aborted does."""
+        return ops.is_trial(self.run)
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Control):
+    """The state of Postgres. odd: tables whose trigger differs from the fence's state. schema: its revision. rows:
+    whether a table of the game has any."""
+
+    fence: Fence
+    odd: tuple[str, ...]
     schema: str | None
     rows: bool
+
+
+class Depth(StrEnum):
+    """How far Postgres could be asked."""
+
+    NOTHING = "nothing"
+    MARKER = "marker"
+    CONTROL = "control"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Postgres answers, as far as it could be asked. target: None unless all of it could."""
+
+    depth: Depth = Depth.NOTHING
+    marker: str | None = None
+    control: Control | None = None
+    target: Target | None = None
+    unprepared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The state of an environment. A part that is None does not answer; `unknown` says why.
 
-    amiss: why the pointer can't be read. unprepared: Postgres answers, and has no schema of ours, or an older one.
+    amiss: why the pointer can't be read. silent: by service, why it does not answer. asked: the answer of Postgres.
     """
 
     environment: str
     legacy: Mark | None
-    target: Target | None
+    asked: Answer
     pointer: PointerTo
     amiss: str
     services: dict[str, Ready | None]
-    unknown: dict[str, str]
-    unprepared: bool = False
+    silent: dict[str, str]
+    unknown: dict[str, Unknown]
+
+    @property
+    def target(self) -> Target | None:
+        """The state of Postgres, if all of it could be asked."""
+        return self.asked.target
 
     @property
     def serves(self) -> str:
@@ -87,14 +140,14 @@ class Seen:
     def legacy_fence(self) -> str:
         """The fence of the legacy file, and its run."""
         if self.legacy is None:
-            return f"not known: {self.unknown[LEGACY]}"
+            return f"not known: {self.unknown[LEGACY].why}"
         return self.legacy.state if self.legacy.owner is None else f"{self.legacy.state} by run {self.legacy.owner.run}"
 
     @property
     def target_fence(self) -> str:
         """The fence of Postgres, and the tables on which it differs."""
         if self.target is None:
-            return f"not known: {self.unknown[TARGET]}"
+            return f"not known: {self.unknown[TARGET].why}"
         return str(self.target.fence) + (f", but not on {', '.join(self.target.odd)}" if self.target.odd else "")
 
     @property
@@ -108,21 +161,32 @@ class Seen:
         """The advice that ends this state; None if a store does not answer."""
         if self.legacy is None or self.target is None:
             return None
+        phase = Phase.EMPTY if self.target.trial else self.target.phase
         return advise(
             State(
-                self.target.phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
+                phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
                 self.pointer, _tool(self.target.holder), self._rest(self.target),
             )
         )  # fmt: skip
 
     @property
     def next(self) -> str:
-        """The next command, in a clause; a pointer that can't be read is to be mended first, for no command can."""
-        silent = [url for url, ready in self.services.items() if ready is None]
-        first = [f"mend the pointer ({self.amiss})"] if self.amiss else []
-        if silent:  # A restart hook that signals a process can't start one that is gone.
-            first.append(f"start the service at {', '.join(silent)}, which does not answer")
-        return ", then ".join([*first, self._next])
+        """The next command, in a clause, with the reason for whatever is to be mended before it."""
+        amiss = [f"mend the pointer ({self.amiss})"] if self.amiss else []
+        silent = [f"start the service at {', '.join(self.silent)}, which does not answer"] if self.silent else []
+        return ", then ".join([*amiss, *silent, self._next])
+
+    @property
+    def steps(self) -> list[str]:
+        """What to do next, one by one. Reasons that `unknown`, `amiss` and `silent` give are left out."""
+        prepares = TARGET if self.asked.unprepared else None
+        mend = [f"{part}: {why.do}" for part, why in self.unknown.items() if why.do and part != prepares]
+        amiss = ["mend the pointer"] if self.amiss else []
+        # A restart hook that signals a process can't start one that is gone.
+        silent = [f"start the service at {url}" for url in self.silent]
+        look = f"invoke status --env {self.environment}"
+        last = look if self.unknown and not self.asked.unprepared else self._next
+        return [*mend, *amiss, *silent, last]
 
     @property
     def _next(self) -> str:
@@ -141,8 +205,8 @@ class Seen:
                 return f"no move is under way; to go back: {ends}" if command is Command.ROLLBACK else ends
             case None:
                 env = self.environment
-                later = f"invoke status --env {env}, once {' and '.join(self.unknown)} answers"
-                return f"invoke prepare --env {env}" if self.unprepared else later
+                later = f"invoke status --env {env}, once {' and '.join(self.unknown)} can be read"
+                return f"invoke prepare --env {env}" if self.asked.unprepared else later
             case unreachable:
                 return f"look at the stores: no run leaves them in this state ({unreachable.guard})"
 
@@ -188,21 +252,47 @@ def ended(env: Environment, outcome: str) -> Ending:
 
 def look(env: Environment) -> Seen:
     """Ask both stores, the pointer and the services. Raises nothing if a part does not answer."""
-    unknown: dict[str, str] = {}
+    unknown: dict[str, Unknown] = {}
     legacy: Mark | None = None
-    target: Target | None = None
     try:
-        legacy = legacy_mark(env.legacy.path)
-    except FAILURES as error:
-        unknown[LEGACY] = redact(" ".join(str(error).split()))
-    unprepared = False
-    try:
-        target = _target(env)
+        legacy = _legacy(env.legacy.path)
     except (ToolError, *FAILURES) as error:
-        unknown[TARGET] = redact(" ".join(str(error).split()))
-        unprepared = isinstance(error, Refusal) and "invoke prepare" in error.do
-    answers = {url: services.ask(url) for url in env.services}
-    return Seen(env.name, legacy, target, switch.pointed(env), _amiss(env), answers, unknown, unprepared)
+        unknown[LEGACY] = _unknown(error)
+    asked, why = _ask(env)
+    if why is not None:
+        unknown[TARGET] = why
+    answers = {url: services.asked(url) for url in env.services}
+    return Seen(
+        env.name, legacy, asked, switch.pointed(env), _amiss(env),
+        {url: answer if isinstance(answer, Ready) else None for url, answer in answers.items()},
+        {url: answer for url, answer in answers.items() if isinstance(answer, str)}, unknown,
+    )  # fmt: skip
+
+
+def _unknown(error: Exception, do: str = "") -> Unknown:
+    """Make an Unknown of an error. The place is left out: who shows it shows the place too."""
+    if isinstance(error, ToolError):
+        return Unknown(redact(f"expected {error.expected}; found {error.found}"), redact(error.do) or do)
+    text = (error.strerror if isinstance(error, OSError) else str(error).strip()) or type(error).__name__
+    return Unknown(redact(text.splitlines()[0]), do)  # A server's error has its position and hints on more lines.
+
+
+def _legacy(path: Path) -> Mark:
+    """Read the fence of the legacy file. Raises Refusal saying why it can't be read, or is no file of the game."""
+    try:
+        with closing(cells.connect(path, readonly=True, timeout_seconds=LOCK_SECONDS)) as connection:
+            mark = fence_mark(connection)
+            known = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'users'").fetchone()
+    except sqlite3.DatabaseError as error:
+        # Only now, for reading the file by other means than SQLite's would drop this process's locks on it.
+        check_file(path)
+        raise unreadable(path, error) from None
+    if known == (0,):
+        raise Refusal(
+            "a legacy file of this game", "one without the table `users`", where=str(path),
+            do="Correct `legacy` in environments.toml, or restore a snapshot.",
+        )  # fmt: skip
+    return mark
 
 
 def _amiss(env: Environment) -> str:
@@ -213,19 +303,35 @@ def _amiss(env: Environment) -> str:
     return ""
 
 
-def _target(env: Environment) -> Target:
-    with ops.connect(env.target_direct) as conn:
-        schema = migrate.current(conn)
-        state = Fence.FENCED
-        odd: tuple[str, ...] = ()
-        marker = ops.marker(conn)
-        phase, run = ops.phase(conn), ops.phase_run(conn)
-        rows = False
-        if schema:
-            recorded = fence.said(conn)
-            state, odd = Fence(recorded), fence.odd(conn, recorded)
-            rows = rollback_steps.has_rows(conn)
-        return Target(phase, run, state, odd, ops.identity(conn), ops.holder(conn), marker, schema, rows)
+def _ask(env: Environment) -> tuple[Answer, Unknown | None]:
+    """Ask Postgres as far as it answers, and say why no further."""
+    found = Answer()
+    advice = ""
+    try:
+        with ops.connect(env.target_direct) as conn:
+            found = Answer(Depth.MARKER)
+            found = replace(found, marker=ops.marker(conn))
+            ops.require_marker(conn, env.name)
+            control = Control(ops.phase(conn), ops.phase_run(conn), ops.identity(conn), ops.holder(conn))
+            found = replace(found, depth=Depth.CONTROL, control=control)
+            advice = f"invoke migrate --env {env.name}, which says what is wrong with the schema"
+            return replace(found, depth=Depth.ALL, target=_target(conn, control)), None
+    except (ToolError, *FAILURES) as error:
+        unprepared = isinstance(error, Refusal) and "invoke prepare" in error.do
+        why = _unknown(error, advice)
+        return replace(found, unprepared=unprepared), replace(why, do=why.do.replace("<name>", env.name))
+
+
+def _target(conn: ops.Connection, control: Control) -> Target:
+    schema = migrate.current(conn)
+    state, rows = Fence.FENCED, False
+    odd: tuple[str, ...] = ()
+    if schema:
+        recorded = fence.said(conn)
+        state, odd, rows = Fence(recorded), fence.odd(conn, recorded), rollback_steps.has_rows(conn)
+    return Target(
+        control.phase, control.run, control.identity, control.holder, fence=state, odd=odd, schema=schema, rows=rows
+    )
 
 
 def _tool(holder: Holder | None) -> Tool:

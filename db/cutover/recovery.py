@@ -111,7 +111,7 @@ def standing(env: Environment) -> Standing:
     except Refusal as error:
         if mark.state == "open":
             raise
-        raise unknowable(error.found, env) from error
+        raise unknowable(error.found, env, error.do) from error
     with conn:
         ops.require_marker(conn, env.name)
         target: Fence = "fenced"
@@ -136,11 +136,11 @@ def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
         )  # fmt: skip
 
 
-def unknowable(found: str, env: Environment) -> Inconclusive:
-    """Make the error for a Postgres that does not answer while the legacy file is closed."""
+def unknowable(found: str, env: Environment, do: str = "Bring Postgres back.") -> Inconclusive:
+    """Make the error for a Postgres that can't be asked while the legacy file is closed. do: advice for the cause."""
     return Inconclusive(
         "Postgres to say whether players play on it", found, where=env.target_direct.redacted,
-        do="Nothing more was changed; the legacy file stays read-only. When the server answers, run again or --abort.",
+        do=f"Nothing more was changed; the legacy file stays read-only. {do} Then run again, or with --abort.",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 import subprocess
@@ -27,6 +28,8 @@ POLL_SECONDS = 0.1
 TRIAL_SECONDS = 30.0
 START_SECONDS = 60.0
 
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -48,14 +51,26 @@ class Ready:
 
 def ask(url: str) -> Ready | None:
     """What the process at this base URL says; None where nothing that is our service answers."""
+    found = asked(url)
+    return found if isinstance(found, Ready) else None
+
+
+def asked(url: str) -> Ready | str:
+    """Return the same, or in a few words why nothing that is our service answers."""
     try:
         # trust_env=False: a proxy that the environment names must not answer for the service.
         answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False, verify=web.authorities())
         body = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return None
+    except httpx.TimeoutException:
+        return f"no answer within {ASK_SECONDS:g} s"
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        return "no URL that begins with http:// or https://"
+    except httpx.HTTPError as error:
+        return f"no answer ({_ERRNO.sub('', str(error)) or type(error).__name__})"
+    except ValueError:
+        body = None
     if not isinstance(body, dict) or not isinstance(pid := body.get("pid"), int):
-        return None
+        return f"another program answers, with HTTP status {answer.status_code}"
     text = {name: str(body.get(name) or "") for name in ("engine", "store", "fence", "started")}
     return Ready(url, answer.status_code, pid=pid, **text)
 

@@ -6,6 +6,7 @@ over the file, is found here and not by players.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import Any, TypeAlias
 
@@ -99,7 +100,7 @@ def store_identity(place: Place) -> str:
 
 def _address(place: Place) -> tuple[object, ...]:
     if isinstance(place, LegacyUrl):
-        return (place.path.resolve(),)
+        return (os.path.realpath(place.path),)
     return place.host, place.port, place.dbname, place.schema, place.user
 
 

@@ -6,14 +6,13 @@ a breach in the last second too.
 
 from __future__ import annotations
 
-import math
 import time
 
 from db.cutover import hooks, services, switch
 from db.cutover.move import FAILURES, Move
 from db.cutover.steps import play
 from db.errors import ToolError
-from db.progress import Advance, countdown
+from db.progress import Countdown, countdown
 from db.redaction import redact
 
 EVERY_SECONDS = 60.0
@@ -39,8 +38,8 @@ def watch(move: Move) -> str | None:
         move.means.progress.say("     no watch: policy.watch_seconds is 0")
         return None
     move.means.progress.say(f"     watching for {seconds:g} s; players play already, Ctrl-C ends the watch alone")
-    with countdown(move.means.progress, "watching", math.ceil(seconds)) as advance:
-        breach = _watch(move, seconds, advance)
+    with countdown(move.means.progress, "watching", seconds) as shown:
+        breach = _watch(move, seconds, shown)
     if breach is None:
         move.means.progress.say("     the watch was quiet")
     else:
@@ -48,23 +47,31 @@ def watch(move: Move) -> str | None:
     return breach
 
 
-def _watch(move: Move, seconds: float, advance: Advance) -> str | None:
+def _watch(move: Move, seconds: float, shown: Countdown) -> str | None:
     every = interval(seconds)
     began = now()
-    ends, shown = began + seconds, 0
+    ends = began + seconds
     while True:
         due = min(now() + every, ends)
         last = now() >= ends
         move.means.signals.check()
+        if last:
+            shown.seen("the last look", last=True)
         if breach := _look(move):
             return breach
+        shown.seen(_seen(move), last=last)
         if last:
             return None
         while (left := due - now()) > 0:
             sleep(min(TICK_SECONDS, left))
-            passed = min(int(now() - began), math.ceil(seconds))
-            advance(passed - shown)
-            shown = passed
+            shown.passed(now() - began)
+
+
+def _seen(move: Move) -> str:
+    """Say what a look without a breach saw, with the time of day; it fits beside the bar."""
+    many = len(move.env.services)
+    health = ", health" if move.env.hooks.health else ""
+    return f"{time.strftime('%H:%M:%S')}: {many} process{'' if many == 1 else 'es'}, smoke{health} passed"
 
 
 def interval(seconds: float) -> float:

@@ -8,6 +8,7 @@ from functools import cached_property
 import psycopg
 from psycopg import sql
 
+from db import connection_failures
 from db.errors import Refusal
 from db.remedies import statement
 from db.servers.facts import Facts, Login, new_logins
@@ -36,7 +37,8 @@ class External:
         try:
             superuser, may_create = self._rights
         except psycopg.OperationalError as error:
-            return f"{self._url.redacted} does not answer: {_first_line(error)}"
+            cause, found = connection_failures.explain(error)
+            return f"{self._url.redacted} {'refuses' if cause.reached else 'does not answer'}: {found}"
         if superuser or may_create:
             return None
         needed = statement("ALTER ROLE {role} CREATEROLE CREATEDB", role=self._url.user)
@@ -82,7 +84,3 @@ def lend(conn: psycopg.Connection, facts: Facts) -> None:
     for role in ("owner", "service"):
         query = sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(facts.logins[role].user))
         conn.execute(query)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0)
     shared-memory file that SQLite itself keeps beside it.
     """
     mode = "ro" if readonly else "rw"
+    # Path.resolve raises RuntimeError for a link to itself; here SQLite says that it can't open it.
     connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=timeout_seconds, isolation_level=None,
+        f"{Path(os.path.realpath(path)).as_uri()}?mode={mode}", uri=True, timeout=timeout_seconds, isolation_level=None,
         check_same_thread=False,
     )  # fmt: skip
     connection.text_factory = _text

@@ -51,6 +51,16 @@ PROBLEMS = {code: Problem(refusal.status, refusal.title) for code, refusal in RE
 }
 
 
+PLANNED = {"fenced": "fenced", "moved": "moved", "too_busy": "turned_away"}
+"""The ends of requests that are answered 503 as designed: by the fence of a move, and by the limit on load."""
+
+
+def end_of(code: str) -> str:
+    """Return how a request with this code ended, for the metrics and the log: `failed` is what nobody planned."""
+    failed = PROBLEMS[code].status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return PLANNED.get(code, "failed" if failed else "refused")
+
+
 class Rejected(GameError):
     """The request is no request of the game's: `code` is one of the table."""
 

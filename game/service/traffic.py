@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import anyio
 from starlette.datastructures import Headers
@@ -97,16 +96,15 @@ class Seen:
             await refusing(scope, "internal_error")(scope, receive, seen)
 
     def _note(self, scope: Scope, now: About, status: int, seconds: float) -> None:
-        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if now.code:
             self._metrics.refusals.labels(now.code).inc()
-            now.end = "failed" if failed else "refused"
+            now.end = problems.end_of(now.code)
         if now.action:
             self._metrics.requests.labels(now.action, now.end).inc()
             self._metrics.seconds.labels(now.action).observe(seconds)
         if scope["path"] in PROBES and not now.code:
             return
-        log = logger().error if now.error else logger().warning if failed else logger().info
+        log = logger().error if now.error else logger().warning if now.end == "failed" else logger().info
         line = {
             "method": scope["method"], "path": scope["path"][:LOGGED], "status": status, "ms": round(seconds * 1000, 1),
             "request_id": now.request_id, "action": now.action, "player": now.player, "end": now.end, "code": now.code,

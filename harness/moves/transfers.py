@@ -174,10 +174,11 @@ def cleanup(environment: str, confirm: Confirm = unasked) -> PostgresUrl:
 def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[Held, str]]:
     """The run's lock and a pass. The phase is `aborted` all along: a cutover empties what a trial left.
 
+    The run's id says that it was a trial, so that `status` tells of no move that was aborted.
     In `loading` a cutover would take the copy for its own, and go on without its preflight.
     """
     token = fence.new_pass()
-    with ops.lock(target, run=f"transfer-{secrets.token_hex(4)}", why=why) as held:
+    with ops.lock(target, run=f"{ops.TRIAL}{secrets.token_hex(4)}", why=why) as held:
         phase = _require_no_move(held.conn, target)
         with held.conn.transaction():
             if phase is not Phase.ABORTED:

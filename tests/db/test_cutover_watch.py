@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -135,13 +137,46 @@ def test_the_health_hook_is_asked_in_each_look(watching: Callable[..., str | Non
     assert (tmp_path / "asked").read_text() == "asked\n" * 2
 
 
-def test_a_terminal_shows_the_time_left_and_a_log_stays_quiet(watching: Callable[..., str | None]) -> None:
+@pytest.mark.parametrize("seconds", [0.5, 8.0, 30.0, 90.0, 600.0, 3600.0])
+def test_a_log_has_a_line_for_the_first_look_and_the_last_and_none_closer_than_ten_seconds(
+    watching: Callable[..., str | None], seconds: float
+) -> None:
+    clock = Clock()
+    lines: list[tuple[float, str]] = []
+
+    watching(seconds, clock, progress=Plain(lambda line: lines.append((clock.now - 1000, line))), health="true")
+
+    _begin, first, *middle, at_last, last, _end = lines
+    assert re.fullmatch(r" +watching, \S+ left: \d\d:\d\d:\d\d: 1 process, smoke, health passed", first[1])
+    assert first[0] == 0
+    assert "the last look" in at_last[1]
+    assert last[1].endswith("smoke, health passed")
+    assert last[0] >= seconds
+    assert "0:00 left" in last[1]
+    times = [0.0, *(at for at, _ in middle)]
+    assert all(after - before >= 10 for before, after in pairwise(times))
+    assert len(lines) >= 5 + min(seconds, 600) // 60 - 1
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30.0, 600.0, 35_999.0])
+def test_a_terminal_of_80_columns_shows_the_time_left_and_what_was_seen_last(
+    watching: Callable[..., str | None], seconds: float
+) -> None:
     screen = io.StringIO()
+
+    watching(seconds, Clock(), progress=Terminal(Console(file=screen, force_terminal=True, width=80)), health="true")
+
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    bars = [line.rstrip() for line in re.split(r"[\r\n]", drawn) if " left" in line]
+    assert re.search(r"watching \S+ 0:00 left \d\d:\d\d:\d\d: 1 process, smoke, health passed$", bars[-1]), bars[-1]
+    assert "…" not in drawn
+    assert max(map(len, bars)) <= 80
+
+
+def test_a_breach_in_the_last_look_follows_the_line_that_announces_it(watching: Callable[..., str | None]) -> None:
     lines: list[str] = []
 
-    watching(600, Clock(), progress=Terminal(Console(file=screen, force_terminal=True, width=120)))
-    watching(600, Clock(), progress=Plain(lines.append))
+    assert watching(30, Clock(breaks_at=30), progress=Plain(lines.append))
 
-    assert "watching" in screen.getvalue()
-    assert "600/600" in screen.getvalue()
-    assert len(lines) == 2  # The beginning and the end.
+    assert "the last look" in lines[-1]
+    assert "quiet" not in "".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,11 @@ from running import eventually, one_waits
 from serving import HANA, act, assert_problem, bearer, client_of
 
 from db import builders
+from game.legacy import fence
 from game.postgres import Timeouts
 from game.service.app import WAITING_PER_CONNECTION
 from game.service.metrics import Metrics
+from game.service.problems import PROBLEMS, end_of
 from game.stores import open_store
 
 DOCS = Path(__file__).parents[2] / "docs" / "service.md"
@@ -42,6 +45,43 @@ def value(client: Client, name: str, **labels: str) -> float:
             if sample.name == name and sample.labels == labels:
                 return sample.value
     return 0.0
+
+
+ENDS = {"granted", "replayed", "refused", "fenced", "moved", "turned_away", "failed"}
+FAILED = {"store_unavailable", "internal_error"}
+"""All that nobody planned. Whoever adds a code decides whether it wakes somebody at night."""
+
+
+def test_only_what_nobody_planned_is_a_failure() -> None:
+    ends = {code: end_of(code) for code in PROBLEMS}
+    assert set(ends.values()) | {"granted", "replayed"} == ENDS
+    assert {code for code, end in ends.items() if end == "failed"} == FAILED
+
+
+def test_each_end_is_documented() -> None:
+    page = DOCS.read_text("utf-8").partition("## Metrics")[2].partition("## Logs")[0]
+    rows = [line.split("|")[1] for line in page.partition("| `end` |")[2].splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == ENDS
+
+
+@pytest.mark.parametrize("place", ["postgres", "legacy"])
+@pytest.mark.parametrize("state", ["fenced", "moved"])
+def test_a_request_that_meets_a_move_is_no_failure(
+    place: str, state: fence.State, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    at: PostgresPlace | LegacyPlace = request.getfixturevalue(place)
+    at.put(builders.player("hana", **HANA))
+    with serving(at.url) as client, caplog.at_level("INFO"):
+        act(client)
+        at.fence(state)
+        again, new, read = act(client), act(client, "equip", "r2", item="fan"), client.get("/players/hana")
+        assert_problem(new, state)
+        assert (again.is_success, read.is_success) == (state == "fenced", state == "fenced")
+        assert value(client, "sudamr_requests_total", action="equip", end=state) == 1
+        assert value(client, "sudamr_requests_total", action="show", end="moved") == (state == "moved")
+        for action in ("claim_mail", "equip", "show"):
+            assert value(client, "sudamr_requests_total", action=action, end="failed") == 0
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 
 
 @pytest.mark.parametrize("place", ["postgres", "legacy"])

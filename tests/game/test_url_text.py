@@ -27,7 +27,7 @@ SOCKET = TEXT.map(lambda text: "/" + text.replace(",", ""))
 ZONE = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,5}", fullmatch=True)
 IPV6 = st.ip_addresses(v=6).map(str)
 HOST = st.one_of(
-    st.from_regex(r"[a-z0-9_][a-z0-9._-]{0,20}", fullmatch=True),
+    st.from_regex(r"[a-z0-9_][a-z0-9_-]{0,9}(\.[a-z0-9_-]{1,9}){0,2}\.?", fullmatch=True),
     st.ip_addresses(v=4).map(str),
     IPV6,
     st.builds("{}%{}".format, IPV6.filter(lambda address: "." not in address), ZONE),
@@ -206,6 +206,8 @@ REMEDIES = [
     ("postgresql://u:p@[::1/d", "[::1]:5432", "postgresql://u:p@[::1]:5432/d", postgres(host="::1")),
     ("postgresql://u:p@[fe80::1%eth0]/d", "%25", "postgresql://u:p@[fe80::1%25eth0]/d", postgres(host="fe80::1%eth0")),
     ("postgresql://u:p@a,h/d", "one host", U, postgres()),
+    ("postgresql://u:p@a..h/d", "between the dots", U, postgres()),
+    (f"postgresql://u:p@{'h' * 64}/d", "63 characters", U, postgres()),
     ("postgresql://u:p@a%2Ch/d", "one host", U, postgres()),
     ("postgresql://u:p@%40h/d", "letters", U, postgres()),
     ("postgresql://u:p@münchen/d", "xn--", "postgresql://u:p@xn--mnchen-3ya/d", postgres(host="xn--mnchen-3ya")),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from db import environments, migrate, ops, seed
+from db.cutover import journal
 from db.environments import Environment
+from db.progress import Silent
 from game.urls import PostgresUrl
 from harness.databases import Database
-from harness.moves import standing
+from harness.moves import standing, transfers
 from tests.fixtures.revisions import history, write
 
 HEAD = migrate.head()
@@ -20,6 +24,7 @@ NEXT = f"{int(HEAD) + 1:04}"
 def environment(owner: PostgresUrl, service: PostgresUrl, folder: Path) -> Environment:
     legacy = folder / "game.db"
     seed.empty_legacy(legacy)
+    (folder / "service.env").write_text(f"DATABASE_URL=file:{legacy}\n")
     return environments.throwaway(owner=owner, service=service, legacy=legacy, folder=folder)
 
 
@@ -67,3 +72,54 @@ def test_a_role_that_may_not_look_says_so(env: Environment, monkeypatch: pytest.
     found = standing.status(env)
     assert not found.whole
     assert "not known" in str(found.found["drift"])
+
+
+@pytest.fixture
+def trial(fenced_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """An environment into which `transfer` may load a trial's copy."""
+    env = replace(environment(fenced_database.owner, fenced_database.service, tmp_path), name="development")
+    with ops.connect(env.target_direct) as conn:
+        conn.execute("update ops.environment set name = 'development'")
+    monkeypatch.setattr(environments, "load", lambda _name: env)
+    seed.seed_legacy(tmp_path / "source.db", 3, oddities=False)
+    return env
+
+
+def load(env: Environment) -> None:
+    source = env.legacy.path.with_name("source.db")
+    transfers.run(transfers.Wish(env.name, source, None, back=False, max_held=None, postgres=None), Silent())
+
+
+def test_a_trial_is_told_as_a_trial_and_no_move_was_aborted(trial: Environment) -> None:
+    before = standing.status(trial)
+    assert (before.found["phase"], before.found["next"]) == ("empty", ["invoke cutover --env development"])
+
+    load(trial)
+    loaded = standing.status(trial)
+    transfers.cleanup(trial.name)
+    cleaned = standing.status(trial)
+
+    for found, left in ((loaded, "a cutover empties what it left"), (cleaned, "nothing of it is left")):
+        assert found.whole
+        assert re.fullmatch(f"no move is under way; transfer-\\w+ was a trial, and {left}", str(found.found["phase"]))
+        assert "abort" not in str(found.rows)
+        assert found.found["next"] == before.found["next"]
+
+
+def test_a_service_that_is_down_after_a_trial_asks_for_no_abort(trial: Environment) -> None:
+    load(trial)
+    found = standing.status(replace(trial, services=("http://127.0.0.1:1",)))
+    assert not found.whole
+    assert "abort" not in str(found.rows)
+
+
+def test_a_trial_after_a_move_that_was_aborted_leaves_it_told(trial: Environment) -> None:
+    with ops.connect(trial.target_direct) as conn:
+        conn.execute("update ops.phase set phase = 'aborted', run = '20261128_010203_abcd'")
+    load(trial)
+    assert standing.status(trial).found["phase"] == "aborted, by run 20261128_010203_abcd"
+
+
+def test_no_run_of_a_move_is_taken_for_a_trial() -> None:
+    assert not ops.is_trial(journal.new_run())
+    assert not ops.is_trial(None)
