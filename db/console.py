@@ -211,17 +211,19 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
 def _end_without(error: OSError, speaks: Outcome) -> int:
     """Report a file that the task could not use, and return the exit code; no defect, so no traceback."""
     failure = Failure(
-        "a file or folder that can be used", (error.strerror or "another").lower(), where=os.fsdecode(error.filename),
-        do="Correct what it says, and run the command again.",
+        "a file, folder or command that can be used", (error.strerror or "another fault").lower(),
+        where=str(error.filename), do="Correct or install what the first line names, and run it again.",
     )  # fmt: skip
     speaks.complain(failure)
     speaks.json(_as_result(failure))
     return failure.exit_code
 
 
-def misused(refusal: Refusal) -> NoReturn:
-    """Print why the command can't begin, and exit with the refusal's code."""
-    Outcome(None).complain(refusal)
+def misused(refusal: Refusal, json_path: str | None = None) -> NoReturn:
+    """Print why the command can't begin, write it as JSON if that was asked for, and exit with the refusal's code."""
+    speaks = Outcome(json_path)
+    speaks.complain(refusal)
+    speaks.json(_as_result(refusal))
     raise SystemExit(refusal.exit_code)
 
 

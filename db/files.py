@@ -44,10 +44,20 @@ def require_writable(path: Path, option: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         _try(Path(os.path.realpath(path)))  # A link may point to where no file is yet.
     except OSError as error:
-        fault = "a folder" if isinstance(error, IsADirectoryError) else (error.strerror or "another fault").lower()
         raise Refusal(
-            f"a file that can be written for {option}", fault, where=str(path), do="Nothing was begun. Name another."
+            f"a file to write for {option}", _fault(error), where=str(path), do="Nothing was begun. Name another."
         ) from None
+
+
+def _fault(error: OSError) -> str:
+    match error:
+        case IsADirectoryError():
+            return "a folder"
+        case FileNotFoundError():
+            return "no such folder"
+        case PermissionError():
+            return "one that may not be written"
+    return (error.strerror or "another fault").lower()
 
 
 def _try(path: Path) -> None:

@@ -47,26 +47,46 @@ def check(namespace: Collection) -> None:
     """
     if not hasattr(program, "core"):
         return
-    try:
-        _check(namespace)
-    except Refusal as refusal:
-        from db.console import misused  # noqa: PLC0415 - it takes 0.2 s to load
-
-        misused(refusal)
-
-
-def _check(namespace: Collection) -> None:
     core = program.core[0]
     if core.args["complete"].value:
         return
+    asked: list[ParserContext] = []
+    try:
+        again, *asked = _parsed(namespace)
+        _check(namespace, core, again, asked)
+    except Refusal as refusal:
+        from db.console import misused  # noqa: PLC0415 - it takes 0.2 s to load
+
+        misused(refusal, _json(asked))
+
+
+def _parsed(namespace: Collection) -> list[ParserContext]:
+    """Return Invoke's own options and those of each task of the line. Raises Refusal for a word that nobody knows."""
     parser = Parser(contexts=namespace.to_contexts(), initial=program.initial_context)
     try:
-        again, *asked = parser.parse_argv(list(program.core.unparsed))
+        parsed = parser.parse_argv(list(program.core.unparsed))
     except ParseError as error:
         raise _refusal(error, parser) from None
-    for context in (core, again):
+    for context in (program.core[0], parsed[0]):
         if name := context.args["help"].value:
             _help(namespace, parser, name)
+    return parsed
+
+
+def _json(asked: list[ParserContext]) -> str | None:
+    """Return the path that the first task's --json names, if a file can be written there."""
+    option = asked[0].args.get("json") if asked else None
+    if option is None or not option.value:
+        return None
+    if option.value != "-":
+        try:
+            require_writable(Path(option.value), "--json")
+        except Refusal:
+            return None
+    return str(option.value)
+
+
+def _check(namespace: Collection, core: ParserContext, again: ParserContext, asked: list[ParserContext]) -> None:
     for context in (core, again):
         _require_effect(context, asked)
     for context in asked:
@@ -145,7 +165,9 @@ def _require_companions(one: Task, context: ParserContext) -> None:
     for name in one.required:
         option = _option(context, name)
         if not option.is_given:
-            raise Refusal(option.shown[0].replace("=", " "), "none", where=where, do=f"Name it: {option.help}. {NOTHING_BEGUN}")
+            raise Refusal(
+                option.shown[0].replace("=", " "), "none", where=where, do=f"Name it: {option.help}. {NOTHING_BEGUN}"
+            )
     for name, companions in one.needs.items():
         if _option(context, name).is_given and not any(_holds(context, companion) for companion in companions):
             wanted = " or ".join(f"--{companion.replace('=', ' ')}" for companion in companions)
