@@ -34,7 +34,6 @@ YES = "do not ask; production needs --confirm production too"
 CONFIRM = "the environment's name, typed once more"
 DRY_RUN = "make every check, list the findings and the plan, and change nothing"
 PLAYERS = "how many players to make"
-SEED = "the number that all made players follow from"
 LEGACY = "a legacy SQLite file"
 
 
@@ -148,7 +147,7 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
 
 
 @task(
-    help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS, "seed": SEED,
+    help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS, "seed": "the number that all made players follow from",
           "clean": "without the oddities that real files have", "json": JSON},
     needs={"clean": ["legacy"]}, ignores={"legacy": ["env"]}, writes=["legacy"],
 )  # fmt: skip
@@ -552,9 +551,12 @@ def _compose(*arguments: str) -> None:
     from db.console import misused
     from db.errors import Refusal
 
-    asked = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True, text=True)
-    if asked.returncode:
-        found = (asked.stderr.strip() or "no such command").splitlines()[0]
+    try:
+        asked = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True, text=True)
+        found = (asked.stderr.strip() or "no such command").splitlines()[0] if asked.returncode else None
+    except OSError as error:  # There is no docker, or this user may not run it.
+        found = (error.strerror or "another fault").lower()
+    if found is not None:
         misused(Refusal("docker with its compose plugin", found, do="Install it, or name a Postgres of your own in"
                         " environments.toml; tests and rehearsals need neither."))  # fmt: skip
     _exit(subprocess.run(["docker", "compose", *arguments], cwd=HERE, check=False).returncode)

@@ -43,6 +43,8 @@ USUAL = {
 
 DESIGNED = {0, 1, 2, 3, 4}
 ESCAPE = "\x1b["
+ENDS = re.compile(r"[.;:?!`)}┘]$| · | required$")
+"""How the last line of what failed ends: a sentence, JSON, a table, a move's line, or pydantic's word for a setting."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def faults(row: Row) -> Iterator[str]:
         yield f"a traceback: {shown}"
     if row.ran.code not in ({2} if row.condition in REFUSED else DESIGNED):
         yield f"another exit code: {shown}"
-    if row.ran.code and not re.search(r"[.;:?!`)]$|^\}$", row.ran.last_line):
+    if row.ran.code and not ENDS.search(row.ran.last_line):
         yield f"no sentence at the end: {shown}"
 
 
