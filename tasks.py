@@ -147,8 +147,8 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
 
 
 @task(
-    help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS,
-          "seed": "the number that all made players follow from", "clean": "without the oddities that real files have", "json": JSON},
+    help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS, "json": JSON,
+          "seed": "the number that all made players follow from", "clean": "without the oddities that real files have"},
     needs={"clean": ["legacy"]}, ignores={"legacy": ["env"]}, writes=["legacy"],
 )  # fmt: skip
 def seed(
