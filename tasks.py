@@ -318,10 +318,10 @@ def cutover(
 @task(
     help={
         **_MOVE,
-        "discard-writes": "do not carry back what players did on Postgres; needs --accept-loss",
+        "discard-writes": "leave on Postgres what players did; alone, it says how many to --accept-loss",
         "accept-loss": "how many writes are given up; must equal what is counted",
     },
-    needs={"accept-loss": ["discard-writes"], "discard-writes": ["accept-loss"]},
+    needs={"accept-loss": ["discard-writes"]},
     ignores={"abort": ["discard-writes", "accept-loss"]},
 )
 def rollback(
