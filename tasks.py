@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.tasks import task
+
+from harness.cli import Whole, check, task
 
 if TYPE_CHECKING:
     from db.confirmation import Confirmation
@@ -34,30 +35,15 @@ CONFIRM = "the environment's name, typed once more"
 ASKED = {"yes": YES, "confirm": CONFIRM}
 DRY_RUN = "make every check, list the findings and the plan, and change nothing"
 PLAYERS = "how many players to make"
-SEED = "the number that all made players follow from"
 LEGACY = "a legacy SQLite file"
-
-
-class Whole(int):
-    """A number that an option is given: Invoke makes it of the text, and would answer a wrong one with a traceback."""
-
-    def __new__(cls, text: str | int) -> Whole:
-        """Exit code 2 where it is none."""
-        try:
-            return super().__new__(cls, text)
-        except ValueError:
-            from db.console import misused
-            from db.errors import Refusal
-
-            misused(Refusal("a whole number", repr(text), do="Nothing was begun."))
 
 
 @task(
     help={"postgres": POSTGRES, "workers": "how many processes share the work; 0: none beside this one",
           "select": "only tests whose names match, as pytest -k has it"}
 )  # fmt: skip
-def test(_c: Context, postgres: str = "", workers: int = Whole(2), select: str = "") -> None:
-    """Run the tests and every scenario on a fresh Postgres."""
+def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
+    """Run tests and scenarios on a fresh Postgres."""
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
     _exit(_run("pytest", "-n", str(workers), "--dist", "worksteal", *options))
@@ -65,7 +51,7 @@ def test(_c: Context, postgres: str = "", workers: int = Whole(2), select: str =
 
 @task
 def lint(_c: Context) -> None:
-    """Check style, types, the direction of imports and the workflows; the tests check the migrations' SQL."""
+    """Check style, types, imports and workflows; the tests check the migrations' SQL."""
     commands = [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
@@ -82,7 +68,7 @@ def lint(_c: Context) -> None:
 
 @task
 def up(_c: Context) -> None:
-    """Start the development Postgres of compose.yaml."""
+    """Start the development Postgres: the one of compose.yaml."""
     _compose("up", "--detach", "--wait")
 
 
@@ -93,8 +79,8 @@ def down(_c: Context) -> None:
 
 
 @task(help={"env": ENV, "port": "the first process's port", "processes": "how many; each has a port of its own"})
-def serve(_c: Context, env: str = "", port: int = Whole(8000), processes: int = Whole(1)) -> None:
-    """Run the game's HTTP service on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
+def serve(_c: Context, env: str = "", port: int = Whole(8000, 1, 65535), processes: int = Whole(1, 1, 64)) -> None:
+    """Run the game's HTTP service: on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
     from db import environments
     from db.console import outcome
 
@@ -151,7 +137,7 @@ def migrate(
 
 @task(help={"env": ENV, "message": "what the revision does, in a few words; they name the file", "json": JSON})
 def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> None:
-    """Make the next revision's file from what game/tables.py has and the schema lacks; see docs/migrations.md."""
+    """Make the next revision's file: what game/tables.py has and the schema lacks; see docs/migrations.md."""
     from db import environments
     from db.console import outcome
     from harness.moves import revisions
@@ -163,21 +149,23 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
 
 
 @task(
-    help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS, "seed": SEED,
-          "clean": "without the oddities that real files have", **ASKED, "json": JSON}
+    help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS,
+          "seed": "the number that all made players follow from", "clean": "without the oddities that real files have",
+          **ASKED, "json": JSON},
+    needs={"clean": ["legacy"]}, ignores={"legacy": ["env"]}, writes=["legacy"],
 )  # fmt: skip
 def seed(
     _c: Context,
     env: str = "",
     legacy: str = "",
     players: int = Whole(100),
-    seed: int = Whole(1),
+    seed: int = Whole(1, 0),
     clean: bool = False,
     yes: bool = False,
     confirm: str = "",
     json: str = "",
 ) -> None:
-    """Make deterministic players in Postgres, or with --legacy FILE a legacy file of them."""
+    """Make deterministic players: in Postgres, or with --legacy FILE a legacy file of them."""
     from db import environments
     from db import seed as seeds
     from db.console import outcome
@@ -217,10 +205,11 @@ def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> N
         "legacy": LEGACY + " to rehearse with; a copy is used",
         "postgres": POSTGRES,
         "json": JSON,
-    }
+    },
+    ignores={"legacy": ["players"]},
 )
 def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres: str = "", json: str = "") -> None:
-    """Rehearse the whole move and the way back, under load, on a throwaway server."""
+    """Rehearse the whole move and the way back: under load, on a throwaway server."""
     from harness import rehearsal
 
     source = Path(legacy) if legacy else None
@@ -239,12 +228,13 @@ def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres:
         **ASKED,
         "json": JSON,
     },
+    needs={"into": ["back"], "max-held": ["source"], "postgres": ["env=test"]},
 )
 def transfer(
-    _c: Context, env: str = "", source: str = "", back: bool = False, into: str = "", max_held: int = Whole(-1),
+    _c: Context, env: str = "", source: str = "", back: bool = False, into: str = "", max_held: int = Whole(-1, 0),
     postgres: str = "", yes: bool = False, confirm: str = "", json: str = "",
 ) -> None:  # fmt: skip
-    """Move a legacy file to Postgres with proof, and with --back --into FILE rebuild it from there."""
+    """Move a legacy file to Postgres with proof; with --back --into FILE, rebuild it from there."""
     from db.console import outcome
     from harness.moves import transfers
 
@@ -259,7 +249,7 @@ def transfer(
         _end(found.verdict)
 
 
-@task(help={"source": LEGACY, "json": JSON})
+@task(help={"source": LEGACY, "json": JSON}, required=["source"])
 def profile(_c: Context, source: str = "", json: str = "") -> None:
     """Say what a legacy file holds: tables, columns, storage classes, sizes. Reads only."""
     from db.console import outcome
@@ -280,7 +270,7 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
     }
 )
 def convert(_c: Context, source: str = "", into: str = "", as_blobs: bool = False, json: str = "") -> None:
-    """Make a copy in UTF-8 of a legacy file in UTF-16, and prove that nothing is lost."""
+    """Copy a UTF-16 legacy file into UTF-8; prove that nothing is lost."""
     from harness.moves import transfers
 
     _judged(json, partial(transfers.convert, source, into, as_blobs=as_blobs), transfers.show_conversion)
@@ -290,13 +280,14 @@ def convert(_c: Context, source: str = "", into: str = "", as_blobs: bool = Fals
     help={
         "env": ENV, "player": "only this player's values, all of them", "rule": "only this rule's values, all of them",
         "number": "with --into: the value of this number", "into": "a new file for its original bytes", "json": JSON,
-    }
+    },
+    needs={"number": ["into"], "into": ["number"]},
 )  # fmt: skip
 def quarantine(
-    _c: Context, env: str = "", player: str = "", rule: str = "", number: int = Whole(-1), into: str = "",
+    _c: Context, env: str = "", player: str = "", rule: str = "", number: int = Whole(-1, 0), into: str = "",
     json: str = "",
 ) -> None:  # fmt: skip
-    """List the values that could not be loaded, with their original bytes: of held players, and those set aside."""
+    """List the values that could not be loaded: their rule, place and original bytes."""
     from db.console import outcome
     from harness.moves import quarantine as quarantines
 
@@ -314,13 +305,14 @@ def quarantine(
         "env": ENV, "player": "only this player", "number": "with --value: the value of this number in the list",
         "value": "a file with what was decided in its place, in UTF-8",
         "dry-run": "say what would be loaded; change nothing", "yes": YES, "confirm": CONFIRM, "json": JSON,
-    }
+    },
+    needs={"number": ["value"], "value": ["number"]},
 )  # fmt: skip
 def replay(
-    _c: Context, env: str = "", player: str = "", number: int = Whole(-1), value: str = "", dry_run: bool = False,
+    _c: Context, env: str = "", player: str = "", number: int = Whole(-1, 0), value: str = "", dry_run: bool = False,
     yes: bool = False, confirm: str = "", json: str = "",
 ) -> None:  # fmt: skip
-    """Load again, with proof, what this version or a value decided by hand allows; also while players play."""
+    """Load again what was held: what this version, or a value decided by hand, allows; with proof, also while players play."""
     from db import environments
     from db.confirmation import Change
     from db.console import outcome
@@ -354,7 +346,10 @@ _MOVE = {
 }  # fmt: skip
 
 
-@task(help={**_MOVE, "certificate": "the gate's report; out/certificate-ENV.json by default"})
+@task(
+    help={**_MOVE, "certificate": "the gate's report; out/certificate-ENV.json by default"},
+    ignores={"abort": ["certificate"]},
+)
 def cutover(
     _c: Context, env: str = "", offline: bool = True, dry_run: bool = False, abort: bool = False, yes: bool = False,
     confirm: str = "", certificate: str = "", json: str = "",
@@ -380,15 +375,17 @@ def cutover(
 @task(
     help={
         **_MOVE,
-        "discard-writes": "do not carry back what players did on Postgres; needs --accept-loss",
+        "discard-writes": "leave on Postgres what players did; alone, it says how many to --accept-loss",
         "accept-loss": "how many writes are given up; must equal what is counted",
-    }
+    },
+    needs={"accept-loss": ["discard-writes"]},
+    ignores={"abort": ["discard-writes", "accept-loss"]},
 )
 def rollback(
     _c: Context, env: str = "", offline: bool = True, dry_run: bool = False, abort: bool = False, yes: bool = False,
-    confirm: str = "", discard_writes: bool = False, accept_loss: int = Whole(-1), json: str = "",
+    confirm: str = "", discard_writes: bool = False, accept_loss: int = Whole(-1, 0), json: str = "",
 ) -> None:  # fmt: skip
-    """Move the live game back to SQLite, with everything that players did on Postgres."""
+    """Move the live game back to SQLite: with everything that players did on Postgres."""
     from db import environments
     from db.console import outcome
     from db.interruption import Signals
@@ -432,13 +429,14 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
         "postgres": POSTGRES,
         "report": "where the page goes, JUnit XML beside it; by default beside --json",
         "json": JSON,
-    }
+    },
+    ignores={"verify": ["legacy", "players", "postgres", "report", "json"]},
 )
 def gate(
     _c: Context, env: str = "", legacy: str = "", players: int = Whole(100), verify: str = "", postgres: str = "",
     report: str = "", json: str = "",
 ) -> None:  # fmt: skip
-    """Prove this commit on throwaway servers and certify it; --verify FILE checks that a certificate admits it."""
+    """Prove this commit and certify it; on throwaway servers. --verify FILE checks that a certificate admits it."""
     from db.console import outcome
     from harness import gate as gates
     from harness import report as reports
@@ -458,7 +456,7 @@ def gate(
 
 @task(help={"from": "the JSON of a gate", "into": "where the page goes; JUnit XML goes beside it"})
 def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
-    """Make the page of a gate again from its JSON: a self-contained HTML file."""
+    """Make a gate's page again from its JSON: a self-contained HTML file."""
     from db.console import outcome
     from harness import report as reports
 
@@ -469,7 +467,7 @@ def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
 
 @task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})
 def audit(_c: Context, select: str = "", postgres: str = "", json: str = "") -> None:
-    """Break each promise on purpose, one at a time in a copy of the tree; what no test notices is a failure."""
+    """Break each promise on purpose: one at a time in a copy of the tree; what no test notices is a failure."""
     from harness import audit as audits
 
     _judged(json, partial(audits.run, HERE, postgres or None, select), audits.show)
@@ -482,26 +480,27 @@ def _page(asked: str, json: str) -> Path:
 
 @task(help={"env": ENV, "of": "legacy or target", "json": JSON})
 def take(_c: Context, env: str = "", of: str = "target", json: str = "") -> None:
-    """Take a snapshot of a store, and verify it by restoring and counting."""
+    """Take a snapshot of a store; verify it by restoring and counting."""
     _snapshot("take", env, of, json)
 
 
-@task(help={"env": ENV, "path": "the snapshot's folder", "json": JSON})
+@task(help={"env": ENV, "path": "the snapshot's folder", "json": JSON}, required=["path"])
 def verify(_c: Context, env: str = "", path: str = "", json: str = "") -> None:
-    """Restore a snapshot into a scratch place, and count."""
+    """Verify a snapshot: restore it into a scratch place, and count."""
     _snapshot("verify", env, path, json)
 
 
 @task(
     help={"env": ENV, "path": "the snapshot's folder", "into": "a new file, for one of the legacy store",
           "unfence": "leave the restored store open to writes",
-          "replace": "move the target's tables to another schema first, where they are kept", **ASKED, "json": JSON}
+          "replace": "move the target's tables to another schema first, where they are kept", **ASKED, "json": JSON},
+    required=["path"],
 )  # fmt: skip
 def restore(
     _c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, replace: bool = False,
     yes: bool = False, confirm: str = "", json: str = "",
 ) -> None:  # fmt: skip
-    """Restore a snapshot, read-only unless --unfence; nothing that exists is overwritten."""
+    """Restore a snapshot: read-only unless --unfence; nothing that exists is overwritten."""
     from db import environments
     from db.console import outcome
     from harness.moves import snapshots
@@ -519,13 +518,14 @@ def restore(
         "env": ENV, "put-back": "swap the schema of this name with the one in use, in one transaction",
         "unfence": "with --put-back: leave it open to writes", "drop": "drop the schema of this name for good",
         "yes": YES, "confirm": CONFIRM, "json": JSON,
-    }
+    },
+    needs={"unfence": ["put-back"]},
 )  # fmt: skip
 def kept(
     _c: Context, env: str = "", put_back: str = "", unfence: bool = False, drop: str = "", yes: bool = False,
     confirm: str = "", json: str = "",
 ) -> None:  # fmt: skip
-    """List the schemas that a restore or a rollback kept in Postgres; put one back, or drop one."""
+    """List kept schemas: those that a restore or a rollback kept in Postgres; put one back, or drop one."""
     from db import environments
     from db.confirmation import Change
     from db.console import outcome
@@ -548,7 +548,7 @@ def kept(
 def bench_actions(
     _c: Context, rounds: int = Whole(5), requests: int = Whole(600), postgres: str = "", json: str = ""
 ) -> None:
-    """Measure commands through dispatch and HTTP, beside the bare driver and pgbench with the same SQL."""
+    """Measure commands through dispatch and HTTP: beside the bare driver and pgbench with the same SQL."""
     from harness.bench import actions
 
     _judged(json, partial(actions.run, rounds, requests, postgres or None), actions.show)
@@ -560,9 +560,9 @@ def bench_actions(
           "postgres": POSTGRES, "json": JSON},
 )  # fmt: skip
 def bench_databases(
-    _c: Context, rounds: int = Whole(100), containers: int = Whole(3), postgres: str = "", json: str = ""
+    _c: Context, rounds: int = Whole(100), containers: int = Whole(3, 0, 100), postgres: str = "", json: str = ""
 ) -> None:
-    """Measure clones and resets of databases, beside the ways that others take."""
+    """Measure clones and resets of databases: beside the ways that others take."""
     from harness.bench import databases
 
     _judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)
@@ -680,3 +680,4 @@ namespace = Collection(
 namespace.add_collection(Collection("transfer", transfer, profile, convert, quarantine, replay, cleanup))
 namespace.add_collection(Collection("snapshot", take, verify, restore, kept))
 namespace.add_collection(Collection("bench", bench_actions, bench_databases))
+check(namespace)

@@ -17,7 +17,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from db.errors import Refusal, ToolError
+from db import files
+from db.errors import Failure, Refusal, ToolError
 from db.interruption import Signals
 from db.progress import Progress, for_people
 from db.redaction import redact
@@ -147,27 +148,26 @@ class Outcome:
         try:
             Path(self._json_path).write_text(text, encoding="utf-8")
         except OSError as error:
-            if self.at_end is None:
-                raise
-            self.say(f"the JSON can't be written to {self._json_path} ({error.strerror}), so here it is:")
+            path, self._json_path = self._json_path, None
+            self.say(f"the JSON can't be written to {path} ({error.strerror}), so here it is:")
             self.say(text)
+            if self.at_end is None:  # A move's exit code says how the move ended.
+                raise Failure(
+                    "the JSON in a file",
+                    (error.strerror or "nothing").lower(),
+                    where=path,
+                    do="The work itself is done; the JSON is above.",
+                ) from None
 
     def check_json(self) -> None:
-        """Check that the JSON can be written. Raises Refusal before the task begins.
-
-        Makes the folder of a relative path; the folder of an absolute path must exist.
-        """
+        """Check that the JSON can be written. Raises Refusal before the task begins; see `files.require_writable`."""
         if self._json_path is None or self._json_path == "-":
             return
-        path = Path(self._json_path)
-        if not path.is_absolute():
-            path.parent.mkdir(parents=True, exist_ok=True)
-        fault = "no such folder" if not path.parent.is_dir() else "a folder" if path.is_dir() else None
-        if fault is None and not os.access(path if path.exists() else path.parent, os.W_OK):
-            fault = "one that may not be written"
-        if fault is not None:
+        try:
+            files.require_writable(Path(self._json_path), "--json")
+        except Refusal:
             self._json_path = None
-            raise Refusal("a file to write for --json", fault, where=str(path), do="Nothing was begun. Name another.")
+            raise
 
     def complain(self, error: ToolError | GameError) -> None:
         """Print the error that stopped the task, in a line or two."""
@@ -209,6 +209,8 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
         speaks.json({"verdict": "interrupted"})
     except Exception as error:  # A defect: its traceback is printed, and a move still says who serves the players.
         if speaks.at_end is None:
+            if isinstance(error, OSError) and error.filename is not None:
+                raise SystemExit(_end_without(error, speaks)) from None
             raise
         code = DEFECT
         speaks.trace(error)
@@ -219,9 +221,22 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
         raise SystemExit(code)
 
 
-def misused(refusal: Refusal) -> NoReturn:
-    """Print why the command can't begin, and exit with the refusal's code."""
-    Outcome(None).complain(refusal)
+def _end_without(error: OSError, speaks: Outcome) -> int:
+    """Report a file that the task could not use, and return the exit code; no defect, so no traceback."""
+    failure = Failure(
+        "a file, folder or command that can be used", (error.strerror or "another fault").lower(),
+        where=str(error.filename), do="Correct or install what the first line names, and run it again.",
+    )  # fmt: skip
+    speaks.complain(failure)
+    speaks.json(_as_result(failure))
+    return failure.exit_code
+
+
+def misused(refusal: Refusal, json_path: str | None = None) -> NoReturn:
+    """Print why the command can't begin, write it as JSON if that was asked for, and exit with the refusal's code."""
+    speaks = Outcome(json_path)
+    speaks.complain(refusal)
+    speaks.json(_as_result(refusal))
     raise SystemExit(refusal.exit_code)
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
-from dotenv import dotenv_values
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
+from db import files
 from db.errors import Refusal
 from game import libpq
 from game.errors import BadUrl
@@ -235,7 +235,7 @@ def require_same_name(name: str, confirm: str) -> None:
 
 def secret(name: str, base: Path = Path()) -> str | None:
     """A secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
-    return os.environ.get(name) or dotenv_values(base / ".env").get(name) or None
+    return os.environ.get(name) or files.variables(base / ".env").get(name) or None
 
 
 def step_summary() -> Path | None:
@@ -275,7 +275,7 @@ def token_secret(environment: Environment) -> str:
 
 def pool_size(environment: Environment) -> int:
     """Return the connections of each service process, from the pointer's file. Raises Refusal if they are no number."""
-    setting = dotenv_values(environment.pointer.path).get("POOL_SIZE")
+    setting = files.variables(environment.pointer.path).get("POOL_SIZE")
     size = setting or str(Settings.model_fields["pool_size"].default)
     if not size.isdecimal():
         raise Refusal("POOL_SIZE of digits", "another", where=str(environment.pointer.path), do="Correct the file.")
@@ -284,7 +284,7 @@ def pool_size(environment: Environment) -> int:
 
 def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
     """A secret of the service's: exported, or in the file of the pointer, which the service reads."""
-    found = os.environ.get(name) or dotenv_values(environment.pointer.path).get(name)
+    found = os.environ.get(name) or files.variables(environment.pointer.path).get(name)
     if not found:
         raise Refusal(
             f"{name}, {purpose}", "none", where=str(environment.pointer.path),
@@ -307,6 +307,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refusal("TOML", str(error), where=str(path)) from None
+    except OSError as error:
+        raise files.unreadable("the file of environments", path, error) from None
     for name, section in sections.items():
         if name not in NAMES or not isinstance(section, dict):
             raise Refusal(f"sections named {', '.join(NAMES)}", f"the key {name}", where=str(path))
@@ -333,7 +335,7 @@ class _Variables:
         self.of_files = {
             key: value
             for file in reversed(self.files)
-            for key, value in dotenv_values(file, interpolate=False).items()
+            for key, value in files.variables(file, interpolate=False).items()
             if value is not None
         }
         self._values = {**self.of_files, **os.environ}

@@ -12,7 +12,7 @@ import pytest
 
 from db.servers import KINDS, Server, plan
 from harness.databases import Databases
-from harness.items import PlayFailed, found, shown
+from harness.items import PlayFailed, found, shown, whole
 from harness.play.stage import LegacyStage
 from harness.scenarios import ScenarioFile
 from harness.sweeps import fault_kinds, faults, legacy_faults
@@ -46,13 +46,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         f" on each kind of save too; {Unharmed.name}: no fault, is each command one transaction on the wire",
     )  # fmt: skip
     group.addoption(
-        FAULT_AT, type=int, default=None, metavar="K", help="only at the K-th round trip, statement or command, from 0"
-    )
+        FAULT_AT, type=whole(0), default=None, metavar="K",
+        help="only at the K-th round trip, statement or command, from 0; with " + FAULTS,
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A name that is no fault's is a usage error, before anything runs."""
-    asked_for(config)
+    """Raise UsageError, before anything runs, for a name that is no fault's, and for a place without a fault."""
+    names = asked_for(config)
+    if config.getoption(FAULT_AT) is not None and not set(names) & set(NAMES):
+        raise pytest.UsageError(
+            f"{FAULT_AT}: expected {FAULTS} with a fault that strikes; found {','.join(names) or f'no {FAULTS}'}."
+            f" {FAULT_AT} alone would change nothing."
+        )
 
 
 def asked_for(config: pytest.Config) -> tuple[str, ...]:

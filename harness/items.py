@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from _pytest._code.code import TerminalRepr, TracebackStyle
 from harness.play.errands import Apart
 
 SHOWN_DIFFERENCES = 12
+MOST = 1_000_000
+"""Of round trips or sequences: what is more than this was mistyped."""
 
 
 class PlayFailed(Exception):
@@ -54,6 +57,21 @@ class PlayItem(pytest.Function):
         """Only what the scenario says; a defect of ours keeps its traceback."""
         del style  # pytest's own items have no use for it either
         return str(excinfo.value) if isinstance(excinfo.value, PlayFailed) else super().repr_failure(excinfo)
+
+
+def whole(least: int, most: int = MOST) -> Callable[[str], int]:
+    """Return the `type` of a numeric option: pytest ends with 4 and names the option if the number is out of range."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least:,} to {most:,}; found {text[:40]!r}")
+        return number
+
+    return read
 
 
 def _silent(config: pytest.Config) -> str | None:

@@ -31,14 +31,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=(GATE, ALL),
         help="run each race in every order; the table of pairs in part or whole",
     )
-    group.addoption(RACE_ORDER, default=None, metavar="ABBA", help="only the order in which these sessions go on")
+    group.addoption(
+        RACE_ORDER, default=None, metavar="ABBA", help="only the order in which these sessions go on; with " + RACES
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """An order is of the two sessions' names."""
+    """Raise UsageError for an order of other letters than the two sessions' names, and for one without races."""
     order = config.getoption(RACE_ORDER)
-    if order is not None and set(order) - set(races.NAMES):
-        raise pytest.UsageError(f"{RACE_ORDER}: expected letters {' and '.join(races.NAMES)}; found {order}.")
+    if order is None:
+        return
+    if not order or set(order) - set(races.NAMES):
+        raise pytest.UsageError(f"{RACE_ORDER}: expected letters {' and '.join(races.NAMES)}; found {order or 'none'}.")
+    if config.getoption(RACES) is None:
+        raise pytest.UsageError(
+            f"{RACE_ORDER}: expected {RACES}={GATE} or {RACES}={ALL} with it; found no {RACES}."
+            f" {RACE_ORDER} alone would change nothing."
+        )
 
 
 def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:

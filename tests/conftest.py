@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from harness.items import whole
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How far to search where a search has no end."""
     parser.addoption(
-        "--sequences", type=int, default=200, metavar="N", help="random sequences of actions to play on both stores"
+        "--sequences", type=whole(1), default=200, metavar="N", help="random sequences of actions on both stores"
     )
     parser.addoption(
         "--exhaustive", action="store_true", help="every state, point and signal of a move instead of a sample; nightly"

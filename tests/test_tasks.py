@@ -18,7 +18,7 @@ from db.progress import Silent
 ROOT = Path(__file__).parent.parent
 INVOKE = Path(sys.executable).parent / "invoke"
 
-HEAVY = ("sqlalchemy", "psycopg", "pydantic", "alembic", "fastapi", "rich", "game", "db", "harness")
+HEAVY = ("sqlalchemy", "psycopg", "pydantic", "alembic", "fastapi", "rich", "game", "db.console", "harness.moves")
 
 
 def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
