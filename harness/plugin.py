@@ -156,6 +156,15 @@ def _is_of_scenarios(path: Path, config: pytest.Config) -> bool:
     return path.is_relative_to(config.rootpath / "scenarios")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Escape in a test's id what can't be printed; pytest itself escapes every letter that is not English, or none."""
+    if isinstance(val, bytes):  # Without its own escaping, pytest 9 joins them to text and fails.
+        return val.decode("ascii", "backslashreplace")
+    if not isinstance(val, str) or val.isprintable():
+        return None
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in val)
+
+
 @pytest.fixture(scope="session")
 def server(pytestconfig: pytest.Config) -> Server:
     """The run's Postgres: started when the first test asks for it, shared with xdist's workers."""

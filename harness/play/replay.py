@@ -113,7 +113,7 @@ def _never_drawn(dice: Iterable[Path]) -> Iterator[Problem]:
 
 def _outcomes(scenario: Scenario, runs: Sequence[Run]) -> Iterator[Problem]:
     race = scenario.race
-    if race is None or race.outcomes is None:
+    if race is None:
         return
     expected, found = list(race.outcomes), outcomes(runs)
     if any(one not in found for one in expected) or any(one not in expected for one in found):
