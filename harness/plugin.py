@@ -158,11 +158,11 @@ def _is_of_scenarios(path: Path, config: pytest.Config) -> bool:
 
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Escape in a test's id what can't be printed; pytest itself escapes every letter that is not English, or none."""
-    if isinstance(val, bytes):  # Without its own escaping, pytest 9 joins them to text and fails.
-        return val.decode("ascii", "backslashreplace")
-    if not isinstance(val, str) or val.isprintable():
+    # pytest 9 without its own escaping fails at an id of bytes.
+    text = val.decode("ascii", "backslashreplace") if isinstance(val, bytes) else val
+    if not isinstance(text, str) or (text is val and text.isprintable()):
         return None
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in val)
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 @pytest.fixture(scope="session")
