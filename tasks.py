@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -57,14 +58,19 @@ class Whole(int):
 )  # fmt: skip
 def test(_c: Context, postgres: str = "", workers: int = Whole(2), select: str = "") -> None:
     """Run the tests and every scenario on a fresh Postgres."""
+    from db import children
+
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
-    _exit(_run("pytest", "-n", str(workers), "--dist", "worksteal", *options))
+    command = ["pytest", "-n", str(workers), "--dist", "worksteal", *options]
+    _exit(children.attended(_told(*command), ending="the tests end; the failures so far follow.", cwd=HERE).code)
 
 
 @task
 def lint(_c: Context) -> None:
     """Check style, types, the direction of imports and the workflows; the tests check the migrations' SQL."""
+    from db.console import outcome
+
     commands = [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
@@ -73,7 +79,8 @@ def lint(_c: Context) -> None:
         ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *_workflows()],
         ["zizmor", "--offline", "--quiet", *_workflows()],
     ]
-    failed = [name for name, *rest in commands if _run(name, *rest)]
+    with outcome(None):
+        failed = [command[0] for command in commands if _checked(command)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     _exit(1 if failed else 0)
@@ -177,6 +184,7 @@ def seed(
     from db import environments
     from db import seed as seeds
     from db.console import outcome
+    from db.counts import count
 
     with outcome(json or None) as speaks:
         if legacy:
@@ -185,7 +193,7 @@ def seed(
         else:
             target = environments.load(env)
             made = seeds.seed_postgres(target.target_direct, target.name, players, seed, progress=speaks.progress)
-        speaks.say(f"{made.players:,} players in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
+        speaks.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
         speaks.json(made)
 
 
@@ -385,10 +393,12 @@ def gate(
 ) -> None:  # fmt: skip
     """Prove this commit on throwaway servers and certify it; --verify FILE checks that a certificate admits it."""
     from db.console import outcome
+    from db.interruption import Signals
     from harness import gate as gates
     from harness import report as reports
 
-    with outcome(json or None) as speaks:
+    with Signals(_ENDING, _KILL) as signals, outcome(json or None) as speaks:
+        speaks.signals = signals
         if verify:
             speaks.say(f"admitted: {gates.verify(env, Path(verify), HERE).commit[:12]} to {env}")
             return
@@ -489,6 +499,9 @@ def bench_databases(
     _judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)
 
 
+_ENDING = "It is ending and removes what it started; please wait."
+_KILL = "kill -9 is safe: what it started ends with it."
+
 Found = TypeVar("Found", bound="Judged")
 
 
@@ -504,8 +517,10 @@ class Judged(Protocol):
 def _judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Outcome], None]) -> None:
     """Run it, show and write what it found, and end with its verdict's exit code."""
     from db.console import outcome
+    from db.interruption import Signals
 
-    with outcome(json or None) as speaks:
+    with Signals(_ENDING, _KILL) as signals, outcome(json or None) as speaks:
+        speaks.signals = signals
         found = run(speaks.progress)
         show(found, speaks)
         speaks.json(found)
@@ -567,9 +582,21 @@ def _workflows() -> list[str]:
     return [str(path) for path in sorted((HERE / ".github" / "workflows").glob("*.yml"))]
 
 
-def _run(name: str, *arguments: str) -> int:
+def _checked(command: Sequence[str]) -> int:
+    """Run a check. Raises KeyboardInterrupt if a signal came meanwhile: the checks after it are not run."""
+    from db import children
+
+    # SIGTERM: at SIGINT some of the checks print a traceback.
+    ended = children.attended(_told(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=HERE)
+    if ended.signals:
+        raise KeyboardInterrupt(ended.signals[0])
+    return ended.code
+
+
+def _told(name: str, *arguments: str) -> list[str]:
+    """Print the command, and return it with the program of this environment."""
     print(f"$ {name} {' '.join(arguments)}", flush=True)
-    return subprocess.run([BIN / name, *arguments], cwd=HERE, check=False).returncode
+    return [str(BIN / name), *arguments]
 
 
 def _end(verdict: str) -> None:

@@ -169,6 +169,11 @@ class LegacyStage:
                 insert_legacy(connection, start.legacy)
         self._store = self._opened_by(self.path)
 
+    def copy_to(self, path: Path) -> None:
+        """Copy the file as it is now, with what is in its write-ahead log, to a new path."""
+        with closing(cells.connect(self.path, readonly=True)) as old, closing(sqlite3.connect(path)) as new:
+            old.backup(new)
+
     def close(self) -> None:
         """Closes the store and removes its file."""
         if self._store is not None:

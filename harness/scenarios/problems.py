@@ -11,12 +11,16 @@ from harness.scenarios.yaml_reader import Path
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is not as it should be, at a path of the document."""
+    """One thing that is not as it should be, at a path of the document.
+
+    order: the requests of a race in the order in which it is so; empty if it is so in each.
+    """
 
     path: Path
     expected: str
     found: str
     hint: str = ""
+    order: str = ""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

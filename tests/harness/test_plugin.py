@@ -150,7 +150,7 @@ def test_workers_share_one_server_and_tell_what_they_kept(suite: pytest.Pytester
 
 def openings(result: pytest.RunResult) -> list[str]:
     """What psql is told to connect to, as a shell would hand it on."""
-    commands = re.findall(r"^kept: .*::test_fails: (psql .*)$", result.stdout.str(), re.MULTILINE)
+    commands = re.findall(r"^kept: .*::test_fails: database \w+: (psql .*)$", result.stdout.str(), re.MULTILINE)
     return [conninfo for _psql, conninfo in map(shlex.split, commands)]
 
 
