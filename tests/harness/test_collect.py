@@ -194,7 +194,7 @@ def assert_one_block(result: pytest.RunResult, label: str, again: str) -> None:
     assert said[0] == f"scenarios/reward/mail.yaml:4: steps.0: {label}"
     assert said[1:3] == ["    expected  an answer or a refusal", "    found     KeyError: 'status'"]
     assert said[3].startswith("    raised at ")
-    assert said[3].endswith(", in broken")
+    assert said[3].endswith(", in perform"), "the rule itself stands outside of the tree here"
     assert said[4] == f"  again: pytest {again}"
     assert said.count("Traceback (most recent call last):") == 1
     assert [line for line in said if line.startswith("KeyError")] == ["KeyError: 'status'"]
