@@ -117,7 +117,7 @@ def _said(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
     yield f"  nearest: {first.action.do}, then {second.action.do}"
     yield from shown(lost.differences)
     yield f"  again: pytest {quote(nodeid)} {RACES}={ALL} {RACE_ORDER}={lost.order}"
-    yield from (f"\n{defect.trace}" for defect in lost.defects)
+    yield from (f"\n{defect.trace}" for defect in dict.fromkeys(lost.defects))
 
 
 def _timeline(lost: Lost, race: Race) -> Iterator[str]:

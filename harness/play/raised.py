@@ -80,7 +80,7 @@ def _lines(told: traceback.TracebackException) -> Iterator[str]:
 
 def _is_ours(frame: traceback.FrameSummary) -> bool:
     path = Path(frame.filename)
-    return path.is_relative_to(ROOT) and "site-packages" not in path.parts
+    return path.is_relative_to(ROOT) and "site-packages" not in path.parts and path != Path(__file__)
 
 
 def _shown(filename: str) -> str:

@@ -224,7 +224,6 @@ def test_a_rule_that_raises_in_the_run_without_a_fault_says_how_to_repeat_that(s
     suite.makeconftest(BROKEN_RULE.replace("WHEN", "True"))
     again = "scenarios/reward/mail.yaml::legacy"
     assert_one_block(run(suite, "--faults=legacy-busy", "-k", "fault"), "hana's r1 (steps.0)", again)
-    assert_one_block(run(suite, "--faults=legacy-killed", "-k", "fault"), "hana's r1 (steps.0)", again)
 
 
 RACE = """\
