@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -44,14 +44,19 @@ LEGACY = "a legacy SQLite file"
 )  # fmt: skip
 def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
     """Run tests and scenarios on a fresh Postgres."""
+    from db import children
+
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
-    _exit(_run("pytest", "-n", str(workers), "--dist", "worksteal", *options))
+    command = ["pytest", "-n", str(workers), "--dist", "worksteal", *options]
+    _exit(children.attended(_told(*command), ending="the tests end; the failures so far follow.", cwd=HERE).code)
 
 
 @task
 def lint(_c: Context) -> None:
     """Check style, types, imports and workflows; the tests check the migrations' SQL."""
+    from db.console import outcome
+
     commands = [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
@@ -60,7 +65,8 @@ def lint(_c: Context) -> None:
         ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *_workflows()],
         ["zizmor", "--offline", "--quiet", *_workflows()],
     ]
-    failed = [name for name, *rest in commands if _run(name, *rest)]
+    with outcome(None):
+        failed = [command[0] for command in commands if _checked(command)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     _exit(1 if failed else 0)
@@ -169,6 +175,7 @@ def seed(
     from db import environments
     from db import seed as seeds
     from db.console import outcome
+    from db.counts import count
     from harness.moves import preparing
 
     with outcome(json or None) as speaks:
@@ -181,7 +188,7 @@ def seed(
             environments.guard_destructive(target)
             confirmed = _confirmation(speaks, env, yes, confirm)
             made = preparing.fill(target, confirmed, players=players, number=seed, progress=speaks.progress)
-        speaks.say(f"{made.players:,} players in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
+        speaks.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
         speaks.json(made)
 
 
@@ -236,13 +243,15 @@ def transfer(
 ) -> None:  # fmt: skip
     """Move a legacy file to Postgres with proof; with --back --into FILE, rebuild it from there."""
     from db.console import outcome
+    from db.interruption import Signals
     from harness.moves import transfers
 
     wish = transfers.Wish(
         environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
         back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
     )  # fmt: skip
-    with outcome(json or None) as speaks:
+    with Signals(_ENDING, _KILL) as signals, outcome(json or None) as speaks:
+        speaks.signals = signals
         found = transfers.run(wish, speaks.progress, _confirmation(speaks, env, yes, confirm))
         transfers.show(found, speaks)
         speaks.json(found)
@@ -312,7 +321,7 @@ def replay(
     _c: Context, env: str = "", player: str = "", number: int = Whole(-1, 0), value: str = "", dry_run: bool = False,
     yes: bool = False, confirm: str = "", json: str = "",
 ) -> None:  # fmt: skip
-    """Load again what was held: what this version, or a value decided by hand, allows; with proof, also while players play."""
+    """Load again what was held: what this version, or a value decided by hand, allows; also while players play."""
     from db import environments
     from db.confirmation import Change
     from db.console import outcome
@@ -438,10 +447,12 @@ def gate(
 ) -> None:  # fmt: skip
     """Prove this commit and certify it; on throwaway servers. --verify FILE checks that a certificate admits it."""
     from db.console import outcome
+    from db.interruption import Signals
     from harness import gate as gates
     from harness import report as reports
 
-    with outcome(json or None) as speaks:
+    with Signals(_ENDING, _KILL) as signals, outcome(json or None) as speaks:
+        speaks.signals = signals
         if verify:
             speaks.say(f"admitted: {gates.verify(env, Path(verify), HERE).commit[:12]} to {env}")
             return
@@ -568,6 +579,9 @@ def bench_databases(
     _judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)
 
 
+_ENDING = "It is ending and removes what it started; please wait."
+_KILL = "kill -9 is safe: what it started ends with it."
+
 Found = TypeVar("Found", bound="Judged")
 
 
@@ -583,8 +597,10 @@ class Judged(Protocol):
 def _judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Outcome], None]) -> None:
     """Run it, show and write what it found, and end with its verdict's exit code."""
     from db.console import outcome
+    from db.interruption import Signals
 
-    with outcome(json or None) as speaks:
+    with Signals(_ENDING, _KILL) as signals, outcome(json or None) as speaks:
+        speaks.signals = signals
         found = run(speaks.progress)
         show(found, speaks)
         speaks.json(found)
@@ -643,9 +659,21 @@ def _workflows() -> list[str]:
     return [str(path) for path in sorted((HERE / ".github" / "workflows").glob("*.yml"))]
 
 
-def _run(name: str, *arguments: str) -> int:
+def _checked(command: Sequence[str]) -> int:
+    """Run a check. Raises KeyboardInterrupt if a signal came meanwhile: the checks after it are not run."""
+    from db import children
+
+    # SIGTERM: at SIGINT some of the checks print a traceback.
+    ended = children.attended(_told(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=HERE)
+    if ended.signals:
+        raise KeyboardInterrupt(ended.signals[0])
+    return ended.code
+
+
+def _told(name: str, *arguments: str) -> list[str]:
+    """Print the command, and return it with the program of this environment."""
     print(f"$ {name} {' '.join(arguments)}", flush=True)
-    return subprocess.run([BIN / name, *arguments], cwd=HERE, check=False).returncode
+    return [str(BIN / name), *arguments]
 
 
 def _end(verdict: str) -> None:

@@ -204,6 +204,8 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
         speaks.json({"verdict": "refused", "found": str(error)})
     except KeyboardInterrupt as error:
         code = INTERRUPTED
+        if speaks.signals is not None:  # Another Ctrl-C would end this handler with a traceback.
+            speaks.signals.hold()
         speaks.say(f"interrupted{f' by {error}' if str(error) else ''}")
         speaks.end("interrupted")
         speaks.json({"verdict": "interrupted"})

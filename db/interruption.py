@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
@@ -33,29 +33,31 @@ class Interrupted(KeyboardInterrupt):
 class Signals:
     """The signal handlers of a command, installed by `with`. Installs none outside the main thread."""
 
-    def __init__(self) -> None:
-        self._before: dict[signal.Signals, Any] = {}
+    def __init__(
+        self,
+        answer: str = "It is ending; please wait.",
+        force: str = "kill -9 is safe: run the same command again afterwards, or look with invoke status.",
+    ) -> None:
+        self._handled = handled(self._handle)
         self._received = 0
         self._pending = ""
         self._raised = -AGAIN_SECONDS
-        self._answer = "It is ending; please wait."
-        self._force = "kill -9 is safe: run the same command again afterwards, or look with invoke status."
+        self._answer, self._force = answer, force
         self._held = False
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and it must stay so.
-                    self._before[number] = signal.signal(number, self._handle)
+        self._handled.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._handled.__exit__(None, None, None)
 
-    def hold(self, answer: str, force: str) -> None:
-        """Raise no more: print `answer` at each signal, and from the third on also `force`, which says how to kill."""
-        self._answer, self._force = answer, force
+    def hold(self, answer: str = "", force: str = "") -> None:
+        """Raise no more: print `answer` at each signal, and from the third on also `force`, which says how to kill.
+
+        Without them, what was printed before.
+        """
+        self._answer, self._force = answer or self._answer, force or self._force
         self._held = True
 
     @contextmanager
@@ -81,9 +83,29 @@ class Signals:
         if not self._held and time.monotonic() - self._raised >= AGAIN_SECONDS:
             self._raise()
         text = self._answer if self._received < 3 else f"{self._answer} {self._force}"
-        if sys.stderr is None:  # The shell closed it (`2>&-`).
-            return
-        # Not print(): it raises if the signal arrives inside a print() to the same stream.
-        # A closed terminal raises OSError.
-        with suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), f"\n{name}: {text}\n".encode())
+        write_line(f"{name}: {text}")
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Install a handler for the signals while the block runs. Installs none outside the main thread."""
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and it must stay so.
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def write_line(text: str) -> None:
+    """Write a line on standard error from a signal handler."""
+    if sys.stderr is None:  # The shell closed it (`2>&-`).
+        return
+    # Not print(): it raises if the signal arrives inside a print() to the same stream.
+    # A closed terminal raises OSError.
+    with suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"\n{text}\n".encode())

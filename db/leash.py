@@ -18,7 +18,7 @@ import time
 END_SECONDS = 5.0
 """How long a group may take to end after SIGTERM, before SIGKILL."""
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 NOT_FOUND = 127
 
 
@@ -26,6 +26,7 @@ def main() -> int:
     """Run the program to its end and return its exit code."""
     alive, may_go_on_seconds, *argv = sys.argv[1:]
     over = threading.Event()  # Set when the group must end: the tool has ended, or has sent a signal.
+    signal.signal(signal.SIGINT, lambda _number, _frame: over.set())
     for number in ENDING:
         # The tool signals the whole group, so the program gets the signal too. The program inherits no handler.
         signal.signal(number, lambda _number, _frame: over.set())
@@ -34,6 +35,8 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
         return NOT_FOUND
+    # Ctrl-C asks the program to end by itself: only the program gets it, and its exit code is kept.
+    signal.signal(signal.SIGINT, lambda number, _frame: process.send_signal(number))
     watch = threading.Thread(target=_end_with_the_tool, args=(int(alive), float(may_go_on_seconds), over))
     watch.daemon = True
     watch.start()

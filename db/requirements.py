@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg import sql
 
+from db.counts import count
 from db.errors import Refusal
 from db.servers.settings import MAJOR
 from game.session import Connection
@@ -100,12 +101,13 @@ def require_connections(conn: Connection, service_role: str, *, service: int) ->
     for whose, limit, need, remedy in checks:
         if 0 <= limit < need:
             raise Refusal(
-                f"{need} connections {whose}", f"a limit of {limit}", where=place(conn),
+                f"{count(need, 'connection')} {whose}", f"a limit of {limit}", where=place(conn),
                 do=sql.SQL(remedy).format(**names).as_string(conn),
             )  # fmt: skip
     if server < needed:
         raise Refusal(
-            f"{needed} connections: {service} of the service while it restarts, {TOOLS_CONNECTIONS} of the tools",
+            f"{count(needed, 'connection')}: {service} of the service while it restarts,"
+            f" {TOOLS_CONNECTIONS} of the tools",
             f"{server}", where=f"{place(conn)}, max_connections",
             do=f"ALTER SYSTEM SET max_connections = {_raised(conn, needed - server)}; and restart the server.",
         )  # fmt: skip

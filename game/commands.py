@@ -59,11 +59,12 @@ Flag = Annotated[bool, Field(strict=True)]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Base of all commands. `tables` are loaded beside the player's own row, and no others."""
+    """Base of all commands. `tables` are loaded beside the player's own row, and no others; `draws` name its dice."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     action: ClassVar[str]
     tables: ClassVar[tuple[str, ...]]
+    draws: ClassVar[tuple[str, ...]] = ()
 
     def body(self) -> str:
         """The command as canonical JSON: what a receipt keeps, so that an id reused for another body is noticed."""
@@ -138,6 +139,7 @@ class ApplyPreset(Command):
 class Enhance(Command):
     action: ClassVar[str] = "enhance"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
+    draws: ClassVar[tuple[str, ...]] = ("success", "xp", "sub.type", "sub.value", "sub.index")
     item: Text
 
 
@@ -145,6 +147,7 @@ class Enhance(Command):
 class Combine(Command):
     action: ClassVar[str] = "combine"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    draws: ClassVar[tuple[str, ...]] = ("success", "slot", "xp", "mythic.type", "mythic.value")
     items: tuple[Text, Text, Text]
     random: Flag = False
 
@@ -153,6 +156,7 @@ class Combine(Command):
 class Disassemble(Command):
     action: ClassVar[str] = "disassemble"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    draws: ClassVar[tuple[str, ...]] = ("share", "jackpot", "xp")
     item: Text
 
 
@@ -160,6 +164,7 @@ class Disassemble(Command):
 class Convert(Command):
     action: ClassVar[str] = "convert"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
+    draws: ClassVar[tuple[str, ...]] = ("number", "jackpot")
     material: Text
     to: Direction
     times: Annotated[Number, Field(le=100)] = 1
@@ -176,6 +181,7 @@ class StartTournament(Command):
 class FinishTournament(Command):
     action: ClassVar[str] = "finish_tournament"
     tables: ClassVar[tuple[str, ...]] = ("user_tournaments",)
+    draws: ClassVar[tuple[str, ...]] = ("rank",)
     kind: TournamentKind
 
 
@@ -224,6 +230,7 @@ class LevelUpMission(Command):
 class OpenBundle(Command):
     action: ClassVar[str] = "open_bundle"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
+    draws: ClassVar[tuple[str, ...]] = ("amount",)
     item: Text
 
 

@@ -15,9 +15,10 @@ from shlex import quote
 import pytest
 
 from db import seed
+from db.counts import count
 from harness import fault_items, race_items, scenarios
-from harness.databases import Databases
-from harness.items import PlayFailed, PlayItem
+from harness.databases import Database, Databases
+from harness.items import PlayFailed, PlayItem, keeps, note_kept, raised_in
 from harness.play import update
 from harness.play.replay import Verdict, replay
 from harness.play.stage import LegacyStage, PostgresStage, Stage
@@ -27,6 +28,9 @@ from harness.scenarios.problems import Problem
 from harness.sweeps.pairs import FILE as PAIRS
 
 OPTION = "--update-scenarios"
+WRITTEN = pytest.StashKey[list[tuple[ScenarioFile, tuple[Problem, ...]]]]()
+"""What --update-scenarios wrote: the files as they were, and what was wrong in them."""
+
 OF_EDITORS = ("*~", ".*.sw?", ".#*", "#*#", ".DS_Store")
 """What an editor or a file manager leaves beside a file while somebody works on it."""
 
@@ -40,8 +44,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Two workers would write into one file."""
+    config.stash[WRITTEN] = []
     if config.getoption(OPTION) and (config.getoption("numprocesses", None) or hasattr(config, "workerinput")):
         raise pytest.UsageError(f"{OPTION} rewrites files: expected one process; found -n. Leave -n away.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what --update-scenarios wrote: each place, what stood there, and what stands there now."""
+    if not config.getoption(OPTION):
+        return
+    for file, problems in config.stash[WRITTEN]:
+        terminalreporter.write_line(f"written: {file.name}")
+        for problem in problems:
+            where = ".".join(str(part) for part in problem.path)
+            terminalreporter.write_line(f"    {where}: {problem.expected} -> {problem.found}")
+    files = len(config.stash[WRITTEN])
+    what = count(files, "file") if files else "nothing: what was run on Postgres holds, or fails for another reason"
+    terminalreporter.write_line(f"{OPTION} wrote {what}")
 
 
 def collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -89,6 +108,7 @@ class ScenarioCollector(pytest.File):
             file, verdict = self._replay(postgres_stage)
             if self.config.getoption(OPTION) and verdict.unexpected and not verdict.standing:
                 update.rewrite(self.path, file.scenario, verdict)
+                self.config.stash[WRITTEN].append((file, verdict.unexpected))
                 file, verdict = self._replay(postgres_stage)
             _fail(file, verdict.problems)
 
@@ -104,13 +124,16 @@ class ScenarioCollector(pytest.File):
     def _twins(self) -> Callable[[PostgresStage, LegacyStage], None]:
         def run(postgres_stage: PostgresStage, legacy_stage: LegacyStage) -> None:
             file = self.read()
-            _fail(file, replay_twins(file.scenario, postgres_stage, legacy_stage))
+            with raised_in(file, f"{self.nodeid}::twins"):
+                problems = replay_twins(file.scenario, postgres_stage, legacy_stage)
+            _fail(file, problems)
 
         return run
 
     def _replay(self, stage: Stage) -> tuple[ScenarioFile, Verdict]:
         file = self.read()
-        return file, replay(file.scenario, stage)
+        with raised_in(file, f"{self.nodeid}::{stage.name}"):
+            return file, replay(file.scenario, stage)
 
 
 def _shown_name(of: pytest.File) -> str:
@@ -128,7 +151,8 @@ def _fail(file: ScenarioFile, problems: Iterable[Problem]) -> None:
 def _block(file: ScenarioFile, problem: Problem) -> str:
     mark = file.document.mark(problem.path)
     where = ".".join(str(part) for part in problem.path)
-    return f"{file.name}:{mark.line}: {where}\n    expected  {problem.expected}\n    found     {problem.found}"
+    order = f"\n    in order  {problem.order}" if problem.order else ""
+    return f"{file.name}:{mark.line}: {where}\n    expected  {problem.expected}\n    found     {problem.found}{order}"
 
 
 class Shared:
@@ -142,13 +166,13 @@ class Shared:
         self._database = self._databases.clone(sealed=True)
         self.stage = PostgresStage(self._database.service, lambda: self._databases.reset(self._database))
 
-    def leave(self) -> str:
-        """Leaves the database as it is and takes another; how to open the one that was left."""
+    def leave(self) -> Database:
+        """Leave the database as it is and take another. Returns the one that was left."""
         left = self._database
         self.stage.close()
         self._databases.unseal(left)
         self._open()
-        return f"psql {quote(left.owner.conninfo)}"
+        return left
 
     def close(self) -> None:
         """Drops the database."""
@@ -167,18 +191,28 @@ def scenario_database(databases: Databases) -> Iterator[Shared]:
 @pytest.fixture
 def postgres_stage(scenario_database: Shared, request: pytest.FixtureRequest) -> Iterator[PostgresStage]:
     """A database to play on, emptied by each play; with --keep, one on which a scenario failed is left as it is."""
-    from harness.plugin import FAILED, KEPT  # noqa: PLC0415  # it loads this module
-
     yield scenario_database.stage
-    if request.config.getoption("--keep") and request.node.stash.get(FAILED, False):
-        request.config.stash[KEPT].append(f"{request.node.nodeid}: {scenario_database.leave()}")
+    if keeps(request):
+        left = scenario_database.leave()
+        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")
 
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
+@pytest.fixture
+def legacy_stage(worker_legacy_stage: LegacyStage, request: pytest.FixtureRequest) -> Iterator[LegacyStage]:
+    """A legacy file to play on, made anew by each play; with --keep, a copy of one that failed is left."""
+    yield worker_legacy_stage
+    if keeps(request) and worker_legacy_stage.path.exists():
+        copy = Path(tempfile.mkdtemp(prefix="sudamr-kept-"), "game.sqlite")
+        worker_legacy_stage.copy_to(copy)
+        remove = f"rm -r {quote(str(copy.parent))}"
+        note_kept(request, "a copy of its file", f"sqlite3 {quote(str(copy))} (remove it with: {remove})")
+
+
 @pytest.fixture(scope="session")
-def legacy_stage() -> Iterator[LegacyStage]:
+def worker_legacy_stage() -> Iterator[LegacyStage]:
     """One legacy file for all scenarios of this worker, made anew for each; in memory, where syncing costs nothing."""
     with tempfile.TemporaryDirectory(prefix="sudamr-legacy-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
         empty = Path(folder, "empty.sqlite")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from shlex import quote
 
 import pytest
 
+from db.counts import count
 from db.servers import KINDS, Server, plan
 from harness.databases import Databases
-from harness.items import PlayFailed, found, shown, whole
+from harness.items import KEEP, PlayFailed, found, keeps, note_kept, raised_block, shown, whole
+from harness.play.raised import Case, Raised
 from harness.play.stage import LegacyStage
 from harness.scenarios import ScenarioFile
 from harness.sweeps import fault_kinds, faults, legacy_faults
@@ -28,6 +31,9 @@ FAULTS, FAULT_AT = "--faults", "--fault-at"
 ALL, GATE = "all", "gate"
 SEEN = pytest.StashKey[Kinds]()
 """The kinds of commands that the files collected before have."""
+
+LEFT = pytest.StashKey[set[str]]()
+"""Marks of the servers of crash tests that --keep left."""
 
 UNIT = "round trip"
 UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
@@ -121,7 +127,10 @@ def _crashed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., No
 def _legacy_killed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
     def legacy_killed(legacy_stage: LegacyStage, doomed: Doomed, request: pytest.FixtureRequest) -> None:
         file = read()
-        swept = legacy_faults.sweep_killed(file.scenario, legacy_stage, doomed, where.at, where.steps)
+        with _raised(file, request.node):
+            swept = legacy_faults.sweep_killed(
+                file.scenario, legacy_stage, doomed, where.at, where.steps, to_first=request.config.getoption(KEEP)
+            )
         _judge(file, swept, where.at, request.node)
 
     return legacy_killed
@@ -130,7 +139,10 @@ def _legacy_killed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[.
 def _legacy_busy(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
     def legacy_busy(legacy_stage: LegacyStage, request: pytest.FixtureRequest) -> None:
         file = read()
-        swept = legacy_faults.sweep_busy(file.scenario, legacy_stage, where.at, where.steps)
+        with _raised(file, request.node):
+            swept = legacy_faults.sweep_busy(
+                file.scenario, legacy_stage, where.at, where.steps, to_first=request.config.getoption(KEEP)
+            )
         _judge(file, swept, where.at, request.node)
 
     return legacy_busy
@@ -146,7 +158,30 @@ OFF_THE_WIRE = {
 
 
 def _sweep(file: ScenarioFile, fault: Fault, where: Where, item: pytest.Item) -> None:
-    _judge(file, faults.sweep(file.scenario, fault, where.at, where.steps), where.at, item)
+    with _raised(file, item):
+        swept = faults.sweep(file.scenario, fault, where.at, where.steps, to_first=item.config.getoption(KEEP))
+    _judge(file, swept, where.at, item)
+
+
+@contextmanager
+def _raised(file: ScenarioFile, item: pytest.Item) -> Iterator[None]:
+    """Fail the item by a block where the game raises, with the command that repeats the case alone."""
+    try:
+        yield
+    except Raised as raised:
+        mark = file.document.mark(raised.path)
+        where = f"{file.name}:{mark.line}: {'.'.join(str(part) for part in raised.path)}"
+        raise PlayFailed(raised_block(where, raised, _again(item.nodeid, raised.case))) from None
+
+
+def _again(nodeid: str, case: Case) -> str:
+    """Without a fault, the same store is played on in a run without any."""
+    file = nodeid.rpartition("::")[0]
+    if case.k is not None:
+        return f"{quote(nodeid)} {FAULTS}={case.fault} {FAULT_AT}={case.k}"
+    if case.fault == Unharmed.name:
+        return f"{quote(f'{file}::{PREFIX}{Unharmed.name}')} {FAULTS}={Unharmed.name}"
+    return quote(f"{file}::legacy")
 
 
 def _judge(file: ScenarioFile, swept: Swept, at: int | None, item: pytest.Item) -> None:
@@ -169,7 +204,7 @@ def _said(file: ScenarioFile, swept: Swept, at: int | None, nodeid: str) -> Iter
     for failure in swept.failures[:SHOWN_FAILURES]:
         yield from _block(file, failure, nodeid)
     if (more := len(swept.failures) - SHOWN_FAILURES) > 0:
-        yield f"and {more} more of {swept.cases} cases, at {unit}s {_places(swept.failures[SHOWN_FAILURES:])}"
+        yield f"and {more} more of {count(swept.cases, 'case')}, at {unit}s {_places(swept.failures[SHOWN_FAILURES:])}"
     if swept.missed_commit:
         yield f"{file.name}: {swept.fault}\n    expected  one of {swept.commits} COMMITs struck\n    found     none"
     if at is not None and not swept.cases:
@@ -218,10 +253,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def ground(server: Server, databases: Databases) -> Iterator[Ground]:
+def worker_ground(server: Server, databases: Databases) -> Iterator[Ground]:
     """This worker's database and the proxy before it."""
     with Ground(server, databases) as ground:
         yield ground
+
+
+@pytest.fixture
+def ground(worker_ground: Ground, request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """A database and the proxy before it; with --keep, one on which a sweep failed is left as it is."""
+    yield worker_ground
+    if keeps(request):
+        left = worker_ground.leave()
+        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")
 
 
 @pytest.fixture(scope="session")
@@ -232,11 +276,24 @@ def doomed() -> Iterator[Doomed]:
 
 
 @pytest.fixture(scope="session")
-def crash_ground(server: Server) -> Iterator[Ground]:
+def worker_crash_ground(server: Server) -> Iterator[tuple[Server, Ground]]:
     """The same on a server of this worker's own: a crash takes every session of its server."""
     with (
         plan(server.kind if server.kind in KINDS else None).start() as own,
         Databases(own) as databases,
         Ground(own, databases) as ground,
     ):
-        yield ground
+        yield own, ground
+
+
+@pytest.fixture
+def crash_ground(worker_crash_ground: tuple[Server, Ground], request: pytest.FixtureRequest) -> Iterator[Ground]:
+    """A database on a server that may crash; with --keep, that server is left too where a sweep failed."""
+    own, ground = worker_crash_ground
+    yield ground
+    if keeps(request):
+        left = ground.leave()
+        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")
+        if own.mark not in request.config.stash.setdefault(LEFT, set()):  # It is left once, however many sweeps fail.
+            request.config.stash[LEFT].add(own.mark)
+            note_kept(request, "its server, to remove it all", own.keep())

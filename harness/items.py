@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import psycopg
@@ -14,10 +15,25 @@ import pytest
 from _pytest._code.code import TerminalRepr, TracebackStyle
 
 from harness.play.errands import Apart
+from harness.play.raised import Raised
+from harness.scenarios import ScenarioFile
 
 SHOWN_DIFFERENCES = 12
 MOST = 1_000_000
 """Of round trips or sequences: what is more than this was mistyped."""
+KEEP = "--keep"
+KEPT = pytest.StashKey[list[str]]()
+FAILED = pytest.StashKey[bool]()
+
+
+def keeps(request: pytest.FixtureRequest) -> bool:
+    """Return whether a fixture is to leave what its test worked on: the test failed, and --keep was given."""
+    return bool(request.config.getoption(KEEP)) and request.node.stash.get(FAILED, False)
+
+
+def note_kept(request: pytest.FixtureRequest, what: str, command: str) -> None:
+    """Have the end of the run say what a failed test left, and the command to look at it."""
+    request.config.stash[KEPT].append(f"{request.node.nodeid}: {what}: {command}")
 
 
 class PlayFailed(Exception):
@@ -85,6 +101,27 @@ def _silent(config: pytest.Config) -> str | None:
     except psycopg.OperationalError as error:
         return " ".join(str(error).split())
     return None
+
+
+@contextmanager
+def raised_in(file: ScenarioFile, again: str) -> Iterator[None]:
+    """Fail the item by one block where a command of the file makes the game raise. again: what pytest is to repeat."""
+    try:
+        yield
+    except Raised as raised:
+        mark = file.document.mark(raised.path)
+        where = ".".join(str(part) for part in raised.path)
+        raise PlayFailed(raised_block(f"{file.name}:{mark.line}: {where}", raised, quote(again))) from None
+
+
+def raised_block(where: str, raised: Raised, again: str) -> str:
+    """Return what is said of a defect: where in the scenario, under what, what was raised and where, the traceback."""
+    case = raised.case
+    under = f", {case.fault} at {case.k}: {case.statement}" if case.k is not None else ""
+    return (
+        f"{where}: {raised.label}{under}\n    expected  an answer or a refusal\n    found     {raised.defect.what}"
+        f"\n    raised at {raised.defect.where}\n  again: pytest {again}\n\n{raised.defect.trace}"
+    )
 
 
 def shown(differences: Sequence[Apart]) -> Iterator[str]:

@@ -17,14 +17,13 @@ import pytest
 from db.errors import ToolError
 from db.servers import KINDS, Plan, Server, plan
 from harness.databases import Database, Databases
+from harness.items import FAILED, KEEP, KEPT, keeps, note_kept
 
 pytest_plugins = ["harness.fault_items", "harness.race_items", "harness.collect"]
 
 PLAN = pytest.StashKey[Plan]()
 NONE = pytest.StashKey[ToolError]()
 SERVER = pytest.StashKey[Server]()
-KEPT = pytest.StashKey[list[str]]()
-FAILED = pytest.StashKey[bool]()
 
 HANDLE = "sudamr_server"
 """Under which the controller hands its server to xdist's workers."""
@@ -55,9 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"{', '.join(KINDS)} or a URL, its password in PGPASSWORD; default: the first that can be had",
     )
     group.addoption(
-        "--keep",
+        KEEP,
         action="store_true",
-        help="leave the databases of failed tests, and their server; say how to open them",
+        help="leave the databases of failed tests, and their server; say how to open them; a sweep ends at its first",
     )
 
 
@@ -121,12 +120,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The server that was used, to the last figure of its version; and what was left of it."""
+    for line in config.stash[KEPT]:
+        terminalreporter.write_line(f"kept: {line}")
     if SERVER not in config.stash:
         return
     terminalreporter.write_line(f"postgres: {config.stash[SERVER]}")
-    for line in config.stash[KEPT]:
-        terminalreporter.write_line(f"kept: {line}")
-    if config.stash[KEPT]:
+    if any(": database " in line for line in config.stash[KEPT]):
         terminalreporter.write_line(f"remove it all with: {config.stash[SERVER].keep()}")
 
 
@@ -154,6 +153,15 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 def _is_of_scenarios(path: Path, config: pytest.Config) -> bool:
     return path.is_relative_to(config.rootpath / "scenarios")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Escape in a test's id what can't be printed; pytest itself escapes every letter that is not English, or none."""
+    # pytest 9 without its own escaping fails at an id of bytes.
+    text = val.decode("ascii", "backslashreplace") if isinstance(val, bytes) else val
+    if not isinstance(text, str) or (text is val and text.isprintable()):
+        return None
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 @pytest.fixture(scope="session")
@@ -184,8 +192,8 @@ def fenced_database(databases: Databases, request: pytest.FixtureRequest) -> Ite
 def _clone(databases: Databases, request: pytest.FixtureRequest, *, fenced: bool) -> Iterator[Database]:
     clone = databases.clone(fenced=fenced)
     yield clone
-    if request.config.getoption("--keep") and request.node.stash.get(FAILED, False):
-        request.config.stash[KEPT].append(f"{request.node.nodeid}: psql {quote(clone.owner.conninfo)}")
+    if keeps(request):
+        note_kept(request, f"database {clone.name}", f"psql {quote(clone.owner.conninfo)}")
     else:
         databases.drop(clone)
 

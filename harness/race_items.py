@@ -9,7 +9,9 @@ from shlex import quote
 
 import pytest
 
-from harness.items import PlayFailed, PlayItem, found, shown
+from db.counts import count
+from harness.items import KEEP, PlayFailed, PlayItem, found, keeps, note_kept, raised_block, shown
+from harness.play.raised import Raised
 from harness.scenarios import ScenarioFile
 from harness.sweeps import pairs, races
 from harness.sweeps.ground import Ground
@@ -97,7 +99,11 @@ def _pair(race: Race, name: str) -> Callable[..., None]:
 
 
 def _sweep(race: Race, track: Track, item: pytest.Item, where: str) -> Raced:
-    raced = races.sweep(race, track, item.config.getoption(RACE_ORDER))
+    try:
+        order, keep = item.config.getoption(RACE_ORDER), item.config.getoption(KEEP)
+        raced = races.sweep(race, track, order, to_first=keep)
+    except Raised as raised:  # In a serial order; what a racer raises is an answer that neither of them gives.
+        raise PlayFailed(raised_block(where, raised, f"{quote(item.nodeid)} {RACES}={ALL}")) from None
     counted = {"orders": raced.orders, "failures": len(raced.failures), "seconds": round(raced.seconds, 3)}
     item.user_properties.append((PROPERTY, json.dumps(counted)))
     if raced.failures:
@@ -115,11 +121,12 @@ def _said(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
     first, second = (errand.turn for errand in race.racers)
     if lost.serial == races.NAMES[1]:
         first, second = second, first
-    yield f"{where}: {len(raced.failures)} of {raced.orders} orders end as neither serial order does"
+    yield f"{where}: {len(raced.failures)} of {count(raced.orders, 'order')} ended as no serial order does"
     yield from _timeline(lost, race)
     yield f"  nearest: {first.action.do}, then {second.action.do}"
     yield from shown(lost.differences)
     yield f"  again: pytest {quote(nodeid)} {RACES}={ALL} {RACE_ORDER}={lost.order}"
+    yield from (f"\n{defect.trace}" for defect in dict.fromkeys(lost.defects))
 
 
 def _timeline(lost: Lost, race: Race) -> Iterator[str]:
@@ -138,11 +145,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     orders, failures = (sum(one[name] for one in counted) for name in ("orders", "failures"))
     ms = 1000 * sum(one["seconds"] for one in counted) / orders
     terminalreporter.write_sep("-", "races")
-    terminalreporter.write_line(f"{len(counted)} races in {orders} orders, {failures} failed; {ms:.0f} ms an order")
+    terminalreporter.write_line(
+        f"{count(len(counted), 'race')} in {count(orders, 'order')}, {failures} failed; {ms:.0f} ms an order"
+    )
 
 
 @pytest.fixture(scope="session")
-def track(ground: Ground) -> Iterator[Track]:
+def worker_track(worker_ground: Ground) -> Iterator[Track]:
     """This worker's two sessions."""
-    with Track(ground) as track:
+    with Track(worker_ground) as track:
         yield track
+
+
+@pytest.fixture
+def track(worker_track: Track, request: pytest.FixtureRequest) -> Iterator[Track]:
+    """Two sessions of one application; with --keep, the database on which a race failed is left as it is."""
+    yield worker_track
+    if keeps(request):
+        left = worker_track.leave()
+        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from db import fence, migrate, ops
+from db.counts import count
 from db.cutover import ownership, pointer, rollback_steps, services, switch
 from db.cutover.advice import (
     Advice,
@@ -226,7 +227,7 @@ class Seen:
             return f"players play on {name}"
         if not serving:
             return f"nobody plays: {name} takes writes, and no process serves it"
-        return f"players play on {name}, by {len(serving)} of {asked} processes"
+        return f"players play on {name}, by {len(serving)} of {count(asked, 'process', 'processes')}"
 
 
 @dataclass(frozen=True, slots=True)

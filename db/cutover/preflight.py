@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from db import environments, fence, migrate, ops, pooler, requirements, transfer
+from db.counts import count
 from db.cutover import hooks, ownership, places, pointer, services, switch, target_checks
 from db.cutover.checks import Check
 from db.cutover.move import Move
@@ -130,7 +131,7 @@ class Contents:
         most, assessed = self._move.env.policy.max_held, self._assessed
         if assessed.held > most:
             raise Refusal(
-                f"at most {most} players held", f"{assessed.held} ({'; '.join(assessed.named)})",
+                f"at most {count(most, 'player')} held", f"{assessed.held} ({'; '.join(assessed.named)})",
                 where=str(self._move.env.legacy.path),
                 do="Mend them in the legacy file, or raise policy.max_held: they can't play until someone decides.",
             )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 from psycopg import sql
 
 from db import fence, migrate, ops, relocation, transfer
+from db.counts import count
 from db.cutover import journal as journals
 from db.cutover import ownership, switch, undo
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
@@ -65,7 +66,7 @@ def discard(move: Move, accepted: int) -> dict[str, Any]:
     lost = lost_writes(move)
     if lost != accepted:
         raise Failure(
-            f"{accepted} writes to lose, as accepted", f"{lost}",
+            f"{count(accepted, 'write')} to lose, as accepted", f"{lost}",
             do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to carry back.",
         )  # fmt: skip
     move.journal.write("counts", discarded=lost)

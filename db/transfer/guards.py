@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from db import fence, ops, requirements
+from db.counts import count
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.transfer import schema as schemas
@@ -146,6 +147,6 @@ def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
     ).fetchall()
     few = "; ".join(f"{key}: {column}, {reason}" for key, column, reason in named)
     raise Refusal(
-        f"at most {max_held} players held", f"{held} ({few})", where="quarantine",
+        f"at most {count(max_held, 'player')} held", f"{held} ({few})", where="quarantine",
         do="Mend them in the source and load it anew, or allow more (--max-held). Everything is loaded, and fenced.",
     )  # fmt: skip

@@ -11,9 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from db import children, environments
@@ -46,10 +47,11 @@ class Ran:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the tree, and the server that its tests use."""
+    """A copy of the tree, and the server that its tests use. stopping: set to end what runs in it."""
 
     folder: Path
     server: Server
+    stopping: threading.Event = field(default_factory=threading.Event, compare=False)
 
     def fill(self, root: Path) -> None:
         """Copy what git knows of, as it stands now. Refusal where the tree is no checkout."""
@@ -74,7 +76,7 @@ class Copy:
         try:
             done = children.run(
                 command, cwd=self.folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
-                env=environments.beside(settings), stdin=subprocess.DEVNULL,
+                env=environments.beside(settings), stdin=subprocess.DEVNULL, stop=self.stopping,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return Ran(-1, (), f"no end within {TIMEOUT_SECONDS} s")

@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from db import servers
+from db.counts import count
 from db.errors import Failure, Inconclusive, Refusal
 from db.progress import Advance, Progress
 from db.servers.guard import Guard
@@ -41,7 +42,7 @@ def run(
     if not chosen:
         raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select away to see them all.")
     _check_matches(root, chosen)
-    with _copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool:
+    with _copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool, _stopped_at_an_error(copies):
         progress.say("the copies must be what runs: in tests, in their children, in the service")
         list(pool.map(Copy.prove, copies))
         _check_catchers(copies, chosen, pool, progress)
@@ -81,11 +82,22 @@ def _copies(root: Path, kind: str | None, progress: Progress) -> Iterator[list[C
         yield copies
 
 
+@contextmanager
+def _stopped_at_an_error(copies: list[Copy]) -> Iterator[None]:
+    """End what runs in the copies if the block raises: the pool waits for its threads, and a thread for its pytest."""
+    try:
+        yield
+    except BaseException:  # Ctrl-C too.
+        for copy in copies:
+            copy.stopping.set()
+        raise
+
+
 def _check_catchers(
     copies: list[Copy], mutations: list[Mutation], pool: ThreadPoolExecutor, progress: Progress
 ) -> None:
     catchers = list(dict.fromkeys(mutation.catcher for mutation in mutations))
-    progress.say(f"each of {len(catchers)} catchers must pass before anything is broken; some 3 s each")
+    progress.say(f"each of {count(len(catchers), 'catcher')} must pass before anything is broken; some 3 s each")
     shares = [catchers[n :: len(copies)] for n in range(len(copies))]
     runs = pool.map(lambda pair: pair[0].pytest(pair[1]), zip(copies, filter(None, shares), strict=False))
     for ran in runs:

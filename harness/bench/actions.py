@@ -16,6 +16,7 @@ from random import Random
 from statistics import median
 
 from db.console import Outcome
+from db.counts import count
 from db.errors import Refusal
 from db.progress import Progress
 from db.servers.guard import Guard
@@ -103,7 +104,10 @@ def run(
     cells = [(action, number) for action in COMMANDS for number in clients]
     measured = {cell: Measured() for cell in cells}
     with ground(kind, requests * PLAYERS_PER_REQUEST) as made, Crew(processes()) as crew, _service(made) as web:
-        progress.say(f"measuring on {made.server}, {processes()} processes, {rounds} rounds of {requests} requests")
+        progress.say(
+            f"measuring on {made.server}, {count(processes(), 'process', 'processes')},"
+            f" {count(rounds, 'round')} of {count(requests, 'request')}"
+        )
         turns = _turns(made, crew, web, requests, progress)
         with progress.bar("playing", len(cells) * len(turns) * rounds, "turns") as advance:
             for _round in range(rounds):
@@ -175,7 +179,7 @@ def judge(cells: Sequence[Cell]) -> Judgement:
     targets = []
     for cell in cells:
         if cell.clients == JUDGED_CLIENTS:
-            where = f"{cell.action} at {cell.clients} clients"
+            where = f"{cell.action} at {count(cell.clients, 'client')}"
             targets += [
                 Target(f"{where}, of pgbench", cell.ratio_pgbench, least=LEAST_OF_PGBENCH),
                 Target(f"{where}, of the ceiling", cell.ratio_ceiling, least=LEAST_OF_CEILING),
@@ -195,7 +199,7 @@ def show(report: Report, speaks: Outcome) -> None:
     """The report as two tables and its verdict."""
     settings = ", ".join(f"{name}={value}" for name, value in report.settings.items())
     speaks.table(
-        f"commands a second on {report.server} ({settings}), {report.processes} processes",
+        f"commands a second on {report.server} ({settings}), {count(report.processes, 'process', 'processes')}",
         ("action", "clients", "dispatch", "ceiling", "pgbench", "of ceiling", "of pgbench"),
         [
             (c.action, c.clients, c.dispatch_tps, c.ceiling_tps, _or_none(c.pgbench_tps), _or_none(c.ratio_ceiling),

@@ -10,6 +10,7 @@ from pathlib import Path
 from psycopg import sql
 
 from db import drift, environments, fence, migrate, ops, pooler, revisions, seed, servers, snapshots
+from db.counts import count
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
 from db.progress import Progress, Silent
@@ -179,7 +180,7 @@ def _backup(env: Environment, server: Server, players: int) -> Found:
     if counts != taken.manifest.counts:
         problems.append(f"expected {taken.manifest.counts} rows once restored; found {counts}")
     if counts.get("users") != players:
-        problems.append(f"expected {players} players once restored; found {counts.get('users')}")
+        problems.append(f"expected {count(players, 'player')} once restored; found {counts.get('users')}")
     drifted = migrate.drift(env.target_direct)
     problems += [f"drift once restored: {line}" for line in drifted]
     return {"tables": len(counts), "players": players, "rows": rows[Side.TARGET], "legacy rows": rows[Side.LEGACY]}, (

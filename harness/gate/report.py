@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from db.counts import count
 from harness.sweeps import pairs
 
 RACES = "races"
@@ -141,12 +142,12 @@ def doubts(items: Sequence[Item], parts: Iterable[Part], due: Collection[str]) -
     """What would have to have been run for a pass, and was not. due: the names of the items that there must be."""
     if missing := sorted(set(due) - {item.name for item in items}):
         named = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
-        yield f"of {len(due)} items {len(missing)} were not run: {named}"
+        yield f"of {count(len(due), 'item')} {len(missing)} were not run: {named}"
     scenarios, twins = tally(items, Kind.SCENARIOS), tally(items, Kind.TWINS)
     if not scenarios.count:
         yield "no scenario was run"
     if twins.count != scenarios.count:
-        yield f"of {scenarios.count} scenarios {twins.count} were run side by side on both stores"
+        yield f"of {count(scenarios.count, 'scenario')} {twins.count} were run side by side on both stores"
     if not sweeps(items, Kind.FAULTS).fired:
         yield "no fault fired"
     if not sweeps(items, Kind.RACES).orders:

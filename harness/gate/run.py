@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from db import environments, transfer
 from db.console import plain
+from db.counts import count
 from db.progress import Progress
 from harness import rehearsal
 from harness.gate import certificate, due, parts, suite
@@ -150,13 +151,20 @@ def _say_what_will_be_worth_less(wish: Wish, here: Standing, progress: Progress,
 
 def show(report: GateReport, speaks: Outcome) -> None:
     """The report for people."""
+    faults, races = report.faults, report.races
     rows: list[tuple[str, object]] = [
         (name, f"{counted.count} run, {counted.failures} failed")
         for name, counted in (("scenarios", report.scenarios), ("twins", report.twins))
     ]
     rows += [
-        ("faults", f"{report.faults.cases} cases, {report.faults.fired} fired, {report.faults.failures} failed"),
-        ("races", f"{report.races.orders} orders of {report.races.count}, {report.races.failures} failed"),
+        (
+            "faults",
+            f"{count(faults.cases, 'case')}, {faults.fired} fired, {faults.failures} failed",
+        ),
+        (
+            "races",
+            f"{count(races.orders, 'order')} of {count(races.count, 'race')}, {races.failures} failed",
+        ),
         *((part.name, f"{part.verdict} in {part.seconds:.1f} s") for part in report.parts),
         ("verdict", f"{report.verdict} in {report.seconds:.0f} s"),
     ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from db import environments, fence, migrate, ops, servers
 from db import transfer as moving
 from db.confirmation import Change, Confirm, unasked
+from db.counts import count
 from db.errors import Failure, Refusal
 from db.ops import Held, Phase
 from db.progress import Progress
@@ -80,7 +81,7 @@ def run(wish: Wish, progress: Progress, confirm: Confirm = unasked) -> Transferr
         differences = tuple(moving.compare_files(wish.source, wish.into))
     if differences:
         few = "; ".join(differences[:SHOWN_DIFFERENCES])
-        raise Failure(f"{wish.into} to equal {wish.source}", f"{len(differences)} differences: {few}")
+        raise Failure(f"{wish.into} to equal {wish.source}", f"{count(len(differences), 'difference')}: {few}")
     compared = wish.source is not None and wish.into is not None
     return Transferred("pass", engine, loaded, returned, True if compared else None, differences, kept)
 
@@ -236,7 +237,10 @@ def show_conversion(done: Conversion, speaks: Outcome) -> None:
     """Print the result of a conversion for people."""
     proven = done.proven
     speaks.say(f"{done.into}: {done.source} in UTF-8 instead of {done.encoding}, in {done.seconds:,.1f} s")
-    speaks.say(f"equal: schema, settings, {proven.tables:,} tables, {proven.rows:,} rows, {proven.values:,} values")
+    speaks.say(
+        f"equal: schema, settings, {count(proven.tables, 'table')}, {count(proven.rows, 'row')},"
+        f" {count(proven.values, 'value')}"
+    )
     if done.kept_as_blobs:
         speaks.say(f"kept as BLOBs, {done.kept_as_blobs:,} texts that are not valid UTF-16: {'; '.join(done.kept)}")
     if proven.unread:
@@ -247,8 +251,8 @@ def show_profile(found: Profile, speaks: Outcome) -> None:
     """The profile for people: one line a column that holds anything."""
     table, column, largest = found.largest
     speaks.say(
-        f"{found.path}: {found.bytes / 1e6:,.1f} MB, {found.journal_mode} mode, {found.players:,} players;"
-        f" largest value {largest:,} bytes in {table}.{column}"
+        f"{found.path}: {found.bytes / 1e6:,.1f} MB, {found.journal_mode} mode, {count(found.players, 'player')};"
+        f" largest value {count(largest, 'byte')} in {table}.{column}"
     )
     columns = ("table", "column", "storage classes", "bytes", "largest", "documents", "broken")
     speaks.table("columns", columns, [line for line in found.lines() if line[3]])

@@ -16,6 +16,7 @@ from game.dispatch import Request, dispatch
 from game.errors import Refused, StoreUnavailable
 from game.rows import Key, Rows, Value, compare
 from game.unit import Store
+from harness.play import raised
 from harness.play.expect import Aliases
 from harness.play.replay import SEED
 from harness.scenarios import moments
@@ -103,7 +104,8 @@ def carry_out(
     """The answer in words, asked for as a real client does: again, under the same id, while the store can't answer."""
     for _ in range(ASKED):
         try:
-            answer = dispatch(store, errand.request, clock=lambda: errand.now_ms, chance=errand.chance, sleep=sleep)
+            with raised.told(errand.turn.path, errand.label):
+                answer = dispatch(store, errand.request, clock=lambda: errand.now_ms, chance=errand.chance, sleep=sleep)
         except Refused as refusal:
             return f"refused {refusal.code}"
         except StoreUnavailable:

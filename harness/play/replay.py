@@ -6,7 +6,7 @@ A race is run in its two serial orders. Nothing is asserted here: the problems f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from game.chance import Chance
@@ -14,7 +14,7 @@ from game.commands import decode
 from game.dispatch import Request, dispatch
 from game.errors import BadDice, Refused, StoreFailure
 from game.rows import Rows, compare, whole
-from harness.play import expect, invariants
+from harness.play import expect, invariants, raised
 from harness.play.expect import Aliases, Difference
 from harness.play.stage import Stage, starts
 from harness.scenarios import moments
@@ -65,23 +65,38 @@ class Verdict:
 
 def replay(scenario: Scenario, stage: Stage) -> Verdict:
     """The scenario on the stage; with a race once in each of its serial orders."""
-    standing: list[Problem] = []
-    unexpected: list[Problem] = []
-    undrawn: list[set[Path]] = []
-    runs = []
-    for turns in orders(scenario):
+    turns_of = orders(scenario)
+    plays: list[Play] = []
+    runs: list[Run] = []
+    for turns in turns_of:
         play = Play(scenario, stage)
+        plays.append(play)
         if all(play.take(turn) for turn in turns):
             runs.append(play.end())
-        standing += play.standing
-        unexpected += play.unexpected
-        undrawn.append(play.undrawn)
-    standing += _never_drawn(set.intersection(*undrawn))
-    if scenario.after is not None:
-        unexpected += [problem for run in runs for problem in expect.after(scenario.after, run.difference)]
-    if len(runs) == len(orders(scenario)):
+            if scenario.after is not None:
+                play.unexpected += expect.after(scenario.after, runs[-1].difference)
+    names = [order_of(turns) for turns in turns_of]
+    standing = in_orders([play.standing for play in plays], names)
+    standing += _never_drawn(set.intersection(*(play.undrawn for play in plays)))
+    unexpected = in_orders([play.unexpected for play in plays], names)
+    if len(runs) == len(plays):
         unexpected += _outcomes(scenario, runs)
     return Verdict(tuple(runs), tuple(dict.fromkeys(standing)), tuple(dict.fromkeys(unexpected)))
+
+
+def order_of(turns: Iterable[Turn]) -> str:
+    """Return the requests of the race among the turns, in their order; nothing without a race."""
+    return ", then ".join(turn.request for turn in turns if turn.step is None)
+
+
+def in_orders(problems: Sequence[Sequence[Problem]], names: Sequence[str]) -> list[Problem]:
+    """Return the problems of all orders; one that is not found in each of them says in which."""
+    everywhere = set.intersection(*map(set, problems))
+    return [
+        problem if problem in everywhere else replace(problem, order=name)
+        for name, each in zip(names, problems, strict=True)
+        for problem in each
+    ]
 
 
 def orders(scenario: Scenario) -> list[tuple[Turn, ...]]:
@@ -113,7 +128,7 @@ def _never_drawn(dice: Iterable[Path]) -> Iterator[Problem]:
 
 def _outcomes(scenario: Scenario, runs: Sequence[Run]) -> Iterator[Problem]:
     race = scenario.race
-    if race is None or race.outcomes is None:
+    if race is None:
         return
     expected, found = list(race.outcomes), outcomes(runs)
     if any(one not in found for one in expected) or any(one not in expected for one in found):
@@ -180,8 +195,10 @@ class Play:
         fields = self.aliases.to_ids(dict(action.fields))
         assert isinstance(fields, dict)
         request = Request(action.by, turn.request, decode(action.do, fields))
+        label = f"{action.by}'s {action.do}, request {turn.request}, on {self.stage.name}"
         try:
-            answer = dispatch(self.stage.store, request, clock=lambda: self._now, chance=chance)
+            with raised.told(turn.path, label):
+                answer = dispatch(self.stage.store, request, clock=lambda: self._now, chance=chance)
         except Refused as refusal:
             taken = Taken(turn, None, refused=refusal.code)
         except (BadDice, StoreFailure) as error:

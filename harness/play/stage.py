@@ -25,13 +25,10 @@ from game.rows import Rows, text
 from game.unit import Store
 from game.urls import PostgresUrl
 from harness.scenarios import moments
-from harness.scenarios.model import Given, Scenario
+from harness.scenarios.model import MOMENTS, Given, Scenario
 
 TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
 """Parents before their children."""
-
-_MOMENTS = {"mail": "expires", "milestones": "reset", "missions": "since", "tournaments": "played"}
-"""Of what is given, the moments: they may be told as distances from the scenario's clock."""
 
 _UNTOLD: Mapping[str, Any] = {"legacy": True, "quests": {"__all__": {"__all__": {"reward": {"xp"}}}}}
 """Of what is given, what the builder has no words for."""
@@ -82,7 +79,7 @@ def _start(player: str, given: Given, clock: int) -> Start:
 def _told(given: Given, clock: int) -> dict[str, object]:
     """What the builder is told: times as epoch milliseconds, and nothing that the scenario leaves out."""
     told: dict[str, object] = given.model_dump(exclude_unset=True, exclude=_UNTOLD)
-    for key, field in _MOMENTS.items():
+    for key, field in MOMENTS.items():
         entries = told.get(key, {})
         assert isinstance(entries, dict)
         for entry in entries.values():
@@ -171,6 +168,11 @@ class LegacyStage:
             for start in starts:
                 insert_legacy(connection, start.legacy)
         self._store = self._opened_by(self.path)
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the file as it is now, with what is in its write-ahead log, to a new path."""
+        with closing(cells.connect(self.path, readonly=True)) as old, closing(sqlite3.connect(path)) as new:
+            old.backup(new)
 
     def close(self) -> None:
         """Closes the store and removes its file."""

@@ -9,7 +9,7 @@ from game import tables
 from game.rows import Rows, Value, compare
 from harness.play import invariants
 from harness.play.expect import JSON_COLUMNS
-from harness.play.replay import Play, Taken, orders
+from harness.play.replay import Play, Taken, in_orders, order_of, orders
 from harness.play.stage import Stage
 from harness.scenarios.model import Scenario
 from harness.scenarios.problems import Problem
@@ -18,7 +18,7 @@ from harness.scenarios.yaml_reader import Data, Path, flow
 
 def replay_twins(scenario: Scenario, left: Stage, right: Stage) -> list[Problem]:
     """Where the two stores first part, in each serial order; nothing means that they never do."""
-    problems: list[Problem] = []
+    problems: list[list[Problem]] = []
     for turns in orders(scenario):
         plays = Play(scenario, left), Play(scenario, right)
         parted = list(_rows_apart(("given",), *plays))
@@ -27,8 +27,8 @@ def replay_twins(scenario: Scenario, left: Stage, right: Stage) -> list[Problem]
                 break
             taken = plays[0].take(turn), plays[1].take(turn)
             parted = [*_answers_apart(turn.path, plays, taken), *_rows_apart(turn.path, *plays)]
-        problems += parted
-    return list(dict.fromkeys(problems))
+        problems.append(parted)
+    return list(dict.fromkeys(in_orders(problems, [order_of(turns) for turns in orders(scenario)])))
 
 
 def _answers_apart(path: Path, plays: tuple[Play, Play], taken: tuple[Taken | None, Taken | None]) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from db.counts import count
 from db.cutover.report import StepReport
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def show(report: RehearsalReport, speaks: Outcome) -> None:
     """The report for people."""
     back = report.rollback
     speaks.table(
-        f"rehearsal on {report.engine['kind']} {report.engine['version']}, {report.players} players",
+        f"rehearsal on {report.engine['kind']} {report.engine['version']}, {count(report.players, 'player')}",
         ("what", "there", "and back"),
         [
             ("verdict", report.verdict, back.verdict),

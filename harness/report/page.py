@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from db.counts import count
 from harness.gate.report import RACES, Ended, GateReport, Item
 
 FIRST_WAYS = ("postgres", "legacy", "twins")
@@ -122,8 +123,13 @@ def _figures(report: GateReport) -> list[tuple[str, str, str, str]]:
     counted = [
         ("scenarios", scenarios.count, f"on both stores, {scenarios.failures} failed", scenarios.failures),
         ("twins", twins.count, f"side by side, {twins.failures} failed", twins.failures),
-        ("faults fired", faults.fired, f"in {faults.cases:,} cases, {faults.failures} sweeps failed", faults.failures),
-        ("orders", races.orders, f"of {races.count} races, {races.failures} failed", races.failures),
+        (
+            "faults fired",
+            faults.fired,
+            f"in {count(faults.cases, 'case')}, {count(faults.failures, 'sweep')} failed",
+            faults.failures,
+        ),
+        ("orders", races.orders, f"of {count(races.count, 'race')}, {races.failures} failed", races.failures),
     ]
     states = {Ended.PASS: "pass", Ended.FAIL: "fail", Ended.INCONCLUSIVE: "none"}
     return [

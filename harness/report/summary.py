@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from db.counts import count
 from harness.gate.report import GateReport, Item
 
 MOST_FAILURES = 20
@@ -13,12 +14,13 @@ MOST_LINES = 40
 
 def summary(report: GateReport) -> str:
     """A heading, a table of counts, and what failed."""
+    races = report.races
     lines = [f"## Gate for {report.environment}: {report.verdict}", "", "| what | run | failed |", "|---|---|---|"]
     lines += [
         f"| scenarios | {report.scenarios.count} | {report.scenarios.failures} |",
         f"| twins | {report.twins.count} | {report.twins.failures} |",
-        f"| faults | {report.faults.cases} cases, {report.faults.fired} fired | {report.faults.failures} |",
-        f"| races | {report.races.orders} orders of {report.races.count} | {report.races.failures} |",
+        f"| faults | {count(report.faults.cases, 'case')}, {report.faults.fired} fired | {report.faults.failures} |",
+        f"| races | {count(races.orders, 'order')} of {count(races.count, 'race')} | {races.failures} |",
         *(f"| {part.name} | {part.seconds:.1f} s | {part.verdict} |" for part in report.parts),
         "",
     ]

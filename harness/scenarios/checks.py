@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from db import legacy_schema
 from game import catalog, tables
 from game.actions import tournament
-from game.commands import COMMANDS, decode
-from game.errors import BadRequest
+from game.commands import COMMANDS
 from game.missions import MISSIONS
+from game.refusals import REFUSALS
 from game.stages import STAGES
-from harness.scenarios.model import GONE, OK, Action, Added, After, Bagged, Change, Given, Race, Scenario, Step, Turn
-from harness.scenarios.problems import Problem, nearest
-from harness.scenarios.yaml_reader import Path
+from harness.scenarios import moments, references, shapes
+from harness.scenarios.model import (
+    GONE,
+    MOMENTS,
+    OK,
+    Action,
+    Added,
+    After,
+    Bagged,
+    Change,
+    Given,
+    Race,
+    Scenario,
+    Step,
+    Turn,
+)
+from harness.scenarios.problems import Problem, known, nearest, one_of
+from harness.scenarios.yaml_reader import Document, Path
 
 STATUSES = (tournament.READY, "round_in_progress", *tournament.FINISHED)
 """Of a tournament: before its first match, between two, and after the last."""
@@ -24,20 +40,25 @@ STATUSES = (tournament.READY, "round_in_progress", *tournament.FINISHED)
 BOXES = tuple(name for name in catalog.TEMPLATES if name.startswith("장비 상자 "))
 LEAGUES = tuple(catalog.TOURNAMENTS["neighborhood"].gold_per_match)
 
+CODES = "docs/refusals.md lists them."
+_DRAWN_AGAIN = re.compile(r"\.(?:[2-9]|[1-9][0-9]+)$")
+
 UNWRITTEN = {"position"}
 """Columns that `after` never names: an order is checked as an order (see `invariants`)."""
 
 
-def check(scenario: Scenario) -> Iterator[Problem]:
+def check(scenario: Scenario, document: Document) -> Iterator[Problem]:
     """All problems of meaning; a scenario that passed the check of its shape is expected."""
     for handle, given in scenario.given.items():
         yield from _given(("given", handle), given)
     for turn in scenario.turns:
-        yield from _action(turn.path, turn.action, scenario.given)
+        yield from _action(turn, scenario.given, document)
     for n, step in enumerate(scenario.steps):
         yield from _answers(("steps", n), step)
+    yield from _moments(scenario)
     yield from _requests(scenario.turns)
     yield from _races(scenario)
+    yield from references.check(scenario)
     if scenario.after:
         yield from _after(scenario.after, scenario)
     if scenario.smoke:
@@ -46,25 +67,13 @@ def check(scenario: Scenario) -> Iterator[Problem]:
 
 def columns(table: str) -> list[str]:
     """The columns of a table that `after` may name: all that the game knows but the key's and the order's."""
-    known = [column.name for column in tables.game_columns(tables.BY_NAME[table])]
-    return [name for name in known if name not in tables.KEYS[table] and name not in UNWRITTEN]
-
-
-def _known(path: Path, name: str, choices: Collection[str], what: str) -> Iterator[Problem]:
-    if name not in choices:
-        yield Problem(path, _one_of(choices) or what, repr(name), nearest(name, choices))
-
-
-def _one_of(choices: Collection[str]) -> str:
-    """The choices, where they are few enough to be read; else nothing."""
-    if len(choices) > 16:
-        return ""
-    return f"one of {', '.join(choices)}" if len(choices) > 1 else "".join(map(repr, choices))
+    names = [column.name for column in tables.game_columns(tables.BY_NAME[table])]
+    return [name for name in names if name not in tables.KEYS[table] and name not in UNWRITTEN]
 
 
 def _given(path: Path, given: Given) -> Iterator[Problem]:
     for at, name, choices, what in _names(given):
-        yield from _known((*path, *at), name, choices, what)
+        yield from known((*path, *at), name, choices, what)
     for kind, told in given.tournaments.items():
         league = catalog.TOURNAMENTS[kind].league
         if told.rank is not None and told.rank > league:
@@ -110,7 +119,7 @@ def _worn(path: Path, given: Given) -> Iterator[Problem]:
     """Items of the bag, each for a slot of its own."""
     slots: dict[str, str] = {}
     for n, item in enumerate(given.worn):
-        yield from _known((*path, n), item, given.bag, "an item of the bag")
+        yield from known((*path, n), item, given.bag, "an item of the bag")
         entry = given.bag.get(item, "")
         template = catalog.TEMPLATES.get(entry.name if isinstance(entry, Bagged) else entry)
         if template and template.slot is None:
@@ -119,44 +128,88 @@ def _worn(path: Path, given: Given) -> Iterator[Problem]:
             yield Problem((*path, n), "one item a slot", f"{item!r} beside {slots[template.slot]!r}")
 
 
-def _action(path: Path, action: Action, given: Mapping[str, Given]) -> Iterator[Problem]:
-    yield from _known((*path, "by"), action.by, given, "a player that `given` names")
-    yield from _known((*path, "do"), action.do, COMMANDS, "an action")
+def _action(turn: Turn, given: Mapping[str, Given], document: Document) -> Iterator[Problem]:
+    path, action = turn.path, turn.action
+    yield from known((*path, "by"), action.by, given, "a player that `given` names")
+    yield from known((*path, "do"), action.do, COMMANDS, "an action")
     if action.do in COMMANDS:
-        yield from _fields(path, action)
+        yield from _fields(path, action, document)
+        yield from _dice(path, action)
 
 
-def _fields(path: Path, action: Action) -> Iterator[Problem]:
+def _fields(path: Path, action: Action, document: Document) -> Iterator[Problem]:
     fields = dataclasses.fields(COMMANDS[action.do])
-    known = [field.name for field in fields]
+    names = [field.name for field in fields]
     needed = [field.name for field in fields if field.default is dataclasses.MISSING]
-    unknown = [name for name in action.fields if name not in known]
+    unknown = [name for name in action.fields if name not in names]
     missing = [] if unknown else [name for name in needed if name not in action.fields]
     for name in unknown:
-        yield from _known((*path, "with", name), name, known, "no field")
+        yield from known((*path, "with", name), name, names, "no field")
     for name in missing:
         yield Problem((*path, "with"), f"{action.do}'s field {name!r}", ", ".join(action.fields) or "no fields")
     if not unknown and not missing:
         try:
-            decode(action.do, action.fields)
-        except BadRequest as error:
-            yield Problem((*path, "with"), f"the fields of {action.do}", str(error))
+            TypeAdapter(COMMANDS[action.do]).validate_python(action.fields)
+        except ValidationError as error:
+            yield from shapes.problems(document, error, (*path, "with"))
+
+
+def _dice(path: Path, action: Action) -> Iterator[Problem]:
+    """Each is a draw of the action: its name, or of a draw that is made again `name.2`, `name.3`."""
+    draws = COMMANDS[action.do].draws
+    for name in action.dice:
+        base = _DRAWN_AGAIN.sub("", name)
+        if base in draws:
+            continue
+        found = f"the draw {name!r}, which {action.do} never makes"
+        if draws:
+            yield Problem((*path, "dice", name), one_of(draws), found, nearest(base, draws))
+        else:
+            yield Problem((*path, "dice"), "no dice", found, "Leave them away.")
 
 
 def _answers(path: Path, step: Step | Race) -> Iterator[Problem]:
-    if isinstance(step, Step):
-        if step.expect is not None and step.refused is not None:
-            yield Problem((*path, "refused"), "either `expect` or `refused`", "both")
+    if isinstance(step, Race):
+        yield from _outcomes(path, step)
         return
-    yield from _outcomes(path, step)
+    if step.expect is not None and step.refused is not None:
+        yield Problem((*path, "refused"), "either `expect` or `refused`", "both")
+    if step.refused is not None:
+        yield from known((*path, "refused"), step.refused, REFUSALS, "a refusal's code", CODES)
 
 
 def _outcomes(path: Path, race: Race) -> Iterator[Problem]:
     requests = [action.request or name for action, name in zip(race.race, "ab", strict=True)]
-    for n, outcome in enumerate(race.outcomes or ()):
+    for n, outcome in enumerate(race.outcomes):
         if set(outcome) != set(requests):
             found = ", ".join(outcome) or "nothing"
             yield Problem((*path, "outcomes", n), f"{OK} or a refusal's code for {' and '.join(requests)}", found)
+        for request, code in outcome.items():
+            at = (*path, "outcomes", n, request)
+            yield from known(at, code, (OK, *REFUSALS), f"{OK} or a refusal's code", CODES)
+
+
+def _moments(scenario: Scenario) -> Iterator[Problem]:
+    """Distances are added up: each may be in range, and where they lead to may not."""
+    clock = moments.absolute(scenario.clock)
+    for handle, given in scenario.given.items():
+        for key, field in MOMENTS.items():
+            for name, entry in getattr(given, key).items():
+                yield from _moment(("given", handle, key, name, field), clock, getattr(entry, field))
+    for turn in scenario.turns:
+        if turn.step is not None and turn.step.clock is not None:
+            wrong = list(_moment((*turn.path, "clock"), clock, turn.step.clock))
+            yield from wrong
+            if wrong:
+                return
+            clock = moments.moved(clock, turn.step.clock)
+
+
+def _moment(path: Path, clock: int, text: str | None) -> Iterator[Problem]:
+    try:
+        moments.moved(clock, text or "+0s")
+    except ValueError as error:
+        yield Problem(path, str(error), str(text))
 
 
 def _requests(turns: Iterable[Turn]) -> Iterator[Problem]:
@@ -186,8 +239,8 @@ def _races(scenario: Scenario) -> Iterator[Problem]:
 def _after(after: After, scenario: Scenario) -> Iterator[Problem]:
     for journal, lines in (("ledger", after.ledger), ("history", after.history)):
         for request in lines:
-            known = dict.fromkeys(turn.request for turn in scenario.turns)
-            yield from _known(("after", journal, request), request, known, "a request")
+            asked = dict.fromkeys(turn.request for turn in scenario.turns)
+            yield from known(("after", journal, request), request, asked, "a request")
     for table, changes in after.tables.items():
         for key, change in changes.items():
             path: Path = ("after", table, key)
@@ -202,7 +255,7 @@ def _key(path: Path, table: str, key: str, given: Mapping[str, Given]) -> Iterat
         form = "/".join(["<player>", *(f"<{column}>" for column in columns)])
         yield Problem(path, f"a key of the form {form}", repr(key))
     else:
-        yield from _known(path, handle, given, "a player that `given` names")
+        yield from known(path, handle, given, "a player that `given` names")
 
 
 def _change(path: Path, table: str, change: Change) -> Iterator[Problem]:
@@ -211,7 +264,7 @@ def _change(path: Path, table: str, change: Change) -> Iterator[Problem]:
     named: Mapping[str, JsonValue | tuple[JsonValue, JsonValue]]
     at, named = ((*path, "new"), change.new) if isinstance(change, Added) else (path, change)
     for column, value in named.items():
-        yield from _known((*at, column), column, columns(table), "a column")
+        yield from known((*at, column), column, columns(table), "a column")
         if isinstance(value, tuple) and value[0] == value[1] and type(value[0]) is type(value[1]):
             yield Problem((*at, column), "a value before and another after", "the same twice")
 

@@ -7,6 +7,8 @@ reader, and refuses at least what has a wrong shape: an unknown key, action, fie
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,9 +17,10 @@ from pydantic import TypeAdapter
 from game import catalog, tables
 from game.commands import COMMANDS
 from game.missions import MISSIONS
+from game.refusals import REFUSALS
 from game.stages import STAGES
 from harness.scenarios.checks import BOXES, LEAGUES, STATUSES, columns
-from harness.scenarios.model import Scenario
+from harness.scenarios.model import OK, Scenario
 
 FILE = Path(__file__).with_name("scenario.schema.json")
 
@@ -30,6 +33,7 @@ def schema() -> Schema:
     definitions = whole["$defs"]
     for name in ("Step", "Action"):
         _name_actions(definitions[name])
+    _name_refusals(definitions)
     _name_items(definitions)
     _name_undertakings(definitions)
     definitions["After"] = _after(definitions["After"])
@@ -47,14 +51,23 @@ def _name_actions(definition: Schema) -> None:
     definition["allOf"] = [
         {
             "if": {"properties": {"do": {"const": action}}, "required": ["do"]},
-            "then": _with(TypeAdapter(command).json_schema()),
+            "then": _with(TypeAdapter(command).json_schema(), command.draws),
         }
         for action, command in COMMANDS.items()
     ]
 
 
-def _with(fields: Schema) -> Schema:
-    return {"properties": {"with": fields}, **({"required": ["with"]} if fields.get("required") else {})}
+def _with(fields: Schema, draws: Collection[str]) -> Schema:
+    names = "|".join(map(re.escape, draws))
+    dice = {"propertyNames": {"pattern": rf"^({names})(\.[0-9]+)?$"}} if draws else {"maxProperties": 0}
+    return {"properties": {"with": fields, "dice": dice}, **({"required": ["with"]} if fields.get("required") else {})}
+
+
+def _name_refusals(definitions: Schema) -> None:
+    definitions["Step"]["properties"]["refused"] = {"enum": list(REFUSALS)}
+    outcome = definitions["Race"]["properties"]["outcomes"]["items"]
+    (requests,) = outcome["patternProperties"]
+    outcome["patternProperties"][requests] = {"enum": [OK, *REFUSALS]}
 
 
 def _name_items(definitions: Schema) -> None:

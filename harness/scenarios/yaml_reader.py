@@ -1,20 +1,21 @@
 """YAML 1.2, the part that data needs: scalars of the core schema, lists, mappings; and where each of them stands.
 
-Refused, with line and column: duplicate keys, anchors, aliases, tags, a second document, and numbers that are none
-(.nan, .inf). Keys are always text, as they are written.
+Refused, with line, column and cure: duplicate keys, anchors, aliases, merge keys, tags, a second document, a byte order
+mark, numbers that are none (.nan, .inf) or that no bigint holds. Keys are always text, as they are written.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -25,6 +26,9 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from ruamel.yaml.reader import ReaderError
+
+from harness.scenarios.yaml_errors import COMPARE, BadYaml, Mark, explained, mark_of, unreadable
 
 Data: TypeAlias = "bool | int | float | str | list[Data] | dict[str, Data] | None"
 Path: TypeAlias = tuple[str | int, ...]
@@ -36,24 +40,13 @@ _INTEGER = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SHOWN, _MOST_DIGITS = 40, 1_000
 
+LEAST, MOST = -(2**63), 2**63 - 1
+"""What a column holds on either store."""
 
-@dataclass(frozen=True, slots=True, order=True)
-class Mark:
-    """A place in a text; line and column count from 1."""
-
-    line: int
-    column: int
-
-
-class BadYaml(Exception):
-    """The text is no YAML of the part that is read here."""
-
-    def __init__(self, mark: Mark, expected: str, found: str) -> None:
-        super().__init__(f"{mark.line}:{mark.column}: expected {expected}; found {found}")
-        self.mark = mark
-        self.expected = expected
-        self.found = found
+DEEPEST = 40
+"""Of lists and mappings in each other; a scenario has some eight."""
 
 
 @dataclass(frozen=True)
@@ -89,22 +82,21 @@ class Document:
 def read(text: str) -> Document:
     """The document that `text` holds; BadYaml says what else was found, and where."""
     document = Document(None, {}, {})
+    if text.startswith("\ufeff"):
+        cure = "Save the file as UTF-8 without a byte order mark."
+        raise BadYaml(Mark(1, 1), "the first key", "a byte order mark", cure)
     try:
         events = _events(text)
         first = next(events, None)
         data = None if first is None else _node(events, first, (), document)
         list(events)
     except MarkedYAMLError as error:
-        raise BadYaml(_mark(error.problem_mark), *_expected_found(error.problem or "something else")) from None
+        raise explained(text, error) from None
+    except ReaderError as error:
+        raise unreadable(text, error) from None
     except YAMLError as error:
-        raise BadYaml(Mark(1, 1), "YAML", str(error).splitlines()[0]) from None
+        raise BadYaml(Mark(1, 1), "YAML", str(error).splitlines()[0], COMPARE) from None
     return Document(data, document.values, document.keys)
-
-
-def _expected_found(problem: str) -> tuple[str, str]:
-    """The parser's own words, in our order."""
-    expected, but, found = problem.removeprefix("expected ").partition(", but got ")
-    return (expected, found) if but else ("YAML", problem.removeprefix("found "))
 
 
 def plain(value: Data) -> Data:
@@ -132,11 +124,14 @@ def _events(text: str) -> Iterator[Event]:
         elif isinstance(event, DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise BadYaml(_mark(event.start_mark), "one document", "the start of another")
+                cure = "Move it to a file of its own: a file is one scenario."
+                raise BadYaml(mark_of(event.start_mark), "one document", "the start of another", cure)
 
 
 def _node(events: Iterator[Event], event: Event, path: Path, document: Document) -> Data:
-    mark = _mark(event.start_mark)
+    mark = mark_of(event.start_mark)
+    if len(path) > DEEPEST:
+        raise BadYaml(mark, f"{DEEPEST} levels at most", "another", "Close the brackets that were opened by mistake.")
     document.values[path] = mark
     _refuse_cleverness(event, mark)
     if isinstance(event, ScalarEvent):
@@ -149,11 +144,14 @@ def _node(events: Iterator[Event], event: Event, path: Path, document: Document)
 def _refuse_cleverness(event: Event, mark: Mark) -> None:
     anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
     if isinstance(event, AliasEvent):
-        raise BadYaml(mark, "the value itself", f"the alias *{anchor}")
+        raise BadYaml(
+            mark, "the value itself", f"the alias *{anchor}", "Write the value out, or put a text into quotes."
+        )
     if anchor:
-        raise BadYaml(mark, "a plain value", f"the anchor &{anchor}")
+        cure = "Remove it and write the value out where it is used again, or put a text into quotes."
+        raise BadYaml(mark, "a plain value", f"the anchor &{anchor}", cure)
     if tag:
-        raise BadYaml(mark, "a value without a tag", f"the tag {tag}")
+        raise BadYaml(mark, "a value without a tag", f"the tag {tag}", "Remove the tag, or put a text into quotes.")
 
 
 def _sequence(events: Iterator[Event], path: Path, document: Document) -> list[Data]:
@@ -166,14 +164,19 @@ def _sequence(events: Iterator[Event], path: Path, document: Document) -> list[D
 def _mapping(events: Iterator[Event], path: Path, document: Document) -> dict[str, Data]:
     entries: dict[str, Data] = {}
     while not isinstance(event := next(events), MappingEndEvent):
-        mark = _mark(event.start_mark)
+        mark = mark_of(event.start_mark)
         _refuse_cleverness(event, mark)
         if not isinstance(event, ScalarEvent):
-            raise BadYaml(mark, "a key of plain text", "a list or a mapping")
+            raise BadYaml(mark, "a key of plain text", "a list or a mapping", "Write a name before the colon.")
         key = str(event.value)
+        if key == "<<" and event.style is None:
+            raise BadYaml(mark, "a key", "the merge key <<", "Write out the keys that it would add.")
         if key in entries:
             first = document.keys[(*path, key)]
-            raise BadYaml(mark, f"each key once (the first is in line {first.line})", f"{key!r} again")
+            expected = f"each key once (the first is in line {first.line})"
+            raise BadYaml(
+                mark, expected, f"{key!r} again", "Put all that it holds under the first, and remove this one."
+            )
         document.keys[(*path, key)] = mark
         entries[key] = _node(events, next(events), (*path, key), document)
     return entries
@@ -188,14 +191,25 @@ def _scalar(event: ScalarEvent, mark: Mark) -> Data:
         return None
     if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
         return bool(_TRUE.fullmatch(text))
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _BASED.fullmatch(text):
-        return int(text, 0)
-    if _NO_NUMBER.fullmatch(text):
-        raise BadYaml(mark, "a number", text)
+    if _INTEGER.fullmatch(text) or _BASED.fullmatch(text):
+        return _integer(text, mark)
+    if _NO_NUMBER.fullmatch(text) or (_FLOAT.fullmatch(text) and math.isinf(float(text))):
+        raise BadYaml(
+            mark, "a number", shortened(text), "Write a number that both stores hold, or put a text into quotes."
+        )
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
-def _mark(mark: StreamMark | None) -> Mark:
-    return Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
+def _integer(text: str, mark: Mark) -> int:
+    """Raises BadYaml beyond what a bigint holds."""
+    # Python's int() raises ValueError for thousands of digits.
+    value = MOST + 1 if len(text) > _MOST_DIGITS else int(text, 0 if _BASED.fullmatch(text) else 10)
+    if not LEAST <= value <= MOST:
+        cure = "Write a number that a column holds, or put a text into quotes."
+        raise BadYaml(mark, f"a whole number from {LEAST} to {MOST}", shortened(text), cure)
+    return value
+
+
+def shortened(text: str) -> str:
+    """Return the text, with the middle of a long one left out."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"

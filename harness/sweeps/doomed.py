@@ -8,6 +8,7 @@ file, {"die_at": n} has the application kill itself before its n-th statement fr
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ from game.legacy.store import LegacyStore
 from game.postgres import PostgresStore
 from game.unit import Store
 from harness.play.errands import Errand
+from harness.play.raised import Defect, Raised
 from harness.play.replay import SEED
 
 
@@ -51,12 +53,14 @@ class Doomed:
             [sys.executable, "-m", "harness.sweeps.doomed"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for pytest alone; this process ends with its input.
             env=environments.beside({"PYTHONPATH": str(Path(game.__file__).parent.parent)}),
         )
         self.pid = 0
 
     def start(self, store: str) -> None:
-        """A fresh application on the store; `pid` is its process."""
+        """A fresh application on the store; `pid` is its process. Ends the one before, if a case left it."""
+        self.end()
         self.pid = int(self._ask(store=store)["pid"])
 
     def kill(self) -> None:
@@ -82,6 +86,8 @@ class Doomed:
                 "dice": dict(action.dice), "now_ms": errand.now_ms,
             }
         )  # fmt: skip
+        if "raised" in said:
+            raise Raised(errand.turn.path, errand.label, Defect(**said["raised"]))
         if "refused" in said:
             return f"refused {said['refused']}"
         return errand.granted(said["outcome"]) if "outcome" in said else None
@@ -168,6 +174,8 @@ class Application:
             return self._reached({"refused": refusal.code})
         except StoreUnavailable as error:
             return {"unavailable": str(error)}
+        except Exception as error:  # noqa: BLE001  # a defect of the game: the parent raises it, with its place
+            return {"raised": dataclasses.asdict(Defect.of(error))}
         return self._reached({"outcome": answer.outcome})
 
     def _reached(self, answer: dict[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from functools import partial
 
 from harness.play import errands, stage
 from harness.play.errands import Apart, End, Errand
+from harness.play.raised import Case, Raised
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
-from harness.sweeps.fault_kinds import Fault, Moment
+from harness.sweeps.fault_kinds import Fault, Moment, Unharmed
 from harness.sweeps.ground import Ground
 from harness.wire import Trip, beside_one_transaction
 
@@ -74,14 +75,22 @@ class Clean:
     ends: tuple[End, ...]
 
 
-def sweep(scenario: Scenario, fault: Fault, at: int | None = None, steps: Collection[int] | None = None) -> Swept:
+def sweep(
+    scenario: Scenario, fault: Fault, at: int | None = None, steps: Collection[int] | None = None,
+    *, to_first: bool = False,
+) -> Swept:  # fmt: skip
     """The scenario under the fault at each of its moments, or only at those of the k-th round trip.
 
     steps: the places of the commands in which the fault strikes, from 0; None: in all of them.
+    to_first: end at the first case that fails, so that the database stays as it left it.
     """
     began = time.monotonic()
     todo = errands.errands(scenario)
-    clean = _clean(scenario, fault, todo)
+    try:
+        clean = _clean(scenario, fault, todo)
+    except Raised as raised:
+        raised.case = Case(Unharmed.name)
+        raise
     within = {k for k, step in enumerate(clean.step_of) if steps is None or step in steps}
     moments = [moment for moment in fault.moments(clean.trips) if moment.k in within and at in (None, moment.k)]
     failures: list[Failure] = []
@@ -89,11 +98,17 @@ def sweep(scenario: Scenario, fault: Fault, at: int | None = None, steps: Collec
     for moment in moments:
         try:
             failure, hit = _case(fault, moment, clean, todo)
+        except Raised as raised:
+            fault.end()
+            raised.case = Case(fault.name, moment.k, clean.trips[moment.k].short)
+            raise
         except Exception as error:
             error.add_note(f"under {fault.name} at round trip {moment.k}: {clean.trips[moment.k].short}")
             raise
         failures += [failure] if failure is not None else []
         fired += [hit] if hit is not None else []
+        if failures and to_first:
+            break
     return Swept(
         fault=fault.name,
         cases=len(moments),

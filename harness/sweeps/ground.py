@@ -23,7 +23,7 @@ from game.rows import Key, Record, Rows
 from game.unit import Store
 from game.urls import PostgresUrl
 from harness import wire
-from harness.databases import Databases
+from harness.databases import Database, Databases
 from harness.play import stage
 from harness.play.stage import PostgresStage, Start
 from harness.wire import Proxy
@@ -152,6 +152,14 @@ class Ground:
             self._open()
         except psycopg.OperationalError as error:
             raise Failure("the server to be back after a crash", str(error).strip()) from error
+
+    def leave(self) -> Database:
+        """Leave the database as it is and take another. Returns the one that was left."""
+        left = self._database
+        self._close()
+        self._database = self._databases.clone()
+        self._open()
+        return left
 
     def close(self) -> None:
         """Drops the database."""

@@ -17,6 +17,7 @@ from game.rows import Rows
 from game.urls import LegacyUrl
 from harness.play import errands, stage
 from harness.play.errands import Apart, End, Errand
+from harness.play.raised import Case, Raised
 from harness.play.stage import LegacyStage
 from harness.scenarios.model import Scenario
 from harness.sweeps.doomed import Died, Doomed
@@ -30,11 +31,13 @@ IMPATIENT_SECONDS = 0.01
 
 
 def sweep_killed(
-    scenario: Scenario, place: LegacyStage, doomed: Doomed, at: int | None = None, steps: Collection[int] | None = None
-) -> Swept:
+    scenario: Scenario, place: LegacyStage, doomed: Doomed, at: int | None = None, steps: Collection[int] | None = None,
+    *, to_first: bool = False,
+) -> Swept:  # fmt: skip
     """The application killed by SIGKILL before each of its statements, and before each of its answers.
 
-    steps: the places of the commands in which it is killed, from 0; None: in all of them.
+    steps: the places of the commands in which it is killed, from 0; None: in all of them. to_first: end at the first
+    case that fails, so that the file stays as it left it.
     """
     began = time.monotonic()
     todo = errands.errands(scenario)
@@ -44,11 +47,14 @@ def sweep_killed(
     fired: list[str] = []
     tried = [n for n in within if at in (None, n)]
     for n in tried:
-        end, struck = _killed(scenario, place, doomed, todo, n)
+        with _under(KILLED, n, " ".join(statements[n].split())):
+            end, struck = _killed(scenario, place, doomed, todo, n)
         fired += [statements[n]] if struck else []
         missed = [] if struck else [Apart("the application", f"killed at statement {n}", "alive at the end")]
         path = (struck or todo[-1]).turn.path
         failures += _failure(KILLED, n, " ".join(statements[n].split()), path, clean, (end, missed, todo))
+        if failures and to_first:
+            break
     return Swept(
         KILLED, len(tried), len(fired), _commits(fired),
         _commits([statements[n] for n in within]) if at is None else 0,
@@ -56,14 +62,28 @@ def sweep_killed(
     )  # fmt: skip
 
 
+@contextmanager
+def _under(fault: str, k: int, statement: str) -> Iterator[None]:
+    """Note on a defect of the game the fault under which it came."""
+    try:
+        yield
+    except Raised as raised:
+        raised.case = Case(fault, k, statement)
+        raise
+
+
 def _commits(statements: Sequence[str]) -> int:
     return sum(statement.startswith("COMMIT") for statement in statements)
 
 
 def sweep_busy(
-    scenario: Scenario, place: LegacyStage, at: int | None = None, steps: Collection[int] | None = None
-) -> Swept:
-    """At each command, or those of `steps`, a second writer has the file until a new attempt, and until it gives up."""
+    scenario: Scenario, place: LegacyStage, at: int | None = None, steps: Collection[int] | None = None,
+    *, to_first: bool = False,
+) -> Swept:  # fmt: skip
+    """At each command, or those of `steps`, a second writer has the file until a new attempt, and until it gives up.
+
+    to_first: end at the first case that fails, so that the file stays as it left it.
+    """
     began = time.monotonic()
     todo = errands.errands(scenario)
     clean = _end(scenario, place, todo, [errands.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
@@ -72,12 +92,15 @@ def sweep_busy(
     failures: list[Failure] = []
     fired = 0
     for moment in moments:
-        answers, waited = _busy(scenario, place, todo, moment)
+        with _under(BUSY, moment.k, "BEGIN IMMEDIATE"):
+            answers, waited = _busy(scenario, place, todo, moment)
         fired += waited
         missed = [] if waited else [Apart("the store", "turned away by the other writer", "let through")]
         end = _end(scenario, place, todo, answers)
         path = todo[moment.k].turn.path
         failures += _failure(BUSY, moment.k, "BEGIN IMMEDIATE", path, clean, (end, missed, todo))
+        if failures and to_first:
+            break
     return Swept(BUSY, len(moments), fired, 0, 0, time.monotonic() - began, tuple(failures))
 
 

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from db.errors import Failure, ToolError
+from db.errors import Failure
 from game.rows import Rows
 from game.unit import Store
 from harness import wire
+from harness.databases import Database
 from harness.play import errands, stage
 from harness.play.errands import Apart, End, Errand
+from harness.play.raised import Defect, Raised
 from harness.play.stage import Start
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
@@ -55,6 +57,7 @@ class Lost:
     serial: str
     timeline: tuple[Event, ...]
     differences: tuple[Apart, ...]
+    defects: tuple[Defect, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,25 @@ class Track:
 
     def __post_init__(self) -> None:
         self.proxies = tuple(Proxy(self.ground.proxy.upstream) for _ in NAMES)
+        self._open()
+
+    def _open(self) -> None:
         self.stores = tuple(self.ground.store(proxy) for proxy in self.proxies)
+
+    def leave(self) -> Database:
+        """Leave the database as it is and take another. Returns the one that was left."""
+        self._close()
+        left = self.ground.leave()
+        self._open()
+        return left
+
+    def _close(self) -> None:
+        for store in self.stores:
+            store.close()
 
     def close(self) -> None:
         """Ends both."""
-        for store in self.stores:
-            store.close()
+        self._close()
         for proxy in self.proxies:
             proxy.close()
 
@@ -123,8 +139,11 @@ def place(scenario: Scenario) -> Path:
     return ("steps", next(n for n, step in enumerate(scenario.steps) if step is scenario.race))
 
 
-def sweep(race: Race, track: Track, order: str | None = None) -> Raced:
-    """Every feasible order of the race, or the one that is given, as far as it goes."""
+def sweep(race: Race, track: Track, order: str | None = None, *, to_first: bool = False) -> Raced:
+    """Every feasible order of the race, or the one that is given, as far as it goes.
+
+    to_first: end at the first that fails, so that the database stays as it left it.
+    """
     began = time.monotonic()
     serial = _serial(race, track.ground)
     failures: list[Lost] = []
@@ -140,6 +159,8 @@ def sweep(race: Race, track: Track, order: str | None = None) -> Raced:
         orders += 1
         longest = max(longest, len(run.choices))
         failures += _judged(run, serial)
+        if failures and to_first:
+            break
         if order is None:
             for alternative in _alternatives(run.choices, len(prefix)):
                 heapq.heappush(todo, (alternative[0], orders, alternative[1]))
@@ -176,6 +197,7 @@ class Run:
 
     choices: list[Choice] = field(default_factory=list)
     timeline: list[Event] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
     end: End = field(default_factory=lambda: End((), Rows()))
 
 
@@ -185,7 +207,7 @@ def _judged(run: Run, serial: dict[str, End]) -> list[Lost]:
         return []
     nearest = min(found, key=lambda name: len(found[name]))
     order = "".join(choice.chosen for choice in run.choices)
-    return [Lost(order, nearest, tuple(run.timeline), tuple(found[nearest]))]
+    return [Lost(order, nearest, tuple(run.timeline), tuple(found[nearest]), tuple(run.defects))]
 
 
 def _run(race: Race, track: Track, prefix: str) -> Run:
@@ -194,7 +216,7 @@ def _run(race: Race, track: Track, prefix: str) -> Run:
     answers = _answers(track.ground, race.before)
     with _gates(track, run) as gates, ThreadPoolExecutor(len(NAMES)) as pool:
         racing = [
-            pool.submit(_racer, errand, store, gate)
+            pool.submit(_racer, errand, store, gate, run.defects)
             for errand, store, gate in zip(race.racers, track.stores, gates, strict=True)
         ]
         try:
@@ -209,14 +231,13 @@ def _run(race: Race, track: Track, prefix: str) -> Run:
     return run
 
 
-def _racer(errand: Errand, store: Store, gate: Gate) -> str:
-    """The answer; what the game raises is one that no serial order gives."""
+def _racer(errand: Errand, store: Store, gate: Gate, defects: list[Defect]) -> str:
+    """The answer; what the game raises is one that no serial order gives, and is noted in `defects`."""
     try:
         return errands.carry_out(store, errand)
-    except ToolError:
-        raise
-    except Exception as error:  # noqa: BLE001  # told with the order in which it is raised, as a failure of the race
-        return f"raised {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    except Raised as raised:
+        defects.append(raised.defect)
+        return f"raised {raised.defect.what}, at {raised.defect.where}"
     finally:
         gate.done()
 

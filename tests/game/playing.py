@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -13,6 +13,7 @@ from game.commands import Command
 from game.errors import Refused
 from game.player import Player
 from game.rows import Rows, TableChanges, compare
+from harness.play.raised import Defect
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,18 @@ def play(rows: Rows, command: Command, dice: Mapping[str, int | float] | None = 
 
 def refusal(rows: Rows, command: Command, *, now_ms: int = 0) -> str:
     """The code with which the rules refuse the command."""
-    with pytest.raises(Refused) as refused:
-        play(rows, command, now_ms=now_ms)
-    return refused.value.code
+    return refused(lambda: play(rows, command, now_ms=now_ms))
+
+
+def refused(act: Callable[[], object]) -> str:
+    """The code of the refusal that comes of it; anything else fails the test in a few lines, with its place."""
+    try:
+        granted = act()
+    except Refused as refusal:
+        return refusal.code
+    except Exception as error:  # noqa: BLE001  # told in few lines; the test fails
+        defect = Defect.of(error)
+        found = f"{defect.what}, at {defect.where}\n\n{defect.trace}"
+    else:
+        found = f"granted {granted}"
+    pytest.fail(f"expected a refusal; found {found}", pytrace=False)

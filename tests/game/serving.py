@@ -61,7 +61,8 @@ def act(client: Client, action: str = "claim_mail", key: str | None = "r1", head
 def assert_problem(answer: Response, code: str) -> None:
     problem = PROBLEMS[code]
     body = answer.json()
-    assert (answer.status_code, body["status"], body["code"]) == (problem.status, problem.status, code)
+    found = answer.status_code, body.get("status"), body.get("code")
+    assert found == (problem.status, problem.status, code), f"expected the problem {code}; found {answer.text}"
     assert answer.headers["content-type"] == "application/problem+json"
     assert body["title"] == problem.title
     assert set(body) - {"message"} == {"type", "title", "status", "code", "detail"}

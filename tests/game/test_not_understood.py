@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from places import Place
-from playing import play
+from playing import play, refused
 from playing_on_stores import ask
 
 from db import builders
@@ -46,9 +46,7 @@ def a_row(**differences: Cell) -> dict[str, Cell]:
 
 
 def refusal(place: Place, command: Command, request_id: str = "r1") -> str:
-    with pytest.raises(Refused) as refused:
-        ask(place.store, command, request_id)
-    return refused.value.code
+    return refused(lambda: ask(place.store, command, request_id))
 
 
 @pytest.mark.parametrize(

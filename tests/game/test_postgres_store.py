@@ -74,11 +74,13 @@ def test_a_command_is_three_statements_between_begin_and_commit(hana: PostgresPl
 def test_a_command_of_a_shape_known_already_compiles_nothing(hana: PostgresPlace) -> None:
     hana.put(builders.player("duri", **HANA))
     ask(hana.store, CLAIM, "r1")
-    before = kept.load.cache_info(), kept.save.cache_info()
+    before = {"load": kept.load.cache_info(), "save": kept.save.cache_info()}
     ask(hana.store, CLAIM, "r1", player="duri")
-    after = kept.load.cache_info(), kept.save.cache_info()
-    assert [now.misses - then.misses for then, now in zip(before, after, strict=True)] == [0, 0]
-    assert [now.hits - then.hits for then, now in zip(before, after, strict=True)] == [1, 1]
+    after = {"load": kept.load.cache_info(), "save": kept.save.cache_info()}
+    compiled = {name: after[name].misses - then.misses for name, then in before.items()}
+    assert compiled == {"load": 0, "save": 0}, "statements compiled by the second command"
+    reused = {name: after[name].hits - then.hits for name, then in before.items()}
+    assert reused == {"load": 1, "save": 1}, "statements that the second command took from those kept"
 
 
 def test_a_session_that_is_terminated_before_a_command_is_replaced(hana: PostgresPlace) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from examples import EXAMPLES, command
 from places import Place
+from playing import refused
 from playing_on_stores import NOON_MS, ask
 
 from db import builders, fence, ops, seed, transfer
@@ -216,9 +217,7 @@ def a_row(**differences: Cell) -> Row:
 
 
 def refusal(place: Place, wanted: object, request_id: str) -> str:
-    with pytest.raises(Refused) as refused:
-        ask(place.store, wanted, request_id)  # type: ignore[arg-type]  # any command
-    return refused.value.code
+    return refused(lambda: ask(place.store, wanted, request_id))  # type: ignore[arg-type]  # any command
 
 
 def test_what_is_worn_can_not_be_read_and_everything_else_goes_on(place: Place) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import sqlite3
+import subprocess
 from pathlib import Path
 from textwrap import dedent
 
@@ -139,7 +142,7 @@ def test_a_file_that_is_no_scenario_stops_the_run_with_exit_code_2(
     ("dice", "said"),
     [
         ("{success: 101}", ["scenarios/reward/forge.yaml:4: steps.0.dice", "*found 101"]),
-        ("{luck: 1}", ["scenarios/reward/forge.yaml:4: steps.0.dice.luck", "*a draw named 'luck'", "*no such draw"]),
+        ("{xp.2: 1}", ["scenarios/reward/forge.yaml:4: steps.0.dice.xp.2", "*a draw named 'xp.2'", "*no such draw"]),
     ],
 )
 def test_dice_out_of_range_or_never_drawn_fail(dice: str, said: list[str], suite: pytest.Pytester) -> None:
@@ -155,26 +158,112 @@ def test_dice_out_of_range_or_never_drawn_fail(dice: str, said: list[str], suite
     result.stdout.fnmatch_lines(said)
 
 
-def test_a_defect_of_the_game_keeps_its_traceback(suite: pytest.Pytester) -> None:
-    suite.makeconftest(
-        """
-        import game.actions
-        from game.commands import ClaimMail
+BROKEN_RULE = """
+import threading
+import game.actions
+from game.commands import ClaimMail
 
-        def broken(player, command):
-            raise ZeroDivisionError("a defect")
+HELD = game.actions.ACTIONS[ClaimMail]
+calls = []
 
-        def pytest_runtest_setup(item):
-            item.held = game.actions.ACTIONS[ClaimMail]
-            game.actions.ACTIONS[ClaimMail] = broken
+def broken(player, command):
+    calls.append(command)
+    if WHEN:
+        return {}["status"]
+    return HELD(player, command)
 
-        def pytest_runtest_teardown(item):
-            game.actions.ACTIONS[ClaimMail] = item.held
-        """
-    )
+def pytest_runtest_setup(item):
+    calls.clear()
+    game.actions.ACTIONS[ClaimMail] = broken
+
+def pytest_runtest_teardown(item):
+    game.actions.ACTIONS[ClaimMail] = HELD
+"""
+
+
+def blocks(result: pytest.RunResult) -> list[str]:
+    """What is said of the one failed item, from its headline to the end of its traceback."""
+    lines = result.outlines
+    start = next(n for n, line in enumerate(lines) if re.match(r"scenarios/.*\.yaml:\d", line))
+    end = next(n for n, line in enumerate(lines) if n > start and line.startswith(("=", "-", "postgres:", "kept:")))
+    return lines[start:end]
+
+
+def assert_one_block(result: pytest.RunResult, label: str, again: str) -> None:
+    said = blocks(result)
+    assert said[0] == f"scenarios/reward/mail.yaml:4: steps.0: {label}"
+    assert said[1:3] == ["    expected  an answer or a refusal", "    found     KeyError: 'status'"]
+    assert said[3].startswith("    raised at ")
+    assert said[3].endswith(", in perform"), "the rule itself stands outside of the tree here"
+    assert said[4] == f"  again: pytest {again}"
+    assert said.count("Traceback (most recent call last):") == 1
+    assert [line for line in said if line.startswith("KeyError")] == ["KeyError: 'status'"]
+    assert len(said) < 40
+
+
+def test_a_rule_that_raises_is_one_block_with_its_place_and_one_traceback(suite: pytest.Pytester) -> None:
+    suite.makeconftest(BROKEN_RULE.replace("WHEN", "True"))
     result = run(suite)
     result.assert_outcomes(failed=1, deselected=2)
-    result.stdout.fnmatch_lines(["*ZeroDivisionError: a defect"])
+    again = "scenarios/reward/mail.yaml::legacy"
+    assert_one_block(result, "hana's claim_mail, request r1, on legacy", again)
+
+
+def test_a_rule_that_raises_under_a_fault_names_the_command_that_repeats_it(suite: pytest.Pytester) -> None:
+    suite.makeconftest(BROKEN_RULE.replace("WHEN", "len(calls) > 1"))
+    item = "scenarios/reward/mail.yaml::fault-legacy-busy"
+    result = run(suite, "--faults=legacy-busy", "-k", "fault")
+    label = "hana's r1 (steps.0), legacy-busy at 0: BEGIN IMMEDIATE"
+    again = f"{item} --faults=legacy-busy --fault-at=0"
+    assert_one_block(result, label, again)
+    repeated = suite.runpytest_inprocess(*PLUGIN, *shlex.split(again))
+    assert_one_block(repeated, label, again)
+
+
+def test_a_rule_that_raises_in_the_run_without_a_fault_says_how_to_repeat_that(suite: pytest.Pytester) -> None:
+    suite.makeconftest(BROKEN_RULE.replace("WHEN", "True"))
+    again = "scenarios/reward/mail.yaml::legacy"
+    assert_one_block(run(suite, "--faults=legacy-busy", "-k", "fault"), "hana's r1 (steps.0)", again)
+
+
+RACE = """\
+about: Of two claims of one mail at once, one is granted.
+given: {hana: {mail: {m1: {gold: 50}}}}
+steps:
+  - race:
+      - {by: hana, do: claim_mail, with: {mail: m1}, request: tap}
+      - {by: hana, do: claim_mail, with: {mail: m1}, request: again}
+    outcomes: [{tap: ok, again: already_claimed}, {tap: already_claimed, again: ok}]
+after:
+  users: {hana: {gold: [0, 51]}}
+  user_mail: {hana/m1: {claimed: [false, true]}}
+  ledger: {tap: [[gold, 50, mail]]}
+"""
+
+
+def test_what_differs_in_one_order_of_a_race_says_in_which(suite: pytest.Pytester) -> None:
+    write(suite, "mail", RACE)
+    said = blocks(run(suite))
+    assert said[:3] == [
+        "scenarios/reward/mail.yaml:9: after.users.hana.gold", "    expected  [0, 51]", "    found     [0, 50]",
+    ]  # fmt: skip
+    assert said.count("    in order  again, then tap") == 2, "the two journals' lines of the second order"
+    assert "    in order  tap, then again" not in said
+
+
+def test_the_file_that_a_fault_on_the_legacy_store_left_can_be_kept(suite: pytest.Pytester) -> None:
+    suite.makeconftest(BROKEN_RULE.replace("WHEN", "len(calls) > 1"))
+    result = run(suite, "--faults=legacy-busy", "-k", "fault", "--keep")
+    (kept,) = [line for line in result.outlines if line.startswith("kept: ")]
+    item, what, commands = kept.removeprefix("kept: ").split(": ", 2)
+    assert (item, what) == ("scenarios/reward/mail.yaml::fault-legacy-busy", "a copy of its file")
+    look, _, remove = commands.removesuffix(")").partition(" (remove it with: ")
+    path = Path(shlex.split(look)[1])
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT gold FROM users WHERE id = 'hana'").fetchone() == (100,)
+    connection.close()
+    subprocess.run(remove, shell=True, check=True)
+    assert not path.parent.exists()
 
 
 def test_the_postgres_items_run_on_a_server_that_is_given(suite: pytest.Pytester, server_url: str) -> None:
@@ -198,10 +287,11 @@ def test_the_database_of_a_failed_scenario_can_be_kept(
     result = suite.runpytest_inprocess(*PLUGIN, *options)
     result.assert_outcomes(failed=1, passed=1, deselected=4)
     (kept,) = [line for line in result.outlines if line.startswith("kept: ")]
-    name, _, command = kept.removeprefix("kept: ").partition(": ")
+    name, what, command = kept.removeprefix("kept: ").split(": ", 2)
     assert name == "scenarios/reward/mail.yaml::postgres"
     _psql, opening = shlex.split(command)
     with psycopg.connect(opening) as connection:
         assert connection.execute("SELECT gold FROM users WHERE id = 'hana'").fetchone() == (150,)
         database = connection.info.dbname
+    assert what == f"database {database}"
     request.getfixturevalue("server").drop_database(database)

@@ -150,7 +150,7 @@ def test_workers_share_one_server_and_tell_what_they_kept(suite: pytest.Pytester
 
 def openings(result: pytest.RunResult) -> list[str]:
     """What psql is told to connect to, as a shell would hand it on."""
-    commands = re.findall(r"^kept: .*::test_fails: (psql .*)$", result.stdout.str(), re.MULTILINE)
+    commands = re.findall(r"^kept: .*::test_fails: database \w+: (psql .*)$", result.stdout.str(), re.MULTILINE)
     return [conninfo for _psql, conninfo in map(shlex.split, commands)]
 
 
@@ -161,3 +161,22 @@ def test_without_keep_nothing_of_a_failed_test_stays(suite: pytest.Pytester, ser
     assert "kept:" not in result.stdout.str()
     (mark,) = re.findall(r"^mark (\w+)$", result.stdout.str(), re.MULTILINE)
     assert not [name for name in databases(server) if name.startswith(mark)]
+
+
+def test_the_id_of_a_test_is_readable_whatever_its_values_are(suite: pytest.Pytester) -> None:
+    """By the project's own settings: pytest escapes Korean, or with another setting nothing at all."""
+    suite.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("item", ["푸른 바람 부채", "a\\nb", "\\ud800", b"\\x00\\xff", "\\x1b[1m"])
+        def test_item(item): ...
+
+        @pytest.mark.parametrize("item", ["fan"], ids=lambda item: "부채")
+        def test_named(item): ...
+        """
+    )
+    result = suite.runpytest_inprocess("-c", str(ROOT / "pyproject.toml"), "--rootdir=.", "--collect-only", "-q", ".")
+    assert [line.partition("[")[2] for line in result.outlines if "::" in line] == [
+        "푸른 바람 부채]", r"a\nb]", r"\ud800]", r"\x00\xff]", r"\x1b[1m]", "부채]",
+    ]  # fmt: skip

@@ -54,7 +54,7 @@ def test_a_part_that_failed_fails_the_gate() -> None:
     ("left_out", "doubt"),
     [
         ({"postgres", "legacy"}, "no scenario was run"),
-        ({"twins"}, "of 1 scenarios 0 were run side by side on both stores"),
+        ({"twins"}, "of 1 scenario 0 were run side by side on both stores"),
         ({"fault-cut"}, "no fault fired"),
         ({"races"}, "no order of two sessions was tried"),
     ],

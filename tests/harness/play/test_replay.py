@@ -161,7 +161,6 @@ def test_a_wrong_word_of_the_file_is_found(old: str, new: str, problem: str, sta
         ("{success: 101}", " success: expected a percentage from 0.5 to 100 in halves, found 101"),
         ("{success: 50.3}", " success: expected a percentage from 0.5 to 100 in halves, found 50.3"),
         ("{xp: 11}", " xp: expected a whole number from 1 to 10, found 11"),
-        ("{success: 1, luck: 3}", ".luck: a draw named 'luck' → no such draw"),
         ("{success: 1, xp.2: 3}", ".xp.2: a draw named 'xp.2' → no such draw"),
     ],
 )
@@ -171,15 +170,7 @@ def test_dice_that_can_not_be_thrown_are_an_error(dice: str, problem: str, stage
     assert line.endswith(problem)
 
 
-def test_dice_that_no_order_of_a_race_draws_are_an_error(stage: LegacyStage) -> None:
-    text = RACE.replace("with: {mail: m1}}", "with: {mail: m1}, dice: {luck: 1}}", 1)
-    assert said(text, stage) == ["steps.0.race.0.dice.luck: a draw named 'luck' → no such draw"]
-    refused = text.replace("gold: 50", "gold: 50, claimed: true").partition("    outcomes")[0]
-    assert said(refused, stage) == ["steps.0.race.0.dice.luck: a draw named 'luck' → no such draw"]
-
-
-def test_dice_that_one_order_of_a_race_draws_are_none(stage: LegacyStage) -> None:
-    text = """\
+BUNDLE_RACE = """\
 about: Of two who open one bundle at once, one gets it.
 given: {hana: {bag: {bundle: 골드 꾸러미1}}}
 steps:
@@ -188,7 +179,21 @@ steps:
       - {by: hana, do: open_bundle, with: {item: bundle}, dice: {amount: 20}}
     outcomes: [{a: ok, b: no_such_item}, {a: no_such_item, b: ok}]
 """
-    assert said(text, stage) == []
+
+
+def test_dice_that_no_order_of_a_race_draws_are_an_error(stage: LegacyStage) -> None:
+    text = BUNDLE_RACE.replace("amount: 20", "amount: 20, amount.2: 20", 1)
+    assert said(text, stage) == ["steps.0.race.0.dice.amount.2: a draw named 'amount.2' → no such draw"]
+    refused = text.replace("{bag: {bundle: 골드 꾸러미1}}", "{}").partition("[{a: ok")[0]
+    assert said(refused + "[{a: no_such_item, b: no_such_item}]\n", stage) == [
+        "steps.0.race.0.dice.amount: a draw named 'amount' → no such draw",
+        "steps.0.race.0.dice.amount.2: a draw named 'amount.2' → no such draw",
+        "steps.0.race.1.dice.amount: a draw named 'amount' → no such draw",
+    ]
+
+
+def test_dice_that_one_order_of_a_race_draws_are_none(stage: LegacyStage) -> None:
+    assert said(BUNDLE_RACE, stage) == []
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_requests_are_named_by_their_place() -> None:
         steps:
           - {by: hana, do: unequip, with: {slot: fan}}
           - race: [{by: hana, do: unequip, with: {slot: fan}}, {by: hana, do: unequip, with: {slot: top}}]
+            outcomes: []
           - {by: hana, do: unequip, with: {slot: fan}}
         """
     assert [turn.request for turn in read(steps).scenario.turns] == ["s1", "a", "b", "s3"]
@@ -99,7 +100,7 @@ def test_a_scenario_is_frozen() -> None:
             "with: {mial: m1}",
             "mail.yaml:4:39: expected 'mail'; found 'mial'. Did you mean 'mail'?",
         ),
-        ("with: {mail: m1}", "with: {mail: 1}", "mail.yaml:4:32: expected the fields of claim_mail;"),
+        ("with: {mail: m1}", "with: {mail: 1}", "mail.yaml:4:39: expected text; found 1."),
         (
             "푸른 바람 부채",
             "푸른 바람 부체",
@@ -205,7 +206,10 @@ def test_what_is_wrong_is_said_with_its_place(old: str, new: str, said: str) -> 
         ("{users: {hana/x: gone}}", "5:17: expected a key of the form <player>; found 'hana/x'."),
         ("{user_mail: {hana: gone}}", "5:21: expected a key of the form <player>/<id>; found 'hana'."),
         ("{user_quests: {hana/q1: gone}}", "5:23: expected a key of the form <player>/<period>/<id>; found 'hana/q1'."),
-        ("{user_missions: {hana/m: {form: [a, b]}}}", "5:34: expected one of started, level, amount, collected, since"),
+        (
+            "{user_missions: {hana/mission_attendance: {form: [a, b]}}}",
+            "5:51: expected one of started, level, amount, collected, since",
+        ),
         ("{user_mail: {hana/m1: {position: [0, 1]}}}", "5:31: expected one of gold, diamonds, action_points, items"),
         ("{ledger: {r2: []}}", "5:18: expected 'r1'; found 'r2'."),
         ("{ledger: {r1: [[gold, 1]]}}", "5:23: expected element 3; found a list of 2."),
@@ -224,16 +228,16 @@ def test_the_difference_names_only_what_there_is(after: str, said: str) -> None:
             "5:5: expected the same command again, or `refused: request_reused`; found request 'r1' with another",
         ),
         (
-            "{race: [{by: hana, do: equip, with: {item: fan}, clock: +1d}, {by: hana, do: equip, with: {item: fan}}]}",
-            "5:54: expected one of by, do, with, request, dice; found 'clock'.",
+            "{outcomes: [], race: [{by: hana, do: equip, with: {item: fan}, clock: +1d}, {by: hana, do: equip}]}",
+            "5:68: expected one of by, do, with, request, dice; found 'clock'.",
         ),
         (
-            "{race: [{by: hana, do: equip, with: {item: fan}}]}",
-            "5:6: expected element 2; found a list of 1.",
+            "{outcomes: [], race: [{by: hana, do: equip, with: {item: fan}}]}",
+            "5:20: expected two commands; found a list of 1.",
         ),
         (
-            "{race: [{by: hana, do: equip, with: {item: a}, request: r1}, {by: hana, do: equip, with: {item: fan}}]}",
-            "5:13: expected requests of its own in a race; found 'r1' again.",
+            "{outcomes: [], race: [{by: hana, do: claim_all_mail, request: r1}, {by: hana, do: claim_all_mail}]}",
+            "5:27: expected requests of its own in a race; found 'r1' again.",
         ),
     ],
 )  # fmt: skip
@@ -257,7 +261,7 @@ def test_the_outcomes_of_a_race_name_both_of_its_requests() -> None:
     [
         ("steps:", "clock: 2026-01-05T12:00:00+09:00\nsteps:"),
         ("request: r1", "clock: +1d"),
-        ("request: r1", "dice: {success: 1}"),
+        ("claim_mail, with: {mail: m1}, request: r1", "enhance, with: {item: fan}, dice: {success: 1}"),
         ("gold: 100", "legacy: {mail: '[]'}"),
     ],
 )
@@ -280,9 +284,9 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
         ("about: x.\nsteps: *a\n", "2:8: expected the value itself; found the alias *a."),
         ("about: !!str x.\n", "1:8: expected a value without a tag; found the tag"),
         ("about: x.\n---\nabout: y.\n", "2:1: expected one document; found the start of another."),
-        ("about: [x\n", "2:1: expected ',' or ']'; found '<stream end>'."),
+        ("about: [x\n", "1:8: expected ']' for the '[' that opens here; found the end of the file in line 2."),
         ("about: .nan\n", "1:8: expected a number; found .nan."),
-        ("", "1:1: expected a mapping; found nothing."),
+        ("", "1:1: expected a scenario; found nothing. scenarios/README.md has an example to begin with."),
         ("- a\n", "1:1: expected a mapping; found a list of 1."),
     ],
 )
@@ -314,7 +318,7 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2(written: str, read_as: objec
 
 def test_a_file_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mail.yaml").write_bytes(b"about: \xff.\n")
-    with pytest.raises(BadScenario, match=r"mail\.yaml:1:1: expected UTF-8; found byte 7 that is none\."):
+    with pytest.raises(BadScenario, match=r"mail\.yaml:1:8: expected UTF-8; found the byte 0xff\. Save"):
         scenarios.read_file(tmp_path / "mail.yaml", "mail.yaml")
 
 

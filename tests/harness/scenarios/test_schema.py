@@ -37,7 +37,10 @@ GOOD: dict[str, Any] = {
     },
     "steps": [
         {"by": "hana", "do": "claim_mail", "with": {"mail": "m1"}, "expect": {"gold": 50}},
-        {"race": [{"by": "hana", "do": "equip", "with": {"item": "fan"}}] * 2, "outcomes": [{"a": "ok", "b": "no"}]},
+        {
+            "race": [{"by": "hana", "do": "equip", "with": {"item": "fan"}}] * 2,
+            "outcomes": [{"a": "ok", "b": "bag_full"}],
+        },
         {"by": "hana", "do": "claim_all_mail"},
     ],
     "after": {
@@ -114,6 +117,11 @@ def test_an_unknown_key_is_refused_by_both(at: tuple[str | int, ...]) -> None:
     [
         (("steps", 0, "do"), "claim_male"),
         (("steps", 0, "with"), {}),
+        (("steps", 0, "dice"), {"success": 1}),
+        (("steps", 2, "refused"), "nothing_to_clam"),
+        (("steps", 1, "outcomes"), [{"a": "okay", "b": "bag_full"}]),
+        (("steps", 1), {"race": [{"by": "hana", "do": "equip", "with": {"item": "fan"}}] * 2}),
+        (("after", "ledger", "s1"), [["glod", 50, "mail"]]),
         (("given", "hana", "bag", "bowl"), "푸른 바람 부체"),
         (("given", "hana", "mail", "m1", "items"), {"gold": 1}),
         (("given", "hana", "presets"), {"대국": {"hat": "fan"}}),

@@ -65,7 +65,7 @@ def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
 def test_a_race_that_holds_is_run_in_every_order(suite: pytest.Pytester) -> None:
     result = run(suite, "--races=gate", "-k", "races")
     result.assert_outcomes(passed=1, deselected=3)
-    result.stdout.re_match_lines([r"1 races in 8 orders, 0 failed; \d+ ms an order"])
+    result.stdout.re_match_lines([r"1 race in 8 orders, 0 failed; \d+ ms an order"])
 
 
 @pytest.mark.parametrize("first", [0, 2], ids=["from the beginning", "half way"])
@@ -109,7 +109,7 @@ def test_a_lost_update_is_found_in_the_smallest_order_and_shown_as_a_timeline(su
     result.assert_outcomes(failed=1, deselected=3)
     result.stdout.re_match_lines(
         [
-            r"scenarios/mail.yaml:5: \d+ of \d+ orders end as neither serial order does",
+            r"scenarios/mail.yaml:5: \d+ of \d+ orders? ended as no serial order does",
             r'  a: claim_mail \{"mail": "m1"\}',
             r'  b: claim_mail \{"mail": "m2"\}',
             r"    (      )?[ab]  BEGIN",
@@ -132,7 +132,7 @@ def test_the_order_that_failed_is_repeated_by_the_command_that_it_names(suite: p
     second = suite.runpytest_inprocess(*PLUGIN, *again.groups())
     second.assert_outcomes(failed=1)
     assert blocks(first)[1:] == blocks(second)[1:]
-    assert blocks(second)[0].endswith(": 1 of 1 orders end as neither serial order does")
+    assert blocks(second)[0].endswith(": 1 of 1 order ended as no serial order does")
 
 
 def test_what_the_game_raises_in_one_order_reads_as_any_other_loss(suite: pytest.Pytester) -> None:
@@ -158,7 +158,7 @@ def test_what_the_game_raises_in_one_order_reads_as_any_other_loss(suite: pytest
 def blocks(result: pytest.RunResult) -> list[str]:
     """The failure's lines, its sessions' BEGINs aside: they come in any order."""
     lines = result.outlines
-    first = next(n for n, line in enumerate(lines) if line.endswith("end as neither serial order does"))
+    first = next(n for n, line in enumerate(lines) if line.endswith("ended as no serial order does"))
     last = next(n for n, line in enumerate(lines) if line.startswith("  again: "))
     return [line for line in lines[first : last + 1] if not line.endswith("  BEGIN")]
 

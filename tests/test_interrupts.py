@@ -1,0 +1,132 @@
+"""Ctrl-C at a terminal: the command waits for what it runs, whose findings are printed, and nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.fixtures.waiting import until
+
+ROOT = Path(__file__).parent.parent
+INVOKE = Path(sys.executable).parent / "invoke"
+CTRL_C = b"\x03"
+SECONDS = 300.0
+
+SETTINGS = """
+[tool.pytest.ini_options]
+addopts = "-p harness.plugin -p no:cacheprovider"
+testpaths = ["tests"]
+"""
+
+TESTS = """
+import pathlib, threading, pytest
+
+def test_fails():
+    assert 1 == 2, "the first failure"
+
+@pytest.mark.parametrize("n", range(2))
+def test_goes_on(n):
+    pathlib.Path(f"reached-{n}").touch()
+    threading.Event().wait(120)
+"""
+
+
+class Terminal:
+    """A command at a terminal of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            os.chdir(folder)
+            os.environ |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1", "PYTEST_ADDOPTS": ""}
+            os.execv(INVOKE, [str(INVOKE), *arguments])
+        self._process = psutil.Process(self.pid)
+        self._started: set[psutil.Process] = set()
+        self._printed = b""
+
+    def read_until(self, reached: Callable[[], bool]) -> None:
+        """Read what is printed until the condition holds. Fails after some minutes: xdist starts slowly."""
+        deadline = time.monotonic() + SECONDS
+        while not reached():
+            assert time.monotonic() < deadline, self._printed.decode(errors="replace")
+            if select.select([self._terminal], [], [], 0.05)[0]:
+                chunk = self._read()
+                assert chunk, self._printed.decode(errors="replace")
+                self._printed += chunk
+
+    def press(self, key: bytes) -> None:
+        self._started |= set(self._process.children(recursive=True))
+        os.write(self._terminal, key)
+
+    def end(self) -> tuple[str, int]:
+        """Return what was printed, and the exit code. Asserts that nothing that it started is left."""
+        printed = b""
+        while chunk := self._read():
+            printed += chunk
+        os.close(self._terminal)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        until(lambda: [str(each) for each in self._started if each.is_running()])
+        return (self._printed + printed).decode(errors="replace").replace("\r\n", "\n"), code
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._terminal, 65536)
+        except OSError:  # EIO: the last process of the terminal has ended.
+            return b""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "tasks.py", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(SETTINGS)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_tiny.py").write_text(TESTS)
+    return tmp_path
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_failures_so_far_are_printed_and_the_exit_code_is_pytests(
+    project: Path, workers: int, presses: int, pytestconfig: pytest.Config
+) -> None:
+    kind = pytestconfig.getoption("--postgres") or "local"
+    terminal = Terminal(project, "test", "--postgres", kind, "--workers", str(workers))
+    terminal.read_until(lambda: any(project.glob("reached-*")))
+    for _ in range(presses):
+        terminal.press(CTRL_C)
+    printed, code = terminal.end()
+    assert code == pytest.ExitCode.INTERRUPTED, printed
+    assert "SIGINT: the tests end; the failures so far follow." in printed
+    assert "FAILED tests/test_tiny.py::test_fails - AssertionError: the first failure" in printed
+    assert "Traceback" not in printed
+
+
+LINTED = """
+#!/bin/sh
+touch reached-$$
+exec sleep 120
+"""
+
+
+def test_lint_ends_at_the_check_that_runs_with_130(project: Path) -> None:
+    tasks = (project / "tasks.py").read_text()
+    (project / "tasks.py").write_text(tasks.replace("BIN = Path(PYTHON).parent", "BIN = HERE / 'bin'"))
+    (project / "bin").mkdir()
+    (project / "bin" / "ruff").write_text(LINTED.lstrip())
+    (project / "bin" / "ruff").chmod(0o755)
+    terminal = Terminal(project, "lint")
+    terminal.read_until(lambda: any(project.glob("reached-*")))
+    terminal.press(CTRL_C)
+    printed, code = terminal.end()
+    assert code == 130, printed
+    assert printed.strip().splitlines()[-1] == "interrupted by SIGINT"
+    assert printed.count("$ ruff") == 1
