@@ -314,6 +314,7 @@ def cutover(
     with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
+        cutovers.show_settings(target, speaks)
         confirmed = _confirmation(target, "moves the live game to Postgres", yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         proof = Path(certificate or f"out/certificate-{target.name}.json")
@@ -343,6 +344,7 @@ def rollback(
     with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
+        cutovers.show_settings(target, speaks)
         confirmed = _confirmation(target, "moves the live game back to SQLite", yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss

@@ -88,7 +88,7 @@ def check(env: Environment, hook: str) -> None:
     command: str | None = getattr(env.hooks, hook)
     if not command:
         return
-    where = f"environments.toml, {env.name}, hooks.{hook}"
+    where = f"{env.files_read.file_of(f'hooks.{hook}')}, {env.name}, hooks.{hook}"
     read = children.run(["/bin/sh", "-n", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if read.returncode != 0:
         message = _without_secrets(read.stderr.strip(), env).splitlines()[-1:] or [f"code {read.returncode}"]

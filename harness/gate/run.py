@@ -136,7 +136,7 @@ def _certified(report: GateReport, found: Findings, here: Standing, key: str | N
 
 def _changed(after: Standing) -> Standing:
     """A tree that was edited under the gate is of no commit."""
-    return Standing(after.commit, clean=False, schema_head=after.schema_head, scenario_digest=after.scenario_digest)
+    return replace(after, clean=False)
 
 
 def _say_what_will_be_worth_less(wish: Wish, here: Standing, progress: Progress, *, signed: bool) -> None:

@@ -40,6 +40,7 @@ def status(env: Environment) -> Status:
         **{url: _answer(ready) for url, ready in seen.services.items()},
         "players": seen.serves,
         "next": seen.next,
+        "settings": env.files_read.lines(),
     }
     return Status(found, known and not seen.unknown)
 
