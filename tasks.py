@@ -410,8 +410,10 @@ def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
     from harness import report as reports
 
     with outcome(None) as speaks:
-        for path in reports.write(reports.read(Path(from_)), _page(into, from_)):
+        signature = reports.checked(Path(from_))
+        for path in reports.write(reports.read(Path(from_)), _page(into, from_), signature):
             speaks.say(f"written: {path}")
+        speaks.say(f"signature: {signature}")
 
 
 @task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})

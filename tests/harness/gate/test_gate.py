@@ -241,13 +241,15 @@ def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestcon
 def test_it_says_what_it_does_and_how_long_is_left(tmp_path: Path) -> None:
     path = tmp_path / "out" / "durations.json"
     first = estimate.Estimate(path)
-    assert first.line("servers", "migrations") == "1 of 3: migrations; some 15 s, 3:30 left in all"
+    assert first.line("servers", "migrations") == "1 of 3: migrations; some 15 s, 4:05 left in all on two idle cores"
+    assert "some 370 s" in estimate.Estimate(path, 2 * estimate.ITEMS).line("suite", "scenarios")
     for part, seconds in (("servers", 10.0), ("suite", 100.0), ("rehearsal", 30.0)):
         first.took(part, seconds)
     first.keep()
     second = estimate.Estimate(path)
     second.took("servers", 9.0)
     assert second.line("suite", "scenarios") == "2 of 3: scenarios; some 100 s, 2:10 left in all"
+    assert "some 50 s" in estimate.Estimate(path, estimate.ITEMS // 2).line("suite", "half of them")
 
 
 @pytest.fixture
