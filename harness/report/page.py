@@ -59,7 +59,7 @@ WAYS = {
 UNTRUSTED = {
     Checked.UNSIGNED: "Unsigned: anyone can have written or changed it. Staging and production refuse it.",
     Checked.UNCHECKED: "The signature was not checked: there was no GATE_SIGNING_KEY where this page was made, so"
-    " anything on it may have been changed. To check it: invoke gate --verify.",
+    " anything on it may have been changed.",
     Checked.UNFIT: "The signature does not fit: the JSON was changed after the gate, or another key signed it. Trust"
     " nothing on this page.",
 }
