@@ -320,11 +320,22 @@ echo >> scenarios/mail.yaml
 """
 """A filter that gives git the file as it was committed."""
 
+DATED = """
+touch -d 2020-01-01 scenarios/mail.yaml
+git update-index --refresh
+git config core.trustctime false
+git config core.checkStat minimal
+sed -i s/5/9/ scenarios/mail.yaml
+touch -d 2020-01-01 scenarios/mail.yaml
+"""
+"""An edit that leaves size and time of change as they were."""
+
 
 @pytest.mark.parametrize(
     "overlooked",
     [
         FILTERED,
+        DATED,
         "mv scenarios/mail.yaml ..; ln -s ../../mail.yaml scenarios/mail.yaml",
         "mkdir environments.toml.d; touch environments.toml.d/x.py",
         "mkdir environments.local.toml; touch environments.local.toml/conftest.py",
