@@ -177,7 +177,11 @@ def _read(path: Path, known: Sequence[str], *, first: bool) -> tuple[dict[str, d
 
 def _content(path: Path, *, first: bool) -> bytes:
     what = "the file of environments" if first else "the operator's file of environments"
-    do = "Run from the project's folder." if first else f"Put a file there, or take away what names it: {VARIABLE}."
+    do = (
+        "Run from the project's folder."
+        if first
+        else f"Put the file there, or take {VARIABLE} out of the shell or .env."
+    )
     if path.name == LOCAL:
         do = "Make it a file that this user can read, or remove it."
     try:
@@ -214,13 +218,17 @@ def _is_within(key: str, leaf: str) -> bool:
 def _override(key: str, old: object, new: object) -> Override:
     judge = _LIMITS.get(key)
     raised = "" if judge is None or old == new else judge(old, new)
-    return Override(key, _shown(old), _shown(new), raised)
+    before, after = _shown(old), _shown(new)
+    hidden = ", otherwise in what is not shown" if before == after and old != new else ""
+    return Override(key, before, after + hidden, raised)
 
 
 def _shown(value: object) -> str:
     """Return the value as it is written, `${NAME}` included, without passwords that stand in it."""
     if value is None:
         return "not set"
+    if isinstance(value, float):
+        return f"{value:g}"
     text = redact(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
     line = " ".join(text.split())
     return (line if len(line) <= LONGEST_VALUE else f"{line[:LONGEST_VALUE]}…") or "empty"

@@ -176,7 +176,7 @@ def no_place(path: Path, fault: str) -> Refusal:
     return Refusal(
         "a place for the lock of the hooks, beside the pointer", fault, where=str(path),
         do="Allow this user to write there, as the pointer itself needs." if path.parent.is_dir()
-        else "Correct pointer.path in environments.toml.",
+        else "Correct pointer.path where it is set (invoke status: settings).",
     )  # fmt: skip
 
 

@@ -105,7 +105,10 @@ def test_what_is_overridden_is_shown_old_and_new_without_secrets(folder: Path) -
     assert "hunter2" not in shown + json.dumps(asdict(env.files_read)) + repr(env.files_read)
     assert "hidden1" not in shown
     assert "target_direct: postgresql://owner:***@db.example/games → postgresql://owner:***@db2.example/games" in shown
-    assert "policy.watch_seconds: 600.0 → 900" in shown
+    assert "policy.watch_seconds: 600 → 900" in shown
+    own = own.replace("db2.example", "db.example")
+    hidden = overrides(folder, own)["target_direct"]
+    assert str(hidden).endswith("→ postgresql://owner:***@db.example/games, otherwise in what is not shown")
     assert "hooks.health: look, as in environments.toml" in shown
     assert env.files_read.raised == ()
     assert env.files_read.file_of("policy.watch_seconds") == str(folder / LOCAL)
