@@ -41,6 +41,14 @@ def is_same_code(root: Path, certified: str, here: str) -> bool:
     return NOT_CERTIFIED.issuperset(differing)
 
 
+def edited_settings(root: Path) -> bool:
+    """Return True if environments.toml is not as in the commit. No certificate judges that, so people must be told."""
+    try:
+        return environments.DEFAULT_PATH.name in _edited(root)
+    except Refusal:  # Not a checkout of git: there is no commit to compare with.
+        return False
+
+
 def changes(root: Path) -> Iterator[str]:
     """Yield the files that are not as in the commit, whatever this checkout's settings have git overlook.
 

@@ -16,7 +16,7 @@ from db.cutover.report import Finding, Mark, Report, Verdict
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
 from db.progress import Progress
-from harness.gate import admission, certificate
+from harness.gate import admission, certificate, checkout
 from harness.live import smoke
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ def show_settings(env: Environment, speaks: Outcome) -> None:
     raised = {f"  {override}" for override in env.files_read.raised}
     for line in env.files_read.lines():
         speaks.say(f"  {line}", alarm=line in raised)
+    if str(ROOT / environments.DEFAULT_PATH) in {file.path for file in env.files_read.files} and (
+        checkout.edited_settings(ROOT)
+    ):
+        speaks.say("  environments.toml is not as in the commit; see: git diff environments.toml", alarm=True)
 
 
 def end_with(env: Environment, speaks: Outcome, signals: Signals) -> None:

@@ -82,3 +82,13 @@ def test_status_says_it(env: Environment) -> None:
     away = env.target.with_(port=1)
     found = standing.status(dataclasses.replace(env, target=away, target_direct=away)).found["settings"]
     assert [line.strip() for line in found] == SHOWN
+
+
+@pytest.mark.parametrize("edited", [True, False])
+def test_the_projects_file_that_is_not_as_in_the_commit_is_an_alarm(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], edited: bool
+) -> None:
+    monkeypatch.setattr("harness.gate.checkout.edited_settings", lambda _root: edited)
+    read = FilesRead((FileRead(str(cutovers.ROOT / "environments.toml"), "0123456789abcdef"),))
+    cutovers.show_settings(dataclasses.replace(env, files_read=read), Outcome(None))
+    assert ("not as in the commit; see: git diff" in capsys.readouterr().out) is edited

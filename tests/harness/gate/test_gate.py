@@ -19,6 +19,7 @@ from game.urls import PostgresUrl
 from harness.databases import Database
 from harness.gate import Ended, admission, due, estimate, suite
 from harness.gate import certificate as certificates
+from harness.gate import checkout as checkouts
 from harness.gate import parts as gate_parts
 from harness.gate.report import Item
 from harness.gate.run import Findings, Wish, run
@@ -394,8 +395,10 @@ def test_an_edit_of_the_environments_leaves_a_certificate_admitted(tmp_path: Pat
     (checkout / "environments.toml").write_text("[staging]\n")
     committed(checkout)
     path = certified(tmp_path, checkout)
+    assert not checkouts.edited_settings(checkout)
     subprocess.run(edit, cwd=checkout, check=True, shell=True)
     admission.verify("staging", path, checkout)
+    assert checkouts.edited_settings(checkout) is ("local" not in edit)
     subprocess.run(["git", "update-index", "--no-skip-worktree", "environments.toml"], cwd=checkout, check=False)
     (checkout / "environments.toml").write_text("[production]\n")
     committed(checkout)
