@@ -69,8 +69,8 @@ def _not_run(code: int | None, items: Sequence[Item], log: Path) -> str:
     """Return why pytest did not run what there is; empty if it did."""
     if code is not None and code < 0:
         return f"the pytest that runs the scenarios was ended by {signal.Signals(-code).name}"
-    # pytest ends with 1 both where a test failed and where the plugin could start no server.
-    if code not in RAN or (code == 1 and all(item.passed for item in items)):
+    # pytest ends with 1 where a test failed, and also where the plugin could start no server.
+    if code not in RAN or (code == 1 and not items):
         return f"the pytest that runs the scenarios ended with exit code {code}: {redact(_last(log))}"
     return ""
 
