@@ -372,6 +372,7 @@ def cutover(
     with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
+        cutovers.show_settings(target, speaks)
         confirmed = _confirmation(speaks, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         proof = Path(certificate or f"out/certificate-{target.name}.json")
@@ -403,6 +404,7 @@ def rollback(
     with Signals() as signals, outcome(json or None) as speaks:
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
+        cutovers.show_settings(target, speaks)
         confirmed = _confirmation(speaks, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
@@ -472,8 +474,10 @@ def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
     from harness import report as reports
 
     with outcome(None) as speaks:
-        for path in reports.write(reports.read(Path(from_)), _page(into, from_)):
+        signature = reports.checked(Path(from_))
+        for path in reports.write(reports.read(Path(from_)), _page(into, from_), signature):
             speaks.say(f"written: {path}")
+        speaks.say(f"signature: {signature}")
 
 
 @task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})

@@ -110,9 +110,10 @@ class Outcome:
         if self._ending is not None:
             self._errors.print(self._ending.line, highlight=False, markup=False, soft_wrap=True)
 
-    def say(self, line: str) -> None:
-        """One line of the result."""
-        self._out.print(line, highlight=False, markup=False, soft_wrap=True)
+    def say(self, line: str, *, alarm: bool = False) -> None:
+        """One line of the result; an alarm is red on a terminal, so its words must say as much."""
+        style = "bold red" if alarm else None
+        self._out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A result of several lines; columns of numbers are set to the right."""

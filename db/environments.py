@@ -1,7 +1,8 @@
 """development | test | staging | production: where each one's databases are, and what may be done to them.
 
 `environments.toml` says it all but the secrets: `${NAME}` in a value is taken from the environment, then from
-`.env.<name>` and `.env` beside the file. Tools take their target from here and never from the service's pointer.
+`.env.<name>` and `.env` beside the file. The operator's file overrides single keys: `db.environment_files`. Tools take
+their target from here and never from the service's pointer.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
-from db import files
+from db import environment_files, files
+from db.environment_files import FilesRead
 from db.errors import Refusal
 from game import libpq
 from game.errors import BadUrl
@@ -31,7 +32,7 @@ THROWAWAY = "test"
 """Its server is started for one command and stopped after it, so the file has no section for it."""
 
 HOOKS = "hooks"
-OURS = frozenset({"name", "variables"})
+OURS = frozenset({"name", "variables", "files_read"})
 """Fields of an environment that no section may write."""
 
 DEFAULT_PATH = Path("environments.toml")
@@ -144,41 +145,44 @@ class Environment(_Strict):
     policy: Policy = field(default_factory=Policy)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the env files beside environments.toml say: handed to the hooks, and never shown."""
+    files_read: FilesRead = field(default_factory=FilesRead)
 
 
 def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
-    """Load the environment of that name. Raises Refusal for an unknown name, file or key, a bad URL or variable."""
+    """Load the environment of that name from the file and the operator's.
+
+    Raises Refusal, naming the file, for an unknown name, file or key, a bad URL or variable.
+    """
     path = Path(path)
     known = check_name(name)
-    sections = _read(path)
-    if known not in sections:
+    base = path.absolute().parent
+    variables = _Variables(base, known)
+    section = environment_files.read(path, variables.find(environment_files.VARIABLE), known, NAMES)
+    if known not in section.names:
         raise Refusal(
-            f"a section [{known}]", ", ".join(f"[{name}]" for name in sections) or "none", where=str(path),
+            f"a section [{known}]", ", ".join(f"[{name}]" for name in section.names) or "none", where=str(path),
             do="The test environment is made for one command: give --env test to a task that starts a server."
             if known == THROWAWAY else "Write one: environments.toml of the project is annotated.",
         )  # fmt: skip
-    section = sections[known]
-    for ours in OURS & section.keys():
-        raise _unknown_key(ours, f"{path} [{known}]")
-    _require_own_target(section, path, known)
-    base = path.absolute().parent
-    variables = _Variables(base, known)
-    values = _expand({"name": known, **section}, variables, f"{path} [{known}]")
-    values["variables"] = variables.of_files
+    for ours in OURS & section.values.keys():
+        raise _unknown_key(ours, section.place(ours))
+    _require_own_target(section)
+    values = {key: _expand(value, variables, section.where, key) for key, value in section.values.items()}
+    values |= {"name": known, "variables": variables.of_files}
     try:
         environment = TypeAdapter(Environment).validate_python(values, context={"base": base})
     except ValidationError as error:
-        raise _refusal(error, f"{path} [{known}]") from None
+        raise _refusal(error, section) from None
     if environment.target.schema != environment.target_direct.schema:
         raise Refusal(
             "one schema in target and target_direct",
             f"{environment.target.schema} and {environment.target_direct.schema}",
-            where=f"{path} [{known}]",
+            where=section.place("target_direct"),
         )
     # Checked before any tool begins: during a move, a refused connection would look like a server that is down.
     for url in (environment.target, environment.target_direct):
         check_libpq(url.parameters, where=url.redacted)
-    return environment
+    return replace(environment, files_read=section.read(variables.files, _default))
 
 
 def check_name(name: str | None) -> str:
@@ -298,32 +302,15 @@ def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
     os.execve(argv[0], list(argv), beside(settings))
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Refusal(
-            "the file of environments", "none", where=str(path), do="Run from the project's folder."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Refusal("TOML", str(error), where=str(path)) from None
-    except OSError as error:
-        raise files.unreadable("the file of environments", path, error) from None
-    for name, section in sections.items():
-        if name not in NAMES or not isinstance(section, dict):
-            raise Refusal(f"sections named {', '.join(NAMES)}", f"the key {name}", where=str(path))
-    return sections
-
-
-def _require_own_target(section: Mapping[str, Any], path: Path, name: str) -> None:
+def _require_own_target(section: environment_files.Section) -> None:
     """The pointer is what a cutover changes: a tool that followed it would one day act on the other store."""
-    pointer = section.get("pointer")
+    pointer = section.values.get("pointer")
     variable = pointer.get("variable", "DATABASE_URL") if isinstance(pointer, dict) else "DATABASE_URL"
     for key in ("target", "target_direct", "legacy"):
-        if variable in (found["name"] for found in _VARIABLE.finditer(str(section.get(key, "")))):
+        if variable in (found["name"] for found in _VARIABLE.finditer(str(section.values.get(key, "")))):
             raise Refusal(
                 f"a variable of its own in {key}", f"${{{variable}}}, the pointer that the service follows",
-                where=f"{path} [{name}]", do="Keep the store's URL in another variable.",
+                where=section.where(key), do="Keep the store's URL in another variable.",
             )  # fmt: skip
 
 
@@ -340,6 +327,10 @@ class _Variables:
         }
         self._values = {**self.of_files, **os.environ}
 
+    def find(self, name: str) -> str | None:
+        """Return the variable's value, None if it is set nowhere."""
+        return self._values.get(name)
+
     def get(self, name: str, where: str, default: str | None = None) -> str:
         """The variable's value, or the default. Refusal naming it where it is missing or empty and has no default."""
         value = self._values.get(name) or default or self._values.get(name)
@@ -351,42 +342,51 @@ class _Variables:
         return value
 
 
-def _expand(value: Any, variables: _Variables, where: str) -> Any:
+def _expand(value: Any, variables: _Variables, where: Callable[[str], str], key: str) -> Any:
     """Every `${NAME}` replaced, but for the hooks': their shell does it, so no secret stands in a command line."""
     match value:
         case str():
-            return _VARIABLE.sub(lambda found: variables.get(found["name"], where, found["default"]), value)
+            return _VARIABLE.sub(lambda found: variables.get(found["name"], where(key), found["default"]), value)
         case dict():
-            return {
-                key: inner if key == HOOKS else _expand(inner, variables, f"{where} {key}")
-                for key, inner in value.items()
-            }
+            if key == HOOKS:
+                return value
+            return {name: _expand(inner, variables, where, f"{key}.{name}") for name, inner in value.items()}
         case list():
-            return [_expand(inner, variables, where) for inner in value]
+            return [_expand(inner, variables, where, key) for inner in value]
         case _:
             return value
 
 
-def _refusal(error: ValidationError, where: str) -> Refusal:
+def _refusal(error: ValidationError, section: environment_files.Section) -> Refusal:
     """The first thing that is wrong, an unknown key before all, without the value: it may hold a secret."""
     found = error.errors(include_url=False, include_input=False)
     first = next((one for one in found if one["type"] == UNKNOWN_KEY), found[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == UNKNOWN_KEY:
-        return _unknown_key(key, where)
+        return _unknown_key(key, section.place(key))
     if first["type"] == "missing":
-        return Refusal(f"the key {key}", "none", where=where)
+        return Refusal(f"the key {key}", "none", where=section.place(key))
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, _Amiss):
-        return Refusal(cause.expected, cause.found, where=f"{where} {key}")
-    return Refusal("another value", first["msg"][:1].lower() + first["msg"][1:], where=f"{where} {key}")
+        return Refusal(cause.expected, cause.found, where=section.where(key))
+    return Refusal("another value", first["msg"][:1].lower() + first["msg"][1:], where=section.where(key))
 
 
 def _unknown_key(key: str, where: str) -> Refusal:
     return Refusal(f"keys out of {', '.join(_keys(key.rpartition('.')[0]))}", f"the unknown key {key}", where=where)
 
 
+_OWNERS: Mapping[str, type[_Strict]] = {
+    "": Environment, "pointer": Pointer, "hooks": Hooks, "snapshots": SnapshotPlan, "policy": Policy,
+}  # fmt: skip
+
+
 def _keys(parent: str) -> list[str]:
-    owners: dict[str, type[_Strict]]
-    owners = {"": Environment, "pointer": Pointer, "hooks": Hooks, "snapshots": SnapshotPlan, "policy": Policy}
-    return [key for key in inspect.signature(owners[parent]).parameters if parent or key not in OURS]
+    return [key for key in inspect.signature(_OWNERS[parent]).parameters if parent or key not in OURS]
+
+
+def _default(key: str) -> object:
+    """Return what a key is where no file says it; None if it must be said."""
+    parent, _, name = key.rpartition(".")
+    default = inspect.signature(_OWNERS[parent]).parameters[name].default
+    return None if default is inspect.Parameter.empty else default

@@ -371,7 +371,7 @@ def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refu
         )  # fmt: skip
     return Refusal(
         f"the database of {environment}", f"the database of {found}", where=place(conn),
-        do="Name the environment that it belongs to, or correct environments.toml.",
+        do="Name the environment that it belongs to, or correct the URL where it is set (invoke status: settings).",
     )  # fmt: skip
 
 

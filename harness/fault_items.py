@@ -12,7 +12,8 @@ from shlex import quote
 import pytest
 
 from db.counts import count
-from db.servers import KINDS, Server, plan
+from db.servers import KINDS, Server
+from db.servers.vitals import lasting
 from harness.databases import Databases
 from harness.items import KEEP, PlayFailed, found, keeps, note_kept, raised_block, shown, whole
 from harness.play.raised import Case, Raised
@@ -29,6 +30,9 @@ from harness.wire import ONE_TRANSACTION
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
 ALL, GATE = "all", "gate"
+OWN = pytest.StashKey[list[Server]]()
+"""The server that this process crashes on purpose."""
+
 SEEN = pytest.StashKey[Kinds]()
 """The kinds of commands that the files collected before have."""
 
@@ -276,13 +280,11 @@ def doomed() -> Iterator[Doomed]:
 
 
 @pytest.fixture(scope="session")
-def worker_crash_ground(server: Server) -> Iterator[tuple[Server, Ground]]:
+def worker_crash_ground(server: Server, request: pytest.FixtureRequest) -> Iterator[tuple[Server, Ground]]:
     """The same on a server of this worker's own: a crash takes every session of its server."""
-    with (
-        plan(server.kind if server.kind in KINDS else None).start() as own,
-        Databases(own) as databases,
-        Ground(own, databases) as ground,
-    ):
+    kind = server.kind if server.kind in KINDS else None
+    with lasting(kind) as (own, _), Databases(own) as databases, Ground(own, databases) as ground:
+        request.config.stash.setdefault(OWN, []).append(own)
         yield own, ground
 
 

@@ -88,7 +88,7 @@ def check(env: Environment, hook: str) -> None:
     command: str | None = getattr(env.hooks, hook)
     if not command:
         return
-    where = f"environments.toml, {env.name}, hooks.{hook}"
+    where = f"{env.files_read.file_of(f'hooks.{hook}')}, {env.name}, hooks.{hook}"
     read = children.run(["/bin/sh", "-n", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if read.returncode != 0:
         message = _without_secrets(read.stderr.strip(), env).splitlines()[-1:] or [f"code {read.returncode}"]
@@ -176,7 +176,7 @@ def no_place(path: Path, fault: str) -> Refusal:
     return Refusal(
         "a place for the lock of the hooks, beside the pointer", fault, where=str(path),
         do="Allow this user to write there, as the pointer itself needs." if path.parent.is_dir()
-        else "Correct pointer.path in environments.toml.",
+        else "Correct pointer.path where it is set (invoke status: settings).",
     )  # fmt: skip
 
 

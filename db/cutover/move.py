@@ -116,7 +116,8 @@ class Move:
             hooks.wait_for_orphan(self.env)
             recheck()
             self._run_before = ops.phase_run(self.conn)
-            self.journal.write(journals.RUN, verb=self.verb, environment=self.env.name)
+            read = [str(file) for file in self.env.files_read.files]
+            self.journal.write(journals.RUN, verb=self.verb, environment=self.env.name, settings=read)
             try:
                 yield
             finally:
@@ -218,7 +219,7 @@ class Move:
         made = Report(
             run=self.journal.run, verb=self.verb, environment=self.env.name, verdict=verdict, engine=self._engine,
             steps=tuple(self.performed), read_only_seconds=read_only_seconds(self.journal), counts=self._counts(),
-            journal=str(self.journal.folder),
+            journal=str(self.journal.folder), settings=self.env.files_read,
         )  # fmt: skip
         if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
             try:

@@ -80,7 +80,7 @@ def _text(pointer: Pointer) -> str:
     except OSError as error:
         raise Refusal(
             "the env file that the service reads", error.strerror or "none", where=str(pointer.path),
-            do="Correct pointer.path in environments.toml, or put the file back.",
+            do="Put the file back, or correct pointer.path where it is set (invoke status: settings).",
         ) from None  # fmt: skip
     except UnicodeDecodeError as error:
         raise Refusal(

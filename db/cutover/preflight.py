@@ -174,17 +174,20 @@ def check_pointer_names_the_file(move: Move) -> None:
     if not switch.points_at(move, move.env.legacy):
         raise Refusal(
             f"{move.env.pointer.variable} to name {move.env.legacy.redacted}", now.redacted,
-            where=str(move.env.pointer.path), do="Correct environments.toml, or the file that the service reads.",
+            where=str(move.env.pointer.path),
+            do=f"Correct {move.env.files_read.file_of('legacy')}, or the file that the service reads.",
         )  # fmt: skip
 
 
 def check_hooks(move: Move) -> None:
     """Check that the environment has a restart hook, to make processes read the pointer, and services, to ask them."""
     if not move.env.hooks.restart:
-        raise Refusal("a hook `restart`", "none", where=f"environments.toml, {move.env.name}", do="Name the command.")
+        where = f"{move.env.files_read.file_of('hooks.restart')}, {move.env.name}"
+        raise Refusal("a hook `restart`", "none", where=where, do="Name the command.")
     if not move.env.services:
         raise Refusal(
-            "the base URL of each service process", "none", where=f"environments.toml, {move.env.name}",
+            "the base URL of each service process", "none",
+            where=f"{move.env.files_read.file_of('services')}, {move.env.name}",
             do="List them in `services`.",
         )  # fmt: skip
 
@@ -248,7 +251,8 @@ def check_server(move: Move) -> None:
         if _which(service) != _which(connection):
             raise Refusal(
                 "one database in target and target_direct", "two", where=move.env.target.redacted,
-                do="Correct environments.toml: what is loaded into the one would never be served from the other.",
+                do=f"Correct {move.env.files_read.file_of('target')}: what is loaded into the one would never be served"
+                " from the other.",
             )  # fmt: skip
         requirements.require_role(connection)
         ops.require_marker(connection, move.env.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from db.cutover.journal import Journal
+from db.environment_files import FilesRead
 
 
 class Verdict(StrEnum):
@@ -65,7 +66,8 @@ class Report:
     """One run of cutover or rollback.
 
     engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where
-    it was never begun. counts: what the copy or the carrying back counted. checks: what a dry run found.
+    it was never begun. counts: what the copy or the carrying back counted. checks: what a dry run found. settings: the
+    files that the environment was read from, and what the operator's file overrides.
     """
 
     run: str
@@ -78,6 +80,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     journal: str = ""
     checks: tuple[Finding, ...] = ()
+    settings: FilesRead = field(default_factory=FilesRead)
 
 
 def save(report: Report, journal: Journal) -> None:

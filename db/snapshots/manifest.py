@@ -105,7 +105,7 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
     except OSError as error:
         raise Refusal(
             "a folder for snapshots", str(error.strerror), where=str(parent),
-            do="Name another in environments.toml (snapshots.folder), or let this user make it.",
+            do="Let this user make it, or name another: snapshots.folder, where it is set (invoke status: settings).",
         ) from None  # fmt: skip
     name = f"{environment}-{side}-{label}-{now():%Y%m%dT%H%M%S.%fZ}"
     partial = parent / (name + PARTIAL)

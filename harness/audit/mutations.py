@@ -600,8 +600,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "harness/gate/certificate.py",
         (
             "certificate: any signature",
-            "    if not hmac.compare_digest(",
-            "    if False and hmac.compare_digest(",
+            "    if not fits(certificate, given, rest, key):",
+            "    if False:",
             "tests/harness/gate/test_certificate.py::test_a_signature_of_another_key_is_none",
         ),
         (
@@ -627,6 +627,24 @@ MUTATIONS: tuple[Mutation, ...] = (
             'certificate.server_version}", certificate.major == major',
             'certificate.server_version}", True',
             "tests/harness/gate/test_certificate.py::test_what_holds_here_and_now_counts",
+        ),
+    ),
+    *_of(
+        "harness/gate/checkout.py",
+        (
+            "certificate: an edit that git overlooks",
+            "        *_edited(root),\n",
+            "",
+            "tests/harness/gate/test_gate.py::test_what_git_was_told_to_overlook_is_a_change",
+        ),
+    ),
+    *_of(
+        "harness/gate/suite.py",
+        (
+            "gate: a lost server fails what ran on it",
+            "if cause := watched.lost or _not_run(process.returncode, watched.items, log):",
+            "if cause := _not_run(process.returncode, watched.items, log):",
+            "tests/harness/gate/test_lost.py::test_a_loss_in_the_suite_is_no_failure_of_an_item",
         ),
     ),
     *_of(

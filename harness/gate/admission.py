@@ -8,8 +8,7 @@ the certificate stands in for it.
 from __future__ import annotations
 
 import json
-import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from db import admissions, environments, migrate, ops, pooler
@@ -17,25 +16,21 @@ from db.admissions import Admission
 from db.environments import Environment
 from db.errors import Refusal
 from db.servers.settings import decisive
-from harness.gate import certificate
+from harness.gate import certificate, checkout
 from harness.gate.certificate import Certificate, Counts, Standing, Target
 
 SIGNING_KEY = "GATE_SIGNING_KEY"
 
-OF_A_RUN = ("game", "db", "harness", "scenarios", *(f":(glob)*.{ending}" for ending in ("py", "toml", "ini", "cfg")))
-"""What decides what a gate runs: an ignored or excluded file there counts as any other that is in no commit."""
-
-TRACKED = "H"
-"""How `git ls-files -v` marks a file whose changes it looks at; it need not look at others."""
-
 
 def standing(root: Path) -> Standing:
     """What is true of this checkout."""
+    changes = tuple(checkout.changes(root))
     return Standing(
-        commit=_git(root, "rev-parse", "HEAD"),
-        clean=_is_clean(root),
+        commit=checkout.head(root),
+        clean=not changes,
         schema_head=migrate.head(),
         scenario_digest=certificate.digest_of(root / "scenarios"),
+        changes=changes,
     )
 
 
@@ -44,7 +39,7 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
     environments.check_name(environment)
     record = path.with_name(f"accepted-{environment}.json")
     admitted = certificate.verify(
-        path, environment, standing(root), key=environments.secret(SIGNING_KEY), now=certificate.now(),
+        path, environment, _standing(path, root), key=environments.secret(SIGNING_KEY), now=certificate.now(),
         least=_recorded(record),
     )  # fmt: skip
     record.write_text(json.dumps(asdict(admitted.counts), indent=2) + "\n")
@@ -60,8 +55,8 @@ def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certif
         last = admissions.last(conn)
         least = None if last is None else Counts(**{name: getattr(last, name) for name in Counts.__dataclass_fields__})
         admitted = certificate.verify(
-            path, env.name, standing(root), key=environments.secret(SIGNING_KEY), now=certificate.now(), target=target,
-            least=least, budget_seconds=env.policy.freeze_budget_seconds,
+            path, env.name, _standing(path, root), key=environments.secret(SIGNING_KEY), now=certificate.now(),
+            target=target, least=least, budget_seconds=env.policy.freeze_budget_seconds,
         )  # fmt: skip
         if remember:
             admissions.add(conn, Admission(admitted.commit, admitted.made_at, **asdict(admitted.counts)))
@@ -80,20 +75,11 @@ def _recorded(record: Path) -> Counts | None:
         ) from None
 
 
-def _is_clean(root: Path) -> bool:
-    """Whether everything is as in the commit, whatever this checkout's settings have git overlook."""
-    changed = _git(root, "status", "--porcelain", "--untracked-files=all", "--ignore-submodules=none")
-    others = _git(root, "ls-files", "--others", "--", *OF_A_RUN).splitlines()
-    marks = _git(root, "ls-files", "-v").splitlines()
-    return not (
-        changed
-        or any("__pycache__" not in Path(name.strip('"')).parts for name in others)
-        or any(not mark.startswith(f"{TRACKED} ") for mark in marks)
-    )
+def _standing(path: Path, root: Path) -> Standing:
+    """Return what is true of this checkout, with the certificate's commit if nothing certified differs between them.
 
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise Refusal("a git checkout, to name the commit", done.stderr.strip() or "git failed", where=str(root))
-    return done.stdout.strip()
+    The signature is checked later, so the certificate's commit may be any text here.
+    """
+    here = standing(root)
+    commit = certificate.read(path)[0].commit
+    return replace(here, commit=commit) if checkout.is_same_code(root, commit, here.commit) else here

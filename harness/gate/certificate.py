@@ -21,18 +21,23 @@ from db.servers.settings import MAJOR
 MAX_AGE = timedelta(hours=24)
 UNSIGNED_STAGES = ("development", "test")
 SCENARIO_SUFFIXES = (".yaml", ".toml")
+CLEAN_HERE = "a clean tree here"
+NAMED = 5
+"""So many of the changed files are named."""
+
 KEY_LENGTH = 16
 """The fewest characters of a key that nobody guesses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is true of this checkout, to which a certificate must agree."""
+    """What is true of this checkout, to which a certificate must agree. changes: the files unlike the commit's."""
 
     commit: str
     clean: bool
     schema_head: str
     scenario_digest: str
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +174,16 @@ def verify(
     )
     for expected, found, agrees in checks:
         if not agrees:
-            raise Refusal(expected, found, where=str(path), do=f"Run `invoke gate --env {environment}` on this commit.")
+            raise Refusal(expected, found, where=str(path), do=_remedy(expected, environment))
     return certificate
+
+
+def _remedy(expected: str, environment: str) -> str:
+    """A gate on a tree with changes would be refused again, after four minutes."""
+    gate = f"invoke gate --env {environment} --json out/certificate-{environment}.json"
+    if expected == CLEAN_HERE:
+        return f"Commit these files, or take the changes back; for another commit: {gate}."
+    return f"Run on this commit: {gate}."
 
 
 def _check_signature(
@@ -184,9 +197,14 @@ def _check_signature(
         raise Refusal(
             "a signed certificate", found, where=str(path), do="Set GATE_SIGNING_KEY, where the gate runs too."
         )
-    if not hmac.compare_digest(signature(asdict(certificate), rest, key).encode(), str(given).encode()):
+    if not fits(certificate, given, rest, key):
         raise Refusal("the signature that the gate made", "one that does not fit: the file was changed, or another key",
                       where=str(path), do="Run the gate again; never edit its report.")  # fmt: skip
+
+
+def fits(certificate: Certificate, given: str | None, rest: Mapping[str, object], key: str) -> bool:
+    """Return True if the signature is that of this report by this key. Raises Refusal of a key that is too short."""
+    return hmac.compare_digest(signature(asdict(certificate), rest, key).encode(), str(given).encode())
 
 
 Check = tuple[str, str, bool]
@@ -202,7 +220,8 @@ def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> I
 
 def _of_the_commit(certificate: Certificate, here: Standing) -> Iterator[Check]:
     yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean
-    yield "a clean tree here", "changes that no gate has seen", here.clean
+    named = ", ".join(here.changes[:NAMED]) + (", …" if len(here.changes) > NAMED else "")
+    yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", here.clean
     yield f"commit {here.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == here.commit
     head = certificate.schema_head
     yield f"schema {here.schema_head}", f"schema {head}", head == here.schema_head

@@ -1,47 +1,60 @@
-"""How long each part of a gate takes, by the last one on this machine; before the first, by a machine of two cores."""
+"""How long each part of a gate takes: by the last gate on this machine, before the first by two idle cores."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-BUILT_IN = {"servers": 15.0, "suite": 150.0, "rehearsal": 45.0}
-"""Seconds on two cores with docker."""
+SUITE = "suite"
+BUILT_IN = {"servers": 15.0, SUITE: 185.0, "rehearsal": 45.0}
+"""Seconds on two idle cores with docker and 100 players, for so many items of the suite:"""
+
+ITEMS = 1678
+COUNTED = "items"
+"""The name under which the file keeps how many items the suite had."""
 
 
 @dataclass
 class Estimate:
-    """Seconds a part, kept in a file under out/: no part of any proof, so a file that can't be read is no matter."""
+    """Seconds a part, kept in a file under out/: no part of any proof, so a file that can't be read is no matter.
+
+    items: of the suite, whose time grows with them.
+    """
 
     path: Path
+    items: int = ITEMS
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._last = {**BUILT_IN, **_read(self.path)}
+        known = _read(self.path)
+        self._is_first = not known.keys() >= BUILT_IN.keys()
+        self._expected = {part: known.get(part, seconds) for part, seconds in BUILT_IN.items()}
+        if self.items:
+            self._expected[SUITE] *= self.items / (known.get(COUNTED) or ITEMS if SUITE in known else ITEMS)
 
     def line(self, part: str, what: str) -> str:
         """What is done now, which of how many, and how long this and all of it will take."""
         names = list(BUILT_IN)
-        here, after = self._last[part], [name for name in names if name not in self.seconds]
-        left = sum(self._last[name] for name in after)
-        return f"{names.index(part) + 1} of {len(names)}: {what}; some {here:.0f} s, {_clock(left)} left in all"
+        here, after = self._expected[part], [name for name in names if name not in self.seconds]
+        left = sum(self._expected[name] for name in after)
+        by = " on two idle cores" if self._is_first else ""
+        return f"{names.index(part) + 1} of {len(names)}: {what}; some {here:.0f} s, {_clock(left)} left in all{by}"
 
     def took(self, part: str, seconds: float) -> None:
         """A part has ended."""
         self.seconds[part] = round(seconds, 1)
 
-    def keep(self, parts: Iterable[str] = BUILT_IN) -> None:
+    def keep(self) -> None:
         """Remember it for the next time."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({part: self.seconds[part] for part in parts if part in self.seconds}) + "\n")
+        self.path.write_text(json.dumps({**self.seconds, COUNTED: self.items}) + "\n")
 
 
 def _read(path: Path) -> dict[str, float]:
     try:
         found = json.loads(path.read_text())
-        return {str(name): float(value) for name, value in found.items() if name in BUILT_IN}
+        return {name: float(found[name]) for name in (*BUILT_IN, COUNTED) if name in found}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from psycopg import sql
 
-from db import drift, environments, fence, migrate, ops, pooler, revisions, seed, servers, snapshots
+from db import drift, environments, fence, migrate, ops, pooler, revisions, seed, snapshots
 from db.counts import count
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
 from db.progress import Progress, Silent
 from db.servers import Server
 from db.servers.settings import decisive
+from db.servers.vitals import Vitals, lasting, lost
 from db.snapshots import Side
 from game.urls import PostgresUrl
 from harness.gate.report import Ended, Part
@@ -45,22 +46,27 @@ Found = tuple[Mapping[str, object], tuple[str, ...]]
 
 
 def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[Part, ...], dict[str, str]]:
-    """Both parts, and the server's decisive settings as the service's role finds them."""
-    with servers.start(kind) as server, tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
+    """Both parts, and the server's decisive settings as the service's role finds them. Raises Lost if it is lost."""
+    with lasting(kind) as (server, vitals), tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
         environment = _environment(server, Path(folder), players)
         progress.say(f"     on {server}")
-        migrations = attempt("migrations", lambda: _migrations(environment))
-        backup = attempt("backup", lambda: _backup(environment, server, players))
+        migrations = attempt("migrations", lambda: _migrations(environment), vitals)
+        backup = attempt("backup", lambda: _backup(environment, server, players), vitals)
         with pooler.transaction(environment.target) as conn:
             return (migrations, backup), decisive(conn)
 
 
-def attempt(name: str, act: Callable[[], Found]) -> Part:
-    """What the act finds; what stops it on purpose is its verdict: what could not be tried proves nothing."""
+def attempt(name: str, act: Callable[[], Found], vitals: Vitals | None = None) -> Part:
+    """What the act finds; what stops it on purpose is its verdict: what could not be tried proves nothing.
+
+    Raises Lost if it was stopped because the server was lost.
+    """
     began = time.monotonic()
     try:
         found, problems = act()
     except ToolError as error:
+        if vitals is not None and (cause := vitals.cause(error)):
+            raise lost(cause) from error
         ended = Ended.INCONCLUSIVE if isinstance(error, Inconclusive | Refusal) else Ended.FAIL
         return Part(name, ended, round(time.monotonic() - began, 3), {}, (str(error),))
     ended = Ended.FAIL if problems else Ended.PASS

@@ -119,6 +119,16 @@ class GateReport:
     certificate: Mapping[str, object]
 
 
+class Checked(StrEnum):
+    """What is known of a report's signature."""
+
+    MADE = "made"
+    FITS = "fits"
+    UNFIT = "does not fit"
+    UNCHECKED = "not checked"
+    UNSIGNED = "unsigned"
+
+
 def tally(items: Sequence[Item], kind: Kind) -> Tally:
     """Files of that kind, and those that failed in any way of that kind."""
     files = {item.file for item in items if item.kind is kind}
@@ -140,6 +150,9 @@ def sweeps(items: Sequence[Item], kind: Kind) -> Sweeps:
 
 def doubts(items: Sequence[Item], parts: Iterable[Part], due: Collection[str]) -> Iterator[str]:
     """What would have to have been run for a pass, and was not. due: the names of the items that there must be."""
+    for part in parts:
+        if part.verdict is Ended.INCONCLUSIVE:
+            yield f"{part.name}: {'; '.join(part.problems) or 'not tried'}"
     if missing := sorted(set(due) - {item.name for item in items}):
         named = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
         yield f"of {count(len(due), 'item')} {len(missing)} were not run: {named}"
@@ -152,9 +165,6 @@ def doubts(items: Sequence[Item], parts: Iterable[Part], due: Collection[str]) -
         yield "no fault fired"
     if not sweeps(items, Kind.RACES).orders:
         yield "no order of two sessions was tried"
-    for part in parts:
-        if part.verdict is Ended.INCONCLUSIVE:
-            yield f"{part.name}: {'; '.join(part.problems) or 'not tried'}"
 
 
 def judge(items: Sequence[Item], parts: Iterable[Part], doubted: Sequence[str]) -> Ended:

@@ -6,15 +6,17 @@ Some four minutes on two cores. Everything runs on throwaway servers; nothing of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from db import environments, transfer
 from db.console import plain
 from db.counts import count
+from db.errors import Failure, Refusal
 from db.progress import Progress
+from db.servers.vitals import Lost
 from harness import rehearsal
 from harness.gate import certificate, due, parts, suite
 from harness.gate.admission import SIGNING_KEY, standing
@@ -27,7 +29,12 @@ from harness.rehearsal import RehearsalReport
 if TYPE_CHECKING:
     from db.console import Outcome
 
-T = TypeVar("T")
+SAID = {
+    "servers": "migrations up from nothing and drift, a backup restored and counted",
+    "suite": "every scenario on both stores and side by side, every action under every fault, races in every order",
+    "rehearsal": "the whole move and the way back, under load",
+}
+"""What each part does, in the order in which they are tried."""
 
 DURATIONS = Path("out/gate-durations.json")
 SHOWN_FAILURES = 10
@@ -57,45 +64,93 @@ class Findings:
 
 
 def run(wish: Wish, root: Path, progress: Progress) -> GateReport:
-    """The gate's finding, its certificate included. Refusal where nothing can be proven at all."""
+    """Return the gate's finding, its certificate included.
+
+    Raises Refusal where nothing can be proven at all, also without a key for an environment that asks for a signature.
+    """
     environments.check_name(wish.environment)
     key = environments.secret(SIGNING_KEY)
-    if key:
-        certificate.signature({}, {}, key)  # A key that can't sign is better known now than in four minutes.
+    _check_key(wish.environment, key)
     began, before = time.monotonic(), standing(root)
     if wish.legacy is not None:
         transfer.profile(wish.legacy)
-    _say_what_will_be_worth_less(wish, before, progress, signed=bool(key))
+    if not before.clean:
+        progress.say("The tree has changes that are not committed: the certificate will say so, and be refused.")
     found = _find(wish, root, progress)
     after = standing(root)
     report = _report(wish, found, time.monotonic() - began)
     return _certified(report, found, before if before == after else _changed(after), key)
 
 
+def _check_key(environment: str, key: str | None) -> None:
+    """Raise Refusal if the certificate could not be signed: four minutes are long to learn that it is worth nothing."""
+    if key:
+        certificate.signature({}, {}, key)
+    elif environment not in certificate.UNSIGNED_STAGES:
+        raise Refusal(
+            f"{SIGNING_KEY}, with which a certificate for {environment} is signed", "none",
+            do="Export it, or write it into .env; to prove the commit without a certificate of worth:"
+            " invoke gate --env test.",
+        )  # fmt: skip
+
+
+@dataclass
+class _Search:
+    """What a gate has found so far."""
+
+    wish: Wish
+    root: Path
+    progress: Progress
+    parts: list[Part] = field(default_factory=list)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    items: tuple[Item, ...] = ()
+    rehearsed: RehearsalReport = field(default_factory=lambda: RehearsalReport(str(Ended.INCONCLUSIVE)))
+
+    def servers(self) -> None:
+        """Migrations up from nothing and drift, a backup restored and counted."""
+        tried, self.settings = parts.run(self.wish.postgres, self.wish.players, self.progress)
+        self.parts += tried
+
+    def suite(self) -> None:
+        """Every scenario on both stores and side by side, every action under every fault, races in every order."""
+        try:
+            self.items = suite.run(self.root, self.wish.postgres, self.progress)
+        except suite.LostSuite as error:
+            self.items = error.items
+            raise
+
+    def rehearsal(self) -> None:
+        """The whole move and the way back, under load."""
+        wish = self.wish
+        self.rehearsed = rehearsal.rehearse(wish.players, wish.legacy, wish.postgres, progress=self.progress)
+        self.parts.append(_rehearsal(self.rehearsed))
+
+
 def _find(wish: Wish, root: Path, progress: Progress) -> Findings:
-    estimate = Estimate(root / DURATIONS)
-
-    def timed(part: str, what: str, act: Callable[[], T]) -> T:
-        progress.say(estimate.line(part, what))
+    """Try each part. Where a server or the machine is lost, the rest is not tried: it would be lost too."""
+    found, demanded = _Search(wish, root, progress), due.items(root)
+    estimate = Estimate(root / DURATIONS, len(demanded))
+    ways = {"servers": found.servers, "suite": found.suite, "rehearsal": found.rehearsal}
+    for part, act in ways.items():
+        progress.say(estimate.line(part, SAID[part]))
         began = time.monotonic()
-        done = act()
+        try:
+            act()
+        except Lost as error:
+            found.parts += _not_proven(list(ways), part, error, time.monotonic() - began)
+            break
+        except Failure as error:
+            found.parts.append(Part(part, Ended.FAIL, round(time.monotonic() - began, 1), {}, (str(error),)))
         estimate.took(part, time.monotonic() - began)
-        return done
+    else:
+        estimate.keep()
+    return Findings(tuple(found.parts), found.settings, found.items, demanded, found.rehearsed)
 
-    tried, settings = timed(
-        "servers", "migrations up from nothing and drift, a backup restored and counted",
-        lambda: parts.run(wish.postgres, wish.players, progress),
-    )  # fmt: skip
-    items = timed(
-        "suite", "every scenario on both stores and side by side, every action under every fault, races in every order",
-        lambda: suite.run(root, wish.postgres, progress),
-    )  # fmt: skip
-    rehearsed = timed(
-        "rehearsal", "the whole move and the way back, under load",
-        lambda: rehearsal.rehearse(wish.players, wish.legacy, wish.postgres, progress=progress),
-    )  # fmt: skip
-    estimate.keep()
-    return Findings((*tried, _rehearsal(rehearsed)), settings, items, due.items(root), rehearsed)
+
+def _not_proven(names: list[str], part: str, error: Lost, seconds: float) -> Iterator[Part]:
+    yield Part(part, Ended.INCONCLUSIVE, round(seconds, 1), {}, (error.found,))
+    for name in names[names.index(part) + 1 :]:
+        yield Part(name, Ended.INCONCLUSIVE, 0.0, {}, (f"not tried: the gate ended in the part {part}",))
 
 
 def _rehearsal(report: RehearsalReport) -> Part:
@@ -126,7 +181,8 @@ def _certified(report: GateReport, found: Findings, here: Standing, key: str | N
         schema_head=here.schema_head, scenario_digest=here.scenario_digest, scenarios=report.scenarios.count,
         twins=report.twins.count, faults_fired=report.faults.fired, race_orders=report.races.orders,
         rehearsed_players=found.rehearsed.players, freeze_seconds=float(found.rehearsed.read_only_seconds),
-        server_kind=engine["kind"], server_version=engine["version"], server_settings=dict(found.settings),
+        server_kind=engine.get("kind", ""), server_version=engine.get("version", ""),
+        server_settings=dict(found.settings),
         seeds={"players": str(parts.SEED), "dice": replay.SEED, "clients": str(rehearsal.SEED)},
         made_at=certificate.now().isoformat(timespec="seconds"),
     )  # fmt: skip
@@ -137,16 +193,7 @@ def _certified(report: GateReport, found: Findings, here: Standing, key: str | N
 
 def _changed(after: Standing) -> Standing:
     """A tree that was edited under the gate is of no commit."""
-    return Standing(after.commit, clean=False, schema_head=after.schema_head, scenario_digest=after.scenario_digest)
-
-
-def _say_what_will_be_worth_less(wish: Wish, here: Standing, progress: Progress, *, signed: bool) -> None:
-    """Four minutes are long to learn that the certificate will be refused."""
-    strict = wish.environment not in certificate.UNSIGNED_STAGES
-    if not here.clean:
-        progress.say("The tree has changes that are not committed: the certificate will say so, and be refused.")
-    if strict and not signed:
-        progress.say(f"{SIGNING_KEY} is not set: {wish.environment} refuses an unsigned certificate.")
+    return replace(after, clean=False)
 
 
 def show(report: GateReport, speaks: Outcome) -> None:
@@ -172,7 +219,7 @@ def show(report: GateReport, speaks: Outcome) -> None:
     for failed in [item for item in report.items if not item.passed][:SHOWN_FAILURES]:
         speaks.say("\n".join([failed.name, *failed.found.splitlines()[:SHOWN_LINES]]))
     for part in report.parts:
-        for problem in part.problems:
+        for problem in part.problems if part.verdict is Ended.FAIL else ():
             speaks.say(f"{part.name}: {problem}")
     for doubt in report.doubts:
         speaks.say(f"in doubt: {doubt}")

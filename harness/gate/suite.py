@@ -17,6 +17,7 @@ from db import children, environments
 from db.errors import Failure
 from db.progress import Advance, Progress
 from db.redaction import redact
+from db.servers.vitals import Lost, lost
 from harness.gate.report import Item
 
 TIMEOUT_SECONDS = 1800
@@ -33,7 +34,10 @@ RAN = frozenset({0, 1, 5})
 def run(
     root: Path, postgres: str | None, progress: Progress, *, sweeps: Sequence[str] = SWEEPS, workers: int = WORKERS
 ) -> tuple[Item, ...]:
-    """Run the scenarios under `root`. Failure where pytest itself could not; a broken file is an item that failed."""
+    """Run the scenarios under `root`; a broken file is an item that failed.
+
+    Raises LostSuite, with the items until then, if the server, the machine or pytest itself was lost.
+    """
     with tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
         events, log = Path(folder) / "events.jsonl", Path(folder) / "pytest.log"
         command = [
@@ -48,10 +52,27 @@ def run(
             with _terminated_as_interrupted(), pytest as process:
                 watched = Watched(events, progress)
                 _wait(process, watched)
-        if process.returncode not in RAN:
-            found = f"exit code {process.returncode}: {redact(_last(log))}"
-            raise Failure("pytest to run the scenarios", found, where="the gate's suite")
+        if cause := watched.lost or _not_run(process.returncode, watched.items, log):
+            raise LostSuite(lost(cause), tuple(watched.items))
         return tuple(watched.items)
+
+
+class LostSuite(Lost):
+    """The suite could not be run to its end. items: what had ended by then."""
+
+    def __init__(self, error: Lost, items: tuple[Item, ...]) -> None:
+        super().__init__(error.expected, error.found, do=error.do)
+        self.items = items
+
+
+def _not_run(code: int | None, items: Sequence[Item], log: Path) -> str:
+    """Return why pytest did not run what there is; empty if it did."""
+    if code is not None and code < 0:
+        return f"the pytest that runs the scenarios was ended by {signal.Signals(-code).name}"
+    # pytest ends with 1 where a test failed, and also where the plugin could start no server.
+    if code not in RAN or (code == 1 and not items):
+        return f"the pytest that runs the scenarios ended with exit code {code}: {redact(_last(log))}"
+    return ""
 
 
 class Watched:
@@ -59,6 +80,7 @@ class Watched:
 
     def __init__(self, path: Path, progress: Progress) -> None:
         self.items: list[Item] = []
+        self.lost = ""
         self._path = path
         self._progress = progress
         self._read = 0
@@ -68,6 +90,10 @@ class Watched:
     def look(self) -> None:
         """Read what has been written since."""
         for line in self._lines():
+            if "lost" in line:
+                self.lost = line["lost"]
+            if self.lost:  # What ends after it failed for the loss, or passed without the server.
+                return
             if "collected" in line:
                 self._advance = self._bar.enter_context(self._progress.bar("scenarios", line["collected"], "items"))
             elif line["verdict"] != "skipped":
@@ -104,7 +130,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 def _wait(process: subprocess.Popen[bytes], watched: Watched) -> None:
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while process.poll() is None:
+    while process.poll() is None and not watched.lost:
         if time.monotonic() > deadline:
             raise Failure(f"the scenarios within {TIMEOUT_SECONDS} s", "no end", where="the gate's suite")
         try:

@@ -17,7 +17,7 @@ from db.cutover.report import Finding, Mark, Report, Verdict
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
 from db.progress import Progress
-from harness.gate import admission, certificate
+from harness.gate import admission, certificate, checkout
 from harness.live import smoke
 
 if TYPE_CHECKING:
@@ -37,6 +37,18 @@ class Wish:
     offline: bool
     dry_run: bool
     abort: bool
+
+
+def show_settings(env: Environment, speaks: Outcome) -> None:
+    """Print the files that the environment was read from, and what the operator's file overrides."""
+    speaks.say(f"settings of {env.name}:")
+    raised = {f"  {override}" for override in env.files_read.raised}
+    for line in env.files_read.lines():
+        speaks.say(f"  {line}", alarm=line in raised)
+    if str(ROOT / environments.DEFAULT_PATH) in {file.path for file in env.files_read.files} and (
+        checkout.edited_settings(ROOT)
+    ):
+        speaks.say("  environments.toml is not as in the commit; see: git diff environments.toml", alarm=True)
 
 
 def end_with(env: Environment, speaks: Outcome, signals: Signals) -> None:
@@ -94,12 +106,14 @@ def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
 
 
 def show(report: Report, speaks: Outcome) -> None:
-    """Print a run for people: the checks of a dry run, the steps, and how long players were read-only."""
+    """Print a run for people: the checks of a dry run, the steps, what is weakened, and the time of read-only."""
     for finding in report.checks:
         for line in _lines(finding):
             speaks.say(line)
     rows = [(step.name, str(step.status), step.seconds) for step in report.steps]
     speaks.table(f"{report.verb} of {report.environment}, run {report.run}", ("step", "status", "seconds"), rows)
+    for override in report.settings.raised:
+        speaks.say(f"{override}", alarm=True)
     if report.read_only_seconds is not None:
         speaks.say(f"read-only for {report.read_only_seconds:.1f} s")
     speaks.end(str(report.verdict))

@@ -82,6 +82,7 @@ def status(env: Environment, root: Path = ROOT) -> Status:
               for url, ready in seen.services.items()),
             _asked("certificate", lambda: _certificate(env, root)),
             _asked("snapshots", lambda: _snapshots(env)),
+            Row("settings", env.files_read.lines()),
             Row("players", seen.serves),
             Row(NEXT, seen.steps),
         )

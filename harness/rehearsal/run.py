@@ -17,6 +17,7 @@ from typing import Any
 
 from db.cutover import rollback
 from db.cutover import run as cutover
+from db.cutover.move import FAILURES
 from db.cutover.ports import SmokeResult, When
 from db.cutover.report import Report
 from db.environments import Environment
@@ -45,7 +46,8 @@ SHOWN_PROBLEMS = 20
 def rehearse(players: int, source: Path | None, kind: str | None, progress: Progress) -> RehearsalReport:
     """Rehearse with that many made players, or with a copy of `source`, on a throwaway server of the kind asked for.
 
-    Refusal: no such file, or not a game's; no server of that kind. What goes wrong after that is the report's verdict.
+    Refusal: no such file, or not a game's; no server of that kind. Lost: the server or the machine was lost, outside a
+    move. What goes wrong after that is the report's verdict.
     """
     if source is None and players < 1:
         raise Refusal("one player at least", str(players), do="Nothing was begun. Say --players 200, or name a file.")
@@ -90,19 +92,30 @@ class Rehearsal:
         """One move, and play on the store that it ends on; then the count.
 
         counts: what the move's report says of values, under a Leg's names, and `problems`. Refusal: it was not begun.
+        A server that was lost makes it inconclusive, whatever else was found.
         """
-        since = time.monotonic()
         try:
-            report = verb(
-                self._here.environment, smoke=self._smoke, tools=self._here.server.tool,
-                progress=self._progress, observer=self._observe, folder=self._here.folder / "runs",
-            )  # fmt: skip
-            self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
-            self._crowd.play(SETTLED_SLICES * self._slice)
-        except Refusal:
-            raise
-        except ToolError as error:
+            leg = self._leg(verb, store, counts)
+        except (ToolError, *FAILURES) as error:
+            if cause := self._here.vitals.cause(error):
+                return Leg(INCONCLUSIVE, problems=(cause, str(error)))
+            if isinstance(error, Refusal) or not isinstance(error, ToolError):
+                raise
             return Leg(INCONCLUSIVE if isinstance(error, Inconclusive) else FAIL, problems=(str(error),))
+        if leg.verdict != PASS and (cause := self._here.vitals.cause()):
+            return dataclasses.replace(leg, verdict=INCONCLUSIVE, problems=(cause, *leg.problems))
+        return leg
+
+    def _leg(
+        self, verb: Callable[..., Report], store: PostgresUrl | LegacyUrl, counts: Callable[[Report], dict[str, Any]]
+    ) -> Leg:  # fmt: skip
+        since = time.monotonic()
+        report = verb(
+            self._here.environment, smoke=self._smoke, tools=self._here.server.tool,
+            progress=self._progress, observer=self._observe, folder=self._here.folder / "runs",
+        )  # fmt: skip
+        self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
+        self._crowd.play(SETTLED_SLICES * self._slice)
         tally = self._crowd.tally
         with closing(open_store(store.as_text())) as opened:
             counted = receipts.count(opened.read, list(tally.granted.values()), list(tally.refused), self._before)

@@ -10,11 +10,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from db import environments, ops, seed, servers, transfer
+from db import environments, ops, seed, transfer
 from db.environments import Environment, Hooks, Policy
 from db.progress import Progress
 from db.servers import Server
 from db.servers.guard import Guard
+from db.servers.vitals import Vitals, lasting
 from game.legacy import cells
 from game.urls import LegacyUrl
 from harness.live.processes import Service
@@ -32,6 +33,7 @@ class Stage:
     folder: Path
     source: Path
     server: Server
+    vitals: Vitals
     service: Service
     environment: Environment
     players: int
@@ -44,7 +46,10 @@ class Stage:
 
 @contextmanager
 def stage(players: int, given: Path | None, kind: str | None, progress: Progress) -> Iterator[Stage]:
-    """Set the stage, with a copy of the file given or with so many made players; nothing of it is left afterwards."""
+    """Set the stage, with a copy of the file given or with so many made players; nothing of it is left afterwards.
+
+    Raises Lost, in place of what else is raised, if the server is lost.
+    """
     if given is not None:
         transfer.check(given)
     folder = Path(tempfile.gettempdir()) / f"sudamr-rehearsal-{secrets.token_hex(6)}"
@@ -53,7 +58,7 @@ def stage(players: int, given: Path | None, kind: str | None, progress: Progress
         stack.callback(guard.close)
         guard.folder(folder)
         folder.mkdir(mode=0o700)
-        server = stack.enter_context(servers.start(kind))
+        server, vitals = stack.enter_context(lasting(kind))
         progress.say(f"a throwaway Postgres: {server}" + (f" ({server.why})" if server.why else ""))
         source = _source(folder, players, given, progress)
         legacy = folder / "game.db"
@@ -61,7 +66,8 @@ def stage(players: int, given: Path | None, kind: str | None, progress: Progress
         service = Service(folder, guard)
         stack.callback(service.stop)
         service.start(LegacyUrl(legacy).as_text())
-        yield Stage(folder, source, server, service, _environment(server, service, legacy, folder), _count(source))
+        environment = _environment(server, service, legacy, folder)
+        yield Stage(folder, source, server, vitals, service, environment, _count(source))
 
 
 def _source(folder: Path, players: int, given: Path | None, progress: Progress) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.report.files import read, write
+from harness.report.files import checked, read, write
 from harness.report.junit import junit
 from harness.report.page import page
 from harness.report.summary import summary
 
-__all__ = ["junit", "page", "read", "summary", "write"]
+__all__ = ["checked", "junit", "page", "read", "summary", "write"]

@@ -9,12 +9,25 @@ from pydantic import TypeAdapter, ValidationError
 
 from db import environments
 from db.errors import Refusal
-from harness.gate.report import GateReport, Kind, sweeps, tally
+from harness.gate import certificate as certificates
+from harness.gate.admission import SIGNING_KEY
+from harness.gate.report import Checked, GateReport, Kind, sweeps, tally
 from harness.report.junit import junit
 from harness.report.page import page
 from harness.report.summary import summary
 
 _REPORTS = TypeAdapter(GateReport)
+
+
+def checked(path: Path) -> Checked:
+    """Return whether the signature of the gate's JSON fits the key that is exported, or in .env."""
+    certificate, given, rest = certificates.read(path)
+    key = environments.secret(SIGNING_KEY)
+    if given is None:
+        return Checked.UNSIGNED
+    if not key:
+        return Checked.UNCHECKED
+    return Checked.FITS if certificates.fits(certificate, given, rest, key) else Checked.UNFIT
 
 
 def read(path: Path) -> GateReport:
@@ -50,10 +63,13 @@ def _contradicted(report: GateReport) -> Iterator[str]:
         yield "the counts of the items"
 
 
-def write(report: GateReport, into: Path) -> list[Path]:
-    """The page at `into` and JUnit XML beside it; under GitHub's runner its summary is added to as well."""
+def write(report: GateReport, into: Path, signature: Checked = Checked.MADE) -> list[Path]:
+    """The page at `into` and JUnit XML beside it; under GitHub's runner its summary is added to as well.
+
+    signature: what is known of it, for the page to say.
+    """
     into.parent.mkdir(parents=True, exist_ok=True)
-    into.write_text(page(report), encoding="utf-8")
+    into.write_text(page(report, signature), encoding="utf-8")
     beside = into.with_suffix(".xml")
     beside.write_bytes(junit(report))
     written = [into, beside]

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from db.counts import count
-from harness.gate.report import RACES, Ended, GateReport, Item
+from harness.gate.report import RACES, Checked, Ended, GateReport, Item
 
 FIRST_WAYS = ("postgres", "legacy", "twins")
 COMMIT_LENGTH = 12
@@ -36,7 +36,38 @@ class Row:
     failed: bool
 
 
-def page(report: GateReport) -> str:
+WAYS = {
+    "postgres": "every step on Postgres",
+    "legacy": "every step on the legacy SQLite file",
+    "twins": "the same steps on both stores, compared side by side",
+    "fault-cut": "the connection is lost before the server sees the statement",
+    "fault-lost": "the connection is lost before the answer arrives; the statement was carried out",
+    "fault-outage": "an answer is lost, and the server can't be reached for a while",
+    "fault-40001": "SQLSTATE 40001: the server can't serialize the transaction",
+    "fault-40P01": "SQLSTATE 40P01: the server ends a deadlock",
+    "fault-55P03": "SQLSTATE 55P03: a lock can't be had in time",
+    "fault-57014": "SQLSTATE 57014: the server cancels the statement",
+    "fault-57P01": "SQLSTATE 57P01: an administrator ends the session",
+    "fault-killed": "the service's process is killed",
+    "fault-crashed": "a process of the server is killed, and the server recovers",
+    "fault-legacy-killed": "the service's process is killed while it plays on the legacy file",
+    "fault-legacy-busy": "another process keeps the legacy file locked",
+    "fault-none": "no fault: every command is one transaction on the wire",
+    RACES: "two sessions at once, in every order of their statements",
+}
+"""What each column of the matrix does to a scenario, for its tooltip and the legend."""
+
+UNTRUSTED = {
+    Checked.UNSIGNED: "Unsigned: anyone can have written or changed it. Staging and production refuse it.",
+    Checked.UNCHECKED: "The signature was not checked: there was no GATE_SIGNING_KEY where this page was made, so"
+    " anything on it may have been changed.",
+    Checked.UNFIT: "The signature does not fit: the JSON was changed after the gate, or another key signed it. Trust"
+    " nothing on this page.",
+}
+"""What the page says above all else where it was made again from JSON that nobody vouches for."""
+
+
+def page(report: GateReport, signature: Checked = Checked.MADE) -> str:
     """The whole page; every text in it is escaped."""
     ways = _ways(report)
     environment = Environment(
@@ -45,7 +76,8 @@ def page(report: GateReport) -> str:
     )  # fmt: skip
     return environment.get_template("page.html").render(
         report=report, ways=ways, rows=_rows(report, ways), failures=_failures(report), facts=_facts(report),
-        figures=_figures(report),
+        figures=_figures(report), about=[(way, WAYS.get(way, "")) for way in ways],
+        untrusted=UNTRUSTED.get(signature, ""),
     )  # fmt: skip
 
 
@@ -87,7 +119,7 @@ def _all_passed(items: Mapping[str, Item]) -> bool:
 
 def _cell(item: Item | None, anchors: Mapping[int, str]) -> Cell:
     if item is None:
-        return Cell("none", "·", "not run")
+        return Cell("none", "·", "nothing to try")
     count = item.figure("fired") or item.figure("orders")
     if item.passed:
         return Cell("pass", f"✓ {count}" if count else "✓", f"passed, {count} tried" if count else "passed")

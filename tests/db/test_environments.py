@@ -68,7 +68,7 @@ def test_the_example_names_the_test_environment_nowhere(example: Path) -> None:
 def test_each_key_that_there_is_stands_in_the_example_with_a_comment() -> None:
     section = tomllib.loads(EXAMPLE.read_text())["staging"]
     groups = {"pointer": Pointer, "hooks": Hooks, "snapshots": SnapshotPlan, "policy": Policy}
-    assert set(section) == {field.name for field in dataclasses.fields(Environment)} - {"name", "variables"}
+    assert set(section) == {field.name for field in dataclasses.fields(Environment)} - environments.OURS
     for key, kind in groups.items():
         assert set(section[key]) == {field.name for field in dataclasses.fields(kind)}
 

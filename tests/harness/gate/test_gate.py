@@ -19,6 +19,7 @@ from game.urls import PostgresUrl
 from harness.databases import Database
 from harness.gate import Ended, admission, due, estimate, suite
 from harness.gate import certificate as certificates
+from harness.gate import checkout as checkouts
 from harness.gate import parts as gate_parts
 from harness.gate.report import Item
 from harness.gate.run import Findings, Wish, run
@@ -241,13 +242,15 @@ def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestcon
 def test_it_says_what_it_does_and_how_long_is_left(tmp_path: Path) -> None:
     path = tmp_path / "out" / "durations.json"
     first = estimate.Estimate(path)
-    assert first.line("servers", "migrations") == "1 of 3: migrations; some 15 s, 3:30 left in all"
+    assert first.line("servers", "migrations") == "1 of 3: migrations; some 15 s, 4:05 left in all on two idle cores"
+    assert "some 370 s" in estimate.Estimate(path, 2 * estimate.ITEMS).line("suite", "scenarios")
     for part, seconds in (("servers", 10.0), ("suite", 100.0), ("rehearsal", 30.0)):
         first.took(part, seconds)
     first.keep()
     second = estimate.Estimate(path)
     second.took("servers", 9.0)
     assert second.line("suite", "scenarios") == "2 of 3: scenarios; some 100 s, 2:10 left in all"
+    assert "some 50 s" in estimate.Estimate(path, estimate.ITEMS // 2).line("suite", "half of them")
 
 
 @pytest.fixture
@@ -311,9 +314,35 @@ def test_what_a_gate_found_is_admitted_as_it_was_written_and_not_as_it_was_edite
         admission.verify("staging", path, checkout)
 
 
+FILTERED = """
+git config filter.old.clean 'git show HEAD:%f'
+echo '*.yaml filter=old' > .git/info/attributes
+echo >> scenarios/mail.yaml
+"""
+"""A filter that gives git the file as it was committed."""
+
+DATED = """
+touch -d 2020-01-01 scenarios/mail.yaml
+git update-index --refresh
+git config core.trustctime false
+git config core.checkStat minimal
+sed -i s/5/9/ scenarios/mail.yaml
+touch -d 2020-01-01 scenarios/mail.yaml
+"""
+"""An edit that leaves size and time of change as they were."""
+
+
 @pytest.mark.parametrize(
     "overlooked",
     [
+        FILTERED,
+        DATED,
+        "mv scenarios/mail.yaml ..; ln -s ../../mail.yaml scenarios/mail.yaml",
+        "mkdir environments.toml.d; touch environments.toml.d/x.py",
+        "mkdir environments.local.toml; touch environments.local.toml/conftest.py",
+        "mkdir game; touch game/environments.toml",
+        "git mv scenarios/mail.yaml environments.toml",
+        "touch environments.prod.toml; echo environments.prod.toml >> .git/info/exclude",
         "git config status.showUntrackedFiles no; touch scenarios/conftest.py",
         "echo conftest.py >> .git/info/exclude; touch scenarios/conftest.py",
         "echo '*.py' > .git/info/exclude; touch conftest.py",
@@ -338,10 +367,71 @@ def test_compiled_files_are_no_change(tmp_path: Path, checkout: Path) -> None:
 
 def test_a_commit_after_the_gate_is_refused(tmp_path: Path, checkout: Path) -> None:
     path = certified(tmp_path, checkout)
-    commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Two", "--allow-empty"]
-    subprocess.run(["git", *commit], cwd=checkout, check=True)
+    (checkout / "environments.toml").write_text("[staging]\n")
+    (checkout / "code.py").touch()
+    committed(checkout)
     with pytest.raises(Refusal, match="expected commit"):
         admission.verify("staging", path, checkout)
+
+
+def committed(checkout: Path) -> None:
+    subprocess.run(["git", "add", "--all"], cwd=checkout, check=True)
+    commit = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Two"]
+    subprocess.run(["git", *commit], cwd=checkout, check=True)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "echo '# raised' >> environments.toml",
+        "rm environments.toml",
+        "echo '# raised' >> environments.toml; git add environments.toml",
+        "git update-index --skip-worktree environments.toml; echo '# raised' >> environments.toml",
+        "echo > environments.local.toml",
+        "echo environments.local.toml > .git/info/exclude; echo > environments.local.toml",
+    ],
+)
+def test_an_edit_of_the_environments_leaves_a_certificate_admitted(tmp_path: Path, checkout: Path, edit: str) -> None:
+    (checkout / "environments.toml").write_text("[staging]\n")
+    committed(checkout)
+    path = certified(tmp_path, checkout)
+    assert not checkouts.edited_settings(checkout)
+    subprocess.run(edit, cwd=checkout, check=True, shell=True)
+    admission.verify("staging", path, checkout)
+    assert checkouts.edited_settings(checkout) is ("local" not in edit)
+    subprocess.run(["git", "update-index", "--no-skip-worktree", "environments.toml"], cwd=checkout, check=False)
+    (checkout / "environments.toml").write_text("[production]\n")
+    committed(checkout)
+    admission.verify("staging", path, checkout)
+    (checkout / "conftest.py").touch()
+    with pytest.raises(Refusal, match=r"no gate has seen: conftest\.py") as refused:
+        admission.verify("staging", path, checkout)
+    assert "Commit these files, or take the changes back" in str(refused.value)
+    committed(checkout)
+    with pytest.raises(Refusal, match="expected commit"):
+        admission.verify("staging", path, checkout)
+
+
+def test_a_certificate_of_a_commit_that_is_not_here_is_refused(tmp_path: Path, checkout: Path) -> None:
+    for commit in ("f" * 40, "--output=x", "HEAD"):
+        path = certified(tmp_path, checkout)
+        report = json.loads(path.read_text())
+        here = admission.standing(checkout)
+        made = certificate(commit=commit, schema_head=here.schema_head, scenario_digest=here.scenario_digest,
+                           made_at=report["certificate"]["made_at"])  # fmt: skip
+        path.write_text(json.dumps({"certificate": made.signed(KEY, {})}))
+        with pytest.raises(Refusal, match="expected commit"):
+            admission.verify("staging", path, checkout)
+    assert not (checkout / "x").exists()
+
+
+def test_another_checkout_that_a_variable_names_is_not_asked(
+    tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = certified(tmp_path, checkout)
+    monkeypatch.setenv("GIT_DIR", str(ROOT / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    admission.verify("staging", path, checkout)
 
 
 def moved_to(database: Database, tmp_path: Path) -> environments.Environment:

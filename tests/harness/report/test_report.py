@@ -11,11 +11,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from db.console import Outcome
+from db.console import Outcome, plain
 from db.errors import Refusal
-from harness.gate.report import Ended, GateReport
-from harness.report import junit, page, read, summary, write
-from tests.fixtures.gates import item, items, parts, report
+from harness.gate import due
+from harness.gate.admission import SIGNING_KEY
+from harness.gate.report import Checked, Ended, GateReport
+from harness.report import checked, junit, page, read, summary, write
+from harness.report.page import WAYS
+from tests.fixtures.gates import KEY, certificate, item, items, parts, report
+
+ROOT = Path(__file__).parents[3]
+COUNTED = ("verdict", "scenarios", "twins", "faults_fired", "race_orders")
 
 NASTY = "<script>alert('푸른 바람 부채')</script>"
 TIMELINE = f"expected gold: 100\nfound gold: 50\n  1  BEGIN\n  2      UPDATE users -- {NASTY}\n"
@@ -90,7 +96,7 @@ def test_the_matrix_is_told_to_those_who_hear_it() -> None:
     shown = Page(page(failing()))
     assert {th.get("scope") for th in shown.of("th")} == {"col", "row"}
     assert "failed: what was found" in shown.text
-    assert "not run" in shown.text
+    assert "nothing to try" in shown.text
     assert [div for div in shown.of("div") if div.get("tabindex") == "0" and div.get("aria-labelledby") == "matrix"]
 
 
@@ -102,6 +108,56 @@ def test_a_pair_of_the_table_has_a_row_of_its_own_and_is_a_race() -> None:
     assert "equip + disassemble" in shown.text
     assert "✓ 17" in shown.text
     assert len([th for th in shown.of("th") if th.get("scope") == "col"]) == 6
+
+
+def test_every_mark_and_every_column_is_explained() -> None:
+    shown = Page(page(failing()))
+    titles = [abbr["title"] for abbr in shown.of("abbr")]
+    assert titles == [WAYS[way] for way in ("postgres", "legacy", "twins", "fault-cut", "races")]
+    for words in ("✓ 8", "✗", "·", *titles):
+        assert words in shown.text, words
+    cells = [cell.get("title") or "" for cell in shown.of("td")]
+    assert "fault cut: passed, 8 tried" in cells
+    assert "races: failed" in cells
+
+
+def test_every_way_that_a_gate_has_is_explained() -> None:
+    ways = {name.partition("::")[2] for name in due.items(ROOT) if "pairs.toml" not in name}
+    assert ways <= WAYS.keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "signed", "signature", "words"),
+    [
+        (KEY, True, Checked.FITS, ""),
+        (None, True, Checked.UNCHECKED, "The signature was not checked"),
+        ("another key, as long as it should", True, Checked.UNFIT, "The signature does not fit"),
+        (KEY, False, Checked.UNSIGNED, "Unsigned: anyone can have written"),
+    ],
+)
+def test_a_page_that_is_made_again_says_what_is_known_of_its_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None, signed: bool, signature: Checked, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(SIGNING_KEY, raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    if key:
+        monkeypatch.setenv(SIGNING_KEY, key)
+    made = report(items(), parts())
+    rest = plain(made)
+    del rest["certificate"]
+    path = tmp_path / "gate.json"
+    bound = certificate(**{name: made.certificate[name] for name in COUNTED}).signed(KEY if signed else None, rest)
+    Outcome(str(path)).json(dataclasses.replace(made, certificate=bound))
+
+    known = checked(path)
+    shown = Page(write(read(path), tmp_path / "gate.html", known)[0].read_text())
+
+    assert known is signature
+    warned = [p for p in shown.of("p") if p.get("role") == "alert"]
+    assert bool(warned) is bool(words)
+    assert words in shown.text
+    assert not [p for p in Page(page(made)).of("p") if p.get("role") == "alert"]
 
 
 def test_doubts_are_said() -> None:
