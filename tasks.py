@@ -48,7 +48,7 @@ class Whole(int):
             from db.console import misused
             from db.errors import Refusal
 
-            misused(Refusal("a whole number", repr(text), do="Nothing was begun."))
+            misused(Refusal("a whole number", repr(text), do="Nothing was begun. Write it in digits, such as 100."))
 
 
 @task(
@@ -114,7 +114,7 @@ def token(_c: Context, env: str = "", player: str = "") -> None:
     with outcome(None) as speaks:
         target = environments.load(env)
         if not player:
-            raise Refusal("--player ID", "none")
+            raise Refusal("--player ID", "none", do="Name the player: --player hana")
         speaks.say(tokens.issue(environments.token_secret(target), player))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from db import fence, migrate, ops
+from db import fence, migrate, ops, snapshots
 from db.cutover import ownership, pointer, rollback_steps, services, switch
 from db.cutover.advice import (
     Advice,
@@ -30,6 +30,7 @@ from db.environments import Environment
 from db.errors import Refusal, ToolError
 from db.ops import Holder, Phase
 from db.redaction import redact
+from db.snapshots import Label, Side
 from game.legacy.fence_schema import Mark
 
 LEGACY = "the legacy file"
@@ -57,6 +58,7 @@ class Seen:
     """The state of an environment. A part that is None does not answer; `unknown` says why.
 
     amiss: why the pointer can't be read. unprepared: Postgres answers, and has no schema of ours, or an older one.
+    unfinished: the game is live, and Postgres has no verified snapshot since.
     """
 
     environment: str
@@ -67,6 +69,7 @@ class Seen:
     services: dict[str, Ready | None]
     unknown: dict[str, str]
     unprepared: bool = False
+    unfinished: bool = False
 
     @property
     def serves(self) -> str:
@@ -136,15 +139,21 @@ class Seen:
                 return "nothing is left to do"
             case Settled(next=command):
                 assert command is not None
-                ends = _command(command, self.environment)
-                # What ended well is not to be taken back because a line says that this is next.
-                return f"no move is under way; to go back: {ends}" if command is Command.ROLLBACK else ends
+                return self._settled(command)
             case None:
                 env = self.environment
                 later = f"invoke status --env {env}, once {' and '.join(self.unknown)} answers"
                 return f"invoke prepare --env {env}" if self.unprepared else later
             case unreachable:
                 return f"look at the stores: no run leaves them in this state ({unreachable.guard})"
+
+    def _settled(self, command: Command) -> str:
+        if command is not Command.ROLLBACK:
+            return _command(command, self.environment)
+        if self.unfinished:
+            return f"{_command(Command.CUTOVER, self.environment)} (takes the first snapshot of Postgres, and watches)"
+        # What ended well is not to be taken back because a line says that this is next.
+        return f"no move is under way; to go back: {_command(command, self.environment)}"
 
     def _rest(self, target: Target) -> Rest:
         """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
@@ -202,7 +211,19 @@ def look(env: Environment) -> Seen:
         unknown[TARGET] = redact(" ".join(str(error).split()))
         unprepared = isinstance(error, Refusal) and "invoke prepare" in error.do
     answers = {url: services.ask(url) for url in env.services}
-    return Seen(env.name, legacy, target, switch.pointed(env), _amiss(env), answers, unknown, unprepared)
+    amiss, unfinished = _amiss(env), _lacks_first_snapshot(env, target)
+    return Seen(env.name, legacy, target, switch.pointed(env), amiss, answers, unknown, unprepared, unfinished)
+
+
+def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
+    """Return True if the live game has no verified snapshot of Postgres: a cutover that is run again takes it."""
+    if target is None or target.phase is not Phase.LIVE:
+        return False
+    try:
+        found = snapshots.find(env.snapshots.folder, env.name, side=Side.TARGET, label=Label.FIRST)
+    except (Refusal, OSError):
+        return True  # The cutover that takes it says what is wrong with the folder.
+    return not any(snapshot.manifest.run == target.run and snapshot.verified for snapshot in found)
 
 
 def _amiss(env: Environment) -> str:

@@ -7,8 +7,8 @@ can't be known whether players play on Postgres, so nothing is changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -132,7 +132,9 @@ def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
         raise Refusal(
             f"the phase {before.phase} of run {before.run}, and both fences, as they were a moment ago",
             f"the phase {now.phase} of run {now.run}, the legacy file {now.legacy}, Postgres {now.target}",
-            where=env.name, do="Another run went on meanwhile; nothing was changed by this one. Look, and run again.",
+            where=env.name,
+            do="Another run went on meanwhile; this one changed nothing. The next command:"
+            f" invoke status --env {env.name}",
         )  # fmt: skip
 
 
@@ -140,7 +142,8 @@ def unknowable(found: str, env: Environment) -> Inconclusive:
     """Make the error for a Postgres that does not answer while the legacy file is closed."""
     return Inconclusive(
         "Postgres to say whether players play on it", found, where=env.target_direct.redacted,
-        do="Nothing more was changed; the legacy file stays read-only. When the server answers, run again or --abort.",
+        do="Nothing more was changed; the legacy file stays read-only. Bring that server back, on its own disk; then"
+        f" invoke status --env {env.name} names the next command.",
     )  # fmt: skip
 
 
@@ -153,7 +156,7 @@ def before_cutover(env: Environment) -> Standing:
 
 def refuse_cutover(found: Standing, env: Environment) -> None:
     """Raise Refusal if a cutover may neither begin nor go on from this state."""
-    fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
+    fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
     if found.returned_unknown:
         raise _return_unknown(env)
     if found.rollback_begun:
@@ -177,7 +180,7 @@ def anothers(found: Standing, env: Environment) -> Refusal:
     return Refusal(
         f"a legacy file that is open, or that run {found.run} fenced", ownership.said(found.mark),
         where=str(env.legacy.path),
-        do="Another move has the file; nothing was changed. Name its database in target_direct, and go on from there.",
+        do=ownership.remedy(found.mark, env.name),
     )  # fmt: skip
 
 
@@ -208,7 +211,7 @@ def abort(env: Environment, means: Means) -> Report:
     found = standing(env)
     refuse_abort(found, env)
     move = means.move("cutover", env, run=found.run)
-    with move.locked(lambda: require_same(env, found, refuse_abort)):
+    with move.locked(lambda: require_same(env, found, refuse_abort), undoing=True):
         if found.lift_lost:
             move.journal.write("lift lost", since=found.mark.since)
         _undo(move, undo.UNDO, found.odd)
@@ -241,7 +244,7 @@ def refuse_abort(found: Standing, env: Environment) -> None:
 
 def abort_rollback(move: Move, found: Standing, refuse: Refuse) -> Report:
     """Undo a rollback, so that Postgres stays the game's store. Safe to call again."""
-    with move.locked(lambda: require_same(move.env, found, refuse)):
+    with move.locked(lambda: require_same(move.env, found, refuse), undoing=True):
         _undo(move, rollback_steps.UNDO, found.odd)
     return move.finished(Verdict.UNDONE)
 
@@ -343,6 +346,24 @@ def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> No
         mend = f"{error.do} Then go" if error.do else "Go"
         raise Failure(
             "the undo to finish", _said(error), where=move.env.name, do=f"{mend} on with it: {abort_command(move)}"
+        ) from error
+
+
+@contextmanager
+def finishing(move: Move) -> Iterator[None]:
+    """Have what stops a move after its point of no return name the command that finishes it, with exit code 1.
+
+    A Refusal would say that nothing was changed, though players play on the other store by then.
+    """
+    try:
+        yield
+    except (Failure, Refusal) as error:
+        finish = f"Then finish it: invoke {move.verb} --env {move.env.name}"
+        raise Failure(
+            error.expected,
+            error.found,
+            where=error.where,
+            do=f"The move is made. {error.do} {finish}".replace("  ", " "),
         ) from error
 
 

@@ -79,7 +79,8 @@ def run(
             _begin_or_go_on(move, loss)
         else:
             _see_to_it(move)
-        move.perform(rollback_steps.PUT_AWAY)
+        with recovery.finishing(move):
+            move.perform(rollback_steps.PUT_AWAY)
     return move.finished(Verdict.RETURNED)
 
 
@@ -103,7 +104,7 @@ def _refuse(found: Standing, env: Environment) -> None:
     """Raise Refusal if a rollback may neither begin nor go on from this state."""
     if found.phase is not Phase.RETURNED:
         _refuse_unless_live(found, env)
-    fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
+    fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
     if found.of_another:
         raise recovery.anothers(found, env)
 

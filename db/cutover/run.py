@@ -72,7 +72,8 @@ def run(
             _see_to_it(move)
         else:
             _begin_or_go_on(move)
-    move.perform(plan.FIRST_SNAPSHOT)
+    with recovery.finishing(move):
+        move.perform(plan.FIRST_SNAPSHOT)
     if (breach := watch.watch(move)) is not None:
         _answer(breach, move)
     return move.finished(Verdict.LIVE)

@@ -39,7 +39,7 @@ def run(
     began = time.monotonic()
     chosen = [mutation for mutation in mutations if select in mutation.name]
     if not chosen:
-        raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select away to see them all.")
+        raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select out, and all are run.")
     _check_matches(root, chosen)
     with _copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool:
         progress.say("the copies must be what runs: in tests, in their children, in the service")

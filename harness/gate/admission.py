@@ -76,8 +76,9 @@ def _recorded(record: Path) -> Counts | None:
         return None
     except (ValueError, TypeError) as error:
         raise Refusal(
-            "the counts of the certificate accepted last", f"{error!r}", where=str(record), do="Put it back as it was."
-        ) from None
+            "the counts of the certificate accepted last", f"{error!r}", where=str(record),
+            do="Put that file back as it was. If nobody has it, remove it: then nothing is compared with the last one.",
+        ) from None  # fmt: skip
 
 
 def _is_clean(root: Path) -> bool:
@@ -95,5 +96,6 @@ def _is_clean(root: Path) -> bool:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=root, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise Refusal("a git checkout, to name the commit", done.stderr.strip() or "git failed", where=str(root))
+        raise Refusal("a git checkout, to name the commit", done.stderr.strip() or "git failed", where=str(root),
+                      do="Run from a git checkout: a copy without .git has no commit.")  # fmt: skip
     return done.stdout.strip()
