@@ -155,7 +155,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
     if known not in sections:
         raise Refusal(
             f"a section [{known}]", ", ".join(f"[{name}]" for name in sections) or "none", where=str(path),
-            do="Name another: --env test is for invoke transfer and invoke gate, which start a server of their own."
+            do="Name another: --env test is for the tasks transfer and gate, which start a server of their own."
             if known == THROWAWAY else f"Write [{known}] into it; [staging] of the project's own file shows every key.",
         )  # fmt: skip
     section = sections[known]
@@ -283,7 +283,7 @@ def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
     if not found:
         raise Refusal(
             f"{name}, {purpose}", "none", where=str(environment.pointer.path),
-            do=f"Write {name}=… into this file, with 16 characters or more, and restart the service.",
+            do=f"Write {name}=VALUE into this file, with 16 characters or more, and restart the service.",
         )  # fmt: skip
     return found
 

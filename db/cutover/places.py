@@ -35,7 +35,7 @@ def check_pointer(move: Move) -> None:
     if not root and was.st_uid != os.geteuid():
         raise Refusal(
             "a pointer that this user owns, to replace it", f"one of user {was.st_uid}", where=str(path),
-            do=f"Run as that user: sudo -u '#{was.st_uid}' …",
+            do=f"Run as that user: sudo -u '#{was.st_uid}' COMMAND",
         )  # fmt: skip
     if not root and was.st_gid not in (os.getegid(), *os.getgroups()):
         raise Refusal(
@@ -82,9 +82,10 @@ def check_legacy(move: Move) -> None:
 
 def _require_writable(folder: Path, what: str, wanted: Path, do: str) -> None:
     if not folder.is_dir():
-        fault, do = f"a file, {folder}", f"Move that file away: a folder goes there. {do}"
-    elif not os.access(folder, os.W_OK | os.X_OK):
+        raise Refusal(
+            f"{what}, to write into", f"a file, {folder}", where=str(wanted),
+            do="Move that file away: a folder goes there.",
+        )  # fmt: skip
+    if not os.access(folder, os.W_OK | os.X_OK):
         fault = f"{folder}, which this user may not write"
-    else:
-        return
-    raise Refusal(f"{what}, to write into", fault, where=str(wanted), do=do)
+        raise Refusal(f"{what}, to write into", fault, where=str(wanted), do=do)

@@ -157,6 +157,9 @@ def before_cutover(env: Environment) -> Standing:
 def refuse_cutover(found: Standing, env: Environment) -> None:
     """Raise Refusal if a cutover may neither begin nor go on from this state."""
     fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
+    # Before all that names a command: while another move has the file, none would begin.
+    if found.phase in (Phase.LOADING, Phase.LIVE) and found.of_another:
+        raise anothers(found, env)
     if found.returned_unknown:
         raise _return_unknown(env)
     if found.rollback_begun:
@@ -171,8 +174,6 @@ def refuse_cutover(found: Standing, env: Environment) -> None:
             "no rollback under way", "one that still has to open the file", where=env.name,
             do=f"Go on: invoke rollback --env {env.name}.",
         )  # fmt: skip
-    if found.phase in (Phase.LOADING, Phase.LIVE) and found.of_another:
-        raise anothers(found, env)
 
 
 def anothers(found: Standing, env: Environment) -> Refusal:
@@ -196,13 +197,13 @@ def _return_unknown(env: Environment) -> Refusal:
 def lift_not_known(found: Standing, env: Environment) -> Refusal:
     """Say that a failover lost the lift, and the command that gives up what players did after it."""
     by = found.mark.owner.run if found.mark.owner else "of an earlier cutover"
-    opens = "rollback" if found.phase is Phase.RETURNED else "cutover"
+    aborts = f"invoke cutover --env {env.name} --abort"
+    opens = f"invoke rollback --env {env.name}" if found.phase is Phase.RETURNED else aborts
     return Refusal(
         f"Postgres to know that run {by} went live", f"the phase {found.phase}, and a legacy file that says moved",
         where=env.target_direct.redacted,
         do="A failover lost its newest transactions, and with them what players did on Postgres. If the old primary can"
-        f" be had, bring it back. If not: invoke {opens} --env {env.name}{' --abort' if opens == 'cutover' else ''}"
-        " opens the file as it was when it was fenced.",
+        f" be had, bring it back. If not: {opens} opens the file as it was when it was fenced.",
     )  # fmt: skip
 
 
@@ -220,6 +221,8 @@ def abort(env: Environment, means: Means) -> Report:
 
 def refuse_abort(found: Standing, env: Environment) -> None:
     """Raise Refusal if there is no attempt to abort, or it is past its point of no return."""
+    if found.of_another:
+        raise anothers(found, env)
     if found.phase is Phase.LIVE and found.rollback_begun and not found.returned_unknown:
         raise Refusal(
             "an attempt before its point of no return", "a rollback under way", where=env.target_direct.redacted,
@@ -233,8 +236,6 @@ def refuse_abort(found: Standing, env: Environment) -> None:
             if found.phase is Phase.LIVE or found.legacy != "open"
             else f"Players play on the legacy file already; to see what is left to do: invoke status --env {env.name}.",
         )  # fmt: skip
-    if found.of_another:
-        raise anothers(found, env)
     if found.phase is Phase.EMPTY and found.legacy == "open":
         raise Refusal(
             "an attempt to abort", "none that was begun", where=env.target_direct.redacted,

@@ -123,13 +123,13 @@ def _refuse_unless_live(found: Standing, env: Environment) -> None:
     """Raise Refusal if players do not play on Postgres, naming the command that ends the present state, if any."""
     if found.lift_lost:
         raise recovery.lift_not_known(found, env)
+    if found.of_another:
+        raise recovery.anothers(found, env)
     if found.phase is Phase.LOADING:
         raise Refusal(
             "a game that is live on Postgres", "a cutover under way", where=env.target_direct.redacted,
             do=f"Undo it: invoke cutover --env {env.name} --abort.",
         )  # fmt: skip
-    if found.of_another:
-        raise recovery.anothers(found, env)
     if found.startable:
         raise Refusal(
             "a game that is live on Postgres", f"the phase {found.phase}", where=env.target_direct.redacted,

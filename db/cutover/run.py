@@ -96,7 +96,7 @@ def _see_to_it(move: Move) -> None:
     move.perform(plan.SWITCH)
 
 
-_AFTER_A_BREACH = "The game is live on Postgres. The last line says who serves it; see to that, or roll back."
+_AFTER_A_BREACH = "The game is live on Postgres. The last line says who serves it, and the next command."
 
 
 def _answer(breach: str, move: Move) -> None:

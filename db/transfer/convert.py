@@ -42,7 +42,7 @@ _COPY = "a copy (sqlite3 FILE '.backup COPY')"
 _DROP_THE_INDEX = (
     f"Drop that index in {_COPY}, convert the copy, and create the index again with the program that has them."
 )
-_NO_WAY = "A UNIQUE or PRIMARY KEY needs its order, so only a program that has them can rebuild the table."
+_NO_WAY = "Rebuild the table without it, with a program that has it: a UNIQUE or PRIMARY KEY needs its order."
 
 _CHECKED = 1_000_000
 _NO_UNIQUE = "non-unique entry in index"
