@@ -283,7 +283,7 @@ def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
     if not found:
         raise Refusal(
             f"{name}, {purpose}", "none", where=str(environment.pointer.path),
-            do=f"Write {name}=VALUE into this file, with 16 characters or more, and restart the service.",
+            do=f"Give {name} a value of 16 characters or more in this file, and restart the service.",
         )  # fmt: skip
     return found
 
