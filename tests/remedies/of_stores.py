@@ -1,4 +1,4 @@
-"""Refusals of files and databases: prepare, migrate, seed, transfer, convert, snapshots, and moves that are under way."""
+"""Refusals of files and databases: prepare, migrate, seed, transfer, convert, snapshots, moves under way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import closing
 import psycopg
 
 from db import migrate, ops
-from tests.remedies.scratch import Scratch, follows, run
+from db.transfer import source
+from tests.remedies.scratch import Scratch, another_database, follows, quoted, run
 
 DEV = ("--env", "development")
 RESTORE = (
@@ -145,7 +146,7 @@ def a_service_without_a_role(a: Scratch) -> None:
     a.works()
 
 
-@follows("GRANT CREATE ON DATABASE {database} TO {role};")
+@follows("Name the owner in target_direct, or run as a superuser: GRANT CREATE ON DATABASE {database} TO {role};")
 def an_owner_who_may_make_no_schema(a: Scratch) -> None:
     assert a.own
     a.done("prepare", *DEV)
@@ -251,14 +252,12 @@ def a_database_of_another_program(a: Scratch) -> None:
 
 @follows(RESTORE)
 def a_damaged_legacy_file(a: Scratch) -> None:
-    a.migrated()
-    a.done("snapshot.take", *DEV, "--of", "legacy")
-    taken = next((a.folder / "snapshots").iterdir())
+    taken = of_legacy(a)
     with a.legacy.open("r+b") as file:
         file.seek(100)
         file.write(b"\xff" * 3996)
     a.refused("transfer.profile", "--source", "game.db")
-    a.command(NAME="development", FOLDER=str(taken), NEW="restored.db")
+    a.command(NAME="development", FOLDER=taken, NEW="restored.db")
     (a.folder / "restored.db").replace(a.folder / "game.db")
     a.did("the new file in its place")
     a.works()
@@ -276,8 +275,6 @@ def a_legacy_file_in_utf_16(a: Scratch) -> None:
 
 @follows("Stop the process that writes it (lsof {}), or wait until it is done.")
 def a_legacy_file_that_another_keeps(a: Scratch) -> None:
-    from db.transfer import source
-
     with closing(sqlite3.connect(a.legacy, isolation_level=None)) as holder:
         holder.execute("PRAGMA journal_mode=DELETE")
         holder.execute("BEGIN EXCLUSIVE")
@@ -288,18 +285,20 @@ def a_legacy_file_that_another_keeps(a: Scratch) -> None:
 
 
 @follows(
-    "Everything is loaded, and fenced. Allow them: --max-held {}. Or mend them in the source, empty the target (invoke transfer.cleanup --env NAME), and load it anew."
+    "Everything is loaded, and fenced. Allow them: --max-held {}. Or mend them in the source, empty the target"
+    " (invoke transfer.cleanup --env NAME), and load it anew."
 )
 def more_players_held_than_allowed(a: Scratch) -> None:
     a.migrated()
     with closing(sqlite3.connect(a.legacy, isolation_level=None)) as file:
         file.execute("UPDATE users SET gold = 'many' WHERE rowid = 1")
     a.refused("transfer", *DEV, "--source", "game.db", "--max-held", "0")
-    a.with_options()
+    a.works("transfer", *DEV, "--source", "game.db", "--max-held", "1")
 
 
 @follows(
-    "It is another file, or was written to since. Empty the target (invoke transfer.cleanup --env NAME), and run this command again."
+    "It is another file, or was written to since. Empty the target (invoke transfer.cleanup --env NAME), and run this"
+    " command again."
 )
 def a_target_that_holds_another_file(a: Scratch) -> None:
     a.migrated()
@@ -331,13 +330,20 @@ def a_transfer_into_a_target_that_a_cutover_fills(a: Scratch) -> None:
 
 
 @follows(
-    "Players play on it: leave it alone, or name another environment. To go back to the legacy file: invoke rollback --env {}"
+    "Players play on it: leave it alone, or name another environment. To go back to the legacy file:"
+    " invoke rollback --env {}"
 )
 def a_transfer_into_a_live_game(a: Scratch) -> None:
     a.migrated()
     phase(a, "live")
     a.refused("transfer", *DEV, "--source", str(a.legacy))
-    a.works("transfer", "--env", "test", "--source", str(a.legacy), "--postgres", a.server.maintenance.as_text())
+    other = another_database(a)
+    service = a.own.service.with_(dbname=other.dbname)
+    a.write(target=quoted(service.as_text()), target_direct=quoted(other.as_text()))
+    a.did("left alone: another database, prepared and migrated")
+    a.done("prepare", *DEV)
+    a.done("migrate", *DEV)
+    a.works()
 
 
 @follows("It keeps them in another schema when it is run again: invoke rollback --env {}")
@@ -426,7 +432,8 @@ def a_snapshot_over_a_schema_that_is_there(a: Scratch) -> None:
 
 
 @follows(
-    "Leave --unfence out: Postgres then holds the snapshot, read-only. Only a move opens it. What is under way: invoke status --env {}"
+    "Leave --unfence out: Postgres then holds the snapshot, read-only. Only a move opens it. What is under way:"
+    " invoke status --env {}"
 )
 def a_snapshot_of_postgres_opened_beside_an_open_file(a: Scratch) -> None:
     a.refused("snapshot.restore", *DEV, "--path", of_target(a), "--replace", "--unfence")
@@ -453,7 +460,7 @@ def a_snapshot_of_another_environment(a: Scratch) -> None:
 @follows("Name another snapshot with --path, or take one: invoke snapshot.take --env NAME --of legacy|target")
 def a_snapshot_that_was_changed(a: Scratch) -> None:
     taken = of_legacy(a)
-    file = next(path for path in (a.folder / taken).iterdir() if path.suffix == ".db")
+    file = next(path for path in (a.folder / taken).iterdir() if path.suffix != ".json")
     file.write_bytes(file.read_bytes() + b"x")
     a.refused("snapshot.verify", *DEV, "--path", taken, code=1)
     a.did("invoke snapshot.take --env development --of legacy")

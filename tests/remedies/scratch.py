@@ -28,7 +28,7 @@ SECRETS = (
     "CHANCE_SECRET=dice-of-the-tests-only\nTOKEN_SECRET=token-secret-of-the-tests\nOPERATOR_TOKEN=operator-token-here\n"
 )
 HOLE = re.compile(r"\\\{[a-z_]*\\\}")
-OPTIONS = re.compile(r"--[a-z][a-z-]*(?: [\w./]+)?")
+OPTIONS = re.compile(r"--[a-z][a-z-]*(?: [\w/]+(?:\.\w+)*)?")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Refused:
 
 @dataclass
 class Scratch:
-    """The folder. values: what [development] of its environments.toml says, by key; steps: what was done, for the table."""
+    """The folder. values: what [development] of environments.toml says; steps: what was done, for the table."""
 
     folder: Path
     server: Server
@@ -181,7 +181,7 @@ class Scratch:
 
 Follow: TypeAlias = Callable[[Scratch], Any]
 FOLLOWED: dict[str, tuple[str, Follow]] = {}
-"""Every entry by its name: the remedy as the source has it, and what makes the refusal, follows it and shows that it works."""
+"""Every entry by its name: the remedy as the source has it, and what makes the refusal, follows it and tries again."""
 
 
 def follows(template: str) -> Callable[[Follow], Follow]:

@@ -21,7 +21,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """All entries; with --remedies those that its seed draws."""
     if "name" in metafunc.fixturenames:
         seed, names = metafunc.config.getoption("remedies"), sorted(FOLLOWED)
-        drawn = names if seed is None else random.Random(seed).sample(names, DRAWN)  # noqa: S311  # a choice, no secret
+        drawn = names if seed is None else random.Random(seed).sample(names, DRAWN)
         metafunc.parametrize("name", drawn)
 
 

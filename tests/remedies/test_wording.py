@@ -20,7 +20,7 @@ from tests.remedies.collecting import remedies, texts
 from tests.remedies.vocabulary import COMMAND, faults
 
 FORWARDED = {"db/cutover/checks.py", "db/requirements.py", "db/transfer/source.py"}
-"""Modules that hand on what another error said, or SQL of a table: read where it is made, run in test_server_settings."""
+"""Modules that hand on what another error said, or SQL of a table, which test_server_settings runs."""
 
 VAGUE = ("see the docs", "Correct the file", "Look into", "or stop it.", "Mend it,", "as needed", "if necessary")
 
@@ -81,8 +81,8 @@ MAY = {
 def standings() -> list[Standing]:
     """Every state of both stores, the fence's owner and the pointer that no guard of the code makes impossible."""
     owners = {
-        FenceOwner.NOBODY: None, FenceOwner.THIS_RUN: Owner("run", "here/1"), FenceOwner.ANOTHER_RUN: Owner("b", "here/1"),
-        FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
+        FenceOwner.NOBODY: None, FenceOwner.THIS_RUN: Owner("run", "here/1"),
+        FenceOwner.ANOTHER_RUN: Owner("b", "here/1"), FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
     }  # fmt: skip
     return [
         Standing(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer)

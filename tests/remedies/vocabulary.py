@@ -28,7 +28,7 @@ PLACEHOLDERS = frozenset(
         "URL",
         "USER",
         "VALUE",
-    }  # fmt: skip
+    }
 )
 """What a reader puts something in for; written in no other way."""
 
