@@ -137,8 +137,11 @@ def require_prepared(conn: Connection) -> None:
 
 
 def named(conn: Connection) -> str:
-    """Return the environment that the database is marked for, for a command in a message; NAME if it has no marker."""
-    return marker(conn) or "NAME"
+    """Return the environment that the database is marked for, for a command in a message; NAME if it can't be told."""
+    try:
+        return marker(conn) or "NAME"
+    except (Refusal, psycopg.Error):  # The error that the message is for may have ended the transaction.
+        return "NAME"
 
 
 def identity(conn: Connection) -> str:

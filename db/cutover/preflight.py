@@ -188,7 +188,7 @@ def check_hooks(move: Move) -> None:
     if not move.env.hooks.restart:
         raise Refusal(
             "a hook `restart`", "none", where=f"environments.toml, {move.env.name}",
-            do="Name the command that has each process of the service read its file again: hooks = { restart = 'COMMAND' }",
+            do="Name the command that has each process of the service read its file: hooks = { restart = 'COMMAND' }",
         )  # fmt: skip
     if not move.env.services:
         raise Refusal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 RACE = (
-    "another process has to come between two statements of one run; the tests of that race make it, and the remedy is to"
+    "another process has to come between two statements of one run; the tests of that race make it; the remedy is to"
     " look, or to run again"
 )
 SERVER = "a throwaway server has to break while it starts or ends; the remedy is for the machine"

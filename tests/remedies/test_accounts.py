@@ -1,4 +1,4 @@
-"""Every remedy of the source is accounted for: followed here, followed by a named test, or not followed for a reason."""
+"""Every remedy of the source is accounted for: followed here, by a named test, or excused with a reason."""
 
 from __future__ import annotations
 
