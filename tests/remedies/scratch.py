@@ -28,7 +28,7 @@ SECRETS = (
     "CHANCE_SECRET=dice-of-the-tests-only\nTOKEN_SECRET=token-secret-of-the-tests\nOPERATOR_TOKEN=operator-token-here\n"
 )
 HOLE = re.compile(r"\\\{[a-z_]*\\\}")
-OPTIONS = re.compile(r"--[a-z][a-z-]*(?: [\w/]+(?:\.\w+)*)?")
+OPTIONS = re.compile(r"--[a-z][a-z-]*(?: (?:[A-Z]+\b|\d+|[a-z]+(?=[.:,]|$)))?")
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def run(*argv: str) -> tuple[int, str]:
     code: object = 0
     with redirect_stdout(printed), redirect_stderr(printed), _no_terminal():
         try:
-            Program(namespace=tasks.namespace, name="invoke").run(["invoke", *argv], exit=False)
+            Program(namespace=tasks.namespace, name="invoke").run(["invoke", *argv])
         except SystemExit as ended:
             code = ended.code
     return (code if isinstance(code, int) else int(code is not None)), printed.getvalue()
