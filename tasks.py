@@ -107,7 +107,7 @@ def token(_c: Context, env: str = "", player: str = "") -> None:
     with outcome(None) as speaks:
         target = environments.load(env)
         if not player:
-            raise Refusal("--player ID", "none")
+            raise Refusal("--player ID", "none", do="Name the player: --player hana")
         speaks.say(tokens.issue(environments.token_secret(target), player))
 
 

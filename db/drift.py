@@ -18,6 +18,7 @@ from psycopg import errors, sql
 from db import ops, tables
 from db.errors import Refusal
 from db.extensions import not_an_extensions
+from db.remedies import grant_create
 from db.revisions import PASS, Revision
 from game import tables as game_tables
 from game.urls import PostgresUrl
@@ -178,7 +179,7 @@ def _passing(expected: str, where: str) -> Iterator[None]:
         raise
     except psycopg.DatabaseError as error:
         raise Refusal(
-            expected, str(error).partition("\n")[0], where=where, do="Correct the file; nothing was changed."
+            expected, str(error).partition("\n")[0], where=where, do="Nothing was changed. Correct that file."
         ) from error
 
 
@@ -192,7 +193,7 @@ def _rolled_back(conn: ops.Connection) -> Iterator[None]:
     except errors.LockNotAvailable:
         raise Refusal(
             f"to read the schema within {LOCK_TIMEOUT_SECONDS} s", "another session alters it", where=ops.place(conn),
-            do="Run again when that has ended.",
+            do="Run the same command again when that has ended.",
         ) from None  # fmt: skip
 
 
@@ -204,11 +205,16 @@ def _scratch(conn: ops.Connection) -> Iterator[str]:
         try:
             conn.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))
         except errors.InsufficientPrivilege:
-            raise Refusal("the owner of the database", f"the role {conn.info.user}", where=ops.place(conn)) from None
+            raise Refusal(
+                "the owner of the database", f"the role {conn.info.user}", where=ops.place(conn),
+                do="Name the owner in target_direct, or run as a superuser: "
+                + grant_create(conn.info.dbname, conn.info.user),
+            ) from None  # fmt: skip
         except errors.ReadOnlySqlTransaction:
             raise Refusal(
-                "a server that takes writes, to compare the schema on", "a read-only one", where=ops.place(conn)
-            ) from None
+                "a server that takes writes, to compare the schema on", "a read-only one", where=ops.place(conn),
+                do="Name the primary in target and target_direct.",
+            ) from None  # fmt: skip
         _look_at(conn, name)
         yield name
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
-from db import environment_files, files
+from db import environment_files, files, service_file
 from db.environment_files import FilesRead
 from db.errors import Refusal
 from game import libpq
@@ -37,6 +37,7 @@ OURS = frozenset({"name", "variables", "files_read"})
 
 DEFAULT_PATH = Path("environments.toml")
 UNKNOWN_KEY = "unexpected_keyword_argument"
+_CORRECT = "Correct that value, or the variable that it takes."
 _VARIABLE = re.compile(r"\$\{(?P<name>[^}]*?)(:-(?P<default>[^}]*))?\}")
 """`${NAME}`, or `${NAME:-default}` as in Docker Compose: the default is for a variable that is not set, or empty."""
 
@@ -161,8 +162,8 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
     if known not in section.names:
         raise Refusal(
             f"a section [{known}]", ", ".join(f"[{name}]" for name in section.names) or "none", where=str(path),
-            do="The test environment is made for one command: give --env test to a task that starts a server."
-            if known == THROWAWAY else "Write one: environments.toml of the project is annotated.",
+            do="Name another: --env test is for the tasks transfer and gate, which start a server of their own."
+            if known == THROWAWAY else f"Write [{known}] into it; [staging] of the project's own file shows every key.",
         )  # fmt: skip
     for ours in OURS & section.values.keys():
         raise _unknown_key(ours, section.place(ours))
@@ -177,8 +178,8 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
         raise Refusal(
             "one schema in target and target_direct",
             f"{environment.target.schema} and {environment.target_direct.schema}",
-            where=section.place("target_direct"),
-        )
+            where=section.place("target_direct"), do="Write one ?schema= into both.",
+        )  # fmt: skip
     # Checked before any tool begins: during a move, a refused connection would look like a server that is down.
     for url in (environment.target, environment.target_direct):
         check_libpq(url.parameters, where=url.redacted)
@@ -189,7 +190,7 @@ def check_name(name: str | None) -> str:
     """The name, if it is an environment's. Refusal naming the choices."""
     if name not in NAMES:
         choices = " | ".join(NAMES)
-        raise Refusal(f"--env {choices}", f"--env {name}" if name else "no --env", do="Name the environment to act on.")
+        raise Refusal(f"--env {choices}", f"--env {name}" if name else "no --env", do="Name one of them with --env.")
     return name
 
 
@@ -210,7 +211,8 @@ def guard_destructive(environment: Environment) -> None:
     if environment.name not in DESTRUCTIBLE:
         raise Refusal(
             f"one of the environments {' and '.join(DESTRUCTIBLE)}", environment.name,
-            where=environment.target_direct.redacted, do="Nothing here resets or seeds what players own.",
+            where=environment.target_direct.redacted,
+            do="Name it with --env development: players own what is in the others.",
         )  # fmt: skip
 
 
@@ -279,20 +281,21 @@ def token_secret(environment: Environment) -> str:
 
 def pool_size(environment: Environment) -> int:
     """Return the connections of each service process, from the pointer's file. Raises Refusal if they are no number."""
-    setting = files.variables(environment.pointer.path).get("POOL_SIZE")
+    path = environment.pointer.path
+    setting = service_file.values(path).get("POOL_SIZE") if path.exists() else None
     size = setting or str(Settings.model_fields["pool_size"].default)
     if not size.isdecimal():
-        raise Refusal("POOL_SIZE of digits", "another", where=str(environment.pointer.path), do="Correct the file.")
+        raise Refusal("POOL_SIZE of digits", "another", where=str(path), do="Write a number, such as POOL_SIZE=10.")
     return int(size)
 
 
 def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
     """A secret of the service's: exported, or in the file of the pointer, which the service reads."""
-    found = os.environ.get(name) or files.variables(environment.pointer.path).get(name)
+    found = os.environ.get(name) or service_file.values(environment.pointer.path).get(name)
     if not found:
         raise Refusal(
             f"{name}, {purpose}", "none", where=str(environment.pointer.path),
-            do="Give the service one, of 16 characters or more, and restart it.",
+            do=f"Give {name} a value of 16 characters or more in this file, and restart the service.",
         )  # fmt: skip
     return found
 
@@ -365,15 +368,19 @@ def _refusal(error: ValidationError, section: environment_files.Section) -> Refu
     if first["type"] == UNKNOWN_KEY:
         return _unknown_key(key, section.place(key))
     if first["type"] == "missing":
-        return Refusal(f"the key {key}", "none", where=section.place(key))
+        return Refusal(f"the key {key}", "none", where=section.place(key), do="Write it: [staging] shows every key.")
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, _Amiss):
-        return Refusal(cause.expected, cause.found, where=section.where(key))
-    return Refusal("another value", first["msg"][:1].lower() + first["msg"][1:], where=section.where(key))
+        return Refusal(cause.expected, cause.found, where=section.where(key), do=_CORRECT)
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    return Refusal("another value", message, where=section.where(key), do=_CORRECT)
 
 
 def _unknown_key(key: str, where: str) -> Refusal:
-    return Refusal(f"keys out of {', '.join(_keys(key.rpartition('.')[0]))}", f"the unknown key {key}", where=where)
+    return Refusal(
+        f"keys out of {', '.join(_keys(key.rpartition('.')[0]))}", f"the unknown key {key}", where=where,
+        do="Correct how it is spelt, or take it out.",
+    )  # fmt: skip
 
 
 _OWNERS: Mapping[str, type[_Strict]] = {

@@ -22,6 +22,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 from db import ops, pooler, tables
 from db.errors import Failure, Refusal
 from db.extensions import not_an_extensions
+from db.remedies import statement
 from game import tables as game_tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE
 from game.urls import PostgresUrl
@@ -119,7 +120,7 @@ def state(conn: ops.Connection) -> State:
     Failure when the triggers say otherwise: somebody has switched them by hand.
     """
     stated = said(conn)
-    require_even(stated, odd(conn, stated), where=ops.place(conn))
+    require_even(stated, odd(conn, stated), _schema(conn), where=ops.place(conn))
     return stated
 
 
@@ -139,13 +140,29 @@ def odd(conn: ops.Connection, stated: State) -> tuple[str, ...]:
     return tuple(table.name for table in _tables(conn) if table.enabled not in wanted)
 
 
-def require_even(stated: State, odd: tuple[str, ...], *, where: str) -> None:
-    """Failure naming the odd tables, if there are any."""
+def require_even(stated: State, odd: tuple[str, ...], schema: str, *, where: str) -> None:
+    """Raise Failure naming the tables whose trigger differs from the fence's state, with the SQL that mends them."""
     if odd:
         raise Failure(
             f"every trigger as the state {stated} has it", f"otherwise on {', '.join(odd)}", where=where,
-            do="Switch the whole fence again, then ask for drift.",
+            do=f"Run as the owner: {' '.join(_mending(table, schema, stated) for table in odd)}",
         )  # fmt: skip
+
+
+def _mending(table: str, schema: str, to: State) -> str:
+    """Return the SQL after which the fence holds on a table of the game; one that is not the game's is moved away."""
+    if table not in {each.name for each in (*game_tables.ALL, *tables.ALL)}:
+        return statement(
+            "CREATE SCHEMA IF NOT EXISTS kept; ALTER TABLE {table} SET SCHEMA kept;", table=(schema, table)
+        )
+    if to == "open":
+        return statement("ALTER TABLE {table} DISABLE TRIGGER sudamr_fence;", table=(schema, table))
+    return statement(
+        "CREATE OR REPLACE TRIGGER sudamr_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_fenced();"
+        " ALTER TABLE {table} ENABLE ALWAYS TRIGGER sudamr_fence;",
+        table=(schema, table),
+    )
 
 
 def use_pass(conn: ops.Connection, token: str) -> None:
@@ -188,7 +205,12 @@ def prove(service: PostgresUrl) -> int:
             proven += refused
             holes += let_through
     if holes:
-        raise Failure("every write to be refused", _few(holes), where=service.redacted, do="Set the fence again.")
+        raise Failure(
+            "every write to be refused",
+            _few(holes),
+            where=service.redacted,
+            do="Run the same command again: it sets the fence anew.",
+        )
     return proven
 
 
@@ -200,7 +222,7 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
     if without and to != "open":
         raise Failure(
             "the fence's trigger on every table", f"none on {', '.join(without)}", where=ops.place(conn),
-            do="Move what is not the game's out of its schema, or migrate; drift names it.",
+            do=f"Run as the owner: {' '.join(_mending(table, _schema(conn), to) for table in without)}",
         )  # fmt: skip
     names = [table.name for table in found if table.enabled is not None]
     retrying = Retrying(
@@ -213,7 +235,7 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
     except RetryError:
         raise Failure(
             f"the game's tables within {patience_seconds:g} s", f"locked by {blockers(conn)}", where=ops.place(conn),
-            do="Nothing was changed. Let them end, or stop them, and run again.",
+            do="Nothing was changed. Let them end, or end each: SELECT pg_terminate_backend(PROCESS); Then run again.",
         ) from None  # fmt: skip
 
 
@@ -311,8 +333,9 @@ def _schema(conn: ops.Connection) -> str:
 
 def _not_migrated(conn: ops.Connection) -> Refusal:
     return Refusal(
-        "a migrated schema on the search path", "none", where=ops.place(conn), do="Run: invoke migrate --env <name>"
-    )
+        "a migrated schema on the search path", "none", where=ops.place(conn),
+        do=f"Run: invoke migrate --env {ops.named(conn)}",
+    )  # fmt: skip
 
 
 def _sha256(token: str) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy.pool import StaticPool
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 from db import drift as catalog
-from db import fence, grants, ops, relocation, requirements, revisions, tables
+from db import fence, grants, ops, relocation, remedies, requirements, revisions, tables
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.revisions import History, Revision
@@ -122,7 +122,7 @@ def current(conn: ops.Connection) -> str | None:
     if len(applied) > 1:
         raise Refusal(
             f"one revision in {tables.VERSION_TABLE}", ", ".join(applied), where=ops.place(conn),
-            do="Restore a snapshot: nobody knows what this schema holds.",
+            do="Somebody wrote there by hand. Delete the rows that are not the revision of these tables.",
         )  # fmt: skip
     return applied[0] if applied else None
 
@@ -136,7 +136,7 @@ def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: Hist
     if at != history.head:
         raise Refusal(
             f"the schema at revision {history.head}", f"at {at}" if at else "no revision applied",
-            where=direct.redacted, do="Run invoke migrate with this --env first, then this command again.",
+            where=direct.redacted, do=f"First: invoke migrate --env {ops.named(conn)}",
         )  # fmt: skip
     _require_unchanged(conn, direct.schema, history.revisions)
     _require_no_drift(conn, direct, history.revisions, ())
@@ -145,11 +145,13 @@ def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: Hist
 def require_current(conn: ops.Connection) -> None:
     """Check that the schema has every column of game/tables.py. Raises Refusal otherwise."""
     if current(conn) is None:
-        raise Refusal("a migrated database", "none", where=ops.place(conn), do="Run: invoke migrate --env NAME")
+        raise Refusal(
+            "a migrated database", "none", where=ops.place(conn), do=f"Run: invoke migrate --env {ops.named(conn)}"
+        )
     if lacking := _value(conn, lacking_columns()):
         raise Refusal(
             "every column of game/tables.py", f"no {game_tables.named(lacking)}", where=ops.place(conn),
-            do="Run: invoke migrate --env NAME",
+            do=f"Run: invoke migrate --env {ops.named(conn)}",
         )  # fmt: skip
 
 
@@ -172,7 +174,7 @@ def _one_at_a_time(conn: ops.Connection, direct: PostgresUrl) -> Iterator[None]:
             f"the migration lock within {LOCK_WAIT_SECONDS} s",
             f"it is held by {ops.lock_owners(conn, ops.MIGRATION_LOCK)}",
             where=direct.redacted,
-            do="Wait for it to end, or stop it.",
+            do=ops.how_to_end(conn, ops.MIGRATION_LOCK),
         )
     _timeouts(conn, lock=LOCK_TIMEOUT_SECONDS, statement=STATEMENT_TIMEOUT_SECONDS)
     yield
@@ -202,7 +204,7 @@ def _require_known(conn: ops.Connection, schema: str, found: str, history: Histo
         known = ", ".join(revision.id for revision in history.revisions)
         raise Refusal(
             f"a revision out of {known}", f"the revision {found}", where=f"{ops.place(conn)} {schema}",
-            do="A newer version of this program migrated it: use that one.",
+            do="A newer version of this program migrated it: run the command from a checkout of that version.",
         )  # fmt: skip
 
 
@@ -231,8 +233,8 @@ def _require_no_drift(
         raise Refusal(
             f"the schema as revision {applied[-1].id} left it", "; ".join(lines[:SHOWN_LINES]) + more,
             where=direct.redacted,
-            do="Nothing was changed. Take the manual changes back (`invoke status` shows every line) and run again."
-            " To keep one, put it into game/tables.py and a revision.",
+            do="Nothing was changed. Take the manual changes back (every line of them:"
+            f" invoke status --env {ops.named(conn)}) and run again.",
         )  # fmt: skip
 
 
@@ -253,15 +255,16 @@ def _require_empty(conn: ops.Connection, schema: str) -> None:
             f"an empty schema {schema}, or one that this program migrated",
             f"tables that it did not make: {', '.join(names[:3])}",
             where=ops.place(conn),
-            do="Name another schema in the URL (?schema=game), or drop this one.",
+            do="Name a schema of our own in target and target_direct: ?schema=NAME",
         )
 
 
 def _require_role(conn: ops.Connection, role: str | None) -> None:
     if role is not None and _value(conn, "select to_regrole(%s)", _identifier(role)) is None:
         raise Refusal(
-            "the service's role on the server", f"no role {role}", where=ops.place(conn), do="Create it first."
-        )
+            "the service's role on the server", f"no role {role}", where=ops.place(conn),
+            do=f"{remedies.statement('CREATE ROLE {role} LOGIN;', role=role)} Give it the password of the URL.",
+        )  # fmt: skip
 
 
 def _create_schema(conn: ops.Connection, schema: str) -> None:
@@ -271,8 +274,9 @@ def _create_schema(conn: ops.Connection, schema: str) -> None:
         conn.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
     except errors.InsufficientPrivilege as error:
         raise Refusal(
-            f"a role that may create the schema {schema}", str(error).splitlines()[0], where=ops.place(conn)
-        ) from None
+            f"a role that may create the schema {schema}", str(error).splitlines()[0], where=ops.place(conn),
+            do=remedies.grant_create(conn.info.dbname, conn.info.user),
+        ) from None  # fmt: skip
 
 
 def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pending: tuple[Revision, ...]) -> None:
@@ -322,7 +326,8 @@ def _not_passed(
         return kind(
             f"the tables of revision {revision.id} within {LOCK_TIMEOUT_SECONDS} s",
             f"locked by {fence.blockers(conn)}", where=direct.redacted,
-            do=f"Revision {revision.id} changed nothing{stay}. Let them end, or end them, and run again.",
+            do=f"Revision {revision.id} changed nothing{stay}. Let them end, or end each"
+            " (SELECT pg_terminate_backend(PROCESS);), and run again.",
         )  # fmt: skip
     message = redact(str(cause).partition("\n")[0])
     return Failure(

@@ -141,7 +141,7 @@ def _require_nothing_gone(have: set[str], wanted: set[str]) -> None:
     if gone := sorted({f"table {table}" for table in dropped} | parts):
         raise Refusal(
             "nothing that the revisions make and game/tables.py does not name", ", ".join(gone[:5]),
-            do="Name it there again; or write the revision that drops it by hand: docs/migrations.md.",
+            do="Name it in game/tables.py again; or write the revision that drops it by hand: docs/migrations.md.",
         )  # fmt: skip
 
 

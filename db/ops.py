@@ -22,6 +22,7 @@ from db import checkout, environments, ops_schema, pooler, requirements
 from db.checkout import Checkout
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
+from db.remedies import statement
 from game.urls import PostgresUrl
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -107,8 +108,10 @@ def prepare(
             conn.execute(ops_schema.FUNCTIONS)
         except errors.InsufficientPrivilege as error:
             raise Refusal(
-                "a role that owns the database and its schema ops", str(error).splitlines()[0], where=owner.redacted
-            ) from None
+                "a role that owns the database and its schema ops", str(error).splitlines()[0], where=owner.redacted,
+                do="Run as a superuser, with no service under way: "
+                + statement("ALTER DATABASE {database} OWNER TO {role};", database=owner.dbname, role=owner.user),
+            ) from None  # fmt: skip
         conn.execute("insert into ops.environment (name) values (%s) on conflict do nothing", (environment,))
         conn.execute("insert into ops.phase (phase) values (%s) on conflict do nothing", (Phase.EMPTY,))
         if whose is not None:
@@ -136,7 +139,7 @@ def marker(conn: Connection) -> str | None:
     except errors.InsufficientPrivilege:
         raise Refusal(
             "the role that owns the schema ops", f"the role {conn.info.user}", where=place(conn),
-            do="Tools use target_direct, by the owner; the service's role has no right there.",
+            do="Name the owner's role in target_direct: the service's role has no right there.",
         ) from None  # fmt: skip
     return None if name is None else str(name)
 
@@ -152,10 +155,16 @@ def require_prepared(conn: Connection) -> None:
     """Refusal before `prepare`, and where an older version of it made `ops`."""
     name = marker(conn)
     if _value(conn, "select to_regclass('ops.proven')") is None:
-        raise Refusal(
-            "a prepared database", "no schema ops" if name is None else "one by an older version", where=place(conn),
-            do=f"Run: invoke prepare --env {name or '<name>'}",
-        )  # fmt: skip
+        found = "no schema ops" if name is None else "one by an older version"
+        raise Refusal("a prepared database", found, where=place(conn), do=f"Run: invoke prepare --env {name or 'NAME'}")
+
+
+def named(conn: Connection) -> str:
+    """Return the environment that the database is marked for, for a command in a message; NAME if it can't be told."""
+    try:
+        return marker(conn) or "NAME"
+    except (Refusal, psycopg.Error):  # The error that the message is for may have ended the transaction.
+        return "NAME"
 
 
 def identity(conn: Connection) -> str:
@@ -226,7 +235,8 @@ class Held:
             expected = " or ".join(phases)
             raise Failure(
                 f"the phase {expected} of run {self.run}", f"the phase {row[0]} of run {row[1]}", where="ops.phase",
-                do="Another run has changed the phase since; this run changed nothing more.",
+                do="Another run has changed the phase since; this run changed nothing more. The next command:"
+                f" invoke status --env {named(self.conn)}",
             )  # fmt: skip
         return Phase(row[0])
 
@@ -244,7 +254,12 @@ class Held:
     def require_proof(self) -> None:
         """Failure unless this run's copy is proven; in the transaction that makes it live it holds at its commit."""
         if not is_proven(self.conn, self.run):
-            raise Failure("a copy that was proven", "none of this run", where="ops.proven", do="Run again.")
+            raise Failure(
+                "a copy that was proven",
+                "none of this run",
+                where="ops.proven",
+                do="Run the same command again: it copies anew.",
+            )
 
     def advance(self, from_: Phase, to: Phase) -> None:
         """One step of the phase, on the connection that holds the lock; joins a transaction that is open on it.
@@ -267,7 +282,10 @@ class Held:
             found = redact(str(error).splitlines()[0])
             if joined or changed is None:  # The COMMIT was never sent: the change died with the connection.
                 raise _lock_lost(found) from None
-            raise Inconclusive(f"an answer to the phase {to}", found, where="ops.phase") from None
+            raise Inconclusive(
+                f"an answer to the phase {to}", found, where="ops.phase",
+                do="Bring the server back, on its own disk; then invoke status --env NAME names the next command.",
+            ) from None  # fmt: skip
         if changed != 1:
             raise Failure(f"the phase {from_}, to go to {to}", f"the phase {phase(self.conn)}", where="ops.phase")
 
@@ -287,7 +305,7 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
                 "the lock to be free",
                 str(holder(conn) or lock_owners(conn, RUN_LOCK)),
                 where=direct.redacted,
-                do="Wait for it to end, or stop it.",
+                do=how_to_end(conn, RUN_LOCK),
             )
         try:
             _sign(conn, run, why)
@@ -299,14 +317,27 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
 
 def lock_owners(conn: Connection, key: int) -> str:
     """Who holds one of our advisory locks, as the server knows them."""
-    rows = conn.execute(
+    owners = [f"{application or 'a session'} of {role} (server process {pid})"
+              for application, role, pid in _owners(conn, key)]  # fmt: skip
+    return ", ".join(owners) or "someone who has just let go"
+
+
+def how_to_end(conn: Connection, key: int) -> str:
+    """Say how to end who holds one of our advisory locks: the process of a run that signed itself, or its session."""
+    run = holder(conn) if key == RUN_LOCK else None
+    if run is not None:
+        return f"Wait for it to end, or end it on {run.host}: kill {'-9 ' if run.stopped else ''}{run.pid}"
+    sessions = [f"SELECT pg_terminate_backend({pid});" for _application, _role, pid in _owners(conn, key)]
+    return f"Wait for it to end, or end it: {' '.join(sessions)}" if sessions else "It has just let go: run again."
+
+
+def _owners(conn: Connection, key: int) -> list[tuple[Any, ...]]:
+    return conn.execute(
         "select a.application_name, a.usename, a.pid from pg_locks l join pg_stat_activity a using (pid)"
         " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s"
         " and l.database = (select oid from pg_database where datname = current_database())",
         (LOCK_CLASS, key),
     ).fetchall()
-    named = [f"{application or 'a session'} of {role} (server process {pid})" for application, role, pid in rows]
-    return ", ".join(named) or "someone who has just let go"
 
 
 def _sign(conn: Connection, run: str, why: str) -> None:
@@ -360,7 +391,8 @@ def holder(conn: Connection) -> Holder | None:
 
 
 def _lock_lost(found: str) -> Failure:
-    return Failure("the connection that holds the lock", f"it is lost: {found}", where="ops.phase", do="Run again.")
+    return Failure("the connection that holds the lock", f"it is lost: {found}", where="ops.phase",
+                   do="Run the same command again: it asks the databases how far this one came.")  # fmt: skip
 
 
 def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refusal:
@@ -371,7 +403,8 @@ def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refu
         )  # fmt: skip
     return Refusal(
         f"the database of {environment}", f"the database of {found}", where=place(conn),
-        do="Name the environment that it belongs to, or correct the URL where it is set (invoke status: settings).",
+        do=f"The URL is another environment's: correct target_direct and target of [{environment}], where they are set"
+        " (invoke status: settings). Never the marker.",
     )  # fmt: skip
 
 

@@ -1,10 +1,28 @@
-"""Writes the SQL that a refusal tells an operator to run: every name is quoted, so capitals are kept."""
+"""What refusals tell an operator to do in several places, and SQL in which every name is quoted: capitals are kept."""
 
 from __future__ import annotations
 
 from typing import LiteralString
 
 from psycopg import sql
+
+RESTORE_FILE = (
+    "Restore it from a snapshot, with the service stopped:"
+    " invoke snapshot.restore --env NAME --path FOLDER --into NEW --unfence"
+)
+"""For a damaged legacy file alone: a snapshot lacks what players did since. NEW takes its place by hand."""
+
+LOAD_ANEW = (
+    "Move no player with this copy. The file is whole: empty the target (invoke transfer.cleanup --env NAME), and load"
+    " it anew."
+)
+
+AS_THE_SERVICE = "Run as the user of the service, or allow this user to read and write it."
+
+
+def grant_create(database: str, role: str) -> str:
+    """Return the SQL that lets the role create schemas in the database."""
+    return statement("GRANT CREATE ON DATABASE {database} TO {role};", database=database, role=role)
 
 
 def statement(template: LiteralString, **names: str | tuple[str, ...]) -> str:

@@ -124,7 +124,10 @@ def _require_server(conn: Connection) -> None:
     number, version, recovering = row
     if number < MAJOR * 10_000:
         raise Refusal(
-            f"PostgreSQL {MAJOR} or newer", f"{version}", where=place(conn), do="Name a newer server's database."
+            f"PostgreSQL {MAJOR} or newer",
+            f"{version}",
+            where=place(conn),
+            do=f"Name a database on PostgreSQL {MAJOR} or newer in target and target_direct.",
         )
     if recovering:
         raise Refusal(

@@ -192,7 +192,7 @@ def _require_next(
         found = repr(parent) if known else f"{parent!r}, of which there is no file"
         raise Refusal(
             f"down_revision = {expected!r}: each revision follows the one before it", found, where=str(path),
-            do="Correct it; or bring back the file that is missing.",
+            do="Write that line; or bring back the file that is missing.",
         )  # fmt: skip
 
 
@@ -258,5 +258,5 @@ def _unreadable(expected: str, error: BaseException, path: Path) -> Refusal:
     message = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return Refusal(
         expected, f"{type(error).__name__}: {message}{line}", where=str(path),
-        do="Correct the file; nothing was changed.",
+        do="Nothing was changed. Correct that file.",
     )  # fmt: skip

@@ -127,18 +127,20 @@ def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[]
 
 def _require_made_up(environment: str) -> None:
     if environment not in DESTRUCTIBLE:
-        raise Refusal(" or ".join(DESTRUCTIBLE), environment, do="No environment of real players is filled or emptied.")
+        raise Refusal(" or ".join(DESTRUCTIBLE), environment,
+                      do="Name it with --env development: players own what is in the others.")  # fmt: skip
 
 
 def _require_players(players: int, where: str) -> None:
     if players < 1:
-        raise Refusal("at least one player", str(players), where=where)
+        raise Refusal("at least one player", str(players), where=where, do="Say how many: --players 100")
 
 
 def _require_empty(conn: ops.Connection, owner: PostgresUrl) -> None:
     row = conn.execute("select count(*) from users").fetchone()
     if row and row[0]:
-        raise Refusal("a database without players", f"{row[0]}", where=owner.redacted, do="invoke reset empties it.")
+        raise Refusal("a database without players", f"{row[0]}", where=owner.redacted,
+                      do=f"If nobody needs them, empty it: invoke reset --env {ops.named(conn)}")  # fmt: skip
 
 
 def _copy_players(conn: ops.Connection, players: int, seed: int, progress: Progress) -> list[str]:
@@ -252,12 +254,10 @@ def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _refuse_existing(path: Path) -> None:
     if not path.parent.is_dir():
-        raise Refusal("a folder that exists", "none", where=str(path.parent), do="Make it first.")
+        raise Refusal("a folder that exists", "none", where=str(path.parent), do="Make that folder, or name another.")
     for taken in (path, path.with_name(f"{path.name}-wal")):
         if taken.exists():
-            raise Refusal(
-                "a name that is free", "a file", where=str(taken), do="Choose another name, or remove the file."
-            )
+            raise Refusal("a name that is free", "a file", where=str(taken), do="Name a path where no file is yet.")
 
 
 def _keep(made: Path, path: Path) -> None:

@@ -64,5 +64,7 @@ def _run(check: Check) -> str | None:
     except FAILURES as error:
         message = redact(" ".join(str(error).split())) or type(error).__name__
         raise Refusal(
-            f"an answer to the check `{check.name}`", message, do="Nothing was changed. Mend it, and run again."
+            f"an answer to the check `{check.name}`",
+            message,
+            do="Nothing was changed. Mend what this names, and run again.",
         ) from error

@@ -34,7 +34,7 @@ class Deadline:
         if self.left() <= 0:
             raise DeadlinePassed(
                 f"the point of no return within {self._budget:g} s of read-only", f"{self._spent():.1f} s",
-                do="The journal says which step took the time; policy.freeze_budget_seconds is the budget.",
+                do="The journal says which step took it. Choose a quieter hour, or raise policy.freeze_budget_seconds.",
             )  # fmt: skip
 
     def left(self, at_most: float = float("inf")) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from db import fence, migrate, ops
+from db import fence, migrate, ops, snapshots
 from db.counts import count
 from db.cutover import ownership, pointer, rollback_steps, services, switch
 from db.cutover.advice import (
@@ -35,7 +35,9 @@ from db.environments import Environment
 from db.errors import Refusal, ToolError
 from db.ops import Holder, Phase
 from db.redaction import redact
-from db.transfer.source import check_file, unreadable
+from db.snapshots import Label, Side
+from db.transfer.faults import unreadable
+from db.transfer.source import check_file
 from game.legacy import cells
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import Mark
@@ -106,6 +108,7 @@ class Seen:
     """The state of an environment. A part that is None does not answer; `unknown` says why.
 
     amiss: why the pointer can't be read. silent: by service, why it does not answer. asked: the answer of Postgres.
+    unfinished: the game is live, and Postgres has no verified snapshot since.
     """
 
     environment: str
@@ -116,6 +119,7 @@ class Seen:
     services: dict[str, Ready | None]
     silent: dict[str, str]
     unknown: dict[str, Unknown]
+    unfinished: bool = False
 
     @property
     def target(self) -> Target | None:
@@ -201,15 +205,21 @@ class Seen:
                 return "nothing is left to do"
             case Settled(next=command):
                 assert command is not None
-                ends = _command(command, self.environment)
-                # What ended well is not to be taken back because a line says that this is next.
-                return f"no move is under way; to go back: {ends}" if command is Command.ROLLBACK else ends
+                return self._settled(command)
             case None:
                 env = self.environment
                 later = f"invoke status --env {env}, once {' and '.join(self.unknown)} can be read"
                 return f"invoke prepare --env {env}" if self.asked.unprepared else later
             case unreachable:
                 return f"look at the stores: no run leaves them in this state ({unreachable.guard})"
+
+    def _settled(self, command: Command) -> str:
+        if command is not Command.ROLLBACK:
+            return _command(command, self.environment)
+        if self.unfinished:
+            return f"{_command(Command.CUTOVER, self.environment)} (takes the first snapshot of Postgres, and watches)"
+        # What ended well is not to be taken back because a line says that this is next.
+        return f"no move is under way; to go back: {_command(command, self.environment)}"
 
     def _rest(self, target: Target) -> Rest:
         """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
@@ -267,7 +277,19 @@ def look(env: Environment) -> Seen:
         env.name, legacy, asked, switch.pointed(env), _amiss(env),
         {url: answer if isinstance(answer, Ready) else None for url, answer in answers.items()},
         {url: answer for url, answer in answers.items() if isinstance(answer, str)}, unknown,
+        _lacks_first_snapshot(env, asked.target),
     )  # fmt: skip
+
+
+def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
+    """Return True if the live game has no verified snapshot of Postgres: a cutover that is run again takes it."""
+    if target is None or target.phase is not Phase.LIVE:
+        return False
+    try:
+        found = snapshots.find(env.snapshots.folder, env.name, side=Side.TARGET, label=Label.FIRST)
+    except (Refusal, OSError):
+        return True  # The cutover that takes it says what is wrong with the folder.
+    return not any(snapshot.manifest.run == target.run and snapshot.verified for snapshot in found)
 
 
 def _unknown(error: Exception, do: str = "") -> Unknown:
@@ -291,7 +313,7 @@ def _legacy(path: Path) -> Mark:
     if known == (0,):
         raise Refusal(
             "a legacy file of this game", "one without the table `users`", where=str(path),
-            do="Correct `legacy` in environments.toml, or restore a snapshot.",
+            do="Correct `legacy` where it is set (invoke status: settings).",
         )  # fmt: skip
     return mark
 

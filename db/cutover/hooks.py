@@ -14,14 +14,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db import children
-from db.cutover.journal import Journal
+from db.cutover.journal import JOURNAL, Journal
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
@@ -75,7 +75,7 @@ def run(
         last = said.splitlines()[-1:] or ["it said nothing"]
         raise Failure(
             f"the {hook} hook to end with 0", f"{found}: {last[0]}", where=command,
-            do=f"The whole of its output is in {journal.folder}.",
+            do=f"Mend what it says; the whole of its output is in {journal.folder}/{JOURNAL}.",
         )  # fmt: skip
     return True
 
@@ -92,7 +92,7 @@ def check(env: Environment, hook: str) -> None:
     read = children.run(["/bin/sh", "-n", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if read.returncode != 0:
         message = _without_secrets(read.stderr.strip(), env).splitlines()[-1:] or [f"code {read.returncode}"]
-        raise Refusal(f"a {hook} hook that the shell can read", message[0], where=where, do="Correct the command.")
+        raise Refusal(f"a {hook} hook that the shell can read", message[0], where=where, do="Correct that command.")
     word = FIRST_WORD.match(command)
     if word and not _is_command(word[1], {**env.variables, **os.environ}):
         raise Refusal(
@@ -121,10 +121,20 @@ def at_work(env: Environment) -> str | None:
     return None
 
 
-def wait_for_orphan(env: Environment) -> None:
-    """Wait until no hook of a dead run is at work. Raises Inconclusive naming the hook if it does not end in time."""
-    with alone(env):
-        pass
+def wait_for_orphan(env: Environment, *, undoing: bool = False) -> None:
+    """Wait until no hook of a dead run is at work. Raises Inconclusive naming the hook if it does not end in time.
+
+    undoing: a lock that can't be opened does not stop it: players must be able to play first. The undo's last step
+    takes the lock too, and names what is wrong with it.
+    """
+    try:
+        with alone(env):
+            pass
+    except Refusal:
+        if not undoing:
+            raise
+        with suppress(OSError), lock_path(env).open("rb") as file:  # Another user's, say: it can be waited for still.
+            _wait(file, lock_path(env))
 
 
 @contextmanager
@@ -144,18 +154,23 @@ def alone(env: Environment) -> Iterator[BinaryIO]:
     """Hold the lock of hooks and pointer, a file beside the pointer. Raises Inconclusive naming its holder."""
     path = lock_path(env)
     with _opened(path) as file:
-        waiting = Retrying(
-            retry=retry_if_exception_type(BlockingIOError), stop=stop_after_delay(ORPHAN_SECONDS),
-            wait=wait_fixed(POLL_SECONDS),
-        )  # fmt: skip
-        try:
-            waiting(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except RetryError:
-            raise Inconclusive(
-                "no hook of another run at work", _signed(path), where=str(path),
-                do="Nothing more was changed. Let it end, or end its process group (kill -- -GROUP); then run again.",
-            ) from None  # fmt: skip
+        _wait(file, path)
         yield file
+
+
+def _wait(file: BinaryIO, path: Path) -> None:
+    waiting = Retrying(
+        retry=retry_if_exception_type(BlockingIOError), stop=stop_after_delay(ORPHAN_SECONDS),
+        wait=wait_fixed(POLL_SECONDS),
+    )  # fmt: skip
+    try:
+        waiting(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except RetryError:
+        raise Inconclusive(
+            "no hook of another run at work", _signed(path), where=str(path),
+            do="Nothing more was changed. Let it end, or end the process group that it names: kill -- -GROUP. Then run"
+            " again.",
+        ) from None  # fmt: skip
 
 
 def lock_path(env: Environment) -> Path:
@@ -175,9 +190,16 @@ def no_place(path: Path, fault: str) -> Refusal:
     """Make the Refusal for a lock of the hooks that can't be written."""
     return Refusal(
         "a place for the lock of the hooks, beside the pointer", fault, where=str(path),
-        do="Allow this user to write there, as the pointer itself needs." if path.parent.is_dir()
-        else "Correct pointer.path where it is set (invoke status: settings).",
+        do=_PLACE[path.parent.is_dir(), path.is_dir()],
     )  # fmt: skip
+
+
+_PLACE = {
+    (False, False): "Correct pointer.path where it is set (invoke status: settings): there is no such folder.",
+    (True, True): "Remove that folder, or move it away.",
+    (True, False): "Run as the user of the service, or allow this user to write this file and in its folder.",
+}
+"""What to do about a place for the lock, by whether its folder is there, and whether it is itself a folder."""
 
 
 def _sign(lock: BinaryIO, text: str) -> None:

@@ -105,15 +105,16 @@ class Move:
         return Owner(self.journal.run, self._identity)
 
     @contextmanager
-    def locked(self, recheck: Callable[[], None]) -> Iterator[None]:
+    def locked(self, recheck: Callable[[], None], *, undoing: bool = False) -> Iterator[None]:
         """Perform step 2: hold the lock of the environment, and begin the journal.
 
         recheck: called under the lock, before the journal begins, since what was read before may have changed.
+        undoing: see `hooks.wait_for_orphan`.
         Raises Refusal naming the lock's holder, or Inconclusive if a hook of a dead run is still at work.
         """
         with ExitStack() as self._stack:
             self.lock_again()
-            hooks.wait_for_orphan(self.env)
+            hooks.wait_for_orphan(self.env, undoing=undoing)
             recheck()
             self._run_before = ops.phase_run(self.conn)
             read = [str(file) for file in self.env.files_read.files]

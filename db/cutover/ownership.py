@@ -57,8 +57,25 @@ def said(mark: Mark) -> str:
     return f"one that is {mark.state}, {by}"
 
 
+def remedy(mark: Mark, environment: str) -> str:
+    """Say what to do about a fence that is not this run's.
+
+    Never to restore a snapshot where a move is named: players may play in that move's database, and a second game from
+    an older file would fork what they own.
+    """
+    if mark.state == "open":
+        return f"Somebody opened the file; this run left it so. The next command: invoke status --env {environment}"
+    if mark.owner is None:
+        return (
+            "Nothing was changed. Have who set it lift it. If nobody did, and no move is under way anywhere, put the"
+            " newest snapshot `final` in its place:"
+            f" invoke snapshot.restore --env {environment} --path FOLDER --into NEW --unfence"
+        )
+    return (
+        f"Another move has the file; nothing was changed. Name its database ({mark.owner.target}) in target and"
+        f" target_direct; then invoke status --env {environment} names the command that goes on, or undoes it."
+    )
+
+
 def _not_ours(expected: str, mark: Mark, path: Path) -> Failure:
-    return Failure(
-        expected, said(mark), where=str(path),
-        do="Another move has the file: neither it nor the pointer was touched. Go on with that one, or undo it.",
-    )  # fmt: skip
+    return Failure(expected, said(mark), where=str(path), do=remedy(mark, "NAME"))

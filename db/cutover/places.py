@@ -6,12 +6,16 @@ Each check asks the system (access) and writes nothing.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 from db.cutover import hooks, pointer
 from db.cutover.move import Move
 from db.errors import Refusal
+from db.remedies import AS_THE_SERVICE
+
+_AS_THE_SERVICE = "Run as the user of the service, or allow this user to write in that folder."
 
 RUN_BYTES = 16_000_000
 """Space for a run's journal and report; a journal keeps 4,000 characters of each hook's output."""
@@ -26,13 +30,17 @@ def check_pointer(move: Move) -> None:
     """Check that a rename can replace the pointer and keep its owner, and that the hooks' lock can be held."""
     pointer.read(move.env.pointer)
     path = move.env.pointer.path.resolve()
-    _require_writable(path.parent, "the folder of the pointer", path.parent)
-    was = path.stat()
-    mine = os.geteuid() in (0, was.st_uid) and (os.geteuid() == 0 or was.st_gid in (os.getegid(), *os.getgroups()))
-    if not mine:
+    _require_writable(path.parent, "the folder of the pointer", path.parent, _AS_THE_SERVICE)
+    was, root = path.stat(), os.geteuid() == 0
+    if not root and was.st_uid != os.geteuid():
         raise Refusal(
-            "a pointer that this user owns, to replace it", f"one of user {was.st_uid}, group {was.st_gid}",
-            where=str(path), do="Run as that user.",
+            "a pointer that this user owns, to replace it", f"one of user {was.st_uid}", where=str(path),
+            do=f"Run as that user: sudo -u '#{was.st_uid}' COMMAND",
+        )  # fmt: skip
+    if not root and was.st_gid not in (os.getegid(), *os.getgroups()):
+        raise Refusal(
+            "a pointer of a group that this user is in", f"one of group {was.st_gid}", where=str(path),
+            do=f"Run in that group, or give the file this user's: chgrp {os.getegid()} {shlex.quote(str(path))}",
         )  # fmt: skip
     lock = hooks.lock_path(move.env)
     if lock.exists() and (lock.is_dir() or not os.access(lock, os.W_OK)):
@@ -42,36 +50,42 @@ def check_pointer(move: Move) -> None:
 def check_run_folder(move: Move) -> None:
     """Check that the run's folder can be made, with room for its journal."""
     folder = move.means.folder.absolute()
-    _require_writable(existing(folder), "the folder of the runs", folder)
+    _require_writable(
+        existing(folder), "the folder of the runs", folder, "Run from a checkout in which this user may write."
+    )
     if (free := shutil.disk_usage(existing(folder)).free) < RUN_BYTES:
         raise Refusal(
             f"{RUN_BYTES / 1e6:.0f} MB free for the run's journal", f"{free / 1e6:.1f} MB", where=str(folder),
-            do="Make room.",
+            do="Make room on the disk of that folder.",
         )  # fmt: skip
 
 
 def check_snapshots(move: Move) -> None:
     """Check that the folder of snapshots can be made or written."""
     folder = move.env.snapshots.folder.absolute()
-    _require_writable(existing(folder), "the folder of snapshots", folder)
+    _require_writable(
+        existing(folder), "the folder of snapshots", folder,
+        "Name another in environments.toml (snapshots.folder), or allow this user to write there.",
+    )  # fmt: skip
 
 
 def check_legacy(move: Move) -> None:
     """Check that the legacy file can be fenced: SQLite writes into it and beside it."""
     path = move.env.legacy.path.resolve()
-    _require_writable(path.parent, "the folder of the legacy file", path.parent)
+    _require_writable(path.parent, "the folder of the legacy file", path.parent, _AS_THE_SERVICE)
     if not os.access(path, os.W_OK):
         raise Refusal(
             "a legacy file that this user may write", "one that it may not", where=str(path),
-            do="Run as the user of the service.",
+            do=AS_THE_SERVICE,
         )  # fmt: skip
 
 
-def _require_writable(folder: Path, what: str, wanted: Path) -> None:
+def _require_writable(folder: Path, what: str, wanted: Path, do: str) -> None:
     if not folder.is_dir():
-        fault = f"a file, {folder}"
-    elif not os.access(folder, os.W_OK | os.X_OK):
+        raise Refusal(
+            f"{what}, to write into", f"a file, {folder}", where=str(wanted),
+            do="Move that file away: a folder goes there.",
+        )  # fmt: skip
+    if not os.access(folder, os.W_OK | os.X_OK):
         fault = f"{folder}, which this user may not write"
-    else:
-        return
-    raise Refusal(f"{what}, to write into", fault, where=str(wanted), do="Name another, or allow this user to write.")
+        raise Refusal(f"{what}, to write into", fault, where=str(wanted), do=do)

@@ -13,6 +13,7 @@ import secrets
 
 from dotenv.parser import Binding, parse_stream
 
+from db import service_file
 from db.environments import Pointer
 from db.errors import Failure, Refusal
 from db.snapshots.manifest import fsync_folder
@@ -31,12 +32,12 @@ _PLAIN = re.compile(r"[\w:/.@%?&=+~,;-]+")
 
 def read(pointer: Pointer) -> str:
     """What the variable says now; Refusal where the file or the variable is missing, or the variable is there twice."""
-    values = [b.value for b in _bindings(_text(pointer)) if b.key == pointer.variable]
+    values = [b.value for b in _bindings(service_file.text(pointer.path)) if b.key == pointer.variable]
     if len(values) != 1 or not values[0]:
         found = "none" if not any(values) else f"{len(values)} of them"
         raise Refusal(
             f"one line {pointer.variable}=<URL of the store>", found, where=str(pointer.path),
-            do="Write the URL that the service uses today.",
+            do=f"Have one line {pointer.variable}= there, with the URL that the service uses today.",
         )  # fmt: skip
     return values[0]
 
@@ -47,13 +48,13 @@ def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
         return urls.read(read(pointer))
     except BadUrl as error:
         raise Refusal(
-            error.expected, error.found, where=f"{pointer.variable} in {pointer.path}", do="Correct the line."
+            error.expected, error.found, where=f"{pointer.variable} in {pointer.path}", do="Correct that line."
         ) from None
 
 
 def write(pointer: Pointer, value: str) -> None:
     """Have the variable say `value`, in one rename, and read it back."""
-    text = _text(pointer)
+    text = service_file.text(pointer.path)
     lines = [_assigned(b, value) if b.key == pointer.variable else b.original.string for b in _bindings(text)]
     path = pointer.path.resolve()  # A link goes on pointing at the file.
     was = path.stat()
@@ -72,21 +73,6 @@ def write(pointer: Pointer, value: str) -> None:
     fsync_folder(path.parent)
     if read(pointer) != value:
         raise Failure(f"{pointer.variable} to read as it was written", "another value", where=str(pointer.path))
-
-
-def _text(pointer: Pointer) -> str:
-    try:
-        return pointer.path.read_bytes().decode()
-    except OSError as error:
-        raise Refusal(
-            "the env file that the service reads", error.strerror or "none", where=str(pointer.path),
-            do="Put the file back, or correct pointer.path where it is set (invoke status: settings).",
-        ) from None  # fmt: skip
-    except UnicodeDecodeError as error:
-        raise Refusal(
-            "an env file in UTF-8", f"another encoding, from byte {error.start} on", where=str(pointer.path),
-            do="Save it as UTF-8: the service reads no other.",
-        ) from None  # fmt: skip
 
 
 def _bindings(text: str) -> list[Binding]:

@@ -5,6 +5,8 @@ A run and its dry run make the same checks, so a new reason to refuse belongs in
 
 from __future__ import annotations
 
+import math
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,7 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.snapshots import postgres
 from db.snapshots.tools import installed
+from db.transfer.faults import unreadable
 from db.transfer.source import opened, untouched
 from game import session
 from game.legacy import cells
@@ -133,7 +136,8 @@ class Contents:
             raise Refusal(
                 f"at most {count(most, 'player')} held", f"{assessed.held} ({'; '.join(assessed.named)})",
                 where=str(self._move.env.legacy.path),
-                do="Mend them in the legacy file, or raise policy.max_held: they can't play until someone decides.",
+                do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held}: they can't play until"
+                " someone decides.",
             )  # fmt: skip
         return f"{assessed.held} of {assessed.players:,}, {most} at most; {assessed.aside} findings set aside"
 
@@ -143,7 +147,8 @@ class Contents:
         if (predicted := predicted_freeze(self._assessed)) > budget:
             raise Refusal(
                 f"a freeze within the budget of {budget:g} s", f"{predicted:.0f} s predicted",
-                where=str(self._move.env.legacy.path), do="Raise policy.freeze_budget_seconds, if players can bear it.",
+                where=str(self._move.env.legacy.path),
+                do=f"Raise policy.freeze_budget_seconds to {math.ceil(predicted)}, if players can bear it.",
             )  # fmt: skip
         return f"read-only for {predicted:.0f} s, by the time that decoding took; {budget:g} s at most"
 
@@ -175,20 +180,23 @@ def check_pointer_names_the_file(move: Move) -> None:
         raise Refusal(
             f"{move.env.pointer.variable} to name {move.env.legacy.redacted}", now.redacted,
             where=str(move.env.pointer.path),
-            do=f"Correct {move.env.files_read.file_of('legacy')}, or the file that the service reads.",
+            do=f"Correct the one that is wrong: `legacy` in {move.env.files_read.file_of('legacy')}, or this line, and"
+            " restart the service.",
         )  # fmt: skip
 
 
 def check_hooks(move: Move) -> None:
     """Check that the environment has a restart hook, to make processes read the pointer, and services, to ask them."""
     if not move.env.hooks.restart:
-        where = f"{move.env.files_read.file_of('hooks.restart')}, {move.env.name}"
-        raise Refusal("a hook `restart`", "none", where=where, do="Name the command.")
+        raise Refusal(
+            "a hook `restart`", "none", where=f"{move.env.files_read.file_of('hooks.restart')}, {move.env.name}",
+            do="Name the command that has each process of the service read its file: hooks = { restart = 'COMMAND' }",
+        )  # fmt: skip
     if not move.env.services:
         raise Refusal(
             "the base URL of each service process", "none",
             where=f"{move.env.files_read.file_of('services')}, {move.env.name}",
-            do="List them in `services`.",
+            do='List their private ports: services = ["http://HOST:PORT"]',
         )  # fmt: skip
 
 
@@ -208,7 +216,7 @@ def check_fence(move: Move) -> None:
     if (mark := move.legacy_fence()).state != "open":
         raise Refusal(
             "a legacy file that is open to writes", ownership.said(mark), where=str(move.env.legacy.path),
-            do="Another database's move has it: go on with that one, or undo it there; or restore a snapshot.",
+            do=ownership.remedy(mark, move.env.name),
         )  # fmt: skip
 
 
@@ -222,9 +230,11 @@ def check_writers(move: Move) -> None:
             writer.execute("BEGIN IMMEDIATE")
             writer.execute("ROLLBACK")
         except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY"):  # A disk, a right: no process is to be stopped.
+                raise unreadable(path, error) from error
             raise Refusal(
                 "a legacy file that no process keeps locked", str(error), where=str(path),
-                do="Another process holds its write lock: find it (lsof FILE) and stop it.",
+                do=f"Another process holds its write lock: find it (lsof {shlex.quote(str(path))}) and stop it.",
             ) from None  # fmt: skip
 
 
@@ -240,9 +250,11 @@ def check_services(move: Move) -> None:
         ready = services.ask(url)
         if ready is None or not services.serves(ready, move.env.legacy, identity):
             found = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
+            start = "Restart it: it" if ready else "Start the service there: it"
             raise Refusal(
-                f"a process that serves {move.env.legacy.redacted}", found, where=url, do="Start the service."
-            )
+                f"a process that serves {move.env.legacy.redacted}", found, where=url,
+                do=f"{start} must read {move.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`.",
+            )  # fmt: skip
 
 
 def check_server(move: Move) -> None:
@@ -251,8 +263,8 @@ def check_server(move: Move) -> None:
         if _which(service) != _which(connection):
             raise Refusal(
                 "one database in target and target_direct", "two", where=move.env.target.redacted,
-                do=f"Correct {move.env.files_read.file_of('target')}: what is loaded into the one would never be served"
-                " from the other.",
+                do=f"Name one database in both, in {move.env.files_read.file_of('target')}: what is loaded into the one"
+                " would never be served from the other.",
             )  # fmt: skip
         requirements.require_role(connection)
         ops.require_marker(connection, move.env.name)
@@ -293,35 +305,37 @@ def _require_room(move: Move, folders: Sequence[Path]) -> None:
         if free < need:
             raise Refusal(
                 f"{need / 1e6:,.0f} MB free, twice the legacy file", f"{free / 1e6:,.0f} MB", where=str(place),
-                do="Make room.",
+                do="Make room on the disk of that folder.",
             )  # fmt: skip
 
 
 def check_legacy_trial(move: Move) -> None:
     """Check that a service process, started here on the legacy file, is ready."""
     with untouched(move.env.legacy.path):
-        _check_trial(move.env.legacy, must_be_ready=True)
+        _check_trial(move, move.env.legacy, must_be_ready=True)
 
 
 def check_moved_trial(move: Move) -> None:
     """Check that a service process, started here, opens the legacy file. It can't be ready: the file says moved."""
     with untouched(move.env.legacy.path):
-        _check_trial(move.env.legacy, must_be_ready=False)
+        _check_trial(move, move.env.legacy, must_be_ready=False)
 
 
 def check_target_trial(move: Move) -> None:
     """Check that a service process, started here, opens Postgres; ready, if the schema is at the head."""
     with ops.connect(move.env.target_direct) as connection:
         current = migrate.current(connection) == migrate.head() and fence.state(connection) != "moved"
-    _check_trial(move.env.target, must_be_ready=current)
+    _check_trial(move, move.env.target, must_be_ready=current)
 
 
-def _check_trial(url: LegacyUrl | PostgresUrl, *, must_be_ready: bool) -> None:
+def _check_trial(move: Move, url: LegacyUrl | PostgresUrl, *, must_be_ready: bool) -> None:
     ready = services.trial(url)
     if ready.engine != services.engine(url) or (must_be_ready and ready.status != services.OK):
         raise Refusal(
             f"a service process that is ready on {services.engine(url)}", f"{ready.status} from {ready.engine}",
-            where=url.redacted, do="Start it by hand with DATABASE_URL set so, and see what it says.",
+            where=url.redacted,
+            do="Start one by hand, and mend what it logs:"
+            f" SUDAMR_ENV_FILE={move.env.pointer.path} DATABASE_URL=URL python -m game.service",
         )  # fmt: skip
 
 

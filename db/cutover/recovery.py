@@ -7,8 +7,8 @@ can't be known whether players play on Postgres, so nothing is changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -132,15 +132,18 @@ def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
         raise Refusal(
             f"the phase {before.phase} of run {before.run}, and both fences, as they were a moment ago",
             f"the phase {now.phase} of run {now.run}, the legacy file {now.legacy}, Postgres {now.target}",
-            where=env.name, do="Another run went on meanwhile; nothing was changed by this one. Look, and run again.",
+            where=env.name,
+            do="Another run went on meanwhile; this one changed nothing. The next command:"
+            f" invoke status --env {env.name}",
         )  # fmt: skip
 
 
-def unknowable(found: str, env: Environment, do: str = "Bring Postgres back.") -> Inconclusive:
+def unknowable(found: str, env: Environment, do: str = "Bring that server back, on its own disk.") -> Inconclusive:
     """Make the error for a Postgres that can't be asked while the legacy file is closed. do: advice for the cause."""
     return Inconclusive(
         "Postgres to say whether players play on it", found, where=env.target_direct.redacted,
-        do=f"Nothing more was changed; the legacy file stays read-only. {do} Then run again, or with --abort.",
+        do=f"Nothing more was changed; the legacy file stays read-only. {do} Then invoke status --env {env.name}"
+        " names the next command.",
     )  # fmt: skip
 
 
@@ -153,7 +156,10 @@ def before_cutover(env: Environment) -> Standing:
 
 def refuse_cutover(found: Standing, env: Environment) -> None:
     """Raise Refusal if a cutover may neither begin nor go on from this state."""
-    fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
+    fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
+    # Before all that names a command: while another move has the file, none would begin.
+    if found.phase in (Phase.LOADING, Phase.LIVE) and found.of_another:
+        raise anothers(found, env)
     if found.returned_unknown:
         raise _return_unknown(env)
     if found.rollback_begun:
@@ -168,8 +174,6 @@ def refuse_cutover(found: Standing, env: Environment) -> None:
             "no rollback under way", "one that still has to open the file", where=env.name,
             do=f"Go on: invoke rollback --env {env.name}.",
         )  # fmt: skip
-    if found.phase in (Phase.LOADING, Phase.LIVE) and found.of_another:
-        raise anothers(found, env)
 
 
 def anothers(found: Standing, env: Environment) -> Refusal:
@@ -177,7 +181,7 @@ def anothers(found: Standing, env: Environment) -> Refusal:
     return Refusal(
         f"a legacy file that is open, or that run {found.run} fenced", ownership.said(found.mark),
         where=str(env.legacy.path),
-        do="Another move has the file; nothing was changed. Name its database in target_direct, and go on from there.",
+        do=ownership.remedy(found.mark, env.name),
     )  # fmt: skip
 
 
@@ -193,13 +197,13 @@ def _return_unknown(env: Environment) -> Refusal:
 def lift_not_known(found: Standing, env: Environment) -> Refusal:
     """Say that a failover lost the lift, and the command that gives up what players did after it."""
     by = found.mark.owner.run if found.mark.owner else "of an earlier cutover"
-    opens = "rollback" if found.phase is Phase.RETURNED else "cutover"
+    aborts = f"invoke cutover --env {env.name} --abort"
+    opens = f"invoke rollback --env {env.name}" if found.phase is Phase.RETURNED else aborts
     return Refusal(
         f"Postgres to know that run {by} went live", f"the phase {found.phase}, and a legacy file that says moved",
         where=env.target_direct.redacted,
         do="A failover lost its newest transactions, and with them what players did on Postgres. If the old primary can"
-        f" be had, bring it back. If not: invoke {opens} --env {env.name}{' --abort' if opens == 'cutover' else ''}"
-        " opens the file as it was when it was fenced.",
+        f" be had, bring it back. If not: {opens} opens the file as it was when it was fenced.",
     )  # fmt: skip
 
 
@@ -208,7 +212,7 @@ def abort(env: Environment, means: Means) -> Report:
     found = standing(env)
     refuse_abort(found, env)
     move = means.move("cutover", env, run=found.run)
-    with move.locked(lambda: require_same(env, found, refuse_abort)):
+    with move.locked(lambda: require_same(env, found, refuse_abort), undoing=True):
         if found.lift_lost:
             move.journal.write("lift lost", since=found.mark.since)
         _undo(move, undo.UNDO, found.odd)
@@ -217,6 +221,8 @@ def abort(env: Environment, means: Means) -> Report:
 
 def refuse_abort(found: Standing, env: Environment) -> None:
     """Raise Refusal if there is no attempt to abort, or it is past its point of no return."""
+    if found.of_another:
+        raise anothers(found, env)
     if found.phase is Phase.LIVE and found.rollback_begun and not found.returned_unknown:
         raise Refusal(
             "an attempt before its point of no return", "a rollback under way", where=env.target_direct.redacted,
@@ -230,8 +236,6 @@ def refuse_abort(found: Standing, env: Environment) -> None:
             if found.phase is Phase.LIVE or found.legacy != "open"
             else f"Players play on the legacy file already; to see what is left to do: invoke status --env {env.name}.",
         )  # fmt: skip
-    if found.of_another:
-        raise anothers(found, env)
     if found.phase is Phase.EMPTY and found.legacy == "open":
         raise Refusal(
             "an attempt to abort", "none that was begun", where=env.target_direct.redacted,
@@ -241,7 +245,7 @@ def refuse_abort(found: Standing, env: Environment) -> None:
 
 def abort_rollback(move: Move, found: Standing, refuse: Refuse) -> Report:
     """Undo a rollback, so that Postgres stays the game's store. Safe to call again."""
-    with move.locked(lambda: require_same(move.env, found, refuse)):
+    with move.locked(lambda: require_same(move.env, found, refuse), undoing=True):
         _undo(move, rollback_steps.UNDO, found.odd)
     return move.finished(Verdict.UNDONE)
 
@@ -346,6 +350,24 @@ def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> No
         mend = f"{error.do} Then go" if error.do else "Go"
         raise Failure(
             "the undo to finish", _said(error), where=move.env.name, do=f"{mend} on with it: {abort_command(move)}"
+        ) from error
+
+
+@contextmanager
+def finishing(move: Move) -> Iterator[None]:
+    """Have what stops a move after its point of no return name the command that finishes it, with exit code 1.
+
+    A Refusal would say that nothing was changed, though players play on the other store by then.
+    """
+    try:
+        yield
+    except (Failure, Refusal) as error:
+        finish = f"Then finish it: invoke {move.verb} --env {move.env.name}"
+        raise Failure(
+            error.expected,
+            error.found,
+            where=error.where,
+            do=f"The move is made. {error.do} {finish}".replace("  ", " "),
         ) from error
 
 

@@ -80,7 +80,8 @@ def run(
             _begin_or_go_on(move, loss)
         else:
             _see_to_it(move)
-        move.perform(rollback_steps.PUT_AWAY)
+        with recovery.finishing(move):
+            move.perform(rollback_steps.PUT_AWAY)
     return move.finished(Verdict.RETURNED)
 
 
@@ -104,7 +105,7 @@ def _refuse(found: Standing, env: Environment) -> None:
     """Raise Refusal if a rollback may neither begin nor go on from this state."""
     if found.phase is not Phase.RETURNED:
         _refuse_unless_live(found, env)
-    fence.require_even(found.target, found.odd, where=env.target_direct.redacted)
+    fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
     if found.of_another:
         raise recovery.anothers(found, env)
 
@@ -123,13 +124,13 @@ def _refuse_unless_live(found: Standing, env: Environment) -> None:
     """Raise Refusal if players do not play on Postgres, naming the command that ends the present state, if any."""
     if found.lift_lost:
         raise recovery.lift_not_known(found, env)
+    if found.of_another:
+        raise recovery.anothers(found, env)
     if found.phase is Phase.LOADING:
         raise Refusal(
             "a game that is live on Postgres", "a cutover under way", where=env.target_direct.redacted,
             do=f"Undo it: invoke cutover --env {env.name} --abort.",
         )  # fmt: skip
-    if found.of_another:
-        raise recovery.anothers(found, env)
     if found.startable:
         raise Refusal(
             "a game that is live on Postgres", f"the phase {found.phase}", where=env.target_direct.redacted,

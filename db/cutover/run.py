@@ -73,7 +73,8 @@ def run(
             _see_to_it(move)
         else:
             _begin_or_go_on(move)
-    move.perform(plan.FIRST_SNAPSHOT)
+    with recovery.finishing(move):
+        move.perform(plan.FIRST_SNAPSHOT)
     if (breach := watch.watch(move)) is not None:
         _answer(breach, move)
     return move.finished(Verdict.LIVE)
@@ -96,7 +97,7 @@ def _see_to_it(move: Move) -> None:
     move.perform(plan.SWITCH)
 
 
-_AFTER_A_BREACH = "The game is live on Postgres. The last line says who serves it; see to that, or roll back."
+_AFTER_A_BREACH = "The game is live on Postgres. The last line says who serves it, and the next command."
 
 
 def _answer(breach: str, move: Move) -> None:

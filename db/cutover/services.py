@@ -90,7 +90,7 @@ def wait_for(urls: Sequence[str], fits: Callable[[Ready], bool], *, what: str, t
         wrong = [f"{url} {_said(ready)}" for url, ready in pairs if ready is None or not fits(ready)]
         raise Failure(
             f"{what} within {timeout_seconds:.0f} s", "; ".join(wrong),
-            do="See the service's own log; the hooks' output is in the journal.",
+            do="Mend what the service's own log says; the hooks' output is in the journal.",
         ) from None  # fmt: skip
     return [ready for ready in found if ready is not None]
 
@@ -135,7 +135,7 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
             said = redact(output.read().decode(errors="replace")).strip().splitlines()[-1:] or ["nothing"]
             raise Refusal(
                 "a service process started on this URL to answer /readyz", f"it said: {said[0][:300]}",
-                where=url.redacted, do="Start it by hand with DATABASE_URL set so, and see what it says.",
+                where=url.redacted, do="Mend what it says: a service of this machine could not start on that store.",
             )  # fmt: skip
         return ready
 

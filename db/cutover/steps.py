@@ -240,6 +240,18 @@ def _snapshot(move: Move, side: Side, label: Label) -> Facts:
     return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": rows}}
 
 
+def _rows_away(move: Move) -> str:
+    env = move.env.name
+    if move.phase() is Phase.RETURNED:
+        return (
+            f"A rollback left them; it keeps them in another schema when it is run again: invoke rollback --env {env}"
+        )
+    return (
+        "No move made these rows. Name an empty database in target and target_direct; or, if nobody needs them, empty"
+        f" this one: invoke transfer.cleanup --env {env}"
+    )
+
+
 def require_empty(move: Move) -> None:
     """Check that no table of the game has rows. Raises Refusal naming one that has."""
     for table in game_tables.ALL:
@@ -247,5 +259,5 @@ def require_empty(move: Move) -> None:
         if move.conn.execute(query).fetchone() == (True,):
             raise Refusal(
                 "an empty target", f"rows in {table.name}", where=ops.place(move.conn),
-                do="After a rollback, invoke rollback again puts it away; else name an empty database.",
+                do=_rows_away(move),
             )  # fmt: skip

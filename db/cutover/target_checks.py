@@ -13,7 +13,7 @@ from db.cutover.move import Move
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.ops import Phase
-from db.remedies import statement
+from db.remedies import grant_create, statement
 from db.transfer.guards import TRANSFER_LOCK
 
 LOCKS = {ops.RUN_LOCK: "the lock", ops.MIGRATION_LOCK: "the lock of migrations", TRANSFER_LOCK: "the lock of transfers"}
@@ -52,7 +52,7 @@ def check_lock(move: Move) -> None:
                 by = str((ops.holder(conn) if key == ops.RUN_LOCK else None) or ops.lock_owners(conn, key))
                 raise Refusal(
                     f"{name} to be free", by, where=move.env.target_direct.redacted,
-                    do="Wait for it to end, or stop it.",
+                    do=ops.how_to_end(conn, key),
                 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def check_rights(move: Move) -> None:
     if not may_create and (move.verb == "rollback" or not schema_exists):
         raise Refusal(
             f"a role that may create the schema {schema}", f"{direct.user} without CREATE", where=direct.redacted,
-            do=statement("GRANT CREATE ON DATABASE {database} TO {role};", database=direct.dbname, role=direct.user),
+            do=grant_create(direct.dbname, direct.user),
         )  # fmt: skip
     if schema_exists and not (owns if renamed else may_add):
         raise Refusal(
@@ -95,7 +95,8 @@ def check_schema(move: Move) -> None:
     if migrated and not pending and (drifted := migrate.drift(direct)):
         raise Refusal(
             "the schema as the migrations make it", "; ".join(drifted[:3]), where=direct.redacted,
-            do="Take the manual changes back, or name an empty database.",
+            do="Take the manual changes back (every line of them:"
+            f" invoke status --env {move.env.name}), or name an empty database in target and target_direct.",
         )  # fmt: skip
 
 
@@ -107,7 +108,8 @@ def check_blockers(move: Move) -> None:
         named = ", ".join(f"{name} of {role} (server process {pid}, {state})" for pid, name, role, state in blockers)
         raise Refusal(
             "no transaction of more than a second on the game's tables", named,
-            where=move.env.target_direct.redacted, do="End it: SELECT pg_terminate_backend(PROCESS);",
+            where=move.env.target_direct.redacted,
+            do=f"End it: {' '.join(f'SELECT pg_terminate_backend({pid});' for pid, *_rest in blockers)}",
         )  # fmt: skip
 
 

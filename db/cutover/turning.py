@@ -51,7 +51,7 @@ def turning(
     except StoreUnavailable as error:
         raise Failure(
             "the legacy file's write lock", f"{error}; it is open in {_users(path)}", where=str(path),
-            do="Nothing was changed. If a paused run holds it, kill -9 of that run is safe; then run again.",
+            do="Nothing was changed. Stop that process (kill -9 is safe for a run of this tool), then run again.",
         ) from error  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def lesser(names: Sequence[str] = ("postgres", "nobody")) -> Account | None:
         except KeyError:
             continue
         return Account(name, entry.pw_uid, entry.pw_gid)
-    raise Refusal(f"an account to run Postgres under, out of {', '.join(names)}", "none", do="run as an ordinary user")
+    raise Refusal(f"an account to run Postgres under, out of {', '.join(names)}", "none", do="Run as an ordinary user.")
 
 
 def scratch(*, programs: bool = False) -> Path:
@@ -55,7 +55,7 @@ def scratch(*, programs: bool = False) -> Path:
             return base
     raise Refusal(
         f"a folder with {DISK_BYTES >> 20} MB free", f"none out of {MEMORY}, {temporary}, {lasting}",
-        do="name one with TMPDIR, one that every account may enter",
+        do="Name one with TMPDIR, one that every account may enter.",
     )  # fmt: skip
 
 

@@ -75,7 +75,8 @@ class External:
         with psycopg.connect(self._url.conninfo) as conn:
             row = conn.execute(RIGHTS).fetchone()
         if row is None:
-            raise Refusal("a role of the server", self._url.user, where=self._url.redacted)
+            raise Refusal("a role of the server", self._url.user, where=self._url.redacted,
+                          do="Name in the URL a role that this server has.")  # fmt: skip
         return bool(row[0]), bool(row[1])
 
 

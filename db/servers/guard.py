@@ -90,7 +90,7 @@ class Guard:
         if code != 0:
             raise Failure(
                 "the server to leave nothing behind", f"its guardian ended with code {code}",
-                do="it said on standard error what is left: remove that by hand",
+                do="Remove by hand what it named on standard error.",
             )  # fmt: skip
 
     def _ask(self, do: str, **request: Any) -> dict[str, Any]:
@@ -101,7 +101,9 @@ class Guard:
         except BrokenPipeError:
             line = b""
         if not line:
-            raise Failure("the server's guardian at work", "it ended", do="start again; was it killed?")
+            raise Failure(
+                "the server's guardian at work", "it ended", do="Run the same command again: that process was killed."
+            )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise Failure(f"the guardian to {do}", answer["error"])

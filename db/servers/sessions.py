@@ -54,7 +54,7 @@ def wait_until_left(conn: psycopg.Connection, dbname: str) -> None:
     held = _settled(conn, SESSIONS, [dbname])
     if held:
         raise Failure(
-            "nobody connected", "; ".join(map(str, held)), where=f"database {dbname}", do="close that connection first"
+            "nobody connected", "; ".join(map(str, held)), where=f"database {dbname}", do="Close that connection first."
         )
 
 
@@ -64,7 +64,7 @@ def refuse_locks(conn: psycopg.Connection) -> None:
     if held:
         raise Failure(
             "no lock held", "; ".join(map(str, held)), where=f"database {conn.info.dbname}",
-            do="commit or roll back there first",
+            do="Commit or roll back there first.",
         )  # fmt: skip
 
 

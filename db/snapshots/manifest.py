@@ -119,7 +119,8 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
             fsync_folder(parent)
         except OSError as error:
             raise Failure(
-                "a snapshot to be written", str(error.strerror), where=str(parent), do="Make room; nothing was kept."
+                "a snapshot to be written", str(error.strerror), where=str(parent),
+                do="Make room there; nothing was kept."
             ) from error  # fmt: skip
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -171,7 +172,10 @@ def read(folder: Path) -> Snapshot:
     except (OSError, ValidationError) as error:
         found = "no such file" if isinstance(error, OSError) else f"{error.error_count()} fields that do not fit"
         raise Refusal(
-            f"a snapshot with {MANIFEST}", found, where=str(folder), do="Name a folder that a snapshot was taken into."
+            f"a snapshot with {MANIFEST}",
+            found,
+            where=str(folder),
+            do="Name with --path a folder that a snapshot was taken into: one with this file.",
         ) from None
 
 

@@ -114,6 +114,8 @@ def restore(
         if not keep_fence:
             require_no_other_store(connection, legacy)
         tool = _tool("pg_restore", connection, tools)
+        # Else a cutover that was killed would take the restored tables for the copy that it has proven.
+        ops.forget_proof(connection)
         aside = _move_aside(connection, url, replace=replace)
         ops.forget_proof(connection)  # Else a cutover that goes on would take what is restored for its own copy.
         with _put_back_on_failure(connection, schema, aside):
@@ -136,7 +138,8 @@ def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
         raise Refusal(
             "a legacy file on which nobody plays, before Postgres is opened to writes",
             f"the phase {phase}, and a file that is {mark.state}", where=str(legacy),
-            do="Restore it without --unfence; a cutover opens Postgres. What is under way: invoke status --env <name>.",
+            do="Leave --unfence out: Postgres then holds the snapshot, read-only. Only a move opens it. What is under"
+            f" way: invoke status --env {ops.named(connection)}",
         )  # fmt: skip
 
 
@@ -251,7 +254,7 @@ def _require_free(connection: ops.Connection, url: PostgresUrl, *, replace: bool
     if relations and not replace:
         raise Refusal(
             f"no schema {url.schema}, or an empty one", f"one with {', '.join(relations[:3])}", where=url.redacted,
-            do="Add --replace. These are then kept in another schema.",
+            do="Add --replace: these are then kept in another schema.",
         )  # fmt: skip
     return relations
 

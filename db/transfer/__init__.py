@@ -5,6 +5,7 @@ from db.transfer.carriage import Carried, carry_back
 from db.transfer.checks import check, check_sound
 from db.transfer.comparison import compare_files
 from db.transfer.convert import Conversion, convert
+from db.transfer.guards import live
 from db.transfer.loading import Loaded, clear, load
 from db.transfer.proof import Proof, prove
 from db.transfer.rebuild import Returned, back
@@ -34,6 +35,7 @@ __all__ = [
     "clear",
     "compare_files",
     "convert",
+    "live",
     "load",
     "profile",
     "prove",

@@ -74,18 +74,23 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
                 "a fenced file",
                 "one that anyone may write",
                 where=str(legacy),
-                do="Fence it first; nothing was written.",
+                do="Nothing was written. Run the same command again: it fences the file first.",
             )
         with fence.passing(connection, pass_token), without_triggers(connection):
             yield connection
         connection.execute("COMMIT")
     except (Fenced, Moved):
         raise Refusal(
-            "the pass of the run that fenced the file", "another", where=str(legacy), do="Nothing was written."
+            "the pass of the run that fenced the file",
+            "another",
+            where=str(legacy),
+            do="Another run took over; nothing was written. The next command: invoke status --env NAME",
         ) from None
     except sqlite3.DatabaseError as error:
-        raise Failure("the file to take what was carried back", str(error), where=str(legacy),
-                      do="Nothing was written.") from error  # fmt: skip
+        raise Failure(
+            "the file to take what was carried back", str(error), where=str(legacy),
+            do="Nothing was written. Mend what this names, and run the same command again.",
+        ) from error  # fmt: skip
     finally:
         if connection.in_transaction:
             connection.rollback()
@@ -143,7 +148,7 @@ class _Carriage:
         if statement.name not in JOURNALS:
             raise Refusal(
                 f"the file that was loaded, with its table {statement.name}", "no such table", where=self.where,
-                do="Name the file that the game was moved from; nothing was written.",
+                do="Nothing was written. Name in environments.toml, as `legacy`, the file that the game moved from.",
             )  # fmt: skip
         self.connection.execute(str(statement.sql))
 

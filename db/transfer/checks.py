@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from db.errors import Refusal
+from db.remedies import RESTORE_FILE
 from db.transfer import schema as schemas
 from db.transfer.clauses import checks
 from db.transfer.compiling import find_trouble
@@ -56,14 +57,14 @@ def check_soundness(source: Source) -> None:
     rebuild = "; ".join(f"REINDEX {quote(index)}" for index in _stale_indexes(source.connection, found))
     if any(_DAMAGED.match(problem) for problem in found):
         raise Refusal(
-            "a sound SQLite file", "; ".join(found), where=source.where, do="Restore it from a snapshot."
+            "a sound SQLite file", "; ".join(found), where=source.where, do=RESTORE_FILE
         )  # fmt: skip
     # SQLite does not evaluate `IS NULL` of a NOT NULL column: it assumes false.
     nulls = " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in found) else ""
     raise Refusal(
         "an integral legacy file", "; ".join(found), where=source.where,
         do=schemas.in_the_file(f"{rebuild};") if rebuild
-        else f"Mend these rows with the game stopped, or restore a snapshot.{nulls}",
+        else f"Mend these rows in the file, with the game stopped.{nulls}",
     )  # fmt: skip
 
 

@@ -19,11 +19,13 @@ from pathlib import Path
 
 from db.errors import Failure, Refusal
 from db.progress import Progress, Silent
+from db.remedies import RESTORE_FILE
 from db.transfer.conversion_proof import Proven, prove
 from db.transfer.encoded_rows import Converted, IllFormed, LargeText, RowReader
 from db.transfer.encoded_schema import EncodedSchema, StoredTable
+from db.transfer.faults import unreadable
 from db.transfer.rebuild import made, refuse_taken
-from db.transfer.source import check_file, connected, quote, unreadable
+from db.transfer.source import check_file, connected, quote
 
 _EARLY = ("page_size", "auto_vacuum")
 """Pragmas that must be set before the first table is made."""
@@ -40,7 +42,7 @@ _COPY = "a copy (sqlite3 FILE '.backup COPY')"
 _DROP_THE_INDEX = (
     f"Drop that index in {_COPY}, convert the copy, and create the index again with the program that has them."
 )
-_NO_WAY = "A UNIQUE or PRIMARY KEY needs its order, so only a program that has them can rebuild the table."
+_NO_WAY = "Rebuild the table without it, with a program that has it: a UNIQUE or PRIMARY KEY needs its order."
 
 _CHECKED = 1_000_000
 _NO_UNIQUE = "non-unique entry in index"
@@ -94,7 +96,9 @@ def _check_name(source: Path, into: Path) -> None:
     refuse_taken(into)
     beside = [source.resolve().with_name(source.resolve().name + suffix) for suffix in ("-wal", "-shm", "-journal")]
     if into.resolve() in beside:
-        raise Refusal("a name of its own", "the name of the source's log", where=str(into), do="Choose another name.")
+        raise Refusal(
+            "a name of its own", "the name of the source's log", where=str(into), do="Choose another name for --into."
+        )
 
 
 @contextmanager
@@ -108,7 +112,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
             # Python could not decode SQLite's error message: it quotes the statement that SQLite can't parse.
             raise Refusal(
                 "a schema that SQLite can parse", "a statement that it can't, which is not valid UTF-16 either",
-                where=str(path), do="Restore it from a snapshot.",
+                where=str(path), do=RESTORE_FILE,
             ) from None  # fmt: skip
 
 
@@ -147,7 +151,7 @@ def _check_sound(connection: sqlite3.Connection, source: Path) -> frozenset[str]
         ) from None  # fmt: skip
     for (finding,) in findings:
         if finding != "ok" and (not finding.startswith(_BROKEN_CONSTRAINTS) or finding.startswith(_NO_UNIQUE)):
-            raise Refusal("a sound SQLite file", finding, where=str(source), do="Restore it from a snapshot.")
+            raise Refusal("a sound SQLite file", finding, where=str(source), do=RESTORE_FILE)
         broken.add(finding)
     return frozenset(broken)
 
@@ -174,7 +178,10 @@ def _write(schema: EncodedSchema, part: Path, *, as_blobs: bool, progress: Progr
         _set(connection, schema, _LATE)
     except (sqlite3.Error, OSError) as error:
         raise Failure(
-            "a copy that can be written", str(error), where=str(part.parent), do="Nothing was made."
+            "a copy that can be written",
+            str(error),
+            where=str(part.parent),
+            do="Nothing was made. Make room there, or name another place with --into NEW.",
         ) from error
     finally:
         connection.close()

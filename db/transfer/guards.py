@@ -39,11 +39,14 @@ def explained(where: str) -> Iterator[None]:
     except psycopg.Error as error:
         if error.sqlstate == FENCE_SQLSTATE:
             raise Refusal(
-                "the pass of the run that fenced the target", "another", where=where, do="Nothing more was written."
-            ) from None
+                "the pass of the run that fenced the target", "another", where=where,
+                do="Another run took over, and nothing more was written. The next command: invoke status --env NAME",
+            ) from None  # fmt: skip
         found = f"{error.sqlstate} {error.diag.message_primary}"
-        raise Failure("rows that the target takes", found, where=f"{where} {error.diag.table_name or ''}".strip(),
-                      do="What was loaded before stays, fenced.") from None  # fmt: skip
+        raise Failure(
+            "rows that the target takes", found, where=f"{where} {error.diag.table_name or ''}".strip(),
+            do="What was loaded stays, fenced; the file is whole. Empty the target: invoke transfer.cleanup --env NAME",
+        ) from None  # fmt: skip
 
 
 def check_homes() -> None:
@@ -65,7 +68,7 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
         if row != (True,):
             raise Refusal(
                 "no other transfer at work", ops.lock_owners(conn, TRANSFER_LOCK), where=target.redacted,
-                do="Wait for it to end, or stop it.",
+                do=ops.how_to_end(conn, TRANSFER_LOCK),
             )  # fmt: skip
         yield conn
 
@@ -74,13 +77,22 @@ def require_fenced(conn: ops.Connection) -> ops.Phase:
     """The phase. Refusal: not prepared, not migrated, live, or open to players."""
     phase = ops.phase(conn)
     if phase is ops.Phase.LIVE:
-        raise Refusal(
-            "a target that nobody plays on", "a live one", where=ops.place(conn),
-            do="The move was made. To go back: invoke rollback.",
-        )  # fmt: skip
+        raise live(conn)
     if fence.state(conn) == "open":
-        raise Refusal("a fenced target", "one open to players", where=ops.place(conn), do="Fence it first.")
+        raise Refusal(
+            "a fenced target", "one open to players", where=ops.place(conn),
+            do="Somebody opened it meanwhile. Run the same command again: it fences the target first.",
+        )  # fmt: skip
     return phase
+
+
+def live(conn: ops.Connection) -> Refusal:
+    """Make the Refusal to load into, or to empty, a database on which players play."""
+    return Refusal(
+        "a target that nobody plays on", "a live one", where=ops.place(conn),
+        do="Players play on it: leave it alone, or name another environment. To go back to the legacy file:"
+        f" invoke rollback --env {ops.named(conn)}",
+    )  # fmt: skip
 
 
 def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
@@ -95,7 +107,8 @@ def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
         if conn.execute(query).fetchone() == (True,):
             raise Refusal(
                 "an empty target", f"rows in {table.name}", where=ops.place(conn),
-                do="Name an empty database, or empty this one (invoke reset, on development and test).",
+                do="Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
+                f" invoke transfer.cleanup --env {ops.named(conn)}",
             )  # fmt: skip
     return False
 
@@ -104,7 +117,8 @@ def another_file(source: Source, found: str) -> Refusal:
     """The file is not the one whose chunks are in the target."""
     return Refusal(
         "the file that was begun to be loaded", found, where=source.where,
-        do="It is another file, or was written to since: clear the target (invoke transfer.cleanup) and load it anew.",
+        do="It is another file, or was written to since. Empty the target (invoke transfer.cleanup --env NAME), and run"
+        " this command again.",
     )  # fmt: skip
 
 
@@ -148,5 +162,6 @@ def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
     few = "; ".join(f"{key}: {column}, {reason}" for key, column, reason in named)
     raise Refusal(
         f"at most {count(max_held, 'player')} held", f"{held} ({few})", where="quarantine",
-        do="Mend them in the source and load it anew, or allow more (--max-held). Everything is loaded, and fenced.",
+        do=f"Everything is loaded, and fenced. Allow them: --max-held {held}. Or mend them in the source, empty the"
+        " target (invoke transfer.cleanup --env NAME), and load it anew.",
     )  # fmt: skip

@@ -208,7 +208,7 @@ class _Loading:
             if (now := ops.phase(self.conn)) != self.phase:
                 raise Failure(
                     f"the phase {self.phase} throughout the load", f"{now}", where=ops.place(self.conn),
-                    do="Another run took over; what was loaded stays, fenced.",
+                    do="Another run took over; what was loaded stays, fenced. What is next: invoke status --env NAME",
                 )  # fmt: skip
             yield
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from db.errors import Failure
 from db.progress import Advance, Progress, Silent
+from db.remedies import LOAD_ANEW
 from db.transfer import source as sources
 from db.transfer import target as targets
 from db.transfer.source import Row, Source
@@ -35,7 +36,7 @@ class Proof:
             raise Failure(
                 "every row rebuilt from the target to equal the one in the file",
                 f"{self.mismatches:,} that differ: {'; '.join(self.named)}",
-                do="Don't promote. The file is whole; clear the target and load it anew.",
+                do=LOAD_ANEW,
             )
 
 

@@ -55,10 +55,17 @@ def back(target: PostgresUrl, into: Path, *, progress: Progress | None = None) -
 def refuse_taken(into: Path) -> None:
     """Refuse the name of a new file if it, or the name of one of its journals, is taken, even by a dangling link."""
     if not into.parent.is_dir():
-        raise Refusal("a folder that exists", "none", where=str(into.parent), do="Make it first.")
+        raise Refusal(
+            "a folder that exists",
+            "none",
+            where=str(into.parent),
+            do="Make that folder, or name another place: --into NEW",
+        )
     for path in (into, *(into.with_name(into.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
         if os.path.lexists(path):
-            raise Refusal("a name that is free", "a file", where=str(path), do="Choose another, or move it away.")
+            raise Refusal(
+                "a name that is free", "a file", where=str(path), do="Name a path where no file is yet: --into NEW"
+            )
 
 
 @contextmanager
@@ -69,7 +76,8 @@ def made(into: Path) -> Iterator[Path]:
         part.touch(mode=0o600, exist_ok=False)
     except OSError as error:
         found = str(error.strerror)
-        raise Refusal("a folder to write in", found, where=str(into.parent), do="Nothing was made.") from None
+        raise Refusal("a folder to write in", found, where=str(into.parent),
+                      do="Allow this user to write there, or name another place: --into NEW") from None  # fmt: skip
     try:
         yield part
         with part.open("rb") as file:

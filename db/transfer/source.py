@@ -6,7 +6,9 @@ created, nothing stays behind beside it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
 import shlex
 import sqlite3
@@ -19,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import Failure, Refusal
+from db.remedies import AS_THE_SERVICE, RESTORE_FILE
 from db.transfer import schema as schemas
+from db.transfer.faults import unreadable
 from db.transfer.schema import Schema
 from game.legacy import cells, codec
 from game.legacy.cells import BadText, Cell
@@ -32,10 +36,6 @@ LOCK_TIMEOUT_SECONDS = 10.0
 
 _LARGE = 1 << 16
 """From here a value is hashed by itself: its repr would take several times its size."""
-
-_MAGIC = b"SQLite format 3\x00"
-
-_HOT = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,14 +233,13 @@ def opened(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) ->
 
 @contextmanager
 def connected(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[sqlite3.Connection]:
-    """Connect read-only to a file that `check_file` has passed. Raises Failure for damage that a read meets."""
+    """Connect read-only to a file that `check_file` has passed. Raises Failure, as `unreadable`, if a read fails."""
     with tidied(path), closing(cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)) as connection:
         try:
             yield connection
         except sqlite3.DatabaseError as error:
-            raise Failure(
-                "a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot."
-            ) from error
+            refusal = unreadable(path, error)
+            raise Failure(refusal.expected, refusal.found, where=refusal.where, do=refusal.do) from error
 
 
 @contextmanager
@@ -259,7 +258,7 @@ def tidied(path: Path) -> Iterator[None]:
 def untouched(path: Path) -> Iterator[None]:
     """Keep the file and its log unchanged while others open and close the file. Does nothing if there is no file.
 
-    Not around `check_file` or other plain reads: closing any descriptor of the file drops this process's locks on it.
+    Not around plain reads of the file: closing any descriptor of it drops this process's locks on it.
     """
     # The last connection to close would fold the log into the file and remove it, unless it is read-only, as ours is.
     with tidied(path), ExitStack() as stack:
@@ -271,21 +270,35 @@ def untouched(path: Path) -> Iterator[None]:
 
 
 def check_file(path: Path) -> None:
-    """Refuse, before SQLite sees it, what is no SQLite file."""
+    """Refuse what is no SQLite file. Safe while this process holds locks on the file.
+
+    SQLite itself reads the header: if we opened and closed the file, POSIX would drop every lock that a connection of
+    this process holds on it, and another process could write in the middle of a copy.
+    """
     where, expected = str(path), "a legacy SQLite file"
     if not path.exists():
-        raise Refusal(expected, "no such file", where=where, do="Check the path.")
+        raise Refusal(expected, "no such file", where=where, do="Correct the path; no file of the game was made there.")
     if not path.is_file():
         raise Refusal(expected, "a folder" if path.is_dir() else "no regular file", where=where, do="Name the file.")
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise Refusal(expected, os.strerror(errno.EACCES), where=where, do=AS_THE_SERVICE)
+    if not path.stat().st_size:
+        raise Refusal(expected, "an empty file", where=where, do="Correct the path; nothing was ever written there.")
+    if not _is_sqlite(path):
+        raise Refusal(
+            expected, "a file of another kind, or a damaged database", where=where,
+            do=f"Name the database that the game writes. If this is it: {RESTORE_FILE}",
+        )  # fmt: skip
+
+
+def _is_sqlite(path: Path) -> bool:
+    """Return False if SQLite finds no header of its own. Other faults are left to who reads the file."""
     try:
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
-    except OSError as error:
-        raise Refusal(expected, str(error.strerror), where=where, do="Allow this user to read it.") from None
-    if not head:
-        raise Refusal(expected, "an empty file", where=where, do="Check the path; nothing was ever written there.")
-    if head != _MAGIC:
-        raise Refusal(expected, "a file of another kind", where=where, do="Name the database that the game writes.")
+        with tidied(path), closing(cells.connect(path, readonly=True, timeout_seconds=0)) as connection:
+            connection.execute("PRAGMA user_version").fetchall()
+    except sqlite3.DatabaseError as error:
+        return getattr(error, "sqlite_errorname", "") != "SQLITE_NOTADB"
+    return True
 
 
 def _open(connection: sqlite3.Connection, path: Path) -> None:
@@ -337,7 +350,9 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     schemas.read(connection)  # Refuses names that are no text before anything compares them.
     columns = table_of(connection, "users").columns
     if "id" not in columns:
-        raise Refusal("a column `id` in `users`", "no such column", where=str(path), do="Is it this game's file?")
+        raise Refusal(
+            "a column `id` in `users`", "no such column", where=str(path), do="Name the game's file: this is another's."
+        )
     # SQLite ignores the case of names; the game does not, and would miss the column.
     spellings = {name.lower(): name for name in codec.MODELLED}
     if other := next((name for name in columns if spellings.get(name.lower(), name) != name), None):
@@ -348,25 +363,6 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
                 f"PRAGMA writable_schema=ON; ALTER TABLE users RENAME COLUMN {quote(other)} TO {quote(real)};"
             ),
         )  # fmt: skip
-
-
-def unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
-    """Explain why SQLite can't read the file: a hot journal, a lock, rights, or damage."""
-    name = getattr(error, "sqlite_errorname", "")
-    if name in _HOT:
-        return Refusal(
-            "a file that no write was cut off in", "a hot journal beside it", where=str(path),
-            do="Open it once for writing (sqlite3 FILE 'PRAGMA integrity_check'), so that SQLite rolls back.",
-        )  # fmt: skip
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return Refusal("a file that can be read", "it is locked by another", where=str(path), do="Stop what holds it.")
-    # Which of the two it is depends on what lies beside the file.
-    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
-        return Refusal(
-            "a file that SQLite can open", str(error), where=str(path),
-            do="Beside a file in WAL mode SQLite must be able to write: copy both into a folder of your own.",
-        )  # fmt: skip
-    return Refusal("a sound SQLite file", str(error), where=str(path), do="Restore it from a snapshot.")
 
 
 def _tidy(path: Path) -> None:

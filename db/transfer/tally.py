@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from db.errors import Failure
+from db.remedies import LOAD_ANEW
 
 NAMED = 5
 
@@ -70,7 +71,7 @@ class Tally:
         )
         raise Failure(
             "loaded and quarantined to make up the source in every column", f"{len(wrong)} that do not: {named}",
-            do="Don't promote. Keep the file: it is whole.",
+            do=LOAD_ANEW,
         )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def run(
     began = time.monotonic()
     chosen = [mutation for mutation in mutations if select in mutation.name]
     if not chosen:
-        raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select away to see them all.")
+        raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select out, and all are run.")
     _check_matches(root, chosen)
     with _copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool, _stopped_at_an_error(copies):
         progress.say("the copies must be what runs: in tests, in their children, in the service")
@@ -103,7 +103,8 @@ def _check_catchers(
     for ran in runs:
         if ran.code != PASSED:
             found = ", ".join(ran.failed[:SHOWN]) or ran.said
-            raise Inconclusive("each catcher to pass before anything is broken", f"failed: {found}", where="the tree")
+            raise Inconclusive("each catcher to pass before anything is broken", f"failed: {found}", where="the tree",
+                           do="Mend these tests first: nothing was broken yet.")  # fmt: skip
 
 
 def _work(copy: Copy, waiting: SimpleQueue[Mutation], advance: Advance) -> Iterator[Result]:

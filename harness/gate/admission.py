@@ -71,8 +71,9 @@ def _recorded(record: Path) -> Counts | None:
         return None
     except (ValueError, TypeError) as error:
         raise Refusal(
-            "the counts of the certificate accepted last", f"{error!r}", where=str(record), do="Put it back as it was."
-        ) from None
+            "the counts of the certificate accepted last", f"{error!r}", where=str(record),
+            do="Put that file back as it was. If nobody has it, remove it: then nothing is compared with the last one.",
+        ) from None  # fmt: skip
 
 
 def _standing(path: Path, root: Path) -> Standing:

@@ -145,14 +145,16 @@ def read(path: Path) -> tuple[Certificate, str | None, dict[str, object]]:
     except OSError as error:
         raise Refusal(
             "the report of a gate", error.strerror or "nothing that can be read", where=str(path),
-            do="Make one with `invoke gate --env NAME --json FILE`.",
+            do=_another("NAME", path),
         ) from None  # fmt: skip
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         what = ".".join(map(str, found["loc"]))
-        raise Refusal("the certificate of a gate", f"{what}: {found['msg']}", where=str(path)) from None
+        raise Refusal("the certificate of a gate", f"{what}: {found['msg']}", where=str(path),
+                      do=_another("NAME", path)) from None  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal("the report of a gate, with its certificate", f"{error!r}", where=str(path)) from None
+        raise Refusal("the report of a gate, with its certificate", f"{error!r}", where=str(path),
+                      do=_another("NAME", path)) from None  # fmt: skip
 
 
 def verify(
@@ -172,18 +174,10 @@ def verify(
         *_of_the_server(certificate, target or Target()),
         *_of_the_counts(certificate, least, budget_seconds),
     )
-    for expected, found, agrees in checks:
+    for expected, found, agrees, *first in checks:
         if not agrees:
-            raise Refusal(expected, found, where=str(path), do=_remedy(expected, environment))
+            raise Refusal(expected, found, where=str(path), do=" ".join([*first, _another(environment, path)]))
     return certificate
-
-
-def _remedy(expected: str, environment: str) -> str:
-    """A gate on a tree with changes would be refused again, after four minutes."""
-    gate = f"invoke gate --env {environment} --json out/certificate-{environment}.json"
-    if expected == CLEAN_HERE:
-        return f"Commit these files, or take the changes back; for another commit: {gate}."
-    return f"Run on this commit: {gate}."
 
 
 def _check_signature(
@@ -193,13 +187,16 @@ def _check_signature(
     if given is None or not key:
         if environment in UNSIGNED_STAGES:
             return
-        found = "an unsigned certificate" if given is None else "no GATE_SIGNING_KEY to check the signature with"
-        raise Refusal(
-            "a signed certificate", found, where=str(path), do="Set GATE_SIGNING_KEY, where the gate runs too."
-        )
+        if given is None:
+            raise Refusal("a signed certificate", "an unsigned certificate", where=str(path),
+                          do=f"Write a GATE_SIGNING_KEY into .env. {_another(environment, path)}")  # fmt: skip
+        raise Refusal("a signed certificate", "no GATE_SIGNING_KEY to check the signature with", where=str(path),
+                      do="Write into .env, or export, the GATE_SIGNING_KEY with which the gate signed it.")  # fmt: skip
     if not fits(certificate, given, rest, key):
         raise Refusal("the signature that the gate made", "one that does not fit: the file was changed, or another key",
-                      where=str(path), do="Run the gate again; never edit its report.")  # fmt: skip
+                      where=str(path),
+                      do="Write the GATE_SIGNING_KEY with which the gate signed it into .env. If it was changed: "
+                      + _another(environment, path))  # fmt: skip
 
 
 def fits(certificate: Certificate, given: str | None, rest: Mapping[str, object], key: str) -> bool:
@@ -207,21 +204,29 @@ def fits(certificate: Certificate, given: str | None, rest: Mapping[str, object]
     return hmac.compare_digest(signature(asdict(certificate), rest, key).encode(), str(given).encode())
 
 
-Check = tuple[str, str, bool]
+def _another(environment: str, path: Path) -> str:
+    return f"Make one of this commit: invoke gate --env {environment} --json {path}"
+
+
+Check = tuple[str, str, bool] | tuple[str, str, bool, str]
+"""What was expected and found, whether they agree, and what is to be done before another gate is run, if anything."""
+
+_CLEAN = "Commit or stash what `git status --ignored` shows in the checkout."
 
 
 def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> Iterator[Check]:
     made = datetime.fromisoformat(certificate.made_at)
     same = certificate.environment == environment
-    yield "the verdict pass", certificate.verdict, certificate.verdict == "pass"
+    yield "the verdict pass", certificate.verdict, certificate.verdict == "pass", "Mend what its page shows."
     yield f"a certificate for {environment}", f"one for {certificate.environment}", same
     yield f"one made within {MAX_AGE}", f"one made at {certificate.made_at}", timedelta(0) <= now - made <= MAX_AGE
 
 
 def _of_the_commit(certificate: Certificate, here: Standing) -> Iterator[Check]:
-    yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean
+    yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean, _CLEAN
     named = ", ".join(here.changes[:NAMED]) + (", …" if len(here.changes) > NAMED else "")
-    yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", here.clean
+    # Another gate on a tree with changes would be refused again, after four minutes.
+    yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", here.clean, _CLEAN
     yield f"commit {here.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == here.commit
     head = certificate.schema_head
     yield f"schema {here.schema_head}", f"schema {head}", head == here.schema_head
@@ -230,10 +235,11 @@ def _of_the_commit(certificate: Certificate, here: Standing) -> Iterator[Check]:
 
 def _of_the_server(certificate: Certificate, target: Target) -> Iterator[Check]:
     major = str(target.major)
-    yield f"PostgreSQL {major}", f"PostgreSQL {certificate.server_version}", certificate.major == major
+    other = "Name a server like the target: add --postgres URL."
+    yield f"PostgreSQL {major}", f"PostgreSQL {certificate.server_version}", certificate.major == major, other
     for name, value in target.settings.items():
         found = certificate.server_settings.get(name, "nothing")
-        yield f"a gate on a server with {name} = {value}, as the target's", f"one with {found}", found == value
+        yield f"a gate on a server with {name} = {value}, as the target's", f"one with {found}", found == value, other
 
 
 def _of_the_counts(certificate: Certificate, least: Counts | None, budget_seconds: float | None) -> Iterator[Check]:
@@ -241,10 +247,16 @@ def _of_the_counts(certificate: Certificate, least: Counts | None, budget_second
         yield f"at least one of {name.replace('_', ' ')}", "none", count > 0
     if least is not None:
         smaller = certificate.counts.smaller_than(least)
-        yield "no less than the certificate accepted last", smaller, not smaller
+        yield "no less than the certificate accepted last", smaller, not smaller, "Bring back what is missing here."
     if budget_seconds is not None:
         freeze = certificate.freeze_seconds
-        yield f"a rehearsed freeze within {budget_seconds:g} s", f"one of {freeze:.1f} s", freeze <= budget_seconds
+        slow = "Raise policy.freeze_budget_seconds, or find a faster server."
+        yield (
+            f"a rehearsed freeze within {budget_seconds:g} s",
+            f"one of {freeze:.1f} s",
+            freeze <= budget_seconds,
+            slow,
+        )
 
 
 def now() -> datetime:

@@ -173,7 +173,8 @@ class Crowd:
                 raise Inconclusive(
                     f"every request answered within {PATIENCE_SECONDS:.0f} s",
                     f"{self._busy} without an answer and {self._allowed} not begun",
-                    where=", ".join(self._services), do=self.tally.wrong[-1] if self.tally.wrong else "",
+                    where=", ".join(self._services),
+                    do=" ".join([*self.tally.wrong[-1:], "Mend what the service's own log says, and run again."]),
                 )  # fmt: skip
 
     def _settled(self) -> bool:

@@ -71,7 +71,7 @@ def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -
     try:
         files = list(smoke_files(folder))
     except BadScenario as error:
-        raise Refusal("scenarios of the smoke", str(error), where=str(folder), do="Correct the file.") from None
+        raise Refusal("scenarios of the smoke", str(error), where=str(folder), do="Correct that file.") from None
     if not files:
         raise Refusal("scenarios marked smoke", "none", where=str(folder), do="Run from a whole checkout.")
     for service in services:
@@ -89,7 +89,7 @@ def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise Refusal(
                 "the OPERATOR_TOKEN that the service takes", f"another: {answer.status_code}", where=service,
-                do="Restart the service if its file was changed, or correct the OPERATOR_TOKEN exported here.",
+                do="Restart the service if its file was changed; or unset OPERATOR_TOKEN, if one is exported here.",
             )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ def make(env: Environment, message: str) -> Made:
     if env.name != DEVELOPMENT:
         raise Refusal(
             f"--env {DEVELOPMENT}", f"--env {env.name}",
-            do="Make a revision on the database on which you try it first.",
+            do="Make it there: --env development",
         )  # fmt: skip
     return new_revision.make(env.target_direct, environment=env.name, message=message)
 

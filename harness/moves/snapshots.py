@@ -24,7 +24,15 @@ def run(
     if verb == "verify":
         return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
     if found.manifest.side is Side.LEGACY and not into:
-        raise Refusal("--into FILE, the new file to restore into", "none", where=str(found.folder))
+        raise Refusal(
+            "--into NEW, the file to restore into", "none", where=str(found.folder),
+            do="Name a path where no file is yet: --into NEW",
+        )  # fmt: skip
+    if found.manifest.side is Side.TARGET and into:
+        raise Refusal(
+            "--into with a snapshot of the legacy file", "one of Postgres", where=str(found.folder),
+            do="Leave --into out: it is restored into the target of this environment.",
+        )  # fmt: skip
     if found.manifest.side is Side.LEGACY and replace:
         raise Refusal(
             "--replace with a snapshot of the target", "one of the legacy file", where=str(found.folder),
@@ -51,4 +59,6 @@ def _side(name: str) -> Side:
     try:
         return Side(name)
     except ValueError:
-        raise Refusal(f"--of {' | '.join(Side)}", f"--of {name}") from None
+        raise Refusal(
+            f"--of {' | '.join(Side)}", f"--of {name}", do="Say which store: --of legacy or --of target"
+        ) from None

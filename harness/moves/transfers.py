@@ -81,7 +81,8 @@ def run(wish: Wish, progress: Progress, confirm: Confirm = unasked) -> Transferr
         differences = tuple(moving.compare_files(wish.source, wish.into))
     if differences:
         few = "; ".join(differences[:SHOWN_DIFFERENCES])
-        raise Failure(f"{wish.into} to equal {wish.source}", f"{count(len(differences), 'difference')}: {few}")
+        raise Failure(f"{wish.into} to equal {wish.source}", f"{count(len(differences), 'difference')}: {few}",
+                      do="Move no player with this version: keep both files, and report it.")  # fmt: skip
     compared = wish.source is not None and wish.into is not None
     return Transferred("pass", engine, loaded, returned, True if compared else None, differences, kept)
 
@@ -101,22 +102,26 @@ def profile(source: Path) -> Profile:
 def convert(source: str, into: str, progress: Progress, *, as_blobs: bool) -> Conversion:
     """Make a copy in UTF-8 of a file in UTF-16. Raises Refusal if a path is empty, and as `transfer.convert` does."""
     if not source or not into:
-        raise Refusal("--source FILE and --into NEW", f"no {'--into' if source else '--source'}")
+        raise Refusal("--source FILE and --into NEW", f"no {'--into' if source else '--source'}",
+                      do="Add it: --source is the file in UTF-16, --into NEW the copy to make.")  # fmt: skip
     return moving.convert(Path(source), Path(into), as_blobs=as_blobs, progress=progress)
 
 
 def _check(wish: Wish) -> None:
     environments.check_name(wish.environment)
     if wish.back and wish.into is None:
-        raise Refusal("--into FILE with --back", "none", do="Name the file that is to be made.")
+        raise Refusal("--into FILE with --back", "none", do="Name the file to make: --into NEW")
     if wish.source is None and not wish.back:
-        raise Refusal("--source FILE to load, or --back --into FILE to rebuild one", "neither")
+        raise Refusal("--source FILE to load, or --back --into NEW to rebuild one", "neither",
+                      do="Add one of them, or both.")  # fmt: skip
     if wish.into is not None and not wish.back:
-        raise Refusal("--back with --into FILE", "--into alone", do="Say --back to rebuild a file from the database.")
+        raise Refusal("--back with --into FILE", "--into alone", do="Add --back to rebuild a file from the database.")
     if wish.into is not None and not wish.into.parent.is_dir():
-        raise Refusal("a folder that exists", "none", where=str(wish.into.parent), do="Make it first.")
+        raise Refusal("a folder that exists", "none", where=str(wish.into.parent),
+                      do="Make that folder, or name another place: --into NEW")  # fmt: skip
     if wish.into is not None and wish.into.exists():
-        raise Refusal("a new file", "one that exists", where=str(wish.into), do="Name another; nothing is overwritten.")
+        raise Refusal("a new file", "one that exists", where=str(wish.into),
+                      do="Nothing is overwritten. Name a path where no file is yet: --into NEW")  # fmt: skip
 
 
 @contextmanager
@@ -191,16 +196,18 @@ def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[Held, str]]:
 
 def _require_no_move(conn: ops.Connection, target: PostgresUrl) -> Phase:
     """Return the phase. Raises Refusal if a cutover fills the target, players play on it, or a rollback left rows."""
-    phase = ops.phase(conn)
-    if phase in (Phase.LOADING, Phase.LIVE):
+    phase, name = ops.phase(conn), ops.named(conn)
+    if phase is Phase.LIVE:
+        raise moving.live(conn)
+    if phase is Phase.LOADING:
         raise Refusal(
             "a target that no cutover has begun to fill", f"the phase {phase}", where=target.redacted,
-            do="Go on with the cutover, or undo it: invoke cutover --abort.",
+            do=f"Undo that cutover first: invoke cutover --env {name} --abort",
         )  # fmt: skip
     if phase is Phase.RETURNED and _filled(conn):
         raise Refusal(
             "a rollback that has put away what players did", "a copy that it left", where=target.redacted,
-            do="Run: invoke rollback. It keeps the schema under another name.",
+            do=f"It keeps them in another schema when it is run again: invoke rollback --env {name}",
         )  # fmt: skip
     return phase
 

@@ -50,7 +50,11 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
     move. What goes wrong after that is the report's verdict.
     """
     if source is None and players < 1:
-        raise Refusal("one player at least", str(players), do="Nothing was begun. Say --players 200, or name a file.")
+        raise Refusal(
+            "one player at least",
+            str(players),
+            do="Nothing was begun. Say how many: --players 200, or name a file: --legacy FILE",
+        )
     began = time.monotonic()
     with stage(players, source, kind, progress) as here:
         planned = plans.read(here.source, players=MOST_PLAYERS, seed=SEED)

@@ -17,6 +17,7 @@ from harness.report.page import page
 from harness.report.summary import summary
 
 _REPORTS = TypeAdapter(GateReport)
+_MAKE_ONE = "Name the file that a gate wrote, or make one: invoke gate --env NAME --json FILE"
 
 
 def checked(path: Path) -> Checked:
@@ -37,16 +38,17 @@ def read(path: Path) -> GateReport:
     except OSError as error:
         raise Refusal(
             "the JSON of a gate", error.strerror or "nothing that can be read", where=str(path),
-            do="Make one with `invoke gate --env NAME --json FILE`.",
+            do=_MAKE_ONE,
         ) from None  # fmt: skip
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         found = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-        raise Refusal("the JSON of a gate", found, where=str(path)) from None
+        raise Refusal("the JSON of a gate", found, where=str(path), do=_MAKE_ONE) from None
     if odd := ", ".join(_contradicted(report)):
         raise Refusal(
-            "the JSON of a gate as the gate wrote it", f"its certificate says otherwise: {odd}", where=str(path)
-        )
+            "the JSON of a gate as the gate wrote it", f"its certificate says otherwise: {odd}", where=str(path),
+            do=f"Somebody edited it. {_MAKE_ONE}",
+        )  # fmt: skip
     return report
 
 

@@ -259,7 +259,7 @@ def test_what_can_not_be_made_here_is_refused_by_name_and_the_advice_holds(
         convert(source, tmp_path / "new.db")
     assert state(tmp_path) == before
     if mended is None:
-        assert "only a program that has them" in refused.value.do
+        assert "with a program that has it" in refused.value.do
         return
     assert "copy" in refused.value.do
     copy = tmp_path / "copy.db"

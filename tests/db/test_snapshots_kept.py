@@ -375,7 +375,7 @@ def test_a_restore_into_service_asks_whether_players_play_on_the_file(
     else:
         with pytest.raises(Refusal, match="a legacy file on which nobody plays") as caught:
             snapshots.restore(env, taken, keep_fence=False, replace=True, tools=server.tool)
-        assert "without --unfence" in caught.value.do
+        assert "Leave --unfence out" in caught.value.do
         snapshots.restore(env, taken, keep_fence=True, replace=True, tools=server.tool)
     with ops.connect(env.target) as conn:
         assert fence.state(conn) == ("open" if opens else "fenced")

@@ -1,0 +1,43 @@
+"""Reads the env file that the service reads. One that is missing or can't be read is named, never taken for empty."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from db.errors import Refusal
+
+_NAMED = "If it is another file, correct pointer.path where it is set (invoke status: settings)."
+
+
+def text(path: Path) -> str:
+    """Return the file's text. Raises Refusal if there is no such file, or it can't be read."""
+    try:
+        return path.read_bytes().decode()
+    except FileNotFoundError:
+        raise _refusal(
+            path, "no such file",
+            f"Put it back, or write it as docs/service.md says. {_NAMED}",
+        ) from None  # fmt: skip
+    except PermissionError as error:
+        raise _refusal(
+            path, str(error.strerror), "Allow this user to read it, or run as the user of the service."
+        ) from None
+    except OSError as error:
+        raise _refusal(path, str(error.strerror), _NAMED) from None
+    except UnicodeDecodeError as error:
+        raise Refusal(
+            "an env file in UTF-8", f"another encoding, from byte {error.start} on", where=str(path),
+            do="Save it as UTF-8: the service reads no other.",
+        ) from None  # fmt: skip
+
+
+def values(path: Path) -> dict[str, str | None]:
+    """Return the variables of the file. Raises Refusal as `text` does."""
+    return dotenv_values(stream=io.StringIO(text(path)))
+
+
+def _refusal(path: Path, found: str, do: str) -> Refusal:
+    return Refusal("the env file that the service reads", found, where=str(path), do=do)

@@ -1,0 +1,42 @@
+"""Explains why SQLite can't read a legacy file. A snapshot lacks what players did since: it is for damage alone."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from pathlib import Path
+
+from db.errors import Refusal
+from db.remedies import RESTORE_FILE
+
+_HOT = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY")
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+def unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
+    """Explain why SQLite can't read the file: a hot journal, a lock, rights, or damage."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name in _HOT:
+        return Refusal(
+            "a file that no write was cut off in", "a hot journal beside it", where=str(path),
+            do="Have SQLite roll that write back, as the user of the service:"
+            f" sqlite3 {shlex.quote(str(path))} 'PRAGMA integrity_check'",
+        )  # fmt: skip
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Refusal(
+            "a file that can be read", "it is locked by another", where=str(path),
+            do=f"Stop the process that writes it (lsof {shlex.quote(str(path))}), or wait until it is done.",
+        )  # fmt: skip
+    # Which of the two it is depends on what lies beside the file.
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+        return Refusal(
+            "a file that SQLite can open", str(error), where=str(path),
+            do="SQLite writes beside a file in WAL mode, also to read it. Allow this user to write in"
+            f" {path.resolve().parent}, or run as the user of the service.",
+        )  # fmt: skip
+    if name.startswith(_DAMAGED):
+        return Refusal("a sound SQLite file", str(error), where=str(path), do=RESTORE_FILE)
+    return Refusal(
+        "a file that SQLite can read", f"{error} ({name or type(error).__name__})", where=str(path),
+        do="This says nothing against the file. Mend what it names (the disk, its space, this SQLite), and run again.",
+    )  # fmt: skip

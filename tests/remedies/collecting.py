@@ -1,0 +1,242 @@
+"""Collects from the source every remedy: the texts that can reach `do=` of an error of db/errors.py.
+
+Read from the syntax tree, so that one that no test meets is read too. A part that only a run knows is a hole, `{}`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HOLE = "{}"
+ERRORS = ("Refusal", "Failure", "Inconclusive", "Undone", "DeadlinePassed")
+SQL = ("statement", "SQL", "format", "as_string", "strip")
+"""Calls that give their text on: SQL's own, and those of str."""
+
+DEPTH = 8
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One call of an error's class. texts: what its `do` can be, with holes; none where it has no `do`."""
+
+    where: str
+    error: str
+    texts: tuple[str, ...]
+    given: bool
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of the source, parsed."""
+
+    path: Path
+    tree: ast.Module
+
+    @property
+    def name(self) -> str:
+        """As it is imported."""
+        return ".".join(self.path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def modules() -> dict[str, Module]:
+    """All that ships, by name."""
+    paths = [path for folder in ("game", "db", "harness") for path in (ROOT / folder).rglob("*.py")]
+    found = [Module(path, ast.parse(path.read_text(encoding="utf-8"))) for path in (*paths, ROOT / "tasks.py")]
+    return {module.name: module for module in found}
+
+
+@cache
+def remedies() -> tuple[Remedy, ...]:
+    """Every call of an error's class, in the order of files and lines."""
+    return tuple(remedy for _, module in sorted(modules().items()) for remedy in _of(module))
+
+
+@cache
+def texts() -> dict[str, str]:
+    """Every distinct remedy, with the place of the first that gives it."""
+    found: dict[str, str] = {}
+    for remedy in remedies():
+        for text in remedy.texts:
+            found.setdefault(text, remedy.where)
+    return found
+
+
+def _of(module: Module) -> Iterator[Remedy]:
+    ours = {
+        alias.asname or alias.name
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "db.errors"
+        for alias in node.names
+        if alias.name in ERRORS
+    } | ({"DeadlinePassed"} if module.name == "db.cutover.deadline" else set())
+    for function, node in _calls(module.tree):
+        if not isinstance(node.func, ast.Name):
+            continue
+        error = "Refusal" if node.func.id == "kind" and "Refusal" in ours else node.func.id
+        if error not in ours:
+            continue
+        do = next((keyword.value for keyword in node.keywords if keyword.arg == "do"), None)
+        found = () if do is None else tuple(sorted(_Reader(module, function).read(do)))
+        where = f"{module.path.relative_to(ROOT)}:{node.lineno}"
+        yield Remedy(where, error, tuple(text for text in found if text.strip(HOLE + " ")), do is not None)
+
+
+def _calls(tree: ast.AST, function: ast.FunctionDef | None = None) -> Iterator[tuple[ast.FunctionDef | None, ast.Call]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Call):
+            yield function, node
+        yield from _calls(node, node if isinstance(node, ast.FunctionDef) else function)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads an expression of a module, within a function, as the texts that it can be."""
+
+    module: Module
+    function: ast.FunctionDef | None
+    depth: int = 0
+
+    def read(self, node: ast.expr) -> set[str]:
+        if self.depth > DEPTH:
+            return {HOLE}
+        readers: dict[type[ast.expr], Callable[..., set[str]]] = {
+            ast.Constant: lambda n: {n.value if isinstance(n.value, str) else HOLE},
+            ast.JoinedStr: lambda n: self._joined([self.read(part) for part in n.values]),
+            ast.FormattedValue: lambda n: self.read(n.value),
+            ast.BinOp: lambda n: self._joined([self.read(n.left), self.read(n.right)]),
+            ast.IfExp: lambda n: self.read(n.body) | self.read(n.orelse),
+            ast.Name: self._name,
+            ast.Subscript: lambda n: self._of_a_table(n.value),
+            ast.Call: self._call,
+            ast.Attribute: self._attribute,
+        }
+        return readers.get(type(node), lambda _: {HOLE})(node)
+
+    def _joined(self, parts: list[set[str]]) -> set[str]:
+        return {"".join(chosen) for chosen in product(*parts)}
+
+    def _name(self, node: ast.Name) -> set[str]:
+        return self._local(node.id) or self._constant(node.id) or {HOLE}
+
+    def _local(self, name: str) -> set[str]:
+        """What the function assigns to the name, or what its callers in the module give."""
+        if self.function is None:
+            return set()
+        found: set[str] = set()
+        for node in ast.walk(self.function):
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    found |= self._assigned(target, node.value, name)
+        names = [argument.arg for argument in (*self.function.args.args, *self.function.args.kwonlyargs)]
+        if name in names:
+            found |= self._given(name, names.index(name))
+        return found
+
+    def _assigned(self, target: ast.expr, value: ast.expr, name: str) -> set[str]:
+        if isinstance(target, ast.Name) and target.id == name:
+            return self.deeper.read(value)
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = zip(target.elts, value.elts, strict=True)
+            return set().union(*(self._assigned(one, given, name) for one, given in pairs))
+        return set()
+
+    def _given(self, name: str, position: int) -> set[str]:
+        assert self.function is not None
+        found: set[str] = set()
+        for caller, call in _calls(self.module.tree):
+            if isinstance(call.func, ast.Name) and call.func.id == self.function.name:
+                values = [k.value for k in call.keywords if k.arg == name] or call.args[position : position + 1]
+                for value in values:
+                    found |= _Reader(self.module, caller, self.depth + 1).read(value)
+        return found
+
+    @property
+    def deeper(self) -> _Reader:
+        return _Reader(self.module, self.function, self.depth + 1)
+
+    def _constant(self, name: str) -> set[str]:
+        """A constant of this module, or of the one from which it is imported."""
+        for node in self.module.tree.body:
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+                return _Reader(self.module, None, self.depth + 1).read(node.value)
+        home = self._home(name)
+        return _Reader(home, None, self.depth + 1)._constant(name) if home is not None else set()
+
+    def _home(self, name: str) -> Module | None:
+        for node in ast.walk(self.module.tree):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and any(name == (a.asname or a.name) for a in node.names)
+            ):
+                return modules().get(node.module)
+        return None
+
+    def _attribute(self, node: ast.Attribute) -> set[str]:
+        """A constant of an imported module; what another error said is read where it is made."""
+        home = self._module(node.value)
+        return (_Reader(home, None, self.depth + 1)._constant(node.attr) if home else set()) or {HOLE}
+
+    def _module(self, node: ast.expr) -> Module | None:
+        if not isinstance(node, ast.Name):
+            return None
+        for found in ast.walk(self.module.tree):
+            if isinstance(found, ast.ImportFrom) and found.module:
+                for alias in found.names:
+                    if node.id == (alias.asname or alias.name):
+                        return modules().get(f"{found.module}.{alias.name}")
+        return None
+
+    def _of_a_table(self, node: ast.expr) -> set[str]:
+        """Any value of a dict that is a constant of the module."""
+        name = node.id if isinstance(node, ast.Name) else ""
+        for found in self.module.tree.body:
+            target = found.targets[0] if isinstance(found, ast.Assign) else getattr(found, "target", None)
+            value = getattr(found, "value", None)
+            if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Dict):
+                return set().union(*(self.deeper.read(one) for one in value.values))
+        return {HOLE}
+
+    def _call(self, node: ast.Call) -> set[str]:
+        called = node.func
+        if isinstance(called, ast.Attribute) and called.attr == "get":
+            return self._of_a_table(called.value) | set().union(*(self.deeper.read(one) for one in node.args[1:]))
+        if isinstance(called, ast.Attribute) and called.attr in ("format", "as_string", "replace"):
+            return self.deeper.read(called.value)
+        if isinstance(called, ast.Attribute) and called.attr == "join":
+            return self._listed(node.args[0])
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        if name in SQL and node.args:
+            return self.deeper.read(node.args[0])
+        home = self._module(called.value) if isinstance(called, ast.Attribute) else self._home(name) or self.module
+        return self._returned(home, name) or {HOLE}
+
+    def _listed(self, node: ast.expr) -> set[str]:
+        """The parts of a list that is joined; of one that is made in a loop, one part."""
+        if isinstance(node, ast.GeneratorExp | ast.ListComp):
+            return self.deeper.read(node.elt)
+        if isinstance(node, ast.List):
+            parts = [HOLE_PART if isinstance(one, ast.Starred) else self.deeper.read(one) for one in node.elts]
+            return {" ".join(chosen) for chosen in product(*parts)}
+        return {HOLE}
+
+    def _returned(self, home: Module | None, name: str) -> set[str]:
+        """What a function of ours returns."""
+        if home is None:
+            return set()
+        for node in ast.walk(home.tree):
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                reader = _Reader(home, node, self.depth + 1)
+                values = [one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value is not None]
+                return set().union(*(reader.read(value) for value in values))
+        return set()
+
+
+HOLE_PART = {HOLE}

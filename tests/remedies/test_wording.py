@@ -1,0 +1,114 @@
+"""Every remedy of the source, by its text: it is there, and what it names exists."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from db import environments
+from db.cutover import recovery, rollback
+from db.cutover.advice import Fence, FenceOwner, PointerTo, State, Tool, Unreachable, advise
+from db.cutover.recovery import Standing
+from db.environments import Environment
+from db.errors import ToolError
+from db.ops import Phase
+from game.legacy.fence_schema import Mark, Owner
+from game.urls import PostgresUrl
+from tests.remedies.collecting import remedies, texts
+from tests.remedies.vocabulary import COMMAND, faults
+
+FORWARDED = {"db/cutover/checks.py", "db/requirements.py", "db/transfer/source.py"}
+"""Modules that hand on what another error said, or SQL of a table, which test_server_settings runs."""
+
+VAGUE = ("see the docs", "Correct the file", "Look into", "or stop it.", "Mend it,", "as needed", "if necessary")
+
+
+def test_the_source_has_its_remedies() -> None:
+    assert len(remedies()) > 250
+    assert len(texts()) > 200
+
+
+def test_no_refusal_and_nothing_inconclusive_is_without_a_remedy() -> None:
+    required = [remedy for remedy in remedies() if remedy.error in ("Refusal", "Inconclusive")]
+    assert [remedy.where for remedy in required if not remedy.given] == []
+    empty = {remedy.where for remedy in remedies() if remedy.given and not remedy.texts}
+    assert {where.partition(":")[0] for where in empty} <= FORWARDED
+
+
+@pytest.mark.parametrize("text", sorted(texts()))
+def test_what_a_remedy_names_exists(text: str) -> None:
+    assert faults(text) == [], texts()[text]
+
+
+def test_no_remedy_is_vague() -> None:
+    assert {text: where for text, where in texts().items() if any(word in text for word in VAGUE)} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Run: invoke prepare --env <name>",
+        "Go on with the cutover, or undo it: invoke cutover --abort.",
+        "Run: invoke snapshot.restore --env NAME --path FOLDER --force",
+        "Run: invoke prepair --env NAME",
+        "Raise policy.max_hold",
+        "As docs/cutovers.md says.",
+        "Export GATE_KEY.",
+        "Leave --no-pause out.",
+    ],
+)
+def test_a_remedy_that_names_what_there_is_not_is_found(text: str) -> None:
+    assert faults(text) != []
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Environment:
+    nowhere = PostgresUrl("127.0.0.1", 1, "nobody", "", "nothing")
+    return environments.throwaway(owner=nowhere, service=nowhere, legacy=tmp_path / "game.db", folder=tmp_path)
+
+
+MAY = {
+    "cutover": recovery.refuse_cutover,
+    "cutover --abort": recovery.refuse_abort,
+    "rollback": rollback._refuse,
+    "rollback --abort": rollback._refuse_abort,
+}
+"""What refuses to begin or to go on, by the command."""
+
+
+def standings() -> list[Standing]:
+    """Every state of both stores, the fence's owner and the pointer that no guard of the code makes impossible."""
+    owners = {
+        FenceOwner.NOBODY: None, FenceOwner.THIS_RUN: Owner("run", "here/1"),
+        FenceOwner.ANOTHER_RUN: Owner("b", "here/1"), FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
+    }  # fmt: skip
+    return [
+        Standing(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer)
+        for phase, legacy, owner, target, pointer in product(Phase, Fence, FenceOwner, Fence, PointerTo)
+        if not isinstance(advise(State(phase, legacy, owner, target, pointer, Tool.NONE)), Unreachable)
+    ]  # fmt: skip
+
+
+def refusal(command: str, found: Standing, env: Environment) -> ToolError | None:
+    try:
+        MAY[command](found, env)
+    except ToolError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("command", MAY)
+def test_no_refusal_names_a_command_that_is_refused_in_that_state(command: str, env: Environment) -> None:
+    refused = 0
+    for found in standings():
+        error = refusal(command, found, env)
+        if error is None:
+            continue
+        refused += 1
+        for named in COMMAND.finditer(error.do):
+            other = f"{named[1]}{' --abort' if '--abort' in named[2] else ''}"
+            if other in MAY:
+                assert refusal(other, found, env) is None, f"{found}: {error}"
+    assert refused > 20

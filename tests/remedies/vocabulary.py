@@ -1,0 +1,133 @@
+"""What a remedy may name: tasks and their options, files, variables, keys of environments.toml, and placeholders."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from functools import cache
+
+import tasks
+from db import environments
+from game.settings import Settings
+from tests.remedies.collecting import ROOT
+
+PLACEHOLDERS = frozenset(
+    {
+        "COLUMN",
+        "COMMAND",
+        "COPY",
+        "DATABASE",
+        "FILE",
+        "FOLDER",
+        "GROUP",
+        "HOST",
+        "NAME",
+        "NEW",
+        "PORT",
+        "PROCESS",
+        "URL",
+        "USER",
+        "VALUE",
+    }
+)
+"""What a reader puts something in for; written in no other way."""
+
+WORDS = frozenset({"UTF", "SQL", "UNIQUE", "PRIMARY", "KEY", "BLOB", "BLOBs", "WAL"})
+OF_OTHERS = frozenset({"TMPDIR", "PYTHONPATH", "PGOPTIONS", "DATABASE_URL", "SUDAMR_ENV_FILE"})
+LISTS_OF_OURS = frozenset({"PLAYER_STATE", "OTHER_STATE", "JOURNALS"})
+
+STATEMENT = re.compile(
+    r"\b(?:ALTER|CREATE|GRANT|SELECT|SET|DELETE|UPDATE|DROP|PRAGMA|REINDEX|SET role)\b[^;]*;|"
+    r"CREATE OR REPLACE TRIGGER.*?;"
+)
+FOREIGN = re.compile(
+    r"`(?:git|pip)[^`]*`|kill -- -GROUP|kill -9|sqlite3 \S+ '[^']*'|python3 -c \"[^\"]*\"|pip install \S+"
+)
+"""SQL and commands of other programs, which have options of their own."""
+
+COMMAND = re.compile(
+    r"invoke ([a-z]+(?:\.[a-z]+)?)((?: --?[a-z][a-z-]*(?: (?:\{[^}]*\}|[A-Z]+\b|\"[^\"]*\"|[a-z|]+(?=[ ,.;)]|$)))?)*)"
+)
+OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+
+
+@cache
+def options() -> dict[str, frozenset[str]]:
+    """The options of each task, as they are typed."""
+    found = {}
+    for context in tasks.namespace.to_contexts():
+        for name in (str(context.name), *map(str, context.aliases)):
+            found[name] = frozenset(flag.strip("-") for flag in context.flags) | frozenset(
+                flag.strip("-") for flag in context.inverse_flags
+            )
+    return found
+
+
+@cache
+def variables() -> frozenset[str]:
+    """Every environment variable that the project reads or its documents explain."""
+    written = (ROOT / ".env.example").read_text() + (ROOT / "docs" / "service.md").read_text()
+    return (
+        frozenset(name.upper() for name in Settings.model_fields) | OF_OTHERS
+        | frozenset(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", written))
+    )  # fmt: skip
+
+
+@cache
+def keys() -> frozenset[str]:
+    """The keys of an environment's section, dotted."""
+    found = {field.name for field in dataclasses.fields(environments.Environment)}
+    tables = {"pointer": environments.Pointer, "hooks": environments.Hooks, "snapshots": environments.SnapshotPlan,
+              "policy": environments.Policy}  # fmt: skip
+    for table, owner in tables.items():
+        found |= {f"{table}.{field.name}" for field in dataclasses.fields(owner)}
+    return frozenset(found)
+
+
+def faults(text: str) -> list[str]:
+    """What is wrong with a remedy, as far as its text tells."""
+    plain = FOREIGN.sub(" ", STATEMENT.sub(" ", text))
+    return [
+        *_commands(plain), *_options(plain), *_files(plain), *_names(plain), *_keys(plain), *_placeholders(text),
+    ]  # fmt: skip
+
+
+def _commands(text: str) -> list[str]:
+    found = []
+    for command in COMMAND.finditer(text):
+        task, given = command[1], set(OPTION.findall(command[2]))
+        if task not in options():
+            found.append(f"there is no task {task}")
+            continue
+        found += [f"{task} has no option --{option}" for option in given - options()[task]]
+        if "env" in options()[task] and "env" not in given:
+            found.append(f"invoke {task} lacks --env")
+    if (many := len(re.findall(r"\binvoke \S", text))) != len(COMMAND.findall(text)):
+        holes = len(re.findall(r"invoke \{\}", text))
+        found += ["a command that can't be read"] if many != len(COMMAND.findall(text)) + holes else []
+    return found
+
+
+def _options(text: str) -> list[str]:
+    known = frozenset().union(*options().values()) | {"as-blobs"}
+    return [f"no task has the option --{option}" for option in OPTION.findall(text) if option not in known]
+
+
+def _files(text: str) -> list[str]:
+    named = re.findall(r"(?<![\w/.{}])((?:[\w-]+/)*[\w-]+\.(?:md|toml|py))\b", text)
+    return [f"there is no file {name}" for name in named if not (ROOT / name).exists()]
+
+
+def _names(text: str) -> list[str]:
+    words = set(re.findall(r"(?<![\w{])([A-Z][A-Z_]{2,})(?![\w}])", text))
+    return [f"nobody knows {word}" for word in sorted(words - PLACEHOLDERS - WORDS - LISTS_OF_OURS - variables())]
+
+
+def _keys(text: str) -> list[str]:
+    named = re.findall(r"\b((?:policy|pointer|hooks|snapshots)\.[a-z_]+)", text)
+    return [f"there is no key {name}" for name in named if name not in keys()]
+
+
+def _placeholders(text: str) -> list[str]:
+    odd = [mark for mark in ("…", "<name>", "--env <", "--env ENV", "<") if mark in text]
+    return [f"a placeholder that is not in capitals: {mark}" for mark in odd[:1]]
