@@ -99,6 +99,7 @@ def serve(_c: Context, env: str = "", port: int = Whole(8000), processes: int = 
 
     with outcome(None):
         pointer = environments.load(env).pointer
+        environments.require_service_file(pointer)
         settings = {"SUDAMR_ENV_FILE": str(pointer.path), "PORT": str(port), "PROCESSES": str(processes)}
         environments.become([PYTHON, "-m", "game.service"], settings)
 
@@ -114,7 +115,7 @@ def token(_c: Context, env: str = "", player: str = "") -> None:
     with outcome(None) as speaks:
         target = environments.load(env)
         if not player:
-            raise Refusal("--player ID", "none")
+            raise Refusal("--player ID", "none", do="Add the id of the player for whom the token is: --player hana")
         speaks.say(tokens.issue(environments.token_secret(target), player))
 
 
@@ -123,8 +124,9 @@ def prepare(_c: Context, env: str = "") -> None:
     """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
     from db import environments, ops
     from db.console import outcome
+    from harness.moves import development
 
-    with outcome(None) as speaks:
+    with outcome(None) as speaks, development.naming_up(env):
         target = environments.load(env)
         durable = environments.is_durable(target.name)
         ops.prepare(target.target_direct, target.name, service=target.target, durable=durable)
@@ -137,8 +139,9 @@ def migrate(_c: Context, env: str = "", sql: bool = False, json: str = "") -> No
     from db import environments
     from db import migrate as migrations
     from db.console import outcome
+    from harness.moves import development
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as speaks, development.naming_up(env):
         target = environments.load(env)
         role = target.target.user
         done = migrations.migrate(target.target_direct, environment=target.name, service_role=role, sql=sql)
@@ -177,15 +180,20 @@ def seed(
     from db import environments
     from db import seed as seeds
     from db.console import outcome
+    from db.errors import Refusal
+    from db.wording import counted
+    from harness.moves import development
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as speaks, development.naming_up(env):
         if legacy:
             path = Path(legacy)
             made = seeds.seed_legacy(path, players, seed, oddities=not clean, progress=speaks.progress)
+        elif not env:
+            raise Refusal("--legacy FILE, or --env NAME", "neither", do=seeds.WHERE)
         else:
             target = environments.load(env)
             made = seeds.seed_postgres(target.target_direct, target.name, players, seed, progress=speaks.progress)
-        speaks.say(f"{made.players:,} players in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
+        speaks.say(f"{counted(made.players, 'players')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
         speaks.json(made)
 
 
@@ -195,8 +203,9 @@ def reset(_c: Context, env: str = "") -> None:
     from db import environments
     from db import seed as seeds
     from db.console import outcome
+    from harness.moves import development
 
-    with outcome(None) as speaks:
+    with outcome(None) as speaks, development.naming_up(env):
         target = environments.load(env)
         environments.guard_destructive(target)
         seeds.empty_postgres(target.target_direct, target.name)
@@ -252,7 +261,7 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
     from harness.moves import transfers
 
     with outcome(json or None) as speaks:
-        found = transfers.profile(Path(source))
+        found = transfers.profile(source)
         transfers.show_profile(found, speaks)
         speaks.json(found)
 

@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from db.errors import Refusal
+from db.paths import require_file
 from game import libpq
 from game.errors import BadUrl
 from game.settings import Settings
@@ -226,7 +227,7 @@ def require_confirmation(environment: Environment, typed: str | None) -> None:
 
 def secret(name: str, base: Path = Path()) -> str | None:
     """A secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
-    return os.environ.get(name) or dotenv_values(base / ".env").get(name) or None
+    return os.environ.get(name) or _env_values(base / ".env").get(name) or None
 
 
 def step_summary() -> Path | None:
@@ -264,9 +265,18 @@ def token_secret(environment: Environment) -> str:
     return _of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
 
 
+def require_service_file(pointer: Pointer) -> None:
+    """Check that the service's env file is there. Raises Refusal with the lines that it needs."""
+    require_file(
+        pointer.path, "the env file that the service reads",
+        do=f"Write it, three lines: {pointer.variable}=file:GAME.db, CHANCE_SECRET=… and TOKEN_SECRET=…, each secret of"
+        " 16 characters or more. To make GAME.db: invoke seed --legacy GAME.db. More: docs/service.md.",
+    )  # fmt: skip
+
+
 def pool_size(environment: Environment) -> int:
     """Return the connections of each service process, from the pointer's file. Raises Refusal if they are no number."""
-    setting = dotenv_values(environment.pointer.path).get("POOL_SIZE")
+    setting = _env_values(environment.pointer.path).get("POOL_SIZE")
     size = setting or str(Settings.model_fields["pool_size"].default)
     if not size.isdecimal():
         raise Refusal("POOL_SIZE of digits", "another", where=str(environment.pointer.path), do="Correct the file.")
@@ -275,7 +285,7 @@ def pool_size(environment: Environment) -> int:
 
 def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
     """A secret of the service's: exported, or in the file of the pointer, which the service reads."""
-    found = os.environ.get(name) or dotenv_values(environment.pointer.path).get(name)
+    found = os.environ.get(name) or _env_values(environment.pointer.path).get(name)
     if not found:
         raise Refusal(
             f"{name}, {purpose}", "none", where=str(environment.pointer.path),
@@ -284,18 +294,30 @@ def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
     return found
 
 
+def _env_values(file: Path, *, interpolate: bool = True) -> dict[str, str]:
+    """Read an env file; a missing one has no values. Raises Refusal for anything else that is no readable file."""
+    if not os.path.lexists(file):
+        return {}
+    require_file(file, "an env file", do="Put the file there, or move away what is there.")
+    try:
+        values = dotenv_values(file, interpolate=interpolate)
+    except UnicodeDecodeError as error:
+        raise Refusal(
+            "an env file in UTF-8", f"another encoding, from byte {error.start} on", where=str(file),
+            do="Save it as UTF-8.",
+        ) from None  # fmt: skip
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
     """Replace this process by another, with the settings exported to it besides what is exported already."""
     os.execve(argv[0], list(argv), beside(settings))
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
+    require_file(path, "the file of environments", do="Run from the project's folder.")
     try:
         sections = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Refusal(
-            "the file of environments", "none", where=str(path), do="Run from the project's folder."
-        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refusal("TOML", str(error), where=str(path)) from None
     for name, section in sections.items():
@@ -322,10 +344,7 @@ class _Variables:
     def __init__(self, base: Path, name: str) -> None:
         self.files = (base / f".env.{name}", base / ".env")
         self.of_files = {
-            key: value
-            for file in reversed(self.files)
-            for key, value in dotenv_values(file, interpolate=False).items()
-            if value is not None
+            key: value for file in reversed(self.files) for key, value in _env_values(file, interpolate=False).items()
         }
         self._values = {**self.of_files, **os.environ}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from db.cutover import hooks, pointer
 from db.cutover.move import Move
 from db.errors import Refusal
+from game import paths
 
 RUN_BYTES = 16_000_000
 """Space for a run's journal and report; a journal keeps 4,000 characters of each hook's output."""
@@ -69,7 +70,7 @@ def check_legacy(move: Move) -> None:
 
 def _require_writable(folder: Path, what: str, wanted: Path) -> None:
     if not folder.is_dir():
-        fault = f"a file, {folder}"
+        fault = f"{paths.found(folder)}, {folder}"
     elif not os.access(folder, os.W_OK | os.X_OK):
         fault = f"{folder}, which this user may not write"
     else:

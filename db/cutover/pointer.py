@@ -15,6 +15,7 @@ from dotenv.parser import Binding, parse_stream
 
 from db.environments import Pointer
 from db.errors import Failure, Refusal
+from db.paths import require_file
 from db.snapshots.manifest import fsync_folder
 from game import urls
 from game.errors import BadUrl
@@ -75,12 +76,16 @@ def write(pointer: Pointer, value: str) -> None:
 
 
 def _text(pointer: Pointer) -> str:
+    require_file(
+        pointer.path, "the env file that the service reads",
+        do="Correct pointer.path in environments.toml, or put the file back: docs/service.md says what it holds.",
+    )  # fmt: skip
     try:
         return pointer.path.read_bytes().decode()
     except OSError as error:
         raise Refusal(
             "the env file that the service reads", error.strerror or "none", where=str(pointer.path),
-            do="Correct pointer.path in environments.toml, or put the file back.",
+            do="Mend what the system says of it.",
         ) from None  # fmt: skip
     except UnicodeDecodeError as error:
         raise Refusal(

@@ -21,6 +21,7 @@ from db.errors import Refusal
 from db.snapshots import postgres
 from db.snapshots.tools import installed
 from db.transfer.source import opened, untouched
+from db.wording import counted
 from game import session
 from game.legacy import cells
 from game.urls import LegacyUrl, PostgresUrl
@@ -130,11 +131,13 @@ class Contents:
         most, assessed = self._move.env.policy.max_held, self._assessed
         if assessed.held > most:
             raise Refusal(
-                f"at most {most} players held", f"{assessed.held} ({'; '.join(assessed.named)})",
+                f"at most {counted(most, 'players held')}", f"{assessed.held} ({'; '.join(assessed.named)})",
                 where=str(self._move.env.legacy.path),
                 do="Mend them in the legacy file, or raise policy.max_held: they can't play until someone decides.",
             )  # fmt: skip
-        return f"{assessed.held} of {assessed.players:,}, {most} at most; {assessed.aside} findings set aside"
+        return (
+            f"{assessed.held} of {assessed.players:,}, {most} at most; {counted(assessed.aside, 'findings')} set aside"
+        )
 
     def check_freeze(self) -> str:
         """Check that the predicted freeze is within the budget: offline, players wait while the whole copy is made."""

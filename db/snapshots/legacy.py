@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from db import paths
 from db.errors import Failure, Refusal, ToolError
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
@@ -75,8 +76,7 @@ def restore(snapshot: Snapshot, into: Path, *, keep_fence: bool, replace: bool =
             "no file there, nor a log beside it", " and ".join(path.name for path in there), where=str(into),
             do="Name another path (--into FILE).",
         )  # fmt: skip
-    if not into.parent.is_dir():
-        raise Refusal("a folder that exists", "none", where=str(into.parent), do="Make it first.")
+    paths.require_folder(into.parent, "a folder that exists, to restore into", do="Make it first.")
     partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
     try:
         _copy(snapshot.path, partial)

@@ -14,6 +14,7 @@ from db.redaction import redact
 from db.transfer import schema as schemas
 from db.transfer.parcels import JOURNALS
 from db.transfer.source import Source
+from db.wording import counted
 from game import tables
 from game.errors import FENCE_SQLSTATE
 from game.legacy import homes
@@ -146,6 +147,7 @@ def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
     ).fetchall()
     few = "; ".join(f"{key}: {column}, {reason}" for key, column, reason in named)
     raise Refusal(
-        f"at most {max_held} players held", f"{held} ({few})", where="quarantine",
-        do="Mend them in the source and load it anew, or allow more (--max-held). Everything is loaded, and fenced.",
+        f"at most {counted(max_held, 'players held')}", f"{held} ({few})", where="quarantine",
+        do=f"All is loaded, and nobody plays on it. To allow them, run again with --max-held {held} (a cutover:"
+        " policy.max_held). To load a mended file instead: first invoke transfer.cleanup.",
     )  # fmt: skip

@@ -18,6 +18,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from db import paths
 from db.errors import Failure, Refusal
 from db.transfer import schema as schemas
 from db.transfer.schema import Schema
@@ -273,10 +274,7 @@ def untouched(path: Path) -> Iterator[None]:
 def check_file(path: Path) -> None:
     """Refuse, before SQLite sees it, what is no SQLite file."""
     where, expected = str(path), "a legacy SQLite file"
-    if not path.exists():
-        raise Refusal(expected, "no such file", where=where, do="Check the path.")
-    if not path.is_file():
-        raise Refusal(expected, "a folder" if path.is_dir() else "no regular file", where=where, do="Name the file.")
+    paths.require_file(path, expected, do="Check the path: name the file in which the game keeps its players.")
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))

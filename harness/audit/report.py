@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from db.wording import counted
+
 if TYPE_CHECKING:
     from db.console import Outcome
 
@@ -47,7 +49,7 @@ def judged(results: list[Result], seconds: float) -> AuditReport:
 def show(report: AuditReport, speaks: Outcome) -> None:
     """The report for people: what survived first."""
     rows = [(result.name, _said(result), result.seconds) for result in report.results]
-    speaks.table(f"audit of {report.mutations} mutations", ("mutation", "caught by", "seconds"), rows)
+    speaks.table(f"audit of {counted(report.mutations, 'mutations')}", ("mutation", "caught by", "seconds"), rows)
     for result in report.results:
         if result.broken:
             speaks.say(f"{result.name}: {result.broken}")

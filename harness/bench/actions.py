@@ -19,6 +19,7 @@ from db.console import Outcome
 from db.errors import Refusal
 from db.progress import Progress
 from db.servers.guard import Guard
+from db.wording import counted
 from harness.bench import pgbench
 from harness.bench.crew import Crew, processes
 from harness.bench.ground import COMMANDS, FIRST, Ground, ground
@@ -103,7 +104,10 @@ def run(
     cells = [(action, number) for action in COMMANDS for number in clients]
     measured = {cell: Measured() for cell in cells}
     with ground(kind, requests * PLAYERS_PER_REQUEST) as made, Crew(processes()) as crew, _service(made) as web:
-        progress.say(f"measuring on {made.server}, {processes()} processes, {rounds} rounds of {requests} requests")
+        progress.say(
+            f"measuring on {made.server}, {counted(processes(), 'processes')},"
+            f" {counted(rounds, 'rounds')} of {requests} requests"
+        )
         turns = _turns(made, crew, web, requests, progress)
         with progress.bar("playing", len(cells) * len(turns) * rounds, "turns") as advance:
             for _round in range(rounds):
@@ -195,7 +199,7 @@ def show(report: Report, speaks: Outcome) -> None:
     """The report as two tables and its verdict."""
     settings = ", ".join(f"{name}={value}" for name, value in report.settings.items())
     speaks.table(
-        f"commands a second on {report.server} ({settings}), {report.processes} processes",
+        f"commands a second on {report.server} ({settings}), {counted(report.processes, 'processes')}",
         ("action", "clients", "dispatch", "ceiling", "pgbench", "of ceiling", "of pgbench"),
         [
             (c.action, c.clients, c.dispatch_tps, c.ceiling_tps, _or_none(c.pgbench_tps), _or_none(c.ratio_ceiling),

@@ -17,11 +17,16 @@ def run(
     if verb == "take":
         taken = snapshots.take_verified(env, _side(what))
         return {"snapshot": str(taken.folder), **taken.manifest.counts}
+    if not what:
+        raise Refusal("--path FOLDER", "none", do="Name the folder of a snapshot, as `invoke snapshot.take` prints it.")
     found = snapshots.read(Path(what))
     if verb == "verify":
         return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
     if found.manifest.side is Side.LEGACY and not into:
-        raise Refusal("--into FILE, the new file to restore into", "none", where=str(found.folder))
+        raise Refusal(
+            "--into FILE, the new file to restore into", "none", where=str(found.folder),
+            do="Name a path at which no file is; nothing is overwritten.",
+        )  # fmt: skip
     if found.manifest.side is Side.LEGACY and replace:
         raise Refusal(
             "--replace with a snapshot of the target", "one of the legacy file", where=str(found.folder),
@@ -40,4 +45,6 @@ def _side(name: str) -> Side:
     try:
         return Side(name)
     except ValueError:
-        raise Refusal(f"--of {' | '.join(Side)}", f"--of {name}") from None
+        raise Refusal(
+            f"--of {' | '.join(Side)}", f"--of {name}", do="legacy is the SQLite file, target is Postgres."
+        ) from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from db.cutover.report import StepReport
+from db.wording import counted
 
 if TYPE_CHECKING:
     from db.console import Outcome
@@ -58,7 +59,7 @@ def show(report: RehearsalReport, speaks: Outcome) -> None:
     """The report for people."""
     back = report.rollback
     speaks.table(
-        f"rehearsal on {report.engine['kind']} {report.engine['version']}, {report.players} players",
+        f"rehearsal on {report.engine['kind']} {report.engine['version']}, {counted(report.players, 'players')}",
         ("what", "there", "and back"),
         [
             ("verdict", report.verdict, back.verdict),

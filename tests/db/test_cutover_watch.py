@@ -143,5 +143,5 @@ def test_a_terminal_shows_the_time_left_and_a_log_stays_quiet(watching: Callable
     watching(600, Clock(), progress=Plain(lines.append))
 
     assert "watching" in screen.getvalue()
-    assert "600/600" in screen.getvalue()
+    assert "600 of 600 s" in screen.getvalue()
     assert len(lines) == 2  # The beginning and the end.
