@@ -20,7 +20,7 @@ from db import fence, migrate, ops
 from db.cutover import hooks, ownership, plan, rollback_steps, switch, undo
 from db.cutover.advice import OVER, PointerTo
 from db.cutover.deadline import Deadline
-from db.cutover.move import Means, Move, Step, legacy_mark
+from db.cutover.move import FAILURES, Means, Move, Step, legacy_mark
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
@@ -264,15 +264,18 @@ def _after(
     """Find out how far the move came, and finish or undo it.
 
     After a failed COMMIT only the phase tells whether it was made. Once the lock is taken again, the lost session is
-    gone, so the phase can't change any more. An interrupt past the point of no return is raised after the last step.
+    gone, so the phase can't change any more. Past the point of no return an interrupt and a defect are raised after the
+    last step; a failure of a store is not, since the move is finished.
     """
     with _holding_signals(move):
         # A lost lock is reported as the cause, whatever failed first: a run that was paused has used up its budget too.
         lost = not _answers(move)
         phase = _settled_phase(move, cause)
         if phase is beyond:
+            move.means.progress.say(f"     {last.name} was committed, although this followed: {_said(cause)}")
             move.perform(last)
-            if isinstance(cause, KeyboardInterrupt):
+            # A store or a hook may fail for a moment, and the move is finished all the same. A defect is reported.
+            if not isinstance(cause, (ToolError, *FAILURES)):
                 raise cause
         else:
             if phase is not begun:

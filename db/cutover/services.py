@@ -16,7 +16,7 @@ import httpx
 import psutil
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from db import children, environments
+from db import children, environments, web
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
@@ -50,7 +50,7 @@ def ask(url: str) -> Ready | None:
     """What the process at this base URL says; None where nothing that is our service answers."""
     try:
         # trust_env=False: a proxy that the environment names must not answer for the service.
-        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False)
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=ASK_SECONDS, trust_env=False, verify=web.authorities())
         body = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None

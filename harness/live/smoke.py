@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
+from db import web
 from db.cutover.ports import SmokeResult
 from db.errors import Refusal, ToolError
 from db.redaction import redact
@@ -77,7 +78,11 @@ def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -
         try:
             headers = {"Authorization": f"Bearer {operator_token}"}
             answer = httpx.get(
-                f"{service}/players/{PREFIX}nobody", headers=headers, timeout=PATIENCE_SECONDS, trust_env=False
+                f"{service}/players/{PREFIX}nobody",
+                headers=headers,
+                timeout=PATIENCE_SECONDS,
+                trust_env=False,
+                verify=web.authorities(),
             )
         except (httpx.HTTPError, httpx.InvalidURL):
             continue  # Another check reports a service that does not answer.
@@ -118,7 +123,11 @@ class _Play:
         """Plays it; a line for each thing that is not as expected."""
         try:
             with httpx.Client(
-                base_url=self.service, headers=self.headers, timeout=PATIENCE_SECONDS, trust_env=False
+                base_url=self.service,
+                headers=self.headers,
+                timeout=PATIENCE_SECONDS,
+                trust_env=False,
+                verify=web.authorities(),
             ) as client:
                 problems = [problem for turn in self.file.scenario.turns for problem in self._turn(client, turn)]
             lines = [f"{self.file.line(problem)} On {self.service}." for problem in problems]

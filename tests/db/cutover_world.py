@@ -24,7 +24,7 @@ import pytest
 from follower import following, restart
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from db import environments, ops, seed, transfer
+from db import environments, ops, seed, transfer, web
 from db.cutover import pointer, rollback, services
 from db.cutover import run as cutover
 from db.cutover.ports import SmokeResult
@@ -98,7 +98,7 @@ class World:
         player, kind = self.unfinished[n]
         return httpx.post(
             f"{self.env.services[0]}/players/{player}/actions/finish_tournament",
-            json={"kind": kind}, timeout=20,
+            json={"kind": kind}, timeout=20, verify=web.authorities(),
             headers={"Idempotency-Key": request, "Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, player)}"},
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ import psycopg
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 import game
+from db.web import authorities
 from game.service import tokens
 
 T = TypeVar("T")
@@ -61,7 +62,8 @@ class Running:
 
     def ready(self) -> list[dict[str, Any]]:
         """What each process says of itself, as soon as all answer."""
-        return eventually(lambda: [httpx.get(f"{url}/readyz", timeout=5).json() for url in self.urls])
+        verify = authorities()
+        return eventually(lambda: [httpx.get(f"{url}/readyz", timeout=5, verify=verify).json() for url in self.urls])
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
@@ -69,7 +71,7 @@ class Running:
     def act(self, mail: str, key: str, *, process: int = 0) -> httpx.Response:
         url = f"{self.urls[process]}/players/hana/actions/claim_mail"
         headers = {"Idempotency-Key": key, **BEARER}
-        return httpx.post(url, json={"mail": mail}, headers=headers, timeout=PATIENCE_SECONDS)
+        return httpx.post(url, json={"mail": mail}, headers=headers, timeout=PATIENCE_SECONDS, verify=authorities())
 
     def end(self) -> None:
         """Whatever a failed test has left."""
