@@ -45,7 +45,7 @@ def test_status_is_printed_in_each_phase_as_the_page_shows(world: World, pytestc
     shown["aborted"] = status(hooked)
     hooked.cutover()
     shown["live"] = status(hooked)
-    assert hooked.dies("after", "fence", rollback.run) == -signal.SIGKILL
+    assert hooked.dies("after", "fence Postgres", rollback.run) == -signal.SIGKILL
     shown["going-back"] = status(hooked)
     hooked.rollback()
     shown["returned"] = status(hooked)
