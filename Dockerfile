@@ -10,10 +10,11 @@ FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home sudamr
 COPY --from=build /opt/sudamr /opt/sudamr
 USER sudamr
-ENV HOST=0.0.0.0 PORT=8000 PYTHONUNBUFFERED=1
-EXPOSE 8000
+# The private port is for the tools and the probes: publish 8000 alone to the world.
+ENV HOST=0.0.0.0 PORT=8000 PRIVATE_HOST=0.0.0.0 PRIVATE_PORT=9000 PYTHONUNBUFFERED=1
+EXPOSE 8000 9000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["/opt/sudamr/bin/python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/healthz', timeout=2)"]
+  CMD ["/opt/sudamr/bin/python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PRIVATE_PORT\"]}/healthz', timeout=2)"]
 # It needs DATABASE_URL, CHANCE_SECRET and TOKEN_SECRET, exported or in the file that SUDAMR_ENV_FILE names. Where a cutover
 # is to come, in the file alone, and its folder mounted: an exported DATABASE_URL would win, a mounted file stay the old one.
 # SIGTERM lets requests in flight finish; see `game.service`.

@@ -281,16 +281,53 @@ def convert(_c: Context, source: str = "", into: str = "", as_blobs: bool = Fals
     _judged(json, partial(transfers.convert, source, into, as_blobs=as_blobs), transfers.show_conversion)
 
 
-@task(help={"env": ENV, "json": JSON})
-def quarantine(_c: Context, env: str = "", json: str = "") -> None:
-    """List what the last transfer set aside or held, by rule."""
+@task(
+    help={
+        "env": ENV, "player": "only this player's values, all of them", "rule": "only this rule's values, all of them",
+        "number": "with --into: the value of this number", "into": "a new file for its original bytes", "json": JSON,
+    }
+)  # fmt: skip
+def quarantine(
+    _c: Context, env: str = "", player: str = "", rule: str = "", number: int = Whole(-1), into: str = "",
+    json: str = "",
+) -> None:  # fmt: skip
+    """List the values that could not be loaded, with their original bytes: of held players, and those set aside."""
     from db.console import outcome
-    from harness.moves import transfers
+    from harness.moves import quarantine as quarantines
 
     with outcome(json or None) as speaks:
-        found = transfers.quarantined(env)
-        transfers.show_quarantine(found, speaks)
+        if into or number >= 0:
+            quarantines.export(env, None if number < 0 else number, into, speaks)
+            return
+        found = quarantines.find(env, player, rule, whole=bool(json))
+        quarantines.show(found, speaks)
         speaks.json(found)
+
+
+@task(
+    help={
+        "env": ENV, "player": "only this player", "number": "with --value: the value of this number in the list",
+        "value": "a file with what was decided in its place, in UTF-8",
+        "dry-run": "say what would be loaded; change nothing", "yes": YES, "confirm": CONFIRM, "json": JSON,
+    }
+)  # fmt: skip
+def replay(
+    _c: Context, env: str = "", player: str = "", number: int = Whole(-1), value: str = "", dry_run: bool = False,
+    yes: bool = False, confirm: str = "", json: str = "",
+) -> None:  # fmt: skip
+    """Load again, with proof, what this version or a value decided by hand allows; also while players play."""
+    from db import environments
+    from db.console import outcome
+    from harness.moves import replays
+
+    with outcome(json or None) as speaks:
+        wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
+        target = environments.load(env)
+        confirmed = _confirmation(target, "loads what the quarantine holds", yes, confirm, dry_run)
+        done = replays.run(target, wish, speaks.progress, confirmed)
+        replays.show(done, target.name, speaks)
+        speaks.json(done)
+        _end(done.verdict)
 
 
 @task(help={"env": ENV})
@@ -471,6 +508,31 @@ def restore(
 
 
 @task(
+    help={
+        "env": ENV, "put-back": "swap the schema of this name with the one in use, in one transaction",
+        "unfence": "with --put-back: leave it open to writes", "drop": "drop the schema of this name for good",
+        "yes": YES, "confirm": CONFIRM, "json": JSON,
+    }
+)  # fmt: skip
+def kept(
+    _c: Context, env: str = "", put_back: str = "", unfence: bool = False, drop: str = "", yes: bool = False,
+    confirm: str = "", json: str = "",
+) -> None:  # fmt: skip
+    """List the schemas that a restore or a rollback kept in Postgres; put one back, or drop one."""
+    from db import environments
+    from db.console import outcome
+    from harness.moves import kept as keeping
+
+    with outcome(json or None) as speaks:
+        target = environments.load(env)
+        what = "replaces what players own by a schema that was kept" if put_back else "drops a schema that was kept"
+        confirmed = _confirmation(target, what, yes, confirm, dry_run=not (put_back or drop))
+        found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=confirmed)
+        keeping.show(found, speaks)
+        speaks.json(found)
+
+
+@task(
     name="actions",
     help={"rounds": "how often each side has its turn", "requests": "how many a side carries out in one turn",
           "postgres": POSTGRES, "json": JSON},
@@ -610,6 +672,6 @@ namespace = Collection(
     report,
     audit,
 )
-namespace.add_collection(Collection("transfer", transfer, profile, convert, quarantine, cleanup))
-namespace.add_collection(Collection("snapshot", take, verify, restore))
+namespace.add_collection(Collection("transfer", transfer, profile, convert, quarantine, replay, cleanup))
+namespace.add_collection(Collection("snapshot", take, verify, restore, kept))
 namespace.add_collection(Collection("bench", bench_actions, bench_databases))

@@ -31,9 +31,15 @@ quarantine = sa.Table(
     sa.Column("original", sa.LargeBinary, nullable=False),
     sa.Column("rule", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("loaded_by", sa.Text),
+    sa.Column("loaded_at", sa.BigInteger),
+    sa.Column("replacement", sa.LargeBinary),
     sa.CheckConstraint("kind in ('aside', 'held')", name="kind"),
     sa.Index("quarantine_source_table_key_idx", "source_table", "key"),
-    comment="Each source value that could not be loaded as it is: n counts from 1 in a run; original is its bytes.",
+    comment=(
+        "Each source value that could not be loaded as it is: n counts from 1; original is its bytes. loaded_by: the"
+        " run that loaded it again, at loaded_at (epoch milliseconds); replacement: what was loaded in its place."
+    ),
 )
 
 transfer_checkpoints = sa.Table(

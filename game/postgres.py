@@ -118,15 +118,21 @@ class PostgresStore:
             # psycopg then begins each transaction with its first statement, which costs less CPU time than BEGIN here.
             driver.autocommit = False
 
+    def state(self, player: str) -> Rows | None:
+        """See `Store`: one statement."""
+        return self._select(player, tables.PLAYER_STATE)
+
     def read(self, player: str) -> Rows | None:
-        """All of the player as of one statement."""
-        everything = (*tables.PLAYER_STATE, *tables.JOURNALS)
-        columns = [statements.array(table, table.c[_owner(table)] == player).label(table.name) for table in everything]
+        """See `Store`: one statement."""
+        return self._select(player, (*tables.PLAYER_STATE, *tables.JOURNALS))
+
+    def _select(self, player: str, wanted: Sequence[sa.Table]) -> Rows | None:
+        columns = [statements.array(table, table.c[_owner(table)] == player).label(table.name) for table in wanted]
         with self.begin() as unit:
             row = unit.connection.execute(sa.select(FENCE.c.state, *columns)).one()
         if row.state == "moved":
             raise Moved("another store serves the game")
-        rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in everything})
+        rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in wanted})
         return rows if rows["users"] else None
 
     def status(self) -> Status:

@@ -12,6 +12,8 @@ from game import libpq, paths, urls
 from game.errors import BadSettings, BadUrl
 
 ENV_FILE = "SUDAMR_ENV_FILE"
+PRIVATE_ABOVE = 1000
+LAST_PORT = 65535
 
 
 class Settings(BaseSettings):
@@ -30,6 +32,15 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     """Of the first process; the others take the ports after it."""
+    private_host: str = "127.0.0.1"
+    private_port: int | None = Field(default=None, ge=1, le=65535)
+    """Of the first process: probes and all that PORT serves, for the tools. PORT + 1000 by default."""
+    connections: int = Field(default=1000, ge=16, le=100_000)
+    """Open connections of each process on its PORT; fewer where the process may not have so many descriptors."""
+    request_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
+    """For a client to send a request, head and body."""
+    send_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
+    """For a client to read an answer."""
     processes: int = Field(default=1, ge=1, le=64)
     pidfile: Path | None = None
     """Where the supervisor writes its process id: SIGHUP to it restarts every process."""
@@ -64,7 +75,22 @@ def load() -> Settings:
     except BadUrl as error:
         raise BadSettings(f"DATABASE_URL: {error}") from None
     _check_libpq(url)
+    _check_ports(settings)
     return settings
+
+
+def private_port(settings: Settings) -> int:
+    """Return the first process's private port."""
+    return settings.port + PRIVATE_ABOVE if settings.private_port is None else settings.private_port
+
+
+def _check_ports(settings: Settings) -> None:
+    """Raise BadSettings if the two ranges of ports overlap or end beyond the last port."""
+    private, last = private_port(settings), LAST_PORT - settings.processes + 1
+    if max(private, settings.port) > last:
+        raise BadSettings(f"PRIVATE_PORT: expected PORT and it at most {last}, for PROCESSES of each; found {private}")
+    if abs(private - settings.port) < settings.processes:
+        raise BadSettings(f"PRIVATE_PORT: expected PROCESSES ports beside those of PORT; found {private}")
 
 
 def _check_libpq(url: urls.PostgresUrl | urls.LegacyUrl) -> None:

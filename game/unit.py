@@ -111,8 +111,15 @@ class Store(Protocol):
         """A unit of work; with a valid pass it may write to a fenced store."""
         ...
 
+    def state(self, player: str) -> Rows | None:
+        """The player's state, without journals, as of one instant. Raises Moved, TryAgain, StoreUnavailable."""
+        ...
+
     def read(self, player: str) -> Rows | None:
-        """All of the player: state and journals as of one instant. Raises Moved, TryAgain, StoreUnavailable."""
+        """The player's state and all of his journals as of one instant. Raises as `state` does.
+
+        For tests and proofs: its cost grows with all that the player ever did.
+        """
         ...
 
     def status(self) -> Status:

@@ -19,10 +19,9 @@ from db.cutover.steps import play, require_whole
 from db.cutover.turning import turn, turning
 from db.errors import Failure
 from db.ops import Phase
+from db.snapshots.kept import ROLLED_BACK
 from game import tables
 from game.legacy import cells
-
-KEPT_PREFIX = "rolled_back_"
 
 NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema()))"
 
@@ -154,7 +153,7 @@ def put_away(move: Move) -> bool:
 
 def put_target_away(move: Move) -> dict[str, Any]:
     """R8: move the game's tables to another schema, fenced, for the analysis, and make new ones for a retry."""
-    schema, kept = move.env.target_direct.schema, f"{KEPT_PREFIX}{move.journal.run}"
+    schema, kept = move.env.target_direct.schema, f"{ROLLED_BACK}{move.journal.run}"
     there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
     if there and migrate.current(move.conn) and has_rows(move.conn):
         with move.conn.transaction():

@@ -127,9 +127,10 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
 
 @contextmanager
 def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    port = _free_port()
+    public, private = _free_ports()
     given = {
-        "DATABASE_URL": url.as_text(), "HOST": "127.0.0.1", "PORT": str(port), "PROCESSES": "1", "PIDFILE": "",
+        "DATABASE_URL": url.as_text(), "HOST": "127.0.0.1", "PORT": str(public), "PRIVATE_HOST": "127.0.0.1",
+        "PRIVATE_PORT": str(private), "PROCESSES": "1", "PIDFILE": "",
         "SUDAMR_ENV_FILE": "", "CHANCE_SECRET": secrets.token_hex(16), "TOKEN_SECRET": secrets.token_hex(16),
         "OPERATOR_TOKEN": secrets.token_hex(16), "SENTRY_DSN": "",
     }  # fmt: skip
@@ -137,13 +138,14 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
         [sys.executable, "-m", "game.service"], env=environments.beside(given), stdin=subprocess.DEVNULL,
         stdout=output, stderr=output,
     ) as process:  # fmt: skip
-        yield process, f"http://127.0.0.1:{port}"
+        yield process, f"http://127.0.0.1:{private}"
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as another:
+        one.bind(("127.0.0.1", 0))
+        another.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], another.getsockname()[1]
 
 
 def _all(found: list[Ready | None], fits: Callable[[Ready], bool]) -> bool:

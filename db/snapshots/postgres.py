@@ -18,7 +18,7 @@ from db import fence, grants, migrate, ops, relocation, remedies, requirements
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.servers.tools import Tool
-from db.snapshots import manifest
+from db.snapshots import kept, manifest
 from db.snapshots.legacy import check_counts, check_hash
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.snapshots.tools import Tools, installed
@@ -105,9 +105,10 @@ def restore(
     with ops.lock(url, run=run, why=f"restore of {snapshot.folder.name}") as held:
         connection = held.conn
         if not keep_fence:
-            _require_no_other_store(connection, legacy)
+            require_no_other_store(connection, legacy)
         tool = _tool("pg_restore", connection, tools)
         aside = _move_aside(connection, url, replace=replace)
+        ops.forget_proof(connection)  # Else a cutover that goes on would take what is restored for its own copy.
         with _put_back_on_failure(connection, schema, aside):
             _restore(snapshot, url, tool, "--no-privileges", *_into_existing(connection, schema))
         migrate.adopt(connection, schema)
@@ -120,7 +121,7 @@ def restore(
     return aside
 
 
-def _require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
+def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
     """Refuse to open Postgres while the legacy file is open, or while a move of this database can still open it."""
     phase, mark = ops.phase(connection), _mark(legacy)
     ours = mark.owner is not None and mark.owner.target == ops.identity(connection)
@@ -240,9 +241,7 @@ def _move_aside(connection: ops.Connection, url: PostgresUrl, *, replace: bool) 
             f"no schema {url.schema}, or an empty one", f"one with {', '.join(relations[:3])}", where=url.redacted,
             do="Add --replace. These are then kept in another schema.",
         )  # fmt: skip
-    aside = f"replaced_{manifest.now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
-    relocation.move(connection, url.schema, aside)
-    return aside
+    return kept.put_aside(connection, url.schema)
 
 
 @contextmanager
@@ -253,7 +252,7 @@ def _put_back_on_failure(connection: ops.Connection, schema: str, aside: str | N
         yield
     except BaseException:
         if aside:
-            relocation.move(connection, aside, schema)
+            kept.move(connection, aside, schema)
         raise
 
 

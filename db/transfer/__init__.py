@@ -8,6 +8,7 @@ from db.transfer.convert import Conversion, convert
 from db.transfer.loading import Loaded, clear, load
 from db.transfer.proof import Proof, prove
 from db.transfer.rebuild import Returned, back
+from db.transfer.replaying import Decided, Replay, Replayed, replay, require_replayable
 from db.transfer.survey import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.tally import Count
 
@@ -17,9 +18,12 @@ __all__ = [
     "ColumnProfile",
     "Conversion",
     "Count",
+    "Decided",
     "Loaded",
     "Profile",
     "Proof",
+    "Replay",
+    "Replayed",
     "Returned",
     "TableProfile",
     "assess",
@@ -33,4 +37,6 @@ __all__ = [
     "load",
     "profile",
     "prove",
+    "replay",
+    "require_replayable",
 ]

@@ -119,10 +119,10 @@ class Packer:
             parcel.taken.update(found.keys())
             if found["user_id"] not in players:
                 self._keep_whole(parcel, row, _Trouble("aside", "user_id", "unknown", "the target has no such player"))
-            elif (column := _unfit(journal, found)) is not None:
+            elif (column := unfit(journal, found)) is not None:
                 self._keep_whole(parcel, row, _Trouble("aside", column, "unfit", f"no value for {column}"))
             else:
-                parcel.add(journal.name, [{column: _value(cell) for column, cell in found.items()}])
+                parcel.add(journal.name, [plain_line(found)])
 
     def _taken_key(self, found: Mapping[str, Cell]) -> str | None:
         """The first column whose value an earlier row has; else this row's values are remembered."""
@@ -150,7 +150,7 @@ class Packer:
         parcel.quarantined[column] += 1
 
 
-def _unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
+def unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
     """The first column whose cell the journal's types and checks would refuse."""
     for column in journal.columns:
         cell = found[column.name]
@@ -167,6 +167,11 @@ def _unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
     return None
 
 
+def plain_line(found: Mapping[str, Cell]) -> Record:
+    """The record of a journal's line that `unfit` has nothing against."""
+    return {column: _value(cell) for column, cell in found.items()}
+
+
 def _value(cell: Cell) -> str | int | None:
-    assert isinstance(cell, str | int | None)  # _unfit let nothing else through
+    assert isinstance(cell, str | int | None)  # `unfit` let nothing else through
     return cell

@@ -120,6 +120,14 @@ class Target:
         assert row is not None
         return int(row[0])
 
+    def player(self, player: str) -> Rows:
+        """Every row of the player's, with what was kept of the legacy row."""
+        return self._fetch_players([player])[player]
+
+    def legacy_row(self, rows: Rows) -> Cells:
+        """The legacy row that these rows of one player are written back as."""
+        return self._implode(rows)
+
     def added_columns(self) -> list[str]:
         """Columns that `users` needs besides those of the file: a command wrote what it had no place for."""
         if not self._absent:
@@ -182,7 +190,22 @@ class Target:
                 found[str(record[column])][table.name][_key(table, record)] = record
         for record in fetch(self.conn, tables.legacy_rows, "key", ids, source="users"):
             found[str(record["key"])].table("legacy_rows")[_key(tables.legacy_rows, record)] = record
+        for player, column in self._unread(ids):
+            found[player].table(codec.UNREAD)[player, column] = {}
         return found
+
+    def _unread(self, ids: list[str]) -> list[tuple[str, str]]:
+        """The cells, as (player, column), that stand in the quarantine and were not loaded since."""
+        query = "select key, column_name from quarantine where source_table = 'users' and path = '$' and key = any(%s)"
+        if self._notes_replays:
+            query += " and loaded_by is null"
+        return self.conn.execute(query, (ids,)).fetchall()
+
+    @cached_property
+    def _notes_replays(self) -> bool:
+        """False before the revision 0002; a rollback must not need a migration first."""
+        query = "select from pg_attribute where attrelid = 'quarantine'::regclass and attname = 'loaded_by'"
+        return bool(self.conn.execute(query).rowcount)
 
     def _fetch_whole(self, positions: list[int]) -> dict[int, Rows]:
         found = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()

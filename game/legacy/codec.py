@@ -15,13 +15,14 @@ from game.legacy import cells, fields
 from game.legacy.cells import Cell
 from game.legacy.exploded import MODELLED, NOTHING, Exploded, Finding, keep_whole
 from game.legacy.explosion import Explosion
-from game.legacy.implosion import Implosion
+from game.legacy.implosion import UNREAD, Implosion
 from game.rows import Record, Rows, Value
 
 __all__ = [
     "MODELLED",
     "NOTHING",
     "TAKEN_APART",
+    "UNREAD",
     "Exploded",
     "Finding",
     "changed",

@@ -325,10 +325,14 @@ class Scalar:
         """The cell that the service of today would write."""
         return int(value) if isinstance(value, bool) else value
 
-    def written_over(self, cell: Cell, value: Value) -> Cell:
-        """The cell that was kept, where it still counts as the value; a decimal and what was added; else our own."""
+    def written_over(self, cell: Cell, value: Value, *, unread: bool = False) -> Cell:
+        """The cell that was kept, where it still counts as the value; a decimal and what was added; else our own.
+
+        unread: the value was made by a version that could not read the cell. This one may read it as something else,
+        which would look like a change by a command.
+        """
         try:
-            read = self.read(cell)
+            read = self.stand_in(cell) if unread else self.read(cell)
         except Unreadable:
             read = self.stand_in(cell)
         if type(read) is type(value) and read == value:

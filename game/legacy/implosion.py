@@ -16,6 +16,9 @@ _DOCUMENTS = {
     "singlePlayerMissions": "user_missions",
 }
 
+UNREAD = "unread"
+"""A table of keys alone, (player, column): cells that the version which loaded them could not read."""
+
 
 class Implosion:
     """Puts one row together again."""
@@ -39,7 +42,10 @@ class Implosion:
         return row if wanted is None else {column: cell for column, cell in row.items() if column in wanted}
 
     def _scalar(self, column: str, scalar: fields.Scalar, value: Value) -> Cell:
-        return scalar.written_over(self.kept[column], value) if column in self.kept else scalar.write(value)
+        if column not in self.kept:
+            return scalar.write(value)
+        unread = (str(self.user["id"]), column) in self.rows.get(UNREAD, {})
+        return scalar.written_over(self.kept[column], value, unread=unread)
 
     def _object(self, column: str, wanted: Fields) -> Cell:
         if column in self.kept:

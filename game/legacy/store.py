@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import ClassVar, cast
@@ -75,8 +75,15 @@ class LegacyStore:
         finally:
             self._turn.release()
 
+    def state(self, player: str) -> Rows | None:
+        """See `Store`: one read transaction."""
+        return self._select(player, ())
+
     def read(self, player: str) -> Rows | None:
-        """All of the player as of one read transaction."""
+        """See `Store`: one read transaction."""
+        return self._select(player, tables.JOURNALS)
+
+    def _select(self, player: str, journals: Iterable[sa.Table]) -> Rows | None:
         with self._transaction("BEGIN") as connection:
             if fence.state(connection) == "moved":
                 raise fence.refusal("moved")
@@ -86,7 +93,7 @@ class LegacyStore:
             if found is None:
                 return None
             rows = Rows({table.name: found[1].get(table.name, {}) for table in tables.PLAYER_STATE})
-            for journal in tables.JOURNALS:
+            for journal in journals:
                 rows[journal.name] = _journal(connection, journal, {"user_id": player})
         return _without_codec_columns(rows)
 

@@ -29,7 +29,7 @@ from game.service.documents import Alive, Readiness
 from game.service.guard import FencePass, Guard, once
 from game.service.logs import logger, notice
 from game.service.metrics import Metrics
-from game.service.traffic import Admitted, Measured, Report, Seen, about
+from game.service.traffic import Admitted, Measured, Private, Report, Room, Seen, about
 from game.unit import Store
 
 READY_ATTEMPTS = 2
@@ -37,6 +37,10 @@ READY_ATTEMPTS = 2
 
 WAITING_PER_CONNECTION = 4
 """Requests at work or waiting, for each connection of the pool; more than that are turned away at once."""
+
+FEWEST_OF_A_PLAYER = 2
+"""Requests of one player at work or waiting; half of the pool's connections, if that is more. His commands are carried
+out one after the other, so more of them would only take places from others."""
 
 SPARE_THREADS = 4
 """So that readiness is answered while all the others wait."""
@@ -60,6 +64,7 @@ def create_app(
     """
     metrics = metrics or Metrics()
     most = pool_size * WAITING_PER_CONNECTION
+    room = Room(most=most, share=max(FEWEST_OF_A_PLAYER, pool_size // 2))
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -71,12 +76,13 @@ def create_app(
         title="sudamr", lifespan=life, docs_url=None, redoc_url=None, redirect_slashes=False,
         responses=documents.of_all(),
     )  # fmt: skip
-    app.add_middleware(Admitted, most=most)
+    app.add_middleware(Admitted, room=room)
     app.add_middleware(Measured)
+    app.add_middleware(Private)
     app.add_middleware(Seen, metrics=metrics, report=report)
     answers.handle_errors(app)
     documents.add_to(app)
-    guard = Guard(token_secret, operator_token)
+    guard = Guard(token_secret, operator_token, room)
 
     def carry_out(asked: Asked, fence_pass: str | None) -> Answer:
         return dispatch(
@@ -133,7 +139,7 @@ def _add_player(app: FastAPI, guard: Guard, store: Store, metrics: Metrics) -> N
     )
     def show(request: Request, player: str) -> JSONResponse:
         player = _player_id(player)
-        rows = again(lambda: store.read(player), notice=notice(metrics, player=player))
+        rows = again(lambda: store.state(player), notice=notice(metrics, player=player))
         if rows is None:
             raise Refused("no_such_player", player)
         about(request.scope).end = "granted"

@@ -1,16 +1,19 @@
-"""One process of the service: `python -m game.service.child LISTENER SAYS`, two descriptors from its supervisor.
+"""One process of the service: `python -m game.service.child LISTENER PRIVATE SAYS`, descriptors from its supervisor.
 
-It loads, says so on SAYS, and serves on LISTENER as soon as its standard input tells it to. When that closes, however
-the supervisor died, the process ends too.
+It loads, says so on SAYS, and serves on LISTENER and PRIVATE as soon as its standard input tells it to.
+When that closes, however the supervisor died, the process ends too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import sys
 import threading
+from functools import partial
+from typing import cast
 
 import uvicorn
 
@@ -19,7 +22,17 @@ from game.errors import BadSettings, StoreFailure, StoreLacks
 from game.postgres import Timeouts
 from game.service import reports
 from game.service.app import create_app
-from game.service.logs import configure_logs
+from game.service.connections import (
+    ACCEPTED_AT_ONCE,
+    KEEP_ALIVE_SECONDS,
+    PRIVATE_CONNECTIONS,
+    WAITING,
+    Connection,
+    Door,
+    Limits,
+    most_connections,
+)
+from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
 from game.service.process import LOADED, SERVE
 from game.settings import Settings
@@ -35,11 +48,12 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # The supervisor waits with its signals blocked; that is inherited.
     configure_logs()
-    listener, says = map(int, sys.argv[1:])
+    *listeners, says = map(int, sys.argv[1:])
+    public, private = (socket.socket(fileno=listener) for listener in listeners)
     try:
         now = settings.load()
         reports.start(now)
-        server = _server(now)
+        server = _server(now, public.getsockname()[1], private.getsockname()[1])
     except (BadSettings, StoreLacks) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -48,13 +62,25 @@ def main() -> int:
     if os.read(sys.stdin.fileno(), 1) != SERVE:
         return 1
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=listener)])
+    server.run(sockets=[public, private])
     reports.flush()
     return 0
 
 
-def _server(now: Settings) -> uvicorn.Server:
+def _server(now: Settings, public: int, private: int) -> uvicorn.Server:
+    """Return the server for the two ports. Raises BadSettings, StoreLacks."""
     metrics = Metrics()
+    try:
+        most = most_connections(now.connections, now.pool_size)
+    except ValueError as error:
+        raise BadSettings(f"CONNECTIONS: {error}") from None
+    if most < now.connections:
+        logger().warning("fewer_connections", wanted=now.connections, most=most)
+    limits = Limits(now.request_timeout_seconds, now.send_timeout_seconds)
+    doors = {
+        public: Door(most, private=False, metrics=metrics, limits=limits),
+        private: Door(PRIVATE_CONNECTIONS, private=True, metrics=metrics, limits=limits),
+    }
     store = open_store(
         now.database_url.get_secret_value(), pool_size=now.pool_size, timeouts=_timeouts(now), watch=metrics
     )
@@ -69,10 +95,22 @@ def _server(now: Settings) -> uvicorn.Server:
         report=reports.report,
     )
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
-    )
+        app, http=cast(type[asyncio.Protocol], partial(Connection, doors=doors)), ws="none", log_config=None,
+        access_log=False, server_header=False, proxy_headers=False, backlog=ACCEPTED_AT_ONCE,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
+    )  # fmt: skip
     config.load()
-    return uvicorn.Server(config)
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with more connections waiting in the kernel than asyncio accepts at once."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(WAITING)
 
 
 def _require_columns(store: Store) -> None:

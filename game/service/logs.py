@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -18,6 +20,9 @@ from game.dispatch import Notice
 from game.errors import TryAgain
 from game.redaction import redact
 from game.service.metrics import Metrics
+
+STRANGERS = ("request", "request_refused")
+"""Events that anybody can cause, without a token."""
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -43,11 +48,64 @@ def configure_logs() -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _only_ours, _redacted, render],
         )
     )
+    handler.addFilter(Sparing())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     # A defect is logged by the service, with the request's id.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+
+class Sparing(logging.Filter):
+    """Leave out lines that strangers cause, beyond LINES of a kind in SECONDS; the next one says how many.
+
+    A kind is a library's logger, or our event about a request without a known player. What players ask for, and every
+    error of ours, is always logged.
+    """
+
+    LINES = 20
+    SECONDS = 10.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[str, _Window] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        kind = _kind(record)
+        if kind is None:
+            return True
+        now = self._clock()
+        window = self._kinds.setdefault(kind, _Window(now))
+        if now - window.since >= self.SECONDS:
+            left_out = window.lines - self.LINES
+            self._kinds[kind] = window = _Window(now)
+            if left_out > 0:
+                _add(record, left_out)
+        window.lines += 1
+        return window.lines <= self.LINES
+
+
+@dataclass(slots=True)
+class _Window:
+    since: float
+    lines: int = 0
+
+
+def _kind(record: logging.LogRecord) -> str | None:
+    if not isinstance(record.msg, dict):
+        return record.name
+    of_a_stranger = not record.msg.get("player") and record.levelno < logging.ERROR
+    return str(record.msg["event"]) if of_a_stranger and record.msg.get("event") in STRANGERS else None
+
+
+def _add(record: logging.LogRecord, left_out: int) -> None:
+    if isinstance(record.msg, dict):
+        record.msg["left_out"] = left_out
+    else:
+        record.msg = f"{record.getMessage()} ({left_out} lines like it were left out)"
+        record.args = ()
 
 
 def logger() -> structlog.stdlib.BoundLogger:

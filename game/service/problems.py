@@ -14,6 +14,9 @@ from game.refusals import REFUSALS
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+ECHOED = 200
+"""Characters of a detail that a client sees."""
+
 CHALLENGE = 'Bearer realm="sudamr"'
 
 
@@ -34,6 +37,8 @@ PROBLEMS = {code: Problem(refusal.status, refusal.title) for code, refusal in RE
     "token_of_another": Problem(HTTPStatus.FORBIDDEN, "The bearer token is another player's."),
     "pass_refused": Problem(HTTPStatus.FORBIDDEN, "A fence's pass is for the operator alone."),
     "not_json": Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The request's body is not said to be JSON."),
+    "request_timeout": Problem(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive whole in time."),
+    "head_too_large": Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large."),
     "body_too_large": Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request's body is too large."),
     "not_found": Problem(HTTPStatus.NOT_FOUND, "There is nothing at this address."),
     "method_not_allowed": Problem(HTTPStatus.METHOD_NOT_ALLOWED, "The address does not take this method."),
@@ -98,17 +103,24 @@ def response(code: str, detail: str = "", headers: Mapping[str, str] | None = No
         "title": problem.title,
         "status": problem.status.value,
         "code": code,
-        "detail": detail,
+        "detail": _cut(detail),
     }
     if refusal := REFUSALS.get(code):
         body["message"] = {"ko": refusal.message, "en": refusal.title}
     return JSONResponse(
-        body, status_code=problem.status, media_type=MEDIA_TYPE, headers={**_headers(problem.status), **(headers or {})}
+        body, status_code=problem.status, media_type=MEDIA_TYPE, headers={**_headers(code), **(headers or {})}
     )
 
 
-def _headers(status: HTTPStatus) -> dict[str, str]:
-    match status:
+def _cut(detail: str) -> str:
+    # It may repeat what the client sent, which is up to 64 KB.
+    return detail if len(detail) <= ECHOED else f"{detail[:ECHOED]}…"
+
+
+def _headers(code: str) -> dict[str, str]:
+    if code == "header_repeated":  # A proxy may have read another request, and what follows may be its rest.
+        return {"Connection": "close"}
+    match PROBLEMS[code].status:
         case HTTPStatus.SERVICE_UNAVAILABLE:
             return {"Retry-After": str(RETRY_AFTER_SECONDS)}
         case HTTPStatus.UNAUTHORIZED:

@@ -23,12 +23,12 @@ SERVE = b"S"
 
 
 class Process:
-    """A process that will serve on the listener, which stays the supervisor's."""
+    """A process that will serve on the two listeners, public and private, which stay the supervisor's."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listeners: tuple[socket.socket, socket.socket]) -> None:
         self.since = time.monotonic()
         self._said, says = os.pipe()
-        numbers = (listener.fileno(), says)
+        numbers = (*(listener.fileno() for listener in listeners), says)
         command = [sys.executable, "-m", "game.service.child", *map(str, numbers)]
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=numbers, bufsize=0)

@@ -11,18 +11,18 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from game import paths, settings
 from game.errors import BadSettings, GameError
+from game.service.connections import WAITING
 from game.service.logs import logger
 from game.service.process import Process, end
 from game.settings import Settings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM)
-BACKLOG = 2048
 RESTART_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Before a process that died by itself is started again, the first time, the second …; a minute of life resets it."""
 
@@ -37,10 +37,13 @@ class CannotStart(GameError):
 
 @dataclass(slots=True)
 class Slot:
-    """One port and the process on it; `due` is when to start one that died, by the monotonic clock."""
+    """Two ports, public and private, and the process on them.
 
-    address: Address
-    listener: socket.socket
+    due: when to start one that died, by the monotonic clock.
+    """
+
+    addresses: tuple[Address, Address]
+    listeners: tuple[socket.socket, socket.socket]
     process: Process | None = None
     deaths: int = 0
     due: float | None = None
@@ -94,25 +97,34 @@ def _restart(slots: list[Slot]) -> list[Slot]:
 
 
 def _listen(on: Settings, have: list[Slot]) -> list[Slot]:
-    """A slot for each port: the one that we have, or a new one. Raises CannotStart."""
-    family = socket.AF_INET6 if ":" in on.host else socket.AF_INET
-    ours = {slot.address: slot for slot in have}
+    """Return a slot for each pair of ports: the one that we have, or a new one. Raises CannotStart."""
+    ours = {slot.addresses: slot for slot in have}
+    first = settings.private_port(on)
     slots: list[Slot] = []
-    for address in [(on.host, on.port + n) for n in range(on.processes)]:
-        try:
-            slots.append(
-                ours.get(address) or Slot(address, socket.create_server(address, family=family, backlog=BACKLOG))
-            )
-        except OSError as error:
-            _close([slot for slot in slots if slot not in have])
-            found = os.strerror(error.errno) if error.errno else str(error)
-            raise CannotStart(f"expected {address[0]}:{address[1]} to be free; found: {found}") from None
+    with ExitStack() as failed:
+        for n in range(on.processes):
+            addresses = ((on.host, on.port + n), (on.private_host, first + n))
+            slot = ours.get(addresses)
+            if slot is None:
+                public, private = (failed.enter_context(_listener(address)) for address in addresses)
+                slot = Slot(addresses, (public, private))
+            slots.append(slot)
+        failed.pop_all()
     return slots
+
+
+def _listener(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family, backlog=WAITING)
+    except OSError as error:
+        found = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotStart(f"expected {address[0]}:{address[1]} to be free; found: {found}") from None
 
 
 def _renew(slots: list[Slot]) -> None:
     """A new process for each slot: all load while the old ones serve, then those end, then the new ones begin."""
-    fresh = [Process(slot.listener) for slot in slots]
+    fresh = [Process(slot.listeners) for slot in slots]
     if not all(process.loaded() for process in fresh):
         codes = [process.code for process in fresh]
         _end(fresh)
@@ -121,16 +133,16 @@ def _renew(slots: list[Slot]) -> None:
     for slot, process in zip(slots, fresh, strict=True):
         slot.process, slot.deaths, slot.due = process, 0, None
         process.serve()
-        logger().info("started", child=process.pid, port=slot.address[1])
+        logger().info("started", child=process.pid, port=slot.addresses[0][1], private=slot.addresses[1][1])
 
 
 def _revive(slots: list[Slot]) -> None:
     """Start what has been dead for long enough; one that does not even load is a death like any other."""
     for slot in slots:
         if slot.due is not None and slot.due <= time.monotonic():
-            slot.process, slot.due = Process(slot.listener), None
+            slot.process, slot.due = Process(slot.listeners), None
             slot.process.serve()
-            logger().info("started", child=slot.process.pid, port=slot.address[1])
+            logger().info("started", child=slot.process.pid, port=slot.addresses[0][1])
 
 
 def _note_deaths(slots: list[Slot]) -> None:
@@ -157,7 +169,8 @@ def _end(processes: list[Process]) -> None:
 
 def _close(slots: list[Slot]) -> None:
     for slot in slots:
-        slot.listener.close()
+        for listener in slot.listeners:
+            listener.close()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Seen: one line of the log, the counters, and a defect anywhere within becomes a 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,6 +24,7 @@ PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 """What an operator asks: never turned away, and no line of the log while all is well."""
 
 LARGEST_BODY = 64 * 1024
+ASK_AGAIN = "Ask again with the same Idempotency-Key."
 LOGGED = 1000
 """Characters of a path or a detail: both may be as long as a client likes."""
 
@@ -44,6 +46,8 @@ class About:
     code: str = ""
     detail: str = ""
     error: Exception | None = None
+    counted: str = ""
+    """The player whose share of the places it has."""
 
 
 def about(scope: Scope) -> About:
@@ -136,27 +140,84 @@ class Measured:
             await self._app(scope, _given(body, receive), send)
 
 
-class Admitted:
-    """Turns away what would only wait: more requests at once than can get a connection while they have patience."""
+class Room:
+    """The requests at work or waiting for the store: so many at once, and so many of one player."""
 
-    def __init__(self, app: ASGIApp, *, most: int) -> None:
-        self._app = app
+    def __init__(self, *, most: int, share: int) -> None:
         self._most = most
+        self._share = share
         self._now = 0
+        self._players: Counter[str] = Counter()
+
+    def enter(self) -> bool:
+        """Take a place. Returns False if none is free."""
+        if self._now >= self._most:
+            return False
+        self._now += 1
+        return True
+
+    def enter_as(self, now: About, player: str) -> bool:
+        """Note whose request it is, once that is known. Returns False if the player has his share of the places."""
+        if self._players[player] >= self._share:
+            return False
+        self._players[player] += 1
+        now.counted = player
+        return True
+
+    def leave(self, now: About) -> None:
+        """Give the place back."""
+        self._now -= 1
+        if now.counted:
+            self._players[now.counted] -= 1
+            if not self._players[now.counted]:
+                del self._players[now.counted]
+
+
+class Admitted:
+    """Turns away what would only wait: more requests at once than can get a connection while they have patience.
+
+    A place is given back when the endpoint is done. The answer is sent afterwards, so that a client who does not read
+    it keeps no place; the connection limits how long that may take.
+    """
+
+    def __init__(self, app: ASGIApp, *, room: Room) -> None:
+        self._app = app
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
-        if self._now >= self._most:
-            await refusing(scope, "too_busy", "Ask again with the same Idempotency-Key.")(scope, receive, send)
+        if not self._room.enter():
+            await refusing(scope, "too_busy", ASK_AGAIN)(scope, receive, send)
             return
-        self._now += 1
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, keep)
         finally:
-            self._now -= 1
+            self._room.leave(about(scope))
+        for message in answer:
+            await send(message)
+
+
+class Private:
+    """Answers 404 to a probe that does not come through the private port."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI. Without a server, as in a test of the application alone, all ports are private."""
+        # The decoded path, as the routes compare it: /%6detrics is /metrics here too.
+        if scope["type"] == "http" and scope["path"] in PROBES and not scope["state"].get("private", True):
+            await refusing(scope, "not_found")(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class _TooLarge(Exception):

@@ -72,7 +72,7 @@ class Service:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The base URL of each process."""
+        """The base URL of each process's private port."""
         return tuple(f"http://127.0.0.1:{self._port + n}" for n in range(self.processes))
 
     @property
@@ -90,7 +90,7 @@ class Service:
         self.env_file.chmod(0o600)
         pointer.write(self.pointer, store)
         for _attempt in range(ATTEMPTS):
-            self._port = _free_ports(self.processes)
+            self._port = _free_ports(2 * self.processes)
             self._pid = self.guard.spawn(_ARGV, account=None, env=self._environment(), log=self.log)
             if self._came_up():
                 return
@@ -141,7 +141,8 @@ class Service:
             "PYTHONPATH": str(Path(game.__file__).parent.parent),
             "SUDAMR_ENV_FILE": str(self.env_file),
             "HOST": "127.0.0.1",
-            "PORT": str(self._port),
+            "PRIVATE_PORT": str(self._port),
+            "PORT": str(self._port + self.processes),
             "PROCESSES": str(self.processes),
             "PIDFILE": str(self.pid_file),
             "CHANCE_SECRET": secrets.token_urlsafe(24),

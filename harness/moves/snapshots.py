@@ -30,7 +30,8 @@ def run(
     if found.manifest.side is Side.LEGACY and replace:
         raise Refusal(
             "--replace with a snapshot of the target", "one of the legacy file", where=str(found.folder),
-            do="Restore it into a new file (--into), and move that to its place while no service is running.",
+            do="Restore it into a new file (--into NEW). Stop the service, move the file that it serves aside with its"
+            " -wal and -shm, move NEW to its place, start the service.",
         )  # fmt: skip
     kept = snapshots.restore(env, found, keep_fence=not unfence, replace=replace, into=Path(into) if into else None)
     return {
@@ -38,6 +39,7 @@ def run(
         "restored": into or env.target_direct.redacted,
         "fence": "off" if unfence else "on",
         **({"replaced": f"is kept in the schema {kept}"} if kept else {}),
+        **({"to see and undo it": f"invoke snapshot.kept --env {env.name}"} if kept else {}),
     }
 
 

@@ -9,6 +9,7 @@ from db.cutover import ending, services
 from db.cutover.ending import Seen
 from db.environments import Environment
 from db.errors import Refusal
+from db.snapshots import kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ def status(env: Environment) -> Status:
         "legacy": env.legacy.redacted,
         "target": env.target_direct.redacted,
         **_postgres(seen, schema),
+        **_kept(env, seen),
         "drift": drifted,
         "fence of the legacy file": seen.legacy_fence,
         "fence of Postgres": seen.target_fence,
@@ -61,6 +63,21 @@ def _schema(env: Environment, seen: Seen) -> tuple[str, list[str], bool]:
     except Refusal as error:
         return at or "none", [f"not known: {' '.join(str(error).split())}"], False
     return revision, [*lines, *(f"only in game/tables.py: {name}" for name in unmade)], True
+
+
+def _kept(env: Environment, seen: Seen) -> dict[str, list[str]]:
+    """Name the schemas that are kept; if the game's own is missing, a restore was cut off after it had moved it."""
+    if seen.target is None:
+        return {}
+    try:
+        with ops.connect(env.target_direct, application="sudamr status") as conn:
+            found = [f"{one.schema}, {one.players:,} players" for one in kept.find(conn)]
+    except Refusal as error:
+        return {"kept schemas": [f"not known: {' '.join(str(error).split())}"]}
+    if found and seen.target.schema is None:
+        found.append("the game's own schema is missing: a restore was cut off. Run it again,")
+        found.append(f"or: invoke snapshot.kept --env {env.name} --put-back NAME")
+    return {"kept schemas": found} if found else {}
 
 
 def _postgres(seen: Seen, schema: str) -> dict[str, str]:

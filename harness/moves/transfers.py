@@ -20,6 +20,8 @@ from db.wording import counted
 from game.urls import PostgresUrl
 from harness.databases import ENVIRONMENT as THROWAWAY
 from harness.databases import Databases
+from harness.moves import quarantine
+from harness.moves.quarantine import Original
 
 if TYPE_CHECKING:
     from db.console import Outcome
@@ -49,7 +51,10 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What was done. equal: whether source and copy are the same in every table, column and row; None: not compared."""
+    """What was done. equal: whether source and copy are the same in every table, column and row; None: not compared.
+
+    quarantine: on a throwaway server, what could not be loaded; elsewhere it stays in the database.
+    """
 
     verdict: str
     engine: Engine
@@ -57,6 +62,7 @@ class Transferred:
     returned: Returned | None
     equal: bool | None
     differences: tuple[str, ...]
+    quarantine: tuple[Original, ...] = ()
 
 
 def run(wish: Wish, progress: Progress) -> Transferred:
@@ -67,6 +73,7 @@ def run(wish: Wish, progress: Progress) -> Transferred:
     with _target(wish, progress) as (target, engine):
         loaded = _load(wish, wish.source, target, progress) if wish.source is not None else None
         returned = moving.back(target, wish.into, progress=progress) if wish.into is not None else None
+        kept = _quarantine(wish, target)
     differences: tuple[str, ...] = ()
     if wish.source is not None and wish.into is not None:
         progress.say(f"comparing {wish.source} and {wish.into}")
@@ -75,7 +82,14 @@ def run(wish: Wish, progress: Progress) -> Transferred:
         few = "; ".join(differences[:SHOWN_DIFFERENCES])
         raise Failure(f"{wish.into} to equal {wish.source}", f"{counted(len(differences), 'differences')}: {few}")
     compared = wish.source is not None and wish.into is not None
-    return Transferred("pass", engine, loaded, returned, True if compared else None, differences)
+    return Transferred("pass", engine, loaded, returned, True if compared else None, differences, kept)
+
+
+def _quarantine(wish: Wish, target: PostgresUrl) -> tuple[Original, ...]:
+    if wish.environment != THROWAWAY or wish.source is None:
+        return ()
+    with ops.connect(target) as conn:
+        return quarantine.listed(conn, wish.environment, whole=True).values
 
 
 def profile(source: str) -> Profile:
@@ -207,6 +221,9 @@ def show(done: Transferred, speaks: Outcome) -> None:
     if done.equal:
         rows.append(("the rebuilt file", "equal in every table, column and row"))
     speaks.table("transfer", ("what", "found"), rows)
+    if done.quarantine:
+        kept = [(kind, quarantine.shown(rule), count) for kind, rule, count in quarantine.by_rule(done.quarantine)]
+        speaks.table("quarantine (--json has every value)", ("kind", "rule", "values"), kept)
 
 
 def show_conversion(done: Conversion, speaks: Outcome) -> None:
@@ -232,42 +249,3 @@ def show_profile(found: Profile, speaks: Outcome) -> None:
     for table in found.tables:
         if table.rows:
             speaks.table(f"{table.name}: {counted(table.rows, 'rows')}", columns, [*table.lines()])
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """Values of one rule that could not be loaded as they are. example: one place of them; bytes: of all originals."""
-
-    kind: str
-    rule: str
-    reason: str
-    count: int
-    players: int
-    bytes: int
-    example: str
-
-
-_QUARANTINED = """
-select kind, rule, min(reason), count(*), count(distinct key), sum(length(original)),
-    min(coalesce(key, '?') || ' ' || source_table || '.' || column_name || ' ' || path)
-from quarantine group by kind, rule order by kind desc, count(*) desc, rule
-"""
-
-
-def quarantined(environment: str) -> tuple[Quarantined, ...]:
-    """What the last load set aside or held, by rule; the original bytes stay in the database."""
-    target = environments.load(environment).target_direct
-    with ops.connect(target) as conn:
-        ops.require_marker(conn, environment)
-        migrate.require_current(conn)
-        rows = conn.execute(_QUARANTINED).fetchall()
-    return tuple(
-        Quarantined(kind, rule, reason, count, players, int(size), example)
-        for kind, rule, reason, count, players, size, example in rows
-    )
-
-
-def show_quarantine(found: tuple[Quarantined, ...], speaks: Outcome) -> None:
-    """The rules for people: held players first."""
-    rows = [(one.kind, one.rule, one.reason, one.count, one.players, one.example) for one in found]
-    speaks.table("quarantine", ("kind", "rule", "reason", "values", "players", "for example"), rows)

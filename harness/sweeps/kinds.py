@@ -118,8 +118,12 @@ class Paper:
                 del rows[key]
             rows.update({key: self._after[table][key] for key in (*change.updates, *change.inserts)})
 
+    def state(self, player: str) -> Rows | None:
+        """See `Store`."""
+        return self.read(player)
+
     def read(self, player: str) -> Rows | None:
-        """All of the player."""
+        """See `Store`."""
         return self._players.get(player)
 
     def status(self) -> Status:

@@ -283,7 +283,9 @@ def played(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World
     port, pidfile = _free_port(), tmp_path / "pid"
     url = f"http://127.0.0.1:{port}"
     restart = f"kill -HUP $(cat {pidfile})"
-    world = furnished(server, blank, tmp_path, url, restart, f"PORT={port}\nPIDFILE={pidfile}\n")
+    world = furnished(
+        server, blank, tmp_path, url, restart, f"PRIVATE_PORT={port}\nPORT={_free_port()}\nPIDFILE={pidfile}\n"
+    )
     with running({"SUDAMR_ENV_FILE": str(world.env.pointer.path)}, url):
         yield world
 

@@ -22,8 +22,8 @@ from db.progress import Silent
 from db.servers import Server
 from db.snapshots import Side, postgres
 from game.urls import PostgresUrl
+from harness.moves import quarantine, standing, transfers
 from harness.moves import snapshots as tasks
-from harness.moves import standing, transfers
 
 LONGEST = "Schema_" + "x" * 56
 SCHEMAS = ("game", "public", "user", "Order", LONGEST)
@@ -144,7 +144,7 @@ def test_every_command_but_a_move_works_in_it(
     copy = tmp_path / "copy.db"
     wish = transfers.Wish(env.name, env.legacy.path, into=copy, back=True, max_held=None, postgres=None)
     assert transfers.run(wish, Silent()).equal
-    assert transfers.quarantined(env.name)
+    assert quarantine.find(env.name).values
     transfers.cleanup(env.name)
     assert users(owner) == 0
     if "shared" in request.node.name:

@@ -38,10 +38,10 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Starts services; they end with the test. Asked for last, so that they end before their store does."""
     started: list[Running] = []
 
-    def start(url: str, *, processes: int = 1, **variables: str) -> Running:
+    def start(url: str, *, processes: int = 1, descriptors: int = 0, **variables: str) -> Running:
         folder = tmp_path / f"service{len(started)}"
         folder.mkdir()
-        started.append(Running(folder, url, processes=processes, **variables))
+        started.append(Running(folder, url, processes=processes, descriptors=descriptors, **variables))
         return started[-1]
 
     yield start

@@ -22,7 +22,7 @@ from db.web import authorities
 from game.service import tokens
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 120
 TOKEN_SECRET = secrets.token_urlsafe(16)
 BEARER = {"Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, 'hana')}"}
 
@@ -30,20 +30,24 @@ BEARER = {"Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, 'hana')}"}
 class Running:
     """`python -m game.service` of the test's own, its store named by an env file."""
 
-    def __init__(self, folder: Path, url: str, *, processes: int, **variables: str) -> None:
+    def __init__(self, folder: Path, url: str, *, processes: int, descriptors: int = 0, **variables: str) -> None:
         self.folder = folder
         self.processes = processes
-        self.port = free_ports(processes)
+        self.port = free_ports(2 * processes)
         self.pidfile = folder / "service.pid"
         self.point_to(url)
         given = {
             "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(game.__file__).parent.parent),
-            "SUDAMR_ENV_FILE": str(self.env_file), "PORT": str(self.port), "PROCESSES": str(processes),
+            "SUDAMR_ENV_FILE": str(self.env_file), "PRIVATE_PORT": str(self.port),
+            "PORT": str(self.port + processes), "PROCESSES": str(processes),
             "PIDFILE": str(self.pidfile), "CHANCE_SECRET": secrets.token_urlsafe(16),
             "TOKEN_SECRET": TOKEN_SECRET,
         } | variables  # fmt: skip
         with (folder / "service.log").open("wb") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "game.service"], env=given, stdout=log, stderr=log)
+            command = [sys.executable, "-m", "game.service"]
+            if descriptors:
+                command = ["/bin/sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
+            self.process = subprocess.Popen(command, env=given, stdout=log, stderr=log)
 
     @property
     def env_file(self) -> Path:
@@ -52,6 +56,11 @@ class Running:
     @property
     def urls(self) -> list[str]:
         return [f"http://127.0.0.1:{self.port + n}" for n in range(self.processes)]
+
+    @property
+    def public_urls(self) -> list[str]:
+        """The base URL of each process's PORT, which players reach."""
+        return [f"http://127.0.0.1:{self.port + self.processes + n}" for n in range(self.processes)]
 
     @property
     def log(self) -> str:

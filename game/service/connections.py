@@ -1,0 +1,319 @@
+"""A client's connection: strict HTTP/1.1, one request at a time, each part within a time limit, only so many at once.
+
+uvicorn limits none of these. Without limits a few hundred idle sockets use up the descriptors of a process, and clients
+that never read their answers, or never finish a request, stay for ever. uvicorn's parser is httptools: it refuses what
+proxies read in several ways (bare LF, folded headers, Content-Length beside Transfer-Encoding); `_check_head` refuses
+the rest.
+"""
+
+from __future__ import annotations
+
+import resource
+from asyncio import TimerHandle, Transport
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from game.service import problems
+from game.service.logs import logger
+from game.service.metrics import Metrics
+
+ACCEPTED_AT_ONCE = 64
+"""asyncio accepts so many connections in a row, before it hands over the first, and writes a line of the log for each
+one that it has no descriptor for."""
+
+WAITING = 1024
+"""How many connections wait in the kernel to be accepted, also while one process follows another on the port."""
+
+PRIVATE_CONNECTIONS = 32
+"""Connections to the private port: the tools, the probes and Prometheus."""
+
+OTHER_DESCRIPTORS = 2 * ACCEPTED_AT_ONCE + 48
+"""Descriptors kept free for what is being accepted, for files, pipes and the log. The pool's come on top."""
+
+FEWEST_CONNECTIONS = 16
+
+KEEP_ALIVE_SECONDS = 75
+"""An idle connection is closed after this. It is longer than the 60 s of nginx and haproxy, so that they close first:
+a request sent into a connection that is just being closed would be lost."""
+
+LINGER_SECONDS = 2.0
+"""For so long a refused client's bytes are thrown away. To close at once would reset the connection, and the client
+would never read the refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may use. The proxy in front should have the same or smaller limits."""
+
+    request_seconds: float = 10.0
+    """For a request's head and body, from its first byte; for a new connection from its beginning."""
+    send_seconds: float = 10.0
+    """For the client to read an answer."""
+    head_bytes: int = 32 * 1024
+    request_bytes: int = 256 * 1024
+    """Head and body, as sent. A body of 64 KB may come in chunks, each with a header of its own."""
+
+
+@dataclass(slots=True)
+class Door:
+    """The open connections of one listening port, at most `most`.
+
+    A new connection takes the place of the one that has waited longest for a request. Only when all of them are being
+    answered is a new one turned away.
+    """
+
+    most: int
+    private: bool
+    metrics: Metrics
+    limits: Limits = Limits()
+    _open: set[Connection] = field(default_factory=set)
+    _waiting: dict[Connection, None] = field(default_factory=dict)
+    """Connections without a whole request, in the order in which they began to wait."""
+
+    def enter(self, connection: Connection) -> bool:
+        """Let the connection in. Returns False if all are at work."""
+        if len(self._open) >= self.most:
+            longest = next(iter(self._waiting), None)
+            if longest is None:
+                self.count("turned_away")
+                return False
+            self.leave(longest)
+            longest.abort("displaced")
+        self._open.add(connection)
+        self._waiting[connection] = None
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Forget the connection. Safe to call again."""
+        self._open.discard(connection)
+        self._waiting.pop(connection, None)
+
+    def works(self, connection: Connection) -> None:
+        """Note that the connection's request is whole: it may not be displaced."""
+        self._waiting.pop(connection, None)
+
+    def waits(self, connection: Connection) -> None:
+        """Note that the connection's answer is written: it waits for the next request."""
+        if connection in self._open:
+            self._waiting[connection] = None
+
+    def count(self, reason: str) -> None:
+        """Count a connection that was closed before its client closed it."""
+        self.metrics.closed.labels(reason).inc()
+
+
+class Connection(HttpToolsProtocol):
+    """One connection to one of the doors. See the module."""
+
+    def __init__(self, *args: Any, doors: Mapping[int, Door], **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._doors = doors
+        self._request_timer: TimerHandle | None = None
+        self._send_timer: TimerHandle | None = None
+        self._received = 0
+        """Bytes of the request that is being read."""
+        self._in_head = True
+        self._deaf = False
+        """What still comes is thrown away: the client was refused, or asked again before it was answered."""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        assert self.server is not None
+        port = self.server[1]
+        assert port is not None
+        self._door = self._doors[port]
+        self.app_state = {**self.app_state, "private": self._door.private}
+        # Each answer is then sent wholly before the next is begun, and pause_writing says when a client does not read.
+        transport.set_write_buffer_limits(high=0)
+        if self._door.enter(self):
+            self._expect_request()
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._door.leave(self)
+        self._stop_request_timer()
+        self._stop_send_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._unset_keepalive_if_required()
+        if self._deaf:
+            return
+        if self._request_timer is None and not self._at_work:
+            self._expect_request()
+        self._received += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The request itself is answered as HTTP/1.1; nothing may follow it, since the parser has ended.
+            self._hear_no_more()
+        except httptools.HttpParserError as error:
+            self._refuse("bad_request", _cause(error))
+        else:
+            limits = self._door.limits
+            if self._received > (limits.head_bytes if self._in_head else limits.request_bytes):
+                self._refuse("head_too_large" if self._in_head else "body_too_large")
+
+    def on_message_begin(self) -> None:
+        """See httptools. A request that comes before the last one is answered is not read."""
+        if self._at_work:
+            self._hear_no_more()
+        if not self._deaf:
+            self._in_head = True
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """See httptools."""
+        if not self._deaf:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools."""
+        if self._deaf:
+            return
+        if not self._in_head:  # It would join the headers that were checked already.
+            raise ValueError("a header after the body")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        if self._deaf:
+            return
+        _check_head(self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        if not self._deaf:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        if self._deaf:
+            return
+        self._stop_request_timer()
+        self._received, self._in_head = 0, True
+        self._door.works(self)
+        if self.cycle.response_complete:  # Answered before its body had come, as a body that is too large.
+            self._door.waits(self)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """See uvicorn."""
+        self._door.waits(self)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol. The client has not read all that was sent."""
+        super().pause_writing()
+        self._send_timer = self.loop.call_later(self._door.limits.send_seconds, self.abort, "unread")
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol. The client has read all that was sent."""
+        self._stop_send_timer()
+        super().resume_writing()
+
+    def abort(self, reason: str) -> None:
+        """Close the connection at once, whatever is unsent."""
+        self._door.count(reason)
+        self.transport.abort()
+
+    @property
+    def _at_work(self) -> bool:
+        """Whether a request is whole and its answer is not yet written."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    def _expect_request(self) -> None:
+        self._request_timer = self.loop.call_later(self._door.limits.request_seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        self._request_timer = None
+        if self._received == 0:
+            self.abort("idle")
+        else:
+            self._refuse("request_timeout")
+
+    def _hear_no_more(self) -> None:
+        self._deaf = True
+        self._stop_request_timer()
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def _refuse(self, code: str, detail: str = "") -> None:
+        """Answer with the problem, unless an answer has begun, and close the connection."""
+        self._hear_no_more()
+        self._door.count(code)
+        self._door.metrics.refusals.labels(code).inc()
+        logger().info("request_refused", code=code, detail=detail)
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self.cycle.response_started:
+                self.transport.abort()
+                return
+            self.cycle.disconnected = True  # The application waits for the rest of the body.
+            self.cycle.message_event.set()
+        answer = problems.response(code, detail, {"Connection": "close"})
+        head = b"".join(b"%b: %b\r\n" % pair for pair in answer.raw_headers)
+        self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + bytes(answer.body))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _stop_request_timer(self) -> None:
+        if self._request_timer is not None:
+            self._request_timer.cancel()
+            self._request_timer = None
+
+    def _stop_send_timer(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+
+def most_connections(wanted: int, pool_size: int) -> int:
+    """Return how many connections a process takes on its public port: as many as wanted, if it has the descriptors.
+
+    Raises the process's own soft limit of descriptors as far as it may. Raises ValueError if too few are left.
+    """
+    needed = wanted + PRIVATE_CONNECTIONS + pool_size + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > soft:
+        soft = needed if hard == resource.RLIM_INFINITY else min(hard, max(soft, needed))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    most = min(wanted, soft - needed + wanted)
+    if most < FEWEST_CONNECTIONS:
+        fewest = needed - wanted + FEWEST_CONNECTIONS
+        raise ValueError(f"expected at least {fewest} descriptors (ulimit -n); found {soft}")
+    return most
+
+
+def _check_head(method: bytes, version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Refuse what another server or proxy might read as another request. Raises ValueError."""
+    names = [name for name, _ in headers]
+    if version not in ("1.0", "1.1"):
+        raise ValueError("HTTP/1.0 or HTTP/1.1 is needed")
+    if not url.startswith(b"/"):
+        raise ValueError("the address has to begin with /")
+    if names.count(b"host") > 1 or (version == "1.1" and b"host" not in names):
+        raise ValueError("one header Host is needed")
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings and (version == "1.0" or codings != [b"chunked"]):
+        raise ValueError("Transfer-Encoding has to be chunked, in HTTP/1.1")
+    if method == b"CONNECT":
+        raise ValueError("the method is none of ours")
+
+
+def _cause(error: httptools.HttpParserError) -> str:
+    """Say what is wrong with a request, in words of ours or of the parser, never the client's."""
+    cause = error.__context__
+    if isinstance(cause, ValueError) and not isinstance(cause, UnicodeError):
+        return str(cause)
+    return "" if isinstance(error, httptools.HttpParserCallbackError) else str(error)[:200]
