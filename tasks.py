@@ -92,6 +92,7 @@ def serve(_c: Context, env: str = "", port: int = Whole(8000, 1, 65535), process
 
     with outcome(None):
         pointer = environments.load(env).pointer
+        environments.require_service_file(pointer)
         settings = {"SUDAMR_ENV_FILE": str(pointer.path), "PORT": str(port), "PROCESSES": str(processes)}
         environments.become([PYTHON, "-m", "game.service"], settings)
 
@@ -107,7 +108,7 @@ def token(_c: Context, env: str = "", player: str = "") -> None:
     with outcome(None) as speaks:
         target = environments.load(env)
         if not player:
-            raise Refusal("--player ID", "none", do="Name the player: --player hana")
+            raise Refusal("--player ID", "none", do="Add the id of the player for whom the token is: --player hana")
         speaks.say(tokens.issue(environments.token_secret(target), player))
 
 
@@ -116,9 +117,9 @@ def prepare(_c: Context, env: str = "", take_over: bool = False, yes: bool = Fal
     """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
     from db import environments
     from db.console import outcome
-    from harness.moves import preparing
+    from harness.moves import development, preparing
 
-    with outcome(None) as speaks:
+    with outcome(None) as speaks, development.naming_up(env):
         confirmed = _confirmation(speaks, env, yes, confirm)
         speaks.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over))
 
@@ -130,9 +131,9 @@ def migrate(
     """Bring the schema to its head; a new one is fenced from its first moment."""
     from db import environments
     from db.console import outcome
-    from harness.moves import preparing
+    from harness.moves import development, preparing
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as speaks, development.naming_up(env):
         confirmed = _confirmation(speaks, env, yes, confirm, dry_run=sql)
         target = environments.load(env)
         done = preparing.run_migrations(target, confirmed, sql=sql)
@@ -176,13 +177,16 @@ def seed(
     from db import seed as seeds
     from db.console import outcome
     from db.counts import count
-    from harness.moves import preparing
+    from db.errors import Refusal
+    from harness.moves import development, preparing
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as speaks, development.naming_up(env):
         environments.require_same_name(env, confirm)
         if legacy:
             path = Path(legacy)
             made = seeds.seed_legacy(path, players, seed, oddities=not clean, progress=speaks.progress)
+        elif not env:
+            raise Refusal("--legacy FILE, or --env NAME", "neither", do=seeds.WHERE)
         else:
             target = environments.load(env)
             environments.guard_destructive(target)
@@ -197,9 +201,9 @@ def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> N
     """Empty the game's tables; development and test alone."""
     from db import environments
     from db.console import outcome
-    from harness.moves import preparing
+    from harness.moves import development, preparing
 
-    with outcome(None) as speaks:
+    with outcome(None) as speaks, development.naming_up(env):
         target = environments.load(env)
         environments.guard_destructive(target)
         preparing.empty(target, _confirmation(speaks, env, yes, confirm))
@@ -265,7 +269,7 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
     from harness.moves import transfers
 
     with outcome(json or None) as speaks:
-        found = transfers.profile(Path(source))
+        found = transfers.profile(source)
         transfers.show_profile(found, speaks)
         speaks.json(found)
 

@@ -15,9 +15,8 @@ from typing import Any, NoReturn, Protocol, TextIO, cast
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 
-from db import files
+from db import environments, files, layout
 from db.errors import Failure, Refusal, ToolError
 from db.interruption import Signals
 from db.progress import Progress, for_people
@@ -39,6 +38,14 @@ class Ending(Protocol):
     @property
     def line(self) -> str:
         """The last line that the task prints."""
+        ...
+
+
+class AtEnd(Protocol):
+    """Finds out how a task ended; see `db.cutover.ending.ended`."""
+
+    def __call__(self, outcome: str, todo: str = "") -> Ending:
+        """Return the ending."""
         ...
 
 
@@ -93,22 +100,28 @@ class Outcome:
         self._json_path = json_path
         self._errors = Console(file=cast(TextIO, self._stderr))
         self._out = self._errors if json_path == "-" else Console(file=cast(TextIO, self._stdout))
-        self.progress: Progress = for_people(self._errors)
-        self.at_end: Callable[[str], Ending] | None = None
+        self.progress: Progress = for_people(self._errors, quiet=environments.is_exported("CI"))
+        self.at_end: AtEnd | None = None
         self.signals: Signals | None = None
         self._ending: Ending | None = None
 
-    def end(self, outcome: str) -> None:
-        """Call `at_end` once, with signals held; `last_line` prints its answer."""
+    def end(self, outcome: str, todo: str = "") -> None:
+        """Call `at_end` once, with signals held; `last_line` prints its answer.
+
+        todo: what is to be done next, if the task knows better than the stores.
+        """
         if self.at_end is not None and self._ending is None:
             if self.signals is not None:
                 self.signals.hold("The command is ending; see its last line.", "kill -9 is safe; then: invoke status.")
-            self._ending = self.at_end(outcome)
+            self._ending = self.at_end(outcome, todo)
 
     def last_line(self) -> None:
         """Print the last line, if the task has one."""
         if self._ending is not None:
-            self._errors.print(self._ending.line, highlight=False, markup=False, soft_wrap=True)
+            line = self._ending.line
+            if self._errors.is_terminal:
+                line = layout.last_line(line, self._errors.width)
+            self._errors.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def say(self, line: str, *, alarm: bool = False) -> None:
         """One line of the result; an alarm is red on a terminal, so its words must say as much."""
@@ -118,13 +131,11 @@ class Outcome:
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A result of several lines; columns of numbers are set to the right."""
         self.say(title)
-        table = Table(header_style="bold")
-        for index, column in enumerate(columns):
-            numbers = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-            table.add_column(column, justify="right" if numbers else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(_cell(value) for value in row))
-        self._out.print(table)
+        numbers = tuple(
+            bool(rows) and all(isinstance(row[n], int | float) for row in rows) for n in range(len(columns))
+        )
+        text = tuple(tuple(map(_cell, row)) for row in rows)
+        layout.print_table(self._out, layout.Cells(tuple(columns), text, numbers))
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
         """A result of names and values. On a terminal values are wrapped; elsewhere each stays on its line."""

@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from db import environment_files, files, service_file
 from db.environment_files import FilesRead
 from db.errors import Refusal
+from db.paths import require_file
 from game import libpq
 from game.errors import BadUrl
 from game.settings import Settings
@@ -277,6 +278,15 @@ def operator_token(environment: Environment) -> str:
 def token_secret(environment: Environment) -> str:
     """What the players' bearer tokens follow from. Refusal without one."""
     return _of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
+
+
+def require_service_file(pointer: Pointer) -> None:
+    """Check that the service's env file is there. Raises Refusal with the lines that it needs."""
+    require_file(
+        pointer.path, "the env file that the service reads",
+        do=f"Write three lines into it: {pointer.variable}=file:GAME.db, and CHANCE_SECRET and TOKEN_SECRET, each a"
+        " text of 16 characters or more. To make GAME.db: invoke seed --legacy GAME.db. More: docs/service.md.",
+    )  # fmt: skip
 
 
 def pool_size(environment: Environment) -> int:

@@ -8,19 +8,18 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.live import Live
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
+
+from db.bars import Amount, Line
+from db.counts import counted
 
 Advance = Callable[[int], None]
 
 PLAIN_INTERVAL_SECONDS = 10.0
+CI_INTERVAL_SECONDS = 60.0
+"""A job's log is read afterwards, if at all; some CI ends a job that prints nothing for minutes."""
 
 
 class Progress(Protocol):
@@ -55,20 +54,17 @@ class Terminal:
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
-        columns = (
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-            TextColumn("{task.fields[rate]}, after"), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(),
-        )  # fmt: skip
-        with Bars(*columns, console=self._console) as bars:
-            task = bars.add_task(title, total=total, rate="")
-            began = time.monotonic()
-            done = 0
+        began = time.monotonic()
+        done = 0
 
-            def advance(more: int) -> None:
-                nonlocal done
-                done += more
-                bars.update(task, advance=more, rate=_rate(done, began, unit))
+        def line() -> Line:
+            return Line(Amount(title, done, total, unit, time.monotonic() - began))
 
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+
+        with Live(get_renderable=line, console=self._console):
             yield advance
 
     @contextmanager
@@ -82,31 +78,38 @@ class Terminal:
             yield _BarOfSeconds(bars, title, seconds)
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class Plain:
-    """Lines without a terminal: a beginning, one line each ten seconds, an end."""
+    """Prints lines where there is no terminal: one each interval, and one at the end.
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    quiet: print at most one line a minute, and none for a task that takes less than ten seconds.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, quiet: bool = False) -> None:
         self._write = write
+        self._quiet = quiet
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
         began = said = time.monotonic()
+        interval = CI_INTERVAL_SECONDS if self._quiet else PLAIN_INTERVAL_SECONDS
         done = 0
 
         def advance(more: int) -> None:
             nonlocal done, said
             done += more
             now = time.monotonic()
-            if now - said >= PLAIN_INTERVAL_SECONDS:
+            if now - said >= interval:
                 said = now
-                left = (total - done) * (now - began) / done if done else 0.0
-                self._write(f"{title}: {done:,} of {total:,} {unit}, {_rate(done, began, unit)}, {left:.0f} s left")
+                amount = Amount(title, done, total, unit, now - began)
+                self._write(f"{title}: {amount.counts[0]}, {amount.rate}, {amount.left}")
 
         yield advance
-        self._write(f"{title}: {done:,} {unit} in {time.monotonic() - began:.1f} s, {_rate(done, began, unit)}")
+        amount = Amount(title, done, total, unit, time.monotonic() - began)
+        if not self._quiet or amount.seconds >= PLAIN_INTERVAL_SECONDS:
+            self._write(f"{title}: {counted(done, unit)} in {amount.seconds:.1f} s, {amount.rate}")
 
     def say(self, line: str) -> None:
         self._write(line)
@@ -175,15 +178,11 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
-def for_people(console: Console) -> Progress:
-    """Bars where the console is a terminal, plain lines where it is not."""
-    return (
-        Terminal(console)
-        if console.is_terminal
-        else Plain(lambda line: console.print(line, highlight=False, markup=False))
-    )
+def for_people(console: Console, *, quiet: bool = False) -> Progress:
+    """Return bars for a terminal that can redraw a line, and plain lines for anything else.
 
-
-def _rate(done: int, began: float, unit: str) -> str:
-    seconds = time.monotonic() - began
-    return f"{done / seconds:,.0f} {unit}/s" if seconds > 0 else ""
+    FORCE_COLOR makes Rich take a file for a terminal, so the stream itself is asked. quiet: see Plain.
+    """
+    if console.is_interactive and console.file.isatty():
+        return Terminal(console)
+    return Plain(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), quiet=quiet)

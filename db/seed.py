@@ -19,7 +19,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from psycopg import sql
 
-from db import builders, fence, legacy_schema, legacy_tables, migrate, ops, requirements
+from db import builders, fence, legacy_schema, legacy_tables, migrate, ops, paths, requirements
 from db import tables as db_tables
 from db.confirmation import unasked
 from db.environments import DESTRUCTIBLE
@@ -33,6 +33,8 @@ from game.rows import Record
 from game.urls import PostgresUrl
 
 T = TypeVar("T")
+
+WHERE = "To make a file to play with: invoke seed --legacy game.db. To fill a database: --env development."
 
 BATCH_PLAYERS = 100
 LEGACY_SCHEMA_VERSION = 12
@@ -237,7 +239,7 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
 @contextmanager
 def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
-    _refuse_existing(path)
+    paths.require_new(path)
     made = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:
@@ -252,16 +254,8 @@ def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
         made.unlink(missing_ok=True)
 
 
-def _refuse_existing(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise Refusal("a folder that exists", "none", where=str(path.parent), do="Make that folder, or name another.")
-    for taken in (path, path.with_name(f"{path.name}-wal")):
-        if taken.exists():
-            raise Refusal("a name that is free", "a file", where=str(taken), do="Name a path where no file is yet.")
-
-
 def _keep(made: Path, path: Path) -> None:
     with made.open("rb") as file:
         os.fsync(file.fileno())
-    _refuse_existing(path)
+    paths.require_new(path)
     made.rename(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from game import libpq, urls
+from game import libpq, paths, urls
 from game.errors import BadSettings, BadUrl
 
 ENV_FILE = "SUDAMR_ENV_FILE"
@@ -106,6 +106,7 @@ def _env_file() -> Path | None:
     if not named:
         return None
     path = Path(named)
-    if not path.is_file():
-        raise BadSettings(f"{ENV_FILE}: expected a file, found none at {path}")
+    found = paths.found(path)
+    if found not in (paths.FILE, paths.EMPTY):
+        raise BadSettings(f"{ENV_FILE}: expected a file, found {found} at {path}")
     return path

@@ -93,7 +93,7 @@ def test_a_file_that_is_no_legacy_database_is_refused_and_left_alone(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "task", ["migrate", "revision", "prepare", "transfer", "cutover", "rollback", "status", "gate", "seed", "reset"]
+    "task", ["migrate", "revision", "prepare", "transfer", "cutover", "rollback", "status", "gate", "reset"]
 )
 def test_an_unknown_environment_is_refused_with_the_choices(task: str) -> None:
     assert_refused(invoke(task, "--env", "stagin"), "development | test | staging | production", "stagin")
@@ -115,6 +115,41 @@ def test_an_unknown_environment_is_refused_with_the_choices(task: str) -> None:
 def test_what_can_not_be_done_is_refused_before_anything_is_begun(arguments: tuple[str, ...]) -> None:
     assert_refused(invoke(*arguments), "expected", "found")
     assert not (ROOT / "made.db").exists()
+
+
+NOTHING_LEFT_OUT = {
+    ("seed",): "invoke seed --legacy game.db",
+    ("token", "--env", "development"): "--player hana",
+    ("serve", "--env", "development"): "invoke seed --legacy GAME.db",
+    ("transfer", "--env", "test"): "invoke seed --legacy game.db",
+    ("transfer", "--env", "test", "--back", "--into", "copy.db"): "Add --source FILE",
+    ("transfer.profile",): "Name the legacy file",
+    ("snapshot.verify", "--env", "development"): "invoke snapshot.take",
+    ("snapshot.take", "--env", "development", "--of", "both"): "legacy is the SQLite file",
+    ("gate", "--env", "test", "--verify", "README.md"): "invoke gate --env NAME --json FILE",
+    ("report", "--from", "README.md"): "invoke gate --env NAME --json FILE",
+    ("prepare", "--env", "development"): "Start it: invoke up",
+}
+"""By what was typed, what the refusal tells to do."""
+
+
+@pytest.mark.parametrize("arguments", NOTHING_LEFT_OUT, ids=" ".join)
+def test_what_was_left_out_is_asked_for_with_what_to_do(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# A page\n")
+    url = "postgresql://sudamr:sudamr@127.0.0.1:1/sudamr?schema=game"  # Nothing listens at port 1.
+    (tmp_path / "environments.toml").write_text(
+        f'[development]\nlegacy = "file:game.db"\ntarget = "{url}"\ntarget_direct = "{url}"\n'
+        'pointer = { path = "service.env" }\nsnapshots = { folder = "snapshots" }\n'
+    )
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    done = subprocess.run(
+        [INVOKE, "--search-root", ROOT, *arguments], cwd=tmp_path, check=False, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    assert_refused(done, "expected", "found", NOTHING_LEFT_OUT[arguments])
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:

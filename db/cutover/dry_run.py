@@ -21,6 +21,9 @@ from db.ops import Phase
 from db.transfer.source import tidied
 
 STANDING = "where the move stands"
+STANDS_ON = ("legacy file", "server")
+"""Checks of the stores from which it is read where the move stands."""
+
 UNDONE_FIRST = frozenset({"pointer", "services", "fence of the legacy file"})
 """Checks that the run skips when it first finishes an undo, which puts these right."""
 
@@ -36,7 +39,7 @@ def cutover(move: Move, demands: Sequence[Demand]) -> Report:
             for check in preflight.before_cutover(move, demands)
             if (begins or not check.begins) and not (unfinished and check.name in UNDONE_FIRST)
         ]
-        return _report(move, [where, *wanted], (*plan.OFFLINE, plan.LIVE, plan.FIRST_SNAPSHOT))
+        return _report(move, _placed(where, wanted), (*plan.OFFLINE, plan.LIVE, plan.FIRST_SNAPSHOT))
 
 
 def rollback(move: Move, refuse: Refuse, accept: Callable[[Standing], int | None], demands: Sequence[Demand]) -> Report:
@@ -56,7 +59,7 @@ def rollback(move: Move, refuse: Refuse, accept: Callable[[Standing], int | None
                 loss = accept(standing)
 
         given_up = Check("writes that are given up", accepted, ("server", STANDING))
-        checked = [where, *wanted, given_up]
+        checked = [*_placed(where, wanted), given_up]
 
         def steps() -> tuple[Step, ...]:
             adopts = standing is not None and standing.returned_unknown
@@ -72,7 +75,7 @@ def abort(move: Move, refuse: Refuse) -> Report:
         _, where = _where(move, refuse)
         before = preflight.before_cutover(move) if move.verb == "cutover" else preflight.before_rollback(move)
         wanted = [check for check in before if not check.begins and check.name in preflight.FOR_AN_UNDO]
-        return _report(move, [where, *wanted], undo.UNDO if move.verb == "cutover" else rollback_steps.UNDO)
+        return _report(move, _placed(where, wanted), undo.UNDO if move.verb == "cutover" else rollback_steps.UNDO)
 
 
 def _where(move: Move, refuse: Refuse) -> tuple[Standing | None, Check]:
@@ -91,7 +94,13 @@ def _where(move: Move, refuse: Refuse) -> tuple[Standing | None, Check]:
         assert standing is not None
         return f"phase {standing.phase}, the legacy file {standing.legacy}, Postgres {standing.target}"
 
-    return standing, Check(STANDING, check, begins=False)
+    return standing, Check(STANDING, check, STANDS_ON, begins=False)
+
+
+def _placed(where: Check, wanted: Sequence[Check]) -> list[Check]:
+    """Put the check of the standing after those of the stores from which it is read: one fault is one finding."""
+    after = 1 + max((n for n, check in enumerate(wanted) if check.name in STANDS_ON), default=-1)
+    return [*wanted[:after], where, *wanted[after:]]
 
 
 def _no_hook_at_work(move: Move) -> None:
@@ -107,11 +116,18 @@ def _report(move: Move, wanted: Iterable[Check], steps: tuple[Step, ...] | Calla
     began = time.monotonic()
     at_work = Check("hooks at work", lambda: _no_hook_at_work(move), ("file of the pointer",), begins=False)
     findings = checks.judge([*wanted, at_work])
-    move.performed.append(StepReport(plan.PREFLIGHT, Status.DONE, round(time.monotonic() - began, 3)))
+    verdict = _verdict(findings)
+    move.performed.append(StepReport(plan.PREFLIGHT, _STATUS[verdict], round(time.monotonic() - began, 3)))
     for step in steps() if callable(steps) else steps:
         move.means.progress.say(step.line)
         move.performed.append(StepReport(step.name, Status.PLANNED, 0.0))
-    return dataclasses.replace(move.finished(Verdict.PLANNED), verdict=_verdict(findings), checks=findings)
+    return dataclasses.replace(move.finished(Verdict.PLANNED), verdict=verdict, checks=findings)
+
+
+_STATUS = {
+    Verdict.PLANNED: Status.DONE, Verdict.REFUSED: Status.FAILED, Verdict.INCONCLUSIVE: Status.PLANNED,
+}  # fmt: skip
+"""How the step of the checks ended; it is still to do where a check could not be judged."""
 
 
 def _verdict(findings: tuple[Finding, ...]) -> Verdict:

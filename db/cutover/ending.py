@@ -255,10 +255,12 @@ class Ending:
         return f"{self.outcome} · {self.serves} · {self.fences} · next: {self.next}"
 
 
-def ended(env: Environment, outcome: str) -> Ending:
-    """Describe the environment after a run with this outcome."""
+def ended(env: Environment, outcome: str, todo: str = "") -> Ending:
+    """Describe the environment after a run with this outcome. todo: what is next, if the stores don't decide it."""
     seen = look(env)
-    return Ending(outcome, seen.serves, seen.fences, seen.next)
+    # The refusal names what stands in the way of the command that would be next.
+    first = "do what is said above, then: " if outcome == "refused" and isinstance(seen.advice, Settled) else ""
+    return Ending(outcome, seen.serves, seen.fences, todo or first + seen.next)
 
 
 def look(env: Environment) -> Seen:

@@ -14,8 +14,7 @@ from db.cutover import hooks, pointer
 from db.cutover.move import Move
 from db.errors import Refusal
 from db.remedies import AS_THE_SERVICE
-
-_AS_THE_SERVICE = "Run as the user of the service, or allow this user to write in that folder."
+from game import paths
 
 RUN_BYTES = 16_000_000
 """Space for a run's journal and report; a journal keeps 4,000 characters of each hook's output."""
@@ -30,7 +29,7 @@ def check_pointer(move: Move) -> None:
     """Check that a rename can replace the pointer and keep its owner, and that the hooks' lock can be held."""
     pointer.read(move.env.pointer)
     path = move.env.pointer.path.resolve()
-    _require_writable(path.parent, "the folder of the pointer", path.parent, _AS_THE_SERVICE)
+    _require_writable(path.parent, "the folder of the pointer", path.parent, AS_THE_SERVICE)
     was, root = path.stat(), os.geteuid() == 0
     if not root and was.st_uid != os.geteuid():
         raise Refusal(
@@ -72,7 +71,7 @@ def check_snapshots(move: Move) -> None:
 def check_legacy(move: Move) -> None:
     """Check that the legacy file can be fenced: SQLite writes into it and beside it."""
     path = move.env.legacy.path.resolve()
-    _require_writable(path.parent, "the folder of the legacy file", path.parent, _AS_THE_SERVICE)
+    _require_writable(path.parent, "the folder of the legacy file", path.parent, AS_THE_SERVICE)
     if not os.access(path, os.W_OK):
         raise Refusal(
             "a legacy file that this user may write", "one that it may not", where=str(path),
@@ -83,7 +82,7 @@ def check_legacy(move: Move) -> None:
 def _require_writable(folder: Path, what: str, wanted: Path, do: str) -> None:
     if not folder.is_dir():
         raise Refusal(
-            f"{what}, to write into", f"a file, {folder}", where=str(wanted),
+            f"{what}, to write into", f"{paths.found(folder)}, {folder}", where=str(wanted),
             do="Move that file away: a folder goes there.",
         )  # fmt: skip
     if not os.access(folder, os.W_OK | os.X_OK):

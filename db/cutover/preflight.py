@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from db import environments, fence, migrate, ops, pooler, requirements, transfer
-from db.counts import count
+from db.counts import count, counted
 from db.cutover import hooks, ownership, places, pointer, services, switch, target_checks
 from db.cutover.checks import Check
 from db.cutover.move import Move
@@ -139,7 +139,9 @@ class Contents:
                 do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held}: they can't play until"
                 " someone decides.",
             )  # fmt: skip
-        return f"{assessed.held} of {assessed.players:,}, {most} at most; {assessed.aside} findings set aside"
+        return (
+            f"{assessed.held} of {assessed.players:,}, {most} at most; {counted(assessed.aside, 'findings')} set aside"
+        )
 
     def check_freeze(self) -> str:
         """Check that the predicted freeze is within the budget: offline, players wait while the whole copy is made."""

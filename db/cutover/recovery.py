@@ -6,6 +6,7 @@ can't be known whether players play on Postgres, so nothing is changed.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -336,7 +337,7 @@ def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = ()) -> Non
 
 def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> None:
     move.deadline = Deadline(float("inf"))
-    move.means.progress.say(f"     undoing; for {undo_seconds(move.env):.0f} s at most")
+    move.means.progress.say(f"     undoing: {_how_long(move.env)}")
     if odd:  # Players must not wait for it: the undo opens either store without asking this fence.
         move.means.progress.say(f"     the fence of Postgres is odd on {', '.join(odd)}: look, once this is undone")
         move.journal.write("odd", "undo", tables=list(odd))
@@ -383,6 +384,11 @@ def undo_seconds(env: Environment) -> float:
     )
 
 
+def _how_long(env: Environment) -> str:
+    """Say how long an undo takes: seconds, or if a hook or a service hangs until the last time limit has passed."""
+    return f"it takes seconds; if a hook or a service hangs, {math.ceil(undo_seconds(env) / 60)} minutes at most"
+
+
 def abort_command(move: Move) -> str:
     """Return the command that undoes this move."""
     return f"invoke {move.verb} --env {move.env.name} --abort"
@@ -390,7 +396,7 @@ def abort_command(move: Move) -> str:
 
 def _holding_signals(move: Move) -> AbstractContextManager[None]:
     return move.means.signals.holding(
-        f"The undo is under way; it takes {undo_seconds(move.env):.0f} s at most.",
+        f"The undo is under way, and no signal stops it: {_how_long(move.env)}.",
         f"kill -9 of process {os.getpid()} is safe; afterwards run: {abort_command(move)}",
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from db import paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
 from db.snapshots import manifest
@@ -81,11 +82,9 @@ def restore(
             "no file there, nor a log beside it", " and ".join(path.name for path in there), where=str(into),
             do="Name a path where no file is yet: --into NEW",
         )  # fmt: skip
-    if not into.parent.is_dir():
-        raise Refusal(
-            "a folder that exists", "none", where=str(into.parent),
-            do="Make that folder, or name another place: --into NEW",
-        )  # fmt: skip
+    paths.require_folder(
+        into.parent, "a folder that exists, to restore into", do="Make that folder, or name another place: --into NEW"
+    )
     confirm()
     partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
     try:

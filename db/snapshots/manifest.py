@@ -21,7 +21,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from db.counts import counted
 from db.errors import Failure, Refusal
+from db.paths import require_file, require_folder
+from game import paths
 
 MANIFEST = "manifest.json"
 VERIFIED = "verified.json"
@@ -95,6 +98,7 @@ class Snapshot:
 
 
 _MANIFESTS = TypeAdapter(Manifest)
+_NAME_ONE = "Name a folder that `invoke snapshot.take` printed; they stand in snapshots.folder of environments.toml."
 
 
 @contextmanager
@@ -103,8 +107,9 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
     try:
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
+        found = paths.found(parent)
         raise Refusal(
-            "a folder for snapshots", str(error.strerror), where=str(parent),
+            "a folder for snapshots", str(error.strerror) if found == paths.NOTHING else found, where=str(parent),
             do="Let this user make it, or name another: snapshots.folder, where it is set (invoke status: settings).",
         ) from None  # fmt: skip
     name = f"{environment}-{side}-{label}-{now():%Y%m%dT%H%M%S.%fZ}"
@@ -167,16 +172,15 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 def read(folder: Path) -> Snapshot:
     """The snapshot in this folder; Refusal where there is none."""
+    require_folder(folder, "the folder of a snapshot", do=_NAME_ONE)
+    require_file(folder / MANIFEST, f"a snapshot with {MANIFEST}", where=str(folder), do=_NAME_ONE)
     try:
         return Snapshot(folder, _MANIFESTS.validate_json((folder / MANIFEST).read_bytes()))
-    except (OSError, ValidationError) as error:
-        found = "no such file" if isinstance(error, OSError) else f"{error.error_count()} fields that do not fit"
+    except ValidationError as error:
         raise Refusal(
-            f"a snapshot with {MANIFEST}",
-            found,
-            where=str(folder),
-            do="Name with --path a folder that a snapshot was taken into: one with this file.",
-        ) from None
+            f"a snapshot with {MANIFEST}", f"{counted(error.error_count(), 'fields')} amiss", where=str(folder),
+            do=_NAME_ONE,
+        ) from None  # fmt: skip
 
 
 def note_verified(snapshot: Snapshot) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from db import paths
 from db.errors import Failure, Refusal
 from db.progress import Advance, Progress, Silent
 from db.transfer import schema as schemas
@@ -54,18 +55,7 @@ def back(target: PostgresUrl, into: Path, *, progress: Progress | None = None) -
 
 def refuse_taken(into: Path) -> None:
     """Refuse the name of a new file if it, or the name of one of its journals, is taken, even by a dangling link."""
-    if not into.parent.is_dir():
-        raise Refusal(
-            "a folder that exists",
-            "none",
-            where=str(into.parent),
-            do="Make that folder, or name another place: --into NEW",
-        )
-    for path in (into, *(into.with_name(into.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
-        if os.path.lexists(path):
-            raise Refusal(
-                "a name that is free", "a file", where=str(path), do="Name a path where no file is yet: --into NEW"
-            )
+    paths.require_new(into)
 
 
 @contextmanager

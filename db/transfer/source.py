@@ -6,9 +6,7 @@ created, nothing stays behind beside it.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import re
 import shlex
 import sqlite3
@@ -20,8 +18,9 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from db import paths
 from db.errors import Failure, Refusal
-from db.remedies import AS_THE_SERVICE, RESTORE_FILE
+from db.remedies import RESTORE_FILE
 from db.transfer import schema as schemas
 from db.transfer.faults import unreadable
 from db.transfer.schema import Schema
@@ -276,12 +275,7 @@ def check_file(path: Path) -> None:
     this process holds on it, and another process could write in the middle of a copy.
     """
     where, expected = str(path), "a legacy SQLite file"
-    if not path.exists():
-        raise Refusal(expected, "no such file", where=where, do="Correct the path; no file of the game was made there.")
-    if not path.is_file():
-        raise Refusal(expected, "a folder" if path.is_dir() else "no regular file", where=where, do="Name the file.")
-    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise Refusal(expected, os.strerror(errno.EACCES), where=where, do=AS_THE_SERVICE)
+    paths.require_file(path, expected, do="Correct the path: name the file in which the game keeps its players.")
     if not path.stat().st_size:
         raise Refusal(expected, "an empty file", where=where, do="Correct the path; nothing was ever written there.")
     if not _is_sqlite(path):

@@ -46,6 +46,13 @@ class TableProfile:
     def bytes(self) -> int:
         return sum(column.bytes for column in self.columns)
 
+    def lines(self) -> Iterator[tuple[str, str, int, int, int, int]]:
+        """Yield, for each column that holds anything: name, storage classes, bytes, largest, documents, broken ones."""
+        for column in self.columns:
+            if column.bytes:
+                classes = ", ".join(f"{name} {count:,}" for name, count in column.classes.items())
+                yield column.name, classes, column.bytes, column.largest, column.documents, column.broken
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -64,13 +71,6 @@ class Profile:
     def largest(self) -> tuple[str, str, int]:
         found = [(table.name, column.name, column.largest) for table in self.tables for column in table.columns]
         return max(found, key=lambda place: place[2])
-
-    def lines(self) -> Iterator[tuple[str, str, str, int, int, int, int]]:
-        """For a table on a screen: table, column, storage classes, bytes, largest, documents, broken ones."""
-        for table in self.tables:
-            for column in table.columns:
-                classes = ", ".join(f"{name} {count:,}" for name, count in column.classes.items())
-                yield table.name, column.name, classes, column.bytes, column.largest, column.documents, column.broken
 
 
 def profile(path: Path) -> Profile:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from game import settings
+from game import paths, settings
 from game.errors import BadSettings, GameError
 from game.service.connections import WAITING
 from game.service.logs import logger
@@ -183,7 +183,9 @@ def _pidfile(path: Path | None) -> Iterator[None]:
     try:
         path.write_text(mine)
     except OSError as error:
-        raise CannotStart(f"expected to write the pidfile {path}; found: {error.strerror}") from None
+        raise CannotStart(
+            f"expected to write the pidfile {path}; found {paths.found(path)}: {error.strerror}"
+        ) from None
     try:
         yield
     finally:

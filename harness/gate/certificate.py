@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from db.errors import Refusal
+from db.paths import require_file
 from db.servers.settings import MAJOR
 
 MAX_AGE = timedelta(hours=24)
@@ -109,6 +110,16 @@ class Certificate:
 
 _CERTIFICATES = TypeAdapter(Certificate)
 
+A_REPORT = "the JSON that a gate wrote"
+MAKE_ONE = "Name the file that a gate wrote, or have one written: invoke gate --env NAME --json FILE"
+
+
+def not_a_report(error: Exception) -> str:
+    """Say in a few words why a file's text is no report of a gate."""
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return "a file that is not JSON"
+    return "JSON of another kind"
+
 
 def signature(body: Mapping[str, object], rest: Mapping[str, object], key: str) -> str:
     """The HMAC-SHA256, in hex, of the canonical JSON of a report: a certificate, and all that the gate says besides.
@@ -136,25 +147,20 @@ def digest_of(folder: Path) -> str:
 
 def read(path: Path) -> tuple[Certificate, str | None, dict[str, object]]:
     """A certificate, its signature and the rest of a gate's report; Refusal where there is none."""
+    require_file(path, A_REPORT, do=MAKE_ONE)
     try:
         rest = json.loads(path.read_text(encoding="utf-8"))
         values = dict(rest.pop("certificate"))
         given = values.pop("signature")
         # As JSON, for in Python strictness would ask for a Certificate already.
         return _CERTIFICATES.validate_json(json.dumps(values)), given, rest
-    except OSError as error:
-        raise Refusal(
-            "the report of a gate", error.strerror or "nothing that can be read", where=str(path),
-            do=_another("NAME", path),
-        ) from None  # fmt: skip
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         what = ".".join(map(str, found["loc"]))
-        raise Refusal("the certificate of a gate", f"{what}: {found['msg']}", where=str(path),
-                      do=_another("NAME", path)) from None  # fmt: skip
+        fault = f"a certificate whose {what} does not fit ({found['msg']})"
+        raise Refusal(A_REPORT, fault, where=str(path), do=MAKE_ONE) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal("the report of a gate, with its certificate", f"{error!r}", where=str(path),
-                      do=_another("NAME", path)) from None  # fmt: skip
+        raise Refusal(A_REPORT, not_a_report(error), where=str(path), do=MAKE_ONE) from None
 
 
 def verify(

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
+_TODO = {
+    Verdict.REFUSED: "mend each ✗ above, then make the dry run again",
+    Verdict.INCONCLUSIVE: "see to each ? above, then make the dry run again",
+}
+"""What comes after a dry run that found something."""
+
 _SIGNS = {Mark.OK: "✓", Mark.REFUSED: "✗", Mark.NOT_JUDGED: "?"}
 
 
@@ -116,7 +122,7 @@ def show(report: Report, speaks: Outcome) -> None:
         speaks.say(f"{override}", alarm=True)
     if report.read_only_seconds is not None:
         speaks.say(f"read-only for {report.read_only_seconds:.1f} s")
-    speaks.end(str(report.verdict))
+    speaks.end(str(report.verdict), _TODO.get(report.verdict, ""))
 
 
 def exit_code(report: Report) -> int:

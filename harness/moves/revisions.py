@@ -10,11 +10,10 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.new_revision import Made
 from game.legacy import homes
+from harness.moves.development import DEVELOPMENT, naming_up
 
 if TYPE_CHECKING:
     from db.console import Outcome
-
-DEVELOPMENT = "development"
 
 
 def make(env: Environment, message: str) -> Made:
@@ -24,7 +23,8 @@ def make(env: Environment, message: str) -> Made:
             f"--env {DEVELOPMENT}", f"--env {env.name}",
             do="Make it there: --env development",
         )  # fmt: skip
-    return new_revision.make(env.target_direct, environment=env.name, message=message)
+    with naming_up(env.name):
+        return new_revision.make(env.target_direct, environment=env.name, message=message)
 
 
 def show(made: Made, speaks: Outcome) -> None:

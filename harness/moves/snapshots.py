@@ -20,6 +20,8 @@ def run(
     if verb == "take":
         taken = snapshots.take_verified(env, _side(what))
         return {"snapshot": str(taken.folder), **taken.manifest.counts}
+    if not what:
+        raise Refusal("--path FOLDER", "none", do="Name the folder of a snapshot, as `invoke snapshot.take` prints it.")
     found = snapshots.read(Path(what))
     if verb == "verify":
         return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
@@ -60,5 +62,5 @@ def _side(name: str) -> Side:
         return Side(name)
     except ValueError:
         raise Refusal(
-            f"--of {' | '.join(Side)}", f"--of {name}", do="Say which store: --of legacy or --of target"
+            f"--of {' | '.join(Side)}", f"--of {name}", do="Say --of legacy, the SQLite file, or --of target, Postgres."
         ) from None

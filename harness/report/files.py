@@ -9,8 +9,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from db import environments
 from db.errors import Refusal
+from db.paths import require_file
 from harness.gate import certificate as certificates
 from harness.gate.admission import SIGNING_KEY
+from harness.gate.certificate import A_REPORT, MAKE_ONE
 from harness.gate.report import Checked, GateReport, Kind, sweeps, tally
 from harness.report.junit import junit
 from harness.report.page import page
@@ -33,23 +35,25 @@ def checked(path: Path) -> Checked:
 
 def read(path: Path) -> GateReport:
     """A gate's finding from its JSON; Refusal where there is none."""
+    require_file(path, A_REPORT, do=MAKE_ONE)
     try:
         report = _REPORTS.validate_json(path.read_bytes())
-    except OSError as error:
-        raise Refusal(
-            "the JSON of a gate", error.strerror or "nothing that can be read", where=str(path),
-            do=_MAKE_ONE,
-        ) from None  # fmt: skip
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        found = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
-        raise Refusal("the JSON of a gate", found, where=str(path), do=_MAKE_ONE) from None
+        raise Refusal(A_REPORT, _amiss(error), where=str(path), do=MAKE_ONE) from None
     if odd := ", ".join(_contradicted(report)):
         raise Refusal(
-            "the JSON of a gate as the gate wrote it", f"its certificate says otherwise: {odd}", where=str(path),
-            do=f"Somebody edited it. {_MAKE_ONE}",
+            "the JSON that a gate wrote, unchanged", f"its certificate says otherwise: {odd}", where=str(path),
+            do=f"The file was changed since. {MAKE_ONE}",
         )  # fmt: skip
     return report
+
+
+def _amiss(error: ValidationError) -> str:
+    """Say in a few words why the file is no report, without showing what is in it."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return "a file that is not JSON"
+    return f"JSON in which {'.'.join(map(str, first['loc'])) or 'the whole'} does not fit ({first['msg']})"
 
 
 def _contradicted(report: GateReport) -> Iterator[str]:

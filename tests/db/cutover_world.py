@@ -230,11 +230,11 @@ def running(environ: dict[str, str], url: str) -> Iterator[subprocess.Popen[byte
     """The service, until it answers and for as long as the block lasts."""
     process = subprocess.Popen([sys.executable, "-m", "game.service"], env={**os.environ, **environ})
     try:
-        services.wait_for([url], lambda _: True, what="the service to answer", timeout_seconds=30)
+        services.wait_for([url], lambda _: True, what="the service to answer", timeout_seconds=120)
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.fixture

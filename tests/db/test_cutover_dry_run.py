@@ -363,6 +363,10 @@ def refused_alike(world: World, run: Callable[..., Report], check: str, wish: di
     amiss = [finding for finding in report.checks if finding.mark is not Mark.OK]
     assert found[check] in amiss, amiss
     assert found[check].expected
+    assert [finding.name for finding in amiss if finding.mark is Mark.REFUSED] in ([check], []), (
+        "one cause, one finding"
+    )
+    assert [str(step.status) for step in report.steps if step.name == "preflight"] != ["done"]
     assert contents(world) == before
     with pytest.raises(ToolError) as caught:
         run(**wish)

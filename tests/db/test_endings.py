@@ -163,8 +163,8 @@ def _code(world: World, verb: str, at: str, how: str) -> int:
 def _assert_answered(ended: End, how: str) -> None:
     """A second and a third signal are answered by what is under way, or came when all had ended."""
     if how.count("SIG") > 1 and ended.code == 4:
-        assert "The undo is under way; it takes" in ended.text
-        assert "s at most." in ended.text
+        assert "The undo is under way, and no signal stops it: it takes seconds" in ended.text
+        assert "minutes at most." in ended.text
     if how.count("SIG") > 2 and ended.code == 4:
         assert re.search(r"kill -9 of process \d+ is safe; afterwards run: invoke \w+ --env test --abort", ended.text)
 

@@ -227,7 +227,7 @@ def test_a_finding_is_read_again_from_its_json(tmp_path: Path, monkeypatch: pyte
 def test_what_is_no_finding_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "gate.json"
     path.write_text(text)
-    with pytest.raises(Refusal, match="the JSON of a gate"):
+    with pytest.raises(Refusal, match="the JSON that a gate wrote"):
         read(path)
     with pytest.raises(Refusal, match="invoke gate"):
         read(tmp_path / "none.json")
