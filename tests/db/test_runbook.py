@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import re
 import signal
@@ -17,12 +16,10 @@ from pathlib import Path
 
 import pytest
 from cutover_world import World, proven, wait_until, world
-from rich.console import Console
 
-from db import layout
 from db.cutover import rollback
 from db.cutover import run as cutover
-from db.environments import Hooks
+from db.environments import Environment, Hooks
 from db.errors import Undone
 from harness.moves import standing
 
@@ -31,6 +28,9 @@ __all__ = ["world"]
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "cutover.md"
 HOOKS = ROOT / "docs" / "hooks"
+LEFT_OUT = ("settings", "certificate", "snapshots")
+"""Rows whose values are paths, dates and digests."""
+
 NAMES = ("deploy", "drain", "restart", "health")
 BLOCK = re.compile(r"```text ([a-z-]+)\n(.*?)```\n", re.DOTALL)
 RUN = re.compile(r"\d{8}_\d{6}_[0-9a-f]{4}")
@@ -138,27 +138,25 @@ def with_sample_hooks(world: World, **variables: str) -> World:
 
 
 def status(world: World) -> str:
-    """Return what `invoke status` prints, with the names of an example in place of the test's."""
+    """Return what `invoke status` prints, without what differs by machine, with an example's names for the test's."""
     env = world.env
-    printed = io.StringIO()
-    rows = layout.Cells(("what", "found"), tuple(standing.status(env).rows), (False, False))
-    layout.print_table(Console(file=printed), rows)
-    text = printed.getvalue()
-    owner, service = env.target_direct, env.target
+    rows = [(name, shown(env, value)) for name, value in standing.status(env).rows if name not in LEFT_OUT]
+    width = max(len(name) for name, _ in rows)
+    lines = [(name if not n else "", line) for name, value in rows for n, line in enumerate(value.split("\n"))]
+    return "".join(f"{name:<{width}}  {line}\n" for name, line in lines)
+
+
+def shown(env: Environment, text: str) -> str:
     for mine, example in (
-        (owner.redacted, "postgresql://sudamr_owner@db.example.net:5432/sudamr?schema=game"),
-        (service.redacted, "postgresql://sudamr_service@db.example.net:5432/sudamr?schema=game"),
+        (env.target_direct.redacted, "postgresql://sudamr_owner@db.example.net:5432/sudamr?schema=game"),
+        (env.target.redacted, "postgresql://sudamr_service@db.example.net:5432/sudamr?schema=game"),
         (str(env.legacy.path), "/srv/sudamr/production.db"),
-        (env.services[0], "http://127.0.0.1:8000"),
+        (env.services[0], "http://127.0.0.1:9000"),
         ("--env test", "--env production"),
     ):
         text = text.replace(mine, example)
-    text = re.sub(r"(environment +)test\b", r"\1production", re.sub(r"(marker +)test\b", r"\1production", text))
-    text = re.sub(r"process \d+", "process 4711", RUN.sub("20260117_023000_a1b2", text))
-    # The longest name decides where the values begin, and a test's port may have another length than the example's.
-    cells = [re.split(r"  +", line.strip(), maxsplit=1) for line in text.splitlines()]
-    width = max(len(name) for name, *_ in cells)
-    return "".join(f"{name:<{width}}  {value}\n" for name, value in cells)
+    text = RUN.sub("20260117_023000_a1b2", re.sub(r"^test$", "production", text))
+    return re.sub(r"process \d+", "process 4711", text)
 
 
 def run(hook: str, **variables: str) -> subprocess.CompletedProcess[str]:
