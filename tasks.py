@@ -374,6 +374,7 @@ def cutover(
     from harness.moves import cutovers
 
     with Signals() as signals, outcome(json or None) as speaks:
+        environments.require_same_name(env, confirm)
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
         cutovers.show_settings(target, speaks)
@@ -406,6 +407,7 @@ def rollback(
     from harness.moves import cutovers
 
     with Signals() as signals, outcome(json or None) as speaks:
+        environments.require_same_name(env, confirm)
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
         cutovers.show_settings(target, speaks)

@@ -164,13 +164,16 @@ def _read(path: Path, known: Sequence[str], *, first: bool) -> tuple[dict[str, d
     try:
         sections = tomllib.loads(content.decode())
     except ValueError as error:  # Also of a text that is not UTF-8, and of a number of thousands of digits.
-        raise Refusal("TOML", str(error), where=str(path), do="Correct the file.") from None
+        raise Refusal("TOML", str(error), where=str(path), do="Correct that line.") from None
     except RecursionError:
-        raise Refusal("TOML", "values nested too deeply", where=str(path), do="Correct the file.") from None
+        raise Refusal("TOML", "values nested too deeply", where=str(path), do="Take the nesting out.") from None
     for name, section in sections.items():
         if name not in known or not isinstance(section, dict):
             raise Refusal(
-                f"sections named {', '.join(known)}", f"the key {name}", where=str(path), do="Correct the file."
+                f"sections named {', '.join(known)}",
+                f"the key {name}",
+                where=str(path),
+                do="Give it one of these names, or take it out.",
             )
     return sections, FileRead(str(path.absolute()), hashlib.sha256(content).hexdigest())
 

@@ -284,8 +284,9 @@ def require_service_file(pointer: Pointer) -> None:
     """Check that the service's env file is there. Raises Refusal with the lines that it needs."""
     require_file(
         pointer.path, "the env file that the service reads",
-        do=f"Write three lines into it: {pointer.variable}=file:GAME.db, and CHANCE_SECRET and TOKEN_SECRET, each a"
-        " text of 16 characters or more. To make GAME.db: invoke seed --legacy GAME.db. More: docs/service.md.",
+        do=f"Write three lines into it: {pointer.variable}=file:FILE, the file of `legacy`, and CHANCE_SECRET and"
+        " TOKEN_SECRET, each a text of 16 characters or more. To make one: invoke seed --legacy FILE. More:"
+        " docs/service.md.",
     )  # fmt: skip
 
 

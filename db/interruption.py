@@ -44,13 +44,23 @@ class Signals:
         self._raised = -AGAIN_SECONDS
         self._answer, self._force = answer, force
         self._held = False
+        self._unraisable = sys.unraisablehook
 
     def __enter__(self) -> Self:
         self._handled.__enter__()
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._dropped
         return self
 
     def __exit__(self, *_: object) -> None:
+        sys.unraisablehook = self._unraisable
         self._handled.__exit__(None, None, None)
+
+    def _dropped(self, dropped: sys.UnraisableHookArgs) -> None:
+        """Say in a line, instead of Python's traceback, that a destructor dropped the interruption."""
+        if isinstance(dropped.exc_value, Interrupted):
+            write_line(f"{dropped.exc_value}: it is heard; the command ends at the next step.")
+        else:
+            self._unraisable(dropped)
 
     def hold(self, answer: str = "", force: str = "") -> None:
         """Raise no more: print `answer` at each signal, and from the third on also `force`, which says how to kill.

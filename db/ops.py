@@ -404,7 +404,7 @@ def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refu
     return Refusal(
         f"the database of {environment}", f"the database of {found}", where=place(conn),
         do=f"The URL is another environment's: correct target_direct and target of [{environment}], where they are set"
-        " (invoke status: settings). Never the marker.",
+        " (invoke status --env NAME: settings). Never the marker.",
     )  # fmt: skip
 
 

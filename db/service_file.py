@@ -9,7 +9,7 @@ from dotenv import dotenv_values
 
 from db.errors import Refusal
 
-_NAMED = "If it is another file, correct pointer.path where it is set (invoke status: settings)."
+_NAMED = "If it is another file, correct pointer.path where it is set (invoke status --env NAME: settings)."
 
 
 def text(path: Path) -> str:

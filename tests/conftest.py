@@ -15,5 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--exhaustive", action="store_true", help="every state, point and signal of a move instead of a sample; nightly"
     )
-    parser.addoption("--remedies", type=int, metavar="SEED", help="follow twelve remedies that the seed draws, not all")
+    parser.addoption(
+        "--remedies", type=whole(0), metavar="SEED", help="follow twelve remedies that the seed draws, not all"
+    )
     parser.addoption("--write-pages", action="store_true", help="write what the commands of a page print into it")

@@ -260,6 +260,9 @@ def ended(env: Environment, outcome: str, todo: str = "") -> Ending:
     seen = look(env)
     # The refusal names what stands in the way of the command that would be next.
     first = "do what is said above, then: " if outcome == "refused" and isinstance(seen.advice, Settled) else ""
+    if outcome == "interrupted" and seen.advice == Settled(Command.ROLLBACK):
+        # Most likely it was the watch: nobody is to be sent back to SQLite for that.
+        todo = todo or f"invoke cutover --env {env.name} (watches again); {seen.next}"
     return Ending(outcome, seen.serves, seen.fences, todo or first + seen.next)
 
 
@@ -315,7 +318,7 @@ def _legacy(path: Path) -> Mark:
     if known == (0,):
         raise Refusal(
             "a legacy file of this game", "one without the table `users`", where=str(path),
-            do="Correct `legacy` where it is set (invoke status: settings).",
+            do="Correct `legacy` where it is set (invoke status --env NAME: settings).",
         )  # fmt: skip
     return mark
 

@@ -195,7 +195,10 @@ def no_place(path: Path, fault: str) -> Refusal:
 
 
 _PLACE = {
-    (False, False): "Correct pointer.path where it is set (invoke status: settings): there is no such folder.",
+    (
+        False,
+        False,
+    ): "There is no such folder: correct pointer.path where it is set (invoke status --env NAME: settings).",
     (True, True): "Remove that folder, or move it away.",
     (True, False): "Run as the user of the service, or allow this user to write this file and in its folder.",
 }

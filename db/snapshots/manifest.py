@@ -98,7 +98,9 @@ class Snapshot:
 
 
 _MANIFESTS = TypeAdapter(Manifest)
-_NAME_ONE = "Name a folder that `invoke snapshot.take` printed; they stand in snapshots.folder of environments.toml."
+_NAME_ONE = (
+    "Name a folder that `invoke snapshot.take --env NAME` printed; they stand in snapshots.folder of environments.toml."
+)
 
 
 @contextmanager
@@ -110,7 +112,7 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
         found = paths.found(parent)
         raise Refusal(
             "a folder for snapshots", str(error.strerror) if found == paths.NOTHING else found, where=str(parent),
-            do="Let this user make it, or name another: snapshots.folder, where it is set (invoke status: settings).",
+            do="Let this user make it, or correct snapshots.folder; invoke status --env NAME says where it is set.",
         ) from None  # fmt: skip
     name = f"{environment}-{side}-{label}-{now():%Y%m%dT%H%M%S.%fZ}"
     partial = parent / (name + PARTIAL)

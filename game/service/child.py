@@ -6,41 +6,25 @@ When that closes, however the supervisor died, the process ends too.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
 import sys
 import threading
-from functools import partial
-from typing import cast
-
-import uvicorn
 
 from game import settings
 from game.errors import BadSettings, StoreFailure, StoreLacks
 from game.postgres import Timeouts
 from game.service import reports
 from game.service.app import create_app
-from game.service.connections import (
-    ACCEPTED_AT_ONCE,
-    KEEP_ALIVE_SECONDS,
-    PRIVATE_CONNECTIONS,
-    WAITING,
-    Connection,
-    Door,
-    Limits,
-    most_connections,
-)
+from game.service.connections import PRIVATE_CONNECTIONS, Door, Limits, most_connections
 from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
 from game.service.process import LOADED, SERVE
+from game.service.server import GRACE_SECONDS, Server, server
 from game.settings import Settings
 from game.stores import open_store
 from game.unit import Store
-
-GRACE_SECONDS = 8
-"""For requests in flight when the process is told to stop."""
 
 
 def main() -> int:
@@ -53,7 +37,7 @@ def main() -> int:
     try:
         now = settings.load()
         reports.start(now)
-        server = _server(now, public.getsockname()[1], private.getsockname()[1])
+        serving = _server(now, public.getsockname()[1], private.getsockname()[1])
     except (BadSettings, StoreLacks) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -62,12 +46,12 @@ def main() -> int:
     if os.read(sys.stdin.fileno(), 1) != SERVE:
         return 1
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
-    server.run(sockets=[public, private])
+    serving.run(sockets=[public, private])
     reports.flush()
     return 0
 
 
-def _server(now: Settings, public: int, private: int) -> uvicorn.Server:
+def _server(now: Settings, public: int, private: int) -> Server:
     """Return the server for the two ports. Raises BadSettings, StoreLacks."""
     metrics = Metrics()
     try:
@@ -94,23 +78,7 @@ def _server(now: Settings, public: int, private: int) -> uvicorn.Server:
         metrics=metrics,
         report=reports.report,
     )
-    config = uvicorn.Config(
-        app, http=cast(type[asyncio.Protocol], partial(Connection, doors=doors)), ws="none", log_config=None,
-        access_log=False, server_header=False, proxy_headers=False, backlog=ACCEPTED_AT_ONCE,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
-    )  # fmt: skip
-    config.load()
-    return _Server(config)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, with more connections waiting in the kernel than asyncio accepts at once."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
-        await super().startup(sockets)
-        for listener in sockets or ():
-            listener.listen(WAITING)
+    return server(app, doors)
 
 
 def _require_columns(store: Store) -> None:

@@ -181,7 +181,7 @@ class Connection(HttpToolsProtocol):
             return
         if not self._in_head:  # It would join the headers that were checked already.
             raise ValueError("a header after the body")
-        super().on_header(name, value)
+        super().on_header(name, value.strip(b" \t"))  # The parser leaves what follows a value.
 
     def on_headers_complete(self) -> None:
         """See httptools."""

@@ -39,8 +39,8 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
     environments.check_name(environment)
     record = path.with_name(f"accepted-{environment}.json")
     admitted = certificate.verify(
-        path, environment, _standing(path, root), key=environments.secret(SIGNING_KEY), now=certificate.now(),
-        least=_recorded(record),
+        path, environment, _standing(path, root, environment), key=environments.secret(SIGNING_KEY),
+        now=certificate.now(), least=_recorded(record),
     )  # fmt: skip
     record.write_text(json.dumps(asdict(admitted.counts), indent=2) + "\n")
     return admitted
@@ -55,8 +55,8 @@ def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certif
         last = admissions.last(conn)
         least = None if last is None else Counts(**{name: getattr(last, name) for name in Counts.__dataclass_fields__})
         admitted = certificate.verify(
-            path, env.name, _standing(path, root), key=environments.secret(SIGNING_KEY), now=certificate.now(),
-            target=target, least=least, budget_seconds=env.policy.freeze_budget_seconds,
+            path, env.name, _standing(path, root, env.name), key=environments.secret(SIGNING_KEY),
+            now=certificate.now(), target=target, least=least, budget_seconds=env.policy.freeze_budget_seconds,
         )  # fmt: skip
         if remember:
             admissions.add(conn, Admission(admitted.commit, admitted.made_at, **asdict(admitted.counts)))
@@ -76,11 +76,11 @@ def _recorded(record: Path) -> Counts | None:
         ) from None  # fmt: skip
 
 
-def _standing(path: Path, root: Path) -> Standing:
+def _standing(path: Path, root: Path, environment: str) -> Standing:
     """Return what is true of this checkout, with the certificate's commit if nothing certified differs between them.
 
     The signature is checked later, so the certificate's commit may be any text here.
     """
     here = standing(root)
-    commit = certificate.read(path)[0].commit
+    commit = certificate.read(path, certificate.another(environment, path))[0].commit
     return replace(here, commit=commit) if checkout.is_same_code(root, commit, here.commit) else here

@@ -145,9 +145,9 @@ def digest_of(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def read(path: Path) -> tuple[Certificate, str | None, dict[str, object]]:
-    """A certificate, its signature and the rest of a gate's report; Refusal where there is none."""
-    require_file(path, A_REPORT, do=MAKE_ONE)
+def read(path: Path, do: str = MAKE_ONE) -> tuple[Certificate, str | None, dict[str, object]]:
+    """Return a certificate, its signature and the rest of a gate's report. Raises Refusal with `do`."""
+    require_file(path, A_REPORT, do=do)
     try:
         rest = json.loads(path.read_text(encoding="utf-8"))
         values = dict(rest.pop("certificate"))
@@ -158,9 +158,9 @@ def read(path: Path) -> tuple[Certificate, str | None, dict[str, object]]:
         found = error.errors(include_url=False, include_input=False)[0]
         what = ".".join(map(str, found["loc"]))
         fault = f"a certificate whose {what} does not fit ({found['msg']})"
-        raise Refusal(A_REPORT, fault, where=str(path), do=MAKE_ONE) from None
+        raise Refusal(A_REPORT, fault, where=str(path), do=do) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(A_REPORT, not_a_report(error), where=str(path), do=MAKE_ONE) from None
+        raise Refusal(A_REPORT, not_a_report(error), where=str(path), do=do) from None
 
 
 def verify(
@@ -172,7 +172,7 @@ def verify(
     target: the server to move to, where it was asked; least: what the last accepted certificate counted;
     budget_seconds: how long the environment's players may be kept from playing.
     """
-    certificate, given, rest = read(path)
+    certificate, given, rest = read(path, another(environment, path))
     _check_signature(certificate, given, rest, environment, key, path)
     checks = (
         *_of_the_gate(certificate, environment, now),
@@ -182,7 +182,7 @@ def verify(
     )
     for expected, found, agrees, *first in checks:
         if not agrees:
-            raise Refusal(expected, found, where=str(path), do=" ".join([*first, _another(environment, path)]))
+            raise Refusal(expected, found, where=str(path), do=" ".join([*first, another(environment, path)]))
     return certificate
 
 
@@ -195,14 +195,14 @@ def _check_signature(
             return
         if given is None:
             raise Refusal("a signed certificate", "an unsigned certificate", where=str(path),
-                          do=f"Write a GATE_SIGNING_KEY into .env. {_another(environment, path)}")  # fmt: skip
+                          do=f"Write a GATE_SIGNING_KEY into .env. {another(environment, path)}")  # fmt: skip
         raise Refusal("a signed certificate", "no GATE_SIGNING_KEY to check the signature with", where=str(path),
                       do="Write into .env, or export, the GATE_SIGNING_KEY with which the gate signed it.")  # fmt: skip
     if not fits(certificate, given, rest, key):
         raise Refusal("the signature that the gate made", "one that does not fit: the file was changed, or another key",
                       where=str(path),
                       do="Write the GATE_SIGNING_KEY with which the gate signed it into .env. If it was changed: "
-                      + _another(environment, path))  # fmt: skip
+                      + another(environment, path))  # fmt: skip
 
 
 def fits(certificate: Certificate, given: str | None, rest: Mapping[str, object], key: str) -> bool:
@@ -210,14 +210,15 @@ def fits(certificate: Certificate, given: str | None, rest: Mapping[str, object]
     return hmac.compare_digest(signature(asdict(certificate), rest, key).encode(), str(given).encode())
 
 
-def _another(environment: str, path: Path) -> str:
+def another(environment: str, path: Path) -> str:
+    """Return the remedy for a certificate that does not admit the environment."""
     return f"Make one of this commit: invoke gate --env {environment} --json {path}"
 
 
 Check = tuple[str, str, bool] | tuple[str, str, bool, str]
 """What was expected and found, whether they agree, and what is to be done before another gate is run, if anything."""
 
-_CLEAN = "Commit or stash what `git status --ignored` shows in the checkout."
+_CLEAN = "Commit these files, or take the changes back."
 
 
 def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> Iterator[Check]:
@@ -229,7 +230,7 @@ def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> I
 
 
 def _of_the_commit(certificate: Certificate, here: Standing) -> Iterator[Check]:
-    yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean, _CLEAN
+    yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean
     named = ", ".join(here.changes[:NAMED]) + (", …" if len(here.changes) > NAMED else "")
     # Another gate on a tree with changes would be refused again, after four minutes.
     yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", here.clean, _CLEAN

@@ -112,5 +112,6 @@ def _git(root: Path, *arguments: str, given: str = "") -> str:
         capture_output=True, text=True, errors="surrogateescape", env=environment, input=given,
     )  # fmt: skip
     if done.returncode:
-        raise Refusal("a git checkout, to name the commit", done.stderr.strip() or "git failed", where=str(root))
+        raise Refusal("a git checkout, to name the commit", done.stderr.strip() or "git failed", where=str(root),
+                      do="Run from a git checkout: a copy without .git has no commit.")  # fmt: skip
     return done.stdout

@@ -114,7 +114,7 @@ def _target(environment: str) -> PostgresUrl:
     if environment == environments.THROWAWAY:
         raise Refusal(
             "an environment whose database stays", "test, whose server ends with its command",
-            do="invoke transfer --env test --source FILE --json OUT writes the same list to OUT, as `quarantine`.",
+            do="invoke transfer --env test --source FILE --json NEW writes the same list to NEW, as `quarantine`.",
         )  # fmt: skip
     return environments.load(environment).target_direct
 

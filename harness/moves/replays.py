@@ -53,7 +53,7 @@ def _decided(wish: Wish) -> Decided | None:
     if wish.number is None or not wish.value:
         raise Refusal(
             "--number N with --value FILE", "one of them alone",
-            do="N is the number that invoke transfer.quarantine shows; FILE holds what is to take that value's place.",
+            do="N is a number that `invoke transfer.quarantine --env NAME` shows; FILE holds what takes its place.",
         )  # fmt: skip
     if wish.player:
         raise Refusal("--number N, which names the player", "--player besides", do="Leave --player out.")

@@ -21,7 +21,9 @@ def run(
         taken = snapshots.take_verified(env, _side(what))
         return {"snapshot": str(taken.folder), **taken.manifest.counts}
     if not what:
-        raise Refusal("--path FOLDER", "none", do="Name the folder of a snapshot, as `invoke snapshot.take` prints it.")
+        raise Refusal(
+            "--path FOLDER", "none", do="Name the folder of a snapshot, as `invoke snapshot.take --env NAME` prints it."
+        )
     found = snapshots.read(Path(what))
     if verb == "verify":
         return {"snapshot": str(found.folder), **snapshots.verify(env, found)}

@@ -14,6 +14,7 @@ from db.cutover.move import FAILURES
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError
+from db.ops import Phase
 from db.redaction import redact
 from db.snapshots import Label, Side, Snapshot, find, kept
 from harness.gate import admission, certificate
@@ -69,6 +70,7 @@ def status(env: Environment, root: Path = ROOT) -> Status:
     root: the checkout whose commit a certificate is for.
     """
     seen = ending.look(env)
+    admits = _asked("certificate", lambda: _certificate(env, root))
     return Status(
         (
             Row("environment", env.name),
@@ -80,11 +82,11 @@ def status(env: Environment, root: Path = ROOT) -> Status:
             Row("pointer", f"not known: {seen.amiss}" if seen.amiss else f"names {seen.pointer}", not seen.amiss),
             *(Row(url, _answer(ready) or f"not known: {seen.silent[url]}", bool(ready))
               for url, ready in seen.services.items()),
-            _asked("certificate", lambda: _certificate(env, root)),
+            admits,
             _asked("snapshots", lambda: _snapshots(env)),
             Row("settings", env.files_read.lines()),
             Row("players", seen.serves),
-            Row(NEXT, seen.steps),
+            Row(NEXT, [*_gate(env, seen, str(admits.value)), *seen.steps]),
         )
     )  # fmt: skip
 
@@ -139,8 +141,21 @@ def _answer(ready: Ready | None) -> str:
     return f"{ready.engine}, {ready.fence or 'its store does not answer'}, process {ready.pid}"
 
 
+def _gate(env: Environment, seen: Seen, admits: str) -> list[str]:
+    """The step that makes the certificate, where a cutover is next and would be refused without one."""
+    begins = seen.target is not None and seen.target.phase not in (Phase.LOADING, Phase.LIVE)
+    path = _certificate_path(env)
+    if not begins or env.name in certificate.UNSIGNED_STAGES or admits.startswith(f"{path} admits commit"):
+        return []
+    return [f"make the certificate: invoke gate --env {env.name} --json {path}"]
+
+
+def _certificate_path(env: Environment) -> Path:
+    return Path("out") / f"certificate-{env.name}.json"
+
+
 def _certificate(env: Environment, root: Path) -> str:
-    path = Path("out") / f"certificate-{env.name}.json"
+    path = _certificate_path(env)
     if not (root / path).exists():
         return f"none at {path}"
     try:

@@ -43,7 +43,7 @@ USUAL = {
 
 DESIGNED = {0, 1, 2, 3, 4}
 ESCAPE = "\x1b["
-ENDS = re.compile(r"[.;:?!`)}┘]$| · | required$")
+ENDS = re.compile(r"[.;:?!`)}┘]$| · |^next: |invoke [a-z.]+( --[a-z-]+( \w+)?)*$| required$")
 """How the last line of what failed ends: a sentence, JSON, a table, a move's line, or pydantic's word for a setting."""
 
 
@@ -183,8 +183,15 @@ def faults(row: Row) -> Iterator[str]:
         yield f"a traceback: {shown}"
     if row.ran.code not in ({2} if row.condition in REFUSED else DESIGNED):
         yield f"another exit code: {shown}"
-    if row.ran.code and not ENDS.search(row.ran.last_line):
+    if row.ran.code and not ENDS.search(_end(row.ran.everything)):
         yield f"no sentence at the end: {shown}"
+
+
+def _end(text: str) -> str:
+    """Return the last line; one that a terminal's width broke is joined."""
+    lines = text.rstrip().splitlines() or [""]
+    first = max((n for n, line in enumerate(lines) if not line.startswith("    ")), default=0)
+    return " ".join(line.strip() for line in lines[first:])
 
 
 def _pairs(words: tuple[str, ...]) -> list[tuple[str, ...]]:

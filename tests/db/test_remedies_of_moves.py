@@ -100,9 +100,7 @@ def an_exported_pointer(world: World, monkeypatch: Patch) -> Generator[World | N
     monkeypatch.delenv("DATABASE_URL")
 
 
-@refused(
-    "pointer", "Correct the one that is wrong: `legacy` in environments.toml, or this line, and restart the service."
-)
+@refused("pointer", "Correct the one that is wrong: `legacy` in {}, or this line, and restart the service.")
 def a_pointer_to_another_file(world: World, _: Patch) -> Generator[World | None, str, None]:
     yield world.with_(legacy=LegacyUrl(world.before))
     yield world
@@ -126,7 +124,7 @@ def no_restart_hook(world: World, _: Patch) -> Generator[World | None, str, None
     yield world
 
 
-@refused("hooks", 'List them: services = ["http://HOST:PORT"]')
+@refused("hooks", 'List their private ports: services = ["http://HOST:PORT"]')
 def no_services(world: World, _: Patch) -> Generator[World | None, str, None]:
     yield world.with_(services=())
     yield world
@@ -150,7 +148,9 @@ def a_service_that_is_down(world: World, _: Patch) -> Generator[World | None, st
     yield world
 
 
-@refused("server", "Name one database in both: what is loaded into the one would never be served from the other.")
+@refused(
+    "server", "Name one database in both, in {}: what is loaded into the one would never be served from the other."
+)
 def two_databases(world: World, _: Patch) -> Generator[World | None, str, None]:
     yield world.with_(target=world.env.target.with_(dbname=world.server.maintenance.dbname))
     yield world

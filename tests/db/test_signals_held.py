@@ -116,3 +116,23 @@ def _signal_at(at: str) -> Callable[[str, str], None]:
             os.kill(os.getpid(), signal.SIGTERM)
 
     return observer
+
+
+class Struck:
+    """Is interrupted while Python destroys it."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(1000))  # The handler runs before one of these statements.
+
+
+def test_an_exception_that_a_destructor_drops_is_a_line_and_the_command_still_ends(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with Signals() as signals:
+        Struck()
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            signals.check()
+    printed = capfd.readouterr().err
+    assert "SIGTERM: it is heard; the command ends at the next step." in printed
+    assert "Traceback" not in printed

@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-import uvicorn
 from httpx import Client, Response
 
 from game.refusals import REFUSALS
+from game.service import server as servers
 from game.service import tokens
 from game.service.app import create_app
+from game.service.connections import Door
+from game.service.metrics import Metrics
 from game.service.problems import PROBLEMS
 from game.unit import Store
 
+CONNECTIONS = 200
 SECRET = secrets.token_urlsafe(16)
 TOKEN_SECRET = secrets.token_urlsafe(16)
 TOKEN = secrets.token_urlsafe(16)
@@ -35,8 +38,9 @@ HANA = {
 def client_of(store: Store, **options: Any) -> Iterator[Client]:
     """A client of the service on the store, over HTTP, served by a thread of ours."""
     app = create_app(store, chance_secret=SECRET, token_secret=TOKEN_SECRET, **({"operator_token": TOKEN} | options))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     listener = socket.create_server(("127.0.0.1", 0))
+    door = Door(CONNECTIONS, private=True, metrics=options.get("metrics") or Metrics())
+    server = servers.server(app, {listener.getsockname()[1]: door})
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

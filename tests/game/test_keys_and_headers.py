@@ -113,7 +113,8 @@ def test_what_is_no_key_does_nothing(place: Place, client: Client) -> None:
     for key in NO_KEYS:
         headers = [(b"Idempotency-Key", key.encode() if isinstance(key, str) else key)]
         answer = client.post("/players/hana/actions/claim_mail", json={"mail": "m1"}, headers=headers)
-        assert_problem(answer, "idempotency_key_needed")
+        # The parser refuses control characters in a header before the application sees it.
+        assert_problem(answer, "bad_request" if key == "\x7f" else "idempotency_key_needed")
     assert compare(before, read(place)) == {}
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HOLE = "{}"
 ERRORS = ("Refusal", "Failure", "Inconclusive", "Undone", "DeadlinePassed")
+CHECKS = ("require_file", "require_folder")
+"""Functions of db/paths.py that raise a Refusal with the `do` that they are given."""
+
 SQL = ("statement", "SQL", "format", "as_string", "strip")
 """Calls that give their text on: SQL's own, and those of str."""
 
@@ -77,10 +80,9 @@ def _of(module: Module) -> Iterator[Remedy]:
         if alias.name in ERRORS
     } | ({"DeadlinePassed"} if module.name == "db.cutover.deadline" else set())
     for function, node in _calls(module.tree):
-        if not isinstance(node.func, ast.Name):
-            continue
-        error = "Refusal" if node.func.id == "kind" and "Refusal" in ours else node.func.id
-        if error not in ours:
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        error = "Refusal" if name in CHECKS or (name == "kind" and "Refusal" in ours) else name
+        if error not in ours and name not in CHECKS:
             continue
         do = next((keyword.value for keyword in node.keywords if keyword.arg == "do"), None)
         found = () if do is None else tuple(sorted(_Reader(module, function).read(do)))

@@ -121,7 +121,10 @@ def a_target_that_is_the_services_own_variable(a: Scratch) -> None:
     a.works()
 
 
-@follows("Put it back, or write it as docs/service.md says; or correct pointer.path in environments.toml.")
+@follows(
+    "Put it back, or write it as docs/service.md says. If it is another file, correct"
+    " pointer.path where it is set (invoke status --env NAME: settings)."
+)
 def the_services_file_is_missing(a: Scratch) -> None:
     a.pointer.unlink()
     a.refused(*TOKEN)
@@ -130,7 +133,7 @@ def the_services_file_is_missing(a: Scratch) -> None:
     a.works()
 
 
-@follows("Correct pointer.path in environments.toml.")
+@follows("If it is another file, correct pointer.path where it is set (invoke status --env NAME: settings).")
 def the_services_file_is_a_folder(a: Scratch) -> None:
     a.write(pointer='{ path = "." }')
     a.refused(*TOKEN)
@@ -158,13 +161,16 @@ def the_services_file_without_a_secret(a: Scratch) -> None:
     a.works()
 
 
-@follows("Name the player: --player hana")
+@follows("Add the id of the player for whom the token is: --player hana")
 def a_token_for_nobody(a: Scratch) -> None:
     a.refused("token", "--env", "development")
     a.with_options()
 
 
-@follows("The URL is another environment's: correct target_direct and target of [{}]. Never the marker.")
+@follows(
+    "The URL is another environment's: correct target_direct and target of [{}], where they"
+    " are set (invoke status --env NAME: settings). Never the marker."
+)
 def a_database_of_another_environment(a: Scratch) -> None:
     ours = another_database(a)
     a.done("prepare", "--env", "development")
@@ -176,18 +182,12 @@ def a_database_of_another_environment(a: Scratch) -> None:
     a.works()
 
 
-@follows("Name the file that a gate wrote, or make one: invoke gate --env NAME --json FILE")
+@follows("Name the file that a gate wrote, or have one written: invoke gate --env NAME --json FILE")
 def a_page_of_what_no_gate_wrote(a: Scratch) -> None:
     (a.folder / "README.md").write_text("# hello\n")
     a.refused("report", "--from", "README.md", "--into", "page.html")
     (a.folder / "gate.json").write_text(json.dumps(plain(gates.report(gates.items(), gates.parts()))))
     a.works("report", "--from", "gate.json", "--into", "page.html")
-
-
-@follows("Nothing was begun. Write it in digits, such as 100.")
-def a_number_in_letters(a: Scratch) -> None:
-    a.refused("seed", "--legacy", "made.db", "--players", "many")
-    a.works("seed", "--legacy", "made.db", "--players", "5")
 
 
 @follows("Nothing was begun. Name another.")

@@ -84,13 +84,13 @@ def no_players_to_make(a: Scratch) -> None:
     a.with_options()
 
 
-@follows("Name a path where no file is yet.")
+@follows("Name another path, or move away what is there; nothing is overwritten.")
 def a_legacy_file_to_make_that_is_there(a: Scratch) -> None:
     a.refused("seed", "--legacy", a.legacy.name, "--players", "3")
     a.works("seed", "--legacy", "another.db", "--players", "3")
 
 
-@follows("Make that folder, or name another.")
+@follows("Nothing was begun. Make the folder, or name another path.")
 def a_legacy_file_to_make_in_no_folder(a: Scratch) -> None:
     a.refused("seed", "--legacy", "made/game.db", "--players", "3")
     (a.folder / "made").mkdir()
@@ -176,7 +176,7 @@ def a_migration_that_another_session_keeps_out(a: Scratch) -> None:
         a.works()
 
 
-@follows("Add one of them, or both.")
+@follows("Name the file. To make one to try with: invoke seed --legacy game.db")
 def a_transfer_of_nothing(a: Scratch) -> None:
     a.migrated()
     a.refused("transfer", *DEV)
@@ -216,13 +216,13 @@ def a_transfer_back_into_no_folder(a: Scratch) -> None:
     a.works()
 
 
-@follows("Correct the path; no file of the game was made there.")
+@follows("Correct the path: name the file in which the game keeps its players.")
 def a_legacy_file_that_is_not_there(a: Scratch) -> None:
     a.refused("transfer.profile", "--source", "gane.db")
     a.works("transfer.profile", "--source", a.legacy.name)
 
 
-@follows("Name the file.")
+@follows("Correct the path: name the file in which the game keeps its players.")
 def a_folder_for_a_legacy_file(a: Scratch) -> None:
     a.refused("transfer.profile", "--source", str(a.folder))
     a.works("transfer.profile", "--source", a.legacy.name)
@@ -378,7 +378,7 @@ def a_conversion_into_the_name_of_a_log(a: Scratch) -> None:
     a.works("transfer.convert", "--source", "wide.db", "--into", "new.db")
 
 
-@follows("Say which store: --of legacy or --of target")
+@follows("Say --of legacy, the SQLite file, or --of target, Postgres.")
 def a_snapshot_of_no_store(a: Scratch) -> None:
     a.migrated()
     assert a.legacy.exists()
@@ -413,7 +413,10 @@ def a_snapshot_restored_over_a_file(a: Scratch) -> None:
     a.with_options(NEW="restored.db")
 
 
-@follows("Leave --replace out: the file is new. Move it to its place while no service is running.")
+@follows(
+    "Restore it into a new file (--into NEW). Stop the service, move the file that it serves"
+    " aside with its -wal and -shm, move NEW to its place, start the service."
+)
 def a_snapshot_of_the_file_to_replace_a_schema(a: Scratch) -> None:
     a.refused("snapshot.restore", *DEV, "--path", of_legacy(a), "--into", "restored.db", "--replace")
     a.without("--replace")
@@ -440,7 +443,9 @@ def a_snapshot_of_postgres_opened_beside_an_open_file(a: Scratch) -> None:
     a.without("--unfence")
 
 
-@follows("Name with --path a folder that a snapshot was taken into: one with this file.")
+@follows(
+    "Name a folder that `invoke snapshot.take --env NAME` printed; they stand in snapshots.folder of environments.toml."
+)
 def a_folder_without_a_snapshot(a: Scratch) -> None:
     taken = of_legacy(a)
     a.refused("snapshot.verify", *DEV, "--path", str(a.folder))

@@ -19,8 +19,14 @@ from game.urls import PostgresUrl
 from tests.remedies.collecting import remedies, texts
 from tests.remedies.vocabulary import COMMAND, faults
 
-FORWARDED = {"db/cutover/checks.py", "db/requirements.py", "db/transfer/source.py"}
-"""Modules that hand on what another error said, or SQL of a table, which test_server_settings runs."""
+FORWARDED = {
+    "db/connection_failures.py",
+    "db/cutover/checks.py",
+    "db/paths.py",
+    "db/requirements.py",
+    "db/transfer/source.py",
+}
+"""Modules that hand on what another error or their caller said, or SQL of a table, which test_server_settings runs."""
 
 VAGUE = ("see the docs", "Correct the file", "Look into", "or stop it.", "Mend it,", "as needed", "if necessary")
 

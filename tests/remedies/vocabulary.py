@@ -32,7 +32,7 @@ PLACEHOLDERS = frozenset(
 )
 """What a reader puts something in for; written in no other way."""
 
-WORDS = frozenset({"UTF", "SQL", "UNIQUE", "PRIMARY", "KEY", "BLOB", "BLOBs", "WAL"})
+WORDS = frozenset({"JSON", "README", "UTF", "SQL", "UNIQUE", "PRIMARY", "KEY", "BLOB", "BLOBs", "WAL"})
 OF_OTHERS = frozenset({"TMPDIR", "PYTHONPATH", "PGOPTIONS", "DATABASE_URL", "SUDAMR_ENV_FILE"})
 LISTS_OF_OURS = frozenset({"PLAYER_STATE", "OTHER_STATE", "JOURNALS"})
 
@@ -41,7 +41,8 @@ STATEMENT = re.compile(
     r"CREATE OR REPLACE TRIGGER.*?;"
 )
 FOREIGN = re.compile(
-    r"`(?:git|pip)[^`]*`|kill -- -GROUP|kill -9|sqlite3 \S+ '[^']*'|python3 -c \"[^\"]*\"|pip install \S+"
+    r"`(?:git|pip)[^`]*`|invoke --(?:list|help)(?: [a-z.{}]+)?|"
+    r"kill -- -GROUP|kill -9|sqlite3 \S+ '[^']*'|python3 -c \"[^\"]*\"|pip install \S+"
 )
 """SQL and commands of other programs, which have options of their own."""
 
@@ -100,9 +101,9 @@ def _commands(text: str) -> list[str]:
             found.append(f"there is no task {task}")
             continue
         found += [f"{task} has no option --{option}" for option in given - options()[task]]
-        if "env" in options()[task] and "env" not in given:
+        if "env" in options()[task] and not {"env", "legacy"} & given:
             found.append(f"invoke {task} lacks --env")
-    if (many := len(re.findall(r"\binvoke \S", text))) != len(COMMAND.findall(text)):
+    if (many := len(re.findall(r"\binvoke (?!--)\S", text))) != len(COMMAND.findall(text)):
         holes = len(re.findall(r"invoke \{\}", text))
         found += ["a command that can't be read"] if many != len(COMMAND.findall(text)) + holes else []
     return found

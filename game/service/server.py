@@ -1,0 +1,38 @@
+"""The HTTP server of one process: uvicorn, with our connections on the ports that it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from functools import partial
+from typing import cast
+
+import uvicorn
+from fastapi import FastAPI
+
+from game.service.connections import ACCEPTED_AT_ONCE, KEEP_ALIVE_SECONDS, WAITING, Connection, Door
+
+GRACE_SECONDS = 8
+"""For requests in flight when the process is told to stop."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, with more connections waiting in the kernel than asyncio accepts at once."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(WAITING)
+
+
+def server(app: FastAPI, doors: Mapping[int, Door]) -> Server:
+    """Return the server for the application. doors: by port; `run` is given a listening socket for each."""
+    config = uvicorn.Config(
+        app, http=cast(type[asyncio.Protocol], partial(Connection, doors=doors)), ws="none", log_config=None,
+        access_log=False, server_header=False, proxy_headers=False, backlog=ACCEPTED_AT_ONCE,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
+    )  # fmt: skip
+    config.load()
+    return Server(config)
