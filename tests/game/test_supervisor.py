@@ -94,7 +94,8 @@ def found(what: str, text: str) -> None:
 
 
 def test_a_restart_may_change_how_many_processes_there_are(hana: LegacyPlace, serve: Callable[..., Running]) -> None:
-    running = serve(hana.url, PROCESSES="")
+    running = serve(hana.url, processes=2, PROCESSES="")  # Ports for two, and at first one process.
+    running.processes = 1
     old = running.ready()
     running.point_to(hana.url, "PROCESSES=2")
     running.process.send_signal(signal.SIGHUP)
