@@ -335,7 +335,7 @@ def replay(
         wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
         target = environments.load(env)
         may = _confirmation(speaks, env, yes, confirm, dry_run)
-        change = Change(target, "loads what the quarantine holds")
+        change = Change(target, f"loads what the quarantine holds into {target.target_direct.redacted}")
         done = replays.run(target, wish, speaks.progress, partial(may, change))
         replays.show(done, target.name, speaks)
         speaks.json(done)
@@ -555,6 +555,7 @@ def kept(
     with outcome(json or None) as speaks:
         target = environments.load(env)
         what = "replaces what players own by a schema that was kept" if put_back else "drops a schema that was kept"
+        what += f" in {target.target_direct.redacted}"
         may = _confirmation(speaks, env, yes, confirm, dry_run=not (put_back or drop))
         found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=partial(may, Change(target, what)))
         keeping.show(found, speaks)

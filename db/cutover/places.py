@@ -10,7 +10,8 @@ import shlex
 import shutil
 from pathlib import Path
 
-from db.cutover import hooks, pointer
+from db import service_file
+from db.cutover import hooks
 from db.cutover.move import Move
 from db.errors import Refusal
 from db.remedies import AS_THE_SERVICE
@@ -27,7 +28,7 @@ def existing(path: Path) -> Path:
 
 def check_pointer(move: Move) -> None:
     """Check that a rename can replace the pointer and keep its owner, and that the hooks' lock can be held."""
-    pointer.read(move.env.pointer)
+    service_file.text(move.env.pointer.path)
     path = move.env.pointer.path.resolve()
     _require_writable(path.parent, "the folder of the pointer", path.parent, AS_THE_SERVICE)
     was, root = path.stat(), os.geteuid() == 0

@@ -60,11 +60,11 @@ def before_cutover(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, .
         check("server", check_server, begins=False),
         check("lock", target_checks.check_lock, "server", begins=False),
         *_demands(move, demands),
-        check("pointer", check_pointer_names_the_file, "legacy file"),
         *_places(move),
+        check("pointer", check_pointer_names_the_file, "legacy file", "file of the pointer"),
         check("hooks", check_hooks, begins=False),
         check("hook commands", check_hook_commands, "hooks", begins=False),
-        check("services", check_services, "hooks", "legacy file"),
+        check("services", check_services, "hooks", "legacy file", "pointer"),
         check("fence of the legacy file", check_fence, "legacy file"),
         check("writers of the legacy file", check_writers, "legacy file"),
         check("rights", target_checks.check_rights, "server", begins=False),
@@ -76,7 +76,7 @@ def before_cutover(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, .
         Check("players held", contents.check_held, ("legacy file",)),
         Check("freeze", contents.check_freeze, ("legacy file",)),
         check("a service on the legacy file", check_legacy_trial, "legacy file"),
-        check("a service on Postgres", check_target_trial, "server"),
+        check("a service on Postgres", check_target_trial, "server", "a service on the legacy file"),
     )
 
 
@@ -89,8 +89,8 @@ def before_rollback(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, 
         check("server", check_server, begins=False),
         check("lock", target_checks.check_lock, "server", begins=False),
         *_demands(move, demands),
-        check("pointer", check_pointer_names_a_store),
         *(place for place in _places(move) if place.name != SNAPSHOTS),
+        check("pointer", check_pointer_names_a_store, "file of the pointer"),
         check("hooks", check_hooks, begins=False),
         check("hook commands", check_hook_commands, "hooks", begins=False),
         check("writers of the legacy file", check_writers, "legacy file"),
@@ -112,11 +112,11 @@ def _demands(move: Move, demands: Sequence[Demand]) -> Iterator[Check]:
 
 
 def _places(move: Move) -> Iterator[Check]:
-    for name, run in (
+    for name, run, *needs in (
         ("file of the pointer", places.check_pointer), ("folder of the runs", places.check_run_folder),
-        (SNAPSHOTS, places.check_snapshots), ("folder of the legacy file", places.check_legacy),
+        (SNAPSHOTS, places.check_snapshots), ("folder of the legacy file", places.check_legacy, "legacy file"),
     ):  # fmt: skip
-        yield Check(name, partial(run, move), begins=False)
+        yield Check(name, partial(run, move), tuple(needs), begins=False)
 
 
 class Contents:

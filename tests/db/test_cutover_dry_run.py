@@ -354,6 +354,10 @@ def test_the_dry_run_of_a_rollback_lists_what_the_real_one_refuses(
     assert live.phase() == "live"
 
 
+OF_THE_TRIGGERS = {"where the move stands", "tables", "a service on Postgres"}
+"""A fence with a hole is seen by each of these: as a state that no run leaves, as drift, and as a store to refuse."""
+
+
 def refused_alike(world: World, run: Callable[..., Report], check: str, wish: dict[str, Any]) -> None:
     before = contents(world)
 
@@ -363,9 +367,8 @@ def refused_alike(world: World, run: Callable[..., Report], check: str, wish: di
     amiss = [finding for finding in report.checks if finding.mark is not Mark.OK]
     assert found[check] in amiss, amiss
     assert found[check].expected
-    assert [finding.name for finding in amiss if finding.mark is Mark.REFUSED] in ([check], []), (
-        "one cause, one finding"
-    )
+    refused = {finding.name for finding in amiss if finding.mark is Mark.REFUSED}
+    assert refused <= (OF_THE_TRIGGERS if check in OF_THE_TRIGGERS else {check}), "one cause, one finding"
     assert [str(step.status) for step in report.steps if step.name == "preflight"] != ["done"]
     assert contents(world) == before
     with pytest.raises(ToolError) as caught:

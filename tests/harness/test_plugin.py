@@ -100,12 +100,13 @@ def test_without_any_postgres_tests_that_need_none_run_and_the_first_that_needs_
     assert result.ret == 2
 
 
-def test_a_kind_that_does_not_exist_is_refused_in_one_line(suite: pytest.Pytester) -> None:
+def test_a_kind_that_does_not_exist_is_refused_in_two_lines(suite: pytest.Pytester) -> None:
     suite.makepyfile(PLAIN)
     result = suite.runpytest_subprocess("--postgres=nonsense")
     assert result.ret == 2
     assert [line for line in result.errlines if line] == [
-        "ERROR: kind of Postgres: expected docker, local, embedded or a postgresql:// URL; found nonsense."
+        "ERROR: kind of Postgres: expected docker, local, embedded or a postgresql:// URL; found nonsense.",
+        "  Name with --postgres one of docker, local, embedded, or postgresql://USER@HOST:PORT/DATABASE.",
     ]
     assert "passed" not in result.stdout.str()
 

@@ -33,7 +33,8 @@ ROOT = Path(__file__).parents[2]
 PLAIN = (("sslmode", "disable"),)
 NAMES = [
     "environment", "legacy", "fence of the legacy file", "target", "marker", "schema", "drift", "phase", "lock held by",
-    "fence of Postgres", "pointer", "http://127.0.0.1:1", "certificate", "snapshots", "players", "next",
+    "fence of Postgres", "pointer", "http://127.0.0.1:1", "certificate", "snapshots", "settings",
+    "players", "next",
 ]  # fmt: skip
 OF_POSTGRES = {"target", "marker", "schema", "drift", "phase", "lock held by", "fence of Postgres"}
 
@@ -151,7 +152,7 @@ LEGACY = {
     "no SQLite file": _legacy("another kind", lambda path: path.write_bytes(b"\xff\xfe" * 600)),
     "another program's file": _legacy("without the table `users`", _other),
     "cut off": _legacy("a sound SQLite file", lambda path: path.write_bytes(path.read_bytes()[:1000])),
-    "unreadable": _legacy("Permission denied", lambda path: path.chmod(0)),
+    "unreadable": _legacy("a file that this user may not read", lambda path: path.chmod(0)),
     "locked": _legacy("locked", _without_wal),
 }
 
@@ -166,7 +167,7 @@ def _pointer(words: str, make: Callable[[Path], object]) -> Part:
 
 POINTER = {
     "a pointer": Part(lambda env: env),
-    "none": _pointer("No such file", Path.unlink),
+    "none": _pointer("no such file", Path.unlink),
     "a folder": _pointer("Is a directory", _folder),
     "unreadable": _pointer("Permission denied", lambda path: path.chmod(0)),
     "in UTF-16": _pointer("UTF-8", lambda path: path.write_bytes("DATABASE_URL=x".encode("utf-16"))),
@@ -191,7 +192,7 @@ def _in_place(env: Environment) -> Environment:
 SNAPSHOTS = {
     "none": Part(lambda env: env),
     "a broken manifest": Part(
-        lambda env: _manifest(env, "{}"), frozenset({"snapshots"}), "snapshots", "fields that do not fit"
+        lambda env: _manifest(env, "{}"), frozenset({"snapshots"}), "snapshots", "amiss"
     ),
     "a file in their place": Part(
         _in_place, frozenset({"snapshots"}), "snapshots", "Not a directory"

@@ -190,7 +190,7 @@ def a_page_of_what_no_gate_wrote(a: Scratch) -> None:
     a.works("report", "--from", "gate.json", "--into", "page.html")
 
 
-@follows("Nothing was begun. Name another.")
+@follows("Nothing was begun. Name a file in it, or another path.")
 def a_folder_for_the_json(a: Scratch) -> None:
     a.refused("seed", "--legacy", "made.db", "--players", "5", "--json", str(a.folder))
     a.works("seed", "--legacy", "made.db", "--players", "5", "--json", str(a.folder / "out.json"))

@@ -119,7 +119,9 @@ class Scratch:
         found, printed = run(*argv)
         assert found == code, printed
         assert "Traceback" not in printed, printed
-        lines = re.findall(r"^  (\S.*)$", printed, re.MULTILINE)
+        # A run of a move prints first, indented too, which files it read.
+        error = re.search(r"^(?:refused|failed|inconclusive) .*", printed, re.MULTILINE | re.DOTALL)
+        lines = re.findall(r"^  (\S.*)$", error[0] if error else printed, re.MULTILINE)
         assert lines, f"no remedy: {printed}"
         self.refusal = Refused(argv, found, printed, lines[0])
         assert matches(self.template, lines[0]), lines[0]
