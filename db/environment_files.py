@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import Refusal
+from db.paths import require_file
 from db.redaction import redact
 
 VARIABLE = "SUDAMR_ENVIRONMENTS"
@@ -187,15 +187,11 @@ def _content(path: Path, *, first: bool) -> bytes:
     )
     if path.name == LOCAL:
         do = "Make it a file that this user can read, or remove it."
+    require_file(path, what, do=do)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # A pipe would be waited for without an end.
-            found = "a folder" if path.is_dir() else "no regular file"
-            raise Refusal(what, found, where=str(path), do=do)
         return path.read_bytes()
-    except FileNotFoundError:
-        raise Refusal(what, "none", where=str(path), do=do) from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL.
-        raise Refusal(what, getattr(error, "strerror", None) or str(error), where=str(path), do=do) from None
+    except OSError as error:
+        raise Refusal(what, error.strerror or type(error).__name__, where=str(path), do=do) from None
 
 
 def _merged(project: Table, own: Table) -> dict[str, Any]:

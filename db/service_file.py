@@ -8,25 +8,22 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from db.errors import Refusal
+from db.paths import require_file
 
 _NAMED = "If it is another file, correct pointer.path where it is set (invoke status --env NAME: settings)."
 
 
 def text(path: Path) -> str:
     """Return the file's text. Raises Refusal if there is no such file, or it can't be read."""
+    require_file(
+        path, "the env file that the service reads", do=f"Put it back, or write it as docs/service.md says. {_NAMED}"
+    )
     try:
         return path.read_bytes().decode()
-    except FileNotFoundError:
-        raise _refusal(
-            path, "no such file",
-            f"Put it back, or write it as docs/service.md says. {_NAMED}",
-        ) from None  # fmt: skip
-    except PermissionError as error:
-        raise _refusal(
-            path, str(error.strerror), "Allow this user to read it, or run as the user of the service."
-        ) from None
     except OSError as error:
-        raise _refusal(path, str(error.strerror), _NAMED) from None
+        raise Refusal(
+            "the env file that the service reads", error.strerror or type(error).__name__, where=str(path), do=_NAMED
+        ) from None
     except UnicodeDecodeError as error:
         raise Refusal(
             "an env file in UTF-8", f"another encoding, from byte {error.start} on", where=str(path),
@@ -37,7 +34,3 @@ def text(path: Path) -> str:
 def values(path: Path) -> dict[str, str | None]:
     """Return the variables of the file. Raises Refusal as `text` does."""
     return dotenv_values(stream=io.StringIO(text(path)))
-
-
-def _refusal(path: Path, found: str, do: str) -> Refusal:
-    return Refusal("the env file that the service reads", found, where=str(path), do=do)

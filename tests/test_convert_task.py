@@ -74,4 +74,4 @@ def test_texts_that_no_utf_8_stands_for_are_named_and_kept_when_asked(tmp_path: 
     assert "run again with --as-blobs" in refused.stderr
     done = invoke(*arguments, "--as-blobs")
     assert done.returncode == 0, done.stderr
-    assert "kept as BLOBs, 1 texts" in done.stdout
+    assert "kept as BLOBs, 1 text" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shutil
 import sys
@@ -63,6 +64,10 @@ class Terminal:
                 assert chunk, self._printed.decode(errors="replace")
                 self._printed += chunk
 
+    def saw(self, pattern: bytes) -> bool:
+        """Return True if this was printed: a worker tells its failure a little later than it has it."""
+        return re.search(pattern, self._printed, re.MULTILINE) is not None
+
     def press(self, key: bytes) -> None:
         self._started |= set(self._process.children(recursive=True))
         os.write(self._terminal, key)
@@ -100,7 +105,7 @@ def test_the_failures_so_far_are_printed_and_the_exit_code_is_pytests(
 ) -> None:
     kind = pytestconfig.getoption("--postgres") or "local"
     terminal = Terminal(project, "test", "--postgres", kind, "--workers", str(workers))
-    terminal.read_until(lambda: any(project.glob("reached-*")))
+    terminal.read_until(lambda: any(project.glob("reached-*")) and terminal.saw(rb"(^|\s)F"))
     for _ in range(presses):
         terminal.press(CTRL_C)
     printed, code = terminal.end()

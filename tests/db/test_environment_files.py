@@ -187,9 +187,9 @@ def holding(content: str | bytes) -> Callable[[Path], None]:
 
 AMISS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a folder": (a_folder, "found a folder"),
-    "a pipe": (a_pipe, "found no regular file"),
-    "a link to nowhere": (a_link_to_nowhere, "found none"),
-    "a link to itself": (a_link_to_itself, "symbolic links"),
+    "a pipe": (a_pipe, "found a pipe"),
+    "a link to nowhere": (a_link_to_nowhere, "found a link to"),
+    "a link to itself": (a_link_to_itself, "links that lead in a circle"),
     "no TOML": (holding("[staging\n"), "line 1"),
     "no text": (holding(b"\xff\xfe["), "utf-8"),
     "deep": (holding("x = " + "[" * 100_000), "nested too deeply"),

@@ -44,7 +44,9 @@ def test_a_rollback_killed_after_every_step_goes_on(world: World) -> None:
     first = world.act(0, "on-postgres").json()
     for step in STEPS:
         assert world.dies("after", step, run) == KILLED, step
-    with pytest.raises(Refusal, match="invoke rollback again puts it away"):  # What is in there is nowhere else.
+    with pytest.raises(
+        Refusal, match="it keeps them in another schema when it is run again: invoke rollback"
+    ):  # What is in there is nowhere else.
         world.cutover()
 
     assert world.rollback().verdict == "returned"
