@@ -105,7 +105,7 @@ def test_the_failures_so_far_are_printed_and_the_exit_code_is_pytests(
 ) -> None:
     kind = pytestconfig.getoption("--postgres") or "local"
     terminal = Terminal(project, "test", "--postgres", kind, "--workers", str(workers))
-    terminal.read_until(lambda: any(project.glob("reached-*")) and terminal.saw(rb"(^|\s)F"))
+    terminal.read_until(lambda: any(project.glob("reached-*")) and terminal.saw(rb"(^|[\s.])F(?![a-z])"))
     for _ in range(presses):
         terminal.press(CTRL_C)
     printed, code = terminal.end()

@@ -120,13 +120,13 @@ def test_what_can_not_be_done_is_refused_before_anything_is_begun(arguments: tup
 NOTHING_LEFT_OUT = {
     ("seed",): "invoke seed --legacy game.db",
     ("token", "--env", "development"): "--player hana",
-    ("serve", "--env", "development"): "invoke seed --legacy GAME.db",
+    ("serve", "--env", "development"): "invoke seed --legacy FILE",
     ("transfer", "--env", "test"): "invoke seed --legacy game.db",
     ("transfer", "--env", "test", "--back", "--into", "copy.db"): "Add --source FILE",
-    ("transfer.profile",): "Name the legacy file",
-    ("snapshot.verify", "--env", "development"): "invoke snapshot.take",
-    ("snapshot.take", "--env", "development", "--of", "both"): "legacy is the SQLite file",
-    ("gate", "--env", "test", "--verify", "README.md"): "invoke gate --env NAME --json FILE",
+    ("transfer.profile",): "Name it: a legacy SQLite file",
+    ("snapshot.verify", "--env", "development"): "Name it: the snapshot's folder",
+    ("snapshot.take", "--env", "development", "--of", "both"): "--of legacy, the SQLite file",
+    ("gate", "--env", "test", "--verify", "README.md"): "invoke gate --env test --json FILE",
     ("report", "--from", "README.md"): "invoke gate --env NAME --json FILE",
     ("prepare", "--env", "development"): "Start it: invoke up",
 }

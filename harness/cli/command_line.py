@@ -21,7 +21,6 @@ from invoke.parser.context import ParserContext
 from invoke.terminals import pty_size
 
 from db.errors import Refusal
-from db.files import require_writable
 from harness.cli.options import NOTHING_BEGUN, Option, shortened
 from harness.cli.tasks import Task
 
@@ -75,6 +74,8 @@ def _parsed(namespace: Collection) -> list[ParserContext]:
 
 def _json(asked: list[ParserContext]) -> str | None:
     """Return the path that the first task's --json names, if a file can be written there."""
+    from db.files import require_writable  # noqa: PLC0415  # `invoke --list` is to load none of the game
+
     option = asked[0].args.get("json") if asked else None
     if option is None or not option.value:
         return None
@@ -198,6 +199,8 @@ def _option(context: ParserContext, name: str) -> Option:
 
 def _require_outputs(one: object, context: ParserContext) -> None:
     """Check each file that a task will write, before any task of the line begins."""
+    from db.files import require_writable  # noqa: PLC0415  # `invoke --list` is to load none of the game
+
     named = (*OUTPUTS, *(one.writes if isinstance(one, Task) else ()))
     for option in _options(context):
         if option.names[0] not in named or option.raw_value is None or option.value == "-":

@@ -82,5 +82,5 @@ def _standing(path: Path, root: Path, environment: str) -> Standing:
     The signature is checked later, so the certificate's commit may be any text here.
     """
     here = standing(root)
-    commit = certificate.read(path, certificate.another(environment, path))[0].commit
+    commit = certificate.read(path, certificate.to_read(environment, path))[0].commit
     return replace(here, commit=commit) if checkout.is_same_code(root, commit, here.commit) else here

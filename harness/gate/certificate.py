@@ -172,7 +172,7 @@ def verify(
     target: the server to move to, where it was asked; least: what the last accepted certificate counted;
     budget_seconds: how long the environment's players may be kept from playing.
     """
-    certificate, given, rest = read(path, another(environment, path))
+    certificate, given, rest = read(path, to_read(environment, path))
     _check_signature(certificate, given, rest, environment, key, path)
     checks = (
         *_of_the_gate(certificate, environment, now),
@@ -208,6 +208,12 @@ def _check_signature(
 def fits(certificate: Certificate, given: str | None, rest: Mapping[str, object], key: str) -> bool:
     """Return True if the signature is that of this report by this key. Raises Refusal of a key that is too short."""
     return hmac.compare_digest(signature(asdict(certificate), rest, key).encode(), str(given).encode())
+
+
+def to_read(environment: str, path: Path) -> str:
+    """Return the remedy for a path that is no gate's JSON. What stands there is not to be overwritten."""
+    place = "FILE" if path.exists() else path
+    return f"Name the file that a gate wrote, or have one written: invoke gate --env {environment} --json {place}"
 
 
 def another(environment: str, path: Path) -> str:

@@ -21,6 +21,8 @@ def prepare(env: Environment, confirm: Confirm, *, take_over: bool) -> str:
             f"--take-over with --env {' or '.join(checkout.OWNED)}", f"--env {env.name}",
             do="Leave it out: no other environment's database belongs to a checkout.",
         )  # fmt: skip
+    with ops.connect(env.target_direct):
+        pass  # The checkout writes down its id; not for a server that does not answer.
     this = checkout.here() if owned else None
     url, durable = env.target_direct.redacted, environments.is_durable(env.name)
     run = partial(

@@ -106,7 +106,7 @@ def a_pointer_to_another_file(world: World, _: Patch) -> Generator[World | None,
     yield world
 
 
-@refused("file of the pointer", "Have one line {}= there, with the URL that the service uses today.")
+@refused("pointer", "Have one line {}= there, with the URL that the service uses today.")
 def no_line_of_the_pointer(world: World, _: Patch) -> Generator[World | None, str, None]:
     path = world.env.pointer.path
     whole = path.read_text()

@@ -132,7 +132,7 @@ def test_a_file_that_this_user_may_read_is_taken(shared: Path) -> None:
     transfer.check(path)
     path.chmod(0)
     with unprivileged():
-        refusal(path, "Run as the user of the service, or allow this user to read and write it.")
+        refusal(path, "Allow this user to read it.")
     shared.chmod(0o777)
     path.chmod(0o444)
     with unprivileged():

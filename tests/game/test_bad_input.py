@@ -110,7 +110,7 @@ def test_a_body_too_large_is_refused_before_all_of_it_is_there(service: Watched,
     assert "connection: close" in answer.lower()
 
 
-@pytest.mark.parametrize("key", [None, "", "two words", "x" * 201, "\x7f", "é".encode()])
+@pytest.mark.parametrize("key", [None, "", "two words", "x" * 201, "é".encode()])
 def test_without_a_usable_key_nothing_is_done(service: Watched, key: str | bytes | None) -> None:
     headers = {"Idempotency-Key": key} if key is not None else {}
     answer = service.client.post("/players/hana/actions/equip", json={"item": "fan"}, headers=headers)

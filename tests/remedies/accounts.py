@@ -52,7 +52,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "harness/bench/databases.py": (1, "tests/harness/bench/test_bench.py"),
     "harness/cli/command_line.py": (10, "tests/command_line/test_options.py"),
     "harness/gate/admission.py": (1, "tests/harness/gate/test_certificate.py"),
-    "harness/gate/certificate.py": (6, "tests/harness/gate/test_certificate.py"),
+    "harness/gate/certificate.py": (7, "tests/harness/gate/test_certificate.py"),
     "harness/gate/run.py": (1, "tests/harness/gate/test_gate.py"),
     "harness/live/smoke.py": (3, "tests/harness/live/test_smoke.py"),
     "harness/moves/development.py": (1, "tests/test_tasks.py"),

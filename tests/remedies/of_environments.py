@@ -133,7 +133,10 @@ def the_services_file_is_missing(a: Scratch) -> None:
     a.works()
 
 
-@follows("If it is another file, correct pointer.path where it is set (invoke status --env NAME: settings).")
+@follows(
+    "Put it back, or write it as docs/service.md says. If it is another file, correct pointer.path where it is set"
+    " (invoke status --env NAME: settings)."
+)
 def the_services_file_is_a_folder(a: Scratch) -> None:
     a.write(pointer='{ path = "." }')
     a.refused(*TOKEN)
