@@ -36,6 +36,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/seed.py": (1, "tests/db/test_seed.py"),
     "db/servers/compose.py": (4, "tests/db/test_compose.py"),
     "db/servers/sources.py": (3, "tests/db/test_servers.py"),
+    "db/service_file.py": (1, "tests/db/test_paths.py"),
     "db/snapshots/kept.py": (1, "tests/db/test_kept.py"),
     "db/snapshots/postgres.py": (1, "tests/db/test_snapshots.py"),
     "db/transfer/checks.py": (4, "tests/db/test_transfer_remedies.py"),
