@@ -6,26 +6,21 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 from invoke.context import Context
 
 from harness.cli import Whole, check, task
+from harness.cli.running import ENDING, KILL, ROOT, checked, confirmation, end, judged, leave, told
 
 if TYPE_CHECKING:
-    from db.confirmation import Confirmation
-    from db.console import Outcome
-    from db.progress import Progress
+    pass
 
-HERE = Path(__file__).parent
 PYTHON = sys.executable
-BIN = Path(PYTHON).parent
 
 ENV = "development, test, staging or production, as environments.toml names them"
 JSON = "write the result as JSON to this path; - is standard output"
@@ -49,7 +44,7 @@ def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
     command = ["pytest", "-n", str(workers), "--dist", "worksteal", *options]
-    _exit(children.attended(_told(*command), ending="the tests end; the failures so far follow.", cwd=HERE).code)
+    leave(children.attended(told(*command), ending="the tests end; the failures so far follow.", cwd=ROOT).code)
 
 
 @task
@@ -66,10 +61,10 @@ def lint(_c: Context) -> None:
         ["zizmor", "--offline", "--quiet", *_workflows()],
     ]
     with outcome(None):
-        failed = [command[0] for command in commands if _checked(command)]
+        failed = [command[0] for command in commands if checked(command)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
-    _exit(1 if failed else 0)
+    leave(1 if failed else 0)
 
 
 @task
@@ -87,12 +82,12 @@ def down(_c: Context) -> None:
 @task(help={"env": ENV, "port": "the first process's port", "processes": "how many; each has a port of its own"})
 def serve(_c: Context, env: str = "", port: int = Whole(8000, 1, 65535), processes: int = Whole(1, 1, 64)) -> None:
     """Run the game's HTTP service: on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
-    from db import environments
+    from db import environments, service_file
     from db.console import outcome
 
     with outcome(None):
         pointer = environments.load(env).pointer
-        environments.require_service_file(pointer)
+        service_file.require(pointer.path, pointer.variable)
         settings = {"SUDAMR_ENV_FILE": str(pointer.path), "PORT": str(port), "PROCESSES": str(processes)}
         environments.become([PYTHON, "-m", "game.service"], settings)
 
@@ -120,7 +115,7 @@ def prepare(_c: Context, env: str = "", take_over: bool = False, yes: bool = Fal
     from harness.moves import development, preparing
 
     with outcome(None) as speaks, development.naming_up(env):
-        confirmed = _confirmation(speaks, env, yes, confirm)
+        confirmed = confirmation(speaks, env, yes, confirm)
         speaks.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over))
 
 
@@ -134,7 +129,7 @@ def migrate(
     from harness.moves import development, preparing
 
     with outcome(json or None) as speaks, development.naming_up(env):
-        confirmed = _confirmation(speaks, env, yes, confirm, dry_run=sql)
+        confirmed = confirmation(speaks, env, yes, confirm, dry_run=sql)
         target = environments.load(env)
         done = preparing.run_migrations(target, confirmed, sql=sql)
         applied = ", ".join(done.applied) or "nothing, it was there"
@@ -175,13 +170,14 @@ def seed(
     """Make deterministic players: in Postgres, or with --legacy FILE a legacy file of them."""
     from db import environments
     from db import seed as seeds
+    from db.confirmation import require_same_name
     from db.console import outcome
     from db.counts import count
     from db.errors import Refusal
     from harness.moves import development, preparing
 
     with outcome(json or None) as speaks, development.naming_up(env):
-        environments.require_same_name(env, confirm)
+        require_same_name(env, confirm)
         if legacy:
             path = Path(legacy)
             made = seeds.seed_legacy(path, players, seed, oddities=not clean, progress=speaks.progress)
@@ -190,7 +186,7 @@ def seed(
         else:
             target = environments.load(env)
             environments.guard_destructive(target)
-            confirmed = _confirmation(speaks, env, yes, confirm)
+            confirmed = confirmation(speaks, env, yes, confirm)
             made = preparing.fill(target, confirmed, players=players, number=seed, progress=speaks.progress)
         speaks.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
         speaks.json(made)
@@ -206,7 +202,7 @@ def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> N
     with outcome(None) as speaks, development.naming_up(env):
         target = environments.load(env)
         environments.guard_destructive(target)
-        preparing.empty(target, _confirmation(speaks, env, yes, confirm))
+        preparing.empty(target, confirmation(speaks, env, yes, confirm))
         speaks.say(f"{target.name} is empty")
 
 
@@ -224,7 +220,7 @@ def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres:
     from harness import rehearsal
 
     source = Path(legacy) if legacy else None
-    _judged(json, partial(rehearsal.rehearse, players, source, postgres or None), rehearsal.show)
+    judged(json, partial(rehearsal.rehearse, players, source, postgres or None), rehearsal.show)
 
 
 @task(
@@ -254,12 +250,12 @@ def transfer(
         environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
         back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
     )  # fmt: skip
-    with Signals(_ENDING, _KILL) as signals, outcome(json or None) as speaks:
+    with Signals(ENDING, KILL) as signals, outcome(json or None) as speaks:
         speaks.signals = signals
-        found = transfers.run(wish, speaks.progress, _confirmation(speaks, env, yes, confirm))
+        found = transfers.run(wish, speaks.progress, confirmation(speaks, env, yes, confirm))
         transfers.show(found, speaks)
         speaks.json(found)
-        _end(found.verdict)
+        end(found.verdict)
 
 
 @task(help={"source": LEGACY, "json": JSON}, required=["source"])
@@ -286,20 +282,29 @@ def convert(_c: Context, source: str = "", into: str = "", as_blobs: bool = Fals
     """Copy a UTF-16 legacy file into UTF-8; prove that nothing is lost."""
     from harness.moves import transfers
 
-    _judged(json, partial(transfers.convert, source, into, as_blobs=as_blobs), transfers.show_conversion)
+    judged(json, partial(transfers.convert, source, into, as_blobs=as_blobs), transfers.show_conversion)
 
 
 @task(
     help={
-        "env": ENV, "player": "only this player's values, all of them", "rule": "only this rule's values, all of them",
-        "number": "with --into: the value of this number", "into": "a new file for its original bytes", "json": JSON,
+        "env": ENV,
+        "player": "only this player's values, all of them",
+        "rule": "only this rule's values, all of them",
+        "number": "with --into: the value of this number",
+        "into": "a new file for its original bytes",
+        "json": JSON,
     },
     needs={"number": ["into"], "into": ["number"]},
-)  # fmt: skip
+)
 def quarantine(
-    _c: Context, env: str = "", player: str = "", rule: str = "", number: int = Whole(-1, 0), into: str = "",
+    _c: Context,
+    env: str = "",
+    player: str = "",
+    rule: str = "",
+    number: int = Whole(-1, 0),
+    into: str = "",
     json: str = "",
-) -> None:  # fmt: skip
+) -> None:
     """List the values that could not be loaded: their rule, place and original bytes."""
     from db.console import outcome
     from harness.moves import quarantine as quarantines
@@ -315,16 +320,28 @@ def quarantine(
 
 @task(
     help={
-        "env": ENV, "player": "only this player", "number": "with --value: the value of this number in the list",
+        "env": ENV,
+        "player": "only this player",
+        "number": "with --value: the value of this number in the list",
         "value": "a file with what was decided in its place, in UTF-8",
-        "dry-run": "say what would be loaded; change nothing", "yes": YES, "confirm": CONFIRM, "json": JSON,
+        "dry-run": "say what would be loaded; change nothing",
+        "yes": YES,
+        "confirm": CONFIRM,
+        "json": JSON,
     },
     needs={"number": ["value"], "value": ["number"]},
-)  # fmt: skip
+)
 def replay(
-    _c: Context, env: str = "", player: str = "", number: int = Whole(-1, 0), value: str = "", dry_run: bool = False,
-    yes: bool = False, confirm: str = "", json: str = "",
-) -> None:  # fmt: skip
+    _c: Context,
+    env: str = "",
+    player: str = "",
+    number: int = Whole(-1, 0),
+    value: str = "",
+    dry_run: bool = False,
+    yes: bool = False,
+    confirm: str = "",
+    json: str = "",
+) -> None:
     """Load again what was held: what this version, or a value decided by hand, allows; also while players play."""
     from db import environments
     from db.confirmation import Change
@@ -334,12 +351,12 @@ def replay(
     with outcome(json or None) as speaks:
         wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
         target = environments.load(env)
-        may = _confirmation(speaks, env, yes, confirm, dry_run)
+        may = confirmation(speaks, env, yes, confirm, dry_run)
         change = Change(target, f"loads what the quarantine holds into {target.target_direct.redacted}")
         done = replays.run(target, wish, speaks.progress, partial(may, change))
         replays.show(done, target.name, speaks)
         speaks.json(done)
-        _end(done.verdict)
+        end(done.verdict)
 
 
 @task(help={"env": ENV, **ASKED})
@@ -349,7 +366,7 @@ def cleanup(_c: Context, env: str = "", yes: bool = False, confirm: str = "") ->
     from harness.moves import transfers
 
     with outcome(None) as speaks:
-        confirmed = _confirmation(speaks, env, yes, confirm)
+        confirmed = confirmation(speaks, env, yes, confirm)
         speaks.say(f"{transfers.cleanup(env, confirmed).redacted} is empty")
 
 
@@ -369,22 +386,23 @@ def cutover(
 ) -> None:  # fmt: skip
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from db import environments
+    from db.confirmation import require_same_name
     from db.console import outcome
     from db.interruption import Signals
     from harness.moves import cutovers
 
     with Signals() as signals, outcome(json or None) as speaks:
-        environments.require_same_name(env, confirm)
+        require_same_name(env, confirm)
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
         cutovers.show_settings(target, speaks)
-        confirmed = _confirmation(speaks, env, yes, confirm, dry_run)
+        confirmed = confirmation(speaks, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         proof = Path(certificate or f"out/certificate-{target.name}.json")
         report = cutovers.cutover(wish, proof, speaks.progress, signals, cutovers.asked(wish, "to Postgres", confirmed))
         cutovers.show(report, speaks)
         speaks.json(report)
-    _exit(cutovers.exit_code(report))
+    leave(cutovers.exit_code(report))
 
 
 @task(
@@ -402,16 +420,17 @@ def rollback(
 ) -> None:  # fmt: skip
     """Move the live game back to SQLite: with everything that players did on Postgres."""
     from db import environments
+    from db.confirmation import require_same_name
     from db.console import outcome
     from db.interruption import Signals
     from harness.moves import cutovers
 
     with Signals() as signals, outcome(json or None) as speaks:
-        environments.require_same_name(env, confirm)
+        require_same_name(env, confirm)
         target = environments.load(env)
         cutovers.end_with(target, speaks, signals)
         cutovers.show_settings(target, speaks)
-        confirmed = _confirmation(speaks, env, yes, confirm, dry_run)
+        confirmed = confirmation(speaks, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
         report = cutovers.roll_back(
@@ -420,7 +439,7 @@ def rollback(
         )  # fmt: skip
         cutovers.show(report, speaks)
         speaks.json(report)
-    _exit(cutovers.exit_code(report))
+    leave(cutovers.exit_code(report))
 
 
 @task(help={"env": ENV, "json": JSON})
@@ -432,9 +451,9 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
 
     with outcome(json or None) as speaks:
         status = standing.status(environments.load(env))
-        speaks.fields(status.rows)
+        speaks.table("", ("what", "found"), status.rows)
         speaks.json(status.found)
-        _end("pass" if status.whole else "inconclusive")
+        end("pass" if status.whole else "inconclusive")
 
 
 @task(
@@ -459,18 +478,18 @@ def gate(
     from harness import gate as gates
     from harness import report as reports
 
-    with Signals(_ENDING, _KILL) as signals, outcome(json or None) as speaks:
+    with Signals(ENDING, KILL) as signals, outcome(json or None) as speaks:
         speaks.signals = signals
         if verify:
-            speaks.say(f"admitted: {gates.verify(env, Path(verify), HERE).commit[:12]} to {env}")
+            speaks.say(f"admitted: {gates.verify(env, Path(verify), ROOT).commit[:12]} to {env}")
             return
         wish = gates.Wish(env, Path(legacy) if legacy else None, players, postgres or None)
-        found = gates.run(wish, HERE, speaks.progress)
+        found = gates.run(wish, ROOT, speaks.progress)
         gates.show(found, speaks)
         speaks.json(found)
         for path in reports.write(found, _page(report, json)):
             speaks.say(f"written: {path}")
-        _end(found.verdict)
+        end(found.verdict)
 
 
 @task(help={"from": "the JSON of a gate", "into": "where the page goes; JUnit XML goes beside it"})
@@ -491,7 +510,7 @@ def audit(_c: Context, select: str = "", postgres: str = "", json: str = "") -> 
     """Break each promise on purpose: one at a time in a copy of the tree; what no test notices is a failure."""
     from harness import audit as audits
 
-    _judged(json, partial(audits.run, HERE, postgres or None, select), audits.show)
+    judged(json, partial(audits.run, ROOT, postgres or None, select), audits.show)
 
 
 def _page(asked: str, json: str) -> Path:
@@ -527,7 +546,7 @@ def restore(
     from harness.moves import snapshots
 
     with outcome(json or None) as speaks:
-        confirmed = _confirmation(speaks, env, yes, confirm)
+        confirmed = confirmation(speaks, env, yes, confirm)
         target = environments.load(env)
         done = snapshots.run(target, "restore", path, into, unfence=unfence, replace=replace, confirm=confirmed)
         speaks.table("snapshot restore", ("what", "found"), list(done.items()))
@@ -536,16 +555,26 @@ def restore(
 
 @task(
     help={
-        "env": ENV, "put-back": "swap the schema of this name with the one in use, in one transaction",
-        "unfence": "with --put-back: leave it open to writes", "drop": "drop the schema of this name for good",
-        "yes": YES, "confirm": CONFIRM, "json": JSON,
+        "env": ENV,
+        "put-back": "swap the schema of this name with the one in use, in one transaction",
+        "unfence": "with --put-back: leave it open to writes",
+        "drop": "drop the schema of this name for good",
+        "yes": YES,
+        "confirm": CONFIRM,
+        "json": JSON,
     },
     needs={"unfence": ["put-back"]},
-)  # fmt: skip
+)
 def kept(
-    _c: Context, env: str = "", put_back: str = "", unfence: bool = False, drop: str = "", yes: bool = False,
-    confirm: str = "", json: str = "",
-) -> None:  # fmt: skip
+    _c: Context,
+    env: str = "",
+    put_back: str = "",
+    unfence: bool = False,
+    drop: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    json: str = "",
+) -> None:
     """List kept schemas: those that a restore or a rollback kept in Postgres; put one back, or drop one."""
     from db import environments
     from db.confirmation import Change
@@ -556,7 +585,7 @@ def kept(
         target = environments.load(env)
         what = "replaces what players own by a schema that was kept" if put_back else "drops a schema that was kept"
         what += f" in {target.target_direct.redacted}"
-        may = _confirmation(speaks, env, yes, confirm, dry_run=not (put_back or drop))
+        may = confirmation(speaks, env, yes, confirm, dry_run=not (put_back or drop))
         found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=partial(may, Change(target, what)))
         keeping.show(found, speaks)
         speaks.json(found)
@@ -573,7 +602,7 @@ def bench_actions(
     """Measure commands through dispatch and HTTP: beside the bare driver and pgbench with the same SQL."""
     from harness.bench import actions
 
-    _judged(json, partial(actions.run, rounds, requests, postgres or None), actions.show)
+    judged(json, partial(actions.run, rounds, requests, postgres or None), actions.show)
 
 
 @task(
@@ -587,35 +616,7 @@ def bench_databases(
     """Measure clones and resets of databases: beside the ways that others take."""
     from harness.bench import databases
 
-    _judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)
-
-
-_ENDING = "It is ending and removes what it started; please wait."
-_KILL = "kill -9 is safe: what it started ends with it."
-
-Found = TypeVar("Found", bound="Judged")
-
-
-class Judged(Protocol):
-    """What ends with a verdict: pass, fail or inconclusive."""
-
-    @property
-    def verdict(self) -> str:
-        """In a word."""
-        ...
-
-
-def _judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Outcome], None]) -> None:
-    """Run it, show and write what it found, and end with its verdict's exit code."""
-    from db.console import outcome
-    from db.interruption import Signals
-
-    with Signals(_ENDING, _KILL) as signals, outcome(json or None) as speaks:
-        speaks.signals = signals
-        found = run(speaks.progress)
-        show(found, speaks)
-        speaks.json(found)
-        _end(found.verdict)
+    judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)
 
 
 def _snapshot(verb: str, env: str, what: str, json: str) -> None:
@@ -629,71 +630,16 @@ def _snapshot(verb: str, env: str, what: str, json: str) -> None:
         speaks.json(done)
 
 
-class _Terminal:
-    """The terminal of this command, if it has one."""
-
-    def __init__(self, speaks: Outcome) -> None:
-        self.tell = speaks.progress.say
-
-    @property
-    def can_ask(self) -> bool:
-        # A stream is None where the shell closed it.
-        return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
-
-    def ask(self, question: str) -> str:
-        # Not by input(question): with --json - that would write the question into the JSON.
-        print(question, end="", file=sys.stderr, flush=True)
-        try:
-            return input()
-        except EOFError:  # Ctrl-D: nothing was typed.
-            print(file=sys.stderr)
-            return ""
-        except (OSError, UnicodeDecodeError):  # The terminal is gone, or bytes that are no text were typed.
-            return ""
-
-
-def _confirmation(speaks: Outcome, env: str, yes: bool, confirm: str, dry_run: bool = False) -> Confirmation:
-    from db.confirmation import Confirmation
-
-    return Confirmation(env, _Terminal(speaks), yes=yes, confirm=confirm, dry_run=dry_run)
-
-
 def _compose(*arguments: str) -> None:
     from db.console import outcome
     from db.servers import compose
 
     with outcome(None):
-        _exit(compose.run(HERE, *arguments))
+        leave(compose.run(ROOT, *arguments))
 
 
 def _workflows() -> list[str]:
-    return [str(path) for path in sorted((HERE / ".github" / "workflows").glob("*.yml"))]
-
-
-def _checked(command: Sequence[str]) -> int:
-    """Run a check. Raises KeyboardInterrupt if a signal came meanwhile: the checks after it are not run."""
-    from db import children
-
-    # SIGTERM: at SIGINT some of the checks print a traceback.
-    ended = children.attended(_told(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=HERE)
-    if ended.signals:
-        raise KeyboardInterrupt(ended.signals[0])
-    return ended.code
-
-
-def _told(name: str, *arguments: str) -> list[str]:
-    """Print the command, and return it with the program of this environment."""
-    print(f"$ {name} {' '.join(arguments)}", flush=True)
-    return [str(BIN / name), *arguments]
-
-
-def _end(verdict: str) -> None:
-    _exit({"pass": 0, "fail": 1}.get(verdict, 3))
-
-
-def _exit(code: int) -> None:
-    if code:
-        raise SystemExit(code)
+    return [str(path) for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))]
 
 
 namespace = Collection(

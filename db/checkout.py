@@ -81,9 +81,11 @@ def require_own(conn: Connection, environment: str) -> None:
     owner, this = of(conn), here()
     if owner is None:
         raise Refusal(
-            "a database that names its checkout", "one that an older version prepared", where=place(conn),
+            "a database that names its checkout",
+            "one that an older version prepared",
+            where=place(conn),
             do=f"Run: invoke prepare --env {environment}",
-        )  # fmt: skip
+        )
     _require_same(conn, owner, this, environment)
 
 
@@ -101,10 +103,12 @@ def claim(conn: Connection, this: Checkout) -> None:
 def _require_same(conn: Connection, owner: Checkout, this: Checkout, environment: str) -> None:
     if not owner.is_same(this):
         raise Refusal(
-            f"a database of this checkout, {this}", f"one that belongs to {owner}", where=place(conn),
+            f"a database of this checkout, {this}",
+            f"one that belongs to {owner}",
+            where=place(conn),
             do=f"To make it this one's, with what is in it: invoke prepare --env {environment} --take-over"
             "\n  For a Postgres of this checkout's own: README.md, Two checkouts on one machine.",
-        )  # fmt: skip
+        )
 
 
 def _is_copy(kept: Checkout, host: str, path: Path) -> bool:

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from db import checkout, environments, ops
+from db import checkout, ops
 from db.environments import Environment
+from db.errors import Refusal
+
+CONFIRMED = ("production",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,14 @@ class Confirmation:
     Raises Refusal at once if --confirm names another environment, or if the name is needed and nobody can be asked.
     """
 
-    def __init__(
-        self, name: str, terminal: Terminal, *, yes: bool, confirm: str, dry_run: bool = False
-    ) -> None:  # fmt: skip
-        environments.require_same_name(name, confirm)
+    def __init__(self, name: str, terminal: Terminal, *, yes: bool, confirm: str, dry_run: bool = False) -> None:
+        require_same_name(name, confirm)
         self._name, self._terminal, self._dry_run = name, terminal, dry_run
         self._given = False
-        self._ask = not yes and not confirm and terminal.can_ask and name in environments.CONFIRMED
+        self._ask = not yes and not confirm and terminal.can_ask and name in CONFIRMED
         if not self._ask and not dry_run:
             found = "--yes without it" if yes else "no terminal to type it on"
-            environments.require_confirmation(name, confirm, found)
+            require_confirmation(name, confirm, found)
 
     def __call__(self, change: Change) -> None:
         """Print the change, and ask if need be. Raises Refusal for another name, or another checkout's database.
@@ -84,5 +85,24 @@ class Confirmation:
             require_own(change.environment)
         self._terminal.tell(f"This {change.does}.")
         if self._ask:
-            environments.require_confirmation(self._name, self._terminal.ask(f"Type {self._name} to go on: "))
+            require_confirmation(self._name, self._terminal.ask(f"Type {self._name} to go on: "))
         self._given = True
+
+
+def require_confirmation(name: str, typed: str | None, found: str = "nothing") -> None:
+    """Check that production was named a second time, typed or by --confirm. Raises Refusal; found: for it."""
+    if name in CONFIRMED and typed != name:
+        raise Refusal(
+            f"the name {name}, typed",
+            "another" if typed else found,
+            do=f"Nothing was changed. Run it again and type {name} when asked, or add --confirm {name}.",
+        )
+
+
+def require_same_name(name: str, confirm: str) -> None:
+    """Check that --confirm, if given, names the environment of --env. Raises Refusal, for every environment."""
+    if confirm and confirm != name:
+        raise Refusal(
+            f"--confirm {name}, as --env says" if name else "--env with --confirm", f"--confirm {confirm}",
+            do="Nothing was begun. Both name the environment to change: correct the wrong one.",
+        )  # fmt: skip

@@ -40,9 +40,10 @@ def _cause(pattern: str, expected: str, do: str, sql: LiteralString = "", *, rea
 
 
 UNKNOWN = _cause(
-    "", "a connection to Postgres",
+    "",
+    "a connection to Postgres",
     "These are the words of the server, or of libpq. Mend what they name, and run the same command again.",
-)  # fmt: skip
+)
 
 CAUSES = (
     # A pooler repeats what its server said, so it comes before what a server says.
@@ -52,43 +53,55 @@ CAUSES = (
         "The pooler runs, and can't log in to its server: start that server, or correct the pooler's own settings.",
     ),
     _cause(
-        r"no password supplied", "a password for this role",
+        r"no password supplied",
+        "a password for this role",
         "The server runs. Write the password into the URL's variable in .env, or give it in PGPASSWORD or ~/.pgpass.",
     ),
     _cause(
-        r"(peer|ident) authentication failed", "a role that this user of the machine may take",
+        r"(peer|ident) authentication failed",
+        "a role that this user of the machine may take",
         "The server runs. Name a host and a password in the URL, or change this role's line in its pg_hba.conf.",
     ),
     _cause(
-        r"authentication failed|SCRAM|SASL|wrong password|incorrect server signature", "a role and its password",
+        r"authentication failed|SCRAM|SASL|wrong password|incorrect server signature",
+        "a role and its password",
         "The server runs. Correct the role in the URL, or its password in .env, PGPASSWORD or ~/.pgpass. In a URL a"
         " password's : / ? # @ [ ] % are written %XX.",
     ),
     _cause(
-        r"pg_hba\.conf", "a server that lets this machine in",
+        r"pg_hba\.conf",
+        "a server that lets this machine in",
         "The server runs. Add a line to its pg_hba.conf for this role, database and address, with the TLS that the URL"
         " asks for (sslmode), and run there: SELECT pg_reload_conf();",
     ),
     _cause(
-        r"role \"\" is not permitted to log in", "a role that may log in", "The server runs. As a superuser:",
+        r"role \"\" is not permitted to log in",
+        "a role that may log in",
+        "The server runs. As a superuser:",
         "ALTER ROLE {role} LOGIN;",
     ),
     _cause(
-        r"role \"\" does not exist|no such user", "a role of the server",
+        r"role \"\" does not exist|no such user",
+        "a role of the server",
         "The server runs. Correct the role in the URL, or make it there.",
     ),
     _cause(
-        r"database \"\" does not exist|no such database", "a database of the server",
+        r"database \"\" does not exist|no such database",
+        "a database of the server",
         "The server runs. Correct the database's name in the URL, or make it, as the role of target_direct:",
         "CREATE DATABASE {database} ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0;",
     ),
     _cause(
-        r"not currently accepting connections", "a database that takes connections",
-        "The server runs. As a superuser, in another database:", "ALTER DATABASE {database} ALLOW_CONNECTIONS true;",
+        r"not currently accepting connections",
+        "a database that takes connections",
+        "The server runs. As a superuser, in another database:",
+        "ALTER DATABASE {database} ALLOW_CONNECTIONS true;",
     ),
     _cause(
-        r"permission denied for database", "a role that may connect to the database",
-        "The server runs. As the database's owner:", "GRANT CONNECT ON DATABASE {database} TO {role};",
+        r"permission denied for database",
+        "a role that may connect to the database",
+        "The server runs. As the database's owner:",
+        "GRANT CONNECT ON DATABASE {database} TO {role};",
     ),
     _cause(
         r"too many (connections|clients)|connection slots are reserved|no more connections allowed",
@@ -97,15 +110,18 @@ CAUSES = (
         " the message names.",
     ),
     _cause(
-        r"the database system is|not yet accepting connections", "a server that is up",
+        r"the database system is|not yet accepting connections",
+        "a server that is up",
         "The server is starting or stopping. Wait until it is up, and run the same command again.",
     ),
     _cause(
-        r"^invalid .* value|invalid connection option|invalid port", "parameters that libpq takes",
+        r"^invalid .* value|invalid connection option|invalid port",
+        "parameters that libpq takes",
         "Correct this parameter in the URL.",
     ),
     _cause(
-        r"does(n't| not) support (SSL|GSSAPI)", "a server with TLS, as sslmode in the URL asks",
+        r"does(n't| not) support (SSL|GSSAPI)",
+        "a server with TLS, as sslmode in the URL asks",
         "The server runs, without TLS. Set ssl = on there, with a certificate, or correct sslmode in the URL.",
     ),
     _cause(
@@ -115,7 +131,8 @@ CAUSES = (
     ),
     _cause(
         r"expected authentication request|invalid response to|unexpected message|unencrypted data",
-        "a Postgres at this address", "Another program listens there. Correct host and port in the URL.",
+        "a Postgres at this address",
+        "Another program listens there. Correct host and port in the URL.",
     ),
     _cause(
         r"(SSL|TLS) SYSCALL error: (EOF|Success|Connection)|SSL connection has been closed|closed the connection"
@@ -124,35 +141,44 @@ CAUSES = (
         "It ended the connection at once: it may be starting or stopping, or a proxy stands between. Its log says why.",
     ),
     _cause(
-        r"certificate|host name|SSL|TLS|channel binding", "a server whose TLS is trusted",
+        r"certificate|host name|SSL|TLS|channel binding",
+        "a server whose TLS is trusted",
         "Something answers, and TLS failed. The host in the URL must be a name in the server's certificate, and"
         " sslrootcert must hold the authority that signed it.",
     ),
     UNKNOWN,
     # Below, nothing answered. Of several addresses of a host, one that answered says more.
     _cause(
-        r"^no answer$|timeout expired|timed out|no route to host|unreachable|host is down", ANSWERS,
+        r"^no answer$|timeout expired|timed out|no route to host|unreachable|host is down",
+        ANSWERS,
         "Nothing came back. Check that the machine is on, that the address is right, and that no firewall is between.",
         reached=False,
     ),
     _cause(
-        r"permission denied|operation not permitted", ANSWERS,
+        r"permission denied|operation not permitted",
+        ANSWERS,
         "This user may not open the server's socket. Correct the rights of its folder, or name a host in the URL.",
         reached=False,
     ),
     _cause(
-        r"connection refused|no such file or directory|not a directory", ANSWERS,
-        "Is it running, and is the address right? Start it, or correct host and port in the URL.", reached=False,
+        r"connection refused|no such file or directory|not a directory",
+        ANSWERS,
+        "Is it running, and is the address right? Start it, or correct host and port in the URL.",
+        reached=False,
     ),
     _cause(
-        r"temporary failure in name resolution", ANSWERS,
-        "This machine can't look names up now. Mend its name service, and run the same command again.", reached=False,
+        r"temporary failure in name resolution",
+        ANSWERS,
+        "This machine can't look names up now. Mend its name service, and run the same command again.",
+        reached=False,
     ),
     _cause(
-        r"failed to resolve|could not translate host name|name or service not known|socket path .* too long", ANSWERS,
-        "No machine has this name. Correct the host in the URL.", reached=False,
+        r"failed to resolve|could not translate host name|name or service not known|socket path .* too long",
+        ANSWERS,
+        "No machine has this name. Correct the host in the URL.",
+        reached=False,
     ),
-)  # fmt: skip
+)
 """From the cause that got furthest to the one that got nowhere: of several attempts the first one here is told."""
 
 _ATTEMPT = re.compile(

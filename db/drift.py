@@ -206,15 +206,19 @@ def _scratch(conn: ops.Connection) -> Iterator[str]:
             conn.execute(sql.SQL("create schema {}").format(sql.Identifier(name)))
         except errors.InsufficientPrivilege:
             raise Refusal(
-                "the owner of the database", f"the role {conn.info.user}", where=ops.place(conn),
+                "the owner of the database",
+                f"the role {conn.info.user}",
+                where=ops.place(conn),
                 do="Name the owner in target_direct, or run as a superuser: "
                 + grant_create(conn.info.dbname, conn.info.user),
-            ) from None  # fmt: skip
+            ) from None
         except errors.ReadOnlySqlTransaction:
             raise Refusal(
-                "a server that takes writes, to compare the schema on", "a read-only one", where=ops.place(conn),
+                "a server that takes writes, to compare the schema on",
+                "a read-only one",
+                where=ops.place(conn),
                 do="Name the primary in target and target_direct.",
-            ) from None  # fmt: skip
+            ) from None
         _look_at(conn, name)
         yield name
 

@@ -145,9 +145,11 @@ def _not_read(path: Path, paths: Iterable[Path]) -> str:
 def _operators(path: Path, named: str | None) -> Iterator[Path]:
     if named == "":
         raise Refusal(
-            f"{VARIABLE} to name the operator's file", "an empty value", where=str(path.absolute().parent),
+            f"{VARIABLE} to name the operator's file",
+            "an empty value",
+            where=str(path.absolute().parent),
             do=f"Name a file, or `unset {VARIABLE}`.",
-        )  # fmt: skip
+        )
     if named is not None:
         yield path.absolute().parent / named
     elif _is_there(path.with_name(LOCAL)):

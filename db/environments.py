@@ -20,7 +20,6 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from db import environment_files, files, service_file
 from db.environment_files import FilesRead
 from db.errors import Refusal
-from db.paths import require_file
 from game import libpq
 from game.errors import BadUrl
 from game.settings import Settings
@@ -28,7 +27,6 @@ from game.urls import LegacyUrl, PostgresUrl, read
 
 NAMES = ("development", "test", "staging", "production")
 DESTRUCTIBLE = ("development", "test")
-CONFIRMED = ("production",)
 THROWAWAY = "test"
 """Its server is started for one command and stopped after it, so the file has no section for it."""
 
@@ -162,10 +160,13 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
     section = environment_files.read(path, variables.find(environment_files.VARIABLE), known, NAMES)
     if known not in section.names:
         raise Refusal(
-            f"a section [{known}]", ", ".join(f"[{name}]" for name in section.names) or "none", where=str(path),
+            f"a section [{known}]",
+            ", ".join(f"[{name}]" for name in section.names) or "none",
+            where=str(path),
             do="Name another: --env test is for the tasks transfer and gate, which start a server of their own."
-            if known == THROWAWAY else f"Write [{known}] into it; [staging] of the project's own file shows every key.",
-        )  # fmt: skip
+            if known == THROWAWAY
+            else f"Write [{known}] into it; [staging] of the project's own file shows every key.",
+        )
     for ours in OURS & section.values.keys():
         raise _unknown_key(ours, section.place(ours))
     _require_own_target(section)
@@ -179,8 +180,9 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
         raise Refusal(
             "one schema in target and target_direct",
             f"{environment.target.schema} and {environment.target_direct.schema}",
-            where=section.place("target_direct"), do="Write one ?schema= into both.",
-        )  # fmt: skip
+            where=section.place("target_direct"),
+            do="Write one ?schema= into both.",
+        )
     # Checked before any tool begins: during a move, a refused connection would look like a server that is down.
     for url in (environment.target, environment.target_direct):
         check_libpq(url.parameters, where=url.redacted)
@@ -222,24 +224,6 @@ def is_durable(name: str) -> bool:
     return name not in DESTRUCTIBLE
 
 
-def require_confirmation(name: str, typed: str | None, found: str = "nothing") -> None:
-    """Check that production was named a second time, typed or by --confirm. Raises Refusal; found: for it."""
-    if name in CONFIRMED and typed != name:
-        raise Refusal(
-            f"the name {name}, typed", "another" if typed else found,
-            do=f"Nothing was changed. Run it again and type {name} when asked, or add --confirm {name}.",
-        )  # fmt: skip
-
-
-def require_same_name(name: str, confirm: str) -> None:
-    """Check that --confirm, if given, names the environment of --env. Raises Refusal, for every environment."""
-    if confirm and confirm != name:
-        raise Refusal(
-            f"--confirm {name}, as --env says" if name else "--env with --confirm", f"--confirm {confirm}",
-            do="Nothing was begun. Both name the environment to change: correct the wrong one.",
-        )  # fmt: skip
-
-
 def secret(name: str, base: Path = Path()) -> str | None:
     """A secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
     return os.environ.get(name) or files.variables(base / ".env").get(name) or None
@@ -278,16 +262,6 @@ def operator_token(environment: Environment) -> str:
 def token_secret(environment: Environment) -> str:
     """What the players' bearer tokens follow from. Refusal without one."""
     return _of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
-
-
-def require_service_file(pointer: Pointer) -> None:
-    """Check that the service's env file is there. Raises Refusal with the lines that it needs."""
-    require_file(
-        pointer.path, "the env file that the service reads",
-        do=f"Write three lines into it: {pointer.variable}=file:FILE, the file of `legacy`, and CHANCE_SECRET and"
-        " TOKEN_SECRET, each a text of 16 characters or more. To make one: invoke seed --legacy FILE. More:"
-        " docs/service.md.",
-    )  # fmt: skip
 
 
 def pool_size(environment: Environment) -> int:
@@ -389,14 +363,20 @@ def _refusal(error: ValidationError, section: environment_files.Section) -> Refu
 
 def _unknown_key(key: str, where: str) -> Refusal:
     return Refusal(
-        f"keys out of {', '.join(_keys(key.rpartition('.')[0]))}", f"the unknown key {key}", where=where,
+        f"keys out of {', '.join(_keys(key.rpartition('.')[0]))}",
+        f"the unknown key {key}",
+        where=where,
         do="Correct how it is spelt, or take it out.",
-    )  # fmt: skip
+    )
 
 
 _OWNERS: Mapping[str, type[_Strict]] = {
-    "": Environment, "pointer": Pointer, "hooks": Hooks, "snapshots": SnapshotPlan, "policy": Policy,
-}  # fmt: skip
+    "": Environment,
+    "pointer": Pointer,
+    "hooks": Hooks,
+    "snapshots": SnapshotPlan,
+    "policy": Policy,
+}
 
 
 def _keys(parent: str) -> list[str]:

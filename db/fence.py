@@ -333,9 +333,11 @@ def _schema(conn: ops.Connection) -> str:
 
 def _not_migrated(conn: ops.Connection) -> Refusal:
     return Refusal(
-        "a migrated schema on the search path", "none", where=ops.place(conn),
+        "a migrated schema on the search path",
+        "none",
+        where=ops.place(conn),
         do=f"Run: invoke migrate --env {ops.named(conn)}",
-    )  # fmt: skip
+    )
 
 
 def _sha256(token: str) -> str:

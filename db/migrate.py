@@ -22,7 +22,7 @@ from sqlalchemy.pool import StaticPool
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 from db import drift as catalog
-from db import fence, grants, ops, relocation, remedies, requirements, revisions, tables
+from db import fence, grants, locks, ops, relocation, remedies, requirements, revisions, tables
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.revisions import History, Revision
@@ -169,12 +169,12 @@ def _one_at_a_time(conn: ops.Connection, direct: PostgresUrl) -> Iterator[None]:
         retry=retry_if_result(lambda had: not had), wait=wait_random(0.05, 0.2),
         stop=stop_after_delay(LOCK_WAIT_SECONDS), retry_error_callback=lambda _state: False,
     )  # fmt: skip
-    if not tried(_value, conn, "select pg_try_advisory_lock(%s, %s)", ops.LOCK_CLASS, ops.MIGRATION_LOCK):
+    if not tried(_value, conn, "select pg_try_advisory_lock(%s, %s)", locks.LOCK_CLASS, locks.MIGRATION_LOCK):
         raise Refusal(
             f"the migration lock within {LOCK_WAIT_SECONDS} s",
-            f"it is held by {ops.lock_owners(conn, ops.MIGRATION_LOCK)}",
+            f"it is held by {locks.owners(conn, locks.MIGRATION_LOCK)}",
             where=direct.redacted,
-            do=ops.how_to_end(conn, ops.MIGRATION_LOCK),
+            do=locks.how_to_end(conn, locks.MIGRATION_LOCK),
         )
     _timeouts(conn, lock=LOCK_TIMEOUT_SECONDS, statement=STATEMENT_TIMEOUT_SECONDS)
     yield
@@ -262,9 +262,11 @@ def _require_empty(conn: ops.Connection, schema: str) -> None:
 def _require_role(conn: ops.Connection, role: str | None) -> None:
     if role is not None and _value(conn, "select to_regrole(%s)", _identifier(role)) is None:
         raise Refusal(
-            "the service's role on the server", f"no role {role}", where=ops.place(conn),
+            "the service's role on the server",
+            f"no role {role}",
+            where=ops.place(conn),
             do=f"{remedies.statement('CREATE ROLE {role} LOGIN;', role=role)} Give it the password of the URL.",
-        )  # fmt: skip
+        )
 
 
 def _create_schema(conn: ops.Connection, schema: str) -> None:
@@ -274,9 +276,11 @@ def _create_schema(conn: ops.Connection, schema: str) -> None:
         conn.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
     except errors.InsufficientPrivilege as error:
         raise Refusal(
-            f"a role that may create the schema {schema}", str(error).splitlines()[0], where=ops.place(conn),
+            f"a role that may create the schema {schema}",
+            str(error).splitlines()[0],
+            where=ops.place(conn),
             do=remedies.grant_create(conn.info.dbname, conn.info.user),
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pending: tuple[Revision, ...]) -> None:

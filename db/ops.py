@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-import psutil
 import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from db import checkout, environments, ops_schema, pooler, requirements
+from db import checkout, environments, locks, ops_schema, pooler, requirements
 from db.checkout import Checkout
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
@@ -28,14 +27,6 @@ from game.urls import PostgresUrl
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 place = requirements.place
-
-LOCK_CLASS = 0x5DA3
-"""The first half of every advisory lock of ours; Postgres keeps them apart by database."""
-
-RUN_LOCK = 1
-MIGRATION_LOCK = 2
-PREPARE_LOCK = 3
-
 
 TRIAL = "transfer-"
 """Begins the id of a run that loads a trial's copy. No other run's id begins so."""
@@ -86,9 +77,15 @@ def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
 
 
 def prepare(
-    owner: PostgresUrl, environment: str, *, service: PostgresUrl | None = None, durable: bool = False,
-    whose: Checkout | None = None, take_over: bool = False, check: bool = False,
-) -> None:  # fmt: skip
+    owner: PostgresUrl,
+    environment: str,
+    *,
+    service: PostgresUrl | None = None,
+    durable: bool = False,
+    whose: Checkout | None = None,
+    take_over: bool = False,
+    check: bool = False,
+) -> None:
     """Make the schema `ops` with the environment's marker. Safe to call again.
 
     service: the service's URL; its role and its pooler are checked too. durable: the data must survive a crash.
@@ -97,7 +94,7 @@ def prepare(
     Raises Refusal if the database is another's or unfit for a move; nothing is changed.
     """
     with connect(owner, application="sudamr prepare") as conn, conn.transaction():
-        conn.execute("select pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, PREPARE_LOCK))
+        conn.execute("select pg_advisory_xact_lock(%s, %s)", (locks.LOCK_CLASS, locks.PREPARE_LOCK))
         marked = _require_fit(conn, environment, service, durable=durable)
         if marked and whose is not None and not take_over:
             checkout.require_claimable(conn, environment, whose)
@@ -108,10 +105,12 @@ def prepare(
             conn.execute(ops_schema.FUNCTIONS)
         except errors.InsufficientPrivilege as error:
             raise Refusal(
-                "a role that owns the database and its schema ops", str(error).splitlines()[0], where=owner.redacted,
+                "a role that owns the database and its schema ops",
+                str(error).splitlines()[0],
+                where=owner.redacted,
                 do="Run as a superuser, with no service under way: "
                 + statement("ALTER DATABASE {database} OWNER TO {role};", database=owner.dbname, role=owner.user),
-            ) from None  # fmt: skip
+            ) from None
         conn.execute("insert into ops.environment (name) values (%s) on conflict do nothing", (environment,))
         conn.execute("insert into ops.phase (phase) values (%s) on conflict do nothing", (Phase.EMPTY,))
         if whose is not None:
@@ -283,9 +282,11 @@ class Held:
             if joined or changed is None:  # The COMMIT was never sent: the change died with the connection.
                 raise _lock_lost(found) from None
             raise Inconclusive(
-                f"an answer to the phase {to}", found, where="ops.phase",
+                f"an answer to the phase {to}",
+                found,
+                where="ops.phase",
                 do="Bring the server back, on its own disk; then invoke status --env NAME names the next command.",
-            ) from None  # fmt: skip
+            ) from None
         if changed != 1:
             raise Failure(f"the phase {from_}, to go to {to}", f"the phase {phase(self.conn)}", where="ops.phase")
 
@@ -300,12 +301,12 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
     with connect(direct, application=f"sudamr {run}") as conn:
         requirements.require(conn)
         require_prepared(conn)
-        if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):
+        if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.RUN_LOCK)):
             raise Refusal(
                 "the lock to be free",
-                str(holder(conn) or lock_owners(conn, RUN_LOCK)),
+                str(locks.holder(conn) or locks.owners(conn, locks.RUN_LOCK)),
                 where=direct.redacted,
-                do=how_to_end(conn, RUN_LOCK),
+                do=locks.how_to_end(conn, locks.RUN_LOCK),
             )
         try:
             _sign(conn, run, why)
@@ -313,31 +314,6 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
         finally:
             with suppress(psycopg.OperationalError):  # A connection that is gone has released the lock itself.
                 _release(conn)
-
-
-def lock_owners(conn: Connection, key: int) -> str:
-    """Who holds one of our advisory locks, as the server knows them."""
-    owners = [f"{application or 'a session'} of {role} (server process {pid})"
-              for application, role, pid in _owners(conn, key)]  # fmt: skip
-    return ", ".join(owners) or "someone who has just let go"
-
-
-def how_to_end(conn: Connection, key: int) -> str:
-    """Say how to end who holds one of our advisory locks: the process of a run that signed itself, or its session."""
-    run = holder(conn) if key == RUN_LOCK else None
-    if run is not None:
-        return f"Wait for it to end, or end it on {run.host}: kill {'-9 ' if run.stopped else ''}{run.pid}"
-    sessions = [f"SELECT pg_terminate_backend({pid});" for _application, _role, pid in _owners(conn, key)]
-    return f"Wait for it to end, or end it: {' '.join(sessions)}" if sessions else "It has just let go: run again."
-
-
-def _owners(conn: Connection, key: int) -> list[tuple[Any, ...]]:
-    return conn.execute(
-        "select a.application_name, a.usename, a.pid from pg_locks l join pg_stat_activity a using (pid)"
-        " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s"
-        " and l.database = (select oid from pg_database where datname = current_database())",
-        (LOCK_CLASS, key),
-    ).fetchall()
 
 
 def _sign(conn: Connection, run: str, why: str) -> None:
@@ -353,46 +329,16 @@ def _release(conn: Connection) -> None:
     if conn.info.transaction_status != TransactionStatus.IDLE:
         conn.rollback()
     conn.execute("delete from ops.lock_holder where backend_pid = pg_backend_pid()")
-    conn.execute("select pg_advisory_unlock(%s, %s)", (LOCK_CLASS, RUN_LOCK))
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """The run that holds the lock, as it signed itself. host, pid: its process; since: ISO, by the server's clock."""
-
-    run: str
-    why: str
-    host: str
-    pid: int
-    since: str
-
-    @property
-    def stopped(self) -> bool:
-        """True where its process is one of this machine's and is stopped, as by SIGSTOP or a debugger."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            return psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-        except psutil.Error:
-            return False
-
-    def __str__(self) -> str:
-        return f"run {self.run} ({self.why}) on {self.host}, process {self.pid}, since {self.since}"
-
-
-def holder(conn: Connection) -> Holder | None:
-    """Return the run that holds the lock; None where nobody does."""
-    row = conn.execute(
-        "select run, why, host, h.pid, since::text from ops.lock_holder h join pg_locks l on l.pid = h.backend_pid"
-        " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
-        (LOCK_CLASS, RUN_LOCK),
-    ).fetchone()
-    return None if row is None else Holder(*row)
+    conn.execute("select pg_advisory_unlock(%s, %s)", (locks.LOCK_CLASS, locks.RUN_LOCK))
 
 
 def _lock_lost(found: str) -> Failure:
-    return Failure("the connection that holds the lock", f"it is lost: {found}", where="ops.phase",
-                   do="Run the same command again: it asks the databases how far this one came.")  # fmt: skip
+    return Failure(
+        "the connection that holds the lock",
+        f"it is lost: {found}",
+        where="ops.phase",
+        do="Run the same command again: it asks the databases how far this one came.",
+    )
 
 
 def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refusal:

@@ -42,16 +42,20 @@ def require_new(path: Path, *, beside: tuple[str, ...] = BESIDE) -> None:
     _require_parent(path, "a folder that exists, to write into")
     if len(os.fsencode(path.name)) > MOST_NAME_BYTES:
         raise Refusal(
-            f"the name of a file in {MOST_NAME_BYTES} bytes or fewer", "a name that is too long", where=str(path),
+            f"the name of a file in {MOST_NAME_BYTES} bytes or fewer",
+            "a name that is too long",
+            where=str(path),
             do="Nothing was begun. Name a shorter one.",
-        )  # fmt: skip
+        )
     for taken in (path, *(path.with_name(path.name + suffix) for suffix in beside)):
         if os.path.lexists(taken):
             found = paths.found(taken)
             raise Refusal(
-                "a name that is free", found, where=str(taken),
+                "a name that is free",
+                found,
+                where=str(taken),
                 do="Name another path, or move away what is there; nothing is overwritten.",
-            )  # fmt: skip
+            )
 
 
 def require_writable(path: Path, expected: str) -> None:
@@ -78,6 +82,8 @@ def _require_parent(path: Path, expected: str) -> None:
         raise Refusal(expected, found, where=str(path), do="Nothing was begun. Make the folder, or name another path.")
     if not paths.may(parent, os.W_OK | os.X_OK):
         raise Refusal(
-            expected, f"a folder {parent} that this user may not write into", where=str(path),
+            expected,
+            f"a folder {parent} that this user may not write into",
+            where=str(path),
             do="Nothing was begun. Name another path, or allow this user to write there.",
-        )  # fmt: skip
+        )

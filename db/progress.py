@@ -71,9 +71,12 @@ class Terminal:
     def countdown(self, title: str, seconds: float) -> Iterator[Countdown]:
         """Show a bar of the time left, and beside it what was seen last."""
         columns = (
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=8),
-            TextColumn("{task.fields[left]} left"), TextColumn("{task.fields[seen]}"),
-        )  # fmt: skip
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=8),
+            TextColumn("{task.fields[left]} left"),
+            TextColumn("{task.fields[seen]}"),
+        )
         with Bars(*columns, console=self._console) as bars:
             yield _BarOfSeconds(bars, title, seconds)
 

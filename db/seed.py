@@ -89,9 +89,14 @@ def seed_legacy(
 
 
 def seed_postgres(
-    owner: PostgresUrl, environment: str, players: int, seed: int = 1, *, progress: Progress | None = None,
+    owner: PostgresUrl,
+    environment: str,
+    players: int,
+    seed: int = 1,
+    *,
+    progress: Progress | None = None,
     confirm: Callable[[], None] = unasked,
-) -> Seeded:  # fmt: skip
+) -> Seeded:
     """Players in an empty, migrated database, fenced or not, in one transaction; bytes is what the tables take then.
 
     confirm: called after the checks and before any change; may raise Refusal.
@@ -129,8 +134,11 @@ def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[]
 
 def _require_made_up(environment: str) -> None:
     if environment not in DESTRUCTIBLE:
-        raise Refusal(" or ".join(DESTRUCTIBLE), environment,
-                      do="Name it with --env development: players own what is in the others.")  # fmt: skip
+        raise Refusal(
+            " or ".join(DESTRUCTIBLE),
+            environment,
+            do="Name it with --env development: players own what is in the others.",
+        )
 
 
 def _require_players(players: int, where: str) -> None:
@@ -141,8 +149,12 @@ def _require_players(players: int, where: str) -> None:
 def _require_empty(conn: ops.Connection, owner: PostgresUrl) -> None:
     row = conn.execute("select count(*) from users").fetchone()
     if row and row[0]:
-        raise Refusal("a database without players", f"{row[0]}", where=owner.redacted,
-                      do=f"If nobody needs them, empty it: invoke reset --env {ops.named(conn)}")  # fmt: skip
+        raise Refusal(
+            "a database without players",
+            f"{row[0]}",
+            where=owner.redacted,
+            do=f"If nobody needs them, empty it: invoke reset --env {ops.named(conn)}",
+        )
 
 
 def _copy_players(conn: ops.Connection, players: int, seed: int, progress: Progress) -> list[str]:

@@ -13,6 +13,17 @@ from db.paths import require_file
 _NAMED = "If it is another file, correct pointer.path where it is set (invoke status --env NAME: settings)."
 
 
+def require(path: Path, variable: str) -> None:
+    """Check that the service's env file is there. Raises Refusal with the lines that it needs."""
+    require_file(
+        path,
+        "the env file that the service reads",
+        do=f"Write three lines into it: {variable}=file:FILE, the file of `legacy`, and CHANCE_SECRET and"
+        " TOKEN_SECRET, each a text of 16 characters or more. To make one: invoke seed --legacy FILE. More:"
+        " docs/service.md.",
+    )
+
+
 def text(path: Path) -> str:
     """Return the file's text. Raises Refusal if there is no such file, or it can't be read."""
     require_file(
@@ -26,9 +37,11 @@ def text(path: Path) -> str:
         ) from None
     except UnicodeDecodeError as error:
         raise Refusal(
-            "an env file in UTF-8", f"another encoding, from byte {error.start} on", where=str(path),
+            "an env file in UTF-8",
+            f"another encoding, from byte {error.start} on",
+            where=str(path),
             do="Save it as UTF-8: the service reads no other.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def values(path: Path) -> dict[str, str | None]:

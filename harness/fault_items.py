@@ -56,9 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         f" on each kind of save too; {Unharmed.name}: no fault, is each command one transaction on the wire",
     )  # fmt: skip
     group.addoption(
-        FAULT_AT, type=whole(0), default=None, metavar="K",
+        FAULT_AT,
+        type=whole(0),
+        default=None,
+        metavar="K",
         help="only at the K-th round trip, statement or command, from 0; with " + FAULTS,
-    )  # fmt: skip
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

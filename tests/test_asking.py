@@ -19,6 +19,7 @@ import tasks
 from db import environments, migrate, ops, snapshots
 from db.servers import Server
 from db.snapshots import Side
+from harness.cli import running
 from tests.fixtures.own_roles import own_database
 from tests.fixtures.project import Project, make, run
 
@@ -26,9 +27,18 @@ ROOT = Path(__file__).parent.parent
 Options = Callable[[Project], dict[str, Any]]
 
 ALONE = {
-    "test", "lint", "up", "down", "rehearse", "report", "audit", "transfer.profile", "transfer.convert",
-    "bench.actions", "bench.databases",
-}  # fmt: skip
+    "test",
+    "lint",
+    "up",
+    "down",
+    "rehearse",
+    "report",
+    "audit",
+    "transfer.profile",
+    "transfer.convert",
+    "bench.actions",
+    "bench.databases",
+}
 """Tasks that know no environment: what they change is a throwaway, the development container, or a new file."""
 
 READS: dict[str, Options] = {
@@ -71,9 +81,13 @@ MORE: list[tuple[str, Options]] = [
 MADE_UP = ("seed", "reset")
 ASKING = [(name, options) for name, options in CHANGES.items() if name not in MADE_UP] + MORE
 ANSWERS: list[tuple[str | BaseException, int]] = [
-    ("prod", 2), ("", 2), (EOFError(), 2), (OSError(5, "Input/output error"), 2),
-    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2), (KeyboardInterrupt(), 130),
-]  # fmt: skip
+    ("prod", 2),
+    ("", 2),
+    (EOFError(), 2),
+    (OSError(5, "Input/output error"), 2),
+    (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2),
+    (KeyboardInterrupt(), 130),
+]
 DRY = {"cutover": "dry_run", "rollback": "dry_run", "migrate": "sql"}
 
 
@@ -109,7 +123,7 @@ def prepared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody sits there; what they type is a test's `input`."""
-    monkeypatch.setattr(tasks._Terminal, "can_ask", True)
+    monkeypatch.setattr(running.Terminal, "can_ask", True)
 
 
 @pytest.fixture(autouse=True)
@@ -148,9 +162,13 @@ def test_what_reads_changes_nothing(prepared: Project, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(("name", "options"), ASKING, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_changes_asks_before_its_first_change(
-    prepared: Project, terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str,
+    prepared: Project,
+    terminal: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
     options: Options,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr("db.cutover.rollback._refuse_abort", lambda *_: None)  # No rollback is under way here.
     given, before = options(prepared), prepared.digest()
     for answer, code in ANSWERS:
@@ -175,9 +193,13 @@ def test_what_changes_asks_before_its_first_change(
 @pytest.mark.parametrize(("name", "options"), ASKING, ids=lambda value: value if isinstance(value, str) else "")
 @pytest.mark.parametrize("yes", [False, True])
 def test_without_a_terminal_or_with_yes_alone_it_is_refused(
-    prepared: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str,
-    options: Options, yes: bool,
-) -> None:  # fmt: skip
+    prepared: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    options: Options,
+    yes: bool,
+) -> None:
     typing(monkeypatch, never)
     given, before = options(prepared), prepared.digest()
     for closed in (False, True):
@@ -204,9 +226,13 @@ def test_what_real_players_own_is_never_filled_or_emptied(
 
 @pytest.mark.parametrize(("name", "env"), list(itertools.product(CHANGES, environments.NAMES)))
 def test_a_confirmation_of_another_environment_is_refused_everywhere(
-    prepared: Project, terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    name: str, env: str,
-) -> None:  # fmt: skip
+    prepared: Project,
+    terminal: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    env: str,
+) -> None:
     typing(monkeypatch, never)
     before = prepared.digest()
     text = (prepared.folder / "environments.toml").read_text()
@@ -248,9 +274,12 @@ def test_once_confirmed_it_is_done(
     with own_database(server) as own:
         project = make(tmp_path, "production", own)
         for name, more in (
-            ("prepare", {}), ("migrate", {}), ("transfer", {"source": "game.db"}),
-            ("transfer", {"back": True, "into": "copy.db"}), ("transfer.cleanup", {}),
-        ):  # fmt: skip
+            ("prepare", {}),
+            ("migrate", {}),
+            ("transfer", {"source": "game.db"}),
+            ("transfer", {"back": True, "into": "copy.db"}),
+            ("transfer.cleanup", {}),
+        ):
             assert run(project, monkeypatch, name, **more, **options) == 0, name
         assert (tmp_path / "copy.db").exists()
 
@@ -259,9 +288,15 @@ def on_a_terminal(command: list[str], folder: Path, keys: bytes, **streams: Any)
     """Run a command with a terminal, press keys at the question. Return exit code, screen, output."""
     main, other = pty.openpty()
     process = subprocess.Popen(
-        command, cwd=folder, stdin=other, stderr=other, stdout=subprocess.PIPE, start_new_session=True,
-        env={**os.environ, "COLUMNS": "80"}, **streams,
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        stdin=other,
+        stderr=other,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "COLUMNS": "80"},
+        **streams,
+    )
     os.close(other)
     screen = bytearray()
 
@@ -304,8 +339,11 @@ def test_in_a_real_terminal_ctrl_d_is_a_refusal_and_the_json_stays_json(prepared
     assert '"head"' in written
     closed = subprocess.run(
         ["sh", "-c", 'exec "$@" <&-', "sh", *invoke, "migrate", "--env", "production"],
-        cwd=prepared.folder, check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=prepared.folder,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert closed.returncode == 2
     assert "no terminal to type it on" in closed.stderr
     assert "Traceback" not in closed.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from db import environments
+from db import confirmation, environments
 from db.confirmation import Change, Confirmation
 from db.errors import Refusal
 from game.urls import PostgresUrl
@@ -31,7 +31,7 @@ class Person:
 @pytest.fixture
 def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Change:
     nowhere = PostgresUrl("127.0.0.1", 1, "nobody", "", "nothing")
-    monkeypatch.setattr(environments, "CONFIRMED", ("test",))  # The one that needs no file.
+    monkeypatch.setattr(confirmation, "CONFIRMED", ("test",))  # The one that needs no file.
     env = environments.throwaway(owner=nowhere, service=nowhere, legacy=tmp_path / "game.db", folder=tmp_path)
     return Change(env, "moves the game")
 
@@ -75,7 +75,7 @@ def test_another_environments_name_is_refused_at_once(name: str, dry_run: bool) 
 def test_an_environment_that_needs_no_name_is_told_what_is_about_to_change(
     change: Change, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environments, "CONFIRMED", ("production",))
+    monkeypatch.setattr(confirmation, "CONFIRMED", ("production",))
     person = Person(can_ask=False)
     Confirmation("test", person, yes=False, confirm="")(change)
     assert (person.told, person.asked) == (["This moves the game."], [])

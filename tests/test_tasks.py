@@ -144,9 +144,13 @@ def test_what_was_left_out_is_asked_for_with_what_to_do(arguments: tuple[str, ..
     before = sorted(path.name for path in tmp_path.iterdir())
 
     done = subprocess.run(
-        [INVOKE, "--search-root", ROOT, *arguments], cwd=tmp_path, check=False, capture_output=True, text=True,
+        [INVOKE, "--search-root", ROOT, *arguments],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
 
     assert_refused(done, "expected", "found", NOTHING_LEFT_OUT[arguments])
     assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -14,8 +14,8 @@ from db.cutover import checks, hooks, plan, preflight, recovery, rollback_steps,
 from db.cutover.checks import Check
 from db.cutover.move import FAILURES, Move, Step
 from db.cutover.preflight import Demand
-from db.cutover.recovery import Refuse, Standing
 from db.cutover.report import Finding, Mark, Report, Status, StepReport, Verdict
+from db.cutover.standing import Refuse, Standing
 from db.errors import Inconclusive, ToolError
 from db.ops import Phase
 from db.transfer.source import tidied
@@ -125,8 +125,10 @@ def _report(move: Move, wanted: Iterable[Check], steps: tuple[Step, ...] | Calla
 
 
 _STATUS = {
-    Verdict.PLANNED: Status.DONE, Verdict.REFUSED: Status.FAILED, Verdict.INCONCLUSIVE: Status.PLANNED,
-}  # fmt: skip
+    Verdict.PLANNED: Status.DONE,
+    Verdict.REFUSED: Status.FAILED,
+    Verdict.INCONCLUSIVE: Status.PLANNED,
+}
 """How the step of the checks ended; it is still to do where a check could not be judged."""
 
 

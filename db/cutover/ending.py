@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from db import fence, migrate, ops, snapshots
+from db import fence, locks, migrate, ops, snapshots
 from db.counts import count
 from db.cutover import ownership, pointer, rollback_steps, services, switch
 from db.cutover.advice import (
@@ -33,7 +33,8 @@ from db.cutover.move import FAILURES
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError
-from db.ops import Holder, Phase
+from db.locks import Holder
+from db.ops import Phase
 from db.redaction import redact
 from db.snapshots import Label, Side
 from db.transfer.faults import unreadable
@@ -279,11 +280,16 @@ def look(env: Environment) -> Seen:
         unknown[TARGET] = why
     answers = {url: services.asked(url) for url in env.services}
     return Seen(
-        env.name, legacy, asked, switch.pointed(env), _amiss(env),
+        env.name,
+        legacy,
+        asked,
+        switch.pointed(env),
+        _amiss(env),
         {url: answer if isinstance(answer, Ready) else None for url, answer in answers.items()},
-        {url: answer for url, answer in answers.items() if isinstance(answer, str)}, unknown,
+        {url: answer for url, answer in answers.items() if isinstance(answer, str)},
+        unknown,
         _lacks_first_snapshot(env, asked.target),
-    )  # fmt: skip
+    )
 
 
 def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
@@ -317,9 +323,11 @@ def _legacy(path: Path) -> Mark:
         raise unreadable(path, error) from None
     if known == (0,):
         raise Refusal(
-            "a legacy file of this game", "one without the table `users`", where=str(path),
+            "a legacy file of this game",
+            "one without the table `users`",
+            where=str(path),
             do="Correct `legacy` where it is set (invoke status --env NAME: settings).",
-        )  # fmt: skip
+        )
     return mark
 
 
@@ -340,7 +348,7 @@ def _ask(env: Environment) -> tuple[Answer, Unknown | None]:
             found = Answer(Depth.MARKER)
             found = replace(found, marker=ops.marker(conn))
             ops.require_marker(conn, env.name)
-            control = Control(ops.phase(conn), ops.phase_run(conn), ops.identity(conn), ops.holder(conn))
+            control = Control(ops.phase(conn), ops.phase_run(conn), ops.identity(conn), locks.holder(conn))
             found = replace(found, depth=Depth.CONTROL, control=control)
             advice = f"invoke migrate --env {env.name}, which says what is wrong with the schema"
             return replace(found, depth=Depth.ALL, target=_target(conn, control)), None

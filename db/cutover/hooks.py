@@ -160,17 +160,20 @@ def alone(env: Environment) -> Iterator[BinaryIO]:
 
 def _wait(file: BinaryIO, path: Path) -> None:
     waiting = Retrying(
-        retry=retry_if_exception_type(BlockingIOError), stop=stop_after_delay(ORPHAN_SECONDS),
+        retry=retry_if_exception_type(BlockingIOError),
+        stop=stop_after_delay(ORPHAN_SECONDS),
         wait=wait_fixed(POLL_SECONDS),
-    )  # fmt: skip
+    )
     try:
         waiting(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except RetryError:
         raise Inconclusive(
-            "no hook of another run at work", _signed(path), where=str(path),
+            "no hook of another run at work",
+            _signed(path),
+            where=str(path),
             do="Nothing more was changed. Let it end, or end the process group that it names: kill -- -GROUP. Then run"
             " again.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def lock_path(env: Environment) -> Path:

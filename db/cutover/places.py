@@ -34,9 +34,11 @@ def check_pointer(move: Move) -> None:
     was, root = path.stat(), os.geteuid() == 0
     if not root and was.st_uid != os.geteuid():
         raise Refusal(
-            "a pointer that this user owns, to replace it", f"one of user {was.st_uid}", where=str(path),
+            "a pointer that this user owns, to replace it",
+            f"one of user {was.st_uid}",
+            where=str(path),
             do=f"Run as that user: sudo -u '#{was.st_uid}' COMMAND",
-        )  # fmt: skip
+        )
     if not root and was.st_gid not in (os.getegid(), *os.getgroups()):
         raise Refusal(
             "a pointer of a group that this user is in", f"one of group {was.st_gid}", where=str(path),
@@ -64,9 +66,11 @@ def check_snapshots(move: Move) -> None:
     """Check that the folder of snapshots can be made or written."""
     folder = move.env.snapshots.folder.absolute()
     _require_writable(
-        existing(folder), "the folder of snapshots", folder,
+        existing(folder),
+        "the folder of snapshots",
+        folder,
         "Name another in environments.toml (snapshots.folder), or allow this user to write there.",
-    )  # fmt: skip
+    )
 
 
 def check_legacy(move: Move) -> None:
@@ -83,9 +87,11 @@ def check_legacy(move: Move) -> None:
 def _require_writable(folder: Path, what: str, wanted: Path, do: str) -> None:
     if not folder.is_dir():
         raise Refusal(
-            f"{what}, to write into", f"{paths.found(folder)}, {folder}", where=str(wanted),
+            f"{what}, to write into",
+            f"{paths.found(folder)}, {folder}",
+            where=str(wanted),
             do="Move that file away: a folder goes there.",
-        )  # fmt: skip
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         fault = f"{folder}, which this user may not write"
         raise Refusal(f"{what}, to write into", fault, where=str(wanted), do=do)

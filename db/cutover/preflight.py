@@ -139,9 +139,8 @@ class Contents:
                 do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held}: they can't play until"
                 " someone decides.",
             )  # fmt: skip
-        return (
-            f"{assessed.held} of {assessed.players:,}, {most} at most; {counted(assessed.aside, 'findings')} set aside"
-        )
+        held = f"{assessed.held} of {assessed.players:,}, {most:,} at most"
+        return f"{held}; {counted(assessed.aside, 'findings')} set aside"
 
     def check_freeze(self) -> str:
         """Check that the predicted freeze is within the budget: offline, players wait while the whole copy is made."""
@@ -191,9 +190,11 @@ def check_hooks(move: Move) -> None:
     """Check that the environment has a restart hook, to make processes read the pointer, and services, to ask them."""
     if not move.env.hooks.restart:
         raise Refusal(
-            "a hook `restart`", "none", where=f"{move.env.files_read.file_of('hooks.restart')}, {move.env.name}",
+            "a hook `restart`",
+            "none",
+            where=f"{move.env.files_read.file_of('hooks.restart')}, {move.env.name}",
             do="Name the command that has each process of the service read its file: hooks = { restart = 'COMMAND' }",
-        )  # fmt: skip
+        )
     if not move.env.services:
         raise Refusal(
             "the base URL of each service process", "none",
@@ -254,9 +255,11 @@ def check_services(move: Move) -> None:
             found = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
             start = "Restart it: it" if ready else "Start the service there: it"
             raise Refusal(
-                f"a process that serves {move.env.legacy.redacted}", found, where=url,
+                f"a process that serves {move.env.legacy.redacted}",
+                found,
+                where=url,
                 do=f"{start} must read {move.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`.",
-            )  # fmt: skip
+            )
 
 
 def check_server(move: Move) -> None:

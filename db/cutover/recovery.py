@@ -8,99 +8,29 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import psycopg
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db import fence, migrate, ops
 from db.cutover import hooks, ownership, plan, rollback_steps, switch, undo
-from db.cutover.advice import OVER, PointerTo
 from db.cutover.deadline import Deadline
 from db.cutover.move import FAILURES, Means, Move, Step, legacy_mark
 from db.cutover.report import Report, Verdict
+from db.cutover.standing import Refuse, Standing, unknowable
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
 from db.ops import Phase
 from db.transfer.source import check_file
 from game.legacy.fence import PATIENCE_SECONDS
-from game.legacy.fence_schema import Mark, State
 from game.unit import Fence
 
 _GO_ON_OR_UNDO = "Go on with it: invoke rollback --env {0}; or undo it: invoke rollback --env {0} --abort."
 
 RECONNECT_SECONDS = 20.0
 """How long a restarting server may take to answer, or the session of a cut connection to let go of the lock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The phase, the run that set it, and the fence of each store.
-
-    target: the recorded state of Postgres's fence. odd: tables whose trigger differs from it. mark: the legacy file's
-    fence. identity: of this database, as a fence records it. pointer: the store that the pointer names.
-    """
-
-    phase: Phase
-    run: str | None
-    target: Fence
-    odd: tuple[str, ...]
-    mark: Mark
-    identity: str
-    pointer: PointerTo
-
-    @property
-    def legacy(self) -> State:
-        """The state of the legacy file's fence."""
-        return self.mark.state
-
-    @property
-    def startable(self) -> bool:
-        """True if no attempt is under way."""
-        return self.phase in OVER
-
-    @property
-    def rollback_begun(self) -> bool:
-        """True if a rollback has fenced Postgres, and has neither returned nor been undone."""
-        return self.phase is Phase.LIVE and self.target != "open"
-
-    @property
-    def returned_unknown(self) -> bool:
-        """True if the file is open and the pointer names it while Postgres says live: a failover lost the return."""
-        return self.phase is Phase.LIVE and self.legacy == "open" and self.pointer is not PointerTo.TARGET
-
-    @property
-    def lift_lost(self) -> bool:
-        """True if the file says moved to this database while Postgres is not live: a failover lost the lift.
-
-        A standby may be older than the whole attempt, so the phase may be any other. A rollback leaves no such state:
-        it fences the file anew before it returns.
-        """
-        return self.phase is not Phase.LIVE and self.legacy == "moved" and self.of_this_game
-
-    @property
-    def of_this_game(self) -> bool:
-        """True if a move to or from this database set the legacy file's fence."""
-        return ownership.is_of(self.mark, self.identity)
-
-    @property
-    def of_another(self) -> bool:
-        """True if the legacy file is closed, but not by a move of this database."""
-        return self.legacy != "open" and not self.of_this_game
-
-    @property
-    def undo_unfinished(self) -> bool:
-        """True if an attempt is over, and the legacy file is still closed or the pointer does not name it."""
-        if self.phase not in (Phase.ABORTED, Phase.EMPTY) or self.of_another or self.lift_lost:
-            return False
-        return self.legacy != "open" or (self.phase is Phase.ABORTED and self.pointer is not PointerTo.LEGACY)
-
-
-Refuse: TypeAlias = Callable[[Standing, Environment], None]
-"""Raises Refusal if a verb may not begin from this state."""
 
 
 def standing(env: Environment) -> Standing:
@@ -137,15 +67,6 @@ def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
             do="Another run went on meanwhile; this one changed nothing. The next command:"
             f" invoke status --env {env.name}",
         )  # fmt: skip
-
-
-def unknowable(found: str, env: Environment, do: str = "Bring that server back, on its own disk.") -> Inconclusive:
-    """Make the error for a Postgres that can't be asked while the legacy file is closed. do: advice for the cause."""
-    return Inconclusive(
-        "Postgres to say whether players play on it", found, where=env.target_direct.redacted,
-        do=f"Nothing more was changed; the legacy file stays read-only. {do} Then invoke status --env {env.name}"
-        " names the next command.",
-    )  # fmt: skip
 
 
 def before_cutover(env: Environment) -> Standing:

@@ -17,8 +17,8 @@ from db.cutover import journal as journals
 from db.cutover.move import RUNS, Means, Move
 from db.cutover.ports import Observer, Smoke, unobserved
 from db.cutover.preflight import Demand
-from db.cutover.recovery import Standing
 from db.cutover.report import Report, Verdict
+from db.cutover.standing import Standing
 from db.environments import Environment
 from db.errors import Refusal
 from db.interruption import Signals

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from db import migrate, ops, relocation
+from db import locks, migrate, ops, relocation
 from db.cutover import steps
 from db.cutover.move import Move
 from db.errors import Refusal
@@ -16,7 +16,11 @@ from db.ops import Phase
 from db.remedies import grant_create, statement
 from db.transfer.guards import TRANSFER_LOCK
 
-LOCKS = {ops.RUN_LOCK: "the lock", ops.MIGRATION_LOCK: "the lock of migrations", TRANSFER_LOCK: "the lock of transfers"}
+LOCKS = {
+    locks.RUN_LOCK: "the lock",
+    locks.MIGRATION_LOCK: "the lock of migrations",
+    TRANSFER_LOCK: "the lock of transfers",
+}
 
 HELD = """
 select 1 from pg_locks where locktype = 'advisory' and granted and classid = %s and objid = %s
@@ -48,11 +52,11 @@ def check_lock(move: Move) -> None:
     """Check that no other run, migration or transfer holds its lock on the database."""
     with ops.connect(move.env.target_direct) as conn:
         for key, name in LOCKS.items():
-            if conn.execute(HELD, (ops.LOCK_CLASS, key)).fetchone():
-                by = str((ops.holder(conn) if key == ops.RUN_LOCK else None) or ops.lock_owners(conn, key))
+            if conn.execute(HELD, (locks.LOCK_CLASS, key)).fetchone():
+                by = str((locks.holder(conn) if key == locks.RUN_LOCK else None) or locks.owners(conn, key))
                 raise Refusal(
                     f"{name} to be free", by, where=move.env.target_direct.redacted,
-                    do=ops.how_to_end(conn, key),
+                    do=locks.how_to_end(conn, key),
                 )  # fmt: skip
 
 

@@ -35,9 +35,10 @@ def run(folder: Path, *arguments: str) -> int:
     _require_own([place for _, place in containers], folder, name, port)
     if arguments[0] == "up" and "running" not in (state for state, _ in containers) and not _is_free(port):
         raise Refusal(
-            f"the port 127.0.0.1:{port} to be free", "another Postgres there, perhaps of another checkout",
+            f"the port 127.0.0.1:{port} to be free",
+            "another Postgres there, perhaps of another checkout",
             do=_own(name, port),
-        )  # fmt: skip
+        )
     return subprocess.run(["docker", "compose", *arguments], cwd=folder, check=False).returncode
 
 
@@ -46,9 +47,10 @@ def _require_compose(folder: Path) -> None:
         _output(folder, "compose", "version")
     except Refusal as error:
         raise Refusal(
-            "docker with its compose plugin", error.found,
+            "docker with its compose plugin",
+            error.found,
             do="Install it, or name a Postgres of your own in environments.toml; tests and rehearsals need neither.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _containers(folder: Path, name: str) -> list[tuple[str, str]]:
@@ -63,9 +65,10 @@ def _require_own(places: Sequence[str], folder: Path, name: str, port: int) -> N
     others = sorted(place for place in places if Path(place).resolve() != folder.resolve())
     if others:
         raise Refusal(
-            f"the container of this checkout, {folder}", f"that of {others[0]}, also called {name}",
+            f"the container of this checkout, {folder}",
+            f"that of {others[0]}, also called {name}",
             do=_own(name, port),
-        )  # fmt: skip
+        )
 
 
 def _published(config: Mapping[str, Any]) -> int:

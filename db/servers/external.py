@@ -75,8 +75,12 @@ class External:
         with psycopg.connect(self._url.conninfo) as conn:
             row = conn.execute(RIGHTS).fetchone()
         if row is None:
-            raise Refusal("a role of the server", self._url.user, where=self._url.redacted,
-                          do="Name in the URL a role that this server has.")  # fmt: skip
+            raise Refusal(
+                "a role of the server",
+                self._url.user,
+                where=self._url.redacted,
+                do="Name in the URL a role that this server has.",
+            )
         return bool(row[0]), bool(row[1])
 
 

@@ -82,9 +82,11 @@ def silence(server: Server) -> str:
 
 def _read(server: Server) -> Signs:
     asking = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(psycopg.OperationalError), wait=tenacity.wait_fixed(0.1),
-        stop=tenacity.stop_after_delay(ANSWER_SECONDS), reraise=True,
-    )  # fmt: skip
+        retry=tenacity.retry_if_exception_type(psycopg.OperationalError),
+        wait=tenacity.wait_fixed(0.1),
+        stop=tenacity.stop_after_delay(ANSWER_SECONDS),
+        reraise=True,
+    )
     return asking(_ask, server)
 
 
@@ -103,9 +105,10 @@ def _silent(server: Server, error: psycopg.Error) -> str:
 def lost(cause: str) -> Lost:
     """Return the error for a cause that was found."""
     return Lost(
-        "the throwaway server and this machine to last", cause,
+        "the throwaway server and this machine to last",
+        cause,
         do="Nothing is proven, and nothing is refuted. See to the cause, and run again.",
-    )  # fmt: skip
+    )
 
 
 def told_by(error: BaseException) -> str:

@@ -89,8 +89,16 @@ def _check(env: Environment, snapshot: Snapshot) -> None:
     """Refuse a snapshot of another environment, and one without the game's tables."""
     where = str(snapshot.folder)
     if snapshot.manifest.environment != env.name:
-        raise Refusal(f"a snapshot of {env.name}", f"one of {snapshot.manifest.environment}", where=where,
-                      do=f"Name one of {env.name} with --path: they are in {env.snapshots.folder}.")  # fmt: skip
+        raise Refusal(
+            f"a snapshot of {env.name}",
+            f"one of {snapshot.manifest.environment}",
+            where=where,
+            do=f"Name one of {env.name} with --path: they are in {env.snapshots.folder}.",
+        )
     if "users" not in snapshot.manifest.counts:
-        raise Refusal("a snapshot of the game", "one without a table `users`", where=where,
-                      do=f"Name another with --path: they are in {env.snapshots.folder}.")  # fmt: skip
+        raise Refusal(
+            "a snapshot of the game",
+            "one without a table `users`",
+            where=where,
+            do=f"Name another with --path: they are in {env.snapshots.folder}.",
+        )

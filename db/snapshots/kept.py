@@ -40,8 +40,9 @@ def find(conn: ops.Connection) -> list[Kept]:
     """List the schemas that are kept, by name."""
     counting = sql.SQL("select count(*) from {}")
     found = conn.execute(_KEPT, (REPLACED, ROLLED_BACK)).fetchall()
-    counted = [(name, size, conn.execute(counting.format(sql.Identifier(name, "users"))).fetchone())
-               for name, size in found]  # fmt: skip
+    counted = [
+        (name, size, conn.execute(counting.format(sql.Identifier(name, "users"))).fetchone()) for name, size in found
+    ]
     return [Kept(name, int(row[0]) if row else 0, size) for name, size, row in counted]
 
 
@@ -66,13 +67,19 @@ def put_back(conn: ops.Connection, schema: str, kept: str, *, service_role: str,
         aside = put_aside(conn, schema) if relocation.relations(conn, schema) else None
         move(conn, kept, schema)
         ops.forget_proof(conn)  # Else a cutover that goes on would take it for its own copy.
-        migrate.adopt(conn, schema)
-        if keep_fence:
-            fence.set_on(conn)
-        else:
-            fence.lift(conn)
-        grants.grant(conn, schema, service_role)
+        put_to_use(conn, schema, service_role=service_role, keep_fence=keep_fence)
     return aside
+
+
+def put_to_use(conn: ops.Connection, schema: str, *, service_role: str, keep_fence: bool) -> None:
+    """Make tables that came from elsewhere the game's: note revisions, set or lift the fence, grant the service."""
+    migrate.adopt(conn, schema)
+    if keep_fence:
+        fence.set_on(conn)
+    else:
+        fence.lift(conn)
+    # Last: a dump brings the triggers in their old state, so the service's role has no rights until here.
+    grants.grant(conn, schema, service_role)
 
 
 def drop(conn: ops.Connection, kept: str) -> None:
@@ -97,6 +104,8 @@ def require(conn: ops.Connection, kept: str) -> None:
     names = [one.schema for one in find(conn)]
     if kept not in names:
         raise Refusal(
-            "the name of a schema that is kept", repr(kept), where=ops.place(conn),
+            "the name of a schema that is kept",
+            repr(kept),
+            where=ops.place(conn),
             do=f"These are kept: {', '.join(names) or 'none'}.",
-        )  # fmt: skip
+        )

@@ -180,9 +180,11 @@ def read(folder: Path) -> Snapshot:
         return Snapshot(folder, _MANIFESTS.validate_json((folder / MANIFEST).read_bytes()))
     except ValidationError as error:
         raise Refusal(
-            f"a snapshot with {MANIFEST}", f"{counted(error.error_count(), 'fields')} amiss", where=str(folder),
+            f"a snapshot with {MANIFEST}",
+            f"{counted(error.error_count(), 'fields')} amiss",
+            where=str(folder),
             do=_NAME_ONE,
-        ) from None  # fmt: skip
+        ) from None
 
 
 def note_verified(snapshot: Snapshot) -> None:

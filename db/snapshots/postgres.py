@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg import errors, sql
 
-from db import fence, grants, migrate, ops, relocation, remedies, requirements
+from db import fence, locks, migrate, ops, relocation, remedies, requirements
 from db.confirmation import unasked
 from db.errors import Refusal
 from db.extensions import not_an_extensions
@@ -114,19 +114,11 @@ def restore(
         if not keep_fence:
             require_no_other_store(connection, legacy)
         tool = _tool("pg_restore", connection, tools)
-        # Else a cutover that was killed would take the restored tables for the copy that it has proven.
-        ops.forget_proof(connection)
         aside = _move_aside(connection, url, replace=replace)
         ops.forget_proof(connection)  # Else a cutover that goes on would take what is restored for its own copy.
         with _put_back_on_failure(connection, schema, aside):
             _restore(snapshot, url, tool, "--no-privileges", *_into_existing(connection, schema))
-        migrate.adopt(connection, schema)
-        if keep_fence:
-            fence.set_on(connection)
-        else:
-            fence.lift(connection)
-        # Last: the dump brings the triggers in their old state, so the service's role has no rights until here.
-        grants.grant(connection, schema, service_role)
+        kept.put_to_use(connection, schema, service_role=service_role, keep_fence=keep_fence)
     return aside
 
 
@@ -211,7 +203,7 @@ def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
         if not may_create_databases(connection):
             raise no_createdb(url)
         connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{TURN_SECONDS}s")))
-        connection.execute("SELECT pg_advisory_lock(%s, %s)", (ops.LOCK_CLASS, VERIFY_LOCK))
+        connection.execute("SELECT pg_advisory_lock(%s, %s)", (locks.LOCK_CLASS, VERIFY_LOCK))
         for (left,) in connection.execute(ABANDONED, [mark]).fetchall():
             _drop(connection, sql.Identifier(left))
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'").format(name))

@@ -88,9 +88,11 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
         ) from None
     except sqlite3.DatabaseError as error:
         raise Failure(
-            "the file to take what was carried back", str(error), where=str(legacy),
+            "the file to take what was carried back",
+            str(error),
+            where=str(legacy),
             do="Nothing was written. Mend what this names, and run the same command again.",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         if connection.in_transaction:
             connection.rollback()

@@ -18,25 +18,33 @@ def unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
     name = getattr(error, "sqlite_errorname", "")
     if name in _HOT:
         return Refusal(
-            "a file that no write was cut off in", "a hot journal beside it", where=str(path),
+            "a file that no write was cut off in",
+            "a hot journal beside it",
+            where=str(path),
             do="Have SQLite roll that write back, as the user of the service:"
             f" sqlite3 {shlex.quote(str(path))} 'PRAGMA integrity_check'",
-        )  # fmt: skip
+        )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return Refusal(
-            "a file that can be read", "it is locked by another", where=str(path),
+            "a file that can be read",
+            "it is locked by another",
+            where=str(path),
             do=f"Stop the process that writes it (lsof {shlex.quote(str(path))}), or wait until it is done.",
-        )  # fmt: skip
+        )
     # Which of the two it is depends on what lies beside the file.
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
         return Refusal(
-            "a file that SQLite can open", str(error), where=str(path),
+            "a file that SQLite can open",
+            str(error),
+            where=str(path),
             do="SQLite writes beside a file in WAL mode, also to read it. Allow this user to write in"
             f" {path.resolve().parent}, or run as the user of the service.",
-        )  # fmt: skip
+        )
     if name.startswith(_DAMAGED):
         return Refusal("a sound SQLite file", str(error), where=str(path), do=RESTORE_FILE)
     return Refusal(
-        "a file that SQLite can read", f"{error} ({name or type(error).__name__})", where=str(path),
+        "a file that SQLite can read",
+        f"{error} ({name or type(error).__name__})",
+        where=str(path),
         do="This says nothing against the file. Mend what it names (the disk, its space, this SQLite), and run again.",
-    )  # fmt: skip
+    )

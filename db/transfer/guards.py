@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-from db import fence, ops, requirements
+from db import fence, locks, ops, requirements
 from db.counts import count
 from db.errors import Failure, Refusal
 from db.redaction import redact
@@ -39,14 +39,18 @@ def explained(where: str) -> Iterator[None]:
     except psycopg.Error as error:
         if error.sqlstate == FENCE_SQLSTATE:
             raise Refusal(
-                "the pass of the run that fenced the target", "another", where=where,
+                "the pass of the run that fenced the target",
+                "another",
+                where=where,
                 do="Another run took over, and nothing more was written. The next command: invoke status --env NAME",
-            ) from None  # fmt: skip
+            ) from None
         found = f"{error.sqlstate} {error.diag.message_primary}"
         raise Failure(
-            "rows that the target takes", found, where=f"{where} {error.diag.table_name or ''}".strip(),
+            "rows that the target takes",
+            found,
+            where=f"{where} {error.diag.table_name or ''}".strip(),
             do="What was loaded stays, fenced; the file is whole. Empty the target: invoke transfer.cleanup --env NAME",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def check_homes() -> None:
@@ -64,11 +68,11 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
     with ops.connect(target, application="sudamr transfer") as conn, explained(target.redacted):
         requirements.require(conn)
         conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
-        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (ops.LOCK_CLASS, TRANSFER_LOCK)).fetchone()
+        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, TRANSFER_LOCK)).fetchone()
         if row != (True,):
             raise Refusal(
-                "no other transfer at work", ops.lock_owners(conn, TRANSFER_LOCK), where=target.redacted,
-                do=ops.how_to_end(conn, TRANSFER_LOCK),
+                "no other transfer at work", locks.owners(conn, TRANSFER_LOCK), where=target.redacted,
+                do=locks.how_to_end(conn, TRANSFER_LOCK),
             )  # fmt: skip
         yield conn
 
@@ -89,10 +93,12 @@ def require_fenced(conn: ops.Connection) -> ops.Phase:
 def live(conn: ops.Connection) -> Refusal:
     """Make the Refusal to load into, or to empty, a database on which players play."""
     return Refusal(
-        "a target that nobody plays on", "a live one", where=ops.place(conn),
+        "a target that nobody plays on",
+        "a live one",
+        where=ops.place(conn),
         do="Players play on it: leave it alone, or name another environment. To go back to the legacy file:"
         f" invoke rollback --env {ops.named(conn)}",
-    )  # fmt: skip
+    )
 
 
 def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:

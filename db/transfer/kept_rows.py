@@ -117,9 +117,11 @@ class KeptRow:
             not cells.same(cell, rebuilt[column]) for column, cell in self.cells.items()
         ):
             raise Failure(
-                "the row rebuilt to equal the one that was kept", "another", where=f"{self.table} {self.position}",
+                "the row rebuilt to equal the one that was kept",
+                "another",
+                where=f"{self.table} {self.position}",
                 do="It is as before. Keep the quarantine; mend the program.",
-            )  # fmt: skip
+            )
 
     def _rebuilt(self, conn: ops.Connection) -> Cells:
         if self.table in JOURNALS:

@@ -84,9 +84,14 @@ class Value:
 
 
 def values(
-    conn: ops.Connection, *, n: int | None = None, rule: str | None = None, key: str | None = None,
-    player: str | None = None, most_bytes: int = WHOLE,
-) -> Iterator[Value]:  # fmt: skip
+    conn: ops.Connection,
+    *,
+    n: int | None = None,
+    rule: str | None = None,
+    key: str | None = None,
+    player: str | None = None,
+    most_bytes: int = WHOLE,
+) -> Iterator[Value]:
     """Read the values, held ones first, by rule and number. most_bytes: of each original."""
     without_key = _KeptWithoutKey(conn)
     rules = {"rules": list(WHOLE_ROW_RULES), "no_id": NO_ID, "whole": WHOLE}
@@ -105,8 +110,9 @@ def _value(known: Sequence[Any], kept: str | None, original: bytes, row: int | N
     """Make a value of the first twelve columns of _VALUES, which a row's cells may name a player for."""
     run, n, kind, rule, reason, table, key, column, path, position, storage, size = known[:12]
     player = _owner(table, kept) if kept is not None else key if table == "users" else None
-    return Value(run, n, kind, rule, reason, table, player, key, column, path, position, storage, size, original,
-                 row=row)  # fmt: skip
+    return Value(
+        run, n, kind, rule, reason, table, player, key, column, path, position, storage, size, original, row=row
+    )
 
 
 class _KeptWithoutKey:
@@ -144,6 +150,8 @@ def require_current(conn: ops.Connection, environment: str) -> None:
     ).rowcount
     if not columns:
         raise Refusal(
-            "a quarantine with the column loaded_by", "one by an older version", where=ops.place(conn),
+            "a quarantine with the column loaded_by",
+            "one by an older version",
+            where=ops.place(conn),
             do=f"Run: invoke migrate --env {environment}",
-        )  # fmt: skip
+        )

@@ -66,8 +66,12 @@ def made(into: Path) -> Iterator[Path]:
         part.touch(mode=0o600, exist_ok=False)
     except OSError as error:
         found = str(error.strerror)
-        raise Refusal("a folder to write in", found, where=str(into.parent),
-                      do="Allow this user to write there, or name another place: --into NEW") from None  # fmt: skip
+        raise Refusal(
+            "a folder to write in",
+            found,
+            where=str(into.parent),
+            do="Allow this user to write there, or name another place: --into NEW",
+        ) from None
     try:
         yield part
         with part.open("rb") as file:

@@ -91,19 +91,25 @@ def require_replayable(conn: ops.Connection) -> Phase:
     where, environment = ops.place(conn), ops.marker(conn)
     if phase is Phase.LOADING:
         raise Refusal(
-            "a database that no cutover is filling", "the phase loading", where=where,
+            "a database that no cutover is filling",
+            "the phase loading",
+            where=where,
             do=f"Finish it: invoke cutover --env {environment}; or undo it, with --abort. Then run this again.",
-        )  # fmt: skip
+        )
     if phase is Phase.RETURNED:
         raise Refusal(
-            "players who play on Postgres, or the copy of a trial", "players who went back to SQLite", where=where,
+            "players who play on Postgres, or the copy of a trial",
+            "players who went back to SQLite",
+            where=where,
             do="Mend the value in the legacy file: the next cutover reads it there.",
-        )  # fmt: skip
+        )
     if phase is Phase.LIVE and state != "open":
         raise Refusal(
-            "a database that players can write to", f"one that is {state}: a rollback was begun", where=where,
+            "a database that players can write to",
+            f"one that is {state}: a rollback was begun",
+            where=where,
             do=f"Finish it: invoke rollback --env {environment}; or undo it, with --abort. Then run this again.",
-        )  # fmt: skip
+        )
     return phase
 
 
@@ -135,14 +141,18 @@ def _asked(conn: ops.Connection, player: str | None, decided: Decided | None) ->
     found = [one for one in quarantine.values(conn, n=number, player=player, most_bytes=0) if one.loaded_by is None]
     if decided and not found:
         raise Refusal(
-            "the number of a value that is kept", str(decided.n), where=ops.place(conn),
+            "the number of a value that is kept",
+            str(decided.n),
+            where=ops.place(conn),
             do=f"invoke transfer.quarantine --env {ops.marker(conn)} lists them; one that was loaded since is done.",
-        )  # fmt: skip
+        )
     if player is not None and not found and not _exists(conn, player):
         raise Refusal(
-            "the id of a player", repr(player), where=ops.place(conn),
+            "the id of a player",
+            repr(player),
+            where=ops.place(conn),
             do=f"invoke transfer.quarantine --env {ops.marker(conn)} lists the players of whom values are kept.",
-        )  # fmt: skip
+        )
     return found
 
 
@@ -188,19 +198,26 @@ class _Run:
                 yield
         except errors.LockNotAvailable:
             raise Failure(
-                f"the player's row within {LOCK_TIMEOUT}", "one that another session holds", where=ops.place(self.conn),
+                f"the player's row within {LOCK_TIMEOUT}",
+                "one that another session holds",
+                where=ops.place(self.conn),
                 do="Nothing of this player was changed. Run the same command again.",
-            ) from None  # fmt: skip
+            ) from None
 
     def _player(self, player: str) -> list[Replay]:
         if not self.conn.execute("select from users where id = %s for update", (player,)).rowcount:
             raise Failure(
-                "the players of whom values are kept", f"no player {player}", where=ops.place(self.conn),
+                "the players of whom values are kept",
+                f"no player {player}",
+                where=ops.place(self.conn),
                 do="Someone removed this player from Postgres. Nothing of the player was changed; load a snapshot.",
-            )  # fmt: skip
+            )
         # Read after the lock: a command that was under way has committed by then.
-        values = [one for one in quarantine.values(self.conn, key=player)
-                  if one.table == "users" and one.loaded_by is None and not one.is_whole_row]  # fmt: skip
+        values = [
+            one
+            for one in quarantine.values(self.conn, key=player)
+            if one.table == "users" and one.loaded_by is None and not one.is_whole_row
+        ]
         before = self.target.player(player)
         row = self.target.legacy_row(before)
         wanted = self._with_decided(values, row)
@@ -279,13 +296,18 @@ class _Run:
     def _prove(self, player: str, wanted: Cells) -> None:
         """Rebuild the row from the database, and compare it with the one that was read again."""
         rebuilt = self.target.legacy_row(self.target.player(player))
-        differing = [column for column in dict.fromkeys((*wanted, *rebuilt))
-                     if not cells.same(wanted.get(column), rebuilt.get(column))]  # fmt: skip
+        differing = [
+            column
+            for column in dict.fromkeys((*wanted, *rebuilt))
+            if not cells.same(wanted.get(column), rebuilt.get(column))
+        ]
         if differing:
             raise Failure(
-                "the row rebuilt to equal the one that was read", f"another {', '.join(differing)}",
-                where=f"player {player}", do="This player is as before. Keep the quarantine; mend the program.",
-            )  # fmt: skip
+                "the row rebuilt to equal the one that was read",
+                f"another {', '.join(differing)}",
+                where=f"player {player}",
+                do="This player is as before. Keep the quarantine; mend the program.",
+            )
 
     def _settle(self, reading: Reading) -> None:
         """Note what was loaded, by which run and in whose place; its original bytes stay."""
@@ -348,14 +370,27 @@ class _Run:
         assert row is not None
         numbered = list(enumerate(findings, int(row[0])))
         records: list[Record] = [
-            {"run": self.run, "n": number, "kind": one.kind, "source_table": one.table, "key": one.key,
-             "column_name": one.column, "path": one.path, "position": one.position, "storage": one.storage,
-             "original": one.original, "rule": one.rule, "reason": one.reason}
+            {
+                "run": self.run,
+                "n": number,
+                "kind": one.kind,
+                "source_table": one.table,
+                "key": one.key,
+                "column_name": one.column,
+                "path": one.path,
+                "position": one.position,
+                "storage": one.storage,
+                "original": one.original,
+                "rule": one.rule,
+                "reason": one.reason,
+            }
             for number, one in numbered
-        ]  # fmt: skip
+        ]
         copy(self.conn, db_tables.quarantine, records)
-        return [Replay(number, one.kind, one.kind, one.table, one.key, one.column, one.path, one.rule, one.reason)
-                for number, one in numbered]  # fmt: skip
+        return [
+            Replay(number, one.kind, one.kind, one.table, one.key, one.column, one.path, one.rule, one.reason)
+            for number, one in numbered
+        ]
 
 
 def _equal(columns: Sequence[str] | Record, between: str) -> sql.Composed:

@@ -280,9 +280,11 @@ def check_file(path: Path) -> None:
         raise Refusal(expected, "an empty file", where=where, do="Correct the path; nothing was ever written there.")
     if not _is_sqlite(path):
         raise Refusal(
-            expected, "a file of another kind, or a damaged database", where=where,
+            expected,
+            "a file of another kind, or a damaged database",
+            where=where,
             do=f"Name the database that the game writes. If this is it: {RESTORE_FILE}",
-        )  # fmt: skip
+        )
 
 
 def _is_sqlite(path: Path) -> bool:

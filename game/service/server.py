@@ -30,9 +30,16 @@ class Server(uvicorn.Server):
 def server(app: FastAPI, doors: Mapping[int, Door]) -> Server:
     """Return the server for the application. doors: by port; `run` is given a listening socket for each."""
     config = uvicorn.Config(
-        app, http=cast(type[asyncio.Protocol], partial(Connection, doors=doors)), ws="none", log_config=None,
-        access_log=False, server_header=False, proxy_headers=False, backlog=ACCEPTED_AT_ONCE,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=GRACE_SECONDS,
-    )  # fmt: skip
+        app,
+        http=cast(type[asyncio.Protocol], partial(Connection, doors=doors)),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=ACCEPTED_AT_ONCE,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
     config.load()
     return Server(config)

@@ -57,8 +57,12 @@ class Copy:
         """Copy what git knows of, as it stands now. Refusal where the tree is no checkout."""
         done = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=False, capture_output=True, text=True)
         if done.returncode:
-            raise Refusal("a git checkout, to copy what belongs to it", done.stderr.strip(), where=str(root),
-                      do="Run from a git checkout: a copy without .git has no commit.")  # fmt: skip
+            raise Refusal(
+                "a git checkout, to copy what belongs to it",
+                done.stderr.strip(),
+                where=str(root),
+                do="Run from a git checkout: a copy without .git has no commit.",
+            )
         for name in filter(None, done.stdout.split("\0")):
             if (source := root / name).is_file():
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)

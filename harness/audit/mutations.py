@@ -399,7 +399,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
         (
             "lock: taken by two",
-            'if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, RUN_LOCK)):',
+            'if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.RUN_LOCK)):',
             "if False:",
             "tests/db/test_ops.py::test_a_second_holder_is_refused_naming_the_first",
         ),
@@ -522,13 +522,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *_of(
-        "db/environments.py",
+        "db/confirmation.py",
         (
             "production: without its name",
             "if name in CONFIRMED and typed != name:",
             "if False:",
             "tests/db/test_environments.py::test_production_wants_its_name_typed",
         ),
+    ),
+    *_of(
+        "db/environments.py",
         (
             "reset: of staging too",
             'DESTRUCTIBLE = ("development", "test")',

@@ -103,8 +103,12 @@ def _check_catchers(
     for ran in runs:
         if ran.code != PASSED:
             found = ", ".join(ran.failed[:SHOWN]) or ran.said
-            raise Inconclusive("each catcher to pass before anything is broken", f"failed: {found}", where="the tree",
-                           do="Mend these tests first: nothing was broken yet.")  # fmt: skip
+            raise Inconclusive(
+                "each catcher to pass before anything is broken",
+                f"failed: {found}",
+                where="the tree",
+                do="Mend these tests first: nothing was broken yet.",
+            )
 
 
 def _work(copy: Copy, waiting: SimpleQueue[Mutation], advance: Advance) -> Iterator[Result]:

@@ -100,8 +100,11 @@ def run(
 ) -> Report:
     """Measure every action at each number of clients, in so many rounds of so many requests a side."""
     if rounds < 1 or requests < max(clients):
-        raise Refusal(f"one round and {max(clients)} requests at least", f"{rounds} and {requests}",
-                      do=f"Say at least --rounds 1 --requests {max(clients)}")  # fmt: skip
+        raise Refusal(
+            f"one round and {max(clients)} requests at least",
+            f"{rounds} and {requests}",
+            do=f"Say at least --rounds 1 --requests {max(clients)}",
+        )
     cells = [(action, number) for action in COMMANDS for number in clients]
     measured = {cell: Measured() for cell in cells}
     with ground(kind, requests * PLAYERS_PER_REQUEST) as made, Crew(processes()) as crew, _service(made) as web:

@@ -59,8 +59,11 @@ class Report:
 def run(rounds: int, containers: int, kind: str | None, progress: Progress) -> Report:
     """Let every way make so many databases, in turns, and so many containers start."""
     if rounds < 1 or containers < 0:
-        raise Refusal("one round at least", f"{rounds} rounds, {containers} containers",
-                      do="Say at least --rounds 1 --containers 0")  # fmt: skip
+        raise Refusal(
+            "one round at least",
+            f"{rounds} rounds, {containers} containers",
+            do="Say at least --rounds 1 --containers 0",
+        )
     absent: dict[str, str] = {}
     seconds: dict[str, list[float]] = {}
     with servers.start(kind) as server, Databases(server) as databases, ExitStack() as stack:

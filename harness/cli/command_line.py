@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     from invoke.collection import Collection
 
 INERT = (
-    "command-timeout", "config", "dry", "echo", "hide", "no-dedupe", "prompt-for-sudo-password", "pty", "warn-only",
-)  # fmt: skip
+    "command-timeout",
+    "config",
+    "dry",
+    "echo",
+    "hide",
+    "no-dedupe",
+    "prompt-for-sudo-password",
+    "pty",
+    "warn-only",
+)
 """Invoke's options for shell commands that a task runs through it; ours run none, so `--dry` would do the work."""
 
 OUTPUTS = ("into", "json", "report")
@@ -54,7 +62,7 @@ def check(namespace: Collection) -> None:
         again, *asked = _parsed(namespace)
         _check(namespace, core, again, asked)
     except Refusal as refusal:
-        from db.console import misused  # noqa: PLC0415 - it takes 0.2 s to load
+        from db.console import misused  # it takes 0.2 s to load
 
         misused(refusal, _json(asked))
 
@@ -74,7 +82,7 @@ def _parsed(namespace: Collection) -> list[ParserContext]:
 
 def _json(asked: list[ParserContext]) -> str | None:
     """Return the path that the first task's --json names, if a file can be written there."""
-    from db.files import require_writable  # noqa: PLC0415  # `invoke --list` is to load none of the game
+    from db.files import require_writable  # `invoke --list` is to load none of the game
 
     option = asked[0].args.get("json") if asked else None
     if option is None or not option.value:
@@ -105,11 +113,11 @@ def _help(namespace: Collection, parser: Parser, name: object) -> None:
     if name not in parser.contexts:
         raise Refusal("the name of a task", shortened(name), where="--help", do=_nearest(name, parser.contexts, ""))
     context = parser.contexts[name]
-    print(f"Usage: invoke {name}{' [--options]' if context.args else ''}\n")  # noqa: T201
+    print(f"Usage: invoke {name}{' [--options]' if context.args else ''}\n")
     one = namespace[name]
     text = one.description if isinstance(one, Task) else one.__doc__ or ""
-    print(textwrap.fill(text, pty_size()[0], initial_indent="  ", subsequent_indent="  "))  # noqa: T201
-    print("\nOptions; in brackets what holds if one is not given:\n" if context.args else "")  # noqa: T201
+    print(textwrap.fill(text, pty_size()[0], initial_indent="  ", subsequent_indent="  "))
+    print("\nOptions; in brackets what holds if one is not given:\n" if context.args else "")
     if context.args:
         program.print_columns([option.shown for option in _options(context)])
     raise SystemExit(0)
@@ -155,10 +163,11 @@ def _require_effect(core: ParserContext, asked: list[ParserContext]) -> None:
         letters = "".join(f" (-{letter})" for letter in option.nicknames)
         known = [flag for context in asked for flag in context.flags]
         raise Refusal(
-            "options of the task alone", f"Invoke's own --{name}{letters}, which does nothing here",
+            "options of the task alone",
+            f"Invoke's own --{name}{letters}, which does nothing here",
             where=" ".join(["invoke", *map(_name, asked)]),
             do=_nearest(f"--{name}", known, _name(asked[0]) if asked else ""),
-        )  # fmt: skip
+        )
 
 
 def _require_companions(one: Task, context: ParserContext) -> None:
@@ -173,16 +182,20 @@ def _require_companions(one: Task, context: ParserContext) -> None:
         if _option(context, name).is_given and not any(_holds(context, companion) for companion in companions):
             wanted = " or ".join(f"--{companion.replace('=', ' ')}" for companion in companions)
             raise Refusal(
-                f"{wanted} with --{name}", f"--{name} without it", where=where,
+                f"{wanted} with --{name}",
+                f"--{name} without it",
+                where=where,
                 do=f"--{name} alone would change nothing. {NOTHING_BEGUN}",
-            )  # fmt: skip
+            )
     for name, idle in one.ignores.items():
         for other in idle:
             if _option(context, name).is_given and _option(context, other).is_given:
                 raise Refusal(
-                    f"--{name} without --{other}", "both", where=where,
+                    f"--{name} without --{other}",
+                    "both",
+                    where=where,
                     do=f"--{other} would change nothing beside it; leave it out. {NOTHING_BEGUN}",
-                )  # fmt: skip
+                )
 
 
 def _holds(context: ParserContext, companion: str) -> bool:
@@ -199,13 +212,14 @@ def _option(context: ParserContext, name: str) -> Option:
 
 def _require_outputs(one: object, context: ParserContext) -> None:
     """Check each file that a task will write, before any task of the line begins."""
-    from db.files import require_writable  # noqa: PLC0415  # `invoke --list` is to load none of the game
+    from db.files import require_writable  # `invoke --list` is to load none of the game
 
     named = (*OUTPUTS, *(one.writes if isinstance(one, Task) else ()))
     for option in _options(context):
         if option.names[0] not in named or option.raw_value is None or option.value == "-":
             continue
         if option.value == "":
-            raise Refusal(f"a path for {option.flag}", "an empty one", where=f"invoke {_name(context)}",
-                          do=NOTHING_BEGUN)  # fmt: skip
+            raise Refusal(
+                f"a path for {option.flag}", "an empty one", where=f"invoke {_name(context)}", do=NOTHING_BEGUN
+            )
         require_writable(Path(str(option.value)), option.flag)

@@ -14,10 +14,24 @@ MOST = 10_000_000
 """Of players, rounds or writes: what is more than this was mistyped."""
 
 METAVARS = {
-    "accept-loss": "WRITES", "certificate": "FILE", "confirm": "NAME", "env": "NAME", "from": "FILE", "into": "FILE",
-    "json": "PATH", "legacy": "FILE", "message": "TEXT", "of": "STORE", "path": "FOLDER", "player": "ID",
-    "postgres": "KIND", "report": "FILE", "select": "TEXT", "source": "FILE", "verify": "FILE",
-}  # fmt: skip
+    "accept-loss": "WRITES",
+    "certificate": "FILE",
+    "confirm": "NAME",
+    "env": "NAME",
+    "from": "FILE",
+    "into": "FILE",
+    "json": "PATH",
+    "legacy": "FILE",
+    "message": "TEXT",
+    "of": "STORE",
+    "path": "FOLDER",
+    "player": "ID",
+    "postgres": "KIND",
+    "report": "FILE",
+    "select": "TEXT",
+    "source": "FILE",
+    "verify": "FILE",
+}
 """What --help shows for an option's value. An option has the same meaning in each task that takes it."""
 
 

@@ -55,9 +55,12 @@ class Task(invoke.tasks.Task[Callable[..., None]]):
 
 def _option(argument: Argument) -> Option:
     return Option(
-        names=argument.names, kind=argument.kind, default=argument.default, help=argument.help,
+        names=argument.names,
+        kind=argument.kind,
+        default=argument.default,
+        help=argument.help,
         attr_name=argument.attr_name,
-    )  # fmt: skip
+    )
 
 
 task = partial(invoke.tasks.task, klass=Task)

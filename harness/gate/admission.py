@@ -71,9 +71,11 @@ def _recorded(record: Path) -> Counts | None:
         return None
     except (ValueError, TypeError) as error:
         raise Refusal(
-            "the counts of the certificate accepted last", f"{error!r}", where=str(record),
+            "the counts of the certificate accepted last",
+            f"{error!r}",
+            where=str(record),
             do="Put that file back as it was. If nobody has it, remove it: then nothing is compared with the last one.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _standing(path: Path, root: Path, environment: str) -> Standing:

@@ -194,15 +194,26 @@ def _check_signature(
         if environment in UNSIGNED_STAGES:
             return
         if given is None:
-            raise Refusal("a signed certificate", "an unsigned certificate", where=str(path),
-                          do=f"Write a GATE_SIGNING_KEY into .env. {another(environment, path)}")  # fmt: skip
-        raise Refusal("a signed certificate", "no GATE_SIGNING_KEY to check the signature with", where=str(path),
-                      do="Write into .env, or export, the GATE_SIGNING_KEY with which the gate signed it.")  # fmt: skip
+            raise Refusal(
+                "a signed certificate",
+                "an unsigned certificate",
+                where=str(path),
+                do=f"Write a GATE_SIGNING_KEY into .env. {another(environment, path)}",
+            )
+        raise Refusal(
+            "a signed certificate",
+            "no GATE_SIGNING_KEY to check the signature with",
+            where=str(path),
+            do="Write into .env, or export, the GATE_SIGNING_KEY with which the gate signed it.",
+        )
     if not fits(certificate, given, rest, key):
-        raise Refusal("the signature that the gate made", "one that does not fit: the file was changed, or another key",
-                      where=str(path),
-                      do="Write the GATE_SIGNING_KEY with which the gate signed it into .env. If it was changed: "
-                      + another(environment, path))  # fmt: skip
+        raise Refusal(
+            "the signature that the gate made",
+            "one that does not fit: the file was changed, or another key",
+            where=str(path),
+            do="Write the GATE_SIGNING_KEY with which the gate signed it into .env. If it was changed: "
+            + another(environment, path),
+        )
 
 
 def fits(certificate: Certificate, given: str | None, rest: Mapping[str, object], key: str) -> bool:

@@ -54,8 +54,9 @@ def changes(root: Path) -> Iterator[str]:
 
     Files of the commit are compared byte for byte: a filter or a kept time of change can hide an edit from git.
     """
-    status = _git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all",
-                  "--ignore-submodules=none")  # fmt: skip
+    status = _git(
+        root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"
+    )
     others = _names(_git(root, "ls-files", "-z", "--others", "--", *OF_A_RUN))
     marked = [entry for entry in _names(_git(root, "ls-files", "-v", "-z")) if not entry.startswith(f"{TRACKED} ")]
     found = {
@@ -72,9 +73,10 @@ def _edited(root: Path) -> Iterator[str]:
     committed = list(_entries(_names(_git(root, "ls-tree", "-r", "-z", "HEAD"))))
     # git reads a name a line here, so one with a line break or a quotation mark can't be compared: it counts as edited.
     files = [
-        (name, blob) for name, is_link, blob in committed
+        (name, blob)
+        for name, is_link, blob in committed
         if not is_link and _is_file(root / name) and "\n" not in name and not name.startswith('"')
-    ]  # fmt: skip
+    ]
     given = "".join(f"{name}\n" for name, _ in files)
     hashed = _git(root, "hash-object", "--no-filters", "--stdin-paths", given=given).split()
     same = {name for (name, blob), digest in zip(files, hashed, strict=True) if blob == digest}
@@ -108,10 +110,20 @@ def _git(root: Path, *arguments: str, given: str = "") -> str:
     """Run git on this checkout, without the variables that lead it to another one, and on objects as they were made."""
     environment = {name: value for name, value in environments.beside({}).items() if not name.startswith("GIT_")}
     done = subprocess.run(
-        ["git", "--no-replace-objects", "-c", "core.fsmonitor=false", *arguments], cwd=root, check=False,
-        capture_output=True, text=True, errors="surrogateescape", env=environment, input=given,
-    )  # fmt: skip
+        ["git", "--no-replace-objects", "-c", "core.fsmonitor=false", *arguments],
+        cwd=root,
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        env=environment,
+        input=given,
+    )
     if done.returncode:
-        raise Refusal("a git checkout, to name the commit", done.stderr.strip() or "git failed", where=str(root),
-                      do="Run from a git checkout: a copy without .git has no commit.")  # fmt: skip
+        raise Refusal(
+            "a git checkout, to name the commit",
+            done.stderr.strip() or "git failed",
+            where=str(root),
+            do="Run from a git checkout: a copy without .git has no commit.",
+        )
     return done.stdout

@@ -88,10 +88,11 @@ def _check_key(environment: str, key: str | None) -> None:
         certificate.signature({}, {}, key)
     elif environment not in certificate.UNSIGNED_STAGES:
         raise Refusal(
-            f"{SIGNING_KEY}, with which a certificate for {environment} is signed", "none",
+            f"{SIGNING_KEY}, with which a certificate for {environment} is signed",
+            "none",
             do="Export it, or write it into .env; to prove the commit without a certificate of worth:"
             " invoke gate --env test.",
-        )  # fmt: skip
+        )
 
 
 @dataclass

@@ -19,6 +19,8 @@ def naming_up(environment: str) -> Iterator[None]:
         if environment != DEVELOPMENT or "connection refused" not in error.found.lower():
             raise
         raise Refusal(
-            error.expected, error.found, where=error.where,
+            error.expected,
+            error.found,
+            where=error.where,
             do="Start it: invoke up (it needs Docker). Or name a Postgres of your own in environments.toml.",
-        ) from error  # fmt: skip
+        ) from error

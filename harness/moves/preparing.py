@@ -18,9 +18,10 @@ def prepare(env: Environment, confirm: Confirm, *, take_over: bool) -> str:
     owned = env.name in checkout.OWNED
     if take_over and not owned:
         raise Refusal(
-            f"--take-over with --env {' or '.join(checkout.OWNED)}", f"--env {env.name}",
+            f"--take-over with --env {' or '.join(checkout.OWNED)}",
+            f"--env {env.name}",
             do="Leave it out: no other environment's database belongs to a checkout.",
-        )  # fmt: skip
+        )
     with ops.connect(env.target_direct):
         pass  # The checkout writes down its id; not for a server that does not answer.
     this = checkout.here() if owned else None

@@ -57,10 +57,21 @@ class Original:
         """The value with as many of its bytes as were read."""
         text = _decoded(value.original, cut=len(value.original) < value.size)
         return cls(
-            value.n, value.kind, value.rule, value.reason, value.player, value.table, value.column, value.path,
-            value.storage, value.size, text, None if text is not None else value.original.hex(), value.loaded_by,
+            value.n,
+            value.kind,
+            value.rule,
+            value.reason,
+            value.player,
+            value.table,
+            value.column,
+            value.path,
+            value.storage,
+            value.size,
+            text,
+            None if text is not None else value.original.hex(),
+            value.loaded_by,
             None if value.replacement is None else value.replacement.decode(),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +111,11 @@ def export(environment: str, number: int | None, into: str, speaks: Outcome) -> 
         found = list(quarantine.values(conn, n=number))
     if not found:
         raise Refusal(
-            "the number of a value that is kept", str(number), where=target.redacted,
+            "the number of a value that is kept",
+            str(number),
+            where=target.redacted,
             do=f"invoke transfer.quarantine --env {environment} lists them.",
-        )  # fmt: skip
+        )
     with made(path) as part:
         part.write_bytes(found[0].original)
     speaks.say(f"written: {into}, the {found[0].size:,} bytes of number {number}")
@@ -113,9 +126,10 @@ def _target(environment: str) -> PostgresUrl:
     environments.check_name(environment)
     if environment == environments.THROWAWAY:
         raise Refusal(
-            "an environment whose database stays", "test, whose server ends with its command",
+            "an environment whose database stays",
+            "test, whose server ends with its command",
             do="invoke transfer --env test --source FILE --json NEW writes the same list to NEW, as `quarantine`.",
-        )  # fmt: skip
+        )
     return environments.load(environment).target_direct
 
 

@@ -52,9 +52,10 @@ def _decided(wish: Wish) -> Decided | None:
         return None
     if wish.number is None or not wish.value:
         raise Refusal(
-            "--number N with --value FILE", "one of them alone",
+            "--number N with --value FILE",
+            "one of them alone",
             do="N is a number that `invoke transfer.quarantine --env NAME` shows; FILE holds what takes its place.",
-        )  # fmt: skip
+        )
     if wish.player:
         raise Refusal("--number N, which names the player", "--player besides", do="Leave --player out.")
     path = Path(wish.value)

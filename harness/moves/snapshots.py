@@ -13,9 +13,15 @@ from db.snapshots import Side
 
 
 def run(
-    env: Environment, verb: str, what: str, into: str, *, unfence: bool = False, replace: bool = False,
+    env: Environment,
+    verb: str,
+    what: str,
+    into: str,
+    *,
+    unfence: bool = False,
+    replace: bool = False,
     confirm: Confirm = unasked,
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, object]:
     """Take, verify or restore a snapshot. Returns what was done, by name."""
     if verb == "take":
         taken = snapshots.take_verified(env, _side(what))
@@ -29,14 +35,18 @@ def run(
         return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
     if found.manifest.side is Side.LEGACY and not into:
         raise Refusal(
-            "--into NEW, the file to restore into", "none", where=str(found.folder),
+            "--into NEW, the file to restore into",
+            "none",
+            where=str(found.folder),
             do="Name a path where no file is yet: --into NEW",
-        )  # fmt: skip
+        )
     if found.manifest.side is Side.TARGET and into:
         raise Refusal(
-            "--into with a snapshot of the legacy file", "one of Postgres", where=str(found.folder),
+            "--into with a snapshot of the legacy file",
+            "one of Postgres",
+            where=str(found.folder),
             do="Leave --into out: it is restored into the target of this environment.",
-        )  # fmt: skip
+        )
     if found.manifest.side is Side.LEGACY and replace:
         raise Refusal(
             "--replace with a snapshot of the target", "one of the legacy file", where=str(found.folder),
@@ -47,9 +57,13 @@ def run(
     place = env.target_direct.redacted if database else into
     writes = ", and opens it to writes" if unfence else ""
     kept = snapshots.restore(
-        env, found, keep_fence=not unfence, replace=replace, into=Path(into) if into else None,
+        env,
+        found,
+        keep_fence=not unfence,
+        replace=replace,
+        into=Path(into) if into else None,
         confirm=partial(confirm, Change(env, f"restores {found.folder.name} into {place}{writes}", database=database)),
-    )  # fmt: skip
+    )
     return {
         "snapshot": str(found.folder),
         "restored": into or env.target_direct.redacted,

@@ -80,15 +80,17 @@ def status(env: Environment, root: Path = ROOT) -> Status:
             *_checkout(env, seen),
             *_kept(env, seen),
             Row("pointer", f"not known: {seen.amiss}" if seen.amiss else f"names {seen.pointer}", not seen.amiss),
-            *(Row(url, _answer(ready) or f"not known: {seen.silent[url]}", bool(ready))
-              for url, ready in seen.services.items()),
+            *(
+                Row(url, _answer(ready) or f"not known: {seen.silent[url]}", bool(ready))
+                for url, ready in seen.services.items()
+            ),
             admits,
             _asked("snapshots", lambda: _snapshots(env)),
             Row("settings", env.files_read.lines()),
             Row("players", seen.serves),
             Row(NEXT, [*_gate(env, seen, str(admits.value)), *seen.steps]),
         )
-    )  # fmt: skip
+    )
 
 
 def _postgres(env: Environment, seen: Seen) -> list[Row]:
@@ -160,9 +162,12 @@ def _certificate(env: Environment, root: Path) -> str:
         return f"none at {path}"
     try:
         admitted = certificate.verify(
-            root / path, env.name, admission.standing(root), key=environments.secret(admission.SIGNING_KEY, root),
+            root / path,
+            env.name,
+            admission.standing(root),
+            key=environments.secret(admission.SIGNING_KEY, root),
             now=certificate.now(),
-        )  # fmt: skip
+        )
     except Refusal as error:
         return f"{path} admits no move: expected {error.expected}; found {error.found}"
     ends = datetime.fromisoformat(admitted.made_at) + certificate.MAX_AGE

@@ -81,8 +81,11 @@ def run(wish: Wish, progress: Progress, confirm: Confirm = unasked) -> Transferr
         differences = tuple(moving.compare_files(wish.source, wish.into))
     if differences:
         few = "; ".join(differences[:SHOWN_DIFFERENCES])
-        raise Failure(f"{wish.into} to equal {wish.source}", f"{count(len(differences), 'difference')}: {few}",
-                      do="Move no player with this version: keep both files, and report it.")  # fmt: skip
+        raise Failure(
+            f"{wish.into} to equal {wish.source}",
+            f"{count(len(differences), 'difference')}: {few}",
+            do="Move no player with this version: keep both files, and report it.",
+        )
     compared = wish.source is not None and wish.into is not None
     return Transferred("pass", engine, loaded, returned, True if compared else None, differences, kept)
 
@@ -104,8 +107,11 @@ def profile(source: str) -> Profile:
 def convert(source: str, into: str, progress: Progress, *, as_blobs: bool) -> Conversion:
     """Make a copy in UTF-8 of a file in UTF-16. Raises Refusal if a path is empty, and as `transfer.convert` does."""
     if not source or not into:
-        raise Refusal("--source FILE and --into NEW", f"no {'--into' if source else '--source'}",
-                      do="Add it: --source is the file in UTF-16, --into NEW the copy to make.")  # fmt: skip
+        raise Refusal(
+            "--source FILE and --into NEW",
+            f"no {'--into' if source else '--source'}",
+            do="Add it: --source is the file in UTF-16, --into NEW the copy to make.",
+        )
     return moving.convert(Path(source), Path(into), as_blobs=as_blobs, progress=progress)
 
 
@@ -115,23 +121,33 @@ def _check(wish: Wish) -> None:
         raise Refusal("--into FILE with --back", "none", do="Name the file to make: --into NEW")
     if wish.source is None and not wish.back:
         raise Refusal(
-            "--source FILE to load, or --back --into FILE to rebuild one", "neither",
+            "--source FILE to load, or --back --into FILE to rebuild one",
+            "neither",
             do="Name the file. To make one to try with: invoke seed --legacy game.db",
-        )  # fmt: skip
+        )
     if wish.source is None and wish.environment == THROWAWAY:
         raise Refusal(
-            f"--source FILE with --env {THROWAWAY}", "none",
+            f"--source FILE with --env {THROWAWAY}",
+            "none",
             do=f"The database of {THROWAWAY} is made for one command, so it is empty before a file is loaded. Add"
             " --source FILE, or name the environment that holds the game.",
-        )  # fmt: skip
+        )
     if wish.into is not None and not wish.back:
         raise Refusal("--back with --into FILE", "--into alone", do="Add --back to rebuild a file from the database.")
     if wish.into is not None and not wish.into.parent.is_dir():
-        raise Refusal("a folder that exists", "none", where=str(wish.into.parent),
-                      do="Make that folder, or name another place: --into NEW")  # fmt: skip
+        raise Refusal(
+            "a folder that exists",
+            "none",
+            where=str(wish.into.parent),
+            do="Make that folder, or name another place: --into NEW",
+        )
     if wish.into is not None and wish.into.exists():
-        raise Refusal("a new file", "one that exists", where=str(wish.into),
-                      do="Nothing is overwritten. Name a path where no file is yet: --into NEW")  # fmt: skip
+        raise Refusal(
+            "a new file",
+            "one that exists",
+            where=str(wish.into),
+            do="Nothing is overwritten. Name a path where no file is yet: --into NEW",
+        )
 
 
 @contextmanager
@@ -211,14 +227,18 @@ def _require_no_move(conn: ops.Connection, target: PostgresUrl) -> Phase:
         raise moving.live(conn)
     if phase is Phase.LOADING:
         raise Refusal(
-            "a target that no cutover has begun to fill", f"the phase {phase}", where=target.redacted,
+            "a target that no cutover has begun to fill",
+            f"the phase {phase}",
+            where=target.redacted,
             do=f"Undo that cutover first: invoke cutover --env {name} --abort",
-        )  # fmt: skip
+        )
     if phase is Phase.RETURNED and _filled(conn):
         raise Refusal(
-            "a rollback that has put away what players did", "a copy that it left", where=target.redacted,
+            "a rollback that has put away what players did",
+            "a copy that it left",
+            where=target.redacted,
             do=f"It keeps them in another schema when it is run again: invoke rollback --env {name}",
-        )  # fmt: skip
+        )
     return phase
 
 

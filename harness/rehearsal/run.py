@@ -112,12 +112,16 @@ class Rehearsal:
 
     def _leg(
         self, verb: Callable[..., Report], store: PostgresUrl | LegacyUrl, counts: Callable[[Report], dict[str, Any]]
-    ) -> Leg:  # fmt: skip
+    ) -> Leg:
         since = time.monotonic()
         report = verb(
-            self._here.environment, smoke=self._smoke, tools=self._here.server.tool,
-            progress=self._progress, observer=self._observe, folder=self._here.folder / "runs",
-        )  # fmt: skip
+            self._here.environment,
+            smoke=self._smoke,
+            tools=self._here.server.tool,
+            progress=self._progress,
+            observer=self._observe,
+            folder=self._here.folder / "runs",
+        )
         self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
         self._crowd.play(SETTLED_SLICES * self._slice)
         tally = self._crowd.tally

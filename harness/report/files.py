@@ -42,9 +42,11 @@ def read(path: Path) -> GateReport:
         raise Refusal(A_REPORT, _amiss(error), where=str(path), do=MAKE_ONE) from None
     if odd := ", ".join(_contradicted(report)):
         raise Refusal(
-            "the JSON that a gate wrote, unchanged", f"its certificate says otherwise: {odd}", where=str(path),
+            "the JSON that a gate wrote, unchanged",
+            f"its certificate says otherwise: {odd}",
+            where=str(path),
             do=f"The file was changed since. {MAKE_ONE}",
-        )  # fmt: skip
+        )
     return report
 
 

@@ -34,9 +34,12 @@ class BadYaml(Exception):
 
 
 TOKENS = {
-    "<stream end>": "the end of the file", "<scalar>": "a value", "<block mapping start>": "another mapping",
-    "<block sequence start>": "another list", "<block end>": "the end of the mapping",
-}  # fmt: skip
+    "<stream end>": "the end of the file",
+    "<scalar>": "a value",
+    "<block mapping start>": "another mapping",
+    "<block sequence start>": "another list",
+    "<block end>": "the end of the mapping",
+}
 CLOSING = {"{": "}", "[": "]"}
 COMPARE = "Compare it with the example in scenarios/README.md."
 INDENT = "Put the keys of one mapping, and the dashes of one list, into the same column."

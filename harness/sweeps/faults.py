@@ -76,9 +76,13 @@ class Clean:
 
 
 def sweep(
-    scenario: Scenario, fault: Fault, at: int | None = None, steps: Collection[int] | None = None,
-    *, to_first: bool = False,
-) -> Swept:  # fmt: skip
+    scenario: Scenario,
+    fault: Fault,
+    at: int | None = None,
+    steps: Collection[int] | None = None,
+    *,
+    to_first: bool = False,
+) -> Swept:
     """The scenario under the fault at each of its moments, or only at those of the k-th round trip.
 
     steps: the places of the commands in which the fault strikes, from 0; None: in all of them.

@@ -31,9 +31,14 @@ IMPATIENT_SECONDS = 0.01
 
 
 def sweep_killed(
-    scenario: Scenario, place: LegacyStage, doomed: Doomed, at: int | None = None, steps: Collection[int] | None = None,
-    *, to_first: bool = False,
-) -> Swept:  # fmt: skip
+    scenario: Scenario,
+    place: LegacyStage,
+    doomed: Doomed,
+    at: int | None = None,
+    steps: Collection[int] | None = None,
+    *,
+    to_first: bool = False,
+) -> Swept:
     """The application killed by SIGKILL before each of its statements, and before each of its answers.
 
     steps: the places of the commands in which it is killed, from 0; None: in all of them. to_first: end at the first
@@ -77,9 +82,13 @@ def _commits(statements: Sequence[str]) -> int:
 
 
 def sweep_busy(
-    scenario: Scenario, place: LegacyStage, at: int | None = None, steps: Collection[int] | None = None,
-    *, to_first: bool = False,
-) -> Swept:  # fmt: skip
+    scenario: Scenario,
+    place: LegacyStage,
+    at: int | None = None,
+    steps: Collection[int] | None = None,
+    *,
+    to_first: bool = False,
+) -> Swept:
     """At each command, or those of `steps`, a second writer has the file until a new attempt, and until it gives up.
 
     to_first: end at the first case that fails, so that the file stays as it left it.

@@ -87,9 +87,17 @@ class Folder:
                 give_up_privileges()
 
         done = subprocess.run(
-            self.command(*arguments), cwd=self.path, env=self.environment(more), check=False, capture_output=True,
-            text=True, stdin=subprocess.DEVNULL, preexec_fn=prepare, timeout=SECONDS, start_new_session=True,
-        )  # fmt: skip
+            self.command(*arguments),
+            cwd=self.path,
+            env=self.environment(more),
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=prepare,
+            timeout=SECONDS,
+            start_new_session=True,
+        )
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def on_a_terminal(self, *arguments: str, typed: bytes = b"", **more: str) -> Ran:
@@ -98,9 +106,14 @@ class Folder:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
         os.write(ours, typed)
         process = subprocess.Popen(
-            self.command(*arguments), cwd=self.path, env=self.environment(more), stdin=theirs, stdout=theirs,
-            stderr=theirs, start_new_session=True,
-        )  # fmt: skip
+            self.command(*arguments),
+            cwd=self.path,
+            env=self.environment(more),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
         os.close(theirs)
         output = _everything(ours)
         code = process.wait(timeout=SECONDS)

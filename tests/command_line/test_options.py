@@ -43,8 +43,14 @@ def command_line(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def refused(command_line: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> Refused:
-    """The refusal of a command line, as it is printed."""
+def refused(
+    command_line: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Refused:
+    """The refusal of a command line, as it is printed. What it writes goes into a folder of the test's own."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("refused"))
 
     def run(*words: str) -> str:
         with pytest.raises(SystemExit) as ended:
@@ -196,9 +202,13 @@ def test_a_refused_line_writes_its_json_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "option"),
-    [(name, f"--{one}") for name, context in CONTEXTS.items() for one in (*OUTPUTS, *task(name).writes)
-     if f"--{one}" in context.flags],
-)  # fmt: skip
+    [
+        (name, f"--{one}")
+        for name, context in CONTEXTS.items()
+        for one in (*OUTPUTS, *task(name).writes)
+        if f"--{one}" in context.flags
+    ],
+)
 def test_a_path_that_can_not_be_written_is_refused_at_once(
     name: str, option: str, refused: Refused, tmp_path: Path
 ) -> None:
@@ -224,10 +234,17 @@ def test_every_number_of_pytest_s_options_is_checked(pytestconfig: pytest.Config
 
 @pytest.mark.parametrize(
     "options",
-    [["--fault-at=-1", "--faults=all"], ["--fault-at=x", "--faults=all"], ["--fault-at=9999999999", "--faults=all"],
-     ["--fault-at=0"], ["--fault-at=0", "--faults=none"], ["--race-order=ab"], ["--race-order=", "--races=all"]],
+    [
+        ["--fault-at=-1", "--faults=all"],
+        ["--fault-at=x", "--faults=all"],
+        ["--fault-at=9999999999", "--faults=all"],
+        ["--fault-at=0"],
+        ["--fault-at=0", "--faults=none"],
+        ["--race-order=ab"],
+        ["--race-order=", "--races=all"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_what_pytest_s_options_can_not_mean_is_a_usage_error(
     options: list[str], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

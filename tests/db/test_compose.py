@@ -102,9 +102,9 @@ def test_ones_own_container_that_runs_has_the_port(docker: Docker, here: Path, t
 def test_another_checkouts_container_of_the_same_name_is_left_alone(
     docker: Docker, here: Path, state: str, verb: str
 ) -> None:
-    docker.containers(f"{state} /home/anna/my games/sudamr\n")
+    docker.containers(f"{state} /srv/my games/sudamr\n")
     said = refusal(here, verb)
-    assert "that of /home/anna/my games/sudamr, also called sudamr" in said
+    assert "that of /srv/my games/sudamr, also called sudamr" in said
     assert not docker.began
 
 

@@ -47,7 +47,7 @@ CASES = {
     "a role that is full": Case(_same, "connections are taken", "ALTER ROLE {role} CONNECTION LIMIT 0"),
     "TLS that the server lacks": Case(lambda url: url.with_(parameters=(("sslmode", "require"),)), "Set ssl = on"),
     "a parameter": Case(lambda url: url.with_(parameters=(("sslmode", "always"),)), "Correct this parameter"),
-}  # fmt: skip
+}
 FOLLOWED = ("no such database", "a role that may not log in", "a closed database", "no right to connect")
 """Their remedy is a statement."""
 
@@ -169,7 +169,7 @@ TEXTS = {
     "No route to host\n\tIs the server running on that host and accepting TCP/IP connections?": "Nothing came back",
     '치명적오류:  사용자 "u"의 password 인증을 실패했습니다': "words of the server",
     "FATAL:  Authentifizierung fehlgeschlagen": "words of the server",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -14,9 +14,9 @@ from cutover_world import KILL_THE_RUN, World, proven, wait_until, world
 from db import ops
 from db.cutover import hooks, pointer, recovery
 from db.cutover.journal import Journal
-from db.cutover.recovery import Standing
 from db.cutover.rollback import run as rollback
 from db.cutover.run import run
+from db.cutover.standing import Standing
 from db.environments import Environment, Hooks
 from db.errors import Failure, Inconclusive, Refusal, Undone
 from game.legacy import fence as legacy_fence

@@ -17,7 +17,7 @@ import pytest
 from cutover_world import World, live, made, wait_until, world
 from psycopg import sql
 
-from db import migrate, ops
+from db import locks, migrate, ops
 from db.cutover import hooks, places, preflight, services
 from db.cutover.report import Mark, Report
 from db.environments import Environment, Hooks, Pointer
@@ -235,12 +235,12 @@ def locked(check: str, name: str, key: int, *tables: dict[str, Any]) -> None:
     @defect(check, name, *tables)
     def _advisory(world: World, _: pytest.MonkeyPatch) -> Iterator[None]:
         with ops.connect(world.owner) as conn:
-            conn.execute("SELECT pg_advisory_lock(%s, %s)", (ops.LOCK_CLASS, key))
+            conn.execute("SELECT pg_advisory_lock(%s, %s)", (locks.LOCK_CLASS, key))
             yield
 
 
-locked("lock", "another run", ops.RUN_LOCK, *BOTH)
-locked("lock", "a migration under way", ops.MIGRATION_LOCK, *BOTH)
+locked("lock", "another run", locks.RUN_LOCK, *BOTH)
+locked("lock", "a migration under way", locks.MIGRATION_LOCK, *BOTH)
 locked("lock", "a transfer under way", TRANSFER_LOCK, *BOTH)
 
 

@@ -55,8 +55,9 @@ def test_without_an_operators_file_the_projects_holds(folder: Path) -> None:
     assert file.sha256 == hashlib.sha256(PROJECT.encode()).hexdigest()
     assert env.files_read.overrides == ()
     assert env.files_read.lines() == [
-        f"{folder}/environments.toml (sha256 {file.sha256[:12]})", f"{folder}/.env: values of ${{NAME}}",
-    ]  # fmt: skip
+        f"{folder}/environments.toml (sha256 {file.sha256[:12]})",
+        f"{folder}/.env: values of ${{NAME}}",
+    ]
 
 
 def test_tables_are_merged_key_by_key_and_other_values_are_replaced(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from db import environments
+from db import confirmation, environments
 from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
 from db.errors import Refusal
 from game.urls import LegacyUrl, PostgresUrl
@@ -211,11 +211,11 @@ def test_reset_and_seed_are_for_development_and_test_alone(folder: Path) -> None
 
 def test_production_wants_its_name_typed(folder: Path) -> None:
     staging = load(folder)
-    environments.require_confirmation(staging.name, None)
-    environments.require_confirmation("production", "production")
+    confirmation.require_confirmation(staging.name, None)
+    confirmation.require_confirmation("production", "production")
     for typed in (None, "", "yes", "staging"):
         with pytest.raises(Refusal, match="production"):
-            environments.require_confirmation("production", typed)
+            confirmation.require_confirmation("production", typed)
 
 
 def test_no_password_is_in_an_environment_for_people(folder: Path) -> None:

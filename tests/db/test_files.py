@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from db import environments, files
 from db.errors import Refusal
+from tests.fixtures.users import unprivileged
 
-NOBODY = 65534
 FILE = """
 [development]
 legacy = "file:game.db"
@@ -34,18 +33,6 @@ def folder() -> Iterator[Path]:
         for name in (".env", ".env.development", "service.env"):
             (path / name).write_text("POOL_SIZE=3\n")
         yield path
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """As a user whom permissions bind, which root is not."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
 
 
 def read_all(folder: Path) -> None:

@@ -30,9 +30,12 @@ def env(database: Database, tmp_path: Path) -> Environment:
     with ops.connect(database.owner) as conn:
         conn.execute("update ops.phase set phase = %s", (Phase.LIVE,))
     return environments.throwaway(
-        owner=database.owner, service=database.service, legacy=tmp_path / "gone.db", folder=tmp_path,
+        owner=database.owner,
+        service=database.service,
+        legacy=tmp_path / "gone.db",
+        folder=tmp_path,
         snapshots=SnapshotPlan(tmp_path / "snapshots"),
-    )  # fmt: skip
+    )
 
 
 def run(env: Environment, *, put_back: str = "", drop: str = "", unfence: bool = False) -> keeping.Done:

@@ -70,8 +70,15 @@ def test_a_last_line_breaks_between_its_parts_and_never_in_a_command(command: st
 
 @pytest.mark.parametrize(
     ("number", "nouns", "said"),
-    [(1, "texts", "1 text"), (0, "texts", "0 texts"), (2_000, "rows", "2,000 rows"), (1, "processes", "1 process"),
-     (1, "players held", "1 player held"), (1, "indexes", "1 index"), (1, "databases", "1 database")],
-)  # fmt: skip
+    [
+        (1, "texts", "1 text"),
+        (0, "texts", "0 texts"),
+        (2_000, "rows", "2,000 rows"),
+        (1, "processes", "1 process"),
+        (1, "players held", "1 player held"),
+        (1, "indexes", "1 index"),
+        (1, "databases", "1 database"),
+    ],
+)
 def test_a_count_agrees_with_its_noun(number: int, nouns: str, said: str) -> None:
     assert counted(number, nouns) == said

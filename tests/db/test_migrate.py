@@ -7,7 +7,7 @@ import threading
 import pytest
 from psycopg import errors
 
-from db import drift, fence, migrate, ops, revisions, tables
+from db import drift, fence, locks, migrate, ops, revisions, tables
 from db.errors import Failure, Refusal
 from db.servers import Server
 from game import tables as game_tables
@@ -206,7 +206,7 @@ def test_another_migration_under_way_is_waited_for_no_longer_than_allowed_and_na
 ) -> None:
     monkeypatch.setattr(migrate, "LOCK_WAIT_SECONDS", 1)
     with ops.connect(prepared, application="the other one") as other:
-        other.execute("select pg_advisory_lock(%s, %s)", (ops.LOCK_CLASS, ops.MIGRATION_LOCK))
+        other.execute("select pg_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.MIGRATION_LOCK))
         with pytest.raises(Refusal, match=f"the other one of .* .server process {other.info.backend_pid}"):
             run(prepared)
     assert relations(prepared) == set()

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from db import ops, pooler
+from db import locks, ops, pooler
 from db.errors import Failure, Refusal
 from db.ops import Phase
 from db.servers import Server
@@ -218,7 +218,7 @@ def test_the_lock_of_a_holder_that_was_killed_is_free_and_its_row_is_replaced(pr
         holder.wait()
     with ops.connect(prepared) as conn:  # The server notices by itself; we wait for that, and no longer.
         conn.execute("set lock_timeout = '10s'")
-        conn.execute("select pg_advisory_lock(%s, %s)", (ops.LOCK_CLASS, ops.RUN_LOCK))
+        conn.execute("select pg_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.RUN_LOCK))
         assert conn.execute("select run from ops.lock_holder").fetchone() == ("run-7",)
         with pytest.raises(Refusal, match="sudamr of"):  # not the dead run, whose row is there still
             advance(prepared)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from db import environments, paths, seed, snapshots, transfer
+from db import environments, paths, seed, service_file, snapshots, transfer
 from db.console import Outcome
 from db.cutover import pointer
 from db.environments import Pointer
@@ -98,7 +98,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "--verify of gate, --certificate of cutover": certificate.read,
     "--from of report": report.read,
     "environments.toml": lambda path: environments.load("development", path),
-    "pointer.path, for serve": lambda path: environments.require_service_file(Pointer(path)),
+    "pointer.path, for serve": lambda path: service_file.require(path, "DATABASE_URL"),
     "pointer.path, for a move": lambda path: pointer.read(Pointer(path)),
 }
 EMPTY_IS_SAID = ("--source of transfer", "--source of transfer.profile", "--source of transfer.convert")
@@ -129,9 +129,15 @@ def test_an_empty_file_is_named_so(tmp_path: Path, reader: str) -> None:
 @pytest.mark.parametrize("reader", ["--verify of gate, --certificate of cutover", "--from of report"])
 @pytest.mark.parametrize(
     ("text", "found"),
-    [(b"# A page\n", "a file that is not JSON"), (b"", "not JSON"), (b"\xff\xfe", "not JSON"), (b"{}", "JSON "),
-     (b"[1]", "JSON "), (b'{"certificate": {"signature": null}}', "")],
-)  # fmt: skip
+    [
+        (b"# A page\n", "a file that is not JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"{}", "JSON "),
+        (b"[1]", "JSON "),
+        (b'{"certificate": {"signature": null}}', ""),
+    ],
+)
 def test_a_file_that_no_gate_wrote_is_told_how_one_is_made(
     tmp_path: Path, reader: str, text: bytes, found: str
 ) -> None:
@@ -230,9 +236,11 @@ def test_options_that_were_left_out_are_asked_for() -> None:
 
 def test_the_folder_of_snapshots_may_be_no_file(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", MAKE_A_SNAPSHOT,
-         str(_empty(tmp_path / "named"))], check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", MAKE_A_SNAPSHOT, str(_empty(tmp_path / "named"))],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert "expected a folder for snapshots; found an empty file" in done.stderr
 
 

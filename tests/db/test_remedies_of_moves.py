@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from cutover_world import World, quiet_world
 
-from db import environments, migrate, ops
+from db import environments, locks, migrate, ops
 from db.cutover import ending, hooks, preflight, services
 from db.cutover import run as cutover
 from db.cutover.report import Mark
@@ -236,7 +236,7 @@ def session(world: World, statement: str, *parameters: object) -> Iterator[None]
 
 @refused("lock", "Wait for it to end, or end it: {}")
 def a_session_that_holds_the_lock(world: World, _: Patch) -> Generator[World | None, str, None]:
-    with session(world, "select pg_advisory_lock(%s, %s)", ops.LOCK_CLASS, ops.RUN_LOCK):
+    with session(world, "select pg_advisory_lock(%s, %s)", locks.LOCK_CLASS, locks.RUN_LOCK):
         remedy = yield None
         follow(remedy, world)
         yield None

@@ -179,17 +179,22 @@ DECIDED = {
     "a document": ("mail = '[{'", "mail", "[{", "[]", "(select count(*) from user_mail where user_id = id)", 0),
     "an item": (
         'inventory = \'[ {"id":"b","name":5} ,{"id":"a","name":"n","type":"material"}]\', equipment = NULL',
-        "inventory", '{"id":"b","name":5}', '{"id":"b","name":"검","type":"material","quantity":3}',
+        "inventory",
+        '{"id":"b","name":5}',
+        '{"id":"b","name":"검","type":"material","quantity":3}',
         "(select string_agg(concat(i.id, quantity), ',' order by i.id) from user_inventory i where user_id = users.id)",
         "a1,b3",
     ),
     "a text that is not UTF-8": ("mail = CAST(x'ff' AS TEXT)", "mail", b"\xff", "[]", "held::int", 0),
     "a quest": (
-        "quests = '{\"daily\":{\"quests\":[{\"id\":7}]}}'", "quests", '{"id":7}',
+        'quests = \'{"daily":{"quests":[{"id":7}]}}\'',
+        "quests",
+        '{"id":7}',
         '{"id":"q","title":"t","progress":1,"target":5,"reward":{},"activityPoints":20,"isClaimed":false}',
-        "(select string_agg(q.id || q.progress, ',') from user_quests q where user_id = users.id)", "q1",
+        "(select string_agg(q.id || q.progress, ',') from user_quests q where user_id = users.id)",
+        "q1",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", DECIDED)
@@ -244,11 +249,16 @@ def test_rows_that_were_kept_whole_are_loaded_once_nothing_is_in_their_way(
     source = seeded(tmp_path / "game.db", 6, oddities=False)
     journal = str(CreateTable(tables.LEGACY_JOURNALS["player_openings"]).compile(dialect=sqlite_dialect()))
     sqlite(
-        source, "CREATE TABLE copy AS SELECT * FROM users", "DROP TABLE users", "ALTER TABLE copy RENAME TO users",
+        source,
+        "CREATE TABLE copy AS SELECT * FROM users",
+        "DROP TABLE users",
+        "ALTER TABLE copy RENAME TO users",
         "UPDATE users SET nickname = (SELECT nickname FROM users WHERE rowid = 1) WHERE rowid = 4",
-        "UPDATE users SET id = x'ff' WHERE rowid = 5", "UPDATE users SET gold = 'odd' WHERE rowid = 4", journal,
+        "UPDATE users SET id = x'ff' WHERE rowid = 5",
+        "UPDATE users SET gold = 'odd' WHERE rowid = 4",
+        journal,
         "INSERT INTO sudamr_player_openings SELECT id, 5, 6, '{}' FROM users WHERE rowid = 4",
-    )  # fmt: skip
+    )
     loaded = load(fenced_database, source)
     assert loaded.held == 2
     nickname, bad_id = numbers(fenced_database, "nickname")[0], numbers(fenced_database, "id")[0]
@@ -270,8 +280,10 @@ def test_rows_that_were_kept_whole_are_loaded_once_nothing_is_in_their_way(
     assert column(fenced_database, "select gold from player_openings") == [5]
     assert kept(fenced_database) == []
     assert sorted(transfer.prove(source, fenced_database.owner).named) == [
-        "users row 4, gold", "users row 4, nickname", "users row 5, id",
-    ]  # fmt: skip
+        "users row 4, gold",
+        "users row 4, nickname",
+        "users row 5, id",
+    ]
 
 
 PHASES = {
@@ -325,8 +337,10 @@ def test_a_run_that_dies_anywhere_leaves_the_player_as_before_or_loaded(
     decided = Decided(numbers(fenced_database, "gold")[0], "9")
     with ops.connect(fenced_database.owner) as conn:
         table = statement.rpartition(" ")[2] if statement != "commit" else "quarantine"
-        conn.execute("create function ops.dies() returns trigger language plpgsql as $$ begin perform"
-                     " pg_terminate_backend(pg_backend_pid()); return null; end $$")  # fmt: skip
+        conn.execute(
+            "create function ops.dies() returns trigger language plpgsql as $$ begin perform"
+            " pg_terminate_backend(pg_backend_pid()); return null; end $$"
+        )
         deferred = "constraint trigger dies after update on {} deferrable initially deferred for each row"
         kind = deferred if statement == "commit" else "trigger dies after update on {} for each row"
         conn.execute(f"create {kind.format(table)} execute function ops.dies()".encode())

@@ -112,9 +112,13 @@ def test_the_sample_of_deploy_brings_the_file_to_each_machine(tmp_path: Path) ->
         (programs / name).chmod(0o755)
 
     done = run(
-        "deploy", ENV_FILE=str(env_file), ENGINE="legacy", SERVICE_HOSTS="app1 app2", LOG=str(tmp_path / "log"),
+        "deploy",
+        ENV_FILE=str(env_file),
+        ENGINE="legacy",
+        SERVICE_HOSTS="app1 app2",
+        LOG=str(tmp_path / "log"),
         PATH=f"{programs}:{os.environ['PATH']}",
-    )  # fmt: skip
+    )
 
     assert done.stdout == "app1 has the file for legacy\napp2 has the file for legacy\n", done.stderr
     assert (tmp_path / "log").read_text() == f"app1:{env_file}.new\napp2:{env_file}.new\n"

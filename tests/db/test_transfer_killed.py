@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from db import ops, transfer
+from db import locks, ops, transfer
 from db.errors import Refusal
 from db.progress import Progress, Silent
 from db.tables import quarantine, transfer_checkpoints
@@ -109,7 +109,7 @@ def at_work(database: Database) -> list[str]:
         rows = conn.execute(
             "select 'server process ' || pid from pg_locks join pg_database d on d.oid = database and datname = %s"
             " where locktype = 'advisory' and classid = %s and objid = %s",
-            (database.name, ops.LOCK_CLASS, guards.TRANSFER_LOCK),
+            (database.name, locks.LOCK_CLASS, guards.TRANSFER_LOCK),
         ).fetchall()
         return [str(name) for (name,) in rows]
 

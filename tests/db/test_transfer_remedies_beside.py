@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,8 +20,8 @@ from db.snapshots import Side
 from db.transfer.source import opened
 from harness.databases import Database
 from tests.db.transferring import seeded
+from tests.fixtures.users import unprivileged
 
-NOBODY = 65534
 DIES = """
 import os, sqlite3, sys
 writer = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -94,18 +93,6 @@ def shared() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """As a user whom permissions bind, which root is not."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
 
 
 def test_who_may_not_write_beside_a_sound_file_in_wal_mode_is_let(shared: Path) -> None:

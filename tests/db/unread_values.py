@@ -13,9 +13,16 @@ from db.transfer import loading
 from game.legacy import documents, explosion, fields, quests, stages, worn
 from game.legacy.forms import Unreadable
 
-WHOLE = ((explosion, "_items"), (explosion, "_letters"), (explosion, "_presets"), (explosion, "_missions"),
-         (quests, "read_quests"), (stages, "read_names"), (worn, "read_equipment"),
-         (documents, "read_object"))  # fmt: skip
+WHOLE = (
+    (explosion, "_items"),
+    (explosion, "_letters"),
+    (explosion, "_presets"),
+    (explosion, "_missions"),
+    (quests, "read_quests"),
+    (stages, "read_names"),
+    (worn, "read_equipment"),
+    (documents, "read_object"),
+)
 """The readers of documents; an element's is `documents._inner`, a plain column's `Scalar.read`."""
 
 

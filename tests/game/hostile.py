@@ -36,16 +36,22 @@ AMBIGUOUS = {
     "HTTP/2.0": HEAD.replace(b"1.1", b"2.0") + b"Host: a\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
     "another host in the address": HEAD.replace(b" /", b" http://b/") + b"Host: a\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
     "CONNECT": b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
-    "a header after the body": HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: chunked\r\n\r\n"
+    "a header after the body": HEAD
+    + b"Host: a\r\n"
+    + GOOD
+    + b"Transfer-Encoding: chunked\r\n\r\n"
     + CHUNKS.replace(b"0\r\n\r\n", b"0\r\nX-Fence-Pass: p\r\n\r\n"),
     "a hexadecimal chunk": HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: chunked\r\n\r\n0x" + CHUNKS,
-    "a chunk with bare LF": HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: chunked\r\n\r\n"
+    "a chunk with bare LF": HEAD
+    + b"Host: a\r\n"
+    + GOOD
+    + b"Transfer-Encoding: chunked\r\n\r\n"
     + CHUNKS.replace(b"\r\n", b"\n", 1),
     "two tokens": HEAD + b"Host: a\r\nAuthorization: Bearer a\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
     "two keys": HEAD + b"Host: a\r\nIdempotency-Key: j\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
     "two types": HEAD + b"Host: a\r\nContent-Type: application/json\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
     "two passes": HEAD + b"Host: a\r\nX-Fence-Pass: a\r\nX-Fence-Pass: b\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
-}  # fmt: skip
+}
 """Requests that a proxy and a server may read as different ones. Those with a head bear hana's token."""
 
 

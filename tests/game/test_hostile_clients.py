@@ -74,9 +74,11 @@ def test_one_player_takes_only_a_share_of_the_places(postgres: PostgresPlace, se
 
     def claim(n: int) -> int:
         return httpx.post(
-            f"{running.public_urls[0]}/players/mallory/actions/claim_mail", json={"mail": f"m{n}"},
-            headers={"Idempotency-Key": f"k{n}", **bearer}, timeout=PATIENCE_SECONDS,
-        ).status_code  # fmt: skip
+            f"{running.public_urls[0]}/players/mallory/actions/claim_mail",
+            json={"mail": f"m{n}"},
+            headers={"Idempotency-Key": f"k{n}", **bearer},
+            timeout=PATIENCE_SECONDS,
+        ).status_code
 
     with ThreadPoolExecutor(len(MAIL)) as threads, ops.connect(postgres.database.owner) as holder:
         holder.execute("begin")
@@ -214,9 +216,11 @@ def granted(running: Running, until: int) -> list[str]:
     ends = []
     for n in range(until):
         answer = httpx.post(
-            f"{running.public_urls[0]}/players/hana/actions/claim_mail", json={"mail": f"m{n}"},
-            headers={"Idempotency-Key": f"honest-{n}", **BEARER}, timeout=PATIENCE_SECONDS,
-        )  # fmt: skip
+            f"{running.public_urls[0]}/players/hana/actions/claim_mail",
+            json={"mail": f"m{n}"},
+            headers={"Idempotency-Key": f"honest-{n}", **BEARER},
+            timeout=PATIENCE_SECONDS,
+        )
         ends.append("granted" if answer.status_code == 200 else answer.json()["code"])
     return ends
 

@@ -29,7 +29,8 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "no key": ("POST", ACTION, {"json": {"mail": "m2"}, "headers": BEARER}),
     "no JSON": ("POST", ACTION, {"content": b"mail", "headers": {**BEARER, **TYPE, "Idempotency-Key": "k3"}}),
     "a key of JSON twice": (
-        "POST", ACTION,
+        "POST",
+        ACTION,
         {"content": b'{"mail":"m2","mail":"m3"}', "headers": {**BEARER, **TYPE, "Idempotency-Key": "k4"}},
     ),
     "a large body": ("POST", ACTION, {"content": b"x" * 70_000, "headers": {**BEARER, **TYPE}}),
@@ -38,16 +39,28 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "no such address": ("GET", "/nothing", {}),
     "a probe": ("GET", "/%6detrics", {}),
     "another method": ("DELETE", "/players/hana", {"headers": BEARER}),
-}  # fmt: skip
+}
 MADE_PLAIN = {
     "nginx": {
-        "one bare LF", "bare LF", "a chunk with bare LF", "a header after the body", "another host in the address",
+        "one bare LF",
+        "bare LF",
+        "a chunk with bare LF",
+        "a header after the body",
+        "another host in the address",
     },
     "haproxy": {
-        "one bare LF", "bare LF", "a chunk with bare LF", "a folded header", "a header folded by a tab", "two lengths",
-        "a list of lengths", "length and chunks", "chunks and length", "HTTP/2.0",
+        "one bare LF",
+        "bare LF",
+        "a chunk with bare LF",
+        "a folded header",
+        "a header folded by a tab",
+        "two lengths",
+        "a list of lengths",
+        "length and chunks",
+        "chunks and length",
+        "HTTP/2.0",
     },
-}  # fmt: skip
+}
 """Ambiguous requests that the proxy itself makes plain before it passes them on; it refuses the others, or we do.
 All of them have one key, so whichever comes first is granted and the others replay it."""
 

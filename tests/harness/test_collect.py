@@ -245,8 +245,10 @@ def test_what_differs_in_one_order_of_a_race_says_in_which(suite: pytest.Pyteste
     write(suite, "mail", RACE)
     said = blocks(run(suite))
     assert said[:3] == [
-        "scenarios/reward/mail.yaml:9: after.users.hana.gold", "    expected  [0, 51]", "    found     [0, 50]",
-    ]  # fmt: skip
+        "scenarios/reward/mail.yaml:9: after.users.hana.gold",
+        "    expected  [0, 51]",
+        "    found     [0, 50]",
+    ]
     assert said.count("    in order  again, then tap") == 2, "the two journals' lines of the second order"
     assert "    in order  tap, then again" not in said
 

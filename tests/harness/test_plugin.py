@@ -179,5 +179,10 @@ def test_the_id_of_a_test_is_readable_whatever_its_values_are(suite: pytest.Pyte
     )
     result = suite.runpytest_inprocess("-c", str(ROOT / "pyproject.toml"), "--rootdir=.", "--collect-only", "-q", ".")
     assert [line.partition("[")[2] for line in result.outlines if "::" in line] == [
-        "푸른 바람 부채]", r"a\nb]", r"\ud800]", r"\x00\xff]", r"\x1b[1m]", "부채]",
-    ]  # fmt: skip
+        "푸른 바람 부채]",
+        r"a\nb]",
+        r"\ud800]",
+        r"\x00\xff]",
+        r"\x1b[1m]",
+        "부채]",
+    ]

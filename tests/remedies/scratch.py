@@ -81,9 +81,12 @@ class Scratch:
     def begin(self) -> None:
         nowhere = quoted("postgresql://sudamr:none@127.0.0.1:1/sudamr?schema=game")
         self.values = {
-            "legacy": quoted("file:game.db"), "target": nowhere, "target_direct": nowhere,
-            "pointer": '{ path = "service.env" }', "snapshots": '{ folder = "snapshots" }',
-        }  # fmt: skip
+            "legacy": quoted("file:game.db"),
+            "target": nowhere,
+            "target_direct": nowhere,
+            "pointer": '{ path = "service.env" }',
+            "snapshots": '{ folder = "snapshots" }',
+        }
         self.write()
         self.pointer.write_text(f"DATABASE_URL=file:{self.folder / 'game.db'}\n{SECRETS}")
         self.monkeypatch.chdir(self.folder)
@@ -167,8 +170,11 @@ class Scratch:
         for name, value in names.items():
             found = re.sub(rf"\b{name}\b", value, found)
         added = shlex.split(found)
-        kept = [one for n, one in enumerate(self.refusal.argv)
-                if one not in added and (n == 0 or self.refusal.argv[n - 1] not in added)]  # fmt: skip
+        kept = [
+            one
+            for n, one in enumerate(self.refusal.argv)
+            if one not in added and (n == 0 or self.refusal.argv[n - 1] not in added)
+        ]
         return self.works(*kept, *added)
 
     def without(self, option: str, *, value: bool = False) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
-from tests.remedies import of_environments, of_stores  # noqa: F401  # each enters what it has into the catalogue
+from tests.remedies import of_environments, of_snapshots, of_stores  # noqa: F401  # each fills the catalogue
 from tests.remedies.accounts import NOT_FOLLOWED, TESTED
 from tests.remedies.collecting import ROOT, texts
 from tests.remedies.scratch import FOLLOWED, matches

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from db.servers import Server
-from tests.remedies import of_environments, of_stores  # noqa: F401  # each enters what it has into the catalogue
+from tests.remedies import of_environments, of_snapshots, of_stores  # noqa: F401  # each fills the catalogue
 from tests.remedies.scratch import FOLLOWED, scratch
 
 DRAWN = 12

@@ -10,7 +10,7 @@ import pytest
 from db import environments
 from db.cutover import recovery, rollback
 from db.cutover.advice import Fence, FenceOwner, PointerTo, State, Tool, Unreachable, advise
-from db.cutover.recovery import Standing
+from db.cutover.standing import Standing
 from db.environments import Environment
 from db.errors import ToolError
 from db.ops import Phase
@@ -87,14 +87,16 @@ MAY = {
 def standings() -> list[Standing]:
     """Every state of both stores, the fence's owner and the pointer that no guard of the code makes impossible."""
     owners = {
-        FenceOwner.NOBODY: None, FenceOwner.THIS_RUN: Owner("run", "here/1"),
-        FenceOwner.ANOTHER_RUN: Owner("b", "here/1"), FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
-    }  # fmt: skip
+        FenceOwner.NOBODY: None,
+        FenceOwner.THIS_RUN: Owner("run", "here/1"),
+        FenceOwner.ANOTHER_RUN: Owner("b", "here/1"),
+        FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
+    }
     return [
         Standing(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer)
         for phase, legacy, owner, target, pointer in product(Phase, Fence, FenceOwner, Fence, PointerTo)
         if not isinstance(advise(State(phase, legacy, owner, target, pointer, Tool.NONE)), Unreachable)
-    ]  # fmt: skip
+    ]
 
 
 def refusal(command: str, found: Standing, env: Environment) -> ToolError | None:

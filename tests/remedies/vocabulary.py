@@ -69,17 +69,22 @@ def variables() -> frozenset[str]:
     """Every environment variable that the project reads or its documents explain."""
     written = (ROOT / ".env.example").read_text() + (ROOT / "docs" / "service.md").read_text()
     return (
-        frozenset(name.upper() for name in Settings.model_fields) | OF_OTHERS
+        frozenset(name.upper() for name in Settings.model_fields)
+        | OF_OTHERS
         | frozenset(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", written))
-    )  # fmt: skip
+    )
 
 
 @cache
 def keys() -> frozenset[str]:
     """The keys of an environment's section, dotted."""
     found = {field.name for field in dataclasses.fields(environments.Environment)}
-    tables = {"pointer": environments.Pointer, "hooks": environments.Hooks, "snapshots": environments.SnapshotPlan,
-              "policy": environments.Policy}  # fmt: skip
+    tables = {
+        "pointer": environments.Pointer,
+        "hooks": environments.Hooks,
+        "snapshots": environments.SnapshotPlan,
+        "policy": environments.Policy,
+    }
     for table, owner in tables.items():
         found |= {f"{table}.{field.name}" for field in dataclasses.fields(owner)}
     return frozenset(found)
@@ -89,8 +94,13 @@ def faults(text: str) -> list[str]:
     """What is wrong with a remedy, as far as its text tells."""
     plain = FOREIGN.sub(" ", STATEMENT.sub(" ", text))
     return [
-        *_commands(plain), *_options(plain), *_files(plain), *_names(plain), *_keys(plain), *_placeholders(text),
-    ]  # fmt: skip
+        *_commands(plain),
+        *_options(plain),
+        *_files(plain),
+        *_names(plain),
+        *_keys(plain),
+        *_placeholders(text),
+    ]
 
 
 def _commands(text: str) -> list[str]:

@@ -417,8 +417,12 @@ def test_a_certificate_of_a_commit_that_is_not_here_is_refused(tmp_path: Path, c
         path = certified(tmp_path, checkout)
         report = json.loads(path.read_text())
         here = admission.standing(checkout)
-        made = certificate(commit=commit, schema_head=here.schema_head, scenario_digest=here.scenario_digest,
-                           made_at=report["certificate"]["made_at"])  # fmt: skip
+        made = certificate(
+            commit=commit,
+            schema_head=here.schema_head,
+            scenario_digest=here.scenario_digest,
+            made_at=report["certificate"]["made_at"],
+        )
         path.write_text(json.dumps({"certificate": made.signed(KEY, {})}))
         with pytest.raises(Refusal, match="expected commit"):
             admission.verify("staging", path, checkout)

@@ -257,9 +257,13 @@ GONE = vitals.lost("the server docker 15.18 no longer answers")
     ],
 )
 def test_a_gate_names_the_cause_and_what_it_did_not_try(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], acts: dict[str, Any],
-    ended: Ended, not_tried: set[str],
-) -> None:  # fmt: skip
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    acts: dict[str, Any],
+    ended: Ended,
+    not_tried: set[str],
+) -> None:
     gate_with(monkeypatch, **acts)
     found = run(Wish("staging"), checkout, Silent())
     assert found.verdict is ended

@@ -1,0 +1,80 @@
+"""Our advisory locks in the target, and who holds them."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import psutil
+import psycopg
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+LOCK_CLASS = 0x5DA3
+"""The first half of every advisory lock of ours; Postgres keeps them apart by database."""
+
+RUN_LOCK = 1
+MIGRATION_LOCK = 2
+PREPARE_LOCK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The run that holds the lock, as it signed itself. host, pid: its process; since: ISO, by the server's clock."""
+
+    run: str
+    why: str
+    host: str
+    pid: int
+    since: str
+
+    @property
+    def stopped(self) -> bool:
+        """True where its process is one of this machine's and is stopped, as by SIGSTOP or a debugger."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        except psutil.Error:
+            return False
+
+    def __str__(self) -> str:
+        return f"run {self.run} ({self.why}) on {self.host}, process {self.pid}, since {self.since}"
+
+
+def holder(conn: Connection) -> Holder | None:
+    """Return the run that holds the lock; None where nobody does."""
+    row = conn.execute(
+        "select run, why, host, h.pid, since::text from ops.lock_holder h join pg_locks l on l.pid = h.backend_pid"
+        " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s",
+        (LOCK_CLASS, RUN_LOCK),
+    ).fetchone()
+    return None if row is None else Holder(*row)
+
+
+def owners(conn: Connection, key: int) -> str:
+    """Who holds one of our advisory locks, as the server knows them."""
+    owners = [
+        f"{application or 'a session'} of {role} (server process {pid})"
+        for application, role, pid in _owners(conn, key)
+    ]
+    return ", ".join(owners) or "someone who has just let go"
+
+
+def how_to_end(conn: Connection, key: int) -> str:
+    """Say how to end who holds one of our advisory locks: the process of a run that signed itself, or its session."""
+    run = holder(conn) if key == RUN_LOCK else None
+    if run is not None:
+        return f"Wait for it to end, or end it on {run.host}: kill {'-9 ' if run.stopped else ''}{run.pid}"
+    sessions = [f"SELECT pg_terminate_backend({pid});" for _application, _role, pid in _owners(conn, key)]
+    return f"Wait for it to end, or end it: {' '.join(sessions)}" if sessions else "It has just let go: run again."
+
+
+def _owners(conn: Connection, key: int) -> list[tuple[Any, ...]]:
+    return conn.execute(
+        "select a.application_name, a.usename, a.pid from pg_locks l join pg_stat_activity a using (pid)"
+        " where l.locktype = 'advisory' and l.granted and l.classid = %s and l.objid = %s"
+        " and l.database = (select oid from pg_database where datname = current_database())",
+        (LOCK_CLASS, key),
+    ).fetchall()
