@@ -451,7 +451,7 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
 
     with outcome(json or None) as speaks:
         status = standing.status(environments.load(env))
-        speaks.table("", ("what", "found"), status.rows)
+        speaks.fields(status.rows)
         speaks.json(status.found)
         end("pass" if status.whole else "inconclusive")
 

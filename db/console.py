@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO, cast
 
+from rich.cells import cell_len
 from rich.console import Console
 
 from db import environments, files, layout
@@ -20,11 +21,15 @@ from db.errors import Failure, Refusal, ToolError
 from db.interruption import Signals
 from db.progress import Progress, for_people
 from db.redaction import redact
+from db.wrapping import wrap
 from game.errors import GameError
 
 DEFECT = 1
 MISUSED = 2
 INTERRUPTED = 130
+
+LEAST_WIDTH = 20
+"""Columns for values on a terminal that is too narrow."""
 
 """Columns for values on a terminal that is too narrow."""
 
@@ -126,14 +131,21 @@ class Outcome:
         self._out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A result of several lines, below its title if it has one; columns of numbers are set to the right."""
-        if title:
-            self.say(title)
+        """A result of several lines; columns of numbers are set to the right."""
+        self.say(title)
         numbers = tuple(
             bool(rows) and all(isinstance(row[n], int | float) for row in rows) for n in range(len(columns))
         )
         text = tuple(tuple(map(_cell, row)) for row in rows)
         layout.print_table(self._out, layout.Cells(tuple(columns), text, numbers))
+
+    def fields(self, rows: Sequence[tuple[str, str]]) -> None:
+        """A result of names and values. On a terminal values are wrapped; elsewhere each stays on its line."""
+        indent = max(cell_len(name) for name, _ in rows) + 2
+        width = max(self._out.width - indent, LEAST_WIDTH) if self._out.is_terminal else sys.maxsize
+        for name, value in rows:
+            for number, line in enumerate(wrap(value, width)):
+                self.say(f"{'' if number else name:{indent}}{line}")
 
     def json(self, result: object) -> None:
         """Write the whole result as JSON where `--json` asked for it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from db import environments, fence, migrate, ops, seed, snapshots
+from db import environments, fence, grants, migrate, ops, seed, snapshots
 from db.environments import Environment, SnapshotPlan
 from db.errors import Failure, Refusal
 from db.ops import Phase
@@ -96,7 +96,7 @@ def _restore_and_die(env: Environment, folder: Path, handle: str, at: str) -> No
         os.kill(os.getpid(), signal.SIGKILL)
 
     module, _, name = at.rpartition(".")
-    setattr({"postgres": postgres, "migrate": migrate, "fence": fence, "grants": postgres.grants}[module], name, dies)
+    setattr({"postgres": postgres, "migrate": migrate, "fence": fence, "grants": grants}[module], name, dies)
     taken = snapshots.read(folder)
     snapshots.restore(env, taken, keep_fence=True, replace=True, tools=Server.attach(handle).tool)
 
