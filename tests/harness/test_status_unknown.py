@@ -167,8 +167,8 @@ def _pointer(words: str, make: Callable[[Path], object]) -> Part:
 POINTER = {
     "a pointer": Part(lambda env: env),
     "none": _pointer("no such file", Path.unlink),
-    "a folder": _pointer("Is a directory", _folder),
-    "unreadable": _pointer("Permission denied", lambda path: path.chmod(0)),
+    "a folder": _pointer("found a folder", _folder),
+    "unreadable": _pointer("a file that this user may not read", lambda path: path.chmod(0)),
     "in UTF-16": _pointer("UTF-8", lambda path: path.write_bytes("DATABASE_URL=x".encode("utf-16"))),
     "without the line": _pointer("DATABASE_URL=", lambda path: path.write_text("OTHER=1\n")),
     "with the line twice": _pointer("2 of them", lambda path: path.write_text("DATABASE_URL=file:/a\n" * 2)),
