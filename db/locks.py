@@ -54,7 +54,7 @@ def holder(conn: Connection) -> Holder | None:
 
 
 def owners(conn: Connection, key: int) -> str:
-    """Who holds one of our advisory locks, as the server knows them."""
+    """Name the sessions that hold one of our advisory locks, as the server knows them."""
     owners = [
         f"{application or 'a session'} of {role} (server process {pid})"
         for application, role, pid in _owners(conn, key)

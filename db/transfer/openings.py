@@ -40,7 +40,7 @@ def amend(conn: ops.Connection, player: str, before: Rows, after: Rows) -> dict[
 def _lacking(
     before: dict[str, int], after: dict[str, int], opening: dict[str, int], lines: dict[str, int]
 ) -> dict[str, int]:
-    """What opening and lines lack, of each amount that was changed. What did not add up before stays as it is."""
+    """Return what opening and lines lack of each changed amount. A sum that was wrong before stays wrong."""
     changed = [name for name in dict.fromkeys((*before, *after)) if before.get(name, 0) != after.get(name, 0)]
     lacking = {name: after.get(name, 0) - opening.get(name, 0) - lines.get(name, 0) for name in changed}
     return {name: amount for name, amount in lacking.items() if amount}

@@ -130,7 +130,7 @@ def _column(name: str) -> str:
 
 
 def _is_same(value: Value, finding: Finding) -> bool:
-    """Whether the finding is of the value's bytes; of a cell there is one at most, to which play may have added."""
+    """Return True if the finding is of the value's bytes; a cell has one at most, to which play may have added."""
     if value.column != finding.column:
         return False
     is_cell = finding.path == "$" and finding.position is None
@@ -138,7 +138,7 @@ def _is_same(value: Value, finding: Finding) -> bool:
 
 
 def _is_overwritten(value: Value, before: Rows, row: Cells) -> bool:
-    """Whether the row does not hold the value any more."""
+    """Return True if the row does not hold the value any more."""
     cell = row.get(value.column)
     if not value.is_cell:
         return value.original not in cells.original(cell)

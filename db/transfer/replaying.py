@@ -40,7 +40,7 @@ LOCK_TIMEOUT = "10s"
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What an operator decided: `text` in the place of the value number `n`."""
+    """An operator's decision: `text` takes the place of the value number `n`."""
 
     n: int
     text: str
@@ -48,7 +48,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What became of one value. why: the reason in a sentence, "" for one that was loaded.
+    """The result for one value. why: the reason in a sentence, "" for one that was loaded.
 
     loaded: its rows are the game's now. released: it can't be read, but this version lets the player play. held, aside:
     as before. overwritten: the player's play has replaced it; its bytes stay in the quarantine alone.
@@ -68,7 +68,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of each value that was asked for. held: the players, or rows of no player, that still are.
+    """The results for the values that were asked for. held: the players, or rows of no player, that still are.
 
     verdict: pass, or inconclusive if any is held. phase: of the database; `live` if players play on it.
     """
@@ -192,7 +192,7 @@ class _Run:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """A transaction that the journals, and in a trial's copy the fence, let through."""
+        """Open a transaction that the journals, and in a trial's copy the fence, let through."""
         try:
             with self.conn.transaction(force_rollback=self.dry_run), fence.own_pass(self.conn):
                 yield
@@ -239,7 +239,7 @@ class _Run:
         return next((one for one in values if self.decided and one.n == self.decided.n), None)
 
     def _with_decided(self, values: Sequence[Value], row: Cells) -> Cells:
-        """The row with the decided value in its place; the row itself if nothing was decided."""
+        """Return the row with the decided value in its place; the row itself if nothing was decided."""
         value = self._mended(values)
         if value is None or self.decided is None:
             return row

@@ -47,7 +47,7 @@ would never read the refusal."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one connection may use. The proxy in front should have the same or smaller limits."""
+    """Limits of one connection. The proxy in front should have the same or smaller limits."""
 
     request_seconds: float = 10.0
     """For a request's head and body, from its first byte; for a new connection from its beginning."""
@@ -156,7 +156,10 @@ class Connection(HttpToolsProtocol):
             # The request itself is answered as HTTP/1.1; nothing may follow it, since the parser has ended.
             self._hear_no_more()
         except httptools.HttpParserError as error:
-            self._refuse("bad_request", _cause(error))
+            if self._at_work:  # What follows a whole request must not take the place of its answer.
+                self._hear_no_more()
+            else:
+                self._refuse("bad_request", _cause(error))
         else:
             limits = self._door.limits
             if self._received > (limits.head_bytes if self._in_head else limits.request_bytes):
@@ -229,7 +232,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _at_work(self) -> bool:
-        """Whether a request is whole and its answer is not yet written."""
+        """True if a request is whole and its answer is not yet written."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def _expect_request(self) -> None:
@@ -251,6 +254,8 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, code: str, detail: str = "") -> None:
         """Answer with the problem, unless an answer has begun, and close the connection."""
         self._hear_no_more()
+        if self.transport.is_closing():  # It was answered before its body had come, and the answer is not yet read.
+            return
         self._door.count(code)
         self._door.metrics.refusals.labels(code).inc()
         logger().info("request_refused", code=code, detail=detail)

@@ -76,7 +76,7 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What was found in an environment, and by what it was narrowed. held: players that are held, each once."""
+    """The values of a quarantine, and how the list was narrowed. held: players that are held, each once."""
 
     environment: str
     player: str

@@ -138,6 +138,12 @@ def test_a_request_sent_before_the_last_one_is_answered_is_not_read(running: Run
         assert b"connection: close" in answer.lower()
 
 
+def test_what_follows_a_whole_request_does_not_take_the_place_of_its_answer(running: Running) -> None:
+    with connections(running, 1) as (client,):
+        client.sendall(HEAD + b"Host: a\r\n" + GOOD + LENGTH + b"\r\n" + BODY + b"no HTTP at all\r\n\r\n")
+        assert status(client) == 200
+
+
 def test_probes_answer_on_the_private_port_alone(running: Running) -> None:
     for path in ("/metrics", "/%6detrics", "/readyz", "/healthz", "/openapi.json", "/%72eadyz"):
         assert httpx.get(f"{running.public_urls[0]}{path}", timeout=PATIENCE_SECONDS).status_code == 404, path
