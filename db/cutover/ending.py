@@ -355,7 +355,7 @@ def _ask(env: Environment) -> tuple[Answer, Unknown | None]:
     except (ToolError, *FAILURES) as error:
         unprepared = isinstance(error, Refusal) and "invoke prepare" in error.do
         why = _unknown(error, advice)
-        return replace(found, unprepared=unprepared), replace(why, do=why.do.replace("<name>", env.name))
+        return replace(found, unprepared=unprepared), replace(why, do=why.do.replace("--env NAME", f"--env {env.name}"))
 
 
 def _target(conn: ops.Connection, control: Control) -> Target:

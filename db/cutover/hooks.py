@@ -193,19 +193,16 @@ def no_place(path: Path, fault: str) -> Refusal:
     """Make the Refusal for a lock of the hooks that can't be written."""
     return Refusal(
         "a place for the lock of the hooks, beside the pointer", fault, where=str(path),
-        do=_PLACE[path.parent.is_dir(), path.is_dir()],
+        do=_place_remedy(path),
     )  # fmt: skip
 
 
-_PLACE = {
-    (
-        False,
-        False,
-    ): "There is no such folder: correct pointer.path where it is set (invoke status --env NAME: settings).",
-    (True, True): "Remove that folder, or move it away.",
-    (True, False): "Run as the user of the service, or allow this user to write this file and in its folder.",
-}
-"""What to do about a place for the lock, by whether its folder is there, and whether it is itself a folder."""
+def _place_remedy(path: Path) -> str:
+    if path.is_dir():
+        return "Remove that folder, or move it away."
+    if path.parent.is_dir():
+        return "Run as the user of the service, or allow this user to write this file and in its folder."
+    return "There is no such folder: correct pointer.path where it is set (invoke status --env NAME: settings)."
 
 
 def _sign(lock: BinaryIO, text: str) -> None:

@@ -158,7 +158,7 @@ def lasting(kind: str | None) -> Iterator[tuple[Server, Vitals]]:
     try:
         vitals = Vitals(server)
         yield server, vitals
-    except Exception as error:
+    except Exception as error:  # Whatever it was: a lost server shows in any error, and the server must not stay.
         cause = vitals.cause(error) if vitals is not None and not isinstance(error, Lost) else ""
         remains = _stop(server)
         if not cause:

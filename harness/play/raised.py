@@ -66,7 +66,7 @@ def told(path: YamlPath, label: str) -> Iterator[None]:
         yield
     except (GameError, ToolError, Raised):
         raise
-    except Exception as error:
+    except Exception as error:  # A defect of the game, which is shown with the command that met it.
         raise Raised(path, label, Defect.of(error)) from error
 
 
