@@ -46,8 +46,8 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/transfer/convert.py": (7, "tests/db/test_convert.py"),
     "db/transfer/encoded_schema.py": (1, "tests/db/test_convert.py"),
     "db/transfer/faults.py": (3, "tests/db/test_transfer_remedies_beside.py"),
-    "db/transfer/kept_rows.py": (1, "tests/db/test_replay.py"),
-    "db/transfer/replaying.py": (9, "tests/db/test_replay.py"),
+    "db/transfer/kept_rows.py": (1, "tests/db/test_quarantine_replay.py"),
+    "db/transfer/replaying.py": (9, "tests/db/test_quarantine_replay.py"),
     "db/transfer/schema.py": (1, "tests/db/test_transfer_remedies.py"),
     "db/transfer/source.py": (1, "tests/db/test_transfer_remedies.py"),
     "harness/audit/run.py": (3, "tests/harness/audit/test_audit.py"),
@@ -61,7 +61,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "harness/moves/development.py": (1, "tests/test_tasks.py"),
     "harness/moves/preparing.py": (1, "tests/test_asking.py"),
     "harness/moves/quarantine.py": (3, "tests/db/test_quarantine.py"),
-    "harness/moves/replays.py": (4, "tests/db/test_replay.py"),
+    "harness/moves/replays.py": (4, "tests/db/test_quarantine_replay.py"),
     "harness/moves/snapshots.py": (1, "tests/db/test_snapshots.py"),
 }
 
