@@ -9,18 +9,15 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 from invoke.context import Context
 
 from harness.cli import Whole, check, task
-from harness.cli.running import ENDING, KILL, ROOT, checked, confirmation, end, judged, leave, told
-
-if TYPE_CHECKING:
-    pass
+from harness.cli.running import ENDING, KILL, checked, confirmation, end, judged, leave, told
 
 PYTHON = sys.executable
+ROOT = Path(__file__).parent
 
 ENV = "development, test, staging or production, as environments.toml names them"
 JSON = "write the result as JSON to this path; - is standard output"
@@ -61,7 +58,7 @@ def lint(_c: Context) -> None:
         ["zizmor", "--offline", "--quiet", *_workflows()],
     ]
     with outcome(None):
-        failed = [command[0] for command in commands if checked(command)]
+        failed = [command[0] for command in commands if checked(command, ROOT)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     leave(1 if failed else 0)

@@ -79,8 +79,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What is kept is told at the end."""
+    """Prepare what is told at the end. A failure has one line there, also in CI: it is whole further up."""
     config.stash[KEPT] = []
+    config.option.force_short_summary = True
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

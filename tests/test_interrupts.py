@@ -18,7 +18,6 @@ import pytest
 from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parent.parent
-INVOKE = Path(sys.executable).parent / "invoke"
 CTRL_C = b"\x03"
 SECONDS = 300.0
 
@@ -44,12 +43,12 @@ def test_goes_on(n):
 class Terminal:
     """A command at a terminal of its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, python: Path = Path(sys.executable)) -> None:
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(folder)
             os.environ |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1", "PYTEST_ADDOPTS": ""}
-            os.execv(INVOKE, [str(INVOKE), *arguments])
+            os.execv(python, [str(python), "-m", "invoke", *arguments])
         self._process = psutil.Process(self.pid)
         self._started: set[psutil.Process] = set()
         self._printed = b""
@@ -123,12 +122,12 @@ exec sleep 120
 
 
 def test_lint_ends_at_the_check_that_runs_with_130(project: Path) -> None:
-    tasks = (project / "tasks.py").read_text()
-    (project / "tasks.py").write_text(tasks.replace("BIN = Path(PYTHON).parent", "BIN = HERE / 'bin'"))
-    (project / "bin").mkdir()
-    (project / "bin" / "ruff").write_text(LINTED.lstrip())
-    (project / "bin" / "ruff").chmod(0o755)
-    terminal = Terminal(project, "lint")
+    programs = project / "environment" / "bin"
+    shutil.copytree(Path(sys.executable).parent, programs, symlinks=True)
+    (project / "environment" / "lib").symlink_to(Path(sys.prefix) / "lib")
+    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", project / "environment")
+    (programs / "ruff").write_text(LINTED.lstrip())
+    terminal = Terminal(project, "lint", python=programs / Path(sys.executable).name)
     terminal.read_until(lambda: any(project.glob("reached-*")))
     terminal.press(CTRL_C)
     printed, code = terminal.end()

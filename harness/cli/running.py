@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from db.console import Outcome
     from db.progress import Progress
 
-ROOT = Path(__file__).parents[2]
-
 ENDING = "It is ending and removes what it started; please wait."
 KILL = "kill -9 is safe: what it started ends with it."
 
@@ -75,12 +73,12 @@ def confirmation(speaks: Outcome, env: str, yes: bool, confirm: str, dry_run: bo
     return Confirmation(env, Terminal(speaks), yes=yes, confirm=confirm, dry_run=dry_run)
 
 
-def checked(command: Sequence[str]) -> int:
-    """Run a check. Raises KeyboardInterrupt if a signal came meanwhile: the checks after it are not run."""
+def checked(command: Sequence[str], folder: Path) -> int:
+    """Run a check in a folder, and return its exit code. Raises KeyboardInterrupt if a signal came meanwhile: the checks after it are not run."""
     from db import children
 
     # SIGTERM: at SIGINT some of the checks print a traceback.
-    ended = children.attended(told(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=ROOT)
+    ended = children.attended(told(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=folder)
     if ended.signals:
         raise KeyboardInterrupt(ended.signals[0])
     return ended.code
