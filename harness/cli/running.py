@@ -74,7 +74,10 @@ def confirmation(speaks: Outcome, env: str, yes: bool, confirm: str, dry_run: bo
 
 
 def checked(command: Sequence[str], folder: Path) -> int:
-    """Run a check in a folder, and return its exit code. Raises KeyboardInterrupt if a signal came meanwhile: the checks after it are not run."""
+    """Run a check in a folder, and return its exit code.
+
+    Raises KeyboardInterrupt if a signal came meanwhile: the checks after it are not run.
+    """
     from db import children
 
     # SIGTERM: at SIGINT some of the checks print a traceback.
