@@ -18,7 +18,7 @@ from db.cutover.report import Finding, Mark, Report, Status, StepReport, Verdict
 from db.cutover.standing import Refuse, Standing
 from db.errors import Inconclusive, ToolError
 from db.ops import Phase
-from db.transfer.source import tidied
+from db.transfer.opening import tidied
 
 STANDING = "where the move stands"
 STANDS_ON = ("legacy file", "server")

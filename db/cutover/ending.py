@@ -38,7 +38,7 @@ from db.ops import Phase
 from db.redaction import redact
 from db.snapshots import Label, Side
 from db.transfer.faults import unreadable
-from db.transfer.source import check_file
+from db.transfer.opening import check_file
 from game.legacy import cells
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import Mark

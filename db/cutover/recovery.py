@@ -23,7 +23,7 @@ from db.cutover.standing import Refuse, Standing, unknowable
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
 from db.ops import Phase
-from db.transfer.source import check_file
+from db.transfer.opening import check_file
 from game.legacy.fence import PATIENCE_SECONDS
 from game.unit import Fence
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from db.errors import Failure, Refusal
 from db.progress import Advance, Progress, Silent
 from db.transfer import target as targets
+from db.transfer.opening import check_file
 from db.transfer.parcels import JOURNALS
 from db.transfer.proof import compare, differing, pairs, uncounted
 from db.transfer.rows import delete, delete_by_key, insert, update
 from db.transfer.schema import Statement
-from db.transfer.source import Digest, Row, Source, Table, check_file, quote
+from db.transfer.source import Digest, Row, Source, Table, quote
 from db.transfer.target import Cells, Target, sqlite_key
 from game.errors import Fenced, Moved
 from game.legacy import cells, fence

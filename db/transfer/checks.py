@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from db.remedies import RESTORE_FILE
 from db.transfer import schema as schemas
 from db.transfer.clauses import checks
 from db.transfer.compiling import find_trouble
+from db.transfer.faults import unreadable
 from db.transfer.guards import check_ids, check_journals
 from db.transfer.source import Source, opened, quote
+from game.legacy.guarding import strictly
 
 MOST_NAME_BYTES = 2000
 """A table's name is part of a key in Postgres, whose index entries have at most 2,700 bytes."""
@@ -29,15 +32,24 @@ _DAMAGED = re.compile(r"\*\*\* in database|Tree \d|Page \d|Freelist|Fragmentatio
 
 def check(path: Path) -> None:
     """Refuse a file that can't be moved to Postgres and back. Reads the whole file, for SQLite's integrity_check."""
-    with opened(path) as source:
+    with opened(path) as source, _refused(path):
         check_soundness(source)
         check_contents(source)
 
 
 def check_sound(path: Path) -> None:
     """Refuse a damaged file, and one whose rows break its own constraints."""
-    with opened(path) as source:
+    with opened(path) as source, _refused(path):
         check_soundness(source)
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Raise a read that fails as Refusal: nothing was begun."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, MemoryError) as error:
+        raise unreadable(path, error) from error
 
 
 def check_contents(source: Source) -> None:
@@ -86,7 +98,8 @@ def _broken_checks(source: Source) -> Iterator[str]:
         for expression in checks(str(statement.sql)):
             query = f"SELECT count(*) FROM {quote(statement.name)} WHERE NOT {expression}"
             try:
-                (many,) = source.connection.execute(query).fetchone()
+                with strictly(source.connection):  # SQLite may read the clause otherwise than we do.
+                    (many,) = source.connection.execute(query).fetchone()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
                     raise

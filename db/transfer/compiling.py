@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from db.transfer.clauses import neutral_clauses
 from db.transfer.schema import Statement
 from db.transfer.source import Source, Table, quote
+from game.legacy.guarding import guard, strictly
 
 _MISSING = re.compile(r"(?:no such|unknown) (?:function|collation sequence): (.+?)(?:\(\))?$")
 _PAGE_BYTES = 512
@@ -55,7 +56,7 @@ class _Compiler:
 
     def __init__(self, tables: dict[str, Table]) -> None:
         self._tables = tables
-        self._memory = sqlite3.connect(":memory:", isolation_level=None)
+        self._memory = guard(sqlite3.connect(":memory:", isolation_level=None))
         self._memory.execute(f"PRAGMA page_size={_PAGE_BYTES}")
         self._memory.execute("CREATE TABLE room (pages)")
         self._memory.execute("PRAGMA writable_schema=ON")
@@ -70,9 +71,12 @@ class _Compiler:
         for table in self._tables.values():
             for probe in _probes(table):
                 try:
-                    self._memory.execute(f"EXPLAIN {probe}").fetchall()
+                    with strictly(self._memory):
+                        self._memory.execute(f"EXPLAIN {probe}").fetchall()
                 except sqlite3.Error as error:
                     return table.name, str(error)
+                except MemoryError:
+                    return table.name, "it compiles to too large a program"
         return None
 
     def _load(self, statements: list[Statement]) -> None:

@@ -22,6 +22,7 @@ from db.errors import Failure
 from db.progress import Advance, Progress
 from db.transfer.proof import uncounted
 from db.transfer.table_pages import rowids
+from game.legacy.guarding import guard
 
 _SETTINGS = (
     "page_size", "auto_vacuum", "user_version", "application_id", "schema_version", "default_cache_size", "journal_mode"
@@ -58,7 +59,7 @@ def prove(source: sqlite3.Connection, copy: Path, *, known: frozenset[str], blob
     a difference.
     """
     uri = f"{copy.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+    with closing(guard(sqlite3.connect(uri, uri=True, isolation_level=None))) as connection:
         comparison = _Comparison(source, connection, copy, blobs=blobs)
         progress.say("checking the copy")
         with progress.bar("proving", comparison.count(), "rows") as advance:

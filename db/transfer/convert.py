@@ -20,12 +20,16 @@ from pathlib import Path
 from db.errors import Failure, Refusal
 from db.progress import Progress, Silent
 from db.remedies import RESTORE_FILE
+from db.transfer import schema_code
 from db.transfer.conversion_proof import Proven, prove
 from db.transfer.encoded_rows import Converted, IllFormed, LargeText, RowReader
 from db.transfer.encoded_schema import EncodedSchema, StoredTable
 from db.transfer.faults import unreadable
+from db.transfer.opening import check_file
 from db.transfer.rebuild import made, refuse_taken
-from db.transfer.source import check_file, connected, quote
+from db.transfer.schema import Statement
+from db.transfer.source import connected, quote
+from game.legacy.guarding import guard
 
 _EARLY = ("page_size", "auto_vacuum")
 """Pragmas that must be set before the first table is made."""
@@ -80,6 +84,8 @@ def convert(source: Path, into: Path, *, as_blobs: bool = False, progress: Progr
     _check_name(source, into)
     with _reading(source) as connection, made(into) as part:
         schema = EncodedSchema(connection, str(source))
+        entries = [Statement(entry.type, entry.name, entry.table, entry.sql) for entry in schema.entries]
+        schema_code.check(entries, schema.where)
         _rehearse(schema)
         shown.say(f"checking {source}")
         broken = _check_sound(connection, source)
@@ -120,13 +126,13 @@ def _begin(connection: sqlite3.Connection, path: Path) -> None:
     try:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, MemoryError) as error:
         raise unreadable(path, error) from error
 
 
 def _rehearse(schema: EncodedSchema) -> None:
     """Make the schema in memory: a missing collation or function is refused before rows are copied."""
-    memory = sqlite3.connect(":memory:", isolation_level=None)
+    memory = guard(sqlite3.connect(":memory:", isolation_level=None))
     try:
         memory.execute("PRAGMA encoding='UTF-8'")
         _make_placeholders(memory, schema)
@@ -158,7 +164,7 @@ def _check_sound(connection: sqlite3.Connection, source: Path) -> frozenset[str]
 
 def _write(schema: EncodedSchema, part: Path, *, as_blobs: bool, progress: Progress) -> IllFormed:
     """Write the copy. Raises Refusal naming the texts that are not valid UTF-16, unless as_blobs keeps them."""
-    connection = sqlite3.connect(part, isolation_level=None)
+    connection = guard(sqlite3.connect(part, isolation_level=None))
     try:
         connection.execute("PRAGMA encoding='UTF-8'")
         _set(connection, schema, _EARLY)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from db.transfer.encoded_schema import EncodedSchema, StoredTable
 from db.transfer.source import quote
+from game.legacy.guarding import guard
 
 LARGE_BYTES = 1 << 20
 """A text of this size is decoded piece by piece: a string would take up to twice its bytes more memory."""
@@ -90,7 +91,7 @@ class RowReader:
     def _under_another_name(self, table: StoredTable) -> Iterator[sqlite3.Cursor]:
         """Read rowids whose names are all taken by columns, in a copy of the file whose schema has other columns."""
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix=".convert-") as folder:
-            copy = sqlite3.connect(Path(folder) / "copy.db", isolation_level=None)
+            copy = guard(sqlite3.connect(Path(folder) / "copy.db", isolation_level=None))
             try:
                 self._connection.backup(copy)
                 copy.execute("PRAGMA writable_schema=ON")

@@ -8,14 +8,24 @@ from pathlib import Path
 
 from db.errors import Refusal
 from db.remedies import RESTORE_FILE
+from game.legacy.guarding import HEAP_BYTES, MOST_BYTES, MOST_STATEMENT_BYTES
 
 _HOT = ("SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY")
+_TOO_BIG = "string or blob too big"
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
-def unreadable(path: Path, error: sqlite3.DatabaseError) -> Refusal:
-    """Explain why SQLite can't read the file: a hot journal, a lock, rights, or damage."""
+def unreadable(path: Path, error: sqlite3.DatabaseError | MemoryError) -> Refusal:
+    """Explain why SQLite can't read the file: a hot journal, a lock, rights, a limit, or damage."""
     name = getattr(error, "sqlite_errorname", "")
+    if isinstance(error, MemoryError) or name == "SQLITE_TOOBIG" or str(error).endswith(_TOO_BIG):
+        return Refusal(
+            f"values of at most {MOST_BYTES:,} bytes, statements of {MOST_STATEMENT_BYTES:,}, and a schema and rows"
+            f" that SQLite can read in {HEAP_BYTES:,}",
+            "more",
+            where=str(path),
+            do="Shorten in a copy what is not the game's.",
+        )
     if name in _HOT:
         return Refusal(
             "a file that no write was cut off in",

@@ -17,7 +17,7 @@ from db.transfer.parcels import JOURNALS
 from db.transfer.source import Source
 from game import tables
 from game.errors import FENCE_SQLSTATE
-from game.legacy import homes
+from game.legacy import fence_schema, homes
 from game.urls import PostgresUrl
 
 TRANSFER_LOCK = 4
@@ -129,7 +129,18 @@ def another_file(source: Source, found: str) -> Refusal:
 
 
 def check_journals(source: Source) -> None:
-    """Refuse a table that has a journal's name but not its columns."""
+    """Refuse a table that has a journal's name but not its columns, and what would act in a journal's place."""
+    for statement in source.schema.statements:
+        # What a trigger or a view does with a line of a journal, no receipt would tell.
+        ours = statement.table.lower().startswith(tables.LEGACY_PREFIX)
+        if ours and (statement.type in ("trigger", "view") or statement.is_virtual):
+            kind = "TABLE" if statement.is_virtual else statement.type.upper()
+            raise Refusal(
+                f"journals ({tables.LEGACY_PREFIX}…) that are tables without triggers",
+                f"{statement.type} {statement.name} on {statement.table}",
+                where=source.where,
+                do=schemas.in_the_file(f"DROP {kind} {fence_schema.quote(statement.name)};"),
+            )
     spelt = {name.lower(): name for name in source.tables}  # SQLite ignores the case of names.
     for name, journal in JOURNALS.items():
         if name not in spelt:

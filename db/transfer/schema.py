@@ -14,12 +14,16 @@ from functools import cache
 from db.errors import Refusal
 from game.legacy import fence_schema
 from game.legacy.cells import BadText
+from game.legacy.guarding import guard
 
 SETTINGS = ("page_size", "auto_vacuum", "user_version", "application_id", "journal_mode")
 """Pragmas that live in the file, in the order in which they can be set; the last one once all rows are written."""
 
 _EARLY = SETTINGS[:2]
 _LATE = SETTINGS[2:]
+_VIRTUAL = re.compile(
+    r"(?:\s|/\*.*?\*/|--[^\n]*\n)*CREATE(?:\s|/\*.*?\*/|--[^\n]*\n)+VIRTUAL\b", re.IGNORECASE | re.DOTALL
+)
 _NO_COLLATION = re.compile("no such collation sequence: (.+)")
 _JOURNAL_MODES = frozenset(("wal", "delete"))
 """The modes that a file keeps; every other one lasts only as long as a connection."""
@@ -36,7 +40,7 @@ class Statement:
 
     @property
     def is_virtual(self) -> bool:
-        return self.type == "table" and (self.sql or "").lstrip().upper().startswith("CREATE VIRTUAL")
+        return self.type == "table" and _VIRTUAL.match(self.sql or "") is not None
 
     @property
     def is_internal(self) -> bool:
@@ -171,7 +175,7 @@ def finish(connection: sqlite3.Connection, schema: Schema) -> None:
 
 def rehearse(schema: Schema) -> None:
     """Make it all in memory once; Refusal naming the statement that can't be made again."""
-    memory = sqlite3.connect(":memory:", isolation_level=None)
+    memory = guard(sqlite3.connect(":memory:", isolation_level=None))
     try:
         make_tables(memory, schema)
         make_the_rest(memory, schema)

@@ -18,11 +18,11 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from db import paths
 from db.errors import Failure, Refusal
-from db.remedies import RESTORE_FILE
 from db.transfer import schema as schemas
+from db.transfer import schema_code
 from db.transfer.faults import unreadable
+from db.transfer.opening import check_file, tidied
 from db.transfer.schema import Schema
 from game.legacy import cells, codec
 from game.legacy.cells import BadText, Cell
@@ -32,6 +32,9 @@ CELL_BYTES = 48
 """What a cell costs beside its contents, so that a chunk of many small rows is bounded too."""
 
 LOCK_TIMEOUT_SECONDS = 10.0
+
+UNIT_BYTES = 100
+"""What an element of a document costs beside its text: it becomes a record, or a finding."""
 
 _LARGE = 1 << 16
 """From here a value is hashed by itself: its repr would take several times its size."""
@@ -151,15 +154,16 @@ def size_of(values: Iterable[Cell]) -> int:
 
 
 def chunks(rows: Iterable[Row], limit: int = CHUNK_BYTES) -> Iterator[list[Row]]:
-    """Runs of rows of at most `limit` bytes together; a larger row travels alone."""
+    """Runs of rows that cost at most `limit` bytes together; a larger row travels alone."""
     batch: list[Row] = []
     size = 0
     for row in rows:
-        if batch and size + row.bytes > limit:
+        cost = row.bytes + UNIT_BYTES * sum(row.units.values())
+        if batch and size + cost > limit:
             yield batch
             batch, size = [], 0
         batch.append(row)
-        size += row.bytes
+        size += cost
         del row  # A row may be a hundred megabytes: nobody here keeps one that was handed on.
         if size > limit:
             yield batch
@@ -200,13 +204,25 @@ def table_of(connection: sqlite3.Connection, name: str) -> Table:
     columns = tuple(row[1] for row in about if row[6] == 0)
     names = {row[1].lower() for row in about}
     key = tuple(row[1] for row in sorted((row for row in about if row[5]), key=lambda row: row[5]))
-    without = any(row[1] == name and row[4] for row in connection.execute("PRAGMA table_list").fetchall())
-    rowid = None if without else next((alias for alias in ("rowid", "oid", "_rowid_") if alias not in names), None)
+    free = next((alias for alias in ("rowid", "oid", "_rowid_") if alias not in names), None)
+    rowid = free if free is not None and _has(connection, name, free) else None
     unique, indexed = _unique(connection, name)
     if len(key) == 1 and any(row[5] and row[2].upper() == "INTEGER" for row in about):
         unique |= {key[0]}
     generated = tuple(row[1] for row in about if row[6] in (2, 3))
     return Table(name, columns, generated, key, rowid, frozenset(unique), frozenset(indexed | set(key)))
+
+
+def _has(connection: sqlite3.Connection, table: str, rowid: str) -> bool:
+    """Return True if the table has a rowid."""
+    # PRAGMA table_list says it too, and compiles every view of the file: twenty that double each other never end.
+    try:
+        connection.execute(f"EXPLAIN SELECT {rowid} FROM {quote(table)}").close()
+    except sqlite3.OperationalError as error:
+        if not str(error).startswith("no such column"):
+            raise
+        return False
+    return True
 
 
 def _unique(connection: sqlite3.Connection, table: str) -> tuple[set[str], set[str]]:
@@ -236,21 +252,9 @@ def connected(path: Path, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS)
     with tidied(path), closing(cells.connect(path, readonly=True, timeout_seconds=lock_timeout_seconds)) as connection:
         try:
             yield connection
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, MemoryError) as error:
             refusal = unreadable(path, error)
             raise Failure(refusal.expected, refusal.found, where=refusal.where, do=refusal.do) from error
-
-
-@contextmanager
-def tidied(path: Path) -> Iterator[None]:
-    """Remove afterwards the empty log that reading makes beside the file, unless a log was there before."""
-    log = path.with_name(path.name + "-wal")
-    had_log = log.exists()
-    try:
-        yield
-    finally:
-        if not had_log and log.exists():
-            _tidy(path)
 
 
 @contextmanager
@@ -268,35 +272,6 @@ def untouched(path: Path) -> Iterator[None]:
         yield
 
 
-def check_file(path: Path) -> None:
-    """Refuse what is no SQLite file. Safe while this process holds locks on the file.
-
-    SQLite itself reads the header: if we opened and closed the file, POSIX would drop every lock that a connection of
-    this process holds on it, and another process could write in the middle of a copy.
-    """
-    where, expected = str(path), "a legacy SQLite file"
-    paths.require_file(path, expected, do="Correct the path: name the file in which the game keeps its players.")
-    if not path.stat().st_size:
-        raise Refusal(expected, "an empty file", where=where, do="Correct the path; nothing was ever written there.")
-    if not _is_sqlite(path):
-        raise Refusal(
-            expected,
-            "a file of another kind, or a damaged database",
-            where=where,
-            do=f"Name the database that the game writes. If this is it: {RESTORE_FILE}",
-        )
-
-
-def _is_sqlite(path: Path) -> bool:
-    """Return False if SQLite finds no header of its own. Other faults are left to who reads the file."""
-    try:
-        with tidied(path), closing(cells.connect(path, readonly=True, timeout_seconds=0)) as connection:
-            connection.execute("PRAGMA user_version").fetchall()
-    except sqlite3.DatabaseError as error:
-        return getattr(error, "sqlite_errorname", "") != "SQLITE_NOTADB"
-    return True
-
-
 def _open(connection: sqlite3.Connection, path: Path) -> None:
     try:
         _check_contents(connection, path)
@@ -305,6 +280,8 @@ def _open(connection: sqlite3.Connection, path: Path) -> None:
             raise Refusal(
                 "a schema that SQLite can read", str(error), where=str(path), do=schemas.in_the_file(drop)
             ) from error
+        raise unreadable(path, error) from error
+    except MemoryError as error:
         raise unreadable(path, error) from error
 
 
@@ -343,7 +320,8 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
             "a file in UTF-8", f"one in {encoding}", where=str(path),
             do=f"Make a copy that loses nothing: invoke transfer.convert --source {shlex.quote(str(path))} --into NEW",
         )  # fmt: skip
-    schemas.read(connection)  # Refuses names that are no text before anything compares them.
+    schema = schemas.read(connection)  # Refuses names that are no text before anything compares them.
+    schema_code.check(schema.statements, str(path))
     columns = table_of(connection, "users").columns
     if "id" not in columns:
         raise Refusal(
@@ -359,13 +337,3 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
                 f"PRAGMA writable_schema=ON; ALTER TABLE users RENAME COLUMN {quote(other)} TO {quote(real)};"
             ),
         )  # fmt: skip
-
-
-def _tidy(path: Path) -> None:
-    """Let SQLite itself remove the empty log that reading a file in WAL mode makes; it won't while another reads."""
-    try:
-        with closing(cells.connect(path)) as connection:
-            # This reads the header alone, so it works on a damaged file too.
-            connection.execute("PRAGMA user_version").fetchall()
-    except sqlite3.DatabaseError:
-        return  # The file or its folder is not writable. The empty log stays and does no harm.

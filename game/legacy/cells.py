@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from game.legacy.guarding import guard, names_another_file
+
 
 @dataclass(frozen=True, slots=True)
 class BadText:
@@ -28,19 +30,28 @@ _STORAGE = {type(None): "null", int: "integer", float: "real", str: "text", BadT
 
 
 def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0) -> sqlite3.Connection:
-    """A connection whose rows are Cells and whose transactions are begun by hand.
+    """A guarded connection whose rows are Cells and whose transactions are begun by hand.
 
     Read-only connections see what is in the write-ahead log and write nothing but, where it is in WAL mode, the
     shared-memory file that SQLite itself keeps beside it.
     """
     mode = "ro" if readonly else "rw"
+    if not readonly and names_another_file(path):
+        raise _another_file()
     # Path.resolve raises RuntimeError for a link to itself; here SQLite says that it can't open it.
     connection = sqlite3.connect(
         f"{Path(os.path.realpath(path)).as_uri()}?mode={mode}", uri=True, timeout=timeout_seconds, isolation_level=None,
         check_same_thread=False,
     )  # fmt: skip
     connection.text_factory = _text
-    return connection
+    return guard(connection)
+
+
+def _another_file() -> sqlite3.OperationalError:
+    # As SQLite's own errors: whoever explains those looks at the code.
+    error = sqlite3.OperationalError("the rollback journal beside the file names another file")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"
+    return error
 
 
 def _text(data: bytes) -> str | BadText:

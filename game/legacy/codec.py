@@ -15,6 +15,7 @@ from game.legacy import cells, fields
 from game.legacy.cells import Cell
 from game.legacy.exploded import MODELLED, NOTHING, Exploded, Finding, keep_whole
 from game.legacy.explosion import Explosion
+from game.legacy.forms import MOST_CHARACTERS
 from game.legacy.implosion import UNREAD, Implosion
 from game.rows import Record, Rows, Value
 
@@ -73,7 +74,8 @@ def source_units(column: str) -> str:
     if column not in _SHAPES:
         return "1"
     return (
-        f'CASE WHEN json_valid("{column}") AND json_type("{column}") = \'{_SHAPES[column]}\''
+        f'CASE WHEN length("{column}") <= {MOST_CHARACTERS} AND json_valid("{column}")'
+        f" AND json_type(\"{column}\") = '{_SHAPES[column]}'"
         f' THEN max(1, (SELECT count(*) FROM json_each("{column}"))) ELSE 1 END'
     )
 

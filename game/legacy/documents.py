@@ -21,6 +21,7 @@ from game.legacy.forms import (
     Part,
     Unreadable,
     by_column,
+    check_size,
     cut,
     cut_part,
     dumps,
@@ -172,6 +173,7 @@ def opened(cell: Cell, bracket: str, name: str) -> tuple[str, int]:
     """The cell as text and where its value begins, which opens with `bracket`. Raises Unreadable."""
     if not isinstance(cell, str):
         raise Unreadable("not_a_text", f"expected {name} as JSON text")
+    check_size(cell)
     start = skip(cell, 0)
     if cell[start : start + 1] != bracket:
         loads(cell)

@@ -64,8 +64,15 @@ def row(conn: sqlite3.Connection) -> tuple[Mark, str | None] | None:
         return Mark("fenced"), None
     # An older row, and one for no run, name nobody: the fence holds as well, and no run takes it for its own.
     run, target = found[5:] or (None, None)
+    _id, state, pass_sha256, _message, since = found[:5]
+    if state not in MESSAGES or not isinstance(since, int) or not all(map(_is_plain, (pass_sha256, run, target))):
+        return Mark("fenced"), None  # What nobody here wrote opens nothing, and is nobody's.
     owner = Owner(run, target) if run and target else None
-    return Mark(cast(State, found[1]), owner, int(found[4])), found[2]
+    return Mark(cast(State, state), owner, since), pass_sha256
+
+
+def _is_plain(cell: object) -> bool:
+    return cell is None or isinstance(cell, str)
 
 
 def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:

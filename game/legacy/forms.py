@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -20,6 +20,13 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 MARK = "\x01"
 _MARK_ESCAPED = "\\u0001"
 SPACE = " \t\n\r"
+
+MOST_CHARACTERS = 4 * 1024 * 1024
+"""Of a document that is parsed: real ones have some tens of thousands, and Python's values take 30 times as much."""
+
+MOST_PARTS = 50_000
+"""Of one array or object that is taken apart: each becomes a record, or a finding of its own."""
+
 _SKIP = re.compile(r"[ \t\n\r]*")
 
 
@@ -69,8 +76,21 @@ def value_at(text: str, start: int) -> tuple[Json, int]:
         raise Unreadable("broken_json", str(error)) from None
 
 
+def check_size(text: str) -> None:
+    """Raise Unreadable if the document is too large to be parsed."""
+    if len(text) > MOST_CHARACTERS:
+        raise Unreadable("too_large", f"{len(text):,} characters, more than {MOST_CHARACTERS:,}")
+
+
+def check_many(elements: Sized) -> None:
+    """Raise Unreadable if the elements are too many to be taken apart."""
+    if len(elements) > MOST_PARTS:
+        raise Unreadable("too_many", f"more than {MOST_PARTS:,} elements")
+
+
 def loads(text: str) -> Json:
-    """The one JSON value that `text` is, spaces around it allowed."""
+    """The one JSON value that `text` is, spaces around it allowed. Raises Unreadable."""
+    check_size(text)
     value, end = value_at(text, skip(text, 0))
     if skip(text, end) != len(text):
         raise Unreadable("broken_json", f"something follows the value at offset {end}")
@@ -109,6 +129,7 @@ def parts(text: str, start: int, *, whole: bool = False) -> tuple[list[Part], in
     while True:
         part = _entry(text, at) if is_object else _element(text, at)
         found.append(part)
+        check_many(found)
         at = skip(text, part.end)
         mark = text[at : at + 1]
         if mark == close:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from game.legacy import fields
 from game.legacy.cells import Cell
 from game.legacy.documents import Apart, opened
-from game.legacy.forms import SPACE, Json, Unreadable, dumps, loads, parts
+from game.legacy.forms import SPACE, Json, Unreadable, check_many, dumps, loads, parts
 
 
 def read_names(cell: Cell, units: int | None) -> tuple[list[str], Apart]:
@@ -15,6 +15,7 @@ def read_names(cell: Cell, units: int | None) -> tuple[list[str], Apart]:
     text, start = opened(cell, "[", "an array")
     elements = loads(text)
     assert isinstance(elements, list)  # It begins with a bracket, and is valid.
+    check_many(elements)
     apart = Apart(max(1, len(elements)))
     if units is not None and units != apart.units:
         raise Unreadable("count_disagrees", f"SQLite counts {units} elements, we count {apart.units}")

@@ -22,7 +22,7 @@ from sqlalchemy.schema import CreateTable
 
 from game import idempotency, tables
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
-from game.legacy import cells, codec, fence, fields, homes
+from game.legacy import cells, codec, fence, fence_schema, fields, guarding, homes
 from game.legacy.cells import Cell
 from game.rows import Key, Record, Rows, compare
 from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
@@ -30,12 +30,17 @@ from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
-     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_TOOBIG,
+     sqlite3.SQLITE_AUTH}
 )  # fmt: skip
-NO_GAME_HERE = ("no such table: users", f"table {tables.LEGACY_PREFIX}", "no such column: ")
-"""Beginnings of SQLite's messages about a missing table or column: the file is not one that this version can use."""
+NO_GAME_HERE = ("no such table: users", f"table {tables.LEGACY_PREFIX}", "no such column: ", "not authorized")
+"""Beginnings of SQLite's messages about a missing table or column, or about a trigger of the file's that would act
+beyond it: the file is not one that this version can use."""
 
 GIVE_A_HOME = "give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres"
+MOST_STEPS = 50_000_000
+"""Of SQLite's machine in one transaction, a second or two: a trigger of the file's may have no end."""
+
 PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
 
@@ -123,7 +128,7 @@ class LegacyStore:
             try:
                 connection = pooled.driver_connection
                 assert isinstance(connection, sqlite3.Connection)
-                with self._watch.holding():
+                with self._watch.holding(), guarding.at_most(connection, MOST_STEPS):
                     yield from self._begun(connection, begin)
             except sqlite3.OperationalError as error:
                 if _code(error) not in BUSY:
@@ -179,6 +184,7 @@ class LegacyUnit:
                 self._update(row)
             for statement in _DDL:
                 self._connection.execute(statement)
+            _require_tables(self._connection)
             for name, change in compare(before, after).items():
                 if name in _JOURNALS:
                     self._append(name, change.inserts.values())
@@ -199,13 +205,26 @@ class LegacyUnit:
                 self._connection.execute(f"ALTER TABLE users ADD COLUMN {_quoted(column)} {fields.DECLARED[column]}")
         assignments = ", ".join(f"{_quoted(column)} = {cells.placeholder(cell)}" for column, cell in row.items())
         values = [*(cells.bind(cell) for cell in row.values()), cells.bind(self._row["id"])]
-        self._connection.execute(f"UPDATE users SET {assignments} WHERE id = ?", values)
+        updated = self._connection.execute(f"UPDATE users SET {assignments} WHERE id = ?", values)
+        if updated.rowcount != 1:  # A trigger of the file's can undo it silently, by RAISE(IGNORE).
+            raise StoreUnavailable(f"the legacy file: {updated.rowcount} rows changed in place of the player's one")
 
     def _append(self, name: str, records: Collection[Record]) -> None:
         columns = [column.name for column in tables.BY_NAME[name].columns]
         places = ", ".join("?" for _ in columns)
         statement = f"INSERT INTO {_JOURNALS[name]} ({', '.join(columns)}) VALUES ({places})"
         self._connection.executemany(statement, [[record[column] for column in columns] for record in records])
+
+
+def _require_tables(connection: sqlite3.Connection) -> None:
+    """Raise StoreUnavailable if a view stands in a journal's place, or a trigger on one: a receipt could vanish."""
+    query = (
+        "SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger') AND substr(lower(tbl_name), 1, ?) = ?"
+        " AND substr(name, 1, ?) <> ?"
+    )
+    ours, fences = tables.LEGACY_PREFIX, fence_schema.PREFIX
+    if found := connection.execute(query, (len(ours), ours, len(fences), fences)).fetchone():
+        raise StoreUnavailable(f"the legacy file: {found[0]} acts in the place of a journal")
 
 
 def _columns(connection: sqlite3.Connection) -> list[str]:
@@ -276,6 +295,8 @@ def _translated() -> Iterator[None]:
         yield
     except sa.exc.TimeoutError as error:
         raise StoreUnavailable("every connection of the pool is in use") from error
+    except MemoryError as error:
+        raise StoreUnavailable("the legacy file: SQLite can't read it within its memory") from error
     except sqlite3.Error as error:
         failure = _failure(error)
         if failure is None:

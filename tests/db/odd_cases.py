@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from game.legacy import cells
 from tests.db.transferring import seeded
 
 Step: TypeAlias = str | tuple[str, Sequence[Any]]
@@ -43,7 +42,7 @@ def in_schema(name: str, sql: str) -> tuple[Step, ...]:
 
 def run(path: Path, *steps: Step) -> None:
     """Run the steps as the file's own program, which has a function `norm` and a collation `unicase`."""
-    connection = cells.connect(path)
+    connection = sqlite3.connect(path, isolation_level=None)
     connection.create_function("norm", 1, lambda text: text, deterministic=True)
     connection.create_collation("unicase", lambda left, right: (left > right) - (left < right))
     try:

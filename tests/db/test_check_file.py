@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from db.transfer.source import check_file
+from db.transfer.opening import check_file
 from tests.db.transferring import seeded
 
 WRITES = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('UPDATE users SET gold = 0')"
