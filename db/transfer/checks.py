@@ -20,7 +20,7 @@ from db.transfer.compiling import find_trouble
 from db.transfer.faults import unreadable
 from db.transfer.guards import check_ids, check_journals
 from db.transfer.source import Source, opened, quote
-from game.legacy.guarding import strictly
+from game.legacy.guarding import MOST_BYTES, strictly
 
 MOST_NAME_BYTES = 2000
 """A table's name is part of a key in Postgres, whose index entries have at most 2,700 bytes."""
@@ -63,6 +63,7 @@ def check_contents(source: Source) -> None:
 
 def check_soundness(source: Source) -> None:
     """Refuse damage, and rows that break the file's own constraints: they could not be written into a copy."""
+    _check_sizes(source)
     found = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED))
     if not found:
         return
@@ -78,6 +79,20 @@ def check_soundness(source: Source) -> None:
         do=schemas.in_the_file(f"{rebuild};") if rebuild
         else f"Mend these rows in the file, with the game stopped.{nulls}",
     )  # fmt: skip
+
+
+def _check_sizes(source: Source) -> None:
+    """Read each value once, if the file can hold one that is over SQLite's limit: SQLite then raises an error."""
+    (size,) = source.connection.execute(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    ).fetchone()
+    if size <= MOST_BYTES:
+        return
+    for table in source.tables.values():
+        for column in table.columns:
+            source.connection.execute(
+                f"SELECT count(length({quote(column)} || '')) FROM {quote(table.name)}"
+            ).fetchone()
 
 
 def _integrity(connection: sqlite3.Connection) -> list[str]:

@@ -95,7 +95,7 @@ def at_most(connection: sqlite3.Connection, steps: int) -> Iterator[None]:
     def spent() -> bool:
         nonlocal calls
         calls -= 1
-        return calls < 0
+        return calls <= 0
 
     connection.set_progress_handler(spent, _STEPS_A_CALL)
     try:

@@ -133,7 +133,8 @@ def _super_journal(path: Path) -> None:
     victim = path.with_name("victim")
     victim.write_text("kept", encoding="utf-8")
     name = os.fsencode(victim)
-    head = bytes.fromhex("d9d505f920a163d7") + (0).to_bytes(4, "big") + b"\0" * 8 + b"\0\0\2\0" + b"\0\0\x10\0"
+    pages = (path.stat().st_size // 4096).to_bytes(4, "big")
+    head = bytes.fromhex("d9d505f920a163d7") + b"\0" * 8 + pages + b"\0\0\2\0" + b"\0\0\x10\0"
     tail = (
         name + len(name).to_bytes(4, "big") + (sum(name) & 0xFFFFFFFF).to_bytes(4, "big")
         + bytes.fromhex("d9d505f920a163d7")
