@@ -64,7 +64,9 @@ def _is_sqlite(path: Path) -> bool:
         with tidied(path), closing(cells.connect(path, readonly=True, timeout_seconds=0)) as connection:
             connection.execute("PRAGMA user_version").fetchall()
             with at_most(connection, schema_code.MOST_STEPS):
-                connection.execute("SELECT 1 FROM sqlite_master LIMIT 0").fetchall()
+                (size,) = connection.execute("SELECT total(length(sql)) FROM sqlite_master").fetchone()
+            if size > schema_code.MOST_BYTES:
+                raise schema_code.too_large(str(path))
     except sqlite3.DatabaseError as error:
         name = getattr(error, "sqlite_errorname", "")
         if name == "SQLITE_INTERRUPT":

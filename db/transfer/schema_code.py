@@ -18,8 +18,11 @@ from game.legacy.guarding import guard, strictly
 
 MOST_STATEMENTS = 10_000
 
-MOST_STEPS = 12 * MOST_STATEMENTS
-"""SQLite takes some ten steps to read a statement of the schema."""
+MOST_BYTES = 16_000_000
+"""Of all statements together: each connection reads them anew, and takes several times as much memory."""
+
+MOST_STEPS = 20 * MOST_STATEMENTS
+"""SQLite takes some ten steps to read a statement of the schema, and as many to measure it afterwards."""
 
 _DENIED = re.compile(r"not authorized.*")
 _MISSING = re.compile(r"(?:no such|unknown) (function|collation sequence): (.+?)(?:\(\))?")
@@ -102,7 +105,7 @@ def _costly(statement: Statement, found: str, where: str) -> Refusal:
 def too_large(where: str) -> Refusal:
     """Make the Refusal of a schema that SQLite did not read to its end within MOST_STEPS, or in its memory."""
     return Refusal(
-        f"a schema of at most some {MOST_STATEMENTS:,} tables, indexes, views and triggers",
+        f"a schema of at most some {MOST_STATEMENTS:,} tables, indexes, views and triggers, in {MOST_BYTES:,} bytes",
         "a larger one",
         where=where,
         do="Drop or move away the tables that are not the game's, in a copy.",
