@@ -16,7 +16,7 @@ from db.transfer.schema import Statement, in_the_file
 from game.legacy import fence_schema
 from game.legacy.guarding import guard, strictly
 
-MOST_STATEMENTS = 10_000
+MOST_STATEMENTS = 5_000
 
 MOST_BYTES = 16_000_000
 """Of all statements together: each connection reads them anew, and takes several times as much memory."""

@@ -298,7 +298,7 @@ def _crowd(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
             "INSERT INTO users (id, username, nickname, inventory) VALUES (?, ?, ?, ?)",
-            [(f"user-{n}", f"name-{n}", f"nick-{n}", bag) for n in range(20)],
+            [(f"user-{n}", f"name-{n}", f"nick-{n}", bag) for n in range(4)],
         )
 
 
