@@ -345,7 +345,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "game/service/tokens.py",
         (
             "token: anybody's",
-            'return hmac.compare_digest(given.encode(errors="surrogateescape"), secret.encode())',
+            'return hmac.compare_digest(given.encode(errors="surrogatepass"), secret.encode(errors="surrogatepass"))',
             "return True",
             "tests/game/test_service.py::test_only_the_operator_passes_the_fence",
         ),
