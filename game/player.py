@@ -67,6 +67,13 @@ class Player:
         """A named percentage of this player, from 0.5 to 100 in halves."""
         return self._chance.percent(name, of=self._of)
 
+    def draw_by_the_bag(self) -> None:
+        """Let the draws from here on follow from the bag too: for a command that may draw more than fits the bag.
+
+        Such a refusal tells what was drawn. Once the player has made room, the same request draws anew.
+        """
+        self._of += f"\0{self.bag.contents()}"
+
     # What changes
 
     def pay(self, currency: str, amount: int, reason: str) -> None:
