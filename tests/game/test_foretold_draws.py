@@ -137,6 +137,24 @@ def fits(given: dict[str, object]) -> int:
     return 100 - int(bag["low"]["quantity"])
 
 
+def test_a_refusal_for_a_balance_tells_nothing_once_some_of_it_is_spent(place: Place) -> None:
+    """Of a bundle of 20 to 50 diamonds with room for 35."""
+    full = 2**63 - 1 - 35
+    refused, drawn = 0, set()
+    for n in range(40):
+        player = f"player-{n}"
+        place.put(builders.player(player, diamonds=full, bag=BUNDLE))
+        end = end_of(lambda player=player: ask(place.store, OpenBundle("bundle"), "tried", player=player))
+        if isinstance(end, Refused):
+            refused += 1
+            ask(place.store, ExpandBag("material"), "spent", player=player)
+            amount = ask(place.store, OpenBundle("bundle"), "tried", player=player).outcome["diamonds"]
+            assert isinstance(amount, int)
+            drawn.add(amount <= 35)
+    assert 3 < refused < 37
+    assert drawn == {True, False}
+
+
 @pytest.mark.parametrize("action", [action for action, command in COMMANDS.items() if command.draws])
 def test_no_other_refusal_follows_a_draw(action: str) -> None:
     """Whatever draws is refused before its first draw, or draws by the bag, whose contents decide the refusal."""
