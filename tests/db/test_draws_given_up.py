@@ -10,6 +10,7 @@ from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
+import psycopg
 import pytest
 from cutover_world import World, failing_smoke, quiet_world
 from standing import set_up
@@ -19,7 +20,7 @@ from db.cutover import pointer
 from db.cutover.advice import Fence, FenceOwner, PointerTo, State
 from db.cutover.rollback import run as rollback
 from db.environments import Environment
-from db.errors import Undone
+from db.errors import Failure, Undone
 from db.ops import Phase
 from db.servers import Server
 from db.snapshots import Side, kept, postgres
@@ -136,17 +137,33 @@ def restored_from_before_the_epochs(world: World) -> None:
     (view,) = [
         statement for statement in revisions.read().revisions[0].statements if "create view fence_state" in statement
     ]
-    with ops.connect(world.owner) as conn:
-        conn.execute("drop view fence_state")
-        conn.execute(view.encode())
-        conn.execute("update alembic_version set version_num = '0002'")
-        conn.execute("delete from ops.revisions where revision > '0002'")
+    older(world, view)
     taken = snapshots.take(world.env, Side.TARGET, tools=world.server.tool)
     migrate.migrate(world.owner, environment="test", service_role=world.env.target.user)
     grant(world)
     snapshots.restore(world.env, taken, keep_fence=False, replace=True, tools=world.server.tool)
     assert migrate.drift(world.owner) == []
     assert migrate.migrate(world.owner, environment="test", service_role=world.env.target.user).applied == []
+
+
+def older(world: World, view: str) -> None:
+    """Make the tables those of the revision before the epochs, with this view of the fence."""
+    with ops.connect(world.owner) as conn:
+        conn.execute("drop view fence_state")
+        conn.execute(view.encode())
+        conn.execute("update alembic_version set version_num = '0002'")
+        conn.execute("delete from ops.revisions where revision > '0002'")
+
+
+def all_kept(world: World) -> set[str]:
+    with ops.connect(world.owner) as conn:
+        return {one.schema for one in kept.find(conn)}
+
+
+def put_back_one_of(world: World, schemas: set[str]) -> None:
+    (schema,) = schemas
+    with ops.connect(world.owner) as conn:
+        kept.put_back(conn, world.owner.schema, schema, service_role=world.env.target.user, keep_fence=False)
 
 
 def restore_killed_at(at: str) -> Callable[[World], None]:
@@ -178,11 +195,10 @@ def _restore_and_die(env: Environment, folder: Path, handle: str, at: str) -> No
 
 def put_back(world: World) -> None:
     """What a restore kept aside is older than what players did since."""
+    before = all_kept(world)
     restored(world)
     grant(world)
-    with ops.connect(world.owner) as conn:
-        newest = kept.find(conn)[-1].schema
-        kept.put_back(conn, world.owner.schema, newest, service_role=world.env.target.user, keep_fence=False)
+    put_back_one_of(world, all_kept(world) - before)
 
 
 def legacy_restored(world: World) -> None:
@@ -240,6 +256,28 @@ def test_a_remembered_request_draws_anew_where_writes_are_given_up(
     assert now not in remembered
     assert now == drawn(world)
     remembered.add(now)
+
+
+def test_old_tables_that_can_not_be_made_to_tell_the_epoch_are_never_played_on(
+    world: World, remembered: set[int]
+) -> None:
+    """Somebody changed their view by hand. What the restore moved aside is put back, as the message says."""
+    set_up(world, LIVE)
+    remembered.add(drawn(world))
+    whole = snapshots.take(world.env, Side.TARGET, tools=world.server.tool)
+    older(world, "create view fence_state as select 'open'::text as state, 'test'::name as environment")
+    changed = snapshots.take(world.env, Side.TARGET, tools=world.server.tool)
+    snapshots.restore(world.env, whole, keep_fence=False, replace=True, tools=world.server.tool)
+    before = all_kept(world)
+
+    with pytest.raises(Failure, match="revision 0003 to pass") as failure:
+        snapshots.restore(world.env, changed, keep_fence=False, replace=True, tools=world.server.tool)
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(world.env.target.conninfo) as conn:
+        conn.execute(f"select from {world.owner.schema}.users".encode())
+    assert "put back the schema that was moved aside: invoke snapshot.kept" in failure.value.do
+    put_back_one_of(world, all_kept(world) - before)
+    assert drawn(world) not in remembered
 
 
 def cut_over(world: World) -> None:

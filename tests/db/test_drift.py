@@ -60,7 +60,8 @@ DRIFTS = {
         " FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_rewrite()"
     ),
     "create or replace view fence_state as select 'open' as state, null::text as environment, '' as draw_epoch": (
-        "unexpected: view fence_state as SELECT 'open'::text AS state, NULL::text AS environment, ''::text AS"
+        "unexpected: view fence_state as SELECT 'open'::text AS state, NULL::text AS environment,"
+        " ''::text AS draw_epoch;"
     ),
     "alter table currency_ledger disable trigger sudamr_journal": (
         "switched off: trigger sudamr_journal on currency_ledger"
