@@ -17,8 +17,11 @@ TOLD_SINCE = "0003"
 
 
 def read(conn: ops.Connection) -> str:
-    """Return the epoch of the schema on the search path; "" if none was ever given."""
-    row = conn.execute("select draw_epoch from ops.fence where schema = current_schema()").fetchone()
+    """Return the epoch of the schema on the search path; "" if none was ever given, or `ops` is of an older version."""
+    # By way of the whole row, which has the column or not.
+    row = conn.execute(
+        "select to_jsonb(f) ->> 'draw_epoch' from ops.fence f where schema = current_schema()"
+    ).fetchone()
     return "" if row is None or row[0] is None else str(row[0])
 
 

@@ -127,6 +127,7 @@ def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[]
     _require_made_up(environment)
     with ops.connect(owner, application="sudamr reset") as conn:
         ops.require_marker(conn, environment)
+        ops.require_prepared(conn)
         requirements.require(conn)
         migrate.require_current(conn)
         confirm()
