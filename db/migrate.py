@@ -343,12 +343,7 @@ def _not_passed(
 def _attributes(schema: str, revision: Revision) -> dict[str, Any]:
     """Return the attributes that add our statements to a revision's transaction; without one, only the record."""
     before, after = ((), ()) if revision.outside else (BEFORE, AFTER)
-    quoted = schema.replace("'", "''")
-    record = (
-        f"insert into ops.revisions (schema, revision, sha256) values ('{quoted}', '{revision.id}',"
-        f" '{revision.digest}') on conflict (schema, revision)"
-        " do update set sha256 = excluded.sha256, applied_at = now()"
-    )
+    record = revision.record(schema)
 
     def applied(*, ctx: MigrationContext, **_: Any) -> None:
         for statement in (record, *after):

@@ -42,6 +42,14 @@ class Phase(StrEnum):
     RETURNED = "returned"
 
 
+_PREPARED = """
+select to_regclass('ops.proven') is not null and exists (
+    select from pg_attribute
+    where attrelid = to_regclass('ops.fence') and attname = 'draw_epoch' and not attisdropped
+)
+"""
+"""True if this version of the program, or a newer one, made `ops`."""
+
 LEGAL = frozenset(
     {
         (Phase.EMPTY, Phase.LOADING),
@@ -153,7 +161,7 @@ def require_marker(conn: Connection, environment: str) -> None:
 def require_prepared(conn: Connection) -> None:
     """Refusal before `prepare`, and where an older version of it made `ops`."""
     name = marker(conn)
-    if _value(conn, "select to_regclass('ops.proven')") is None:
+    if not _value(conn, _PREPARED):
         found = "no schema ops" if name is None else "one by an older version"
         raise Refusal("a prepared database", found, where=place(conn), do=f"Run: invoke prepare --env {name or 'NAME'}")
 

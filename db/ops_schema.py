@@ -38,6 +38,7 @@ create table if not exists ops.fence (
     state text not null check (state in ('open', 'fenced', 'moved')),
     since timestamptz not null default now()
 );
+alter table ops.fence add column if not exists draw_epoch text;
 create table if not exists ops.fence_passes (
     schema text not null,
     pass_sha256 text not null,

@@ -87,6 +87,14 @@ class Revision:
             return self.sql
         return "\n".join(CONCURRENTLY.sub("", one) for one in self.statements if one not in OUTSIDE)
 
+    def record(self, schema: str) -> str:
+        """The SQL that notes in `ops` that the revision was applied to the schema."""
+        quoted = schema.replace("'", "''")
+        return (
+            f"insert into ops.revisions (schema, revision, sha256) values ('{quoted}', '{self.id}', '{self.digest}')"
+            " on conflict (schema, revision) do update set sha256 = excluded.sha256, applied_at = now()"
+        )
+
 
 @dataclass(frozen=True)
 class History:

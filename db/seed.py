@@ -19,7 +19,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from psycopg import sql
 
-from db import builders, fence, legacy_schema, legacy_tables, migrate, ops, paths, requirements
+from db import builders, draws, fence, legacy_schema, legacy_tables, migrate, ops, paths, requirements
 from db import tables as db_tables
 from db.confirmation import unasked
 from db.environments import DESTRUCTIBLE
@@ -120,16 +120,21 @@ def seed_postgres(
 
 
 def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[], None] = unasked) -> None:
-    """Every table of the game and of the transfer emptied; what `ops` says stays. confirm, Refusal: as for seeding."""
+    """Every table of the game and of the transfer emptied; in `ops` only the draw epoch changes.
+
+    confirm, Refusal: as for seeding.
+    """
     _require_made_up(environment)
     with ops.connect(owner, application="sudamr reset") as conn:
         ops.require_marker(conn, environment)
+        ops.require_prepared(conn)
         requirements.require(conn)
         migrate.require_current(conn)
         confirm()
         with fence.own_pass(conn):
             names = [sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL)]
             conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
+            draws.renew(conn, owner.schema)
 
 
 def _require_made_up(environment: str) -> None:

@@ -70,7 +70,14 @@ select
         join pg_catalog.pg_class c on c.relnamespace = n.oid
         where c.oid = 'users'::regclass
     ), 'fenced') as state,
-    (select e.name from ops.environment e) as environment"""
+    (select e.name from ops.environment e) as environment,
+    (
+        select f.draw_epoch
+        from ops.fence f
+        join pg_catalog.pg_namespace n on n.nspname = f.schema
+        join pg_catalog.pg_class c on c.relnamespace = n.oid
+        where c.oid = 'users'::regclass
+    ) as draw_epoch"""
 """The schema is found through the table `users`, so that one renamed away reads as fenced."""
 
 

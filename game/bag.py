@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from game import catalog
 from game.catalog import Template
 from game.chance import new_id
+from game.documents import to_json
 from game.errors import Refused
 from game.journals import Journals
 from game.options import fresh_options
@@ -32,6 +33,12 @@ class Bag:
     def items(self) -> list[Record]:
         """The items in the bag's order."""
         return in_order(self._items().values())
+
+    def contents(self) -> str:
+        """The places that there are, and each item's id and number, as text: the same on either store."""
+        kinds = (catalog.EQUIPMENT, catalog.MATERIAL, catalog.CONSUMABLE)
+        items = sorted([text(item, "id"), whole(item, "quantity")] for item in self._items().values())
+        return to_json([[self._user[f"places_{kind}"] for kind in kinds], items])
 
     def item(self, item_id: str) -> Record:
         """The item of that id. Refused no_such_item."""

@@ -1,7 +1,8 @@
-"""Chance: named draws that follow from (secret, player, command, request, name, n): a retry decides as the first time.
+"""Chance: named draws that follow from (secret, epoch, player, command, request, name, n): a retry decides as before.
 
 Player and command are part of it: else a second account, or a command that is refused or cheap, could be sent first
-under the same request id, to see what the draw will be.
+under the same request id, to see what the draw will be. The epoch is the store's own (`game.unit.Loaded`): once writes
+are given up, a player may remember which requests won, and with another epoch these draw anew.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ class Chance:
         self._overrides = dict(overrides or {})
         self._drawn: Counter[str] = Counter()
         self._unused = set(self._overrides)
+
+    def enter(self, epoch: str) -> None:
+        """Draw in this epoch of a store from here on. "" changes nothing: stores had no epochs before."""
+        if epoch:
+            # A key of its own, not one part more of what is signed: no name or command can be taken for an epoch.
+            self._secret = hmac.digest(self._secret, f"draw epoch {epoch}".encode(), hashlib.sha256)
 
     def draw(self, name: str, low: int, high: int, *, of: str = "") -> int:
         """A whole number from low to high, both included, `of` a player and a command. BadDice: an override outside."""

@@ -108,6 +108,7 @@ def _attempt(store: Store, request: Request, now_ms: int, chance: Chance, fence_
             if receipt := receipts.get((request.player, form)):
                 return _replayed(receipt, request)
         _check_open(loaded, request, fence_pass)
+        chance.enter(loaded.draw_epoch)
         rows = loaded.rows.copy()
         player = Player(rows, request.request_id, now_ms, chance, request.command.body())
         outcome = perform(player, request.command)

@@ -30,7 +30,7 @@ class Player:
         self.now_ms = now_ms
         self.id = text(self.user, "id")
         self._chance = chance
-        self._of = f"{self.id}\0{asked}"
+        self._of = f"{self.id}\0{asked}{_nearly_full(self.user)}"
         self._journals = Journals(rows, self.id, request_id)
         self.bag = Bag(rows, request_id, self._journals)
 
@@ -66,6 +66,13 @@ class Player:
     def percent(self, name: str) -> float:
         """A named percentage of this player, from 0.5 to 100 in halves."""
         return self._chance.percent(name, of=self._of)
+
+    def draw_by_the_bag(self) -> None:
+        """Let the draws from here on follow from the bag too: for a command that may draw more than fits the bag.
+
+        Such a refusal tells what was drawn. Once the player has made room, the same request draws anew.
+        """
+        self._of += f"\0{self.bag.contents()}"
 
     # What changes
 
@@ -122,6 +129,12 @@ class Player:
         """A worn item's flag agrees again with what is worn as soon as a command puts it on or off."""
         item["worn_flag"] = None
         self.bag.note(action, item)
+
+
+def _nearly_full(user: Record) -> str:
+    """The numbers to which little can be added: balance_too_high may tell what was drawn, so draws follow from them."""
+    full = sorted((column, value) for column, value in user.items() if isinstance(value, int) and value > LARGEST // 2)
+    return f"\0{full}" if full else ""
 
 
 def _put_on(entry: Record) -> tuple[int, str]:

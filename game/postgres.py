@@ -171,7 +171,7 @@ class PostgresUnit:
             setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
             self.connection.execute(sa.select(setting))
         with self._watch.asking("lock"):
-            fence, *user = self.connection.exec_driver_sql(statements.lock(), {"player": player}).one()
+            fence, epoch, *user = self.connection.exec_driver_sql(statements.lock(), {"player": player}).one()
         if fence == "moved" and self._fence_pass is None:
             raise Moved("another store serves the game")
         record: Record = dict(zip(statements.USER_COLUMNS, user, strict=True))
@@ -185,7 +185,7 @@ class PostgresUnit:
         for name, records in zip(wanted.tables, found, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
-        return Loaded(rows, fence)
+        return Loaded(rows, fence, epoch or "")
 
     def save(self, before: Rows, after: Rows) -> None:
         """One statement, of one part for each record updated and each table added to or taken from.

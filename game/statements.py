@@ -26,10 +26,13 @@ MOST_ROWS = 256
 T = TypeVar("T")
 
 FENCE = sa.table("fence_state", sa.column("state", sa.Text), sa.column("environment", sa.Text))
+DRAW_EPOCH = sa.func.to_jsonb(FENCE.table_valued()).op("->>")(sa.literal_column("'draw_epoch'"))
+"""The draw epoch by way of the whole row: NULL, and no error, in a schema before the revision 0003."""
+
 HEAD = sa.table("alembic_version", sa.column("version_num", sa.Text))
 
 USER_COLUMNS = tuple(column.name for column in tables.game_columns(tables.users))
-"""What `lock` gives after the fence's state, in order."""
+"""What `lock` gives after the fence's state and the draw epoch, in order."""
 
 _dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy annotates no dialect
 
@@ -79,12 +82,12 @@ class Part:
 
 @cache
 def lock() -> str:
-    """The fence's state, and the row of :player, locked; NULLs where there is none."""
+    """The fence's state, the draw epoch, and the row of :player, locked; NULLs where there is none."""
     columns = tables.game_columns(tables.users)
     player = sa.select(*columns).where(tables.users.c.id == sa.bindparam("player", type_=sa.Text))
     locked = player.with_for_update().cte("player")
     both = FENCE.outerjoin(locked, sa.true())
-    return _compiled(sa.select(FENCE.c.state.label("fence"), locked).select_from(both))
+    return _compiled(sa.select(FENCE.c.state.label("fence"), DRAW_EPOCH.label("draw_epoch"), locked).select_from(both))
 
 
 @cache

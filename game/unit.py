@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from game.rows import Rows
@@ -22,10 +22,12 @@ class Loaded:
     rows: `users` and the tables asked for; the request's own action_receipts, under either form of its key
     (`game.idempotency`); and the player's player_openings. A player without an opening also gets user_inventory, so
     that the opening can be written.
+    draw_epoch: mixed into every draw (`game.chance`); "" until the store's writes were given up for the first time.
     """
 
     rows: Rows
     fence: Fence
+    draw_epoch: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from db.errors import Failure
 from db.ops import Phase
 from db.snapshots.kept import ROLLED_BACK
 from game import tables
-from game.legacy import cells
+from game.legacy import cells, draws
 
 NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema()))"
 
@@ -62,13 +62,19 @@ def carry_back(move: Move) -> dict[str, Any]:
 
 
 def discard(move: Move, accepted: int) -> dict[str, Any]:
-    """R4 with --discard-writes: what players did on Postgres stays there; the count is the one that was accepted."""
+    """R4 with --discard-writes: what players did on Postgres stays there; the count is the one that was accepted.
+
+    The file gets a new draw epoch: players remember which of the requests that are given up won.
+    """
     lost = lost_writes(move)
     if lost != accepted:
         raise Failure(
             f"{count(accepted, 'write')} to lose, as accepted", f"{lost}",
             do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to carry back.",
         )  # fmt: skip
+    owned = ownership.of_this_game(move.owner, move.env.legacy.path)
+    with turning(move, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=move.pass_token) as connection:
+        draws.renew(connection)
     move.journal.write("counts", discarded=lost)
     return {"discarded": lost}
 
@@ -83,6 +89,10 @@ def compare(move: Move, accepted: int) -> dict[str, Any]:
             f" stay in Postgres for you to look at: invoke rollback --env {move.env.name} --discard-writes"
             f" --accept-loss {lost}",
         )  # fmt: skip
+    if lost:
+        owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
+        with turning(move, "open", phases=(Phase.LIVE,), owned=owned) as connection:
+            draws.renew(connection)
     move.journal.write("counts", discarded=lost)
     return {"discarded": lost}
 

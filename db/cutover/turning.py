@@ -20,7 +20,7 @@ from db.cutover.move import Move
 from db.errors import Failure
 from db.ops import Phase
 from game.errors import StoreUnavailable
-from game.legacy import cells
+from game.legacy import cells, draws
 from game.legacy import fence as legacy_fence
 from game.legacy.fence import Check
 from game.legacy.fence_schema import Mark, State
@@ -33,6 +33,8 @@ def turning(
     """Turn the legacy file's fence to `to` after the body; during the body nobody else can write to the file.
 
     phases: the phases in which the fence may be turned. owned: the check of its owner, see db.cutover.ownership.
+    A file that said moved gets a new draw epoch (`game.legacy.draws`): players played elsewhere since, and remember
+    which requests won there. What carries their writes back brings the epoch back with them.
     Raises Failure if the lock is lost, the phase is another, or other processes keep the file locked; the file is then
     unchanged.
     """
@@ -47,6 +49,8 @@ def turning(
             closing(cells.connect(path)) as connection,
             legacy_fence.turning(connection, to, pass_token=pass_token, owner=move.owner, check=check),
         ):
+            if to != "moved" and legacy_fence.state(connection) == "moved":
+                draws.renew(connection)
             yield connection
     except StoreUnavailable as error:
         raise Failure(

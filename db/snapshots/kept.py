@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from db import fence, grants, migrate, ops, relocation
+from db import draws, fence, grants, migrate, ops, relocation
 from db.errors import Refusal
 from db.snapshots import manifest
 
@@ -67,13 +67,18 @@ def put_back(conn: ops.Connection, schema: str, kept: str, *, service_role: str,
         aside = put_aside(conn, schema) if relocation.relations(conn, schema) else None
         move(conn, kept, schema)
         ops.forget_proof(conn)  # Else a cutover that goes on would take it for its own copy.
+        draws.renew(conn, schema)
         put_to_use(conn, schema, service_role=service_role, keep_fence=keep_fence)
     return aside
 
 
 def put_to_use(conn: ops.Connection, schema: str, *, service_role: str, keep_fence: bool) -> None:
-    """Make tables that came from elsewhere the game's: note revisions, set or lift the fence, grant the service."""
+    """Make tables that came from elsewhere the game's: note revisions, set or lift the fence, grant the service.
+
+    The draw epoch must be new already.
+    """
     migrate.adopt(conn, schema)
+    draws.have_told(conn, schema)
     if keep_fence:
         fence.set_on(conn)
     else:

@@ -16,10 +16,11 @@ from pathlib import Path
 from db import paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
+from db.files import fsync_folder
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.transfer.source import opened
-from game.legacy import cells, fence
+from game.legacy import cells, draws, fence
 
 _ANOTHER = "Name another snapshot with --path, or take one: invoke snapshot.take --env NAME --of legacy|target"
 
@@ -73,7 +74,8 @@ def restore(
     """Put the snapshot at `into`, flushed; gives where the file that stood there was moved, if any.
 
     A leftover log of the old file would be played into the new one, so `-wal`, `-shm` and `-journal` move with their
-    file. Stop every service on it first: one that has the old file open goes on writing there.
+    file. Stop every service on it first: one that has the old file open goes on writing there. Only the draw epoch, and
+    the fence if it is lifted, differ from the snapshot; both are set before the file has its name.
     """
     check_hash(snapshot)
     there = _beside(into)
@@ -90,14 +92,13 @@ def restore(
     try:
         _copy(snapshot.path, partial)
         partial.chmod(0o600)
-        if not keep_fence:
-            _unfence(partial)
+        _put_to_use(partial, keep_fence=keep_fence)
         manifest.fsync_file(partial)
         aside = _move_aside(into)
         partial.replace(into)
     finally:
         partial.unlink(missing_ok=True)
-    manifest.fsync_folder(into.parent)
+    fsync_folder(into.parent)
     return aside
 
 
@@ -162,9 +163,14 @@ def _back_up(source: sqlite3.Connection, copy: Path) -> None:
         raise Failure("a copy of the file", str(error), where=str(copy.parent.parent), do="Make room there.") from error
 
 
-def _unfence(path: Path) -> None:
+def _put_to_use(path: Path, *, keep_fence: bool) -> None:
+    """Give the file a new draw epoch, whoever is to play on it: writes since the snapshot are given up."""
     with closing(cells.connect(path)) as connection:
-        fence.lift(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        draws.renew(connection)
+        connection.execute("COMMIT")
+        if not keep_fence:
+            fence.lift(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

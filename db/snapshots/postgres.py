@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg import errors, sql
 
-from db import fence, locks, migrate, ops, relocation, remedies, requirements
+from db import draws, fence, locks, migrate, ops, relocation, remedies, requirements
 from db.confirmation import unasked
 from db.errors import Refusal
 from db.extensions import not_an_extensions
@@ -116,6 +116,8 @@ def restore(
         tool = _tool("pg_restore", connection, tools)
         aside = _move_aside(connection, url, replace=replace)
         ops.forget_proof(connection)  # Else a cutover that goes on would take what is restored for its own copy.
+        # Before the old rows are there: killed at any later point, nobody can play on them in the old epoch.
+        draws.renew(connection, schema)
         with _put_back_on_failure(connection, schema, aside):
             _restore(snapshot, url, tool, "--no-privileges", *_into_existing(connection, schema))
         kept.put_to_use(connection, schema, service_role=service_role, keep_fence=keep_fence)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from db import draws
 from db.errors import Failure, Refusal
 from db.progress import Advance, Progress, Silent
 from db.transfer import target as targets
@@ -24,6 +25,7 @@ from db.transfer.source import Digest, Row, Source, Table, quote
 from db.transfer.target import Cells, Target, sqlite_key
 from game.errors import Fenced, Moved
 from game.legacy import cells, fence
+from game.legacy import draws as legacy_draws
 from game.legacy.fields import DECLARED
 from game.urls import PostgresUrl
 
@@ -58,6 +60,7 @@ def carry_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: 
     with targets.opened(target) as snapshot, _writing(legacy, pass_token) as connection:
         carried = _Carriage(connection, snapshot, str(legacy)).run(shown)
         compare(Source(connection, str(legacy)), snapshot, shown).check()
+        legacy_draws.write(connection, draws.read(snapshot.conn))
     carried.seconds = time.monotonic() - began
     return carried
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from db import fence, ops
+from db import draws, fence, ops
 from db import tables as db_tables
 from db.errors import Failure
 from db.progress import Advance, Progress, Silent
@@ -38,6 +38,7 @@ from db.transfer.source import CHUNK_BYTES, Digest, Row, Source, chunks, opened
 from db.transfer.survey import file_bytes
 from db.transfer.tally import Count, Tally
 from game import tables
+from game.legacy import draws as legacy_draws
 from game.legacy.fields import storable
 from game.rows import Record
 from game.urls import PostgresUrl
@@ -138,6 +139,8 @@ class _Loading:
         if not self.resumed:
             with self._transaction():
                 copy(self.conn, tables.legacy_schema, schemas.to_records(self.source.schema))
+        with self._transaction():
+            draws.give(self.conn, legacy_draws.read(self.source.connection))
         names = sorted(self.source.tables, key=lambda name: (name in JOURNALS, name != "users"))
         with progress.bar("loading", self.source.count("users"), "players") as advance:
             for name in names:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from db import paths
+from db import draws, paths
 from db.errors import Failure, Refusal
 from db.progress import Advance, Progress, Silent
 from db.transfer import schema as schemas
@@ -23,6 +23,7 @@ from db.transfer.schema import Schema
 from db.transfer.source import Source, quote, table_of
 from db.transfer.target import Target, opened
 from game.legacy import cells
+from game.legacy import draws as legacy_draws
 from game.legacy.fields import DECLARED
 from game.urls import PostgresUrl
 
@@ -106,6 +107,7 @@ def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
             connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {DECLARED[column]}")
         rows = {name: _table(target, connection, name, progress) for name in _order(schema)}
         schemas.make_the_rest(connection, schema)
+        legacy_draws.write(connection, draws.read(target.conn))
         connection.execute("COMMIT")
         schemas.finish(connection, schema)
     except sqlite3.DatabaseError as error:

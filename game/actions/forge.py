@@ -71,6 +71,7 @@ def disassemble(player: Player, command: Disassemble) -> Outcome:
     """
     item = player.bag.equipment(command.item)
     player.need_unworn(command.item)
+    player.draw_by_the_bag()
     grade = catalog.GRADES[text(item, "grade")]
     share = player.draw("share", *catalog.DISASSEMBLE_PERCENT)
     jackpot = _jackpot(player)
@@ -88,6 +89,7 @@ def convert(player: Player, command: Convert) -> Outcome:
     Draws: number (downwards: how many come of each, drawn once), jackpot (percent).
     Refused: not_material, top_tier, bottom_tier, not_enough_material, bag_full.
     """
+    player.draw_by_the_bag()
     exchange = _exchange(player, command)
     jackpot = _jackpot(player)
     gained = exchange.gained * 2 if jackpot else exchange.gained

@@ -1,4 +1,4 @@
-"""The fence as it stands in a legacy file: one table and its triggers, told from what is the game's own."""
+"""The fence as it stands in a legacy file: its table, its triggers and the draw epoch, told from the game's own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
 from game.errors import FENCE_MESSAGE, StoreFailure
+from game.legacy import draws
 
 State: TypeAlias = Literal["open", "fenced", "moved"]
 
@@ -77,8 +78,10 @@ def _is_plain(cell: object) -> bool:
 
 def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
     """What of the file's schema is the fence's own, and so never transferred: (type, name) as sqlite_master has it."""
-    table = {("table", TABLE)} if row(conn) is not None else set()
-    return frozenset(table | {("trigger", name) for name, text in _existing(conn).items() if _OURS.fullmatch(text)})
+    tables = {("table", TABLE)} if row(conn) is not None else set()
+    if draws.exists(conn):
+        tables.add(("table", draws.TABLE))
+    return frozenset(tables | {("trigger", name) for name, text in _existing(conn).items() if _OURS.fullmatch(text)})
 
 
 def strangers(conn: sqlite3.Connection) -> list[str]:
@@ -94,9 +97,9 @@ def strangers(conn: sqlite3.Connection) -> list[str]:
 def tables(conn: sqlite3.Connection) -> list[str]:
     """The tables that a fence covers: all but SQLite's and its own. A virtual table is covered by those beneath it."""
     rows = conn.execute(
-        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name <> ?"
+        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT IN (?, ?)"
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name",
-        (TABLE,),
+        (TABLE, draws.TABLE),
     )
     return [str(name) for (name,) in rows.fetchall()]
 

@@ -22,7 +22,7 @@ from sqlalchemy.schema import CreateTable
 
 from game import idempotency, tables
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
-from game.legacy import cells, codec, fence, fence_schema, fields, guarding, homes
+from game.legacy import cells, codec, draws, fence, fence_schema, fields, guarding, homes
 from game.legacy.cells import Cell
 from game.rows import Key, Record, Rows, compare
 from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
@@ -174,7 +174,7 @@ class LegacyUnit:
             for form in idempotency.forms(request_id):
                 rows[receipts.name] |= _journal(self._connection, receipts, {"user_id": player, "request_id": form})
             rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
-        return Loaded(rows, state)
+        return Loaded(rows, state, draws.read(self._connection))
 
     def save(self, before: Rows, after: Rows) -> None:
         """The changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""

@@ -59,8 +59,9 @@ DRIFTS = {
         "missing: trigger CREATE TRIGGER sudamr_journal BEFORE DELETE OR UPDATE OR TRUNCATE ON currency_ledger"
         " FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_rewrite()"
     ),
-    "create or replace view fence_state as select 'open'::text as state, null::text as environment": (
-        "unexpected: view fence_state as SELECT 'open'::text AS state, NULL::text AS environment;"
+    "create or replace view fence_state as select 'open' as state, null::text as environment, '' as draw_epoch": (
+        "unexpected: view fence_state as SELECT 'open'::text AS state, NULL::text AS environment,"
+        " ''::text AS draw_epoch;"
     ),
     "alter table currency_ledger disable trigger sudamr_journal": (
         "switched off: trigger sudamr_journal on currency_ledger"

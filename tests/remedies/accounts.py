@@ -24,6 +24,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/cutover/run.py": (3, "tests/db/test_cutover_watch.py"),
     "db/cutover/standing.py": (1, "tests/db/test_states.py"),
     "db/cutover/target_checks.py": (8, "tests/db/test_printed_sql.py"),
+    "db/draws.py": (2, "tests/db/test_draws_given_up.py"),
     "db/drift.py": (4, "tests/db/test_drift.py"),
     "db/environment_files.py": (4, "tests/db/test_environment_files.py"),
     "db/environments.py": (1, "tests/db/test_libpq.py"),
@@ -110,6 +111,7 @@ NOT_FOLLOWED: dict[str, tuple[int, str]] = {
     "harness/databases/start_state.py": (1, SERVER),
     "harness/live/clients.py": (1, "needs a service that hangs for two minutes"),
     "harness/moves/revisions.py": (1, "tests/db/test_new_revision.py makes revisions on development alone"),
+    "harness/moves/revoking.py": (1, RIGHTS),
     "harness/moves/transfers.py": (3, DEFECT),
     "harness/rehearsal/run.py": (
         1,
