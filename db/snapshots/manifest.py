@@ -14,15 +14,17 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter
 
-from db.counts import counted
+from db import json_files, signing
 from db.errors import Failure, Refusal
+from db.json_files import Instant, OneLine
 from db.paths import require_file, require_folder
 from game import paths
 
@@ -56,22 +58,39 @@ class Manifest:
     """What is in the file, and how to know that it still is.
 
     `counts` are rows a table, read in the same transaction as the file; `size` is in bytes; `fence` is the state of the
-    store's fence when it was taken, which the file carries; `schema` is the head of the migrations, or "".
+    store's fence when it was taken, which the file carries; `schema` is the head of the migrations, or "". `signature`
+    is of all the rest; None where the environment has no key.
     """
 
-    environment: str
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    environment: OneLine
     side: Side
     label: Label
-    run: str
-    taken_at: str
-    file: str
-    size: int
-    sha256: str
-    counts: dict[str, int]
+    run: OneLine
+    taken_at: Instant
+    file: OneLine
+    size: NonNegativeInt
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    counts: dict[str, NonNegativeInt]
     source: str
-    fence: str
-    schema: str
-    tool: str
+    fence: OneLine
+    schema: OneLine
+    tool: OneLine
+    signature: OneLine | None = None
+
+    def signed(self, key: str | None) -> Manifest:
+        """Return the manifest with its signature, or without one if there is no key."""
+        return replace(self, signature=signing.sign(self._document(), key) if key else None)
+
+    def fits(self, key: str) -> bool:
+        """Return True if the signature is that of this manifest by this key."""
+        return signing.fits(self._document(), self.signature or "", key)
+
+    def _document(self) -> dict[str, object]:
+        fields = asdict(self)
+        del fields["signature"]
+        return {"snapshot": fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +107,19 @@ class Snapshot:
 
     @property
     def verified(self) -> bool:
-        """Whether it was restored and counted, and nothing disagreed."""
-        return (self.folder / VERIFIED).is_file()
+        """Whether this very file was restored and counted, and nothing disagreed."""
+        try:
+            note = json_files.load_json(
+                self.folder / VERIFIED,
+                _NOTES,
+                "a note",
+                do="",
+                most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
+                follow=False,
+            )
+        except Refusal:
+            return False
+        return note.sha256 == self.manifest.sha256
 
     @property
     def players(self) -> int:
@@ -97,7 +127,16 @@ class Snapshot:
         return self.manifest.counts.get("users", 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What stands in `verified.json`."""
+
+    at: str
+    sha256: str
+
+
 _MANIFESTS = TypeAdapter(Manifest)
+_NOTES = TypeAdapter(_Note)
 _NAME_ONE = (
     "Name a folder that `invoke snapshot.take --env NAME` printed; they stand in snapshots.folder of environments.toml."
 )
@@ -161,8 +200,9 @@ def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write(folder: Path, manifest: Manifest) -> None:
-    """Put the manifest beside its file, both flushed to disk."""
+def write(folder: Path, manifest: Manifest, key: str | None) -> Manifest:
+    """Sign the manifest and put it beside its file, both flushed to disk. Return it as it was written."""
+    manifest = manifest.signed(key)
     fsync_file(folder / manifest.file)
     path = folder / MANIFEST
     path.write_bytes(_MANIFESTS.dump_json(manifest, indent=2) + b"\n")
@@ -170,21 +210,23 @@ def write(folder: Path, manifest: Manifest) -> None:
         file.chmod(0o600)
     fsync_file(path)
     fsync_folder(folder)
+    return manifest
 
 
 def read(folder: Path) -> Snapshot:
     """The snapshot in this folder; Refusal where there is none."""
     require_folder(folder, "the folder of a snapshot", do=_NAME_ONE)
     require_file(folder / MANIFEST, f"a snapshot with {MANIFEST}", where=str(folder), do=_NAME_ONE)
-    try:
-        return Snapshot(folder, _MANIFESTS.validate_json((folder / MANIFEST).read_bytes()))
-    except ValidationError as error:
+    found = json_files.load_json(
+        folder / MANIFEST, _MANIFESTS, f"a snapshot with {MANIFEST}", do=_NAME_ONE,
+        most_bytes=json_files.MOST_BYTES_OF_A_NOTE, follow=False,
+    )  # fmt: skip
+    if found.file != FILE_NAMES[found.side]:  # Else a manifest could name any file of the machine.
         raise Refusal(
-            f"a snapshot with {MANIFEST}",
-            f"{counted(error.error_count(), 'fields')} amiss",
-            where=str(folder),
+            f"a snapshot whose file is {FILE_NAMES[found.side]}", json_files.shown(found.file), where=str(folder),
             do=_NAME_ONE,
-        ) from None
+        )  # fmt: skip
+    return Snapshot(folder, found)
 
 
 def note_verified(snapshot: Snapshot) -> None:
@@ -203,21 +245,33 @@ def forget_verified(snapshot: Snapshot) -> None:
 def find(parent: Path, environment: str, *, side: Side | None = None, label: Label | None = None) -> list[Snapshot]:
     """The environment's snapshots, oldest first."""
     folders = [path.parent for path in parent.glob(f"{environment}-*/{MANIFEST}") if path.parent.suffix != PARTIAL]
-    fitting = [s for s in map(read, folders) if s.manifest.environment == environment]
+    fitting = [s for s in map(_read_listed, folders) if s.manifest.environment == environment]
     fitting = [s for s in fitting if side in (None, s.manifest.side) and label in (None, s.manifest.label)]
     return sorted(fitting, key=lambda s: s.manifest.taken_at)
 
 
-def retain(parent: Path, environment: str, keep: int) -> list[Path]:
+def _read_listed(folder: Path) -> Snapshot:
+    """Read a snapshot that nobody named. Raises Refusal if it can't be read: it may be the one that is needed."""
+    try:
+        return read(folder)
+    except Refusal as error:
+        raise Refusal(
+            error.expected, error.found, where=error.where,
+            do="Move this folder out of snapshots.folder: this version can't read it as a snapshot.",
+        ) from None  # fmt: skip
+
+
+def retain(parent: Path, environment: str, keep: int, *, ours: Callable[[Snapshot], bool]) -> list[Path]:
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
 
-    Also kept: the newest `keep` verified ones, which unverified ones must not push out, and the newest verified one
-    with players, even if many snapshots of an empty store follow it.
+    ours: others are neither counted nor removed, so that a forged one pushes out none of ours. Also kept: the newest
+    `keep` verified ones, which unverified ones must not push out, and the newest verified one with players, even if
+    many snapshots of an empty store follow it.
     """
     gone: list[Path] = []
     for side in Side:
         for label in Label:
-            snapshots = find(parent, environment, side=side, label=label)
+            snapshots = [s for s in find(parent, environment, side=side, label=label) if ours(s)]
             verified = [s for s in snapshots if s.verified]
             with_players = [s for s in verified if s.players]
             safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]
