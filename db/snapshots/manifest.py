@@ -177,22 +177,30 @@ def scratch(folder: Path) -> Iterator[Path]:
     """A folder within the snapshot's own to restore into, gone afterwards; one that a killed run left goes first."""
     with _locked(folder):
         for left in folder.glob(f"{SCRATCH}*"):
-            shutil.rmtree(left)
+            if _is_folder(left):
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as made:
             yield Path(made)
 
 
 def _clear_abandoned(parent: Path, environment: str) -> None:
     """Remove what a killed run had begun: a copy of all that players own, which nobody would ever look for."""
-    for left in parent.glob(f"{environment}-*{PARTIAL}"):
+    for left in filter(_is_folder, parent.glob(f"{environment}-*{PARTIAL}")):
         with suppress(BlockingIOError), _locked(left, wait=False):
             shutil.rmtree(left)
+
+
+def _is_folder(path: Path) -> bool:
+    """Return False for a link to one too: what it leads to is not ours to remove."""
+    return path.is_dir() and not path.is_symlink()
 
 
 @contextmanager
 def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """A lock on the folder that ends with its process; without `wait`, BlockingIOError where another holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
@@ -232,8 +240,13 @@ def read(folder: Path) -> Snapshot:
 def note_verified(snapshot: Snapshot) -> None:
     """Note beside the manifest that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
-    path.write_text(json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
-    fsync_file(path)
+    # Not to write through a link, nor into a pipe, that somebody put there.
+    descriptor, partial = tempfile.mkstemp(prefix=SCRATCH, dir=snapshot.folder)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
+        file.flush()
+        os.fsync(descriptor)
+    Path(partial).replace(path)
     fsync_folder(snapshot.folder)
 
 
@@ -275,7 +288,7 @@ def retain(parent: Path, environment: str, keep: int, *, ours: Callable[[Snapsho
             verified = [s for s in snapshots if s.verified]
             with_players = [s for s in verified if s.players]
             safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]
-            gone += [snapshot.folder for snapshot in snapshots if snapshot not in safe]
+            gone += [s.folder for s in snapshots if s not in safe and _is_folder(s.folder)]
     for folder in gone:
         shutil.rmtree(folder)
     return gone

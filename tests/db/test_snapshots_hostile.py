@@ -23,7 +23,7 @@ from db.ops import Phase
 from db.servers import Server
 from db.signing import SIGNING_KEY
 from db.snapshots import Label, Side, Snapshot, manifest
-from db.snapshots.manifest import MANIFEST, Manifest
+from db.snapshots.manifest import MANIFEST, VERIFIED, Manifest
 from game.legacy import cells
 from game.legacy import fence as legacy_fence
 from harness.databases import Database
@@ -366,6 +366,43 @@ def test_a_folder_that_can_not_be_read_is_named_until_it_is_moved_away(env: Envi
     found.folder.rename(tmp_path / "elsewhere")
 
     assert snapshots.find(env.snapshots.folder, env.name) == []
+
+
+BESIDE: dict[str, Callable[[Path, Path], object]] = {
+    "verified.json a pipe": lambda folder, _: os.mkfifo(folder / VERIFIED),
+    "verified.json a link": lambda folder, other: (folder / VERIFIED).symlink_to(other / "theirs"),
+    "a scratch that is a link": lambda folder, other: (folder / ".verify-x").symlink_to(other),
+    "a scratch that is a pipe": lambda folder, _: os.mkfifo(folder / ".verify-x"),
+    "a partial that is a link": lambda folder, other: (folder.parent / "test-x.partial").symlink_to(other),
+    "a partial that is a pipe": lambda folder, _: os.mkfifo(folder.parent / "test-x.partial"),
+}
+
+
+@pytest.mark.parametrize("thing", BESIDE)
+def test_what_lies_beside_a_snapshot_is_neither_waited_for_nor_followed(
+    env: Environment, tmp_path: Path, thing: str
+) -> None:
+    seed.seed_legacy(env.legacy.path, 1, oddities=False)
+    found = snapshots.take(env, Side.LEGACY)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "theirs").write_text("theirs")
+    BESIDE[thing](found.folder, other)
+
+    assert not found.verified
+    snapshots.verify(env, found)
+    assert found.verified
+    snapshots.take_verified(env, Side.LEGACY)
+
+    assert (other / "theirs").read_text() == "theirs"
+
+
+def test_a_note_of_another_file_verifies_nothing(env: Environment) -> None:
+    seed.seed_legacy(env.legacy.path, 1, oddities=False)
+    found = snapshots.take_verified(env, Side.LEGACY)
+    for text in ("", "{}", '{"at": "now", "sha256": "' + "0" * 64 + '"}'):
+        (found.folder / VERIFIED).write_text(text)
+        assert not found.verified
 
 
 class TestSigned:
