@@ -121,7 +121,8 @@ def _known(conn: ops.Connection, staging: str, schema: str) -> list[str]:
     Rights are never taken from a dump: the service's are granted anew.
     """
     rows = conn.execute(_ENTRIES, (staging,)).fetchall()
-    own = [f"SCHEMA - {schema}", f"COMMENT - SCHEMA {schema}", f"ACL - SCHEMA {schema}", f"DEFAULT ACL {schema}"]
+    ((quoted,),) = conn.execute("select quote_ident(%s)", (schema,)).fetchall()
+    own = [f"SCHEMA - {schema}", f"COMMENT - SCHEMA {quoted}", f"ACL - SCHEMA {quoted}", f"DEFAULT ACL {schema}"]
     return [*own, *(f"{kind} {schema} {name}" for kind, name in rows)]
 
 
