@@ -20,6 +20,7 @@ from typing import BinaryIO
 from db import paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
+from db.files import fsync_folder
 from db.json_files import shown
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
@@ -100,7 +101,7 @@ def restore(
         partial.replace(into)
     finally:
         partial.unlink(missing_ok=True)
-    manifest.fsync_folder(into.parent)
+    fsync_folder(into.parent)
     return aside
 
 
