@@ -28,6 +28,7 @@ ASKED = {"yes": YES, "confirm": CONFIRM}
 DRY_RUN = "make every check, list the findings and the plan, and change nothing"
 PLAYERS = "how many players to make"
 LEGACY = "a legacy SQLite file"
+UNSIGNED = "admit a snapshot that nobody signed, which staging and production refuse"
 
 
 @task(
@@ -524,21 +525,22 @@ def take(_c: Context, env: str = "", of: str = "target", json: str = "") -> None
     _snapshot("take", env, of, json)
 
 
-@task(help={"env": ENV, "path": "the snapshot's folder", "json": JSON}, required=["path"])
-def verify(_c: Context, env: str = "", path: str = "", json: str = "") -> None:
+@task(help={"env": ENV, "path": "the snapshot's folder", "unsigned": UNSIGNED, "json": JSON}, required=["path"])
+def verify(_c: Context, env: str = "", path: str = "", unsigned: bool = False, json: str = "") -> None:
     """Verify a snapshot: restore it into a scratch place, and count."""
-    _snapshot("verify", env, path, json)
+    _snapshot("verify", env, path, json, unsigned=unsigned)
 
 
 @task(
     help={"env": ENV, "path": "the snapshot's folder", "into": "a new file, for one of the legacy store",
           "unfence": "leave the restored store open to writes",
-          "replace": "move the target's tables to another schema first, where they are kept", **ASKED, "json": JSON},
+          "replace": "move the target's tables to another schema first, where they are kept",
+          "unsigned": UNSIGNED, **ASKED, "json": JSON},
     required=["path"],
 )  # fmt: skip
 def restore(
     _c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, replace: bool = False,
-    yes: bool = False, confirm: str = "", json: str = "",
+    unsigned: bool = False, yes: bool = False, confirm: str = "", json: str = "",
 ) -> None:  # fmt: skip
     """Restore a snapshot: read-only unless --unfence; nothing that exists is overwritten."""
     from db import environments
@@ -548,7 +550,9 @@ def restore(
     with outcome(json or None) as speaks:
         confirmed = confirmation(speaks, env, yes, confirm)
         target = environments.load(env)
-        done = snapshots.run(target, "restore", path, into, unfence=unfence, replace=replace, confirm=confirmed)
+        done = snapshots.run(
+            target, "restore", path, into, unfence=unfence, replace=replace, unsigned=unsigned, confirm=confirmed
+        )
         speaks.table("snapshot restore", ("what", "found"), list(done.items()))
         speaks.json(done)
 
@@ -619,13 +623,13 @@ def bench_databases(
     judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)
 
 
-def _snapshot(verb: str, env: str, what: str, json: str) -> None:
+def _snapshot(verb: str, env: str, what: str, json: str, *, unsigned: bool = False) -> None:
     from db import environments
     from db.console import outcome
     from harness.moves import snapshots
 
     with outcome(json or None) as speaks:
-        done = snapshots.run(environments.load(env), verb, what, "")
+        done = snapshots.run(environments.load(env), verb, what, "", unsigned=unsigned)
         speaks.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
         speaks.json(done)
 

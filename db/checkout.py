@@ -8,6 +8,7 @@ stays when a container gets another host name.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 import uuid
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
+from pydantic import ConfigDict, TypeAdapter
 
 from db import environments
 from db.errors import Refusal
+from db.json_files import MOST_BYTES_OF_A_NOTE, load_json
 from db.requirements import place
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -36,6 +39,8 @@ _MARK = "select to_jsonb(e) -> 'checkout' from ops.environment e"
 class Checkout:
     """A folder on a host, with an id that stays when the folder is moved."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
     id: str
     host: str
     folder: str
@@ -46,6 +51,9 @@ class Checkout:
     def is_same(self, other: Checkout) -> bool:
         """Return True if both are one checkout: a moved one keeps its id, one whose var/ was removed its place."""
         return self.id == other.id or (self.host, self.folder) == (other.host, other.folder)
+
+
+_CHECKOUTS = TypeAdapter(Checkout)
 
 
 def here(folder: Path | None = None) -> Checkout:
@@ -120,12 +128,9 @@ def _is_copy(kept: Checkout, host: str, path: Path) -> bool:
 
 
 def _read(file: Path) -> Checkout | None:
-    try:
-        return Checkout(**{name: str(value) for name, value in json.loads(file.read_text(encoding="utf-8")).items()})
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    if not os.access(file, os.R_OK):
         return None
-    except (ValueError, TypeError, AttributeError):
-        raise Refusal("what `invoke prepare` writes", "something else", where=str(file), do=f"rm {file}") from None
+    return load_json(file, _CHECKOUTS, "what `invoke prepare` writes", do=f"rm {file}", most_bytes=MOST_BYTES_OF_A_NOTE)
 
 
 def _write(made: Checkout, file: Path) -> Checkout:

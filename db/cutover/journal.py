@@ -12,11 +12,13 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from db import json_files
 from db.redaction import redact
 
 JOURNAL = "journal.jsonl"
@@ -72,14 +74,16 @@ class Journal:
             os.fsync(file.fileno())
 
     def entries(self) -> Iterator[Entry]:
-        """The lines, oldest first; one that was cut in two is passed over."""
+        """The lines, oldest first; one that was cut in two, or is none of ours, is passed over."""
         path = self.folder / JOURNAL
-        for line in path.read_bytes().splitlines() if path.exists() else []:
-            try:
-                fields = json.loads(line)
-            except ValueError:
-                continue
-            yield Entry(fields.pop("at"), fields.pop("event"), fields.pop("step"), fields)
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            for line in file:
+                with suppress(json_files.Unfit):
+                    match json_files.parse(line):
+                        case {"at": int() | float() as at, "event": str() as event, "step": str() as step, **facts}:
+                            yield Entry(at, event, step, {str(name): fact for name, fact in facts.items()})
 
     def first(self, event: str, step: str = "") -> Entry | None:
         """The oldest line of this event."""

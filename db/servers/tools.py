@@ -54,6 +54,10 @@ class Tool:
             arguments = [*args, database]
         return [*command, *arguments], environments.beside(settings)
 
+    def alone(self, args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """Build the command line and the environment of a run that reaches no database."""
+        return [*(part for part in self.command if part != PASSED), *args], environments.beside({})
+
 
 PASSED = "{passed}"
 """Where `docker exec` is told which variables to pass on: their names alone, so that no password is an argument."""

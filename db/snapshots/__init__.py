@@ -13,11 +13,13 @@ from db import transfer
 from db.confirmation import unasked
 from db.environments import Environment
 from db.errors import Failure, Refusal
-from db.snapshots import legacy, manifest, postgres
+from db.snapshots import legacy, manifest, postgres, trust
+from db.snapshots.dump import Foreign
 from db.snapshots.manifest import Label, Side, Snapshot, find, read
 from db.snapshots.tools import Tools
+from db.snapshots.trust import is_admitted
 
-__all__ = ["Label", "Side", "Snapshot", "find", "read", "restore", "take", "take_verified", "verify"]
+__all__ = ["Label", "Side", "Snapshot", "find", "is_admitted", "read", "restore", "take", "take_verified", "verify"]
 
 
 def take(
@@ -25,15 +27,16 @@ def take(
 ) -> Snapshot:
     """Take a snapshot of one store into the environment's folder. Removes no other snapshot.
 
-    Raises Refusal and Failure as `transfer` does if the store is not the game's, or can't be read.
+    Raises Refusal and Failure as `transfer` does if the store is not the game's, or can't be read; Refusal without a
+    key for an environment that admits no unsigned snapshot.
     """
-    parent = env.snapshots.folder
+    parent, key = env.snapshots.folder, trust.key_for(env.name)
     if side is Side.LEGACY and label is Label.MANUAL:
         # A move checked this in its preflight, and players may be waiting now.
         transfer.check(env.legacy.path)
     if side is Side.LEGACY:
-        return legacy.take(env.legacy.path, parent, environment=env.name, label=label, run=run)
-    return postgres.take(env.target_direct, parent, environment=env.name, label=label, run=run, tools=tools)
+        return legacy.take(env.legacy.path, parent, environment=env.name, label=label, run=run, key=key)
+    return postgres.take(env.target_direct, parent, environment=env.name, label=label, run=run, key=key, tools=tools)
 
 
 def take_verified(
@@ -42,19 +45,24 @@ def take_verified(
     """Take a snapshot and verify it. Then remove the old ones by the rule of `manifest.retain`."""
     snapshot = take(env, side, label=label, run=run, tools=tools)
     verify(env, snapshot, tools=tools)
-    manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep)
+    manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep, ours=trust.is_admitted)
     return snapshot
 
 
-def verify(env: Environment, snapshot: Snapshot, *, tools: Tools | None = None) -> dict[str, int]:
-    """Restore into a scratch place, count each table's rows, and note the success. Raises Failure if counts differ."""
-    _check(env, snapshot)
+def verify(
+    env: Environment, snapshot: Snapshot, *, unsigned: bool = False, tools: Tools | None = None
+) -> dict[str, int]:
+    """Restore into a scratch place, count each table's rows, and note the success. Raises Failure if counts differ.
+
+    unsigned: admit a snapshot without a signature, which staging and production refuse otherwise.
+    """
+    _check(env, snapshot, unsigned=unsigned)
     try:
         if snapshot.manifest.side is Side.LEGACY:
             counts = legacy.verify(snapshot)
         else:
             counts = postgres.verify(snapshot, env.target_direct, tools=tools)
-    except Failure:
+    except (Failure, Foreign):
         # `retain` must not keep this snapshot as a verified one and remove others.
         manifest.forget_verified(snapshot)
         raise
@@ -64,15 +72,15 @@ def verify(env: Environment, snapshot: Snapshot, *, tools: Tools | None = None) 
 
 def restore(
     env: Environment, snapshot: Snapshot, *, keep_fence: bool, replace: bool = False, into: Path | None = None,
-    confirm: Callable[[], None] = unasked, tools: Tools | None = None,
+    unsigned: bool = False, confirm: Callable[[], None] = unasked, tools: Tools | None = None,
 ) -> str:  # fmt: skip
     """Put a snapshot back: the legacy file at `into` or its own place, the game's schema into the target.
 
     keep_fence: whether the store is read-only afterwards; it is one or the other on purpose, whatever the snapshot
-    carries. confirm: called after the checks and before any change; may raise Refusal. Gives where what stood there was
-    moved, or "".
+    carries. unsigned: as of `verify`. confirm: called after the checks and before any change; may raise Refusal. Gives
+    where what stood there was moved, or "".
     """
-    _check(env, snapshot)
+    _check(env, snapshot, unsigned=unsigned)
     if snapshot.manifest.side is Side.LEGACY:
         aside = legacy.restore(
             snapshot, into or env.legacy.path, keep_fence=keep_fence, replace=replace, confirm=confirm
@@ -85,8 +93,8 @@ def restore(
     return moved or ""
 
 
-def _check(env: Environment, snapshot: Snapshot) -> None:
-    """Refuse a snapshot of another environment, and one without the game's tables."""
+def _check(env: Environment, snapshot: Snapshot, *, unsigned: bool) -> None:
+    """Refuse a snapshot of another environment, one that nobody here signed, and one without the game's tables."""
     where = str(snapshot.folder)
     if snapshot.manifest.environment != env.name:
         raise Refusal(
@@ -95,6 +103,7 @@ def _check(env: Environment, snapshot: Snapshot) -> None:
             where=where,
             do=f"Name one of {env.name} with --path: they are in {env.snapshots.folder}.",
         )
+    trust.require(snapshot, unsigned=unsigned)
     if "users" not in snapshot.manifest.counts:
         raise Refusal(
             "a snapshot of the game",

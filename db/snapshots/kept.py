@@ -83,7 +83,7 @@ def put_to_use(conn: ops.Connection, schema: str, *, service_role: str, keep_fen
         fence.set_on(conn)
     else:
         fence.lift(conn)
-    # Last: a dump brings the triggers in their old state, so the service's role has no rights until here.
+    # Last: the service's role has no rights until the fence is as it is to be.
     grants.grant(conn, schema, service_role)
 
 

@@ -6,20 +6,26 @@ one read of the file; a service in WAL mode goes on writing meanwhile.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from db import paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
 from db.files import fsync_folder
+from db.json_files import shown
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
-from db.transfer.source import opened
+from db.transfer import source
+from game import paths as kinds
 from game.legacy import cells, draws, fence
 
 _ANOTHER = "Name another snapshot with --path, or take one: invoke snapshot.take --env NAME --of legacy|target"
@@ -32,40 +38,34 @@ TABLES = """
 """
 
 
-def take(path: Path, parent: Path, *, environment: str, label: Label, run: str) -> Snapshot:
-    """Copy the file as of one instant, with the rows counted in the same read transaction.
+def take(path: Path, parent: Path, *, environment: str, label: Label, run: str, key: str | None) -> Snapshot:
+    """Copy the file as of one instant, with the rows counted in the same read transaction. key: signs the manifest.
 
     Raises Refusal and Failure as `transfer` does, before a folder is made.
     """
     with ExitStack() as reading:
-        source = reading.enter_context(opened(path)).connection
+        game = reading.enter_context(source.opened(path)).connection
         folder, finish = reading.enter_context(manifest.being_made(parent, environment, Side.LEGACY, label))
         copy = folder / FILE_NAMES[Side.LEGACY]
-        counts, state = count(source), fence.state(source)
-        _back_up(source, copy)
+        counts, state = count(game), fence.state(game)
+        _back_up(game, copy)
         # Without a write-ahead log an open reader blocks the game's writers.
-        source.execute("COMMIT")
+        game.execute("COMMIT")
         made = Manifest(
             environment=environment, side=Side.LEGACY, label=label, run=run, taken_at=manifest.now().isoformat(),
             file=copy.name, size=copy.stat().st_size, sha256=manifest.digest(copy), counts=counts,
-            source=str(path), fence=state, schema="", tool=f"SQLite {sqlite3.sqlite_version}",
+            source=shown(str(path), most=4096), fence=state, schema="", tool=f"SQLite {sqlite3.sqlite_version}",
         )  # fmt: skip
-        manifest.write(folder, made)
+        made = manifest.write(folder, made, key)
         return Snapshot(finish(), made)
 
 
 def verify(snapshot: Snapshot) -> dict[str, int]:
-    """Restore into a scratch file and count: rows a table. Failure where hash, integrity or counts disagree."""
-    check_hash(snapshot)
+    """Restore into a scratch file and count: rows a table. Failure where hash, integrity, fence or counts disagree."""
     with manifest.scratch(snapshot.folder) as scratch:
         copy = scratch / snapshot.path.name
-        _copy(snapshot.path, copy)
-        try:
-            counts = _counted(copy)
-        except ToolError as error:  # It names the scratch copy, which is removed.
-            raise Failure(error.expected, error.found, where=str(snapshot.path), do=_ANOTHER) from error
-    check_counts(snapshot, counts)
-    return counts
+        _copy(snapshot, copy)
+        return _checked(snapshot, copy)
 
 
 def restore(
@@ -73,11 +73,14 @@ def restore(
 ) -> Path | None:
     """Put the snapshot at `into`, flushed; gives where the file that stood there was moved, if any.
 
+    What is put there is a copy that was checked as `verify` checks it; where that fails, nothing was changed.
+
     A leftover log of the old file would be played into the new one, so `-wal`, `-shm` and `-journal` move with their
     file. Stop every service on it first: one that has the old file open goes on writing there. Only the draw epoch, and
     the fence if it is lifted, differ from the snapshot; both are set before the file has its name.
     """
-    check_hash(snapshot)
+    with opened(snapshot):
+        pass  # Read whole before anything is asked: a file that was changed is not worth an answer.
     there = _beside(into)
     if there and not replace:
         raise Refusal(
@@ -90,8 +93,8 @@ def restore(
     confirm()
     partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
     try:
-        _copy(snapshot.path, partial)
-        partial.chmod(0o600)
+        _copy(snapshot, partial)
+        _checked(snapshot, partial)
         _put_to_use(partial, keep_fence=keep_fence)
         manifest.fsync_file(partial)
         aside = _move_aside(into)
@@ -113,14 +116,31 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def check_hash(snapshot: Snapshot) -> None:
-    """Failure where the file is not the one that was taken."""
+@contextmanager
+def opened(snapshot: Snapshot) -> Iterator[BinaryIO]:
+    """Open the snapshot's file at its beginning, once its bytes were compared with the manifest. Raises Failure.
+
+    What is read from here is what was compared, whatever takes the file's place meanwhile.
+    """
+    where, expected = str(snapshot.path), "the file of the snapshot"
     try:
-        found = manifest.digest(snapshot.path)
+        # Not through a link, and without waiting for who writes to a pipe.
+        descriptor = os.open(snapshot.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise Failure("the file of the snapshot", str(error.strerror), where=str(snapshot.path), do=_ANOTHER) from None
-    if found != snapshot.manifest.sha256:
-        raise Failure(f"sha256 {snapshot.manifest.sha256}", found, where=str(snapshot.path), do=_ANOTHER)
+        found = "a link" if snapshot.path.is_symlink() else str(error.strerror)
+        raise Failure(expected, found, where=where, do=_ANOTHER) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise Failure(expected, kinds.found(snapshot.path), where=where, do=_ANOTHER)
+    with os.fdopen(descriptor, "rb") as file:
+        if status.st_size != snapshot.manifest.size:
+            raise Failure(f"{snapshot.manifest.size:,} bytes", f"{status.st_size:,}", where=where, do=_ANOTHER)
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != snapshot.manifest.sha256:
+            raise Failure(f"sha256 {snapshot.manifest.sha256}", found, where=where, do=_ANOTHER)
+        file.seek(0)
+        yield file
 
 
 def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
@@ -136,28 +156,46 @@ def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
             )
 
 
-def _copy(snapshot: Path, to: Path) -> None:
+def _copy(snapshot: Snapshot, to: Path) -> None:
+    with opened(snapshot) as file:
+        try:
+            with open(to, "xb", opener=_private) as copy:  # Path.open takes no opener.
+                shutil.copyfileobj(file, copy)
+        except OSError as error:
+            raise Refusal(
+                "room for a copy of the snapshot", str(error.strerror), where=str(to.parent),
+                do="Make room there, and allow this user to write there; or name another place: --into NEW",
+            ) from None  # fmt: skip
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _checked(snapshot: Snapshot, copy: Path) -> dict[str, int]:
+    """Return rows a table of the copy. Raises Failure if it is not sound, or its fence or rows are not those taken."""
+    where = str(snapshot.path)  # The copy is removed.
     try:
-        shutil.copyfile(snapshot, to)
-    except OSError as error:
-        raise Refusal(
-            "room for a copy of the snapshot", str(error.strerror), where=str(to.parent),
-            do="Make room there, and allow this user to write there; or name another place: --into NEW",
-        ) from None  # fmt: skip
+        with source.opened(copy) as reading:
+            connection = reading.connection
+            answer = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            if answer != "ok":
+                raise Failure("a sound SQLite file", answer)
+            state, counts = fence.state(connection), count(connection)
+    except (ToolError, sqlite3.DatabaseError) as error:
+        found = error.found if isinstance(error, ToolError) else str(error)
+        expected = error.expected if isinstance(error, ToolError) else "a sound SQLite file"
+        raise Failure(expected, found, where=where, do=_ANOTHER) from error
+    if state != snapshot.manifest.fence:
+        raise Failure(f"a file that is {snapshot.manifest.fence}", f"one that is {state}", where=where, do=_ANOTHER)
+    check_counts(snapshot, counts)
+    return counts
 
 
-def _counted(copy: Path) -> dict[str, int]:
-    with opened(copy) as source:
-        answer = str(source.connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
-        if answer != "ok":
-            raise Failure("a sound SQLite file", answer, where=str(copy))
-        return count(source.connection)
-
-
-def _back_up(source: sqlite3.Connection, copy: Path) -> None:
+def _back_up(game: sqlite3.Connection, copy: Path) -> None:
     try:
         with closing(sqlite3.connect(copy)) as target:
-            source.backup(target, pages=-1)
+            game.backup(target, pages=-1)
     except sqlite3.OperationalError as error:
         # The error is the copy's: a backup copies the source's pages without looking into them.
         raise Failure("a copy of the file", str(error), where=str(copy.parent.parent), do="Make room there.") from error

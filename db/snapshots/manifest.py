@@ -14,16 +14,18 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter
 
-from db.counts import counted
+from db import json_files, signing
 from db.errors import Failure, Refusal
 from db.files import fsync_folder
+from db.json_files import Instant, OneLine
 from db.paths import require_file, require_folder
 from game import paths
 
@@ -57,22 +59,39 @@ class Manifest:
     """What is in the file, and how to know that it still is.
 
     `counts` are rows a table, read in the same transaction as the file; `size` is in bytes; `fence` is the state of the
-    store's fence when it was taken, which the file carries; `schema` is the head of the migrations, or "".
+    store's fence when it was taken, which the file carries; `schema` is the head of the migrations, or "". `signature`
+    is of all the rest; None where the environment has no key.
     """
 
-    environment: str
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    environment: OneLine
     side: Side
     label: Label
-    run: str
-    taken_at: str
-    file: str
-    size: int
-    sha256: str
-    counts: dict[str, int]
+    run: OneLine
+    taken_at: Instant
+    file: OneLine
+    size: NonNegativeInt
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    counts: dict[str, NonNegativeInt]
     source: str
-    fence: str
-    schema: str
-    tool: str
+    fence: OneLine
+    schema: OneLine
+    tool: OneLine
+    signature: OneLine | None = None
+
+    def signed(self, key: str | None) -> Manifest:
+        """Return the manifest with its signature, or without one if there is no key."""
+        return replace(self, signature=signing.sign(self._document(), key) if key else None)
+
+    def fits(self, key: str) -> bool:
+        """Return True if the signature is that of this manifest by this key."""
+        return signing.fits(self._document(), self.signature or "", key)
+
+    def _document(self) -> dict[str, object]:
+        fields = asdict(self)
+        del fields["signature"]
+        return {"snapshot": fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +108,19 @@ class Snapshot:
 
     @property
     def verified(self) -> bool:
-        """Whether it was restored and counted, and nothing disagreed."""
-        return (self.folder / VERIFIED).is_file()
+        """Whether this very file was restored and counted, and nothing disagreed."""
+        try:
+            note = json_files.load_json(
+                self.folder / VERIFIED,
+                _NOTES,
+                "a note",
+                do="",
+                most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
+                follow=False,
+            )
+        except Refusal:
+            return False
+        return note.sha256 == self.manifest.sha256
 
     @property
     def players(self) -> int:
@@ -98,7 +128,16 @@ class Snapshot:
         return self.manifest.counts.get("users", 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What stands in `verified.json`."""
+
+    at: str
+    sha256: str
+
+
 _MANIFESTS = TypeAdapter(Manifest)
+_NOTES = TypeAdapter(_Note)
 _NAME_ONE = (
     "Name a folder that `invoke snapshot.take --env NAME` printed; they stand in snapshots.folder of environments.toml."
 )
@@ -139,22 +178,30 @@ def scratch(folder: Path) -> Iterator[Path]:
     """A folder within the snapshot's own to restore into, gone afterwards; one that a killed run left goes first."""
     with _locked(folder):
         for left in folder.glob(f"{SCRATCH}*"):
-            shutil.rmtree(left)
+            if _is_folder(left):
+                shutil.rmtree(left)
+            else:
+                left.unlink()
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as made:
             yield Path(made)
 
 
 def _clear_abandoned(parent: Path, environment: str) -> None:
     """Remove what a killed run had begun: a copy of all that players own, which nobody would ever look for."""
-    for left in parent.glob(f"{environment}-*{PARTIAL}"):
+    for left in filter(_is_folder, parent.glob(f"{environment}-*{PARTIAL}")):
         with suppress(BlockingIOError), _locked(left, wait=False):
             shutil.rmtree(left)
+
+
+def _is_folder(path: Path) -> bool:
+    """Return False for a link to one too: what it leads to is not ours to remove."""
+    return path.is_dir() and not path.is_symlink()
 
 
 @contextmanager
 def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """A lock on the folder that ends with its process; without `wait`, BlockingIOError where another holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
@@ -162,8 +209,9 @@ def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write(folder: Path, manifest: Manifest) -> None:
-    """Put the manifest beside its file, both flushed to disk."""
+def write(folder: Path, manifest: Manifest, key: str | None) -> Manifest:
+    """Sign the manifest and put it beside its file, both flushed to disk. Return it as it was written."""
+    manifest = manifest.signed(key)
     fsync_file(folder / manifest.file)
     path = folder / MANIFEST
     path.write_bytes(_MANIFESTS.dump_json(manifest, indent=2) + b"\n")
@@ -171,28 +219,35 @@ def write(folder: Path, manifest: Manifest) -> None:
         file.chmod(0o600)
     fsync_file(path)
     fsync_folder(folder)
+    return manifest
 
 
 def read(folder: Path) -> Snapshot:
     """The snapshot in this folder; Refusal where there is none."""
     require_folder(folder, "the folder of a snapshot", do=_NAME_ONE)
     require_file(folder / MANIFEST, f"a snapshot with {MANIFEST}", where=str(folder), do=_NAME_ONE)
-    try:
-        return Snapshot(folder, _MANIFESTS.validate_json((folder / MANIFEST).read_bytes()))
-    except ValidationError as error:
+    found = json_files.load_json(
+        folder / MANIFEST, _MANIFESTS, f"a snapshot with {MANIFEST}", do=_NAME_ONE,
+        most_bytes=json_files.MOST_BYTES_OF_A_NOTE, follow=False,
+    )  # fmt: skip
+    if found.file != FILE_NAMES[found.side]:  # Else a manifest could name any file of the machine.
         raise Refusal(
-            f"a snapshot with {MANIFEST}",
-            f"{counted(error.error_count(), 'fields')} amiss",
-            where=str(folder),
+            f"a snapshot whose file is {FILE_NAMES[found.side]}", json_files.shown(found.file), where=str(folder),
             do=_NAME_ONE,
-        ) from None
+        )  # fmt: skip
+    return Snapshot(folder, found)
 
 
 def note_verified(snapshot: Snapshot) -> None:
     """Note beside the manifest that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
-    path.write_text(json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
-    fsync_file(path)
+    # Not to write through a link, nor into a pipe, that somebody put there.
+    descriptor, partial = tempfile.mkstemp(prefix=SCRATCH, dir=snapshot.folder)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
+        file.flush()
+        os.fsync(descriptor)
+    Path(partial).replace(path)
     fsync_folder(snapshot.folder)
 
 
@@ -204,25 +259,37 @@ def forget_verified(snapshot: Snapshot) -> None:
 def find(parent: Path, environment: str, *, side: Side | None = None, label: Label | None = None) -> list[Snapshot]:
     """The environment's snapshots, oldest first."""
     folders = [path.parent for path in parent.glob(f"{environment}-*/{MANIFEST}") if path.parent.suffix != PARTIAL]
-    fitting = [s for s in map(read, folders) if s.manifest.environment == environment]
+    fitting = [s for s in map(_read_listed, folders) if s.manifest.environment == environment]
     fitting = [s for s in fitting if side in (None, s.manifest.side) and label in (None, s.manifest.label)]
     return sorted(fitting, key=lambda s: s.manifest.taken_at)
 
 
-def retain(parent: Path, environment: str, keep: int) -> list[Path]:
+def _read_listed(folder: Path) -> Snapshot:
+    """Read a snapshot that nobody named. Raises Refusal if it can't be read: it may be the one that is needed."""
+    try:
+        return read(folder)
+    except Refusal as error:
+        raise Refusal(
+            error.expected, error.found, where=error.where,
+            do="Move this folder out of snapshots.folder: this version can't read it as a snapshot.",
+        ) from None  # fmt: skip
+
+
+def retain(parent: Path, environment: str, keep: int, *, ours: Callable[[Snapshot], bool]) -> list[Path]:
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
 
-    Also kept: the newest `keep` verified ones, which unverified ones must not push out, and the newest verified one
-    with players, even if many snapshots of an empty store follow it.
+    ours: others are neither counted nor removed, so that a forged one pushes out none of ours. Also kept: the newest
+    `keep` verified ones, which unverified ones must not push out, and the newest verified one with players, even if
+    many snapshots of an empty store follow it.
     """
     gone: list[Path] = []
     for side in Side:
         for label in Label:
-            snapshots = find(parent, environment, side=side, label=label)
+            snapshots = [s for s in find(parent, environment, side=side, label=label) if ours(s)]
             verified = [s for s in snapshots if s.verified]
             with_players = [s for s in verified if s.players]
             safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]
-            gone += [snapshot.folder for snapshot in snapshots if snapshot not in safe]
+            gone += [s.folder for s in snapshots if s not in safe and _is_folder(s.folder)]
     for folder in gone:
         shutil.rmtree(folder)
     return gone

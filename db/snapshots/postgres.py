@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from psycopg import errors, sql
 
@@ -18,12 +19,14 @@ from db import draws, fence, locks, migrate, ops, relocation, remedies, requirem
 from db.confirmation import unasked
 from db.errors import Refusal
 from db.extensions import not_an_extensions
+from db.json_files import shown
 from db.servers.tools import Tool
-from db.snapshots import kept, manifest
-from db.snapshots.legacy import check_counts, check_hash
+from db.snapshots import kept, loading, manifest
+from db.snapshots.legacy import check_counts, opened
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.snapshots.tools import Tools, installed
 from db.snapshots.tools import run as run_tool
+from game.errors import BadUrl
 from game.legacy import cells
 from game.legacy import fence as legacy_fence
 from game.legacy.fence_schema import Mark
@@ -42,9 +45,10 @@ TURN_SECONDS = 600
 
 
 def take(
-    url: PostgresUrl, parent: Path, *, environment: str, label: Label, run: str, tools: Tools | None = None
-) -> Snapshot:
-    """Dump the schema as of one instant. `url` is the owner's, past a pooler.
+    url: PostgresUrl, parent: Path, *, environment: str, label: Label, run: str, key: str | None,
+    tools: Tools | None = None,
+) -> Snapshot:  # fmt: skip
+    """Dump the schema as of one instant. `url` is the owner's, past a pooler. key: signs the manifest.
 
     Raises Refusal, before a folder is made, if the database is another environment's or has no tables of the game.
     """
@@ -64,24 +68,20 @@ def take(
             source=url.redacted, fence=state, schema=migrate.current(connection) or "",
             tool=f"pg_dump for PostgreSQL {major(connection)}",
         )  # fmt: skip
-        manifest.write(folder, made)
+        made = manifest.write(folder, made, key)
         return Snapshot(finish(), made)
 
 
 def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) -> dict[str, int]:
     """Restore into a scratch database beside the URL's and count: rows a table. Failure where any disagree."""
-    check_hash(snapshot)
-    with ops.connect(url) as connection:
-        ops.require_marker(connection, snapshot.manifest.environment)
     schema = schema_of(snapshot)
-    with _scratch(url.with_(schema=schema)) as scratch:
-        ops.prepare(scratch, snapshot.manifest.environment)
-        with ops.connect(scratch) as connection:
-            tool = _tool("pg_restore", connection, tools)
-            _restore(snapshot, scratch, tool, "--no-privileges", *_into_existing(connection, schema))
-            counts = count(connection, schema)
-    check_counts(snapshot, counts)
-    return counts
+    with opened(snapshot) as file:
+        with ops.connect(url) as connection:
+            ops.require_marker(connection, snapshot.manifest.environment)
+        with _scratch(url.with_(schema=schema)) as scratch:
+            ops.prepare(scratch, snapshot.manifest.environment)
+            with ops.connect(scratch) as connection, connection.transaction():
+                return _load(connection, snapshot, file, tools)[1]
 
 
 def restore(
@@ -90,38 +90,52 @@ def restore(
 ) -> str | None:  # fmt: skip
     """Restore the schema. Return the name of the schema that now holds the replaced tables, or None if there were none.
 
-    The dump brings the fence's triggers in their old state; the fence is then set or lifted as `keep_fence` asks.
-    If the restore fails, the replaced tables are put back.
+    All is done in one transaction: whatever fails, and wherever it is killed, the database is as it was. Until then
+    players play on what stood there. The restored tables are made fenced, and the fence then set or lifted as
+    `keep_fence` asks.
     """
-    check_hash(snapshot)
     if (schema := schema_of(snapshot)) != url.schema:
         raise Refusal(
-            f"a snapshot of the schema {url.schema}", f"one of the schema {schema}", where=str(snapshot.folder),
+            f"a snapshot of the schema {url.schema}", f"one of the schema {shown(schema)}", where=str(snapshot.folder),
             do=f"Name that schema in target and target_direct: ?schema={schema}",
         )  # fmt: skip
-    with ops.connect(url) as connection:
-        ops.require_marker(connection, snapshot.manifest.environment)
-        requirements.require(connection)
-        if not keep_fence:
-            require_no_other_store(connection, legacy)
-        _tool("pg_restore", connection, tools)
-        _require_free(connection, url, replace=replace)
-    # Before the lock: an answer may take minutes, and a cutover must not be refused meanwhile. All is checked again.
-    confirm()
-    run = f"restore-{secrets.token_hex(4)}"
-    with ops.lock(url, run=run, why=f"restore of {snapshot.folder.name}") as held:
-        connection = held.conn
-        if not keep_fence:
-            require_no_other_store(connection, legacy)
-        tool = _tool("pg_restore", connection, tools)
-        aside = _move_aside(connection, url, replace=replace)
-        ops.forget_proof(connection)  # Else a cutover that goes on would take what is restored for its own copy.
-        # Before the old rows are there: killed at any later point, nobody can play on them in the old epoch.
-        draws.renew(connection, schema)
-        with _put_back_on_failure(connection, schema, aside):
-            _restore(snapshot, url, tool, "--no-privileges", *_into_existing(connection, schema))
-        kept.put_to_use(connection, schema, service_role=service_role, keep_fence=keep_fence)
+    with opened(snapshot) as file:
+        with ops.connect(url) as connection:
+            ops.require_marker(connection, snapshot.manifest.environment)
+            requirements.require(connection)
+            if not keep_fence:
+                require_no_other_store(connection, legacy)
+            _tool("pg_restore", connection, tools)
+            _require_free(connection, url, replace=replace)
+            loading.applied(snapshot)
+        # Before the lock: an answer may take minutes, and a cutover must not be refused meanwhile. All is checked
+        # again.
+        confirm()
+        run = f"restore-{secrets.token_hex(4)}"
+        with ops.lock(url, run=run, why=f"restore of {snapshot.folder.name}") as held:
+            connection = held.conn
+            if not keep_fence:
+                require_no_other_store(connection, legacy)
+            with connection.transaction():
+                staging, _ = _load(connection, snapshot, file, tools)
+                aside = _move_aside(connection, url, replace=replace)
+                # Else a cutover that goes on would take what is restored for its own copy.
+                ops.forget_proof(connection)
+                kept.move(connection, staging, schema)
+                draws.renew(connection, schema)
+                kept.put_to_use(connection, schema, service_role=service_role, keep_fence=keep_fence)
     return aside
+
+
+def _load(
+    connection: ops.Connection, snapshot: Snapshot, file: BinaryIO, tools: Tools | None
+) -> tuple[str, dict[str, int]]:
+    """Fill a new schema in the open transaction; its name, and the rows of each table, which the manifest counts."""
+    tool = _tool("pg_restore", connection, tools)
+    staging = loading.load(connection, snapshot, file, tool, schema=schema_of(snapshot))
+    counts = count(connection, staging)
+    check_counts(snapshot, counts)
+    return staging, counts
 
 
 def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
@@ -152,9 +166,16 @@ def count(connection: ops.Connection, schema: str) -> dict[str, int]:
 
 
 def schema_of(snapshot: Snapshot) -> str:
-    """Return the name of the dumped schema."""
-    source = read(snapshot.manifest.source)
-    assert isinstance(source, PostgresUrl), "a snapshot of Postgres names its URL"
+    """Return the name of the dumped schema. Raises Refusal if the manifest names no database."""
+    try:
+        source = read(snapshot.manifest.source)
+    except BadUrl:
+        source = None
+    if not isinstance(source, PostgresUrl):
+        raise Refusal(
+            "a snapshot of a database", "one whose manifest names none", where=str(snapshot.folder),
+            do="Name another snapshot with --path.",
+        )  # fmt: skip
     return source.schema
 
 
@@ -227,11 +248,6 @@ def _drop(connection: ops.Connection, name: sql.Identifier) -> None:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-def _restore(snapshot: Snapshot, url: PostgresUrl, tool: Tool, *options: str) -> None:
-    with snapshot.path.open("rb") as file:
-        run_tool(tool, ["--exit-on-error", "--single-transaction", "--no-owner", *options], url, stdin=file)
-
-
 def _tool(name: str, connection: ops.Connection, tools: Tools | None) -> Tool:
     return (tools or installed(major(connection)))(name)
 
@@ -251,20 +267,3 @@ def _require_free(connection: ops.Connection, url: PostgresUrl, *, replace: bool
             do="Add --replace: these are then kept in another schema.",
         )  # fmt: skip
     return relations
-
-
-@contextmanager
-def _put_back_on_failure(connection: ops.Connection, schema: str, aside: str | None) -> Iterator[None]:
-    """Move the replaced tables back if the block fails."""
-    # pg_restore runs in one transaction, so a failed restore leaves the schema empty.
-    try:
-        yield
-    except BaseException:
-        if aside:
-            kept.move(connection, aside, schema)
-        raise
-
-
-def _into_existing(connection: ops.Connection, schema: str) -> list[str]:
-    """Return pg_restore's option for an existing schema, such as `public`. pg_restore would create it again."""
-    return [f"--schema={schema}"] if relocation.exists(connection, schema) else []

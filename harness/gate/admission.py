@@ -8,18 +8,21 @@ the certificate stands in for it.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from db import admissions, environments, migrate, ops, pooler
+from pydantic import TypeAdapter
+
+from db import admissions, environments, json_files, migrate, ops, pooler
 from db.admissions import Admission
 from db.environments import Environment
-from db.errors import Refusal
 from db.servers.settings import decisive
+from db.signing import SIGNING_KEY
 from harness.gate import certificate, checkout
 from harness.gate.certificate import Certificate, Counts, Standing, Target
 
-SIGNING_KEY = "GATE_SIGNING_KEY"
+_COUNTS = TypeAdapter(Counts)
 
 
 def standing(root: Path) -> Standing:
@@ -65,17 +68,13 @@ def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certif
 
 def _recorded(record: Path) -> Counts | None:
     """The counts in the file; None where there is none yet."""
-    try:
-        return Counts(**json.loads(record.read_text()))
-    except FileNotFoundError:
+    if not os.path.lexists(record):
         return None
-    except (ValueError, TypeError) as error:
-        raise Refusal(
-            "the counts of the certificate accepted last",
-            f"{error!r}",
-            where=str(record),
-            do="Put that file back as it was. If nobody has it, remove it: then nothing is compared with the last one.",
-        ) from None
+    return json_files.load_json(
+        record, _COUNTS, "the counts of the certificate accepted last",
+        do="Put that file back as it was. If nobody has it, remove it: then nothing is compared with the last one.",
+        most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
+    )  # fmt: skip
 
 
 def _standing(path: Path, root: Path, environment: str) -> Standing:

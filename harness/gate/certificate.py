@@ -6,28 +6,28 @@ Unsigned certificates serve development and test alone.
 from __future__ import annotations
 
 import hashlib
-import hmac
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, TypeAdapter
 
+from db import json_files, signing
 from db.errors import Refusal
-from db.paths import require_file
+from db.json_files import Instant, OneLine
 from db.servers.settings import MAJOR
+from db.signing import UNSIGNED_STAGES
 
 MAX_AGE = timedelta(hours=24)
-UNSIGNED_STAGES = ("development", "test")
 SCENARIO_SUFFIXES = (".yaml", ".toml")
 CLEAN_HERE = "a clean tree here"
 NAMED = 5
 """So many of the changed files are named."""
 
-KEY_LENGTH = 16
-"""The fewest characters of a key that nobody guesses."""
+A_REPORT = "the JSON that a gate wrote"
+MAKE_ONE = "Name the file that a gate wrote, or have one written: invoke gate --env NAME --json FILE"
+ANOTHER_KIND = "JSON of another kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,12 @@ class Target:
 class Counts:
     """How much a gate ran: what may not shrink from one accepted certificate to the next."""
 
-    scenarios: int
-    twins: int
-    faults_fired: int
-    race_orders: int
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    scenarios: NonNegativeInt
+    twins: NonNegativeInt
+    faults_fired: NonNegativeInt
+    race_orders: NonNegativeInt
 
     def smaller_than(self, least: Counts) -> str:
         """What there is less of, in words; nothing where there is none."""
@@ -74,23 +76,23 @@ class Certificate:
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
-    environment: str
-    verdict: str
-    commit: str
+    environment: OneLine
+    verdict: OneLine
+    commit: OneLine
     clean: bool
-    schema_head: str
-    scenario_digest: str
-    scenarios: int
-    twins: int
-    faults_fired: int
-    race_orders: int
-    rehearsed_players: int
-    freeze_seconds: float
-    server_kind: str
-    server_version: str
-    server_settings: dict[str, str]
-    seeds: dict[str, str]
-    made_at: str
+    schema_head: OneLine
+    scenario_digest: OneLine
+    scenarios: NonNegativeInt
+    twins: NonNegativeInt
+    faults_fired: NonNegativeInt
+    race_orders: NonNegativeInt
+    rehearsed_players: NonNegativeInt
+    freeze_seconds: NonNegativeFloat
+    server_kind: OneLine
+    server_version: OneLine
+    server_settings: dict[str, OneLine]
+    seeds: dict[str, OneLine]
+    made_at: Instant
 
     @property
     def counts(self) -> Counts:
@@ -110,30 +112,13 @@ class Certificate:
 
 _CERTIFICATES = TypeAdapter(Certificate)
 
-A_REPORT = "the JSON that a gate wrote"
-MAKE_ONE = "Name the file that a gate wrote, or have one written: invoke gate --env NAME --json FILE"
-
-
-def not_a_report(error: Exception) -> str:
-    """Say in a few words why a file's text is no report of a gate."""
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return "a file that is not JSON"
-    return "JSON of another kind"
-
 
 def signature(body: Mapping[str, object], rest: Mapping[str, object], key: str) -> str:
     """The HMAC-SHA256, in hex, of the canonical JSON of a report: a certificate, and all that the gate says besides.
 
     Refusal of a key that could be guessed.
     """
-    if len(key) < KEY_LENGTH:
-        raise Refusal(
-            f"a GATE_SIGNING_KEY of {KEY_LENGTH} characters or more", f"one of {len(key)}",
-            do='Make one: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
-        )  # fmt: skip
-    whole = {**rest, "certificate": body}
-    text = json.dumps(whole, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return signing.sign({**rest, "certificate": body}, key)
 
 
 def digest_of(folder: Path) -> str:
@@ -147,20 +132,15 @@ def digest_of(folder: Path) -> str:
 
 def read(path: Path, do: str = MAKE_ONE) -> tuple[Certificate, str | None, dict[str, object]]:
     """Return a certificate, its signature and the rest of a gate's report. Raises Refusal with `do`."""
-    require_file(path, A_REPORT, do=do)
+    match json_files.read_json(path, A_REPORT, do=do):
+        case {"certificate": {"signature": str() | None as given, **values}, **others}:
+            rest = {str(name): value for name, value in others.items()}
+        case _:
+            raise Refusal(A_REPORT, ANOTHER_KIND, where=str(path), do=do)
     try:
-        rest = json.loads(path.read_text(encoding="utf-8"))
-        values = dict(rest.pop("certificate"))
-        given = values.pop("signature")
-        # As JSON, for in Python strictness would ask for a Certificate already.
-        return _CERTIFICATES.validate_json(json.dumps(values)), given, rest
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[0]
-        what = ".".join(map(str, found["loc"]))
-        fault = f"a certificate whose {what} does not fit ({found['msg']})"
-        raise Refusal(A_REPORT, fault, where=str(path), do=do) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(A_REPORT, not_a_report(error), where=str(path), do=do) from None
+        return json_files.fitting(values, _CERTIFICATES, "a certificate"), given, rest
+    except json_files.Unfit as error:
+        raise Refusal(A_REPORT, str(error), where=str(path), do=do) from None
 
 
 def verify(
@@ -218,7 +198,7 @@ def _check_signature(
 
 def fits(certificate: Certificate, given: str | None, rest: Mapping[str, object], key: str) -> bool:
     """Return True if the signature is that of this report by this key. Raises Refusal of a key that is too short."""
-    return hmac.compare_digest(signature(asdict(certificate), rest, key).encode(), str(given).encode())
+    return signing.fits({**rest, "certificate": asdict(certificate)}, given or "", key)
 
 
 def to_read(environment: str, path: Path) -> str:

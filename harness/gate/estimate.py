@@ -6,6 +6,12 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import NonNegativeFloat, TypeAdapter
+
+from db.errors import Refusal
+from db.json_files import MOST_BYTES_OF_A_NOTE, load_json
+
+_SECONDS = TypeAdapter(dict[str, NonNegativeFloat])
 SUITE = "suite"
 BUILT_IN = {"servers": 15.0, SUITE: 185.0, "rehearsal": 45.0}
 """Seconds on two idle cores with docker and 100 players, for so many items of the suite:"""
@@ -53,10 +59,10 @@ class Estimate:
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        found = json.loads(path.read_text())
-        return {name: float(found[name]) for name in (*BUILT_IN, COUNTED) if name in found}
-    except (OSError, ValueError, AttributeError, TypeError):
+        found = load_json(path, _SECONDS, "seconds by part", do="", most_bytes=MOST_BYTES_OF_A_NOTE)
+    except Refusal:
         return {}
+    return {name: found[name] for name in (*BUILT_IN, COUNTED) if name in found}
 
 
 def _clock(seconds: float) -> str:

@@ -17,9 +17,10 @@ from db.counts import count
 from db.errors import Failure, Refusal
 from db.progress import Progress
 from db.servers.vitals import Lost
+from db.signing import SIGNING_KEY, UNSIGNED_STAGES
 from harness import rehearsal
 from harness.gate import certificate, due, parts, suite
-from harness.gate.admission import SIGNING_KEY, standing
+from harness.gate.admission import standing
 from harness.gate.certificate import Certificate, Standing
 from harness.gate.estimate import Estimate
 from harness.gate.report import Ended, GateReport, Item, Kind, Part, doubts, judge, sweeps, tally
@@ -86,7 +87,7 @@ def _check_key(environment: str, key: str | None) -> None:
     """Raise Refusal if the certificate could not be signed: four minutes are long to learn that it is worth nothing."""
     if key:
         certificate.signature({}, {}, key)
-    elif environment not in certificate.UNSIGNED_STAGES:
+    elif environment not in UNSIGNED_STAGES:
         raise Refusal(
             f"{SIGNING_KEY}, with which a certificate for {environment} is signed",
             "none",

@@ -20,9 +20,13 @@ def run(
     *,
     unfence: bool = False,
     replace: bool = False,
+    unsigned: bool = False,
     confirm: Confirm = unasked,
 ) -> dict[str, object]:
-    """Take, verify or restore a snapshot. Returns what was done, by name."""
+    """Take, verify or restore a snapshot. Returns what was done, by name.
+
+    unsigned: verify or restore one that nobody signed.
+    """
     if verb == "take":
         taken = snapshots.take_verified(env, _side(what))
         return {"snapshot": str(taken.folder), **taken.manifest.counts}
@@ -31,8 +35,12 @@ def run(
             "--path FOLDER", "none", do="Name the folder of a snapshot, as `invoke snapshot.take --env NAME` prints it."
         )
     found = snapshots.read(Path(what))
+    if unsigned and found.manifest.signature is not None:
+        raise Refusal(
+            "--unsigned with an unsigned snapshot", "a signed one", where=str(found.folder), do="Leave --unsigned out."
+        )
     if verb == "verify":
-        return {"snapshot": str(found.folder), **snapshots.verify(env, found)}
+        return {"snapshot": str(found.folder), **snapshots.verify(env, found, unsigned=unsigned)}
     if found.manifest.side is Side.LEGACY and not into:
         raise Refusal(
             "--into NEW, the file to restore into",
@@ -62,6 +70,7 @@ def run(
         keep_fence=not unfence,
         replace=replace,
         into=Path(into) if into else None,
+        unsigned=unsigned,
         confirm=partial(confirm, Change(env, f"restores {found.folder.name} into {place}{writes}", database=database)),
     )
     return {

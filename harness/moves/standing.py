@@ -16,7 +16,8 @@ from db.environments import Environment
 from db.errors import Refusal, ToolError
 from db.ops import Phase
 from db.redaction import redact
-from db.snapshots import Label, Side, Snapshot, find, kept
+from db.signing import SIGNING_KEY, UNSIGNED_STAGES
+from db.snapshots import Label, Side, Snapshot, find, is_admitted, kept
 from harness.gate import admission, certificate
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +148,7 @@ def _gate(env: Environment, seen: Seen, admits: str) -> list[str]:
     """The step that makes the certificate, where a cutover is next and would be refused without one."""
     begins = seen.target is not None and seen.target.phase not in (Phase.LOADING, Phase.LIVE)
     path = _certificate_path(env)
-    if not begins or env.name in certificate.UNSIGNED_STAGES or admits.startswith(f"{path} admits commit"):
+    if not begins or env.name in UNSIGNED_STAGES or admits.startswith(f"{path} admits commit"):
         return []
     return [f"make the certificate: invoke gate --env {env.name} --json {path}"]
 
@@ -165,7 +166,7 @@ def _certificate(env: Environment, root: Path) -> str:
             root / path,
             env.name,
             admission.standing(root),
-            key=environments.secret(admission.SIGNING_KEY, root),
+            key=environments.secret(SIGNING_KEY, root),
             now=certificate.now(),
         )
     except Refusal as error:
@@ -189,7 +190,8 @@ def _snapshots(env: Environment) -> list[str]:
 def _described(snapshot: Snapshot) -> str:
     manifest = snapshot.manifest
     verified = "verified" if snapshot.verified else "NOT verified"
-    return f"{manifest.side} {manifest.label}, {verified}, {snapshot.players:,} players, {snapshot.folder}"
+    signed = "" if is_admitted(snapshot) else ", NOT signed with the key here"
+    return f"{manifest.side} {manifest.label}, {verified}{signed}, {snapshot.players:,} players, {snapshot.folder}"
 
 
 def _checkout(env: Environment, seen: Seen) -> list[Row]:
@@ -205,7 +207,7 @@ def _checkout(env: Environment, seen: Seen) -> list[Row]:
 
 
 def _kept(env: Environment, seen: Seen) -> list[Row]:
-    """The schemas that are kept; if the game's own is missing, a restore was cut off after it had moved it."""
+    """The schemas that are kept, and what to do with them if the game's own is missing."""
     if (target := seen.target) is None:
         return []
 
@@ -213,8 +215,8 @@ def _kept(env: Environment, seen: Seen) -> list[Row]:
         with ops.connect(env.target_direct, application="sudamr status") as conn:
             lines = [f"{one.schema}, {one.players:,} players" for one in kept.find(conn)]
         if lines and target.schema is None:
-            lines.append("the game's own schema is missing: a restore was cut off. Run it again,")
-            lines.append(f"or: invoke snapshot.kept --env {env.name} --put-back NAME")
+            lines.append("the game's own schema is missing: restore a snapshot, or put one of these back:")
+            lines.append(f"invoke snapshot.kept --env {env.name} --put-back NAME")
         return lines
 
     row = _asked("kept schemas", names)

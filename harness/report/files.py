@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from db import environments
+from db import environments, json_files
 from db.errors import Refusal
-from db.paths import require_file
+from db.signing import SIGNING_KEY
 from harness.gate import certificate as certificates
-from harness.gate.admission import SIGNING_KEY
 from harness.gate.certificate import A_REPORT, MAKE_ONE
 from harness.gate.report import Checked, GateReport, Kind, sweeps, tally
 from harness.report.junit import junit
@@ -19,7 +18,6 @@ from harness.report.page import page
 from harness.report.summary import summary
 
 _REPORTS = TypeAdapter(GateReport)
-_MAKE_ONE = "Name the file that a gate wrote, or make one: invoke gate --env NAME --json FILE"
 
 
 def checked(path: Path) -> Checked:
@@ -35,27 +33,15 @@ def checked(path: Path) -> Checked:
 
 def read(path: Path) -> GateReport:
     """A gate's finding from its JSON; Refusal where there is none."""
-    require_file(path, A_REPORT, do=MAKE_ONE)
-    try:
-        report = _REPORTS.validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise Refusal(A_REPORT, _amiss(error), where=str(path), do=MAKE_ONE) from None
+    report = json_files.load_json(path, _REPORTS, A_REPORT, do=MAKE_ONE)
     if odd := ", ".join(_contradicted(report)):
         raise Refusal(
             "the JSON that a gate wrote, unchanged",
-            f"its certificate says otherwise: {odd}",
+            f"its certificate says otherwise: {json_files.shown(odd, 200)}",
             where=str(path),
             do=f"The file was changed since. {MAKE_ONE}",
         )
     return report
-
-
-def _amiss(error: ValidationError) -> str:
-    """Say in a few words why the file is no report, without showing what is in it."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    if first["type"] == "json_invalid":
-        return "a file that is not JSON"
-    return f"JSON in which {'.'.join(map(str, first['loc'])) or 'the whole'} does not fit ({first['msg']})"
 
 
 def _contradicted(report: GateReport) -> Iterator[str]:

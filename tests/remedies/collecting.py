@@ -15,8 +15,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HOLE = "{}"
 ERRORS = ("Refusal", "Failure", "Inconclusive", "Undone", "DeadlinePassed")
-CHECKS = ("require_file", "require_folder")
-"""Functions of db/paths.py that raise a Refusal with the `do` that they are given."""
+OWN_ERRORS = {"db.cutover.deadline": "DeadlinePassed", "db.snapshots.dump": "Foreign"}
+"""Errors that a module derives from these for itself."""
+
+CHECKS = ("require_file", "require_folder", "read_json", "load_json")
+"""Functions of db/paths.py and db/json_files.py that raise a Refusal with the `do` that they are given."""
 
 SQL = ("statement", "SQL", "format", "as_string", "strip")
 """Calls that give their text on: SQL's own, and those of str."""
@@ -78,7 +81,7 @@ def _of(module: Module) -> Iterator[Remedy]:
         if isinstance(node, ast.ImportFrom) and node.module == "db.errors"
         for alias in node.names
         if alias.name in ERRORS
-    } | ({"DeadlinePassed"} if module.name == "db.cutover.deadline" else set())
+    } | {one for home, one in OWN_ERRORS.items() if home == module.name}
     for function, node in _calls(module.tree):
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         error = "Refusal" if name in CHECKS or (name == "kind" and "Refusal" in ours) else name

@@ -1,0 +1,41 @@
+"""Signs what this program has to know again as its own: a gate's report, and the manifest of a snapshot.
+
+One key signs both: it must be on every machine that moves staging or production, for no cutover begins without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+
+from db.errors import Refusal
+
+SIGNING_KEY = "GATE_SIGNING_KEY"
+"""The variable that holds the key: exported, or in .env."""
+
+UNSIGNED_STAGES = ("development", "test")
+"""The environments that admit what nobody signed."""
+
+KEY_LENGTH = 16
+"""The fewest characters of a key that nobody guesses."""
+
+
+def sign(document: Mapping[str, object], key: str) -> str:
+    """Return the HMAC-SHA256, in hex, of the document's canonical JSON. Raises Refusal of a key that could be guessed.
+
+    Documents of two kinds differ in their outermost names, so that a signature of one never fits the other.
+    """
+    if len(key) < KEY_LENGTH:
+        raise Refusal(
+            f"a {SIGNING_KEY} of {KEY_LENGTH} characters or more", f"one of {len(key)}",
+            do='Make one: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
+        )  # fmt: skip
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def fits(document: Mapping[str, object], given: str, key: str) -> bool:
+    """Return True if the signature is that of this document by this key; takes as long whatever was given."""
+    return hmac.compare_digest(sign(document, key).encode(), given.encode())

@@ -1,0 +1,190 @@
+"""Reads a dump without running any of it: pg_restore writes it as text, and only rows of tables that we know are taken.
+
+An archive holds SQL of whoever made it, also beside its rows (what COPY runs, the search path); a restore by pg_restore
+would run all of it as the owner, and so could change `ops`. Here each line that is no row must be one of a few kinds.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, BinaryIO
+
+import psycopg
+from psycopg import sql
+
+from db import children, ops
+from db.errors import Failure, Refusal
+from db.json_files import shown
+from db.redaction import redact
+from db.servers.tools import Tool
+from db.snapshots.manifest import Snapshot
+
+LONGEST_LINE = 1 << 16
+"""In bytes, of a line that is no row."""
+
+MOST_ENTRIES = 10_000
+PIECE = 1 << 18
+"""Bytes of rows that are sent at once; a row may be longer, and is sent in pieces."""
+
+NAMED = 3
+UNCHANGED = (
+    "Nothing was changed. Name another snapshot with --path. If it was taken of this database: take the manual changes"
+    " back (every line of them: invoke status --env {env}) and take another."
+)
+
+_IDENTIFIER = r'(?:[a-z_][a-z0-9_$]*|"(?:[^"]|"")+")'
+_COPY = re.compile(rf"COPY ({_IDENTIFIER})\.({_IDENTIFIER}) \(({_IDENTIFIER}(?:, {_IDENTIFIER})*)\) FROM stdin;\n")
+_QUIET = re.compile(
+    r"\n|--.*\n|SET (?!client_encoding)[a-z_]+ = (?:[a-z0-9]+|'[A-Za-z0-9]*');\n|SET client_encoding = 'UTF8';\n"
+    r"|SELECT pg_catalog\.set_config\('search_path', '', false\);\n|\\(?:un)?restrict [A-Za-z0-9]+\n"
+)
+"""Lines that change nothing that is kept: comments and settings of the session. None of them is run here either."""
+
+_ENTRY = re.compile(r"\d+; \d+ \d+ (.+)")
+_END = b"\\.\n"
+
+
+class Foreign(Refusal):
+    """A dump that holds something else than rows of tables that we know."""
+
+
+def require_known(snapshot: Snapshot, file: BinaryIO, tool: Tool, known: Collection[str]) -> None:
+    """Check that the dump's table of contents names nothing else. Raises Refusal naming what it names besides.
+
+    known: entries as `KIND SCHEMA NAME`, without the owner.
+    """
+    unknown = [entry for entry in _entries(snapshot, file, tool) if not _is_known(entry, known)]
+    if unknown:
+        more = f"; and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        raise _foreign(snapshot, "; ".join(shown(one) for one in unknown[:NAMED]) + more)
+
+
+def copy_rows(
+    snapshot: Snapshot, file: BinaryIO, tool: Tool, conn: ops.Connection, *, schema: str, into: str,
+    tables: Mapping[str, frozenset[str]],
+) -> None:  # fmt: skip
+    """Copy the rows of the dumped `schema` into the schema `into`, in the transaction that is open.
+
+    tables: the columns of each table that may be filled. Raises Refusal for anything but such rows, Failure for more
+    rows than the manifest counts, for rows that break a constraint, and for a dump that is cut off.
+    """
+    left = dict(tables)
+    with _written(snapshot, file, tool, "--data-only", "--file=-") as script:
+        for line in _lines(snapshot, script):
+            if (header := _COPY.fullmatch(line)) is None:
+                if not _QUIET.fullmatch(line):
+                    raise _foreign(snapshot, f"the line {shown(line.rstrip())}")
+                continue
+            of, table = _unquoted(header[1]), _unquoted(header[2])
+            columns = [_unquoted(one) for one in re.findall(_IDENTIFIER, header[3])]
+            ours = left.pop(table, frozenset()) if of == schema else frozenset()
+            if differing := ours ^ frozenset(columns):
+                raise _foreign(snapshot, f"rows of {shown(of)}.{shown(table)} with or without {shown(min(differing))}")
+            _copy(snapshot, script, conn, sql.Identifier(into, table), columns, table)
+
+
+def _copy(
+    snapshot: Snapshot, script: IO[bytes], conn: ops.Connection, target: sql.Identifier, columns: list[str], table: str
+) -> None:
+    statement = sql.SQL("copy {} ({}) from stdin").format(target, sql.SQL(", ").join(map(sql.Identifier, columns)))
+    try:
+        with conn.cursor().copy(statement) as copy:
+            for piece in _rows(snapshot, script, table):
+                copy.write(piece)
+    except psycopg.DatabaseError as error:
+        if conn.closed:
+            raise
+        raise Failure(
+            f"rows of {table} that fit", shown(redact(str(error).partition("\n")[0]), 200), where=str(snapshot.path),
+            do="Nothing was changed. Name another snapshot with --path.",
+        ) from error  # fmt: skip
+
+
+def _rows(snapshot: Snapshot, script: IO[bytes], table: str) -> Iterator[bytes]:
+    """Yield the rows up to the mark of their end, in pieces. Holds no whole row, for one may have a gigabyte."""
+    left, whole, piece = snapshot.manifest.counts.get(table, 0), True, bytearray()
+    while line := script.readline(PIECE):
+        if whole and line == _END:
+            yield bytes(piece)
+            return
+        whole = line.endswith(b"\n")
+        left -= whole
+        if left < 0:
+            raise Failure(
+                f"{snapshot.manifest.counts.get(table, 0)} rows in {table}", "more", where=str(snapshot.path),
+                do="Nothing was changed. Name another snapshot with --path.",
+            )  # fmt: skip
+        piece += line
+        if len(piece) >= PIECE:
+            yield bytes(piece)
+            piece.clear()
+    raise _cut_off(snapshot)
+
+
+def _entries(snapshot: Snapshot, file: BinaryIO, tool: Tool) -> Iterator[str]:
+    """Yield what the table of contents says of each entry: kind, schema, name, owner."""
+    with _written(snapshot, file, tool, "--list") as listing:
+        for number, line in enumerate(_lines(snapshot, listing)):
+            if number > MOST_ENTRIES:
+                raise _foreign(snapshot, f"more than {MOST_ENTRIES:,} entries")
+            if line.startswith(";") or line == "\n":
+                continue
+            entry = _ENTRY.fullmatch(line.rstrip("\n"))
+            if entry is None:
+                raise _foreign(snapshot, f"the entry {shown(line.rstrip())}")
+            yield entry[1]
+
+
+def _is_known(entry: str, known: Collection[str]) -> bool:
+    # Kind, name and owner may all have blanks. To take one for another does no harm: none of it is ever run.
+    return any(entry.startswith(f"{one} ") for one in known)
+
+
+def _lines(snapshot: Snapshot, script: IO[bytes]) -> Iterator[str]:
+    while line := script.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise _foreign(snapshot, f"a line of more than {LONGEST_LINE:,} bytes")
+        yield line.decode(errors="backslashreplace")
+
+
+@contextmanager
+def _written(snapshot: Snapshot, file: BinaryIO, tool: Tool, *options: str) -> Iterator[IO[bytes]]:
+    """Run pg_restore on the dump without a database. Gives what it writes; raises Failure if it fails."""
+    file.seek(0)
+    command, environment = tool.alone(options)
+    with tempfile.TemporaryFile() as errors:
+        with children.started(command, stdin=file, stdout=subprocess.PIPE, stderr=errors, env=environment) as process:
+            assert process.stdout is not None
+            yield process.stdout
+            while process.stdout.read(PIECE):
+                pass
+            code = process.wait()
+        if code != 0:
+            errors.seek(0)
+            said = shown(redact(errors.read(2000).decode(errors="replace").strip()), 200)
+            raise Failure(
+                "a dump that pg_restore can read", f"{code}: {said or 'it said nothing'}", where=str(snapshot.path),
+                do="Nothing was changed. Name another snapshot with --path.",
+            )  # fmt: skip
+
+
+def _unquoted(identifier: str) -> str:
+    return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier
+
+
+def _foreign(snapshot: Snapshot, found: str) -> Foreign:
+    return Foreign(
+        f"a dump of what revision {snapshot.manifest.schema} makes, and nothing else", found, where=str(snapshot.path),
+        do=UNCHANGED.format(env=snapshot.manifest.environment),
+    )  # fmt: skip
+
+
+def _cut_off(snapshot: Snapshot) -> Failure:
+    return Failure(
+        "a whole dump", "one that is cut off", where=str(snapshot.path),
+        do="Nothing was changed. Name another snapshot with --path.",
+    )  # fmt: skip
