@@ -78,7 +78,7 @@ class PairsCollector(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """An item a pair."""
         try:
-            table = pairs.read(self.path)
+            table = pairs.read(self.path, f"scenarios/{self.path.name}")
         except BadPairs as error:
             raise self.CollectError(str(error)) from None
         for pair in table.pairs(every=self.config.getoption(RACES) == ALL):
