@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -27,18 +29,27 @@ def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | Non
 def require_writable(path: Path, option: str) -> None:
     """Raise Refusal if a file can't be written there. What stands there is not changed.
 
-    Makes the folder of a relative path; the folder of an absolute path must exist. Where there is no file, one is
-    made and removed: permissions, a read-only disk, a name that is too long all show, for root too.
+    Makes the folder of a relative path, and says so; the folder of an absolute path must exist. Where there is no
+    file, one is made and removed: permissions, a read-only disk, a name that is too long all show, for root too.
     """
     expected = f"a file to write for {option}"
     try:
         if not path.is_absolute():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
         paths.require_writable(path, expected)
         _try(Path(os.path.realpath(path)))  # A link may point to where no file is yet.
     except OSError as error:
         found = (error.strerror or "another fault").lower()
         raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.") from None
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    if sys.stderr is not None:  # The shell closed it (`2>&-`).
+        with suppress(OSError):
+            sys.stderr.write(f"made the folder {folder}\n")
 
 
 def _try(path: Path) -> None:

@@ -10,7 +10,7 @@ from shlex import quote
 import pytest
 
 from db.counts import count
-from harness.items import KEEP, PlayFailed, PlayItem, found, keeps, note_kept, raised_block, shown
+from harness.items import KEEP, PlayFailed, PlayItem, found, keeps, note_kept_database, raised_block, shown
 from harness.play.raised import Raised
 from harness.scenarios import ScenarioFile
 from harness.sweeps import pairs, races
@@ -163,4 +163,4 @@ def track(worker_track: Track, request: pytest.FixtureRequest) -> Iterator[Track
     yield worker_track
     if keeps(request):
         left = worker_track.leave()
-        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")
+        note_kept_database(request, left)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import os
 import re
-import secrets
 
 from dotenv.parser import Binding, parse_stream
 
 from db import service_file
 from db.environments import Pointer
 from db.errors import Failure, Refusal
+from db.part_file import part_of
 from db.snapshots.manifest import fsync_folder
 from game import urls
 from game.errors import BadUrl
@@ -58,18 +58,14 @@ def write(pointer: Pointer, value: str) -> None:
     lines = [_assigned(b, value) if b.key == pointer.variable else b.original.string for b in _bindings(text)]
     path = pointer.path.resolve()  # A link goes on pointing at the file.
     was = path.stat()
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with part_of(path) as part:
+        with part.open("wb") as file:
             file.write("".join(lines).encode())
             os.fchown(file.fileno(), was.st_uid, was.st_gid)
             os.fchmod(file.fileno(), was.st_mode & 0o7777)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        part.replace(path)
     fsync_folder(path.parent)
     if read(pointer) != value:
         raise Failure(f"{pointer.variable} to read as it was written", "another value", where=str(pointer.path))

@@ -6,7 +6,6 @@ one read of the file; a service in WAL mode goes on writing meanwhile.
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from db import paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
+from db.part_file import part_of
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.transfer.source import opened
@@ -86,17 +86,17 @@ def restore(
         into.parent, "a folder that exists, to restore into", do="Make that folder, or name another place: --into NEW"
     )
     confirm()
-    partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
-    try:
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(part_of(into))
+        except OSError as error:
+            raise _no_room(error, into.parent) from None
         _copy(snapshot.path, partial)
-        partial.chmod(0o600)
         if not keep_fence:
             _unfence(partial)
         manifest.fsync_file(partial)
         aside = _move_aside(into)
         partial.replace(into)
-    finally:
-        partial.unlink(missing_ok=True)
     manifest.fsync_folder(into.parent)
     return aside
 
@@ -139,10 +139,14 @@ def _copy(snapshot: Path, to: Path) -> None:
     try:
         shutil.copyfile(snapshot, to)
     except OSError as error:
-        raise Refusal(
-            "room for a copy of the snapshot", str(error.strerror), where=str(to.parent),
-            do="Make room there, and allow this user to write there; or name another place: --into NEW",
-        ) from None  # fmt: skip
+        raise _no_room(error, to.parent) from None
+
+
+def _no_room(error: OSError, folder: Path) -> Refusal:
+    return Refusal(
+        "room for a copy of the snapshot", str(error.strerror), where=str(folder),
+        do="Make room there, and allow this user to write there; or name another place: --into NEW",
+    )  # fmt: skip
 
 
 def _counted(copy: Path) -> dict[str, int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from db.counts import few
 from db.errors import Refusal
 from db.paths import require_file
 from db.servers.settings import MAJOR
@@ -248,7 +249,7 @@ def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> I
 
 def _of_the_commit(certificate: Certificate, here: Standing) -> Iterator[Check]:
     yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean
-    named = ", ".join(here.changes[:NAMED]) + (", …" if len(here.changes) > NAMED else "")
+    named = few(here.changes, NAMED)
     # Another gate on a tree with changes would be refused again, after four minutes.
     yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", here.clean, _CLEAN
     yield f"commit {here.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == here.commit

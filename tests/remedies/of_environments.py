@@ -164,7 +164,7 @@ def the_services_file_without_a_secret(a: Scratch) -> None:
     a.works()
 
 
-@follows("Add the id of the player for whom the token is: --player hana")
+@follows("Add the id of a player: --player ID. `invoke seed --legacy FILE` prints one.")
 def a_token_for_nobody(a: Scratch) -> None:
     a.refused("token", "--env", "development")
     a.with_options()
