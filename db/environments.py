@@ -27,7 +27,7 @@ from game.urls import LegacyUrl, PostgresUrl, read
 
 NAMES = ("development", "test", "staging", "production")
 DEVELOPMENT = "development"
-DESTRUCTIBLE = (DEVELOPMENT, "test")
+DESTRUCTIBLE = ("development", "test")
 STARTS_DEVELOPMENT = "invoke up"
 THROWAWAY = "test"
 """Its server is started for one command and stopped after it, so the file has no section for it."""

@@ -121,7 +121,7 @@ def test_the_failures_so_far_are_printed_and_the_exit_code_is_pytests(
         ("rehearse", "--players", "5"),
         ("bench.databases", "--rounds", "1", "--containers", "0"),
         ("bench.actions", "--rounds", "1"),
-        ("audit", "--select", "age"),
+        ("audit",),
         ("gate", "--env", "test", "--players", "5"),
     ],
     ids=lambda command: command[0],

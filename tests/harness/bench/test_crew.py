@@ -1,4 +1,4 @@
-"""Ctrl-C reaches all processes of a terminal: a worker takes none, also the first, before which Python starts another."""
+"""Ctrl-C reaches all processes of a terminal: no worker takes it, nor does the first, which Python starts otherwise."""
 
 from __future__ import annotations
 

@@ -243,10 +243,7 @@ def test_a_move_that_does_not_reach_its_end_is_no_pass(here: Stage, error: ToolE
 
 def test_ctrl_c_within_a_move_ends_the_rehearsal_and_is_no_finding(here: Stage) -> None:
     def stop(_here: Stage, _crowd: Crowd) -> None:
-        try:
-            raise Interrupted("SIGINT")
-        except Interrupted as interrupted:
-            raise Undone("the cutover to reach its end", "SIGINT") from interrupted
+        raise Undone("the cutover to reach its end", "SIGINT") from Interrupted("SIGINT")
 
     with pytest.raises(Interrupted, match="SIGINT"):
         leg(here, stop, share=0)
