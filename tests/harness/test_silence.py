@@ -1,4 +1,4 @@
-"""A command that waits for a server says so first."""
+"""A command that waits for a server says so first. The audit names its servers, so it says it once they are chosen."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 from db import seed
 from db.errors import Refusal
 from db.progress import Progress, Silent
-from harness import audit, rehearsal
+from harness import gate, rehearsal
 from harness.bench import actions, databases
-from harness.gate import run as gate
 from harness.moves import transfers
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +39,6 @@ COMMANDS: dict[str, Callable[[Progress, Path], object]] = {
     "transfer --env test": lambda progress, path: transfers.run(
         transfers.Wish("test", path, None, back=False, max_held=None, postgres=NO_SERVER), progress, _nobody_asks
     ),
-    "audit": lambda progress, _: audit.run(ROOT, NO_SERVER, "", progress),
     "gate": lambda progress, _: gate.run(gate.Wish("test", None, 5, NO_SERVER), ROOT, progress),
 }
 
