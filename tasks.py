@@ -1,7 +1,7 @@
 """The tasks: each parses, wires, calls one function, prints, and ends with its exit code.
 
-0 done, 1 failed, 2 refused or misused, 3 inconclusive, 4 undone. Imports stand inside the bodies, so that
-`invoke --list` answers at once.
+0 done, 1 failed, 2 refused or misused, 3 inconclusive, 4 undone, 130 interrupted. Imports stand inside the bodies, so
+that `invoke --list` answers at once.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
     command = ["pytest", "-n", str(workers), "--dist", "worksteal", *options]
-    leave(children.attended(told(*command), ending="the tests end; the failures so far follow.", cwd=ROOT).code)
+    argv = told(*command)
+    print("collecting tests and scenarios: the first result comes after some 20 s", flush=True)
+    leave(children.attended(argv, ending="the tests end; the failures so far follow.", cwd=ROOT).code)
 
 
 @task
@@ -102,7 +104,9 @@ def token(_c: Context, env: str = "", player: str = "", revoke: bool = False) ->
     with outcome(None) as speaks:
         target = environments.load(env)
         if not player:
-            raise Refusal("--player ID", "none", do="Add the id of the player for whom the token is: --player hana")
+            raise Refusal(
+                "--player ID", "none", do="Add the id of a player: --player ID. `invoke seed --legacy FILE` prints one."
+            )
         speaks.say(
             revoking.revoke(target, player) if revoke else tokens.issue(environments.token_secret(target), player)
         )
@@ -113,9 +117,9 @@ def prepare(_c: Context, env: str = "", take_over: bool = False, yes: bool = Fal
     """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
     from db import environments
     from db.console import outcome
-    from harness.moves import development, preparing
+    from harness.moves import preparing
 
-    with outcome(None) as speaks, development.naming_up(env):
+    with outcome(None) as speaks:
         confirmed = confirmation(speaks, env, yes, confirm)
         speaks.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over))
 
@@ -127,9 +131,9 @@ def migrate(
     """Bring the schema to its head; a new one is fenced from its first moment."""
     from db import environments
     from db.console import outcome
-    from harness.moves import development, preparing
+    from harness.moves import preparing
 
-    with outcome(json or None) as speaks, development.naming_up(env):
+    with outcome(json or None) as speaks:
         confirmed = confirmation(speaks, env, yes, confirm, dry_run=sql)
         target = environments.load(env)
         done = preparing.run_migrations(target, confirmed, sql=sql)
@@ -175,9 +179,9 @@ def seed(
     from db.console import outcome
     from db.counts import count
     from db.errors import Refusal
-    from harness.moves import development, preparing
+    from harness.moves import preparing
 
-    with outcome(json or None) as speaks, development.naming_up(env):
+    with outcome(json or None) as speaks:
         require_same_name(env, confirm)
         if legacy:
             path = Path(legacy)
@@ -190,6 +194,7 @@ def seed(
             confirmed = confirmation(speaks, env, yes, confirm)
             made = preparing.fill(target, confirmed, players=players, number=seed, progress=speaks.progress)
         speaks.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
+        speaks.say(f"a player to begin with: {made.playable or 'none without an oddity'}")
         speaks.json(made)
 
 
@@ -198,9 +203,9 @@ def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> N
     """Empty the game's tables; development and test alone."""
     from db import environments
     from db.console import outcome
-    from harness.moves import development, preparing
+    from harness.moves import preparing
 
-    with outcome(None) as speaks, development.naming_up(env):
+    with outcome(None) as speaks:
         target = environments.load(env)
         environments.guard_destructive(target)
         preparing.empty(target, confirmation(speaks, env, yes, confirm))

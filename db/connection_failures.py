@@ -45,6 +45,13 @@ UNKNOWN = _cause(
     "These are the words of the server, or of libpq. Mend what they name, and run the same command again.",
 )
 
+NOT_RUNNING = _cause(
+    r"connection refused|no such file or directory|not a directory",
+    ANSWERS,
+    "Is it running, and is the address right? Start it, or correct host and port in the URL.",
+    reached=False,
+)
+
 CAUSES = (
     # A pooler repeats what its server said, so it comes before what a server says.
     _cause(
@@ -160,12 +167,7 @@ CAUSES = (
         "This user may not open the server's socket. Correct the rights of its folder, or name a host in the URL.",
         reached=False,
     ),
-    _cause(
-        r"connection refused|no such file or directory|not a directory",
-        ANSWERS,
-        "Is it running, and is the address right? Start it, or correct host and port in the URL.",
-        reached=False,
-    ),
+    NOT_RUNNING,
     _cause(
         r"temporary failure in name resolution",
         ANSWERS,
@@ -196,6 +198,8 @@ def refusal(url: PostgresUrl, error: psycopg.OperationalError) -> Refusal:
     """Make the Refusal for a connection that failed."""
     cause, found = explain(error)
     do = f"{cause.do} {_sql(cause, url)}" if cause.sql else cause.do
+    if cause is NOT_RUNNING and url.started_by:
+        do = f"Start it: {url.started_by} (it needs Docker). Or name a Postgres of your own in environments.toml."
     return Refusal(cause.expected, found, where=url.redacted, do=do)
 
 

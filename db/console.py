@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -221,6 +222,8 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
         if speaks.signals is not None:  # Another Ctrl-C would end this handler with a traceback.
             speaks.signals.hold()
         speaks.say(f"interrupted{f' by {error}' if str(error) else ''}")
+        if speaks.at_end is None:
+            speaks.say(f"next: {command_line() or 'the same command again'}")
         speaks.end("interrupted")
         speaks.json({"verdict": "interrupted"})
     except Exception as error:  # A defect: its traceback is printed, and a move still says who serves the players.
@@ -256,6 +259,14 @@ def misused(refusal: Refusal, json_path: str | None = None) -> NoReturn:
     speaks.complain(refusal)
     speaks.json(_as_result(refusal))
     raise SystemExit(refusal.exit_code)
+
+
+def command_line() -> str:
+    """Return the command that runs, to be typed again; "" if another program than Invoke's command runs the task."""
+    program, *arguments = sys.argv
+    # `python -m invoke` has the path of a module here.
+    is_invoke = Path(program).stem in ("invoke", "inv") or Path(program).parts[-2:] == ("invoke", "__main__.py")
+    return redact(shlex.join(["invoke", *arguments])) if is_invoke else ""
 
 
 def _open_standard_streams() -> None:

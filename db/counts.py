@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
 
 def count(number: int, one: str, many: str = "") -> str:
     """Return the number with its noun. many: the plural, where it is not the noun with an s."""
@@ -19,3 +22,29 @@ def singular(nouns: str) -> str:
     if len(first) > 1:
         first = first.removesuffix("es") if first.endswith(("xes", "sses")) else first.removesuffix("s")
     return first + space + rest
+
+
+def few(items: Sequence[str], most: int, *, between: str = ", ", total: int | None = None) -> str:
+    """Join the first of the items, and count the rest: `a, b and 17 more`. Says nothing of a rest if there is none.
+
+    total: how many there are, if not all of them are given.
+    """
+    shown = between.join(items[:most])
+    more = (len(items) if total is None else total) - min(len(items), most)
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def first_of(items: Iterable[str], most: int, *, between: str = "; ") -> str:
+    """Join the first of the items, and say that there are more, for items that are too many to be counted."""
+    found = list(islice(items, most + 1))
+    return between.join(found[:most]) + (" and more" if len(found) > most else "")
+
+
+def lines_of(lines: Sequence[str], most: int, nouns: str = "lines", see: str = "") -> list[str]:
+    """Return the first of the lines, and a last one that counts the rest: `and 17 more problems`.
+
+    nouns: what a line is, in the plural. see: where all of them are.
+    """
+    more = len(lines) - most
+    rest = f"and {more:,} more {singular(nouns) if more == 1 else nouns}{f'; {see}' if see else ''}"
+    return [*lines[:most], *([rest] if more > 0 else [])]

@@ -26,7 +26,9 @@ from game.settings import Settings
 from game.urls import LegacyUrl, PostgresUrl, read
 
 NAMES = ("development", "test", "staging", "production")
+DEVELOPMENT = "development"
 DESTRUCTIBLE = ("development", "test")
+STARTS_DEVELOPMENT = "invoke up"
 THROWAWAY = "test"
 """Its server is started for one command and stopped after it, so the file has no section for it."""
 
@@ -182,6 +184,12 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
             f"{environment.target.schema} and {environment.target_direct.schema}",
             where=section.place("target_direct"),
             do="Write one ?schema= into both.",
+        )
+    if known == DEVELOPMENT:
+        environment = replace(
+            environment,
+            target=environment.target.with_(started_by=STARTS_DEVELOPMENT),
+            target_direct=environment.target_direct.with_(started_by=STARTS_DEVELOPMENT),
         )
     # Checked before any tool begins: during a move, a refused connection would look like a server that is down.
     for url in (environment.target, environment.target_direct):

@@ -20,6 +20,7 @@ from psycopg.pq import TransactionStatus
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from db import ops, pooler, tables
+from db.counts import few
 from db.errors import Failure, Refusal
 from db.extensions import not_an_extensions
 from db.remedies import statement
@@ -207,7 +208,7 @@ def prove(service: PostgresUrl) -> int:
     if holes:
         raise Failure(
             "every write to be refused",
-            _few(holes),
+            few(holes, 4, between="; "),
             where=service.redacted,
             do="Run the same command again: it sets the fence anew.",
         )
@@ -310,10 +311,6 @@ def _try(conn: ops.Connection, table: _Table, event: str) -> str | None:
             raise
         return error.sqlstate
     return None
-
-
-def _few(holes: list[str], most: int = 4) -> str:
-    return "; ".join(holes[:most]) + (f"; and {len(holes) - most} more" if len(holes) > most else "")
 
 
 def blockers(conn: ops.Connection) -> str:

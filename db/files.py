@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from db import paths
 from db.errors import Refusal
+from db.part_file import part_of
 
 
 def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
@@ -28,13 +30,13 @@ def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | Non
 def require_writable(path: Path, option: str) -> None:
     """Raise Refusal if a file can't be written there. What stands there is not changed.
 
-    Makes the folder of a relative path; the folder of an absolute path must exist. Where there is no file, one is
-    made and removed: permissions, a read-only disk, a name that is too long all show, for root too.
+    Makes the folder of a relative path, and says so; the folder of an absolute path must exist. Where there is no
+    file, one is made and removed: permissions, a read-only disk, a name that is too long all show, for root too.
     """
     expected = f"a file to write for {option}"
     try:
         if not path.is_absolute():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
         paths.require_writable(path, expected)
         _try(Path(os.path.realpath(path)))  # A link may point to where no file is yet.
     except OSError as error:
@@ -46,18 +48,14 @@ def replace(path: Path, content: bytes) -> None:
     """Write a file that is there anew, in one rename; its mode and owner stay, and a link goes on pointing at it."""
     path = path.resolve()
     was = path.stat()
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with part_of(path) as part:
+        with part.open("wb") as file:
             file.write(content)
             os.fchown(file.fileno(), was.st_uid, was.st_gid)
             os.fchmod(file.fileno(), was.st_mode & 0o7777)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        part.replace(path)
     fsync_folder(path.parent)
 
 
@@ -68,6 +66,15 @@ def fsync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    if sys.stderr is not None:  # The shell closed it (`2>&-`).
+        with suppress(OSError):
+            sys.stderr.write(f"made the folder {folder}\n")
 
 
 def _try(path: Path) -> None:

@@ -51,9 +51,12 @@ class Signals:
         self._unraisable, sys.unraisablehook = sys.unraisablehook, self._dropped
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         sys.unraisablehook = self._unraisable
         self._handled.__exit__(None, None, None)
+        if self._received and isinstance(error, SystemExit):
+            # The process ends. Another Ctrl-C would end it with a traceback, or with another exit code.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _dropped(self, dropped: sys.UnraisableHookArgs) -> None:
         """Say in a line, instead of Python's traceback, that a destructor dropped the interruption."""

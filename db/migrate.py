@@ -23,6 +23,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 from db import drift as catalog
 from db import fence, grants, locks, ops, relocation, remedies, requirements, revisions, tables
+from db.counts import few
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.revisions import History, Revision
@@ -229,9 +230,8 @@ def _require_no_drift(
     left = _index(pending[0]) if pending else None
     lines = [line for line in catalog.since(conn, direct.schema, applied) if not _is_of(line, left)]
     if lines:
-        more = f"; and {len(lines) - SHOWN_LINES} more" if len(lines) > SHOWN_LINES else ""
         raise Refusal(
-            f"the schema as revision {applied[-1].id} left it", "; ".join(lines[:SHOWN_LINES]) + more,
+            f"the schema as revision {applied[-1].id} left it", few(lines, SHOWN_LINES, between="; "),
             where=direct.redacted,
             do="Nothing was changed. Take the manual changes back (every line of them:"
             f" invoke status --env {ops.named(conn)}) and run again.",
@@ -253,7 +253,7 @@ def _require_empty(conn: ops.Connection, schema: str) -> None:
     if names:
         raise Refusal(
             f"an empty schema {schema}, or one that this program migrated",
-            f"tables that it did not make: {', '.join(names[:3])}",
+            f"tables that it did not make: {few(names, 3)}",
             where=ops.place(conn),
             do="Name a schema of our own in target and target_direct: ?schema=NAME",
         )

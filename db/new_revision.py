@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from db import drift, migrate, ops, revisions, tables
+from db.counts import few
 from db.errors import Refusal
 from db.revisions import History
 from game import tables as game_tables
@@ -140,7 +141,7 @@ def _require_nothing_gone(have: set[str], wanted: set[str]) -> None:
     parts = {drift.name_of(line) for line in lines if not _is_of(line, dropped, set())}
     if gone := sorted({f"table {table}" for table in dropped} | parts):
         raise Refusal(
-            "nothing that the revisions make and game/tables.py does not name", ", ".join(gone[:5]),
+            "nothing that the revisions make and game/tables.py does not name", few(gone, 5),
             do="Name it in game/tables.py again; or write the revision that drops it by hand: docs/migrations.md.",
         )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import LiteralString
 
 from psycopg import sql
@@ -29,3 +31,9 @@ def statement(template: LiteralString, **names: str | tuple[str, ...]) -> str:
     """Fill in the template's names as quoted identifiers; a tuple is one qualified name, such as schema and table."""
     identifiers = {key: sql.Identifier(*((name,) if isinstance(name, str) else name)) for key, name in names.items()}
     return sql.SQL(template).format(**identifiers).as_string(None)
+
+
+def seeding(path: Path) -> str:
+    """Return the advice that makes the legacy file of development, which is not there yet."""
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"Make one: invoke seed --legacy {shlex.quote(str(shown))}"

@@ -25,6 +25,7 @@ from db.confirmation import unasked
 from db.environments import DESTRUCTIBLE
 from db.errors import Refusal
 from db.oddities import Oddity, assign
+from db.part_file import part_of
 from db.progress import Progress, Silent
 from db.sketches import sketches
 from game import tables
@@ -54,6 +55,12 @@ class Seeded:
     ids: tuple[str, ...]
     odd: Mapping[str, tuple[str, ...]]
     held: frozenset[str]
+
+    @property
+    def playable(self) -> str | None:
+        """Return the id of a player to try the service with, of whom everything can be read; None if there is none."""
+        odd = {player for players in self.odd.values() for player in players}
+        return next((player for player in self.ids if player not in odd), None)
 
 
 def empty_legacy(path: Path, *, user_columns: int | None = None) -> None:
@@ -257,8 +264,7 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
 def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
     paths.require_new(path)
-    made = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with part_of(path, mode=0o666) as made:
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
@@ -267,8 +273,6 @@ def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
         _keep(made, path)
-    finally:
-        made.unlink(missing_ok=True)
 
 
 def _keep(made: Path, path: Path) -> None:

@@ -1,8 +1,12 @@
-"""Breaks text into lines of a terminal. A long name, path or URL is broken where its parts meet."""
+"""Breaks text into lines of a terminal, but no command that has room. A long path or URL is broken at its parts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.cells import cell_len, chop_cells
+
+from db import layout
 
 AFTER = frozenset("/:;,.@=_-|")
 BEFORE = frozenset("?&#")
@@ -14,7 +18,7 @@ def wrap(text: str, width: int) -> list[str]:
     lines: list[str] = []
     for paragraph in text.splitlines() or [""]:
         line = ""
-        for word in paragraph.split(" "):
+        for word in _words(paragraph, width):
             longer = f"{line} {word}" if line else word
             if cell_len(longer) <= width:
                 line = longer
@@ -25,6 +29,14 @@ def wrap(text: str, width: int) -> list[str]:
             line = pieces[-1]
         lines.append(line)
     return lines
+
+
+def _words(paragraph: str, width: int) -> Iterator[str]:
+    """Yield the words; a command with its options is one of them where it has room, for people copy it."""
+    indent = paragraph[: len(paragraph) - len(paragraph.lstrip(" "))]
+    for word in layout.words(paragraph):
+        yield from [indent + word] if cell_len(indent + word) <= width else (indent + word).split(" ")
+        indent = ""
 
 
 def _pieces(word: str, width: int) -> list[str]:

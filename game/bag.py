@@ -10,7 +10,7 @@ from game.catalog import Template
 from game.chance import new_id
 from game.documents import to_json
 from game.errors import Refused
-from game.journals import Journals
+from game.journals import ItemAction, Journals
 from game.options import fresh_options
 from game.rows import Key, Record, Rows, Value, text, whole
 
@@ -54,7 +54,7 @@ class Bag:
             raise Refused("not_equipment", item_id)
         return item
 
-    def note(self, action: str, item: Record) -> None:
+    def note(self, action: ItemAction, item: Record) -> None:
         """A line of history for what happened to an item whose number stays."""
         self._journals.item(action, text(item, "id"), 0, whole(item, "quantity"))
 

@@ -59,11 +59,15 @@ Flag = Annotated[bool, Field(strict=True)]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Base of all commands. `tables` are loaded beside the player's own row, and no others; `draws` name its dice."""
+    """Base of all commands. `tables` are loaded beside the player's own row, and no others; `draws` name its dice.
+
+    outcome: the fields of its answer when it is granted.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     action: ClassVar[str]
     tables: ClassVar[tuple[str, ...]]
+    outcome: ClassVar[tuple[str, ...]]
     draws: ClassVar[tuple[str, ...]] = ()
 
     def body(self) -> str:
@@ -75,6 +79,7 @@ class Command:
 class ClaimMail(Command):
     action: ClassVar[str] = "claim_mail"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_mail")
+    outcome: ClassVar[tuple[str, ...]] = ("gold", "diamonds", "action_points", "items")
     mail: Text
 
 
@@ -82,12 +87,14 @@ class ClaimMail(Command):
 class ClaimAllMail(Command):
     action: ClassVar[str] = "claim_all_mail"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_mail")
+    outcome: ClassVar[tuple[str, ...]] = ("mails", "gold", "diamonds", "action_points", "items")
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteMail(Command):
     action: ClassVar[str] = "delete_mail"
     tables: ClassVar[tuple[str, ...]] = ("user_mail",)
+    outcome: ClassVar[tuple[str, ...]] = ("mail",)
     mail: Text
 
 
@@ -95,6 +102,7 @@ class DeleteMail(Command):
 class ClaimQuest(Command):
     action: ClassVar[str] = "claim_quest"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_quests", "user_milestones")
+    outcome: ClassVar[tuple[str, ...]] = ("gold", "diamonds", "action_points", "xp", "items", "activity_points")
     period: Period
     quest: Text
 
@@ -103,6 +111,7 @@ class ClaimQuest(Command):
 class ClaimMilestone(Command):
     action: ClassVar[str] = "claim_milestone"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_milestones")
+    outcome: ClassVar[tuple[str, ...]] = ("items",)
     period: Period
     milestone: Annotated[Milestone, BeforeValidator(_whole)]
 
@@ -111,6 +120,7 @@ class ClaimMilestone(Command):
 class Equip(Command):
     action: ClassVar[str] = "equip"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    outcome: ClassVar[tuple[str, ...]] = ("slot", "item", "replaced")
     item: Text
 
 
@@ -118,6 +128,7 @@ class Equip(Command):
 class Unequip(Command):
     action: ClassVar[str] = "unequip"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    outcome: ClassVar[tuple[str, ...]] = ("slot", "item")
     slot: Slot
 
 
@@ -125,6 +136,7 @@ class Unequip(Command):
 class SavePreset(Command):
     action: ClassVar[str] = "save_preset"
     tables: ClassVar[tuple[str, ...]] = ("user_equipment", "user_equipment_presets")
+    outcome: ClassVar[tuple[str, ...]] = ("name", "equipment")
     name: PresetName
 
 
@@ -132,6 +144,7 @@ class SavePreset(Command):
 class ApplyPreset(Command):
     action: ClassVar[str] = "apply_preset"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment", "user_equipment_presets")
+    outcome: ClassVar[tuple[str, ...]] = ("worn",)
     name: Text
 
 
@@ -139,6 +152,7 @@ class ApplyPreset(Command):
 class Enhance(Command):
     action: ClassVar[str] = "enhance"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
+    outcome: ClassVar[tuple[str, ...]] = ("success", "stars")
     draws: ClassVar[tuple[str, ...]] = ("success", "xp", "sub.type", "sub.value", "sub.index")
     item: Text
 
@@ -147,6 +161,7 @@ class Enhance(Command):
 class Combine(Command):
     action: ClassVar[str] = "combine"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    outcome: ClassVar[tuple[str, ...]] = ("success", "item", "name", "slot", "grade")
     draws: ClassVar[tuple[str, ...]] = ("success", "slot", "xp", "mythic.type", "mythic.value")
     items: tuple[Text, Text, Text]
     random: Flag = False
@@ -156,6 +171,7 @@ class Combine(Command):
 class Disassemble(Command):
     action: ClassVar[str] = "disassemble"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    outcome: ClassVar[tuple[str, ...]] = ("items", "jackpot")
     draws: ClassVar[tuple[str, ...]] = ("share", "jackpot", "xp")
     item: Text
 
@@ -164,6 +180,7 @@ class Disassemble(Command):
 class Convert(Command):
     action: ClassVar[str] = "convert"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
+    outcome: ClassVar[tuple[str, ...]] = ("spent", "items", "jackpot")
     draws: ClassVar[tuple[str, ...]] = ("number", "jackpot")
     material: Text
     to: Direction
@@ -174,6 +191,7 @@ class Convert(Command):
 class StartTournament(Command):
     action: ClassVar[str] = "start_tournament"
     tables: ClassVar[tuple[str, ...]] = ("user_tournaments",)
+    outcome: ClassVar[tuple[str, ...]] = ("status",)
     kind: TournamentKind
 
 
@@ -181,6 +199,7 @@ class StartTournament(Command):
 class FinishTournament(Command):
     action: ClassVar[str] = "finish_tournament"
     tables: ClassVar[tuple[str, ...]] = ("user_tournaments",)
+    outcome: ClassVar[tuple[str, ...]] = ("rank", "score")
     draws: ClassVar[tuple[str, ...]] = ("rank",)
     kind: TournamentKind
 
@@ -189,6 +208,7 @@ class FinishTournament(Command):
 class ClaimTournamentReward(Command):
     action: ClassVar[str] = "claim_tournament_reward"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_tournaments")
+    outcome: ClassVar[tuple[str, ...]] = ("gold", "items")
     kind: TournamentKind
 
 
@@ -196,6 +216,7 @@ class ClaimTournamentReward(Command):
 class ClearStage(Command):
     action: ClassVar[str] = "clear_stage"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_stages")
+    outcome: ClassVar[tuple[str, ...]] = ("first", "gold", "xp", "items")
     stage: Text
 
 
@@ -203,6 +224,7 @@ class ClearStage(Command):
 class StartMission(Command):
     action: ClassVar[str] = "start_mission"
     tables: ClassVar[tuple[str, ...]] = ("user_missions", "user_stages")
+    outcome: ClassVar[tuple[str, ...]] = ("level",)
     mission: Text
 
 
@@ -210,6 +232,7 @@ class StartMission(Command):
 class CollectMission(Command):
     action: ClassVar[str] = "collect_mission"
     tables: ClassVar[tuple[str, ...]] = ("user_missions",)
+    outcome: ClassVar[tuple[str, ...]] = ("missions", "gold", "diamonds")
     mission: Text
 
 
@@ -217,12 +240,14 @@ class CollectMission(Command):
 class CollectAllMissions(Command):
     action: ClassVar[str] = "collect_all_missions"
     tables: ClassVar[tuple[str, ...]] = ("user_missions",)
+    outcome: ClassVar[tuple[str, ...]] = ("missions", "gold", "diamonds")
 
 
 @dataclass(frozen=True, slots=True)
 class LevelUpMission(Command):
     action: ClassVar[str] = "level_up_mission"
     tables: ClassVar[tuple[str, ...]] = ("user_missions", "user_stages")
+    outcome: ClassVar[tuple[str, ...]] = ("level", "amount")
     mission: Text
 
 
@@ -230,6 +255,7 @@ class LevelUpMission(Command):
 class OpenBundle(Command):
     action: ClassVar[str] = "open_bundle"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory",)
+    outcome: ClassVar[tuple[str, ...]] = ("gold", "diamonds")
     draws: ClassVar[tuple[str, ...]] = ("amount",)
     item: Text
 
@@ -238,6 +264,7 @@ class OpenBundle(Command):
 class SellItem(Command):
     action: ClassVar[str] = "sell_item"
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_equipment")
+    outcome: ClassVar[tuple[str, ...]] = ("gold",)
     item: Text
     quantity: Number = 1
 
@@ -246,6 +273,7 @@ class SellItem(Command):
 class ExpandBag(Command):
     action: ClassVar[str] = "expand_bag"
     tables: ClassVar[tuple[str, ...]] = ()
+    outcome: ClassVar[tuple[str, ...]] = ("type", "places")
     type: ItemType
 
 

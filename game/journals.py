@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from game.rows import Rows
+
+Reason = Literal[
+    "bundle", "enhance", "expand_bag", "level_up_mission", "mail", "mission", "quest", "sale", "stage", "tournament"
+]
+"""Why gold or diamonds changed."""
+
+ItemAction = Literal["gain", "spend", "equip", "unequip", "enhance", "combine"]
+"""What happened to an item."""
 
 
 class Journals:
@@ -13,11 +23,11 @@ class Journals:
         self._player_id = player_id
         self._request_id = request_id
 
-    def currency(self, currency: str, amount: int, reason: str, balance: int) -> None:
+    def currency(self, currency: str, amount: int, reason: Reason, balance: int) -> None:
         """A line of the ledger: `balance` is what is left."""
         self._add("currency_ledger", currency=currency, amount=amount, reason=reason, balance=balance)
 
-    def item(self, action: str, item_id: str, delta: int, stock: int) -> None:
+    def item(self, action: ItemAction, item_id: str, delta: int, stock: int) -> None:
         """A line of the item's history: `stock` is its quantity after."""
         self._add("inventory_history", action=action, item_id=item_id, delta=delta, stock=stock)
 

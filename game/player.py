@@ -9,7 +9,7 @@ from game import catalog
 from game.bag import Bag, next_position
 from game.chance import Chance
 from game.errors import Refused
-from game.journals import Journals
+from game.journals import ItemAction, Journals, Reason
 from game.rows import Record, Rows, text, whole
 
 LARGEST = 2**63 - 1
@@ -76,7 +76,7 @@ class Player:
 
     # What changes
 
-    def pay(self, currency: str, amount: int, reason: str) -> None:
+    def pay(self, currency: str, amount: int, reason: Reason) -> None:
         """Add to gold or diamonds, or take where negative. Nothing is no line.
 
         Refused not_enough_gold, not_enough_diamonds, balance_too_high.
@@ -125,7 +125,7 @@ class Player:
             level += 1
         self.user |= {"forge_level": level, "forge_xp": have}
 
-    def _touched(self, action: str, item: Record) -> None:
+    def _touched(self, action: ItemAction, item: Record) -> None:
         """A worn item's flag agrees again with what is worn as soon as a command puts it on or off."""
         item["worn_flag"] = None
         self.bag.note(action, item)

@@ -91,6 +91,8 @@ class PostgresUrl:
     dbname: str
     schema: str = DEFAULT_SCHEMA
     parameters: tuple[tuple[str, str], ...] = ()
+    started_by: str = field(default="", repr=False, compare=False)
+    """The command that starts the server, for the advice where it does not run; "" if it is not known."""
 
     @property
     def conninfo(self) -> str:

@@ -18,7 +18,7 @@ from db import seed
 from db.counts import count
 from harness import fault_items, race_items, scenarios
 from harness.databases import Database, Databases
-from harness.items import PlayFailed, PlayItem, keeps, note_kept, raised_in
+from harness.items import PlayFailed, PlayItem, keeps, note_kept, note_kept_database, raised_in
 from harness.play import update
 from harness.play.replay import Verdict, replay
 from harness.play.stage import LegacyStage, PostgresStage, Stage
@@ -194,7 +194,7 @@ def postgres_stage(scenario_database: Shared, request: pytest.FixtureRequest) ->
     yield scenario_database.stage
     if keeps(request):
         left = scenario_database.leave()
-        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")
+        note_kept_database(request, left)
 
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it

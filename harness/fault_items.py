@@ -15,7 +15,7 @@ from db.counts import count
 from db.servers import KINDS, Server
 from db.servers.vitals import lasting
 from harness.databases import Databases
-from harness.items import KEEP, PlayFailed, found, keeps, note_kept, raised_block, shown, whole
+from harness.items import KEEP, PlayFailed, found, keeps, note_kept, note_kept_database, raised_block, shown, whole
 from harness.play.raised import Case, Raised
 from harness.play.stage import LegacyStage
 from harness.scenarios import ScenarioFile
@@ -272,7 +272,7 @@ def ground(worker_ground: Ground, request: pytest.FixtureRequest) -> Iterator[Gr
     yield worker_ground
     if keeps(request):
         left = worker_ground.leave()
-        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")
+        note_kept_database(request, left)
 
 
 @pytest.fixture(scope="session")
@@ -298,7 +298,7 @@ def crash_ground(worker_crash_ground: tuple[Server, Ground], request: pytest.Fix
     yield ground
     if keeps(request):
         left = ground.leave()
-        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")
+        note_kept_database(request, left)
         if own.mark not in request.config.stash.setdefault(LEFT, set()):  # It is left once, however many sweeps fail.
             request.config.stash[LEFT].add(own.mark)
             note_kept(request, "its server, to remove it all", own.keep())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 import psycopg
 import pytest
 from _pytest._code.code import TerminalRepr, TracebackStyle
+from psycopg.conninfo import conninfo_to_dict
 
+from harness.databases import Database
 from harness.play.errands import Apart
 from harness.play.raised import Raised
 from harness.scenarios import ScenarioFile
@@ -34,6 +37,20 @@ def keeps(request: pytest.FixtureRequest) -> bool:
 def note_kept(request: pytest.FixtureRequest, what: str, command: str) -> None:
     """Have the end of the run say what a failed test left, and the command to look at it."""
     request.config.stash[KEPT].append(f"{request.node.nodeid}: {what}: {command}")
+
+
+SERVICE = "kept"
+
+
+def note_kept_database(request: pytest.FixtureRequest, database: Database) -> None:
+    """Note a database that a failed test left. Its password goes into a file that only its owner can read."""
+    folder = Path(tempfile.mkdtemp(prefix="sudamr-kept-"))
+    file = folder / "db"
+    file.touch(mode=0o600)
+    settings = conninfo_to_dict(database.owner.conninfo)
+    file.write_text(f"[{SERVICE}]\n" + "".join(f"{name}={value}\n" for name, value in settings.items()))
+    command = f"PGSERVICEFILE={quote(str(file))} psql service={SERVICE}"
+    request.config.stash[KEPT].append(f"{request.node.nodeid}: database {database.name}:\n{command}")
 
 
 class PlayFailed(Exception):

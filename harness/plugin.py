@@ -9,7 +9,6 @@ import sys
 from collections.abc import Generator, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from shlex import quote
 from typing import Any, Protocol
 
 import pytest
@@ -17,7 +16,7 @@ import pytest
 from db.errors import ToolError
 from db.servers import KINDS, Plan, Server, plan
 from harness.databases import Database, Databases
-from harness.items import FAILED, KEEP, KEPT, keeps, note_kept
+from harness.items import FAILED, KEEP, KEPT, keeps, note_kept_database
 
 pytest_plugins = ["harness.fault_items", "harness.race_items", "harness.collect"]
 
@@ -194,7 +193,7 @@ def _clone(databases: Databases, request: pytest.FixtureRequest, *, fenced: bool
     clone = databases.clone(fenced=fenced)
     yield clone
     if keeps(request):
-        note_kept(request, f"database {clone.name}", f"psql {quote(clone.owner.conninfo)}")
+        note_kept_database(request, clone)
     else:
         databases.drop(clone)
 

@@ -10,7 +10,7 @@ from shlex import quote
 import pytest
 
 from db.counts import count
-from harness.items import KEEP, PlayFailed, PlayItem, found, keeps, note_kept, raised_block, shown
+from harness.items import KEEP, PlayFailed, PlayItem, found, keeps, note_kept_database, raised_block, shown
 from harness.play.raised import Raised
 from harness.scenarios import ScenarioFile
 from harness.sweeps import pairs, races
@@ -78,7 +78,7 @@ class PairsCollector(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """An item a pair."""
         try:
-            table = pairs.read(self.path)
+            table = pairs.read(self.path, f"scenarios/{self.path.name}")
         except BadPairs as error:
             raise self.CollectError(str(error)) from None
         for pair in table.pairs(every=self.config.getoption(RACES) == ALL):
@@ -163,4 +163,4 @@ def track(worker_track: Track, request: pytest.FixtureRequest) -> Iterator[Track
     yield worker_track
     if keeps(request):
         left = worker_track.leave()
-        note_kept(request, f"database {left.name}", f"psql {quote(left.owner.conninfo)}")
+        note_kept_database(request, left)

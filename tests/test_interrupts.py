@@ -114,6 +114,34 @@ def test_the_failures_so_far_are_printed_and_the_exit_code_is_pytests(
     assert "Traceback" not in printed
 
 
+@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rehearse", "--players", "5"),
+        ("bench.databases", "--rounds", "1", "--containers", "0"),
+        ("bench.actions", "--rounds", "1"),
+        ("audit",),
+        ("gate", "--env", "test", "--players", "5"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_what_runs_for_long_ends_with_130_and_names_the_command_again(
+    command: tuple[str, ...], presses: int, pytestconfig: pytest.Config
+) -> None:
+    given = (*command, "--postgres", pytestconfig.getoption("--postgres") or "local")
+    terminal = Terminal(ROOT, *given)
+    terminal.read_until(lambda: terminal.saw(rb"Postgres|1 of 3"))
+    for _ in range(presses):
+        terminal.press(CTRL_C)
+    printed, code = terminal.end()
+    assert code == 130, printed
+    assert "Traceback" not in printed
+    assert "Popen" not in printed
+    ended = [line for line in printed.replace("^C", "").splitlines() if line.startswith(("interrupted", "next"))]
+    assert ended == ["interrupted by SIGINT", f"next: invoke {' '.join(given)}"], printed
+
+
 LINTED = """
 #!/bin/sh
 touch reached-$$
@@ -132,5 +160,5 @@ def test_lint_ends_at_the_check_that_runs_with_130(project: Path) -> None:
     terminal.press(CTRL_C)
     printed, code = terminal.end()
     assert code == 130, printed
-    assert printed.strip().splitlines()[-1] == "interrupted by SIGINT"
+    assert printed.strip().splitlines()[-2:] == ["interrupted by SIGINT", "next: invoke lint"]
     assert printed.count("$ ruff") == 1

@@ -37,6 +37,15 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in said
 
 
+def assert_refused_at_work(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """A refusal after something was shown."""
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert "Traceback" not in said
+    for word in words:
+        assert word in said, said
+
+
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -119,7 +128,7 @@ def test_what_can_not_be_done_is_refused_before_anything_is_begun(arguments: tup
 
 NOTHING_LEFT_OUT = {
     ("seed",): "invoke seed --legacy game.db",
-    ("token", "--env", "development"): "--player hana",
+    ("token", "--env", "development"): "`invoke seed --legacy FILE` prints one",
     ("serve", "--env", "development"): "invoke seed --legacy FILE",
     ("transfer", "--env", "test"): "invoke seed --legacy game.db",
     ("transfer", "--env", "test", "--back", "--into", "copy.db"): "Add --source FILE",
@@ -165,6 +174,40 @@ def test_a_copy_is_never_written_over_a_file(legacy: Path) -> None:
     done = invoke("transfer", "--env", "test", "--source", str(legacy), "--back", "--into", str(legacy))
     assert_refused(done, "a new file")
     assert digest(legacy) == before
+
+
+def test_more_held_players_than_allowed_can_all_be_listed_in_a_file(
+    legacy: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    with sqlite3.connect(legacy) as file:
+        file.execute("UPDATE users SET gold = 'many'")
+    file.close()
+    given = (
+        "transfer",
+        "--env",
+        "test",
+        "--source",
+        str(legacy),
+        "--postgres",
+        pytestconfig.getoption("--postgres") or "",
+    )
+    done = invoke(*given, "--max-held", "0")
+    assert_refused_at_work(done, "(", " and 7 more)", "--max-held 12 --json NEW")
+    out = tmp_path / "new.json"
+    assert invoke(*given, "--max-held", "12", "--json", str(out)).returncode == 0
+    assert len({one["player"] for one in json.loads(out.read_text())["quarantine"] if one["kind"] == "held"}) == 12
+
+
+def test_a_folder_that_is_made_is_told_and_so_is_a_player(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [INVOKE, "--search-root", ROOT, "seed", "--legacy", "a/b/game.db", "--players", "3", "--clean"],
+        cwd=tmp_path, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "made the folder a/b" in done.stderr.splitlines()
+    player = done.stdout.splitlines()[-1].removeprefix("a player to begin with: ")
+    with sqlite3.connect(tmp_path / "a/b/game.db") as file:
+        assert (player,) in file.execute("SELECT id FROM users").fetchall()
+    file.close()
 
 
 def test_a_file_goes_there_and_comes_back_equal(legacy: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:

@@ -31,11 +31,12 @@ from db.cutover.advice import (
 )
 from db.cutover.move import FAILURES
 from db.cutover.services import Ready
-from db.environments import Environment
+from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
 from db.locks import Holder
 from db.ops import Phase
 from db.redaction import redact
+from db.remedies import seeding
 from db.snapshots import Label, Side
 from db.transfer.faults import unreadable
 from db.transfer.opening import check_file
@@ -179,7 +180,8 @@ class Seen:
     def next(self) -> str:
         """The next command, in a clause, with the reason for whatever is to be mended before it."""
         amiss = [f"mend the pointer ({self.amiss})"] if self.amiss else []
-        silent = [f"start the service at {', '.join(self.silent)}, which does not answer"] if self.silent else []
+        urls = ", ".join(self.silent)
+        silent = [f"start the service at {urls}, which does not answer{self._serve}"] if self.silent else []
         return ", then ".join([*amiss, *silent, self._next])
 
     @property
@@ -187,12 +189,16 @@ class Seen:
         """What to do next, one by one. Reasons that `unknown`, `amiss` and `silent` give are left out."""
         prepares = TARGET if self.asked.unprepared else None
         mend = [f"{part}: {why.do}" for part, why in self.unknown.items() if why.do and part != prepares]
-        amiss = ["mend the pointer"] if self.amiss else []
+        amiss = ["mend the pointer; docs/service.md says what it holds"] if self.amiss else []
         # A restart hook that signals a process can't start one that is gone.
-        silent = [f"start the service at {url}" for url in self.silent]
+        silent = [f"start the service at {url}{self._serve}" for url in self.silent]
         look = f"invoke status --env {self.environment}"
         last = look if self.unknown and not self.asked.unprepared else self._next
         return [*mend, *amiss, *silent, last]
+
+    @property
+    def _serve(self) -> str:
+        return ": invoke serve --env development" if self.environment == DEVELOPMENT else ""
 
     @property
     def _next(self) -> str:
@@ -275,6 +281,8 @@ def look(env: Environment) -> Seen:
         legacy = _legacy(env.legacy.path)
     except (ToolError, *FAILURES) as error:
         unknown[LEGACY] = _unknown(error)
+        if env.name == DEVELOPMENT and not env.legacy.path.exists():
+            unknown[LEGACY] = replace(unknown[LEGACY], do=seeding(env.legacy.path))
     asked, why = _ask(env)
     if why is not None:
         unknown[TARGET] = why

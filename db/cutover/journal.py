@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from db import json_files
+from db.part_file import part_of
 from db.redaction import redact
 
 JOURNAL = "journal.jsonl"
@@ -99,13 +100,12 @@ class Journal:
         path = self.folder / name
         if path.exists():
             return
-        partial = path.with_name(f".{name}.{secrets.token_hex(4)}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
+        with part_of(path) as part:
+            with part.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(path)
 
     def secret(self, name: str) -> str | None:
         """The text that was kept under this name."""

@@ -79,6 +79,7 @@ class Move:
     deadline: Deadline
     pass_token: str = field(default_factory=fence.new_pass, repr=False)
     performed: list[StepReport] = field(default_factory=list)
+    predicted_seconds: float | None = None
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _conn: ops.Connection | None = field(default=None, repr=False)
     _held: ops.Held | None = field(default=None, repr=False)
@@ -220,7 +221,7 @@ class Move:
         made = Report(
             run=self.journal.run, verb=self.verb, environment=self.env.name, verdict=verdict, engine=self._engine,
             steps=tuple(self.performed), read_only_seconds=read_only_seconds(self.journal), counts=self._counts(),
-            journal=str(self.journal.folder), settings=self.env.files_read,
+            journal=str(self.journal.folder), settings=self.env.files_read, predicted_seconds=self.predicted_seconds,
         )  # fmt: skip
         if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
             try:

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from db import environments, fence, migrate, ops, pooler, requirements, transfer
-from db.counts import count, counted
+from db.counts import count, counted, few
 from db.cutover import hooks, ownership, places, pointer, services, switch, target_checks
 from db.cutover.checks import Check
 from db.cutover.move import Move
@@ -131,13 +131,15 @@ class Contents:
 
     def check_held(self) -> str:
         """Check that no more players would be held than the policy allows."""
-        most, assessed = self._move.env.policy.max_held, self._assessed
+        most, assessed, path = self._move.env.policy.max_held, self._assessed, self._move.env.legacy.path
         if assessed.held > most:
             raise Refusal(
-                f"at most {count(most, 'player')} held", f"{assessed.held} ({'; '.join(assessed.named)})",
-                where=str(self._move.env.legacy.path),
+                f"at most {count(most, 'player')} held",
+                f"{assessed.held} ({few(assessed.named, len(assessed.named), between='; ', total=assessed.held)})",
+                where=str(path),
                 do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held}: they can't play until"
-                " someone decides.",
+                " someone decides. To list them all in a file, as `quarantine`: invoke transfer --env test --source"
+                f" {shlex.quote(str(path))} --json NEW",
             )  # fmt: skip
         held = f"{assessed.held} of {assessed.players:,}, {most:,} at most"
         return f"{held}; {counted(assessed.aside, 'findings')} set aside"
@@ -145,7 +147,9 @@ class Contents:
     def check_freeze(self) -> str:
         """Check that the predicted freeze is within the budget: offline, players wait while the whole copy is made."""
         budget = self._move.env.policy.freeze_budget_seconds
-        if (predicted := predicted_freeze(self._assessed)) > budget:
+        predicted = predicted_freeze(self._assessed)
+        self._move.predicted_seconds = round(predicted, 3)
+        if predicted > budget:
             raise Refusal(
                 f"a freeze within the budget of {budget:g} s", f"{predicted:.0f} s predicted",
                 where=str(self._move.env.legacy.path),

@@ -18,7 +18,7 @@ from db import fence, migrate, ops
 from db.cutover import hooks, ownership, plan, rollback_steps, switch, undo
 from db.cutover.deadline import Deadline
 from db.cutover.move import FAILURES, Means, Move, Step, legacy_mark
-from db.cutover.report import Report, Verdict
+from db.cutover.report import Report, Status, Verdict
 from db.cutover.standing import Refuse, Standing, unknowable
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
@@ -210,9 +210,16 @@ def _after(
             reason = f"the session that held the lock was lost: {_said(cause)}" if lost else _said(cause)
             raise Undone(
                 f"the {move.verb} to reach its end", reason, where=move.env.name,
-                do=f"Now {undo_steps[-1].true_after}. The log: {move.journal.folder}",
+                do=f"{_restored(move, undo_steps[-1])} The log: {move.journal.folder}",
             ) from cause  # fmt: skip
     move.means.signals.check()
+
+
+def _restored(move: Move, switch_back: Step) -> str:
+    """Say who serves the players after an undo. An undo that found the switch not begun has switched nothing back."""
+    status = [step.status for step in move.performed if step.name == switch_back.name][-1]
+    serves = switch_back.true_after[:1].upper() + switch_back.true_after[1:]
+    return f"{serves}, as before." if status is Status.ALREADY else f"{serves} again."
 
 
 def settled(move: Move) -> None:

@@ -66,8 +66,9 @@ class Report:
     """One run of cutover or rollback.
 
     engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where
-    it was never begun. counts: what the copy or the carrying back counted. checks: what a dry run found. settings: the
-    files that the environment was read from, and what the operator's file overrides.
+    it was never begun. predicted_seconds: of read-only, by the checks of this process; None if it made none. counts:
+    what the copy or the carrying back counted. checks: what a dry run found. settings: the files that the environment
+    was read from, and what the operator's file overrides.
     """
 
     run: str
@@ -80,6 +81,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     journal: str = ""
     checks: tuple[Finding, ...] = ()
+    predicted_seconds: float | None = None
     settings: FilesRead = field(default_factory=FilesRead)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import sql
 
 from db import fence, migrate, ops, snapshots, tables, transfer
+from db.counts import few
 from db.cutover import hooks, ownership, switch
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move
 from db.cutover.turning import turn, turning
@@ -53,7 +54,7 @@ def migrate_target(move: Move) -> Facts:
         require_empty(move)
     made = migrate.migrate(direct, environment=move.env.name, service_role=move.env.target.user)
     if drifted := migrate.drift(direct):
-        raise Failure("the schema as the migrations make it", "; ".join(drifted[:3]), where=direct.redacted)
+        raise Failure("the schema as the migrations make it", few(drifted, 3, between="; "), where=direct.redacted)
     fence.set_on(move.conn, pass_token=move.pass_token)
     refused = fence.prove(move.env.target)
     begin_loading(move)
@@ -161,7 +162,7 @@ def play(move: Move, place: switch.Place) -> Facts:
     """Run the smoke scenarios; Failure naming those that failed, or that there were none."""
     result = move.means.smoke(move.env.services, place, pass_token=move.pass_token)
     if result.failed or not result.passed:
-        found = "; ".join(result.failed[:5]) or "none was run"
+        found = few(result.failed, 5, between="; ") or "none was run"
         raise Failure("every smoke scenario to pass", found, where=", ".join(move.env.services))
     return {"passed": result.passed}
 
@@ -212,9 +213,7 @@ def _lift(move: Move) -> None:
 def require_whole(move: Move, connection: sqlite3.Connection) -> None:
     """Failure where a trigger of the legacy file's fence is missing or not as it was made."""
     if holes := legacy_fence.missing(connection):
-        raise Failure(
-            "the legacy file's fence, whole", f"holes: {', '.join(holes[:3])}", where=move.env.legacy.redacted
-        )
+        raise Failure("the legacy file's fence, whole", f"holes: {few(holes, 3)}", where=move.env.legacy.redacted)
 
 
 def first_snapshot_done(move: Move) -> bool:

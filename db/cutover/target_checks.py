@@ -8,6 +8,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from db import locks, migrate, ops, relocation
+from db.counts import few, first_of
 from db.cutover import steps
 from db.cutover.move import Move
 from db.errors import Refusal
@@ -34,7 +35,7 @@ from (select 1) always left join pg_namespace n on n.nspname = %s
 """
 FOREIGN = f"""
 select relname from pg_class c where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p')
-    and not pg_has_role(relowner, 'USAGE') and {not_an_extensions("pg_class", "c.oid")} order by relname limit 3
+    and not pg_has_role(relowner, 'USAGE') and {not_an_extensions("pg_class", "c.oid")} order by relname limit 4
 """
 BLOCKERS = """
 select distinct
@@ -82,7 +83,7 @@ def check_rights(move: Move) -> None:
         )  # fmt: skip
     if foreign:
         raise Refusal(
-            f"tables of {direct.user} alone in the schema {schema}", f"another's: {', '.join(foreign)}",
+            f"tables of {direct.user} alone in the schema {schema}", f"another's: {first_of(foreign, 3, between=', ')}",
             where=direct.redacted,
             do=statement("ALTER TABLE {table} OWNER TO {role};", table=(schema, foreign[0]), role=direct.user),
         )  # fmt: skip
@@ -98,7 +99,7 @@ def check_schema(move: Move) -> None:
             steps.require_empty(move)
     if migrated and not pending and (drifted := migrate.drift(direct)):
         raise Refusal(
-            "the schema as the migrations make it", "; ".join(drifted[:3]), where=direct.redacted,
+            "the schema as the migrations make it", few(drifted, 3, between="; "), where=direct.redacted,
             do="Take the manual changes back (every line of them:"
             f" invoke status --env {move.env.name}), or name an empty database in target and target_direct.",
         )  # fmt: skip

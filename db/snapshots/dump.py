@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from db import children, ops
+from db.counts import few
 from db.errors import Failure, Refusal
 from db.json_files import shown
 from db.redaction import redact
@@ -59,8 +60,7 @@ def require_known(snapshot: Snapshot, file: BinaryIO, tool: Tool, known: Collect
     """
     unknown = [entry for entry in _entries(snapshot, file, tool) if not _is_known(entry, known)]
     if unknown:
-        more = f"; and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-        raise _foreign(snapshot, "; ".join(shown(one) for one in unknown[:NAMED]) + more)
+        raise _foreign(snapshot, few([shown(one) for one in unknown], NAMED, between="; "))
 
 
 def copy_rows(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import sqlite3
 import stat
@@ -22,6 +21,7 @@ from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
 from db.files import fsync_folder
 from db.json_files import shown
+from db.part_file import part_of
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.transfer import source
@@ -91,16 +91,17 @@ def restore(
         into.parent, "a folder that exists, to restore into", do="Make that folder, or name another place: --into NEW"
     )
     confirm()
-    partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
-    try:
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(part_of(into))
+        except OSError as error:
+            raise _no_room(error, into.parent) from None
         _copy(snapshot, partial)
         _checked(snapshot, partial)
         _put_to_use(partial, keep_fence=keep_fence)
         manifest.fsync_file(partial)
         aside = _move_aside(into)
         partial.replace(into)
-    finally:
-        partial.unlink(missing_ok=True)
     fsync_folder(into.parent)
     return aside
 
@@ -159,17 +160,19 @@ def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
 def _copy(snapshot: Snapshot, to: Path) -> None:
     with opened(snapshot) as file:
         try:
-            with open(to, "xb", opener=_private) as copy:  # Path.open takes no opener.
+            with to.open("wb") as copy:
                 shutil.copyfileobj(file, copy)
         except OSError as error:
-            raise Refusal(
-                "room for a copy of the snapshot", str(error.strerror), where=str(to.parent),
-                do="Make room there, and allow this user to write there; or name another place: --into NEW",
-            ) from None  # fmt: skip
+            raise _no_room(error, to.parent) from None
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _no_room(error: OSError, folder: Path) -> Refusal:
+    return Refusal(
+        "room for a copy of the snapshot",
+        str(error.strerror),
+        where=str(folder),
+        do="Make room there, and allow this user to write there; or name another place: --into NEW",
+    )
 
 
 def _checked(snapshot: Snapshot, copy: Path) -> dict[str, int]:

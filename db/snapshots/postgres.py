@@ -17,6 +17,7 @@ from psycopg import errors, sql
 
 from db import draws, fence, locks, migrate, ops, relocation, remedies, requirements
 from db.confirmation import unasked
+from db.counts import few
 from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.json_files import shown
@@ -263,7 +264,7 @@ def _require_free(connection: ops.Connection, url: PostgresUrl, *, replace: bool
     relations = relocation.relations(connection, url.schema)
     if relations and not replace:
         raise Refusal(
-            f"no schema {url.schema}, or an empty one", f"one with {', '.join(relations[:3])}", where=url.redacted,
+            f"no schema {url.schema}, or an empty one", f"one with {few(relations, 3)}", where=url.redacted,
             do="Add --replace: these are then kept in another schema.",
         )  # fmt: skip
     return relations

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from db.counts import few
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.servers.binaries import FOLDERS
@@ -44,7 +45,7 @@ def run(
     if ended.returncode != 0:
         said = redact(ended.stderr.decode(errors="replace")).strip().splitlines()
         raise Failure(
-            f"{tool.name} to end with 0", f"{ended.returncode}: {'; '.join(said[:3]) or 'it said nothing'}",
+            f"{tool.name} to end with 0", f"{ended.returncode}: {few(said, 3, between='; ') or 'it said nothing'}",
             where=url.redacted, do=f"Its arguments were: {' '.join(args)}",
         )  # fmt: skip
 

@@ -9,14 +9,12 @@ from pathlib import Path
 
 from db.progress import Advance, Progress
 from db.transfer import schema as schemas
-from db.transfer.guards import check_ids, check_journals
+from db.transfer.guards import NAMED, check_ids, check_journals
 from db.transfer.parcels import Packer
 from db.transfer.proof import uncounted
 from db.transfer.source import Source, chunks, opened
 from db.transfer.tally import Tally
 from game.legacy.codec import Finding
-
-NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)

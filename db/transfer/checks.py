@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+from db.counts import first_of
 from db.errors import Refusal
 from db.remedies import RESTORE_FILE
 from db.transfer import schema as schemas
@@ -64,18 +65,19 @@ def check_contents(source: Source) -> None:
 def check_soundness(source: Source) -> None:
     """Refuse damage, and rows that break the file's own constraints: they could not be written into a copy."""
     _check_sizes(source)
-    found = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED))
+    found = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED + 1))
     if not found:
         return
+    some = first_of(found, _NAMED)
     rebuild = "; ".join(f"REINDEX {quote(index)}" for index in _stale_indexes(source.connection, found))
     if any(_DAMAGED.match(problem) for problem in found):
         raise Refusal(
-            "a sound SQLite file", "; ".join(found), where=source.where, do=RESTORE_FILE
+            "a sound SQLite file", some, where=source.where, do=RESTORE_FILE
         )  # fmt: skip
     # SQLite does not evaluate `IS NULL` of a NOT NULL column: it assumes false.
     nulls = " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in found) else ""
     raise Refusal(
-        "an integral legacy file", "; ".join(found), where=source.where,
+        "an integral legacy file", some, where=source.where,
         do=schemas.in_the_file(f"{rebuild};") if rebuild
         else f"Mend these rows in the file, with the game stopped.{nulls}",
     )  # fmt: skip
@@ -96,14 +98,14 @@ def _check_sizes(source: Source) -> None:
 
 
 def _integrity(connection: sqlite3.Connection) -> list[str]:
-    """Return the first problems that SQLite finds."""
+    """Return the first problems that SQLite finds: one more than are named, so that a reader knows of the rest."""
     try:
-        found = connection.execute(f"PRAGMA integrity_check({_NAMED})").fetchall()
+        found = connection.execute(f"PRAGMA integrity_check({_NAMED + 1})").fetchall()
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
             raise
         return []  # A function or collation is missing: check_writable refuses that, with a remedy.
-    return ["; ".join(str(problem).splitlines()[:_NAMED]) for (problem,) in found if problem != "ok"]
+    return [first_of(str(problem).splitlines(), _NAMED) for (problem,) in found if problem != "ok"]
 
 
 def _broken_checks(source: Source) -> Iterator[str]:

@@ -14,10 +14,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
+from db.counts import first_of
 from db.errors import Failure
 from db.progress import Advance, Progress
 from db.transfer.proof import uncounted
@@ -63,10 +64,10 @@ def prove(source: sqlite3.Connection, copy: Path, *, known: frozenset[str], blob
         comparison = _Comparison(source, connection, copy, blobs=blobs)
         progress.say("checking the copy")
         with progress.bar("proving", comparison.count(), "rows") as advance:
-            differences = list(islice(comparison.run(known, advance), _SHOWN))
+            differences = first_of(comparison.run(known, advance), _SHOWN)
     if differences:
         raise Failure(
-            "a copy that equals the source", "; ".join(differences), where=str(copy.parent),
+            "a copy that equals the source", differences, where=str(copy.parent),
             do="Nothing was made. If a generated column depends on a text's bytes, drop it in a copy; convert that.",
         )  # fmt: skip
     return Proven(comparison.tables, comparison.rows, comparison.values, tuple(comparison.unread))

@@ -9,7 +9,8 @@ import psycopg
 from psycopg import sql
 
 from db import fence, locks, ops, requirements
-from db.counts import count
+from db.counts import count, few
+from db.environments import THROWAWAY
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.transfer import schema as schemas
@@ -24,6 +25,9 @@ TRANSFER_LOCK = 4
 """The second half of the advisory lock that whoever writes chunks holds, for as long as its connection lives."""
 
 _LOCK_TIMEOUT = "10s"
+
+NAMED = 5
+"""How many held players a refusal names."""
 
 
 @contextmanager
@@ -169,16 +173,27 @@ def check_ids(source: Source) -> None:
 
 
 def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
-    """Refusal, naming five, where more players are held than the policy allows; None allows any number."""
+    """Refusal, naming some, where more players are held than the policy allows; None allows any number."""
     if max_held is None or held <= max_held:
         return
     named = conn.execute(
         "select distinct on (coalesce(key, 'n ' || n)) coalesce(key, '(no id)'), column_name, reason from quarantine"
-        " where kind = 'held' order by coalesce(key, 'n ' || n), n limit 5"
+        " where kind = 'held' order by coalesce(key, 'n ' || n), n limit %s",
+        [NAMED],
     ).fetchall()
-    few = "; ".join(f"{key}: {column}, {reason}" for key, column, reason in named)
+    some = [f"{key}: {column}, {reason}" for key, column, reason in named]
     raise Refusal(
-        f"at most {count(max_held, 'player')} held", f"{held} ({few})", where="quarantine",
-        do=f"Everything is loaded, and fenced. Allow them: --max-held {held}. Or mend them in the source, empty the"
-        " target (invoke transfer.cleanup --env NAME), and load it anew.",
+        f"at most {count(max_held, 'player')} held", f"{held} ({few(some, NAMED, between='; ', total=held)})",
+        where="quarantine", do=_remedy(ops.named(conn), held),
     )  # fmt: skip
+
+
+def _remedy(environment: str, held: int) -> str:
+    """Say how to allow them, to list them and to mend them. The database of `test` is gone with its command."""
+    if environment == THROWAWAY:
+        return f"Allow them: --max-held {held} --json NEW. NEW lists them all. Or mend them in the source."
+    return (
+        f"Everything is loaded, and fenced. List them all: invoke transfer.quarantine --env {environment}. Allow them:"
+        f" --max-held {held}. Or mend them in the source, empty the target (invoke transfer.cleanup --env"
+        f" {environment}), and load it anew."
+    )

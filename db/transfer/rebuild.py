@@ -9,12 +9,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from db import draws, paths
 from db.errors import Failure, Refusal
+from db.part_file import part_of
 from db.progress import Advance, Progress, Silent
 from db.transfer import schema as schemas
 from db.transfer.proof import compare, uncounted
@@ -62,27 +63,22 @@ def refuse_taken(into: Path) -> None:
 @contextmanager
 def made(into: Path) -> Iterator[Path]:
     """Make a file beside `into`. Rename it to `into` if the block succeeds, and remove it if the block fails."""
-    part = into.with_name(f".{into.name}.{os.getpid()}.part")
-    try:
-        part.touch(mode=0o600, exist_ok=False)
-    except OSError as error:
-        found = str(error.strerror)
-        raise Refusal(
-            "a folder to write in",
-            found,
-            where=str(into.parent),
-            do="Allow this user to write there, or name another place: --into NEW",
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            part = stack.enter_context(part_of(into))
+        except OSError as error:
+            raise Refusal(
+                "a folder to write in",
+                str(error.strerror),
+                where=str(into.parent),
+                do="Allow this user to write there, or name another place: --into NEW",
+            ) from None
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
         refuse_taken(into)
         part.rename(into)
         _sync_folder(into.parent)
-    finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            part.with_name(part.name + suffix).unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from db.counts import few
 from db.errors import Failure, Refusal
 from db.transfer import schema as schemas
 from db.transfer import schema_code
@@ -311,7 +312,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
         spelt = next((name for name in tables if name.lower() == "users"), None)
         steps = [] if spelt is None else [schemas.renaming(spelt, "users_"), schemas.renaming("users_", "users")]
         raise Refusal(
-            "a table `users`", f"tables: {', '.join(tables[:8]) or 'none'}", where=str(path),
+            "a table `users`", f"tables: {few(tables, 8) or 'none'}", where=str(path),
             do=schemas.in_the_file(*steps) if steps else "Name the database that the game writes.",
         )  # fmt: skip
     if (encoding := connection.execute("PRAGMA encoding").fetchone()[0]) != "UTF-8":

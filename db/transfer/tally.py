@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from db.counts import few
 from db.errors import Failure
 from db.remedies import LOAD_ANEW
 
@@ -65,12 +66,13 @@ class Tally:
         wrong = [(place, count) for place, count in self._counts() if not count.adds_up]
         if not wrong:
             return
-        named = "; ".join(
+        named = [
             f"{table}.{column} has {count.source:,}, loaded {count.loaded:,}, quarantined {count.quarantined:,}"
-            for (table, column), count in wrong[:NAMED]
-        )
+            for (table, column), count in wrong
+        ]
         raise Failure(
-            "loaded and quarantined to make up the source in every column", f"{len(wrong)} that do not: {named}",
+            "loaded and quarantined to make up the source in every column",
+            f"{len(wrong)} that do not: {few(named, NAMED, between='; ')}",
             do=LOAD_ANEW,
         )  # fmt: skip
 

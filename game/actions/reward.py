@@ -10,6 +10,7 @@ from game.bag import in_order
 from game.commands import ClaimAllMail, ClaimMail, ClaimMilestone, ClaimQuest, DeleteMail
 from game.documents import from_json, to_json
 from game.errors import Refused
+from game.journals import Reason
 from game.player import Player, add
 from game.rewards import Reward, quest_reward
 from game.rows import Record, text, whole
@@ -135,7 +136,7 @@ def _claim(player: Player, mails: list[Record]) -> Outcome:
     return {**amounts, "items": total(item for mail in mails for item in _items(mail))}
 
 
-def _grant(player: Player, reward: Reward, reason: str) -> None:
+def _grant(player: Player, reward: Reward, reason: Reason) -> None:
     player.pay("gold", reward.gold, reason)
     player.pay("diamonds", reward.diamonds, reason)
     add(player.user, "action_points", reward.action_points)

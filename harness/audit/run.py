@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from db import servers
-from db.counts import count
+from db.counts import count, few
 from db.errors import Failure, Inconclusive, Refusal
 from db.progress import Advance, Progress
 from db.servers.guard import Guard
@@ -102,7 +102,7 @@ def _check_catchers(
     runs = pool.map(lambda pair: pair[0].pytest(pair[1]), zip(copies, filter(None, shares), strict=False))
     for ran in runs:
         if ran.code != PASSED:
-            found = ", ".join(ran.failed[:SHOWN]) or ran.said
+            found = few(ran.failed, SHOWN) or ran.said
             raise Inconclusive(
                 "each catcher to pass before anything is broken",
                 f"failed: {found}",

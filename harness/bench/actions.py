@@ -107,6 +107,7 @@ def run(
         )
     cells = [(action, number) for action in COMMANDS for number in clients]
     measured = {cell: Measured() for cell in cells}
+    progress.say("starting a throwaway Postgres")
     with ground(kind, requests * PLAYERS_PER_REQUEST) as made, Crew(processes()) as crew, _service(made) as web:
         progress.say(
             f"measuring on {made.server}, {count(processes(), 'process', 'processes')},"

@@ -66,6 +66,7 @@ def run(rounds: int, containers: int, kind: str | None, progress: Progress) -> R
         )
     absent: dict[str, str] = {}
     seconds: dict[str, list[float]] = {}
+    progress.say("starting a throwaway Postgres")
     with servers.start(kind) as server, Databases(server) as databases, ExitStack() as stack:
         ways = _ways(server, databases, stack, absent)
         with progress.bar("making databases", (rounds + WARM) * len(ways), "databases") as advance:

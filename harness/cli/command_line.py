@@ -21,6 +21,7 @@ from invoke.parser.context import ParserContext
 from invoke.terminals import pty_size
 
 from db.errors import Refusal
+from harness.cli import letters
 from harness.cli.options import NOTHING_BEGUN, Option, shortened
 from harness.cli.tasks import Task
 
@@ -70,9 +71,11 @@ def check(namespace: Collection) -> None:
 def _parsed(namespace: Collection) -> list[ParserContext]:
     """Return Invoke's own options and those of each task of the line. Raises Refusal for a word that nobody knows."""
     parser = Parser(contexts=namespace.to_contexts(), initial=program.initial_context)
+    letters.check(program.core.unparsed, parser.contexts)
     try:
         parsed = parser.parse_argv(list(program.core.unparsed))
     except ParseError as error:
+        _require_effect(program.core[0], [])  # A letter before the first task is Invoke's own.
         raise _refusal(error, parser) from None
     for context in (program.core[0], parsed[0]):
         if name := context.args["help"].value:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, TypeAdapter
 
 from db import json_files, signing
+from db.counts import few
 from db.errors import Refusal
 from db.json_files import Instant, OneLine
 from db.servers.settings import MAJOR
@@ -228,7 +229,7 @@ def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> I
 
 def _of_the_commit(certificate: Certificate, here: Standing) -> Iterator[Check]:
     yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean
-    named = ", ".join(here.changes[:NAMED]) + (", …" if len(here.changes) > NAMED else "")
+    named = few(here.changes, NAMED)
     # Another gate on a tree with changes would be refused again, after four minutes.
     yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", here.clean, _CLEAN
     yield f"commit {here.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == here.commit

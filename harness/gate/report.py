@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from db.counts import count
+from db.counts import count, few
 from harness.sweeps import pairs
 
 RACES = "races"
@@ -154,8 +154,7 @@ def doubts(items: Sequence[Item], parts: Iterable[Part], due: Collection[str]) -
         if part.verdict is Ended.INCONCLUSIVE:
             yield f"{part.name}: {'; '.join(part.problems) or 'not tried'}"
     if missing := sorted(set(due) - {item.name for item in items}):
-        named = ", ".join(missing[:NAMED]) + (", …" if len(missing) > NAMED else "")
-        yield f"of {count(len(due), 'item')} {len(missing)} were not run: {named}"
+        yield f"of {count(len(due), 'item')} {len(missing)} were not run: {few(missing, NAMED)}"
     scenarios, twins = tally(items, Kind.SCENARIOS), tally(items, Kind.TWINS)
     if not scenarios.count:
         yield "no scenario was run"

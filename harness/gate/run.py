@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from db import environments, transfer
 from db.console import plain
-from db.counts import count
+from db.counts import count, lines_of
 from db.errors import Failure, Refusal
 from db.progress import Progress
 from db.servers.vitals import Lost
@@ -162,6 +162,8 @@ def _rehearsal(report: RehearsalReport) -> Part:
         "requests acknowledged": back.acknowledged, "sent twice": back.retried,
         "read-only, seconds": report.read_only_seconds, "read-only on the way back, seconds": back.read_only_seconds,
     }  # fmt: skip
+    if report.predicted_seconds is not None:
+        found["read-only, seconds predicted"] = report.predicted_seconds
     return Part("rehearsal", Ended(report.verdict), report.seconds, found, (*report.problems, *back.problems))
 
 
@@ -218,8 +220,10 @@ def show(report: GateReport, speaks: Outcome) -> None:
         ("verdict", f"{report.verdict} in {report.seconds:.0f} s"),
     ]
     speaks.table(f"gate for {report.environment}", ("what", "found"), rows)
-    for failed in [item for item in report.items if not item.passed][:SHOWN_FAILURES]:
-        speaks.say("\n".join([failed.name, *failed.found.splitlines()[:SHOWN_LINES]]))
+    failed = [item for item in report.items if not item.passed]
+    blocks = ["\n".join([item.name, *lines_of(item.found.splitlines(), SHOWN_LINES)]) for item in failed]
+    for block in lines_of(blocks, SHOWN_FAILURES, "failures", see="the page and --json have them all"):
+        speaks.say(block)
     for part in report.parts:
         for problem in part.problems if part.verdict is Ended.FAIL else ():
             speaks.say(f"{part.name}: {problem}")

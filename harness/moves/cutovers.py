@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from db import environments
 from db.confirmation import Change, Confirm
+from db.console import command_line
 from db.cutover import ending, rollback
 from db.cutover import run as cutover_run
 from db.cutover.ports import Smoke
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 _TODO = {
-    Verdict.REFUSED: "mend each ✗ above, then make the dry run again",
-    Verdict.INCONCLUSIVE: "see to each ? above, then make the dry run again",
+    Verdict.REFUSED: "mend each ✗ above, then make the dry run again: {}",
+    Verdict.INCONCLUSIVE: "see to each ? above, then make the dry run again: {}",
 }
 """What comes after a dry run that found something."""
 
@@ -122,8 +123,10 @@ def show(report: Report, speaks: Outcome) -> None:
     for override in report.settings.raised:
         speaks.say(f"{override}", alarm=True)
     if report.read_only_seconds is not None:
-        speaks.say(f"read-only for {report.read_only_seconds:.1f} s")
-    speaks.end(str(report.verdict), _TODO.get(report.verdict, ""))
+        predicted = f"; predicted were {report.predicted_seconds:.0f} s" if report.predicted_seconds is not None else ""
+        speaks.say(f"read-only for {report.read_only_seconds:.1f} s{predicted}")
+    again = command_line() or f"invoke {report.verb} --env {report.environment} --dry-run"
+    speaks.end(str(report.verdict), _TODO.get(report.verdict, "").format(again))
 
 
 def exit_code(report: Report) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from db import migrate, ops
 from db import transfer as moving
+from db.counts import few
 from db.environments import Environment
 from db.errors import Refusal
 from db.progress import Progress
@@ -93,8 +94,7 @@ def show(done: Replayed, environment: str, speaks: Outcome) -> None:
     loaded = len(done.of("loaded", "released"))
     told = f"{loaded:,} of {len(done.values):,} values {would}loaded"
     if done.held:
-        more = f" and {len(done.held) - NAMED:,} more" if len(done.held) > NAMED else ""
-        told += f"; still held: {', '.join(map(shown, done.held[:NAMED]))}{more}"
+        told += f"; still held: {few([shown(player) for player in done.held], NAMED)}"
     elif not done.values:
         told = "nothing is kept in the quarantine that was asked for"
     else:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import new_revision
-from db.environments import Environment
+from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal
 from db.new_revision import Made
 from game.legacy import homes
-from harness.moves.development import DEVELOPMENT, naming_up
 
 if TYPE_CHECKING:
     from db.console import Outcome
@@ -23,8 +22,7 @@ def make(env: Environment, message: str) -> Made:
             f"--env {DEVELOPMENT}", f"--env {env.name}",
             do="Make it there: --env development",
         )  # fmt: skip
-    with naming_up(env.name):
-        return new_revision.make(env.target_direct, environment=env.name, message=message)
+    return new_revision.make(env.target_direct, environment=env.name, message=message)
 
 
 def show(made: Made, speaks: Outcome) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from db import environments, fence, migrate, ops, servers
 from db import transfer as moving
 from db.confirmation import Change, Confirm, unasked
-from db.counts import count, counted
+from db.counts import count, counted, few
 from db.errors import Failure, Refusal
 from db.ops import Held, Phase
 from db.progress import Progress
@@ -80,10 +80,9 @@ def run(wish: Wish, progress: Progress, confirm: Confirm = unasked) -> Transferr
         progress.say(f"comparing {wish.source} and {wish.into}")
         differences = tuple(moving.compare_files(wish.source, wish.into))
     if differences:
-        few = "; ".join(differences[:SHOWN_DIFFERENCES])
         raise Failure(
             f"{wish.into} to equal {wish.source}",
-            f"{count(len(differences), 'difference')}: {few}",
+            f"{count(len(differences), 'difference')}: {few(differences, SHOWN_DIFFERENCES, between='; ')}",
             do="Move no player with this version: keep both files, and report it.",
         )
     compared = wish.source is not None and wish.into is not None
@@ -165,6 +164,7 @@ def _target(wish: Wish, progress: Progress, confirm: Confirm) -> Iterator[tuple[
         confirm(Change(env, _does(wish, target), database=wish.source is not None))
         yield target, Engine("url", version.split(" ", maxsplit=1)[0])
         return
+    progress.say("starting a throwaway Postgres")
     with servers.start(wish.postgres) as server:
         progress.say(f"a throwaway Postgres: {server.kind} {server.version}")
         yield Databases(server).clone(fenced=True).owner, Engine(server.kind, server.version)

@@ -63,10 +63,11 @@ class Stage(Protocol):
 def starts(scenario: Scenario, *, named: Callable[[str], str] = str) -> dict[str, Start]:
     """The scenario's players by handle; `named` gives a handle's player id."""
     clock = moments.absolute(scenario.clock)
-    return {handle: _start(named(handle), given, clock) for handle, given in scenario.given.items()}
+    return {handle: start(named(handle), given, clock) for handle, given in scenario.given.items()}
 
 
-def _start(player: str, given: Given, clock: int) -> Start:
+def start(player: str, given: Given, clock: int) -> Start:
+    """Return the player of that id. clock: the moment from which distances count, in epoch milliseconds."""
     rows = builders.player(player, **_told(given, clock))
     _add_experience(rows, player, given)
     legacy = builders.legacy_row(rows)

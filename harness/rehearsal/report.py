@@ -20,6 +20,7 @@ class Leg:
 
     On the way back they count the values that nobody touched: those compared, and those found as they were.
     acknowledged, retried: requests up to the end of this leg; missing, duplicated: of them in the store it ended on.
+    predicted_seconds: of read-only, by the checks before the move; None for the way back, which has no prediction.
     read_only_seconds: by the run's journal; freeze_seconds: what clients saw, first refusal to first grant.
     """
 
@@ -32,6 +33,7 @@ class Leg:
     missing: int = 0
     duplicated: int = 0
     retried: int = 0
+    predicted_seconds: float | None = None
     read_only_seconds: float = 0.0
     freeze_seconds: float = 0.0
     steps: tuple[StepReport, ...] = ()
@@ -63,12 +65,29 @@ def show(report: RehearsalReport, speaks: Outcome) -> None:
         ("what", "there", "and back"),
         [
             ("verdict", report.verdict, back.verdict),
-            *((name.replace("_", " "), getattr(report, name), getattr(back, name)) for name in _SHOWN),
+            *((words, _value(getattr(report, name)), _value(getattr(back, name))) for name, words in _SHOWN.items()),
         ],
     )
     for problem in (*report.problems, *back.problems):
         speaks.say(problem)
 
 
-_SHOWN = ("source", "loaded", "quarantined", "mismatches", "acknowledged", "missing", "duplicated", "retried",
-          "read_only_seconds", "freeze_seconds")  # fmt: skip
+def _value(value: float | None) -> str:
+    if value is None:
+        return "not predicted"
+    return f"{value:,.1f} s" if isinstance(value, float) else f"{value:,}"
+
+
+_SHOWN = {
+    "source": "values at the source",
+    "loaded": "values loaded",
+    "quarantined": "values quarantined",
+    "mismatches": "values that differ",
+    "acknowledged": "requests acknowledged",
+    "missing": "of these missing",
+    "duplicated": "of these granted twice",
+    "retried": "requests sent twice",
+    "predicted_seconds": "read-only, predicted",
+    "read_only_seconds": "read-only, measured",
+    "freeze_seconds": "read-only, as players saw it",
+}

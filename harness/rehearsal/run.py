@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from db.counts import lines_of
 from db.cutover import rollback
 from db.cutover import run as cutover
 from db.cutover.move import FAILURES
@@ -101,6 +102,8 @@ class Rehearsal:
         try:
             leg = self._leg(verb, store, counts)
         except (ToolError, *FAILURES) as error:
+            if isinstance(error.__cause__, KeyboardInterrupt):  # The move was undone because of it.
+                raise error.__cause__ from None
             if cause := self._here.vitals.cause(error):
                 return Leg(INCONCLUSIVE, problems=(cause, str(error)))
             if isinstance(error, Refusal) or not isinstance(error, ToolError):
@@ -129,10 +132,12 @@ class Rehearsal:
             counted = receipts.count(opened.read, list(tally.granted.values()), list(tally.refused), self._before)
         found = counts(report)
         problems = [*tally.wrong, *counted.problems, *found.pop("problems", ())]
+        shown = lines_of(problems, SHOWN_PROBLEMS, "problems")
         leg = Leg(
             verdict=PASS, **found, acknowledged=counted.acknowledged, missing=counted.missing,
-            duplicated=counted.duplicated, retried=tally.retried, read_only_seconds=report.read_only_seconds or 0.0,
-            freeze_seconds=round(tally.freeze(since), 3), steps=report.steps, problems=tuple(problems[:SHOWN_PROBLEMS]),
+            duplicated=counted.duplicated, retried=tally.retried, predicted_seconds=report.predicted_seconds,
+            read_only_seconds=report.read_only_seconds or 0.0,
+            freeze_seconds=round(tally.freeze(since), 3), steps=report.steps, problems=tuple(shown),
         )  # fmt: skip
         return _judged(leg, list(_doubts(leg, tally, since)))
 

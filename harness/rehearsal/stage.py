@@ -58,6 +58,7 @@ def stage(players: int, given: Path | None, kind: str | None, progress: Progress
         stack.callback(guard.close)
         guard.folder(folder)
         folder.mkdir(mode=0o700)
+        progress.say("starting a throwaway Postgres")
         server, vitals = stack.enter_context(lasting(kind))
         progress.say(f"a throwaway Postgres: {server}" + (f" ({server.why})" if server.why else ""))
         source = _source(folder, players, given, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from db.counts import count
+from db.counts import count, lines_of
 from harness.gate.report import GateReport, Item
 
 MOST_FAILURES = 20
@@ -27,18 +27,16 @@ def summary(report: GateReport) -> str:
     lines += [f"- in doubt: {_plain(doubt)}" for doubt in report.doubts]
     lines += [f"- {part.name}: {_plain(problem)}" for part in report.parts for problem in part.problems]
     failed = [item for item in report.items if not item.passed]
-    for item in failed[:MOST_FAILURES]:
-        lines += _failure(item)
-    if len(failed) > MOST_FAILURES:
-        lines.append(f"and {len(failed) - MOST_FAILURES} more")
+    lines += lines_of([_failure(item) for item in failed], MOST_FAILURES, "failures", see="the page has them all")
     return "\n".join(lines) + "\n"
 
 
-def _failure(item: Item) -> list[str]:
+def _failure(item: Item) -> str:
     """HTML, for a text can hold any run of backticks."""
-    shown = "\n".join(item.found.splitlines()[:MOST_LINES])
+    shown = "\n".join(lines_of(item.found.splitlines(), MOST_LINES))
     name = html.escape(item.name)
-    return ["", f"<details><summary>{name}</summary>", "", f"<pre>{html.escape(shown)}</pre>", "", "</details>"]
+    parts = ["", f"<details><summary>{name}</summary>", "", f"<pre>{html.escape(shown)}</pre>", "", "</details>"]
+    return "\n".join(parts)
 
 
 def _plain(text: str) -> str:

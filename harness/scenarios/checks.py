@@ -10,12 +10,12 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from db import legacy_schema
 from game import catalog, tables
-from game.actions import tournament
 from game.commands import COMMANDS
 from game.missions import MISSIONS
 from game.refusals import REFUSALS
 from game.stages import STAGES
-from harness.scenarios import moments, references, shapes
+from harness.scenarios import game_names, moments, references, shapes
+from harness.scenarios.game_names import LEAGUES, STATUSES
 from harness.scenarios.model import (
     GONE,
     MOMENTS,
@@ -34,11 +34,7 @@ from harness.scenarios.model import (
 from harness.scenarios.problems import Problem, known, nearest, one_of
 from harness.scenarios.yaml_reader import Document, Path
 
-STATUSES = (tournament.READY, "round_in_progress", *tournament.FINISHED)
-"""Of a tournament: before its first match, between two, and after the last."""
-
 BOXES = tuple(name for name in catalog.TEMPLATES if name.startswith("장비 상자 "))
-LEAGUES = tuple(catalog.TOURNAMENTS["neighborhood"].gold_per_match)
 
 CODES = "docs/refusals.md lists them."
 _DRAWN_AGAIN = re.compile(r"\.(?:[2-9]|[1-9][0-9]+)$")
@@ -50,15 +46,16 @@ UNWRITTEN = {"position"}
 def check(scenario: Scenario, document: Document) -> Iterator[Problem]:
     """All problems of meaning; a scenario that passed the check of its shape is expected."""
     for handle, given in scenario.given.items():
-        yield from _given(("given", handle), given)
+        yield from check_given(("given", handle), given)
     for turn in scenario.turns:
-        yield from _action(turn, scenario.given, document)
+        yield from check_action(turn, scenario.given, document)
     for n, step in enumerate(scenario.steps):
         yield from _answers(("steps", n), step)
     yield from _moments(scenario)
     yield from _requests(scenario.turns)
     yield from _races(scenario)
     yield from references.check(scenario)
+    yield from game_names.check(scenario)
     if scenario.after:
         yield from _after(scenario.after, scenario)
     if scenario.smoke:
@@ -71,7 +68,8 @@ def columns(table: str) -> list[str]:
     return [name for name in names if name not in tables.KEYS[table] and name not in UNWRITTEN]
 
 
-def _given(path: Path, given: Given) -> Iterator[Problem]:
+def check_given(path: Path, given: Given) -> Iterator[Problem]:
+    """Yield the problems of one player."""
     for at, name, choices, what in _names(given):
         yield from known((*path, *at), name, choices, what)
     for kind, told in given.tournaments.items():
@@ -128,7 +126,8 @@ def _worn(path: Path, given: Given) -> Iterator[Problem]:
             yield Problem((*path, n), "one item a slot", f"{item!r} beside {slots[template.slot]!r}")
 
 
-def _action(turn: Turn, given: Mapping[str, Given], document: Document) -> Iterator[Problem]:
+def check_action(turn: Turn, given: Mapping[str, Given], document: Document) -> Iterator[Problem]:
+    """Yield the problems of one command. given: the players that it may name."""
     path, action = turn.path, turn.action
     yield from known((*path, "by"), action.by, given, "a player that `given` names")
     yield from known((*path, "do"), action.do, COMMANDS, "an action")
@@ -193,9 +192,7 @@ def _moments(scenario: Scenario) -> Iterator[Problem]:
     """Distances are added up: each may be in range, and where they lead to may not."""
     clock = moments.absolute(scenario.clock)
     for handle, given in scenario.given.items():
-        for key, field in MOMENTS.items():
-            for name, entry in getattr(given, key).items():
-                yield from _moment(("given", handle, key, name, field), clock, getattr(entry, field))
+        yield from check_moments(("given", handle), given, clock)
     for turn in scenario.turns:
         if turn.step is not None and turn.step.clock is not None:
             wrong = list(_moment((*turn.path, "clock"), clock, turn.step.clock))
@@ -203,6 +200,13 @@ def _moments(scenario: Scenario) -> Iterator[Problem]:
             if wrong:
                 return
             clock = moments.moved(clock, turn.step.clock)
+
+
+def check_moments(path: Path, given: Given, clock: int) -> Iterator[Problem]:
+    """Yield the problems of one player's moments, which may be distances from the clock."""
+    for key, field in MOMENTS.items():
+        for name, entry in getattr(given, key).items():
+            yield from _moment((*path, key, name, field), clock, getattr(entry, field))
 
 
 def _moment(path: Path, clock: int, text: str | None) -> Iterator[Problem]:

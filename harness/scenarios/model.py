@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from game import tables
 from game.commands import Slot, TournamentKind
+from game.journals import ItemAction, Reason
 from harness.scenarios import moments
 from harness.scenarios.yaml_reader import Path
 
@@ -262,8 +263,8 @@ class Added(Model):
 
 
 Columns: TypeAlias = dict[str, Annotated[tuple[JsonValue, JsonValue], AsList]]
-LedgerLine: TypeAlias = Annotated[tuple[Literal["gold", "diamonds"], int, str], AsList]
-HistoryLine: TypeAlias = Annotated[tuple[str, str, int], AsList]
+LedgerLine: TypeAlias = Annotated[tuple[Literal["gold", "diamonds"], int, Reason], AsList]
+HistoryLine: TypeAlias = Annotated[tuple[ItemAction, str, int], AsList]
 
 
 def _kind_of_change(value: Any) -> str:

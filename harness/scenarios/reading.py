@@ -41,14 +41,18 @@ class ScenarioFile:
 def read_file(path: Path, name: str | None = None) -> ScenarioFile:
     """Return the scenario in the file. Raises BadScenario if it holds none or can't be read."""
     shown = name or str(path)
+    return read(read_text(path, shown), shown)
+
+
+def read_text(path: Path, shown: str) -> str:
+    """Return the text of the file. Raises BadScenario if it can't be read, or is not in UTF-8."""
     try:
         written = path.read_bytes()
-        text = written.decode("utf-8")
+        return written.decode("utf-8")
     except OSError as error:
         raise BadScenario(f"{shown}:1:1: expected a file that can be read; found {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise BadScenario(f"{shown}:{_not_utf_8(written, error.start)}") from None
-    return read(text, shown)
 
 
 def _not_utf_8(written: bytes, at: int) -> str:
@@ -70,13 +74,14 @@ def read(text: str, name: str) -> ScenarioFile:
     try:
         scenario = Scenario.model_validate(document.data)
     except ValidationError as error:
-        raise BadScenario(_lines(name, document, shapes.problems(document, error))) from None
+        raise BadScenario(lines(name, document, shapes.problems(document, error))) from None
     if problems := list(checks.check(scenario, document)):
-        raise BadScenario(_lines(name, document, problems))
+        raise BadScenario(lines(name, document, problems))
     return ScenarioFile(name, scenario, document)
 
 
-def _lines(name: str, document: Document, problems: list[Problem]) -> str:
+def lines(name: str, document: Document, problems: list[Problem]) -> str:
+    """Return a line for each problem, in the order of the file."""
     ordered = sorted(problems, key=lambda problem: document.mark(problem.path))
     return "\n".join(dict.fromkeys(_line(name, document, problem) for problem in ordered))
 

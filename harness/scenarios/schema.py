@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
 from game import catalog, tables
-from game.commands import COMMANDS
+from game.commands import COMMANDS, Command
 from game.missions import MISSIONS
 from game.refusals import REFUSALS
 from game.stages import STAGES
-from harness.scenarios.checks import BOXES, LEAGUES, STATUSES, columns
+from harness.scenarios.checks import BOXES, columns
+from harness.scenarios.game_names import LEAGUES, STATUSES
 from harness.scenarios.model import OK, Scenario
 
 FILE = Path(__file__).with_name("scenario.schema.json")
@@ -51,16 +51,17 @@ def _name_actions(definition: Schema) -> None:
     definition["allOf"] = [
         {
             "if": {"properties": {"do": {"const": action}}, "required": ["do"]},
-            "then": _with(TypeAdapter(command).json_schema(), command.draws),
+            "then": _with(TypeAdapter(command).json_schema(), command),
         }
         for action, command in COMMANDS.items()
     ]
 
 
-def _with(fields: Schema, draws: Collection[str]) -> Schema:
-    names = "|".join(map(re.escape, draws))
-    dice = {"propertyNames": {"pattern": rf"^({names})(\.[0-9]+)?$"}} if draws else {"maxProperties": 0}
-    return {"properties": {"with": fields, "dice": dice}, **({"required": ["with"]} if fields.get("required") else {})}
+def _with(fields: Schema, command: type[Command]) -> Schema:
+    names = "|".join(map(re.escape, command.draws))
+    dice = {"propertyNames": {"pattern": rf"^({names})(\.[0-9]+)?$"}} if command.draws else {"maxProperties": 0}
+    properties = {"with": fields, "dice": dice, "expect": {"propertyNames": {"enum": list(command.outcome)}}}
+    return {"properties": properties, **({"required": ["with"]} if fields.get("required") else {})}
 
 
 def _name_refusals(definitions: Schema) -> None:

@@ -1,28 +1,32 @@
 """The table of pairs: which commands are raced with each other, from which start, and what each of them is asked.
 
-The table is `scenarios/pairs.toml`; what is wrong with it is said whole, as for a scenario.
+The table is `scenarios/pairs.toml`; all that is wrong with it is told with its places, as for a scenario.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from db import builders
+from pydantic import Field, JsonValue, ValidationError
+
 from game import tables
 from game.commands import COMMANDS, decode
 from game.dispatch import Request
-from game.errors import BadRequest
 from game.rows import Rows
 from harness.play.errands import Errand
 from harness.play.expect import Aliases
-from harness.play.stage import Start
-from harness.scenarios import moments
-from harness.scenarios.model import DEFAULT_CLOCK, Action, Turn
+from harness.play.stage import Start, start
+from harness.scenarios import BadScenario, checks, moments, reading, shapes, toml_reader
+from harness.scenarios.model import DEFAULT_CLOCK, Action, AsList, Given, Model, Turn
+from harness.scenarios.problems import Problem, known
+from harness.scenarios.toml_reader import BadToml
+from harness.scenarios.yaml_reader import Document
+from harness.sweeps import pair_rows
 from harness.sweeps.races import NAMES, Race
 
 FILE = "pairs.toml"
@@ -32,6 +36,15 @@ MOST_IN_GATE = 30
 
 class BadPairs(Exception):
     """The table can't be used; one line for each thing that is wrong."""
+
+
+class Written(Model):
+    """The table as it is written. player: as a scenario's `given`. rows: by table, beside those of the player."""
+
+    gate: Annotated[tuple[Annotated[tuple[str, str], AsList], ...], AsList]
+    player: Given
+    rows: dict[str, Annotated[tuple[dict[str, JsonValue], ...], AsList]] = Field(default_factory=dict)
+    fields: Annotated[dict[str, dict[str, JsonValue]], Field(alias="with")]
 
 
 @dataclass(frozen=True)
@@ -64,46 +77,59 @@ class Table:
         return Errand(turn, request, moments.absolute(DEFAULT_CLOCK), aliases)
 
 
-def read(path: Path) -> Table:
-    """The table in the file, of the actions that the game has. Raises BadPairs."""
-    data = tomllib.loads(path.read_text("utf-8"))
-    if wrong := list(_wrong(data)):
-        raise BadPairs("\n".join(f"{path.name}: {line}" for line in wrong))
-    fields = {action: said for action, said in data["with"].items() if action in COMMANDS}
-    gate = tuple((first, second) for first, second in data["gate"] if first in fields and second in fields)
-    rows = builders.player(PLAYER, **data["player"])
-    for table, records in data.get("rows", {}).items():
+def read(path: Path, name: str | None = None) -> Table:
+    """Return the table in the file, of the actions that the game has. Raises BadPairs.
+
+    name: how the file is named in what is wrong with it.
+    """
+    shown = name or path.name
+    try:
+        document = toml_reader.read(reading.read_text(path, shown))
+        written = Written.model_validate(document.data)
+    except BadScenario as error:
+        raise BadPairs(str(error)) from None
+    except BadToml as error:
+        raise BadPairs(f"{shown}:{error}") from None
+    except ValidationError as error:
+        raise BadPairs(reading.lines(shown, document, shapes.problems(document, error))) from None
+    if problems := list(_problems(written, document)):
+        raise BadPairs(reading.lines(shown, document, problems))
+    fields = {action: said for action, said in written.fields.items() if action in COMMANDS}
+    gate = tuple((first, second) for first, second in written.gate if first in fields and second in fields)
+    rows = start(PLAYER, written.player, moments.absolute(DEFAULT_CLOCK)).rows
+    for table, records in written.rows.items():
         _add(rows, table, records)
     return Table(Start(rows, {}), fields, gate)
 
 
-def _wrong(data: Mapping[str, Any]) -> Iterator[str]:
+def _problems(written: Written, document: Document) -> Iterator[Problem]:
+    yield from checks.check_given(("player",), written.player)
+    yield from checks.check_moments(("player",), written.player, moments.absolute(DEFAULT_CLOCK))
+    strangers = [action for action in written.fields if action not in COMMANDS]
     for action in COMMANDS:
-        if action not in data["with"]:
-            yield f"with: expected what {action} is asked; found nothing."
-    for action, fields in data["with"].items():
-        if action in COMMANDS and (said := _undecodable(action, fields)):
-            yield f"with.{action}: {said}."
-    for pair in data["gate"]:
-        if unknown := [action for action in pair if action not in data["with"]]:
-            yield f"gate: expected actions out of `with`; found {', '.join(unknown)}."
-    if len(data["gate"]) > MOST_IN_GATE:
-        yield f"gate: expected {MOST_IN_GATE} pairs at most; found {len(data['gate'])}."
+        if action not in written.fields:
+            hint = f"Did you mean it by {near[0]!r}?" if (near := get_close_matches(action, strangers, n=1)) else ""
+            yield Problem(("with",), f"what {action} is asked", "nothing", hint)
+    for action, fields in written.fields.items():
+        if action in COMMANDS:
+            yield from checks.check_action(_turn(action, fields), {PLAYER: written.player}, document)
+    for n, pair in enumerate(written.gate):
+        for place, action in enumerate(pair):
+            yield from known(("gate", n, place), action, written.fields, "an action out of `with`")
+    if len(written.gate) > MOST_IN_GATE:
+        yield Problem(("gate",), f"{MOST_IN_GATE} pairs at most", str(len(written.gate)))
+    yield from pair_rows.check(written.rows)
 
 
-def _undecodable(action: str, fields: Mapping[str, Any]) -> str | None:
-    try:
-        decode(action, fields)
-    except BadRequest as error:
-        return str(error)
-    return None
+def _turn(action: str, fields: Mapping[str, JsonValue]) -> Turn:
+    return Turn(("with", action), Action.model_validate({"by": PLAYER, "do": action, "with": dict(fields)}), "", None)
 
 
-def _add(rows: Rows, table: str, records: list[dict[str, Any]]) -> None:
+def _add(rows: Rows, table: str, records: Iterable[Mapping[str, JsonValue]]) -> None:
     for record in records:
         there = rows.table(table)
         position = {"position": 1024 * len(there)} if "position" in tables.BY_NAME[table].columns else {}
-        whole = {"user_id": PLAYER, **position, **record}
+        whole: dict[str, Any] = {**pair_rows.empty(table), "user_id": PLAYER, **position, **record}
         there[tuple(whole[column] for column in tables.KEYS[table])] = whole
 
 

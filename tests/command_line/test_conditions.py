@@ -88,6 +88,8 @@ def closed_stdin(folder: Folder, context: ParserContext) -> Iterator[tuple[tuple
 def no_terminal(folder: Folder, context: ParserContext) -> Iterator[tuple[tuple[str, ...], Ran]]:
     ran = folder.run(context.name, *usual(context))
     assert ESCAPE not in ran.everything, ran
+    if "Connection refused" in ran.everything and "--env" in usual(context):
+        assert "invoke up" in ran.everything, ran
     yield usual(context), ran
 
 

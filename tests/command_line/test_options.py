@@ -6,14 +6,17 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 from invoke.main import program
 from invoke.parser import Parser
 
 import tasks
-from harness.cli import check
+from db.errors import Refusal
+from harness.cli import check, letters
 from harness.cli.command_line import INERT, OUTPUTS
+from harness.cli.letters import OF_HELP, OF_PYTEST
 from harness.cli.options import Option
 from harness.cli.tasks import Task
 from tests.command_line.running import COLUMNS, Folder
@@ -65,6 +68,45 @@ def test_each_option_has_a_help_and_no_letter() -> None:
     assert len(ALL) > 80
     assert [(name, option) for name, option in ALL if not isinstance(option, Option) or not option.help] == []
     assert [(name, option) for name, option in ALL if len(option.names) > 1 or len(option.names[0]) < 2] == []
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_each_letter_is_refused_with_the_options_that_it_may_mean(name: str) -> None:
+    tasks_by_name = Parser(contexts=list(CONTEXTS.values())).contexts
+    for letter in ascii_lowercase:
+        for form in ([f"-{letter}"], [f"-{letter}", "5"], [f"-{letter}5"], [f"-{letter}=5"]):
+            if form[0] == OF_HELP:
+                continue
+            with pytest.raises(Refusal, match="none has a letter") as caught:
+                letters.check([name, *form], tasks_by_name)
+            assert caught.value.found == repr(form[0])
+            meant = [flag for flag in CONTEXTS[name].flags if flag.startswith(f"--{letter}")]
+            if f"-{letter}" not in OF_PYTEST:
+                assert all(flag in caught.value.do for flag in meant), caught.value.do
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["seed", "-p", "5"], "Write it in full: --players."),
+        (["test", "-k", "forge"], "Write it in full: --select."),
+        (["test", "-n4"], "Write it in full: --workers."),
+        (["status", "-env", "staging"], "Write it in full: --env."),
+        (["rollback", "-d"], "Write it in full: --dry-run or --discard-writes."),
+        (["seed", "--legacy", "game.db", "-p"], "invoke seed"),
+        (["cutover", "-e", "staging"], "Write it in full: --env."),
+        (["-p", "5"], "Invoke's own --pty (-p)"),
+    ],
+    ids=" ".join,
+)
+def test_a_letter_on_the_command_line_is_answered_with_the_long_option(
+    words: list[str], told: str, refused: Refused
+) -> None:
+    assert told in refused(*words)
+
+
+def test_a_value_that_looks_like_a_letter_is_a_value() -> None:
+    letters.check(["revision", "--message", "-p", "--env", "x"], Parser(contexts=list(CONTEXTS.values())).contexts)
 
 
 def test_each_value_has_a_name_and_each_default_is_shown() -> None:

@@ -29,6 +29,7 @@ from db.cutover import pointer, rollback, services
 from db.cutover import run as cutover
 from db.cutover.ports import SmokeResult
 from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
+from db.errors import Failure
 from db.servers import Server
 from game.errors import FENCE_SQLSTATE
 from game.legacy import cells, codec
@@ -205,6 +206,16 @@ def quiet_smoke(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass
 def failing_smoke(services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
     """A smoke that does not."""
     return SmokeResult(1, ("reward/claim: expected granted; found refused bag_full",))
+
+
+def failing_before(step: str) -> Callable[[str, str], None]:
+    """An observer that fails the run before this step."""
+
+    def observer(when: str, name: str) -> None:
+        if (when, name) == ("before", step):
+            raise Failure("a step that is carried out", "one that a test stops")
+
+    return observer
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:

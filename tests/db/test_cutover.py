@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from cutover_world import World, failing_smoke, made, world
+from cutover_world import World, failing_before, failing_smoke, made, world
 
 from db import ops
 from db.cutover import deadline
@@ -122,6 +122,21 @@ def test_a_smoke_that_fails_undoes_the_cutover(world: World) -> None:
     world.assert_whole_on_legacy()
     assert world.act(0, "after").status_code == 200
     assert json.loads(next(world.runs.glob("*/report.json")).read_text())["verdict"] == "undone"
+
+
+@pytest.mark.parametrize(
+    ("step", "serves"),
+    [
+        ("copy", "Every service process serves the legacy file, as before."),
+        ("switch", "Every service process serves the legacy file, as before."),
+        ("smoke", "Every service process serves the legacy file again."),
+    ],
+)
+def test_an_undo_says_again_only_of_what_was_switched(step: str, serves: str, world: World) -> None:
+    with pytest.raises(Undone) as caught:
+        world.cutover(observer=failing_before(step))
+    assert caught.value.do.startswith(serves)
+    assert "Now" not in caught.value.do
 
 
 def test_a_freeze_past_its_budget_undoes_the_cutover(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,8 @@ def raised(remedy: str) -> dict[str, float]:
 
 @refused(
     "players held",
-    "Mend them in the legacy file, or raise policy.max_held to {}: they can't play until someone decides.",
+    "Mend them in the legacy file, or raise policy.max_held to {}: they can't play until someone decides. To list them"
+    " all in a file, as `quarantine`: invoke transfer --env test --source {} --json NEW",
 )
 def a_player_who_would_be_held(world: World, _: Patch) -> Generator[World | None, str, None]:
     world.write_to_legacy(

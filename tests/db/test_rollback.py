@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from cutover_world import World, failing_smoke, live, world
+from cutover_world import World, failing_before, failing_smoke, live, world
 
 from db import ops
 from db.cutover.rollback import run
@@ -88,6 +88,19 @@ def test_a_smoke_that_fails_leaves_players_on_postgres(live: World) -> None:
     live.assert_open_on_postgres()
     assert live.act(0, "on-postgres").json() == {"outcome": first["outcome"], "replayed": True}
     assert live.act(1, "after").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("step", "serves"),
+    [
+        ("carry back", "Every service process serves Postgres, as before."),
+        ("smoke", "Every service process serves Postgres again."),
+    ],
+)
+def test_an_undo_says_again_only_of_what_was_switched_back(step: str, serves: str, live: World) -> None:
+    with pytest.raises(Undone) as caught:
+        live.rollback(observer=failing_before(step))
+    assert caught.value.do.startswith(serves)
 
 
 def test_a_dry_run_of_a_rollback_changes_nothing(live: World) -> None:

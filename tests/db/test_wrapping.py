@@ -29,6 +29,12 @@ def test_a_word_that_has_room_in_a_line_is_never_broken() -> None:
     assert wrap("invoke status --env production", 20) == ["invoke status --env", "production"]
 
 
+def test_a_command_that_has_room_in_a_line_is_never_broken() -> None:
+    text = "Make one: invoke seed --legacy var/development.db --players 5"
+    assert wrap(text, 54) == ["Make one:", "invoke seed --legacy var/development.db --players 5"]
+    assert wrap("  start it: invoke serve --env development", 30) == ["  start it:", "invoke serve --env development"]
+
+
 @pytest.mark.parametrize("width", [20, 54, 80])
 @given(text=st.text(alphabet=" abc/?&=.가나\n-", max_size=300))
 def test_nothing_is_lost_and_no_line_is_too_wide(width: int, text: str) -> None:

@@ -9,8 +9,9 @@ import subprocess
 from pathlib import Path
 from textwrap import dedent
 
-import psycopg
 import pytest
+
+from tests.fixtures.kept import commands, opened
 
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
@@ -281,19 +282,15 @@ def server_url(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_database_of_a_failed_scenario_can_be_kept(
-    suite: pytest.Pytester, server_url: str, request: pytest.FixtureRequest
+    suite: pytest.Pytester, server_url: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(suite, "mail", MAIL.replace("[100, 150]", "[100, 160]"))
     write(suite, "other", MAIL)
     options = (f"--postgres={server_url}", "--keep", "-k", "postgres", "scenarios")
     result = suite.runpytest_inprocess(*PLUGIN, *options)
     result.assert_outcomes(failed=1, passed=1, deselected=4)
-    (kept,) = [line for line in result.outlines if line.startswith("kept: ")]
-    name, what, command = kept.removeprefix("kept: ").split(": ", 2)
-    assert name == "scenarios/reward/mail.yaml::postgres"
-    _psql, opening = shlex.split(command)
-    with psycopg.connect(opening) as connection:
+    ((database, command),) = commands(result.outlines, "scenarios/reward/mail.yaml::postgres")
+    with opened(command, monkeypatch) as connection:
         assert connection.execute("SELECT gold FROM users WHERE id = 'hana'").fetchone() == (150,)
-        database = connection.info.dbname
-    assert what == f"database {database}"
+        assert database == connection.info.dbname
     request.getfixturevalue("server").drop_database(database)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
 
 from db.servers import Server
+from tests.fixtures.kept import commands, opened, opening
 from tests.fixtures.server_kinds import HERE
 from tests.fixtures.waiting import answers, until
 
@@ -119,19 +118,24 @@ def test_a_server_that_does_not_answer_is_refused_without_the_password(suite: py
     assert "hidden" not in result.stdout.str() + result.stderr.str()
 
 
-def test_a_failed_tests_database_is_kept_when_asked_for_and_how_to_open_it_said(suite: pytest.Pytester) -> None:
+def test_a_failed_tests_database_is_kept_when_asked_for_and_how_to_open_it_said(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite.makepyfile(FAILS)
     result = suite.runpytest_inprocess("--keep", f"--postgres={HERE[-1]}")
     result.assert_outcomes(passed=1, failed=1)
-    (opening,) = openings(result)
+    ((_, command),) = commands(result.outlines, "::test_fails")
+    conninfo = opening(command)
     (removal,) = re.findall(r"^remove it all with: (.*)$", result.stdout.str(), re.MULTILINE)
-    with psycopg.connect(opening) as conn:
+    with opened(command, monkeypatch) as conn:
         assert conn.execute("SELECT gold FROM users").fetchone() == (7,)
     subprocess.run(removal, shell=True, check=True, capture_output=True)
-    until(lambda: ["the server answers"] if answers(opening) else [])
+    until(lambda: ["the server answers"] if answers(conninfo) else [])
 
 
-def test_workers_share_one_server_and_tell_what_they_kept(suite: pytest.Pytester, server: Server) -> None:
+def test_workers_share_one_server_and_tell_what_they_kept(
+    suite: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite.makepyfile(test_uses=USES_A_DATABASE, test_fails=FAILS)
     result = suite.runpytest_inprocess(
         "-n2", "--dist=each", "-rP", "--keep", f"--postgres={server.maintenance.as_text()}"
@@ -140,19 +144,13 @@ def test_workers_share_one_server_and_tell_what_they_kept(suite: pytest.Pytester
     said = re.findall(r"^worker (\w+) mark (sudamr_(\w+)_)$", result.stdout.str(), re.MULTILINE)
     assert {worker for worker, _, _ in said} == {"gw0", "gw1"}
     ((mark, run),) = {(mark, run) for _, mark, run in said}
-    kept = openings(result)
+    kept = commands(result.outlines, "::test_fails")
     assert len(kept) == 2
-    for opening in kept:
-        with psycopg.connect(opening) as conn:
+    for _, command in kept:
+        with opened(command, monkeypatch) as conn:
             assert conn.info.dbname.startswith(mark)
             assert conn.execute("SELECT gold FROM users").fetchone() == (7,)
     result.stdout.fnmatch_lines([f"remove it all with: drop * {run} in their names"])
-
-
-def openings(result: pytest.RunResult) -> list[str]:
-    """What psql is told to connect to, as a shell would hand it on."""
-    commands = re.findall(r"^kept: .*::test_fails: database \w+: (psql .*)$", result.stdout.str(), re.MULTILINE)
-    return [conninfo for _psql, conninfo in map(shlex.split, commands)]
 
 
 def test_without_keep_nothing_of_a_failed_test_stays(suite: pytest.Pytester, server: Server) -> None:

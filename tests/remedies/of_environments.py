@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from db.console import plain
 from tests.fixtures import gates
@@ -195,10 +196,12 @@ def the_file_of_revoked_tokens_has_a_wrong_time(a: Scratch) -> None:
     a.works()
 
 
-@follows("Add the id of the player for whom the token is: --player hana")
+@follows("Add the id of a player: --player ID. `invoke seed --legacy FILE` prints one.")
 def a_token_for_nobody(a: Scratch) -> None:
     a.refused("token", "--env", "development")
-    a.with_options()
+    made = a.done("seed", "--legacy", "made.db", "--players", "3", "--clean")
+    player = re.findall(r"a player to begin with: (\S+)", made)
+    a.works("token", "--env", "development", "--player", player[0])
 
 
 @follows(

@@ -285,14 +285,15 @@ def a_legacy_file_that_another_keeps(a: Scratch) -> None:
 
 
 @follows(
-    "Everything is loaded, and fenced. Allow them: --max-held {}. Or mend them in the source, empty the target"
-    " (invoke transfer.cleanup --env NAME), and load it anew."
+    "Everything is loaded, and fenced. List them all: invoke transfer.quarantine --env {}. Allow them:"
+    " --max-held {}. Or mend them in the source, empty the target (invoke transfer.cleanup --env {}), and load it anew."
 )
 def more_players_held_than_allowed(a: Scratch) -> None:
     a.migrated()
     with closing(sqlite3.connect(a.legacy, isolation_level=None)) as file:
         file.execute("UPDATE users SET gold = 'many' WHERE rowid = 1")
     a.refused("transfer", *DEV, "--source", "game.db", "--max-held", "0")
+    a.done("transfer.quarantine", *DEV)
     a.works("transfer", *DEV, "--source", "game.db", "--max-held", "1")
 
 

@@ -19,8 +19,10 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db import documents, seed
+from db.console import outcome
 from db.cutover.report import Report, Status, StepReport, Verdict
 from db.errors import Inconclusive, Refusal, ToolError, Undone
+from db.interruption import Interrupted
 from db.progress import Silent
 from game.chance import Chance
 from game.commands import decode
@@ -31,6 +33,7 @@ from harness import rehearsal
 from harness.live import plans
 from harness.live.clients import Crowd
 from harness.rehearsal import Leg, RehearsalReport
+from harness.rehearsal.report import show
 from harness.rehearsal.run import Rehearsal
 from harness.rehearsal.stage import Stage, stage
 
@@ -236,6 +239,35 @@ def test_a_move_that_does_not_reach_its_end_is_no_pass(here: Stage, error: ToolE
     found = leg(here, stop, share=0)
     assert found.verdict == verdict
     assert found.problems == (str(error),)
+
+
+def test_ctrl_c_within_a_move_ends_the_rehearsal_and_is_no_finding(here: Stage) -> None:
+    def stop(_here: Stage, _crowd: Crowd) -> None:
+        raise Undone("the cutover to reach its end", "SIGINT") from Interrupted("SIGINT")
+
+    with pytest.raises(Interrupted, match="SIGINT"):
+        leg(here, stop, share=0)
+
+
+def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    way_back = Leg("pass", read_only_seconds=2.5, freeze_seconds=2.25)
+    found = RehearsalReport(
+        "pass", source=1_672, predicted_seconds=11.84, read_only_seconds=31.06, freeze_seconds=30.98,
+        engine={"kind": "local", "version": "15.18"}, rollback=way_back,
+    )  # fmt: skip
+    with outcome(None) as speaks:
+        show(found, speaks)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in lines]
+    assert ["values at the source", "1,672", "0"] in rows
+    assert rows[-3:] == [
+        ["read-only, predicted", "11.8 s", "not predicted"],
+        ["read-only, measured", "31.1 s", "2.5 s"],
+        ["read-only, as players saw it", "31.0 s", "2.2 s"],
+    ]
+    assert all(words.split()[0] in ("verdict", "values", "requests", "of", "read-only,") for words, *_ in rows)
 
 
 @pytest.mark.parametrize("wrong", ["missing.db", "empty.db", "text.db"])

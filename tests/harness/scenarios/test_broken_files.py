@@ -147,6 +147,26 @@ PLAYER = "hana: {gold: 100"
         ("steps:", "after: {user_inventory: {hana/r1.1: {new: {name: 골드 꾸러미}}}}\nsteps:", "골드 꾸러미"),
         ("steps:", "after: {ledger: {r11: []}}\nsteps:", "r1"),
         ("steps:", "after: {ledger: {r1: [[glod, 50, mail]]}}\nsteps:", "gold"),
+        ("steps:", "after: {ledger: {r1: [[gold, 50, mial]]}}\nsteps:", "mail"),
+        ("steps:", "after: {history: {r1: [[gian, r1.1, 1]]}}\nsteps:", "gain"),
+        ("steps:", "after: {users: {hana: {league: [루키, 라이직]}}}\nsteps:", "라이징"),
+        ("steps:", "after: {user_tournaments: {hana/world: {status: [complte, eliminated]}}}\nsteps:", "complete"),
+        ("steps:", "after: {user_inventory: {hana/r1.1: {new: {grade: lengendary}}}}\nsteps:", "legendary"),
+        (STEP, "expect: {glod: 50}", "gold"),
+        (STEP, "expect: {items: {골드 꾸러미: 1}}", "골드 꾸러미"),
+        ("claim_mail, with: {mail: m1}", "equip, with: {item: fan}, expect: {itme: fan}", "item"),
+        ("claim_mail, with: {mail: m1}", "equip, with: {item: fan}, expect: {slot: fna}", "fan"),
+        ("claim_mail, with: {mail: m1}", "apply_preset, with: {name: 대국}, expect: {worn: {fna: fan}}", "fan"),
+        (
+            "claim_mail, with: {mail: m1}",
+            "collect_all_missions, expect: {missions: {mission_leage: 1}}",
+            "mission_league",
+        ),
+        (
+            "claim_mail, with: {mail: m1}",
+            "start_tournament, with: {kind: world}, expect: {status: bracket_redy}",
+            "bracket_ready",
+        ),
     ],
 )
 def test_each_name_is_checked_before_anything_runs_and_the_nearest_right_one_is_named(

@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import pytest
 
+from game.commands import COMMANDS
 from harness import scenarios
 from harness.scenarios import BadScenario, ScenarioFile, moments
 from harness.scenarios.model import Scenario, Step
@@ -48,6 +49,18 @@ def test_no_two_files_say_the_same_about_themselves() -> None:
     abouts = [scenarios.read_file(path).scenario.about for path in FILES]
     assert len(abouts) == len(set(abouts))
     assert len(abouts) >= 14
+
+
+def test_every_action_declares_the_fields_of_its_outcome() -> None:
+    """The files are played elsewhere, and `expect` names every field: so these are the fields of the answers."""
+    seen: dict[str, set[str]] = {}
+    for path in FILES:
+        for turn in scenarios.read_file(path).scenario.turns:
+            if turn.step is not None and turn.step.expect is not None:
+                fields = set(turn.step.expect)
+                assert fields == set(COMMANDS[turn.action.do].outcome), (path, turn.request)
+                seen[turn.action.do] = fields
+    assert set(COMMANDS) - set(seen) == set()
 
 
 def test_what_is_left_out_has_its_default() -> None:
@@ -310,10 +323,10 @@ def test_only_the_plain_part_of_yaml_is_read(text: str, said: str) -> None:
     ],
 )
 def test_scalars_follow_the_core_schema_of_yaml_1_2(written: str, read_as: object) -> None:
-    step = read(changed("request: r1", f"expect: {{x: {written}}}")).scenario.steps[0]
+    step = read(changed("request: r1", f"expect: {{gold: {written}}}")).scenario.steps[0]
     assert isinstance(step, Step)
-    assert step.expect == {"x": read_as}
-    assert type(step.expect["x"]) is type(read_as)
+    assert step.expect == {"gold": read_as}
+    assert type(step.expect["gold"]) is type(read_as)
 
 
 def test_a_file_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:

@@ -183,8 +183,8 @@ def test_a_table_that_lacks_an_action_or_asks_nonsense_stops_the_run(suite: pyte
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(
         [
-            "*pairs.toml: with: expected what claim_mail is asked; found nothing.",
-            "*pairs.toml: with.equip: equip: item: Field required.",
+            "*scenarios/pairs.toml:113:1: expected what claim_mail is asked; found nothing.",
+            "*scenarios/pairs.toml:119:1: expected 'item'; found 'thing'.",
         ]
     )
 
