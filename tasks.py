@@ -36,12 +36,14 @@ LEGACY = "a legacy SQLite file"
 )  # fmt: skip
 def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
     """Run tests and scenarios on a fresh Postgres."""
-    from db import children
+    from db import children, environments
+    from game import libpq
 
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
     command = ["pytest", "-n", str(workers), "--dist", "worksteal", *options]
-    leave(children.attended(told(*command), ending="the tests end; the failures so far follow.", cwd=ROOT).code)
+    ending, env = "the tests end; the failures so far follow.", environments.beside(secrets=libpq.KEPT)
+    leave(children.attended(told(*command), ending=ending, cwd=ROOT, env=env).code)
 
 
 @task

@@ -19,7 +19,7 @@ from typing import TypeVar
 import sqlalchemy as sa
 from psycopg import sql
 
-from db import builders, fence, legacy_schema, legacy_tables, migrate, ops, paths, requirements
+from db import builders, fence, files, legacy_schema, legacy_tables, migrate, ops, paths, requirements
 from db import tables as db_tables
 from db.confirmation import unasked
 from db.environments import DESTRUCTIBLE
@@ -254,6 +254,7 @@ def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
     paths.require_new(path)
     made = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        files.make(made)
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")

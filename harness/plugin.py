@@ -16,6 +16,8 @@ import pytest
 
 from db.errors import ToolError
 from db.servers import KINDS, Plan, Server, plan
+from game.printable import escaped
+from game.redaction import redact
 from harness.databases import Database, Databases
 from harness.items import FAILED, KEEP, KEPT, keeps, note_kept
 
@@ -219,7 +221,7 @@ def _start(config: pytest.Config) -> Server:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(escaped(redact(line)) + "\n")
 
 
 def _is_worker(config: pytest.Config) -> bool:

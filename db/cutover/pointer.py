@@ -13,7 +13,7 @@ import secrets
 
 from dotenv.parser import Binding, parse_stream
 
-from db import service_file
+from db import files, service_file
 from db.environments import Pointer
 from db.errors import Failure, Refusal
 from db.snapshots.manifest import fsync_folder
@@ -59,9 +59,8 @@ def write(pointer: Pointer, value: str) -> None:
     path = pointer.path.resolve()  # A link goes on pointing at the file.
     was = path.stat()
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with files.opened(partial, "xb") as file:
             file.write("".join(lines).encode())
             os.fchown(file.fileno(), was.st_uid, was.st_gid)
             os.fchmod(file.fileno(), was.st_mode & 0o7777)

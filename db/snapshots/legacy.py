@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from db import paths
+from db import files, paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
 from db.snapshots import manifest
@@ -89,7 +89,6 @@ def restore(
     partial = into.with_name(f".{into.name}.{secrets.token_hex(6)}{manifest.PARTIAL}")
     try:
         _copy(snapshot.path, partial)
-        partial.chmod(0o600)
         if not keep_fence:
             _unfence(partial)
         manifest.fsync_file(partial)
@@ -137,6 +136,7 @@ def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
 
 def _copy(snapshot: Path, to: Path) -> None:
     try:
+        files.make(to)
         shutil.copyfile(snapshot, to)
     except OSError as error:
         raise Refusal(
@@ -154,6 +154,7 @@ def _counted(copy: Path) -> dict[str, int]:
 
 
 def _back_up(source: sqlite3.Connection, copy: Path) -> None:
+    files.make(copy)
     try:
         with closing(sqlite3.connect(copy)) as target:
             source.backup(target, pages=-1)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from db import files
 from db.counts import counted
 from db.errors import Failure, Refusal
 from db.paths import require_file, require_folder
@@ -107,7 +108,7 @@ _NAME_ONE = (
 def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iterator[tuple[Path, Callable[[], Path]]]:
     """A folder to fill, and the function that makes it a snapshot; a folder that was not finished is removed."""
     try:
-        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.make_folder(parent)
     except OSError as error:
         found = paths.found(parent)
         raise Refusal(
@@ -165,9 +166,7 @@ def write(folder: Path, manifest: Manifest) -> None:
     """Put the manifest beside its file, both flushed to disk."""
     fsync_file(folder / manifest.file)
     path = folder / MANIFEST
-    path.write_bytes(_MANIFESTS.dump_json(manifest, indent=2) + b"\n")
-    for file in (path, folder / manifest.file):
-        file.chmod(0o600)
+    files.write(path, _MANIFESTS.dump_json(manifest, indent=2) + b"\n")
     fsync_file(path)
     fsync_folder(folder)
 
@@ -190,7 +189,7 @@ def read(folder: Path) -> Snapshot:
 def note_verified(snapshot: Snapshot) -> None:
     """Note beside the manifest that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
-    path.write_text(json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
+    files.write(path, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
     fsync_file(path)
     fsync_folder(snapshot.folder)
 

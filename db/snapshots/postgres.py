@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg import errors, sql
 
-from db import fence, locks, migrate, ops, relocation, remedies, requirements
+from db import fence, files, locks, migrate, ops, relocation, remedies, requirements
 from db.confirmation import unasked
 from db.errors import Refusal
 from db.extensions import not_an_extensions
@@ -56,7 +56,7 @@ def take(
         folder, finish = reading.enter_context(manifest.being_made(parent, environment, Side.TARGET, label))
         dump = folder / FILE_NAMES[Side.TARGET]
         arguments = ["--format=custom", f"--schema={_pattern(url.schema)}", f"--snapshot={_exported(connection)}"]
-        with dump.open("wb") as file:
+        with files.opened(dump, "xb") as file:
             run_tool(_tool("pg_dump", connection, tools), arguments, url, stdout=file)
         made = Manifest(
             environment=environment, side=Side.TARGET, label=label, run=run, taken_at=manifest.now().isoformat(),

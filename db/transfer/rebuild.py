@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from db import paths
+from db import files, paths
 from db.errors import Failure, Refusal
 from db.progress import Advance, Progress, Silent
 from db.transfer import schema as schemas
@@ -63,7 +63,7 @@ def made(into: Path) -> Iterator[Path]:
     """Make a file beside `into`. Rename it to `into` if the block succeeds, and remove it if the block fails."""
     part = into.with_name(f".{into.name}.{os.getpid()}.part")
     try:
-        part.touch(mode=0o600, exist_ok=False)
+        files.make(part)
     except OSError as error:
         found = str(error.strerror)
         raise Refusal(

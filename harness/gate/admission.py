@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from db import admissions, environments, migrate, ops, pooler
+from db import admissions, environments, files, migrate, ops, pooler
 from db.admissions import Admission
 from db.environments import Environment
 from db.errors import Refusal
@@ -42,7 +42,7 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
         path, environment, _standing(path, root, environment), key=environments.secret(SIGNING_KEY),
         now=certificate.now(), least=_recorded(record),
     )  # fmt: skip
-    record.write_text(json.dumps(asdict(admitted.counts), indent=2) + "\n")
+    files.write(record, json.dumps(asdict(admitted.counts), indent=2) + "\n")
     return admitted
 
 

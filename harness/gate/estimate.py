@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from db import files
+
 SUITE = "suite"
 BUILT_IN = {"servers": 15.0, SUITE: 185.0, "rehearsal": 45.0}
 """Seconds on two idle cores with docker and 100 players, for so many items of the suite:"""
@@ -47,8 +49,8 @@ class Estimate:
 
     def keep(self) -> None:
         """Remember it for the next time."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({**self.seconds, COUNTED: self.items}) + "\n")
+        files.make_folder(self.path.parent)
+        files.write(self.path, json.dumps({**self.seconds, COUNTED: self.items}) + "\n")
 
 
 def _read(path: Path) -> dict[str, float]:

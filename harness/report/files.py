@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from db import environments
+from db import environments, files
 from db.errors import Refusal
 from db.paths import require_file
 from harness.gate import certificate as certificates
@@ -76,10 +76,10 @@ def write(report: GateReport, into: Path, signature: Checked = Checked.MADE) -> 
 
     signature: what is known of it, for the page to say.
     """
-    into.parent.mkdir(parents=True, exist_ok=True)
-    into.write_text(page(report, signature), encoding="utf-8")
+    files.make_folder(into.parent)
+    files.write(into, page(report, signature))
     beside = into.with_suffix(".xml")
-    beside.write_bytes(junit(report))
+    files.write(beside, junit(report))
     written = [into, beside]
     if (steps := environments.step_summary()) is not None:
         with steps.open("a", encoding="utf-8") as file:

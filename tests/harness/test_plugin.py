@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from db.servers import Server
+from tests.fixtures.given_server import given
 from tests.fixtures.server_kinds import HERE
 from tests.fixtures.waiting import answers, until
 
@@ -111,9 +112,12 @@ def test_a_kind_that_does_not_exist_is_refused_in_two_lines(suite: pytest.Pytest
     assert "passed" not in result.stdout.str()
 
 
-def test_a_server_that_does_not_answer_is_refused_without_the_password(suite: pytest.Pytester) -> None:
+def test_a_server_that_does_not_answer_is_refused_without_the_password(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hidden")
     suite.makepyfile(PLAIN)
-    result = suite.runpytest_subprocess("--postgres=postgresql://u:hidden@127.0.0.1:1/d")
+    result = suite.runpytest_subprocess("--postgres=postgresql://u@127.0.0.1:1/d")
     assert result.ret == 2
     result.stderr.re_match_lines([r"ERROR: expected Postgres from that server; found .*u@127\.0\.0\.1:1.*refused.*"])
     assert "hidden" not in result.stdout.str() + result.stderr.str()
@@ -131,10 +135,12 @@ def test_a_failed_tests_database_is_kept_when_asked_for_and_how_to_open_it_said(
     until(lambda: ["the server answers"] if answers(opening) else [])
 
 
-def test_workers_share_one_server_and_tell_what_they_kept(suite: pytest.Pytester, server: Server) -> None:
+def test_workers_share_one_server_and_tell_what_they_kept(
+    suite: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite.makepyfile(test_uses=USES_A_DATABASE, test_fails=FAILS)
     result = suite.runpytest_inprocess(
-        "-n2", "--dist=each", "-rP", "--keep", f"--postgres={server.maintenance.as_text()}"
+        "-n2", "--dist=each", "-rP", "--keep", f"--postgres={given(server.maintenance, monkeypatch)}"
     )
     result.assert_outcomes(passed=4, failed=2)
     said = re.findall(r"^worker (\w+) mark (sudamr_(\w+)_)$", result.stdout.str(), re.MULTILINE)
@@ -155,9 +161,11 @@ def openings(result: pytest.RunResult) -> list[str]:
     return [conninfo for _psql, conninfo in map(shlex.split, commands)]
 
 
-def test_without_keep_nothing_of_a_failed_test_stays(suite: pytest.Pytester, server: Server) -> None:
+def test_without_keep_nothing_of_a_failed_test_stays(
+    suite: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite.makepyfile(FAILS)
-    result = suite.runpytest_inprocess("-rP", f"--postgres={server.maintenance.as_text()}")
+    result = suite.runpytest_inprocess("-rP", f"--postgres={given(server.maintenance, monkeypatch)}")
     result.assert_outcomes(passed=1, failed=1)
     assert "kept:" not in result.stdout.str()
     (mark,) = re.findall(r"^mark (\w+)$", result.stdout.str(), re.MULTILINE)
