@@ -18,8 +18,9 @@ _NAMES = (
 # Possessive (`++`, `*+`): an unclosed quote is read once, and not given back letter by letter.
 _QUOTED = r"'(?:[^'\\]++|\\[\s\S])*+'|\"(?:[^\"\\]++|\\[\s\S])*+\"|\\{1,8}['\"][^'\"]*+['\"]"
 
-_URL = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}://[^\s'\"]*+", re.IGNORECASE)
-_ACCOUNT = re.compile(r"://[^\s:/@?#'\"]*+:")
+# One slash or more: a URL that was taken for a path has lost one.
+_URL = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}:/[^\s'\"]*+", re.IGNORECASE)
+_ACCOUNT = re.compile(r":/{1,3}[^\s:/@?#'\"]*+:")
 
 _RULES = (
     # Authorization: Bearer ..., Basic ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from db.counts import count
+from game.printable import escaped
 from harness.gate.report import GateReport, Item
 
 MOST_FAILURES = 20
@@ -37,9 +38,16 @@ def summary(report: GateReport) -> str:
 def _failure(item: Item) -> list[str]:
     """HTML, for a text can hold any run of backticks."""
     shown = "\n".join(item.found.splitlines()[:MOST_LINES])
-    name = html.escape(item.name)
-    return ["", f"<details><summary>{name}</summary>", "", f"<pre>{html.escape(shown)}</pre>", "", "</details>"]
+    name = html.escape(escaped(item.name))
+    return [
+        "",
+        f"<details><summary>{name}</summary>",
+        "",
+        f"<pre>{html.escape(escaped(shown))}</pre>",
+        "",
+        "</details>",
+    ]
 
 
 def _plain(text: str) -> str:
-    return html.escape(" ".join(text.split())).replace("|", "&#124;")
+    return html.escape(escaped(" ".join(text.split()))).replace("|", "&#124;")
