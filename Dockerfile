@@ -1,10 +1,17 @@
-# The game service alone: no tool of the move, no test.
+# The game service alone: no tool of the move, no test. The extra `service`, each file by its hash (docs/security.md).
+# The image below is named by its tag: no digest of it has been run with yet. Give each FROM the digest that you pull:
+# docker image inspect --format '{{index .RepoDigests 0}}' python:3.11-slim
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md ./
-COPY game ./game
+COPY requirements/build.txt requirements/service.txt requirements/
+RUN python -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --require-hashes --requirement requirements/build.txt
 RUN python -m venv /opt/sudamr \
- && /opt/sudamr/bin/pip install --no-cache-dir --constraint constraints.txt .
+ && /opt/sudamr/bin/pip install --no-cache-dir --require-hashes --requirement requirements/service.txt
+COPY pyproject.toml README.md ./
+COPY game ./game
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/sudamr/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home sudamr

@@ -91,19 +91,22 @@ def serve(_c: Context, env: str = "", port: int = Whole(8000, 1, 65535), process
         environments.become([PYTHON, "-m", "game.service"], settings)
 
 
-@task(help={"env": ENV, "player": "the player's id"})
-def token(_c: Context, env: str = "", player: str = "") -> None:
-    """Print a player's bearer token; whoever has it acts as the player."""
+@task(help={"env": ENV, "player": "the player's id", "revoke": "end every token that the player has, and print none"})
+def token(_c: Context, env: str = "", player: str = "", revoke: bool = False) -> None:
+    """Print a player's bearer token; whoever has it acts as the player. Or revoke those that there are."""
     from db import environments
     from db.console import outcome
     from db.errors import Refusal
     from game.service import tokens
+    from harness.moves import revoking
 
     with outcome(None) as speaks:
         target = environments.load(env)
         if not player:
             raise Refusal("--player ID", "none", do="Add the id of the player for whom the token is: --player hana")
-        speaks.say(tokens.issue(environments.token_secret(target), player))
+        speaks.say(
+            revoking.revoke(target, player) if revoke else tokens.issue(environments.token_secret(target), player)
+        )
 
 
 @task(help={"env": ENV, "take-over": "make another checkout's development database this one's", **ASKED})

@@ -239,8 +239,7 @@ def step_summary() -> Path | None:
 def beside(settings: Mapping[str, str] = {}, *, secrets: Collection[str] = ()) -> dict[str, str]:
     """Return the environment for a process of ours: this one's, with the settings added.
 
-    Left out are libpq's variables, and every secret: a token, a key, a URL with a password (`game.redaction`). secrets:
-    the names of those that it needs; libpq.KEPT if it connects to a Postgres whose password we may not have.
+    Left out are libpq's variables and every secret (`game.redaction`) but those named in `secrets`: libpq.KEPT, say.
     """
     ours = libpq.without(os.environ).items()
     return {**{name: value for name, value in ours if name in secrets or not is_secret(name, value)}, **settings}
@@ -262,12 +261,17 @@ def is_exported(name: str) -> bool:
 
 def operator_token(environment: Environment) -> str:
     """The token with which the service lets anyone act for any player. Refusal without one."""
-    return _of_the_service(environment, "OPERATOR_TOKEN", "for the smoke behind the fence")
+    return _secret_of_the_service(environment, "OPERATOR_TOKEN", "for the smoke behind the fence")
 
 
 def token_secret(environment: Environment) -> str:
     """What the players' bearer tokens follow from. Refusal without one."""
-    return _of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
+    return _secret_of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
+
+
+def of_the_service(environment: Environment, name: str) -> str:
+    """Return a setting as the service has it: exported, or in the file of the pointer; "" without one."""
+    return os.environ.get(name) or service_file.values(environment.pointer.path).get(name) or ""
 
 
 def pool_size(environment: Environment) -> int:
@@ -280,9 +284,9 @@ def pool_size(environment: Environment) -> int:
     return int(size)
 
 
-def _of_the_service(environment: Environment, name: str, purpose: str) -> str:
-    """A secret of the service's: exported, or in the file of the pointer, which the service reads."""
-    found = os.environ.get(name) or service_file.values(environment.pointer.path).get(name)
+def _secret_of_the_service(environment: Environment, name: str, purpose: str) -> str:
+    """Return a secret of the service's. Refusal without one."""
+    found = of_the_service(environment, name)
     if not found:
         raise Refusal(
             f"{name}, {purpose}", "none", where=str(environment.pointer.path),

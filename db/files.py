@@ -8,6 +8,7 @@ pointer keeps the mode that its operator gave it, and source files (revisions, s
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -110,6 +111,33 @@ def _require_own(path: Path, expected: str) -> None:
             where=str(path),
             do="Nothing was begun. Name a path where no file is yet.",
         )
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file that is there anew, in one rename; its mode and owner stay, and a link goes on pointing at it."""
+    path = path.resolve()
+    was = path.stat()
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with opened(partial, "xb") as file:
+            file.write(content)
+            os.fchown(file.fileno(), was.st_uid, was.st_gid)
+            os.fchmod(file.fileno(), was.st_mode & 0o7777)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+
+
+def fsync_folder(path: Path) -> None:
+    """Have the folder's names on disk, without which a renamed file may be gone after a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _try(path: Path) -> None:

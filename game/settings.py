@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from game import libpq, paths, urls
@@ -27,6 +27,14 @@ class Settings(BaseSettings):
     """What the server's dice follow from; whoever knows it can foretell them."""
     token_secret: SecretStr = Field(min_length=16)
     """What the players' bearer tokens follow from; who knows it can act as any player. Another ends them all."""
+    previous_token_secret: SecretStr | None = Field(default=None, min_length=16)
+    """Tokens that follow from it are good too: TOKEN_SECRET as it was, while players get tokens of the new one."""
+    token_lifetime_seconds: int = Field(default=604_800, ge=60, le=31_536_000)
+    """From a token's time of issue until it has expired."""
+    revoked_tokens: Path | None = None
+    """The file of revoked tokens, by its path from the root: `game.service.revocations`."""
+    undated_tokens_until: AwareDatetime | None = None
+    """Until then a token of the old form, which bears no time of issue, is good; without it none is."""
     operator_token: SecretStr | None = Field(default=None, min_length=16)
     """Who bears it acts for any player, and may use a fence's pass; without one nobody does."""
     host: str = "127.0.0.1"
@@ -76,6 +84,9 @@ def load() -> Settings:
         raise BadSettings(f"DATABASE_URL: {error}") from None
     _check_libpq(url)
     _check_ports(settings)
+    if settings.revoked_tokens is not None and not settings.revoked_tokens.is_absolute():
+        # The service and the tools may run in different folders, and would take two files for this one.
+        raise BadSettings("REVOKED_TOKENS: expected a path from the root, such as /etc/sudamr/revoked.json")
     return settings
 
 

@@ -26,7 +26,7 @@ def test_the_first_two_commands_set_up_rehearse_and_test() -> None:
 def test_ci_installs_and_tests_as_the_readme_says() -> None:
     ci = (ROOT / ".ci" / "run").read_text().splitlines()
     first, second = commands()[:2]
-    for step in [*first.split(" && ")[:2], second]:
+    for step in [*first.split(" && ")[:-1], second]:
         assert step in ci
 
 

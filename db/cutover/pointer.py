@@ -7,16 +7,13 @@ Comments, order, `export`, line ends, mode and owner stay as they are.
 from __future__ import annotations
 
 import io
-import os
 import re
-import secrets
 
 from dotenv.parser import Binding, parse_stream
 
 from db import files, service_file
 from db.environments import Pointer
 from db.errors import Failure, Refusal
-from db.snapshots.manifest import fsync_folder
 from game import urls
 from game.errors import BadUrl
 
@@ -56,20 +53,7 @@ def write(pointer: Pointer, value: str) -> None:
     """Have the variable say `value`, in one rename, and read it back."""
     text = service_file.text(pointer.path)
     lines = [_assigned(b, value) if b.key == pointer.variable else b.original.string for b in _bindings(text)]
-    path = pointer.path.resolve()  # A link goes on pointing at the file.
-    was = path.stat()
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with files.opened(partial, "xb") as file:
-            file.write("".join(lines).encode())
-            os.fchown(file.fileno(), was.st_uid, was.st_gid)
-            os.fchmod(file.fileno(), was.st_mode & 0o7777)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    fsync_folder(path.parent)
+    files.replace(pointer.path, "".join(lines).encode())
     if read(pointer) != value:
         raise Failure(f"{pointer.variable} to read as it was written", "another value", where=str(pointer.path))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from db import files, paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
+from db.files import fsync_folder
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.transfer.source import opened
@@ -96,7 +97,7 @@ def restore(
         partial.replace(into)
     finally:
         partial.unlink(missing_ok=True)
-    manifest.fsync_folder(into.parent)
+    fsync_folder(into.parent)
     return aside
 
 

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from db import files
 from db.counts import counted
 from db.errors import Failure, Refusal
+from db.files import fsync_folder
 from db.paths import require_file, require_folder
 from game import paths
 
@@ -241,12 +242,3 @@ def fsync_file(path: Path) -> None:
     """Have the file's bytes on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def fsync_folder(path: Path) -> None:
-    """Have the folder's names on disk, without which a renamed file may be gone after a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

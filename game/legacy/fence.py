@@ -13,6 +13,7 @@ A fence says whose it is, for a file outlives the runs that move it: who goes on
 from __future__ import annotations
 
 import hashlib
+import hmac
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ def passing(conn: sqlite3.Connection, token: str) -> Iterator[None]:
         return
     found, pass_sha256 = row
     said = found.state
-    if not token or pass_sha256 != _sha256(token):
+    if not token or not hmac.compare_digest(str(pass_sha256).encode(), str(_sha256(token)).encode()):
         raise refusal(said)
     fence_schema.drop_triggers(conn)
     try:

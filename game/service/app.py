@@ -29,6 +29,7 @@ from game.service.documents import Alive, Readiness
 from game.service.guard import FencePass, Guard, once
 from game.service.logs import logger, notice
 from game.service.metrics import Metrics
+from game.service.tokens import RULES, Rules
 from game.service.traffic import Admitted, Measured, Private, Report, Room, Seen, about
 from game.unit import Store
 
@@ -51,6 +52,7 @@ def create_app(
     *,
     chance_secret: str,
     token_secret: str,
+    token_rules: Rules = RULES,
     operator_token: str | None = None,
     pool_size: int = 10,
     metrics: Metrics | None = None,
@@ -59,7 +61,8 @@ def create_app(
 ) -> FastAPI:
     """The service on the store, which is closed with it.
 
-    token_secret: what players' tokens follow from. pool_size, metrics: the store's own. report: told of each defect.
+    token_secret: what players' tokens follow from; token_rules: which of them are good.
+    pool_size, metrics: the store's own. report: told of each defect.
     clock: epoch milliseconds.
     """
     metrics = metrics or Metrics()
@@ -82,7 +85,7 @@ def create_app(
     app.add_middleware(Seen, metrics=metrics, report=report)
     answers.handle_errors(app)
     documents.add_to(app)
-    guard = Guard(token_secret, operator_token, room)
+    guard = Guard(token_secret, token_rules, operator_token, room)
 
     def carry_out(asked: Asked, fence_pass: str | None) -> Answer:
         return dispatch(

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 
 from game import settings
 from game.errors import BadSettings, StoreFailure, StoreLacks
@@ -21,7 +22,9 @@ from game.service.connections import PRIVATE_CONNECTIONS, Door, Limits, most_con
 from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
 from game.service.process import LOADED, SERVE
+from game.service.revocations import Revocations
 from game.service.server import GRACE_SECONDS, Server, server
+from game.service.tokens import Rules
 from game.settings import Settings
 from game.stores import open_store
 from game.unit import Store
@@ -73,6 +76,7 @@ def _server(now: Settings, public: int, private: int) -> Server:
         store,
         chance_secret=now.chance_secret.get_secret_value(),
         token_secret=now.token_secret.get_secret_value(),
+        token_rules=_token_rules(now),
         operator_token=now.operator_token.get_secret_value() if now.operator_token else None,
         pool_size=now.pool_size,
         metrics=metrics,
@@ -90,6 +94,17 @@ def _require_columns(store: Store) -> None:
         return
     if lacks:
         raise StoreLacks(lacks)
+
+
+def _token_rules(now: Settings) -> Rules:
+    """Return how long tokens are good. Raises BadSettings if the file of revoked ones can't be read."""
+    until = now.undated_tokens_until
+    rules = Rules(
+        lifetime_ms=now.token_lifetime_seconds * 1000,
+        previous_secret=now.previous_token_secret.get_secret_value() if now.previous_token_secret else None,
+        undated_until_ms=int(until.timestamp() * 1000) if until else 0,
+    )
+    return replace(rules, revoked_ms=Revocations(now.revoked_tokens)) if now.revoked_tokens else rules
 
 
 def _timeouts(now: Settings) -> Timeouts:

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from game.service import tokens
 from game.service.problems import Rejected
+from game.service.tokens import BadToken, Rules
 from game.service.traffic import ASK_AGAIN, Room, about
 
 _BEARER = HTTPBearer(auto_error=False, description="The player's token, or the operator's.")
@@ -33,9 +34,10 @@ async def once(request: Request) -> None:
 class Guard:
     """Dependencies of endpoints beneath /players/{player}; they run before a body is looked at."""
 
-    def __init__(self, token_secret: str, operator_token: str | None, room: Room) -> None:
+    def __init__(self, token_secret: str, token_rules: Rules, operator_token: str | None, room: Room) -> None:
         self._room = room
         self._token_secret = token_secret
+        self._token_rules = token_rules
         self._operator_token = operator_token
 
     async def reading(self, request: Request, player: str, bearer: Bearer) -> None:
@@ -62,9 +64,10 @@ class Guard:
             raise Rejected("token_needed", "Authorization: Bearer and the player's token")
         if self._operator_token is not None and tokens.same(bearer.credentials, self._operator_token):
             return True
-        owner = tokens.owner(self._token_secret, bearer.credentials)
-        if owner is None:
-            raise Rejected("token_needed", "the token is nobody's")
+        try:
+            owner = tokens.owner(self._token_secret, bearer.credentials, self._token_rules, at_ms=tokens.now_ms())
+        except BadToken as error:
+            raise Rejected("token_needed", str(error)) from None
         if owner != player:
             raise Rejected("token_of_another", "each player has a token of its own")
         return False

@@ -210,7 +210,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "game/legacy/fence.py",
         (
             "pass: any token",
-            "if not token or pass_sha256 != _sha256(token):",
+            "if not token or not hmac.compare_digest(str(pass_sha256).encode(), str(_sha256(token)).encode()):",
             "if not token:",
             "tests/game/test_legacy_fence.py::test_a_wrong_pass_opens_nothing",
         ),
@@ -345,9 +345,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         "game/service/tokens.py",
         (
             "token: anybody's",
-            'return hmac.compare_digest(given.encode(errors="surrogateescape"), secret.encode())',
+            'return hmac.compare_digest(given.encode(errors="surrogatepass"), secret.encode(errors="surrogatepass"))',
             "return True",
             "tests/game/test_service.py::test_only_the_operator_passes_the_fence",
+        ),
+        (
+            "token: never expires",
+            "    if at_ms >= expires_ms:",
+            "    if at_ms >= expires_ms + 10**18:",
+            "tests/game/test_tokens.py::test_a_token_is_good_from_its_issue_until_its_lifetime_is_over",
+        ),
+        (
+            "token: revoked in vain",
+            "issued_ms <= revoked_ms",
+            "issued_ms <= 0",
+            "tests/game/test_tokens.py::test_a_revocation_ends_the_tokens_of_one_player_until_its_time",
         ),
     ),
     *_of(

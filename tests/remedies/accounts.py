@@ -108,6 +108,7 @@ NOT_FOLLOWED: dict[str, tuple[int, str]] = {
     "harness/databases/start_state.py": (1, SERVER),
     "harness/live/clients.py": (1, "needs a service that hangs for two minutes"),
     "harness/moves/revisions.py": (1, "tests/db/test_new_revision.py makes revisions on development alone"),
+    "harness/moves/revoking.py": (1, RIGHTS),
     "harness/moves/transfers.py": (3, DEFECT),
     "harness/rehearsal/run.py": (
         1,

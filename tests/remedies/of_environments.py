@@ -164,6 +164,37 @@ def the_services_file_without_a_secret(a: Scratch) -> None:
     a.works()
 
 
+@follows(
+    "Write {} into a file, and the line REVOKED_TOKENS=FILE with its path from the root into this one; then restart the"
+    " service."
+)
+def no_file_of_revoked_tokens_is_named(a: Scratch) -> None:
+    a.refused(*TOKEN, "--revoke")
+    (a.folder / "revoked.json").write_text("{}")
+    a.pointer.write_text(f"{SECRETS}REVOKED_TOKENS={a.folder}/revoked.json\n")
+    a.did("{} written, and REVOKED_TOKENS")
+    a.works()
+
+
+@follows("Write {} into it, and let the service's user read it.")
+def the_file_of_revoked_tokens_is_missing(a: Scratch) -> None:
+    a.pointer.write_text(f"{SECRETS}REVOKED_TOKENS={a.folder}/revoked.json\n")
+    a.refused(*TOKEN, "--revoke")
+    (a.folder / "revoked.json").write_text("{}")
+    a.did("{} written")
+    a.works()
+
+
+@follows("Correct it; the service goes on with what it said before.")
+def the_file_of_revoked_tokens_has_a_wrong_time(a: Scratch) -> None:
+    a.pointer.write_text(f"{SECRETS}REVOKED_TOKENS={a.folder}/revoked.json\n")
+    (a.folder / "revoked.json").write_text('{"hana": "yesterday"}')
+    a.refused(*TOKEN, "--revoke")
+    (a.folder / "revoked.json").write_text('{"hana": "2026-11-28T00:00:00+00:00"}')
+    a.did("the time corrected")
+    a.works()
+
+
 @follows("Add the id of the player for whom the token is: --player hana")
 def a_token_for_nobody(a: Scratch) -> None:
     a.refused("token", "--env", "development")
