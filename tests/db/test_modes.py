@@ -42,10 +42,7 @@ ALLOWED = {
     ("db/servers/embedded.py", "_copy"): "programs, which the server's account has to run",
     ("db/snapshots/legacy.py", "_copy"): "copies into a file that files.make() made",
     ("db/snapshots/manifest.py", "being_made"): "0700; alone if it must not be there yet",
-    (
-        "db/cutover/pointer.py",
-        "write",
-    ): "the pointer keeps the mode that its operator gave it: others may run the service",
+    ("db/files.py", "replace"): "the pointer keeps the mode that its operator gave it: others may run the service",
     ("db/console.py", "_try"): "the null device",
     ("db/console.py", "_open_standard_streams"): "the null device",
     **dict.fromkeys(
