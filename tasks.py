@@ -37,14 +37,15 @@ UNSIGNED = "admit a snapshot that nobody signed, which staging and production re
 )  # fmt: skip
 def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
     """Run tests and scenarios on a fresh Postgres."""
-    from db import children
+    from db import children, environments
+    from game import libpq
 
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
     command = ["pytest", "-n", str(workers), "--dist", "worksteal", *options]
-    argv = told(*command)
+    argv, env = told(*command), environments.beside(secrets=libpq.KEPT)
     print("collecting tests and scenarios: the first result comes after some 20 s", flush=True)
-    leave(children.attended(argv, ending="the tests end; the failures so far follow.", cwd=ROOT).code)
+    leave(children.attended(argv, ending="the tests end; the failures so far follow.", cwd=ROOT, env=env).code)
 
 
 @task

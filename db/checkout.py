@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import psycopg
 from pydantic import ConfigDict, TypeAdapter
 
-from db import environments
+from db import environments, files
 from db.errors import Refusal
 from db.json_files import MOST_BYTES_OF_A_NOTE, load_json
 from db.requirements import place
@@ -137,8 +137,8 @@ def _write(made: Checkout, file: Path) -> Checkout:
     """Keep the checkout in its file. Where nothing can be written, its place alone identifies it."""
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
-        file.parent.mkdir(exist_ok=True)
-        part.write_text(json.dumps(asdict(made)) + "\n", encoding="utf-8")
+        files.make_folder(file.parent)
+        files.write(part, json.dumps(asdict(made)) + "\n")
         part.replace(file)
     except OSError:
         return Checkout(str(uuid.uuid5(uuid.NAMESPACE_URL, str(made))), made.host, made.folder)

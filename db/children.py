@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from db import environments
 from db.interruption import handled, write_line
 
 SCRIPT = Path(__file__).with_name("leash.py")
@@ -40,8 +41,9 @@ def started(
 
     may_go_on_seconds: how long the program may run after this process has ended; with 0 it is ended at once.
     pass_fds: stay open until the program has ended; the program itself does not inherit them.
-    options: those of subprocess.Popen.
+    options: those of subprocess.Popen. Without `env`, the program gets this process's variables without secrets.
     """
+    options.setdefault("env", environments.beside())
     alive, held = os.pipe()
     command = [sys.executable, "-I", "-S", str(SCRIPT), str(alive), str(may_go_on_seconds), *argv]
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import os
 import shlex
 import sys
@@ -24,6 +23,7 @@ from db.progress import Progress, for_people
 from db.redaction import redact
 from db.wrapping import wrap
 from game.errors import GameError
+from game.printable import cut, escaped, to_json
 
 DEFECT = 1
 MISUSED = 2
@@ -32,7 +32,8 @@ INTERRUPTED = 130
 LEAST_WIDTH = 20
 """Columns for values on a terminal that is too narrow."""
 
-"""Columns for values on a terminal that is too narrow."""
+ERROR_CHARACTERS = 20_000
+"""Of an error for people: a server's message may be as long as what a client sent it."""
 
 
 class Ending(Protocol):
@@ -90,6 +91,14 @@ class Stream:
                 self._errors.write(f"the rest can't be printed: {error.strerror}\n")
 
 
+class Printer(Console):
+    """Prints text of files, servers and players: what a terminal would act on is written as an escape."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """See Rich. A text is escaped; a table's cells are the caller's to escape."""
+        super().print(*(escaped(each) if isinstance(each, str) else each for each in objects), **options)
+
+
 class Outcome:
     """The output of a task: text for people and, with --json, one JSON document.
 
@@ -101,8 +110,8 @@ class Outcome:
         self._stderr = Stream(sys.stderr)
         self._stdout = Stream(sys.stdout, self._stderr)
         self._json_path = json_path
-        self._errors = Console(file=cast(TextIO, self._stderr))
-        self._out = self._errors if json_path == "-" else Console(file=cast(TextIO, self._stdout))
+        self._errors = Printer(file=cast(TextIO, self._stderr), emoji=False)
+        self._out = self._errors if json_path == "-" else Printer(file=cast(TextIO, self._stdout), emoji=False)
         self.progress: Progress = for_people(self._errors, quiet=environments.is_exported("CI"))
         self.at_end: AtEnd | None = None
         self.signals: Signals | None = None
@@ -155,13 +164,13 @@ class Outcome:
         document = plain(result)
         if self._ending is not None and isinstance(document, dict):
             document["ending"] = plain(self._ending)
-        text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+        text = to_json(document, indent=2) + "\n"
         if self._json_path == "-":
             self._stdout.write(text)
             self._stdout.flush()
             return
         try:
-            Path(self._json_path).write_text(text, encoding="utf-8")
+            files.write(Path(self._json_path), text)
         except OSError as error:
             path, self._json_path = self._json_path, None
             self.say(f"the JSON can't be written to {path} ({error.strerror}), so here it is:")
@@ -187,11 +196,11 @@ class Outcome:
     def complain(self, error: ToolError | GameError) -> None:
         """Print the error that stopped the task, in a line or two."""
         self._errors.print(f"[bold red]{getattr(error, 'verdict', 'refused')}[/]", end=" ")
-        self._errors.print(redact(str(error)), highlight=False, markup=False, soft_wrap=True)
+        self._errors.print(cut(redact(str(error)), ERROR_CHARACTERS), highlight=False, markup=False, soft_wrap=True)
 
     def trace(self, error: Exception) -> None:
         """The traceback of a defect; what other programs put into their errors may hold a password."""
-        self._stderr.write(redact("".join(traceback.format_exception(error))))
+        self._stderr.write(escaped(redact("".join(traceback.format_exception(error)))))
         self._stderr.flush()
 
 
@@ -289,7 +298,7 @@ def _as_result(error: ToolError) -> Mapping[str, object]:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escaped(str(value))
 
 
 def plain(value: Any) -> Any:

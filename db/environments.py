@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
@@ -22,6 +22,7 @@ from db.environment_files import FilesRead
 from db.errors import Refusal
 from game import libpq
 from game.errors import BadUrl
+from game.redaction import is_secret
 from game.settings import Settings
 from game.urls import LegacyUrl, PostgresUrl, read
 
@@ -243,9 +244,13 @@ def step_summary() -> Path | None:
     return Path(named) if named else None
 
 
-def beside(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a process of ours: this one's without libpq's variables, with the settings added."""
-    return {**libpq.without(os.environ), **settings}
+def beside(settings: Mapping[str, str] = {}, *, secrets: Collection[str] = ()) -> dict[str, str]:
+    """Return the environment for a process of ours: this one's, with the settings added.
+
+    Left out are libpq's variables and every secret (`game.redaction`) but those named in `secrets`: libpq.KEPT, say.
+    """
+    ours = libpq.without(os.environ).items()
+    return {**{name: value for name, value in ours if name in secrets or not is_secret(name, value)}, **settings}
 
 
 def check_libpq(parameters: Iterable[tuple[str, str]], *, where: str) -> None:
@@ -299,8 +304,8 @@ def _secret_of_the_service(environment: Environment, name: str, purpose: str) ->
 
 
 def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
-    """Replace this process by another, with the settings exported to it besides what is exported already."""
-    os.execve(argv[0], list(argv), beside(settings))
+    """Replace this process by the service, with the settings exported to it besides what is exported already."""
+    os.execve(argv[0], list(argv), beside(settings, secrets={*libpq.KEPT, *map(str.upper, Settings.model_fields)}))
 
 
 def _require_own_target(section: environment_files.Section) -> None:

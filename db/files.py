@@ -1,18 +1,76 @@
-"""Files that a user names: read, or checked to be writable, with one line where that fails."""
+"""Reads the files that a user names, and writes every file of the tools: for their owner alone, whatever the umask.
+
+Files are made with mode 0600 and folders with 0700. A file that stands there with a wider mode is narrowed before it is
+written; a folder keeps its mode, and so do devices and pipes. The exceptions are listed in tests/db/test_modes.py: the
+pointer keeps the mode that its operator gave it, and source files (revisions, scenarios) get the umask's.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from dotenv import dotenv_values
 
 from db import paths
 from db.errors import Refusal
 from db.part_file import part_of
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write the file, a text in UTF-8. Raises OSError; PermissionError for a file of another user."""
+    with opened(path, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def opened(path: Path, mode: str) -> IO[Any]:
+    """Open the file to write, append or make it (`wb`, `a`, `xb` …); text is UTF-8. Raises OSError as open() does."""
+    # Path.open() takes no opener.
+    return open(path, mode, encoding=None if "b" in mode else "utf-8", opener=_private)
+
+
+def make(path: Path) -> None:
+    """Make an empty file for a program that writes it: SQLite, say, whose journals get the file's mode.
+
+    Raises FileExistsError if there is one.
+    """
+    opened(path, "xb").close()
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder and those above it that are missing. One that is there keeps its mode. Raises OSError."""
+    # Path.mkdir(parents=True, mode=...) gives its mode to the last folder alone.
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+
+
+def _private(name: str, flags: int) -> int:
+    # Emptied once it is narrowed: a file that can't be keeps what it has.
+    descriptor = os.open(name, flags & ~os.O_TRUNC, FILE_MODE)
+    try:
+        _narrow(descriptor)
+        if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _narrow(descriptor: int) -> None:
+    """Take from a file the rights that others have. A device or a pipe stays as it is."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) and stat.S_IMODE(mode) & ~FILE_MODE:
+        os.fchmod(descriptor, FILE_MODE)
 
 
 def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
@@ -36,12 +94,25 @@ def require_writable(path: Path, option: str) -> None:
     expected = f"a file to write for {option}"
     try:
         if not path.is_absolute():
-            _make_folder(path.parent)
+            _make_folder_aloud(path.parent)
         paths.require_writable(path, expected)
-        _try(Path(os.path.realpath(path)))  # A link may point to where no file is yet.
+        real = Path(os.path.realpath(path))  # A link may point to where no file is yet.
+        _try(real)
+        _require_own(real, expected)
     except OSError as error:
         found = (error.strerror or "another fault").lower()
         raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.") from None
+
+
+def _require_own(path: Path, expected: str) -> None:
+    """Raise Refusal for a file of another user: its mode could not be narrowed, and its owner could read on."""
+    if path.is_file() and os.geteuid() not in (0, path.stat().st_uid):
+        raise Refusal(
+            expected,
+            "a file of another user, who could read what is written",
+            where=str(path),
+            do="Nothing was begun. Name a path where no file is yet.",
+        )
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -49,7 +120,7 @@ def replace(path: Path, content: bytes) -> None:
     path = path.resolve()
     was = path.stat()
     with part_of(path) as part:
-        with part.open("wb") as file:
+        with opened(part, "wb") as file:
             file.write(content)
             os.fchown(file.fileno(), was.st_uid, was.st_gid)
             os.fchmod(file.fileno(), was.st_mode & 0o7777)
@@ -68,10 +139,10 @@ def fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder_aloud(folder: Path) -> None:
     if folder.exists():
         return
-    folder.mkdir(parents=True)
+    make_folder(folder)
     if sys.stderr is not None:  # The shell closed it (`2>&-`).
         with suppress(OSError):
             sys.stderr.write(f"made the folder {folder}\n")

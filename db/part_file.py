@@ -21,13 +21,13 @@ BESIDE = ("", "-wal", "-shm", "-journal")
 
 
 @contextmanager
-def part_of(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
+def part_of(path: Path) -> Iterator[Path]:
     """Make an empty file beside `path`, to be filled and renamed to it. Removes it when the block is left.
 
     Raises OSError if no file can be made there.
     """
     _remove_left(path)
-    descriptor, part = _locked_part(path, mode)
+    descriptor, part = _locked_part(path)
     try:
         yield part
     finally:
@@ -35,10 +35,10 @@ def part_of(path: Path, *, mode: int = 0o600) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _locked_part(path: Path, mode: int) -> tuple[int, Path]:
+def _locked_part(path: Path) -> tuple[int, Path]:
     while True:
         part = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_DIGITS // 2)}{SUFFIX}")
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if part.exists():  # Between the two calls above another process may have taken it for one that was left.
             return descriptor, part

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 
 from db.bars import Amount, Line
 from db.counts import counted
+from game import printable
 
 Advance = Callable[[int], None]
 
@@ -75,7 +76,7 @@ class Terminal:
             TextColumn("{task.description}"),
             BarColumn(bar_width=8),
             TextColumn("{task.fields[left]} left"),
-            TextColumn("{task.fields[seen]}"),
+            TextColumn("{task.fields[seen]}", markup=False),
         )
         with Bars(*columns, console=self._console) as bars:
             yield _BarOfSeconds(bars, title, seconds)
@@ -144,7 +145,7 @@ class _BarOfSeconds:
 
     def seen(self, text: str, *, last: bool = False) -> None:
         del last
-        self._bars.update(self._task, seen=text)
+        self._bars.update(self._task, seen=printable.line(text))
 
 
 class _LinesOfSeconds:

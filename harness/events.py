@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import pytest
 
+from db import files
 from db.servers import Server
 from db.servers.vitals import Lost, Vitals, silence, told_by
 
@@ -58,7 +59,7 @@ class Writer:
     def __init__(self, path: Path, config: pytest.Config) -> None:
         self._config = config
         self._path = path
-        self._file: TextIO | None = None
+        self._file: IO[Any] | None = None
         self._failed: dict[str, list[str]] = {}
         self._skipped: set[str] = set()
         self._seconds: dict[str, float] = {}
@@ -145,6 +146,6 @@ class Writer:
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8")
+            self._file = files.opened(self._path, "w")
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()

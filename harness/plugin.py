@@ -15,6 +15,8 @@ import pytest
 
 from db.errors import ToolError
 from db.servers import KINDS, Plan, Server, plan
+from game.printable import escaped
+from game.redaction import redact
 from harness.databases import Database, Databases
 from harness.items import FAILED, KEEP, KEPT, keeps, note_kept_database
 
@@ -218,7 +220,7 @@ def _start(config: pytest.Config) -> Server:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(escaped(redact(line)) + "\n")
 
 
 def _is_worker(config: pytest.Config) -> bool:

@@ -13,18 +13,20 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
+from urllib.parse import quote
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from db import children
+from db import children, files, service_file
 from db.cutover.journal import JOURNAL, Journal
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal
 from db.redaction import redact
+from game.redaction import is_secret
 
 KEPT_CHARACTERS = 4_000
 SECRET_CHARACTERS = 6
@@ -34,6 +36,9 @@ ORPHAN_SECONDS = 60.0
 """How long to wait for a hook of another run before a person has to look at it."""
 
 POLL_SECONDS = 0.1
+
+NAMED = re.compile(r"\$\{?(\w+)")
+"""Matches a variable that a command names: `$NAME`, `${NAME}`."""
 
 FIRST_WORD = re.compile(r"\s*(?:\w+=[\w./:-]*\s+)*([\w./+-]+)(?=[\s;&|)]|$)")
 """Matches the first word of a command after its assignments, if it is plain text."""
@@ -46,29 +51,31 @@ def run(
     """Run the hook. Returns False if the environment has none.
 
     require: called under the lock of the hooks; raises if the hook must not run any more.
-    The hook's environment has the variables of the env files, ENVIRONMENT, ENGINE (the store to switch to: postgres or
-    legacy) and ENV_FILE. Raises Failure if the hook exits with a code other than 0, or not in time.
+    The hook's environment has the variables of the env files and of this process, without secrets except those that
+    the command names, and ENVIRONMENT, ENGINE (the store to switch to: postgres or legacy) and ENV_FILE. Raises Failure
+    if the hook exits with a code other than 0, or not in time.
     """
     command: str | None = getattr(env.hooks, hook)
     if not command:
         return False
+    known, secrets = _variables(env, command), _secrets(env)
     given = {"ENVIRONMENT": env.name, "ENGINE": engine, "ENV_FILE": str(env.pointer.path)}
     began = time.monotonic()
     # A file, not a pipe: a server that the hook leaves running would keep a pipe open for ever.
     with tempfile.TemporaryFile() as output, alone(env) as lock:
         require()
-        what = f"the {hook} hook of run {journal.run}: {_without_secrets(command, env)}"
+        what = f"the {hook} hook of run {journal.run}: {_without_secrets(command, secrets)}"
         _sign(lock, what)
         with children.started(
-            ["/bin/sh", "-c", command], env={**env.variables, **os.environ, **given}, stdin=subprocess.DEVNULL,
+            ["/bin/sh", "-c", command], env={**known, **given}, stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT, pass_fds=[lock.fileno()], may_go_on_seconds=timeout_seconds,
         ) as process:  # fmt: skip
             _sign(lock, f"process group {process.pid}, {what}")
             code = _code(process, timeout_seconds)
         output.seek(0)
-        said = _without_secrets(output.read().decode(errors="replace"), env)[-KEPT_CHARACTERS:].strip()
+        said = _without_secrets(output.read().decode(errors="replace"), secrets)[-KEPT_CHARACTERS:].strip()
     seconds = round(time.monotonic() - began, 3)
-    command = _without_secrets(command, env)
+    command = _without_secrets(command, secrets)
     journal.write("hook", hook, command=command, code=code, seconds=seconds, output=said)
     if code != 0:
         found = f"no end in {timeout_seconds:.0f} s" if code is None else f"code {code}"
@@ -89,12 +96,13 @@ def check(env: Environment, hook: str) -> None:
     if not command:
         return
     where = f"{env.files_read.file_of(f'hooks.{hook}')}, {env.name}, hooks.{hook}"
+    secrets = _secrets(env)
     read = children.run(["/bin/sh", "-n", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if read.returncode != 0:
-        message = _without_secrets(read.stderr.strip(), env).splitlines()[-1:] or [f"code {read.returncode}"]
+        message = _without_secrets(read.stderr.strip(), secrets).splitlines()[-1:] or [f"code {read.returncode}"]
         raise Refusal(f"a {hook} hook that the shell can read", message[0], where=where, do="Correct that command.")
     word = FIRST_WORD.match(command)
-    if word and not _is_command(word[1], {**env.variables, **os.environ}):
+    if word and not _is_command(word[1], _variables(env, command)):
         raise Refusal(
             f"a command to run as the {hook} hook", f"none that is called {word[1]}", where=where,
             do="Correct its name, or install it. A relative path begins at this folder.",
@@ -184,7 +192,7 @@ def lock_path(env: Environment) -> Path:
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        return path.open("a+b")
+        return cast(BinaryIO, files.opened(path, "a+b"))
     except OSError as error:
         raise no_place(path, str(error.strerror)) from None
 
@@ -215,9 +223,39 @@ def _signed(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") or "one that did not say which"
 
 
-def _without_secrets(text: str, env: Environment) -> str:
-    """The text without anything that looks like a secret, nor any value that the env files hold."""
-    for value in sorted(env.variables.values(), key=len, reverse=True):
+def _variables(env: Environment, command: str) -> dict[str, str]:
+    """Return the variables that a hook gets. A secret is one by its name or value, or holds the target's password."""
+    named = {found[1] for found in NAMED.finditer(command)}
+    passwords = _passwords(env)
+    return {
+        name: value
+        for name, value in {**env.variables, **os.environ}.items()
+        if name in named or not (is_secret(name, value) or any(_bears(value, password) for password in passwords))
+    }
+
+
+def _bears(value: str, password: str) -> bool:
+    return value == password or (len(password) >= SECRET_CHARACTERS and password in value)
+
+
+def _secrets(env: Environment) -> list[str]:
+    """Return the values that a hook's output must not show: of the env files, and of what it could find elsewhere."""
+    known: dict[str, str | None] = dict(os.environ)
+    with suppress(Refusal):  # A pointer's file that can't be read has nothing to show.
+        known |= service_file.values(env.pointer.path)
+    secret = [value for name, value in known.items() if value and is_secret(name, value)]
+    return [*env.variables.values(), *secret, *_passwords(env)]
+
+
+def _passwords(env: Environment) -> set[str]:
+    """Return the passwords of both roles, as they are and as a URL has them."""
+    words = {url.password for url in (env.target, env.target_direct)} - {""}
+    return words | {quote(word, safe="") for word in words}
+
+
+def _without_secrets(text: str, secrets: Sequence[str]) -> str:
+    """The text without anything that looks like a secret, nor any of these values."""
+    for value in sorted(secrets, key=len, reverse=True):
         if len(value) >= SECRET_CHARACTERS:
             text = text.replace(value, "***")
     return redact(text)

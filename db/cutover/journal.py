@@ -7,7 +7,6 @@ file beside it that its owner alone can read.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sys
@@ -18,13 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from db import json_files
+from db import files, json_files
 from db.part_file import part_of
-from db.redaction import redact
+from game import printable
 
 JOURNAL = "journal.jsonl"
 RUN = "run"
 END = "end"
+
+FACT_CHARACTERS = 5_000
+"""Of each text in a line: what a hook printed, say."""
 
 
 def _on_standard_error(line: str) -> None:
@@ -58,16 +60,16 @@ class Journal:
 
     def write(self, event: str, step: str = "", /, **facts: Any) -> None:
         """Add a line and flush it to disk; if it can't be written, pass it to `unwritten`."""
-        fields = {"at": _now().timestamp(), "event": event, "step": step, **_redacted(facts)}
-        line = json.dumps(fields, ensure_ascii=False)
+        cleaned = {name: printable.field(fact, name, FACT_CHARACTERS) for name, fact in facts.items()}
+        line = printable.to_json({"at": _now().timestamp(), "event": event, "step": step, **cleaned})
         try:
             self._append(line)
         except OSError as error:
             self.unwritten(f"     the log can't be written ({error.strerror}); its line is: {line}")
 
     def _append(self, line: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / JOURNAL).open("ab") as file:
+        files.make_folder(self.folder)
+        with files.opened(self.folder / JOURNAL, "ab") as file:
             # A kill may have cut the last line; the new one must begin on a line of its own.
             torn = file.tell() > 0 and not self._ends_whole()
             file.write((b"\n" if torn else b"") + line.encode() + b"\n")
@@ -96,12 +98,12 @@ class Journal:
 
     def keep_secret(self, name: str, text: str) -> None:
         """Keep a text in a file of mode 0600 beside the log, unless one is kept already: the first is the old value."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.make_folder(self.folder)
         path = self.folder / name
         if path.exists():
             return
         with part_of(path) as part:
-            with part.open("w", encoding="utf-8") as file:
+            with files.opened(part, "w") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -140,19 +142,6 @@ def new_run() -> str:
 
 def _is(entry: Entry, verb: str, environment: str) -> bool:
     return bool(entry.facts.get("verb") == verb and entry.facts.get("environment") == environment)
-
-
-def _redacted(fact: Any) -> Any:
-    """The fact with every text in it redacted; before it becomes JSON, whose quotes a redaction could tear."""
-    match fact:
-        case str():
-            return redact(fact)
-        case dict():
-            return {name: _redacted(value) for name, value in fact.items()}
-        case list() | tuple():
-            return [_redacted(value) for value in fact]
-        case _:
-            return fact
 
 
 def _now() -> datetime:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from db import files
 from db.cutover.journal import Journal
 from db.environment_files import FilesRead
 
@@ -88,4 +89,4 @@ class Report:
 def save(report: Report, journal: Journal) -> None:
     """Put it beside the journal."""
     text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, indent=2)
-    (journal.folder / "report.json").write_text(text + "\n", encoding="utf-8")
+    files.write(journal.folder / "report.json", text + "\n")

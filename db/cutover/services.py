@@ -20,6 +20,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 from db import children, environments, web
 from db.errors import Failure, Refusal
 from db.redaction import redact
+from game import libpq
 from game.urls import LegacyUrl, PostgresUrl
 
 OK = 200
@@ -150,8 +151,8 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
         "OPERATOR_TOKEN": secrets.token_hex(16), "SENTRY_DSN": "",
     }  # fmt: skip
     with children.started(
-        [sys.executable, "-m", "game.service"], env=environments.beside(given), stdin=subprocess.DEVNULL,
-        stdout=output, stderr=output,
+        [sys.executable, "-m", "game.service"], env=environments.beside(given, secrets=libpq.KEPT),
+        stdin=subprocess.DEVNULL, stdout=output, stderr=output,
     ) as process:  # fmt: skip
         yield process, f"http://127.0.0.1:{private}"
 

@@ -2,7 +2,7 @@
 
 from db.servers.facts import Role
 from db.servers.server import Server
-from db.servers.sources import KINDS, Plan, plan, start
+from db.servers.sources import KINDS, Plan, check_kind, plan, start
 from db.servers.tools import Tool
 
-__all__ = ["KINDS", "Plan", "Role", "Server", "Tool", "plan", "start"]
+__all__ = ["KINDS", "Plan", "Role", "Server", "Tool", "check_kind", "plan", "start"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from db import files
 from db.errors import Failure
 from db.servers.accounts import Account, lesser, scratch
 from db.servers.facts import NO_TLS, Facts, Login, new_logins
@@ -97,7 +98,9 @@ def version_of(folder: Path) -> str | None:
     if not all(os.access(folder / name, os.X_OK) for name in NEEDED):
         return None
     try:
-        said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
+        said = subprocess.run(
+            [folder / "postgres", "--version"], capture_output=True, text=True, check=False, env=ENVIRONMENT
+        ).stdout
     except OSError:
         return None
     match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", said)
@@ -135,8 +138,7 @@ def make_folder(path: Path, account: Account | None) -> None:
 
 def _initdb(folder: Path, home: Path, login: Login, guard: Guard, account: Account | None, log: Path) -> None:
     words = home / "password"
-    words.touch(mode=0o600)
-    words.write_text(login.password + "\n")
+    files.write(words, login.password + "\n")
     if account is not None:
         os.chown(words, account.uid, account.gid)
     argv = [

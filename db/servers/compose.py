@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from db import environments
 from db.errors import Refusal
 
 SERVICE = "postgres"
@@ -39,7 +40,9 @@ def run(folder: Path, *arguments: str) -> int:
             "another Postgres there, perhaps of another checkout",
             do=_own(name, port),
         )
-    return subprocess.run(["docker", "compose", *arguments], cwd=folder, check=False).returncode
+    return subprocess.run(
+        ["docker", "compose", *arguments], cwd=folder, check=False, env=environments.beside()
+    ).returncode
 
 
 def _require_compose(folder: Path) -> None:
@@ -98,7 +101,14 @@ def _is_free(port: int) -> bool:
 def _output(folder: Path, *arguments: str) -> str:
     """Return what docker prints. Raises Refusal with its first line of error."""
     try:
-        done = subprocess.run(["docker", *arguments], cwd=folder, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            ["docker", *arguments],
+            cwd=folder,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environments.beside(),
+        )
     except OSError as error:
         raise Refusal("docker", error.strerror or "no such command", do="Install it.") from None
     if done.returncode:

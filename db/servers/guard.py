@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from db import environments
 from db.errors import Failure
 from db.servers.accounts import Account
+from game import libpq
 
 SCRIPT = Path(__file__).with_name("guardian.py")
 
@@ -33,6 +35,8 @@ class Guard:
             stdout=subprocess.PIPE,
             cwd="/",
             start_new_session=True,
+            # It drops what a run made on a server of yours, whose password may stand in PGPASSWORD alone.
+            env=environments.beside(secrets=libpq.KEPT),
         )
         _guards.add(self)
 

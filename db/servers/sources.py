@@ -21,6 +21,7 @@ from db.servers.guard import Guard
 from db.servers.server import Server
 from db.servers.settings import SHARED, THROWAWAY, prove
 from game.errors import BadUrl
+from game.url_text import bears_password
 from game.urls import PostgresUrl, read
 
 KINDS = ("docker", "local", "embedded")
@@ -85,6 +86,20 @@ def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> Plan:
     return Plan(found)
 
 
+def check_kind(kind: str) -> None:
+    """Raise Refusal unless the text is a kind, or the URL of a server without a password in it. Asks no server."""
+    if bears_password(kind):
+        raise Refusal(
+            "a URL without a password",
+            "one with a password, as every user of this machine can see",
+            where="--postgres",
+            do="Take it out of the URL and export it as PGPASSWORD, or name a file of passwords: PGPASSFILE=/path. If"
+            " others use this machine, change the password.",
+        )
+    if kind not in KINDS:
+        _postgres(kind)
+
+
 def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say = lambda _line: None) -> Server:
     """A running server: of the kind or URL that is asked for, else of the best kind that can be had here.
 
@@ -95,6 +110,7 @@ def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say
 
 def _find(kind: str, say: Say) -> Source | str:
     """Return the source, or why it is not available. Raises Refusal if libpq would read variables beside the URL."""
+    check_kind(kind)
     parameters = NO_TLS if kind in KINDS else _postgres(kind).parameters
     environments.check_libpq(parameters, where=f"Postgres from {kind if kind in KINDS else 'that server'}")
     if kind == "docker" and find_spec("testcontainers") is None:

@@ -14,6 +14,7 @@ from db import children, environments
 from db.errors import Refusal
 from db.servers.binaries import best, installed
 from db.servers.facts import Facts
+from game import libpq
 from game.urls import PostgresUrl
 
 
@@ -52,7 +53,7 @@ class Tool:
             arguments.insert(0, "--no-psqlrc")
         if self.name == "pgbench":  # Version 15 has no --dbname yet.
             arguments = [*args, database]
-        return [*command, *arguments], environments.beside(settings)
+        return [*command, *arguments], environments.beside(settings, secrets=libpq.KEPT)
 
     def alone(self, args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Build the command line and the environment of a run that reaches no database."""

@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from db import paths
+from db import files, paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
 from db.files import fsync_folder
@@ -160,7 +160,7 @@ def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
 def _copy(snapshot: Snapshot, to: Path) -> None:
     with opened(snapshot) as file:
         try:
-            with to.open("wb") as copy:
+            with files.opened(to, "wb") as copy:
                 shutil.copyfileobj(file, copy)
         except OSError as error:
             raise _no_room(error, to.parent) from None
@@ -196,6 +196,7 @@ def _checked(snapshot: Snapshot, copy: Path) -> dict[str, int]:
 
 
 def _back_up(game: sqlite3.Connection, copy: Path) -> None:
+    files.make(copy)
     try:
         with closing(sqlite3.connect(copy)) as target:
             game.backup(target, pages=-1)

@@ -22,10 +22,11 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter
 
-from db import json_files, signing
+from db import files, json_files, signing
 from db.errors import Failure, Refusal
 from db.files import fsync_folder
 from db.json_files import Instant, OneLine
+from db.part_file import part_of
 from db.paths import require_file, require_folder
 from game import paths
 
@@ -147,7 +148,7 @@ _NAME_ONE = (
 def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iterator[tuple[Path, Callable[[], Path]]]:
     """A folder to fill, and the function that makes it a snapshot; a folder that was not finished is removed."""
     try:
-        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.make_folder(parent)
     except OSError as error:
         found = paths.found(parent)
         raise Refusal(
@@ -214,9 +215,7 @@ def write(folder: Path, manifest: Manifest, key: str | None) -> Manifest:
     manifest = manifest.signed(key)
     fsync_file(folder / manifest.file)
     path = folder / MANIFEST
-    path.write_bytes(_MANIFESTS.dump_json(manifest, indent=2) + b"\n")
-    for file in (path, folder / manifest.file):
-        file.chmod(0o600)
+    files.write(path, _MANIFESTS.dump_json(manifest, indent=2) + b"\n")
     fsync_file(path)
     fsync_folder(folder)
     return manifest
@@ -241,13 +240,10 @@ def read(folder: Path) -> Snapshot:
 def note_verified(snapshot: Snapshot) -> None:
     """Note beside the manifest that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
-    # Not to write through a link, nor into a pipe, that somebody put there.
-    descriptor, partial = tempfile.mkstemp(prefix=SCRATCH, dir=snapshot.folder)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
-        file.flush()
-        os.fsync(descriptor)
-    Path(partial).replace(path)
+    with part_of(path) as part:  # Not to write through a link, nor into a pipe, that somebody put there.
+        files.write(part, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
+        fsync_file(part)
+        part.replace(path)
     fsync_folder(snapshot.folder)
 
 

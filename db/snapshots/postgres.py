@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from psycopg import errors, sql
 
-from db import draws, fence, locks, migrate, ops, relocation, remedies, requirements
+from db import draws, fence, files, locks, migrate, ops, relocation, remedies, requirements
 from db.confirmation import unasked
 from db.counts import few
 from db.errors import Refusal
@@ -61,7 +61,7 @@ def take(
         folder, finish = reading.enter_context(manifest.being_made(parent, environment, Side.TARGET, label))
         dump = folder / FILE_NAMES[Side.TARGET]
         arguments = ["--format=custom", f"--schema={_pattern(url.schema)}", f"--snapshot={_exported(connection)}"]
-        with dump.open("wb") as file:
+        with files.opened(dump, "xb") as file:
             run_tool(_tool("pg_dump", connection, tools), arguments, url, stdout=file)
         made = Manifest(
             environment=environment, side=Side.TARGET, label=label, run=run, taken_at=manifest.now().isoformat(),

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from db import environments
 from db.counts import few
 from db.errors import Failure, Refusal
 from db.redaction import redact
@@ -67,6 +68,8 @@ def _found(name: str) -> Iterator[tuple[int, Path]]:
     folders = [folder for pattern in FOLDERS for folder in map(str, Path("/").glob(pattern.lstrip("/")))]
     for path in {shutil.which(name), *(shutil.which(name, path=folder) for folder in folders)}:
         if path is not None:
-            said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+            said = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, check=False, env=environments.beside()
+            ).stdout
             if version := re.search(r"\b(\d+)(?:\.\d+|beta|rc|devel|\b)", said):
                 yield int(version.group(1)), Path(os.path.realpath(path))

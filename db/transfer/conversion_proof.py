@@ -18,6 +18,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
+from db import files
 from db.counts import first_of
 from db.errors import Failure
 from db.progress import Advance, Progress
@@ -180,6 +181,7 @@ class _Comparison:
             return
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".prove-") as folder:
             pages = Path(folder) / "source.db"
+            files.make(pages)
             with closing(sqlite3.connect(pages)) as target:
                 self.source.backup(target)
             find = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?"

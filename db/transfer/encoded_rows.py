@@ -12,6 +12,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TypeAlias
 
+from db import files
 from db.transfer.encoded_schema import EncodedSchema, StoredTable
 from db.transfer.source import quote
 from game.legacy.guarding import guard
@@ -91,7 +92,9 @@ class RowReader:
     def _under_another_name(self, table: StoredTable) -> Iterator[sqlite3.Cursor]:
         """Read rowids whose names are all taken by columns, in a copy of the file whose schema has other columns."""
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix=".convert-") as folder:
-            copy = guard(sqlite3.connect(Path(folder) / "copy.db", isolation_level=None))
+            path = Path(folder) / "copy.db"
+            files.make(path)
+            copy = guard(sqlite3.connect(path, isolation_level=None))
             try:
                 self._connection.backup(copy)
                 copy.execute("PRAGMA writable_schema=ON")

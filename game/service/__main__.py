@@ -6,6 +6,8 @@ import sys
 
 from game import settings
 from game.errors import BadSettings
+from game.printable import escaped
+from game.redaction import redact
 from game.service import supervisor
 from game.service.logs import configure_logs
 
@@ -16,7 +18,7 @@ def main() -> int:
     try:
         return supervisor.run(settings.load())
     except (BadSettings, supervisor.CannotStart) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{escaped(redact(str(error)))}\n")
         return 2
 
 

@@ -1,7 +1,8 @@
 """The log: one JSON object a line.
 
 No line ever bears a secret: settings are SecretStr, headers and query strings are never logged, the drivers' errors
-hide their parameters, and what looks like a secret all the same is redacted as the last thing.
+hide their parameters, and what looks like a secret all the same is redacted as the last thing. Each field is cut in
+length, and control, bidirectional and invisible characters are written as JSON's escapes: a client chooses some texts.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from game import printable
 from game.dispatch import Notice
 from game.errors import TryAgain
-from game.redaction import redact
+from game.printable import FIELD_CHARACTERS
 from game.service.metrics import Metrics
 
 STRANGERS = ("request", "request_refused")
 """Events that anybody can cause, without a token."""
+
+TRACE_CHARACTERS = 20_000
 
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -40,12 +44,12 @@ def configure_logs() -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    render = structlog.processors.JSONRenderer(ensure_ascii=False)
+    render = structlog.processors.JSONRenderer(serializer=printable.to_json)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _only_ours, _redacted, render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _only_ours, _fitted, render],
         )
     )
     handler.addFilter(Sparing())
@@ -130,8 +134,9 @@ def _only_ours(_log: object, _method: str, event: MutableMapping[str, Any]) -> M
     return event
 
 
-def _redacted(_log: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for name, value in event.items():
-        if isinstance(value, str):
-            event[name] = redact(value)
-    return event
+def _fitted(_log: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Redact and cut every field; the traceback may be longer."""
+    return {
+        printable.cut(name): printable.field(value, name, TRACE_CHARACTERS if name == "exception" else FIELD_CHARACTERS)
+        for name, value in event.items()
+    }

@@ -181,7 +181,8 @@ def _pidfile(path: Path | None) -> Iterator[None]:
         return
     mine = f"{os.getpid()}\n"
     try:
-        path.write_text(mine)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(mine)
     except OSError as error:
         raise CannotStart(
             f"expected to write the pidfile {path}; found {paths.found(path)}: {error.strerror}"

@@ -21,6 +21,7 @@ from db import children, environments
 from db.errors import Failure, Refusal
 from db.redaction import redact
 from db.servers import Server
+from game import libpq
 from harness.audit.mutations import Mutation
 
 TIMEOUT_SECONDS = 300
@@ -55,7 +56,14 @@ class Copy:
 
     def fill(self, root: Path) -> None:
         """Copy what git knows of, as it stands now. Refusal where the tree is no checkout."""
-        done = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            ["git", "ls-files", "-z"],
+            cwd=root,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environments.beside(),
+        )
         if done.returncode:
             raise Refusal(
                 "a git checkout, to copy what belongs to it",
@@ -71,17 +79,19 @@ class Copy:
 
     def pytest(self, tests: Sequence[str], *options: str) -> Ran:
         """Run these tests of the copy in a process of its own."""
-        url = self.server.maintenance.as_text()
+        url = self.server.maintenance
         command = [
             sys.executable, "-m", "pytest", *tests, "-q", "-rfE", "-p", "no:cacheprovider", "--tb=no", "--no-header",
-            f"--rootdir={self.folder}", f"--postgres={url}", *_sweeps(tests), *options,
+            f"--rootdir={self.folder}", f"--postgres={url.redacted}", *_sweeps(tests), *options,
         ]  # fmt: skip
         # None is written: bytecode is told apart by second and size, and two mutations of one length would be one.
         settings = {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}
+        if url.password:  # Not in the URL: everybody on the machine sees a command's arguments.
+            settings["PGPASSWORD"] = url.password
         try:
             done = children.run(
                 command, cwd=self.folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
-                env=environments.beside(settings), stdin=subprocess.DEVNULL, stop=self.stopping,
+                env=environments.beside(settings, secrets=libpq.KEPT), stdin=subprocess.DEVNULL, stop=self.stopping,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return Ran(-1, (), f"no end within {TIMEOUT_SECONDS} s")

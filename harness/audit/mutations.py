@@ -705,8 +705,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "game/redaction.py",
         (
             "redaction: of bearer tokens",
-            "\\b(bearer|basic)(\\s+)",
-            "\\b(basic)(\\s+)",
+            "\\b(bearer|basic)(\\s++)",
+            "\\b(basic)(\\s++)",
             "tests/game/test_redaction.py::test_a_secret_is_hidden",
         ),
     ),

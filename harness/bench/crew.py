@@ -12,14 +12,15 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Self
 
+from db import environments
 from db.errors import Failure
 from harness.bench.sides import Act, Side
 
@@ -82,7 +83,8 @@ class Crew:
             resource_tracker.ensure_running()
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
-                process.start()
+                with _without_secrets():
+                    process.start()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
@@ -109,6 +111,16 @@ class Crew:
         for pipe in pipes:
             pipe.send("go")
         return Round.of([_hear(pipe, ROUND_SECONDS) for pipe in pipes])
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Keep secrets from a worker: multiprocessing gives it this process's environment, and takes no other."""
+    hidden = {name: os.environ.pop(name) for name in os.environ.keys() - environments.beside().keys()}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _share(clients: int, size: int, n: int) -> int:

@@ -106,6 +106,8 @@ def _check(namespace: Collection, core: ParserContext, again: ParserContext, ask
         if isinstance(one, Task):
             _require_companions(one, context)
     for context in asked:
+        _require_server(context)
+    for context in asked:
         _require_outputs(namespace[context.name], context)
 
 
@@ -199,6 +201,15 @@ def _require_companions(one: Task, context: ParserContext) -> None:
                     where=where,
                     do=f"--{other} would change nothing beside it; leave it out. {NOTHING_BEGUN}",
                 )
+
+
+def _require_server(context: ParserContext) -> None:
+    """Check the server that --postgres names before anything echoes it, or a program gets it as an argument."""
+    option = context.args.get("postgres")
+    if option is not None and option.value:
+        from db.servers import check_kind  # it takes half a second to load
+
+        check_kind(str(option.value))
 
 
 def _holds(context: ParserContext, companion: str) -> bool:

@@ -112,5 +112,9 @@ class Option(Argument):
 
 
 def shortened(text: str) -> str:
-    """Return a user's text, cut where it would fill the screen."""
+    """Return a user's text without passwords, cut where it would fill the screen."""
+    from game.redaction import redact  # `invoke --list` is to load none of the game
+
+    # Redacted before it is cut: of a URL that is cut in its password, nothing shows that it is one.
+    text = redact(text)
     return repr(text) if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]!r} and more"

@@ -89,7 +89,10 @@ def checked(command: Sequence[str], folder: Path) -> int:
 
 def told(name: str, *arguments: str) -> list[str]:
     """Print the command, and return it with the program of this environment."""
-    print(f"$ {name} {' '.join(arguments)}", flush=True)
+    from game.printable import line
+    from game.redaction import redact
+
+    print(f"$ {line(redact(' '.join([name, *arguments])))}", flush=True)
     return [str(Path(sys.executable).parent / name), *arguments]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from db import admissions, environments, json_files, migrate, ops, pooler
+from db import admissions, environments, files, json_files, migrate, ops, pooler
 from db.admissions import Admission
 from db.environments import Environment
 from db.servers.settings import decisive
@@ -45,7 +45,7 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
         path, environment, _standing(path, root, environment), key=environments.secret(SIGNING_KEY),
         now=certificate.now(), least=_recorded(record),
     )  # fmt: skip
-    record.write_text(json.dumps(asdict(admitted.counts), indent=2) + "\n")
+    files.write(record, json.dumps(asdict(admitted.counts), indent=2) + "\n")
     return admitted
 
 

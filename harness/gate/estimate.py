@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import NonNegativeFloat, TypeAdapter
 
+from db import files
 from db.errors import Refusal
 from db.json_files import MOST_BYTES_OF_A_NOTE, load_json
 
@@ -53,8 +54,8 @@ class Estimate:
 
     def keep(self) -> None:
         """Remember it for the next time."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({**self.seconds, COUNTED: self.items}) + "\n")
+        files.make_folder(self.path.parent)
+        files.write(self.path, json.dumps({**self.seconds, COUNTED: self.items}) + "\n")
 
 
 def _read(path: Path) -> dict[str, float]:

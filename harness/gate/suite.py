@@ -13,11 +13,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from db import children, environments
+from db import children, environments, files
 from db.errors import Failure
 from db.progress import Advance, Progress
 from db.redaction import redact
 from db.servers.vitals import Lost, lost
+from game import libpq
 from harness.gate.report import Item
 
 TIMEOUT_SECONDS = 1800
@@ -45,9 +46,13 @@ def run(
             "-p", "no:cacheprovider", "-p", "harness.events", f"--events={events}", *sweeps,
         ]  # fmt: skip
         command += [f"--postgres={postgres}"] if postgres else []
-        with log.open("wb") as said:
+        with files.opened(log, "wb") as said:
             pytest = children.started(
-                command, cwd=root, stdout=said, stderr=subprocess.STDOUT, env=environments.beside(ITS_OWN)
+                command,
+                cwd=root,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env=environments.beside(ITS_OWN, secrets=libpq.KEPT),
             )
             with _terminated_as_interrupted(), pytest as process:
                 watched = Watched(events, progress)

@@ -16,6 +16,7 @@ import httpx
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 import game
+from db import files
 from db.cutover import pointer, services
 from db.environments import Pointer
 from db.errors import Failure
@@ -88,8 +89,7 @@ class Service:
 
     def start(self, store: str) -> None:
         """Start it on a store and wait until every process answers. Failure with what it said last."""
-        self.env_file.write_text(f"# The store that the service opens.\n{VARIABLE}=''\n")
-        self.env_file.chmod(0o600)
+        files.write(self.env_file, f"# The store that the service opens.\n{VARIABLE}=''\n")
         pointer.write(self.pointer, store)
         for _attempt in range(ATTEMPTS):
             self._port = _free_ports(2 * self.processes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from db import environments, migrate, ops
+from db import environments, files, migrate, ops
 from db.errors import Refusal
 from db.transfer import quarantine
 from db.transfer.quarantine import Value
@@ -117,7 +117,7 @@ def export(environment: str, number: int | None, into: str, speaks: Outcome) -> 
             do=f"invoke transfer.quarantine --env {environment} lists them.",
         )
     with made(path) as part:
-        part.write_bytes(found[0].original)
+        files.write(part, found[0].original)
     speaks.say(f"written: {into}, the {found[0].size:,} bytes of number {number}")
     speaks.json(Original.of(found[0]))
 

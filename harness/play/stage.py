@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg import sql
 
-from db import builders
+from db import builders, files
 from game import tables
 from game.legacy import cells, codec
 from game.legacy.cells import Cell
@@ -163,6 +163,7 @@ class LegacyStage:
     def place(self, starts: Iterable[Start]) -> None:
         """Makes the file anew with these players in it."""
         self.close()
+        files.make(self.path)
         shutil.copyfile(self._empty, self.path)
         with closing(cells.connect(self.path)) as connection, connection:
             connection.execute("BEGIN")
@@ -172,6 +173,7 @@ class LegacyStage:
 
     def copy_to(self, path: Path) -> None:
         """Copy the file as it is now, with what is in its write-ahead log, to a new path."""
+        files.make(path)
         with closing(cells.connect(self.path, readonly=True)) as old, closing(sqlite3.connect(path)) as new:
             old.backup(new)
 

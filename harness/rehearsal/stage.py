@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from db import environments, ops, seed, transfer
+from db import environments, files, ops, seed, transfer
 from db.environments import Environment, Hooks, Policy
 from db.progress import Progress
 from db.servers import Server
@@ -83,6 +83,7 @@ def _source(folder: Path, players: int, given: Path | None, progress: Progress) 
 
 def copy(source: Path, into: Path) -> None:
     """The file as of one moment, what is in its write-ahead log included; `source` is only read."""
+    files.make(into)
     with closing(cells.connect(source, readonly=True)) as old, closing(sqlite3.connect(into)) as new:
         old.backup(new)
 

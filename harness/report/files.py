@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from db import environments, json_files
+from db import environments, files, json_files
 from db.errors import Refusal
 from db.signing import SIGNING_KEY
 from harness.gate import certificate as certificates
@@ -62,10 +62,10 @@ def write(report: GateReport, into: Path, signature: Checked = Checked.MADE) -> 
 
     signature: what is known of it, for the page to say.
     """
-    into.parent.mkdir(parents=True, exist_ok=True)
-    into.write_text(page(report, signature), encoding="utf-8")
+    files.make_folder(into.parent)
+    files.write(into, page(report, signature))
     beside = into.with_suffix(".xml")
-    beside.write_bytes(junit(report))
+    files.write(beside, junit(report))
     written = [into, beside]
     if (steps := environments.step_summary()) is not None:
         with steps.open("a", encoding="utf-8") as file:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree as Xml
 
+from game.printable import escaped
 from harness.gate.report import Ended, GateReport, Item, Kind, Part
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -67,4 +68,4 @@ def _wrong(case: Xml.Element, tag: str, found: str) -> None:
 
 def _text(text: str) -> str:
     """What XML can't hold at all is shown as a replacement character."""
-    return _NOT_XML.sub("�", text)
+    return escaped(_NOT_XML.sub("�", text))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from db.counts import count
+from game.printable import escaped
 from harness.gate.report import RACES, Checked, Ended, GateReport, Item
 
 FIRST_WAYS = ("postgres", "legacy", "twins")
@@ -68,17 +70,21 @@ UNTRUSTED = {
 
 
 def page(report: GateReport, signature: Checked = Checked.MADE) -> str:
-    """The whole page; every text in it is escaped."""
+    """The whole page; every text in it is escaped, control and bidirectional characters too."""
     ways = _ways(report)
     environment = Environment(
         loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     return environment.get_template("page.html").render(
         report=report, ways=ways, rows=_rows(report, ways), failures=_failures(report), facts=_facts(report),
         figures=_figures(report), about=[(way, WAYS.get(way, "")) for way in ways],
         untrusted=UNTRUSTED.get(signature, ""),
     )  # fmt: skip
+
+
+def _shown(value: object) -> object:
+    return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _ways(report: GateReport) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from db.counts import count, lines_of
+from game.printable import escaped
 from harness.gate.report import GateReport, Item
 
 MOST_FAILURES = 20
@@ -33,11 +34,11 @@ def summary(report: GateReport) -> str:
 
 def _failure(item: Item) -> str:
     """HTML, for a text can hold any run of backticks."""
-    shown = "\n".join(lines_of(item.found.splitlines(), MOST_LINES))
-    name = html.escape(item.name)
+    shown = escaped("\n".join(lines_of(item.found.splitlines(), MOST_LINES)))
+    name = html.escape(escaped(item.name))
     parts = ["", f"<details><summary>{name}</summary>", "", f"<pre>{html.escape(shown)}</pre>", "", "</details>"]
     return "\n".join(parts)
 
 
 def _plain(text: str) -> str:
-    return html.escape(" ".join(text.split())).replace("|", "&#124;")
+    return html.escape(escaped(" ".join(text.split()))).replace("|", "&#124;")

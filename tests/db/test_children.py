@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -164,3 +165,31 @@ def running(folder: Path, words: str = "") -> list[str]:
 
 def is_running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+STARTS = {"subprocess.run", "subprocess.Popen", "subprocess.check_output", "os.system", "os.popen"}
+INHERIT = {
+    ("db/children.py", "started"): "its options have an environment without secrets by default",
+    ("db/leash.py", "main"): "has what the program that it runs may have",
+    ("db/servers/guardian.py", "do_run"): "each request names the environment",
+    ("db/servers/guardian.py", "do_spawn"): "each request names the environment",
+    ("game/service/process.py", "__init__"): "a process of the service needs what its supervisor has",
+}
+
+
+def test_no_program_is_started_with_whatever_this_process_has() -> None:
+    root = Path(__file__).parents[2]
+    paths = [path for top in ("db", "game", "harness") for path in (root / top).rglob("*.py")]
+    found = []
+    for path in [root / "tasks.py", *paths]:
+        name = str(path.relative_to(root))
+        for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(function, ast.FunctionDef) and (name, function.name) not in INHERIT:
+                found += [f"{name}:{call.lineno}" for call in ast.walk(function) if _inherits(call)]
+    assert found == []
+
+
+def _inherits(call: ast.AST) -> bool:
+    if not isinstance(call, ast.Call) or ast.unparse(call.func) not in STARTS:
+        return False
+    return "env" not in {word.arg for word in call.keywords}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,26 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_hook_has_no_secret_but_those_that_its_command_names(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CHANCE_SECRET", "PGPASSWORD", "GITHUB_TOKEN", "DB_PASS", "DEPLOY_KEY", "OTHER_TOKEN"):
+        monkeypatch.setenv(name, f"value-of-{name}")
+    monkeypatch.setenv("WORD", "the-targets-own")
+    monkeypatch.setenv("ELSEWHERE", "postgresql://u:value-of-url@h/d")
+    monkeypatch.setenv("SERVICE_HOSTS", "app1 app2")
+    seen = tmp_path / "seen"
+    env = _env(tmp_path, deploy=f": $DEPLOY_KEY ${{OTHER_TOKEN:-}}; env > {seen}; env")
+    env = replace(env, target=env.target.with_(password="the-targets-own"))
+
+    hooks.run(env, "deploy", journal, **FOR_POSTGRES)
+
+    has = dict(line.split("=", 1) for line in seen.read_text().splitlines() if "=" in line)
+    assert {name for name in has if has[name].startswith(("value-of", "the-targets", "postgresql"))} == {
+        "DEPLOY_KEY",
+        "OTHER_TOKEN",
+    }
+    assert (has["SERVICE_HOSTS"], has["ENGINE"]) == ("app1 app2", "postgres")
+    assert "value-of" not in (journal.folder / "journal.jsonl").read_text()

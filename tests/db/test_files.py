@@ -82,3 +82,19 @@ def test_what_this_user_may_not_write_is_refused(folder: Path) -> None:
         for path in (folder / "closed.json", folder / "new.json"):
             with pytest.raises(Refusal, match=r"--json; found a f(ile|older) .*that this user may not write"):
                 files.require_writable(path, "--json")
+
+
+def test_a_file_of_another_user_is_refused_whose_owner_could_read_what_is_written(folder: Path) -> None:
+    kept = folder / "theirs.json"
+    kept.write_text("kept")
+    kept.chmod(0o666)
+    with unprivileged():
+        with pytest.raises(Refusal, match="found a file of another user") as refused:
+            files.require_writable(kept, "--json")
+        assert "where no file is yet" in refused.value.do
+        with pytest.raises(PermissionError):
+            files.write(kept, "secret")
+        with tempfile.TemporaryDirectory() as own:
+            files.require_writable(Path(own) / "new.json", "--json")
+            files.write(Path(own) / "new.json", "secret")
+    assert kept.read_text() == "kept"

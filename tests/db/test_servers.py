@@ -13,12 +13,13 @@ import psycopg
 import pytest
 
 from db.errors import Failure, Refusal
-from db.servers import Server, plan, start
+from db.servers import Server, check_kind, plan, start
 from db.servers.accounts import lesser
 from db.servers.binaries import Binaries, best
 from db.servers.settings import MAJOR, THROWAWAY
 from db.servers.sources import _choose
 from game.urls import PostgresUrl
+from tests.fixtures.given_server import given
 from tests.fixtures.server_kinds import HERE
 from tests.fixtures.waiting import answers, until
 
@@ -40,8 +41,8 @@ def name(server: Server) -> str:
 
 
 @pytest.fixture
-def guest(server: Server) -> Iterator[Server]:
-    with start(server.maintenance.as_text()) as started:
+def guest(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with start(given(server.maintenance, monkeypatch)) as started:
         yield started
 
 
@@ -128,10 +129,12 @@ def test_a_kept_server_outlives_us_until_the_command_that_it_names() -> None:
     until(lambda: ["it answers"] if answers(url.conninfo) else [])
 
 
-def test_a_server_behind_a_url_keeps_what_it_had_and_loses_what_we_made(server: Server, name: str) -> None:
+def test_a_server_behind_a_url_keeps_what_it_had_and_loses_what_we_made(
+    server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.create_database(name)
     had = names(server)
-    with start(server.maintenance.as_text()) as guest:
+    with start(given(server.maintenance, monkeypatch)) as guest:
         assert (guest.kind, guest.version) == ("url", server.version)
         guest.create_database(f"{guest.mark}made")
         assert ask(guest.url(f"{guest.mark}made", "service"), RIGHTS) == (False, False, False)
@@ -149,8 +152,10 @@ def names(server: Server) -> set[str]:
     return {row[0] for row in rows}
 
 
-def test_a_url_needs_no_superuser_only_one_who_may_make_roles_and_databases(server: Server, name: str) -> None:
-    with role(server, name, "CREATEROLE CREATEDB") as url, start(url.as_text()) as guest:
+def test_a_url_needs_no_superuser_only_one_who_may_make_roles_and_databases(
+    server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with role(server, name, "CREATEROLE CREATEDB") as url, start(given(url, monkeypatch)) as guest:
         guest.create_database(f"{guest.mark}made")
         entered = psycopg.connect(guest.url(f"{guest.mark}made", "service").conninfo)
         with entered, pytest.raises(Failure, match="nobody connected"):
@@ -158,12 +163,14 @@ def test_a_url_needs_no_superuser_only_one_who_may_make_roles_and_databases(serv
         guest.drop_database(f"{guest.mark}made")
 
 
-def test_a_url_whose_role_may_make_nothing_is_refused_with_what_it_needs(server: Server, name: str) -> None:
+def test_a_url_whose_role_may_make_nothing_is_refused_with_what_it_needs(
+    server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (
         role(server, name, "") as url,
         pytest.raises(Refusal, match=f'ALTER ROLE "{name}" CREATEROLE CREATEDB') as said,
     ):
-        plan(url.as_text())
+        plan(given(url, monkeypatch))
     assert said.value.exit_code == 2
     assert url.password not in str(said.value)
 
@@ -178,21 +185,82 @@ def role(server: Server, name: str, rights: str) -> Iterator[PostgresUrl]:
         conn.execute(f"DROP ROLE {name}".encode())
 
 
+PASSWORDS = [
+    "postgresql://u:hidden@127.0.0.1:1/d",
+    "postgres://u:hid/den@127.0.0.1:1/d",
+    "postgresql://u:%68idden@127.0.0.1:1/d",
+    "postgresql://u%3Ahidden@127.0.0.1:1/d",
+    "postgresql://u:hidden@127.0.0.1:1/d@x",
+    "postgresql://u:hidden@127.0.0.1/d?sslmode=require",
+    "postgresql://u@127.0.0.1:1/d?password=hidden",
+    "postgresql://u@127.0.0.1:1/d?sslmode=disable&PASSWORD=hidden",
+    "postgresql://u@127.0.0.1:1/d?pass%77ord=hidden",
+    "postgresql://u@127.0.0.1:1/d?pass%2577ord=hidden",
+    "postgresql://u@127.0.0.1:1/d?sslpassword=hidden",
+    "postgresql://u@127.0.0.1:1/d?options=-c%20x%3Dpassword%3Dhidden",
+    "postgresql:u:hidden@h/d",
+    "mysql://u:hidden@h/d",
+    "u:hidden@h/d",
+    "host=127.0.0.1 user=u password=hidden dbname=d",
+    "host=127.0.0.1 password = 'hidden words'",
+    "password=hidden",
+    "--password=hidden",
+]
+"""A password in every form that libpq reads, and in some that it does not."""
+
+
+@pytest.mark.parametrize("asked", PASSWORDS)
+def test_a_password_in_the_argument_is_refused_in_every_form_and_not_shown(asked: str) -> None:
+    with pytest.raises(Refusal, match="expected a URL without a password") as refused:
+        plan(asked)
+    assert "hidden" not in str(refused.value)
+    assert "PGPASSWORD" in refused.value.do
+
+
 @pytest.mark.parametrize(
-    ("given", "said"),
+    "asked",
     [
-        ("nonsense", "expected docker, local, embedded or a postgresql:// URL; found nonsense"),
-        ("u:hidden@h/d", "or a postgresql:// URL; found another text"),
-        ("postgresql:u:hidden@h/d", "or a postgresql:// URL; found another text"),
-        ("mysql://u:hidden@h/d", "begins with postgresql://.*found the scheme mysql"),
-        ("file:///tmp/game.sqlite", "expected a postgresql:// URL; found file:/tmp/game.sqlite"),
-        ("postgresql://u:hidden@127.0.0.1:1/d", "u@127.0.0.1:1/d.* does not answer: .*refused"),
-        ("postgresql://u:hidden@h/d?pgbouncer=true", "parameter pgbouncer"),
+        "postgresql://u@[::1]:5432/d?application_name=a%40b",
+        "postgresql://pass@password:1/password?schema=password",
+        "postgresql://u@localhost/d?host=/tmp/password&sslmode=disable",
+        "docker",
+        "local",
+        "embedded",
     ],
 )
-def test_what_is_no_kind_of_server_is_refused_and_no_password_shown(given: str, said: str) -> None:
+def test_a_url_without_a_password_is_not_taken_for_one_with_it(asked: str) -> None:
+    check_kind(asked)
+
+
+def test_the_remedy_of_a_password_in_the_url_works_for_a_variable_and_for_a_file(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = server.maintenance
+    monkeypatch.setenv("PGPASSWORD", url.password)
+    assert str(plan(url.redacted)).startswith("url ")
+    monkeypatch.delenv("PGPASSWORD")
+    file = tmp_path / "passwords"
+    file.write_text(f"{url.host}:{url.port}:*:{url.user}:{url.password}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    with start(url.redacted) as guest:
+        guest.create_database(f"{guest.mark}made")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("nonsense", "expected docker, local, embedded or a postgresql:// URL; found nonsense"),
+        ("u@hidden/d", "or a postgresql:// URL; found another text"),
+        ("mysql://u@hidden/d", "begins with postgresql://.*found the scheme mysql"),
+        ("file:///tmp/game.sqlite", "expected a postgresql:// URL; found file:/tmp/game.sqlite"),
+        ("postgresql://u@127.0.0.1:1/d", "u@127.0.0.1:1/d.* does not answer: .*refused"),
+        ("postgresql://u@hidden/d?pgbouncer=true", "parameter pgbouncer"),
+    ],
+)
+def test_what_is_no_kind_of_server_is_refused_and_not_shown(asked: str, said: str) -> None:
     with pytest.raises(Refusal, match=said) as refused:
-        plan(given)
+        plan(asked)
     assert "hidden" not in str(refused.value)
 
 

@@ -11,6 +11,7 @@ from textwrap import dedent
 
 import pytest
 
+from tests.fixtures.given_server import given
 from tests.fixtures.kept import commands, opened
 
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
@@ -275,10 +276,10 @@ def test_the_postgres_items_run_on_a_server_that_is_given(suite: pytest.Pytester
 
 
 @pytest.fixture
-def server_url(request: pytest.FixtureRequest) -> str:
+def server_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The run's own server, as a suite within it is told of it."""
     server = request.getfixturevalue("server")
-    return str(server.url("postgres", "superuser").as_text())
+    return given(server.url("postgres", "superuser"), monkeypatch)
 
 
 def test_the_database_of_a_failed_scenario_can_be_kept(

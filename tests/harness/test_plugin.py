@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from db.servers import Server
+from tests.fixtures.given_server import given
 from tests.fixtures.kept import commands, opened, opening
 from tests.fixtures.server_kinds import HERE
 from tests.fixtures.waiting import answers, until
@@ -110,9 +111,12 @@ def test_a_kind_that_does_not_exist_is_refused_in_two_lines(suite: pytest.Pytest
     assert "passed" not in result.stdout.str()
 
 
-def test_a_server_that_does_not_answer_is_refused_without_the_password(suite: pytest.Pytester) -> None:
+def test_a_server_that_does_not_answer_is_refused_without_the_password(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hidden")
     suite.makepyfile(PLAIN)
-    result = suite.runpytest_subprocess("--postgres=postgresql://u:hidden@127.0.0.1:1/d")
+    result = suite.runpytest_subprocess("--postgres=postgresql://u@127.0.0.1:1/d")
     assert result.ret == 2
     result.stderr.re_match_lines([r"ERROR: expected Postgres from that server; found .*u@127\.0\.0\.1:1.*refused.*"])
     assert "hidden" not in result.stdout.str() + result.stderr.str()
@@ -138,7 +142,7 @@ def test_workers_share_one_server_and_tell_what_they_kept(
 ) -> None:
     suite.makepyfile(test_uses=USES_A_DATABASE, test_fails=FAILS)
     result = suite.runpytest_inprocess(
-        "-n2", "--dist=each", "-rP", "--keep", f"--postgres={server.maintenance.as_text()}"
+        "-n2", "--dist=each", "-rP", "--keep", f"--postgres={given(server.maintenance, monkeypatch)}"
     )
     result.assert_outcomes(passed=4, failed=2)
     said = re.findall(r"^worker (\w+) mark (sudamr_(\w+)_)$", result.stdout.str(), re.MULTILINE)
@@ -153,9 +157,11 @@ def test_workers_share_one_server_and_tell_what_they_kept(
     result.stdout.fnmatch_lines([f"remove it all with: drop * {run} in their names"])
 
 
-def test_without_keep_nothing_of_a_failed_test_stays(suite: pytest.Pytester, server: Server) -> None:
+def test_without_keep_nothing_of_a_failed_test_stays(
+    suite: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite.makepyfile(FAILS)
-    result = suite.runpytest_inprocess("-rP", f"--postgres={server.maintenance.as_text()}")
+    result = suite.runpytest_inprocess("-rP", f"--postgres={given(server.maintenance, monkeypatch)}")
     result.assert_outcomes(passed=1, failed=1)
     assert "kept:" not in result.stdout.str()
     (mark,) = re.findall(r"^mark (\w+)$", result.stdout.str(), re.MULTILINE)

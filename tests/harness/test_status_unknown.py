@@ -209,6 +209,7 @@ def folder() -> Iterator[Path]:
 
 def _environment(database: Database, folder: Path) -> Environment:
     seed.empty_legacy(folder / "game.db")
+    (folder / "game.db").chmod(0o644)  # Of a service of another user, who lets others read it.
     (folder / "service.env").write_text(f"DATABASE_URL=file:{folder}/game.db\n")
     return environments.throwaway(
         owner=database.owner, service=database.service, legacy=folder / "game.db", folder=folder,

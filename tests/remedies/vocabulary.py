@@ -8,6 +8,7 @@ from functools import cache
 
 import tasks
 from db import environments
+from game.libpq import KEPT
 from game.settings import Settings
 from tests.remedies.collecting import ROOT
 
@@ -71,6 +72,7 @@ def variables() -> frozenset[str]:
     return (
         frozenset(name.upper() for name in Settings.model_fields)
         | OF_OTHERS
+        | KEPT
         | frozenset(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", written))
     )
 

@@ -19,6 +19,7 @@ from harness.bench.crew import Crew, Round, Timing
 from harness.bench.ground import Statement
 from harness.bench.samples import Judgement, Spread, Target, percentile, ratio
 from harness.bench.sides import Web
+from tests.fixtures.given_server import given
 
 ROOT = Path(__file__).parents[3]
 
@@ -108,8 +109,10 @@ def test_actions_are_measured_on_every_side(server: Server) -> None:
     assert report.verdict in {"pass", "fail", "inconclusive"}
 
 
-def test_databases_are_measured_every_way_and_a_missing_one_is_named(server: Server) -> None:
-    report = databases.run(2, 0, server.maintenance.as_text(), Silent())
+def test_databases_are_measured_every_way_and_a_missing_one_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = databases.run(2, 0, given(server.maintenance, monkeypatch), Silent())
     ways = {"clone", "bare", "bare, FILE_COPY", "reset", "reset, not sealed"}
     assert ways <= report.ways.keys() <= ways | {"pytest-postgresql"}
     assert report.clone_of_bare is not None
@@ -117,11 +120,13 @@ def test_databases_are_measured_every_way_and_a_missing_one_is_named(server: Ser
     assert {way.samples for way in report.ways.values()} == {2}
 
 
-def test_the_task_writes_its_report_and_ends_with_its_exit_code(server: Server, tmp_path: Path) -> None:
+def test_the_task_writes_its_report_and_ends_with_its_exit_code(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "out.json"
     done = subprocess.run(
         [Path(sys.executable).parent / "invoke", "bench.databases", "--rounds", "1", "--containers", "0",
-         "--postgres", server.maintenance.as_text(), "--json", str(path)],
+         "--postgres", given(server.maintenance, monkeypatch), "--json", str(path)],
         cwd=ROOT, check=False, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     report = json.loads(path.read_text())

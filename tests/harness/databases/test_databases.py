@@ -15,6 +15,7 @@ from db.errors import Failure
 from db.servers import Server, start
 from game.errors import FENCE_SQLSTATE
 from harness.databases import Database, Databases
+from tests.fixtures.given_server import given
 
 INSERT_PLAYER = "INSERT INTO users (id, gold) VALUES ('mina', 7)"
 
@@ -143,18 +144,18 @@ def test_a_reset_works_after_every_connection_was_lost(
 
 
 @pytest.fixture
-def another_run(server: Server) -> Iterator[Server]:
+def another_run(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A run of its own on the same server, in which no template was made yet."""
-    with start(server.maintenance.as_text()) as guest:
+    with start(given(server.maintenance, monkeypatch)) as guest:
         yield guest
 
 
-def test_a_role_that_is_no_superuser_can_do_all_this_too(server: Server) -> None:
+def test_a_role_that_is_no_superuser_can_do_all_this_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"{server.mark}{secrets.token_hex(4)}"
     with server.admin() as conn:
         conn.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'words' CREATEROLE CREATEDB".encode())
     url = server.maintenance.with_(user=name, password="words")
-    with start(url.as_text()) as guest, Databases(guest) as databases:
+    with start(given(url, monkeypatch)) as guest, Databases(guest) as databases:
         clone = databases.clone()
         with psycopg.connect(clone.service.conninfo) as player:
             player.execute(INSERT_PLAYER)

@@ -12,6 +12,7 @@ from harness import scenarios
 from harness.play import update
 from harness.play.replay import replay
 from harness.play.stage import LegacyStage
+from tests.fixtures.given_server import given
 
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 ROOT = Path(__file__).parents[3]
@@ -112,9 +113,9 @@ def project(pytester: pytest.Pytester, text: str) -> Path:
 
 
 @pytest.fixture
-def options(request: pytest.FixtureRequest) -> list[str]:
+def options(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A run of its own on this run's server."""
-    url = request.getfixturevalue("server").url("postgres", "superuser").as_text()
+    url = given(request.getfixturevalue("server").url("postgres", "superuser"), monkeypatch)
     return [*PLUGIN, f"--postgres={url}", "--update-scenarios", "scenarios"]
 
 

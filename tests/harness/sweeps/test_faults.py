@@ -11,6 +11,7 @@ from harness import scenarios
 from harness.sweeps import fault_kinds, kinds
 from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage, Serialization
 from harness.wire import Lose, Pass, Raise, Session, Verdict
+from tests.fixtures.given_server import given
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
@@ -83,7 +84,7 @@ def suite(
 ) -> pytest.Pytester:
     """A tiny project, run on this run's own server."""
     server = request.getfixturevalue("server")
-    monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={server.url('postgres', 'superuser').as_text()}")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={given(server.url('postgres', 'superuser'), monkeypatch)}")
     return pytester
 
 
@@ -358,7 +359,7 @@ def test_once_the_server_is_gone_each_item_says_so_in_a_line(
     for name in ("a", "b", "c"):
         write(suite, name, MAIL)
     with servers.start() as own:
-        monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={own.url('postgres', 'superuser').as_text()}")
+        monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={given(own.url('postgres', 'superuser'), monkeypatch)}")
 
         class Stops:
             def pytest_runtest_setup(self, item: pytest.Item) -> None:

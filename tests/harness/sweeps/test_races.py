@@ -11,6 +11,7 @@ from game.commands import COMMANDS
 from harness.sweeps import pairs
 from harness.sweeps.race_gates import Gate
 from harness.wire import Pass, Session, Trip, Verdict
+from tests.fixtures.given_server import given
 
 PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 TABLE = Path(__file__).parents[3] / "scenarios" / pairs.FILE
@@ -47,7 +48,7 @@ def suite(
 ) -> pytest.Pytester:
     """A tiny project with one race, run on this run's own server."""
     server = request.getfixturevalue("server")
-    monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={server.url('postgres', 'superuser').as_text()}")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={given(server.url('postgres', 'superuser'), monkeypatch)}")
     write(pytester, "mail.yaml", RACE)
     return pytester
 
