@@ -16,6 +16,7 @@ import pytest
 from _pytest._code.code import TerminalRepr, TracebackStyle
 from psycopg.conninfo import conninfo_to_dict
 
+from db import files
 from harness.databases import Database
 from harness.play.errands import Apart
 from harness.play.raised import Raised
@@ -46,9 +47,8 @@ def note_kept_database(request: pytest.FixtureRequest, database: Database) -> No
     """Note a database that a failed test left. Its password goes into a file that only its owner can read."""
     folder = Path(tempfile.mkdtemp(prefix="sudamr-kept-"))
     file = folder / "db"
-    file.touch(mode=0o600)
     settings = conninfo_to_dict(database.owner.conninfo)
-    file.write_text(f"[{SERVICE}]\n" + "".join(f"{name}={value}\n" for name, value in settings.items()))
+    files.write(file, f"[{SERVICE}]\n" + "".join(f"{name}={value}\n" for name, value in settings.items()))
     command = f"PGSERVICEFILE={quote(str(file))} psql service={SERVICE}"
     request.config.stash[KEPT].append(f"{request.node.nodeid}: database {database.name}:\n{command}")
 

@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +47,7 @@ class Terminal:
     def __init__(self, folder: Path, *arguments: str, python: Path = Path(sys.executable)) -> None:
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # A run in the background ignores it, and hands that on.
             os.chdir(folder)
             os.environ |= {"PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1", "PYTEST_ADDOPTS": ""}
             os.execv(python, [str(python), "-m", "invoke", *arguments])

@@ -14,7 +14,10 @@ SOURCES = [*(path for room in ("game", "db", "harness") for path in (ROOT / room
 SECRET = re.compile(
     r"(?:^|_)(?:secrets?|tokens?|passwords?|passwd|pass|bearer|credentials?|signatures?|hmac|mac)(?:_|$)|(?:signing|private|api|secret)_key$|signature",
 )
-NO_SECRETS = {"token": "a word of a YAML file or a statement; a token of ours is compared by `tokens.same`"}
+NO_SECRETS = {
+    "secrets": "names of variables",
+    "token": "a word of a YAML file or a statement; a token of ours is compared by `tokens.same`",
+}
 """Names that look like a secret's and are none, with what they are."""
 
 

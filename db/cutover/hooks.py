@@ -234,8 +234,8 @@ def _variables(env: Environment, command: str) -> dict[str, str]:
     }
 
 
-def _bears(value: str, password: str) -> bool:
-    return value == password or (len(password) >= SECRET_CHARACTERS and password in value)
+def _bears(value: str, hidden: str) -> bool:
+    return value == hidden or (len(hidden) >= SECRET_CHARACTERS and hidden in value)
 
 
 def _secrets(env: Environment) -> list[str]:

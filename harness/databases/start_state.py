@@ -59,12 +59,18 @@ UNION ALL SELECT pg_describe_object('pg_namespace'::regclass, oid, 0), x::text F
 WHERE nspname !~ '^pg_'
 UNION ALL SELECT 'sequence ' || schemaname || '.' || sequencename, x::text FROM pg_sequences x
 UNION ALL SELECT 'settings of role ' || setrole::regrole || CASE setdatabase WHEN 0 THEN ' everywhere' ELSE '' END,
-x::text FROM pg_db_role_setting x
-WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+x::text FROM pg_db_role_setting x, pg_database d
+WHERE d.datname = current_database() AND setdatabase IN (0, d.oid) AND (
+    setrole IN (0, current_user::regrole) OR EXISTS (
+        SELECT FROM pg_shdepend s WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = setrole
+        AND (s.dbid = d.oid OR (s.dbid = 0 AND s.classid = 'pg_database'::regclass AND s.objid = d.oid))
+    )
+)
 UNION ALL SELECT 'large object ' || oid, x::text FROM pg_largeobject_metadata x
 """
 """What a test could change, less what the server changes by itself. 16384 is the first object id not the server's own;
-a clone has its template's.
+a clone has its template's. Of roles, which are the server's and so those of other runs too, it looks at the ones that
+own something here or have a right here.
 Functions of a session's own are not the database's; a crash leaves those of sessions that are gone.
 """
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -35,12 +36,12 @@ ALLOWED = {
     ("db/files.py", "make_folder"): "the one function that makes folders",
     ("db/files.py", "_private"): "opens it with its mode",
     ("db/files.py", "_narrow"): "takes the rights of others from a file that was there",
+    ("db/part_file.py", "_locked_part"): "0600; locked as it is made",
     ("db/files.py", "_try"): "makes a file of mode 0600 and removes it, to see that it can",
     ("db/new_revision.py", "_write"): "a source file of the checkout, which git gives to others",
     ("db/servers/guardian.py", "_log"): "a script that imports nothing of the project",
     ("db/servers/binaries.py", "make_folder"): "0700; alone if it must not be there yet",
     ("db/servers/embedded.py", "_copy"): "programs, which the server's account has to run",
-    ("db/snapshots/legacy.py", "_copy"): "copies into a file that files.make() made",
     ("db/snapshots/manifest.py", "being_made"): "0700; alone if it must not be there yet",
     ("db/files.py", "replace"): "the pointer keeps the mode that its operator gave it: others may run the service",
     ("db/console.py", "_try"): "the null device",
@@ -64,6 +65,7 @@ ALLOWED = {
     ("harness/audit/run.py", "_copies"): "mkdtemp: 0700",
     ("harness/bench/actions.py", "_service"): "0700; alone if it must not be there yet",
     ("harness/collect.py", "legacy_stage"): "mkdtemp: 0700",
+    ("harness/items.py", "note_kept_database"): "mkdtemp: 0700",
     ("harness/gate/parts.py", "_with_dummies"): "revisions without data, in a temporary folder: 0700",
     ("harness/play/stage.py", "place"): "copies into a file that files.make() made",
     ("harness/play/update.py", "_write"): "a scenario of the checkout, which git gives to others",
@@ -212,15 +214,15 @@ def test_a_snapshot_is_its_owners_alone_even_while_it_is_made(tmp_path: Path, mo
     try:
         (tmp_path / "of").mkdir(mode=0o700)
         seed.seed_legacy(tmp_path / "of" / "game.db", 2, oddities=False, progress=Silent())
-        copyfile = snapshots.legacy.shutil.copyfile
+        copy = snapshots.legacy.shutil.copyfileobj
 
-        def watched(source: Path, to: Path) -> None:
-            copyfile(source, to)
+        def watched(source: IO[bytes], to: IO[bytes]) -> None:
+            copy(source, to)
             modes(tmp_path / "snapshots")
 
-        monkeypatch.setattr(snapshots.legacy.shutil, "copyfile", watched)
+        monkeypatch.setattr(snapshots.legacy.shutil, "copyfileobj", watched)
         file, manual = tmp_path / "of" / "game.db", snapshots.manifest.Label.MANUAL
-        taken = snapshots.legacy.take(file, tmp_path / "snapshots", environment="test", label=manual, run="r")
+        taken = snapshots.legacy.take(file, tmp_path / "snapshots", environment="test", label=manual, run="r", key=None)
         snapshots.legacy.verify(taken)
         snapshots.manifest.note_verified(taken)
         assert taken.manifest.side is Side.LEGACY

@@ -45,7 +45,7 @@ def client_of(store: Store, **options: Any) -> Iterator[Client]:
     thread.start()
     try:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with Client(base_url=url, timeout=20, headers=bearer("hana")) as client:
+        with Client(base_url=url, timeout=120, headers=bearer("hana")) as client:
             yield client
     finally:
         server.should_exit = True

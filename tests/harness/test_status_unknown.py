@@ -83,7 +83,7 @@ POSTGRES = {
     "refused": _unreached("Is it running", port=1),
     "a socket that is not there": _unreached("Is it running", host="/nowhere"),
     "an unknown host": _unreached("No machine has this name", host="nowhere.invalid"),
-    "silent": _unreached("Nothing came back", port=0, parameters=(*PLAIN, ("connect_timeout", "2"))),
+    "silent": _unreached("Nothing came back", host="127.0.0.1", port=0, parameters=(*PLAIN, ("connect_timeout", "2"))),
     "a wrong password": _unreached("Correct the role in the URL, or its password", password="wrong"),
     "no password": _unreached("Write the password", password=""),
     "no such database": _unreached("CREATE DATABASE", dbname="no_such_database"),
@@ -191,7 +191,7 @@ def _in_place(env: Environment) -> Environment:
 SNAPSHOTS = {
     "none": Part(lambda env: env),
     "a broken manifest": Part(
-        lambda env: _manifest(env, "{}"), frozenset({"snapshots"}), "snapshots", "amiss"
+        lambda env: _manifest(env, "{}"), frozenset({"snapshots"}), "snapshots", "does not fit"
     ),
     "a file in their place": Part(
         _in_place, frozenset({"snapshots"}), "snapshots", "Not a directory"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from db import ops
+from db.servers import Server
 from harness.databases import Database, Databases
 from harness.databases.start_state import StartState
 from harness.databases.witness import Witness
@@ -147,6 +151,18 @@ def test_a_setting_that_a_role_gave_itself_everywhere_is_a_difference(conn: ops.
         conn.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {conn.info.dbname} SET work_mem = '8MB'".encode())
         now = StartState.read(conn).digests
     assert now.keys() - before.keys() == {f"settings of role {me} everywhere", f"settings of role {me}"}
+
+
+def test_the_settings_of_a_role_of_another_run_are_no_difference(conn: ops.Connection, server: Server) -> None:
+    before = StartState.read(conn).digests
+    other = sql.Identifier(f"{server.mark}{secrets.token_hex(4)}")
+    with psycopg.connect(server.maintenance.conninfo, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE ROLE {}").format(other))
+        try:
+            admin.execute(sql.SQL("ALTER ROLE {} SET work_mem = '7MB'").format(other))
+            assert StartState.read(conn).digests == before
+        finally:
+            admin.execute(sql.SQL("DROP ROLE {}").format(other))
 
 
 def holds(conn: ops.Connection, witness: Witness) -> bool:
