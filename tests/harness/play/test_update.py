@@ -23,7 +23,7 @@ WRONG = """\
 about: A mail is claimed once.  # beside
 given: {hana: {gold: 100, mail: {m1: {gold: 50, items: {골드 꾸러미1: 1}}}}}
 steps:
-  - {by: hana, do: claim_mail, with: {mail: m1}, request: r1, expect: {gold: 51, coins: 1}}
+  - {by: hana, do: claim_mail, with: {mail: m1}, request: r1, expect: {gold: 51, diamonds: 1}}
   # Between the steps.
   - {by: hana, do: claim_mail, with: {mail: m1}, request: r1}
 after:
