@@ -65,17 +65,22 @@ def field(value: Any, name: str = "", most: int = FIELD_CHARACTERS, depth: int =
         case str() if value and is_secret_name(name):
             return HIDDEN
         case str():
-            return cut(redact(value), most)
+            return _in_utf_8(cut(redact(value), most))
         case dict() if depth:
             return {
-                cut(redact(str(key)), most): field(one, str(key), most, depth - 1)
+                _in_utf_8(cut(redact(str(key)), most)): field(one, str(key), most, depth - 1)
                 for key, one in _first(list(value.items()))
             } | _left_out(value)
         case list() | tuple() | set() | frozenset() if depth:
             left = [f"{len(value) - FIELD_ITEMS:,} more are left out"] if len(value) > FIELD_ITEMS else []
             return [field(one, name, most, depth - 1) for one in _first(list(value))] + left
         case _:
-            return cut(redact(str(value)), most)
+            return _in_utf_8(cut(redact(str(value)), most))
+
+
+def _in_utf_8(text: str) -> str:
+    """Return the text with lone surrogates as escapes: strict readers of JSON, our own too, refuse the line for one."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _first(items: list[Any]) -> list[Any]:

@@ -110,7 +110,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Note on each item whether it failed, for the fixtures that clear up after it."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    # A worker sends its reports in UTF-8, and one that can't be sent ends the whole run: xdist's internal error.
+    report.sections = [(name, _in_utf_8(text)) for name, text in report.sections]
+    if isinstance(report.longrepr, str):
+        report.longrepr = _in_utf_8(report.longrepr)
     return report
+
+
+def _in_utf_8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -91,6 +91,12 @@ ANSWERS: list[tuple[str | BaseException, int]] = [
 DRY = {"cutover": "dry_run", "rollback": "dry_run", "migrate": "sql"}
 
 
+@pytest.fixture(autouse=True)
+def _with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots of staging and production are signed."""
+    monkeypatch.setenv("GATE_SIGNING_KEY", "0123456789abcdef")
+
+
 def snapshot(project: Project, side: Side) -> str:
     return str(snapshots.take(project.env, side).folder)
 

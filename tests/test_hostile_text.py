@@ -149,7 +149,7 @@ def test_a_line_of_the_service_is_cut_redacted_and_escaped(log: io.StringIO) -> 
     assert unsafe(text) == []
     assert len(text) < 60_000
     assert SECRET not in text
-    assert json.loads(text.splitlines()[0])["player"] == HOSTILE
+    assert json.loads(text.splitlines()[0])["player"] == HOSTILE.replace("\ud800", "\\ud800")
 
 
 UNITS = [

@@ -157,6 +157,25 @@ def test_workers_share_one_server_and_tell_what_they_kept(
     result.stdout.fnmatch_lines([f"remove it all with: drop * {run} in their names"])
 
 
+def test_half_a_character_in_a_workers_report_ends_no_run(
+    suite: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite.makepyfile(
+        r"""
+        import logging
+
+        def test_logs():
+            logging.error("half \ud800 a character")
+            assert False, "failed"
+
+        def test_goes_on():
+            pass
+        """
+    )
+    result = suite.runpytest_inprocess("-n1", f"--postgres={given(server.maintenance, monkeypatch)}")
+    result.assert_outcomes(passed=1, failed=1)
+
+
 def test_without_keep_nothing_of_a_failed_test_stays(
     suite: pytest.Pytester, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
