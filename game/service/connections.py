@@ -25,9 +25,6 @@ ACCEPTED_AT_ONCE = 64
 """asyncio accepts so many connections in a row, before it hands over the first, and writes a line of the log for each
 one that it has no descriptor for."""
 
-WAITING = 1024
-"""How many connections wait in the kernel to be accepted, also while one process follows another on the port."""
-
 PRIVATE_CONNECTIONS = 32
 """Connections to the private port: the tools, the probes and Prometheus."""
 

@@ -18,6 +18,9 @@ LOAD_SECONDS = 30.0
 END_SECONDS = 10.0
 """For a process to end by itself; it gives its requests in flight a little less."""
 
+WAITING = 1024
+"""How many connections wait in the kernel to be accepted, also while one process follows another on the port."""
+
 LOADED = b"L"
 SERVE = b"S"
 

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from game import paths, settings
 from game.errors import BadSettings, GameError
-from game.service.connections import WAITING
 from game.service.logs import logger
-from game.service.process import Process, end
+from game.service.process import WAITING, Process, end
 from game.settings import Settings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM)
