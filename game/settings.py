@@ -78,7 +78,8 @@ def load() -> Settings:
         settings = Settings(_env_file=_env_file())
         url = urls.read(settings.database_url.get_secret_value())
     except ValidationError as error:
-        wrong = [f"{str(found['loc'][0]).upper()}: {found['msg']}" for found in error.errors(include_input=False)]
+        # In brackets: what follows `SECRET:` is hidden as if it were one.
+        wrong = [f"{str(found['loc'][0]).upper()} ({found['msg']})" for found in error.errors(include_input=False)]
         raise BadSettings("; ".join(wrong)) from None
     except BadUrl as error:
         raise BadSettings(f"DATABASE_URL: {error}") from None
