@@ -42,7 +42,7 @@ def check(path: Path) -> None:
 
 def snapshot(path: Path) -> None:
     transfer.check(path)
-    taken = snapshots.take(path, path.with_name("kept"), environment="test", label=Label.BEFORE, run=RUN)
+    taken = snapshots.take(path, path.with_name("kept"), environment="test", label=Label.BEFORE, run=RUN, key=None)
     snapshots.verify(taken)
 
 

@@ -39,7 +39,7 @@ def test_an_odd_file_is_carried_there_and_back(
     load(reused, source)
     transfer.back(reused.owner, copy)
     assert transfer.compare_files(source, copy) == []
-    taken = snapshots.take(source, tmp_path / "kept", environment="test", label=Label.BEFORE, run="run-1")
+    taken = snapshots.take(source, tmp_path / "kept", environment="test", label=Label.BEFORE, run="run-1", key=None)
     assert snapshots.verify(taken)["users"] == 6
     connection = cells.connect(moved(source))
     assert fence.prove(connection) > 0

@@ -106,7 +106,7 @@ def test_the_copy_is_what_runs_in_every_process(copy: Copy) -> None:
 
 
 def test_another_tree_in_a_child_is_noticed(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_path(settings: Mapping[str, str]) -> dict[str, str]:
+    def without_path(settings: Mapping[str, str], **_: object) -> dict[str, str]:
         return {**os.environ, **{name: value for name, value in settings.items() if name != "PYTHONPATH"}}
 
     monkeypatch.setattr(environments, "beside", without_path)

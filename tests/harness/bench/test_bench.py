@@ -94,8 +94,8 @@ def test_what_a_client_runs_into_is_said_and_not_counted() -> None:
         crew.play(Web(("http://127.0.0.1:9",), "no token"), "equip", ["2"], 1, "run")
 
 
-def test_actions_are_measured_on_every_side(server: Server) -> None:
-    report = actions.run(2, 8, server.maintenance.as_text(), Silent(), clients=(1, 8))
+def test_actions_are_measured_on_every_side(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = actions.run(2, 8, given(server.maintenance, monkeypatch), Silent(), clients=(1, 8))
     assert [(cell.action, cell.clients) for cell in report.cells] == [
         (action, clients) for action in ("claim_mail", "equip", "enhance") for clients in (1, 8)
     ]
