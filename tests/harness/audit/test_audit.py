@@ -106,8 +106,8 @@ def test_the_copy_is_what_runs_in_every_process(copy: Copy) -> None:
 
 
 def test_another_tree_in_a_child_is_noticed(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_path(settings: Mapping[str, str], **_: object) -> dict[str, str]:
-        return {**os.environ, **{name: value for name, value in settings.items() if name != "PYTHONPATH"}}
+    def without_path(settings: Mapping[str, str] | None = None, **_: object) -> dict[str, str]:
+        return {**os.environ, **{name: value for name, value in (settings or {}).items() if name != "PYTHONPATH"}}
 
     monkeypatch.setattr(environments, "beside", without_path)
     with pytest.raises(Failure, match="another tree in game-"):
