@@ -68,6 +68,6 @@ def _apply(conn: ops.Connection, schema: str, revision: revisions.Revision) -> N
     except psycopg.Error as error:
         raise Failure(
             f"revision {revision.id} to pass", redact(str(error).partition("\n")[0]), where=ops.place(conn),
-            do="Nobody can play on these tables. Restore another snapshot, or put back the schema that was moved aside:"
-            f" invoke snapshot.kept --env {ops.named(conn)}",
+            do="Nothing was changed. Somebody altered these tables by hand. Restore a snapshot instead:"
+            f" invoke snapshot.restore --env {ops.named(conn)}",
         ) from error  # fmt: skip
