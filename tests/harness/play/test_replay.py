@@ -136,11 +136,10 @@ def test_what_holds_has_no_problem(text: str, stage: LegacyStage) -> None:
         ),
         ("골드 꾸러미1}}", "골드 꾸러미1, quantity: 2}}", "after.user_inventory.hana/r1.1.new.quantity: 2 → 1"),
         ("골드 꾸러미1}}", "골드 꾸러미2}}", "after.user_inventory.hana/r1.1.new.name: 골드 꾸러미2 → 골드 꾸러미1"),
-        ("[[gold, 50, mail]]", "[[gold, 50, gift]]", "after.ledger.r1: [[gold, 50, gift]] → [[gold, 50, mail]]"),
+        ("[[gold, 50, mail]]", "[[gold, 50, sale]]", "after.ledger.r1: [[gold, 50, sale]] → [[gold, 50, mail]]"),
         ("  history: {r1: [[gain, r1.1, 1]]}\n", "", "after.history.r1: [] → [[gain, r1.1, 1]]"),
         ("expect: {gold: 50", "expect: {gold: 51", "steps.0.expect.gold: 51 → 50"),
         (", diamonds: 0,", ",", "steps.0.expect.diamonds: no such field → 0"),
-        ("{gold: 50, diamonds", "{coins: 1, gold: 50, diamonds", "steps.0.expect.coins: 1 → no such field"),
         (
             "refused: already_claimed",
             "refused: mail_expired",
