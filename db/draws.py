@@ -61,13 +61,13 @@ def _apply(conn: ops.Connection, schema: str, revision: revisions.Revision) -> N
     version = f"update {tables.VERSION_TABLE} set version_num = '{revision.id}'"
     try:
         with conn.transaction():
-            for statement in (
-                *migrate.BEFORE, *revision.statements, version, revision.record(schema), *migrate.AFTER
-            ):  # fmt: skip
+            for statement in (*migrate.BEFORE, *revision.statements, version, revision.record(schema), *migrate.AFTER):
                 conn.execute(statement.encode())
     except psycopg.Error as error:
         raise Failure(
-            f"revision {revision.id} to pass", redact(str(error).partition("\n")[0]), where=ops.place(conn),
+            f"revision {revision.id} to pass",
+            redact(str(error).partition("\n")[0]),
+            where=ops.place(conn),
             do="Nothing was changed. Somebody altered these tables by hand. Restore a snapshot instead:"
             f" invoke snapshot.restore --env {ops.named(conn)}",
-        ) from error  # fmt: skip
+        ) from error

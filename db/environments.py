@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
@@ -19,6 +18,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 
 from db import environment_files, files, service_file
 from db.environment_files import FilesRead
+from db.environment_variables import VARIABLE, Variables, expand
 from db.errors import Refusal
 from game import libpq
 from game.errors import BadUrl
@@ -33,15 +33,12 @@ STARTS_DEVELOPMENT = "invoke up"
 THROWAWAY = "test"
 """Its server is started for one command and stopped after it, so the file has no section for it."""
 
-HOOKS = "hooks"
 OURS = frozenset({"name", "variables", "files_read"})
 """Fields of an environment that no section may write."""
 
 DEFAULT_PATH = Path("environments.toml")
 UNKNOWN_KEY = "unexpected_keyword_argument"
 _CORRECT = "Correct that value, or the variable that it takes."
-_VARIABLE = re.compile(r"\$\{(?P<name>[^}]*?)(:-(?P<default>[^}]*))?\}")
-"""`${NAME}`, or `${NAME:-default}` as in Docker Compose: the default is for a variable that is not set, or empty."""
 
 
 def _base(info: ValidationInfo) -> Path:
@@ -159,7 +156,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
     path = Path(path)
     known = check_name(name)
     base = path.absolute().parent
-    variables = _Variables(base, known)
+    variables = Variables(base, known)
     section = environment_files.read(path, variables.find(environment_files.VARIABLE), known, NAMES)
     if known not in section.names:
         raise Refusal(
@@ -173,7 +170,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
     for ours in OURS & section.values.keys():
         raise _unknown_key(ours, section.place(ours))
     _require_own_target(section)
-    values = {key: _expand(value, variables, section.where, key) for key, value in section.values.items()}
+    values = {key: expand(value, variables, section.where, key) for key, value in section.values.items()}
     values |= {"name": known, "variables": variables.of_files}
     try:
         environment = TypeAdapter(Environment).validate_python(values, context={"base": base})
@@ -313,54 +310,11 @@ def _require_own_target(section: environment_files.Section) -> None:
     pointer = section.values.get("pointer")
     variable = pointer.get("variable", "DATABASE_URL") if isinstance(pointer, dict) else "DATABASE_URL"
     for key in ("target", "target_direct", "legacy"):
-        if variable in (found["name"] for found in _VARIABLE.finditer(str(section.values.get(key, "")))):
+        if variable in (found["name"] for found in VARIABLE.finditer(str(section.values.get(key, "")))):
             raise Refusal(
                 f"a variable of its own in {key}", f"${{{variable}}}, the pointer that the service follows",
                 where=section.where(key), do="Keep the store's URL in another variable.",
             )  # fmt: skip
-
-
-class _Variables:
-    """Variables by name: exported ones win, then `.env.<environment>`, then `.env`."""
-
-    def __init__(self, base: Path, name: str) -> None:
-        self.files = (base / f".env.{name}", base / ".env")
-        self.of_files = {
-            key: value
-            for file in reversed(self.files)
-            for key, value in files.variables(file, interpolate=False).items()
-            if value is not None
-        }
-        self._values = {**self.of_files, **os.environ}
-
-    def find(self, name: str) -> str | None:
-        """Return the variable's value, None if it is set nowhere."""
-        return self._values.get(name)
-
-    def get(self, name: str, where: str, default: str | None = None) -> str:
-        """The variable's value, or the default. Refusal naming it where it is missing or empty and has no default."""
-        value = self._values.get(name) or default or self._values.get(name)
-        if not value:
-            raise Refusal(
-                f"the variable {name}", "none" if value is None else "an empty one", where=where,
-                do=f"Export it, or write it into {' or '.join(file.name for file in self.files)}; see .env.example.",
-            )  # fmt: skip
-        return value
-
-
-def _expand(value: Any, variables: _Variables, where: Callable[[str], str], key: str) -> Any:
-    """Every `${NAME}` replaced, but for the hooks': their shell does it, so no secret stands in a command line."""
-    match value:
-        case str():
-            return _VARIABLE.sub(lambda found: variables.get(found["name"], where(key), found["default"]), value)
-        case dict():
-            if key == HOOKS:
-                return value
-            return {name: _expand(inner, variables, where, f"{key}.{name}") for name, inner in value.items()}
-        case list():
-            return [_expand(inner, variables, where, key) for inner in value]
-        case _:
-            return value
 
 
 def _refusal(error: ValidationError, section: environment_files.Section) -> Refusal:

@@ -60,7 +60,7 @@ def _private(name: str, flags: int) -> int:
         _narrow(descriptor)
         if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.ftruncate(descriptor, 0)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else knows the descriptor yet.
         os.close(descriptor)
         raise
     return descriptor

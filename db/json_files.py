@@ -87,9 +87,12 @@ def parse(data: bytes) -> object:
         raise Unfit(f"JSON of more than {MOST_VALUES:,} values")
     try:
         value = json.loads(
-            data.decode(), object_pairs_hook=_each_key_once, parse_int=_whole, parse_float=_finite,
+            data.decode(),
+            object_pairs_hook=_each_key_once,
+            parse_int=_whole,
+            parse_float=_finite,
             parse_constant=_no_constant,
-        )  # fmt: skip
+        )
     except Unfit:
         raise
     except RecursionError:

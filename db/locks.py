@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import psutil
 import psycopg
+from psycopg.pq import TransactionStatus
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
@@ -17,6 +19,8 @@ LOCK_CLASS = 0x5DA3
 RUN_LOCK = 1
 MIGRATION_LOCK = 2
 PREPARE_LOCK = 3
+TRANSFER_LOCK = 4
+"""Held by whoever writes chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,18 @@ def holder(conn: Connection) -> Holder | None:
         (LOCK_CLASS, RUN_LOCK),
     ).fetchone()
     return None if row is None else Holder(*row)
+
+
+def release(conn: Connection, key: int) -> None:
+    """Give back one of our advisory locks. A connection that is gone has released it.
+
+    Not left to the end of the connection: the server drops a closed session's locks a little later, and a command that
+    follows at once would be refused.
+    """
+    with suppress(psycopg.Error):  # At worst it is given back a little later; what ended the work is to be heard of.
+        if conn.info.transaction_status != TransactionStatus.IDLE:
+            conn.rollback()
+        conn.execute("select pg_advisory_unlock(%s, %s)", (LOCK_CLASS, key))
 
 
 def owners(conn: Connection, key: int) -> str:

@@ -320,8 +320,9 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
             _sign(conn, run, why)
             yield Held(conn, run)
         finally:
-            with suppress(psycopg.OperationalError):  # A connection that is gone has released the lock itself.
-                _release(conn)
+            with suppress(psycopg.OperationalError):  # The row of a connection that is gone counts for nothing.
+                _unsign(conn)
+            locks.release(conn, locks.RUN_LOCK)
 
 
 def _sign(conn: Connection, run: str, why: str) -> None:
@@ -333,11 +334,10 @@ def _sign(conn: Connection, run: str, why: str) -> None:
         )
 
 
-def _release(conn: Connection) -> None:
+def _unsign(conn: Connection) -> None:
     if conn.info.transaction_status != TransactionStatus.IDLE:
         conn.rollback()
     conn.execute("delete from ops.lock_holder where backend_pid = pg_backend_pid()")
-    conn.execute("select pg_advisory_unlock(%s, %s)", (locks.LOCK_CLASS, locks.RUN_LOCK))
 
 
 def _lock_lost(found: str) -> Failure:

@@ -113,9 +113,16 @@ def test_a_hooks_last_line_beside_a_bar_is_no_markup() -> None:
 def test_a_journals_line_is_cut_redacted_and_escaped(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run")
     journal.write(
-        "hook", "restart", output="x" * 1_000_000 + HOSTILE, password=SECRET, players=[SECRET] * 100_000,
-        deep={"a": {"token": SECRET, HOSTILE: HOSTILE}}, error=f"postgresql://u:{SECRET}@h/d", seconds=1.5, done=True,
-    )  # fmt: skip
+        "hook",
+        "restart",
+        output="x" * 1_000_000 + HOSTILE,
+        password=SECRET,
+        players=[SECRET] * 100_000,
+        deep={"a": {"token": SECRET, HOSTILE: HOSTILE}},
+        error=f"postgresql://u:{SECRET}@h/d",
+        seconds=1.5,
+        done=True,
+    )
     text = (tmp_path / "run" / JOURNAL).read_text("utf-8")
     (line,) = journal.entries()
     assert unsafe(text) == []
@@ -153,10 +160,41 @@ def test_a_line_of_the_service_is_cut_redacted_and_escaped(log: io.StringIO) -> 
 
 
 UNITS = [
-    "a-", "a.", "a+", "password", '"password', "password\\", "password\\\\", "token-", "token ", "token = ", "token='",
-    "token=\"'", "token='\\", "token='\\'", 'token\\"', "'token',", "a://", "a:/", "a://b:", "a://b:c@", "'", "\\'",
-    "bearer ", "$2b$", "$argon2", "SCRAM-SHA-256$", ".0", "0" * 64, "x" * 30 + "=", "token:", "dsn=", " ", "\\", "가",
-]  # fmt: skip
+    "a-",
+    "a.",
+    "a+",
+    "password",
+    '"password',
+    "password\\",
+    "password\\\\",
+    "token-",
+    "token ",
+    "token = ",
+    "token='",
+    "token=\"'",
+    "token='\\",
+    "token='\\'",
+    'token\\"',
+    "'token',",
+    "a://",
+    "a:/",
+    "a://b:",
+    "a://b:c@",
+    "'",
+    "\\'",
+    "bearer ",
+    "$2b$",
+    "$argon2",
+    "SCRAM-SHA-256$",
+    ".0",
+    "0" * 64,
+    "x" * 30 + "=",
+    "token:",
+    "dsn=",
+    " ",
+    "\\",
+    "가",
+]
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -174,11 +212,20 @@ def _seconds(text: str, times: int) -> float:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DB_PASS", "x"), ("PGPASSWORD", "x"), ("MYSQL_PWD", "x"), ("STRIPE_API_KEY", "x"), ("GITHUB_TOKEN", "x"),
-        ("AWS_SECRET_ACCESS_KEY", "x"), ("SENTRY_DSN", "https://a@b/1"), ("session_cookie", "x"), ("DB_PW", "x"),
-        ("ANY", "postgresql://u:p@h/d"), ("ANY", "host=h password=p"), ("ANY", "Bearer abcdefgh"),
+        ("DB_PASS", "x"),
+        ("PGPASSWORD", "x"),
+        ("MYSQL_PWD", "x"),
+        ("STRIPE_API_KEY", "x"),
+        ("GITHUB_TOKEN", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+        ("SENTRY_DSN", "https://a@b/1"),
+        ("session_cookie", "x"),
+        ("DB_PW", "x"),
+        ("ANY", "postgresql://u:p@h/d"),
+        ("ANY", "host=h password=p"),
+        ("ANY", "Bearer abcdefgh"),
     ],
-)  # fmt: skip
+)
 def test_a_variable_is_a_secret_by_its_name_or_its_value(name: str, value: str) -> None:
     assert is_secret(name, value)
 

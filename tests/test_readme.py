@@ -68,9 +68,14 @@ PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 def run(folder: Path, script: str) -> str:
     done = subprocess.run(
-        ["bash", "-euc", script], cwd=folder, env={**os.environ, "PATH": PATH}, check=False, capture_output=True,
-        text=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        ["bash", "-euc", script],
+        cwd=folder,
+        env={**os.environ, "PATH": PATH},
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -93,9 +98,14 @@ def free_port() -> int:
 def serving(folder: Path, command: str, port: int) -> Iterator[None]:
     """The command at work in the background, its service ready."""
     process = subprocess.Popen(
-        ["bash", "-c", f"exec {command} --port {port}"], cwd=folder, env={**os.environ, "PATH": PATH},
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        ["bash", "-c", f"exec {command} --port {port}"],
+        cwd=folder,
+        env={**os.environ, "PATH": PATH},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         until(lambda: "" if is_ready(port + 1000) else f"exit code {process.poll()}")
         yield

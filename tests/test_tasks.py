@@ -201,8 +201,12 @@ def test_more_held_players_than_allowed_can_all_be_listed_in_a_file(
 def test_a_folder_that_is_made_is_told_and_so_is_a_player(tmp_path: Path) -> None:
     done = subprocess.run(
         [INVOKE, "--search-root", ROOT, "seed", "--legacy", "a/b/game.db", "--players", "3", "--clean"],
-        cwd=tmp_path, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
     assert "made the folder a/b" in done.stderr.splitlines()
     player = done.stdout.splitlines()[-1].removeprefix("a player to begin with: ")
     with sqlite3.connect(tmp_path / "a/b/game.db") as file:

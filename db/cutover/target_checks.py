@@ -15,12 +15,11 @@ from db.errors import Refusal
 from db.extensions import not_an_extensions
 from db.ops import Phase
 from db.remedies import grant_create, statement
-from db.transfer.guards import TRANSFER_LOCK
 
 LOCKS = {
     locks.RUN_LOCK: "the lock",
     locks.MIGRATION_LOCK: "the lock of migrations",
-    TRANSFER_LOCK: "the lock of transfers",
+    locks.TRANSFER_LOCK: "the lock of transfers",
 }
 
 HELD = """

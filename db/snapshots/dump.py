@@ -64,9 +64,15 @@ def require_known(snapshot: Snapshot, file: BinaryIO, tool: Tool, known: Collect
 
 
 def copy_rows(
-    snapshot: Snapshot, file: BinaryIO, tool: Tool, conn: ops.Connection, *, schema: str, into: str,
+    snapshot: Snapshot,
+    file: BinaryIO,
+    tool: Tool,
+    conn: ops.Connection,
+    *,
+    schema: str,
+    into: str,
     tables: Mapping[str, frozenset[str]],
-) -> None:  # fmt: skip
+) -> None:
     """Copy the rows of the dumped `schema` into the schema `into`, in the transaction that is open.
 
     tables: the columns of each table that may be filled. Raises Refusal for anything but such rows, Failure for more
@@ -99,9 +105,11 @@ def _copy(
         if conn.closed:
             raise
         raise Failure(
-            f"rows of {table} that fit", shown(redact(str(error).partition("\n")[0]), 200), where=str(snapshot.path),
+            f"rows of {table} that fit",
+            shown(redact(str(error).partition("\n")[0]), 200),
+            where=str(snapshot.path),
             do="Nothing was changed. Name another snapshot with --path.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _rows(snapshot: Snapshot, script: IO[bytes], table: str) -> Iterator[bytes]:
@@ -115,9 +123,11 @@ def _rows(snapshot: Snapshot, script: IO[bytes], table: str) -> Iterator[bytes]:
         left -= whole
         if left < 0:
             raise Failure(
-                f"{snapshot.manifest.counts.get(table, 0)} rows in {table}", "more", where=str(snapshot.path),
+                f"{snapshot.manifest.counts.get(table, 0)} rows in {table}",
+                "more",
+                where=str(snapshot.path),
                 do="Nothing was changed. Name another snapshot with --path.",
-            )  # fmt: skip
+            )
         piece += line
         if len(piece) >= PIECE:
             yield bytes(piece)
@@ -167,9 +177,11 @@ def _written(snapshot: Snapshot, file: BinaryIO, tool: Tool, *options: str) -> I
             errors.seek(0)
             said = shown(redact(errors.read(2000).decode(errors="replace").strip()), 200)
             raise Failure(
-                "a dump that pg_restore can read", f"{code}: {said or 'it said nothing'}", where=str(snapshot.path),
+                "a dump that pg_restore can read",
+                f"{code}: {said or 'it said nothing'}",
+                where=str(snapshot.path),
                 do="Nothing was changed. Name another snapshot with --path.",
-            )  # fmt: skip
+            )
 
 
 def _unquoted(identifier: str) -> str:
@@ -178,13 +190,17 @@ def _unquoted(identifier: str) -> str:
 
 def _foreign(snapshot: Snapshot, found: str) -> Foreign:
     return Foreign(
-        f"a dump of what revision {snapshot.manifest.schema} makes, and nothing else", found, where=str(snapshot.path),
+        f"a dump of what revision {snapshot.manifest.schema} makes, and nothing else",
+        found,
+        where=str(snapshot.path),
         do=UNCHANGED.format(env=snapshot.manifest.environment),
-    )  # fmt: skip
+    )
 
 
 def _cut_off(snapshot: Snapshot) -> Failure:
     return Failure(
-        "a whole dump", "one that is cut off", where=str(snapshot.path),
+        "a whole dump",
+        "one that is cut off",
+        where=str(snapshot.path),
         do="Nothing was changed. Name another snapshot with --path.",
-    )  # fmt: skip
+    )

@@ -67,10 +67,11 @@ def applied(snapshot: Snapshot) -> tuple[Revision, ...]:
     history = revisions.read()
     if snapshot.manifest.schema not in history:
         raise Refusal(
-            f"a snapshot of a revision up to {history.head}", f"one of {snapshot.manifest.schema or 'none'}",
+            f"a snapshot of a revision up to {history.head}",
+            f"one of {snapshot.manifest.schema or 'none'}",
             where=str(snapshot.folder),
             do="A newer version of this program took it: run the command from a checkout of that version.",
-        )  # fmt: skip
+        )
     return history.applied(snapshot.manifest.schema)
 
 
@@ -87,9 +88,11 @@ def load(conn: ops.Connection, snapshot: Snapshot, file: BinaryIO, tool: Tool, *
             dump.copy_rows(snapshot, file, tool, conn, schema=schema, into=staging, tables=_columns(conn, staging))
         if (found := migrate.current(conn)) != snapshot.manifest.schema:
             raise Failure(
-                f"the rows of revision {snapshot.manifest.schema}", f"those of {shown(str(found))}",
-                where=str(snapshot.path), do="Nothing was changed. Name another snapshot with --path.",
-            )  # fmt: skip
+                f"the rows of revision {snapshot.manifest.schema}",
+                f"those of {shown(str(found))}",
+                where=str(snapshot.path),
+                do="Nothing was changed. Name another snapshot with --path.",
+            )
     return staging
 
 
@@ -102,9 +105,11 @@ def _made(conn: ops.Connection, schema: str, history: Sequence[Revision]) -> Ite
         conn.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
     except errors.InsufficientPrivilege as error:
         raise Refusal(
-            "a role that may create a schema", str(error).splitlines()[0], where=ops.place(conn),
+            "a role that may create a schema",
+            str(error).splitlines()[0],
+            where=ops.place(conn),
             do=remedies.grant_create(conn.info.dbname, conn.info.user),
-        ) from None  # fmt: skip
+        ) from None
     conn.execute(sql.SQL("set local search_path = {}").format(sql.Identifier(schema)))
     conn.execute(_VERSIONS)
     for revision in history:
@@ -147,6 +152,8 @@ def _without_references(conn: ops.Connection, schema: str) -> Iterator[None]:
             conn.execute(adding)
         except errors.IntegrityError as error:
             raise Failure(
-                f"rows of {table} that fit", shown(str(error).splitlines()[0], 200), where=ops.place(conn),
+                f"rows of {table} that fit",
+                shown(str(error).splitlines()[0], 200),
+                where=ops.place(conn),
                 do="Nothing was changed. Name another snapshot with --path.",
-            ) from error  # fmt: skip
+            ) from error

@@ -226,14 +226,20 @@ def read(folder: Path) -> Snapshot:
     require_folder(folder, "the folder of a snapshot", do=_NAME_ONE)
     require_file(folder / MANIFEST, f"a snapshot with {MANIFEST}", where=str(folder), do=_NAME_ONE)
     found = json_files.load_json(
-        folder / MANIFEST, _MANIFESTS, f"a snapshot with {MANIFEST}", do=_NAME_ONE,
-        most_bytes=json_files.MOST_BYTES_OF_A_NOTE, follow=False,
-    )  # fmt: skip
+        folder / MANIFEST,
+        _MANIFESTS,
+        f"a snapshot with {MANIFEST}",
+        do=_NAME_ONE,
+        most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
+        follow=False,
+    )
     if found.file != FILE_NAMES[found.side]:  # Else a manifest could name any file of the machine.
         raise Refusal(
-            f"a snapshot whose file is {FILE_NAMES[found.side]}", json_files.shown(found.file), where=str(folder),
+            f"a snapshot whose file is {FILE_NAMES[found.side]}",
+            json_files.shown(found.file),
+            where=str(folder),
             do=_NAME_ONE,
-        )  # fmt: skip
+        )
     return Snapshot(folder, found)
 
 
@@ -266,9 +272,11 @@ def _read_listed(folder: Path) -> Snapshot:
         return read(folder)
     except Refusal as error:
         raise Refusal(
-            error.expected, error.found, where=error.where,
+            error.expected,
+            error.found,
+            where=error.where,
             do="Move this folder out of snapshots.folder: this version can't read it as a snapshot.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def retain(parent: Path, environment: str, keep: int, *, ours: Callable[[Snapshot], bool]) -> list[Path]:

@@ -46,9 +46,15 @@ TURN_SECONDS = 600
 
 
 def take(
-    url: PostgresUrl, parent: Path, *, environment: str, label: Label, run: str, key: str | None,
+    url: PostgresUrl,
+    parent: Path,
+    *,
+    environment: str,
+    label: Label,
+    run: str,
+    key: str | None,
     tools: Tools | None = None,
-) -> Snapshot:  # fmt: skip
+) -> Snapshot:
     """Dump the schema as of one instant. `url` is the owner's, past a pooler. key: signs the manifest.
 
     Raises Refusal, before a folder is made, if the database is another environment's or has no tables of the game.
@@ -174,9 +180,11 @@ def schema_of(snapshot: Snapshot) -> str:
         source = None
     if not isinstance(source, PostgresUrl):
         raise Refusal(
-            "a snapshot of a database", "one whose manifest names none", where=str(snapshot.folder),
+            "a snapshot of a database",
+            "one whose manifest names none",
+            where=str(snapshot.folder),
             do="Name another snapshot with --path.",
-        )  # fmt: skip
+        )
     return source.schema
 
 

@@ -15,9 +15,10 @@ def key_for(environment: str) -> str | None:
         signing.sign({}, key)  # Refuses a key that is too short now, and not after the dump.
     elif environment not in UNSIGNED_STAGES:
         raise Refusal(
-            f"{SIGNING_KEY}, with which a snapshot of {environment} is signed", "none",
+            f"{SIGNING_KEY}, with which a snapshot of {environment} is signed",
+            "none",
             do=f"Write into .env, or export, the {SIGNING_KEY} with which certificates are signed. Nothing was begun.",
-        )  # fmt: skip
+        )
     return key
 
 
@@ -31,22 +32,27 @@ def require(snapshot: Snapshot, *, unsigned: bool = False) -> None:
         if unsigned or made.environment in UNSIGNED_STAGES:
             return
         raise Refusal(
-            "a signed snapshot", "an unsigned one", where=where,
+            "a signed snapshot",
+            "an unsigned one",
+            where=where,
             do="Name another with --path. If you know that nobody changed this one, add --unsigned.",
-        )  # fmt: skip
+        )
     if not key:
         if made.environment in UNSIGNED_STAGES:
             return
         raise Refusal(
-            "a signed snapshot", f"no {SIGNING_KEY} to check the signature with", where=where,
+            "a signed snapshot",
+            f"no {SIGNING_KEY} to check the signature with",
+            where=where,
             do=f"Write into .env, or export, the {SIGNING_KEY} with which it was signed.",
-        )  # fmt: skip
+        )
     if not made.fits(key):
         raise Refusal(
             "the signature that was made with the snapshot",
-            "one that does not fit: the manifest was changed, or another key", where=where,
+            "one that does not fit: the manifest was changed, or another key",
+            where=where,
             do=f"Export the {SIGNING_KEY} with which it was signed. If it was changed: name another with --path.",
-        )  # fmt: skip
+        )
 
 
 def is_admitted(snapshot: Snapshot) -> bool:

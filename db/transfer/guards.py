@@ -21,9 +21,6 @@ from game.errors import FENCE_SQLSTATE
 from game.legacy import fence_schema, homes
 from game.urls import PostgresUrl
 
-TRANSFER_LOCK = 4
-"""The second half of the advisory lock that whoever writes chunks holds, for as long as its connection lives."""
-
 _LOCK_TIMEOUT = "10s"
 
 NAMED = 5
@@ -68,17 +65,20 @@ def check_homes() -> None:
 
 @contextmanager
 def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
-    """A connection that alone writes chunks; Refusal while another does, an orphan of a killed run included."""
+    """Connect as the only one who writes chunks. Raises Refusal while another does, also an orphan of a killed run."""
     with ops.connect(target, application="sudamr transfer") as conn, explained(target.redacted):
         requirements.require(conn)
         conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
-        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, TRANSFER_LOCK)).fetchone()
+        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.TRANSFER_LOCK)).fetchone()
         if row != (True,):
             raise Refusal(
-                "no other transfer at work", locks.owners(conn, TRANSFER_LOCK), where=target.redacted,
-                do=locks.how_to_end(conn, TRANSFER_LOCK),
+                "no other transfer at work", locks.owners(conn, locks.TRANSFER_LOCK), where=target.redacted,
+                do=locks.how_to_end(conn, locks.TRANSFER_LOCK),
             )  # fmt: skip
-        yield conn
+        try:
+            yield conn
+        finally:
+            locks.release(conn, locks.TRANSFER_LOCK)
 
 
 def require_fenced(conn: ops.Connection) -> ops.Phase:

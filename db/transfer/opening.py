@@ -50,9 +50,11 @@ def _check_beside(path: Path) -> None:
             )
     if names_another_file(real):
         raise Refusal(
-            "a rollback journal of this file alone", "one that names another file", where=f"{real}-journal",
+            "a rollback journal of this file alone",
+            "one that names another file",
+            where=f"{real}-journal",
             do="Have the program that wrote both files open this one once: SQLite then rolls both back together.",
-        )  # fmt: skip
+        )
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from db import draws, paths
 from db.errors import Failure, Refusal
+from db.files import fsync_folder
 from db.part_file import part_of
 from db.progress import Advance, Progress, Silent
 from db.transfer import schema as schemas
@@ -78,15 +79,7 @@ def made(into: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         refuse_taken(into)
         part.rename(into)
-        _sync_folder(into.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        fsync_folder(into.parent)
 
 
 def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:

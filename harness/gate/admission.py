@@ -71,10 +71,12 @@ def _recorded(record: Path) -> Counts | None:
     if not os.path.lexists(record):
         return None
     return json_files.load_json(
-        record, _COUNTS, "the counts of the certificate accepted last",
+        record,
+        _COUNTS,
+        "the counts of the certificate accepted last",
         do="Put that file back as it was. If nobody has it, remove it: then nothing is compared with the last one.",
         most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
-    )  # fmt: skip
+    )
 
 
 def _standing(path: Path, root: Path, environment: str) -> Standing:

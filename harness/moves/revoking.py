@@ -28,9 +28,11 @@ def revoke(env: Environment, player: str) -> str:
             files.replace(path, revocations.write(revoked_ms).encode())
         except OSError as error:
             raise Refusal(
-                "to write the file of revoked tokens", (error.strerror or type(error).__name__).lower(),
-                where=str(path), do="Run as a user who may write this file and in its folder.",
-            ) from None  # fmt: skip
+                "to write the file of revoked tokens",
+                (error.strerror or type(error).__name__).lower(),
+                where=str(path),
+                do="Run as a user who may write this file and in its folder.",
+            ) from None
     return (
         f"{player}: every token issued until {revocations.moment(revoked_ms[player])} is revoked, in {path}."
         " Tokens issued later are good."

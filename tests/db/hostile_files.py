@@ -136,9 +136,11 @@ def _super_journal(path: Path) -> None:
     pages = (path.stat().st_size // 4096).to_bytes(4, "big")
     head = bytes.fromhex("d9d505f920a163d7") + b"\0" * 8 + pages + b"\0\0\2\0" + b"\0\0\x10\0"
     tail = (
-        name + len(name).to_bytes(4, "big") + (sum(name) & 0xFFFFFFFF).to_bytes(4, "big")
+        name
+        + len(name).to_bytes(4, "big")
+        + (sum(name) & 0xFFFFFFFF).to_bytes(4, "big")
         + bytes.fromhex("d9d505f920a163d7")
-    )  # fmt: skip
+    )
     path.with_name(f"{path.name}-journal").write_bytes(head.ljust(512, b"\0") + (1).to_bytes(4, "big") + tail)
 
 
@@ -183,90 +185,219 @@ NOTES = "CREATE TABLE notes (a)"
 SOME = "INSERT INTO notes VALUES ('a'), ('b')"
 
 ACTS = (
-    Hostile("a trigger that loads a library", _sql(
-        "CREATE TRIGGER t AFTER UPDATE ON users BEGIN SELECT load_extension('./evil'); END"), "refused"),
-    Hostile("a trigger that names a tokenizer by its address", _sql(
-        "CREATE TRIGGER t AFTER UPDATE ON users BEGIN SELECT fts3_tokenizer('x', x'41414141'); END"), "refused"),
-    Hostile("a trigger without an end", _sql(
-        f"CREATE TRIGGER t AFTER UPDATE ON users BEGIN SELECT max(i) FROM ({ENDLESS} SELECT i FROM n); END"),
-        "refused"),
-    Hostile("a trigger without an end before every write", _sql(
-        *(f"CREATE TRIGGER t{event} BEFORE {event} ON users BEGIN SELECT count(*) FROM {CROSSED}; END"
-          for event in ("INSERT", "UPDATE", "DELETE"))), "carried"),
-    Hostile("a trigger of a gigabyte", _sql(
-        "CREATE TRIGGER t AFTER UPDATE ON kv BEGIN SELECT randomblob(999999999); END"), "refused"),
-    Hostile("a trigger that enriches", _sql(
-        "CREATE TRIGGER t AFTER UPDATE ON users BEGIN UPDATE users SET gold = 999999999; END"), "carried"),
-    Hostile("a trigger that undoes", _sql(
-        "CREATE TRIGGER t BEFORE UPDATE ON users BEGIN SELECT RAISE(IGNORE); END"), "carried"),
-    Hostile("triggers that start each other", _sql(
-        NOTES, "CREATE TRIGGER t AFTER INSERT ON notes BEGIN INSERT INTO notes VALUES (new.a + 1); END",
-        "CREATE TRIGGER u AFTER UPDATE ON users BEGIN INSERT INTO notes VALUES (1); END"), "carried"),
-    Hostile("a journal that is a view", _sql(
-        "CREATE VIEW sudamr_action_receipts AS SELECT * FROM kv",
-        "CREATE TRIGGER t INSTEAD OF INSERT ON sudamr_action_receipts BEGIN SELECT 1; END"), "refused"),
-    Hostile("a journal with a trigger", _sql(
-        "CREATE TABLE sudamr_currency_ledger (user_id, request_id)",
-        "CREATE TRIGGER t BEFORE INSERT ON sudamr_currency_ledger BEGIN SELECT RAISE(IGNORE); END"), "refused"),
+    Hostile(
+        "a trigger that loads a library",
+        _sql("CREATE TRIGGER t AFTER UPDATE ON users BEGIN SELECT load_extension('./evil'); END"),
+        "refused",
+    ),
+    Hostile(
+        "a trigger that names a tokenizer by its address",
+        _sql("CREATE TRIGGER t AFTER UPDATE ON users BEGIN SELECT fts3_tokenizer('x', x'41414141'); END"),
+        "refused",
+    ),
+    Hostile(
+        "a trigger without an end",
+        _sql(f"CREATE TRIGGER t AFTER UPDATE ON users BEGIN SELECT max(i) FROM ({ENDLESS} SELECT i FROM n); END"),
+        "refused",
+    ),
+    Hostile(
+        "a trigger without an end before every write",
+        _sql(
+            *(
+                f"CREATE TRIGGER t{event} BEFORE {event} ON users BEGIN SELECT count(*) FROM {CROSSED}; END"
+                for event in ("INSERT", "UPDATE", "DELETE")
+            )
+        ),
+        "carried",
+    ),
+    Hostile(
+        "a trigger of a gigabyte",
+        _sql("CREATE TRIGGER t AFTER UPDATE ON kv BEGIN SELECT randomblob(999999999); END"),
+        "refused",
+    ),
+    Hostile(
+        "a trigger that enriches",
+        _sql("CREATE TRIGGER t AFTER UPDATE ON users BEGIN UPDATE users SET gold = 999999999; END"),
+        "carried",
+    ),
+    Hostile(
+        "a trigger that undoes",
+        _sql("CREATE TRIGGER t BEFORE UPDATE ON users BEGIN SELECT RAISE(IGNORE); END"),
+        "carried",
+    ),
+    Hostile(
+        "triggers that start each other",
+        _sql(
+            NOTES,
+            "CREATE TRIGGER t AFTER INSERT ON notes BEGIN INSERT INTO notes VALUES (new.a + 1); END",
+            "CREATE TRIGGER u AFTER UPDATE ON users BEGIN INSERT INTO notes VALUES (1); END",
+        ),
+        "carried",
+    ),
+    Hostile(
+        "a journal that is a view",
+        _sql(
+            "CREATE VIEW sudamr_action_receipts AS SELECT * FROM kv",
+            "CREATE TRIGGER t INSTEAD OF INSERT ON sudamr_action_receipts BEGIN SELECT 1; END",
+        ),
+        "refused",
+    ),
+    Hostile(
+        "a journal with a trigger",
+        _sql(
+            "CREATE TABLE sudamr_currency_ledger (user_id, request_id)",
+            "CREATE TRIGGER t BEFORE INSERT ON sudamr_currency_ledger BEGIN SELECT RAISE(IGNORE); END",
+        ),
+        "refused",
+    ),
     Hostile("a fence that is a view", _sql("CREATE VIEW sudamr_fence AS SELECT 1 AS state"), "refused"),
-    Hostile("players that are a view without an end", _sql(
-        "ALTER TABLE users RENAME TO people", f"CREATE VIEW users AS {ENDLESS} SELECT i AS id FROM n"), "refused"),
-    Hostile("other tables that are views without an end", _sql(
-        "DROP TABLE kv", f"CREATE VIEW kv AS {ENDLESS} SELECT i AS key, i AS value FROM n",
-        "CREATE TRIGGER t INSTEAD OF INSERT ON kv BEGIN DELETE FROM users; END"), "carried"),
-    Hostile("a view of itself", _sql(
-        "CREATE VIEW a AS SELECT * FROM b", "CREATE VIEW b AS SELECT * FROM a"), "carried"),
+    Hostile(
+        "players that are a view without an end",
+        _sql("ALTER TABLE users RENAME TO people", f"CREATE VIEW users AS {ENDLESS} SELECT i AS id FROM n"),
+        "refused",
+    ),
+    Hostile(
+        "other tables that are views without an end",
+        _sql(
+            "DROP TABLE kv",
+            f"CREATE VIEW kv AS {ENDLESS} SELECT i AS key, i AS value FROM n",
+            "CREATE TRIGGER t INSTEAD OF INSERT ON kv BEGIN DELETE FROM users; END",
+        ),
+        "carried",
+    ),
+    Hostile(
+        "a view of itself", _sql("CREATE VIEW a AS SELECT * FROM b", "CREATE VIEW b AS SELECT * FROM a"), "carried"
+    ),
     Hostile("views that double each other", _sql(*_views(40)), "carried"),
-    Hostile("a CHECK of a gigabyte", _rewritten(
-        "notes", "(a)", "(a, CHECK (length(randomblob(999999999)) > 0))", NOTES, SOME), "refused"),
-    Hostile("a CHECK of a gigabyte behind one that nobody knows", _rewritten(
-        "notes", "(a)", "(a COLLATE none CHECK (norm(a)), CHECK (length(hex(zeroblob(499999999))) > 0))",
-        NOTES, SOME), "refused"),
-    Hostile("a CHECK in SQLite's own table", _rewritten(
-        "sqlite_stat1", "(tbl,idx,stat)", "(tbl,idx,stat, CHECK (length(randomblob(999999999)) > 0))",
-        "CREATE INDEX leagues ON users (league)", "ANALYZE"), "carried"),
-    Hostile("a generated column of a gigabyte", _sql(
-        NOTES, SOME, "ALTER TABLE notes ADD COLUMN b AS (printf('%.*c', 999999999, 'x'))"), "refused"),
-    Hostile("a generated column that replaces", _sql(
-        NOTES, SOME, "ALTER TABLE notes ADD COLUMN b AS (replace(replace(a, 'a', a || a), 'a', a))"), "refused"),
+    Hostile(
+        "a CHECK of a gigabyte",
+        _rewritten("notes", "(a)", "(a, CHECK (length(randomblob(999999999)) > 0))", NOTES, SOME),
+        "refused",
+    ),
+    Hostile(
+        "a CHECK of a gigabyte behind one that nobody knows",
+        _rewritten(
+            "notes",
+            "(a)",
+            "(a COLLATE none CHECK (norm(a)), CHECK (length(hex(zeroblob(499999999))) > 0))",
+            NOTES,
+            SOME,
+        ),
+        "refused",
+    ),
+    Hostile(
+        "a CHECK in SQLite's own table",
+        _rewritten(
+            "sqlite_stat1",
+            "(tbl,idx,stat)",
+            "(tbl,idx,stat, CHECK (length(randomblob(999999999)) > 0))",
+            "CREATE INDEX leagues ON users (league)",
+            "ANALYZE",
+        ),
+        "carried",
+    ),
+    Hostile(
+        "a generated column of a gigabyte",
+        _sql(NOTES, SOME, "ALTER TABLE notes ADD COLUMN b AS (printf('%.*c', 999999999, 'x'))"),
+        "refused",
+    ),
+    Hostile(
+        "a generated column that replaces",
+        _sql(NOTES, SOME, "ALTER TABLE notes ADD COLUMN b AS (replace(replace(a, 'a', a || a), 'a', a))"),
+        "refused",
+    ),
     Hostile("generated columns that double each other", _sql(_chain(40)), "refused"),
-    Hostile("an index of a gigabyte", _rewritten(
-        "costly", "length(a)", "length(zeroblob(999999999))", NOTES, SOME, "CREATE INDEX costly ON notes (length(a))"),
-        "refused"),
+    Hostile(
+        "an index of a gigabyte",
+        _rewritten(
+            "costly",
+            "length(a)",
+            "length(zeroblob(999999999))",
+            NOTES,
+            SOME,
+            "CREATE INDEX costly ON notes (length(a))",
+        ),
+        "refused",
+    ),
     Hostile("a default of a gigabyte", _sql("CREATE TABLE notes (a DEFAULT (zeroblob(999999999)), b)"), "refused"),
-    Hostile("a function and a collation that nobody has", _rewritten(
-        "notes", "(a)", "(a COLLATE none, CHECK (norm(a)))", NOTES, SOME), "refused"),
-    Hostile("a CHECK that we could read otherwise than SQLite", _rewritten(
-        "notes", "(a)", f"(a CHECK (a <> ') CHECK ((SELECT max(i) FROM ({ENDLESS} SELECT i FROM n)))'))",
-        NOTES, SOME), "carried"),
-    Hostile("a table of another module in another spelling", _planted(
-        ("table", "v", "v", "CREATE/**/VIRTUAL/**/TABLE v USING fts5(a)")), "refused"),
-)  # fmt: skip
+    Hostile(
+        "a function and a collation that nobody has",
+        _rewritten("notes", "(a)", "(a COLLATE none, CHECK (norm(a)))", NOTES, SOME),
+        "refused",
+    ),
+    Hostile(
+        "a CHECK that we could read otherwise than SQLite",
+        _rewritten(
+            "notes",
+            "(a)",
+            f"(a CHECK (a <> ') CHECK ((SELECT max(i) FROM ({ENDLESS} SELECT i FROM n)))'))",
+            NOTES,
+            SOME,
+        ),
+        "carried",
+    ),
+    Hostile(
+        "a table of another module in another spelling",
+        _planted(("table", "v", "v", "CREATE/**/VIRTUAL/**/TABLE v USING fts5(a)")),
+        "refused",
+    ),
+)
 
 SCHEMAS = (
     Hostile("a million tables", _many_tables, "refused"),
-    Hostile("a statement of ten megabytes", _planted(
-        ("table", "x", "x", f"CREATE TABLE x (a) /* {'x' * 10 * MB} */")), "refused"),
-    Hostile("views of ninety megabytes", _planted(
-        *[("view", f"v{n}", f"v{n}", f"CREATE VIEW v{n} AS SELECT {','.join(['1'] * 1900)} /* {'x' * 900_000} */")
-          for n in range(100)]), "refused"),
+    Hostile(
+        "a statement of ten megabytes",
+        _planted(("table", "x", "x", f"CREATE TABLE x (a) /* {'x' * 10 * MB} */")),
+        "refused",
+    ),
+    Hostile(
+        "views of ninety megabytes",
+        _planted(
+            *[
+                ("view", f"v{n}", f"v{n}", f"CREATE VIEW v{n} AS SELECT {','.join(['1'] * 1900)} /* {'x' * 900_000} */")
+                for n in range(100)
+            ]
+        ),
+        "refused",
+    ),
     Hostile("a table in the pages of another", _planted(("table", "x", "x", "CREATE TABLE x (key, value)")), "refused"),
-    Hostile("an index in the pages of a table", _planted(
-        ("index", "x", "kv", "CREATE INDEX x ON kv (key)")), "refused"),
-    Hostile("a table in the schema's own page", _sql(
-        "PRAGMA writable_schema=ON",
-        "INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 1, 'CREATE TABLE x (a, b, c, d, e)')"), "refused"),
-    Hostile("a table in a page that is not there", _sql(
-        "PRAGMA writable_schema=ON",
-        "INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 2147483647, 'CREATE TABLE x (a)')"), "refused"),
+    Hostile(
+        "an index in the pages of a table", _planted(("index", "x", "kv", "CREATE INDEX x ON kv (key)")), "refused"
+    ),
+    Hostile(
+        "a table in the schema's own page",
+        _sql(
+            "PRAGMA writable_schema=ON",
+            "INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 1, 'CREATE TABLE x (a, b, c, d, e)')",
+        ),
+        "refused",
+    ),
+    Hostile(
+        "a table in a page that is not there",
+        _sql(
+            "PRAGMA writable_schema=ON",
+            "INSERT INTO sqlite_master VALUES ('table', 'x', 'x', 2147483647, 'CREATE TABLE x (a)')",
+        ),
+        "refused",
+    ),
     Hostile("a second table of players", _planted(("table", "users", "users", "CREATE TABLE users (id)")), "refused"),
     Hostile("a statement that is another", _planted(("table", "x", "x", "DELETE FROM users")), "refused"),
     Hostile("a trigger that is a table", _planted(("trigger", "x", "kv", "CREATE TABLE x (a)")), "refused"),
     Hostile("a type that is none", _planted(("attack", "x", "x", "DROP TABLE users")), "refused"),
-)  # fmt: skip
+)
 
-DOCUMENTS = ("inventory", "equipment", "equipmentPresets", "mail", "quests", "singlePlayerMissions",
-             "clearedSinglePlayerStages", "actionPoints", "lastWorldTournament", "currencyLogs")  # fmt: skip
+DOCUMENTS = (
+    "inventory",
+    "equipment",
+    "equipmentPresets",
+    "mail",
+    "quests",
+    "singlePlayerMissions",
+    "clearedSinglePlayerStages",
+    "actionPoints",
+    "lastWorldTournament",
+    "currencyLogs",
+)
 
 
 def _deep() -> str:
@@ -304,14 +435,16 @@ def _crowd(path: Path) -> None:
 
 CELLS = (
     *(Hostile(f"documents: {name}", _cells(DOCUMENTS, bomb), "carried") for name, bomb in BOMBS.items()),
-    *(Hostile(f"documents: {name}", _cells(DOCUMENTS[:1] + DOCUMENTS[5:7], bomb), "carried")
-      for name, bomb in LARGE_BOMBS.items()),
+    *(
+        Hostile(f"documents: {name}", _cells(DOCUMENTS[:1] + DOCUMENTS[5:7], bomb), "carried")
+        for name, bomb in LARGE_BOMBS.items()
+    ),
     Hostile("a crowd with broken items", _crowd, "carried"),
     Hostile("a text of 100 MB", _cells(["appSettings"], lambda: "가" * (100 * MB // 3)), "carried"),
     Hostile("a blob of 100 MB", _cells(["appSettings"], lambda: bytes(100 * MB)), "carried"),
     Hostile("a bag of 100 MB", _cells(["inventory"], lambda: "[" + " " * 100 * MB + "]"), "carried"),
     Hostile("a text beyond the limit", _cells(["appSettings"], lambda: "x" * 200 * MB), "refused"),
-)  # fmt: skip
+)
 
 FILES = (
     Hostile("a folder", _is_folder, "refused"),
@@ -330,6 +463,6 @@ FILES = (
     Hostile("a journal that removes another file", _super_journal, "refused"),
     Hostile("the smallest pages", _pages(512, "PERSIST"), "carried"),
     Hostile("the largest pages", _pages(65536, "TRUNCATE"), "carried"),
-)  # fmt: skip
+)
 
 ALL = (*ACTS, *SCHEMAS, *CELLS, *FILES)

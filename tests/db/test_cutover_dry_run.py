@@ -24,7 +24,6 @@ from db.environments import Environment, Hooks, Pointer
 from db.errors import Inconclusive, Refusal, ToolError
 from db.servers import Server
 from db.snapshots.tools import installed
-from db.transfer.guards import TRANSFER_LOCK
 from game.legacy import cells
 from game.legacy import fence as legacy_fence
 from game.legacy.fence_schema import Owner
@@ -241,7 +240,7 @@ def locked(check: str, name: str, key: int, *tables: dict[str, Any]) -> None:
 
 locked("lock", "another run", locks.RUN_LOCK, *BOTH)
 locked("lock", "a migration under way", locks.MIGRATION_LOCK, *BOTH)
-locked("lock", "a transfer under way", TRANSFER_LOCK, *BOTH)
+locked("lock", "a transfer under way", locks.TRANSFER_LOCK, *BOTH)
 
 
 NOTES = "create table {schema}.notes (x int); alter table {schema}.notes owner to {owner}"

@@ -77,9 +77,11 @@ def ask(world: World, player: str, command: Command, key: str, chance: type[Chan
     assert url is not None
     with closing(open_store(url.as_text())) as store:
         dispatch(
-            store, Request(player, key, command), clock=lambda: 1_800_000_000_000,
+            store,
+            Request(player, key, command),
+            clock=lambda: 1_800_000_000_000,
             chance=lambda request: chance("a secret of the tests", request),
-        )  # fmt: skip
+        )
 
 
 def discard(world: World) -> None:
@@ -170,9 +172,7 @@ def restore_killed_at(at: str) -> Callable[[World], None]:
         taken = snapshots.take(world.env, Side.TARGET, tools=world.server.tool)
         grant(world)
         before = epoch(world)
-        process = SPAWN.Process(
-            target=_restore_and_die, args=(world.env, taken.folder, world.server.handle(), at)
-        )  # fmt: skip
+        process = SPAWN.Process(target=_restore_and_die, args=(world.env, taken.folder, world.server.handle(), at))
         process.start()
         process.join()
         assert process.exitcode == KILLED
@@ -318,9 +318,10 @@ KEPT: dict[str, tuple[State, Callable[[World], None]]] = {
     "rollback after one that discards was killed": (LIVE, carried_back_after_a_discard_was_killed),
     "rollback, undone": (LIVE, rollback_undone),
     "rollback --discard-writes, undone": (
-        LIVE, lambda world: rollback_undone(world, discard_writes=True, accept_loss=1)
+        LIVE,
+        lambda world: rollback_undone(world, discard_writes=True, accept_loss=1),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,13 @@ def _run_the_sql(path: Path, refusal: Refusal) -> None:
 
 def _rebuild_notes(path: Path, refusal: Refusal) -> None:
     assert refusal.do == "Rebuild notes without it."
-    sqlite(path, "CREATE TABLE new (a)", "INSERT INTO new SELECT a FROM notes", "DROP TABLE notes",
-           "ALTER TABLE new RENAME TO notes")  # fmt: skip
+    sqlite(
+        path,
+        "CREATE TABLE new (a)",
+        "INSERT INTO new SELECT a FROM notes",
+        "DROP TABLE notes",
+        "ALTER TABLE new RENAME TO notes",
+    )
 
 
 def _move_away(path: Path, refusal: Refusal) -> None:

@@ -9,33 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from db import environments, fence, grants, migrate, ops, seed, snapshots
-from db.environments import Environment, SnapshotPlan
+from db import fence, grants, migrate, ops, seed, snapshots
+from db.environments import Environment
 from db.errors import Failure, Refusal
-from db.ops import Phase
 from db.servers import Server
 from db.snapshots import Side, dump, kept
 from game.postgres import PostgresStore
-from harness.databases import Database
 from harness.moves import kept as keeping
 from harness.moves import standing
 
 SPAWN = get_context("forkserver")
-
-
-@pytest.fixture
-def env(database: Database, tmp_path: Path) -> Environment:
-    """An open database of two players, which players play on."""
-    seed.seed_postgres(database.owner, "test", 2)
-    with ops.connect(database.owner) as conn:
-        conn.execute("update ops.phase set phase = %s", (Phase.LIVE,))
-    return environments.throwaway(
-        owner=database.owner,
-        service=database.service,
-        legacy=tmp_path / "gone.db",
-        folder=tmp_path,
-        snapshots=SnapshotPlan(tmp_path / "snapshots"),
-    )
 
 
 def run(env: Environment, *, put_back: str = "", drop: str = "", unfence: bool = False) -> keeping.Done:
@@ -104,9 +87,16 @@ def _restore_and_die(env: Environment, folder: Path, handle: str, at: str) -> No
 
 @pytest.mark.parametrize(
     "at",
-    ["dump.require_known", "dump.copy_rows", "kept.put_aside", "kept.move", "migrate.adopt", "fence.lift",
-     "grants.grant"],
-)  # fmt: skip
+    [
+        "dump.require_known",
+        "dump.copy_rows",
+        "kept.put_aside",
+        "kept.move",
+        "migrate.adopt",
+        "fence.lift",
+        "grants.grant",
+    ],
+)
 def test_a_restore_that_is_killed_anywhere_leaves_the_game_as_it_was(env: Environment, server: Server, at: str) -> None:
     taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
     seed.empty_postgres(env.target_direct, "test")

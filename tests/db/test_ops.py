@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +19,7 @@ from db import locks, ops, pooler
 from db.errors import Failure, Refusal
 from db.ops import Phase
 from db.servers import Server
+from db.transfer import guards
 from game.urls import PostgresUrl
 from harness.databases import Database
 
@@ -238,6 +242,32 @@ def test_the_lock_is_released_when_its_body_fails_in_a_transaction(prepared: Pos
     with ops.connect(prepared) as conn:
         assert conn.execute("select count(*) from ops.lock_holder").fetchone() == (0,)
         assert conn.execute("select phase, run from ops.phase").fetchone() == ("loading", "run-1")
+
+
+LOCKED: dict[int, Callable[[PostgresUrl], AbstractContextManager[Any]]] = {
+    locks.RUN_LOCK: lambda url: ops.lock(url, run="run-1", why="a test"),
+    locks.TRANSFER_LOCK: guards.writing,
+}
+
+
+@pytest.mark.parametrize("key", LOCKED)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_lock_is_given_back_before_its_connection_closes(
+    prepared: PostgresUrl, monkeypatch: pytest.MonkeyPatch, key: int, fails: bool
+) -> None:
+    """The server drops the locks of a closed session later: the next command would be refused now and then."""
+    with ExitStack() as until_the_end, ops.connect(prepared) as other:
+        open_on = until_the_end.enter_context(ops.connect(prepared))
+        monkeypatch.setattr(ops, "connect", lambda *_arguments, **_named: nullcontext(open_on))
+        with suppress(ZeroDivisionError), LOCKED[key](prepared):
+            if fails:
+                open_on.execute("begin")
+                raise ZeroDivisionError
+
+        taken = other.execute("select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, key)).fetchone()
+
+        assert not open_on.closed
+        assert taken == (True,)
 
 
 def test_the_lock_is_of_one_database_alone(prepared: PostgresUrl, database: Database) -> None:

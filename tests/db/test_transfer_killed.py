@@ -13,7 +13,6 @@ from db import locks, ops, transfer
 from db.errors import Refusal
 from db.progress import Progress, Silent
 from db.tables import quarantine, transfer_checkpoints
-from db.transfer import guards
 from game import tables
 from harness.databases import Database, Databases
 from tests.db.transferring import PASS, SMALL_CHUNK_BYTES, DiesAt, give_pass, load, load_and_die, seeded
@@ -109,7 +108,7 @@ def at_work(database: Database) -> list[str]:
         rows = conn.execute(
             "select 'server process ' || pid from pg_locks join pg_database d on d.oid = database and datname = %s"
             " where locktype = 'advisory' and classid = %s and objid = %s",
-            (database.name, locks.LOCK_CLASS, guards.TRANSFER_LOCK),
+            (database.name, locks.LOCK_CLASS, locks.TRANSFER_LOCK),
         ).fetchall()
         return [str(name) for (name,) in rows]
 

@@ -28,14 +28,16 @@ BUNDLE = {"bundle": {"name": "다이아 꾸러미3", "quantity": 50}}
 NEARLY_FULL: dict[str, tuple[Command, dict[str, object]]] = {
     "convert": (
         Convert("중급 강화석", "down", 2),
-        {"places": {"material": 2}, "bag": {"low": {"name": STONE, "quantity": 91},
-                                            "mid": {"name": "중급 강화석", "quantity": 50}}},
+        {
+            "places": {"material": 2},
+            "bag": {"low": {"name": STONE, "quantity": 91}, "mid": {"name": "중급 강화석", "quantity": 50}},
+        },
     ),
     "disassemble": (
         Disassemble("fan"),
         {"places": {"material": 1}, "bag": {"fan": {"name": FAN, "stars": 1}, "low": {"name": STONE, "quantity": 95}}},
     ),
-}  # fmt: skip
+}
 
 
 def give_epoch(place: Place, epoch: str) -> None:

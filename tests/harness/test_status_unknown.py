@@ -31,10 +31,24 @@ from tests.fixtures.users import unprivileged
 ROOT = Path(__file__).parents[2]
 PLAIN = (("sslmode", "disable"),)
 NAMES = [
-    "environment", "legacy", "fence of the legacy file", "target", "marker", "schema", "drift", "phase", "lock held by",
-    "fence of Postgres", "pointer", "http://127.0.0.1:1", "certificate", "snapshots", "settings",
-    "players", "next",
-]  # fmt: skip
+    "environment",
+    "legacy",
+    "fence of the legacy file",
+    "target",
+    "marker",
+    "schema",
+    "drift",
+    "phase",
+    "lock held by",
+    "fence of Postgres",
+    "pointer",
+    "http://127.0.0.1:1",
+    "certificate",
+    "snapshots",
+    "settings",
+    "players",
+    "next",
+]
 OF_POSTGRES = {"target", "marker", "schema", "drift", "phase", "lock held by", "fence of Postgres"}
 
 
@@ -91,20 +105,19 @@ POSTGRES = {
     "before prepare": _unmarked("invoke prepare --env test", "drop schema ops cascade"),
     "an older ops": _unmarked("found one by an older version", "drop table ops.proven"),
     "a phase that was deleted": _unmarked("invoke prepare --env test", "delete from ops.phase"),
-    "another's marker": _unmarked(
-        "the database of production", "update ops.environment set name = 'production'"
-    ),
+    "another's marker": _unmarked("the database of production", "update ops.environment set name = 'production'"),
     "no right on ops": _unmarked("permission denied", "revoke all on ops.phase from current_user"),
     "a table that is gone": _broken("invoke migrate", "drop table users cascade"),
     "several revisions": _broken(
-        "one revision", "alter table alembic_version drop constraint alembic_version_pkc",
+        "one revision",
+        "alter table alembic_version drop constraint alembic_version_pkc",
         "insert into alembic_version values ('0002')",
     ),
     "a newer revision": Part(
         _sql("update alembic_version set version_num = '9999'"), frozenset({"drift"}), "drift", "does not know"
     ),
     "not migrated": Part(_sql("drop schema game cascade")),
-}  # fmt: skip
+}
 
 
 def _file(make: Callable[[Path], object]) -> Callable[[Environment], Environment]:
@@ -190,13 +203,9 @@ def _in_place(env: Environment) -> Environment:
 
 SNAPSHOTS = {
     "none": Part(lambda env: env),
-    "a broken manifest": Part(
-        lambda env: _manifest(env, "{}"), frozenset({"snapshots"}), "snapshots", "does not fit"
-    ),
-    "a file in their place": Part(
-        _in_place, frozenset({"snapshots"}), "snapshots", "Not a directory"
-    ),
-}  # fmt: skip
+    "a broken manifest": Part(lambda env: _manifest(env, "{}"), frozenset({"snapshots"}), "snapshots", "does not fit"),
+    "a file in their place": Part(_in_place, frozenset({"snapshots"}), "snapshots", "Not a directory"),
+}
 
 
 @pytest.fixture
@@ -212,9 +221,12 @@ def _environment(database: Database, folder: Path) -> Environment:
     (folder / "game.db").chmod(0o644)  # Of a service of another user, who lets others read it.
     (folder / "service.env").write_text(f"DATABASE_URL=file:{folder}/game.db\n")
     return environments.throwaway(
-        owner=database.owner, service=database.service, legacy=folder / "game.db", folder=folder,
+        owner=database.owner,
+        service=database.service,
+        legacy=folder / "game.db",
+        folder=folder,
         services=("http://127.0.0.1:1",),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("postgres", POSTGRES)
@@ -282,8 +294,9 @@ def _assert_said_once(found: standing.Status) -> None:
 
 def _assert_next(steps: str | list[str]) -> None:
     """Its last step is a command; those before it mend what keeps the command from being known."""
-    assert steps[-1].startswith(("invoke status --env test", "invoke prepare --env test", "invoke cutover --env test",
-                                 "No move was begun: ")), steps  # fmt: skip
+    assert steps[-1].startswith(
+        ("invoke status --env test", "invoke prepare --env test", "invoke cutover --env test", "No move was begun: ")
+    ), steps
     assert len(steps) == len(set(steps))
 
 
@@ -350,6 +363,10 @@ def test_all_parts_that_answer_are_shown_and_the_task_ends_with_3_where_one_does
 
 def _invoke_status(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [Path(sys.executable).parent / "invoke", "--search-root", ROOT, "status", "--env", "development"], cwd=folder,
-        check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [Path(sys.executable).parent / "invoke", "--search-root", ROOT, "status", "--env", "development"],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )

@@ -45,9 +45,9 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/snapshots/dump.py": (2, "tests/db/test_snapshots_hostile.py"),
     "db/snapshots/kept.py": (1, "tests/db/test_kept.py"),
     "db/snapshots/loading.py": (1, "tests/db/test_snapshots_hostile.py"),
-    "db/snapshots/manifest.py": (1, "tests/db/test_snapshots_hostile.py"),
+    "db/snapshots/manifest.py": (1, "tests/db/test_snapshots_odd_places.py"),
     "db/snapshots/postgres.py": (2, "tests/db/test_snapshots_hostile.py"),
-    "db/snapshots/trust.py": (4, "tests/db/test_snapshots_hostile.py"),
+    "db/snapshots/trust.py": (4, "tests/db/test_snapshots_signed.py"),
     "db/transfer/checks.py": (4, "tests/db/test_transfer_remedies.py"),
     "db/transfer/conversion_proof.py": (1, "tests/db/test_convert.py"),
     "db/transfer/convert.py": (7, "tests/db/test_convert.py"),
@@ -72,7 +72,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "harness/moves/preparing.py": (1, "tests/test_asking.py"),
     "harness/moves/quarantine.py": (3, "tests/db/test_quarantine.py"),
     "harness/moves/replays.py": (4, "tests/db/test_quarantine_replay.py"),
-    "harness/moves/snapshots.py": (2, "tests/db/test_snapshots_hostile.py"),
+    "harness/moves/snapshots.py": (2, "tests/db/test_snapshots_signed.py"),
 }
 
 NOT_FOLLOWED: dict[str, tuple[int, str]] = {

@@ -133,8 +133,12 @@ def test_the_commands_answer_each_with_two_and_within_memory(tmp_path: Path, mak
     )
     for command in (["gate", "--env", "test", "--verify", str(path)], ["report", "--from", str(path)]):
         ended = subprocess.run(
-            [sys.executable, "-c", limited, invoke, *command], cwd=ROOT, capture_output=True, text=True, timeout=300,
+            [sys.executable, "-c", limited, invoke, *command],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
             check=False,
-        )  # fmt: skip
+        )
         assert ended.returncode == 2, ended.stderr
         assert "Traceback" not in ended.stderr

@@ -254,9 +254,14 @@ def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measure
 ) -> None:
     way_back = Leg("pass", read_only_seconds=2.5, freeze_seconds=2.25)
     found = RehearsalReport(
-        "pass", source=1_672, predicted_seconds=11.84, read_only_seconds=31.06, freeze_seconds=30.98,
-        engine={"kind": "local", "version": "15.18"}, rollback=way_back,
-    )  # fmt: skip
+        "pass",
+        source=1_672,
+        predicted_seconds=11.84,
+        read_only_seconds=31.06,
+        freeze_seconds=30.98,
+        engine={"kind": "local", "version": "15.18"},
+        rollback=way_back,
+    )
     with outcome(None) as speaks:
         show(found, speaks)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
