@@ -12,7 +12,7 @@ import pytest
 
 from harness.databases import Database, Databases
 from tests.db import hostile_files
-from tests.db.hostile_files import Hostile
+from tests.db.hostile_kind import Hostile
 from tests.db.transferring import give_pass
 
 MOST_MB = 1050
