@@ -22,7 +22,7 @@ from db.errors import Failure, Refusal
 from db.json_files import shown
 from db.redaction import redact
 from db.servers.tools import Tool
-from db.snapshots.manifest import Snapshot
+from db.snapshots.manifest import NAME_ANOTHER, Snapshot
 
 LONGEST_LINE = 1 << 16
 """In bytes, of a line that is no row."""
@@ -33,7 +33,7 @@ PIECE = 1 << 18
 
 NAMED = 3
 UNCHANGED = (
-    "Nothing was changed. Name another snapshot with --path. If it was taken of this database: take the manual changes"
+    f"{NAME_ANOTHER} If it was taken of this database: take the manual changes"
     " back (every line of them: invoke status --env {env}) and take another."
 )
 
@@ -108,7 +108,7 @@ def _copy(
             f"rows of {table} that fit",
             shown(redact(str(error).partition("\n")[0]), 200),
             where=str(snapshot.path),
-            do="Nothing was changed. Name another snapshot with --path.",
+            do=NAME_ANOTHER,
         ) from error
 
 
@@ -126,7 +126,7 @@ def _rows(snapshot: Snapshot, script: IO[bytes], table: str) -> Iterator[bytes]:
                 f"{snapshot.manifest.counts.get(table, 0)} rows in {table}",
                 "more",
                 where=str(snapshot.path),
-                do="Nothing was changed. Name another snapshot with --path.",
+                do=NAME_ANOTHER,
             )
         piece += line
         if len(piece) >= PIECE:
@@ -180,7 +180,7 @@ def _written(snapshot: Snapshot, file: BinaryIO, tool: Tool, *options: str) -> I
                 "a dump that pg_restore can read",
                 f"{code}: {said or 'it said nothing'}",
                 where=str(snapshot.path),
-                do="Nothing was changed. Name another snapshot with --path.",
+                do=NAME_ANOTHER,
             )
 
 
@@ -202,5 +202,5 @@ def _cut_off(snapshot: Snapshot) -> Failure:
         "a whole dump",
         "one that is cut off",
         where=str(snapshot.path),
-        do="Nothing was changed. Name another snapshot with --path.",
+        do=NAME_ANOTHER,
     )

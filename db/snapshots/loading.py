@@ -20,7 +20,7 @@ from db.json_files import shown
 from db.revisions import NO_PASS, PASS, Revision
 from db.servers.tools import Tool
 from db.snapshots import dump
-from db.snapshots.manifest import Snapshot
+from db.snapshots.manifest import NAME_ANOTHER, Snapshot
 
 RESTORING = "restoring_"
 """Begins the name of a schema that is being filled. No other session ever sees one."""
@@ -91,7 +91,7 @@ def load(conn: ops.Connection, snapshot: Snapshot, file: BinaryIO, tool: Tool, *
                 f"the rows of revision {snapshot.manifest.schema}",
                 f"those of {shown(str(found))}",
                 where=str(snapshot.path),
-                do="Nothing was changed. Name another snapshot with --path.",
+                do=NAME_ANOTHER,
             )
     return staging
 
@@ -155,5 +155,5 @@ def _without_references(conn: ops.Connection, schema: str) -> Iterator[None]:
                 f"rows of {table} that fit",
                 shown(str(error).splitlines()[0], 200),
                 where=ops.place(conn),
-                do="Nothing was changed. Name another snapshot with --path.",
+                do=NAME_ANOTHER,
             ) from error
