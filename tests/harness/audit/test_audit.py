@@ -61,6 +61,12 @@ def test_what_is_caught_by_whom_and_what_survives(pytestconfig: pytest.Config) -
     assert (found["breaks it all"].caught_by, found["breaks it all"].broken != "") == ("", True)
 
 
+def test_a_catcher_that_runs_a_suite_of_its_own_can_pass_in_a_copy(pytestconfig: pytest.Config) -> None:
+    """The copy's server is given by a URL without its password, and the catcher hands it on."""
+    mutation = next(each for each in MUTATIONS if each.catcher.startswith("tests/harness/sweeps/test_races.py"))
+    assert run(pytestconfig, mutation)[mutation.name].caught_by == mutation.catcher
+
+
 def test_one_that_nothing_catches_fails_the_audit_and_so_does_none() -> None:
     caught = Result("a", "file", "test", "test", 1.0)
     survived = Result("b", "file", "test", "", 1.0)
