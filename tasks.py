@@ -13,8 +13,8 @@ from pathlib import Path
 from invoke.collection import Collection
 from invoke.context import Context
 
-from harness.cli import Whole, check, task
-from harness.cli.running import ENDING, KILL, checked, confirmation, end, judged, leave, told
+from harness.cli.framework import Whole, check, task
+from harness.cli.framework.running import ENDING, KILL, checked, confirmation, end, judged, leave, told
 
 PYTHON = sys.executable
 ROOT = Path(__file__).parent
@@ -37,7 +37,8 @@ UNSIGNED = "admit a snapshot that nobody signed, which staging and production re
 )  # fmt: skip
 def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
     """Run tests and scenarios on a fresh Postgres."""
-    from db import children, environments
+    from db import environments
+    from db.processes import children
     from game import libpq
 
     options = [f"--postgres={postgres}"] if postgres else []
@@ -51,7 +52,7 @@ def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select
 @task
 def lint(_c: Context) -> None:
     """Check style, types, imports and workflows; the tests check the migrations' SQL."""
-    from db.console import outcome
+    from db.console.output import outcome
 
     commands = [
         ["ruff", "check", "."],
@@ -84,7 +85,7 @@ def down(_c: Context) -> None:
 def serve(_c: Context, env: str = "", port: int = Whole(8000, 1, 65535), processes: int = Whole(1, 1, 64)) -> None:
     """Run the game's HTTP service: on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
     from db import environments, service_file
-    from db.console import outcome
+    from db.console.output import outcome
 
     with outcome(None):
         pointer = environments.load(env).pointer
@@ -97,10 +98,10 @@ def serve(_c: Context, env: str = "", port: int = Whole(8000, 1, 65535), process
 def token(_c: Context, env: str = "", player: str = "", revoke: bool = False) -> None:
     """Print a player's bearer token; whoever has it acts as the player. Or revoke those that there are."""
     from db import environments
-    from db.console import outcome
+    from db.console.output import outcome
     from db.errors import Refusal
     from game.service import tokens
-    from harness.moves import revoking
+    from harness.cli.commands import revoking
 
     with outcome(None) as speaks:
         target = environments.load(env)
@@ -117,8 +118,8 @@ def token(_c: Context, env: str = "", player: str = "", revoke: bool = False) ->
 def prepare(_c: Context, env: str = "", take_over: bool = False, yes: bool = False, confirm: str = "") -> None:
     """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
     from db import environments
-    from db.console import outcome
-    from harness.moves import preparing
+    from db.console.output import outcome
+    from harness.cli.commands import preparing
 
     with outcome(None) as speaks:
         confirmed = confirmation(speaks, env, yes, confirm)
@@ -131,8 +132,8 @@ def migrate(
 ) -> None:
     """Bring the schema to its head; a new one is fenced from its first moment."""
     from db import environments
-    from db.console import outcome
-    from harness.moves import preparing
+    from db.console.output import outcome
+    from harness.cli.commands import preparing
 
     with outcome(json or None) as speaks:
         confirmed = confirmation(speaks, env, yes, confirm, dry_run=sql)
@@ -147,8 +148,8 @@ def migrate(
 def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> None:
     """Make the next revision's file: what game/tables.py has and the schema lacks; see docs/migrations.md."""
     from db import environments
-    from db.console import outcome
-    from harness.moves import revisions
+    from db.console.output import outcome
+    from harness.cli.commands import revisions
 
     with outcome(json or None) as speaks:
         made = revisions.make(environments.load(env), message)
@@ -175,12 +176,12 @@ def seed(
 ) -> None:
     """Make deterministic players: in Postgres, or with --legacy FILE a legacy file of them."""
     from db import environments
-    from db import seed as seeds
     from db.confirmation import require_same_name
-    from db.console import outcome
+    from db.console.output import outcome
     from db.counts import count
     from db.errors import Refusal
-    from harness.moves import preparing
+    from db.samples import seed as seeds
+    from harness.cli.commands import preparing
 
     with outcome(json or None) as speaks:
         require_same_name(env, confirm)
@@ -203,8 +204,8 @@ def seed(
 def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
     """Empty the game's tables; development and test alone."""
     from db import environments
-    from db.console import outcome
-    from harness.moves import preparing
+    from db.console.output import outcome
+    from harness.cli.commands import preparing
 
     with outcome(None) as speaks:
         target = environments.load(env)
@@ -249,9 +250,9 @@ def transfer(
     postgres: str = "", yes: bool = False, confirm: str = "", json: str = "",
 ) -> None:  # fmt: skip
     """Move a legacy file to Postgres with proof; with --back --into FILE, rebuild it from there."""
-    from db.console import outcome
-    from db.interruption import Signals
-    from harness.moves import transfers
+    from db.console.output import outcome
+    from db.processes.interruption import Signals
+    from harness.cli.commands import transfers
 
     wish = transfers.Wish(
         environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
@@ -268,8 +269,8 @@ def transfer(
 @task(help={"source": LEGACY, "json": JSON}, required=["source"])
 def profile(_c: Context, source: str = "", json: str = "") -> None:
     """Say what a legacy file holds: tables, columns, storage classes, sizes. Reads only."""
-    from db.console import outcome
-    from harness.moves import transfers
+    from db.console.output import outcome
+    from harness.cli.commands import transfers
 
     with outcome(json or None) as speaks:
         found = transfers.profile(source)
@@ -287,7 +288,7 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
 )
 def convert(_c: Context, source: str = "", into: str = "", as_blobs: bool = False, json: str = "") -> None:
     """Copy a UTF-16 legacy file into UTF-8; prove that nothing is lost."""
-    from harness.moves import transfers
+    from harness.cli.commands import transfers
 
     judged(json, partial(transfers.convert, source, into, as_blobs=as_blobs), transfers.show_conversion)
 
@@ -313,8 +314,8 @@ def quarantine(
     json: str = "",
 ) -> None:
     """List the values that could not be loaded: their rule, place and original bytes."""
-    from db.console import outcome
-    from harness.moves import quarantine as quarantines
+    from db.console.output import outcome
+    from harness.cli.commands import quarantine as quarantines
 
     with outcome(json or None) as speaks:
         if into or number >= 0:
@@ -352,8 +353,8 @@ def replay(
     """Load again what was held: what this version, or a value decided by hand, allows; also while players play."""
     from db import environments
     from db.confirmation import Change
-    from db.console import outcome
-    from harness.moves import replays
+    from db.console.output import outcome
+    from harness.cli.commands import replays
 
     with outcome(json or None) as speaks:
         wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
@@ -369,8 +370,8 @@ def replay(
 @task(help={"env": ENV, **ASKED})
 def cleanup(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
     """Empty a target that holds a trial's copy; never one that a cutover fills or that players play on."""
-    from db.console import outcome
-    from harness.moves import transfers
+    from db.console.output import outcome
+    from harness.cli.commands import transfers
 
     with outcome(None) as speaks:
         confirmed = confirmation(speaks, env, yes, confirm)
@@ -394,9 +395,9 @@ def cutover(
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from db import environments
     from db.confirmation import require_same_name
-    from db.console import outcome
-    from db.interruption import Signals
-    from harness.moves import cutovers
+    from db.console.output import outcome
+    from db.processes.interruption import Signals
+    from harness.cli.commands import cutovers
 
     with Signals() as signals, outcome(json or None) as speaks:
         require_same_name(env, confirm)
@@ -428,9 +429,9 @@ def rollback(
     """Move the live game back to SQLite: with everything that players did on Postgres."""
     from db import environments
     from db.confirmation import require_same_name
-    from db.console import outcome
-    from db.interruption import Signals
-    from harness.moves import cutovers
+    from db.console.output import outcome
+    from db.processes.interruption import Signals
+    from harness.cli.commands import cutovers
 
     with Signals() as signals, outcome(json or None) as speaks:
         require_same_name(env, confirm)
@@ -453,11 +454,11 @@ def rollback(
 def status(_c: Context, env: str = "", json: str = "") -> None:
     """Say where the environment stands: marker, schema, phase, fences, services."""
     from db import environments
-    from db.console import outcome
-    from harness.moves import standing
+    from db.console.output import outcome
+    from harness.cli.commands import environment_status
 
     with outcome(json or None) as speaks:
-        status = standing.status(environments.load(env))
+        status = environment_status.status(environments.load(env))
         speaks.fields(status.rows)
         speaks.json(status.found)
         end("pass" if status.whole else "inconclusive")
@@ -480,8 +481,8 @@ def gate(
     report: str = "", json: str = "",
 ) -> None:  # fmt: skip
     """Prove this commit and certify it; on throwaway servers. --verify FILE checks that a certificate admits it."""
-    from db.console import outcome
-    from db.interruption import Signals
+    from db.console.output import outcome
+    from db.processes.interruption import Signals
     from harness import gate as gates
     from harness import report as reports
 
@@ -502,7 +503,7 @@ def gate(
 @task(help={"from": "the JSON of a gate", "into": "where the page goes; JUnit XML goes beside it"})
 def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
     """Make a gate's page again from its JSON: a self-contained HTML file."""
-    from db.console import outcome
+    from db.console.output import outcome
     from harness import report as reports
 
     with outcome(None) as speaks:
@@ -550,8 +551,8 @@ def restore(
 ) -> None:  # fmt: skip
     """Restore a snapshot: read-only unless --unfence; nothing that exists is overwritten."""
     from db import environments
-    from db.console import outcome
-    from harness.moves import snapshots
+    from db.console.output import outcome
+    from harness.cli.commands import snapshots
 
     with outcome(json or None) as speaks:
         confirmed = confirmation(speaks, env, yes, confirm)
@@ -588,8 +589,8 @@ def kept(
     """List kept schemas: those that a restore or a rollback kept in Postgres; put one back, or drop one."""
     from db import environments
     from db.confirmation import Change
-    from db.console import outcome
-    from harness.moves import kept as keeping
+    from db.console.output import outcome
+    from harness.cli.commands import kept as keeping
 
     with outcome(json or None) as speaks:
         target = environments.load(env)
@@ -631,8 +632,8 @@ def bench_databases(
 
 def _snapshot(verb: str, env: str, what: str, json: str, *, unsigned: bool = False) -> None:
     from db import environments
-    from db.console import outcome
-    from harness.moves import snapshots
+    from db.console.output import outcome
+    from harness.cli.commands import snapshots
 
     with outcome(json or None) as speaks:
         done = snapshots.run(environments.load(env), verb, what, "", unsigned=unsigned)
@@ -641,7 +642,7 @@ def _snapshot(verb: str, env: str, what: str, json: str, *, unsigned: bool = Fal
 
 
 def _compose(*arguments: str) -> None:
-    from db.console import outcome
+    from db.console.output import outcome
     from db.servers import compose
 
     with outcome(None):

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from db import checkout, ops
+from db import ops
 from db.environments import Environment
 from db.errors import Refusal
+from db.ops import checkout
 
 CONFIRMED = ("production",)
 

@@ -14,8 +14,8 @@ from typing import LiteralString
 import psycopg
 
 from db.errors import Refusal
-from db.redaction import redact
 from db.remedies import statement
+from game.redaction import redact
 from game.urls import PostgresUrl
 
 ANSWERS = "a Postgres that answers"

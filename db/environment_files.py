@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import Refusal
-from db.paths import require_file
-from db.redaction import redact
+from db.files.paths import require_file
+from game.redaction import redact
 
 VARIABLE = "SUDAMR_ENVIRONMENTS"
 LOCAL = "environments.local.toml"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from db import files
 from db.errors import Refusal
+from db.files import private
 
 HOOKS = "hooks"
 
@@ -25,7 +25,7 @@ class Variables:
         self.of_files = {
             key: value
             for file in reversed(self.files)
-            for key, value in files.variables(file, interpolate=False).items()
+            for key, value in private.variables(file, interpolate=False).items()
             if value is not None
         }
         self._values = {**self.of_files, **os.environ}

@@ -16,10 +16,11 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
 
-from db import environment_files, files, service_file
+from db import environment_files, service_file
 from db.environment_files import FilesRead
 from db.environment_variables import VARIABLE, Variables, expand
 from db.errors import Refusal
+from db.files import private
 from game import libpq
 from game.errors import BadUrl
 from game.redaction import is_secret
@@ -232,7 +233,7 @@ def is_durable(name: str) -> bool:
 
 def secret(name: str, base: Path = Path()) -> str | None:
     """A secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
-    return os.environ.get(name) or files.variables(base / ".env").get(name) or None
+    return os.environ.get(name) or private.variables(base / ".env").get(name) or None
 
 
 def step_summary() -> Path | None:

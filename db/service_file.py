@@ -8,7 +8,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from db.errors import Refusal
-from db.paths import require_file
+from db.files.paths import require_file
 
 _NAMED = "If it is another file, correct pointer.path where it is set (invoke status --env NAME: settings)."
 

@@ -1,6 +1,6 @@
 """What db adds to the game's schema: two tables of the transfer, and on every table the triggers that defend it.
 
-The migrations hold their own copy of all this, in SQL; `db.drift` compares the two on a live database.
+The migrations hold their own copy of all this, in SQL; `db.schema.drift` compares the two on a live database.
 """
 
 from __future__ import annotations

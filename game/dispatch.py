@@ -22,13 +22,13 @@ from tenacity import (
 )
 
 from game import idempotency
-from game.actions import Outcome, perform
-from game.chance import Chance
-from game.commands import Command
 from game.errors import Fenced, Refused, StoreUnavailable, TryAgain
-from game.player import Player
 from game.rows import Record, Rows, text, whole
-from game.unit import Loaded, Store
+from game.rules.actions import Outcome, perform
+from game.rules.chance import Chance
+from game.rules.commands import Command
+from game.rules.player import Player
+from game.unit_of_work import Loaded, Store
 
 ATTEMPTS = 4
 

@@ -51,7 +51,7 @@ PINNED: Mapping[str, str] = MappingProxyType(
 )
 """search_path comes from the URL's schema, and client_encoding has a keyword of libpq's, so neither is listed here.
 
-An ordinary role can't set the other settings that change the meaning of a statement: see `db.requirements`.
+An ordinary role can't set the other settings that change the meaning of a statement: see `db.target.requirements`.
 """
 
 BETWEEN_TRANSACTIONS = frozenset({"idle_session_timeout", "tcp_user_timeout"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from game import urls
 from game.legacy.store import LegacyStore
-from game.postgres import PostgresStore, Timeouts
-from game.unit import UNWATCHED, Store, Watch
+from game.postgres.store import PostgresStore, Timeouts
+from game.unit_of_work import UNWATCHED, Store, Watch
 
 
 def open_store(url: str, *, pool_size: int = 10, timeouts: Timeouts | None = None, watch: Watch = UNWATCHED) -> Store:

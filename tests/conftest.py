@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.items import whole
+from harness.pytest_plugin.items import whole
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,14 +16,15 @@ from typing import Any, NoReturn
 import pytest
 
 import tasks
-from db import environments, migrate, ops, snapshots
+from db import environments, ops, snapshots
+from db.schema import migrate
 from db.servers import Server
 from db.snapshots import Side
-from harness.cli import running
+from harness.cli.framework import running
 from tests.fixtures.own_roles import own_database
 from tests.fixtures.project import Project, make, run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 Options = Callable[[Project], dict[str, Any]]
 
 ALONE = {

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from db import seed
-from db.progress import Silent
-from tests.db.encoded_files import contents, make, recoded
+from db.console.progress import Silent
+from db.samples import seed
+from tests.db.conversion.encoded_files import contents, make, recoded
 from tests.test_tasks import assert_refused, invoke
 
 ODD = (

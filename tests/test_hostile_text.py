@@ -18,10 +18,10 @@ import structlog
 from rich.console import Console
 from ruamel.yaml.error import YAMLError
 
-from db.console import outcome
+from db.console.output import outcome
+from db.console.progress import Terminal, countdown
 from db.cutover.journal import JOURNAL, Journal
 from db.errors import Failure
-from db.progress import Terminal, countdown
 from game import printable
 from game.redaction import is_secret, redact
 from game.service import logs

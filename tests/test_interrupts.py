@@ -18,13 +18,13 @@ import pytest
 
 from tests.fixtures.waiting import until
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 CTRL_C = b"\x03"
 SECONDS = 300.0
 
 SETTINGS = """
 [tool.pytest.ini_options]
-addopts = "-p harness.plugin -p no:cacheprovider"
+addopts = "-p harness.pytest_plugin.plugin -p no:cacheprovider"
 testpaths = ["tests"]
 """
 

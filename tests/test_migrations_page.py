@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from db import migrate, ops
+from db import ops
+from db.schema import migrate
 from db.servers import Server
 from game.urls import PostgresUrl
 

@@ -17,8 +17,8 @@ from psycopg import sql
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 import tasks
-from db import seed
-from db.progress import Silent
+from db.console.progress import Silent
+from db.samples import seed
 from db.servers import Server
 from game.urls import PostgresUrl
 from tests.fixtures.own_roles import own_database

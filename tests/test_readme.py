@@ -20,7 +20,7 @@ import pytest
 
 from tests.fixtures.waiting import until
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 SERVICE = (ROOT / "docs" / "service.md").read_text()
 README = (ROOT / "README.md").read_text()
 

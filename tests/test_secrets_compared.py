@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 SOURCES = [*(path for room in ("game", "db", "harness") for path in (ROOT / room).rglob("*.py")), ROOT / "tasks.py"]
 SECRET = re.compile(
     r"(?:^|_)(?:secrets?|tokens?|passwords?|passwd|pass|bearer|credentials?|signatures?|hmac|mac)(?:_|$)|(?:signing|private|api|secret)_key$|signature",

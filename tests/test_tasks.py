@@ -12,13 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from db import seed
-from db.progress import Silent
+from db.console.progress import Silent
+from db.samples import seed
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 INVOKE = Path(sys.executable).parent / "invoke"
 
-HEAVY = ("sqlalchemy", "psycopg", "pydantic", "alembic", "fastapi", "rich", "game", "db.console", "harness.moves")
+HEAVY = (
+    "sqlalchemy",
+    "psycopg",
+    "pydantic",
+    "alembic",
+    "fastapi",
+    "rich",
+    "game",
+    "db.console.output",
+    "harness.cli.commands",
+)
 
 
 def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

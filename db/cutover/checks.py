@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from db.console.progress import Progress
 from db.cutover.move import FAILURES
 from db.cutover.report import Finding, Mark
 from db.errors import Failure, Inconclusive, Refusal, ToolError
-from db.progress import Progress
-from db.redaction import redact
+from game.redaction import redact
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from db.console.progress import Advance, Progress
 from db.errors import Failure
-from db.progress import Advance, Progress
 
 now = time.monotonic
 """The clock, in seconds."""

@@ -17,8 +17,8 @@ from db.cutover.preflight import Demand
 from db.cutover.report import Finding, Mark, Report, Status, StepReport, Verdict
 from db.cutover.standing import Refuse, Standing
 from db.errors import Inconclusive, ToolError
+from db.legacy.opening import tidied
 from db.ops import Phase
-from db.transfer.opening import tidied
 
 STANDING = "where the move stands"
 STANDS_ON = ("legacy file", "server")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from db import fence, locks, migrate, ops, snapshots
+from db import ops, snapshots
 from db.counts import count
 from db.cutover import ownership, pointer, rollback_steps, services, switch
 from db.cutover.advice import (
@@ -33,16 +33,17 @@ from db.cutover.move import FAILURES
 from db.cutover.services import Ready
 from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
-from db.locks import Holder
-from db.ops import Phase
-from db.redaction import redact
+from db.legacy.opening import check_file
+from db.legacy.read_errors import unreadable
+from db.ops import Phase, fence, locks
+from db.ops.locks import Holder
 from db.remedies import seeding
+from db.schema import migrate
 from db.snapshots import Label, Side
-from db.transfer.faults import unreadable
-from db.transfer.opening import check_file
-from game.legacy import cells
+from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import Mark
+from game.redaction import redact
 
 LEGACY = "the legacy file"
 TARGET = "Postgres"
@@ -322,7 +323,7 @@ def _unknown(error: Exception, do: str = "") -> Unknown:
 def _legacy(path: Path) -> Mark:
     """Read the fence of the legacy file. Raises Refusal saying why it can't be read, or is no file of the game."""
     try:
-        with closing(cells.connect(path, readonly=True, timeout_seconds=LOCK_SECONDS)) as connection:
+        with closing(sqlite_values.connect(path, readonly=True, timeout_seconds=LOCK_SECONDS)) as connection:
             mark = fence_mark(connection)
             known = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'users'").fetchone()
     except sqlite3.DatabaseError as error:

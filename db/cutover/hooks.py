@@ -1,8 +1,9 @@
 """Runs the operator's own commands (deploy, drain, restart, health) in a shell, with a time limit and a redacted log.
 
 A hook outlives a killed run until its time limit, because half a deploy may be worse than a late one. A hook that ends
-late could overwrite what a newer run did. So the process that starts each hook (`db.leash`) holds a lock while the hook
-runs, and a run that goes on or undoes waits for that lock. A server that a hook leaves running holds no lock.
+late could overwrite what a newer run did. So the process that starts each hook (`db.processes.leash`) holds a lock
+while the hook runs, and a run that goes on or undoes waits for that lock. A server that a hook leaves running holds no
+lock.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from urllib.parse import quote
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from db import children, files, service_file
+from db import service_file
 from db.cutover.journal import JOURNAL, Journal
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal
-from db.redaction import redact
-from game.redaction import is_secret
+from db.files import private
+from db.processes import children
+from game.redaction import is_secret, redact
 
 KEPT_CHARACTERS = 4_000
 SECRET_CHARACTERS = 6
@@ -192,7 +194,7 @@ def lock_path(env: Environment) -> Path:
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        return cast(BinaryIO, files.opened(path, "a+b"))
+        return cast(BinaryIO, private.opened(path, "a+b"))
     except OSError as error:
         raise no_place(path, str(error.strerror)) from None
 

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from db import files, json_files
-from db.part_file import part_of
+from db.files import json_files, private
+from db.files.part_file import part_of
 from game import printable
 
 JOURNAL = "journal.jsonl"
@@ -68,8 +68,8 @@ class Journal:
             self.unwritten(f"     the log can't be written ({error.strerror}); its line is: {line}")
 
     def _append(self, line: str) -> None:
-        files.make_folder(self.folder)
-        with files.opened(self.folder / JOURNAL, "ab") as file:
+        private.make_folder(self.folder)
+        with private.opened(self.folder / JOURNAL, "ab") as file:
             # A kill may have cut the last line; the new one must begin on a line of its own.
             torn = file.tell() > 0 and not self._ends_whole()
             file.write((b"\n" if torn else b"") + line.encode() + b"\n")
@@ -98,12 +98,12 @@ class Journal:
 
     def keep_secret(self, name: str, text: str) -> None:
         """Keep a text in a file of mode 0600 beside the log, unless one is kept already: the first is the old value."""
-        files.make_folder(self.folder)
+        private.make_folder(self.folder)
         path = self.folder / name
         if path.exists():
             return
         with part_of(path) as part:
-            with files.opened(part, "w") as file:
+            with private.opened(part, "w") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())

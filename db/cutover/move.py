@@ -17,7 +17,8 @@ from typing import Any, Literal
 import psycopg
 import sqlalchemy as sa
 
-from db import fence, ops
+from db import ops
+from db.console.progress import Progress
 from db.cutover import hooks
 from db.cutover import journal as journals
 from db.cutover import report as reports
@@ -27,14 +28,14 @@ from db.cutover.ports import Observer, Smoke
 from db.cutover.report import Report, Status, StepReport, Verdict
 from db.environments import Environment
 from db.errors import Failure
-from db.interruption import Signals
-from db.progress import Progress
-from db.redaction import redact
+from db.ops import fence
+from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
 from game.errors import StoreFailure
-from game.legacy import cells
+from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import Mark, Owner
+from game.redaction import redact
 
 Verb = Literal["cutover", "rollback"]
 
@@ -284,7 +285,7 @@ class Step:
 
 def legacy_mark(path: Path) -> Mark:
     """What a legacy file's fence says of itself."""
-    with closing(cells.connect(path, readonly=True)) as connection:
+    with closing(sqlite_values.connect(path, readonly=True)) as connection:
         return fence_mark(connection)
 
 

@@ -11,9 +11,10 @@ import re
 
 from dotenv.parser import Binding, parse_stream
 
-from db import files, service_file
+from db import service_file
 from db.environments import Pointer
 from db.errors import Failure, Refusal
+from db.files import private
 from game import urls
 from game.errors import BadUrl
 
@@ -53,7 +54,7 @@ def write(pointer: Pointer, value: str) -> None:
     """Have the variable say `value`, in one rename, and read it back."""
     text = service_file.text(pointer.path)
     lines = [_assigned(b, value) if b.key == pointer.variable else b.original.string for b in _bindings(text)]
-    files.replace(pointer.path, "".join(lines).encode())
+    private.replace(pointer.path, "".join(lines).encode())
     if read(pointer) != value:
         raise Failure(f"{pointer.variable} to read as it was written", "another value", where=str(pointer.path))
 

@@ -14,19 +14,22 @@ from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
 
-from db import environments, fence, migrate, ops, pooler, requirements, transfer
+from db import environments, ops, transfer
 from db.counts import count, counted, few
 from db.cutover import hooks, ownership, places, pointer, services, switch, target_checks
 from db.cutover.checks import Check
 from db.cutover.move import Move
 from db.environments import Environment
 from db.errors import Refusal
+from db.legacy.read_errors import unreadable
+from db.legacy.source import opened, untouched
+from db.ops import fence
+from db.schema import migrate
 from db.snapshots import postgres
 from db.snapshots.tools import installed
-from db.transfer.faults import unreadable
-from db.transfer.source import opened, untouched
+from db.target import pooler, requirements
 from game import session
-from game.legacy import cells
+from game.legacy import sqlite_values
 from game.urls import LegacyUrl, PostgresUrl
 
 LOAD_PER_DECODE = 4.0
@@ -232,7 +235,7 @@ def check_writers(move: Move) -> None:
     path = move.env.legacy.path
     # `opened` keeps a reader open until the writer has closed: when its last user closes the file, SQLite would write
     # the write-ahead log into it.
-    with opened(path), closing(cells.connect(path, timeout_seconds=FREE_SECONDS)) as writer:
+    with opened(path), closing(sqlite_values.connect(path, timeout_seconds=FREE_SECONDS)) as writer:
         try:
             writer.execute("BEGIN IMMEDIATE")
             writer.execute("ROLLBACK")

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 import psycopg
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from db import fence, migrate, ops
+from db import ops
 from db.cutover import hooks, ownership, plan, rollback_steps, switch, undo
 from db.cutover.deadline import Deadline
 from db.cutover.move import FAILURES, Means, Move, Step, legacy_mark
@@ -22,10 +22,11 @@ from db.cutover.report import Report, Status, Verdict
 from db.cutover.standing import Refuse, Standing, unknowable
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
-from db.ops import Phase
-from db.transfer.opening import check_file
+from db.legacy.opening import check_file
+from db.ops import Phase, fence
+from db.schema import migrate
 from game.legacy.fence import PATIENCE_SECONDS
-from game.unit import Fence
+from game.unit_of_work import Fence
 
 _GO_ON_OR_UNDO = "Go on with it: invoke rollback --env {0}; or undo it: invoke rollback --env {0} --abort."
 

@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from db import files
 from db.cutover.journal import Journal
 from db.environment_files import FilesRead
+from db.files import private
 
 
 class Verdict(StrEnum):
@@ -89,4 +89,4 @@ class Report:
 def save(report: Report, journal: Journal) -> None:
     """Put it beside the journal."""
     text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, indent=2)
-    files.write(journal.folder / "report.json", text + "\n")
+    private.write(journal.folder / "report.json", text + "\n")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from db import fence
 from db.confirmation import unasked
+from db.console.progress import Progress, Silent
 from db.cutover import checks, plan, preflight, recovery, rollback_steps
 from db.cutover import dry_run as dry_runs
 from db.cutover import journal as journals
@@ -21,9 +21,8 @@ from db.cutover.report import Report, Verdict
 from db.cutover.standing import Standing
 from db.environments import Environment
 from db.errors import Refusal
-from db.interruption import Signals
-from db.ops import Phase
-from db.progress import Progress, Silent
+from db.ops import Phase, fence
+from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import sql
 
-from db import fence, migrate, ops, relocation, transfer
+from db import ops, transfer
 from db.counts import count
 from db.cutover import journal as journals
 from db.cutover import ownership, switch, undo
@@ -19,10 +19,11 @@ from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
 from db.cutover.steps import play, require_whole
 from db.cutover.turning import turn, turning
 from db.errors import Failure
-from db.ops import Phase
+from db.ops import Phase, fence
+from db.schema import migrate, relocation
 from db.snapshots.kept import ROLLED_BACK
 from game import tables
-from game.legacy import cells, draws
+from game.legacy import draws, sqlite_values
 
 NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema()))"
 
@@ -99,7 +100,7 @@ def compare(move: Move, accepted: int) -> dict[str, Any]:
 
 def lost_writes(move: Move) -> int:
     """How many granted requests Postgres has that the legacy file has not."""
-    with closing(cells.connect(move.env.legacy.path, readonly=True)) as connection:
+    with closing(sqlite_values.connect(move.env.legacy.path, readonly=True)) as connection:
         journal = tables.LEGACY_JOURNALS["action_receipts"].name
         there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()
         known = set(connection.execute(f'SELECT user_id, request_id FROM "{journal}"').fetchall()) if there else set()

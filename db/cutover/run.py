@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from db.confirmation import unasked
+from db.console.progress import Progress, Silent
 from db.cutover import checks, plan, preflight, recovery, rollback, watch
 from db.cutover import dry_run as dry_runs
 from db.cutover.move import RUNS, Means, Move
@@ -17,9 +18,8 @@ from db.cutover.preflight import Demand
 from db.cutover.report import Report, Verdict
 from db.environments import Environment
 from db.errors import Failure, Refusal, Undone
-from db.interruption import Signals
 from db.ops import Phase
-from db.progress import Progress, Silent
+from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
 
 

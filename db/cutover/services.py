@@ -17,10 +17,11 @@ import httpx
 import psutil
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from db import children, environments, web
+from db import environments, web
 from db.errors import Failure, Refusal
-from db.redaction import redact
+from db.processes import children
 from game import libpq
+from game.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
 
 OK = 200

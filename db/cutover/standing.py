@@ -12,7 +12,7 @@ from db.environments import Environment
 from db.errors import Inconclusive
 from db.ops import Phase
 from game.legacy.fence_schema import Mark, State
-from game.unit import Fence
+from game.unit_of_work import Fence
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,18 @@ from typing import Any
 
 from psycopg import sql
 
-from db import fence, migrate, ops, snapshots, tables, transfer
+from db import ops, snapshots, tables, transfer
 from db.counts import few
 from db.cutover import hooks, ownership, switch
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
-from db.ops import Phase
+from db.ops import Phase, fence
+from db.schema import migrate
 from db.snapshots import Label, Side
 from game import tables as game_tables
-from game.legacy import cells
 from game.legacy import fence as legacy_fence
+from game.legacy import sqlite_values
 
 Facts = dict[str, Any]
 
@@ -91,7 +92,7 @@ def fenced(move: Move) -> bool:
     ownership.of_this_game(move.owner, move.env.legacy.path)(mark)
     if mark.owner != move.owner:  # We hold the lock, so the run that fenced it is over: take its fence over.
         return False
-    with closing(cells.connect(move.env.legacy.path)) as connection:
+    with closing(sqlite_values.connect(move.env.legacy.path)) as connection:
         try:
             return legacy_fence.prove(connection) > 0
         except legacy_fence.NotFenced as error:
@@ -113,7 +114,7 @@ def fence_legacy(move: Move) -> Facts:
     move.deadline.start()
     owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
     turn(move, "fenced", phases=(Phase.LOADING,), owned=owned)
-    with closing(cells.connect(move.env.legacy.path)) as connection:
+    with closing(sqlite_values.connect(move.env.legacy.path)) as connection:
         return {"writes_refused": legacy_fence.prove(connection)}
 
 

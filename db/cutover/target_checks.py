@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from db import locks, migrate, ops, relocation
+from db import ops
 from db.counts import few, first_of
 from db.cutover import steps
 from db.cutover.move import Move
 from db.errors import Refusal
-from db.extensions import not_an_extensions
-from db.ops import Phase
+from db.ops import Phase, locks
 from db.remedies import grant_create, statement
+from db.schema import migrate, relocation
+from db.target.extensions import not_an_extensions
 
 LOCKS = {
     locks.RUN_LOCK: "the lock",

@@ -20,7 +20,7 @@ from db.cutover.move import Move
 from db.errors import Failure
 from db.ops import Phase
 from game.errors import StoreUnavailable
-from game.legacy import cells, draws
+from game.legacy import draws, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.legacy.fence import Check
 from game.legacy.fence_schema import Mark, State
@@ -46,7 +46,7 @@ def turning(
 
     try:
         with (
-            closing(cells.connect(path)) as connection,
+            closing(sqlite_values.connect(path)) as connection,
             legacy_fence.turning(connection, to, pass_token=pass_token, owner=move.owner, check=check),
         ):
             if to != "moved" and legacy_fence.state(connection) == "moved":

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 
+from db.console.progress import Countdown, countdown
 from db.cutover import hooks, services, switch
 from db.cutover.move import FAILURES, Move
 from db.cutover.steps import play
 from db.errors import ToolError
-from db.progress import Countdown, countdown
-from db.redaction import redact
+from game.redaction import redact
 
 EVERY_SECONDS = 60.0
 LOOKS = 10

@@ -1,1 +1,1 @@
-"""The schema's history: one revision a file in versions/, run by `db.migrate`."""
+"""The schema's history: one revision a file in versions/, run by `db.schema.migrate`."""

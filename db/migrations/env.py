@@ -1,10 +1,14 @@
-"""What Alembic runs for each command; `db.migrate` hands it the connection, and a hook for each revision applied."""
+"""What Alembic runs for each command.
+
+`db.schema.migrate` hands it the connection, and a hook for each revision applied.
+"""
 
 from __future__ import annotations
 
 from alembic import context
 
-from db import revisions, tables
+from db import tables
+from db.schema import revisions
 
 
 def run() -> None:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from db import files
 from db.errors import Failure
-from db.servers.accounts import Account, lesser, scratch
-from db.servers.facts import NO_TLS, Facts, Login, new_logins
-from db.servers.guard import Guard, last_lines
-from db.servers.ready import Ended, wait
+from db.files import private
+from db.servers.readiness import Ended, wait
+from db.servers.reaper_client import Guard, last_lines
+from db.servers.server_info import NO_TLS, Facts, Login, new_logins
 from db.servers.settings import MAJOR, as_options
+from db.servers.unix_user import Account, lesser, scratch
 
 HOST = "127.0.0.1"
 
@@ -138,7 +138,7 @@ def make_folder(path: Path, account: Account | None) -> None:
 
 def _initdb(folder: Path, home: Path, login: Login, guard: Guard, account: Account | None, log: Path) -> None:
     words = home / "password"
-    files.write(words, login.password + "\n")
+    private.write(words, login.password + "\n")
     if account is not None:
         os.chown(words, account.uid, account.gid)
     argv = [

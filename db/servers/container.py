@@ -22,9 +22,9 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
 
 from db.errors import Failure
-from db.servers.facts import NO_TLS, Facts, new_logins
-from db.servers.guard import Guard
-from db.servers.ready import Ended, wait
+from db.servers.readiness import Ended, wait
+from db.servers.reaper_client import Guard
+from db.servers.server_info import NO_TLS, Facts, new_logins
 from db.servers.settings import MAJOR, as_options
 
 IMAGE = f"postgres:{MAJOR}"

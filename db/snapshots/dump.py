@@ -16,13 +16,14 @@ from typing import IO, BinaryIO
 import psycopg
 from psycopg import sql
 
-from db import children, ops
+from db import ops
 from db.counts import few
 from db.errors import Failure, Refusal
-from db.json_files import shown
-from db.redaction import redact
+from db.files.json_files import shown
+from db.processes import children
 from db.servers.tools import Tool
 from db.snapshots.manifest import NAME_ANOTHER, Snapshot
+from game.redaction import redact
 
 LONGEST_LINE = 1 << 16
 """In bytes, of a line that is no row."""

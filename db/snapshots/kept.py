@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from db import draws, fence, grants, migrate, ops, relocation
+from db import ops
 from db.errors import Refusal
+from db.ops import fence
+from db.schema import draws, grants, migrate, relocation
 from db.snapshots import manifest
 
 REPLACED = "replaced_"

@@ -16,17 +16,17 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from db import files, paths
 from db.confirmation import unasked
 from db.errors import Failure, Refusal, ToolError
-from db.files import fsync_folder
-from db.json_files import shown
-from db.part_file import part_of
+from db.files import paths, private
+from db.files.json_files import shown
+from db.files.part_file import part_of
+from db.files.private import fsync_folder
+from db.legacy import source
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
-from db.transfer import source
 from game import paths as kinds
-from game.legacy import cells, draws, fence
+from game.legacy import draws, fence, sqlite_values
 
 _ANOTHER = "Name another snapshot with --path, or take one: invoke snapshot.take --env NAME --of legacy|target"
 
@@ -160,7 +160,7 @@ def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
 def _copy(snapshot: Snapshot, to: Path) -> None:
     with opened(snapshot) as file:
         try:
-            with files.opened(to, "wb") as copy:
+            with private.opened(to, "wb") as copy:
                 shutil.copyfileobj(file, copy)
         except OSError as error:
             raise _no_room(error, to.parent) from None
@@ -196,7 +196,7 @@ def _checked(snapshot: Snapshot, copy: Path) -> dict[str, int]:
 
 
 def _back_up(game: sqlite3.Connection, copy: Path) -> None:
-    files.make(copy)
+    private.make(copy)
     try:
         with closing(sqlite3.connect(copy)) as target:
             game.backup(target, pages=-1)
@@ -207,7 +207,7 @@ def _back_up(game: sqlite3.Connection, copy: Path) -> None:
 
 def _put_to_use(path: Path, *, keep_fence: bool) -> None:
     """Give the file a new draw epoch, whoever is to play on it: writes since the snapshot are given up."""
-    with closing(cells.connect(path)) as connection:
+    with closing(sqlite_values.connect(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         draws.renew(connection)
         connection.execute("COMMIT")

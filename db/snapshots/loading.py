@@ -13,14 +13,16 @@ from typing import BinaryIO
 
 from psycopg import errors, sql
 
-from db import fence, migrate, ops, remedies, revisions, tables
+from db import ops, remedies, tables
 from db.errors import Failure, Refusal
-from db.extensions import not_an_extensions
-from db.json_files import shown
-from db.revisions import NO_PASS, PASS, Revision
+from db.files.json_files import shown
+from db.ops import fence
+from db.schema import migrate, revisions
+from db.schema.revisions import NO_PASS, PASS, Revision
 from db.servers.tools import Tool
 from db.snapshots import dump
 from db.snapshots.manifest import NAME_ANOTHER, Snapshot
+from db.target.extensions import not_an_extensions
 
 RESTORING = "restoring_"
 """Begins the name of a schema that is being filled. No other session ever sees one."""

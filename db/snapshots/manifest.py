@@ -22,12 +22,13 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter
 
-from db import files, json_files, signing
+from db import signing
 from db.errors import Failure, Refusal
-from db.files import fsync_folder
-from db.json_files import Instant, OneLine
-from db.part_file import part_of
-from db.paths import require_file, require_folder
+from db.files import json_files, private
+from db.files.json_files import Instant, OneLine
+from db.files.part_file import part_of
+from db.files.paths import require_file, require_folder
+from db.files.private import fsync_folder
 from game import paths
 
 MANIFEST = "manifest.json"
@@ -149,7 +150,7 @@ _NAME_ONE = (
 def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iterator[tuple[Path, Callable[[], Path]]]:
     """A folder to fill, and the function that makes it a snapshot; a folder that was not finished is removed."""
     try:
-        files.make_folder(parent)
+        private.make_folder(parent)
     except OSError as error:
         found = paths.found(parent)
         raise Refusal(
@@ -216,7 +217,7 @@ def write(folder: Path, manifest: Manifest, key: str | None) -> Manifest:
     manifest = manifest.signed(key)
     fsync_file(folder / manifest.file)
     path = folder / MANIFEST
-    files.write(path, _MANIFESTS.dump_json(manifest, indent=2) + b"\n")
+    private.write(path, _MANIFESTS.dump_json(manifest, indent=2) + b"\n")
     fsync_file(path)
     fsync_folder(folder)
     return manifest
@@ -248,7 +249,7 @@ def note_verified(snapshot: Snapshot) -> None:
     """Note beside the manifest that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
     with part_of(path) as part:  # Not to write through a link, nor into a pipe, that somebody put there.
-        files.write(part, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
+        private.write(part, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
         fsync_file(part)
         part.replace(path)
     fsync_folder(snapshot.folder)

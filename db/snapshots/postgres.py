@@ -15,21 +15,25 @@ from typing import BinaryIO
 
 from psycopg import errors, sql
 
-from db import draws, fence, files, locks, migrate, ops, relocation, remedies, requirements
+from db import ops, remedies
 from db.confirmation import unasked
 from db.counts import few
 from db.errors import Refusal
-from db.extensions import not_an_extensions
-from db.json_files import shown
+from db.files import private
+from db.files.json_files import shown
+from db.ops import fence, locks
+from db.schema import draws, migrate, relocation
 from db.servers.tools import Tool
 from db.snapshots import kept, loading, manifest
 from db.snapshots.legacy import check_counts, opened
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.snapshots.tools import Tools, installed
 from db.snapshots.tools import run as run_tool
+from db.target import requirements
+from db.target.extensions import not_an_extensions
 from game.errors import BadUrl
-from game.legacy import cells
 from game.legacy import fence as legacy_fence
+from game.legacy import sqlite_values
 from game.legacy.fence_schema import Mark
 from game.urls import PostgresUrl, read
 
@@ -67,7 +71,7 @@ def take(
         folder, finish = reading.enter_context(manifest.being_made(parent, environment, Side.TARGET, label))
         dump = folder / FILE_NAMES[Side.TARGET]
         arguments = ["--format=custom", f"--schema={_pattern(url.schema)}", f"--snapshot={_exported(connection)}"]
-        with files.opened(dump, "xb") as file:
+        with private.opened(dump, "xb") as file:
             run_tool(_tool("pg_dump", connection, tools), arguments, url, stdout=file)
         made = Manifest(
             environment=environment, side=Side.TARGET, label=label, run=run, taken_at=manifest.now().isoformat(),
@@ -162,7 +166,7 @@ def _mark(legacy: Path) -> Mark:
     """Read the legacy file's fence. A missing file counts as moved: nobody plays on it."""
     if not legacy.exists():
         return Mark("moved")
-    with closing(cells.connect(legacy, readonly=True)) as file:
+    with closing(sqlite_values.connect(legacy, readonly=True)) as file:
         return legacy_fence.mark(file)
 
 

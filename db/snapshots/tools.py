@@ -18,9 +18,9 @@ from typing import IO, Any, TypeAlias
 from db import environments
 from db.counts import few
 from db.errors import Failure, Refusal
-from db.redaction import redact
 from db.servers.binaries import FOLDERS
 from db.servers.tools import Tool
+from game.redaction import redact
 from game.urls import PostgresUrl
 
 Tools: TypeAlias = Callable[[str], Tool]

@@ -1,30 +1,23 @@
 """Moves every row from the legacy file to Postgres and back, and proves it."""
 
 from db.transfer.assessment import Assessed, assess
-from db.transfer.carriage import Carried, carry_back
 from db.transfer.checks import check, check_sound
-from db.transfer.comparison import compare_files
-from db.transfer.convert import Conversion, convert
-from db.transfer.guards import live
-from db.transfer.loading import Loaded, clear, load
-from db.transfer.proof import Proof, prove
+from db.transfer.load import Loaded, clear, load
+from db.transfer.preconditions import live
+from db.transfer.profile import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.rebuild import Returned, back
-from db.transfer.replaying import Decided, Replay, Replayed, replay, require_replayable
-from db.transfer.survey import ColumnProfile, Profile, TableProfile, profile
-from db.transfer.tally import Count
+from db.transfer.reconcile import Count
+from db.transfer.verify import Proof, prove
+from db.transfer.write_back import Carried, carry_back
 
 __all__ = [
     "Assessed",
     "Carried",
     "ColumnProfile",
-    "Conversion",
     "Count",
-    "Decided",
     "Loaded",
     "Profile",
     "Proof",
-    "Replay",
-    "Replayed",
     "Returned",
     "TableProfile",
     "assess",
@@ -33,12 +26,8 @@ __all__ = [
     "check",
     "check_sound",
     "clear",
-    "compare_files",
-    "convert",
     "live",
     "load",
     "profile",
     "prove",
-    "replay",
-    "require_replayable",
 ]

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.progress import Advance, Progress
-from db.transfer import schema as schemas
-from db.transfer.guards import NAMED, check_ids, check_journals
-from db.transfer.parcels import Packer
-from db.transfer.proof import uncounted
-from db.transfer.source import Source, chunks, opened
-from db.transfer.tally import Tally
+from db.console.progress import Advance, Progress
+from db.legacy import schema as schemas
+from db.legacy.source import Source, chunks, opened
+from db.transfer.batches import Packer
+from db.transfer.preconditions import NAMED, check_ids, check_journals
+from db.transfer.reconcile import Tally
+from db.transfer.verify import uncounted
 from game.legacy.codec import Finding
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from db.counts import first_of
 from db.errors import Refusal
+from db.legacy import schema as schemas
+from db.legacy.clauses import checks
+from db.legacy.compiling import find_trouble
+from db.legacy.read_errors import unreadable
+from db.legacy.source import Source, opened, quote
 from db.remedies import RESTORE_FILE
-from db.transfer import schema as schemas
-from db.transfer.clauses import checks
-from db.transfer.compiling import find_trouble
-from db.transfer.faults import unreadable
-from db.transfer.guards import check_ids, check_journals
-from db.transfer.source import Source, opened, quote
+from db.transfer.preconditions import check_ids, check_journals
 from game.legacy.guarding import MOST_BYTES, strictly
 
 MOST_NAME_BYTES = 2000

@@ -13,20 +13,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from db import draws, paths
+from db.console.progress import Advance, Progress, Silent
 from db.errors import Failure, Refusal
-from db.files import fsync_folder
-from db.part_file import part_of
-from db.progress import Advance, Progress, Silent
-from db.transfer import schema as schemas
-from db.transfer.proof import compare, uncounted
-from db.transfer.rows import insert
-from db.transfer.schema import Schema
-from db.transfer.source import Source, quote, table_of
+from db.files import paths
+from db.files.part_file import part_of
+from db.files.private import fsync_folder
+from db.legacy import schema as schemas
+from db.legacy.row_writer import insert
+from db.legacy.schema import Schema
+from db.legacy.source import Source, quote, table_of
+from db.schema import draws
 from db.transfer.target import Target, opened
-from game.legacy import cells
+from db.transfer.verify import compare, uncounted
 from game.legacy import draws as legacy_draws
-from game.legacy.fields import DECLARED
+from game.legacy import sqlite_values
+from game.legacy.codec.mapping import DECLARED
 from game.urls import PostgresUrl
 
 
@@ -84,7 +85,7 @@ def made(into: Path) -> Iterator[Path]:
 
 def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
     schema = target.schema
-    connection = cells.connect(part)
+    connection = sqlite_values.connect(part)
     try:
         schemas.prepare(connection, schema)
         connection.execute("PRAGMA journal_mode=OFF").fetchall()
@@ -132,7 +133,7 @@ def _insert_all(target: Target, connection: sqlite3.Connection, name: str, advan
 
 def _check(target: Target, part: Path, progress: Progress) -> None:
     """What SQLite says of the file, and what was read back against the database."""
-    connection = cells.connect(part)
+    connection = sqlite_values.connect(part)
     try:
         found = connection.execute("PRAGMA integrity_check(3)").fetchall()
         if found != [("ok",)]:

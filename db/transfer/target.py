@@ -17,16 +17,18 @@ from psycopg import sql
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
-from db import legacy_schema, ops
-from db.transfer import guards
-from db.transfer import schema as schemas
-from db.transfer.parcels import JOURNALS
-from db.transfer.schema import Schema, Statement
-from db.transfer.source import CELL_BYTES, CHUNK_BYTES, table_of
-from db.transfer.streams import fetch, stream
+from db import ops
+from db.legacy import declared_tables
+from db.legacy import schema as schemas
+from db.legacy.schema import Schema, Statement
+from db.legacy.source import CELL_BYTES, CHUNK_BYTES, table_of
+from db.transfer import preconditions
+from db.transfer.batches import JOURNALS
+from db.transfer.cursors import fetch, stream
 from game import tables
-from game.legacy import cells, codec, fields
-from game.legacy.cells import BadText, Cell
+from game.legacy import codec, sqlite_values
+from game.legacy.codec import mapping
+from game.legacy.sqlite_values import BadText, Cell
 from game.rows import Key, Record, Rows
 from game.urls import PostgresUrl
 
@@ -67,7 +69,7 @@ where not exists (select from legacy_rows l where l.source = 'users' and l.key =
 @contextmanager
 def opened(url: PostgresUrl) -> Iterator[Target]:
     """The database in one repeatable-read snapshot; nothing is written. Refusal where it does not answer."""
-    with ops.connect(url, application="sudamr transfer") as conn, guards.explained(url.redacted):
+    with ops.connect(url, application="sudamr transfer") as conn, preconditions.explained(url.redacted):
         conn.execute("begin isolation level repeatable read read only")
         yield Target(conn)
 
@@ -133,7 +135,7 @@ class Target:
         if not self._absent:
             return []
         found = {column for _position, row in self._players() for column in row if column in self._absent}
-        return [column for column in fields.DECLARED if column in found]
+        return [column for column in mapping.DECLARED if column in found]
 
     @cached_property
     def _absent(self) -> Cells:
@@ -142,16 +144,16 @@ class Target:
         for table in tables.PLAYER_STATE:
             nobody.table(table.name)
         row = codec.implode(nobody)
-        for kind, name in fields.KINDS.items():  # What a tournament says whose file has no place for day or flag.
-            row[f"last{name}PlayedDate"] = fields.PLAYED_AT.write(fields.PLAYED_AT.absent)
-            row[f"{kind}RewardClaimed"] = fields.CLAIMED.write(fields.CLAIMED.absent)
-        return {column: row.get(column) for column in fields.DECLARED if column not in self.users_columns}
+        for kind, name in mapping.KINDS.items():  # What a tournament says whose file has no place for day or flag.
+            row[f"last{name}PlayedDate"] = mapping.PLAYED_AT.write(mapping.PLAYED_AT.absent)
+            row[f"{kind}RewardClaimed"] = mapping.CLAIMED.write(mapping.CLAIMED.absent)
+        return {column: row.get(column) for column in mapping.DECLARED if column not in self.users_columns}
 
     def _implode(self, rows: Rows) -> Cells:
         """The legacy row; of columns that the file lacked, only those that a command gave a value."""
         row = codec.implode(rows)
         for column, cell in self._absent.items():
-            if column in row and cells.same(row[column], cell):
+            if column in row and sqlite_values.same(row[column], cell):
                 del row[column]
         return row
 
@@ -254,14 +256,14 @@ def _sortable(cell: Cell) -> tuple[int, int | float | bytes]:
         case bytes():
             return 3, cell
         case str() | BadText():
-            return 2, cells.original(cell)
+            return 2, sqlite_values.original(cell)
 
 
 def default_schema() -> Schema:
     """The tables as the service of today declares them, in WAL mode, for a database that no file was loaded into."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        legacy_schema.create(memory)
+        declared_tables.create(memory)
         schema = schemas.read(memory)
     finally:
         memory.close()

@@ -1,4 +1,4 @@
-"""The draw epoch of a legacy file: one value in a table of its own, which `game.chance` mixes into every draw.
+"""The draw epoch of a legacy file: one value in a table of its own, which `game.rules.chance` mixes into every draw.
 
 The table is there only once an epoch was given. Like the fence's table it is no part of the game: its rows are never
 loaded as the game's, never compared and never fenced. What bears its name and was not made here is the game's own.

@@ -22,10 +22,11 @@ from sqlalchemy.schema import CreateTable
 
 from game import idempotency, tables
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
-from game.legacy import cells, codec, draws, fence, fence_schema, fields, guarding, homes
-from game.legacy.cells import Cell
+from game.legacy import codec, draws, fence, fence_schema, guarding, sqlite_values
+from game.legacy.codec import homes, mapping
+from game.legacy.sqlite_values import Cell
 from game.rows import Key, Record, Rows, compare
-from game.unit import UNWATCHED, Engine, Loaded, Status, Watch
+from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
@@ -115,7 +116,7 @@ class LegacyStore:
         self._pool.dispose()
 
     def _connect(self) -> DBAPIConnection:
-        connection = cells.connect(self._path, timeout_seconds=self._busy_timeout_seconds)
+        connection = sqlite_values.connect(self._path, timeout_seconds=self._busy_timeout_seconds)
         connection.execute("PRAGMA synchronous=FULL")
         return cast(DBAPIConnection, connection)
 
@@ -202,9 +203,11 @@ class LegacyUnit:
     def _update(self, row: dict[str, Cell]) -> None:
         for column in row:
             if column not in self._row and column not in _columns(self._connection):
-                self._connection.execute(f"ALTER TABLE users ADD COLUMN {_quoted(column)} {fields.DECLARED[column]}")
-        assignments = ", ".join(f"{_quoted(column)} = {cells.placeholder(cell)}" for column, cell in row.items())
-        values = [*(cells.bind(cell) for cell in row.values()), cells.bind(self._row["id"])]
+                self._connection.execute(f"ALTER TABLE users ADD COLUMN {_quoted(column)} {mapping.DECLARED[column]}")
+        assignments = ", ".join(
+            f"{_quoted(column)} = {sqlite_values.placeholder(cell)}" for column, cell in row.items()
+        )
+        values = [*(sqlite_values.bind(cell) for cell in row.values()), sqlite_values.bind(self._row["id"])]
         updated = self._connection.execute(f"UPDATE users SET {assignments} WHERE id = ?", values)
         if updated.rowcount != 1:  # A trigger of the file's can undo it silently, by RAISE(IGNORE).
             raise StoreUnavailable(f"the legacy file: {updated.rowcount} rows changed in place of the player's one")

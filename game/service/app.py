@@ -16,22 +16,23 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from game import commands, tables
-from game.chance import Chance
-from game.commands import Command
+from game import tables
 from game.dispatch import Answer, again, dispatch
 from game.dispatch import Request as Asked
 from game.errors import Refused, StoreFailure
 from game.rows import Rows
-from game.service import answers, documents, problems
+from game.rules import commands
+from game.rules.chance import Chance
+from game.rules.commands import Command
+from game.service import answers, openapi, problems
 from game.service.bodies import Fields, IdempotencyKey
-from game.service.documents import Alive, Readiness
 from game.service.guard import FencePass, Guard, once
 from game.service.logs import logger, notice
 from game.service.metrics import Metrics
+from game.service.openapi import Alive, Readiness
 from game.service.tokens import RULES, Rules
 from game.service.traffic import Admitted, Measured, Private, Report, Room, Seen, about
-from game.unit import Store
+from game.unit_of_work import Store
 
 READY_ATTEMPTS = 2
 """A connection that died while it lay idle is not the store's being away; more patience would outlast who asks."""
@@ -77,14 +78,14 @@ def create_app(
 
     app = FastAPI(
         title="sudamr", lifespan=life, docs_url=None, redoc_url=None, redirect_slashes=False,
-        responses=documents.of_all(),
+        responses=openapi.of_all(),
     )  # fmt: skip
     app.add_middleware(Admitted, room=room)
     app.add_middleware(Measured)
     app.add_middleware(Private)
     app.add_middleware(Seen, metrics=metrics, report=report)
     answers.handle_errors(app)
-    documents.add_to(app)
+    openapi.add_to(app)
     guard = Guard(token_secret, token_rules, operator_token, room)
 
     def carry_out(asked: Asked, fence_pass: str | None) -> Answer:
@@ -111,7 +112,7 @@ def _add_action(
     @app.post(
         f"/players/{{player}}/actions/{action}",
         dependencies=[Depends(_naming(action)), Depends(once), Depends(guard.acting)],
-        **documents.of_action(action, command),
+        **openapi.of_action(action, command),
     )
     def act(
         request: Request, player: str, idempotency_key: IdempotencyKey, fields: Fields, x_fence_pass: FencePass = ""
@@ -138,7 +139,7 @@ def _add_player(app: FastAPI, guard: Guard, store: Store, metrics: Metrics) -> N
         "/players/{player}",
         dependencies=[Depends(_naming("show")), Depends(once), Depends(guard.reading)],
         summary="A player's state, by table",
-        **documents.of_player(),
+        **openapi.of_player(),
     )
     def show(request: Request, player: str) -> JSONResponse:
         player = _player_id(player)
@@ -157,7 +158,7 @@ def _add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
     async def alive() -> Alive:
         return Alive("alive", os.getpid())
 
-    @app.get("/readyz", operation_id="ready", summary="Which store it serves", **documents.of_readiness())
+    @app.get("/readyz", operation_id="ready", summary="Which store it serves", **openapi.of_readiness())
     def ready(request: Request) -> JSONResponse:
         readiness = _readiness(store, metrics, started)
         if readiness.code == "ready":
@@ -168,7 +169,7 @@ def _add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
 
     @app.get(
         "/metrics", operation_id="metrics", summary="What Prometheus reads", response_class=Response,
-        **documents.of_metrics(),
+        **openapi.of_metrics(),
     )  # fmt: skip
     async def counters() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

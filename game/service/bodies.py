@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from game.documents import UNREADABLE, from_json
 from game.errors import BadRequest
+from game.rules.json_columns import UNREADABLE, from_json
 from game.service.problems import Rejected
 
 _BARE = r"[!#-~][!-~]{0,199}"

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from game import settings
 from game.errors import BadSettings, StoreFailure, StoreLacks
-from game.postgres import Timeouts
+from game.postgres.store import Timeouts
 from game.service import reports
 from game.service.app import create_app
 from game.service.connections import PRIVATE_CONNECTIONS, Door, Limits, most_connections
@@ -27,7 +27,7 @@ from game.service.server import GRACE_SECONDS, Server, server
 from game.service.tokens import Rules
 from game.settings import Settings
 from game.stores import open_store
-from game.unit import Store
+from game.unit_of_work import Store
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 from fastapi.responses import JSONResponse
 
 from game.errors import BadRequest, Fenced, GameError, Moved, Refused, StoreFailure
-from game.refusals import REFUSALS
+from game.rules.refusals import REFUSALS
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from game import paths
-from game.documents import from_json
 from game.errors import BadSettings
+from game.rules.json_columns import from_json
 from game.service.logs import logger
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

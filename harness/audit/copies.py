@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from db import children, environments
+from db import environments
 from db.errors import Failure, Refusal
-from db.redaction import redact
+from db.processes import children
 from db.servers import Server
 from game import libpq
+from game.redaction import redact
 from harness.audit.mutations import Mutation
 
 TIMEOUT_SECONDS = 300

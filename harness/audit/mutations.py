@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-_STOPPED = "tests/db/test_cutover_stopped.py::test_a_run_that_lost_its_lock_and_wakes_"
-_ENDS = "tests/db/test_endings.py::test_the_last_line_of_every_end_is_true"
+_STOPPED = "tests/db/cutover/test_cutover_stopped.py::test_a_run_that_lost_its_lock_and_wakes_"
+_ENDS = "tests/db/cutover/test_endings.py::test_the_last_line_of_every_end_is_true"
 _SUITES = {"game": "tests/game", "db": "tests/db", "harness": "tests/harness"}
 
 
@@ -102,21 +102,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *_of(
-        "game/statements.py",
+        "game/postgres/statements.py",
         (
             "lock: the player is read without FOR UPDATE",
             'locked = player.with_for_update().cte("player")',
             'locked = player.cte("player")',
-            "tests/game/test_postgres_store.py::test_two_at_once_are_granted_one_after_the_other",
+            "tests/game/postgres/test_postgres_store.py::test_two_at_once_are_granted_one_after_the_other",
         ),
     ),
     *_of(
-        "game/postgres.py",
+        "game/postgres/store.py",
         (
             "lock: its timeout is a defect",
             '        "55P03",  # lock_not_available\n',
             "",
-            "tests/game/test_postgres_store.py::test_a_player_locked_for_too_long_is_a_503_and_changes_nothing",
+            "tests/game/postgres/test_postgres_store.py::test_a_player_locked_for_too_long_is_a_503_and_changes_nothing",
         ),
         (
             "retry: a serialization failure is a defect",
@@ -146,13 +146,13 @@ MUTATIONS: tuple[Mutation, ...] = (
             "timeout: a statement may run for ever",
             '"statement_timeout": str(self.statement_ms),',
             '"statement_timeout": "0",',
-            "tests/game/test_postgres_store.py::test_a_slow_statement_is_cut_off_by_the_server",
+            "tests/game/postgres/test_postgres_store.py::test_a_slow_statement_is_cut_off_by_the_server",
         ),
         (
             "secrets: values in errors",
             "hide_parameters=True,",
             "hide_parameters=False,",
-            "tests/game/test_postgres_store.py::test_a_broken_rule_is_stopped_by_the_database_and_shows_no_values",
+            "tests/game/postgres/test_postgres_store.py::test_a_broken_rule_is_stopped_by_the_database_and_shows_no_values",
         ),
     ),
     *_of(
@@ -161,13 +161,13 @@ MUTATIONS: tuple[Mutation, ...] = (
             "pooler: settings left to its next client",
             'f"SET LOCAL {name}',
             'f"SET {name}',
-            "tests/game/test_pooler.py::test_nothing_is_left_to_the_next_client_of_the_pooler",
+            "tests/game/postgres/test_pooler.py::test_nothing_is_left_to_the_next_client_of_the_pooler",
         ),
         (
             "settings: one of the role's reaches our sessions",
             '"bytea_output": "hex",',
             "",
-            "tests/db/test_server_settings.py::test_each_session_of_ours_has_its_own_settings",
+            "tests/db/target/test_server_settings.py::test_each_session_of_ours_has_its_own_settings",
         ),
     ),
     *_of(
@@ -176,13 +176,13 @@ MUTATIONS: tuple[Mutation, ...] = (
             "lock: BEGIN without IMMEDIATE",
             'self._transaction("BEGIN IMMEDIATE")',
             'self._transaction("BEGIN")',
-            "tests/game/test_legacy_store.py::test_a_command_has_the_write_lock_before_it_reads",
+            "tests/game/legacy/test_legacy_store.py::test_a_command_has_the_write_lock_before_it_reads",
         ),
         (
             "commit: not synced",
             "PRAGMA synchronous=FULL",
             "PRAGMA synchronous=OFF",
-            "tests/game/test_legacy_store.py::test_the_files_journal_mode_stays_and_every_commit_is_synced",
+            "tests/game/legacy/test_legacy_store.py::test_the_files_journal_mode_stays_and_every_commit_is_synced",
         ),
         (
             "journals: not kept in the file",
@@ -194,16 +194,16 @@ MUTATIONS: tuple[Mutation, ...] = (
             "retry: a busy file is a defect",
             "if _code(error) in BUSY:\n        return TryAgain",
             "if False:\n        return TryAgain",
-            "tests/game/test_legacy_store.py::test_another_writers_lock_is_waited_for_and_then_a_503",
+            "tests/game/legacy/test_legacy_store.py::test_another_writers_lock_is_waited_for_and_then_a_503",
         ),
     ),
     *_of(
-        "game/actions/__init__.py",
+        "game/rules/actions/__init__.py",
         (
             "documents: what can't be read is written over",
             "if (player.id, UNREADABLE_KEY) in player.rows.get(table, {}):",
             "if False:",
-            "tests/game/test_unreadable_documents.py::test_what_is_worn_can_not_be_read_and_everything_else_goes_on",
+            "tests/game/legacy/test_unreadable_documents.py::test_what_is_worn_can_not_be_read_and_everything_else_goes_on",
         ),
     ),
     *_of(
@@ -212,7 +212,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "pass: any token",
             "if not token or not hmac.compare_digest(str(pass_sha256).encode(), str(_sha256(token)).encode()):",
             "if not token:",
-            "tests/game/test_legacy_fence.py::test_a_wrong_pass_opens_nothing",
+            "tests/game/legacy/test_legacy_fence.py::test_a_wrong_pass_opens_nothing",
         ),
     ),
     *_of(
@@ -221,32 +221,32 @@ MUTATIONS: tuple[Mutation, ...] = (
             "fence: deletes go through",
             'EVENTS = ("insert", "update", "delete")',
             'EVENTS = ("insert", "update")',
-            "tests/game/test_legacy_fence.py::test_no_write_of_any_kind_gets_through",
+            "tests/game/legacy/test_legacy_fence.py::test_no_write_of_any_kind_gets_through",
         ),
     ),
     *_of(
-        "game/legacy/fields.py",
+        "game/legacy/codec/mapping.py",
         (
             "codec: another key of an item",
             '"enhancementFails": _number("fails"),',
             '"enhancementFail": _number("fails"),',
-            "tests/db/test_builders.py::test_a_legacy_row_reads_as_the_player_it_was_made_for",
+            "tests/db/samples/test_builders.py::test_a_legacy_row_reads_as_the_player_it_was_made_for",
         ),
         (
             "codec: another key of a mail",
             '"attachmentsClaimed": Field(',
             '"attachmentClaimed": Field(',
-            "tests/db/test_builders.py::test_a_legacy_row_reads_as_the_player_it_was_made_for",
+            "tests/db/samples/test_builders.py::test_a_legacy_row_reads_as_the_player_it_was_made_for",
         ),
         (
             "quarantine: unreadable gold holds nobody",
             '"gold": Scalar("gold", int, 0, low=0, holds=True),',
             '"gold": Scalar("gold", int, 0, low=0),',
-            "tests/db/test_seed.py::test_who_is_held_is_known_and_the_others_can_play",
+            "tests/db/samples/test_seed.py::test_who_is_held_is_known_and_the_others_can_play",
         ),
     ),
     *_of(
-        "game/player.py",
+        "game/rules/player.py",
         (
             "purse: below nothing",
             "if have + amount < 0:",
@@ -267,12 +267,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *_of(
-        "game/bag.py",
+        "game/rules/bag.py",
         (
             "bag: one place too many",
             "if number > 0 and taken + number > places:",
             "if number > 0 and taken + number > places + 1:",
-            "tests/game/test_rewards.py::test_the_last_place_is_enough_and_one_more_is_not",
+            "tests/game/rules/test_rewards.py::test_the_last_place_is_enough_and_one_more_is_not",
         ),
         (
             "history: no line of what is spent",
@@ -284,11 +284,11 @@ MUTATIONS: tuple[Mutation, ...] = (
             "material: spent without being there",
             "        if have < number:\n",
             "        if False:\n",
-            "tests/game/test_forge.py::test_gold_and_materials_that_are_just_enough_do",
+            "tests/game/rules/test_forge.py::test_gold_and_materials_that_are_just_enough_do",
         ),
     ),
     *_of(
-        "game/actions/reward.py",
+        "game/rules/actions/reward.py",
         (
             "mail: claimed again",
             '    if mail["claimed"]:\n        raise',
@@ -297,48 +297,48 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *_of(
-        "game/data/forge.toml",
+        "game/rules/data/forge.toml",
         (
             "odds: of the eighth star",
             "success_percent = [100, 90, 80, 70, 60, 50, 40, 30, 20, 10]",
             "success_percent = [100, 90, 80, 70, 60, 50, 40, 31, 20, 10]",
-            "tests/game/test_catalog.py",
+            "tests/game/rules/test_catalog.py",
         ),
         (
             "cost: of the mythic grade",
             "gold = 2000",
             "gold = 2001",
-            "tests/game/test_catalog.py::test_a_grade_has_the_figures_of_the_rules",
+            "tests/game/rules/test_catalog.py::test_a_grade_has_the_figures_of_the_rules",
         ),
         (
             "cost: materials of a rare star",
             "materials = [[2, 10], [2, 15],",
             "materials = [[2, 10], [2, 16],",
-            "tests/game/test_catalog.py::test_a_star_takes_the_materials_of_the_table",
+            "tests/game/rules/test_catalog.py::test_a_star_takes_the_materials_of_the_table",
         ),
     ),
     *_of(
-        "game/catalog.py",
+        "game/rules/catalog.py",
         (
             "rounding: halves to the even",
             "return math.floor(value + Fraction(1, 2))",
             "return round(value)",
-            "tests/game/test_catalog.py::test_halves_go_up_where_python_goes_to_the_even",
+            "tests/game/rules/test_catalog.py::test_halves_go_up_where_python_goes_to_the_even",
         ),
     ),
     *_of(
-        "game/chance.py",
+        "game/rules/chance.py",
         (
             "dice: the same for every player",
             '"\\0".join((of, self._request_id',
             '"\\0".join(("", self._request_id',
-            "tests/game/test_chance.py::test_secret_player_request_and_name_all_count",
+            "tests/game/rules/test_chance.py::test_secret_player_request_and_name_all_count",
         ),
         (
             "ids: of another namespace",
             "3d0a4f0c-6c1f-5f0e-9c6e-5b6f6a1d7c11",
             "3d0a4f0c-6c1f-5f0e-9c6e-5b6f6a1d7c12",
-            "tests/game/test_chance.py::test_ids_follow_from_request_and_place_and_are_here_to_stay",
+            "tests/game/rules/test_chance.py::test_ids_follow_from_request_and_place_and_are_here_to_stay",
         ),
     ),
     *_of(
@@ -347,19 +347,19 @@ MUTATIONS: tuple[Mutation, ...] = (
             "token: anybody's",
             'return hmac.compare_digest(given.encode(errors="surrogatepass"), secret.encode(errors="surrogatepass"))',
             "return True",
-            "tests/game/test_service.py::test_only_the_operator_passes_the_fence",
+            "tests/game/service/test_service.py::test_only_the_operator_passes_the_fence",
         ),
         (
             "token: never expires",
             "    if at_ms >= expires_ms:",
             "    if at_ms >= expires_ms + 10**18:",
-            "tests/game/test_tokens.py::test_a_token_is_good_from_its_issue_until_its_lifetime_is_over",
+            "tests/game/service/test_tokens.py::test_a_token_is_good_from_its_issue_until_its_lifetime_is_over",
         ),
         (
             "token: revoked in vain",
             "issued_ms <= revoked_ms",
             "issued_ms <= 0",
-            "tests/game/test_tokens.py::test_a_revocation_ends_the_tokens_of_one_player_until_its_time",
+            "tests/game/service/test_tokens.py::test_a_revocation_ends_the_tokens_of_one_player_until_its_time",
         ),
     ),
     *_of(
@@ -368,73 +368,73 @@ MUTATIONS: tuple[Mutation, ...] = (
             "constraint: gold may be negative",
             "        constraint users_gold_check check (gold >= 0),\n",
             "",
-            "tests/db/test_constraints.py::test_a_constraint_refuses_what_it_forbids[users_gold_check]",
+            "tests/db/schema/test_constraints.py::test_a_constraint_refuses_what_it_forbids[users_gold_check]",
         ),
         (
             "constraint: eleven stars",
             "check (stars between 0 and 10)",
             "check (stars between 0 and 11)",
-            "tests/db/test_constraints.py::test_a_constraint_refuses_what_it_forbids[user_inventory_stars_check]",
+            "tests/db/schema/test_constraints.py::test_a_constraint_refuses_what_it_forbids[user_inventory_stars_check]",
         ),
         (
             "constraint: one item in two slots",
             "        constraint user_equipment_user_id_item_id_key unique (user_id, item_id),\n",
             "",
-            "tests/db/test_constraints.py::test_a_constraint_refuses_what_it_forbids[user_equipment_user_id_item_id_key]",
+            "tests/db/schema/test_constraints.py::test_a_constraint_refuses_what_it_forbids[user_equipment_user_id_item_id_key]",
         ),
         (
             "fence: truncate goes through",
             "before insert or update or delete or truncate on",
             "before insert or update or delete on",
-            "tests/db/test_fence.py::test_no_write_of_any_kind_gets_through_the_owners_included",
+            "tests/db/ops/test_fence.py::test_no_write_of_any_kind_gets_through_the_owners_included",
         ),
         (
             "journal: may be rewritten",
             "before update or delete or truncate on",
             "before truncate on",
-            "tests/db/test_fence.py::test_a_journal_refuses_changes_even_when_open",
+            "tests/db/ops/test_fence.py::test_a_journal_refuses_changes_even_when_open",
         ),
     ),
     *_of(
-        "db/ops.py",
+        "db/ops/control.py",
         (
             "phase: whatever it was",
             'since = now() where phase = %s", (to, self.run, from_)',
             "since = now() where %s <> ''\", (to, self.run, from_)",
-            "tests/db/test_ops.py::test_of_two_that_race_one_fails_and_says_how_it_stands",
+            "tests/db/ops/test_ops.py::test_of_two_that_race_one_fails_and_says_how_it_stands",
         ),
         (
             "marker: another environment's will do",
             "    if found != environment:\n        raise _wrong",
             "    if False:\n        raise _wrong",
-            "tests/db/test_ops.py::test_a_database_of_another_environment_stays_its_own",
+            "tests/db/ops/test_ops.py::test_a_database_of_another_environment_stays_its_own",
         ),
         (
             "lock: taken by two",
             'if not _value(conn, "select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.RUN_LOCK)):',
             "if False:",
-            "tests/db/test_ops.py::test_a_second_holder_is_refused_naming_the_first",
+            "tests/db/ops/test_ops.py::test_a_second_holder_is_refused_naming_the_first",
         ),
     ),
     *_of(
-        "db/fence.py",
+        "db/ops/fence.py",
         (
             "fence: does not wait for commands",
             '        conn.execute("lock table users in exclusive mode")\n',
             "",
-            "tests/db/test_fence.py::test_a_command_in_flight_is_waited_for",
+            "tests/db/ops/test_fence.py::test_a_command_in_flight_is_waited_for",
         ),
         (
             "pass: outlives its transaction",
             '        conn.execute("delete from ops.fence_passes where schema = %s and pass_sha256 = %s", parameters)\n',
             "",
-            "tests/db/test_fence.py::test_the_owners_own_pass_is_gone_with_its_transaction",
+            "tests/db/ops/test_fence.py::test_the_owners_own_pass_is_gone_with_its_transaction",
         ),
         (
             "proof of the fence: no hole is seen",
             "        if found != expected:\n",
             "        if False:\n",
-            "tests/db/test_fence.py::test_the_proof_finds_a_function_that_lets_writes_through",
+            "tests/db/ops/test_fence.py::test_the_proof_finds_a_function_that_lets_writes_through",
         ),
     ),
     *_of(
@@ -456,7 +456,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *_of(
-        "db/interruption.py",
+        "db/processes/interruption.py",
         (
             "undo: a second signal cuts it in two",
             "if not self._held and time.monotonic() - self._raised >= AGAIN_SECONDS:",
@@ -470,7 +470,7 @@ MUTATIONS: tuple[Mutation, ...] = (
             "log: a full disk decides over players",
             "        except OSError as error:\n",
             "        except ArithmeticError as error:\n",
-            "tests/db/test_endings.py::test_a_breach_of_the_watch_and_a_full_disk_end_with_a_line_that_is_true",
+            "tests/db/cutover/test_endings.py::test_a_breach_of_the_watch_and_a_full_disk_end_with_a_line_that_is_true",
         ),
     ),
     *_of(
@@ -483,39 +483,39 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *_of(
-        "db/transfer/proof.py",
+        "db/transfer/verify.py",
         (
             "proof: what differs is equal",
-            "if not cells.same(cell, line.get(column))]",
-            "if False]",
-            "tests/db/test_transfer_proof.py::test_the_proof_finds_what_was_changed_in_the_target",
+            "if not sqlite_values.same(cell, line.get(column))",
+            "if False",
+            "tests/db/transfer/test_transfer_proof.py::test_the_proof_finds_what_was_changed_in_the_target",
         ),
         (
             "proof: mismatches are no failure",
             "        if self.mismatches:\n",
             "        if False:\n",
-            "tests/db/test_transfer_proof.py::test_the_proof_finds_what_was_changed_in_the_target",
+            "tests/db/transfer/test_transfer_proof.py::test_the_proof_finds_what_was_changed_in_the_target",
         ),
     ),
     *_of(
-        "db/transfer/loading.py",
+        "db/transfer/load.py",
         (
             "counts: not asked for",
             "        loading.tally.check()\n",
             "",
-            "tests/db/test_transfer.py::test_a_load_whose_counts_do_not_add_up_fails",
+            "tests/db/transfer/test_transfer.py::test_a_load_whose_counts_do_not_add_up_fails",
         ),
         (
             "held: any number passes",
             "        gate(conn, held, max_held)\n",
             "",
-            "tests/db/test_transfer_refused.py::test_more_held_players_than_allowed_stop_the_load_and_are_named",
+            "tests/db/transfer/test_transfer_refused.py::test_more_held_players_than_allowed_stop_the_load_and_are_named",
         ),
         (
             "chunks: written after an abort",
             "if (now := ops.phase(self.conn)) != self.phase:",
             "if (now := self.phase) != self.phase:",
-            "tests/db/test_transfer_refused.py::test_a_load_whose_run_was_aborted_writes_no_further_chunk",
+            "tests/db/transfer/test_transfer_refused.py::test_a_load_whose_run_was_aborted_writes_no_further_chunk",
         ),
     ),
     *_of(
@@ -524,13 +524,13 @@ MUTATIONS: tuple[Mutation, ...] = (
             "snapshot: rows may be missing",
             "if expected.get(table) != found.get(table):",
             "if False:",
-            "tests/db/test_snapshots.py::test_rows_that_are_missing_once_restored_are_found",
+            "tests/db/snapshots/test_snapshots.py::test_rows_that_are_missing_once_restored_are_found",
         ),
         (
             "snapshot: another file will do",
             "    if found != snapshot.manifest.sha256:\n",
             "    if False:\n",
-            "tests/db/test_snapshots.py::test_a_file_that_changed_since_is_not_restored",
+            "tests/db/snapshots/test_snapshots.py::test_a_file_that_changed_since_is_not_restored",
         ),
     ),
     *_of(
@@ -573,7 +573,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *_of(
-        "harness/play/twins.py",
+        "harness/play/differential.py",
         (
             "twins: answers may differ",
             "    if said[0] != said[1]:\n",
@@ -603,12 +603,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *_of(
-        "harness/live/receipts.py",
+        "harness/load/receipts.py",
         (
             "rehearsal: a lost receipt",
             "    result.missing += len(lost)\n",
             "",
-            "tests/harness/live/test_receipts.py::test_receipts_of_before_must_be_there_still_and_are_not_counted",
+            "tests/harness/load/test_receipts.py::test_receipts_of_before_must_be_there_still_and_are_not_counted",
         ),
     ),
     *_of(

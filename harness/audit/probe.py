@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from db import environments, seed
+from db import environments
 from db.cutover import services
-from db.servers.guard import Guard
+from db.samples import seed
+from db.servers.reaper_client import Guard
 from game.urls import LegacyUrl
-from harness.live.processes import Service
+from harness.load.service_processes import Service
 
 CHILD = "import os, game, db, harness; print(os.getpid())"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from db.counts import count
 
 if TYPE_CHECKING:
-    from db.console import Outcome
+    from db.console.output import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from db import servers
+from db.console.progress import Advance, Progress
 from db.counts import count, few
 from db.errors import Failure, Inconclusive, Refusal
-from db.progress import Advance, Progress
-from db.servers.guard import Guard
+from db.servers.reaper_client import Guard
 from harness.audit.copies import FAILED, PASSED, Copy
 from harness.audit.mutations import MUTATIONS, Mutation
 from harness.audit.report import AuditReport, Result, judged

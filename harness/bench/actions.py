@@ -15,17 +15,17 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from db.console import Outcome
+from db.console.output import Outcome
+from db.console.progress import Progress
 from db.counts import count
 from db.errors import Refusal
-from db.progress import Progress
-from db.servers.guard import Guard
+from db.servers.reaper_client import Guard
 from harness.bench import pgbench
-from harness.bench.crew import Crew, processes
-from harness.bench.ground import COMMANDS, FIRST, Ground, ground
 from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
-from harness.bench.sides import Bare, Dispatched, Side, Web
-from harness.live.processes import Service
+from harness.bench.setup import COMMANDS, FIRST, Ground, ground
+from harness.bench.targets import Bare, Dispatched, Side, Web
+from harness.bench.workers import Crew, processes
+from harness.load.service_processes import Service
 
 CLIENTS = (1, 8, 32)
 JUDGED_CLIENTS = 8

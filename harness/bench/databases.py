@@ -18,17 +18,19 @@ from importlib.util import find_spec
 import psycopg
 from psycopg import sql
 
-from db import builders, migrate, ops, servers
-from db.console import Outcome
+from db import ops, servers
+from db.console.output import Outcome
+from db.console.progress import Progress
 from db.errors import Refusal
-from db.progress import Progress
+from db.samples import builders
+from db.schema import migrate
 from db.servers import Server
-from game.commands import ClaimMail
-from game.postgres import PostgresStore
-from harness.bench.ground import ask
+from game.postgres.store import PostgresStore
+from game.rules.commands import ClaimMail
 from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
+from harness.bench.setup import ask
 from harness.databases import ENVIRONMENT, Databases
-from harness.play import stage
+from harness.play import arena
 
 MOST_OF_BARE = 1.1
 MOST_RESET_MS = 1.0
@@ -132,7 +134,7 @@ def _played(databases: Databases, *, sealed: bool) -> Iterator[Turn]:
 
         def turn() -> float:
             with conn.transaction():
-                stage.insert(conn, rows)
+                arena.insert(conn, rows)
             ask(store, "mina", "request", ClaimMail("mail"))
             began = time.perf_counter()
             databases.reset(clone)

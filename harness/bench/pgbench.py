@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from db.errors import Failure
 from db.servers import Tool
 from game.rows import Value
-from harness.bench.ground import FIRST, Ground, Statement
+from harness.bench.setup import FIRST, Ground, Statement
 
 PLACE = re.compile(r"%\((\w+)\)s|%%")
 TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)", re.MULTILINE)

@@ -21,12 +21,14 @@ from psycopg import sql
 
 import db
 import game
-from db import fence, migrate, ops
+from db import ops
+from db.ops import fence
+from db.schema import migrate
 from db.servers import Server
 from db.servers.sessions import wait_until_left
 from game.urls import PostgresUrl
 from harness.databases.reset import Reset
-from harness.databases.seal import Seal
+from harness.databases.restrict import Seal
 from harness.databases.start_state import StartState
 
 ENVIRONMENT = "test"
@@ -37,7 +39,14 @@ LOCK_KEY = 0x5D4A_3201
 LOCK_WAIT_SECONDS = 60
 """A template takes a fifth of a second; who waits longer waits for a worker that hangs."""
 
-MAKERS = ("db/migrations", "db/migrate.py", "db/ops.py", "db/fence.py", "db/tables.py", "game/tables.py")
+MAKERS = (
+    "db/migrations",
+    "db/schema/migrate.py",
+    "db/ops/control.py",
+    "db/ops/fence.py",
+    "db/tables.py",
+    "game/tables.py",
+)
 """What a template is made of and by."""
 
 

@@ -16,7 +16,7 @@ import psycopg
 
 from db.servers.sessions import refuse_locks
 from game.errors import FENCE_PASS_SETTING
-from harness.databases.seal import Seal
+from harness.databases.restrict import Seal
 from harness.databases.start_state import StartState
 
 PASSES = "ops.fence_passes"

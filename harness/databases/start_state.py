@@ -17,9 +17,9 @@ from typing import Self
 
 import psycopg
 
-from db import fence
 from db.errors import Failure
-from harness.databases.witness import EVERYBODYS, Witness
+from db.ops import fence
+from harness.databases.fingerprint import EVERYBODYS, Witness
 
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname), pg_relation_size(c.oid) > 0

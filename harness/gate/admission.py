@@ -14,11 +14,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from db import admissions, environments, files, json_files, migrate, ops, pooler
-from db.admissions import Admission
+from db import environments, ops
 from db.environments import Environment
+from db.files import json_files, private
+from db.ops import admissions
+from db.ops.admissions import Admission
+from db.schema import migrate
 from db.servers.settings import decisive
 from db.signing import SIGNING_KEY
+from db.target import pooler
 from harness.gate import certificate, checkout
 from harness.gate.certificate import Certificate, Counts, Standing, Target
 
@@ -45,7 +49,7 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
         path, environment, _standing(path, root, environment), key=environments.secret(SIGNING_KEY),
         now=certificate.now(), least=_recorded(record),
     )  # fmt: skip
-    files.write(record, json.dumps(asdict(admitted.counts), indent=2) + "\n")
+    private.write(record, json.dumps(asdict(admitted.counts), indent=2) + "\n")
     return admitted
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, TypeAdapter
 
-from db import json_files, signing
+from db import signing
 from db.counts import few
 from db.errors import Refusal
-from db.json_files import Instant, OneLine
+from db.files import json_files
+from db.files.json_files import Instant, OneLine
 from db.servers.settings import MAJOR
 from db.signing import UNSIGNED_STAGES
 

@@ -9,7 +9,7 @@ from harness import scenarios
 from harness.gate.report import RACES
 from harness.scenarios import BadScenario
 from harness.sweeps import pairs
-from harness.sweeps.kinds import Kinds
+from harness.sweeps.coverage import Kinds
 
 WAYS = ("postgres", "legacy", "twins")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import NonNegativeFloat, TypeAdapter
 
-from db import files
 from db.errors import Refusal
-from db.json_files import MOST_BYTES_OF_A_NOTE, load_json
+from db.files import private
+from db.files.json_files import MOST_BYTES_OF_A_NOTE, load_json
 
 _SECONDS = TypeAdapter(dict[str, NonNegativeFloat])
 SUITE = "suite"
@@ -54,8 +54,8 @@ class Estimate:
 
     def keep(self) -> None:
         """Remember it for the next time."""
-        files.make_folder(self.path.parent)
-        files.write(self.path, json.dumps({**self.seconds, COUNTED: self.items}) + "\n")
+        private.make_folder(self.path.parent)
+        private.write(self.path, json.dumps({**self.seconds, COUNTED: self.items}) + "\n")
 
 
 def _read(path: Path) -> dict[str, float]:

@@ -9,15 +9,19 @@ from pathlib import Path
 
 from psycopg import sql
 
-from db import drift, environments, fence, migrate, ops, pooler, revisions, seed, snapshots
+from db import environments, ops, snapshots
+from db.console.progress import Progress, Silent
 from db.counts import count
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
-from db.progress import Progress, Silent
+from db.ops import fence
+from db.samples import seed
+from db.schema import drift, migrate, revisions
 from db.servers import Server
 from db.servers.settings import decisive
 from db.servers.vitals import Vitals, lasting, lost
 from db.snapshots import Side
+from db.target import pooler
 from game.urls import PostgresUrl
 from harness.gate.report import Ended, Part
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import environments, transfer
-from db.console import plain
+from db.console.output import plain
+from db.console.progress import Progress
 from db.counts import count, lines_of
 from db.errors import Failure, Refusal
-from db.progress import Progress
 from db.servers.vitals import Lost
 from db.signing import SIGNING_KEY, UNSIGNED_STAGES
 from harness import rehearsal
@@ -28,7 +28,7 @@ from harness.play import replay
 from harness.rehearsal import RehearsalReport
 
 if TYPE_CHECKING:
-    from db.console import Outcome
+    from db.console.output import Outcome
 
 SAID = {
     "servers": "migrations up from nothing and drift, a backup restored and counted",

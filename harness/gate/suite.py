@@ -13,12 +13,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from db import children, environments, files
+from db import environments
+from db.console.progress import Advance, Progress
 from db.errors import Failure
-from db.progress import Advance, Progress
-from db.redaction import redact
+from db.files import private
+from db.processes import children
 from db.servers.vitals import Lost, lost
 from game import libpq
+from game.redaction import redact
 from harness.gate.report import Item
 
 TIMEOUT_SECONDS = 1800
@@ -43,10 +45,10 @@ def run(
         events, log = Path(folder) / "events.jsonl", Path(folder) / "pytest.log"
         command = [
             sys.executable, "-m", "pytest", "scenarios", "-q", "-n", str(workers), "--dist", "worksteal",
-            "-p", "no:cacheprovider", "-p", "harness.events", f"--events={events}", *sweeps,
+            "-p", "no:cacheprovider", "-p", "harness.pytest_plugin.events", f"--events={events}", *sweeps,
         ]  # fmt: skip
         command += [f"--postgres={postgres}"] if postgres else []
-        with files.opened(log, "wb") as said:
+        with private.opened(log, "wb") as said:
             pytest = children.started(
                 command,
                 cwd=root,

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from game.chance import Chance
-from game.commands import decode
 from game.dispatch import Request, dispatch
 from game.errors import BadDice, Refused, StoreFailure
 from game.rows import Rows, compare, whole
-from harness.play import expect, invariants, raised
-from harness.play.expect import Aliases, Difference
-from harness.play.stage import Stage, starts
+from game.rules.chance import Chance
+from game.rules.commands import decode
+from harness.play import defects, expectations, invariants
+from harness.play.arena import Stage, starts
+from harness.play.expectations import Aliases, Difference
 from harness.scenarios import moments
 from harness.scenarios.model import OK, Scenario, Turn
 from harness.scenarios.moments import written
@@ -74,7 +74,7 @@ def replay(scenario: Scenario, stage: Stage) -> Verdict:
         if all(play.take(turn) for turn in turns):
             runs.append(play.end())
             if scenario.after is not None:
-                play.unexpected += expect.after(scenario.after, runs[-1].difference)
+                play.unexpected += expectations.after(scenario.after, runs[-1].difference)
     names = [order_of(turns) for turns in turns_of]
     standing = in_orders([play.standing for play in plays], names)
     standing += _never_drawn(set.intersection(*(play.undrawn for play in plays)))
@@ -175,7 +175,7 @@ class Play:
     def end(self) -> Run:
         """What happened from the start to here."""
         order = [request for _, request in self._granted]
-        return Run(tuple(self._taken), expect.difference(self._start, self.rows, self.aliases, order))
+        return Run(tuple(self._taken), expectations.difference(self._start, self.rows, self.aliases, order))
 
     def _read(self) -> Rows:
         rows = Rows()
@@ -197,7 +197,7 @@ class Play:
         request = Request(action.by, turn.request, decode(action.do, fields))
         label = f"{action.by}'s {action.do}, request {turn.request}, on {self.stage.name}"
         try:
-            with raised.told(turn.path, label):
+            with defects.told(turn.path, label):
                 answer = dispatch(self.stage.store, request, clock=lambda: self._now, chance=chance)
         except Refused as refusal:
             taken = Taken(turn, None, refused=refusal.code)
@@ -221,21 +221,21 @@ class Play:
             self.standing.append(Problem(turn.path, "a first answer", "one that was given before"))
         if step is None:
             return
-        self.standing += expect.answer(step, turn.path, taken.refused)
+        self.standing += expectations.answer(step, turn.path, taken.refused)
         if step.expect is not None and taken.outcome is not None:
-            self.unexpected += expect.outcome((*turn.path, "expect"), step.expect, taken.outcome)
+            self.unexpected += expectations.outcome((*turn.path, "expect"), step.expect, taken.outcome)
 
     def _check_retry(self, taken: Taken, earlier: Taken) -> None:
         if not taken.replayed or taken.outcome != earlier.outcome:
             first = "granted" if earlier.outcome is None else flow(dict(earlier.outcome))
-            again = expect.said(taken.refused) if taken.outcome is None else flow(dict(taken.outcome))
+            again = expectations.said(taken.refused) if taken.outcome is None else flow(dict(taken.outcome))
             found = again if taken.replayed or taken.refused else f"{again}, done once more"
             self.standing.append(Problem(taken.turn.path, f"the first answer again, {first}", found))
 
     def _check_unchanged(self, taken: Taken, before: Rows) -> None:
         """A refusal and a retry change nothing: no row, no line, no receipt."""
         if compare(before, self.rows):
-            found = expect.difference(before, self.rows, self.aliases).as_data()
+            found = expectations.difference(before, self.rows, self.aliases).as_data()
             what = "refused" if taken.refused else "retried"
             self.standing.append(Problem(taken.turn.path, f"nothing changed by a {what} command", flow(found)))
 

@@ -9,7 +9,7 @@ from db.counts import count
 from db.cutover.report import StepReport
 
 if TYPE_CHECKING:
-    from db.console import Outcome
+    from db.console.output import Outcome
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 

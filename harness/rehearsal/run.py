@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from db.console.progress import Progress
 from db.counts import lines_of
 from db.cutover import rollback
 from db.cutover import run as cutover
@@ -23,14 +24,14 @@ from db.cutover.ports import SmokeResult, When
 from db.cutover.report import Report
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
-from db.progress import Progress
 from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
-from harness.live import plans, receipts, smoke
-from harness.live.clients import Crowd, Tally
-from harness.rehearsal import untouched
+from harness.load import receipts, scripts
+from harness.load.virtual_users import Crowd, Tally
+from harness.rehearsal import comparison
 from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalReport
-from harness.rehearsal.stage import Stage, stage
+from harness.rehearsal.setup import Stage, stage
+from harness.smoke import smoke
 
 SLICES = 60
 """What players could do is cut into so many: some before, one at each step of a move, some after; and some to spare."""
@@ -58,7 +59,7 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
         )
     began = time.monotonic()
     with stage(players, source, kind, progress) as here:
-        planned = plans.read(here.source, players=MOST_PLAYERS, seed=SEED)
+        planned = scripts.read(here.source, players=MOST_PLAYERS, seed=SEED)
         with Crowd(here.service.urls, planned, token_of=here.service.token_of, seed=SEED) as crowd:
             rehearsal = Rehearsal(here, crowd, _slice(planned), progress)
             there, back = rehearsal.both()
@@ -148,7 +149,7 @@ class Rehearsal:
     def _returned(self, _report: Report) -> dict[str, Any]:
         """What nobody touched is as it was: nothing is quarantined on the way back."""
         acted = {player for player, _request in self._crowd.tally.granted}
-        found = untouched.compare(self._here.source, self._here.legacy, acted)
+        found = comparison.compare(self._here.source, self._here.legacy, acted)
         return {
             "source": found.cells, "loaded": found.cells - found.differing, "mismatches": found.differing,
             "problems": found.differences,
@@ -170,7 +171,7 @@ def _no_evidence(env: Environment) -> None:
     del env
 
 
-def _slice(planned: dict[str, plans.Plan]) -> int:
+def _slice(planned: dict[str, scripts.Plan]) -> int:
     return max(1, min(MOST_IN_A_SLICE, sum(map(len, planned.values())) // SLICES))
 
 

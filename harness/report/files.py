@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from db import environments, files, json_files
+from db import environments
 from db.errors import Refusal
+from db.files import json_files, private
 from db.signing import SIGNING_KEY
 from harness.gate import certificate as certificates
 from harness.gate.certificate import A_REPORT, MAKE_ONE
@@ -62,10 +63,10 @@ def write(report: GateReport, into: Path, signature: Checked = Checked.MADE) -> 
 
     signature: what is known of it, for the page to say.
     """
-    files.make_folder(into.parent)
-    files.write(into, page(report, signature))
+    private.make_folder(into.parent)
+    private.write(into, page(report, signature))
     beside = into.with_suffix(".xml")
-    files.write(beside, junit(report))
+    private.write(beside, junit(report))
     written = [into, beside]
     if (steps := environments.step_summary()) is not None:
         with steps.open("a", encoding="utf-8") as file:

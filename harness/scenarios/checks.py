@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from db import legacy_schema
-from game import catalog, tables
-from game.commands import COMMANDS
-from game.missions import MISSIONS
-from game.refusals import REFUSALS
-from game.stages import STAGES
+from db.legacy import declared_tables
+from game import tables
+from game.rules import catalog
+from game.rules.commands import COMMANDS
+from game.rules.missions import MISSIONS
+from game.rules.refusals import REFUSALS
+from game.rules.stages import STAGES
 from harness.scenarios import game_names, moments, references, shapes
 from harness.scenarios.game_names import LEAGUES, STATUSES
 from harness.scenarios.model import (
@@ -98,7 +99,7 @@ def _names(given: Given) -> Iterator[tuple[Path, str, Collection[str], str]]:
     if given.league is not None:
         yield ("league",), given.league, LEAGUES, "a league"
     for column in given.legacy:
-        yield ("legacy", column), column, legacy_schema.names("users"), "a column of the legacy users"
+        yield ("legacy", column), column, declared_tables.names("users"), "a column of the legacy users"
 
 
 def _items(given: Given) -> Iterator[tuple[Path, str]]:

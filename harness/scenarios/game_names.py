@@ -11,10 +11,10 @@ from typing import TypeAlias, get_args
 
 from pydantic import JsonValue
 
-from game import catalog
-from game.actions import tournament
-from game.commands import COMMANDS, ItemType, Slot
-from game.missions import MISSIONS
+from game.rules import catalog
+from game.rules.actions import tournament
+from game.rules.commands import COMMANDS, ItemType, Slot
+from game.rules.missions import MISSIONS
 from harness.scenarios.model import GONE, Added, Change, Scenario, Turn
 from harness.scenarios.problems import Problem, known
 from harness.scenarios.yaml_reader import Path

@@ -21,8 +21,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from game import tables
-from game.commands import Slot, TournamentKind
-from game.journals import ItemAction, Reason
+from game.rules.commands import Slot, TournamentKind
+from game.rules.journals import ItemAction, Reason
 from harness.scenarios import moments
 from harness.scenarios.yaml_reader import Path
 

@@ -13,11 +13,12 @@ from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
-from game import catalog, tables
-from game.commands import COMMANDS, Command
-from game.missions import MISSIONS
-from game.refusals import REFUSALS
-from game.stages import STAGES
+from game import tables
+from game.rules import catalog
+from game.rules.commands import COMMANDS, Command
+from game.rules.missions import MISSIONS
+from game.rules.refusals import REFUSALS
+from game.rules.stages import STAGES
 from harness.scenarios.checks import BOXES, columns
 from harness.scenarios.game_names import LEAGUES, STATUSES
 from harness.scenarios.model import OK, Scenario

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from harness.play import errands
-from harness.play.errands import Errand
-from harness.sweeps.doomed import Died, Doomed
-from harness.sweeps.ground import Ground
+from harness.play import requests
+from harness.play.requests import Errand
+from harness.sweeps.forkserver import Died, Doomed
+from harness.sweeps.proxied_database import Ground
 from harness.wire import Cut, Lose, Pass, Raise, Session, Trip, Verdict
 
 
@@ -83,11 +83,11 @@ class Fault(ABC):
 
     def sleep(self, seconds: float) -> None:
         """What dispatch waits before it tries again: nothing, where the store is there at once."""
-        errands.no_sleep(seconds)
+        requests.no_sleep(seconds)
 
     def carry_out(self, errand: Errand, unanswered: Callable[[Errand], None]) -> str:
         """The answer to a command."""
-        return errands.carry_out(self.ground.wired, errand, sleep=self.sleep, unanswered=unanswered)
+        return requests.carry_out(self.ground.wired, errand, sleep=self.sleep, unanswered=unanswered)
 
     def begin(self) -> None:  # noqa: B027 - few faults have anything to do here
         """Before the first command of a case."""
@@ -312,7 +312,7 @@ class Killed(AtCommit):
             self._killed = death.killed
             unanswered(errand)
             return super().carry_out(errand, unanswered)
-        return errands.UNANSWERED if answer is None else answer
+        return requests.UNANSWERED if answer is None else answer
 
     def end(self) -> None:
         """One that was not killed ends."""

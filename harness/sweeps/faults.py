@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.play import errands, stage
-from harness.play.errands import Apart, End, Errand
-from harness.play.raised import Case, Raised
+from harness.play import arena, requests
+from harness.play.defects import Case, Raised
+from harness.play.requests import Apart, End, Errand
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
 from harness.sweeps.fault_kinds import Fault, Moment, Unharmed
-from harness.sweeps.ground import Ground
+from harness.sweeps.proxied_database import Ground
 from harness.wire import Trip, beside_one_transaction
 
 
@@ -89,7 +89,7 @@ def sweep(
     to_first: end at the first case that fails, so that the database stays as it left it.
     """
     began = time.monotonic()
-    todo = errands.errands(scenario)
+    todo = requests.errands(scenario)
     try:
         clean = _clean(scenario, fault, todo)
     except Raised as raised:
@@ -128,12 +128,12 @@ def sweep(
 def _clean(scenario: Scenario, fault: Fault, todo: Sequence[Errand]) -> Clean:
     """Without a fault; the rows are read after every command, past the proxy."""
     ground = fault.ground
-    ground.place(stage.starts(scenario).values())
+    ground.place(arena.starts(scenario).values())
     fault.arm(None)
     ends = [End((), ground.read())]
     step_of: list[int] = []
     for step, errand in enumerate(todo):
-        answer = errands.carry_out(ground.wired, errand)
+        answer = requests.carry_out(ground.wired, errand)
         step_of += [step] * (len(fault.trips) - len(step_of))
         said = (*ends[-1].answers, (errand.label, answer))
         ends.append(End(said, ground.read()))
@@ -163,7 +163,7 @@ def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) ->
     fault.end()
     hit = fault.struck if fault.struck is not None and fault.hit() else None
     odd += _missed(fault) if hit is None else []
-    differences = (*odd, *errands.apart(clean.ends[-1], End(tuple(answers), fault.ground.read())))
+    differences = (*odd, *requests.apart(clean.ends[-1], End(tuple(answers), fault.ground.read())))
     if not differences:
         return None, hit
     path = struck.turn.path if struck is not None else todo[-1].turn.path
@@ -182,7 +182,7 @@ def _missed(fault: Fault) -> list[Apart]:
 def _check_whole(ground: Ground, between: Sequence[End], odd: list[Apart], errand: Errand) -> None:
     """A command that nobody knows the end of is there whole, or not at all."""
     found = ground.read()
-    before, after = (list(errands.rows_apart(end, replace(end, rows=found))) for end in between)
+    before, after = (list(requests.rows_apart(end, replace(end, rows=found))) for end in between)
     if before and after:
         what = f"{errand.label} left without an answer: "
         odd += [replace(each, what=what + each.what) for each in after]

@@ -11,18 +11,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from game.dispatch import again
-from game.legacy import cells
+from game.legacy import sqlite_values
 from game.legacy.store import LegacyStore
 from game.rows import Rows
 from game.urls import LegacyUrl
-from harness.play import errands, stage
-from harness.play.errands import Apart, End, Errand
-from harness.play.raised import Case, Raised
-from harness.play.stage import LegacyStage
+from harness.play import arena, requests
+from harness.play.arena import LegacyStage
+from harness.play.defects import Case, Raised
+from harness.play.requests import Apart, End, Errand
 from harness.scenarios.model import Scenario
-from harness.sweeps.doomed import Died, Doomed
 from harness.sweeps.fault_kinds import Moment
 from harness.sweeps.faults import Failure, Swept
+from harness.sweeps.forkserver import Died, Doomed
 
 KILLED, BUSY = "legacy-killed", "legacy-busy"
 NAMES = (KILLED, BUSY)
@@ -45,7 +45,7 @@ def sweep_killed(
     case that fails, so that the file stays as it left it.
     """
     began = time.monotonic()
-    todo = errands.errands(scenario)
+    todo = requests.errands(scenario)
     statements, step_of, clean = _clean(scenario, place, doomed, todo)
     within = [n for n, step in enumerate(step_of) if steps is None or step in steps]
     failures: list[Failure] = []
@@ -94,8 +94,8 @@ def sweep_busy(
     to_first: end at the first case that fails, so that the file stays as it left it.
     """
     began = time.monotonic()
-    todo = errands.errands(scenario)
-    clean = _end(scenario, place, todo, [errands.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
+    todo = requests.errands(scenario)
+    clean = _end(scenario, place, todo, [requests.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
     within = [k for k in range(len(todo)) if (steps is None or k in steps) and at in (None, k)]
     moments = [Moment(k, after) for k in within for after in (False, True)]
     failures: list[Failure] = []
@@ -118,7 +118,7 @@ def _failure(
     found: tuple[End, list[Apart], Sequence[Errand]],
 ) -> list[Failure]:  # fmt: skip
     end, missed, todo = found
-    differences = [*missed, *errands.apart(clean, end)]
+    differences = [*missed, *requests.apart(clean, end)]
     named = tuple(each.named(todo[0].aliases) for each in differences)
     return [Failure(fault, Moment(k), path, statement, named)] if differences else []
 
@@ -127,13 +127,13 @@ def _clean(
     scenario: Scenario, place: LegacyStage, doomed: Doomed, todo: Sequence[Errand]
 ) -> tuple[list[str], list[int], End]:
     """The statements of a run without faults, for each the place of its command, and the end."""
-    place.place(stage.starts(scenario).values())
+    place.place(arena.starts(scenario).values())
     doomed.start(_url(place.path))
     doomed.die_at(-1)
     answers: list[str] = []
     step_of: list[int] = []
     for step, errand in enumerate(todo):
-        answers.append(doomed.carry_out(errand) or errands.UNANSWERED)
+        answers.append(doomed.carry_out(errand) or requests.UNANSWERED)
         statements = doomed.statements()
         step_of += [step] * (len(statements) - len(step_of))
     doomed.end()
@@ -144,7 +144,7 @@ def _killed(
     scenario: Scenario, place: LegacyStage, doomed: Doomed, todo: Sequence[Errand], n: int
 ) -> tuple[End, Errand | None]:
     """The end, and the command under way at the kill."""
-    place.place(stage.starts(scenario).values())
+    place.place(arena.starts(scenario).values())
     doomed.start(_url(place.path))
     doomed.die_at(n)
     struck: Errand | None = None
@@ -156,14 +156,14 @@ def _killed(
                 answer = doomed.carry_out(errand)
             except Died as death:
                 struck = errand if death.killed else None
-        answers.append(answer or errands.carry_out(place.store, errand))
+        answers.append(answer or requests.carry_out(place.store, errand))
     doomed.end()
     return _end(scenario, place, todo, answers), struck
 
 
 def _placed(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand]) -> Iterator[tuple[LegacyStore, Errand]]:
     """Each command, with a store on the file that does not wait long for its lock."""
-    place.place(stage.starts(scenario).values())
+    place.place(arena.starts(scenario).values())
     with closing(LegacyStore(place.path, busy_timeout_seconds=IMPATIENT_SECONDS)) as store:
         for errand in todo:
             yield store, errand
@@ -175,7 +175,7 @@ def _busy(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand], moment
     waited: list[float] = []
     for n, (store, errand) in enumerate(_placed(scenario, place, todo)):
         if n != moment.k:
-            answers.append(errands.carry_out(store, errand))
+            answers.append(requests.carry_out(store, errand))
             continue
         with _second_writer(place.path) as writer:
 
@@ -185,7 +185,7 @@ def _busy(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand], moment
 
             sleep = waited.append if moment.after else let_go
             given_up = writer.release
-            answers.append(errands.carry_out(store, errand, sleep=sleep, unanswered=lambda _errand: given_up()))  # noqa: B023 - called within this turn of the loop alone
+            answers.append(requests.carry_out(store, errand, sleep=sleep, unanswered=lambda _errand: given_up()))  # noqa: B023 - called within this turn of the loop alone
     return answers, bool(waited)
 
 
@@ -193,7 +193,7 @@ class Writer:
     """Another program that has the file's write lock."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = cells.connect(path)
+        self._connection = sqlite_values.connect(path)
         self._connection.execute("BEGIN IMMEDIATE")
 
     def release(self) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pydantic import JsonValue
 
 from game import tables
-from harness.play.expect import JSON_COLUMNS
+from harness.play.expectations import JSON_COLUMNS
 from harness.scenarios.problems import Problem, known
 from harness.scenarios.yaml_reader import Path, flow
 

@@ -15,12 +15,12 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue, ValidationError
 
 from game import tables
-from game.commands import COMMANDS, decode
 from game.dispatch import Request
 from game.rows import Rows
-from harness.play.errands import Errand
-from harness.play.expect import Aliases
-from harness.play.stage import Start, start
+from game.rules.commands import COMMANDS, decode
+from harness.play.arena import Start, start
+from harness.play.expectations import Aliases
+from harness.play.requests import Errand
 from harness.scenarios import BadScenario, checks, moments, reading, shapes, toml_reader
 from harness.scenarios.model import DEFAULT_CLOCK, Action, AsList, Given, Model, Turn
 from harness.scenarios.problems import Problem, known

@@ -19,16 +19,16 @@ from typing import Self
 
 from db.errors import Failure
 from game.rows import Rows
-from game.unit import Store
+from game.unit_of_work import Store
 from harness import wire
 from harness.databases import Database
-from harness.play import errands, stage
-from harness.play.errands import Apart, End, Errand
-from harness.play.raised import Defect, Raised
-from harness.play.stage import Start
+from harness.play import arena, requests
+from harness.play.arena import Start
+from harness.play.defects import Defect, Raised
+from harness.play.requests import Apart, End, Errand
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
-from harness.sweeps.ground import Ground
+from harness.sweeps.proxied_database import Ground
 from harness.sweeps.race_gates import Event, Gate, State
 from harness.wire import Proxy
 
@@ -124,10 +124,10 @@ class Track:
 
 def of(scenario: Scenario) -> Race:
     """The race of a scenario that has one."""
-    todo = errands.errands(scenario)
+    todo = requests.errands(scenario)
     first = next(n for n, errand in enumerate(todo) if errand.turn.step is None)
     return Race(
-        starts=tuple(stage.starts(scenario).values()),
+        starts=tuple(arena.starts(scenario).values()),
         before=tuple(todo[:first]),
         racers=(todo[first], todo[first + 1]),
         after=tuple(todo[first + 2 :]),
@@ -188,7 +188,7 @@ def _serial(race: Race, ground: Ground) -> dict[str, End]:
 
 def _answers(ground: Ground, todo: Sequence[Errand]) -> list[tuple[str, str]]:
     """Each command and its answer, one after the other and past the proxies."""
-    return [(errand.label, errands.carry_out(ground.direct, errand)) for errand in todo]
+    return [(errand.label, requests.carry_out(ground.direct, errand)) for errand in todo]
 
 
 @dataclass
@@ -202,7 +202,7 @@ class Run:
 
 
 def _judged(run: Run, serial: dict[str, End]) -> list[Lost]:
-    found = {name: errands.apart(end, run.end) for name, end in serial.items()}
+    found = {name: requests.apart(end, run.end) for name, end in serial.items()}
     if not all(found.values()):
         return []
     nearest = min(found, key=lambda name: len(found[name]))
@@ -234,7 +234,7 @@ def _run(race: Race, track: Track, prefix: str) -> Run:
 def _racer(errand: Errand, store: Store, gate: Gate, defects: list[Defect]) -> str:
     """The answer; what the game raises is one that no serial order gives, and is noted in `defects`."""
     try:
-        return errands.carry_out(store, errand)
+        return requests.carry_out(store, errand)
     except Raised as raised:
         defects.append(raised.defect)
         return f"raised {raised.defect.what}, at {raised.defect.where}"

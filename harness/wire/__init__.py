@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.wire.proxy import Open, Proxy, address
+from harness.wire.round_trips import ONE_TRANSACTION, Cut, Lose, Pass, Raise, Trip, Verdict, beside_one_transaction
 from harness.wire.session import Judge, Session
-from harness.wire.trips import ONE_TRANSACTION, Cut, Lose, Pass, Raise, Trip, Verdict, beside_one_transaction
 
 __all__ = [
     "ONE_TRANSACTION",

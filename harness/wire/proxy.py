@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Self
 
 from game.urls import PostgresUrl
+from harness.wire.round_trips import Pass, Trip, Verdict
 from harness.wire.session import GONE_SECONDS, Address, Judge, Session
-from harness.wire.trips import Pass, Trip, Verdict
 
 
 class Open:

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from harness.wire import frames
 from harness.wire.frames import Frame, Frames, Statements
-from harness.wire.trips import Lose, Pass, Raise, Trip, Verdict
+from harness.wire.round_trips import Lose, Pass, Raise, Trip, Verdict
 
 CHUNK = 1 << 16
 GONE_SECONDS = 10.0

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from db import environments, ops, seed
+from db import environments, ops
 from db.environments import Environment, SnapshotPlan
 from db.ops import Phase
+from db.samples import seed
 from db.servers import Server
 from db.signing import SIGNING_KEY
 from game.urls import PostgresUrl

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from db import connection_failures, ops, pooler
+from db import connection_failures, ops
 from db.connection_failures import CAUSES, UNKNOWN, Cause
 from db.errors import Refusal
 from db.servers import Server
+from db.target import pooler
 from game.urls import PostgresUrl
 
 STARTS = "Is it running"

@@ -39,11 +39,11 @@ def test_lines_end_with_the_number_of_those_left_out() -> None:
 
 CUTS = {
     "db/counts.py": "the functions that count the rest",
-    "db/transfer/table_pages.py": "the pages of a file are no list to be read",
+    "db/conversion/table_pages.py": "the pages of a file are no list to be read",
     "game/tables.py": "`named` counts the rest",
-    "harness/items.py": "`shown` counts the rest in a line of its own",
-    "harness/fault_items.py": "the line after it names the places of the rest",
-    "harness/moves/quarantine.py": "the line after it counts the rest, and names the option that lists it",
+    "harness/pytest_plugin/items.py": "`shown` counts the rest in a line of its own",
+    "harness/pytest_plugin/fault_items.py": "the line after it names the places of the rest",
+    "harness/cli/commands/quarantine.py": "the line after it counts the rest, and names the option that lists it",
 }
 """Modules that cut a list themselves, and why they may."""
 

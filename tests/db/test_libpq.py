@@ -18,20 +18,21 @@ import pytest
 import sqlalchemy as sa
 from psycopg.pq import Conninfo
 
-from db import environments, ops, seed, snapshots
+from db import environments, ops, snapshots
 from db.cutover import services
 from db.environments import Environment
 from db.errors import Refusal
+from db.samples import seed
 from db.servers import Server, plan
 from db.snapshots import Side
 from game import libpq, settings
 from game.errors import BadSettings
-from game.legacy import cells
 from game.legacy import fence as legacy_fence
-from game.postgres import PostgresStore
+from game.legacy import sqlite_values
+from game.postgres.store import PostgresStore
 from game.urls import PostgresUrl
 from harness.databases import Database
-from tests.game.running import Running
+from tests.game.service.running import Running
 
 LISTED = {option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
 VARIABLES = sorted(LISTED | libpq.UNLISTED)
@@ -263,7 +264,7 @@ def test_a_task_is_refused_in_one_sentence_whatever_is_under_way(
 ) -> None:
     """The whole way, as an engineer meets it, also where a closed file would make a silent server a riddle: exit 3."""
     seed.empty_legacy(tmp_path / "g.db")
-    with closing(cells.connect(tmp_path / "g.db")) as connection:
+    with closing(sqlite_values.connect(tmp_path / "g.db")) as connection:
         legacy_fence.fence(connection, state="fenced")
     url = server.url("postgres").as_text()
     toml = f'[staging]\nlegacy = "file:g.db"\ntarget = "{url}"\ntarget_direct = "{url}"\n'

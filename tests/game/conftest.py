@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from places import LegacyPlace, Place, PostgresPlace
-from running import Running
 
 from harness.databases import Database
+from tests.game.places import LegacyPlace, Place, PostgresPlace
+from tests.game.service.running import Running
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from db import builders
-from game.commands import Command, decode
+from db.samples import builders
 from game.rows import Rows
+from game.rules.commands import Command, decode
 
 FAN = "푸른 바람 부채"
 SILVER_FAN = "은결 바람 부채"

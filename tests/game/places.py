@@ -9,16 +9,18 @@ from typing import Protocol
 
 import psycopg
 
-from db import builders, fence, ops, seed
-from game.legacy import cells, codec
+from db import ops
+from db.ops import fence
+from db.samples import builders, seed
+from game.legacy import codec, sqlite_values
 from game.legacy import fence as legacy_fence
-from game.legacy.cells import Cell
+from game.legacy.sqlite_values import Cell
 from game.legacy.store import LegacyStore
-from game.postgres import PostgresStore
+from game.postgres.store import PostgresStore
 from game.rows import Rows
-from game.unit import Store
+from game.unit_of_work import Store
 from harness.databases import Database
-from harness.play import stage
+from harness.play import arena
 
 
 class Place(Protocol):
@@ -44,7 +46,7 @@ class PostgresPlace:
 
     def put(self, rows: Rows) -> None:
         with psycopg.connect(self.database.service.conninfo) as connection:
-            stage.insert(connection, rows)
+            arena.insert(connection, rows)
 
     def put_row(self, row: Mapping[str, Cell]) -> None:
         """As a transfer loads it."""
@@ -70,13 +72,13 @@ class LegacyPlace:
         self.put_row(builders.legacy_row(rows))
 
     def put_row(self, row: Mapping[str, Cell]) -> None:
-        with closing(cells.connect(self.path)) as connection:
-            stage.insert_legacy(connection, row)
+        with closing(sqlite_values.connect(self.path)) as connection:
+            arena.insert_legacy(connection, row)
 
     def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
-        with closing(cells.connect(self.path)) as connection:
+        with closing(sqlite_values.connect(self.path)) as connection:
             legacy_fence.fence(connection, state=state, pass_token=pass_token)
 
     def lift(self) -> None:
-        with closing(cells.connect(self.path)) as connection:
+        with closing(sqlite_values.connect(self.path)) as connection:
             legacy_fence.lift(connection)

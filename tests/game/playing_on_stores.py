@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from game.chance import Chance
-from game.commands import Command
 from game.dispatch import Answer, Request, dispatch
 from game.errors import TryAgain
 from game.rows import Rows
-from game.unit import Engine, Loaded, Status, Store, Unit
+from game.rules.chance import Chance
+from game.rules.commands import Command
+from game.unit_of_work import Engine, Loaded, Status, Store, Unit
 
 NOON_MS = 1_767_582_000_000
 

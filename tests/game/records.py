@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from db import builders
+from db.samples import builders
 from game.rows import Rows, Value
 
 NOON_MS = 1_767_582_000_000

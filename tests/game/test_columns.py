@@ -11,15 +11,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from places import LegacyPlace, Place, PostgresPlace
-from running import Running, free_ports
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
 import game
-from db import builders, ops
+from db import ops
+from db.samples import builders
 from game import tables
-from game.legacy import homes
+from game.legacy.codec import homes
+from tests.game.places import LegacyPlace, Place, PostgresPlace
+from tests.game.service.running import Running, free_ports
 
 PLAYED = [table.name for table in (*tables.PLAYER_STATE, *tables.JOURNALS)]
 READ = """

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from places import Place
-from playing_on_stores import NOON_MS, Failing, ask, lost
 
-from db import builders
-from db.fence import new_pass
-from game.chance import Chance
-from game.commands import (
+from db.ops.fence import new_pass
+from db.samples import builders
+from game.dispatch import Request, dispatch
+from game.errors import Fenced, Moved, Refused, StoreUnavailable
+from game.rows import Rows, compare
+from game.rules.chance import Chance
+from game.rules.commands import (
     ClaimMail,
     ClaimTournamentReward,
     Command,
@@ -21,10 +22,9 @@ from game.commands import (
     FinishTournament,
     Unequip,
 )
-from game.dispatch import Request, dispatch
-from game.errors import Fenced, Moved, Refused, StoreUnavailable
-from game.rows import Rows, compare
 from harness.play import invariants
+from tests.game.places import Place
+from tests.game.playing_on_stores import NOON_MS, Failing, ask, lost
 
 CLAIM = ClaimMail("m1")
 HANA = {

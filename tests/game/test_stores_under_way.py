@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import Place
 
-from db import builders, seed
+from db.samples import builders, seed
 from game import tables
-from game.legacy import cells
+from game.legacy import sqlite_values
 from game.legacy.store import LegacyStore
 from game.rows import Record, Rows, compare
-from game.unit import Store
+from game.unit_of_work import Store
+from tests.game.places import Place
 
 HANA: dict[str, Any] = {
     "presets": {"대국": {"fan": "gone"}},
@@ -100,13 +100,13 @@ def test_a_stage_is_written_to_a_file_without_the_column(tmp_path: Path) -> None
     """As the oldest files are, which have 73 columns."""
     path = tmp_path / "game.db"
     seed.seed_legacy(path, 1, oddities=False, user_columns=73)
-    with closing(cells.connect(path)) as connection:
+    with closing(sqlite_values.connect(path)) as connection:
         connection.execute("UPDATE users SET id = 'hana', claimedFirstClearRewards = NULL")
     new: Record = {"user_id": "hana", **NEW["user_stages"]}
     with closing(LegacyStore(path)) as store:
         save(store, ("user_stages",), lambda rows: rows.table("user_stages").update({("hana", "입문-3"): new}))
         assert set(read(store)["user_stages"]) == {("hana", "입문-3")}
-    with closing(cells.connect(path)) as connection:
+    with closing(sqlite_values.connect(path)) as connection:
         found = connection.execute("SELECT clearedSinglePlayerStages, claimedFirstClearRewards FROM users").fetchone()
         assert found == ('["입문-3"]', '["입문-3"]')
         declared = {row[1]: row[2] for row in connection.execute("PRAGMA table_info(users)")}

@@ -19,7 +19,7 @@ OWN_ERRORS = {"db.cutover.deadline": "DeadlinePassed", "db.snapshots.dump": "For
 """Errors that a module derives from these for itself."""
 
 CHECKS = ("require_file", "require_folder", "read_json", "load_json")
-"""Functions of db/paths.py and db/json_files.py that raise a Refusal with the `do` that they are given."""
+"""Functions of db/files/paths.py and db/files/json_files.py that raise a Refusal with the `do` that they are given."""
 
 SQL = ("statement", "SQL", "format", "as_string", "strip")
 """Calls that give their text on: SQL's own, and those of str."""
@@ -53,7 +53,8 @@ class Module:
 @cache
 def modules() -> dict[str, Module]:
     """All that ships, by name."""
-    paths = [path for folder in ("game", "db", "harness") for path in (ROOT / folder).rglob("*.py")]
+    # Sorted: a text that two modules have counts for the first of them, on every file system the same.
+    paths = sorted(path for folder in ("game", "db", "harness") for path in (ROOT / folder).rglob("*.py"))
     found = [Module(path, ast.parse(path.read_text(encoding="utf-8"))) for path in (*paths, ROOT / "tasks.py")]
     return {module.name: module for module in found}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from db.console import plain
+from db.console.output import plain
 from tests.fixtures import gates
 from tests.remedies.scratch import SECRETS, Scratch, another_database, follows, quoted
 

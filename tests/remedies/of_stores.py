@@ -7,8 +7,9 @@ from contextlib import closing
 
 import psycopg
 
-from db import locks, migrate
-from db.transfer import source
+from db.legacy import source
+from db.ops import locks
+from db.schema import migrate
 from tests.remedies.scratch import Scratch, another_database, follows, quoted, run
 
 DEV = ("--env", "development")

@@ -18,7 +18,7 @@ import pytest
 from invoke.program import Program
 
 import tasks
-from db import seed
+from db.samples import seed
 from db.servers import Server
 from game.urls import PostgresUrl
 from tests.fixtures.own_roles import OwnDatabase, own_database

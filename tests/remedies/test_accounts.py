@@ -10,7 +10,7 @@ from tests.remedies.accounts import NOT_FOLLOWED, TESTED
 from tests.remedies.collecting import ROOT, texts
 from tests.remedies.scratch import FOLLOWED, matches
 
-OF_MOVES = ROOT / "tests" / "db" / "test_remedies_of_moves.py"
+OF_MOVES = ROOT / "tests" / "db" / "cutover" / "test_remedies_of_moves.py"
 
 
 def of_moves() -> set[str]:

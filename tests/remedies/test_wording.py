@@ -22,11 +22,11 @@ from tests.remedies.vocabulary import COMMAND, faults
 FORWARDED = {
     "db/connection_failures.py",
     "db/cutover/checks.py",
-    "db/json_files.py",
-    "db/paths.py",
-    "db/requirements.py",
+    "db/files/json_files.py",
+    "db/files/paths.py",
+    "db/target/requirements.py",
     "db/snapshots/manifest.py",
-    "db/transfer/source.py",
+    "db/legacy/source.py",
     "harness/gate/estimate.py",
 }
 """Modules that hand on what another error or their caller said, or SQL of a table, which test_server_settings runs; and

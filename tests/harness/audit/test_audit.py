@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from db import environments
+from db.console.progress import Silent
 from db.errors import Failure, Inconclusive, Refusal
-from db.progress import Silent
 from db.servers import Server
 from harness import audit
 from harness.audit import MUTATIONS, Mutation, Result

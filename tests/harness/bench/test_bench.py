@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from db.console.progress import Silent
 from db.errors import Failure
-from db.progress import Silent
 from db.servers import Server
 from harness.bench import actions, databases, pgbench
 from harness.bench.actions import Cell, Measured
-from harness.bench.crew import Crew, Round, Timing
-from harness.bench.ground import Statement
 from harness.bench.samples import Judgement, Spread, Target, percentile, ratio
-from harness.bench.sides import Web
+from harness.bench.setup import Statement
+from harness.bench.targets import Web
+from harness.bench.workers import Crew, Round, Timing
 from tests.fixtures.given_server import given
 
 ROOT = Path(__file__).parents[3]

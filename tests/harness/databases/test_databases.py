@@ -10,8 +10,10 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from db import fence, migrate, ops
+from db import ops
 from db.errors import Failure
+from db.ops import fence
+from db.schema import migrate
 from db.servers import Server, start
 from game.errors import FENCE_SQLSTATE
 from harness.databases import Database, Databases

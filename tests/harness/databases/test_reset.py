@@ -12,8 +12,8 @@ from psycopg import sql
 from db import ops
 from db.servers import Server
 from harness.databases import Database, Databases
+from harness.databases.fingerprint import Witness
 from harness.databases.start_state import StartState
-from harness.databases.witness import Witness
 from tests.fixtures.rows import ROWS, insert
 
 PLAYER = "INSERT INTO users (id, gold) VALUES ('mina', 7)"

@@ -10,11 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from db import admissions, environments, migrate, ops
-from db.console import Outcome
+from db import environments, ops
+from db.console.output import Outcome
+from db.console.progress import Plain, Silent
 from db.environments import Policy
 from db.errors import Failure, Inconclusive, Refusal
-from db.progress import Plain, Silent
+from db.ops import admissions
+from db.schema import migrate
 from game.urls import PostgresUrl
 from harness.databases import Database
 from harness.gate import Ended, admission, due, estimate, suite
@@ -118,7 +120,9 @@ def tree(tmp_path: Path) -> Path:
     folder = tmp_path / "tree" / "scenarios" / "reward"
     folder.mkdir(parents=True)
     (folder / "mail.yaml").write_text(HOLDS)
-    (tmp_path / "tree" / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "-p harness.plugin"\n')
+    (tmp_path / "tree" / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\naddopts = "-p harness.pytest_plugin.plugin"\n'
+    )
     return tmp_path / "tree"
 
 
@@ -218,7 +222,7 @@ def test_what_is_left_out_is_missed_and_options_of_somebodys_own_runs_leave_out_
 def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestconfig: pytest.Config) -> None:
     (tree / "conftest.py").write_text("import time\ndef pytest_runtest_setup(item):\n    time.sleep(600)\n")
     program = (
-        "from pathlib import Path; from db.progress import Silent; from harness.gate import suite;"
+        "from pathlib import Path; from db.console.progress import Silent; from harness.gate import suite;"
         f"suite.run(Path('.'), {pytestconfig.getoption('--postgres')!r}, Silent())"
     )
     gate = subprocess.Popen(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from db.console import plain
+from db.console.output import plain
 from db.errors import Refusal, ToolError
 from db.signing import SIGNING_KEY
 from harness.gate import admission, certificate

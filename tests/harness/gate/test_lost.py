@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from db import servers
-from db.console import Outcome
+from db.console.output import Outcome
+from db.console.progress import Silent
 from db.errors import Failure, Refusal
-from db.progress import Silent
 from db.servers import Server, vitals
 from db.servers.vitals import Lost, Vitals, lasting
 from harness import rehearsal
@@ -24,7 +24,7 @@ from harness.gate import parts as gate_parts
 from harness.gate.run import Wish, run, show
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.run import Rehearsal
-from harness.rehearsal.stage import Stage
+from harness.rehearsal.setup import Stage
 from tests.fixtures.gates import KEY, item, items, parts
 from tests.fixtures.losing import CRASHED, STOPPED, lose
 
@@ -35,7 +35,7 @@ steps: [{by: hana, do: claim_mail, with: {mail: m1}}]
 AT_THE_LAST = """
 import os, signal
 import psycopg, pytest
-from harness.plugin import _server
+from harness.pytest_plugin.plugin import _server
 from tests.fixtures.losing import CRASHED, STOPPED, lose
 
 def pytest_runtest_setup(item):
@@ -58,7 +58,7 @@ def tree(tmp_path: Path) -> Path:
     (folder / "mail.yaml").write_text(HOLDS)
     root = Path(__file__).parents[3]
     (tmp_path / "tree" / "pyproject.toml").write_text(
-        f'[tool.pytest.ini_options]\naddopts = "-p harness.plugin"\npythonpath = ["{root}"]\n'
+        f'[tool.pytest.ini_options]\naddopts = "-p harness.pytest_plugin.plugin"\npythonpath = ["{root}"]\n'
     )
     return tmp_path / "tree"
 

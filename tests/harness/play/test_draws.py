@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from game.chance import Chance
-from game.commands import COMMANDS
+from game.rules.chance import Chance
+from game.rules.commands import COMMANDS
 from harness import scenarios
+from harness.play.arena import LegacyStage
 from harness.play.replay import replay
-from harness.play.stage import LegacyStage
 
 FILES = sorted((Path(__file__).parents[3] / "scenarios").rglob("*.yaml"))
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from db import builders
+from db.samples import builders
 from game.rows import Rows
-from harness.live import receipts
+from harness.load import receipts
 from harness.play import invariants
 from harness.play.invariants import Breach
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from db import seed
+from db.samples import seed
 from game.errors import Refused
 from game.legacy.store import LegacyStore, LegacyUnit
 from game.rows import Rows
-from game.unit import Status, Store, Unit
+from game.unit_of_work import Status, Store, Unit
 from harness import scenarios
+from harness.play.arena import LegacyStage
+from harness.play.differential import replay_twins
 from harness.play.replay import Verdict, replay
-from harness.play.stage import LegacyStage
-from harness.play.twins import replay_twins
 
 MAIL = """\
 about: A mail is claimed once.

@@ -10,11 +10,11 @@ import pytest
 
 from harness import scenarios
 from harness.play import update
+from harness.play.arena import LegacyStage
 from harness.play.replay import replay
-from harness.play.stage import LegacyStage
 from tests.fixtures.given_server import given
 
-PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "scenarios").rglob("*.yaml"))
 

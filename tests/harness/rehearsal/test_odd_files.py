@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from db.progress import Silent
+from db.console.progress import Silent
 from harness.rehearsal import run as rehearsal
 from harness.rehearsal.report import PASS
-from tests.db import odd_schemas
-from tests.db.odd_cases import run
-from tests.db.transferring import seeded
+from tests.db.legacy import odd_schemas
+from tests.db.legacy.odd_cases import run
+from tests.db.transfer.transferring import seeded
 
 PLAYERS = 40
 TOGETHER = {

@@ -18,24 +18,24 @@ import psutil
 import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from db import documents, seed
-from db.console import outcome
+from db.console.output import outcome
+from db.console.progress import Silent
 from db.cutover.report import Report, Status, StepReport, Verdict
 from db.errors import Inconclusive, Refusal, ToolError, Undone
-from db.interruption import Interrupted
-from db.progress import Silent
-from game.chance import Chance
-from game.commands import decode
+from db.processes.interruption import Interrupted
+from db.samples import legacy_documents, seed
 from game.dispatch import Request, dispatch
-from game.legacy import cells, fence
+from game.legacy import fence, sqlite_values
 from game.legacy.store import LegacyStore
+from game.rules.chance import Chance
+from game.rules.commands import decode
 from harness import rehearsal
-from harness.live import plans
-from harness.live.clients import Crowd
+from harness.load import scripts
+from harness.load.virtual_users import Crowd
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.report import show
 from harness.rehearsal.run import Rehearsal
-from harness.rehearsal.stage import Stage, stage
+from harness.rehearsal.setup import Stage, stage
 
 PLAYERS = 50
 COUNTED = {"source": 7, "loaded": 7, "quarantined": 0, "mismatches": 0, "players": 8, "held": 0}
@@ -97,12 +97,13 @@ class Rehearsed:
 
     def play(self) -> tuple[str, str]:
         """Somebody claims a mail before the rehearsal: player and request."""
-        planned = plans.read(self.given, players=PLAYERS).items()
+        planned = scripts.read(self.given, players=PLAYERS).items()
         claims = ((p, decode(*command)) for p, plan in planned for command in plan if command[0] == "claim_mail")
         player, command = next(claims)
         with closing(LegacyStore(self.given)) as store:
             dispatch(
-                store, Request(player, "long ago", command), clock=lambda: documents.EPOCH_MS - 100 * documents.DAY_MS,
+                store, Request(player, "long ago", command),
+                clock=lambda: legacy_documents.EPOCH_MS - 100 * legacy_documents.DAY_MS,
                 chance=lambda request: Chance("secret", request),
             )  # fmt: skip
         return player, "long ago"
@@ -175,7 +176,7 @@ def leg(here: Stage, move: Move, share: int) -> Leg:
         steps = (StepReport("move", Status.DONE, 0.1),)
         return Report("run", "cutover", "test", Verdict.LIVE, "PostgreSQL 15", steps, 0.1)
 
-    everybody = sorted(plans.read(here.source, players=PLAYERS).items())
+    everybody = sorted(scripts.read(here.source, players=PLAYERS).items())
     with Crowd(here.service.urls, dict(everybody[share::3]), token_of=here.service.token_of, seed=share) as crowd:
         crowd.play(10)
         counts = {"source": 7, "loaded": 7}
@@ -184,7 +185,7 @@ def leg(here: Stage, move: Move, share: int) -> Leg:
 
 def lock_out(here: Stage, crowd: Crowd) -> None:
     """Fence the file until a client was told to wait."""
-    with closing(cells.connect(here.legacy, timeout_seconds=30)) as connection:
+    with closing(sqlite_values.connect(here.legacy, timeout_seconds=30)) as connection:
         fence.fence(connection)
         try:
             crowd.allow(2)
@@ -197,7 +198,7 @@ def lose_a_receipt(here: Stage, crowd: Crowd) -> None:
     """What a move that loses one would leave."""
     lock_out(here, crowd)
     player, request = next(iter(crowd.tally.granted))
-    with closing(cells.connect(here.legacy, timeout_seconds=30)) as connection:
+    with closing(sqlite_values.connect(here.legacy, timeout_seconds=30)) as connection:
         key = (player, request)
         gone = connection.execute("DELETE FROM sudamr_action_receipts WHERE user_id = ? AND request_id = ?", key)
         assert gone.rowcount == 1
@@ -290,8 +291,8 @@ def test_a_file_that_is_no_game_is_refused_before_anything_is_started(
 
 def test_nothing_is_left_of_a_rehearsal_that_was_killed(tmp_path: Path, kind: str | None) -> None:
     script = (
-        "import db.progress, harness.rehearsal\n"
-        "progress = db.progress.Plain(lambda line: print(line, flush=True))\n"
+        "import db.console.progress, harness.rehearsal\n"
+        "progress = db.console.progress.Plain(lambda line: print(line, flush=True))\n"
         f"harness.rehearsal.rehearse(20, None, {kind!r}, progress=progress)"
     )
     process = subprocess.Popen(

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from db.console import Outcome, plain
+from db.console.output import Outcome, plain
 from db.errors import Refusal
 from harness.gate import due
 from harness.gate.admission import SIGNING_KEY

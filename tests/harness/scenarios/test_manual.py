@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from db import builders
+from db.samples import builders
 from harness import scenarios
+from harness.play.arena import Stage
 from harness.play.replay import replay
-from harness.play.stage import Stage
 from harness.scenarios import yaml_reader
 from harness.scenarios.model import Given, Step
 

@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from game.commands import COMMANDS
+from game.rules.commands import COMMANDS
 from harness import scenarios
 from harness.scenarios import BadScenario, ScenarioFile, moments
 from harness.scenarios.model import Scenario, Step

@@ -8,13 +8,13 @@ import pytest
 
 from db import servers
 from harness import scenarios
-from harness.sweeps import fault_kinds, kinds
+from harness.sweeps import coverage, fault_kinds
 from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage, Serialization
 from harness.wire import Lose, Pass, Raise, Session, Verdict
 from tests.fixtures.given_server import given
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
-PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 MAIL = """\
 about: A mail is claimed once.
@@ -150,7 +150,7 @@ def test_what_takes_another_path_to_the_same_end_is_struck_too(suite: pytest.Pyt
 def test_endings_found_on_paper_are_those_that_scenarios_tell() -> None:
     for path in sorted(SCENARIOS.rglob("*.yaml")):
         scenario = scenarios.read_file(path, path.name).scenario
-        for turn, (action, ends, saved) in zip(scenario.turns, kinds.kinds(scenario), strict=True):
+        for turn, (action, ends, saved) in zip(scenario.turns, coverage.kinds(scenario), strict=True):
             told = turn.step.refused if turn.step is not None else None
             assert action == turn.action.do
             assert ends.removeprefix("refused ") == told if told else turn.step is None or "refused" not in ends, path
@@ -161,7 +161,7 @@ def test_endings_found_on_paper_are_those_that_scenarios_tell() -> None:
 def test_a_torn_transaction_fails_in_a_run_without_faults_and_shows_the_statements(suite: pytest.Pytester) -> None:
     write(suite, "a", MAIL)
     write(suite, "b", MAIL)
-    breaks(suite, "game.postgres.PostgresUnit", "save", TORN)
+    breaks(suite, "game.postgres.store.PostgresUnit", "save", TORN)
     result = run(suite, "--faults=gate", "-k", "b.yaml and fault")
     result.assert_outcomes(failed=1, deselected=18)
     result.stdout.fnmatch_lines(
@@ -249,7 +249,7 @@ def test_an_outage_that_lets_the_next_one_through_is_none(
 
 def test_a_receipt_that_is_not_looked_up_fails_where_a_commits_answer_is_lost(suite: pytest.Pytester) -> None:
     write(suite, "mail", MAIL)
-    breaks(suite, "game.postgres.PostgresUnit", "load", NO_LOOKUP)
+    breaks(suite, "game.postgres.store.PostgresUnit", "load", NO_LOOKUP)
     result = run(suite, "--faults=lost")
     result.assert_outcomes(failed=1, deselected=3)
     result.stdout.fnmatch_lines(
@@ -279,7 +279,7 @@ def test_a_double_grant_fails_and_shows_what_was_spent_twice(suite: pytest.Pytes
 
 def test_a_torn_transaction_fails_and_says_what_was_there_without_the_rest(suite: pytest.Pytester) -> None:
     write(suite, "mail", MAIL)
-    breaks(suite, "game.postgres.PostgresUnit", "save", TORN)
+    breaks(suite, "game.postgres.store.PostgresUnit", "save", TORN)
     result = run(suite, "--faults=outage")
     result.assert_outcomes(failed=1, deselected=3)
     result.stdout.fnmatch_lines(
@@ -292,7 +292,7 @@ def test_a_torn_transaction_fails_and_says_what_was_there_without_the_rest(suite
 
 def test_a_defect_that_shows_under_a_fault_keeps_its_traceback_and_says_which(suite: pytest.Pytester) -> None:
     write(suite, "forge", FORGE)
-    breaks(suite, "game.postgres.PostgresUnit", "load", NO_LOOKUP)
+    breaks(suite, "game.postgres.store.PostgresUnit", "load", NO_LOOKUP)
     result = run(suite, "--faults=lost")
     result.assert_outcomes(failed=1, deselected=3)
     result.stdout.fnmatch_lines(["*, lost at 4: COMMIT", "*UniqueViolation*"])

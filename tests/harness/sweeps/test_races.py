@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from game.commands import COMMANDS
+from game.rules.commands import COMMANDS
 from harness.sweeps import pairs
 from harness.sweeps.race_gates import Gate
 from harness.wire import Pass, Session, Trip, Verdict
 from tests.fixtures.given_server import given
 
-PLUGIN = ("-p", "harness.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 TABLE = Path(__file__).parents[3] / "scenarios" / pairs.FILE
 
 RACE = """\
@@ -28,7 +28,7 @@ steps:
 """
 
 UNLOCKED = """
-from game import statements
+from game.postgres import statements
 
 LOCKED = statements.lock
 BARE = LOCKED().replace("FOR UPDATE", "")

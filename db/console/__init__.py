@@ -1,0 +1,1 @@
+"""What people see at a terminal: the output of a command, its progress, and tables that fit."""

@@ -1,0 +1,159 @@
+"""Reads the files that a user names, and writes every file of the tools: for their owner alone, whatever the umask.
+
+Files are made with mode 0600 and folders with 0700. A file that stands there with a wider mode is narrowed before it is
+written; a folder keeps its mode, and so do devices and pipes. The exceptions are listed in
+tests/db/files/test_modes.py: the pointer keeps the mode that its operator gave it, and source files (revisions,
+scenarios) get the umask's.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from dotenv import dotenv_values
+
+from db.errors import Refusal
+from db.files import paths
+from db.files.part_file import part_of
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write the file, a text in UTF-8. Raises OSError; PermissionError for a file of another user."""
+    with opened(path, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def opened(path: Path, mode: str) -> IO[Any]:
+    """Open the file to write, append or make it (`wb`, `a`, `xb` …); text is UTF-8. Raises OSError as open() does."""
+    # Path.open() takes no opener.
+    return open(path, mode, encoding=None if "b" in mode else "utf-8", opener=_private)
+
+
+def make(path: Path) -> None:
+    """Make an empty file for a program that writes it: SQLite, say, whose journals get the file's mode.
+
+    Raises FileExistsError if there is one.
+    """
+    opened(path, "xb").close()
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder and those above it that are missing. One that is there keeps its mode. Raises OSError."""
+    # Path.mkdir(parents=True, mode=...) gives its mode to the last folder alone.
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+
+
+def _private(name: str, flags: int) -> int:
+    # Emptied once it is narrowed: a file that can't be keeps what it has.
+    descriptor = os.open(name, flags & ~os.O_TRUNC, FILE_MODE)
+    try:
+        _narrow(descriptor)
+        if flags & os.O_TRUNC and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, 0)
+    except BaseException:  # Ctrl-C too: nobody else knows the descriptor yet.
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _narrow(descriptor: int) -> None:
+    """Take from a file the rights that others have. A device or a pipe stays as it is."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) and stat.S_IMODE(mode) & ~FILE_MODE:
+        os.fchmod(descriptor, FILE_MODE)
+
+
+def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
+    """Return what an env file says; nothing if there is none. Raises Refusal if it can't be read."""
+    if not os.path.lexists(path):
+        return {}
+    paths.require_file(path, "an env file", do="Put the file there, or move away what is there.")
+    try:
+        return dotenv_values(path, interpolate=interpolate, encoding="utf-8")
+    except UnicodeDecodeError as error:
+        found = f"another encoding, from byte {error.start} on"
+        raise Refusal("an env file in UTF-8", found, where=str(path), do="Save it in UTF-8.") from None
+
+
+def require_writable(path: Path, option: str) -> None:
+    """Raise Refusal if a file can't be written there. What stands there is not changed.
+
+    Makes the folder of a relative path, and says so; the folder of an absolute path must exist. Where there is no
+    file, one is made and removed: permissions, a read-only disk, a name that is too long all show, for root too.
+    """
+    expected = f"a file to write for {option}"
+    try:
+        if not path.is_absolute():
+            _make_folder_aloud(path.parent)
+        paths.require_writable(path, expected)
+        real = Path(os.path.realpath(path))  # A link may point to where no file is yet.
+        _try(real)
+        _require_own(real, expected)
+    except OSError as error:
+        found = (error.strerror or "another fault").lower()
+        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.") from None
+
+
+def _require_own(path: Path, expected: str) -> None:
+    """Raise Refusal for a file of another user: its mode could not be narrowed, and its owner could read on."""
+    if path.is_file() and os.geteuid() not in (0, path.stat().st_uid):
+        raise Refusal(
+            expected,
+            "a file of another user, who could read what is written",
+            where=str(path),
+            do="Nothing was begun. Name a path where no file is yet.",
+        )
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file that is there anew, in one rename; its mode and owner stay, and a link goes on pointing at it."""
+    path = path.resolve()
+    was = path.stat()
+    with part_of(path) as part:
+        with opened(part, "wb") as file:
+            file.write(content)
+            os.fchown(file.fileno(), was.st_uid, was.st_gid)
+            os.fchmod(file.fileno(), was.st_mode & 0o7777)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    fsync_folder(path.parent)
+
+
+def fsync_folder(path: Path) -> None:
+    """Have the folder's names on disk, without which a renamed file may be gone after a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _make_folder_aloud(folder: Path) -> None:
+    if folder.exists():
+        return
+    make_folder(folder)
+    if sys.stderr is not None:  # The shell closed it (`2>&-`).
+        with suppress(OSError):
+            sys.stderr.write(f"made the folder {folder}\n")
+
+
+def _try(path: Path) -> None:
+    """Open the file, or make one and remove it. Raises OSError, for root too: a read-only disk, a name too long."""
+    if path.exists():
+        if path.is_file():  # To open a pipe would wait for its reader.
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+        return
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    path.unlink()

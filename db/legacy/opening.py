@@ -1,0 +1,103 @@
+"""Checks that a path leads to a SQLite file which can be opened, with what SQLite keeps beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from db.errors import Refusal
+from db.files import paths
+from db.legacy import schema_code
+from db.remedies import RESTORE_FILE
+from game.legacy import sqlite_values
+from game.legacy.guarding import at_most, names_another_file
+from game.paths import found
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no SQLite file. Safe while this process holds locks on the file.
+
+    SQLite itself reads the header: if we opened and closed the file, POSIX would drop every lock that a connection of
+    this process holds on it, and another process could write in the middle of a copy.
+    """
+    where, expected = str(path), "a legacy SQLite file"
+    paths.require_file(path, expected, do="Correct the path: name the file in which the game keeps its players.")
+    if not path.stat().st_size:
+        raise Refusal(expected, "an empty file", where=where, do="Correct the path; nothing was ever written there.")
+    _check_beside(path)
+    if not _is_sqlite(path):
+        raise Refusal(
+            expected,
+            "a file of another kind, or a damaged database",
+            where=where,
+            do=f"Name the database that the game writes. If this is it: {RESTORE_FILE}",
+        )
+
+
+def _check_beside(path: Path) -> None:
+    """Refuse what lies where SQLite keeps its logs and is none: opening a pipe would wait for ever."""
+    real = path.resolve()
+    for suffix in paths.BESIDE:
+        beside = real.with_name(real.name + suffix)
+        if beside.is_symlink() or (beside.exists() and not beside.is_file()):
+            raise Refusal(
+                "SQLite's own files beside the file, or none",
+                "a link" if beside.is_symlink() else found(beside),
+                where=str(beside),
+                do="Move it away: SQLite made none such.",
+            )
+    if names_another_file(real):
+        raise Refusal(
+            "a rollback journal of this file alone",
+            "one that names another file",
+            where=f"{real}-journal",
+            do="Have the program that wrote both files open this one once: SQLite then rolls both back together.",
+        )
+
+
+def _is_sqlite(path: Path) -> bool:
+    """Return False if SQLite finds no header of its own. Other faults are left to who reads the file.
+
+    Raises Refusal if the schema is too large to be read: SQLite reads all of it, with a cost that grows as its square.
+    """
+    try:
+        with tidied(path), closing(sqlite_values.connect(path, readonly=True, timeout_seconds=0)) as connection:
+            connection.execute("PRAGMA user_version").fetchall()
+            with at_most(connection, schema_code.MOST_STEPS):
+                (size,) = connection.execute("SELECT total(length(sql)) FROM sqlite_master").fetchone()
+            if size > schema_code.MOST_BYTES:
+                raise schema_code.too_large(str(path))
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name == "SQLITE_INTERRUPT":
+            raise schema_code.too_large(str(path)) from None
+        return bool(name != "SQLITE_NOTADB")
+    except MemoryError:
+        raise schema_code.too_large(str(path)) from None
+    except UnicodeDecodeError:  # Python could not decode SQLite's message: it quotes the schema.
+        return True
+    return True
+
+
+@contextmanager
+def tidied(path: Path) -> Iterator[None]:
+    """Remove afterwards the empty log that reading makes beside the file, unless a log was there before."""
+    log = path.with_name(path.name + "-wal")
+    had_log = log.exists()
+    try:
+        yield
+    finally:
+        if not had_log and log.exists():
+            _tidy(path)
+
+
+def _tidy(path: Path) -> None:
+    """Let SQLite itself remove the empty log that reading a file in WAL mode makes; it won't while another reads."""
+    try:
+        with closing(sqlite_values.connect(path)) as connection:
+            # This reads the header alone, so it works on a damaged file too.
+            connection.execute("PRAGMA user_version").fetchall()
+    except sqlite3.DatabaseError:
+        return  # The file or its folder is not writable. The empty log stays and does no harm.

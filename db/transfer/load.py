@@ -1,0 +1,238 @@
+"""Load a legacy file: one streamed pass, each chunk one transaction, then the counts, the gate and the proof.
+
+A run that was killed goes on where its last chunk ended; one that was done is only proven again. Memory: under 250 MB
+and four times the largest value, whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from psycopg import sql
+
+from db import ops
+from db import tables as db_tables
+from db.console.progress import Advance, Progress, Silent
+from db.errors import Failure
+from db.legacy import schema as schemas
+from db.legacy.source import CHUNK_BYTES, Digest, Row, Source, chunks, opened
+from db.ops import fence
+from db.schema import draws
+from db.transfer import reconcile as tallies
+from db.transfer.batches import JOURNALS, Packer, Parcel
+from db.transfer.checks import check_contents
+from db.transfer.copying import copy
+from db.transfer.preconditions import another_file, check_homes, gate, require_empty_or_same, require_fenced, writing
+from db.transfer.profile import file_bytes
+from db.transfer.reconcile import Count, Tally
+from db.transfer.verify import prove_source, uncounted
+from game import tables
+from game.legacy import draws as legacy_draws
+from game.legacy.codec.mapping import storable
+from game.rows import Record
+from game.urls import PostgresUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a load did. source, loaded, quarantined: units (a cell, or each element of a document taken apart).
+
+    aside: findings that let the player play on; held: players whose commands are refused; bytes: of the file;
+    left_out: tables of statistics that this SQLite can't create.
+    """
+
+    run: str
+    source: int
+    loaded: int
+    quarantined: int
+    aside: int
+    held: int
+    players: int
+    mismatches: int
+    resumed: bool
+    seconds: float
+    bytes: int
+    per_column: dict[tuple[str, str], Count] = field(repr=False)
+    left_out: tuple[str, ...] = ()
+
+
+def load(
+    source: Path, target: PostgresUrl, *, run: str, pass_token: str, max_held: int | None = None,
+    progress: Progress | None = None, chunk_bytes: int = CHUNK_BYTES,
+) -> Loaded:  # fmt: skip
+    """Move the whole file into the target and prove it; the caller holds `ops.lock`.
+
+    Refusal: no legacy file; a target that is not empty, or holds another file, or is live; another load at work; more
+    than `max_held` players held (everything is loaded then). Failure: counts that don't add up, or a rebuilt row that
+    is not the one that was read.
+    """
+    began = time.monotonic()
+    shown = progress or Silent()
+    check_homes()
+    with opened(source) as legacy, writing(target) as conn:
+        check_contents(legacy)
+        if legacy.left_out:
+            statistics = ", ".join(legacy.left_out)
+            shown.say(f"left out: {statistics}, the statistics of another SQLite; ANALYZE makes new ones")
+        loading = _Loading(legacy, conn, run, pass_token, chunk_bytes)
+        loading.run(shown)
+        loading.tally.check()
+        aside, held = _findings(conn)
+        gate(conn, held, max_held)
+        proof = prove_source(legacy, target, shown)
+        proof.check()
+        total = loading.tally.total()
+        return Loaded(
+            run=run,
+            source=total.source,
+            loaded=total.loaded,
+            quarantined=total.quarantined,
+            aside=aside,
+            held=held,
+            players=proof.players,
+            mismatches=proof.mismatches,
+            resumed=loading.resumed,
+            seconds=time.monotonic() - began,
+            bytes=file_bytes(source),
+            per_column=loading.tally.per_column(),
+            left_out=tuple(legacy.left_out),
+        )
+
+
+def clear(target: PostgresUrl, *, pass_token: str) -> None:
+    """Empty a target that is not live: every table of the game's schema, checkpoints and quarantine included."""
+    with writing(target) as conn, conn.transaction():
+        require_fenced(conn)
+        fence.use_pass(conn, pass_token)
+        conn.execute(sql.SQL("truncate {}").format(_all_tables()))
+        ops.forget_proof(conn)
+
+
+class _Loading:
+    """One pass over the file. What is in the target already is read again and compared, never written twice."""
+
+    def __init__(self, source: Source, conn: ops.Connection, run: str, pass_token: str, chunk_bytes: int) -> None:
+        self.source = source
+        self.conn = conn
+        self.run_id = run
+        self.pass_token = pass_token
+        self.chunk_bytes = chunk_bytes
+        self.tally = Tally()
+        self.phase = require_fenced(conn)
+        self.resumed = require_empty_or_same(conn, source)
+        self.findings = _next_finding(conn)
+
+    def run(self, progress: Progress) -> None:
+        for table in self.source.tables:
+            self.tally.expect(table, self.source.units(table))
+        if not self.resumed:
+            with self._transaction():
+                copy(self.conn, tables.legacy_schema, schemas.to_records(self.source.schema))
+        with self._transaction():
+            draws.give(self.conn, legacy_draws.read(self.source.connection))
+        names = sorted(self.source.tables, key=lambda name: (name in JOURNALS, name != "users"))
+        with progress.bar("loading", self.source.count("users"), "players") as advance:
+            for name in names:
+                self._table(name, advance if name == "users" else uncounted)
+        self.conn.execute(sql.SQL("analyze {}").format(_all_tables()))
+
+    def _table(self, name: str, advance: Advance) -> None:
+        packer = Packer(self.source.tables[name], self._known_players)
+        rows = self.source.rows(name)
+        digest = Digest()
+        number = self._pass_over(name, rows, packer, digest, advance)
+        for chunk in chunks(rows, self.chunk_bytes):
+            number += 1
+            many, size, position = len(chunk), sum(row.bytes for row in chunk), chunk[-1].position
+            digest.add_all(chunk)
+            parcel = packer.pack(chunk)
+            chunk.clear()
+            if size > CHUNK_BYTES:
+                gc.collect()  # A finding's error refers to the frames that it came through, and they to a large row.
+            self.tally.add(name, parcel.taken, parcel.quarantined)
+            checkpoint: Record = {
+                "run": self.run_id, "source_table": name, "n": number, "source": digest.hex(), "position": position,
+                "rows": many, "bytes": size, "counts": tallies.to_text(parcel.taken, parcel.quarantined),
+            }  # fmt: skip
+            self._write(parcel, checkpoint)
+            advance(many)
+
+    def _pass_over(self, name: str, rows: Iterator[Row], packer: Packer, digest: Digest, advance: Advance) -> int:
+        """Read again what earlier chunks loaded, and see that it is the same; gives the number of the last chunk."""
+        found = self.conn.execute(
+            "select n, rows, source, counts from transfer_checkpoints where source_table = %s order by n", (name,)
+        ).fetchall()
+        for _number, many, expected, counts in found:
+            for row in islice(rows, many):
+                digest.add(row)
+                packer.pass_over(row)
+            if digest.hex() != expected:
+                raise another_file(self.source, f"other rows in {name}")
+            self.tally.add(name, *tallies.from_text(counts))
+            advance(many)
+        return int(found[-1][0]) if found else 0
+
+    def _write(self, parcel: Parcel, checkpoint: Record) -> None:
+        with self._transaction():
+            for table in tables.ALL:
+                if records := parcel.records.pop(table.name, None):
+                    copy(self.conn, table, records)
+            copy(self.conn, db_tables.quarantine, self._quarantine(parcel))
+            copy(self.conn, db_tables.transfer_checkpoints, [checkpoint])
+        assert not parcel.records, f"no table for {sorted(parcel.records)}"
+
+    def _quarantine(self, parcel: Parcel) -> Iterator[Record]:
+        for finding in parcel.findings:
+            yield {
+                "run": self.run_id, "n": self.findings, "kind": finding.kind, "source_table": finding.table,
+                "key": finding.key, "column_name": finding.column, "path": _storable(finding.path),
+                "position": finding.position, "storage": finding.storage, "original": finding.original,
+                "rule": _storable(finding.rule), "reason": _storable(finding.reason),
+            }  # fmt: skip
+            self.findings += 1
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One chunk: under the pass, and only while the phase is what it was when the load began."""
+        with self.conn.transaction():
+            fence.use_pass(self.conn, self.pass_token)
+            self.conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this chunk's end.
+            if (now := ops.phase(self.conn)) != self.phase:
+                raise Failure(
+                    f"the phase {self.phase} throughout the load", f"{now}", where=ops.place(self.conn),
+                    do="Another run took over; what was loaded stays, fenced. What is next: invoke status --env NAME",
+                )  # fmt: skip
+            yield
+
+    def _known_players(self, ids: Iterable[str]) -> set[str]:
+        wanted = [player for player in set(ids) if storable(player)]
+        return {player for (player,) in self.conn.execute("select id from users where id = any(%s)", (wanted,))}
+
+
+def _all_tables() -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL))
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def _next_finding(conn: ops.Connection) -> int:
+    row = conn.execute("select coalesce(max(n), 0) + 1 from quarantine").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _findings(conn: ops.Connection) -> tuple[int, int]:
+    row = conn.execute(
+        "select count(*) filter (where kind = 'aside'),"
+        " count(distinct coalesce(key, 'n ' || n)) filter (where kind = 'held') from quarantine"
+    ).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])

@@ -1,0 +1,202 @@
+"""What must be so before a chunk is written, and before a load counts as done; each in words that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from db import ops
+from db.counts import count, few
+from db.environments import THROWAWAY
+from db.errors import Failure, Refusal
+from db.legacy import schema as schemas
+from db.legacy.source import Source
+from db.ops import fence, locks
+from db.target import requirements
+from db.transfer.batches import JOURNALS
+from game import tables
+from game.errors import FENCE_SQLSTATE
+from game.legacy import fence_schema
+from game.legacy.codec import homes
+from game.redaction import redact
+from game.urls import PostgresUrl
+
+_LOCK_TIMEOUT = "10s"
+
+NAMED = 5
+"""How many held players a refusal names."""
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """What Postgres raises, as errors of ours; never with a row in them, which may be a secret."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        found = redact(str(error).strip().splitlines()[0]) if str(error).strip() else "no answer"
+        raise Failure(
+            "Postgres to answer throughout", found, where=where, do="Run again: it goes on where it stopped."
+        ) from None
+    except psycopg.Error as error:
+        if error.sqlstate == FENCE_SQLSTATE:
+            raise Refusal(
+                "the pass of the run that fenced the target",
+                "another",
+                where=where,
+                do="Another run took over, and nothing more was written. The next command: invoke status --env NAME",
+            ) from None
+        found = f"{error.sqlstate} {error.diag.message_primary}"
+        raise Failure(
+            "rows that the target takes",
+            found,
+            where=f"{where} {error.diag.table_name or ''}".strip(),
+            do="What was loaded stays, fenced; the file is whole. Empty the target: invoke transfer.cleanup --env NAME",
+        ) from None
+
+
+def check_homes() -> None:
+    """Refuse if a column of game/tables.py has no place in the legacy file: such a row could not be rebuilt."""
+    if lacking := homes.homeless():
+        raise Refusal(
+            "a place in the legacy file for every column of game/tables.py", f"none for {tables.named(lacking)}",
+            do="Give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres.",
+        )  # fmt: skip
+
+
+@contextmanager
+def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
+    """Connect as the only one who writes chunks. Raises Refusal while another does, also an orphan of a killed run."""
+    with ops.connect(target, application="sudamr transfer") as conn, explained(target.redacted):
+        requirements.require(conn)
+        conn.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
+        row = conn.execute("select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.TRANSFER_LOCK)).fetchone()
+        if row != (True,):
+            raise Refusal(
+                "no other transfer at work", locks.owners(conn, locks.TRANSFER_LOCK), where=target.redacted,
+                do=locks.how_to_end(conn, locks.TRANSFER_LOCK),
+            )  # fmt: skip
+        try:
+            yield conn
+        finally:
+            locks.release(conn, locks.TRANSFER_LOCK)
+
+
+def require_fenced(conn: ops.Connection) -> ops.Phase:
+    """The phase. Refusal: not prepared, not migrated, live, or open to players."""
+    phase = ops.phase(conn)
+    if phase is ops.Phase.LIVE:
+        raise live(conn)
+    if fence.state(conn) == "open":
+        raise Refusal(
+            "a fenced target", "one open to players", where=ops.place(conn),
+            do="Somebody opened it meanwhile. Run the same command again: it fences the target first.",
+        )  # fmt: skip
+    return phase
+
+
+def live(conn: ops.Connection) -> Refusal:
+    """Make the Refusal to load into, or to empty, a database on which players play."""
+    return Refusal(
+        "a target that nobody plays on",
+        "a live one",
+        where=ops.place(conn),
+        do="Players play on it: leave it alone, or name another environment. To go back to the legacy file:"
+        f" invoke rollback --env {ops.named(conn)}",
+    )
+
+
+def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
+    """Whether this very file was begun to be loaded here before."""
+    found = conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
+    if found:
+        if schemas.from_records(found) != source.schema:
+            raise another_file(source, "another schema")
+        return True
+    for table in tables.ALL:
+        query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
+        if conn.execute(query).fetchone() == (True,):
+            raise Refusal(
+                "an empty target", f"rows in {table.name}", where=ops.place(conn),
+                do="Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
+                f" invoke transfer.cleanup --env {ops.named(conn)}",
+            )  # fmt: skip
+    return False
+
+
+def another_file(source: Source, found: str) -> Refusal:
+    """The file is not the one whose chunks are in the target."""
+    return Refusal(
+        "the file that was begun to be loaded", found, where=source.where,
+        do="It is another file, or was written to since. Empty the target (invoke transfer.cleanup --env NAME), and run"
+        " this command again.",
+    )  # fmt: skip
+
+
+def check_journals(source: Source) -> None:
+    """Refuse a table that has a journal's name but not its columns, and what would act in a journal's place."""
+    for statement in source.schema.statements:
+        # What a trigger or a view does with a line of a journal, no receipt would tell.
+        ours = statement.table.lower().startswith(tables.LEGACY_PREFIX)
+        if ours and (statement.type in ("trigger", "view") or statement.is_virtual):
+            kind = "TABLE" if statement.is_virtual else statement.type.upper()
+            raise Refusal(
+                f"journals ({tables.LEGACY_PREFIX}…) that are tables without triggers",
+                f"{statement.type} {statement.name} on {statement.table}",
+                where=source.where,
+                do=schemas.in_the_file(f"DROP {kind} {fence_schema.quote(statement.name)};"),
+            )
+    spelt = {name.lower(): name for name in source.tables}  # SQLite ignores the case of names.
+    for name, journal in JOURNALS.items():
+        if name not in spelt:
+            continue
+        found, expected = source.tables[spelt[name]], tuple(column.name for column in journal.columns)
+        if found.name != name or set(found.columns) != set(expected) or found.primary_key != tables.KEYS[journal.name]:
+            raise Refusal(
+                f"our journal {name} ({', '.join(expected)})", f"a table {found.name} of {', '.join(found.columns)}",
+                where=source.where, do=schemas.in_the_file(schemas.renaming(found.name, f"game_{name}")),
+            )  # fmt: skip
+
+
+def check_ids(source: Source) -> None:
+    """Refusal where a player bears an id of the smoke test's: it would be removed as one of its canaries."""
+    if "users" not in source.tables:
+        return
+    prefix = tables.CANARY_PREFIX
+    found = source.connection.execute(
+        "SELECT id FROM users WHERE id >= ? AND id < ? LIMIT 1", (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
+    ).fetchone()
+    if found is not None:
+        raise Refusal(
+            f"no player whose id begins with {prefix}", str(found[0]), where=source.where,
+            do="Smoke tests make such players and remove them: rename it, or remove what an older smoke left.",
+        )  # fmt: skip
+
+
+def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
+    """Refusal, naming some, where more players are held than the policy allows; None allows any number."""
+    if max_held is None or held <= max_held:
+        return
+    named = conn.execute(
+        "select distinct on (coalesce(key, 'n ' || n)) coalesce(key, '(no id)'), column_name, reason from quarantine"
+        " where kind = 'held' order by coalesce(key, 'n ' || n), n limit %s",
+        [NAMED],
+    ).fetchall()
+    some = [f"{key}: {column}, {reason}" for key, column, reason in named]
+    raise Refusal(
+        f"at most {count(max_held, 'player')} held", f"{held} ({few(some, NAMED, between='; ', total=held)})",
+        where="quarantine", do=_remedy(ops.named(conn), held),
+    )  # fmt: skip
+
+
+def _remedy(environment: str, held: int) -> str:
+    """Say how to allow them, to list them and to mend them. The database of `test` is gone with its command."""
+    if environment == THROWAWAY:
+        return f"Allow them: --max-held {held} --json NEW. NEW lists them all. Or mend them in the source."
+    return (
+        f"Everything is loaded, and fenced. List them all: invoke transfer.quarantine --env {environment}. Allow them:"
+        f" --max-held {held}. Or mend them in the source, empty the target (invoke transfer.cleanup --env"
+        f" {environment}), and load it anew."
+    )

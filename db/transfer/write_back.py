@@ -1,0 +1,236 @@
+"""Carry back to the legacy file what players did on Postgres: in one SQLite transaction, verified before it commits.
+
+A column is written where its rebuilt value differs from the file's; every other byte stays as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from db.console.progress import Advance, Progress, Silent
+from db.errors import Failure, Refusal
+from db.legacy.opening import check_file
+from db.legacy.row_writer import delete, delete_by_key, insert, update
+from db.legacy.schema import Statement
+from db.legacy.source import Digest, Row, Source, Table, quote
+from db.schema import draws
+from db.transfer import target as targets
+from db.transfer.batches import JOURNALS
+from db.transfer.target import Cells, Target, sqlite_key
+from db.transfer.verify import compare, differing, pairs, uncounted
+from game.errors import Fenced, Moved
+from game.legacy import draws as legacy_draws
+from game.legacy import fence, sqlite_values
+from game.legacy.codec.mapping import DECLARED
+from game.urls import PostgresUrl
+
+_BUSY_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Carried:
+    """What was written to the file. players: rows of `users` that changed; cells: columns written in any table.
+
+    inserted, deleted: rows of other kinds than journal lines; lines: of the journals. All verified, and committed.
+    """
+
+    players: int = 0
+    cells: int = 0
+    inserted: int = 0
+    deleted: int = 0
+    lines: int = 0
+    seconds: float = 0.0
+    added_columns: list[str] = field(default_factory=list)
+
+
+def carry_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> Carried:
+    """Make the fenced legacy file say what the database says; again is harmless.
+
+    Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded.
+    Failure: the file, read again, is not what the database says. In all of them nothing is written.
+    """
+    began = time.monotonic()
+    shown = progress or Silent()
+    check_file(legacy)
+    with targets.opened(target) as snapshot, _writing(legacy, pass_token) as connection:
+        carried = _Carriage(connection, snapshot, str(legacy)).run(shown)
+        compare(Source(connection, str(legacy)), snapshot, shown).check()
+        legacy_draws.write(connection, draws.read(snapshot.conn))
+    carried.seconds = time.monotonic() - began
+    return carried
+
+
+@contextmanager
+def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
+    """One transaction under the pass, durable when it has ended; rolled back when the body fails."""
+    connection = sqlite_values.connect(legacy, timeout_seconds=_BUSY_SECONDS)
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        connection.execute("BEGIN IMMEDIATE")
+        if fence.state(connection) == "open":
+            raise Refusal(
+                "a fenced file",
+                "one that anyone may write",
+                where=str(legacy),
+                do="Nothing was written. Run the same command again: it fences the file first.",
+            )
+        with fence.passing(connection, pass_token), without_triggers(connection):
+            yield connection
+        connection.execute("COMMIT")
+    except (Fenced, Moved):
+        raise Refusal(
+            "the pass of the run that fenced the file",
+            "another",
+            where=str(legacy),
+            do="Another run took over; nothing was written. The next command: invoke status --env NAME",
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise Failure(
+            "the file to take what was carried back",
+            str(error),
+            where=str(legacy),
+            do="Nothing was written. Mend what this names, and run the same command again.",
+        ) from error
+    finally:
+        if connection.in_transaction:
+            connection.rollback()
+        connection.close()
+
+
+@contextmanager
+def without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
+    """Drop the file's own triggers in the open transaction, and create them again in their order afterwards."""
+    # They would react to our writes as if players had made them, or refuse them.
+    found = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid").fetchall()
+    for name, _sql in found:
+        connection.execute(f"DROP TRIGGER {quote(name)}")
+    yield
+    for _name, sql in found:
+        connection.execute(sql)
+
+
+class _Carriage:
+    """One pass over every table, the file beside the database."""
+
+    def __init__(self, connection: sqlite3.Connection, target: Target, where: str) -> None:
+        self.connection = connection
+        self.target = target
+        self.where = where
+        self.carried = Carried()
+
+    def run(self, progress: Progress) -> Carried:
+        self._make_room()
+        source = Source(self.connection, self.where)
+        names = dict.fromkeys((*source.tables, *(statement.name for statement in self.target.schema.tables)))
+        with progress.bar("carrying back", source.count("users"), "players") as advance:
+            for name in names:
+                table = source.tables[name]
+                if name in JOURNALS:
+                    self._journal(source, table)
+                elif table.rowid is None:
+                    self._wholly(source, table)
+                else:
+                    self._table(source, table, advance if name == "users" else uncounted)
+        return self.carried
+
+    def _make_room(self) -> None:
+        """Make the journals that the file lacks, and the columns that a command wrote and the file has no place for."""
+        source = Source(self.connection, self.where)
+        missing = [statement for statement in self.target.schema.tables if statement.name not in source.tables]
+        for statement in missing:
+            self._make(statement)
+        for column in self.target.added_columns():
+            if column not in source.tables["users"].columns:
+                self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {DECLARED[column]}")
+                self.carried.added_columns.append(column)
+
+    def _make(self, statement: Statement) -> None:
+        if statement.name not in JOURNALS:
+            raise Refusal(
+                f"the file that was loaded, with its table {statement.name}", "no such table", where=self.where,
+                do="Nothing was written. Name in environments.toml, as `legacy`, the file that the game moved from.",
+            )  # fmt: skip
+        self.connection.execute(str(statement.sql))
+
+    def _table(self, source: Source, table: Table, advance: Advance) -> None:
+        """Update in place; a row whose unique columns change is taken out first, so that two may swap theirs."""
+        gone: list[int] = []
+        wanted: set[int] = set()
+        for pair in pairs(source.rows(table.name), self.target.rows(table.name)):
+            if pair.there is None:
+                gone.append(pair.position)
+            elif pair.here is None:
+                wanted.add(pair.position)
+                self.carried.inserted += 1
+            elif changed := differing(table.columns, pair.here, pair.there):
+                self.carried.cells += len(changed)
+                self.carried.players += table.name == "users"
+                if table.indexed.isdisjoint(changed):
+                    update(self.connection, table, pair.position, pair.there, changed)
+                else:
+                    wanted.add(pair.position)
+            if pair.here is not None:
+                advance(1)
+        self.carried.deleted += len(gone)
+        self._replace(table, [*gone, *wanted], wanted)
+
+    def _replace(self, table: Table, gone: list[int], wanted: set[int]) -> None:
+        for position in gone:
+            delete(self.connection, table, position)
+        if wanted:
+            for position, row in self.target.rows(table.name):
+                if position in wanted:
+                    insert(self.connection, table, position, row)
+
+    def _wholly(self, source: Source, table: Table) -> None:
+        """A table whose rows have no rowid to be known by: left alone where all is equal, else written anew."""
+        here, there = Digest(), Digest()
+        before = after = 0
+        for row in source.rows(table.name):
+            here.add(row)
+            before += 1
+        for position, line in self.target.rows(table.name):
+            there.add(Row(position, tuple(line.get(column) for column in table.columns), {}, 0))
+            after += 1
+        if here.hex() == there.hex():
+            return
+        self.connection.execute(f"DELETE FROM {quote(table.name)}")
+        for position, line in self.target.rows(table.name):
+            insert(self.connection, table, position, line)
+        self.carried.deleted += before
+        self.carried.inserted += after
+
+    def _journal(self, source: Source, table: Table) -> None:
+        """Add the lines that the file lacks. Both sides come in the key's order, so what is added lies behind us."""
+        key = table.primary_key
+        rows = (dict(zip(table.columns, row.cells, strict=True)) for row in source.rows(table.name))
+        here = next(rows, None)
+        for _position, line in self.target.rows(table.name):
+            place = sqlite_key(line, key)
+            while here is not None and sqlite_key(here, key) < place:
+                self._drop_line(table, here)
+                here = next(rows, None)
+            if here is None or sqlite_key(here, key) != place:
+                self._add_line(table, line)
+                continue
+            if any(not sqlite_values.same(here[column], line.get(column)) for column in table.columns):
+                self._drop_line(table, here)
+                self._add_line(table, line)
+            here = next(rows, None)
+        while here is not None:
+            self._drop_line(table, here)
+            here = next(rows, None)
+
+    def _add_line(self, table: Table, line: Cells) -> None:
+        insert(self.connection, table, 0, line)
+        self.carried.lines += 1
+
+    def _drop_line(self, table: Table, line: Cells) -> None:
+        delete_by_key(self.connection, table, line)
+        self.carried.deleted += 1

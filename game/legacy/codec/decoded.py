@@ -1,0 +1,64 @@
+"""What taking one legacy row apart gives: rows, findings, and counts of units."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from game.legacy import sqlite_values
+from game.legacy.codec import mapping
+from game.legacy.sqlite_values import Cell
+from game.rows import Record, Rows
+
+Kind = Literal["aside", "held"]
+
+MODELLED = tuple(mapping.DECLARED)
+"""The legacy columns of `users` that the game models; `id` besides."""
+
+NOTHING: frozenset[Cell] = frozenset((None, "", "null", "{}", "[]"))
+"""What the legacy service writes for "nothing": read alike, and each kept as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A source value that could not be loaded as it is, or that disagrees with another. Its bytes are kept in place.
+
+    kind `held`: the player's commands are refused until someone decides; `aside`: the player plays on.
+    position: the element's place in its document, from 0; None for a whole cell.
+    """
+
+    kind: Kind
+    table: str
+    key: str | None
+    column: str
+    path: str
+    position: int | None
+    storage: str
+    original: bytes
+    rule: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Exploded:
+    """One legacy row taken apart. counts: units by column, a cell or each element of a document taken apart."""
+
+    rows: Rows
+    findings: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def quarantined(self) -> Counter[str]:
+        """Units with a finding, by column."""
+        return Counter(column for column, _ in {(finding.column, finding.position) for finding in self.findings})
+
+
+def keep_whole(row: Mapping[str, Cell], rowid: int) -> Exploded:
+    """A row whose id is no text that Postgres can hold as a key, as one record of its own."""
+    record: Record = {"source": "users", "position": rowid, "key": None, "cells": sqlite_values.encode(row)}
+    finding = Finding(
+        "held", "users", None, "id", "$", None, sqlite_values.storage(row["id"]), sqlite_values.original(row["id"]),
+        "users.id", "the row's id is no text that Postgres can hold as a key; the whole row is kept",
+    )  # fmt: skip
+    return Exploded(Rows({"legacy_rows": {("users", rowid): record}}), [finding], Counter(dict.fromkeys(row, 1)))

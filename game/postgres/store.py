@@ -1,0 +1,294 @@
+"""The Postgres store. A command costs five round trips: BEGIN, lock, load, save, COMMIT.
+
+Its SQL is compiled once for each set of tables to load and each shape of changes to save (see
+`game.postgres.statements`): to build and compile it anew took longer than the server takes to carry it out.
+
+The lock is a statement of its own: what is read together with it is read as of before the wait for it. It is also what
+a fence waits for (it locks `users` as a whole), so the fence's state that comes with it holds until the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, ClassVar
+
+import psycopg
+import sqlalchemy as sa
+
+from game import idempotency, session, tables
+from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
+from game.postgres import statements
+from game.postgres.statements import FENCE, HEAD, Part
+from game.rows import Key, Record, Rows, TableChanges, compare
+from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
+from game.urls import PostgresUrl
+
+AGAIN = frozenset(
+    {
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "55P03",  # lock_not_available
+        "57014",  # query_canceled, by the statement timeout or by an operator
+        "25006",  # read_only_sql_transaction: a replica not yet promoted
+    }
+)
+UNREACHABLE_CLASSES = ("08", "53", "57")  # connection exceptions, too many connections, shutting down or starting up
+DIRECT = "direct"
+"""Key in the pool's `info` of a connection: True if no pooler stands between. Set by its first transaction."""
+
+NO_GAME_HERE = frozenset({"3F000", "42P01", "3D000", "42703"})  # schema, table, database or column that does not exist
+MIGRATE = "run invoke migrate for this environment, with this version of the program"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The server's patience with a session of ours, and ours with a connection and with the pool."""
+
+    statement_ms: int = 5_000
+    lock_ms: int = 2_000
+    idle_in_transaction_ms: int = 10_000
+    connect_seconds: int = 3
+    pool_seconds: float = 1.0
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Return the first three by the server's names for them."""
+        return {
+            "statement_timeout": str(self.statement_ms),
+            "lock_timeout": str(self.lock_ms),
+            "idle_in_transaction_session_timeout": str(self.idle_in_transaction_ms),
+        }
+
+
+class PostgresStore:
+    """Players in Postgres. Opens nothing before it is used; connections that turn out dead are replaced."""
+
+    engine: ClassVar[Engine] = "postgres"
+
+    def __init__(
+        self, url: PostgresUrl, *, pool_size: int = 10, timeouts: Timeouts | None = None, watch: Watch = UNWATCHED
+    ) -> None:
+        timeouts = timeouts or Timeouts()
+        self._watch = watch
+        self._schema = url.schema
+        self._begin = session.begin(url.schema, timeouts.settings)
+        self._engine = sa.create_engine(
+            _with_timeouts(url, timeouts),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeouts.pool_seconds,
+            hide_parameters=True,
+            use_native_hstore=False,
+        )
+        sa.event.listen(self._engine, "do_connect", _connect)
+
+    @contextmanager
+    def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
+        """A unit of work on a connection of the pool."""
+        with _translated(), ExitStack() as held:
+            with self._watch.waiting():
+                connection = held.enter_context(self._engine.connect())
+            with self._watch.holding():
+                try:
+                    self._start(connection)
+                    yield PostgresUnit(connection, fence_pass, self._watch)
+                except BaseException:  # Whatever ends it, a worker told to stop included, is a rollback.
+                    self._watch.rolled_back()
+                    raise
+
+    def _start(self, connection: sa.Connection) -> None:
+        """Give the transaction its settings. A direct connection's session has them already, so nothing is sent.
+
+        A connection's first transaction finds out whether the connection is direct.
+        """
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        direct = connection.info.get(DIRECT)
+        if direct is None:
+            try:
+                connection.info[DIRECT] = session.begin_first(driver, self._begin)
+            except psycopg.Error as error:
+                connection.invalidate(error)
+                raise
+        elif not direct:
+            connection.exec_driver_sql(self._begin)
+        elif driver.autocommit:
+            # psycopg then begins each transaction with its first statement, which costs less CPU time than BEGIN here.
+            driver.autocommit = False
+
+    def state(self, player: str) -> Rows | None:
+        """See `Store`: one statement."""
+        return self._select(player, tables.PLAYER_STATE)
+
+    def read(self, player: str) -> Rows | None:
+        """See `Store`: one statement."""
+        return self._select(player, (*tables.PLAYER_STATE, *tables.JOURNALS))
+
+    def _select(self, player: str, wanted: Sequence[sa.Table]) -> Rows | None:
+        columns = [statements.array(table, table.c[_owner(table)] == player).label(table.name) for table in wanted]
+        with self.begin() as unit:
+            row = unit.connection.execute(sa.select(FENCE.c.state, *columns)).one()
+        if row.state == "moved":
+            raise Moved("another store serves the game")
+        rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in wanted})
+        return rows if rows["users"] else None
+
+    def status(self) -> Status:
+        """The cluster's own number, the database and the schema are the identity: none of it is a secret."""
+        control = sa.func.pg_control_system().table_valued("system_identifier")
+        query = sa.select(
+            sa.select(control.c.system_identifier).scalar_subquery().label("cluster"),
+            sa.func.current_database().label("database"),
+            FENCE.c.state,
+            FENCE.c.environment,
+            sa.select(HEAD.c.version_num).scalar_subquery().label("head"),
+            sa.literal_column(f"({statements.lacking()})").label("lacking"),
+        )
+        with self.begin() as unit:
+            row = unit.connection.execute(query).one()
+        store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
+        lacks = f"the database has no {tables.named(row.lacking)}: {MIGRATE}" if row.lacking else ""
+        return Status(self.engine, store, row.environment, row.head, row.state, lacks)
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._engine.dispose()
+
+
+class PostgresUnit:
+    """One transaction; psycopg begins it with the first statement."""
+
+    def __init__(self, connection: sa.Connection, fence_pass: str | None, watch: Watch = UNWATCHED) -> None:
+        self.connection = connection
+        self._fence_pass = fence_pass
+        self._watch = watch
+
+    def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
+        """See `Unit`. Columns marked CODEC are never read."""
+        if self._fence_pass is not None:
+            setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
+            self.connection.execute(sa.select(setting))
+        with self._watch.asking("lock"):
+            fence, epoch, *user = self.connection.exec_driver_sql(statements.lock(), {"player": player}).one()
+        if fence == "moved" and self._fence_pass is None:
+            raise Moved("another store serves the game")
+        record: Record = dict(zip(statements.USER_COLUMNS, user, strict=True))
+        if record["id"] is None:
+            return None
+        rows = Rows({"users": {(player,): record}})
+        wanted = statements.load(tuple(names))
+        values = dict(zip(("request_id", "other_form"), idempotency.forms(request_id), strict=True))
+        with self._watch.asking("load"):
+            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, **values}).one()
+        for name, records in zip(wanted.tables, found, strict=True):
+            if records is not None:
+                rows[name] = _records(tables.BY_NAME[name], records)
+        return Loaded(rows, fence, epoch or "")
+
+    def save(self, before: Rows, after: Rows) -> None:
+        """One statement, of one part for each record updated and each table added to or taken from.
+
+        Its parts run in no order that the server promises, so where a table both loses rows and gets others, and has
+        values that may stand in one row only, the loss is a statement of its own before it. What is too much for one
+        statement (hundreds of mails claimed at once) is several, in the order of the tables.
+        """
+        changes = compare(before, after)
+        with self._watch.asking("save"):
+            for name, change in reversed(changes.items()):
+                if change.deletes and statements.loses_first(name, change):
+                    self._write(_deletes(name, change))
+            self._write([part for name, change in changes.items() for part in _parts(name, change)])
+
+    def _write(self, parts: Iterable[Part]) -> None:
+        for together in statements.batches(parts):
+            self._execute(together)
+
+    def _execute(self, parts: Sequence[Part]) -> None:
+        values = chain.from_iterable(part.values for part in parts)
+        statement = statements.save(tuple(part.shape for part in parts))
+        self.connection.exec_driver_sql(statement, {f"v{n}": value for n, value in enumerate(values)})
+
+    def commit(self) -> None:
+        """COMMIT."""
+        with self._watch.asking("commit"):
+            self.connection.commit()
+
+
+def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
+    """The URL with our session's settings; what the URL itself names stays. They cost no round trip here."""
+    defaults = {
+        "application_name": "sudamr",
+        "connect_timeout": str(timeouts.connect_seconds),
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "15000",
+    }
+    named = dict(url.parameters)
+    query = {**url.sqlalchemy.query, **{name: value for name, value in defaults.items() if name not in named}}
+    return url.sqlalchemy.set(query={**query, "options": session.options(url.schema, timeouts.settings)})
+
+
+def _connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> session.Connection:
+    """Connect for the pool by `session.connect`: a pooler may refuse the `options` that the pool would send."""
+    return session.connect(parameters)
+
+
+def _owner(table: sa.Table) -> str:
+    return "id" if table is tables.users else "user_id"
+
+
+def _records(table: sa.Table, found: Iterable[Record]) -> dict[Key, Record]:
+    key = tables.KEYS[table.name]
+    return {tuple(record[column] for column in key): record for record in found}  # type: ignore[misc]  # keys are text or numbers
+
+
+def _parts(table: str, change: TableChanges) -> Iterator[Part]:
+    if change.deletes and not statements.loses_first(table, change):
+        yield from _deletes(table, change)
+    for key, columns in change.updates.items():
+        yield Part.update(table, key, {name: after for name, (_, after) in columns.items()})
+    for records in statements.few(change.inserts.values()):
+        yield Part.insert(table, records)
+
+
+def _deletes(table: str, change: TableChanges) -> Iterator[Part]:
+    for keys in statements.few(change.deletes):
+        yield Part.delete(table, keys)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The driver's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
+    try:
+        yield
+    except sa.exc.TimeoutError as error:
+        raise StoreUnavailable("every connection of the pool is in use") from error
+    except sa.exc.DBAPIError as error:
+        failure = _failure(error.orig, lost=error.connection_invalidated)
+        if failure is None:
+            raise
+        raise failure from error
+    except psycopg.Error as error:  # From `begin_first`, which runs outside SQLAlchemy.
+        failure = _failure(error)
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _failure(original: BaseException | None, *, lost: bool = False) -> StoreFailure | None:
+    state = original.sqlstate if isinstance(original, psycopg.Error) else None
+    said = str(original).strip().partition("\n")[0]
+    if state == FENCE_SQLSTATE:
+        return Moved(said) if said.endswith("moved") else Fenced(said)
+    if state in NO_GAME_HERE:
+        return StoreUnavailable(f"the database is not migrated: {said}; {MIGRATE}")
+    if state in AGAIN:
+        return TryAgain("tx_rolled_back", f"{state} {said}")
+    lost = lost or (state is None and isinstance(original, psycopg.OperationalError))
+    if lost or (state is not None and state.startswith(UNREACHABLE_CLASSES)):
+        return TryAgain("db_unreachable", f"{state or 'lost'} {said}")
+    return None

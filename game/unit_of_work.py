@@ -1,0 +1,134 @@
+"""What dispatch asks of a store: one unit of work an attempt. Two stores stand in for each other behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Protocol
+
+from game.rows import Rows
+
+Engine = Literal["postgres", "legacy"]
+Fence = Literal["open", "fenced", "moved"]
+Statement = Literal["lock", "load", "save", "commit"]
+"""What a unit of work asks its database for, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A player whom nobody else can change until the unit ends.
+
+    rows: `users` and the tables asked for; the request's own action_receipts, under either form of its key
+    (`game.idempotency`); and the player's player_openings. A player without an opening also gets user_inventory, so
+    that the opening can be written.
+    draw_epoch: mixed into every draw (`game.rules.chance`); "" until the store's writes were given up for the first
+    time.
+    """
+
+    rows: Rows
+    fence: Fence
+    draw_epoch: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of the store that a process serves. `store` is the same for every process on one database.
+
+    lacks: a sentence that names the columns of game.tables missing from the store, and the remedy; "" if none is.
+    """
+
+    engine: Engine
+    store: str
+    marker: str | None
+    schema_head: str | None
+    fence: Fence
+    lacks: str = ""
+
+
+class Watch(Protocol):
+    """Whoever counts what a store does; each method but the last is entered for as long as it lasts."""
+
+    def waiting(self) -> AbstractContextManager[object]:
+        """For a connection of the pool, or for a new one."""
+        ...
+
+    def holding(self) -> AbstractContextManager[object]:
+        """A connection of the pool."""
+        ...
+
+    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+        """The database for one of these."""
+        ...
+
+    def rolled_back(self) -> None:
+        """A unit of work ended with an error, and nothing of it was kept."""
+        ...
+
+
+class Unwatched:
+    """Nobody counts."""
+
+    def waiting(self) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        return nullcontext()
+
+    def holding(self) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        return nullcontext()
+
+    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+        """See `Watch`."""
+        del statement
+        return nullcontext()
+
+    def rolled_back(self) -> None:
+        """See `Watch`."""
+
+
+UNWATCHED = Unwatched()
+
+
+class Unit(Protocol):
+    """One transaction. Leaving it without `commit` rolls back; every method may raise TryAgain, Fenced or Moved."""
+
+    def load(self, player: str, request_id: str, tables: Collection[str]) -> Loaded | None:
+        """Lock the player, then read; None where there is no such player."""
+        ...
+
+    def save(self, before: Rows, after: Rows) -> None:
+        """Write what differs, journals included, and nothing else."""
+        ...
+
+    def commit(self) -> None:
+        """Keep it all. TryAgain here may mean that it was kept: the next attempt finds its receipt."""
+        ...
+
+
+class Store(Protocol):
+    """Where players live."""
+
+    engine: ClassVar[Engine]
+
+    def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
+        """A unit of work; with a valid pass it may write to a fenced store."""
+        ...
+
+    def state(self, player: str) -> Rows | None:
+        """The player's state, without journals, as of one instant. Raises Moved, TryAgain, StoreUnavailable."""
+        ...
+
+    def read(self, player: str) -> Rows | None:
+        """The player's state and all of his journals as of one instant. Raises as `state` does.
+
+        For tests and proofs: its cost grows with all that the player ever did.
+        """
+        ...
+
+    def status(self) -> Status:
+        """Which database this is, and whether it can be written. Raises TryAgain, StoreUnavailable."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        ...

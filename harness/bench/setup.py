@@ -1,0 +1,203 @@
+"""The ground that commands are measured on: a durable throwaway server, players all alike, and the SQL of each action.
+
+The SQL is what the store really sent, recorded from one dispatch of each action, with the player's id and the request's
+to be put in. Players' ids and requests' are numbers written as text, so that pgbench can draw them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+import sqlalchemy as sa
+
+from db import ops, servers
+from db.samples import builders
+from db.servers import Server
+from game import tables
+from game.dispatch import Request, dispatch
+from game.postgres.store import PostgresStore
+from game.rows import Value
+from game.rules import commands
+from game.rules.chance import Chance
+from game.rules.commands import Command
+from game.urls import PostgresUrl
+from harness.databases import Databases
+from harness.play import arena
+
+DURABLE: Mapping[str, str] = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "deadlock_timeout": "1s",
+    "autovacuum": "off",
+}
+"""As production has it; but autovacuum comes between rounds, by us, and never within one."""
+
+SECRET = "the dice of a benchmark"  # noqa: S105  # of made players alone
+COMMANDS: Mapping[str, Command] = {
+    "claim_mail": commands.ClaimMail("mail"),
+    "equip": commands.Equip("fan"),
+    "enhance": commands.Enhance("board"),
+}
+PATTERN, RECORDED, FIRST = 0, 1, 2
+"""Player 0 never plays: the others are put back to what it is. Player 1 is the one whose SQL is recorded."""
+
+PATTERN_GIVEN = {
+    "gold": 1_000_000,
+    "level": 60,
+    "forge": 5,
+    "bag": {
+        "fan": "푸른 바람 부채",
+        "worn": "은결 바람 부채",
+        "board": "은결 바람 부채",
+        "stone": {"name": "하급 강화석", "quantity": 50},
+        **{f"other{n}": "푸른 바람 부채" for n in range(6)},
+    },
+    "worn": ["worn"],
+    "mail": {"mail": {"gold": 50, "diamonds": 1, "items": {"하급 강화석": 1}}},
+}
+REFILLED = (tables.users, tables.user_inventory, tables.user_equipment, tables.user_mail)
+OWN = frozenset({"id", "user_id", "username", "nickname"})
+"""What a player has of its own, in `users`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL as psycopg takes it, bound by name: the values, and which names bear the player's id and the request's."""
+
+    sql: str
+    values: Mapping[str, Value]
+    player: tuple[str, ...]
+    request: tuple[str, ...]
+
+    def bound(self, player: str, request_id: str) -> dict[str, Value]:
+        """The values of one player's request."""
+        return {**self.values, **dict.fromkeys(self.player, player), **dict.fromkeys(self.request, request_id)}
+
+
+Recorded = Mapping[str, tuple[Statement, ...]]
+"""The statements of each action between BEGIN and COMMIT, in order."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Players FIRST to FIRST + players - 1, who have opened their journals and wait to play."""
+
+    server: Server
+    owner: PostgresUrl
+    service: PostgresUrl
+    players: int
+    recorded: Recorded
+
+    def settings(self) -> dict[str, str]:
+        """What the server really runs with: one behind a URL has its own."""
+        query = "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY (%s)"
+        with ops.connect(self.owner, application="sudamr bench") as conn:
+            return dict(conn.execute(query, [list(DURABLE)]).fetchall())
+
+    def refill(self) -> None:
+        """Every player as at first, but for the journals, and no dead rows left of what was played."""
+        with ops.connect(self.owner, application="sudamr bench") as conn:
+            for table in REFILLED:
+                conn.execute(_refill(table).encode())
+            conn.execute(f"VACUUM ANALYZE {', '.join(table.name for table in tables.ALL)}".encode())
+
+
+@contextmanager
+def ground(kind: str | None, players: int) -> Iterator[Ground]:
+    """Start a server, make the players, record the SQL; nothing of it is left afterwards."""
+    with servers.start(kind, settings=DURABLE) as server, Databases(server) as databases:
+        clone = databases.clone()
+        with psycopg.connect(clone.service.conninfo) as conn:
+            for player in (PATTERN, RECORDED):
+                arena.insert(conn, builders.player(str(player), **PATTERN_GIVEN))
+        recorded = record(clone.service)
+        with psycopg.connect(clone.service.conninfo) as conn:
+            _multiply(conn, players)
+        made = Ground(server, clone.owner, clone.service, players, recorded)
+        made.refill()
+        yield made
+
+
+def ask(store: PostgresStore, player: str, request_id: str, command: Command) -> None:
+    """Dispatch one request as the service does."""
+    dispatch(
+        store,
+        Request(player, request_id, command),
+        clock=lambda: time.time_ns() // 1_000_000,
+        chance=lambda request: Chance(SECRET, request),
+    )
+
+
+def record(service: PostgresUrl) -> Recorded:
+    """What the store sends for each action, by a player who has played before."""
+    store = PostgresStore(service, pool_size=1)
+    player, recorded = str(RECORDED), {}
+    try:
+        _open_journals(store, player)
+        for number, (action, command) in enumerate(COMMANDS.items()):
+            request_id = f"90071992547409{number}"
+            with listening() as heard:
+                ask(store, player, request_id, command)
+            recorded[action] = tuple(_statement(sql, values, player, request_id) for sql, values in heard)
+    finally:
+        store.close()
+    return recorded
+
+
+def _open_journals(store: PostgresStore, player: str) -> None:
+    """A player's first granted request writes its openings too; later ones don't."""
+    ask(store, player, "first", commands.Unequip("fan"))
+    ask(store, player, "second", commands.Equip("worn"))
+
+
+@contextmanager
+def listening() -> Iterator[list[tuple[str, dict[str, Value]]]]:
+    """The statements that this process sends by SQLAlchemy meanwhile, with their values; BEGIN and COMMIT aside."""
+    heard: list[tuple[str, dict[str, Value]]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, values: dict[str, Value], *_rest: object) -> None:
+        heard.append((statement, dict(values)))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        yield heard
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+def _statement(sql: str, values: Mapping[str, Value], player: str, request_id: str) -> Statement:
+    players = tuple(name for name, value in values.items() if value == player and isinstance(value, str))
+    requests = tuple(name for name, value in values.items() if value == request_id)
+    others = {name: value for name, value in values.items() if name not in (*players, *requests)}
+    return Statement(sql, others, players, requests)
+
+
+def _multiply(conn: psycopg.Connection, players: int) -> None:
+    """The pattern's rows once more for every player, and the openings of the one that has some."""
+    made = f"FROM {{table}} t, generate_series({FIRST}, {FIRST + players - 1}) n WHERE t.{{owner}} = '{{of}}'"
+    for table, of in (*((table, PATTERN) for table in REFILLED), (tables.player_openings, RECORDED)):
+        names = [column.name for column in table.columns]
+        owner = "id" if table is tables.users else "user_id"
+        own = {"user_id", owner} | ({"username", "nickname"} if table is tables.users else set())
+        values = ", ".join("n::text" if name in own else f"t.{name}" for name in names)
+        source = made.format(table=table.name, owner=owner, of=of)
+        conn.execute(f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {values} {source}".encode())
+
+
+def _refill(table: sa.Table) -> str:
+    """Each row that differs from the pattern's row of the same key gets the pattern's values."""
+    owner = "id" if table is tables.users else "user_id"
+    keys = [name for name in tables.KEYS[table.name] if name != owner]
+    others = [column.name for column in table.columns if column.name not in {*keys, *OWN}]
+    mine, theirs = (", ".join(f"{alias}.{name}" for name in others) for alias in ("t", "o"))
+    same = "".join(f" AND t.{name} = o.{name}" for name in keys)
+    return (
+        f"UPDATE {table.name} t SET ({', '.join(others)}) = ROW ({theirs}) FROM {table.name} o"
+        f" WHERE o.{owner} = '{PATTERN}' AND t.{owner} <> '{PATTERN}'{same}"
+        f" AND ({mine}) IS DISTINCT FROM ({theirs})"
+    )

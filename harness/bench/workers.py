@@ -1,0 +1,178 @@
+"""Worker processes that carry out requests on threads: as many as the machine has cores, for a process has one lock.
+
+A round is a number of requests, shared among the clients; clients are shared among the processes. All of them connect
+before the clock starts.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from typing import Self
+
+from db import environments
+from db.errors import Failure
+from harness.bench.targets import Act, Side
+
+START_SECONDS = 60.0
+ROUND_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process does in a round: the action once for each of the players, by so many clients."""
+
+    side: Side
+    action: str
+    players: tuple[str, ...]
+    clients: int
+    run: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When the first request began and the last ended, by the machine's monotonic clock; seconds of each request."""
+
+    began: float
+    ended: float
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of the whole crew: requests a second, and seconds of each request."""
+
+    tps: float
+    seconds: tuple[float, ...]
+
+    @classmethod
+    def of(cls, timings: Sequence[Timing]) -> Self:
+        """Of the processes' timings, from the first begin to the last end."""
+        spent = max(timing.ended for timing in timings) - min(timing.began for timing in timings)
+        seconds = tuple(second for timing in timings for second in timing.seconds)
+        return cls(len(seconds) / spent, seconds)
+
+
+def processes() -> int:
+    """How many worker processes: the cores that we may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Crew:
+    """The worker processes of one benchmark, started once; they end with us, for their pipes close."""
+
+    def __init__(self, size: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for _ in range(size):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs,), daemon=True)
+            # Ctrl-C reaches the whole group of a terminal: a worker would print a traceback, and ends with its pipe.
+            # The tracker is started first, for its start lifts the mask: the first worker would be without it.
+            resource_tracker.ensure_running()
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                with _without_secrets():
+                    process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            theirs.close()
+            self._pipes.append(ours)
+            self._processes.append(process)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_cause: object) -> None:
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join()
+
+    def play(self, side: Side, action: str, players: Sequence[str], clients: int, run: str) -> Round:
+        """One round. Raises Failure with what a client of it ran into."""
+        size = min(len(self._pipes), clients)
+        pipes = self._pipes[:size]
+        for n, pipe in enumerate(pipes):
+            pipe.send(Job(side, action, tuple(players[n::size]), _share(clients, size, n), f"{run}{n}"))
+        for pipe in pipes:
+            _hear(pipe, START_SECONDS)
+        for pipe in pipes:
+            pipe.send("go")
+        return Round.of([_hear(pipe, ROUND_SECONDS) for pipe in pipes])
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Keep secrets from a worker: multiprocessing gives it this process's environment, and takes no other."""
+    hidden = {name: os.environ.pop(name) for name in os.environ.keys() - environments.beside().keys()}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def _share(clients: int, size: int, n: int) -> int:
+    return clients // size + (n < clients % size)
+
+
+def _hear(pipe: Connection, seconds: float) -> Timing:
+    if not pipe.poll(seconds):
+        raise Failure(f"a worker's answer within {seconds:.0f} s", "none", where="a worker process")
+    said = pipe.recv()
+    if isinstance(said, str):
+        raise Failure("every request to be carried out", said, where="a worker process")
+    assert isinstance(said, Timing)
+    return said
+
+
+def _work(pipe: Connection) -> None:
+    """The life of a worker process: a job, a timing, the next job; what goes wrong is said, not swallowed."""
+    try:
+        while True:
+            job: Job = pipe.recv()
+            try:
+                _carry_out(job, pipe)
+            except Exception:  # noqa: BLE001  # the parent raises it
+                pipe.send(traceback.format_exc(limit=-3))
+    except EOFError:
+        return
+
+
+def _carry_out(job: Job, pipe: Connection) -> None:
+    with ExitStack() as stack:
+        acts = job.side.open(job.clients, stack)
+        gate = threading.Barrier(job.clients + 1)
+        threads = stack.enter_context(ThreadPoolExecutor(job.clients))
+        shares = [job.players[n :: job.clients] for n in range(job.clients)]
+        done = [
+            threads.submit(_client, act, job, n, share, gate)
+            for n, (act, share) in enumerate(zip(acts, shares, strict=True))
+        ]
+        pipe.send(Timing(0.0, 0.0, ()))
+        pipe.recv()
+        began = time.monotonic()
+        gate.wait()
+        seconds = [second for future in done for second in future.result()]
+        pipe.send(Timing(began, time.monotonic(), tuple(seconds)))
+
+
+def _client(act: Act, job: Job, n: int, players: Sequence[str], gate: threading.Barrier) -> list[float]:
+    gate.wait()
+    seconds = []
+    for turn, player in enumerate(players):
+        began = time.perf_counter()
+        act(job.action, player, f"{job.run}{n:02}{turn:05}")
+        seconds.append(time.perf_counter() - began)
+    return seconds

@@ -1,0 +1,244 @@
+"""`invoke status`: asks each part of an environment for its state, and reports why one does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from db import environments, ops
+from db.cutover import ending
+from db.cutover.ending import Control, Depth, Seen
+from db.cutover.move import FAILURES
+from db.cutover.services import Ready
+from db.environments import Environment
+from db.errors import Refusal, ToolError
+from db.ops import Phase, checkout
+from db.schema import drift, revisions
+from db.signing import SIGNING_KEY, UNSIGNED_STAGES
+from db.snapshots import Label, Side, Snapshot, find, is_admitted, kept
+from game.redaction import redact
+from harness.gate import admission, certificate
+
+ROOT = Path(__file__).parents[3]
+
+SERVICE = "service"
+NEXT = "next"
+
+_CAUSES = {Depth.NOTHING: "target", Depth.MARKER: "marker", Depth.CONTROL: "schema"}
+"""By how far Postgres could be asked: the row that says why no further. The rows that follow from it point to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the answer. known: the part answered. value: a list has an item for each line."""
+
+    name: str
+    value: str | list[str]
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The answers, in order."""
+
+    answers: tuple[Row, ...]
+
+    @property
+    def found(self) -> dict[str, str | list[str]]:
+        """The answers for machines; a service's URL is its name."""
+        return {row.name: row.value for row in self.answers}
+
+    @property
+    def whole(self) -> bool:
+        """True if every part answered."""
+        return all(row.known for row in self.answers)
+
+    @property
+    def unknown(self) -> list[str]:
+        """The names of the parts that did not answer."""
+        return [row.name for row in self.answers if not row.known]
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """The answers for people; each item of a list takes a line."""
+        return [_shown(row) for row in self.answers]
+
+
+def status(env: Environment, root: Path = ROOT) -> Status:
+    """Ask the file, Postgres, the pointer and the services. Never raises for a part that does not answer.
+
+    root: the checkout whose commit a certificate is for.
+    """
+    seen = ending.look(env)
+    admits = _asked("certificate", lambda: _certificate(env, root))
+    return Status(
+        (
+            Row("environment", env.name),
+            Row("legacy", env.legacy.redacted),
+            Row("fence of the legacy file", seen.legacy_fence, seen.legacy is not None),
+            *_postgres(env, seen),
+            *_checkout(env, seen),
+            *_kept(env, seen),
+            Row("pointer", f"not known: {seen.amiss}" if seen.amiss else f"names {seen.pointer}", not seen.amiss),
+            *(
+                Row(url, _answer(ready) or f"not known: {seen.silent[url]}", bool(ready))
+                for url, ready in seen.services.items()
+            ),
+            admits,
+            _asked("snapshots", lambda: _snapshots(env)),
+            Row("settings", env.files_read.lines()),
+            Row("players", seen.serves),
+            Row(NEXT, [*_gate(env, seen, str(admits.value)), *seen.steps]),
+        )
+    )
+
+
+def _postgres(env: Environment, seen: Seen) -> list[Row]:
+    """The rows of Postgres. One of them says why it could be asked no further; the others that miss name that row."""
+    url, control, target = env.target_direct.redacted, seen.asked.control, seen.target
+    cause = _CAUSES.get(seen.asked.depth, "")
+
+    def missing(name: str) -> Row:
+        why = seen.unknown[ending.TARGET].why if name == cause else f"see {cause}"
+        return Row(name, f"not known: {why}", known=False)
+
+    return [
+        Row("target", [url, str(missing("target").value)], known=False) if cause == "target" else Row("target", url),
+        Row("marker", env.name) if control else missing("marker"),
+        *(_schema(env, target.schema) if target else map(missing, ("schema", "drift"))),
+        Row("phase", _phase(control, rows=target is not None and target.rows)) if control else missing("phase"),
+        Row("lock held by", str(control.holder or "nobody")) if control else missing("lock held by"),
+        Row("fence of Postgres", seen.target_fence) if target else missing("fence of Postgres"),
+    ]
+
+
+def _schema(env: Environment, at: str | None) -> list[Row]:
+    """The revision with the pending ones, and the lines of drift."""
+    try:
+        history = revisions.read()
+        pending = ", ".join(revision.id for revision in history.pending(at))
+        revision = (at or "none") + (f", to be applied: {pending}" if pending else "")
+        if at is not None and at not in history:
+            newer = f"{at}, which this version does not know"
+            return [Row("schema", newer), Row("drift", "not known: a newer version migrated it", known=False)]
+        with ops.connect(env.target_direct, application="sudamr status") as conn:
+            lines = [] if at is None else drift.since(conn, env.target_direct.schema, history.applied(at))
+            unmade = drift.unmade(conn, history.revisions)
+    except (ToolError, *FAILURES) as error:
+        return [Row("schema", at or "none"), Row("drift", f"not known: {_line(error)}", known=False)]
+    return [Row("schema", revision), Row("drift", [*lines, *(f"only in game/tables.py: {name}" for name in unmade)])]
+
+
+def _phase(control: Control, *, rows: bool) -> str:
+    """The phase; of a trial, which begins no move, what it left."""
+    if not control.trial:
+        return str(control.phase) + (f", by run {control.run}" if control.run else "")
+    left = "a cutover empties what it left" if rows else "nothing of it is left"
+    return f"no move is under way; {control.run} was a trial, and {left}"
+
+
+def _answer(ready: Ready | None) -> str:
+    if ready is None:
+        return ""
+    return f"{ready.engine}, {ready.fence or 'its store does not answer'}, process {ready.pid}"
+
+
+def _gate(env: Environment, seen: Seen, admits: str) -> list[str]:
+    """The step that makes the certificate, where a cutover is next and would be refused without one."""
+    begins = seen.target is not None and seen.target.phase not in (Phase.LOADING, Phase.LIVE)
+    path = _certificate_path(env)
+    if not begins or env.name in UNSIGNED_STAGES or admits.startswith(f"{path} admits commit"):
+        return []
+    return [f"make the certificate: invoke gate --env {env.name} --json {path}"]
+
+
+def _certificate_path(env: Environment) -> Path:
+    return Path("out") / f"certificate-{env.name}.json"
+
+
+def _certificate(env: Environment, root: Path) -> str:
+    path = _certificate_path(env)
+    if not (root / path).exists():
+        return f"none at {path}"
+    try:
+        admitted = certificate.verify(
+            root / path,
+            env.name,
+            admission.standing(root),
+            key=environments.secret(SIGNING_KEY, root),
+            now=certificate.now(),
+        )
+    except Refusal as error:
+        return f"{path} admits no move: expected {error.expected}; found {error.found}"
+    ends = datetime.fromisoformat(admitted.made_at) + certificate.MAX_AGE
+    return f"{path} admits commit {admitted.commit[:12]} until {ends:%Y-%m-%d %H:%M} UTC"
+
+
+def _snapshots(env: Environment) -> list[str]:
+    """The newest snapshot of each side and label."""
+    folder = env.snapshots.folder
+    if not folder.exists():
+        return ["none"]
+    list(folder.iterdir())  # Raises where this user may not look; `glob` would find nothing.
+    newest = [
+        found[-1] for side in Side for label in Label if (found := find(folder, env.name, side=side, label=label))
+    ]
+    return [_described(snapshot) for snapshot in newest] or ["none"]
+
+
+def _described(snapshot: Snapshot) -> str:
+    manifest = snapshot.manifest
+    verified = "verified" if snapshot.verified else "NOT verified"
+    signed = "" if is_admitted(snapshot) else ", NOT signed with the key here"
+    return f"{manifest.side} {manifest.label}, {verified}{signed}, {snapshot.players:,} players, {snapshot.folder}"
+
+
+def _checkout(env: Environment, seen: Seen) -> list[Row]:
+    """Whose a development database is."""
+    if env.name not in checkout.OWNED or seen.target is None:
+        return []
+
+    def owner() -> str:
+        with ops.connect(env.target_direct, application="sudamr status") as conn:
+            return checkout.describe(conn)
+
+    return [_asked("belongs to", owner)]
+
+
+def _kept(env: Environment, seen: Seen) -> list[Row]:
+    """The schemas that are kept, and what to do with them if the game's own is missing."""
+    if (target := seen.target) is None:
+        return []
+
+    def names() -> list[str]:
+        with ops.connect(env.target_direct, application="sudamr status") as conn:
+            lines = [f"{one.schema}, {one.players:,} players" for one in kept.find(conn)]
+        if lines and target.schema is None:
+            lines.append("the game's own schema is missing: restore a snapshot, or put one of these back:")
+            lines.append(f"invoke snapshot.kept --env {env.name} --put-back NAME")
+        return lines
+
+    row = _asked("kept schemas", names)
+    return [row] if row.value else []
+
+
+def _asked(name: str, ask: Callable[[], str | list[str]]) -> Row:
+    try:
+        return Row(name, ask())
+    except (ToolError, *FAILURES) as error:
+        return Row(name, f"not known: {_line(error)}", known=False)
+
+
+def _line(error: Exception) -> str:
+    return redact(" ".join(str(error).split()))
+
+
+def _shown(row: Row) -> tuple[str, str]:
+    lines = [row.value] if isinstance(row.value, str) else row.value
+    if row.name == NEXT and len(lines) > 1:
+        lines = [f"{number}. {line}" for number, line in enumerate(lines, 1)]
+    value = "\n".join(lines) or "none"
+    is_url = row.name.startswith(("http://", "https://"))
+    return (SERVICE, f"{row.name}: {value}") if is_url else (row.name, value)

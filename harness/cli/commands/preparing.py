@@ -1,0 +1,66 @@
+"""What `invoke prepare`, `migrate`, `seed` and `reset` do to an environment's Postgres, once that is confirmed."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from db import environments, ops
+from db.confirmation import Change, Confirm, require_own
+from db.console.progress import Progress
+from db.environments import Environment
+from db.errors import Refusal
+from db.ops import checkout
+from db.samples import seed
+from db.samples.seed import Seeded
+from db.schema import migrate
+from db.schema.migrate import Migrated
+
+
+def prepare(env: Environment, confirm: Confirm, *, take_over: bool) -> str:
+    """Mark the database, and return what was done. Raises Refusal as `ops.prepare` does."""
+    owned = env.name in checkout.OWNED
+    if take_over and not owned:
+        raise Refusal(
+            f"--take-over with --env {' or '.join(checkout.OWNED)}",
+            f"--env {env.name}",
+            do="Leave it out: no other environment's database belongs to a checkout.",
+        )
+    with ops.connect(env.target_direct):
+        pass  # The checkout writes down its id; not for a server that does not answer.
+    this = checkout.here() if owned else None
+    url, durable = env.target_direct.redacted, environments.is_durable(env.name)
+    run = partial(
+        ops.prepare, env.target_direct, env.name, service=env.target, durable=durable, whose=this, take_over=take_over
+    )
+    run(check=True)
+    # `prepare` gives a database to a checkout, so its own checks say whose it is.
+    confirm(Change(env, f"marks {url} as the database of {env.name}", database=False))
+    run()
+    return f"{url} is marked {env.name}{f', of the checkout {this}' if owned else ''}"
+
+
+def run_migrations(env: Environment, confirm: Confirm, *, sql: bool) -> Migrated:
+    """Bring the schema to the head; sql: only return the statements. Errors: as of `db.schema.migrate.migrate`."""
+    run = partial(migrate.migrate, env.target_direct, environment=env.name, service_role=env.target.user)
+    planned = run(sql=True)
+    if sql:
+        return planned
+    pending = ", ".join(planned.applied) or "no revision, and grants the rights again"
+    confirm(Change(env, f"applies {pending}: {env.target_direct.redacted}"))
+    return run()
+
+
+def fill(env: Environment, confirm: Confirm, *, players: int, number: int, progress: Progress) -> Seeded:
+    """Make players. Errors: as of `db.samples.seed.seed_postgres`."""
+    # First: a refusal of players that are there would name `reset`, which may not empty another checkout's database.
+    require_own(env)
+    url = env.target_direct
+    asked = partial(confirm, Change(env, f"fills {url.redacted}"))
+    return seed.seed_postgres(url, env.name, players, number, progress=progress, confirm=asked)
+
+
+def empty(env: Environment, confirm: Confirm) -> None:
+    """Empty the game's tables. Errors: as of `db.samples.seed.empty_postgres`."""
+    seed.empty_postgres(
+        env.target_direct, env.name, confirm=partial(confirm, Change(env, f"empties {env.target_direct.redacted}"))
+    )

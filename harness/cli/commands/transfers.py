@@ -1,0 +1,301 @@
+"""What `invoke transfer` does: a legacy file into an environment's fenced Postgres, out of it again, or both."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db import environments, ops, servers
+from db import transfer as moving
+from db.confirmation import Change, Confirm, unasked
+from db.console.progress import Progress
+from db.conversion import convert as conversion
+from db.conversion.convert import Conversion
+from db.counts import count, counted, few
+from db.errors import Failure, Refusal
+from db.legacy.comparison import compare_files
+from db.ops import Held, Phase, fence
+from db.schema import migrate
+from db.transfer import Loaded, Profile, Returned
+from game.urls import PostgresUrl
+from harness.cli.commands import quarantine
+from harness.cli.commands.quarantine import Original
+from harness.databases import ENVIRONMENT as THROWAWAY
+from harness.databases import Databases
+
+if TYPE_CHECKING:
+    from db.console.output import Outcome
+
+SHOWN_DIFFERENCES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for. into: where the rebuilt file goes, with `back`; postgres: the throwaway server's kind."""
+
+    environment: str
+    source: Path | None
+    into: Path | None
+    back: bool
+    max_held: int | None
+    postgres: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Which Postgres it was."""
+
+    kind: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """What was done. equal: whether source and copy are the same in every table, column and row; None: not compared.
+
+    quarantine: on a throwaway server, what could not be loaded; elsewhere it stays in the database.
+    """
+
+    verdict: str
+    engine: Engine
+    loaded: Loaded | None
+    returned: Returned | None
+    equal: bool | None
+    differences: tuple[str, ...]
+    quarantine: tuple[Original, ...] = ()
+
+
+def run(wish: Wish, progress: Progress, confirm: Confirm = unasked) -> Transferred:
+    """Load, rebuild, compare, as far as was asked. Refusal, Failure: as the parts say, or where the copy differs."""
+    _check(wish)
+    if wish.source is not None:
+        moving.check(wish.source)
+    with _target(wish, progress, confirm) as (target, engine):
+        loaded = _load(wish, wish.source, target, progress) if wish.source is not None else None
+        returned = moving.back(target, wish.into, progress=progress) if wish.into is not None else None
+        kept = _quarantine(wish, target)
+    differences: tuple[str, ...] = ()
+    if wish.source is not None and wish.into is not None:
+        progress.say(f"comparing {wish.source} and {wish.into}")
+        differences = tuple(compare_files(wish.source, wish.into))
+    if differences:
+        raise Failure(
+            f"{wish.into} to equal {wish.source}",
+            f"{count(len(differences), 'difference')}: {few(differences, SHOWN_DIFFERENCES, between='; ')}",
+            do="Move no player with this version: keep both files, and report it.",
+        )
+    compared = wish.source is not None and wish.into is not None
+    return Transferred("pass", engine, loaded, returned, True if compared else None, differences, kept)
+
+
+def _quarantine(wish: Wish, target: PostgresUrl) -> tuple[Original, ...]:
+    if wish.environment != THROWAWAY or wish.source is None:
+        return ()
+    with ops.connect(target) as conn:
+        return quarantine.listed(conn, wish.environment, whole=True).values
+
+
+def profile(source: str) -> Profile:
+    """Return what the file holds. Raises Refusal if no file is named, or it is none of ours."""
+    if not source:
+        raise Refusal("--source FILE", "none", do="Name the legacy file to look into; it is only read.")
+    return moving.profile(Path(source))
+
+
+def convert(source: str, into: str, progress: Progress, *, as_blobs: bool) -> Conversion:
+    """Make a copy in UTF-8 of a file in UTF-16. Raises Refusal if a path is empty, and as `transfer.convert` does."""
+    if not source or not into:
+        raise Refusal(
+            "--source FILE and --into NEW",
+            f"no {'--into' if source else '--source'}",
+            do="Add it: --source is the file in UTF-16, --into NEW the copy to make.",
+        )
+    return conversion.convert(Path(source), Path(into), as_blobs=as_blobs, progress=progress)
+
+
+def _check(wish: Wish) -> None:
+    environments.check_name(wish.environment)
+    if wish.back and wish.into is None:
+        raise Refusal("--into FILE with --back", "none", do="Name the file to make: --into NEW")
+    if wish.source is None and not wish.back:
+        raise Refusal(
+            "--source FILE to load, or --back --into FILE to rebuild one",
+            "neither",
+            do="Name the file. To make one to try with: invoke seed --legacy game.db",
+        )
+    if wish.source is None and wish.environment == THROWAWAY:
+        raise Refusal(
+            f"--source FILE with --env {THROWAWAY}",
+            "none",
+            do=f"The database of {THROWAWAY} is made for one command, so it is empty before a file is loaded. Add"
+            " --source FILE, or name the environment that holds the game.",
+        )
+    if wish.into is not None and not wish.back:
+        raise Refusal("--back with --into FILE", "--into alone", do="Add --back to rebuild a file from the database.")
+    if wish.into is not None and not wish.into.parent.is_dir():
+        raise Refusal(
+            "a folder that exists",
+            "none",
+            where=str(wish.into.parent),
+            do="Make that folder, or name another place: --into NEW",
+        )
+    if wish.into is not None and wish.into.exists():
+        raise Refusal(
+            "a new file",
+            "one that exists",
+            where=str(wish.into),
+            do="Nothing is overwritten. Name a path where no file is yet: --into NEW",
+        )
+
+
+@contextmanager
+def _target(wish: Wish, progress: Progress, confirm: Confirm) -> Iterator[tuple[PostgresUrl, Engine]]:
+    """The environment's database; for `test` a fresh one on a throwaway server."""
+    if wish.environment != THROWAWAY:
+        env = environments.load(wish.environment)
+        target = env.target_direct
+        with ops.connect(target) as conn:
+            ops.require_marker(conn, wish.environment)
+            migrate.require_current(conn)
+            if wish.source is not None:
+                _require_no_move(conn, target)
+            version = conn.info.parameter_status("server_version") or "?"
+        confirm(Change(env, _does(wish, target), database=wish.source is not None))
+        yield target, Engine("url", version.split(" ", maxsplit=1)[0])
+        return
+    progress.say("starting a throwaway Postgres")
+    with servers.start(wish.postgres) as server:
+        progress.say(f"a throwaway Postgres: {server.kind} {server.version}")
+        yield Databases(server).clone(fenced=True).owner, Engine(server.kind, server.version)
+
+
+def _does(wish: Wish, target: PostgresUrl) -> str:
+    does = [f"loads {wish.source} into {target.redacted}"] if wish.source is not None else []
+    does += [f"writes all players of {target.redacted} into {wish.into}"] if wish.into is not None else []
+    return " and ".join(does)
+
+
+def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> Loaded:
+    with _lock(target, f"transfer of {_printable(source.name)}") as (held, token):
+        return moving.load(
+            source, target, run=held.run, pass_token=token, max_held=wish.max_held, progress=progress
+        )  # fmt: skip
+
+
+def _printable(name: str) -> str:
+    """Return the file's name as text that Postgres can hold: a file's name may be any bytes."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def cleanup(environment: str, confirm: Confirm = unasked) -> PostgresUrl:
+    """Empty a target that no cutover has begun to fill; Refusal where one has, or where players play on it."""
+    env = environments.load(environment)
+    target = env.target_direct
+    with ops.connect(target) as conn:
+        ops.require_marker(conn, environment)
+        migrate.require_current(conn)
+        _require_no_move(conn, target)
+    confirm(Change(env, f"empties {target.redacted}"))
+    with _lock(target, "transfer.cleanup") as (_, token):
+        moving.clear(target, pass_token=token)
+    return target
+
+
+@contextmanager
+def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[Held, str]]:
+    """The run's lock and a pass. The phase is `aborted` all along: a cutover empties what a trial left.
+
+    The run's id says that it was a trial, so that `status` tells of no move that was aborted.
+    In `loading` a cutover would take the copy for its own, and go on without its preflight.
+    """
+    token = fence.new_pass()
+    with ops.lock(target, run=f"{ops.TRIAL}{secrets.token_hex(4)}", why=why) as held:
+        phase = _require_no_move(held.conn, target)
+        with held.conn.transaction():
+            if phase is not Phase.ABORTED:
+                held.advance(phase, Phase.LOADING)
+                held.advance(Phase.LOADING, Phase.ABORTED)
+        fence.set_on(held.conn, pass_token=token)
+        yield held, token
+
+
+def _require_no_move(conn: ops.Connection, target: PostgresUrl) -> Phase:
+    """Return the phase. Raises Refusal if a cutover fills the target, players play on it, or a rollback left rows."""
+    phase, name = ops.phase(conn), ops.named(conn)
+    if phase is Phase.LIVE:
+        raise moving.live(conn)
+    if phase is Phase.LOADING:
+        raise Refusal(
+            "a target that no cutover has begun to fill",
+            f"the phase {phase}",
+            where=target.redacted,
+            do=f"Undo that cutover first: invoke cutover --env {name} --abort",
+        )
+    if phase is Phase.RETURNED and _filled(conn):
+        raise Refusal(
+            "a rollback that has put away what players did",
+            "a copy that it left",
+            where=target.redacted,
+            do=f"It keeps them in another schema when it is run again: invoke rollback --env {name}",
+        )
+    return phase
+
+
+def _filled(conn: ops.Connection) -> bool:
+    return migrate.current(conn) is not None and conn.execute("select exists (select from users)").fetchone() == (True,)
+
+
+def show(done: Transferred, speaks: Outcome) -> None:
+    """The result for people."""
+    rows: list[tuple[str, object]] = [("server", f"{done.engine.kind} {done.engine.version}")]
+    if done.loaded is not None:
+        loaded = done.loaded
+        rows += [
+            ("players", loaded.players),
+            ("values at the source", loaded.source),
+            ("loaded", loaded.loaded),
+            ("quarantined", loaded.quarantined),
+            ("set aside", loaded.aside),
+            ("players held", loaded.held),
+            ("mismatches", loaded.mismatches),
+            ("MB per second", loaded.bytes / 1e6 / loaded.seconds),
+            ("seconds", loaded.seconds),
+        ]
+    if done.equal:
+        rows.append(("the rebuilt file", "equal in every table, column and row"))
+    speaks.table("transfer", ("what", "found"), rows)
+    if done.quarantine:
+        kept = [(kind, quarantine.shown(rule), count) for kind, rule, count in quarantine.by_rule(done.quarantine)]
+        speaks.table("quarantine (--json has every value)", ("kind", "rule", "values"), kept)
+
+
+def show_conversion(done: Conversion, speaks: Outcome) -> None:
+    """Print the result of a conversion for people."""
+    proven = done.proven
+    speaks.say(f"{done.into}: {done.source} in UTF-8 instead of {done.encoding}, in {done.seconds:,.1f} s")
+    speaks.say(
+        f"equal: schema, settings, {count(proven.tables, 'table')}, {count(proven.rows, 'row')},"
+        f" {count(proven.values, 'value')}"
+    )
+    if done.kept_as_blobs:
+        speaks.say(f"kept as BLOBs, {counted(done.kept_as_blobs, 'texts')} in invalid UTF-16: {'; '.join(done.kept)}")
+    if proven.unread:
+        speaks.say(f"not compared, generated by a function that this SQLite lacks: {'; '.join(proven.unread)}")
+
+
+def show_profile(found: Profile, speaks: Outcome) -> None:
+    """Print the profile for people: a table of columns for each table of the file that has rows."""
+    holder, column, largest = found.largest
+    speaks.say(
+        f"{found.path}: {found.bytes / 1e6:,.1f} MB, {found.journal_mode} mode, {count(found.players, 'player')};"
+        f" largest value {count(largest, 'byte')} in {holder}.{column}"
+    )
+    columns = ("column", "stored as", "bytes", "largest", "JSON", "broken")
+    for table in found.tables:
+        if table.rows:
+            speaks.table(f"{table.name}: {counted(table.rows, 'rows')}", columns, [*table.lines()])

@@ -1,0 +1,105 @@
+"""How a task runs: to its verdict, with a question before it changes anything, and with programs that it waits for.
+
+Imports stand inside the bodies, as in tasks.py.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from db.confirmation import Confirmation
+    from db.console.output import Outcome
+    from db.console.progress import Progress
+
+ENDING = "It is ending and removes what it started; please wait."
+KILL = "kill -9 is safe: what it started ends with it."
+
+Found = TypeVar("Found", bound="Judged")
+
+
+class Judged(Protocol):
+    """What ends with a verdict: pass, fail or inconclusive."""
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        ...
+
+
+def judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Outcome], None]) -> None:
+    """Run it, show and write what it found, and end with its verdict's exit code."""
+    from db.console.output import outcome
+    from db.processes.interruption import Signals
+
+    with Signals(ENDING, KILL) as signals, outcome(json or None) as speaks:
+        speaks.signals = signals
+        found = run(speaks.progress)
+        show(found, speaks)
+        speaks.json(found)
+        end(found.verdict)
+
+
+class Terminal:
+    """The terminal of this command, if it has one."""
+
+    def __init__(self, speaks: Outcome) -> None:
+        self.tell = speaks.progress.say
+
+    @property
+    def can_ask(self) -> bool:
+        # A stream is None where the shell closed it.
+        return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+    def ask(self, question: str) -> str:
+        # Not by input(question): with --json - that would write the question into the JSON.
+        print(question, end="", file=sys.stderr, flush=True)
+        try:
+            return input()
+        except EOFError:  # Ctrl-D: nothing was typed.
+            print(file=sys.stderr)
+            return ""
+        except (OSError, UnicodeDecodeError):  # The terminal is gone, or bytes that are no text were typed.
+            return ""
+
+
+def confirmation(speaks: Outcome, env: str, yes: bool, confirm: str, dry_run: bool = False) -> Confirmation:
+    from db.confirmation import Confirmation
+
+    return Confirmation(env, Terminal(speaks), yes=yes, confirm=confirm, dry_run=dry_run)
+
+
+def checked(command: Sequence[str], folder: Path) -> int:
+    """Run a check in a folder, and return its exit code.
+
+    Raises KeyboardInterrupt if a signal came meanwhile: the checks after it are not run.
+    """
+    from db.processes import children
+
+    # SIGTERM: at SIGINT some of the checks print a traceback.
+    ended = children.attended(told(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=folder)
+    if ended.signals:
+        raise KeyboardInterrupt(ended.signals[0])
+    return ended.code
+
+
+def told(name: str, *arguments: str) -> list[str]:
+    """Print the command, and return it with the program of this environment."""
+    from game.printable import line
+    from game.redaction import redact
+
+    print(f"$ {line(redact(' '.join([name, *arguments])))}", flush=True)
+    return [str(Path(sys.executable).parent / name), *arguments]
+
+
+def end(verdict: str) -> None:
+    leave({"pass": 0, "fail": 1}.get(verdict, 3))
+
+
+def leave(code: int) -> None:
+    if code:
+        raise SystemExit(code)

@@ -1,0 +1,167 @@
+"""The real service as processes of its own, under a guardian: none of them outlives us, however we end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+import game
+from db.cutover import pointer, services
+from db.environments import Pointer
+from db.errors import Failure
+from db.files import private
+from db.servers.reaper_client import Guard, last_lines
+from game.redaction import redact
+from game.service import tokens
+
+START_SECONDS = 20.0
+STOP_SECONDS = 30.0
+"""The service itself gives requests in flight 8 seconds; the rest is for a machine that is busy."""
+
+POLL_SECONDS = 0.05
+VARIABLE = "DATABASE_URL"
+PORTS = range(20_000, 30_000)
+"""Below those that systems give to outgoing connections, which would be taken between our look and the service's."""
+
+ATTEMPTS = 5
+PORT_TAKEN = "to be free"
+_ARGV = (sys.executable, "-m", "game.service")
+
+
+@dataclass
+class Service:
+    """`python -m game.service` on ports of its own, its store named by an env file.
+
+    `operator_token` lets the smoke test through; it and the secrets of dice and tokens are this service's alone.
+    """
+
+    folder: Path
+    guard: Guard
+    processes: int = 2
+    operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    token_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    _pid: int = 0
+    _port: int = 0
+
+    @property
+    def env_file(self) -> Path:
+        """Where it reads the URL of its store; written anew by a switch."""
+        return self.folder / "service.env"
+
+    @property
+    def pid_file(self) -> Path:
+        """Where its supervisor writes its process id."""
+        return self.folder / "service.pid"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.folder / "service.log"
+
+    @property
+    def pointer(self) -> Pointer:
+        """The line of the env file that names the store."""
+        return Pointer(self.env_file, VARIABLE)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The base URL of each process's private port."""
+        return tuple(f"http://127.0.0.1:{self._port + n}" for n in range(self.processes))
+
+    @property
+    def restart(self) -> str:
+        """The hook that has every process start anew, reading the env file again."""
+        return f"read -r pid < '{self.pid_file}' && kill -HUP $pid"
+
+    def token_of(self, player: str) -> str:
+        """The player's bearer token."""
+        return tokens.issue(self.token_secret, player)
+
+    def start(self, store: str) -> None:
+        """Start it on a store and wait until every process answers. Failure with what it said last."""
+        private.write(self.env_file, f"# The store that the service opens.\n{VARIABLE}=''\n")
+        pointer.write(self.pointer, store)
+        for _attempt in range(ATTEMPTS):
+            self._port = _free_ports(2 * self.processes)
+            self._pid = self.guard.spawn(_ARGV, account=None, env=self._environment(), log=self.log)
+            if self._came_up():
+                return
+            if not (self.guard.ended(self._pid) and PORT_TAKEN in last_lines(self.log, 1)):
+                break  # Somebody else's taking the port since we looked is all that another attempt can help.
+        raise Failure("the service to start", redact(last_lines(self.log)), where=", ".join(self.urls))
+
+    def _came_up(self) -> bool:
+        """Whether every process answers, as soon as that is decided."""
+        coming = Retrying(
+            retry=retry_if_result(lambda decided: decided is None),
+            stop=stop_after_delay(START_SECONDS),
+            wait=wait_fixed(POLL_SECONDS),
+            retry_error_callback=lambda _state: False,
+        )
+        return bool(coming(self._decided))
+
+    def _decided(self) -> bool | None:
+        if self.guard.ended(self._pid):
+            return False
+        return all(_answers(services.ask(url)) for url in self.urls) or None
+
+    def stop(self) -> None:
+        """Ask it to end, and wait; the guardian ends what does not."""
+        if not self._pid:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGTERM)
+        self._await_end(self._pid)
+        self._pid = 0
+
+    def _await_end(self, pid: int) -> None:
+        ending = Retrying(
+            retry=retry_if_result(lambda ended: not ended),
+            stop=stop_after_delay(STOP_SECONDS),
+            wait=wait_fixed(POLL_SECONDS),
+        )
+        try:
+            ending(self.guard.ended, pid)
+        except RetryError:
+            found = redact(last_lines(self.log))
+            raise Failure(f"the service to end within {STOP_SECONDS:.0f} s", found, where=f"process {pid}") from None
+
+    def _environment(self) -> Mapping[str, str]:
+        """Nothing of ours but where programs are: an exported variable would win over the env file."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return kept | {
+            "PYTHONPATH": str(Path(game.__file__).parent.parent),
+            "SUDAMR_ENV_FILE": str(self.env_file),
+            "HOST": "127.0.0.1",
+            "PRIVATE_PORT": str(self._port),
+            "PORT": str(self._port + self.processes),
+            "PROCESSES": str(self.processes),
+            "PIDFILE": str(self.pid_file),
+            "CHANCE_SECRET": secrets.token_urlsafe(24),
+            "TOKEN_SECRET": self.token_secret,
+            "OPERATOR_TOKEN": self.operator_token,
+        }
+
+
+def _answers(ready: services.Ready | None) -> bool:
+    return ready is not None and ready.status == httpx.codes.OK
+
+
+def _free_ports(count: int) -> int:
+    """The first of that many ports in a row that nobody has now, of those that no outgoing connection is given."""
+    while True:
+        first = PORTS.start + secrets.randbelow(len(PORTS) - count)
+        with ExitStack() as sockets, suppress(OSError):
+            for n in range(count):
+                sockets.enter_context(socket.socket()).bind(("127.0.0.1", first + n))
+            return first

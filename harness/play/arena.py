@@ -1,0 +1,189 @@
+"""Where scenarios are played: a store with the scenario's players in it and nobody else, on either engine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import sql
+
+from db.files import private
+from db.samples import builders
+from game import tables
+from game.json_text import dumps
+from game.legacy import codec, sqlite_values
+from game.legacy.sqlite_values import Cell
+from game.legacy.store import LegacyStore
+from game.postgres.store import PostgresStore
+from game.rows import Rows, text
+from game.unit_of_work import Store
+from game.urls import PostgresUrl
+from harness.scenarios import moments
+from harness.scenarios.model import MOMENTS, Given, Scenario
+
+TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
+"""Parents before their children."""
+
+_UNTOLD: Mapping[str, Any] = {"legacy": True, "quests": {"__all__": {"__all__": {"reward": {"xp"}}}}}
+"""Of what is given, what the builder has no words for."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A player as either store gets it: the same one, as rows and as the legacy `users` row."""
+
+    rows: Rows
+    legacy: Mapping[str, Cell]
+
+
+class Stage(Protocol):
+    """One store to play on."""
+
+    @property
+    def name(self) -> str:
+        """What the store is: postgres or legacy."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The store as it is now; another one after `place`."""
+        ...
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Empties the store and puts these players into it."""
+        ...
+
+
+def starts(scenario: Scenario, *, named: Callable[[str], str] = str) -> dict[str, Start]:
+    """The scenario's players by handle; `named` gives a handle's player id."""
+    clock = moments.absolute(scenario.clock)
+    return {handle: start(named(handle), given, clock) for handle, given in scenario.given.items()}
+
+
+def start(player: str, given: Given, clock: int) -> Start:
+    """Return the player of that id. clock: the moment from which distances count, in epoch milliseconds."""
+    rows = builders.player(player, **_told(given, clock))
+    _add_experience(rows, player, given)
+    legacy = builders.legacy_row(rows)
+    if not given.legacy:
+        return Start(rows, legacy)
+    legacy |= given.legacy
+    return Start(codec.explode(legacy, rowid=1).rows, legacy)
+
+
+def _told(given: Given, clock: int) -> dict[str, object]:
+    """What the builder is told: times as epoch milliseconds, and nothing that the scenario leaves out."""
+    told: dict[str, object] = given.model_dump(exclude_unset=True, exclude=_UNTOLD)
+    for key, field in MOMENTS.items():
+        entries = told.get(key, {})
+        assert isinstance(entries, dict)
+        for entry in entries.values():
+            if isinstance(text := entry.get(field), str):
+                entry[field] = moments.moved(clock, text)
+    return told
+
+
+def _add_experience(rows: Rows, player: str, given: Given) -> None:
+    """The experience that quests pay, in the rewards' documents as the rules read them; the builder makes none."""
+    quests = ((period, quest, told) for period, each in given.quests.items() for quest, told in each.items())
+    for period, quest, told in quests:
+        for kind, amount in told.reward.xp.items():
+            record = rows["user_quests"][(player, period, quest)]
+            paid = json.loads(text(record, "reward"))
+            record["reward"] = dumps({**paid, "xp": {"type": kind, "amount": amount}})
+
+
+def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:
+    """Writes the rows, parents first, within the transaction that is open."""
+    for table in TABLE_ORDER:
+        if records := list(rows.get(table.name, {}).values()):
+            columns = list(records[0])
+            statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                sql.Identifier(table.name),
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+            )
+            with connection.cursor() as cursor:
+                cursor.executemany(statement, [[record[column] for column in columns] for record in records])
+
+
+def insert_legacy(connection: sqlite3.Connection, row: Mapping[str, Cell]) -> None:
+    """Writes a row of `users`, within the transaction that is open."""
+    names = ", ".join(f'"{name}"' for name in row)
+    values = ", ".join(sqlite_values.placeholder(cell) for cell in row.values())
+    connection.execute(
+        f"INSERT INTO users ({names}) VALUES ({values})", [sqlite_values.bind(cell) for cell in row.values()]
+    )
+
+
+class PostgresStage:
+    """A database of one's own, emptied in place by `reset`."""
+
+    name = "postgres"
+
+    def __init__(self, service: PostgresUrl, reset: Callable[[], None]) -> None:
+        self._reset = reset
+        self._connection = psycopg.connect(service.conninfo)
+        self.store: Store = PostgresStore(service)
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Empties the database and puts these players into it."""
+        self._reset()
+        with self._connection.transaction():
+            for start in starts:
+                insert(self._connection, start.rows)
+
+    def close(self) -> None:
+        """Lets the database go, so that it can be dropped."""
+        self.store.close()
+        self._connection.close()
+
+
+class LegacyStage:
+    """A legacy file of one's own, a copy of `empty` each time."""
+
+    name = "legacy"
+
+    def __init__(self, empty: Path, path: Path, *, opened_by: Callable[[Path], Store] = LegacyStore) -> None:
+        self._empty = empty
+        self.path = path
+        self._opened_by = opened_by
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store on the file as it was placed last."""
+        assert self._store is not None, "a stage is placed before it is played on"
+        return self._store
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Makes the file anew with these players in it."""
+        self.close()
+        private.make(self.path)
+        shutil.copyfile(self._empty, self.path)
+        with closing(sqlite_values.connect(self.path)) as connection, connection:
+            connection.execute("BEGIN")
+            for start in starts:
+                insert_legacy(connection, start.legacy)
+        self._store = self._opened_by(self.path)
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the file as it is now, with what is in its write-ahead log, to a new path."""
+        private.make(path)
+        with closing(sqlite_values.connect(self.path, readonly=True)) as old, closing(sqlite3.connect(path)) as new:
+            old.backup(new)
+
+    def close(self) -> None:
+        """Closes the store and removes its file."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""pytest's side of the harness, alone: options, fixtures, collection, items."""

@@ -1,0 +1,167 @@
+"""pytest's side of races: `file::races` of a scenario that has one, `pairs.toml::a+b` of the table of pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from shlex import quote
+
+import pytest
+
+from db.counts import count
+from harness.play.defects import Raised
+from harness.pytest_plugin.items import PlayFailed, PlayItem, found, raised_block, shown
+from harness.pytest_plugin.session import KEEP, keeps, note_kept_database
+from harness.scenarios import ScenarioFile
+from harness.sweeps import pairs, races
+from harness.sweeps.pairs import BadPairs
+from harness.sweeps.proxied_database import Ground
+from harness.sweeps.races import Lost, Race, Raced, Track
+
+RACES, RACE_ORDER = "--races", "--race-order"
+GATE, ALL = "gate", "all"
+ITEM = "races"
+PROPERTY = "race"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the race sweep."""
+    group = parser.getgroup("harness")
+    group.addoption(
+        RACES,
+        default=None,
+        choices=(GATE, ALL),
+        help="run each race in every order; the table of pairs in part or whole",
+    )
+    group.addoption(
+        RACE_ORDER, default=None, metavar="ABBA", help="only the order in which these sessions go on; with " + RACES
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Raise UsageError for an order of other letters than the two sessions' names, and for one without races."""
+    order = config.getoption(RACE_ORDER)
+    if order is None:
+        return
+    if not order or set(order) - set(races.NAMES):
+        raise pytest.UsageError(f"{RACE_ORDER}: expected letters {' and '.join(races.NAMES)}; found {order or 'none'}.")
+    if config.getoption(RACES) is None:
+        raise pytest.UsageError(
+            f"{RACE_ORDER}: expected {RACES}={GATE} or {RACES}={ALL} with it; found no {RACES}."
+            f" {RACE_ORDER} alone would change nothing."
+        )
+
+
+def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
+    """The item of a scenario that has a race, if races are asked for."""
+    if config.getoption(RACES) is None or read().scenario.race is None:
+        return
+
+    def run(track: Track, request: pytest.FixtureRequest) -> None:
+        file = read()
+        where = f"{file.name}:{file.document.mark(races.place(file.scenario)).line}"
+        _sweep(races.of(file.scenario), track, request.node, where)
+
+    yield ITEM, run
+
+
+def collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The collector of the table of pairs, if races are asked for."""
+    if file_path.name != pairs.FILE or parent.config.getoption(RACES) is None:
+        return None
+    return PairsCollector.from_parent(parent, path=file_path)
+
+
+class PairsCollector(pytest.File):
+    """The table; what is wrong with it is said at collection."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """An item a pair."""
+        try:
+            table = pairs.read(self.path, f"scenarios/{self.path.name}")
+        except BadPairs as error:
+            raise self.CollectError(str(error)) from None
+        for pair in table.pairs(every=self.config.getoption(RACES) == ALL):
+            yield PlayItem.from_parent(self, name="+".join(pair), callobj=_pair(table.race(pair), self.path.name))
+
+
+def _pair(race: Race, name: str) -> Callable[..., None]:
+    def run(track: Track, request: pytest.FixtureRequest) -> None:
+        raced = _sweep(race, track, request.node, name)
+        for first, end in raced.serial.items():
+            label, answer = next(said for said in end.answers if said[0].startswith(f"{pairs.PLAYER}'s {first} "))
+            if not answer.startswith("granted"):
+                raise PlayFailed(
+                    f"{name}: {label}, if nobody comes before it\n    expected  granted\n    found     {answer}"
+                )
+
+    return run
+
+
+def _sweep(race: Race, track: Track, item: pytest.Item, where: str) -> Raced:
+    try:
+        order, keep = item.config.getoption(RACE_ORDER), item.config.getoption(KEEP)
+        raced = races.sweep(race, track, order, to_first=keep)
+    except Raised as raised:  # In a serial order; what a racer raises is an answer that neither of them gives.
+        raise PlayFailed(raised_block(where, raised, f"{quote(item.nodeid)} {RACES}={ALL}")) from None
+    counted = {"orders": raced.orders, "failures": len(raced.failures), "seconds": round(raced.seconds, 3)}
+    item.user_properties.append((PROPERTY, json.dumps(counted)))
+    if raced.failures:
+        raise PlayFailed("\n".join(_said(raced, race, item.nodeid, where)))
+    if not raced.whole:
+        raise PlayFailed(
+            f"{where}\n    expected  at most {races.MOST_ORDERS} orders\n    found     that there are more"
+        )
+    return raced
+
+
+def _said(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
+    """The first order that fails: it is the one with the fewest preemptions."""
+    lost = raced.failures[0]
+    first, second = (errand.turn for errand in race.racers)
+    if lost.serial == races.NAMES[1]:
+        first, second = second, first
+    yield f"{where}: {len(raced.failures)} of {count(raced.orders, 'order')} ended as no serial order does"
+    yield from _timeline(lost, race)
+    yield f"  nearest: {first.action.do}, then {second.action.do}"
+    yield from shown(lost.differences)
+    yield f"  again: pytest {quote(nodeid)} {RACES}={ALL} {RACE_ORDER}={lost.order}"
+    yield from (f"\n{defect.trace}" for defect in dict.fromkeys(lost.defects))
+
+
+def _timeline(lost: Lost, race: Race) -> Iterator[str]:
+    """One line a statement, the second session's further in."""
+    for name, errand in zip(races.NAMES, race.racers, strict=True):
+        yield f"  {name}: {errand.turn.action.do} {json.dumps(dict(errand.turn.action.fields), ensure_ascii=False)}"
+    for event in lost.timeline:
+        yield f"    {'      ' * races.NAMES.index(event.session)}{event.session}  {event.said}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many races were run, in how many orders."""
+    counted = found(terminalreporter, PROPERTY)
+    if not counted:
+        return
+    orders, failures = (sum(one[name] for one in counted) for name in ("orders", "failures"))
+    ms = 1000 * sum(one["seconds"] for one in counted) / orders
+    terminalreporter.write_sep("-", "races")
+    terminalreporter.write_line(
+        f"{count(len(counted), 'race')} in {count(orders, 'order')}, {failures} failed; {ms:.0f} ms an order"
+    )
+
+
+@pytest.fixture(scope="session")
+def worker_track(worker_ground: Ground) -> Iterator[Track]:
+    """This worker's two sessions."""
+    with Track(worker_ground) as track:
+        yield track
+
+
+@pytest.fixture
+def track(worker_track: Track, request: pytest.FixtureRequest) -> Iterator[Track]:
+    """Two sessions of one application; with --keep, the database on which a race failed is left as it is."""
+    yield worker_track
+    if keeps(request):
+        left = worker_track.leave()
+        note_kept_database(request, left)

@@ -1,0 +1,144 @@
+"""Of which kind each command of a scenario is: a second one of the same kind takes the same path through the game.
+
+A kind is the action, how it ends, and the shape of what it saves: which tables it updates, adds to and takes from.
+Commands are carried out on paper, without a database, so a scenario's kinds cost a millisecond or two each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar, TypeAlias
+
+from game import idempotency
+from game.rows import Rows, compare
+from game.unit_of_work import Engine, Loaded, Status
+from harness.play import arena, requests
+from harness.play.arena import Start
+from harness.play.requests import Errand
+from harness.scenarios.model import Scenario
+from harness.sweeps import fault_kinds, legacy_faults
+from harness.sweeps.fault_kinds import Unharmed
+
+Saved: TypeAlias = frozenset[tuple[str, str]]
+"""What is done (update, insert, delete) to which table."""
+
+Kind: TypeAlias = tuple[str, str, Saved]
+
+OPENINGS = "player_openings"
+"""Whatever a player does first writes them, so they tell nothing of it."""
+
+
+def kinds(scenario: Scenario) -> list[Kind]:
+    """The kind of each command, in the order written."""
+    paper = Paper(arena.starts(scenario))
+    return [_kind(paper, errand) for errand in requests.errands(scenario)]
+
+
+class Kinds:
+    """What a gate strikes in each scenario; they are told in the order in which they are run."""
+
+    def __init__(self) -> None:
+        self._seen: set[Kind] = set()
+        self._ended: set[tuple[str, str]] = set()
+
+    def struck(self, scenario: Scenario) -> dict[str, frozenset[int]]:
+        """The places of the commands that each fault strikes; where no kind is new, it is looked at unharmed.
+
+        What ends a process, or finds the legacy file, minds how a command ends; only the wire minds all that it saves.
+        """
+        by_path, by_end = self._fresh(scenario)
+        if not by_path:
+            return {Unharmed.name: frozenset()}
+        names = (*fault_kinds.NAMES, *legacy_faults.NAMES)
+        steps = {name: by_path if name in fault_kinds.ON_THE_WIRE else by_end for name in names}
+        return {name: places for name, places in steps.items() if places}
+
+    def _fresh(self, scenario: Scenario) -> tuple[frozenset[int], frozenset[int]]:
+        """The places of those commands of whose kind there was none before; and of those that first end as they do."""
+        by_path, by_end = set(), set()
+        for place, kind in enumerate(kinds(scenario)):
+            action, ends, _ = kind
+            by_path |= set() if kind in self._seen else {place}
+            by_end |= set() if (action, ends) in self._ended else {place}
+            self._seen.add(kind)
+            self._ended.add((action, ends))
+        return frozenset(by_path), frozenset(by_end)
+
+
+def _kind(paper: Paper, errand: Errand) -> Kind:
+    action, paper.saved = errand.turn.action.do, None
+    try:
+        answer = requests.carry_out(paper, errand)
+    except Exception:  # noqa: BLE001  # a defect of the game's; whoever plays the scenario will show it
+        return (action, "broken", frozenset())
+    ends = answer if answer.startswith("refused") else "answered again" if paper.saved is None else "granted"
+    return (action, ends, paper.saved or frozenset())
+
+
+class Paper:
+    """A store of one thread that keeps its players in memory, and its only unit of work. `saved`: by the last one."""
+
+    engine: ClassVar[Engine] = "postgres"
+
+    def __init__(self, starts: Mapping[str, Start]) -> None:
+        self.saved: Saved | None = None
+        self._players = {player: start.rows.copy() for player, start in starts.items()}
+        self._player = ""
+        self._before = self._after = Rows()
+
+    @contextmanager
+    def begin(self, fence_pass: str | None = None) -> Iterator[Paper]:
+        """Nobody else is here."""
+        del fence_pass
+        yield self
+
+    def load(self, player: str, request_id: str, tables: object) -> Loaded | None:
+        """The player's all: more than was asked for does no harm. Of receipts the request's own."""
+        del tables
+        if player not in self._players:
+            return None
+        self._player = player
+        rows = self._players[player].copy()
+        own = [(player, form) for form in idempotency.forms(request_id)]
+        rows["action_receipts"] = {key: row for key, row in rows.get("action_receipts", {}).items() if key in own}
+        return Loaded(rows, "open")
+
+    def save(self, before: Rows, after: Rows) -> None:
+        """Kept in mind until the commit."""
+        self._before, self._after = before, after
+        self.saved = _saved(before, after)
+
+    def commit(self) -> None:
+        """Written down."""
+        kept = self._players[self._player]
+        for table, change in compare(self._before, self._after).items():
+            rows = kept.table(table)
+            for key in change.deletes:
+                del rows[key]
+            rows.update({key: self._after[table][key] for key in (*change.updates, *change.inserts)})
+
+    def state(self, player: str) -> Rows | None:
+        """See `Store`."""
+        return self.read(player)
+
+    def read(self, player: str) -> Rows | None:
+        """See `Store`."""
+        return self._players.get(player)
+
+    def status(self) -> Status:
+        """It is nobody's."""
+        return Status(self.engine, "paper", None, None, "open")
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _saved(before: Rows, after: Rows) -> Saved:
+    verbs = ("update", "insert", "delete")
+    return frozenset(
+        (verb, table)
+        for table, change in compare(before, after).items()
+        for verb, changed in zip(verbs, (change.updates, change.inserts, change.deletes), strict=True)
+        if changed and table != OPENINGS
+    )

@@ -1,0 +1,232 @@
+"""A process that carries out commands until it is killed: the application, as SIGKILL finds it.
+
+Run as `python -m harness.sweeps.forkserver`, it stays as it is and forks for each case: a fresh application costs a
+fork, not an interpreter. It speaks JSON by the line. {"store": URL} makes an application, which answers with its
+process id; {"command": …} has it carry one out; {"died": code} is said of one that ended. The end of its input ends
+it. On a legacy file, {"die_at": n} has the application kill itself before its n-th statement from there on; its answer
+counts as one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self, cast
+
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+import game
+from db import environments
+from game import urls
+from game.dispatch import Request, dispatch
+from game.errors import Refused, StoreUnavailable
+from game.legacy.store import LegacyStore
+from game.postgres.store import PostgresStore
+from game.rules.chance import Chance
+from game.rules.commands import decode
+from game.unit_of_work import Store
+from harness.play.defects import Defect, Raised
+from harness.play.replay import SEED
+from harness.play.requests import Errand
+
+
+class Died(Exception):
+    """The application ended before it answered; `killed`: by SIGKILL."""
+
+    def __init__(self, *, killed: bool) -> None:
+        super().__init__()
+        self.killed = killed
+
+
+class Doomed:
+    """The owner's side: one application at a time, in a process of its own."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.sweeps.forkserver"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for pytest alone; this process ends with its input.
+            env=environments.beside({"PYTHONPATH": str(Path(game.__file__).parent.parent)}),
+        )
+        self.pid = 0
+
+    def start(self, store: str) -> None:
+        """A fresh application on the store; `pid` is its process. Ends the one before, if a case left it."""
+        self.end()
+        self.pid = int(self._ask(store=store)["pid"])
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)
+
+    def die_at(self, statement: int) -> None:
+        """Kills itself before its n-th statement from here on, n from 0: on a legacy file only."""
+        self._ask(die_at=statement)
+
+    def statements(self) -> list[str]:
+        """What it ran since `die_at`."""
+        said: list[str] = self._ask(statements=True)["statements"]
+        return said
+
+    def carry_out(self, errand: Errand) -> str | None:
+        """The answer in words; None where the store could not answer. Raises Died."""
+        request, action = errand.request, errand.turn.action
+        fields = errand.aliases.to_ids(dict(action.fields))
+        said = self._ask(
+            command={
+                "player": request.player, "request": request.request_id, "do": action.do, "fields": fields,
+                "dice": dict(action.dice), "now_ms": errand.now_ms,
+            }
+        )  # fmt: skip
+        if "raised" in said:
+            raise Raised(errand.turn.path, errand.label, Defect(**said["raised"]))
+        if "refused" in said:
+            return f"refused {said['refused']}"
+        return errand.granted(said["outcome"]) if "outcome" in said else None
+
+    def end(self) -> None:
+        """Ends the application, if it lives."""
+        if self.pid:
+            with suppress(Died):
+                self._ask(end=True)
+
+    def close(self) -> None:
+        """Ends everything."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._process.stdout.close()
+
+    def _ask(self, **said: object) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(said).encode() + b"\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "the process that forks applications ended; it said why on standard error"
+        answer: dict[str, Any] = json.loads(line)
+        if "died" in answer:
+            self.pid = 0
+            assert answer["died"] in (0, -signal.SIGKILL), "the application broke; it said how on standard error"
+            raise Died(killed=answer["died"] == -signal.SIGKILL)
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_cause: object) -> None:
+        self.close()
+
+
+class TracedStore(LegacyStore):
+    """A legacy store that counts its statements, and kills its own process before one of them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.ran: list[str] = []
+        self.last: int | None = None
+
+    def _connect(self) -> DBAPIConnection:
+        connection = super()._connect()
+        cast(sqlite3.Connection, connection).set_trace_callback(self.reach)
+        return connection
+
+    def reach(self, statement: str) -> None:
+        """Dies here, if this is the place."""
+        if len(self.ran) == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.ran.append(statement)
+
+
+class Application:
+    """The child's side."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def answer(self, said: dict[str, Any]) -> dict[str, Any]:
+        """Carries out what is said."""
+        if "command" in said:
+            return self._dispatch(said["command"])
+        assert isinstance(self._store, TracedStore)
+        if "die_at" in said:
+            self._store.ran.clear()
+            self._store.last = said["die_at"]
+        return {"statements": self._store.ran}
+
+    def _dispatch(self, command: dict[str, Any]) -> dict[str, Any]:
+        request = Request(command["player"], command["request"], decode(command["do"], command["fields"]))
+        try:
+            answer = dispatch(
+                self._store, request, clock=lambda: int(command["now_ms"]),
+                chance=lambda request_id: Chance(SEED, request_id, command["dice"]),
+            )  # fmt: skip
+        except Refused as refusal:
+            return self._reached({"refused": refusal.code})
+        except StoreUnavailable as error:
+            return {"unavailable": str(error)}
+        except Exception as error:  # noqa: BLE001  # a defect of the game: the parent raises it, with its place
+            return {"raised": dataclasses.asdict(Defect.of(error))}
+        return self._reached({"outcome": answer.outcome})
+
+    def _reached(self, answer: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(self._store, TracedStore):
+            self._store.reach("(the answer)")
+        return answer
+
+
+def _lines() -> Iterator[dict[str, Any]]:
+    """Lines of the input, no byte beyond: what follows is for whoever reads next, the parent or another child."""
+    line = b""
+    while byte := os.read(0, 1):
+        line += byte
+        if byte == b"\n":
+            yield json.loads(line)
+            line = b""
+
+
+def _say(**said: object) -> None:
+    os.write(1, json.dumps(said).encode() + b"\n")
+
+
+def _open(url: str) -> Store:
+    place = urls.read(url)
+    if isinstance(place, urls.LegacyUrl):
+        return TracedStore(place.path)
+    store = PostgresStore(place, pool_size=1)
+    with store.begin():
+        return store
+
+
+def _child(url: str) -> None:
+    application = Application(_open(url))
+    _say(pid=os.getpid())
+    for said in _lines():
+        if "end" in said:
+            return
+        _say(**application.answer(said))
+
+
+def main() -> None:
+    """Forks an application for each store that is named, and says when it died and of what."""
+    for said in _lines():
+        child = os.fork()
+        if child == 0:
+            _child(said["store"])
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        _say(died=os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()

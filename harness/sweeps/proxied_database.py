@@ -1,0 +1,180 @@
+"""Where faults and races are tried: a database of one's own, a wire proxy before it, and a store on each side of it.
+
+A start is placed once, with the proof that nothing else is there (some 25 ms); between the cases that begin with it,
+its rows are put back in one statement (3 ms). An end is every row of the game's, whoever's it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Self
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from db.errors import Failure
+from db.ops import fence
+from db.servers import Server
+from game import tables
+from game.postgres.store import PostgresStore
+from game.rows import Key, Record, Rows
+from game.unit_of_work import Store
+from game.urls import PostgresUrl
+from harness import wire
+from harness.databases import Database, Databases
+from harness.play import arena
+from harness.play.arena import PostgresStage, Start
+from harness.wire import Proxy
+
+
+def _everything() -> sql.Composed:
+    """A JSON array of records a table, all of them as of one instant."""
+    arrays = [sql.SQL("(SELECT json_agg(r) FROM {} r)").format(sql.Identifier(table.name)) for table in tables.ALL]
+    return sql.SQL("SELECT ") + sql.SQL(", ").join(arrays)
+
+
+EVERYTHING = _everything()
+EMPTIED = (*reversed(tables.JOURNALS), *reversed(arena.TABLE_ORDER))
+
+
+def _by_key(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
+    key = tables.KEYS[table.name]
+    return {tuple(record[column] for column in key): record for record in records}  # type: ignore[misc]  # keys are text or numbers
+
+
+def _refill(starts: Sequence[Start]) -> sql.Composed:
+    """Statements, children emptied first, that leave these rows and no others."""
+    parts: list[sql.Composable] = [sql.SQL("SET LOCAL lock_timeout = '2s'")]
+    parts += [sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)) for table in EMPTIED]
+    parts += [
+        _insert(table.name, record)
+        for table in arena.TABLE_ORDER
+        for start in starts
+        for record in start.rows.get(table.name, {}).values()
+    ]
+    return sql.SQL("; ").join(parts)
+
+
+def _insert(table: str, record: Record) -> sql.Composed:
+    """A statement a record: one may name columns that another leaves at their defaults."""
+    return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, record)),
+        sql.SQL(", ").join(map(sql.Literal, record.values())),
+    )  # fmt: skip
+
+
+class Ground:
+    """One database, reset in place between cases. `wired` is the store whose every round trip is judged."""
+
+    def __init__(self, server: Server, databases: Databases) -> None:
+        self._server = server
+        self._databases = databases
+        self._database = databases.clone()
+        self.proxy = Proxy(wire.address(self._database.service))
+        self._open()
+
+    def _open(self) -> None:
+        self._admin = psycopg.connect(self._server.maintenance.conninfo, autocommit=True)
+        self._owner = psycopg.connect(self._database.owner.conninfo, autocommit=True)
+        self._stage = PostgresStage(self._database.service, lambda: self._databases.reset(self._database))
+        self.wired = self.store()
+
+    @property
+    def url(self) -> PostgresUrl:
+        """The database by way of the proxy."""
+        return self.proxy.url(self._database.service)
+
+    def store(self, proxy: Proxy | None = None) -> PostgresStore:
+        """Another store by way of a proxy, of one connection, which is warm: a first one asks the server much."""
+        store = PostgresStore((proxy or self.proxy).url(self._database.service), pool_size=1)
+        with store.begin():
+            return store
+
+    def place(self, starts: Iterable[Start]) -> None:
+        """Empties the database, proves that it is as it began, and puts these players into it."""
+        placed = list(starts)
+        self._stage.place(placed)
+        self._refill = _refill(placed)
+
+    def again(self) -> None:
+        """Puts what was placed last back as it was. Raises psycopg's LockNotAvailable where a lock was left behind."""
+        with fence.own_pass(self._owner):
+            self._owner.execute(self._refill)
+
+    def read(self) -> Rows:
+        """All rows of the game's, past the proxy; bytes as their hexadecimal text."""
+        found = self._owner.execute(EVERYTHING).fetchone()
+        assert found is not None
+        return Rows(
+            {table.name: _by_key(table, records) for table, records in zip(tables.ALL, found, strict=True) if records}
+        )
+
+    @property
+    def direct(self) -> Store:
+        """The store past the proxy."""
+        return self._stage.store
+
+    def terminate(self, pid: int) -> None:
+        """Have the server end one of its processes, as an operator would; when it ends is its own affair."""
+        self._admin.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    def crash(self, pid: int) -> None:
+        """Kill one process of the server's by signal: it ends all the others, and recovers from its log.
+
+        It has begun to when this returns: our own connection waited to be ended by it.
+        """
+        with suppress(psycopg.OperationalError):
+            self._admin.execute(f"COPY (SELECT WHERE false) TO PROGRAM 'kill -9 {pid}'".encode())
+            self._admin.execute("SELECT pg_sleep(10)")
+
+    def serves(self, pid: int) -> bool:
+        """Whether the server still has that process."""
+        row = self._admin.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)", [pid]).fetchone()
+        return row is not None and bool(row[0])
+
+    def life(self) -> object:
+        """What changes each time that the server recovers from a crash: since when it has the checkpointer it has."""
+        return self._admin.execute(
+            "SELECT pid, backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+        ).fetchone()
+
+    def blocked(self, pid: int, by: list[int]) -> bool:
+        """Whether a session waits for a lock that one of the others holds or awaits."""
+        row = self._admin.execute("SELECT pg_isolation_test_session_is_blocked(%s, %s)", [pid, by]).fetchone()
+        return row is not None and bool(row[0])
+
+    def reopen(self) -> None:
+        """Connect anew, after a crash took every connection. Raises Failure when the server stays away."""
+        self._close()
+        try:
+            self._open()
+        except psycopg.OperationalError as error:
+            raise Failure("the server to be back after a crash", str(error).strip()) from error
+
+    def leave(self) -> Database:
+        """Leave the database as it is and take another. Returns the one that was left."""
+        left = self._database
+        self._close()
+        self._database = self._databases.clone()
+        self._open()
+        return left
+
+    def close(self) -> None:
+        """Drops the database."""
+        self._close()
+        self.proxy.close()
+        self._databases.drop(self._database)
+
+    def _close(self) -> None:
+        self.wired.close()
+        self._stage.close()
+        self._owner.close()
+        self._admin.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_cause: object) -> None:
+        self.close()

@@ -1,0 +1,392 @@
+"""The quarantine is loaded again, by a rule that was mended or a value that was decided; never over what play did."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+from sqlalchemy.schema import CreateTable
+
+from db import ops, transfer
+from db.console.progress import Silent
+from db.errors import Failure, Refusal
+from db.legacy.comparison import compare_files
+from db.ops import Phase, fence
+from db.quarantine import replaying
+from db.quarantine.replaying import Decided, Replayed
+from db.servers import Server
+from game import tables
+from game.dispatch import Request, dispatch
+from game.errors import Refused
+from game.legacy.codec import mapping
+from game.postgres.store import PostgresStore
+from game.rows import Rows
+from game.rules.chance import Chance
+from game.rules.commands import ClaimMail, CollectMission, Command, FinishTournament, SellItem, StartTournament, Unequip
+from harness.cli.commands import replays
+from harness.databases import Database
+from harness.play.invariants import breaches
+from tests.db.cutover.cutover_world import quiet_world
+from tests.db.quarantine.unread_values import unread
+from tests.db.transfer.transferring import PASS, load, moved, seeded, sqlite, value, written_to
+
+
+def replay(database: Database, **wish: object) -> Replayed:
+    with ops.lock(database.owner, run="replay-1", why="a test") as held:
+        return replaying.replay(held, Silent(), **wish)  # type: ignore[arg-type]  # a test names only what matters
+
+
+def rows(database: Database, *names: str) -> dict[str, list[str]]:
+    """Every row of the tables, sorted; of kept cells the order carries no meaning."""
+    with ops.connect(database.owner) as conn:
+        return {
+            name: sorted(_plain(name, row) for row in conn.execute(f"select * from {name}").fetchall())
+            for name in names or [table.name for table in tables.ALL]
+        }
+
+
+def _plain(name: str, row: tuple[object, ...]) -> str:
+    read = [*row[:-1], json.loads(str(row[-1]))] if name == "legacy_rows" else row
+    return json.dumps(read, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def kept(database: Database) -> list[tuple[object, ...]]:
+    """What is still in the quarantine and was not loaded."""
+    query = (
+        "select kind, source_table, key, column_name, path, position, storage, original from quarantine"
+        " where loaded_by is null order by 2, 3, 4, 5, 8"
+    )
+    with ops.connect(database.owner) as conn:
+        return conn.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_once_a_rule_is_mended_the_database_is_as_if_it_had_read_all_from_the_start(
+    fenced_database: Database, tmp_path: Path, seed: int
+) -> None:
+    source = seeded(tmp_path / "game.db", 20)
+    with unread(seed):
+        first = load(fenced_database, source)
+    originals = value(fenced_database.owner, "select count(*) from quarantine")
+
+    done = replay(fenced_database)
+
+    assert len(done.of("loaded")) > 5
+    assert value(fenced_database.owner, "select count(*) from quarantine") == originals
+    assert transfer.prove(source, fenced_database.owner).mismatches == 0
+    after, still = rows(fenced_database), kept(fenced_database)
+    transfer.clear(fenced_database.owner, pass_token=PASS)
+    second = load(fenced_database, source)
+    assert second.held < first.held
+    assert after == rows(fenced_database)
+    assert still == kept(fenced_database)
+    assert len(done.held) == second.held
+
+
+def playing(database: Database) -> PostgresStore:
+    """Open the loaded copy to players, as a cutover does."""
+    with ops.connect(database.owner) as conn:
+        fence.lift(conn)
+        conn.execute("update ops.phase set phase = %s", (Phase.LIVE,))
+    return PostgresStore(database.service)
+
+
+def play_on(store: PostgresStore, ids: list[str]) -> int:
+    """Each player tries one of many commands, whatever it needs; how many were granted."""
+    granted = 0
+    for player in ids:
+        rows = store.read(player)
+        assert rows is not None
+        for n, command in enumerate(_wishes(rows)):
+            request = Request(player, f"after-{n}", command)
+            with contextlib.suppress(Refused):
+                dispatch(
+                    store,
+                    request,
+                    clock=lambda: 1_800_000_000_000,
+                    chance=lambda request_id: Chance("dice", request_id),
+                )
+                granted += 1
+    return granted
+
+
+def _wishes(rows: Rows) -> Iterator[Command]:
+    yield from (ClaimMail(str(key[1])) for key in list(rows["user_mail"])[:3])
+    yield from (SellItem(str(key[1]), 1) for key in list(rows["user_inventory"])[:3])
+    yield from (Unequip(str(key[1])) for key in list(rows["user_equipment"])[:2])
+    yield from (CollectMission(str(key[1])) for key in rows["user_missions"])
+    yield from (StartTournament(kind) for kind in mapping.KINDS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_players_did_meanwhile_stays_and_their_journals_add_up(
+    fenced_database: Database, tmp_path: Path, seed: int
+) -> None:
+    source = seeded(tmp_path / "game.db", 20)
+    with unread(seed, one_in=12):
+        load(fenced_database, source)
+    store = playing(fenced_database)
+    ids = [str(key) for key in column(fenced_database, "select id from users order by id")]
+    let_go = ids[::4]
+    with written_to(fenced_database.owner) as conn:  # An operator lets some play with what can be read.
+        conn.execute("update users set held = false where id = any(%s)", (let_go,))
+    assert play_on(store, ids) > 10
+    transfer.back(fenced_database.owner, tmp_path / "before.db")
+    with unread(seed, one_in=12):
+        transfer.back(fenced_database.owner, tmp_path / "as_loaded.db")
+    assert compare_files(tmp_path / "before.db", tmp_path / "as_loaded.db") == [], "a release changes nothing"
+    wrong = {player: laws(store, player) for player in ids}
+    journals = rows(fenced_database, "action_receipts", "currency_ledger", "inventory_history")
+
+    done = replay(fenced_database)
+
+    assert done.of("loaded")
+    transfer.back(fenced_database.owner, tmp_path / "after.db")
+    differing = compare_files(tmp_path / "before.db", tmp_path / "after.db")
+    assert [one for one in differing if "sudamr_player_openings" not in one] == []
+    assert rows(fenced_database, *journals) == journals
+    for player in ids:
+        assert set(laws(store, player)) <= set(wrong[player]), player
+    store.close()
+
+
+def laws(store: PostgresStore, player: str) -> list[str]:
+    """The standing checks that do not hold of the player."""
+    found = store.read(player)
+    assert found is not None
+    return [breach.law for breach in breaches(found)]
+
+
+def column(database: Database, query: str) -> list[object]:
+    with ops.connect(database.owner) as conn:
+        return [row[0] for row in conn.execute(query).fetchall()]
+
+
+def originals(database: Database) -> list[object]:
+    return column(database, "select original from quarantine order by n")
+
+
+def numbers(database: Database, column_name: str) -> list[int]:
+    return [int(str(n)) for n in column(database, f"select n from quarantine where column_name = '{column_name}'")]
+
+
+DECIDED = {
+    "a number": ("gold = 'many'", "gold", "many", "1200", "gold", 1200),
+    "diamonds": ("diamonds = -5", "diamonds", -5, "7", "diamonds", 7),
+    "a document": ("mail = '[{'", "mail", "[{", "[]", "(select count(*) from user_mail where user_id = id)", 0),
+    "an item": (
+        'inventory = \'[ {"id":"b","name":5} ,{"id":"a","name":"n","type":"material"}]\', equipment = NULL',
+        "inventory",
+        '{"id":"b","name":5}',
+        '{"id":"b","name":"검","type":"material","quantity":3}',
+        "(select string_agg(concat(i.id, quantity), ',' order by i.id) from user_inventory i where user_id = users.id)",
+        "a1,b3",
+    ),
+    "a text that is not UTF-8": ("mail = CAST(x'ff' AS TEXT)", "mail", b"\xff", "[]", "held::int", 0),
+    "a quest": (
+        'quests = \'{"daily":{"quests":[{"id":7}]}}\'',
+        "quests",
+        '{"id":7}',
+        '{"id":"q","title":"t","progress":1,"target":5,"reward":{},"activityPoints":20,"isClaimed":false}',
+        "(select string_agg(q.id || q.progress, ',') from user_quests q where user_id = users.id)",
+        "q1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DECIDED)
+def test_a_value_that_was_decided_takes_the_place_of_the_original_alone(
+    fenced_database: Database, tmp_path: Path, case: str
+) -> None:
+    change, name, _original, text, query, expected = DECIDED[case]
+    source = seeded(tmp_path / "game.db", 3, oddities=False)
+    sqlite(source, f"UPDATE users SET {change} WHERE rowid = 2")
+    load(fenced_database, source)
+    kept_bytes, (number,) = originals(fenced_database), numbers(fenced_database, name)
+    moved_file = tmp_path / "moved.db"
+    moved_file.write_bytes(source.read_bytes())
+    moved(moved_file)
+
+    dry = replay(fenced_database, decided=Decided(number, text), dry_run=True)
+    assert [one.outcome for one in dry.values] == ["loaded"]
+    assert transfer.prove(source, fenced_database.owner).mismatches == 0, "a dry run changes nothing"
+    done = replay(fenced_database, decided=Decided(number, text))
+
+    assert ([one.outcome for one in done.values], done.verdict) == (["loaded"], "pass")
+    assert column(fenced_database, f"select {query} from users where id = '{done.values[0].player}'") == [expected]
+    assert originals(fenced_database) == kept_bytes
+    assert column(fenced_database, "select replacement from quarantine") == [text.encode()]
+    assert column(fenced_database, "select held from users where held") == []
+    assert transfer.prove(source, fenced_database.owner).named == (f"users row 2, {name}",)
+    carried = transfer.carry_back(fenced_database.owner, moved_file, pass_token=PASS)
+    assert (carried.players, carried.cells) == (1, 1)
+    with pytest.raises(Refusal, match="the number of a value that is kept"):
+        replay(fenced_database, decided=Decided(number, text))
+    assert replay(fenced_database).values == ()
+
+
+@pytest.mark.parametrize("text", ["", "-1", "many", "1.5", "9" * 30])
+def test_a_decided_value_that_can_not_be_read_is_refused_and_changes_nothing(
+    fenced_database: Database, tmp_path: Path, text: str
+) -> None:
+    source = seeded(tmp_path / "game.db", 3, oddities=False)
+    sqlite(source, "UPDATE users SET gold = 'lots' WHERE rowid = 2")
+    load(fenced_database, source)
+    before = rows(fenced_database), kept(fenced_database)
+
+    with pytest.raises(Refusal, match="a value that the game can read"):
+        replay(fenced_database, decided=Decided(numbers(fenced_database, "gold")[0], text))
+
+    assert (rows(fenced_database), kept(fenced_database)) == before
+
+
+def test_rows_that_were_kept_whole_are_loaded_once_nothing_is_in_their_way(
+    fenced_database: Database, tmp_path: Path
+) -> None:
+    source = seeded(tmp_path / "game.db", 6, oddities=False)
+    journal = str(CreateTable(tables.LEGACY_JOURNALS["player_openings"]).compile(dialect=sqlite_dialect()))
+    sqlite(
+        source,
+        "CREATE TABLE copy AS SELECT * FROM users",
+        "DROP TABLE users",
+        "ALTER TABLE copy RENAME TO users",
+        "UPDATE users SET nickname = (SELECT nickname FROM users WHERE rowid = 1) WHERE rowid = 4",
+        "UPDATE users SET id = x'ff' WHERE rowid = 5",
+        "UPDATE users SET gold = 'odd' WHERE rowid = 4",
+        journal,
+        "INSERT INTO sudamr_player_openings SELECT id, 5, 6, '{}' FROM users WHERE rowid = 4",
+    )
+    loaded = load(fenced_database, source)
+    assert loaded.held == 2
+    nickname, bad_id = numbers(fenced_database, "nickname")[0], numbers(fenced_database, "id")[0]
+    assert {one.outcome for one in replay(fenced_database).values} == {"held", "aside"}
+    first = "select nickname from users u join legacy_rows l on l.key = u.id and l.source = 'users' and l.position = 1"
+    taken = str(column(fenced_database, first)[0])
+    with pytest.raises(Refusal, match="another player has this nickname"):
+        replay(fenced_database, decided=Decided(nickname, taken))
+
+    done = replay(fenced_database, decided=Decided(nickname, "새 이름"))
+    assert (done.verdict, done.values[0].outcome) == ("inconclusive", "loaded"), "its gold can't be read either"
+    replay(fenced_database, decided=Decided(numbers(fenced_database, "gold")[0], "9"))
+    done = replay(fenced_database, decided=Decided(bad_id, "new-id"))
+    assert done.verdict == "pass"
+    done = replay(fenced_database)
+
+    assert [one.table for one in done.of("loaded")] == ["sudamr_player_openings"]
+    assert column(fenced_database, "select count(*) from users") == [6]
+    assert column(fenced_database, "select gold from player_openings") == [5]
+    assert kept(fenced_database) == []
+    assert sorted(transfer.prove(source, fenced_database.owner).named) == [
+        "users row 4, gold",
+        "users row 4, nickname",
+        "users row 5, id",
+    ]
+
+
+PHASES = {
+    "loading": ("loading", "fenced", "invoke cutover --env test"),
+    "returned": ("returned", "moved", "the legacy file"),
+    "a rollback under way": ("live", "fenced", "invoke rollback --env test"),
+}
+
+
+@pytest.mark.parametrize("state", PHASES)
+def test_in_the_middle_of_a_move_it_is_refused(fenced_database: Database, state: str) -> None:
+    phase, fence_state, remedy = PHASES[state]
+    with ops.connect(fenced_database.owner) as conn:
+        conn.execute("update ops.phase set phase = %s", (phase,))
+        conn.execute("update ops.fence set state = %s", (fence_state,))
+
+    with pytest.raises(Refusal) as caught:
+        replay(fenced_database)
+
+    assert remedy in caught.value.do
+
+
+def test_two_at_once_are_refused_and_a_player_who_is_locked_too_long_stays_as_before(
+    fenced_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = seeded(tmp_path / "game.db", 3, oddities=False)
+    sqlite(source, "UPDATE users SET gold = 'lots' WHERE rowid = 2")
+    load(fenced_database, source)
+    with ops.lock(fenced_database.owner, run="other", why="transfer.replay"), pytest.raises(Refusal, match="the lock"):
+        replay(fenced_database)
+    decided = Decided(numbers(fenced_database, "gold")[0], "9")
+    monkeypatch.setattr(replaying, "LOCK_TIMEOUT", "100ms")
+    with ops.connect(fenced_database.owner) as conn, conn.transaction():
+        conn.execute("select from users where held for update")
+        with pytest.raises(Failure, match="one that another session holds"):
+            replay(fenced_database, decided=decided)
+    assert replay(fenced_database, decided=decided).verdict == "pass"
+
+
+@pytest.mark.parametrize("statement", ["update users", "update quarantine", "update player_openings", "commit"])
+def test_a_run_that_dies_anywhere_leaves_the_player_as_before_or_loaded(
+    fenced_database: Database, tmp_path: Path, statement: str
+) -> None:
+    """The server ends the session at the statement, as it does when the run is killed."""
+    source = seeded(tmp_path / "game.db", 3, oddities=False)
+    sqlite(source, "UPDATE users SET gold = 'lots' WHERE rowid = 2")
+    load(fenced_database, source)
+    with written_to(fenced_database.owner) as conn:
+        conn.execute("insert into player_openings (user_id) select id from users where held")
+    before = rows(fenced_database), kept(fenced_database)
+    decided = Decided(numbers(fenced_database, "gold")[0], "9")
+    with ops.connect(fenced_database.owner) as conn:
+        table = statement.rpartition(" ")[2] if statement != "commit" else "quarantine"
+        conn.execute(
+            "create function ops.dies() returns trigger language plpgsql as $$ begin perform"
+            " pg_terminate_backend(pg_backend_pid()); return null; end $$"
+        )
+        deferred = "constraint trigger dies after update on {} deferrable initially deferred for each row"
+        kind = deferred if statement == "commit" else "trigger dies after update on {} for each row"
+        conn.execute(f"create {kind.format(table)} execute function ops.dies()".encode())
+
+    with pytest.raises(Failure, match="Postgres to answer throughout"):
+        replay(fenced_database, decided=decided)
+
+    assert (rows(fenced_database), kept(fenced_database)) == before
+    with ops.connect(fenced_database.owner) as conn:
+        conn.execute(f"drop trigger dies on {table}".encode())
+    assert replay(fenced_database, decided=decided).verdict == "pass"
+    assert column(fenced_database, "select gold from player_openings") == [9]
+
+
+def test_after_the_move_a_held_player_plays_and_a_rollback_brings_all_of_it_back(
+    server: Server, tmp_path: Path
+) -> None:
+    with quiet_world(server, tmp_path) as world, contextlib.closing(PostgresStore(world.env.target)) as store:
+        player, kind = world.unfinished[0]
+        world.write_to_legacy(f"UPDATE users SET gold = 'lots' WHERE id = '{player}'")
+        world.cutover()
+        with pytest.raises(Refused, match="player_held"):
+            finish(store, player, kind)
+        number = int(str(value(world.owner, "select n from quarantine where column_name = 'gold'")))
+        value_file = tmp_path / "gold"
+        value_file.write_text("1200\n")
+        wish = replays.Wish(number=number, value=str(value_file))
+
+        done = replays.run(world.env, wish, Silent(), lambda: None)
+
+        assert (done.phase, done.verdict) == ("live", "pass")
+        finish(store, player, kind)
+        assert world.rollback().verdict == "returned"
+        assert world.legacy_fence() == "open"
+        with contextlib.closing(sqlite3.connect(world.env.legacy.path)) as file:
+            query = "SELECT typeof(gold), gold FROM users WHERE id = ?"
+            assert file.execute(query, (player,)).fetchone() == ("integer", 1200)
+            query = "SELECT count(*) FROM sudamr_action_receipts WHERE user_id = ?"
+            assert file.execute(query, (player,)).fetchone() == (1,)
+        with pytest.raises(Refusal, match="players who went back to SQLite"):
+            replays.run(world.env, wish, Silent(), lambda: None)
+
+
+def finish(store: PostgresStore, player: str, kind: str) -> None:
+    """The player finishes a tournament."""
+    request = Request(player, "finish", FinishTournament(kind))  # type: ignore[arg-type]  # one of three words
+    dispatch(store, request, clock=lambda: 1_800_000_000_000, chance=lambda request_id: Chance("dice", request_id))

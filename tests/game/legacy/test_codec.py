@@ -1,0 +1,303 @@
+"""The codec: whatever a legacy row holds comes back byte for byte, and a command changes its own values alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from game import json_text
+from game.legacy import codec, sqlite_values
+from game.legacy.sqlite_values import BadText, Cell
+
+ITEM = {
+    "id": "item-1", "name": "푸른 바람 부채", "description": "바람", "type": "equipment", "slot": "fan",
+    "grade": "normal", "level": 1, "stars": 3, "isEquipped": True, "createdAt": 1700000000000, "image": "/a.png",
+    "options": {"main": {"type": "집중력", "value": 4, "baseValue": 4, "isPercentage": True}}, "enhancementFails": 2,
+}  # fmt: skip
+STONE = {"id": "item-2", "name": "하급 강화석", "type": "material", "slot": None, "grade": "normal", "quantity": 25}
+LETTER = {
+    "id": "m1", "from": "운영자", "title": "선물", "message": "", "attachments": {"gold": 50, "items": [
+        {"itemId": "골드 꾸러미1", "quantity": 1}]}, "receivedAt": 1, "isRead": False, "attachmentsClaimed": False,
+}  # fmt: skip
+CUP = {
+    "type": "national",
+    "status": "complete",
+    "title": "컵",
+    "finalRank": 2,
+    "accumulatedMaterials": {"하급 강화석": 3},
+}
+
+
+def js(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def a_row(**differences: Cell) -> dict[str, Cell]:
+    return {
+        "id": "user-1", "username": "hana", "nickname": "하나", "isAdmin": 0, "gold": 100, "diamonds": 5,
+        "inventory": js([ITEM, STONE]), "equipment": js({"fan": "item-1"}), "inventorySlots": 30,
+        "actionPoints": '{"current":30,"max":30}', "mail": js([LETTER]), "quests": "{}", "league": "새싹",
+        "lastNationalTournament": js(CUP), "lastNationalPlayedDate": 0, "nationalRewardClaimed": None,
+        "blacksmithLevel": None, "futureColumn": "?",
+    } | differences  # fmt: skip
+
+
+def assert_comes_back(row: dict[str, Cell]) -> codec.Exploded:
+    exploded = codec.explode(row, rowid=7)
+    again = codec.implode(exploded.rows, tuple(row))
+    assert list(again) == list(row)
+    assert {
+        column: (row[column], again[column]) for column in row if not sqlite_values.same(row[column], again[column])
+    } == {}
+    return exploded
+
+
+def test_a_plain_row_comes_back_and_finds_nothing() -> None:
+    exploded = assert_comes_back(a_row())
+    assert exploded.findings == []
+    assert exploded.counts["inventory"] == 2
+    user = exploded.rows["users"]["user-1",]
+    assert (user["gold"], user["forge_level"], user["places_material"], user["held"]) == (100, 1, 30, False)
+    assert exploded.rows["user_inventory"]["user-1", "item-1"]["worn_flag"] is None
+    assert exploded.rows["user_mail"]["user-1", "m1"]["items"] == '[["골드 꾸러미1",1]]'
+    assert exploded.rows["user_tournaments"]["user-1", "national"]["rank"] == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "kind"),
+    [
+        ("gold", -5, "held"),
+        ("gold", "many", "held"),
+        ("gold", 10.5, "held"),
+        ("diamonds", b"\x00\x01", "held"),
+        ("strategyLevel", "text", "aside"),
+        ("nickname", BadText(b"\xff\xfe"), "aside"),
+        ("nickname", "a\x00b", "aside"),
+        ("nickname", "long" * 1000, "aside"),
+        ("inventory", js([ITEM | {"id": "long" * 1000}]), "held"),
+        ("inventory", "[{broken", "held"),
+        ("inventory", js([{"name": "without id"}]), "held"),
+        ("inventory", js([ITEM, ITEM]), "held"),
+        ("inventory", js([ITEM | {"stars": 12}]), "held"),
+        ("inventory", '[{"id":"a","name":"b","type":"material","quantity":99999999999999999999}]', "held"),
+        ("inventory", '[{"id":"a","name":"\\ud800","type":"material"}]', "held"),
+        ("inventory", '[{"id":"a","name":"b","type":"c","x":NaN}]', "held"),
+        ("inventory", "[" * 5000, "held"),
+        ("inventory", js([ITEM | {"isEquipped": False}]), "aside"),
+        ("equipment", js({"fan": "item-gone"}), "aside"),
+        ("equipment", js({"fan": "item-1", "board": "item-1"}), "aside"),
+        ("equipment", '{"fan":"item-1","fan":"item-1"}', "aside"),
+        ("mail", js([LETTER | {"attachments": {"gold": -1}}]), "held"),
+        ("quests", "[1", "held"),
+        ("actionPoints", "lots", "held"),
+        ("inventorySlots", -1, "held"),
+        ("lastNationalTournament", '{"status":1}', "aside"),
+    ],
+)
+def test_what_can_not_be_read_is_found_and_comes_back(column: str, cell: Cell, kind: str) -> None:
+    exploded = assert_comes_back(a_row(**{column: cell}))
+    mine = [finding for finding in exploded.findings if finding.column == column]
+    assert [finding.kind for finding in mine] == [kind] * len(mine)
+    assert mine
+    assert exploded.rows["users"]["user-1",]["held"] is (kind == "held")
+
+
+@pytest.mark.parametrize("cell", [None, "", "null", "{}", "[]", "[ ]", " {\n}"])
+@pytest.mark.parametrize(
+    "column", ["inventory", "equipment", "mail", "quests", "actionPoints", "lastNationalTournament"]
+)
+def test_every_way_to_write_nothing_comes_back(column: str, cell: Cell) -> None:
+    assert_comes_back(a_row(**{column: cell}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        js([ITEM, STONE]).replace(",", " ,\t"),
+        f" [ {js(ITEM)} , 7 ,{js(STONE)}\n] ",
+        js([ITEM]).replace('"stars":3', '"stars":3.0').replace("푸른", "\\ud478\\ub978"),
+        js([ITEM]).replace('"stars":3', '"stars":9,"stars":3'),
+        js([ITEM]).replace('"quantity"', '"q"'),
+    ],
+)
+def test_unusual_writing_comes_back(text: str) -> None:
+    assert_comes_back(a_row(inventory=text))
+
+
+def test_a_change_touches_its_own_value_alone() -> None:
+    text = f' [ {js(ITEM).replace(":3,", ": 3.0 ,")} , "raw" ,{js(STONE)}\n] '
+    row = a_row(inventory=text)
+    before = codec.explode(row, rowid=1).rows
+    after = before.copy()
+    after["user_inventory"]["user-1", "item-2"]["quantity"] = 24
+    assert codec.changed(row, before, after) == {"inventory": text.replace('"quantity":25', '"quantity":24')}
+    after["user_inventory"]["user-1", "item-1"]["stars"] = 4
+    assert '"stars": 4 ,' in str(codec.changed(row, before, after)["inventory"])
+
+
+def test_removed_and_added_items_keep_the_rest_as_it_was() -> None:
+    row = a_row(inventory=f"[{js(ITEM)},  null,{js(STONE)}]")
+    before = codec.explode(row, rowid=1).rows
+    after = before.copy()
+    del after["user_inventory"]["user-1", "item-2"]
+    after["user_inventory"]["user-1", "new"] = {
+        "user_id": "user-1", "id": "new", "position": 9999, "name": "골드 꾸러미1", "type": "consumable", "slot": None,
+        "grade": "normal", "stars": 0, "quantity": 3, "fails": 0, "options": None, "worn_flag": None,
+    }  # fmt: skip
+    written = str(codec.changed(row, before, after)["inventory"])
+    assert written.startswith(f"[{js(ITEM)},  null,")
+    assert json.loads(written)[2]["name"] == "골드 꾸러미1"
+
+
+def test_taking_off_an_item_changes_the_flag_and_the_slot() -> None:
+    row = a_row()
+    before = codec.explode(row, rowid=1).rows
+    after = before.copy()
+    after["user_equipment"].clear()
+    written = codec.changed(row, before, after)
+    assert written == {"equipment": "{}", "inventory": str(row["inventory"]).replace("true", "false", 1)}
+
+
+def test_a_value_without_a_place_is_added_at_the_end() -> None:
+    row = a_row(lastNationalTournament='{"status":"open"}')
+    before = codec.explode(row, rowid=1).rows
+    after = before.copy()
+    after["user_tournaments"]["user-1", "national"]["rank"] = 3
+    assert codec.changed(row, before, after) == {"lastNationalTournament": '{"status":"open","finalRank":3}'}
+
+
+def test_a_held_value_is_not_overwritten_by_a_change_beside_it() -> None:
+    row = a_row(gold="many", diamonds=5)
+    before = codec.explode(row, rowid=1).rows
+    after = before.copy()
+    after["users"]["user-1",]["diamonds"] = 6
+    assert codec.changed(row, before, after) == {"diamonds": 6}
+
+
+def test_a_row_without_a_usable_id_is_kept_whole() -> None:
+    for key in (None, b"blob", "a\x00b", BadText(b"\xff"), "", "long" * 1000):
+        row = a_row(id=key)
+        exploded = codec.explode(row, rowid=3)
+        assert list(exploded.rows) == ["legacy_rows"]
+        assert [finding.kind for finding in exploded.findings] == ["held"]
+        assert codec.implode(exploded.rows, tuple(row)) == row
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        ("kv", {"key": "guilds", "value": "{}"}),
+        ("kv", {"key": "odd", "value": b"\x00"}),
+        ("kv", {"key": None, "value": "1"}),
+        ("user_credentials", {"username": "hana", "passwordHash": "$2b$", "userId": None}),
+        ("user_credentials", {"username": "하나", "passwordHash": BadText(b"\xfe"), "userId": 7, "new": 1.5}),
+        ("live_games", {"id": "g1", "mode": None, "board": "[]", "komi": 6.5, "x": b""}),
+        ("whatever", {"a": 1, "b": -0.0, "c": float("inf"), "d": BadText(b"\x80"), "e": "\x00"}),
+    ],
+)
+def test_rows_of_other_tables_come_back(table: str, row: dict[str, Cell]) -> None:
+    name, record = codec.explode_other(table, row, rowid=5)
+    again = codec.implode_other(name, record)
+    assert {column: repr(cell) for column, cell in again.items()} == {
+        column: repr(cell) for column, cell in row.items()
+    }
+    for value in record.values():
+        assert not isinstance(value, str) or "\x00" not in value
+
+
+JSONS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(["id", "name", "type", "slot", "stars", "isEquipped", "quantity", "options", "attachments", "x"])
+VALUES = JSONS | st.sampled_from(["item-1", "equipment", "fan", 3, 1, True, False, None, 3.0, {"gold": 5}])
+ELEMENTS = st.dictionaries(KEYS, VALUES, max_size=6) | st.builds(
+    lambda change: ITEM | change, st.dictionaries(KEYS, VALUES)
+)
+DOCUMENTS = (
+    st.lists(ELEMENTS | JSONS, max_size=4)
+    | st.dictionaries(st.sampled_from(["fan", "board", ""]), st.sampled_from(["item-1", "x", None, 3]))
+    | JSONS
+)
+TEXTS = st.builds(
+    lambda value, indent, ascii_only: json.dumps(value, indent=indent, ensure_ascii=ascii_only),
+    DOCUMENTS, st.sampled_from([None, 1]), st.booleans(),
+)  # fmt: skip
+CELLS = (
+    TEXTS.map(lambda text: text if text.encode("utf-8", "ignore").decode() == text else "[]")
+    | st.none()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.binary(max_size=6)
+    | st.binary(max_size=4).map(lambda data: BadText(b"\xff" + data))
+    | st.text(max_size=6).filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from([*codec.MODELLED, "quests", "stats", "unknown"]), CELLS, max_size=10))
+def test_any_row_comes_back(differences: dict[str, Cell]) -> None:
+    exploded = assert_comes_back(a_row(**differences))
+    for records in exploded.rows.values():
+        for record in records.values():
+            assert not any(isinstance(value, str) and "\x00" in value for value in record.values())
+    assert all(exploded.counts[column] >= count for column, count in exploded.quarantined().items())
+
+
+@pytest.mark.parametrize(("before", "added", "after"), [(120.5, 10, 130.5), (-0.5, 32, 31.5), (0.25, 0, 0.25)])
+def test_a_decimal_counts_rounded_down_and_loses_nothing_when_something_is_added(
+    before: float, added: int, after: float
+) -> None:
+    row: dict[str, Cell] = {"id": "u", "gold": 5, "strategyXp": before, "tournamentScore": before}
+    exploded = codec.explode(row, rowid=1)
+    rows = exploded.rows.copy()
+    user = rows["users"][("u",)]
+    assert user["strategy_xp"] == math.floor(before)
+    user |= {"strategy_xp": math.floor(before) + added, "tournament_score": math.floor(before) + added}
+    written = codec.implode(rows, tuple(row))
+    assert (written["strategyXp"], written["tournamentScore"]) == (after, after)
+    assert {finding.kind for finding in exploded.findings} == {"aside"}
+
+
+@pytest.mark.parametrize(("document", "status"), [(None, None), ("", None), ('{"status":"compl', "unreadable")])
+def test_a_tournament_is_known_by_its_day_and_its_flag_where_its_document_is_not(
+    document: str | None, status: str | None
+) -> None:
+    row: dict[str, Cell] = {
+        "id": "u", "lastWorldTournament": document, "lastWorldPlayedDate": 1_767_582_000_000, "worldRewardClaimed": 1,
+    }  # fmt: skip
+    rows = codec.explode(row, rowid=1).rows
+    record = rows["user_tournaments"][("u", "world")]
+    assert (record["status"], record["played_at"], record["claimed"]) == (status, 1_767_582_000_000, True)
+    assert codec.implode(rows, tuple(row)) == row
+    after = rows.copy()
+    after["user_tournaments"][("u", "world")] |= {"status": "bracket_ready", "claimed": False}
+    assert json.loads(str(codec.implode(after, tuple(row))["lastWorldTournament"]))["status"] == "bracket_ready"
+
+
+FINITE = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4)
+)
+OBJECTS = st.dictionaries(
+    st.text(max_size=2),
+    FINITE | st.lists(FINITE, max_size=3) | st.dictionaries(st.text(max_size=2), FINITE),
+    max_size=4,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(OBJECTS, st.dictionaries(st.text(max_size=2), FINITE, max_size=3), st.sampled_from([None, 1]), st.booleans())
+def test_a_text_that_is_rewritten_reads_as_the_value(
+    old: dict[str, Any], more: dict[str, Any], indent: int | None, in_array: bool
+) -> None:
+    before: json_text.Json = [old] if in_array else old
+    after: json_text.Json = [old | more, more] if in_array else old | more
+    text = json.dumps(before, indent=indent)
+    assert json_text.rewritten(text, before) == text
+    assert json.loads(json_text.rewritten(text, after)) == after

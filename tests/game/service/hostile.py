@@ -1,0 +1,76 @@
+"""Requests that proxies and servers read in different ways, and how to read what answers them."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+from tests.game.service.running import BEARER
+
+HEAD = b"POST /players/hana/actions/claim_mail HTTP/1.1\r\n"
+TOKEN = f"Authorization: {BEARER['Authorization']}\r\n".encode()
+GOOD = TOKEN + b"Content-Type: application/json\r\nIdempotency-Key: k\r\n"
+BODY = b'{"mail": "m0"}'
+LENGTH = b"Content-Length: %d\r\n" % len(BODY)
+CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+AMBIGUOUS = {
+    "length and chunks": HEAD + b"Host: a\r\n" + GOOD + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+    "chunks and length": HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: chunked\r\n" + LENGTH + b"\r\n" + CHUNKS,
+    "chunks in HTTP/1.0": HEAD.replace(b"1.1", b"1.0") + GOOD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+    "two codings": HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKS,
+    "a coding twice": HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n" + CHUNKS,
+    "an unknown coding": HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: xchunked\r\n\r\n" + CHUNKS,
+    "two lengths": HEAD + b"Host: a\r\n" + GOOD + LENGTH * 2 + b"\r\n" + BODY,
+    "a list of lengths": HEAD + b"Host: a\r\n" + GOOD + b"Content-Length: 14, 14\r\n\r\n" + BODY,
+    "a signed length": HEAD + b"Host: a\r\n" + GOOD + b"Content-Length: +14\r\n\r\n" + BODY,
+    "a folded header": HEAD + b"Host: a\r\nX-A: b\r\n c\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "a header folded by a tab": HEAD + b"Host: a\r\nX-A: b\r\n\tc\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "bare LF": (HEAD + b"Host: a\r\n" + GOOD + LENGTH + b"\r\n").replace(b"\r\n", b"\n") + BODY,
+    "one bare LF": HEAD + b"Host: a\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "bare CR": HEAD + b"Host: a\rX-A: b\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "a space before the colon": HEAD + b"Host: a\r\nX-A : b\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "NUL in a header": HEAD + b"Host: a\r\nX-A: b\0c\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "two hosts": HEAD + b"Host: a\r\nHost: b\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "no host": HEAD + GOOD + LENGTH + b"\r\n" + BODY,
+    "HTTP/0.9": b"GET /players/hana\r\n\r\n",
+    "HTTP/2.0": HEAD.replace(b"1.1", b"2.0") + b"Host: a\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "another host in the address": HEAD.replace(b" /", b" http://b/") + b"Host: a\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "CONNECT": b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a header after the body": HEAD
+    + b"Host: a\r\n"
+    + GOOD
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+    + CHUNKS.replace(b"0\r\n\r\n", b"0\r\nX-Fence-Pass: p\r\n\r\n"),
+    "a hexadecimal chunk": HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: chunked\r\n\r\n0x" + CHUNKS,
+    "a chunk with bare LF": HEAD
+    + b"Host: a\r\n"
+    + GOOD
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+    + CHUNKS.replace(b"\r\n", b"\n", 1),
+    "two tokens": HEAD + b"Host: a\r\nAuthorization: Bearer a\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "two keys": HEAD + b"Host: a\r\nIdempotency-Key: j\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "two types": HEAD + b"Host: a\r\nContent-Type: application/json\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+    "two passes": HEAD + b"Host: a\r\nX-Fence-Pass: a\r\nX-Fence-Pass: b\r\n" + GOOD + LENGTH + b"\r\n" + BODY,
+}
+"""Requests that a proxy and a server may read as different ones. Those with a head bear hana's token."""
+
+
+def status(client: socket.socket) -> int:
+    answer = everything(client)
+    if answer.startswith(b"{"):  # HTTP/0.9 has no status line.
+        return int(json.loads(answer)["status"])
+    assert answer.startswith(b"HTTP/1.1 "), answer[:200]
+    return int(answer[9:12])
+
+
+def everything(client: socket.socket) -> bytes:
+    """What the service sends until it closes, or one whole answer of JSON."""
+    answer = b""
+    try:
+        while part := client.recv(65536):
+            answer += part
+            if answer.endswith(b"}") and b"connection: close" not in answer.lower():
+                break
+    except ConnectionResetError:
+        pass
+    return answer

@@ -1,0 +1,242 @@
+"""Clients that mean harm: each attack runs against the real service while an honest player plays, within a bound."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+
+import httpx
+import pytest
+
+from db import ops
+from db.samples import builders
+from game import tables
+from game.service import tokens
+from game.service.logs import Sparing
+from tests.game.places import Place, PostgresPlace
+from tests.game.service.hostile import AMBIGUOUS, BODY, GOOD, HEAD, LENGTH, TOKEN, everything, status
+from tests.game.service.running import BEARER, PATIENCE_SECONDS, TOKEN_SECRET, Running, eventually
+
+MAIL = {f"m{n}": {"gold": 1} for n in range(12)}
+LIMITS = {"REQUEST_TIMEOUT_SECONDS": "2", "SEND_TIMEOUT_SECONDS": "2"}
+DESCRIPTORS = 256
+HALF = b"POST /players/hana/actions/claim_mail HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+SHARE = 5
+"""Requests at once of one player; see `game.service.app`."""
+
+SLOTS = 40
+"""Requests at once that a service with the default pool carries out."""
+
+
+@pytest.fixture
+def running(place: Place, serve: Callable[..., Running]) -> Running:
+    """A service with few descriptors and short limits, and two players on it."""
+    place.put(builders.player("hana", mail=MAIL, gold=0))
+    place.put(builders.player("mallory", mail=MAIL))
+    running = serve(place.url, descriptors=DESCRIPTORS, **LIMITS)
+    running.ready()
+    return running
+
+
+def test_who_never_reads_his_answers_keeps_nobody_out(running: Running, place: Place) -> None:
+    bearer = f"Bearer {tokens.issue(TOKEN_SECRET, 'mallory')}"
+    ask = f"GET /players/mallory HTTP/1.1\r\nHost: a\r\nAuthorization: {bearer}\r\n\r\n".encode()
+    before = memory(running)
+    with connections(running, SLOTS + 2, receive_bytes=4096) as attackers:
+        for attacker in attackers:
+            attacker.sendall(ask * 50)
+        assert granted(running, 5) == ["granted"] * 5
+        assert probes(running) == [200, 200]
+        eventually(lambda: all_closed(attackers))
+    assert memory(running) - before < 100e6
+    assert granted(running, 10)[5:] == ["granted"] * 5
+
+
+def test_half_requests_and_idle_sockets_take_no_descriptor_from_others(running: Running) -> None:
+    with connections(running, DESCRIPTORS) as attackers:
+        for attacker in attackers[::2]:
+            send(attacker, HALF)
+        assert granted(running, 5) == ["granted"] * 5
+        assert probes(running) == [200, 200]
+        eventually(lambda: all_closed(attackers))
+    assert len(running.log.splitlines()) < 60
+
+
+def test_one_player_takes_only_a_share_of_the_places(postgres: PostgresPlace, serve: Callable[..., Running]) -> None:
+    postgres.put(builders.player("hana", mail=MAIL, gold=0))
+    postgres.put(builders.player("mallory", mail=MAIL))
+    running = serve(postgres.url, LOCK_TIMEOUT_MS="120000", STATEMENT_TIMEOUT_MS="120000")
+    running.ready()
+    bearer = {"Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, 'mallory')}"}
+
+    def claim(n: int) -> int:
+        return httpx.post(
+            f"{running.public_urls[0]}/players/mallory/actions/claim_mail",
+            json={"mail": f"m{n}"},
+            headers={"Idempotency-Key": f"k{n}", **bearer},
+            timeout=PATIENCE_SECONDS,
+        ).status_code
+
+    with ThreadPoolExecutor(len(MAIL)) as threads, ops.connect(postgres.database.owner) as holder:
+        holder.execute("begin")
+        holder.execute("select 1 from game.users where id = 'mallory' for update")
+        asked = [threads.submit(claim, n) for n in range(len(MAIL))]
+        turned_away = len(MAIL) - SHARE
+        eventually(lambda: enough(asked, turned_away))
+        assert [one.result() for one in asked if one.done()] == [503] * turned_away
+        assert granted(running, 3) == ["granted"] * 3
+        holder.execute("rollback")
+    assert sorted({one.result() for one in asked}) == [200, 503]
+
+
+def enough(asked: Sequence[Future[int]], number: int) -> None:
+    assert sum(one.done() for one in asked) >= number
+
+
+def test_a_head_without_an_end_and_a_late_body_are_answered_and_closed(running: Running) -> None:
+    with connections(running, 2) as (endless, late):
+        send(endless, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-Filler: aaaaaaaaaaaaaaaa\r\n" * 4000)
+        assert status(endless) == 431
+        late.sendall(HALF)
+        assert status(late) == 408
+
+
+def test_a_flood_of_refusals_is_a_few_lines_of_the_log(running: Running) -> None:
+    before = len(running.log.splitlines())
+    for _ in range(300):
+        with connections(running, 1) as (attacker,):
+            attacker.sendall(b"no HTTP at all\r\n\r\n")
+            assert status(attacker) == 400
+    lines = running.log.splitlines()[before:]
+    assert len(lines) < 5 * Sparing.LINES
+    assert {json.loads(line)["event"] for line in lines} == {"request_refused"}
+
+
+def test_what_a_proxy_may_read_otherwise_is_refused_and_the_connection_closed(running: Running, place: Place) -> None:
+    before = place.store.read("hana")
+    for name, request in AMBIGUOUS.items():
+        with connections(running, 1) as (attacker,):
+            send(attacker, request)
+            assert (name, status(attacker)) == (name, 400)
+            eventually(lambda attacker=attacker: all_closed([attacker]))  # type: ignore[misc]
+    assert place.store.read("hana") == before
+    plain = HEAD + b"Host: a\r\n" + GOOD + LENGTH + b"\r\n" + BODY
+    with connections(running, 1) as (client,):
+        client.sendall(plain)
+        assert status(client) == 200
+
+
+def test_a_request_sent_before_the_last_one_is_answered_is_not_read(running: Running) -> None:
+    ask = b"GET /players/hana HTTP/1.1\r\nHost: a\r\n" + TOKEN + b"\r\n"
+    with connections(running, 1) as (client,):
+        client.sendall(ask * 3)
+        answer = everything(client)
+        assert answer.count(b"HTTP/1.1 200") == 1
+        assert b"connection: close" in answer.lower()
+
+
+def test_what_follows_a_whole_request_does_not_take_the_place_of_its_answer(running: Running) -> None:
+    with connections(running, 1) as (client,):
+        client.sendall(HEAD + b"Host: a\r\n" + GOOD + LENGTH + b"\r\n" + BODY + b"no HTTP at all\r\n\r\n")
+        assert status(client) == 200
+
+
+def test_probes_answer_on_the_private_port_alone(running: Running) -> None:
+    for path in ("/metrics", "/%6detrics", "/readyz", "/healthz", "/openapi.json", "/%72eadyz"):
+        assert httpx.get(f"{running.public_urls[0]}{path}", timeout=PATIENCE_SECONDS).status_code == 404, path
+        assert httpx.get(f"{running.urls[0]}{path}", timeout=PATIENCE_SECONDS).status_code == 200, path
+
+
+def test_a_refusal_repeats_little_of_what_was_sent(running: Running) -> None:
+    name = "%ED%95%9C" * 3000
+    answer = httpx.get(f"{running.public_urls[0]}/players/{name}", headers=BEARER, timeout=PATIENCE_SECONDS)
+    assert answer.status_code in (403, 404)
+    assert len(answer.json()["detail"]) <= 201
+
+
+def test_a_players_state_is_read_without_his_journals(place: Place) -> None:
+    place.put(builders.player("hana", gold=1))
+    state = place.store.state("hana")
+    assert state is not None
+    assert {name for name, rows in state.items() if rows} <= {table.name for table in tables.PLAYER_STATE}
+    assert place.store.state("nobody") is None
+
+
+def test_lines_of_one_kind_are_limited_and_the_next_says_how_many_were_left_out() -> None:
+    clock = [0.0]
+    sparing = Sparing(lambda: clock[0])
+    kept = [record for record in records(100) if sparing.filter(record)]
+    assert len(kept) == Sparing.LINES
+    clock[0] = Sparing.SECONDS
+    (late,) = records(1)
+    assert sparing.filter(late)
+    assert late.msg["left_out"] == 100 - Sparing.LINES  # type: ignore[call-overload,index]
+
+
+def records(number: int) -> list[logging.LogRecord]:
+    return [
+        logging.LogRecord("game.service", logging.INFO, "", 0, {"event": "request"}, (), None)  # type: ignore[arg-type]
+        for _ in range(number)
+    ]
+
+
+@contextmanager
+def connections(running: Running, number: int, *, receive_bytes: int = 0) -> Iterator[list[socket.socket]]:
+    """So many connections to the public port."""
+    with ExitStack() as opened:
+        made = []
+        for _ in range(number):
+            client = opened.enter_context(socket.socket())
+            if receive_bytes:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            client.settimeout(PATIENCE_SECONDS)
+            client.connect(("127.0.0.1", running.port + running.processes))
+            made.append(client)
+        yield made
+
+
+def send(client: socket.socket, request: bytes) -> None:
+    """Send it, even if the service has closed the connection meanwhile."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        client.sendall(request)
+
+
+def all_closed(clients: list[socket.socket]) -> None:
+    """Raise AssertionError unless the service has closed each connection."""
+    for client in clients:
+        client.setblocking(False)
+        try:
+            while client.recv(65536):
+                pass
+        except BlockingIOError:
+            raise AssertionError("a connection is open") from None
+        except OSError:
+            pass
+
+
+def granted(running: Running, until: int) -> list[str]:
+    """An honest player claims his first letters, each over a connection of its own; how each request ended."""
+    ends = []
+    for n in range(until):
+        answer = httpx.post(
+            f"{running.public_urls[0]}/players/hana/actions/claim_mail",
+            json={"mail": f"m{n}"},
+            headers={"Idempotency-Key": f"honest-{n}", **BEARER},
+            timeout=PATIENCE_SECONDS,
+        )
+        ends.append("granted" if answer.status_code == 200 else answer.json()["code"])
+    return ends
+
+
+def probes(running: Running) -> list[int]:
+    return [
+        httpx.get(f"{running.urls[0]}{path}", timeout=PATIENCE_SECONDS).status_code for path in ("/readyz", "/healthz")
+    ]
+
+
+def memory(running: Running) -> int:
+    return sum(child.memory_info().rss for child in running.children())

@@ -1,0 +1,235 @@
+"""The service as it runs: real processes, real signals, real HTTP."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from db.samples import builders
+from tests.game.places import LegacyPlace, PostgresPlace
+from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running, eventually, free_ports, one_waits
+
+HANA = {"gold": 100, "level": 30, "bag": {"fan": "푸른 바람 부채"}, "mail": {"m1": {"gold": 50}, "m2": {"gold": 5}}}
+
+
+def pids(said: list[dict[str, Any]]) -> set[int]:
+    return {one["pid"] for one in said}
+
+
+@pytest.fixture
+def hana(legacy: LegacyPlace) -> LegacyPlace:
+    legacy.put(builders.player("hana", **HANA))
+    return legacy
+
+
+def test_every_process_serves_the_same_store_on_a_port_of_its_own(
+    hana: LegacyPlace, serve: Callable[..., Running]
+) -> None:
+    running = serve(hana.url, processes=2)
+    said = running.ready()
+    assert len(pids(said)) == 2
+    assert {one["store"] for one in said} == {hana.store.status().store}
+    assert running.pidfile.read_text() == f"{running.process.pid}\n"
+    assert [running.act("m1", "r1", process=n).json()["replayed"] for n in (0, 1)] == [False, True]
+
+
+def test_a_restart_gives_new_processes_that_serve_what_the_env_file_says_now(
+    hana: LegacyPlace, postgres: PostgresPlace, serve: Callable[..., Running]
+) -> None:
+    postgres.put(builders.player("hana", **HANA))
+    running = serve(hana.url, processes=2)
+    old = running.ready()
+    stop = threading.Event()
+    statuses: list[int] = []
+
+    def keep_asking() -> None:
+        while not stop.is_set():
+            read = httpx.get(f"{running.urls[0]}/players/hana", headers=BEARER, timeout=PATIENCE_SECONDS)
+            statuses.append(read.status_code)
+
+    with ThreadPoolExecutor() as threads:
+        asking = threads.submit(keep_asking)
+        running.point_to(postgres.url)
+        running.process.send_signal(signal.SIGHUP)
+        new = eventually(lambda: renewed(running, old))
+        stop.set()
+        asking.result()
+    assert {one["engine"] for one in new} == {"postgres"}
+    assert pids(new).isdisjoint(pids(old))
+    assert not any(psutil.pid_exists(pid) for pid in pids(old))
+    assert set(statuses) == {200}
+
+
+def renewed(running: Running, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    said = running.ready()
+    assert pids(said).isdisjoint(pids(old))
+    return said
+
+
+def test_an_env_file_that_is_wrong_leaves_everything_as_it_is(hana: LegacyPlace, serve: Callable[..., Running]) -> None:
+    running = serve(hana.url)
+    old = running.ready()
+    running.point_to("postgresql://u:hunter2hunter2@h/db?pgbouncer=true")
+    running.process.send_signal(signal.SIGHUP)
+    eventually(lambda: found("restart_refused", running.log))
+    assert running.ready() == old
+    assert "pgbouncer" in running.log
+    assert "hunter2" not in running.log
+
+
+def found(what: str, text: str) -> None:
+    assert what in text
+
+
+def test_a_restart_may_change_how_many_processes_there_are(hana: LegacyPlace, serve: Callable[..., Running]) -> None:
+    running = serve(hana.url, processes=2, PROCESSES="")  # Ports for two, and at first one process.
+    running.processes = 1
+    old = running.ready()
+    running.point_to(hana.url, "PROCESSES=2")
+    running.process.send_signal(signal.SIGHUP)
+    running.processes = 2
+    assert len(pids(eventually(lambda: renewed(running, old)))) == 2
+    running.point_to(hana.url)
+    running.process.send_signal(signal.SIGHUP)
+    eventually(lambda: nothing_listens(running.port + 1))
+    assert len(running.children()) == 1
+
+
+def nothing_listens(port: int) -> None:
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def test_a_process_that_dies_is_replaced(hana: LegacyPlace, serve: Callable[..., Running]) -> None:
+    running = serve(hana.url, processes=2)
+    old = running.ready()
+    os.kill(old[0]["pid"], signal.SIGKILL)
+    eventually(lambda: died_and_back(running, old))
+
+
+def died_and_back(running: Running, old: list[dict[str, Any]]) -> None:
+    new = running.ready()
+    assert new[0]["pid"] != old[0]["pid"]
+    assert new[1]["pid"] == old[1]["pid"]
+
+
+def test_no_process_outlives_a_supervisor_that_is_killed(hana: LegacyPlace, serve: Callable[..., Running]) -> None:
+    running = serve(hana.url, processes=2)
+    running.ready()
+    children = running.children()
+    assert len(children) == 2
+    running.process.kill()
+    gone, alive = psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
+    assert (len(gone), alive) == (2, [])
+    with closing(socket.create_server(("127.0.0.1", running.port))):
+        pass
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_ends_with_all_its_processes(
+    hana: LegacyPlace, serve: Callable[..., Running], told: signal.Signals
+) -> None:
+    running = serve(hana.url, processes=2)
+    running.ready()
+    children = running.children()
+    running.process.send_signal(told)
+    assert running.process.wait(PATIENCE_SECONDS) == 0
+    assert not any(child.is_running() for child in children)
+    assert not running.pidfile.exists()
+    assert "Traceback" not in running.log
+
+
+def test_a_request_in_flight_is_answered_before_the_end(postgres: PostgresPlace, serve: Callable[..., Running]) -> None:
+    postgres.put(builders.player("hana", **HANA))
+    running = serve(postgres.url)
+    running.ready()
+    owner = psycopg.connect(postgres.database.owner.conninfo)
+    with ThreadPoolExecutor() as threads, owner as blocker:
+        blocker.execute("select from users where id = 'hana' for update")
+        waiting = threads.submit(running.act, "m1", "r1")
+        eventually(lambda: one_waits(blocker))
+        running.process.send_signal(signal.SIGTERM)
+        eventually(lambda: found('"stopping"', running.log))
+        blocker.rollback()
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["replayed"]) == (200, False)
+    assert running.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_database_that_is_away_at_the_start_is_a_503_and_no_traceback(
+    postgres: PostgresPlace, serve: Callable[..., Running]
+) -> None:
+    away = postgres.database.service.with_(host="127.0.0.1", port=free_ports(1), password="hunter2hunter2")
+    running = serve(away.as_text())
+    (said,) = running.ready()
+    assert (said["engine"], said["store"], said["code"]) == ("postgres", None, "store_unavailable")
+    answer = running.act("m1", "r1")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["code"] == "store_unavailable"
+    assert httpx.get(f"{running.urls[0]}/healthz").status_code == 200
+    assert '"db_unreachable"' in running.log
+    assert not any(word in running.log for word in ("Traceback", "hunter2"))
+
+
+def test_a_database_that_comes_back_is_served_again(postgres: PostgresPlace, serve: Callable[..., Running]) -> None:
+    """The pool's connections are all dead then: none of them may cost a player an answer."""
+    postgres.put(builders.player("hana", **HANA))
+    running = serve(postgres.url)
+    running.ready()
+    assert running.act("m1", "r1").status_code == 200
+    with psycopg.connect(postgres.database.service.conninfo, autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where usename = current_user and datname = current_database() and pid <> pg_backend_pid()"
+        )
+    assert running.act("m2", "r2").json()["replayed"] is False
+    assert running.ready()[0]["code"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"CHANCE_SECRET": "short"}, "CHANCE_SECRET (Value should have at least 16"),
+        ({"CHANCE_SECRET": ""}, "CHANCE_SECRET (Field required)"),
+        ({"TOKEN_SECRET": ""}, "TOKEN_SECRET (Field required)"),
+        ({"TOKEN_SECRET": "short"}, "TOKEN_SECRET (Value should have at least 16"),
+        ({"PREVIOUS_TOKEN_SECRET": "short"}, "PREVIOUS_TOKEN_SECRET (Value should have at least 16"),
+        ({"TOKEN_LIFETIME_SECONDS": "0"}, "TOKEN_LIFETIME_SECONDS ("),
+        ({"UNDATED_TOKENS_UNTIL": "2026-12-31T00:00:00"}, "UNDATED_TOKENS_UNTIL ("),
+        ({"REVOKED_TOKENS": "revoked.json"}, "REVOKED_TOKENS: expected a path from the root"),
+        ({"PORT": "99999"}, "PORT ("),
+        ({"POOL_SIZE": "0"}, "POOL_SIZE ("),
+        ({"PROCESSES": "many"}, "PROCESSES ("),
+        ({"DATABASE_URL": "mysql://u:hunter2hunter2@h/db"}, "DATABASE_URL: expected"),
+        ({"SUDAMR_ENV_FILE": "/nowhere.env"}, "SUDAMR_ENV_FILE: expected a file, found no such file at /nowhere.env"),
+        ({"PIDFILE": "/nowhere/service.pid"}, "expected to write the pidfile /nowhere/service.pid"),
+    ],
+)
+def test_settings_that_are_wrong_are_named_in_one_line_and_stop_the_start(
+    hana: LegacyPlace, serve: Callable[..., Running], variables: dict[str, str], says: str
+) -> None:
+    running = serve(hana.url, **variables)
+    assert running.process.wait(PATIENCE_SECONDS) == 2
+    (line,) = running.log.splitlines()
+    assert says in line
+    assert not any(secret in line for secret in ("hunter2", "short", "many", "99999"))
+
+
+def test_a_port_that_is_taken_stops_the_start_and_is_named(hana: LegacyPlace, serve: Callable[..., Running]) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        running = serve(hana.url, PORT=str(port))
+        assert running.process.wait(PATIENCE_SECONDS) == 2
+    assert running.log == f"expected 127.0.0.1:{port} to be free; found: Address already in use\n"

@@ -1,0 +1,174 @@
+"""Clients keep what is unanswered, and notice every answer that should not be."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from db.errors import Inconclusive
+from harness.load import virtual_users
+from harness.load.virtual_users import Crowd
+
+Answer = tuple[int, dict[str, Any]] | None
+"""A status and a body, or None: the connection is closed without an answer."""
+
+PLANS = {f"player-{n}": [("claim_mail", {"mail": f"m{m}"}) for m in range(8)] for n in range(6)}
+
+
+class FakeService:
+    """Answers as the rule given says, from how often it was asked under the same player and key."""
+
+    def __init__(self, rule: Callable[[str, int], Answer]) -> None:
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.bodies: dict[tuple[str, str], set[bytes]] = {}
+        self._rule = rule
+        self._lock = threading.Lock()
+
+    def answer(self, path: str, key: str, body: bytes) -> Answer:
+        player = path.split("/")[2]
+        with self._lock:
+            self.asked[player, key] += 1
+            self.bodies.setdefault((player, key), set()).add(body)
+            return self._rule(key, self.asked[player, key])
+
+
+@contextmanager
+def served(service: FakeService) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answer = service.answer(self.path, self.headers["Idempotency-Key"], body)
+            if answer is None:
+                self.close_connection = True
+                return
+            text = json.dumps(answer[1]).encode()
+            try:
+                self.send_response(answer[0])
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+            except OSError:
+                self.close_connection = True  # A client that went away is what this is about.
+
+        def log_message(self, *_args: object) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def granted(replayed: bool, gold: int = 5) -> Answer:
+    return 200, {"outcome": {"gold": gold}, "replayed": replayed}
+
+
+def played(rule: Callable[[str, int], Answer], requests: int = 40) -> tuple[FakeService, virtual_users.Tally]:
+    service = FakeService(rule)
+    with served(service) as url, Crowd([url], PLANS, token_of=str.upper, clients=3) as crowd:
+        crowd.play(requests)
+    return service, crowd.tally
+
+
+def test_every_request_that_is_allowed_is_asked_once_and_remembered() -> None:
+    _, tally = played(lambda _key, times: granted(replayed=times > 1))
+    assert len(tally.granted) == 40
+    assert tally.refused == {}
+    assert tally.wrong == []
+    assert {request for _player, request in tally.granted} == {
+        grant.request.id for grant in tally.granted.values()
+    }  # fmt: skip
+
+
+def test_unanswered_requests_are_asked_again_under_the_same_key_with_the_same_body() -> None:
+    def rule(_key: str, times: int) -> Answer:
+        return (
+            [(503, {"code": "fenced"}), None, granted(replayed=False)][min(times, 3) - 1]
+            if times < 4
+            else granted(True)
+        )
+
+    service, tally = played(rule, 20)
+    assert len(tally.granted) == 20
+    assert tally.wrong == []
+    assert all(service.asked[key] >= 3 for key in tally.granted)
+    assert all(len(bodies) == 1 for bodies in service.bodies.values())
+    assert tally.retried >= 40
+    assert tally.freeze(since=0.0) > 0
+
+
+def test_a_refusal_by_the_rules_is_an_answer() -> None:
+    service, tally = played(lambda _key, _times: (409, {"code": "already_claimed"}), 10)
+    assert set(tally.refused.values()) == {"already_claimed"}
+    assert len(tally.refused) == 10
+    assert tally.wrong == []
+    assert max(service.asked.values()) <= 2  # once more where the first connection was closed before the answer
+
+
+def test_some_answers_are_never_read_and_some_requests_are_asked_again_though_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(virtual_users, "GOING_AWAY", 1.0)
+    monkeypatch.setattr(virtual_users, "ASKING_AGAIN", 1.0)
+    service, tally = played(lambda _key, times: granted(replayed=times > 1), 10)
+    assert tally.dropped == 10
+    assert sum(service.asked.values()) >= 30
+    assert tally.wrong == []
+
+
+def test_an_outcome_that_changes_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_users, "ASKING_AGAIN", 1.0)
+    _, tally = played(lambda _key, times: granted(replayed=times > 1, gold=times), 5)
+    assert any("then {'gold'" in line for line in tally.wrong)
+
+
+def test_a_request_carried_out_again_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_users, "ASKING_AGAIN", 1.0)
+    _, tally = played(lambda _key, _times: granted(replayed=False), 5)
+    assert any("carried out again" in line for line in tally.wrong)
+
+
+def test_a_grant_that_is_refused_later_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_users, "GOING_AWAY", 0.0)
+    monkeypatch.setattr(virtual_users, "ASKING_AGAIN", 1.0)
+    _, tally = played(lambda _key, times: granted(False) if times == 1 else (409, {"code": "already_claimed"}), 5)
+    assert any("granted once, then refused" in line for line in tally.wrong)
+
+
+def test_an_error_of_the_service_is_wrong_and_asked_again() -> None:
+    _, tally = played(lambda _key, times: (500, {}) if times == 1 else granted(replayed=times > 2), 5)
+    assert len(tally.granted) == 5
+    assert any("status 500" in line for line in tally.wrong)
+
+
+def test_a_service_that_never_answers_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_users, "PATIENCE_SECONDS", 0.5)
+    with pytest.raises(Inconclusive, match="every request answered"):
+        played(lambda _key, _times: (503, {}), 3)
+
+
+def test_no_more_is_played_than_is_planned() -> None:
+    _, tally = played(lambda _key, times: granted(replayed=times > 1), 1000)
+    assert len(tally.granted) == sum(map(len, PLANS.values()))
+
+
+def test_a_grant_that_tells_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_users, "GOING_AWAY", 0.0)
+    _, tally = played(lambda _key, times: (200, {"replayed": False}) if times == 1 else granted(replayed=False), 3)
+    assert len(tally.granted) == 3
+    assert any("status 200" in line for line in tally.wrong)
