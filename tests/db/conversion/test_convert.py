@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.console.progress import Silent
-from db.conversion import convert
+from db.conversion.convert import convert
 from db.conversion.proof import prove
 from db.errors import Failure, Refusal
 from tests.db.conversion import encoded_files
