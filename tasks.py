@@ -159,7 +159,7 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
 
 @task(
     help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS,
-          "seed": "the number that all made players follow from", "clean": "without the oddities that real files have",
+          "seed": "the number that all made players follow from", "clean": "without the anomalies that real files have",
           **ASKED, "json": JSON},
     needs={"clean": ["legacy"]}, ignores={"legacy": ["env"]}, writes=["legacy"],
 )  # fmt: skip
@@ -187,7 +187,7 @@ def seed(
         require_same_name(env, confirm)
         if legacy:
             path = Path(legacy)
-            made = seeds.seed_legacy(path, players, seed, oddities=not clean, progress=speaks.progress)
+            made = seeds.seed_legacy(path, players, seed, anomalies=not clean, progress=speaks.progress)
         elif not env:
             raise Refusal("--legacy FILE, or --env NAME", "neither", do=seeds.WHERE)
         else:
@@ -196,7 +196,7 @@ def seed(
             confirmed = confirmation(speaks, env, yes, confirm)
             made = preparing.fill(target, confirmed, players=players, number=seed, progress=speaks.progress)
         speaks.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
-        speaks.say(f"a player to begin with: {made.playable or 'none without an oddity'}")
+        speaks.say(f"a player to begin with: {made.playable or 'none without an anomaly'}")
         speaks.json(made)
 
 

@@ -33,7 +33,7 @@ ODD = (
 
 @pytest.fixture
 def legacy(tmp_path: Path) -> Path:
-    seed.seed_legacy(tmp_path / "seeded.db", 12, 5, oddities=False, progress=Silent())
+    seed.seed_legacy(tmp_path / "seeded.db", 12, 5, anomalies=False, progress=Silent())
     return recoded(tmp_path / "seeded.db", tmp_path / "the game's.db", *ODD)
 
 

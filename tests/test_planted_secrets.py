@@ -104,7 +104,7 @@ DOCKER = {"up": "it needs Docker Compose; what it hands on is in test_compose.py
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    seed.seed_legacy(tmp_path / "game.db", 3, oddities=False, progress=Silent())
+    seed.seed_legacy(tmp_path / "game.db", 3, anomalies=False, progress=Silent())
     return Checkout(tmp_path).make()
 
 
@@ -140,7 +140,7 @@ def test_no_task_shows_a_secret_on_a_server(server: Server, tmp_path: Path) -> N
             for url, word in ((own.owner, OWNER), (own.service, SERVICE)):
                 user, password = sql.Identifier(url.user), sql.Literal(word)
                 conn.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(user, password))
-        seed.seed_legacy(tmp_path / "game.db", 3, oddities=False, progress=Silent())
+        seed.seed_legacy(tmp_path / "game.db", 3, anomalies=False, progress=Silent())
         checkout = Checkout(tmp_path, _url(own.owner, "OWNER_WORD"), _url(own.service, "SERVICE_WORD")).make()
         for task, *options in ON_A_SERVER:
             yes = ["--yes"] if task in {"reset", "transfer", "transfer.cleanup", "seed"} else []

@@ -63,7 +63,7 @@ def digest(path: Path) -> str:
 @pytest.fixture
 def legacy(tmp_path: Path) -> Path:
     path = tmp_path / "game.db"
-    seed.seed_legacy(path, 12, 5, oddities=True, progress=Silent())
+    seed.seed_legacy(path, 12, 5, anomalies=True, progress=Silent())
     return path
 
 

@@ -30,7 +30,8 @@ from db.files.part_file import part_of
 from db.legacy import declared_tables
 from db.ops import fence
 from db.samples import builders, legacy_tables
-from db.samples.anomalies import Oddity, assign
+from db.samples.anomalies import assign
+from db.samples.anomaly import Anomaly
 from db.samples.random_players import sketches
 from db.schema import draws, migrate
 from db.target import requirements
@@ -53,7 +54,7 @@ _COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """What was made. odd: oddity to the ids of the players that have it; held: ids of those who can't play."""
+    """What was made. odd: anomaly to the ids of the players that have it; held: ids of those who can't play."""
 
     players: int
     bytes: int
@@ -76,7 +77,7 @@ def empty_legacy(path: Path, *, user_columns: int | None = None) -> None:
 
 
 def seed_legacy(
-    path: Path, players: int, seed: int = 1, *, oddities: bool = True, user_columns: int | None = None,
+    path: Path, players: int, seed: int = 1, *, anomalies: bool = True, user_columns: int | None = None,
     progress: Progress | None = None,
 ) -> Seeded:  # fmt: skip
     """A legacy file as the service of today writes it, in WAL mode; Refusal where there is a file already.
@@ -86,18 +87,18 @@ def seed_legacy(
     _require_players(players, str(path))
     began = time.monotonic()
     draw = Random(f"{seed}/file")  # noqa: S311 - variety, not secrecy
-    odd = assign(players, draw) if oddities else {}
+    odd = assign(players, draw) if anomalies else {}
     with _new_file(path) as connection:
         declared_tables.create(connection, user_columns=user_columns)
         ids = _users(connection, players, seed, odd=odd, user_columns=user_columns, progress=progress or Silent())
-        _other_tables(connection, ids, draw, odd_values=oddities)
+        _other_tables(connection, ids, draw, odd_values=anomalies)
     return Seeded(
         players=players,
         bytes=path.stat().st_size,
         seconds=time.monotonic() - began,
         ids=tuple(ids),
         odd=_by_name(ids, odd),
-        held=frozenset(ids[n] for n, found in odd.items() if any(oddity.holds for oddity in found)),
+        held=frozenset(ids[n] for n, found in odd.items() if any(anomaly.holds for anomaly in found)),
     )
 
 
@@ -197,16 +198,16 @@ def _copy(conn: ops.Connection, table: sa.Table, records: Sequence[Record]) -> N
             copy.write_row([record[column.name] for column in columns])
 
 
-def _by_name(ids: Sequence[str], odd: Mapping[int, Sequence[Oddity]]) -> dict[str, tuple[str, ...]]:
+def _by_name(ids: Sequence[str], odd: Mapping[int, Sequence[Anomaly]]) -> dict[str, tuple[str, ...]]:
     named: dict[str, tuple[str, ...]] = {}
     for n in sorted(odd):
-        for oddity in odd[n]:
-            named[oddity.name] = (*named.get(oddity.name, ()), ids[n])
+        for anomaly in odd[n]:
+            named[anomaly.name] = (*named.get(anomaly.name, ()), ids[n])
     return named
 
 
 def _users(
-    connection: sqlite3.Connection, players: int, seed: int, *, odd: Mapping[int, Sequence[Oddity]],
+    connection: sqlite3.Connection, players: int, seed: int, *, odd: Mapping[int, Sequence[Anomaly]],
     user_columns: int | None, progress: Progress,
 ) -> list[str]:  # fmt: skip
     """Write the rows of `users` and their credentials, a batch at a time; gives the players' ids in order."""
@@ -220,12 +221,12 @@ def _users(
     return ids
 
 
-def _user_rows(players: int, seed: int, odd: Mapping[int, Sequence[Oddity]]) -> Iterator[dict[str, Cell]]:
+def _user_rows(players: int, seed: int, odd: Mapping[int, Sequence[Anomaly]]) -> Iterator[dict[str, Cell]]:
     for n, sketch in enumerate(sketches(players, seed)):
         row = builders.legacy_row(sketch.id, **sketch.given)
         draw = Random(f"{seed}/odd/{n}")  # noqa: S311 - variety, not secrecy
-        for oddity in odd.get(n, ()):
-            oddity.change(row, draw)
+        for anomaly in odd.get(n, ()):
+            anomaly.change(row, draw)
         yield row
 
 

@@ -99,7 +99,7 @@ def without_places(rows: Rows) -> dict[str, dict[Any, Record]]:
 def test_a_stage_is_written_to_a_file_without_the_column(tmp_path: Path) -> None:
     """As the oldest files are, which have 73 columns."""
     path = tmp_path / "game.db"
-    seed.seed_legacy(path, 1, oddities=False, user_columns=73)
+    seed.seed_legacy(path, 1, anomalies=False, user_columns=73)
     with closing(sqlite_values.connect(path)) as connection:
         connection.execute("UPDATE users SET id = 'hana', claimedFirstClearRewards = NULL")
     new: Record = {"user_id": "hana", **NEW["user_stages"]}

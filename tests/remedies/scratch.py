@@ -71,7 +71,7 @@ class Scratch:
         """A legacy file of some players."""
         path = self.folder / "game.db"
         if not path.exists():
-            seed.seed_legacy(path, 6, oddities=False)
+            seed.seed_legacy(path, 6, anomalies=False)
         return path
 
     @property

@@ -308,7 +308,7 @@ def furnished(
 ) -> World:  # fmt: skip
     """The file, the pointer and the hooks, before any service runs."""
     legacy = tmp_path / "game.db"
-    seed.seed_legacy(legacy, 10, oddities=False)
+    seed.seed_legacy(legacy, 10, anomalies=False)
     before = Path(shutil.copy(legacy, tmp_path / "before.db"))
     ops.prepare(blank, "test")
     env_file = tmp_path / "service.env"

@@ -160,7 +160,7 @@ def _journal(folder: Path) -> None:
 
 
 def _legacy(folder: Path) -> None:
-    seed.seed_legacy(folder / "game.db", 2, oddities=False, progress=Silent())
+    seed.seed_legacy(folder / "game.db", 2, anomalies=False, progress=Silent())
     with closing(sqlite3.connect(folder / "game.db")) as connection:
         connection.execute("UPDATE users SET gold = 1")  # Leaves -wal and -shm while it is open.
         modes(folder)
@@ -218,7 +218,7 @@ def test_a_snapshot_is_its_owners_alone_even_while_it_is_made(tmp_path: Path, mo
     before = os.umask(0)
     try:
         (tmp_path / "of").mkdir(mode=0o700)
-        seed.seed_legacy(tmp_path / "of" / "game.db", 2, oddities=False, progress=Silent())
+        seed.seed_legacy(tmp_path / "of" / "game.db", 2, anomalies=False, progress=Silent())
         copy = snapshots.legacy.shutil.copyfileobj
 
         def watched(source: IO[bytes], to: IO[bytes]) -> None:

@@ -29,7 +29,7 @@ HOSTILE = {
 @pytest.fixture
 def loaded(fenced_database: Database, tmp_path: Path) -> Database:
     """A copy of one player for each hostile value of gold."""
-    source = seeded(tmp_path / "game.db", len(HOSTILE), oddities=False)
+    source = seeded(tmp_path / "game.db", len(HOSTILE), anomalies=False)
     with sqlite3.connect(source) as file:
         for row, text in enumerate(HOSTILE.values(), 1):
             value = "CAST(? AS TEXT)" if isinstance(text, bytes) else "?"

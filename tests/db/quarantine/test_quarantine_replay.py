@@ -204,7 +204,7 @@ def test_a_value_that_was_decided_takes_the_place_of_the_original_alone(
     fenced_database: Database, tmp_path: Path, case: str
 ) -> None:
     change, name, _original, text, query, expected = DECIDED[case]
-    source = seeded(tmp_path / "game.db", 3, oddities=False)
+    source = seeded(tmp_path / "game.db", 3, anomalies=False)
     sqlite(source, f"UPDATE users SET {change} WHERE rowid = 2")
     load(fenced_database, source)
     kept_bytes, (number,) = originals(fenced_database), numbers(fenced_database, name)
@@ -234,7 +234,7 @@ def test_a_value_that_was_decided_takes_the_place_of_the_original_alone(
 def test_a_decided_value_that_can_not_be_read_is_refused_and_changes_nothing(
     fenced_database: Database, tmp_path: Path, text: str
 ) -> None:
-    source = seeded(tmp_path / "game.db", 3, oddities=False)
+    source = seeded(tmp_path / "game.db", 3, anomalies=False)
     sqlite(source, "UPDATE users SET gold = 'lots' WHERE rowid = 2")
     load(fenced_database, source)
     before = rows(fenced_database), kept(fenced_database)
@@ -248,7 +248,7 @@ def test_a_decided_value_that_can_not_be_read_is_refused_and_changes_nothing(
 def test_rows_that_were_kept_whole_are_loaded_once_nothing_is_in_their_way(
     fenced_database: Database, tmp_path: Path
 ) -> None:
-    source = seeded(tmp_path / "game.db", 6, oddities=False)
+    source = seeded(tmp_path / "game.db", 6, anomalies=False)
     journal = str(CreateTable(tables.LEGACY_JOURNALS["player_openings"]).compile(dialect=sqlite_dialect()))
     sqlite(
         source,
@@ -311,7 +311,7 @@ def test_in_the_middle_of_a_move_it_is_refused(fenced_database: Database, state:
 def test_two_at_once_are_refused_and_a_player_who_is_locked_too_long_stays_as_before(
     fenced_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = seeded(tmp_path / "game.db", 3, oddities=False)
+    source = seeded(tmp_path / "game.db", 3, anomalies=False)
     sqlite(source, "UPDATE users SET gold = 'lots' WHERE rowid = 2")
     load(fenced_database, source)
     with ops.lock(fenced_database.owner, run="other", why="transfer.replay"), pytest.raises(Refusal, match="the lock"):
@@ -330,7 +330,7 @@ def test_a_run_that_dies_anywhere_leaves_the_player_as_before_or_loaded(
     fenced_database: Database, tmp_path: Path, statement: str
 ) -> None:
     """The server ends the session at the statement, as it does when the run is killed."""
-    source = seeded(tmp_path / "game.db", 3, oddities=False)
+    source = seeded(tmp_path / "game.db", 3, anomalies=False)
     sqlite(source, "UPDATE users SET gold = 'lots' WHERE rowid = 2")
     load(fenced_database, source)
     with written_to(fenced_database.owner) as conn:

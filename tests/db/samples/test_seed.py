@@ -1,4 +1,4 @@
-"""Legacy files made to order: their shape, their oddities, and what is never done."""
+"""Legacy files made to order: their shape, their anomalies, and what is never done."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_every_table_has_rows_and_every_player_a_secret(made: tuple[Path, seed.S
 
 def test_every_oddity_is_present(made: tuple[Path, seed.Seeded]) -> None:
     _, result = made
-    assert set(result.odd) == {oddity.name for oddity in anomalies.ODDITIES}
+    assert set(result.odd) == {anomaly.name for anomaly in anomalies.ANOMALIES}
     assert len(result.odd["an_item_id_that_two_players_have"]) == 2
 
 
@@ -81,11 +81,11 @@ def test_an_oddity_changes_the_columns_that_it_names_and_no_others(
     made: tuple[Path, seed.Seeded], tmp_path: Path
 ) -> None:
     path, result = made
-    seed.seed_legacy(tmp_path / "clean.db", PLAYERS, seed=3, oddities=False)
+    seed.seed_legacy(tmp_path / "clean.db", PLAYERS, seed=3, anomalies=False)
     touched: dict[str, set[str]] = {player: set() for player in result.ids}
-    for oddity in anomalies.ODDITIES:
-        for player in result.odd[oddity.name]:
-            touched[player] |= set(oddity.columns)
+    for anomaly in anomalies.ANOMALIES:
+        for player in result.odd[anomaly.name]:
+            touched[player] |= set(anomaly.columns)
     for odd, clean in zip(rows_of(path, "users"), rows_of(tmp_path / "clean.db", "users"), strict=True):
         changed = {column for column in odd if not sqlite_values.same(odd[column], clean[column])}
         assert changed <= touched[str(odd["id"])]
@@ -115,7 +115,7 @@ def test_who_is_held_is_known_and_the_others_can_play(made: tuple[Path, seed.See
 
 
 def test_players_have_things_to_do_and_tournaments_in_every_state(tmp_path: Path) -> None:
-    seed.seed_legacy(tmp_path / "clean.db", 20, seed=1, oddities=False)
+    seed.seed_legacy(tmp_path / "clean.db", 20, seed=1, anomalies=False)
     found: Counter[object] = Counter()
     for n, row in enumerate(rows_of(tmp_path / "clean.db", "users"), start=1):
         rows = codec.explode(row, rowid=n).rows

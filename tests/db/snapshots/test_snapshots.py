@@ -29,7 +29,7 @@ from harness.databases import Database
 def env(database: Database, tmp_path: Path) -> Environment:
     """A legacy file of three players, and a migrated database that is open."""
     legacy = tmp_path / "game.db"
-    seed.seed_legacy(legacy, 3, oddities=False)
+    seed.seed_legacy(legacy, 3, anomalies=False)
     return environments.throwaway(
         owner=database.owner, service=database.service, legacy=legacy, folder=tmp_path,
         snapshots=SnapshotPlan(tmp_path / "snapshots", keep=2),

@@ -35,7 +35,7 @@ KEEP = 2
 def env(database: Database, tmp_path: Path) -> Environment:
     """A legacy file of three players, and a migrated database of two."""
     legacy = tmp_path / "game.db"
-    seed.seed_legacy(legacy, 3, oddities=False)
+    seed.seed_legacy(legacy, 3, anomalies=False)
     seed.seed_postgres(database.owner, "test", 2)
     return environments.throwaway(
         owner=database.owner, service=database.service, legacy=legacy, folder=tmp_path,

@@ -26,7 +26,7 @@ from tests.fixtures.hostile_json import HOSTILE, refusal_of, with_value
 
 
 def test_a_folder_that_can_not_be_read_is_named_until_it_is_moved_away(env: Environment, tmp_path: Path) -> None:
-    seed.seed_legacy(env.legacy.path, 1, oddities=False)
+    seed.seed_legacy(env.legacy.path, 1, anomalies=False)
     found = snapshots.take(env, Side.LEGACY)
     (found.folder / MANIFEST).write_text("[" * 100_000)
     with pytest.raises(Refusal, match="levels deep") as caught:
@@ -53,7 +53,7 @@ BESIDE: dict[str, Callable[[Path, Path], object]] = {
 def test_what_lies_beside_a_snapshot_is_neither_waited_for_nor_followed(
     env: Environment, tmp_path: Path, thing: str
 ) -> None:
-    seed.seed_legacy(env.legacy.path, 1, oddities=False)
+    seed.seed_legacy(env.legacy.path, 1, anomalies=False)
     found = snapshots.take(env, Side.LEGACY)
     other = tmp_path / "other"
     other.mkdir()
@@ -69,7 +69,7 @@ def test_what_lies_beside_a_snapshot_is_neither_waited_for_nor_followed(
 
 
 def test_a_note_of_another_file_verifies_nothing(env: Environment) -> None:
-    seed.seed_legacy(env.legacy.path, 1, oddities=False)
+    seed.seed_legacy(env.legacy.path, 1, anomalies=False)
     found = snapshots.take_verified(env, Side.LEGACY)
     for text in ("", "{}", '{"at": "now", "sha256": "' + "0" * 64 + '"}'):
         (found.folder / VERIFIED).write_text(text)
@@ -115,7 +115,7 @@ PLACES: dict[str, Callable[[Path], None]] = {
 def test_another_thing_in_place_of_a_snapshot_s_file_is_answered_in_one_line(
     env: Environment, tmp_path: Path, place: str, which: str
 ) -> None:
-    seed.seed_legacy(env.legacy.path, 1, oddities=False)
+    seed.seed_legacy(env.legacy.path, 1, anomalies=False)
     found = snapshots.take(env, Side.LEGACY)
     PLACES[place](found.folder / MANIFEST if which == "manifest" else found.path)
 
@@ -133,7 +133,7 @@ def restored(env: Environment, folder: Path, into: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../game.db", "/etc/passwd", "game.dump", "manifest.json", "", ".", "\0", "x\n"])
 def test_a_manifest_names_only_its_own_file(env: Environment, name: str) -> None:
-    seed.seed_legacy(env.legacy.path, 1, oddities=False)
+    seed.seed_legacy(env.legacy.path, 1, anomalies=False)
     found = snapshots.take(env, Side.LEGACY)
     path = found.folder / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"file": name}))
@@ -144,7 +144,7 @@ def test_a_manifest_names_only_its_own_file(env: Environment, name: str) -> None
 
 @pytest.mark.parametrize("field", [*(one.name for one in dataclasses.fields(Manifest)), "counts.users", ""])
 def test_whatever_stands_in_a_manifest_is_answered_in_one_line(env: Environment, tmp_path: Path, field: str) -> None:
-    seed.seed_legacy(env.legacy.path, 1, oddities=False)
+    seed.seed_legacy(env.legacy.path, 1, anomalies=False)
     found = snapshots.take(env, Side.LEGACY)
     path = found.folder / MANIFEST
     text = json.loads(path.read_text())
@@ -194,7 +194,7 @@ FILES: dict[str, Callable[[Path], None]] = {
 def test_a_legacy_file_that_is_not_what_was_taken_is_not_put_in_place(
     env: Environment, tmp_path: Path, kind: str
 ) -> None:
-    seed.seed_legacy(env.legacy.path, 3, oddities=False)
+    seed.seed_legacy(env.legacy.path, 3, anomalies=False)
     found = snapshots.take(env, Side.LEGACY)
     FILES[kind](found.path)
     found = forged(found)

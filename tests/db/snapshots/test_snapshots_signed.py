@@ -26,7 +26,7 @@ KEY = "a key that nobody will guess"
 @pytest.fixture
 def staging(env: Environment, monkeypatch: pytest.MonkeyPatch) -> Environment:
     monkeypatch.setenv(SIGNING_KEY, KEY)
-    seed.seed_legacy(env.legacy.path, 3, oddities=False)
+    seed.seed_legacy(env.legacy.path, 3, anomalies=False)
     return dataclasses.replace(env, name="staging")
 
 

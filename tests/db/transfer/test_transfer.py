@@ -36,7 +36,7 @@ def test_every_value_is_loaded_or_quarantined_and_every_player_proven(
 
 
 def test_sqlite_itself_counts_the_elements_of_documents(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
+    source = seeded(tmp_path / "game.db", anomalies=False)
     connection = sqlite3.connect(source)
     elements = connection.execute("SELECT sum(max(1, json_array_length(inventory))) FROM users").fetchone()[0]
     cells = connection.execute("SELECT count(*) FROM users").fetchone()[0]
@@ -48,7 +48,7 @@ def test_sqlite_itself_counts_the_elements_of_documents(fenced_database: Databas
 
 
 def test_a_blob_is_one_unit_whatever_its_bytes_would_read_as(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
+    source = seeded(tmp_path / "game.db", anomalies=False)
     before = load(fenced_database, source).per_column["users", "mail"].source
     transfer.clear(fenced_database.owner, pass_token=PASS)
     connection = sqlite3.connect(source)
@@ -70,7 +70,7 @@ def test_a_load_whose_counts_do_not_add_up_fails(fenced_database: Database, tmp_
 
 
 def test_a_quarantined_value_keeps_its_bytes_and_says_why(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
+    source = seeded(tmp_path / "game.db", anomalies=False)
     sqlite(
         source, "UPDATE users SET gold = 'many' WHERE rowid = 4", "UPDATE users SET league = x'ff00' WHERE rowid = 5"
     )
@@ -92,7 +92,7 @@ def test_a_quarantined_value_keeps_its_bytes_and_says_why(fenced_database: Datab
 def test_texts_too_long_for_an_index_are_kept_beside_it_and_come_back(
     fenced_database: Database, tmp_path: Path
 ) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
+    source = seeded(tmp_path / "game.db", anomalies=False)
     connection = sqlite3.connect(source)
     with connection:
         for statement in (
@@ -147,7 +147,7 @@ JOURNAL = """CREATE TABLE sudamr_currency_ledger (user_id TEXT NOT NULL, request
 
 
 def test_journals_of_the_file_are_journals_of_the_target(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
+    source = seeded(tmp_path / "game.db", anomalies=False)
     player = sqlite3.connect(source).execute("SELECT id FROM users WHERE rowid = 1").fetchone()[0]
     line = "INSERT INTO sudamr_currency_ledger VALUES ('{}', '{}', {}, '{}', 5, 'mail', {})"
     sqlite(

@@ -50,7 +50,7 @@ def peak_bytes(source: Path, database: Database) -> int:
 
 def grown(path: Path, *, megabytes: int) -> Path:
     """A small file that is made so much larger by log entries of its players, half a megabyte each."""
-    seeded(path, 40, oddities=False)
+    seeded(path, 40, anomalies=False)
     connection = sqlite3.connect(path, isolation_level=None)
     columns = [row[1] for row in connection.execute("PRAGMA table_info(users)") if row[1] not in ("id", "currencyLogs")]
     names = ", ".join(f'"{name}"' for name in columns if name not in ("username", "nickname"))
@@ -93,7 +93,7 @@ def test_a_file_ten_times_as_large_takes_no_more_memory(
 def test_a_large_value_is_held_a_few_times_at_most(
     place: str, small_peak: int, fenced_database: Database, tmp_path: Path
 ) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
+    source = seeded(tmp_path / "game.db", anomalies=False)
     large = '{"logs":["' + "관리자가 " * 1_500_000 + '"]}'
     connection = sqlite3.connect(source, isolation_level=None)
     assert connection.execute(place, (large,)).rowcount == 1

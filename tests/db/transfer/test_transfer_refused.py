@@ -20,7 +20,7 @@ from tests.db.transfer.transferring import PASS, load, seeded, sqlite, value, wr
 
 
 def test_more_held_players_than_allowed_stop_the_load_and_are_named(fenced_database: Database, tmp_path: Path) -> None:
-    source = seeded(tmp_path / "game.db", oddities=False)
+    source = seeded(tmp_path / "game.db", anomalies=False)
     sqlite(source, "UPDATE users SET gold = -5, diamonds = 'none' WHERE rowid = 4")
     player = sqlite3.connect(source).execute("SELECT id FROM users WHERE rowid = 4").fetchone()[0]
     with pytest.raises(Refusal, match="at most 0 players held; found 1") as refusal:

@@ -22,7 +22,7 @@ from tests.db.transfer.transferring import PASS, load, moved, seeded, written_to
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A file with its oddities, as a service left it."""
+    """A file with its anomalies, as a service left it."""
     return seeded(tmp_path / "game.db", 20)
 
 
@@ -211,7 +211,7 @@ def test_players_and_rows_come_and_go(fenced_database: Database, source: Path) -
 def test_a_column_that_an_older_file_lacks_is_added_for_what_was_played(
     fenced_database: Database, tmp_path: Path
 ) -> None:
-    source = seeded(tmp_path / "game.db", 12, user_columns=73, oddities=False)
+    source = seeded(tmp_path / "game.db", 12, user_columns=73, anomalies=False)
     assert "blacksmithXp" not in next(iter(rows(source).values()))
     load(fenced_database, source)
     player = first_player(fenced_database)

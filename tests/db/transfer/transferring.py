@@ -27,7 +27,7 @@ SMALL_CHUNK_BYTES = 200_000
 
 
 def seeded(path: Path, players: int = 12, **wish: Any) -> Path:
-    """A legacy file of a few players, oddities included; in WAL mode, with nothing in the log."""
+    """A legacy file of a few players, anomalies included; in WAL mode, with nothing in the log."""
     path.write_bytes(_seeded(players, tuple(wish.items())))
     return path
 

@@ -83,7 +83,7 @@ def trial(fenced_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
     with ops.connect(env.target_direct) as conn:
         conn.execute("update ops.environment set name = 'development'")
     monkeypatch.setattr(environments, "load", lambda _name: env)
-    seed.seed_legacy(tmp_path / "source.db", 3, oddities=False)
+    seed.seed_legacy(tmp_path / "source.db", 3, anomalies=False)
     return env
 
 

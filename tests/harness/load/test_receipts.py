@@ -96,7 +96,7 @@ CHANGES = {change.__name__: change for change in (
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     path = tmp_path_factory.mktemp("played") / "game.db"
-    seed.seed_legacy(path, 16, seed=2, oddities=False)
+    seed.seed_legacy(path, 16, seed=2, anomalies=False)
     store = LegacyStore(path)
     yield Played(store, path)
     store.close()
