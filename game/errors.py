@@ -1,4 +1,4 @@
-"""What goes wrong, in two families: refusals (the rules say no) and failures (the store can't, now).
+"""The errors of the game: refusals (the rules say no) and failures (the store can't, now).
 
 A refusal changes nothing and leaves no receipt. A failure says whether trying again may help.
 """

@@ -1,4 +1,4 @@
-"""Forms: a JSON text with the values that the game models cut out, so that it can be written again byte for byte.
+"""JSON text with holes where the values stand that the game models, so that it can be written again byte for byte.
 
 `cut` leaves a mark where a value stood: `\\x01column\\x01`, or `\\x01column=TEXT\\x01` where the source wrote the value
 otherwise than we would (`3.0`, `"\\uac00"`). `fill` puts the column's value back; TEXT returns as long as it still

@@ -1,4 +1,4 @@
-"""Decide which environment variables may reach a Postgres connection.
+"""Decides which environment variables may reach a Postgres connection.
 
 libpq reads a PG* variable for each parameter that a connection does not set, and a few variables always. Each is:
 

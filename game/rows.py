@@ -1,4 +1,4 @@
-"""Rows: the currency of the house. A player's records by table and key, and what changed between two of them."""
+"""A player's records by table and key, as stores, rules and codec pass them on, and what changed between two states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit: the harness on itself. Each promise is broken on purpose, and some check must notice."""
+"""The audit: breaks each promise on purpose, one at a time. A break that no test notices is a failure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Benchmarks: each measures ours and its rivals in one run, turn by turn, and says whether the target was met."""
+"""Benchmarks: each measures our way and its rivals by turns in one run, and compares the ratio with a target."""

@@ -1,4 +1,4 @@
-"""Fresh databases: clones of a template, and a reset in place that is proven."""
+"""Fresh databases: clones of a migrated template, and a reset in place that proves that nothing is left."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Plays: a scenario on a store, each command through the game's own dispatch, and what is expected of it."""
+"""Plays a scenario on a store through the game's own dispatch, and compares the outcome with what is expected."""

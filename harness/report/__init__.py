@@ -1,4 +1,4 @@
-"""A gate's finding for people and for machines: a page, JUnit XML, and GitHub's step summary."""
+"""The result of a gate for people and for machines: a page, JUnit XML, and GitHub's step summary."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Sweeps: a scenario under each fault at each of its round trips; two commands in each order of their statements."""
+"""Sweeps: a scenario under each fault at each round trip, and two commands in each order of their statements."""

@@ -1,4 +1,4 @@
-"""PostgreSQL's wire: a proxy before a server, whose judge decides what comes of each round trip."""
+"""PostgreSQL's wire: a proxy before a server that sees every round trip, and an interceptor that may break it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,55 @@
+"""docs/architecture.md has the rooms of each floor in the order that import-linter holds, and names files that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "architecture.md"
+FLOORS = ("harness", "db", "game")
+
+
+def layers(floor: str) -> list[str]:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (contract,) = [each for each in contracts if each.get("containers") == [floor]]
+    return [str(layer) for layer in contract["layers"]]
+
+
+def purpose(floor: str, room: str) -> str:
+    """Return the first line of the room's docstring."""
+    path = ROOT / floor / room / "__init__.py"
+    source = path if path.is_file() else ROOT / floor / f"{room}.py"
+    line = (ast.get_docstring(ast.parse(source.read_text("utf-8"))) or "").splitlines()[0]
+    return line.replace("|", "\\|")
+
+
+def table(floor: str) -> str:
+    rows = ["| room | |", "|---|---|"]
+    for layer in layers(floor):
+        rooms = [room.strip() for room in layer.split("|")]
+        rows += [f"| `{room}`{' ·' if len(rooms) > 1 else ''} | {purpose(floor, room)} |" for room in rooms]
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_the_page_has_the_rooms_of_a_floor_in_their_order(floor: str, pytestconfig: pytest.Config) -> None:
+    text = PAGE.read_text("utf-8")
+    part = re.compile(rf"(<!-- rooms of {floor} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+    expected = f"{table(floor)}\n"
+    if pytestconfig.getoption("--write-pages"):
+        PAGE.write_text(part.sub(lambda found: found[1] + expected + found[3], text), "utf-8")
+        return
+    found = part.search(text)
+    assert found, floor
+    assert found[2] == expected, "write it: pytest tests/test_architecture_page.py --write-pages"
+
+
+def test_each_file_that_the_page_names_is_there() -> None:
+    named = re.findall(r"`((?:game|db|harness)/[\w/]+\.py)`", PAGE.read_text("utf-8"))
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).is_file()] == []
