@@ -1,4 +1,4 @@
-"""docs/architecture.md has the rooms of each floor in the order that import-linter holds, and names files that exist."""
+"""docs/architecture.md has the rooms of each floor in the order that import-linter holds; files that it names exist."""
 
 from __future__ import annotations
 
