@@ -49,7 +49,8 @@ class _Evaluator:
 
     def call(self, query: str, values: tuple[Value, ...]) -> Value:
         if self.memory is None:
-            self.memory = sqlite3.connect(":memory:", check_same_thread=False)
+            # A cached statement would keep copies of its arguments.
+            self.memory = sqlite3.connect(":memory:", check_same_thread=False, cached_statements=0)
             for limit, most in self.limits.items():
                 self.memory.setlimit(limit, most)
         try:

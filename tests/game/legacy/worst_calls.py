@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 
+from game.legacy.bounded_functions import MOST_PRODUCTS
 from game.legacy.guarding import FUNCTIONS, guard, strictly
 
 CHARACTERS = 4_000_000
@@ -36,6 +37,10 @@ PAIRS: tuple[Values, ...] = (
     (NUMBERS, "$[#-1]"),
     ("%J" * (CHARACTERS // 2), "now"),
     ("9" * CHARACTERS, "9" * CHARACTERS),
+    # As much as the bounds of LIKE, of trim and of instr allow.
+    ("%" + "a" * 998 + "b", "a" * (MOST_PRODUCTS["like"] // 1000)),
+    ("a" * (MOST_PRODUCTS["trim"] // 5000), "".join(chr(0x4E00 + n) for n in range(4999)) + "a"),
+    ("a" * 80_000, "a" * 49_999 + "b"),
 )
 MORE: tuple[Values, ...] = (
     ("%" + "a" * 998 + "b", TEXT, "!"),
@@ -55,7 +60,8 @@ def arguments() -> Iterator[Values]:
 
 
 def main() -> None:
-    connection = guard(sqlite3.connect(":memory:", isolation_level=None))
+    # A cached statement keeps its arguments.
+    connection = guard(sqlite3.connect(":memory:", isolation_level=None, cached_statements=0))
     _report(connection, "json_valid", (KEYS,))
     for name in sorted(FUNCTIONS):
         for values in arguments():
