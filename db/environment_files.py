@@ -26,6 +26,12 @@ LOCAL = "environments.local.toml"
 SHORT_DIGEST = 12
 LONGEST_VALUE = 160
 
+MOST_BYTES = 1 << 18
+MOST_LINE_BYTES = 1 << 12
+"""tomllib takes the square of the parts of a key, and Python converts numbers of up to 4,300 digits."""
+
+MOST_LEVELS = 10
+
 Table = Mapping[str, Any]
 
 
@@ -163,9 +169,10 @@ def _is_there(path: Path) -> bool:
 
 def _read(path: Path, known: Sequence[str], *, first: bool) -> tuple[dict[str, dict[str, Any]], FileRead]:
     content = _content(path, first=first)
+    _check_sizes(path, content)
     try:
-        sections = tomllib.loads(content.decode())
-    except ValueError as error:  # Also of a text that is not UTF-8, and of a number of thousands of digits.
+        sections = _parsed(content.decode())
+    except ValueError as error:  # Also of a text that is not UTF-8.
         raise Refusal("TOML", str(error), where=str(path), do="Correct that line.") from None
     except RecursionError:
         raise Refusal("TOML", "values nested too deeply", where=str(path), do="Take the nesting out.") from None
@@ -178,6 +185,29 @@ def _read(path: Path, known: Sequence[str], *, first: bool) -> tuple[dict[str, d
                 do="Give it one of these names, or take it out.",
             )
     return sections, FileRead(str(path.absolute()), hashlib.sha256(content).hexdigest())
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return the sections. Raises RecursionError if tables are nested too deeply."""
+    sections = tomllib.loads(text)
+    tables: list[Table] = [sections]
+    for _level in range(MOST_LEVELS):
+        tables = [value for table in tables for value in table.values() if isinstance(value, dict)]
+    if tables:
+        raise RecursionError
+    return sections
+
+
+def _check_sizes(path: Path, content: bytes) -> None:
+    """Refuse a key of many parts, before tomllib takes the square of their number. A key stands on one line."""
+    longest = max(map(len, content.splitlines()), default=0)
+    if len(content) > MOST_BYTES or longest > MOST_LINE_BYTES:
+        raise Refusal(
+            f"a file of at most {MOST_BYTES:,} bytes, and lines of {MOST_LINE_BYTES:,}",
+            f"{len(content):,}, and a line of {longest:,}",
+            where=str(path),
+            do="Take out or shorten what is no setting.",
+        )
 
 
 def _content(path: Path, *, first: bool) -> bytes:

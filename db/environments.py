@@ -85,7 +85,7 @@ def _url(value: object, info: ValidationInfo) -> PostgresUrl | LegacyUrl:
 
 _Folder = Annotated[Path, BeforeValidator(_path)]
 _Count = Annotated[int, Field(ge=0)]
-_Seconds = Annotated[float, Field(gt=0)]
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Strict:
@@ -127,7 +127,7 @@ class Policy(_Strict):
 
     freeze_budget_seconds: _Seconds = 60.0
     max_held: _Count = 0
-    watch_seconds: Annotated[float, Field(ge=0)] = 600.0
+    watch_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
     on_breach: Literal["report", "rollback"] = "report"
 
 
@@ -330,8 +330,8 @@ def _refusal(error: ValidationError, section: environment_files.Section) -> Refu
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, _Amiss):
         return Refusal(cause.expected, cause.found, where=section.where(key), do=_CORRECT)
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    return Refusal("another value", message, where=section.where(key), do=_CORRECT)
+    expected = first["msg"].removeprefix("Input should be ")
+    return Refusal(expected, "another value", where=section.where(key), do=_CORRECT)
 
 
 def _unknown_key(key: str, where: str) -> Refusal:

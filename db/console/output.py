@@ -6,11 +6,15 @@ import dataclasses
 import io
 import os
 import shlex
+import signal
+import sqlite3
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn, Protocol, TextIO, cast
 
 from rich.cells import cell_len
@@ -216,7 +220,8 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
     speaks = Outcome(json_path)
     try:
         speaks.check_json()
-        yield speaks
+        with _interruptions(speaks):
+            yield speaks
         code = 0
     except ToolError as error:
         code = error.exit_code
@@ -249,6 +254,35 @@ def outcome(json_path: str | None) -> Iterator[Outcome]:
     speaks.last_line()
     if code:
         raise SystemExit(code)
+
+
+@contextmanager
+def _interruptions(speaks: Outcome) -> Iterator[None]:
+    """Raise KeyboardInterrupt for the error of a statement of SQLite's that a signal ended.
+
+    The module sqlite3 drops what a signal's handler raises while SQLite calls Python.
+    """
+    heard = []
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        heard.append(True)
+        raise KeyboardInterrupt
+
+    python_s = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if listens := python_s and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+    except (Failure, Refusal, sqlite3.Error) as error:
+        if isinstance(error, sqlite3.Error) or isinstance(error.__cause__, sqlite3.Error):
+            if speaks.signals is not None:
+                speaks.signals.check()
+            if heard:
+                raise KeyboardInterrupt from error
+        raise
+    finally:
+        if listens:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end_without(error: OSError, speaks: Outcome) -> int:

@@ -194,7 +194,7 @@ def order_by_type(schema: Schema) -> Iterator[tuple[str, list[Statement]]]:
 
 def foreign_statistics(connection: sqlite3.Connection) -> list[str]:
     """List the tables of planner statistics that another SQLite made and this one can't create."""
-    query = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name LIKE 'sqlite~_stat%' ESCAPE '~'"
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND substr(lower(name), 1, 11) = 'sqlite_stat'"
     return [str(name) for name, sql in connection.execute(query).fetchall() if (name, sql) not in _statistics()]
 
 

@@ -34,7 +34,7 @@ BESIDE = ("-wal", "-shm", "-journal")
 # A virtual table has no page: its rows are in tables that are counted, and its module may be missing.
 TABLES = """
     SELECT name FROM sqlite_master
-    WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name
+    WHERE type = 'table' AND rootpage > 0 AND substr(lower(name), 1, 7) <> 'sqlite_' ORDER BY name
 """
 
 

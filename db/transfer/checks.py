@@ -17,7 +17,7 @@ from db.errors import Refusal
 from db.legacy import schema as schemas
 from db.legacy.clauses import checks
 from db.legacy.compiling import find_trouble
-from db.legacy.read_errors import unreadable
+from db.legacy.read_errors import is_not_utf8, unreadable
 from db.legacy.source import Source, opened, quote
 from db.remedies import RESTORE_FILE
 from db.transfer.preconditions import check_ids, check_journals
@@ -65,6 +65,7 @@ def check_contents(source: Source) -> None:
 def check_soundness(source: Source) -> None:
     """Refuse damage, and rows that break the file's own constraints: they could not be written into a copy."""
     _check_sizes(source)
+    _compute_generated(source)
     found = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED + 1))
     if not found:
         return
@@ -97,14 +98,31 @@ def _check_sizes(source: Source) -> None:
             ).fetchone()
 
 
+def _compute_generated(source: Source) -> None:
+    """Read each generated column once: what SQLite can't compute within its limits ends in an error of SQLite's."""
+    for table in source.tables.values():
+        for column in table.generated:
+            query = f"SELECT count(typeof({quote(column)})) FROM {quote(table.name)}"
+            try:
+                source.connection.execute(query).fetchone()
+            except sqlite3.OperationalError as error:
+                if not _is_missing(error):
+                    raise
+
+
+def _is_missing(error: sqlite3.OperationalError) -> bool:
+    """Return True if a function or collation may be missing: check_writable refuses that, with a remedy."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_ERROR and not is_not_utf8(error)
+
+
 def _integrity(connection: sqlite3.Connection) -> list[str]:
     """Return the first problems that SQLite finds: one more than are named, so that a reader knows of the rest."""
     try:
         found = connection.execute(f"PRAGMA integrity_check({_NAMED + 1})").fetchall()
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+        if not _is_missing(error):
             raise
-        return []  # A function or collation is missing: check_writable refuses that, with a remedy.
+        return []
     return [first_of(str(problem).splitlines(), _NAMED) for (problem,) in found if problem != "ok"]
 
 
@@ -118,9 +136,9 @@ def _broken_checks(source: Source) -> Iterator[str]:
                 with strictly(source.connection):  # SQLite may read the clause otherwise than we do.
                     (many,) = source.connection.execute(query).fetchone()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+                if not _is_missing(error):
                     raise
-                continue  # It calls a missing function: check_writable refuses that.
+                continue
             if many:
                 yield f"rows of {statement.name} that CHECK {expression} refuses: {many:,}"
 

@@ -98,7 +98,7 @@ def tables(conn: sqlite3.Connection) -> list[str]:
     """The tables that a fence covers: all but SQLite's and its own. A virtual table is covered by those beneath it."""
     rows = conn.execute(
         "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT IN (?, ?)"
-        " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name",
+        " AND substr(lower(name), 1, 7) <> 'sqlite_' AND substr(upper(sql), 1, 14) <> 'CREATE VIRTUAL' ORDER BY name",
         (TABLE, draws.TABLE),
     )
     return [str(name) for (name,) in rows.fetchall()]

@@ -34,13 +34,17 @@ UNREACHABLE = frozenset(
      sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_TOOBIG,
      sqlite3.SQLITE_AUTH}
 )  # fmt: skip
-NO_GAME_HERE = ("no such table: users", f"table {tables.LEGACY_PREFIX}", "no such column: ", "not authorized")
+NO_GAME_HERE = ("no such table: users", f"table {tables.LEGACY_PREFIX}", "no such column: ", "not authorized",
+                "user-defined function raised exception")  # fmt: skip
 """Beginnings of SQLite's messages about a missing table or column, or about a trigger of the file's that would act
-beyond it: the file is not one that this version can use."""
+beyond it or reads a text that is not UTF-8: the file is not one that this version can use."""
 
 GIVE_A_HOME = "give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres"
 MOST_STEPS = 50_000_000
 """Of SQLite's machine in one transaction, a second or two: a trigger of the file's may have no end."""
+
+MOST_CPU_SECONDS = 10.0
+"""Of one transaction: a step can take long by itself, where a value of the file is large."""
 
 PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
@@ -129,7 +133,7 @@ class LegacyStore:
             try:
                 connection = pooled.driver_connection
                 assert isinstance(connection, sqlite3.Connection)
-                with self._watch.holding(), guarding.at_most(connection, MOST_STEPS):
+                with self._watch.holding(), guarding.at_most(connection, MOST_STEPS, cpu_seconds=MOST_CPU_SECONDS):
                     yield from self._begun(connection, begin)
             except sqlite3.OperationalError as error:
                 if _code(error) not in BUSY:

@@ -193,7 +193,13 @@ AMISS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a link to itself": (a_link_to_itself, "links that lead in a circle"),
     "no TOML": (holding("[staging\n"), "line 1"),
     "no text": (holding(b"\xff\xfe["), "utf-8"),
-    "deep": (holding("x = " + "[" * 100_000), "nested too deeply"),
+    "deep": (holding("x = " + "[" * 4000), "nested too deeply"),
+    "a deep key": (holding(f"[staging]\n{'.'.join('a' * 2000)} = 1\n"), "nested too deeply"),
+    "a key of many parts": (holding(f"{'.'.join('a' * 100_000)} = 1\n"), "a line of 200,003"),
+    "many keys of many parts": (holding(f"{'.'.join('a' * 2000)} = 1\n" * 100), "a file of at most"),
+    "a number of many digits": (holding(f"[staging]\nx = {'9' * 4090}\n"), "the unknown key x"),
+    "a number of too many digits": (holding(f"[staging]\nx = {'9' * 100_000}\n"), "a line of 100,004"),
+    "no number": (holding("[staging]\npolicy.watch_seconds = nan\n"), "expected a finite number; found another value"),
     "an unknown section": (holding("[stagin.policy]\nmax_held = 1\n"), "the key stagin"),
     "a section that is none": (holding("staging = 1\n"), "the key staging"),
     "an unknown key": (holding("[staging]\ncolour = 1\n"), "the unknown key colour"),
@@ -237,3 +243,14 @@ def test_a_variable_that_names_no_file_is_refused(
     with pytest.raises(Refusal, match=VARIABLE) as refused:
         load(folder, "[staging]\n")
     assert words in str(refused.value)
+
+
+def test_what_makes_the_file_too_large_is_taken_out(folder: Path) -> None:
+    path = folder / LOCAL
+    setting = "[staging]\npolicy.max_held = 7\n"
+    path.write_text(f"{setting}{'.'.join('a' * 100_000)} = 1\n", encoding="utf-8")
+    with pytest.raises(Refusal) as refused:
+        load(folder)
+    assert refused.value.do == "Take out or shorten what is no setting."
+    path.write_text(setting, encoding="utf-8")
+    assert load(folder).policy.max_held == 7

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.db.legacy.hostile_kind import PLAYERS, Hostile, statements
-from tests.db.legacy.hostile_schemas import ACTS, SCHEMAS
+from tests.db.legacy.hostile_schemas import ACTS, SCHEMAS, SLOW
 
 MB = 1_000_000
 
@@ -175,4 +175,4 @@ FILES = (
     Hostile("the largest pages", _pages(65536, "TRUNCATE"), "carried"),
 )
 
-ALL = (*ACTS, *SCHEMAS, *CELLS, *FILES)
+ALL = (*ACTS, *SLOW, *SCHEMAS, *CELLS, *FILES)

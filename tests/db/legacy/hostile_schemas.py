@@ -65,6 +65,27 @@ def _views(length: int) -> tuple[str, ...]:
     return ("CREATE VIEW v0 AS SELECT id FROM users", *doubled)
 
 
+def _slow(*statements: str) -> Callable[[Path], None]:
+    """Make a table of which one `trim(h, n)` takes minutes, and one `h LIKE p` seconds; then run the statements."""
+
+    def make(path: Path) -> None:
+        letters = "".join(chr(0x4E00 + n) for n in range(20_000)) + "a"
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("CREATE TABLE big (h, n, p)")
+            connection.execute("INSERT INTO big VALUES (?, ?, ?)", ("a" * 4_000_000, letters, f"%{'a' * 900}b"))
+            for statement in statements:
+                connection.execute(statement)
+
+    return make
+
+
+def _slow_check(check: str) -> Callable[[Path], None]:
+    return _slow(
+        "PRAGMA writable_schema=ON",
+        f"UPDATE sqlite_master SET sql = 'CREATE TABLE big (h, n, p, CHECK ({check}))' WHERE name = 'big'",
+    )
+
+
 NOTES = "CREATE TABLE notes (a)"
 SOME = "INSERT INTO notes VALUES ('a'), ('b')"
 
@@ -227,6 +248,38 @@ ACTS = (
     Hostile(
         "a table of another module in another spelling",
         _planted(("table", "v", "v", "CREATE/**/VIRTUAL/**/TABLE v USING fts5(a)")),
+        "refused",
+    ),
+)
+
+SLOW = (
+    Hostile(
+        "a trigger that trims for minutes",
+        _slow("CREATE TRIGGER t AFTER UPDATE ON users BEGIN SELECT trim(h, n) FROM big; END"),
+        "carried",
+    ),
+    Hostile(
+        "a trigger that merges documents for minutes",
+        _slow("CREATE TRIGGER t AFTER UPDATE ON users BEGIN SELECT json_patch(h, n) FROM big; END"),
+        "refused",
+    ),
+    Hostile("a CHECK that trims for minutes", _slow_check("trim(h, n) <> 1"), "refused"),
+    Hostile("a CHECK that compares for minutes", _slow_check("h NOT LIKE p"), "refused"),
+    Hostile(
+        "a generated column that trims for minutes",
+        _slow("ALTER TABLE big ADD COLUMN g AS (trim(h, n))"),
+        "refused",
+    ),
+    Hostile(
+        "an index that trims for minutes",
+        _rewritten(
+            "slow",
+            "length(h)",
+            "trim(h, n)",
+            "CREATE TABLE big (h, n)",
+            "INSERT INTO big VALUES (hex(zeroblob(200000)), hex(zeroblob(20000)))",
+            "CREATE INDEX slow ON big (length(h))",
+        ),
         "refused",
     ),
 )

@@ -43,6 +43,8 @@ def test_a_hostile_file_is_refused_or_carried(
     before = _contents(tmp_path)
     ended = _run(path, reused)
     shown = json.dumps(list(ended.values()), indent=1, ensure_ascii=False)
+    seconds = sum(float(str(line["seconds"])) for line in ended.values())
+    print(f"figures | {hostile.name} | {seconds:.1f} | {max(int(str(line['mb'])) for line in ended.values())} |")
     assert not [line["defect"] for line in ended.values() if line["defect"]], shown
     assert max(int(str(line["mb"])) for line in ended.values()) < MOST_MB, shown
     codes = {name: line["code"] for name, line in ended.items()}

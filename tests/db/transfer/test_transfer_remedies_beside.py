@@ -53,6 +53,18 @@ def test_opening_a_file_with_a_hot_journal_for_writing_rolls_back(tmp_path: Path
     assert transfer.profile(path).players == 12
 
 
+@pytest.mark.parametrize("code", ["CHECK (a LIKE '%x%')", "g AS (instr(a, 'x'))"])
+def test_a_text_that_is_no_utf8_is_corrected_where_the_schema_compares_it(tmp_path: Path, code: str) -> None:
+    path = seeded(tmp_path / "game.db")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"CREATE TABLE notes (a, {code})")
+        connection.execute("INSERT INTO notes (a) VALUES (CAST(x'78ff' AS TEXT))")
+    refusal(path, "Correct that text in the file, with the game stopped; or rebuild its table without the call.")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE notes SET a = 'x'")
+    transfer.check(path)
+
+
 @pytest.fixture
 def env(database: Database, tmp_path: Path) -> Environment:
     legacy = seeded(tmp_path / "game.db")
