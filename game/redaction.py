@@ -17,7 +17,8 @@ _GLUED = (
 )
 _ALONE = r"pass|pw|pwd|authorization|cookie"
 _NAMES = rf"(?=[acdfpst])(?:{_GLUED}|(?<![^\W_])(?:{_ALONE}))"
-"""Names of secrets, and first their first letters, for speed. Those glued may follow other letters, as in PGPASSWORD; those alone may not, as in compass."""
+"""Names of secrets; their first letters stand before them for speed. Those glued may follow other letters, as in
+PGPASSWORD; those alone may not, as in compass."""
 
 # Possessive (`++`, `*+`): an unclosed quote is read once, and not given back letter by letter.
 _QUOTED = r"(?:'(?:[^'\\]++|\\[\s\S])*+'|\"(?:[^\"\\]++|\\[\s\S])*+\"|\\{1,8}['\"][^'\"]*+['\"])++"
