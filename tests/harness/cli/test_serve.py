@@ -17,7 +17,7 @@ def test_what_no_option_says_is_the_files(tmp_path: Path, option: tuple[str, ...
     with ExitStack() as opened:
         held = [opened.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(2)]
         settings = ["DATABASE_URL=file:/nowhere/game.db", "CHANCE_SECRET=0123456789abcdef", f"PORT={held[0]}"]
-        settings += ["TOKEN_SECRET=0123456789abcdef", f"PRIVATE_PORT=1024", "PROCESSES=2"]
+        settings += ["TOKEN_SECRET=0123456789abcdef", "PRIVATE_PORT=1024", "PROCESSES=2"]
         (tmp_path / "service.env").write_text("\n".join(settings))
         options = [str(held[1]) if word == "1" and "--port" in option else word for word in option]
         ran = folder.run("serve", "--env", "development", *options)
