@@ -17,7 +17,7 @@ from game.service.connections import Connection, Door, Limits
 from game.service.metrics import Metrics
 
 PORT = 80
-LIMITS = Limits()
+LIMITS = Limits(request_seconds=3600)
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -71,7 +71,7 @@ async def answers(*segments: bytes) -> bytes:
     """Send the segments over a connection. Returns the answers."""
     config = uvicorn.Config(application, lifespan="off", log_config=None)
     config.load()
-    door = Door(10, private=False, metrics=Metrics())
+    door = Door(10, private=False, metrics=Metrics(), limits=LIMITS)
     connection = Connection(config, ServerState(), {}, doors={PORT: door})
     transport = Recorder()
     connection.connection_made(transport)
