@@ -81,8 +81,14 @@ def down(_c: Context) -> None:
     _compose("down")
 
 
-@task(help={"env": ENV, "port": "the first process's port", "processes": "how many; each has a port of its own"})
-def serve(_c: Context, env: str = "", port: int = Whole(8000, 1, 65535), processes: int = Whole(1, 1, 64)) -> None:
+@task(
+    help={
+        "env": ENV,
+        "port": "the first process's port; by default PORT of the pointer's file, else 8000",
+        "processes": "how many; each has a port of its own; by default PROCESSES of the pointer's file, else 1",
+    }
+)
+def serve(_c: Context, env: str = "", port: int = Whole(-1, 1, 65535), processes: int = Whole(-1, 1, 64)) -> None:
     """Run the game's HTTP service: on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
     from db import environments, service_file
     from db.console.output import outcome
@@ -90,8 +96,8 @@ def serve(_c: Context, env: str = "", port: int = Whole(8000, 1, 65535), process
     with outcome(None):
         pointer = environments.load(env).pointer
         service_file.require(pointer.path, pointer.variable)
-        settings = {"SUDAMR_ENV_FILE": str(pointer.path), "PORT": str(port), "PROCESSES": str(processes)}
-        environments.become([PYTHON, "-m", "game.service"], settings)
+        given = {name: str(value) for name, value in (("PORT", port), ("PROCESSES", processes)) if value > 0}
+        environments.become([PYTHON, "-m", "game.service"], {"SUDAMR_ENV_FILE": str(pointer.path), **given})
 
 
 @task(help={"env": ENV, "player": "the player's id", "revoke": "end every token that the player has, and print none"})

@@ -11,18 +11,39 @@ import re
 
 HIDDEN = "***"
 
-_NAMES = (
-    r"(?:password|passwd|pwd|passphrase|password_?hash|secret|token"
-    r"|api_?key|signing_?key|private_?key|fence[_-]?pass|dsn)"
+_GLUED = (
+    r"password(?:[_-]?hash)?|passwd|passphrase|secret|token|credential|dsn"
+    r"|(?:api|signing|private)[_-]?key|fence[_-]?pass"
 )
-# Possessive (`++`, `*+`): an unclosed quote is read once, and not given back letter by letter.
-_QUOTED = r"'(?:[^'\\]++|\\[\s\S])*+'|\"(?:[^\"\\]++|\\[\s\S])*+\"|\\{1,8}['\"][^'\"]*+['\"]"
+_ALONE = r"pass|pw|pwd|authorization|cookie"
+_NAMES = rf"(?=[acdfpst])(?:{_GLUED}|(?<![^\W_])(?:{_ALONE}))"
+"""Names of secrets; their first letters stand before them for speed. Those glued may follow other letters, as in
+PGPASSWORD; those alone may not, as in compass."""
 
-# One slash or more: a URL that was taken for a path has lost one.
-_URL = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}:/[^\s'\"]*+", re.IGNORECASE)
-_ACCOUNT = re.compile(r":/{1,3}[^\s:/@?#'\"]*+:")
+# Possessive (`++`, `*+`): an unclosed quote is read once, and not given back letter by letter.
+_QUOTED = r"(?:'(?:[^'\\]++|\\[\s\S])*+'|\"(?:[^\"\\]++|\\[\s\S])*+\"|\\{1,8}['\"][^'\"]*+['\"])++"
+# What ends a value (& , ; or a bracket) is part of it where something follows that is not the next name=.
+_BARE = r"(?:[^\s&,;)'\"]++|[&,;)]++(?=[^\s'\"])(?![\w.-]{0,40}=))++"
+
+# One slash or more: a URL that was taken for a path has lost one. A quote before a letter is no end of the word.
+_URL = re.compile(
+    r"(?:(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}:/|(?<![\w:/.])//)(?:[^\s'\"]++|['\"](?=\w))*+", re.IGNORECASE
+)
+_ACCOUNT = re.compile(r"(?:\A|:)/{1,3}[^\s:/@?#]*+:")
+_PORT = re.compile(r"[0-9]{1,5}(?![^\s/?#'\",;)\]])")
+_REST = re.compile(r"[^@\r\n]{1,200}@(?:[^\s@'\"]*+@)*+")
+"""The rest of a password that a blank or a quote cuts, up to the last @ of a word."""
+
+_OPTION = re.compile(rf"(?<![\w-])(--[\w-]++)(\s++)(?!--)(?:{_QUOTED}|\S++)")
 
 _RULES = (
+    # Authorization: Token ..., Cookie: a=...; b=...: the rest of the line
+    (
+        re.compile(
+            r"((?<![^\W_])(?:authorization|cookie)\s*+[=:]\s*+)(?!bearer|basic)[^\s'\"][^\r\n'\"]*+", re.IGNORECASE
+        ),
+        rf"\1{HIDDEN}",
+    ),
     # Authorization: Bearer ..., Basic ...
     (re.compile(r"\b(bearer|basic)(\s++)(?!\*)[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1\2{HIDDEN}"),
     # a player's token: the id in base64, and 64 hexadecimal digits
@@ -32,19 +53,25 @@ _RULES = (
         re.compile(rf"({_NAMES}\\{{0,8}}['\"]\s*+[:=,]\s*+)(?:{_QUOTED}|[^\s,}}\])]++)", re.IGNORECASE),
         rf"\1{HIDDEN}",
     ),
-    # password=..., ?password=...&, password='a b', OPERATOR_TOKEN=..., X-Fence-Pass: ...
-    (re.compile(rf"({_NAMES}\s*+[=:]\s*+)(?:{_QUOTED}|\\{{0,8}}['\"]?[^\s&,;)'\"]++)", re.IGNORECASE), rf"\1{HIDDEN}"),
+    # password=..., ?password=...&, password='a b', OPERATOR_TOKEN=..., X-Fence-Pass: ..., token%3D...
+    (
+        re.compile(
+            rf"({_NAMES}\s*+(?:[=:]|%(?:25){{0,4}}3[ad])\s*+)(?:{_QUOTED}|\\{{0,8}}['\"]?{_BARE})", re.IGNORECASE
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    # ALTER ROLE ... PASSWORD '...'
+    (re.compile(rf"(password\s++e?)(?:{_QUOTED})", re.IGNORECASE), rf"\1{HIDDEN}"),
+    # a line of a password file: host:port:database:user:...
+    (re.compile(r"(?<![\w.*:-])([\w.*-]++:(?:[0-9]{1,5}|\*):[^:\s]++:[^:\s]++:)\S++"), rf"\1{HIDDEN}"),
     # password hashes standing alone: bcrypt, argon2, scrypt, SCRAM
     (re.compile(r"\$(?:2[abxy]?|argon2\w{0,8}|scrypt|5|6|7|y)\$[\w./$=,+-]{20,}+"), HIDDEN),
     (re.compile(r"SCRAM-SHA-256\$[\w:$+/=]++"), HIDDEN),
 )
 
-_SECRET_NAME = re.compile(
-    r"(?:.*_)?(?:APIKEY|AUTHORIZATION|COOKIE|CREDENTIALS?|DSN|KEYS?|PASS|PASSPHRASE|\w*PASSWD|\w*PASSWORDS?|PW|PWD"
-    r"|SECRETS?|TOKENS?)(?:_.*)?",
-    re.IGNORECASE,
-)
-"""Matches a variable whose name has, between its underscores, a word that says that its value is a secret."""
+# `key` is a secret's name for a variable only: our messages speak of the keys of files and tables.
+_SECRET_NAME = re.compile(rf"(?:{_GLUED}|(?<![^\W_])(?:{_ALONE}|apikey|key))s?(?![^\W\d_])", re.IGNORECASE)
+"""Finds in a variable's name the word that says that its value is a secret."""
 
 _NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 """The shell's folders."""
@@ -52,7 +79,7 @@ _NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 
 def redact(text: str) -> str:
     """The text without passwords, tokens and hashes; the same where it has none, and unchanged by a second pass."""
-    text = _URL.sub(_without_password, text)
+    text = _OPTION.sub(_without_value, _without_accounts(text))
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
@@ -60,7 +87,7 @@ def redact(text: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Return True if an environment variable of this name holds a secret."""
-    return name not in _NO_SECRETS and _SECRET_NAME.fullmatch(name) is not None
+    return name not in _NO_SECRETS and _SECRET_NAME.search(name) is not None
 
 
 def is_secret(name: str, value: str) -> bool:
@@ -68,10 +95,31 @@ def is_secret(name: str, value: str) -> bool:
     return name not in _NO_SECRETS and (is_secret_name(name) or redact(value) != value)
 
 
-def _without_password(word: re.Match[str]) -> str:
-    """Hide what is between scheme://user: and the last @ of a word; the first such account of several."""
-    text = word[0]
-    account = _ACCOUNT.search(text)
-    if account is None or (end := text.rfind("@")) < account.end():
-        return text
-    return text[: account.end()] + HIDDEN + text[end:]
+def _without_value(option: re.Match[str]) -> str:
+    """Hide the value of --password and its like."""
+    return f"{option[1]}{option[2]}{HIDDEN}" if is_secret_name(option[1]) else option[0]
+
+
+def _without_accounts(text: str) -> str:
+    """Hide the password of each URL."""
+    parts, done = [], 0
+    while url := _URL.search(text, done):
+        begin, end = _password(text, url)
+        parts += [text[done:begin], HIDDEN] if begin < end else [text[done:end]]
+        done = end
+    return "".join([*parts, text[done:]])
+
+
+def _password(text: str, url: re.Match[str]) -> tuple[int, int]:
+    """Return where a URL's password begins and ends: between scheme://user: and the last @ of the word.
+
+    Of several accounts in a word it is the first. Without a password both are the URL's end.
+    """
+    account = _ACCOUNT.search(url[0])
+    if account is None:
+        return url.end(), url.end()
+    begin = url.start() + account.end()
+    end = text.rfind("@", begin, url.end())
+    if end < 0 and not _PORT.match(text, begin) and (rest := _REST.match(text, url.end())):
+        end = rest.end() - 1
+    return (begin, end) if end >= 0 else (url.end(), url.end())

@@ -44,6 +44,9 @@ def split(url: str) -> Parts:
     """Split a postgresql:// URL. Raises BadUrl."""
     if "#" in url:
         raise BadUrl("a URL without # (in a password it is written %23)", "a # in it")
+    # Logs, shells and redaction take a quote for the end of the URL.
+    if "'" in url or '"' in url:
+        raise BadUrl("a URL without ' and \" (in a password they are written %27 and %22)", "a ' or \" in it")
     authority, path, query = _parts(url)
     account, _, address = authority.rpartition("@")
     host, port = _address(address)

@@ -194,6 +194,23 @@ UNITS = [
     " ",
     "\\",
     "가",
+    "a://u: x",
+    "a://u:'",
+    "'\"a:/",
+    "//",
+    "//u:",
+    "--",
+    "--token ",
+    "pass",
+    "password='a'",
+    "password=&",
+    "token%253d",
+    "token%25",
+    "cookie: ",
+    "authorization: '",
+    "a:1:b:",
+    "a:1:b:c:",
+    "*:",
 ]
 
 
@@ -223,6 +240,8 @@ def _seconds(text: str, times: int) -> float:
         ("DB_PW", "x"),
         ("ANY", "postgresql://u:p@h/d"),
         ("ANY", "host=h password=p"),
+        ("ANY", "postgresql://u:a'p@h/d"),
+        ("ANY", "h:5432:d:u:p"),
         ("ANY", "Bearer abcdefgh"),
     ],
 )

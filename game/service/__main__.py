@@ -18,7 +18,7 @@ def main() -> int:
     try:
         return supervisor.run(settings.load())
     except (BadSettings, supervisor.CannotStart) as error:
-        sys.stderr.write(f"{escaped(redact(str(error)))}\n")
+        sys.stderr.write(f"refused: {escaped(redact(str(error)))}\n")
         return 2
 
 

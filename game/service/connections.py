@@ -8,6 +8,7 @@ the rest.
 
 from __future__ import annotations
 
+import re
 import resource
 from asyncio import TimerHandle, Transport
 from collections.abc import Mapping
@@ -37,6 +38,9 @@ KEEP_ALIVE_SECONDS = 75
 """An idle connection is closed after this. It is longer than the 60 s of nginx and haproxy, so that they close first:
 a request sent into a connection that is just being closed would be lost."""
 
+SLICE_BYTES = 4096
+"""The parser is fed so many bytes at once, so that the limits hold within a segment too, which may have 256 KB."""
+
 LINGER_SECONDS = 2.0
 """For so long a refused client's bytes are thrown away. To close at once would reset the connection, and the client
 would never read the refusal."""
@@ -53,6 +57,8 @@ class Limits:
     head_bytes: int = 32 * 1024
     request_bytes: int = 256 * 1024
     """Head and body, as sent. A body of 64 KB may come in chunks, each with a header of its own."""
+    parts: int = 1000
+    """Headers and chunks. Each costs a call of Python: 240 KB of chunks of one byte would take 0.1 s of the process."""
 
 
 @dataclass(slots=True)
@@ -113,7 +119,13 @@ class Connection(HttpToolsProtocol):
         self._send_timer: TimerHandle | None = None
         self._received = 0
         """Bytes of the request that is being read."""
+        self._parts = 0
+        """Its headers and chunks."""
+        self._line = bytearray()
+        """Its bytes up to the end of the first line, which the parser reads too leniently; see `_check_head`."""
         self._in_head = True
+        self._has_ended = False
+        """True if a request has ended within the slice that is being parsed."""
         self._deaf = False
         """What still comes is thrown away: the client was refused, or asked again before it was answered."""
 
@@ -146,29 +158,42 @@ class Connection(HttpToolsProtocol):
             return
         if self._request_timer is None and not self._at_work:
             self._expect_request()
-        self._received += len(data)
+        rest = memoryview(data)
+        while rest and not self._deaf:
+            limits = self._door.limits
+            left = (limits.head_bytes if self._in_head else limits.request_bytes) - self._received
+            if left <= 0:
+                self._refuse_this(self._too_large)
+                return
+            size = min(left, SLICE_BYTES)
+            self._feed(rest[:size])
+            rest = rest[size:]
+
+    def _feed(self, part: memoryview) -> None:
+        """Parse bytes that are within the limits."""
+        self._received += len(part)
+        self._has_ended = False
+        if self._in_head and b"\n" not in self._line:
+            self._line = (self._line + part).lstrip(b"\r\n")
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(part)
         except httptools.HttpParserUpgrade:
             # The request itself is answered as HTTP/1.1; nothing may follow it, since the parser has ended.
             self._hear_no_more()
         except httptools.HttpParserError as error:
-            if self._at_work:  # What follows a whole request must not take the place of its answer.
-                self._hear_no_more()
-            else:
-                self._refuse("bad_request", _cause(error))
-        else:
-            limits = self._door.limits
-            if self._received > (limits.head_bytes if self._in_head else limits.request_bytes):
-                self._refuse("head_too_large" if self._in_head else "body_too_large")
+            if not self._deaf:
+                self._refuse_this("bad_request", _cause(error))
 
     def on_message_begin(self) -> None:
         """See httptools. A request that comes before the last one is answered is not read."""
         if self._at_work:
             self._hear_no_more()
-        if not self._deaf:
-            self._in_head = True
-            super().on_message_begin()
+        if self._deaf:
+            return
+        if self._has_ended:  # After a body that was answered before it came; where the new request begins is unknown.
+            raise ValueError("a request together with the end of the last one")
+        self._in_head = True
+        super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         """See httptools."""
@@ -181,15 +206,22 @@ class Connection(HttpToolsProtocol):
             return
         if not self._in_head:  # It would join the headers that were checked already.
             raise ValueError("a header after the body")
+        self._count_part()
         super().on_header(name, value.strip(b" \t"))  # The parser leaves what follows a value.
 
     def on_headers_complete(self) -> None:
         """See httptools."""
         if self._deaf:
             return
-        _check_head(self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
+        line = bytes(self._line.partition(b"\n")[0])
+        _check_head(line, self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
         self._in_head = False
         super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        """See httptools."""
+        if not self._deaf:
+            self._count_part()
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
@@ -201,7 +233,8 @@ class Connection(HttpToolsProtocol):
         if self._deaf:
             return
         self._stop_request_timer()
-        self._received, self._in_head = 0, True
+        self._received, self._parts, self._in_head, self._has_ended = 0, 0, True, True
+        self._line.clear()
         self._door.works(self)
         if self.cycle.response_complete:  # Answered before its body had come, as a body that is too large.
             self._door.waits(self)
@@ -247,6 +280,22 @@ class Connection(HttpToolsProtocol):
         self._stop_request_timer()
         if self.cycle is not None:
             self.cycle.keep_alive = False
+
+    @property
+    def _too_large(self) -> str:
+        return "head_too_large" if self._in_head else "body_too_large"
+
+    def _count_part(self) -> None:
+        self._parts += 1
+        if self._parts > self._door.limits.parts:
+            self._refuse_this(self._too_large)
+
+    def _refuse_this(self, code: str, detail: str = "") -> None:
+        """Refuse what is being read. What follows a whole request must not take the place of its answer."""
+        if self._at_work:
+            self._hear_no_more()
+        else:
+            self._refuse(code, detail)
 
     def _refuse(self, code: str, detail: str = "") -> None:
         """Answer with the problem, unless an answer has begun, and close the connection."""
@@ -297,15 +346,28 @@ def most_connections(wanted: int, pool_size: int) -> int:
     return most
 
 
-def _check_head(method: bytes, version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """Refuse what another server or proxy might read as another request. Raises ValueError."""
-    names = [name for name, _ in headers]
+_LINE = re.compile(rb"[A-Z-]+ /[!\"$-~]* HTTP/1\.[01]\r")
+"""The parser also takes several blanks, RTSP/1.1 and a fragment (#)."""
+
+_HOST = re.compile(rb"(?:[\w.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+
+
+def _check_head(line: bytes, method: bytes, version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Refuse what another server or proxy might read as another request. Raises ValueError.
+
+    line: the first, up to its LF.
+    """
+    hosts = [value for name, value in headers if name == b"host"]
     if version not in ("1.0", "1.1"):
         raise ValueError("HTTP/1.0 or HTTP/1.1 is needed")
     if not url.startswith(b"/"):
         raise ValueError("the address has to begin with /")
-    if names.count(b"host") > 1 or (version == "1.1" and b"host" not in names):
+    if not _LINE.fullmatch(line):
+        raise ValueError("the first line has to be a method, an address without # and HTTP/1.1, each after one blank")
+    if len(hosts) > 1 or (version == "1.1" and not hosts):
         raise ValueError("one header Host is needed")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise ValueError("Host has to be a host, or a host and a port")
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     if codings and (version == "1.0" or codings != [b"chunked"]):
         raise ValueError("Transfer-Encoding has to be chunked, in HTTP/1.1")

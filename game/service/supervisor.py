@@ -6,6 +6,7 @@ being refused; the two never serve at the same time. It handles signals one at a
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -105,20 +106,24 @@ def _listen(on: Settings, have: list[Slot]) -> list[Slot]:
             addresses = ((on.host, on.port + n), (on.private_host, first + n))
             slot = ours.get(addresses)
             if slot is None:
-                public, private = (failed.enter_context(_listener(address)) for address in addresses)
+                public = failed.enter_context(_listener(addresses[0], "PORT (invoke serve: --port)"))
+                private = failed.enter_context(_listener(addresses[1], "PRIVATE_PORT"))
                 slot = Slot(addresses, (public, private))
             slots.append(slot)
         failed.pop_all()
     return slots
 
 
-def _listener(address: Address) -> socket.socket:
+def _listener(address: Address, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     try:
         return socket.create_server(address, family=family, backlog=WAITING)
     except OSError as error:
         found = os.strerror(error.errno) if error.errno else str(error)
-        raise CannotStart(f"expected {address[0]}:{address[1]} to be free; found: {found}") from None
+        raise CannotStart(
+            f"expected {address[0]}:{address[1]} to be free; found: {found}."
+            f" End what listens there (ss -ltnp 'sport = :{address[1]}' names it), or choose another {setting}"
+        ) from None
 
 
 def _renew(slots: list[Slot]) -> None:
@@ -174,23 +179,56 @@ def _close(slots: list[Slot]) -> None:
 
 @contextmanager
 def _pidfile(path: Path | None) -> Iterator[None]:
-    """Our process id in the file for as long as we run; another's that took it over is left alone."""
+    """Our process id in the file for as long as we run. Raises CannotStart if another supervisor holds the file.
+
+    The lock ends with the process: the file of one that was killed is taken over.
+    """
     if path is None:
         yield
         return
-    mine = f"{os.getpid()}\n"
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(mine)
+        file = _locked(path)
+    except BlockingIOError:
+        holder = path.read_text().strip() if path.is_file() else ""
+        who = f"process {holder}" if holder.isdecimal() else "another process"
+        raise CannotStart(
+            f"expected no other supervisor with the pidfile {path}; found that {who} runs with it."
+            " End that one, or name another file in PIDFILE"
+        ) from None
     except OSError as error:
         raise CannotStart(
             f"expected to write the pidfile {path}; found {paths.found(path)}: {error.strerror}"
         ) from None
     try:
+        os.ftruncate(file, 0)
+        os.write(file, f"{os.getpid()}\n".encode())
         yield
     finally:
-        if path.is_file() and path.read_text() == mine:
+        if _is_at(file, path):
             path.unlink()
+        os.close(file)
+
+
+def _locked(path: Path) -> int:
+    """Return a descriptor of the file, locked. Raises BlockingIOError if another process holds the lock, or OSError."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            raise
+        if _is_at(file, path):
+            return file
+        os.close(file)  # The supervisor that held it has removed it since we opened it.
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Return True if the path names this open file."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _noted(_number: int, _frame: object) -> None:

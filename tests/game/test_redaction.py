@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from game.redaction import redact
+from game.redaction import is_secret_name, redact
 from game.urls import PostgresUrl
 
 SECRET = "s3cr3t-Value"
@@ -42,6 +42,31 @@ SECRET = "s3cr3t-Value"
         "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW s3cr3t-Value".replace(SECRET, ""),
         f'{{"api_key": "{SECRET}"}}',
         f"PostgresUrl(user='anna', password='{SECRET}', dbname='games')",
+        f"postgresql://anna:a'{SECRET}@db.example/games",
+        f'postgresql://anna:a"{SECRET}@db.example/games',
+        f"postgresql://anna:a@b'{SECRET}@db.example/games",
+        f"postgresql://anna:a'!{SECRET}@x@db.example/games",
+        f"could not connect to 'postgresql://anna:a {SECRET}@db.example/games'",
+        f"//anna:{SECRET}@db.example/games",
+        f"db.example:5432:games:anna:{SECRET}",
+        f"*:*:*:*:{SECRET}",
+        f"pg_dump --password {SECRET}",
+        f"tool --verbose --db-token '{SECRET} x' --last",
+        f"ALTER ROLE anna PASSWORD '{SECRET}'",
+        f"alter role anna password 'it''s {SECRET}'",
+        f"pass={SECRET}",
+        f"DB_PASS={SECRET}",
+        f"PW={SECRET}",
+        f"Cookie: session={SECRET}",
+        f"Cookie: first=1; session={SECRET}",
+        f"X-Api-Key: {SECRET}",
+        f"Authorization: Token {SECRET}",
+        f"?token%3D{SECRET}",
+        f"?token%253d{SECRET}",
+        f"password=&{SECRET}",
+        f"password=;{SECRET}",
+        f"password=){SECRET}",
+        f"password=a&{SECRET}",
     ],
 )
 def test_a_secret_is_hidden(text: str) -> None:
@@ -60,6 +85,15 @@ def test_a_secret_is_hidden(text: str) -> None:
         "file:/srv/game.db",
         "the pass of the run is not valid",
         "3 players held; gold=500",
+        "http://127.0.0.1:8000/readyz answered 503, says anna@db.example",
+        "CHANCE_SECRET (Field required)",
+        "tests/game/test_redaction.py:12:5: a line",
+        "invoke cutover --env production --confirm production",
+        "?password=&sslmode=require",
+        "2 bypass: 3; the compass=north; 5 tokens: 3 revoked",
+        "the key target: expected a URL",
+        "OPERATOR_TOKEN: ",
+        "// a comment",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
@@ -76,6 +110,17 @@ def test_what_stands_around_the_secret_stays() -> None:
 def test_redacting_twice_changes_nothing_more() -> None:
     once = redact(f"Bearer {SECRET} postgresql://anna:{SECRET}@h/d?password={SECRET}")
     assert redact(once) == once
+
+
+NAMES = ["password", "passwd", "passphrase", "secret", "token", "credential", "dsn", "api_key", "api-key", "apikey",
+         "signing_key", "private_key", "fence_pass", "pass", "pw", "pwd", "authorization", "cookie"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_of_a_secret_is_one_in_a_text_a_header_an_option_and_a_variable(name: str) -> None:
+    for text in (f"{name}={SECRET}", f"MY_{name.upper()}: {SECRET}", f"'{name}': '{SECRET}'", f"--my-{name} {SECRET}"):
+        assert SECRET not in redact(text), text
+    assert is_secret_name(f"MY_{name.upper()}")
 
 
 passwords = st.text(st.characters(min_codepoint=33, codec="utf-8", exclude_categories=["Z", "C"]), min_size=6).filter(

@@ -185,6 +185,8 @@ REMEDIES = [
     ("postgresql://u:5432/q@h/d", "%2F", "postgresql://u:5432%2Fq@h/d", postgres(password="5432/q")),
     ("postgresql://u:p@q/r@h/d", "%40", "postgresql://u:p%40q%2Fr@h/d", postgres(password="p@q/r")),
     ("postgresql://u:p?q@h/d", "%3F", "postgresql://u:p%3Fq@h/d", postgres(password="p?q")),
+    ("postgresql://u:p'q@h/d", "%27", "postgresql://u:p%27q@h/d", postgres(password="p'q")),
+    ('postgresql://u:p"q@h/d', "%22", "postgresql://u:p%22q@h/d", postgres(password='p"q')),
     ("postgresql://u:p[q@h/d", "%5B", "postgresql://u:p%5Bq@h/d", postgres(password="p[q")),
     ("postgresql://u:p q@h/d", "%20", "postgresql://u:p%20q@h/d", postgres(password="p q")),
     ("postgresql://h/d", "user:password@", "postgresql://u:p@h/d", postgres()),

@@ -105,6 +105,29 @@ def test_a_head_without_an_end_and_a_late_body_are_answered_and_closed(running: 
         assert status(late) == 408
 
 
+def test_many_chunks_take_little_more_time_than_one(running: Running, place: Place) -> None:
+    """Without a limit 50 of these take seconds of a process, and its probes and players wait as long."""
+    head = b"POST /players/mallory/actions/claim_mail HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    whole = time_of_requests(running, head + b"%x\r\n%b\r\n" % (200_000, b" " * 200_000))
+    assert time_of_requests(running, head + b"1\r\n \r\n" * 33_000) < 4 * whole + 0.3
+    assert granted(running, 3) == ["granted"] * 3
+    assert probes(running) == [200, 200]
+
+
+def time_of_requests(running: Running, request: bytes) -> float:
+    """Send the request over 50 connections, until all are closed. Returns the service's seconds of CPU."""
+    before = seconds(running)
+    with connections(running, 50) as attackers:
+        for attacker in attackers:
+            send(attacker, request)
+        eventually(lambda: all_closed(attackers))
+    return seconds(running) - before
+
+
+def seconds(running: Running) -> float:
+    return sum(sum(child.cpu_times()[:2]) for child in running.children())
+
+
 def test_a_flood_of_refusals_is_a_few_lines_of_the_log(running: Running) -> None:
     before = len(running.log.splitlines())
     for _ in range(300):

@@ -47,6 +47,11 @@ MADE_PLAIN = {
         "a chunk with bare LF",
         "a header after the body",
         "another host in the address",
+        "two blanks after the method",
+        "two blanks after the address",
+        "a blank after the version",
+        "a host with a user",
+        "a host with two ports",
     },
     "haproxy": {
         "one bare LF",
@@ -59,6 +64,9 @@ MADE_PLAIN = {
         "length and chunks",
         "chunks and length",
         "HTTP/2.0",
+        "two blanks after the method",
+        "two blanks after the address",
+        "a tab after the method",
     },
 }
 """Ambiguous requests that the proxy itself makes plain before it passes them on; it refuses the others, or we do.

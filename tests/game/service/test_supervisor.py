@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -137,6 +138,29 @@ def test_no_process_outlives_a_supervisor_that_is_killed(hana: LegacyPlace, serv
         pass
 
 
+def test_a_second_supervisor_is_refused_the_pidfile_of_the_first(
+    hana: LegacyPlace, serve: Callable[..., Running], tmp_path: Path
+) -> None:
+    first = serve(hana.url)
+    first.ready()
+    second = serve(hana.url, PIDFILE=str(first.pidfile))
+    assert second.process.wait(PATIENCE_SECONDS) == 2
+    (line,) = second.log.splitlines()
+    assert f"found that process {first.process.pid} runs with it" in line
+    assert first.pidfile.read_text() == f"{first.process.pid}\n"
+    first.process.kill()
+    first.process.wait()
+    third = serve(hana.url, PIDFILE=str(first.pidfile))
+    third.ready()
+    assert first.pidfile.read_text() == f"{third.process.pid}\n"
+    moved = tmp_path / "moved.pid"
+    first.pidfile.rename(moved)
+    first.pidfile.write_text("1\n")
+    third.process.terminate()
+    assert third.process.wait(PATIENCE_SECONDS) == 0
+    assert first.pidfile.read_text() == "1\n"
+
+
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_ends_with_all_its_processes(
     hana: LegacyPlace, serve: Callable[..., Running], told: signal.Signals
@@ -232,4 +256,6 @@ def test_a_port_that_is_taken_stops_the_start_and_is_named(hana: LegacyPlace, se
         port = taken.getsockname()[1]
         running = serve(hana.url, PORT=str(port))
         assert running.process.wait(PATIENCE_SECONDS) == 2
-    assert running.log == f"expected 127.0.0.1:{port} to be free; found: Address already in use\n"
+    (line,) = running.log.splitlines()
+    assert line.startswith(f"refused: expected 127.0.0.1:{port} to be free; found: Address already in use. ")
+    assert "another PORT (invoke serve: --port)" in line
