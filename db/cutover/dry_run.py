@@ -42,13 +42,16 @@ def cutover(move: Move, demands: Sequence[Demand]) -> Report:
         return _report(move, _placed(where, wanted), (*plan.OFFLINE, plan.LIVE, plan.FIRST_SNAPSHOT))
 
 
-def rollback(move: Move, refuse: Refuse, accept: Callable[[Standing], int | None], demands: Sequence[Demand]) -> Report:
+def rollback(
+    move: Move, refuse: Refuse, accept: Callable[[Standing], int | None], demands: Sequence[Demand], *, discards: bool
+) -> Report:
     """Make the checks of a rollback from this state. accept: returns the writes given up, or raises Refusal."""
     with tidied(move.env.legacy.path):
         standing, where = _where(move, refuse)
+        carries = not discards and (standing is None or not standing.returned_unknown)
         wanted = [
             check
-            for check in preflight.before_rollback(move, demands)
+            for check in preflight.before_rollback(move, demands, carries=carries)
             if standing is None or standing.phase is not Phase.RETURNED or not check.begins
         ]
         loss: int | None = None
