@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from db import ops
 from db.cutover import checks, hooks, plan, preflight, recovery, rollback_steps, undo
 from db.cutover.checks import Check
 from db.cutover.move import FAILURES, Move, Step
@@ -95,7 +96,8 @@ def _where(move: Move, refuse: Refuse) -> tuple[Standing | None, Check]:
         if problem is not None:
             raise problem
         assert standing is not None
-        return f"phase {standing.phase}, the legacy file {standing.legacy}, Postgres {standing.target}"
+        phase = "no move under way" if ops.is_trial(standing.run) else f"phase {standing.phase}"
+        return f"{phase}, the legacy file {standing.legacy}, Postgres {standing.target}"
 
     return standing, Check(STANDING, check, STANDS_ON, begins=False)
 
