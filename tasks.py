@@ -19,7 +19,9 @@ from harness.cli.framework.running import ENDING, KILL, checked, confirmation, e
 PYTHON = sys.executable
 ROOT = Path(__file__).parent
 
-ENV = "development, test, staging or production, as environments.toml names them"
+ENV = "development, staging or production, as environments.toml names them"
+ENV_OR_TEST = f"test, on a throwaway server; or {ENV}"
+DEVELOPMENT = "development alone: players own what is in the others"
 JSON = "write the result as JSON to this path; - is standard output"
 POSTGRES = "docker, local, embedded or a URL, its password in PGPASSWORD; by default the first that the machine has"
 YES = "do not ask; production needs --confirm production too"
@@ -164,7 +166,7 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
 
 
 @task(
-    help={"env": ENV, "legacy": "make a legacy file at this path instead", "players": PLAYERS,
+    help={"env": DEVELOPMENT, "legacy": "make a legacy file at this path instead", "players": PLAYERS,
           "seed": "the number that all made players follow from", "clean": "without the anomalies that real files have",
           **ASKED, "json": JSON},
     needs={"clean": ["legacy"]}, ignores={"legacy": ["env"]}, writes=["legacy"],
@@ -197,8 +199,8 @@ def seed(
         elif not env:
             raise Refusal("--legacy FILE, or --env NAME", "neither", do=seeds.WHERE)
         else:
+            environments.guard_destructive(env)
             target = environments.load(env)
-            environments.guard_destructive(target)
             confirmed = confirmation(speaks, env, yes, confirm)
             made = preparing.fill(target, confirmed, players=players, number=seed, progress=speaks.progress)
         speaks.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
@@ -206,16 +208,16 @@ def seed(
         speaks.json(made)
 
 
-@task(help={"env": ENV, **ASKED})
+@task(help={"env": DEVELOPMENT, **ASKED})
 def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
-    """Empty the game's tables; development and test alone."""
+    """Empty the game's tables; development alone, while nobody plays on them."""
     from db import environments
     from db.console.output import outcome
     from harness.cli.commands import preparing
 
     with outcome(None) as speaks:
+        environments.guard_destructive(env)
         target = environments.load(env)
-        environments.guard_destructive(target)
         preparing.empty(target, confirmation(speaks, env, yes, confirm))
         speaks.say(f"{target.name} is empty")
 
@@ -240,7 +242,7 @@ def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres:
 @task(
     default=True,
     help={
-        "env": ENV,
+        "env": ENV_OR_TEST,
         "source": LEGACY + " to load",
         "back": "rebuild a legacy file from the database alone",
         "into": "where the rebuilt file goes",
@@ -472,7 +474,7 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
 
 @task(
     help={
-        "env": ENV + "; whom the certificate is for, the gate itself runs on throwaway servers",
+        "env": ENV_OR_TEST + "; whom the certificate is for, the gate itself runs on throwaway servers",
         "legacy": LEGACY + " to rehearse with",
         "players": PLAYERS + " where no file is given",
         "verify": "check a certificate instead",

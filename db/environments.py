@@ -34,6 +34,9 @@ STARTS_DEVELOPMENT = "invoke up"
 THROWAWAY = "test"
 """Its server is started for one command and stopped after it, so the file has no section for it."""
 
+SECTIONED = tuple(name for name in NAMES if name != THROWAWAY)
+"""Environments that have a section."""
+
 OURS = frozenset({"name", "variables", "files_read"})
 """Fields of an environment that no section may write."""
 
@@ -155,7 +158,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
     Raises Refusal, naming the file, for an unknown name, file or key, a bad URL or variable.
     """
     path = Path(path)
-    known = check_name(name)
+    known = check_name(name, SECTIONED)
     base = path.absolute().parent
     variables = Variables(base, known)
     section = environment_files.read(path, variables.find(environment_files.VARIABLE), known, NAMES)
@@ -196,10 +199,10 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
     return replace(environment, files_read=section.read(variables.files, _default))
 
 
-def check_name(name: str | None) -> str:
-    """The name, if it is an environment's. Refusal naming the choices."""
+def check_name(name: str | None, offered: Sequence[str] = NAMES) -> str:
+    """The name, if it is an environment's. Refusal naming the choices that the task offers."""
     if name not in NAMES:
-        choices = " | ".join(NAMES)
+        choices = " | ".join(offered)
         raise Refusal(f"--env {choices}", f"--env {name}" if name else "no --env", do="Name one of them with --env.")
     return name
 
@@ -216,13 +219,12 @@ def throwaway(*, owner: PostgresUrl, service: PostgresUrl, legacy: Path, folder:
     )
 
 
-def guard_destructive(environment: Environment) -> None:
-    """Refusal unless what is there may be thrown away: reset and seed ask this first."""
-    if environment.name not in DESTRUCTIBLE:
+def guard_destructive(name: str) -> None:
+    """Refusal unless what is there may be thrown away: reset and seed ask this before any variable is read."""
+    if name not in DESTRUCTIBLE:
         raise Refusal(
-            f"one of the environments {' and '.join(DESTRUCTIBLE)}", environment.name,
-            where=environment.target_direct.redacted,
-            do="Name it with --env development: players own what is in the others.",
+            f"--env {DEVELOPMENT}", f"--env {name}" if name else "no --env",
+            do=f"Name it with --env {DEVELOPMENT}: players own what is in the others.",
         )  # fmt: skip
 
 

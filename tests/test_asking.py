@@ -227,7 +227,7 @@ def test_what_real_players_own_is_never_filled_or_emptied(
     before = prepared.digest()
     for options in ({}, {"yes": True}, {"confirm": "production"}):
         assert run(prepared, monkeypatch, name, **options) == 2
-        assert "one of the environments development and test; found production" in capsys.readouterr().err
+        assert "expected --env development; found --env production" in capsys.readouterr().err
     assert prepared.digest() == before
 
 
@@ -254,7 +254,7 @@ def test_a_confirmation_of_another_environment_is_refused_everywhere(
         for more, yes in itertools.product(dry, (False, True)):
             assert run(prepared, monkeypatch, name, env=env, confirm=other, yes=yes, **more) == 2
             shown = capsys.readouterr().err
-            known = (f"--confirm {other}", "one of the environments", "a section [test]")
+            known = (f"--confirm {other}", "expected --env development", "a section [test]")
             assert any(words in shown for words in known), shown
     finally:
         (prepared.folder / "environments.toml").write_text(text)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import tasks
 from db.console.progress import Silent
 from db.samples import seed
 
@@ -115,8 +116,11 @@ def test_a_file_that_is_no_legacy_database_is_refused_and_left_alone(tmp_path: P
     "task", ["migrate", "revision", "prepare", "transfer", "cutover", "rollback", "status", "gate", "reset"]
 )
 def test_an_unknown_environment_is_refused_with_the_choices(task: str) -> None:
-    assert_refused(invoke(task, "--env", "stagin"), "development | test | staging | production", "stagin")
-    assert_refused(invoke(task), "development | test | staging | production", "no --env")
+    with_a_server = "development | test | staging | production"
+    offered = {"transfer": with_a_server, "gate": with_a_server, "reset": "expected --env development;"}
+    choices = offered.get(task, "development | staging | production")
+    assert_refused(invoke(task, "--env", "stagin"), choices, "stagin")
+    assert_refused(invoke(task), choices, "no --env")
 
 
 @pytest.mark.parametrize(
@@ -240,3 +244,11 @@ def test_a_file_goes_there_and_comes_back_equal(legacy: Path, tmp_path: Path, py
     with sqlite3.connect(copy) as rebuilt:
         assert rebuilt.execute("select count(*) from users").fetchone() == (12,)
     rebuilt.close()
+
+
+def test_the_help_of_each_task_offers_the_environments_that_it_takes() -> None:
+    offered = {name: task.help["env"] for name, task in tasks.namespace.tasks.items() if "env" in task.help}
+    assert offered["gate"].startswith("test, ")
+    assert offered["reset"] == offered["seed"] == tasks.DEVELOPMENT
+    assert {offered[name] for name in ("serve", "prepare", "migrate", "cutover", "rollback", "status")} == {tasks.ENV}
+    assert "test" not in tasks.ENV

@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from db import ops
 from db.cutover import checks, hooks, plan, preflight, recovery, rollback_steps, undo
 from db.cutover.checks import Check
 from db.cutover.move import FAILURES, Move, Step
@@ -42,13 +43,16 @@ def cutover(move: Move, demands: Sequence[Demand]) -> Report:
         return _report(move, _placed(where, wanted), (*plan.OFFLINE, plan.LIVE, plan.FIRST_SNAPSHOT))
 
 
-def rollback(move: Move, refuse: Refuse, accept: Callable[[Standing], int | None], demands: Sequence[Demand]) -> Report:
+def rollback(
+    move: Move, refuse: Refuse, accept: Callable[[Standing], int | None], demands: Sequence[Demand], *, discards: bool
+) -> Report:
     """Make the checks of a rollback from this state. accept: returns the writes given up, or raises Refusal."""
     with tidied(move.env.legacy.path):
         standing, where = _where(move, refuse)
+        carries = not discards and (standing is None or not standing.returned_unknown)
         wanted = [
             check
-            for check in preflight.before_rollback(move, demands)
+            for check in preflight.before_rollback(move, demands, carries=carries)
             if standing is None or standing.phase is not Phase.RETURNED or not check.begins
         ]
         loss: int | None = None
@@ -92,7 +96,8 @@ def _where(move: Move, refuse: Refuse) -> tuple[Standing | None, Check]:
         if problem is not None:
             raise problem
         assert standing is not None
-        return f"phase {standing.phase}, the legacy file {standing.legacy}, Postgres {standing.target}"
+        phase = "no move under way" if ops.is_trial(standing.run) else f"phase {standing.phase}"
+        return f"{phase}, the legacy file {standing.legacy}, Postgres {standing.target}"
 
     return standing, Check(STANDING, check, STANDS_ON, begins=False)
 

@@ -83,8 +83,11 @@ def before_cutover(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, .
     )
 
 
-def before_rollback(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:
-    """Return the checks of a rollback: above all hooks, a pointer that counts, and a legacy file that takes writes."""
+def before_rollback(move: Move, demands: Sequence[Demand] = (), *, carries: bool = True) -> tuple[Check, ...]:
+    """Return the checks of a rollback: above all hooks, a pointer that counts, and a legacy file that takes writes.
+
+    carries: what players did is carried back to the file, not given up.
+    """
     check = partial(_check, move)
     return (
         check("exported variable", check_override, begins=False),
@@ -97,6 +100,7 @@ def before_rollback(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, 
         check("hooks", check_hooks, begins=False),
         check("hook commands", check_hook_commands, "hooks", begins=False),
         check("writers of the legacy file", check_writers, "legacy file"),
+        *([check("players", target_checks.check_players, "legacy file", "server")] if carries else []),
         check("rights", target_checks.check_rights, "server", begins=False),
         check("transactions", target_checks.check_blockers, "server"),
         check("room", check_room, "legacy file", begins=False),

@@ -57,7 +57,7 @@ def run(
         if abort:
             return dry_runs.abort(planned, refuse)
         accept = partial(_accepted, planned, discard_writes=discard_writes, accept_loss=accept_loss)
-        return dry_runs.rollback(planned, refuse, accept, demands)
+        return dry_runs.rollback(planned, refuse, accept, demands, discards=discard_writes)
     standing = recovery.standing(env)
     refuse(standing, env)
     move = means.move("rollback", env, run=_begun(standing, env, folder))
@@ -66,7 +66,8 @@ def run(
         return recovery.abort_rollback(move, standing, refuse)
     loss = _accepted(move, standing, discard_writes=discard_writes, accept_loss=accept_loss)
     if standing.phase is Phase.LIVE:
-        wanted = preflight.before_rollback(move, demands)
+        carries = not discard_writes and not standing.returned_unknown
+        wanted = preflight.before_rollback(move, demands, carries=carries)
         move.check(plan.PREFLIGHT, lambda: checks.require(wanted, means.progress))
     confirm()
     with move.locked(lambda: recovery.require_same(env, standing, refuse)):

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import sql
 
 from db import ops, transfer
-from db.counts import count
+from db.counts import count, counted
 from db.cutover import journal as journals
 from db.cutover import ownership, switch, undo
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
@@ -21,7 +21,7 @@ from db.cutover.turning import turn, turning
 from db.errors import Failure
 from db.ops import Phase, fence
 from db.schema import migrate, relocation
-from db.snapshots.kept import ROLLED_BACK
+from db.snapshots import kept
 from game import tables
 from game.legacy import draws, sqlite_values
 
@@ -59,6 +59,11 @@ def carry_back(move: Move) -> dict[str, Any]:
         )
     counts = {name: value for name, value in carried.items() if isinstance(value, int)}
     move.journal.write("counts", **counts)
+    move.means.progress.say(
+        f"     the legacy file: {counted(counts['players'], 'players')} changed,"
+        f" {counted(counts['cells'], 'values')} written, {counted(counts['inserted'], 'rows')} and"
+        f" {counted(counts['lines'], 'journal lines')} added, {counted(counts['deleted'], 'rows')} deleted"
+    )
     return counts | {"added_columns": carried["added_columns"]}
 
 
@@ -158,22 +163,24 @@ def go_back(move: Move, *, adopted: bool = False) -> None:
 def put_away(move: Move) -> bool:
     """Return True if the game's schema is migrated and empty, and its fence says moved."""
     schema = move.env.target_direct.schema
-    there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
-    at_head = bool(there) and migrate.current(move.conn) == migrate.head()
+    at_head = relocation.exists(move.conn, schema) and migrate.current(move.conn) == migrate.head()
     return at_head and not has_rows(move.conn) and fence.state(move.conn) == "moved"
 
 
 def put_target_away(move: Move) -> dict[str, Any]:
-    """R8: move the game's tables to another schema, fenced, for the analysis, and make new ones for a retry."""
-    schema, kept = move.env.target_direct.schema, f"{ROLLED_BACK}{move.journal.run}"
-    there = move.conn.execute("select 1 from pg_namespace where nspname = %s", [schema]).fetchone()
-    if there and migrate.current(move.conn) and has_rows(move.conn):
-        with move.conn.transaction():
-            relocation.move(move.conn, schema, kept)
-            move.conn.execute("update ops.revisions set schema = %s where schema = %s", [kept, schema])
+    """R8: move the game's tables to another schema, fenced, for the analysis, and make new ones for a retry.
+
+    A schema that was restored since the rollback is put away beside the one that the rollback itself put away.
+    """
+    schema, aside = move.env.target_direct.schema, ""
+    if relocation.exists(move.conn, schema) and migrate.current(move.conn) and has_rows(move.conn):
+        aside = kept.free_name(move.conn, f"{kept.ROLLED_BACK}{move.journal.run}")
+        kept.move(move.conn, schema, aside)
     made = migrate.migrate(move.env.target_direct, environment=move.env.name, service_role=move.env.target.user)
     fence.set_on(move.conn, state="moved")
-    return {"kept": kept, "applied": made.applied}
+    now = f"kept in the schema {aside}" if aside else "no old rows to keep"
+    move.means.progress.say(f"     {now}; see: invoke snapshot.kept --env {move.env.name}")
+    return {"kept": aside, "applied": made.applied}
 
 
 def stays(move: Move) -> bool:
@@ -237,7 +244,7 @@ RETURN = Step(
     "R7", "return", "players play on the legacy file", returned, go_back,
     "POINT OF NO RETURN: from here on, a new cutover",
 )  # fmt: skip
-PUT_AWAY = Step("R8", "put away", "the old schema is kept, fenced; a retry starts clean", put_away, put_target_away)
+PUT_AWAY = Step("R8", "put away", "old rows, if any, are kept, fenced; a retry starts clean", put_away, put_target_away)
 
 UNDO = (
     Step("a", "lift", "Postgres takes writes, as before; the legacy file says that it moved", None, lift),

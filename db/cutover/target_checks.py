@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from db import ops
+from db import ops, transfer
 from db.counts import few, first_of
-from db.cutover import steps
+from db.cutover import rollback_steps, steps
 from db.cutover.move import Move
 from db.errors import Refusal
+from db.legacy.source import opened
 from db.ops import Phase, locks
 from db.remedies import grant_create, statement
 from db.schema import migrate, relocation
@@ -47,6 +48,26 @@ where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
     and l.database = (select oid from pg_database where datname = current_database())
     and l.relation in (select oid from pg_class where relnamespace = to_regnamespace(%s))
 """
+
+
+def check_players(move: Move) -> str:
+    """Check that Postgres has every player of the legacy file: a rollback deletes from the file what it lacks."""
+    env = move.env
+    with move.looking():
+        with opened(env.legacy.path) as source:
+            found = transfer.find_missing(source, move.conn)
+        if found.missing:
+            lost = rollback_steps.lost_writes(move)
+            raise Refusal(
+                found.expected,
+                found.found,
+                where=env.target_direct.redacted,
+                do="A rollback would delete them from the file. The game deletes no player: SQL by hand or a restored"
+                f" snapshot did. To see what was kept of Postgres, and to put it back: invoke snapshot.kept"
+                f" --env {env.name}. Or leave the file as it was before the cutover: invoke rollback --env {env.name}"
+                f" --discard-writes --accept-loss {lost}",
+            )
+    return f"all {found.players:,} of the legacy file are on Postgres"
 
 
 def check_lock(move: Move) -> None:

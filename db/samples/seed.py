@@ -6,6 +6,7 @@ A legacy file takes a few milliseconds and 36 KB a player. The same seed gives t
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from db.samples import builders, legacy_tables
 from db.samples.anomalies import assign
 from db.samples.anomaly import Anomaly
 from db.samples.random_players import sketches
-from db.schema import draws, migrate
+from db.schema import draws, in_use, migrate
 from db.target import requirements
 from game import tables
 from game.legacy.sqlite_values import BadText, Cell, bind, placeholder
@@ -114,7 +115,8 @@ def seed_postgres(
     """Players in an empty, migrated database, fenced or not, in one transaction; bytes is what the tables take then.
 
     confirm: called after the checks and before any change; may raise Refusal.
-    Refusal: an environment other than development and test, a marker that disagrees, players that are there already.
+    Refusal: an environment other than development and test, a marker that disagrees, players that are there already,
+    players who play there, a move under way.
     """
     _require_made_up(environment)
     _require_players(players, owner.redacted)
@@ -123,8 +125,10 @@ def seed_postgres(
         ops.require_marker(conn, environment)
         requirements.require(conn)
         migrate.require_current(conn)
+        in_use.require_unused(conn)
         _require_empty(conn, owner)
-        confirm()
+    confirm()
+    with _locked(owner, "seed") as conn:
         with fence.own_pass(conn):
             _require_empty(conn, owner)
             ids = _copy_players(conn, players, seed, progress or Silent())
@@ -144,11 +148,20 @@ def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[]
         ops.require_prepared(conn)
         requirements.require(conn)
         migrate.require_current(conn)
-        confirm()
-        with fence.own_pass(conn):
-            names = [sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL)]
-            conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
-            draws.renew(conn, owner.schema)
+        in_use.require_unused(conn)
+    confirm()
+    with _locked(owner, "reset") as conn, fence.own_pass(conn):
+        names = [sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL)]
+        conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
+        draws.renew(conn, owner.schema)
+
+
+@contextmanager
+def _locked(owner: PostgresUrl, why: str) -> Iterator[ops.Connection]:
+    """Hold the lock of runs, so that no move begins meanwhile. Raises Refusal if one has begun."""
+    with ops.lock(owner, run=f"{why}-{secrets.token_hex(4)}", why=why) as held:
+        in_use.require_unused(held.conn)
+        yield held.conn
 
 
 def _require_made_up(environment: str) -> None:

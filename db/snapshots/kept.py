@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from itertools import chain, count
 
 from psycopg import sql
 
@@ -53,9 +54,16 @@ def put_aside(conn: ops.Connection, schema: str) -> str:
 
     One transaction; joins an open one.
     """
-    aside = f"{REPLACED}{manifest.now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
+    aside = free_name(conn, f"{REPLACED}{manifest.now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}")
     move(conn, schema, aside)
     return aside
+
+
+def free_name(conn: ops.Connection, name: str) -> str:
+    """Return the name, or with the first number that makes it one that no schema has. The caller holds the lock."""
+    # Into a schema that exists the tables would be moved one by one, and fail at the first that it has.
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(free for free in names if not relocation.exists(conn, free))
 
 
 def put_back(conn: ops.Connection, schema: str, kept: str, *, service_role: str, keep_fence: bool) -> str | None:

@@ -3,7 +3,8 @@
 from db.transfer.assessment import Assessed, assess
 from db.transfer.checks import check, check_sound
 from db.transfer.load import Loaded, clear, load
-from db.transfer.preconditions import live
+from db.transfer.missing_players import Missing
+from db.transfer.missing_players import find as find_missing
 from db.transfer.profile import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.rebuild import Returned, back
 from db.transfer.reconcile import Count
@@ -16,6 +17,7 @@ __all__ = [
     "ColumnProfile",
     "Count",
     "Loaded",
+    "Missing",
     "Profile",
     "Proof",
     "Returned",
@@ -26,7 +28,7 @@ __all__ = [
     "check",
     "check_sound",
     "clear",
-    "live",
+    "find_missing",
     "load",
     "profile",
     "prove",

@@ -15,6 +15,7 @@ from db.errors import Failure, Refusal
 from db.legacy import schema as schemas
 from db.legacy.source import Source
 from db.ops import fence, locks
+from db.schema import in_use
 from db.target import requirements
 from db.transfer.batches import JOURNALS
 from game import tables
@@ -88,24 +89,13 @@ def require_fenced(conn: ops.Connection) -> ops.Phase:
     """The phase. Refusal: not prepared, not migrated, live, or open to players."""
     phase = ops.phase(conn)
     if phase is ops.Phase.LIVE:
-        raise live(conn)
+        raise in_use.live(conn)
     if fence.state(conn) == "open":
         raise Refusal(
             "a fenced target", "one open to players", where=ops.place(conn),
             do="Somebody opened it meanwhile. Run the same command again: it fences the target first.",
         )  # fmt: skip
     return phase
-
-
-def live(conn: ops.Connection) -> Refusal:
-    """Make the Refusal to load into, or to empty, a database on which players play."""
-    return Refusal(
-        "a target that nobody plays on",
-        "a live one",
-        where=ops.place(conn),
-        do="Players play on it: leave it alone, or name another environment. To go back to the legacy file:"
-        f" invoke rollback --env {ops.named(conn)}",
-    )
 
 
 def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from db import ops
 from db.console.progress import Advance, Progress, Silent
 from db.errors import Failure, Refusal
 from db.legacy.opening import check_file
@@ -19,6 +20,7 @@ from db.legacy.row_writer import delete, delete_by_key, insert, update
 from db.legacy.schema import Statement
 from db.legacy.source import Digest, Row, Source, Table, quote
 from db.schema import draws
+from db.transfer import missing_players
 from db.transfer import target as targets
 from db.transfer.batches import JOURNALS
 from db.transfer.target import Cells, Target, sqlite_key
@@ -51,7 +53,8 @@ class Carried:
 def carry_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> Carried:
     """Make the fenced legacy file say what the database says; again is harmless.
 
-    Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded.
+    Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded, a database
+    that lacks a player of the file.
     Failure: the file, read again, is not what the database says. In all of them nothing is written.
     """
     began = time.monotonic()
@@ -125,6 +128,7 @@ class _Carriage:
         self.carried = Carried()
 
     def run(self, progress: Progress) -> Carried:
+        self._require_players()
         self._make_room()
         source = Source(self.connection, self.where)
         names = dict.fromkeys((*source.tables, *(statement.name for statement in self.target.schema.tables)))
@@ -138,6 +142,17 @@ class _Carriage:
                 else:
                     self._table(source, table, advance if name == "users" else uncounted)
         return self.carried
+
+    def _require_players(self) -> None:
+        found = missing_players.find(Source(self.connection, self.where), self.target.conn)
+        if found.missing:
+            name = ops.named(self.target.conn)
+            raise Refusal(
+                found.expected,
+                found.found,
+                where=ops.place(self.target.conn),
+                do=f"Nothing was written. To see what to do: invoke rollback --env {name} --dry-run",
+            )
 
     def _make_room(self) -> None:
         """Make the journals that the file lacks, and the columns that a command wrote and the file has no place for."""

@@ -94,7 +94,7 @@ def test_paths_and_files_are_read_from_the_files_folder(folder: Path) -> None:
 @pytest.mark.parametrize("name", [None, "", "prod", "Staging"])
 def test_a_missing_or_unknown_name_is_refused_naming_the_choices(folder: Path, name: str | None) -> None:
     said = refusal(folder, name=name)
-    assert "development | test | staging | production" in said
+    assert "development | staging | production" in said
     assert (name or "no --env") in said
 
 
@@ -200,13 +200,12 @@ def test_no_tool_takes_its_target_from_the_services_pointer(folder: Path, key: s
     assert "the pointer that the service follows" in refusal(folder, text)
 
 
-def test_reset_and_seed_are_for_development_and_test_alone(folder: Path) -> None:
-    staging = load(folder)
+def test_reset_and_seed_are_for_development_and_test_alone() -> None:
     for name in ("development", "test"):
-        environments.guard_destructive(dataclasses.replace(staging, name=name))
+        environments.guard_destructive(name)
     for name in ("staging", "production"):
         with pytest.raises(Refusal, match=name):
-            environments.guard_destructive(dataclasses.replace(staging, name=name))
+            environments.guard_destructive(name)
 
 
 def test_production_wants_its_name_typed(folder: Path) -> None:
@@ -235,4 +234,4 @@ def test_a_throwaway_environment_keeps_its_files_in_one_folder(tmp_path: Path) -
         "test", "service", "owner", ("http://x",),
     )  # fmt: skip
     assert made.pointer.path.parent == made.snapshots.folder.parent == tmp_path
-    environments.guard_destructive(made)
+    environments.guard_destructive(made.name)

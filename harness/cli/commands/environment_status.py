@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from db import environments, ops
+from db.counts import counted
 from db.cutover import ending
 from db.cutover.ending import Control, Depth, Seen
 from db.cutover.move import FAILURES
@@ -108,7 +109,7 @@ def _postgres(env: Environment, seen: Seen) -> list[Row]:
         Row("target", [url, str(missing("target").value)], known=False) if cause == "target" else Row("target", url),
         Row("marker", env.name) if control else missing("marker"),
         *(_schema(env, target.schema) if target else map(missing, ("schema", "drift"))),
-        Row("phase", _phase(control, rows=target is not None and target.rows)) if control else missing("phase"),
+        Row("phase", _phase(env, control, rows=target is not None and target.rows)) if control else missing("phase"),
         Row("lock held by", str(control.holder or "nobody")) if control else missing("lock held by"),
         Row("fence of Postgres", seen.target_fence) if target else missing("fence of Postgres"),
     ]
@@ -131,12 +132,24 @@ def _schema(env: Environment, at: str | None) -> list[Row]:
     return [Row("schema", revision), Row("drift", [*lines, *(f"only in game/tables.py: {name}" for name in unmade)])]
 
 
-def _phase(control: Control, *, rows: bool) -> str:
-    """The phase; of a trial, which begins no move, what it left."""
-    if not control.trial:
+def _phase(env: Environment, control: Control, *, rows: bool) -> str:
+    """The phase; before a move is begun and after a trial, which begins none, what Postgres holds."""
+    if control.phase is not Phase.EMPTY and not control.trial:
         return str(control.phase) + (f", by run {control.run}" if control.run else "")
-    left = "a cutover empties what it left" if rows else "nothing of it is left"
-    return f"no move is under way; {control.run} was a trial, and {left}"
+    holds = _players(env) if rows else "no rows"
+    if not control.trial:
+        return f"empty: no move was begun; Postgres holds {holds}"
+    left = f" of the trial {control.run}, which a cutover empties" if rows else ""
+    return f"no move is under way; Postgres holds {holds}{left}"
+
+
+def _players(env: Environment) -> str:
+    try:
+        with ops.connect(env.target_direct, application="sudamr status") as conn:
+            row = conn.execute("select count(*) from users").fetchone()
+    except (ToolError, *FAILURES):  # The other rows say why: Postgres answered a moment ago.
+        return "rows"
+    return counted(row[0] if row else 0, "players")
 
 
 def _answer(ready: Ready | None) -> str:

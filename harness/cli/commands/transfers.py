@@ -20,7 +20,7 @@ from db.counts import count, counted, few
 from db.errors import Failure, Refusal
 from db.legacy.comparison import compare_files
 from db.ops import Held, Phase, fence
-from db.schema import migrate
+from db.schema import in_use, migrate
 from db.transfer import Loaded, Profile, Returned
 from game.urls import PostgresUrl
 from harness.cli.commands import quarantine
@@ -163,7 +163,7 @@ def _target(wish: Wish, progress: Progress, confirm: Confirm) -> Iterator[tuple[
             ops.require_marker(conn, wish.environment)
             migrate.require_current(conn)
             if wish.source is not None:
-                _require_no_move(conn, target)
+                in_use.require_unused(conn)
             version = conn.info.parameter_status("server_version") or "?"
         confirm(Change(env, _does(wish, target), database=wish.source is not None))
         yield target, Engine("url", version.split(" ", maxsplit=1)[0])
@@ -199,7 +199,7 @@ def cleanup(environment: str, confirm: Confirm = unasked) -> PostgresUrl:
     with ops.connect(target) as conn:
         ops.require_marker(conn, environment)
         migrate.require_current(conn)
-        _require_no_move(conn, target)
+        in_use.require_unused(conn)
     confirm(Change(env, f"empties {target.redacted}"))
     with _lock(target, "transfer.cleanup") as (_, token):
         moving.clear(target, pass_token=token)
@@ -215,39 +215,13 @@ def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[Held, str]]:
     """
     token = fence.new_pass()
     with ops.lock(target, run=f"{ops.TRIAL}{secrets.token_hex(4)}", why=why) as held:
-        phase = _require_no_move(held.conn, target)
+        phase = in_use.require_unused(held.conn)
         with held.conn.transaction():
             if phase is not Phase.ABORTED:
                 held.advance(phase, Phase.LOADING)
                 held.advance(Phase.LOADING, Phase.ABORTED)
         fence.set_on(held.conn, pass_token=token)
         yield held, token
-
-
-def _require_no_move(conn: ops.Connection, target: PostgresUrl) -> Phase:
-    """Return the phase. Raises Refusal if a cutover fills the target, players play on it, or a rollback left rows."""
-    phase, name = ops.phase(conn), ops.named(conn)
-    if phase is Phase.LIVE:
-        raise moving.live(conn)
-    if phase is Phase.LOADING:
-        raise Refusal(
-            "a target that no cutover has begun to fill",
-            f"the phase {phase}",
-            where=target.redacted,
-            do=f"Undo that cutover first: invoke cutover --env {name} --abort",
-        )
-    if phase is Phase.RETURNED and _filled(conn):
-        raise Refusal(
-            "a rollback that has put away what players did",
-            "a copy that it left",
-            where=target.redacted,
-            do=f"It keeps them in another schema when it is run again: invoke rollback --env {name}",
-        )
-    return phase
-
-
-def _filled(conn: ops.Connection) -> bool:
-    return migrate.current(conn) is not None and conn.execute("select exists (select from users)").fetchone() == (True,)
 
 
 def show(done: Transferred, speaks: Outcome) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from db import ops
 from db.errors import Refusal
 from db.legacy import declared_tables
-from db.ops import fence
+from db.ops import Phase, fence
 from db.samples import anomalies, builders, seed
 from db.samples.random_players import sketches
 from game.legacy import codec, sqlite_values
@@ -223,6 +224,46 @@ def test_a_database_is_emptied_of_players_and_stays_fenced(fenced_database: Data
     with ops.connect(fenced_database.owner) as conn:
         assert conn.execute("SELECT count(*) FROM users").fetchone() == (0,)
         assert fence.state(conn) == "fenced"
+
+
+ACTS: dict[str, Callable[[Database, Callable[[], None]], object]] = {
+    "reset": lambda database, confirm: seed.empty_postgres(database.owner, "test", confirm=confirm),
+    "seed": lambda database, confirm: seed.seed_postgres(database.owner, "test", 3, confirm=confirm),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize(
+    ("phase", "do"),
+    [
+        (Phase.LIVE, "invoke rollback --env test"),
+        (Phase.LOADING, "invoke cutover --env test --abort"),
+        (Phase.RETURNED, "invoke rollback --env test"),
+    ],
+)
+def test_what_players_play_on_or_a_move_needs_is_neither_emptied_nor_filled(
+    phase: Phase, do: str, act: str, database: Database
+) -> None:
+    seed.seed_postgres(database.owner, "test", 3)
+    with ops.connect(database.owner) as conn:
+        conn.execute("update ops.phase set phase = %s", (phase,))
+    asked: list[None] = []
+    with pytest.raises(Refusal, match=r"a target that|a rollback that") as caught:
+        ACTS[act](database, lambda: asked.append(None))
+    assert do in caught.value.do
+    assert not asked
+    with ops.connect(database.owner) as conn:
+        assert conn.execute("SELECT count(*) FROM users").fetchone() == (3,)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_a_move_that_begins_while_the_question_is_open_is_seen(act: str, fenced_database: Database) -> None:
+    def begins() -> None:
+        with ops.connect(fenced_database.owner) as conn:
+            conn.execute("update ops.phase set phase = 'loading'")
+
+    with pytest.raises(Refusal, match="a target that no cutover has begun to fill"):
+        ACTS[act](fenced_database, begins)
 
 
 def test_no_environment_of_real_players_is_emptied(database: Database) -> None:

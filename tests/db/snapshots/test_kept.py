@@ -35,11 +35,19 @@ def players(env: Environment) -> int:
     return int(row[0])
 
 
+def make_five(env: Environment) -> None:
+    """Make other players in the place of those who are there."""
+    with ops.connect(env.target_direct) as conn:
+        conn.execute("update ops.phase set phase = 'empty'")
+        seed.empty_postgres(env.target_direct, "test")
+        seed.seed_postgres(env.target_direct, "test", 5)
+        conn.execute("update ops.phase set phase = 'live'")
+
+
 def restored_over(env: Environment, server: Server) -> str:
     """Take a snapshot of two players, make them five, and restore it over these; where the five are."""
     taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
-    seed.empty_postgres(env.target_direct, "test")
-    seed.seed_postgres(env.target_direct, "test", 5)
+    make_five(env)
     return snapshots.restore(env, taken, keep_fence=False, replace=True, tools=server.tool)
 
 
@@ -102,8 +110,7 @@ def _restore_and_die(env: Environment, folder: Path, handle: str, at: str) -> No
 )
 def test_a_restore_that_is_killed_anywhere_leaves_the_game_as_it_was(env: Environment, server: Server, at: str) -> None:
     taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
-    seed.empty_postgres(env.target_direct, "test")
-    seed.seed_postgres(env.target_direct, "test", 5)
+    make_five(env)
     process = SPAWN.Process(target=_restore_and_die, args=(env, taken.folder, server.handle(), at))
     process.start()
     process.join()

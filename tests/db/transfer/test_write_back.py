@@ -11,13 +11,15 @@ import pytest
 
 from db import ops, transfer
 from db.errors import Failure, Refusal
+from db.legacy.source import opened
 from db.transfer import Carried
 from game.legacy import codec, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.legacy.codec import mapping
 from game.legacy.sqlite_values import Cell
+from game.tables import CANARY_PREFIX
 from harness.databases import Database
-from tests.db.transfer.transferring import PASS, load, moved, seeded, written_to
+from tests.db.transfer.transferring import PASS, load, moved, seeded, sqlite, written_to
 
 
 @pytest.fixture
@@ -206,6 +208,40 @@ def test_players_and_rows_come_and_go(fenced_database: Database, source: Path) -
     assert kept["guilds"] == "{}"
     assert "announcements" not in kept
     transfer.prove(source, fenced_database.owner).check()
+
+
+ONE = "(select key from legacy_rows where source = 'users' and key is not null order by key limit 1)"
+
+
+@pytest.mark.parametrize(
+    "deleted",
+    [
+        f"delete from legacy_rows where source = 'users' and key = {ONE}",
+        "delete from legacy_rows where source = 'users' and key is null",
+    ],
+    ids=["a player", "a row that is kept whole"],
+)
+def test_a_player_whom_the_database_lacks_is_never_deleted_from_the_file(
+    deleted: str, fenced_database: Database, source: Path
+) -> None:
+    sqlite(source, "INSERT INTO users (id) VALUES (x'00')")
+    load(fenced_database, source)
+    before = rows(moved(source))
+    play(fenced_database, "update users set gold = gold + 1 where not held", deleted)
+    with pytest.raises(Refusal, match="all 21 players of the legacy file in Postgres; found 1 missing: ") as caught:
+        carry(fenced_database, source)
+    assert caught.value.do.startswith("Nothing was written.")
+    assert rows(source) == before
+
+
+def test_no_player_is_missing_after_a_vacuum_or_by_what_a_smoke_left(fenced_database: Database, source: Path) -> None:
+    sqlite(source, "DELETE FROM users WHERE rowid = 2")  # A VACUUM closes the gap.
+    load(fenced_database, source)
+    sqlite(source, f"INSERT INTO users (id) VALUES ('{CANARY_PREFIX}1')", "VACUUM")
+    with opened(source) as file, ops.connect(fenced_database.owner) as conn:
+        assert transfer.find_missing(file, conn) == transfer.Missing(19, 0, ())
+    carry(fenced_database, moved(source))
+    assert len(rows(source)) == 19
 
 
 def test_a_column_that_an_older_file_lacks_is_added_for_what_was_played(

@@ -20,6 +20,8 @@ from harness.databases import Database
 from tests.fixtures.revisions import history, write
 
 HEAD = migrate.head()
+NOTHING = "no move is under way; Postgres holds no rows"
+BEGUN_NONE = "empty: no move was begun; Postgres holds no rows"
 NEXT = f"{int(HEAD) + 1:04}"
 
 
@@ -94,18 +96,27 @@ def load(env: Environment) -> None:
 
 def test_a_trial_is_told_as_a_trial_and_no_move_was_aborted(trial: Environment) -> None:
     before = environment_status.status(trial)
-    assert (before.found["phase"], before.found["next"]) == ("empty", ["invoke cutover --env development"])
+    assert (before.found["phase"], before.found["next"]) == (BEGUN_NONE, ["invoke cutover --env development"])
 
     load(trial)
     loaded = environment_status.status(trial)
     transfers.cleanup(trial.name)
     cleaned = environment_status.status(trial)
 
-    for found, left in ((loaded, "a cutover empties what it left"), (cleaned, "nothing of it is left")):
+    left = r"no move is under way; Postgres holds 3 players of the trial transfer-\w+, which a cutover empties"
+    assert re.fullmatch(left, str(loaded.found["phase"]))
+    assert cleaned.found["phase"] == NOTHING
+    for found in (loaded, cleaned):
         assert found.whole
-        assert re.fullmatch(f"no move is under way; transfer-\\w+ was a trial, and {left}", str(found.found["phase"]))
         assert "abort" not in str(found.rows)
         assert found.found["next"] == before.found["next"]
+
+
+def test_players_that_were_seeded_are_told_and_a_cleanup_alone_is_no_trial(trial: Environment) -> None:
+    seed.seed_postgres(trial.target_direct, "development", 4)
+    assert environment_status.status(trial).found["phase"] == "empty: no move was begun; Postgres holds 4 players"
+    transfers.cleanup(trial.name)
+    assert environment_status.status(trial).found["phase"] == NOTHING
 
 
 def test_a_service_that_is_down_after_a_trial_asks_for_no_abort(trial: Environment) -> None:
