@@ -108,7 +108,7 @@ def _no_hook_at_work(move: Move) -> None:
     if (named := hooks.at_work(move.env)) is not None:
         raise Inconclusive(
             "no hook of another run at work", named, where=str(hooks.lock_path(move.env)),
-            do=f"{hooks.to_end(named)}",
+            do=hooks.to_end(named),
         )  # fmt: skip
 
 

@@ -162,7 +162,7 @@ class Move:
         except OSError as error:
             if must:
                 raise
-            self.means.progress.say(f"     {text_of(error)}; a later run repeats what this one did")
+            self.means.progress.say(f"     not recorded: {text_of(error)}")
 
     def begin_undo(self) -> None:
         """Record that an undo is under way, so that whoever looks names the command that finishes it."""

@@ -26,6 +26,7 @@ from db.legacy.opening import check_file
 from db.ops import Phase, fence
 from db.schema import migrate
 from game.legacy.fence import PATIENCE_SECONDS
+from game.redaction import redact
 from game.unit_of_work import Fence
 
 _GO_ON_OR_UNDO = "Go on with it: invoke rollback --env {0}; or undo it: invoke rollback --env {0} --abort."
@@ -273,7 +274,7 @@ def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = (), *, rea
 def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...], reason: str) -> None:
     move.deadline = Deadline(float("inf"))
     if reason:  # Now, for an undo may hang; and once more at its end.
-        move.means.progress.say(f"     the {move.verb} failed: {reason}")
+        move.means.progress.say(f"     the {move.verb} failed: {redact(reason)}")
     move.means.progress.say(f"     undoing: {_how_long(move.env)}")
     move.begin_undo()
     if odd:  # Players must not wait for it: the undo opens either store without asking this fence.

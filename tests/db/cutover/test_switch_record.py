@@ -7,23 +7,38 @@ that players play on. And what the undo says, the last line says too.
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from db.cutover import ending, hooks, pointer, rollback
+from db.cutover import ending, hooks, pointer, recovery, rollback, switch
 from db.cutover import run as cutover
 from db.cutover.advice import Command, Elsewhere, Ends, Fence, FenceOwner, PointerTo, Settled, State
-from db.environments import Hooks
-from db.errors import Failure, Inconclusive, Undone
+from db.cutover.journal import Journal
+from db.cutover.move import READ_ONLY_BEGINS as BEGINS
+from db.cutover.move import READ_ONLY_ENDS as ENDS
+from db.cutover.move import read_only_seconds, text_of
+from db.environments import Hooks, Pointer
+from db.errors import Failure, Inconclusive, Refusal, Undone
 from db.ops import Phase
 from db.servers import Server
-from tests.db.cutover.cutover_world import KILL_THE_RUN, World, failing_smoke, proven, quiet_world, wait_until
+from tests.db.cutover.cutover_world import (
+    KILL_THE_RUN,
+    World,
+    failing_before,
+    failing_smoke,
+    proven,
+    quiet_world,
+    wait_until,
+)
 from tests.db.cutover.standing import run, set_up
 
 STARTS = {
@@ -81,6 +96,9 @@ def test_a_switch_is_done_once_its_hooks_have_ended_with_0(
             assert "code 3: mended soon" in said.partition("and of the undo")[2], said
             assert f"invoke {verb} --env test --abort" in ended.value.do
             assert ending.ended(struck.env, "failed").next.startswith(f"invoke {verb} --env test --abort (")
+        if (verb, way) == ("rollback", "undo"):
+            with pytest.raises(Refusal, match="Finish it first: invoke rollback --env test --abort"):
+                struck.rollback()
     else:
         module = cutover.run if verb == "cutover" else rollback.run
         given = ({"evidence": proven} if verb == "cutover" else {}) | ({"smoke": smoke} if smoke else {})
@@ -95,6 +113,101 @@ def test_a_switch_is_done_once_its_hooks_have_ended_with_0(
     assert pointer.read(world.env.pointer) in app2.read_text(), commands
     seen = ending.look(world.env)
     assert seen.serves == f"players play on {'Postgres' if world.phase() == 'live' else 'SQLite'}"
+
+
+def test_the_read_only_time_is_the_same_when_an_abort_is_typed_again(world: World) -> None:
+    set_up(world, STARTS["cutover"])
+    assert world.dies("after", "fence", cutover.run, evidence=proven) == -signal.SIGKILL
+
+    first = world.cutover(abort=True)
+    again = world.cutover(abort=True)
+
+    assert first.read_only_seconds is not None
+    assert again.read_only_seconds == first.read_only_seconds
+
+
+def test_read_only_begins_and_ends_are_paired(tmp_path: Path) -> None:
+    events = [(1, ENDS), (10, BEGINS), (12, BEGINS), (20, ENDS), (220, ENDS), (300, BEGINS), (301, ENDS)]
+    lines = [json.dumps({"at": at, "event": event, "step": ""}) for at, event in events]
+    (tmp_path / "journal.jsonl").write_text("\n".join(lines))
+
+    assert read_only_seconds(Journal(tmp_path)) == 11
+    assert read_only_seconds(Journal(tmp_path / "none")) is None
+
+
+def test_an_undo_at_work_is_called_one_and_a_new_attempt_is_none(world: World) -> None:
+    set_up(world, STARTS["cutover"])
+    heard: dict[str, str] = {}
+
+    def observer(when: str, step: str) -> None:
+        if when == "before":
+            heard[step] = ending.look(world.env).next
+
+    with pytest.raises(Undone):
+        world.cutover(smoke=failing_smoke, observer=observer)
+
+    assert heard["copy"].startswith("A run is at work: wait for it, or end it with Ctrl-C")
+    assert heard["switch back"].startswith("An undo is at work, and no signal stops it")
+    assert ending.look(world.env).next == "invoke cutover --env test"
+
+
+def test_an_attempt_that_never_switched_restarts_nothing_in_its_undo(world: World) -> None:
+    for record in world.folder.glob("service.env.switched"):
+        record.unlink()
+    set_up(world, replace(STARTS["cutover"], phase=Phase.EMPTY))
+    (world.folder / "service.env.switched").unlink()  # As in an environment in which no move was ever begun.
+    ran = world.folder / "ran"
+    counted = world.with_(hooks=Hooks(deploy=f"echo $ENGINE >> {ran}", restart=world.env.hooks.restart))
+
+    with pytest.raises(Undone):
+        counted.cutover(observer=failing_before("copy"))
+    assert not ran.exists()
+
+    (world.folder / "service.env.switched").unlink()  # As an older version leaves it: what its hooks did is not known.
+    assert counted.cutover(abort=True).verdict == "undone"
+    assert ran.read_text() == "legacy\n"
+
+
+def test_a_process_that_was_not_restarted_is_called_the_old_one_and_both_faults_are_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(world, STARTS["cutover"])
+    monkeypatch.setattr(switch, "READY_SECONDS", 0.3)
+
+    with pytest.raises(Failure, match="the undo to finish") as failed:
+        world.with_(hooks=Hooks(restart="true")).cutover()
+
+    assert len(re.findall(r"is still the old process, \d+, which was not restarted", failed.value.found)) == 2
+    assert _finish(world) == [Command.ABORT]
+
+
+def test_a_full_disk_is_reported_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / "service.env").write_text("DATABASE_URL=file:a\n")
+    writes: list[Callable[[], None]] = [
+        lambda: Journal(tmp_path).keep_secret("pointer.before", "file:a"),
+        lambda: pointer.write(Pointer(tmp_path / "service.env"), "file:b"),
+    ]
+    for write, name in zip(writes, ("pointer.before", "service.env"), strict=True):
+        with pytest.raises(OSError, match="No space left") as caught:
+            write()
+        assert text_of(caught.value) == f"No space left on device: {tmp_path / name}"
+
+
+def test_no_other_server_is_advised_in_the_middle_of_a_move(world: World) -> None:
+    env = replace(world.env, target_direct=replace(world.owner, port=1, started_by="invoke up"))
+    set_up(world, STARTS["cutover"])
+    with pytest.raises(Refusal, match="Or name a Postgres of your own"):
+        recovery.standing(env)
+
+    set_up(world, State(Phase.LOADING, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.LEGACY))
+    with pytest.raises(Inconclusive) as caught:
+        recovery.standing(env)
+
+    assert "Start it: invoke up (it needs Docker). Then invoke status" in caught.value.do
 
 
 def _with_fault(world: World, app2: Path, hook: str, engine: str, fault: str) -> World:
