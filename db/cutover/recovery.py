@@ -134,6 +134,15 @@ def lift_not_known(found: Standing, env: Environment) -> Refusal:
     )  # fmt: skip
 
 
+def require_no_undo_of_a_rollback(found: Standing, env: Environment) -> None:
+    """Raise Refusal if the undo of a rollback has still to switch the services back to Postgres."""
+    if found.rollback_undo_unfinished:
+        raise Refusal(
+            "no undo of a rollback under way", "one whose switch back to Postgres is not done", where=env.name,
+            do=f"Finish it first: invoke rollback --env {env.name} --abort.",
+        )  # fmt: skip
+
+
 def abort(env: Environment, means: Means) -> Report:
     """Undo an attempt. Safe to call again. Raises Refusal if there is none, or it is past its point of no return."""
     found = standing(env)
@@ -155,6 +164,7 @@ def refuse_abort(found: Standing, env: Environment) -> None:
             "an attempt before its point of no return", "a rollback under way", where=env.target_direct.redacted,
             do=_GO_ON_OR_UNDO.format(env.name),
         )  # fmt: skip
+    require_no_undo_of_a_rollback(found, env)
     if found.phase in (Phase.LIVE, Phase.RETURNED):
         raise Refusal(
             "an attempt before its point of no return", f"the phase {found.phase}",

@@ -104,11 +104,7 @@ def _refuse(found: Standing, env: Environment) -> None:
     """Raise Refusal if a rollback may neither begin nor go on from this state."""
     if found.phase is not Phase.RETURNED:
         _refuse_unless_live(found, env)
-    if found.rollback_undo_unfinished:
-        raise Refusal(
-            "no undo of a rollback under way", "one whose switch back to Postgres is not done", where=env.name,
-            do=f"Finish it first: invoke rollback --env {env.name} --abort.",
-        )  # fmt: skip
+    recovery.require_no_undo_of_a_rollback(found, env)
     fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
     if found.of_another:
         raise recovery.anothers(found, env)

@@ -85,7 +85,8 @@ class Standing:
     @property
     def rollback_undo_unfinished(self) -> bool:
         """True if the undo of a rollback has opened Postgres, and the switch back to it is not done."""
-        return self.phase is Phase.LIVE and self.target == "open" and self.undoing and self.unfinished
+        opened = self.phase is Phase.LIVE and self.target == "open" and self.legacy == "moved"
+        return opened and self.undoing and self.unfinished
 
 
 Refuse: TypeAlias = Callable[[Standing, Environment], None]
