@@ -410,7 +410,7 @@ def cutover(
     with Signals() as signals, outcome(json or None) as speaks:
         require_same_name(env, confirm)
         target = environments.load(env)
-        cutovers.end_with(target, speaks, signals)
+        cutovers.end_with(target, speaks, signals, dry_run=dry_run)
         cutovers.show_settings(target, speaks)
         confirmed = confirmation(speaks, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
@@ -444,7 +444,7 @@ def rollback(
     with Signals() as signals, outcome(json or None) as speaks:
         require_same_name(env, confirm)
         target = environments.load(env)
-        cutovers.end_with(target, speaks, signals)
+        cutovers.end_with(target, speaks, signals, dry_run=dry_run)
         cutovers.show_settings(target, speaks)
         confirmed = confirmation(speaks, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)

@@ -38,18 +38,26 @@ class PointerTo(StrEnum):
 
 
 class Tool(StrEnum):
-    """The run that holds the lock. NONE: nobody holds it. STOPPED: its process is paused, its session lives."""
+    """The run that holds the lock. NONE: nobody holds it. STOPPED: its process is paused, its session lives.
+
+    HOOK: nobody holds it, and a hook of a run that ended is at work.
+    """
 
     NONE = "none"
+    HOOK = "a hook"
     ALIVE = "alive"
     STOPPED = "stopped"
 
 
 class Rest(StrEnum):
-    """What comes after the fences: every process serves the store that is open, and old rows are put away."""
+    """What comes after the fences: every process serves the store that is open, and old rows are put away.
+
+    SWITCH: the record of the switches says that the last one was not completed, or was to the other store.
+    """
 
     DONE = "done"
     LEFT = "left"
+    SWITCH = "a switch"
 
 
 class Command(StrEnum):
@@ -63,7 +71,10 @@ class Command(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of an environment. target: the fence of Postgres. owner: of the legacy file's fence."""
+    """The state of an environment. target: the fence of Postgres. owner: of the legacy file's fence.
+
+    undoing: an undo was begun, and has neither ended nor been followed by a run that goes forward.
+    """
 
     phase: Phase
     legacy: Fence
@@ -72,6 +83,7 @@ class State:
     pointer: PointerTo
     tool: Tool = Tool.NONE
     rest: Rest = Rest.DONE
+    undoing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +129,24 @@ def advise(state: State) -> Advice:
     """Return what ends the state. Checks for impossible states first, then for who must act first, then the phase."""
     if guard := _guard(state):
         return Unreachable(guard)
-    if state.tool is Tool.ALIVE:
-        return Elsewhere("A run is at work: wait for it, or end it with Ctrl-C or SIGTERM, which undoes it.")
-    if state.tool is Tool.STOPPED:
-        return Elsewhere("The run that holds the lock is stopped: kill -9 of its process is safe; then look again.")
+    if (who := _AT_WORK.get((state.tool, state.undoing))) is not None:
+        return Elsewhere(who)
     if state.owner is FenceOwner.ANOTHER_DATABASE:
         return _another_database(state)
     return _BY_PHASE[state.phase](state)
+
+
+_RUN = "A run is at work: wait for it, or end it with Ctrl-C or SIGTERM, which undoes it."
+_UNDO = "An undo is at work, and no signal stops it: wait for it. kill -9 of its process is safe; then look again."
+_STOPPED = "The run that holds the lock is stopped: kill -9 of its process is safe; then look again."
+_HOOK = "A hook of a run that ended is still at work."
+_AT_WORK = {
+    (Tool.ALIVE, False): _RUN,
+    (Tool.ALIVE, True): _UNDO,
+    **dict.fromkeys(((Tool.STOPPED, False), (Tool.STOPPED, True)), _STOPPED),
+    **dict.fromkeys(((Tool.HOOK, False), (Tool.HOOK, True)), _HOOK),
+}
+"""What must act first, by who is at work, and whether it is an undo."""
 
 
 def _guard(state: State) -> str:
@@ -162,6 +185,8 @@ def _empty(state: State) -> Advice:
         return _lift_lost(Command.ABORT)
     if state.legacy is not Fence.OPEN:
         return Ends(Command.ABORT, "opens the legacy file, whose fence no run needs any more")
+    if state.rest is Rest.SWITCH:
+        return Ends(Command.ABORT, "has the hooks end for the legacy file, and every process serve it")
     if state.pointer is not PointerTo.LEGACY:
         return Elsewhere("No move was begun: have the pointer name the store that the service is to read.")
     if state.rest is Rest.LEFT:
@@ -172,6 +197,8 @@ def _empty(state: State) -> Advice:
 def _loading(state: State) -> Advice:
     if state.legacy is Fence.MOVED:
         return _lift_lost(Command.ABORT)
+    if state.undoing:
+        return Ends(Command.ABORT, "finishes the undo that was begun")
     return Ends(Command.CUTOVER, "goes on with the attempt; --abort undoes it")
 
 
@@ -182,6 +209,8 @@ def _live(state: State) -> Advice:
         )
     if state.legacy is Fence.OPEN and state.target is Fence.FENCED:
         return Ends(Command.ABORT_ROLLBACK, "closes the legacy file and opens Postgres, which the pointer names")
+    if state.undoing and (state.target is Fence.FENCED or state.rest is not Rest.DONE):
+        return Ends(Command.ABORT_ROLLBACK, "finishes the undo that was begun")
     if state.target is Fence.FENCED:
         return Ends(Command.ROLLBACK, "goes on with the rollback; --abort undoes it")
     if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET and state.rest is Rest.DONE:
@@ -194,7 +223,7 @@ def _aborted(state: State) -> Advice:
         return _lift_lost(Command.ABORT)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(Command.ABORT, "opens the legacy file and switches back to it")
-    if state.rest is Rest.LEFT:
+    if state.rest is not Rest.DONE:
         return Ends(Command.ABORT, "has every process serve the legacy file")
     return Settled(Command.CUTOVER)
 
@@ -204,7 +233,7 @@ def _returned(state: State) -> Advice:
         return _lift_lost(Command.ROLLBACK)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
         return Ends(Command.ROLLBACK, "opens the legacy file and switches to it")
-    if state.rest is Rest.LEFT:
+    if state.rest is not Rest.DONE:
         return Ends(Command.ROLLBACK, "has every process serve the legacy file, and puts the old rows away")
     return Settled(Command.CUTOVER)
 

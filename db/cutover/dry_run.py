@@ -113,7 +113,7 @@ def _no_hook_at_work(move: Move) -> None:
     if (named := hooks.at_work(move.env)) is not None:
         raise Inconclusive(
             "no hook of another run at work", named, where=str(hooks.lock_path(move.env)),
-            do="Let it end, or end the process group that it names: kill -- -GROUP",
+            do=hooks.to_end(named),
         )  # fmt: skip
 
 

@@ -6,15 +6,11 @@ run meant to do. A part that does not answer is reported as unknown and raises n
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from pathlib import Path
 
-from db import ops, snapshots
+from db import snapshots
 from db.counts import count
-from db.cutover import ownership, pointer, rollback_steps, services, switch
+from db.cutover import answers, hooks, ownership, pointer, services, switch, switch_record
 from db.cutover.advice import (
     Advice,
     Command,
@@ -29,81 +25,16 @@ from db.cutover.advice import (
     Tool,
     advise,
 )
+from db.cutover.answers import LEGACY, TARGET, Answer, Target, Unknown
 from db.cutover.move import FAILURES
 from db.cutover.services import Ready
 from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
-from db.legacy.opening import check_file
-from db.legacy.read_errors import unreadable
-from db.ops import Phase, fence, locks
+from db.ops import Phase
 from db.ops.locks import Holder
 from db.remedies import seeding
-from db.schema import migrate
 from db.snapshots import Label, Side
-from game.legacy import sqlite_values
-from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import Mark
-from game.redaction import redact
-
-LEGACY = "the legacy file"
-TARGET = "Postgres"
-
-LOCK_SECONDS = 5.0
-"""How long to wait for a legacy file that another process keeps locked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Why a part can't be known. do: a sentence that says what to do about it, or ""."""
-
-    why: str
-    do: str
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """The state of a move, from the schema `ops`. holder: of the lock."""
-
-    phase: Phase
-    run: str | None
-    identity: str
-    holder: Holder | None
-
-    @property
-    def trial(self) -> bool:
-        """True if the phase is of a trial, which fills the tables as an attempt that was aborted does."""
-        return ops.is_trial(self.run)
-
-
-@dataclass(frozen=True, slots=True)
-class Target(Control):
-    """The state of Postgres. odd: tables whose trigger differs from the fence's state. schema: its revision. rows:
-    whether a table of the game has any."""
-
-    fence: Fence
-    odd: tuple[str, ...]
-    schema: str | None
-    rows: bool
-
-
-class Depth(StrEnum):
-    """How far Postgres could be asked."""
-
-    NOTHING = "nothing"
-    MARKER = "marker"
-    CONTROL = "control"
-    ALL = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What Postgres answers, as far as it could be asked. target: None unless all of it could."""
-
-    depth: Depth = Depth.NOTHING
-    marker: str | None = None
-    control: Control | None = None
-    target: Target | None = None
-    unprepared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +42,8 @@ class Seen:
     """The state of an environment. A part that is None does not answer; `unknown` says why.
 
     amiss: why the pointer can't be read. silent: by service, why it does not answer. asked: the answer of Postgres.
-    unfinished: the game is live, and Postgres has no verified snapshot since.
+    unfinished: the game is live, and Postgres has no verified snapshot since. switching: the switch to the store of the
+    phase was not completed. undoing: an undo was begun. hook: the signature of a hook at work, or "".
     """
 
     environment: str
@@ -123,6 +55,9 @@ class Seen:
     silent: dict[str, str]
     unknown: dict[str, Unknown]
     unfinished: bool = False
+    switching: bool = False
+    undoing: bool = False
+    hook: str = ""
 
     @property
     def target(self) -> Target | None:
@@ -170,10 +105,12 @@ class Seen:
         if self.legacy is None or self.target is None:
             return None
         phase = Phase.EMPTY if self.target.trial else self.target.phase
+        tool = _tool(self.target.holder)
         return advise(
             State(
                 phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
-                self.pointer, _tool(self.target.holder), self._rest(self.target),
+                self.pointer, Tool.HOOK if tool is Tool.NONE and self.hook else tool, self._rest(self.target),
+                self.undoing,
             )
         )  # fmt: skip
 
@@ -184,6 +121,15 @@ class Seen:
         urls = ", ".join(self.silent)
         silent = [f"start the service at {urls}, which does not answer{self._serve}"] if self.silent else []
         return ", then ".join([*amiss, *silent, self._next])
+
+    def next_after_refusal(self, *, dry_run: bool) -> str:
+        """Return the same for a settled state, after a refusal: it says what stands in the way of the next command."""
+        above = "do what is said above"
+        if dry_run and self.advice == Settled(Command.CUTOVER):
+            return f"{above}, then: {_command(Command.CUTOVER, self.environment)} --dry-run"
+        if self._next.startswith("invoke "):
+            return f"{above}, then: {self.next}"
+        return f"{above}; {self.next}"
 
     @property
     def steps(self) -> list[str]:
@@ -207,8 +153,7 @@ class Seen:
             case Ends(command, why, loses):
                 return f"{_command(command, self.environment)} ({why}{'; ' + loses if loses else ''})"
             case Elsewhere(do):
-                holder = self.target.holder if self.target is not None else None
-                return do if holder is None else f"{do} It is {holder}."
+                return self._elsewhere(do)
             case Settled(next=None):
                 return "nothing is left to do"
             case Settled(next=command):
@@ -220,6 +165,14 @@ class Seen:
                 return f"invoke prepare --env {env}" if self.asked.unprepared else later
             case unreachable:
                 return f"look at the stores: no run leaves them in this state ({unreachable.guard})"
+
+    def _elsewhere(self, do: str) -> str:
+        holder = self.target.holder if self.target is not None else None
+        if holder is not None:
+            return f"{do} It is {holder}."
+        if not self.hook:
+            return do
+        return f"{do} It is {self.hook}. {hooks.to_end(self.hook)}; then: {replace(self, hook='')._next}"
 
     def _settled(self, command: Command) -> str:
         if command is not Command.ROLLBACK:
@@ -233,6 +186,8 @@ class Seen:
         """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
         served = len(self._serving("postgres" if target.phase is Phase.LIVE else "legacy")) == len(self.services)
         put_away = target.phase is not Phase.RETURNED or not target.rows
+        if self.switching:
+            return Rest.SWITCH
         return Rest.DONE if served and put_away else Rest.LEFT
 
     def _serving(self, engine: str) -> list[str]:
@@ -263,15 +218,15 @@ class Ending:
         return f"{self.outcome} · {self.serves} · {self.fences} · next: {self.next}"
 
 
-def ended(env: Environment, outcome: str, todo: str = "") -> Ending:
+def ended(env: Environment, outcome: str, todo: str = "", *, dry_run: bool = False) -> Ending:
     """Describe the environment after a run with this outcome. todo: what is next, if the stores don't decide it."""
     seen = look(env)
-    # The refusal names what stands in the way of the command that would be next.
-    first = "do what is said above, then: " if outcome == "refused" and isinstance(seen.advice, Settled) else ""
+    if outcome == "refused" and isinstance(seen.advice, Settled):
+        todo = todo or seen.next_after_refusal(dry_run=dry_run)
     if outcome == "interrupted" and seen.advice == Settled(Command.ROLLBACK):
         # Most likely it was the watch: nobody is to be sent back to SQLite for that.
         todo = todo or f"invoke cutover --env {env.name} (watches again); {seen.next}"
-    return Ending(outcome, seen.serves, seen.fences, todo or first + seen.next)
+    return Ending(outcome, seen.serves, seen.fences, todo or seen.next)
 
 
 def look(env: Environment) -> Seen:
@@ -279,26 +234,43 @@ def look(env: Environment) -> Seen:
     unknown: dict[str, Unknown] = {}
     legacy: Mark | None = None
     try:
-        legacy = _legacy(env.legacy.path)
+        legacy = answers.legacy(env.legacy.path)
     except (ToolError, *FAILURES) as error:
-        unknown[LEGACY] = _unknown(error)
+        unknown[LEGACY] = answers.unknown(error)
         if env.name == DEVELOPMENT and not env.legacy.path.exists():
             unknown[LEGACY] = replace(unknown[LEGACY], do=seeding(env.legacy.path))
-    asked, why = _ask(env)
+    asked, why = answers.ask(env)
     if why is not None:
         unknown[TARGET] = why
-    answers = {url: services.asked(url) for url in env.services}
+    said = {url: services.asked(url) for url in env.services}
     return Seen(
         env.name,
         legacy,
         asked,
         switch.pointed(env),
         _amiss(env),
-        {url: answer if isinstance(answer, Ready) else None for url, answer in answers.items()},
-        {url: answer for url, answer in answers.items() if isinstance(answer, str)},
+        {url: answer if isinstance(answer, Ready) else None for url, answer in said.items()},
+        {url: answer for url, answer in said.items() if isinstance(answer, str)},
         unknown,
         _lacks_first_snapshot(env, asked.target),
+        _is_switching(env, asked.target),
+        switch_record.undoing(env),
+        _hook(env),
     )
+
+
+def _is_switching(env: Environment, target: Target | None) -> bool:
+    if target is None:
+        return False
+    return switch.is_unfinished(env, env.target if target.phase is Phase.LIVE else env.legacy)
+
+
+def _hook(env: Environment) -> str:
+    """Return the signature of the hook at work, or ""; also "" if this user may not read the lock."""
+    try:
+        return hooks.at_work(env) or ""
+    except OSError:
+        return ""
 
 
 def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
@@ -312,71 +284,12 @@ def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
     return not any(s.manifest.run == target.run and s.verified and snapshots.is_admitted(s) for s in found)
 
 
-def _unknown(error: Exception, do: str = "") -> Unknown:
-    """Make an Unknown of an error. The place is left out: who shows it shows the place too."""
-    if isinstance(error, ToolError):
-        return Unknown(redact(f"expected {error.expected}; found {error.found}"), redact(error.do) or do)
-    text = (error.strerror if isinstance(error, OSError) else str(error).strip()) or type(error).__name__
-    return Unknown(redact(text.splitlines()[0]), do)  # A server's error has its position and hints on more lines.
-
-
-def _legacy(path: Path) -> Mark:
-    """Read the fence of the legacy file. Raises Refusal saying why it can't be read, or is no file of the game."""
-    try:
-        with closing(sqlite_values.connect(path, readonly=True, timeout_seconds=LOCK_SECONDS)) as connection:
-            mark = fence_mark(connection)
-            known = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'users'").fetchone()
-    except sqlite3.DatabaseError as error:
-        # Only now, for reading the file by other means than SQLite's would drop this process's locks on it.
-        check_file(path)
-        raise unreadable(path, error) from None
-    if known == (0,):
-        raise Refusal(
-            "a legacy file of this game",
-            "one without the table `users`",
-            where=str(path),
-            do="Correct `legacy` where it is set (invoke status --env NAME: settings).",
-        )
-    return mark
-
-
 def _amiss(env: Environment) -> str:
     try:
         pointer.url(env.pointer)
     except Refusal as error:
         return " ".join(str(error).split())
     return ""
-
-
-def _ask(env: Environment) -> tuple[Answer, Unknown | None]:
-    """Ask Postgres as far as it answers, and say why no further."""
-    found = Answer()
-    advice = ""
-    try:
-        with ops.connect(env.target_direct) as conn:
-            found = Answer(Depth.MARKER)
-            found = replace(found, marker=ops.marker(conn))
-            ops.require_marker(conn, env.name)
-            control = Control(ops.phase(conn), ops.phase_run(conn), ops.identity(conn), locks.holder(conn))
-            found = replace(found, depth=Depth.CONTROL, control=control)
-            advice = f"invoke migrate --env {env.name}, which says what is wrong with the schema"
-            return replace(found, depth=Depth.ALL, target=_target(conn, control)), None
-    except (ToolError, *FAILURES) as error:
-        unprepared = isinstance(error, Refusal) and "invoke prepare" in error.do
-        why = _unknown(error, advice)
-        return replace(found, unprepared=unprepared), replace(why, do=why.do.replace("--env NAME", f"--env {env.name}"))
-
-
-def _target(conn: ops.Connection, control: Control) -> Target:
-    schema = migrate.current(conn)
-    state, rows = Fence.FENCED, False
-    odd: tuple[str, ...] = ()
-    if schema:
-        recorded = fence.said(conn)
-        state, odd, rows = Fence(recorded), fence.odd(conn, recorded), rollback_steps.has_rows(conn)
-    return Target(
-        control.phase, control.run, control.identity, control.holder, fence=state, odd=odd, schema=schema, rows=rows
-    )
 
 
 def _tool(holder: Holder | None) -> Tool:

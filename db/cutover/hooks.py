@@ -42,6 +42,9 @@ POLL_SECONDS = 0.1
 NAMED = re.compile(r"\$\{?(\w+)")
 """Matches a variable that a command names: `$NAME`, `${NAME}`."""
 
+GROUP = re.compile(r"process group (\d+), ")
+"""Matches the signature of a hook that has begun."""
+
 FIRST_WORD = re.compile(r"\s*(?:\w+=[\w./:-]*\s+)*([\w./+-]+)(?=[\s;&|)]|$)")
 """Matches the first word of a command after its assignments, if it is plain text."""
 
@@ -125,7 +128,7 @@ def at_work(env: Environment) -> str | None:
         return None
     with path.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _signed(path)
     return None
@@ -181,9 +184,14 @@ def _wait(file: BinaryIO, path: Path) -> None:
             "no hook of another run at work",
             _signed(path),
             where=str(path),
-            do="Nothing more was changed. Let it end, or end the process group that it names: kill -- -GROUP. Then run"
-            " again.",
+            do=f"Nothing more was changed. {to_end(_signed(path))}. Then run again.",
         ) from None
+
+
+def to_end(signature: str) -> str:
+    """Say how a hook with this signature ends, without a full stop."""
+    group = GROUP.match(signature)
+    return f"Let it end, or end it: kill -- -{group[1]}" if group else "Let it end"
 
 
 def lock_path(env: Environment) -> Path:

@@ -102,7 +102,7 @@ class Journal:
         path = self.folder / name
         if path.exists():
             return
-        with part_of(path) as part:
+        with private.naming(path), part_of(path) as part:
             with private.opened(part, "w") as file:
                 file.write(text)
                 file.flush()

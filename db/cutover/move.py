@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from db import ops
 from db.console.progress import Progress
-from db.cutover import hooks
+from db.cutover import hooks, switch_record
 from db.cutover import journal as journals
 from db.cutover import report as reports
 from db.cutover.deadline import Deadline
@@ -71,7 +71,10 @@ class Means:
 
 @dataclass
 class Move:
-    """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered."""
+    """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
+
+    lifting: this process has sent the transaction of step 11.
+    """
 
     verb: Verb
     env: Environment
@@ -81,6 +84,7 @@ class Move:
     pass_token: str = field(default_factory=fence.new_pass, repr=False)
     performed: list[StepReport] = field(default_factory=list)
     predicted_seconds: float | None = None
+    lifting: bool = False
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _conn: ops.Connection | None = field(default=None, repr=False)
     _held: ops.Held | None = field(default=None, repr=False)
@@ -111,13 +115,18 @@ class Move:
         """Perform step 2: hold the lock of the environment, and begin the journal.
 
         recheck: called under the lock, before the journal begins, since what was read before may have changed.
-        undoing: see `hooks.wait_for_orphan`.
+        undoing: records that an undo is under way, and see `hooks.wait_for_orphan`; else records that none is.
         Raises Refusal naming the lock's holder, or Inconclusive if a hook of a dead run is still at work.
         """
         with ExitStack() as self._stack:
             self.lock_again()
+            if undoing:
+                recheck()
+                self.begin_undo()
             hooks.wait_for_orphan(self.env, undoing=undoing)
             recheck()
+            if not undoing:
+                self.end_undo()
             self._run_before = ops.phase_run(self.conn)
             read = [str(file) for file in self.env.files_read.files]
             self.journal.write(journals.RUN, verb=self.verb, environment=self.env.name, settings=read)
@@ -145,6 +154,23 @@ class Move:
         self.means.signals.check()
         self.require_lock()  # Before the budget: a run that was paused has lost its lock, and that is what ended it.
         self.deadline.check()
+
+    def note(self, write: Callable[[], None], *, must: bool = False) -> None:
+        """Write one of this tool's records. must: raise the OSError of a full disk, say; else it is only printed."""
+        try:
+            write()
+        except OSError as error:
+            if must:
+                raise
+            self.means.progress.say(f"     not recorded: {text_of(error)}")
+
+    def begin_undo(self) -> None:
+        """Record that an undo is under way, so that whoever looks names the command that finishes it."""
+        self.note(lambda: switch_record.begin_undo(self.env, self.verb))
+
+    def end_undo(self) -> None:
+        """Record that no undo is under way."""
+        self.note(lambda: switch_record.end_undo(self.env))
 
     def lock_again(self) -> None:
         """Take the lock on a new connection: the old one is gone, and with it the old lock."""
@@ -237,9 +263,7 @@ class Move:
             facts = step.do(self) or {}
             held = step.done is None or not step.checked or step.done(self)
         except FAILURES as error:
-            raise Failure(
-                step.true_after, redact(str(error).strip()) or type(error).__name__, where=f"step {step.name}"
-            ) from error
+            raise Failure(step.true_after, redact(text_of(error)), where=f"step {step.name}") from error
         if not held:
             raise Failure(step.true_after, "otherwise, though all of it was done", where=f"step {step.name}")
         return facts
@@ -289,7 +313,23 @@ def legacy_mark(path: Path) -> Mark:
         return fence_mark(connection)
 
 
+def text_of(error: Exception) -> str:
+    """Return the text of an error on one line or more; of one of the system what it is about, and the file."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return str(error).strip() or type(error).__name__
+
+
 def read_only_seconds(journal: Journal) -> float | None:
-    """From the first line that says read-only begins to the last that says it ends, over all processes of the run."""
-    begins, ends = journal.first(READ_ONLY_BEGINS), journal.last(READ_ONLY_ENDS)
-    return round(ends.at - begins.at, 3) if begins and ends else None
+    """Return how long players could not write, over all processes of the run; None if it never began or never ended.
+
+    Each end is paired with the first begin since the end before.
+    """
+    total: float | None = None
+    since: float | None = None
+    for entry in journal.entries():
+        if entry.event == READ_ONLY_BEGINS and since is None:
+            since = entry.at
+        elif entry.event == READ_ONLY_ENDS and since is not None:
+            total, since = (total or 0.0) + entry.at - since, None
+    return None if total is None else round(total, 3)

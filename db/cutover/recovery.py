@@ -15,7 +15,7 @@ import psycopg
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db import ops
-from db.cutover import hooks, ownership, plan, rollback_steps, switch, undo
+from db.cutover import hooks, ownership, plan, rollback_steps, switch, switch_record, undo
 from db.cutover.deadline import Deadline
 from db.cutover.move import FAILURES, Means, Move, Step, legacy_mark
 from db.cutover.report import Report, Status, Verdict
@@ -26,6 +26,7 @@ from db.legacy.opening import check_file
 from db.ops import Phase, fence
 from db.schema import migrate
 from game.legacy.fence import PATIENCE_SECONDS
+from game.redaction import redact
 from game.unit_of_work import Fence
 
 _GO_ON_OR_UNDO = "Go on with it: invoke rollback --env {0}; or undo it: invoke rollback --env {0} --abort."
@@ -51,9 +52,12 @@ def standing(env: Environment) -> Standing:
         if migrate.current(conn):
             target = fence.said(conn)
             odd = fence.odd(conn, target)
+        phase = ops.phase(conn)
         return Standing(
-            ops.phase(conn), ops.phase_run(conn), target, odd, mark, ops.identity(conn), switch.pointed(env)
-        )
+            phase, ops.phase_run(conn), target, odd, mark, ops.identity(conn), switch.pointed(env),
+            unfinished=switch.is_unfinished(env, env.target if phase is Phase.LIVE else env.legacy),
+            undoing=switch_record.undoing(env),
+        )  # fmt: skip
 
 
 def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
@@ -130,6 +134,15 @@ def lift_not_known(found: Standing, env: Environment) -> Refusal:
     )  # fmt: skip
 
 
+def require_no_undo_of_a_rollback(found: Standing, env: Environment) -> None:
+    """Raise Refusal if the undo of a rollback has still to switch the services back to Postgres."""
+    if found.rollback_undo_unfinished:
+        raise Refusal(
+            "no undo of a rollback under way", "one whose switch back to Postgres is not done", where=env.name,
+            do=f"Finish it first: invoke rollback --env {env.name} --abort.",
+        )  # fmt: skip
+
+
 def abort(env: Environment, means: Means) -> Report:
     """Undo an attempt. Safe to call again. Raises Refusal if there is none, or it is past its point of no return."""
     found = standing(env)
@@ -151,6 +164,7 @@ def refuse_abort(found: Standing, env: Environment) -> None:
             "an attempt before its point of no return", "a rollback under way", where=env.target_direct.redacted,
             do=_GO_ON_OR_UNDO.format(env.name),
         )  # fmt: skip
+    require_no_undo_of_a_rollback(found, env)
     if found.phase in (Phase.LIVE, Phase.RETURNED):
         raise Refusal(
             "an attempt before its point of no return", f"the phase {found.phase}",
@@ -159,7 +173,7 @@ def refuse_abort(found: Standing, env: Environment) -> None:
             if found.phase is Phase.LIVE or found.legacy != "open"
             else f"Players play on the legacy file already; to see what is left to do: invoke status --env {env.name}.",
         )  # fmt: skip
-    if found.phase is Phase.EMPTY and found.legacy == "open":
+    if found.phase is Phase.EMPTY and found.legacy == "open" and not found.unfinished:
         raise Refusal(
             "an attempt to abort", "none that was begun", where=env.target_direct.redacted,
             do=f"Nothing has to be undone. To begin: invoke cutover --env {env.name}.",
@@ -206,9 +220,9 @@ def _after(
         else:
             if phase is not begun:
                 raise cause
-            _undo(move, undo_steps)
-            move.finished(Verdict.UNDONE)
             reason = f"the session that held the lock was lost: {_said(cause)}" if lost else _said(cause)
+            _undo(move, undo_steps, reason=reason)
+            move.finished(Verdict.UNDONE)
             raise Undone(
                 f"the {move.verb} to reach its end", reason, where=move.env.name,
                 do=f"{_restored(move, undo_steps[-1])} The log: {move.journal.folder}",
@@ -234,7 +248,9 @@ def settled(move: Move) -> None:
     try:
         again(move.lock_again)
     except RetryError as error:
-        raise unknowable(str(error.last_attempt.exception()), move.env) from None
+        last = error.last_attempt.exception()
+        assert isinstance(last, Refusal), "nothing else is tried again"
+        raise unknowable(_said(last), move.env, last.do) from None
 
 
 def _answers(move: Move) -> bool:
@@ -259,14 +275,18 @@ def _settled_phase(move: Move, cause: BaseException) -> Phase:
     return phase
 
 
-def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = ()) -> None:
+def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = (), *, reason: str = "") -> None:
+    """Undo. reason: why the move failed; "" if somebody asked for the undo."""
     with _holding_signals(move):
-        _undo_steps(move, steps, odd)
+        _undo_steps(move, steps, odd, reason)
 
 
-def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> None:
+def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...], reason: str) -> None:
     move.deadline = Deadline(float("inf"))
+    if reason:  # Now, for an undo may hang; and once more at its end.
+        move.means.progress.say(f"     the {move.verb} failed: {redact(reason)}")
     move.means.progress.say(f"     undoing: {_how_long(move.env)}")
+    move.begin_undo()
     if odd:  # Players must not wait for it: the undo opens either store without asking this fence.
         move.means.progress.say(f"     the fence of Postgres is odd on {', '.join(odd)}: look, once this is undone")
         move.journal.write("odd", "undo", tables=list(odd))
@@ -278,9 +298,15 @@ def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...]) -> No
         raise unknowable(str(error).strip(), move.env) from error
     except ToolError as error:
         mend = f"{error.do} Then go" if error.do else "Go"
+        both = f"the {move.verb} to reach its end, or " if reason else ""
+        why = f"{reason}\n  and of the undo: " if reason else ""
         raise Failure(
-            "the undo to finish", _said(error), where=move.env.name, do=f"{mend} on with it: {abort_command(move)}"
+            f"{both}the undo to finish",
+            f"{why}{_said(error)}",
+            where=move.env.name,
+            do=f"{mend} on with it: {abort_command(move)}",
         ) from error
+    move.end_undo()
 
 
 @contextmanager

@@ -105,6 +105,7 @@ def _refuse(found: Standing, env: Environment) -> None:
     """Raise Refusal if a rollback may neither begin nor go on from this state."""
     if found.phase is not Phase.RETURNED:
         _refuse_unless_live(found, env)
+    recovery.require_no_undo_of_a_rollback(found, env)
     fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
     if found.of_another:
         raise recovery.anothers(found, env)
@@ -164,9 +165,11 @@ def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_lo
         lost = rollback_steps.lost_writes(move)
     if accept_loss != lost:
         raise Refusal(
-            f"--accept-loss {lost}, the requests granted on Postgres", f"--accept-loss {accept_loss}",
+            f"--accept-loss {lost}, the requests granted on Postgres",
+            "none" if accept_loss is None else f"--accept-loss {accept_loss}",
             where=move.env.target_direct.redacted,
             do=f"To give them up: --discard-writes --accept-loss {lost}." if standing.returned_unknown
-            else "Leave --discard-writes out, and all of them are carried back.",
+            else "Leave --discard-writes out, and all of them are carried back. To give them up:"
+            f" --discard-writes --accept-loss {lost}.",
         )  # fmt: skip
     return lost

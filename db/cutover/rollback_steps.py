@@ -184,7 +184,7 @@ def put_target_away(move: Move) -> dict[str, Any]:
 
 
 def stays(move: Move) -> bool:
-    """Return True if the pointer names Postgres and every process serves it."""
+    """Return True if the switch to Postgres is done, see `switch.done`."""
     return switch.done(move, move.env.target)
 
 
@@ -198,10 +198,12 @@ def lift(move: Move) -> None:
 
     Repeated even if it looks done, so that it waits for a paused run that still holds the file's write lock.
     """
+    was_open = fence.said(move.conn) == "open"
     owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
     turn(move, "moved", phases=(Phase.LIVE,), owned=owned)
     fence.lift(move.conn)
-    move.journal.write(READ_ONLY_ENDS)
+    if not was_open:  # Else read-only ended when an earlier run lifted it.
+        move.journal.write(READ_ONLY_ENDS)
 
 
 def plan(accepted_loss: int | None) -> tuple[Step, ...]:

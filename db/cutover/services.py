@@ -77,8 +77,14 @@ def asked(url: str) -> Ready | str:
     return Ready(url, answer.status_code, pid=pid, **text)
 
 
-def wait_for(urls: Sequence[str], fits: Callable[[Ready], bool], *, what: str, timeout_seconds: float) -> list[Ready]:
-    """Ask until every process fits; Failure naming those that do not in time."""
+def wait_for(
+    urls: Sequence[str], fits: Callable[[Ready], bool], *, what: str, timeout_seconds: float,
+    fault: Callable[[Ready], str] = lambda _: "",
+) -> list[Ready]:  # fmt: skip
+    """Ask until every process fits; Failure naming those that do not in time.
+
+    fault: says in a clause why one does not fit; "" where its answer shows it.
+    """
     waiting = Retrying(
         retry=retry_if_result(lambda found: not _all(found, fits)),
         stop=stop_after_delay(timeout_seconds),
@@ -89,7 +95,11 @@ def wait_for(urls: Sequence[str], fits: Callable[[Ready], bool], *, what: str, t
     except RetryError as error:
         last: list[Ready | None] = error.last_attempt.result()
         pairs = zip(urls, last, strict=True)
-        wrong = [f"{url} {_said(ready)}" for url, ready in pairs if ready is None or not fits(ready)]
+        wrong = [
+            f"{url} {(fault(ready) if ready else '') or _said(ready)}"
+            for url, ready in pairs
+            if ready is None or not fits(ready)
+        ]
         raise Failure(
             f"{what} within {timeout_seconds:.0f} s", "; ".join(wrong),
             do="Mend what the service's own log says; the hooks' output is in the journal.",

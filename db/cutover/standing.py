@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from db.connection_failures import ANOTHER_SERVER
 from db.cutover import ownership
 from db.cutover.advice import OVER, PointerTo
 from db.environments import Environment
@@ -20,7 +21,8 @@ class Standing:
     """The phase, the run that set it, and the fence of each store.
 
     target: the recorded state of Postgres's fence. odd: tables whose trigger differs from it. mark: the legacy file's
-    fence. identity: of this database, as a fence records it. pointer: the store that the pointer names.
+    fence. identity: of this database, as a fence records it. pointer: the store that the pointer names. unfinished: the
+    record says that the switch to the store of the phase was not completed. undoing: it says that an undo was begun.
     """
 
     phase: Phase
@@ -30,6 +32,8 @@ class Standing:
     mark: Mark
     identity: str
     pointer: PointerTo
+    unfinished: bool = False
+    undoing: bool = field(default=False, compare=False)
 
     @property
     def legacy(self) -> State:
@@ -72,10 +76,17 @@ class Standing:
 
     @property
     def undo_unfinished(self) -> bool:
-        """True if an attempt is over, and the legacy file is still closed or the pointer does not name it."""
+        """True if an attempt is over, and the legacy file is still closed or the switch back to it is not done."""
         if self.phase not in (Phase.ABORTED, Phase.EMPTY) or self.of_another or self.lift_lost:
             return False
-        return self.legacy != "open" or (self.phase is Phase.ABORTED and self.pointer is not PointerTo.LEGACY)
+        pointed_away = self.phase is Phase.ABORTED and self.pointer is not PointerTo.LEGACY
+        return self.legacy != "open" or pointed_away or self.unfinished
+
+    @property
+    def rollback_undo_unfinished(self) -> bool:
+        """True if the undo of a rollback has opened Postgres, and the switch back to it is not done."""
+        opened = self.phase is Phase.LIVE and self.target == "open" and self.legacy == "moved"
+        return opened and self.undoing and self.unfinished
 
 
 Refuse: TypeAlias = Callable[[Standing, Environment], None]
@@ -84,6 +95,7 @@ Refuse: TypeAlias = Callable[[Standing, Environment], None]
 
 def unknowable(found: str, env: Environment, do: str = "Bring that server back, on its own disk.") -> Inconclusive:
     """Make the error for a Postgres that can't be asked while the legacy file is closed. do: advice for the cause."""
+    do = do.removesuffix(ANOTHER_SERVER)  # In the middle of a move no other will do.
     return Inconclusive(
         "Postgres to say whether players play on it", found, where=env.target_direct.redacted,
         do=f"Nothing more was changed; the legacy file stays read-only. {do} Then invoke status --env {env.name}"

@@ -73,6 +73,8 @@ def begin_loading(move: Move) -> None:
         return
     if phase is not Phase.ABORTED:
         require_empty(move)
+    if phase is Phase.EMPTY or ops.is_trial(ops.phase_run(move.conn)):
+        switch.note_served(move)
     with fence.own_pass(move.conn):
         ops.forget_proof(move.conn)
         names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
@@ -198,13 +200,15 @@ def go_live(move: Move) -> None:
         if not beyond:
             require_whole(move, connection)
             _lift(move)
-        if move.journal.last(READ_ONLY_ENDS) is None:
+        # A later process can't know when an earlier one lifted; the process whose COMMIT lost its answer can.
+        if move.lifting and move.journal.last(READ_ONLY_ENDS) is None:
             move.journal.write(READ_ONLY_ENDS)
 
 
 def _lift(move: Move) -> None:
     move.check_deadline()
     move.journal.write("lift begun")
+    move.lifting = True
     with move.conn.transaction():
         move.held.require_proof()
         move.held.advance(Phase.LOADING, Phase.LIVE)

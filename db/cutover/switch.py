@@ -1,7 +1,8 @@
 """Switching: the pointer, the operator's hooks, and the proof that every process serves the new store.
 
 The proof is what the processes say at /readyz, so a deploy that went to another machine, or a variable that is exported
-over the file, is found here and not by players.
+over the file, is found here and not by players. What the hooks did elsewhere can't be asked: `switch_record` says that
+they ended with 0.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import os
 from contextlib import closing
 from typing import Any, TypeAlias
 
-from db.cutover import hooks, pointer, services
+from db.cutover import hooks, pointer, services, switch_record
 from db.cutover.advice import PointerTo
 from db.cutover.move import Move
 from db.cutover.services import Ready
+from db.cutover.switch_record import Switched
 from db.environments import Environment
 from db.errors import Failure, Refusal
 from game.errors import StoreFailure
@@ -28,8 +30,11 @@ READY_SECONDS = 60.0
 
 
 def done(move: Move, place: Place) -> bool:
-    """Whether the pointer names the store and every process serves it."""
-    if not points_at(move, place):
+    """Return True if the pointer names the store, its hooks have ended with 0 since, and every process serves it.
+
+    Without a record (of an older version's run) the hooks count as not run: each does no harm twice.
+    """
+    if not points_at(move, place) or switch_record.switched(move.env, address(place)) is not Switched.YES:
         return False
     identity = store_identity(place)
     answers = [services.ask(url) for url in move.env.services]
@@ -38,18 +43,23 @@ def done(move: Move, place: Place) -> bool:
 
 def points_at(move: Move, place: Place) -> bool:
     """Whether the pointer names the store; the role's password and the parameters may differ."""
-    return _address(pointer.url(move.env.pointer)) == _address(place)
+    return address(pointer.url(move.env.pointer)) == address(place)
 
 
 def pointed(env: Environment) -> PointerTo:
     """Return which store the pointer names; OTHER if its file or its line is missing."""
     try:
-        address = _address(pointer.url(env.pointer))
+        named = address(pointer.url(env.pointer))
     except Refusal:
         return PointerTo.OTHER
-    if address == _address(env.legacy):
+    if named == address(env.legacy):
         return PointerTo.LEGACY
-    return PointerTo.TARGET if address == _address(env.target) else PointerTo.OTHER
+    return PointerTo.TARGET if named == address(env.target) else PointerTo.OTHER
+
+
+def is_unfinished(env: Environment, place: Place) -> bool:
+    """Return True if the record says that the last switch was to another store, or was not completed."""
+    return switch_record.switched(env, address(place)) is Switched.NO
 
 
 def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, Any]:
@@ -62,6 +72,7 @@ def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, 
     identity = store_identity(place)
     old = [ready for ready in map(services.ask, move.env.services) if ready is not None]
     with hooks.writing_pointer(move.env, move.journal, move.require_lock):
+        move.note(lambda: switch_record.begin(move.env), must=keep)
         if not points_at(move, place):
             if keep:
                 move.journal.keep_secret(OLD_VALUE, pointer.read(move.env.pointer))
@@ -72,13 +83,16 @@ def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, 
             require=move.require_lock,
         )  # fmt: skip
 
-    def arrived(ready: Ready) -> bool:
-        left = ready.process in [before.process for before in old] or any(map(services.still_runs, old))
-        return not left and services.serves(ready, place, identity)
+    def left(ready: Ready) -> str:
+        if ready.process in [before.process for before in old]:
+            return f"is still the old process, {ready.pid}, which was not restarted"
+        running = [str(before.pid) for before in old if services.still_runs(before)]
+        return f"answers, but the old process {', '.join(running)} still runs" if running else ""
 
     new = services.wait_for(
-        move.env.services, arrived, what=f"every process to serve {place.redacted}",
-        timeout_seconds=_left(move, READY_SECONDS),
+        move.env.services, lambda ready: not left(ready) and services.serves(ready, place, identity),
+        what=f"every process to be a new one that serves {place.redacted}",
+        timeout_seconds=_left(move, READY_SECONDS), fault=left,
     )  # fmt: skip
     if not points_at(move, place):  # The next restart would serve another store, whose fence is closed by then.
         raise Failure(
@@ -86,7 +100,24 @@ def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, 
             pointer.url(move.env.pointer).redacted, where=str(move.env.pointer.path),
             do="A hook writes it: have deploy and restart leave that line as they find it.",
         )  # fmt: skip
+    move.note(lambda: _complete(move, place))
     return {"old": [r.pid for r in old], "new": [r.pid for r in new]}
+
+
+def _complete(move: Move, place: Place) -> None:
+    with hooks.writing_pointer(move.env, move.journal, move.require_lock):
+        switch_record.complete(move.env, address(place))
+
+
+def note_served(move: Move) -> None:
+    """Record that the legacy file is served, if no switch was ever recorded: the checks of this run have seen it.
+
+    An undo of this run then knows whether a switch was begun, and restarts nothing if none was.
+    """
+    served = address(move.env.legacy)
+    with hooks.writing_pointer(move.env, move.journal, move.require_lock):
+        if switch_record.switched(move.env, served) is Switched.UNKNOWN:
+            switch_record.complete(move.env, served)
 
 
 def store_identity(place: Place) -> str:
@@ -98,7 +129,8 @@ def store_identity(place: Place) -> str:
         raise Failure("a store that answers", str(error), where=place.redacted) from None
 
 
-def _address(place: Place) -> tuple[object, ...]:
+def address(place: Place) -> switch_record.Address:
+    """Return what tells the store from others, without its password and parameters."""
     if isinstance(place, LegacyUrl):
         return (os.path.realpath(place.path),)
     return place.host, place.port, place.dbname, place.schema, place.user

@@ -33,13 +33,15 @@ def unfence(move: Move) -> None:
     Also removes the fence of an earlier run of this database: we hold the lock, so that run is over. Turns the fence
     even if the file looks open, see db.cutover.turning.
     """
+    was_open = move.legacy_fence().state == "open"
     owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
     turn(move, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owned=owned)
-    move.journal.write(READ_ONLY_ENDS)
+    if not was_open:  # Else read-only ended when an earlier run opened it.
+        move.journal.write(READ_ONLY_ENDS)
 
 
 def switched_back(move: Move) -> bool:
-    """Return True if the pointer names the legacy file and every process serves it."""
+    """Return True if the switch to the legacy file is done, see `switch.done`."""
     return switch.done(move, move.env.legacy)
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -120,7 +120,7 @@ def replace(path: Path, content: bytes) -> None:
     """Write a file that is there anew, in one rename; its mode and owner stay, and a link goes on pointing at it."""
     path = path.resolve()
     was = path.stat()
-    with part_of(path) as part:
+    with naming(path), part_of(path) as part:
         with opened(part, "wb") as file:
             file.write(content)
             os.fchown(file.fileno(), was.st_uid, was.st_gid)
@@ -129,6 +129,15 @@ def replace(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     fsync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an OSError of the block name this file. One of a write to an open file (a full disk) names none itself."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def fsync_folder(path: Path) -> None:

@@ -98,8 +98,10 @@ def standings() -> list[Standing]:
         FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
     }
     return [
-        Standing(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer)
-        for phase, legacy, owner, target, pointer in product(Phase, Fence, FenceOwner, Fence, PointerTo)
+        Standing(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer, *record)
+        for phase, legacy, owner, target, pointer, *record in product(
+            Phase, Fence, FenceOwner, Fence, PointerTo, (False, True), (False, True)
+        )
         if not isinstance(advise(State(phase, legacy, owner, target, pointer, Tool.NONE)), Unreachable)
     ]
 

@@ -20,7 +20,6 @@ PLACEHOLDERS = frozenset(
         "DATABASE",
         "FILE",
         "FOLDER",
-        "GROUP",
         "HOST",
         "NAME",
         "NEW",
@@ -43,7 +42,7 @@ STATEMENT = re.compile(
 )
 FOREIGN = re.compile(
     r"`(?:git|pip)[^`]*`|invoke --(?:list|help)(?: [a-z.{}]+)?|"
-    r"kill -- -GROUP|kill -9|sqlite3 \S+ '[^']*'|python3 -c \"[^\"]*\"|pip install \S+"
+    r"kill -- -\S+|kill -9|sqlite3 \S+ '[^']*'|python3 -c \"[^\"]*\"|pip install \S+"
 )
 """SQL and commands of other programs, which have options of their own."""
 

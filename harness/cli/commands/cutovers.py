@@ -14,6 +14,7 @@ from db.console.output import command_line
 from db.console.progress import Progress
 from db.cutover import ending, rollback
 from db.cutover import run as cutover_run
+from db.cutover.dry_run import STANDING
 from db.cutover.ports import Smoke
 from db.cutover.report import Finding, Mark, Report, Verdict
 from db.environments import Environment
@@ -33,6 +34,8 @@ _TODO = {
     Verdict.INCONCLUSIVE: "see to each ? above, then make the dry run again: {}",
 }
 """What comes after a dry run that found something."""
+
+_ELSEWHERE = "do what `where the move stands` says above; or see what is next: invoke status --env {1}"
 
 _SIGNS = {Mark.OK: "✓", Mark.REFUSED: "✗", Mark.NOT_JUDGED: "?"}
 
@@ -59,9 +62,9 @@ def show_settings(env: Environment, speaks: Outcome) -> None:
         speaks.say("  environments.toml is not as in the commit; see: git diff environments.toml", alarm=True)
 
 
-def end_with(env: Environment, speaks: Outcome, signals: Signals) -> None:
+def end_with(env: Environment, speaks: Outcome, signals: Signals, *, dry_run: bool) -> None:
     """Make the task ask the stores for its last line when it ends, and hold signals meanwhile."""
-    speaks.at_end = partial(ending.ended, env)
+    speaks.at_end = partial(ending.ended, env, dry_run=dry_run)
     speaks.signals = signals
 
 
@@ -126,7 +129,10 @@ def show(report: Report, speaks: Outcome) -> None:
         predicted = f"; predicted were {report.predicted_seconds:.0f} s" if report.predicted_seconds is not None else ""
         speaks.say(f"read-only for {report.read_only_seconds:.1f} s{predicted}")
     again = command_line() or f"invoke {report.verb} --env {report.environment} --dry-run"
-    speaks.end(str(report.verdict), _TODO.get(report.verdict, "").format(again))
+    todo = _TODO.get(report.verdict, "")
+    if any(finding.name == STANDING and finding.mark is Mark.REFUSED for finding in report.checks):
+        todo = _ELSEWHERE  # The same dry run would be refused again.
+    speaks.end(str(report.verdict), todo.format(again, report.environment))
 
 
 def exit_code(report: Report) -> int:

@@ -10,7 +10,8 @@ from pathlib import Path
 from db import environments, ops
 from db.counts import counted
 from db.cutover import ending
-from db.cutover.ending import Control, Depth, Seen
+from db.cutover.answers import TARGET, Control, Depth
+from db.cutover.ending import Seen
 from db.cutover.move import FAILURES
 from db.cutover.services import Ready
 from db.environments import Environment
@@ -102,7 +103,7 @@ def _postgres(env: Environment, seen: Seen) -> list[Row]:
     cause = _CAUSES.get(seen.asked.depth, "")
 
     def missing(name: str) -> Row:
-        why = seen.unknown[ending.TARGET].why if name == cause else f"see {cause}"
+        why = seen.unknown[TARGET].why if name == cause else f"see {cause}"
         return Row(name, f"not known: {why}", known=False)
 
     return [

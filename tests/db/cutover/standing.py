@@ -7,7 +7,7 @@ from contextlib import closing
 from psycopg import sql
 
 from db import ops, transfer
-from db.cutover import pointer
+from db.cutover import pointer, switch, switch_record
 from db.cutover.advice import Command, Fence, FenceOwner, PointerTo, State
 from db.cutover.report import Report
 from db.ops import Phase, fence
@@ -39,6 +39,9 @@ def set_up(world: World, state: State) -> None:
     if state.pointer is not PointerTo.LEGACY:
         value = world.env.target.as_text() if state.pointer is PointerTo.TARGET else ELSEWHERE
         pointer.write(world.env.pointer, value)
+    served = world.env.target if state.phase is Phase.LIVE else world.env.legacy
+    switch_record.complete(world.env, switch.address(served))
+    switch_record.end_undo(world.env)
 
 
 def run(world: World, command: Command) -> Report:

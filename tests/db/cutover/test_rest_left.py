@@ -93,7 +93,18 @@ def test_what_ended_well_is_not_offered_to_be_taken_back(world: World) -> None:
     set_up(world, SETTLED[Command.CUTOVER])
     run(world, Command.CUTOVER)  # It takes the first snapshot of Postgres, which the state lacks.
 
-    assert ending.look(world.env).next == "no move is under way; to go back: invoke rollback --env test"
+    back = "no move is under way; to go back: invoke rollback --env test"
+    assert ending.look(world.env).next == back
+    for dry_run in (True, False):
+        assert ending.ended(world.env, "refused", dry_run=dry_run).next == f"do what is said above; {back}"
+
+
+def test_what_follows_a_refusal_is_the_command_that_was_refused(world: World) -> None:
+    set_up(world, SETTLED[Command.ABORT])
+
+    said = "do what is said above, then: invoke cutover --env test"
+    assert ending.ended(world.env, "refused").next == said
+    assert ending.ended(world.env, "refused", dry_run=True).next == f"{said} --dry-run"
 
 
 @pytest.mark.parametrize("how", UNREADABLE)

@@ -1,0 +1,144 @@
+"""Asks the two stores where a move stands, for people: a part that does not answer says why, and raises nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from db import ops
+from db.cutover import rollback_steps
+from db.cutover.advice import Fence
+from db.cutover.move import FAILURES
+from db.environments import Environment
+from db.errors import Refusal, ToolError
+from db.legacy.opening import check_file
+from db.legacy.read_errors import unreadable
+from db.ops import Phase, fence, locks
+from db.ops.locks import Holder
+from db.schema import migrate
+from game.legacy import sqlite_values
+from game.legacy.fence import mark as fence_mark
+from game.legacy.fence_schema import Mark
+from game.redaction import redact
+
+LEGACY = "the legacy file"
+TARGET = "Postgres"
+
+LOCK_SECONDS = 5.0
+"""How long to wait for a legacy file that another process keeps locked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Why a part can't be known. do: a sentence that says what to do about it, or ""."""
+
+    why: str
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The state of a move, from the schema `ops`. holder: of the lock."""
+
+    phase: Phase
+    run: str | None
+    identity: str
+    holder: Holder | None
+
+    @property
+    def trial(self) -> bool:
+        """True if the phase is of a trial, which fills the tables as an attempt that was aborted does."""
+        return ops.is_trial(self.run)
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Control):
+    """The state of Postgres. odd: tables whose trigger differs from the fence's state. schema: its revision. rows:
+    whether a table of the game has any."""
+
+    fence: Fence
+    odd: tuple[str, ...]
+    schema: str | None
+    rows: bool
+
+
+class Depth(StrEnum):
+    """How far Postgres could be asked."""
+
+    NOTHING = "nothing"
+    MARKER = "marker"
+    CONTROL = "control"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Postgres answers, as far as it could be asked. target: None unless all of it could."""
+
+    depth: Depth = Depth.NOTHING
+    marker: str | None = None
+    control: Control | None = None
+    target: Target | None = None
+    unprepared: bool = False
+
+
+def unknown(error: Exception, do: str = "") -> Unknown:
+    """Make an Unknown of an error. The place is left out: who shows it shows the place too."""
+    if isinstance(error, ToolError):
+        return Unknown(redact(f"expected {error.expected}; found {error.found}"), redact(error.do) or do)
+    text = (error.strerror if isinstance(error, OSError) else str(error).strip()) or type(error).__name__
+    return Unknown(redact(text.splitlines()[0]), do)  # A server's error has its position and hints on more lines.
+
+
+def legacy(path: Path) -> Mark:
+    """Read the fence of the legacy file. Raises Refusal saying why it can't be read, or is no file of the game."""
+    try:
+        with closing(sqlite_values.connect(path, readonly=True, timeout_seconds=LOCK_SECONDS)) as connection:
+            mark = fence_mark(connection)
+            known = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'users'").fetchone()
+    except sqlite3.DatabaseError as error:
+        # Only now, for reading the file by other means than SQLite's would drop this process's locks on it.
+        check_file(path)
+        raise unreadable(path, error) from None
+    if known == (0,):
+        raise Refusal(
+            "a legacy file of this game",
+            "one without the table `users`",
+            where=str(path),
+            do="Correct `legacy` where it is set (invoke status --env NAME: settings).",
+        )
+    return mark
+
+
+def ask(env: Environment) -> tuple[Answer, Unknown | None]:
+    """Ask Postgres as far as it answers, and say why no further."""
+    found = Answer()
+    advice = ""
+    try:
+        with ops.connect(env.target_direct) as conn:
+            found = Answer(Depth.MARKER)
+            found = replace(found, marker=ops.marker(conn))
+            ops.require_marker(conn, env.name)
+            control = Control(ops.phase(conn), ops.phase_run(conn), ops.identity(conn), locks.holder(conn))
+            found = replace(found, depth=Depth.CONTROL, control=control)
+            advice = f"invoke migrate --env {env.name}, which says what is wrong with the schema"
+            return replace(found, depth=Depth.ALL, target=_target(conn, control)), None
+    except (ToolError, *FAILURES) as error:
+        unprepared = isinstance(error, Refusal) and "invoke prepare" in error.do
+        why = unknown(error, advice)
+        return replace(found, unprepared=unprepared), replace(why, do=why.do.replace("--env NAME", f"--env {env.name}"))
+
+
+def _target(conn: ops.Connection, control: Control) -> Target:
+    schema = migrate.current(conn)
+    state, rows = Fence.FENCED, False
+    odd: tuple[str, ...] = ()
+    if schema:
+        recorded = fence.said(conn)
+        state, odd, rows = Fence(recorded), fence.odd(conn, recorded), rollback_steps.has_rows(conn)
+    return Target(
+        control.phase, control.run, control.identity, control.holder, fence=state, odd=odd, schema=schema, rows=rows
+    )
