@@ -38,15 +38,20 @@ UNSIGNED = "admit a snapshot that nobody signed, which staging and production re
 def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
     """Run tests and scenarios on a fresh Postgres."""
     from db import environments
+    from db.console.output import outcome
     from db.processes import children
-    from game import libpq
+    from db.servers import needed_secrets
+    from harness.pytest_plugin import selecting
 
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
-    command = ["pytest", "-n", str(workers), "--dist", "worksteal", *options]
-    argv, env = told(*command), environments.beside(secrets=libpq.KEPT)
-    print("collecting tests and scenarios: the first result comes after some 20 s", flush=True)
-    leave(children.attended(argv, ending="the tests end; the failures so far follow.", cwd=ROOT, env=env).code)
+    with outcome(None):
+        selecting.check(select)
+        argv = told("pytest", "-n", str(workers), "--dist", "worksteal", *options)
+        print("collecting all tests and scenarios: it takes a while until the first result", flush=True)
+        env = environments.beside(secrets=needed_secrets(postgres or None))
+        ended = children.attended(argv, ending="the tests end; the failures so far follow.", cwd=ROOT, env=env)
+        leave(selecting.exit_code(ended.code, select))
 
 
 @task
@@ -646,7 +651,7 @@ def _compose(*arguments: str) -> None:
     from db.servers import compose
 
     with outcome(None):
-        leave(compose.run(ROOT, *arguments))
+        compose.run(ROOT, *arguments)
 
 
 def _workflows() -> list[str]:

@@ -18,8 +18,8 @@ from db.console.progress import Advance, Progress
 from db.errors import Failure
 from db.files import private
 from db.processes import children
+from db.servers import needed_secrets
 from db.servers.vitals import Lost, lost
-from game import libpq
 from game.redaction import redact
 from harness.gate.report import Item
 
@@ -54,7 +54,7 @@ def run(
                 cwd=root,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                env=environments.beside(ITS_OWN, secrets=libpq.KEPT),
+                env=environments.beside(ITS_OWN, secrets=needed_secrets(postgres)),
             )
             with _terminated_as_interrupted(), pytest as process:
                 watched = Watched(events, progress)

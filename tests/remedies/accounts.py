@@ -68,6 +68,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "harness/gate/admission.py": (1, "tests/harness/gate/test_certificate.py"),
     "harness/gate/certificate.py": (6, "tests/harness/gate/test_certificate.py"),
     "harness/gate/run.py": (1, "tests/harness/gate/test_gate.py"),
+    "harness/pytest_plugin/selecting.py": (2, "tests/test_test_task.py"),
     "harness/smoke/smoke.py": (3, "tests/harness/smoke/test_smoke.py"),
     "harness/cli/commands/preparing.py": (1, "tests/test_asking.py"),
     "harness/cli/commands/quarantine.py": (3, "tests/db/quarantine/test_quarantine.py"),

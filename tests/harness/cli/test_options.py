@@ -193,6 +193,14 @@ def test_a_number_outside_its_range_is_refused_by_name(name: str, option: Option
         assert option.flag in refused(name, option.flag, str(value))
 
 
+TEXTS = [(name, option) for name, option in ALL if option.kind is str]
+
+
+@pytest.mark.parametrize(("name", "option"), TEXTS, ids=str)
+def test_an_empty_text_is_refused_by_name(name: str, option: Option, refused: Refused) -> None:
+    assert f"a value for {option.flag}; found an empty one" in refused(name, option.flag, "")
+
+
 def test_companions_are_options_of_the_task() -> None:
     for name, context in CONTEXTS.items():
         one = task(name)
