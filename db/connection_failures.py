@@ -199,7 +199,10 @@ def refusal(url: PostgresUrl, error: psycopg.OperationalError) -> Refusal:
     cause, found = explain(error)
     do = f"{cause.do} {_sql(cause, url)}" if cause.sql else cause.do
     if cause is NOT_RUNNING and url.started_by:
-        do = f"Start it: {url.started_by} (it needs Docker). Or name a Postgres of your own in environments.toml."
+        do = (
+            f"Start it: {url.started_by} (it needs Docker with its Compose plugin). Or name a Postgres of your own in"
+            " environments.local.toml: target and target_direct of [development]."
+        )
     return Refusal(cause.expected, found, where=url.redacted, do=do)
 
 

@@ -52,8 +52,8 @@ def _require_compose(folder: Path) -> None:
         raise Refusal(
             "docker with its compose plugin",
             error.found,
-            do="Install it, or name a Postgres of your own in environments.local.toml: target and target_direct of\n"
-            "  [development]; tests and rehearsals need neither.",
+            do="Install it, or name a Postgres of your own in environments.local.toml: target and target_direct of"
+            " [development]; tests and rehearsals need neither.",
         ) from None
 
 

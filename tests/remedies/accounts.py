@@ -66,7 +66,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "harness/cli/framework/letters.py": (1, "tests/harness/cli/test_options.py"),
     "harness/cli/framework/command_line.py": (10, "tests/harness/cli/test_options.py"),
     "harness/gate/admission.py": (1, "tests/harness/gate/test_certificate.py"),
-    "harness/gate/certificate.py": (6, "tests/harness/gate/test_certificate.py"),
+    "harness/gate/certificate.py": (8, "tests/harness/gate/test_certificate.py"),
     "harness/gate/run.py": (1, "tests/harness/gate/test_gate.py"),
     "harness/pytest_plugin/selecting.py": (2, "tests/test_test_task.py"),
     "harness/smoke/smoke.py": (3, "tests/harness/smoke/test_smoke.py"),
