@@ -30,6 +30,7 @@ ASKED = {"yes": YES, "confirm": CONFIRM}
 DRY_RUN = "make every check, list the findings and the plan, and change nothing"
 PLAYERS = "how many players to make"
 LEGACY = "a legacy SQLite file"
+SNAPSHOT = "the snapshot's folder, as `invoke snapshot.take` printed it; `invoke status` lists the newest"
 UNSIGNED = "admit a snapshot that nobody signed, which staging and production refuse"
 
 
@@ -40,15 +41,20 @@ UNSIGNED = "admit a snapshot that nobody signed, which staging and production re
 def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
     """Run tests and scenarios on a fresh Postgres."""
     from db import environments
+    from db.console.output import outcome
     from db.processes import children
-    from game import libpq
+    from db.servers import needed_secrets
+    from harness.pytest_plugin import selecting
 
     options = [f"--postgres={postgres}"] if postgres else []
     options += ["-k", select] if select else []
-    command = ["pytest", "-n", str(workers), "--dist", "worksteal", *options]
-    argv, env = told(*command), environments.beside(secrets=libpq.KEPT)
-    print("collecting tests and scenarios: the first result comes after some 20 s", flush=True)
-    leave(children.attended(argv, ending="the tests end; the failures so far follow.", cwd=ROOT, env=env).code)
+    with outcome(None):
+        selecting.check(select)
+        argv = told("pytest", "-n", str(workers), "--dist", "worksteal", *options)
+        print("collecting all tests and scenarios: it takes a while until the first result", flush=True)
+        env = environments.beside(secrets=needed_secrets(postgres or None))
+        ended = children.attended(argv, ending="the tests end; the failures so far follow.", cwd=ROOT, env=env)
+        leave(selecting.exit_code(ended.code, select))
 
 
 @task
@@ -102,7 +108,13 @@ def serve(_c: Context, env: str = "", port: int = Whole(-1, 1, 65535), processes
         environments.become([PYTHON, "-m", "game.service"], {"SUDAMR_ENV_FILE": str(pointer.path), **given})
 
 
-@task(help={"env": ENV, "player": "the player's id", "revoke": "end every token that the player has, and print none"})
+@task(
+    help={
+        "env": ENV,
+        "player": "the player's id; no store is asked if there is such a player",
+        "revoke": "end every token that the player has, and print none",
+    }
+)
 def token(_c: Context, env: str = "", player: str = "", revoke: bool = False) -> None:
     """Print a player's bearer token; whoever has it acts as the player. Or revoke those that there are."""
     from db import environments
@@ -152,7 +164,9 @@ def migrate(
         speaks.json(done)
 
 
-@task(help={"env": ENV, "message": "what the revision does, in a few words; they name the file", "json": JSON})
+@task(
+    help={"env": ENV, "message": "what the revision does, in a few words; they name the file; required", "json": JSON}
+)
 def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> None:
     """Make the next revision's file: what game/tables.py has and the schema lacks; see docs/migrations.md."""
     from db import environments
@@ -246,7 +260,7 @@ def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres:
         "source": LEGACY + " to load",
         "back": "rebuild a legacy file from the database alone",
         "into": "where the rebuilt file goes",
-        "max-held": "refuse when more players than this would be held",
+        "max-held": "refuse when more players than this would be held; by default any number may be",
         "postgres": "with --env test: " + POSTGRES,
         **ASKED,
         "json": JSON,
@@ -288,8 +302,8 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
 
 @task(
     help={
-        "source": "a SQLite file in UTF-16; it is only read; stop the service first",
-        "into": "the path of the copy in UTF-8; no file may be there yet",
+        "source": "a SQLite file in UTF-16; it is only read; stop the service first; required",
+        "into": "the path of the copy in UTF-8; no file may be there yet; required",
         "as-blobs": "keep a text that is not valid UTF-16 as a BLOB with the same bytes, instead of refusing the file",
         "json": JSON,
     }
@@ -508,7 +522,7 @@ def gate(
         end(found.verdict)
 
 
-@task(help={"from": "the JSON of a gate", "into": "where the page goes; JUnit XML goes beside it"})
+@task(help={"from": "the JSON of a gate", "into": "where the page goes, JUnit XML beside it; by default beside --from"})
 def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
     """Make a gate's page again from its JSON: a self-contained HTML file."""
     from db.console.output import outcome
@@ -540,14 +554,14 @@ def take(_c: Context, env: str = "", of: str = "target", json: str = "") -> None
     _snapshot("take", env, of, json)
 
 
-@task(help={"env": ENV, "path": "the snapshot's folder", "unsigned": UNSIGNED, "json": JSON}, required=["path"])
+@task(help={"env": ENV, "path": SNAPSHOT, "unsigned": UNSIGNED, "json": JSON}, required=["path"])
 def verify(_c: Context, env: str = "", path: str = "", unsigned: bool = False, json: str = "") -> None:
     """Verify a snapshot: restore it into a scratch place, and count."""
     _snapshot("verify", env, path, json, unsigned=unsigned)
 
 
 @task(
-    help={"env": ENV, "path": "the snapshot's folder", "into": "a new file, for one of the legacy store",
+    help={"env": ENV, "path": SNAPSHOT, "into": "a new file, for one of the legacy store",
           "unfence": "leave the restored store open to writes",
           "replace": "move the target's tables to another schema first, where they are kept",
           "unsigned": UNSIGNED, **ASKED, "json": JSON},
@@ -654,7 +668,7 @@ def _compose(*arguments: str) -> None:
     from db.servers import compose
 
     with outcome(None):
-        leave(compose.run(ROOT, *arguments))
+        compose.run(ROOT, *arguments)
 
 
 def _workflows() -> list[str]:

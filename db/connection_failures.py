@@ -19,7 +19,7 @@ from game.redaction import redact
 from game.urls import PostgresUrl
 
 ANSWERS = "a Postgres that answers"
-ANOTHER_SERVER = " Or name a Postgres of your own in environments.toml."
+ANOTHER_SERVER = " Or name a Postgres of your own in environments.local.toml: target and target_direct of [development]."
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def refusal(url: PostgresUrl, error: psycopg.OperationalError) -> Refusal:
     cause, found = explain(error)
     do = f"{cause.do} {_sql(cause, url)}" if cause.sql else cause.do
     if cause is NOT_RUNNING and url.started_by:
-        do = f"Start it: {url.started_by} (it needs Docker).{ANOTHER_SERVER}"
+        do = f"Start it: {url.started_by} (it needs Docker with its Compose plugin).{ANOTHER_SERVER}"
     return Refusal(cause.expected, found, where=url.redacted, do=do)
 
 

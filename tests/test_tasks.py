@@ -203,7 +203,7 @@ def test_more_held_players_than_allowed_can_all_be_listed_in_a_file(
         "--source",
         str(legacy),
         "--postgres",
-        pytestconfig.getoption("--postgres") or "",
+        pytestconfig.getoption("--postgres") or "local",
     )
     done = invoke(*given, "--max-held", "0")
     assert_refused_at_work(done, "(", " and 7 more)", "--max-held 12 --json NEW")
@@ -232,7 +232,7 @@ def test_a_file_goes_there_and_comes_back_equal(legacy: Path, tmp_path: Path, py
     copy, out = tmp_path / "copy.db", tmp_path / "out.json"
     done = invoke(
         "transfer", "--env", "test", "--source", str(legacy), "--back", "--into", str(copy), "--json", str(out),
-        "--postgres", pytestconfig.getoption("--postgres") or "",
+        "--postgres", pytestconfig.getoption("--postgres") or "local",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(out.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,18 @@ def fold(text: str, width: int, *, indent: str = "") -> str:
         else:
             lines[-1] = longer
     return "\n".join(lines)
+
+
+def fitted(text: str, console: Console) -> str:
+    """Fold each line that is too long for the console's terminal, with its indent. Leaves text for a file as it is."""
+    # FORCE_COLOR makes Rich take a file for a terminal, so the stream itself is asked.
+    width = console.width if console.file.isatty() else sys.maxsize
+    return "\n".join(line if cell_len(line) <= width else _indented(line, width) for line in text.split("\n"))
+
+
+def _indented(line: str, width: int) -> str:
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    return indent + fold(line, width - len(indent)).replace("\n", f"\n{indent}")
 
 
 def last_line(line: str, width: int) -> str:

@@ -144,6 +144,8 @@ class Outcome:
     def say(self, line: str, *, alarm: bool = False) -> None:
         """One line of the result; an alarm is red on a terminal, so its words must say as much."""
         style = "bold red" if alarm else None
+        # A text of several lines is a program's: SQL, a block of a test. Its lines stay as they are.
+        line = line if "\n" in line else layout.fitted(escaped(line), self._out)
         self._out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -201,8 +203,11 @@ class Outcome:
 
     def complain(self, error: ToolError | GameError) -> None:
         """Print the error that stopped the task, in a line or two."""
-        self._errors.print(f"[bold red]{getattr(error, 'verdict', 'refused')}[/]", end=" ")
-        self._errors.print(cut(redact(str(error)), ERROR_CHARACTERS), highlight=False, markup=False, soft_wrap=True)
+        verdict = getattr(error, "verdict", "refused")
+        text = escaped(cut(redact(str(error)), ERROR_CHARACTERS))
+        text = layout.fitted(f"{verdict} {text}", self._errors).removeprefix(verdict)
+        self._errors.print(f"[bold red]{verdict}[/]", end="")
+        self._errors.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def trace(self, error: Exception) -> None:
         """The traceback of a defect; what other programs put into their errors may hold a password."""

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
 
+from db.console import layout
 from db.console.bars import Amount, Line
 from db.counts import counted
 from game import printable
@@ -82,6 +83,7 @@ class Terminal:
             yield _BarOfSeconds(bars, title, seconds)
 
     def say(self, line: str) -> None:
+        line = layout.fitted(printable.escaped(line), self._console)
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -119,7 +119,7 @@ def _no_hook_at_work(move: Move) -> None:
 
 def _report(move: Move, wanted: Iterable[Check], steps: tuple[Step, ...] | Callable[[], tuple[Step, ...]]) -> Report:
     began = time.monotonic()
-    at_work = Check("hooks at work", lambda: _no_hook_at_work(move), ("file of the pointer",), begins=False)
+    at_work = Check("no hook of another run", lambda: _no_hook_at_work(move), ("file of the pointer",), begins=False)
     findings = checks.judge([*wanted, at_work])
     verdict = _verdict(findings)
     move.performed.append(StepReport(plan.PREFLIGHT, _STATUS[verdict], round(time.monotonic() - began, 3)))

@@ -204,7 +204,8 @@ def check_hooks(move: Move) -> None:
             "a hook `restart`",
             "none",
             where=f"{move.env.files_read.file_of('hooks.restart')}, {move.env.name}",
-            do="Name the command that has each process of the service read its file: hooks = { restart = 'COMMAND' }",
+            do="Name, in environments.local.toml, the command that has each process of the service read its file:"
+            " hooks = { restart = 'COMMAND' }",
         )
     if not move.env.services:
         raise Refusal(

@@ -161,8 +161,9 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
         "SUDAMR_ENV_FILE": "", "CHANCE_SECRET": secrets.token_hex(16), "TOKEN_SECRET": secrets.token_hex(16),
         "OPERATOR_TOKEN": secrets.token_hex(16), "SENTRY_DSN": "",
     }  # fmt: skip
+    needed = libpq.KEPT if isinstance(url, PostgresUrl) and not url.password else ()
     with children.started(
-        [sys.executable, "-m", "game.service"], env=environments.beside(given, secrets=libpq.KEPT),
+        [sys.executable, "-m", "game.service"], env=environments.beside(given, secrets=needed),
         stdin=subprocess.DEVNULL, stdout=output, stderr=output,
     ) as process:  # fmt: skip
         yield process, f"http://127.0.0.1:{private}"

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from db import environments
-from db.errors import Refusal
+from db.errors import Failure, Refusal
 
 SERVICE = "postgres"
 WORKING_DIR = "com.docker.compose.project.working_dir"
 LAST_PORT = 65_535
 
 
-def run(folder: Path, *arguments: str) -> int:
-    """Run `docker compose` in the folder, and return its exit code.
+def run(folder: Path, *arguments: str) -> None:
+    """Run `docker compose` in the folder. Raises Failure if it fails; what Docker said is printed by then.
 
     Raises Refusal, before anything is started or stopped, without Docker Compose, if the project's container is another
     folder's, or if `up` would find its port taken.
@@ -40,9 +40,9 @@ def run(folder: Path, *arguments: str) -> int:
             "another Postgres there, perhaps of another checkout",
             do=_own(name, port),
         )
-    return subprocess.run(
-        ["docker", "compose", *arguments], cwd=folder, check=False, env=environments.beside()
-    ).returncode
+    done = subprocess.run(["docker", "compose", *arguments], cwd=folder, check=False, env=environments.beside())
+    if done.returncode:  # Docker has codes of its own, which mean other things than a task's.
+        raise Failure(f"docker compose {arguments[0]} to succeed", f"its exit code {done.returncode}")
 
 
 def _require_compose(folder: Path) -> None:
@@ -52,7 +52,8 @@ def _require_compose(folder: Path) -> None:
         raise Refusal(
             "docker with its compose plugin",
             error.found,
-            do="Install it, or name a Postgres of your own in environments.toml; tests and rehearsals need neither.",
+            do="Install it, or name a Postgres of your own in environments.local.toml: target and target_direct of"
+            " [development]; tests and rehearsals need neither.",
         ) from None
 
 

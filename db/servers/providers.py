@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -20,13 +20,13 @@ from db.servers.reaper_client import Guard
 from db.servers.server import Server
 from db.servers.server_info import NO_TLS, Facts, Login, new_run
 from db.servers.settings import SHARED, THROWAWAY, prove
+from game import libpq
 from game.errors import BadUrl
 from game.url_text import bears_password
 from game.urls import PostgresUrl, read
 
 KINDS = ("docker", "local", "embedded")
 """From the best to the last: docker is what production's server is nearest to."""
-
 
 Say = Callable[[str], None]
 
@@ -61,7 +61,7 @@ class Plan:
 
     def start(self, settings: Mapping[str, str] = {}) -> Server:
         """Start it. Nothing is left when that fails."""
-        guard = Guard()
+        guard = Guard(drops_databases=self.source.kind == External.kind)
         try:
             facts = self.source.launch(new_run(), guard, {**THROWAWAY, **settings})
             return Server(_furnish(replace(facts, why=self.why), settings), guard)
@@ -98,6 +98,14 @@ def check_kind(kind: str) -> None:
         )
     if kind not in KINDS:
         _postgres(kind)
+
+
+def needed_secrets(kind: str | None) -> Collection[str]:
+    """Name the variables that a program needs to connect to this server: for `environments.beside`.
+
+    A server of ours is made with passwords of its own, so only one behind a URL needs the operator's.
+    """
+    return () if kind is None or kind in KINDS else libpq.KEPT
 
 
 def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say = lambda _line: None) -> Server:

@@ -28,15 +28,16 @@ CLEARING_SECONDS = 60.0
 class Guard:
     """A guardian process, alive until `close`, `leave` or the death of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, drops_databases: bool = False) -> None:
+        """Start it. drops_databases: `guest` will be called, so it needs the password that connections take."""
         self._process = subprocess.Popen(
             [sys.executable, "-I", str(SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd="/",
             start_new_session=True,
-            # It drops what a run made on a server of yours, whose password may stand in PGPASSWORD alone.
-            env=environments.beside(secrets=libpq.KEPT),
+            # What a run made on a server of yours is dropped with a password that may stand in PGPASSWORD alone.
+            env=environments.beside(secrets=libpq.KEPT if drops_databases else ()),
         )
         _guards.add(self)
 
@@ -54,7 +55,7 @@ class Guard:
         self._ask("container", name=name, made=made)
 
     def guest(self, conninfo: str, mark: str, roles: Sequence[str]) -> None:
-        """Drop the databases whose names begin with `mark`, and these roles, at the end."""
+        """Drop the databases whose names begin with `mark`, and these roles, at the end; see `drops_databases`."""
         self._ask("guest", conninfo=conninfo, mark=mark, roles=list(roles))
 
     def run(self, argv: Sequence[str], *, account: Account | None, env: Mapping[str, str], log: Path) -> None:

@@ -141,9 +141,7 @@ class _Note:
 _MANIFESTS = TypeAdapter(Manifest)
 _NOTES = TypeAdapter(_Note)
 NAME_ANOTHER = "Nothing was changed. Name another snapshot with --path."
-_NAME_ONE = (
-    "Name a folder that `invoke snapshot.take --env NAME` printed; they stand in snapshots.folder of environments.toml."
-)
+_NAME_ONE = "Name a folder that `invoke snapshot.take --env NAME` printed; `invoke status --env NAME` lists the newest."
 
 
 @contextmanager

@@ -80,7 +80,8 @@ class Crew:
             process = context.Process(target=_work, args=(theirs,), daemon=True)
             # Ctrl-C reaches the whole group of a terminal: a worker would print a traceback, and ends with its pipe.
             # The tracker is started first, for its start lifts the mask: the first worker would be without it.
-            resource_tracker.ensure_running()
+            with _without_secrets():
+                resource_tracker.ensure_running()
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 with _without_secrets():
@@ -115,7 +116,7 @@ class Crew:
 
 @contextmanager
 def _without_secrets() -> Iterator[None]:
-    """Keep secrets from a worker: multiprocessing gives it this process's environment, and takes no other."""
+    """Keep secrets from what starts meanwhile: multiprocessing gives it this process's environment, and no other."""
     hidden = {name: os.environ.pop(name) for name in os.environ.keys() - environments.beside().keys()}
     try:
         yield

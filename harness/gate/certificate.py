@@ -29,6 +29,7 @@ NAMED = 5
 
 A_REPORT = "the JSON that a gate wrote"
 MAKE_ONE = "Name the file that a gate wrote, or have one written: invoke gate --env NAME --json FILE"
+SHOWN_CHARACTERS = 40
 ANOTHER_KIND = "JSON of another kind"
 
 
@@ -137,6 +138,9 @@ def read(path: Path, do: str = MAKE_ONE) -> tuple[Certificate, str | None, dict[
     match json_files.read_json(path, A_REPORT, do=do):
         case {"certificate": {"signature": str() | None as given, **values}, **others}:
             rest = {str(name): value for name, value in others.items()}
+        case {"verdict": str() as verdict, **others} if "certificate" not in others:
+            found = f"what a task wrote that ended without one: {json_files.shown(verdict, SHOWN_CHARACTERS)}"
+            raise Refusal(A_REPORT, found, where=str(path), do=f"Run the gate again, or name another file. {do}")
         case _:
             raise Refusal(A_REPORT, ANOTHER_KIND, where=str(path), do=do)
     try:

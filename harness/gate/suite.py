@@ -11,15 +11,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from db import environments
 from db.console.progress import Advance, Progress
 from db.errors import Failure
 from db.files import private
 from db.processes import children
+from db.servers import needed_secrets
 from db.servers.vitals import Lost, lost
-from game import libpq
 from game.redaction import redact
 from harness.gate.report import Item
 
@@ -54,10 +54,9 @@ def run(
                 cwd=root,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                env=environments.beside(ITS_OWN, secrets=libpq.KEPT),
+                env=environments.beside(ITS_OWN, secrets=needed_secrets(postgres)),
             )
-            with _terminated_as_interrupted(), pytest as process:
-                watched = Watched(events, progress)
+            with _terminated_as_interrupted(), Watched(events, progress) as watched, pytest as process:
                 _wait(process, watched)
         if cause := watched.lost or _not_run(process.returncode, watched.items, log):
             raise LostSuite(lost(cause), tuple(watched.items))
@@ -107,9 +106,11 @@ class Watched:
                 self.items.append(_item(line))
                 self._advance(1)
 
-    def end(self) -> None:
-        """Read the rest, and let the bar go."""
-        self.look()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_cause: object) -> None:
+        # After Ctrl-C too: a bar that stays is drawn again below the last line.
         self._bar.close()
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -144,7 +145,7 @@ def _wait(process: subprocess.Popen[bytes], watched: Watched) -> None:
             process.wait(LOOK_SECONDS)
         except subprocess.TimeoutExpired:
             watched.look()
-    watched.end()
+    watched.look()
 
 
 def _item(line: dict[str, Any]) -> Item:

@@ -60,7 +60,9 @@ class PlayItem(pytest.Function):
     ) -> str | TerminalRepr:
         """Only what the scenario says; a defect of ours keeps its traceback."""
         del style  # pytest's own items have no use for it either
-        return str(excinfo.value) if isinstance(excinfo.value, PlayFailed) else super().repr_failure(excinfo)
+        # A file may be deleted or half saved while the tests run: it is read again by each of its items.
+        is_told = isinstance(excinfo.value, (PlayFailed, pytest.Collector.CollectError))
+        return str(excinfo.value) if is_told else super().repr_failure(excinfo)
 
 
 def whole(least: int, most: int = MOST) -> Callable[[str], int]:

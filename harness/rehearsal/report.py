@@ -79,14 +79,14 @@ def _value(value: float | None) -> str:
 
 
 _SHOWN = {
-    "source": "values at the source",
+    "source": "values at the source (back: of players who did not act)",
     "loaded": "values loaded",
     "quarantined": "values quarantined",
     "mismatches": "values that differ",
-    "acknowledged": "requests acknowledged",
+    "acknowledged": "requests granted by then",
     "missing": "of these missing",
     "duplicated": "of these granted twice",
-    "retried": "requests sent twice",
+    "retried": "times a request was sent again by then",
     "predicted_seconds": "read-only, predicted",
     "read_only_seconds": "read-only, measured",
     "freeze_seconds": "read-only, as players saw it",

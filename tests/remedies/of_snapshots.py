@@ -66,9 +66,7 @@ def a_snapshot_of_postgres_opened_beside_an_open_file(a: Scratch) -> None:
     a.without("--unfence")
 
 
-@follows(
-    "Name a folder that `invoke snapshot.take --env NAME` printed; they stand in snapshots.folder of environments.toml."
-)
+@follows("Name a folder that `invoke snapshot.take --env NAME` printed; `invoke status --env NAME` lists the newest.")
 def a_folder_without_a_snapshot(a: Scratch) -> None:
     taken = of_legacy(a)
     a.refused("snapshot.verify", *DEV, "--path", str(a.folder))

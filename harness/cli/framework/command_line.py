@@ -102,6 +102,8 @@ def _check(namespace: Collection, core: ParserContext, again: ParserContext, ask
     for context in (core, again):
         _require_effect(context, asked)
     for context in asked:
+        _require_values(context)
+    for context in asked:
         one = namespace[context.name]
         if isinstance(one, Task):
             _require_companions(one, context)
@@ -175,6 +177,15 @@ def _require_effect(core: ParserContext, asked: list[ParserContext]) -> None:
         )
 
 
+def _require_values(context: ParserContext) -> None:
+    """Refuse an empty text: it comes from a variable that is not set, and would mean the same as no option."""
+    for option in _options(context):
+        if option.raw_value is not None and option.value == "":
+            raise Refusal(
+                f"a value for {option.flag}", "an empty one", where=f"invoke {_name(context)}", do=NOTHING_BEGUN
+            )
+
+
 def _require_companions(one: Task, context: ParserContext) -> None:
     where = f"invoke {_name(context)}"
     for name in one.required:
@@ -232,8 +243,4 @@ def _require_outputs(one: object, context: ParserContext) -> None:
     for option in _options(context):
         if option.names[0] not in named or option.raw_value is None or option.value == "-":
             continue
-        if option.value == "":
-            raise Refusal(
-                f"a path for {option.flag}", "an empty one", where=f"invoke {_name(context)}", do=NOTHING_BEGUN
-            )
         require_writable(Path(str(option.value)), option.flag)

@@ -17,6 +17,7 @@ METAVARS = {
     "accept-loss": "WRITES",
     "certificate": "FILE",
     "confirm": "NAME",
+    "drop": "SCHEMA",
     "env": "NAME",
     "from": "FILE",
     "into": "FILE",
@@ -27,9 +28,11 @@ METAVARS = {
     "path": "FOLDER",
     "player": "ID",
     "postgres": "KIND",
+    "put-back": "SCHEMA",
     "report": "FILE",
     "select": "TEXT",
     "source": "FILE",
+    "value": "FILE",
     "verify": "FILE",
 }
 """What --help shows for an option's value. An option has the same meaning in each task that takes it."""

@@ -5,6 +5,7 @@ Imports stand inside the bodies, as in tasks.py.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -92,7 +93,7 @@ def told(name: str, *arguments: str) -> list[str]:
     from game.printable import line
     from game.redaction import redact
 
-    print(f"$ {line(redact(' '.join([name, *arguments])))}", flush=True)
+    print(f"$ {line(redact(shlex.join([name, *arguments])))}", flush=True)
     return [str(Path(sys.executable).parent / name), *arguments]
 
 

@@ -82,3 +82,34 @@ def test_a_last_line_breaks_between_its_parts_and_never_in_a_command(command: st
 )
 def test_a_count_agrees_with_its_noun(number: int, nouns: str, said: str) -> None:
     assert counted(number, nouns) == said
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+TEXTS = {
+    "a refusal": f"refused {URL}: expected a marker; found another.\n  Start it: {COMMANDS[0]}, then go on.",
+    "indented": "    a step that waits until each process of the service reads the file that the service reads, again",
+    "aligned": "marker      production",
+    "one word": "user-1.1700000000000." + "0" * 64,
+}
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+@pytest.mark.parametrize("name", TEXTS)
+def test_no_line_of_people_s_text_is_broken_in_a_word_or_a_command(name: str, width: int) -> None:
+    text = TEXTS[name]
+    said = layout.fitted(text, Console(file=Screen(), width=width))
+    assert "".join(said.split()) == "".join(text.split())
+    for line in said.splitlines():
+        assert cell_len(line) <= width or len(layout.words(line)) == 1, line
+    assert layout.fitted(text, Console(file=io.StringIO(), width=width)) == text
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_what_fits_stays_as_it_is_and_an_indent_goes_on(width: int) -> None:
+    screen = Console(file=Screen(), width=width)
+    assert layout.fitted("a  b", screen) == "a  b"
+    assert all(line.startswith("    ") for line in layout.fitted(TEXTS["indented"], screen).splitlines())

@@ -180,7 +180,7 @@ def _hook_lock(world: World, _: pytest.MonkeyPatch) -> Iterator[None]:
     lock.rmdir()
 
 
-@defect("hooks at work", "a hook of a run that died", *BOTH)
+@defect("no hook of another run", "a hook of a run that died", *BOTH)
 def _orphan(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(hooks, "ORPHAN_SECONDS", 0.1)
     lock = hooks.lock_path(world.env)

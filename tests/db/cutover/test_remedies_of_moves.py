@@ -119,7 +119,8 @@ def no_line_of_the_pointer(world: World, _: Patch) -> Generator[World | None, st
 
 @refused(
     "hooks",
-    "Name the command that has each process of the service read its file: hooks = { restart = 'COMMAND' }",
+    "Name, in environments.local.toml, the command that has each process of the service read its file:"
+    " hooks = { restart = 'COMMAND' }",
 )
 def no_restart_hook(world: World, _: Patch) -> Generator[World | None, str, None]:
     yield world.with_(hooks=Hooks())

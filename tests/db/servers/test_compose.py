@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from db.errors import Refusal
+from db.errors import Failure, Refusal
 from db.servers import compose
 
 DOCKER = """#!{python}
@@ -25,6 +25,8 @@ if arguments[:2] == ["compose", "version"]:
 if arguments[:2] == ["compose", "config"]:
     port = open(os.path.join(folder, "port")).read()
     print('{{"name": "sudamr", "services": {{"postgres": {{"ports": [{{"published": "' + port + '"}}]}}}}}}')
+if arguments == ["compose", "up", "--fails"]:
+    sys.exit(18)
 if arguments[0] == "ps":
     print(open(os.path.join(folder, "containers")).read(), end="")
 """
@@ -85,16 +87,16 @@ def refusal(folder: Path, *arguments: str) -> str:
 
 def test_a_container_of_ones_own_is_started_and_stopped(docker: Docker, here: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(here)
-    assert compose.run(here, "up", "--detach") == 0
+    compose.run(here, "up", "--detach")
     docker.containers(f"running {tmp_path / 'link'}\n")
-    assert compose.run(here, "up", "--detach") == 0
-    assert compose.run(here, "down") == 0
+    compose.run(here, "up", "--detach")
+    compose.run(here, "down")
     assert docker.began
 
 
 def test_ones_own_container_that_runs_has_the_port(docker: Docker, here: Path, taken: int) -> None:
     docker.containers(f"running {here}\n")
-    assert compose.run(here, "up") == 0
+    compose.run(here, "up")
 
 
 @pytest.mark.parametrize("state", ["running", "exited"])
@@ -115,7 +117,13 @@ def test_a_port_that_is_taken_is_named_with_two_lines_that_help(docker: Docker, 
     written = dict(re.findall(r"^  (\w+)=(\S+)$", said, re.MULTILINE))
     assert set(written) == {"DEVELOPMENT_PORT", "COMPOSE_PROJECT_NAME"}
     docker.port(int(written["DEVELOPMENT_PORT"]))
-    assert compose.run(here, "up") == 0
+    compose.run(here, "up")
+
+
+def test_what_docker_can_not_do_is_a_failure_whatever_its_code_means_there(docker: Docker, here: Path) -> None:
+    with pytest.raises(Failure, match="docker compose up to succeed; found its exit code 18") as failed:
+        compose.run(here, "up", "--fails")
+    assert failed.value.exit_code == 1
 
 
 def test_without_the_plugin_or_without_docker_it_is_refused(

@@ -18,8 +18,9 @@ import pytest
 from invoke.parser.context import ParserContext
 
 import tasks
+from db.console import layout
 from harness.cli.framework.options import Option
-from tests.harness.cli.running_tasks import CTRL_D, Folder, Ran
+from tests.harness.cli.running_tasks import COLOR, COLUMNS, CTRL_D, Folder, Ran
 
 SHARE = 6
 TASKS = {context.name: context for context in tasks.namespace.to_contexts()}
@@ -94,7 +95,11 @@ def no_terminal(folder: Folder, context: ParserContext) -> Iterator[tuple[tuple[
 
 
 def eighty_columns(folder: Folder, context: ParserContext) -> Iterator[tuple[tuple[str, ...], Ran]]:
-    yield usual(context), folder.on_a_terminal(context.name, *usual(context))
+    ran = folder.on_a_terminal(context.name, *usual(context))
+    lines = COLOR.sub("", ran.output).splitlines()
+    # A longer line is one word, a command, or the text of a program that we run.
+    assert [line for line in lines if len(line) > COLUMNS and len(layout.words(line)) > 1 and line[0] != "$"] == []
+    yield usual(context), ran
 
 
 def no_color(folder: Folder, context: ParserContext) -> Iterator[tuple[tuple[str, ...], Ran]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from string import ascii_lowercase
@@ -19,7 +21,7 @@ from harness.cli.framework.command_line import INERT, OUTPUTS
 from harness.cli.framework.letters import OF_HELP, OF_PYTEST
 from harness.cli.framework.options import Option
 from harness.cli.framework.tasks import Task
-from tests.harness.cli.running_tasks import COLUMNS, Folder
+from tests.harness.cli.running_tasks import COLUMNS, ROOT, Folder
 
 CONTEXTS = {context.name: context for context in tasks.namespace.to_contexts()}
 ALL = [(name, option) for name, context in CONTEXTS.items() for option in context.flags.values()]
@@ -193,6 +195,14 @@ def test_a_number_outside_its_range_is_refused_by_name(name: str, option: Option
         assert option.flag in refused(name, option.flag, str(value))
 
 
+TEXTS = [(name, option) for name, option in ALL if option.kind is str]
+
+
+@pytest.mark.parametrize(("name", "option"), TEXTS, ids=str)
+def test_an_empty_text_is_refused_by_name(name: str, option: Option, refused: Refused) -> None:
+    assert f"a value for {option.flag}; found an empty one" in refused(name, option.flag, "")
+
+
 def test_companions_are_options_of_the_task() -> None:
     for name, context in CONTEXTS.items():
         one = task(name)
@@ -200,6 +210,26 @@ def test_companions_are_options_of_the_task() -> None:
         named += [other.partition("=")[0] for others in one.needs.values() for other in others]
         named += [other for others in one.ignores.values() for other in others]
         assert [other for other in named if f"--{other}" not in context.flags] == [], name
+
+
+SPAN = re.compile(r"`(?:\.venv/bin/)?invoke ([^`\n…]+)`")
+
+
+def of_the_pages() -> list[str]:
+    """The command lines of the README's tables, and those with options that it and the docs name elsewhere."""
+    pages = [page.read_text("utf-8") for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))]
+    rows = [line for line in pages[0].splitlines() if line.startswith("|")]
+    spans = {span for page in pages for span in SPAN.findall(page) if " --" in span}
+    return sorted(spans | {span for row in rows for span in SPAN.findall(row)})
+
+
+@pytest.mark.parametrize("line", of_the_pages())
+def test_a_command_of_the_pages_can_be_typed_as_it_stands(
+    line: str, command_line: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    command_line(*shlex.split(line))
 
 
 def word(name: str, option: str) -> str:

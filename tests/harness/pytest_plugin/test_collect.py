@@ -95,6 +95,20 @@ def test_a_folder_that_pytest_would_skip_is_run(suite: pytest.Pytester, folder: 
     run(suite).assert_outcomes(passed=2, deselected=4)
 
 
+@pytest.mark.parametrize("change", ["path.unlink()", "path.write_text('about: half')"])
+def test_a_file_that_changes_under_the_run_fails_by_a_sentence(suite: pytest.Pytester, change: str) -> None:
+    suite.makeconftest(
+        "import pathlib\n"
+        "def pytest_collection_finish():\n"
+        f"    path = pathlib.Path('scenarios/reward/mail.yaml')\n    {change}\n"
+    )
+    result = run(suite)
+    result.assert_outcomes(failed=1, deselected=2)
+    printed = result.stdout.str()
+    assert "scenarios/reward/mail.yaml" in printed
+    assert [word for word in ("Traceback", "CollectError", "collect.py") if word in printed] == [], printed
+
+
 def test_what_belongs_beside_scenarios_is_no_scenario_and_is_not_refused(suite: pytest.Pytester) -> None:
     for name in ("README.md", "pairs.toml", "reward/README.md", "reward/.mail.yaml.swp", "reward/mail.yaml~"):
         (suite.path / "scenarios" / name).write_text("nonsense\n", "utf-8")
