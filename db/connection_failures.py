@@ -19,7 +19,9 @@ from game.redaction import redact
 from game.urls import PostgresUrl
 
 ANSWERS = "a Postgres that answers"
-ANOTHER_SERVER = " Or name a Postgres of your own in environments.local.toml: target and target_direct of [development]."
+ANOTHER_SERVER = (
+    " Or name a Postgres of your own in environments.local.toml: target and target_direct of [development]."
+)
 
 
 @dataclass(frozen=True, slots=True)
