@@ -1,6 +1,6 @@
 """How a task runs: to its verdict, with a question before it changes anything, and with programs that it waits for.
 
-Imports stand inside the bodies, as in tasks.py.
+Imports stand inside the bodies, so that `invoke --list` answers at once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ class Judged(Protocol):
     def verdict(self) -> str:
         """In a word."""
         ...
+
+
+def root() -> Path:
+    """Return the folder of the tasks.py that runs: a copy of it works on its own folder."""
+    return Path(str(sys.modules["tasks"].__file__)).parent
 
 
 def judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Outcome], None]) -> None:

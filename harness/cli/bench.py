@@ -1,0 +1,42 @@
+"""Benchmarks: what commands and fresh databases cost, beside what others take."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from invoke.context import Context
+
+from harness.cli.framework import Whole, task
+from harness.cli.framework.running import judged
+from harness.cli.texts import (
+    JSON,
+    POSTGRES,
+)
+
+
+@task(
+    name="actions",
+    help={"rounds": "how often each side has its turn", "requests": "how many a side carries out in one turn",
+          "postgres": POSTGRES, "json": JSON},
+)  # fmt: skip
+def bench_actions(
+    _c: Context, rounds: int = Whole(5), requests: int = Whole(600), postgres: str = "", json: str = ""
+) -> None:
+    """Measure commands through dispatch and HTTP: beside the bare driver and pgbench with the same SQL."""
+    from harness.bench import actions
+
+    judged(json, partial(actions.run, rounds, requests, postgres or None), actions.show)
+
+
+@task(
+    name="databases",
+    help={"rounds": "how many databases each way makes", "containers": "how many containers are started",
+          "postgres": POSTGRES, "json": JSON},
+)  # fmt: skip
+def bench_databases(
+    _c: Context, rounds: int = Whole(100), containers: int = Whole(3, 0, 100), postgres: str = "", json: str = ""
+) -> None:
+    """Measure clones and resets of databases: beside the ways that others take."""
+    from harness.bench import databases
+
+    judged(json, partial(databases.run, rounds, containers, postgres or None), databases.show)

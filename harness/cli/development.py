@@ -1,0 +1,126 @@
+"""Tasks for the development of the game: tests, checks, the development Postgres, the service."""
+
+from __future__ import annotations
+
+import sys
+
+from invoke.context import Context
+
+from harness.cli.framework import Whole, task
+from harness.cli.framework.running import checked, leave, root, told
+from harness.cli.texts import (
+    ENV,
+    POSTGRES,
+)
+
+
+@task(
+    help={"postgres": POSTGRES, "workers": "how many processes share the work; 0: none beside this one",
+          "select": "only tests whose names match, as pytest -k has it"}
+)  # fmt: skip
+def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
+    """Run tests and scenarios on a fresh Postgres."""
+    from db import environments
+    from db.console.output import outcome
+    from db.processes import children
+    from db.servers import needed_secrets
+    from harness.pytest_plugin import selecting
+
+    options = [f"--postgres={postgres}"] if postgres else []
+    options += ["-k", select] if select else []
+    with outcome(None):
+        selecting.check(select)
+        argv = told("pytest", "-n", str(workers), "--dist", "worksteal", *options)
+        print("collecting all tests and scenarios: it takes a while until the first result", flush=True)
+        env = environments.beside(secrets=needed_secrets(postgres or None))
+        ended = children.attended(argv, ending="the tests end; the failures so far follow.", cwd=root(), env=env)
+        leave(selecting.exit_code(ended.code, select))
+
+
+@task
+def lint(_c: Context) -> None:
+    """Check style, types, imports and workflows; the tests check the migrations' SQL."""
+    from db.console.output import outcome
+
+    commands = [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["lint-imports"],
+        ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *_workflows()],
+        ["zizmor", "--offline", "--quiet", *_workflows()],
+    ]
+    with outcome(None):
+        failed = [command[0] for command in commands if checked(command, root())]
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    leave(1 if failed else 0)
+
+
+@task
+def up(_c: Context) -> None:
+    """Start the development Postgres: the one of compose.yaml."""
+    _compose("up", "--detach", "--wait")
+
+
+@task
+def down(_c: Context) -> None:
+    """Stop the development Postgres; its volume stays."""
+    _compose("down")
+
+
+@task(
+    help={
+        "env": ENV,
+        "port": "the first process's port; by default PORT of the pointer's file, else 8000",
+        "processes": "how many; each has a port of its own; by default PROCESSES of the pointer's file, else 1",
+    }
+)
+def serve(_c: Context, env: str = "", port: int = Whole(-1, 1, 65535), processes: int = Whole(-1, 1, 64)) -> None:
+    """Run the game's HTTP service: on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
+    from db import environments, service_file
+    from db.console.output import outcome
+
+    with outcome(None):
+        pointer = environments.load(env).pointer
+        service_file.require(pointer.path, pointer.variable)
+        given = {name: str(value) for name, value in (("PORT", port), ("PROCESSES", processes)) if value > 0}
+        environments.become([sys.executable, "-m", "game.service"], {"SUDAMR_ENV_FILE": str(pointer.path), **given})
+
+
+@task(
+    help={
+        "env": ENV,
+        "player": "the player's id; no store is asked if there is such a player",
+        "revoke": "end every token that the player has, and print none",
+    }
+)
+def token(_c: Context, env: str = "", player: str = "", revoke: bool = False) -> None:
+    """Print a player's bearer token; whoever has it acts as the player. Or revoke those that there are."""
+    from db import environments
+    from db.console.output import outcome
+    from db.errors import Refusal
+    from game.service import tokens
+    from harness.cli.commands import revoking
+
+    with outcome(None) as speaks:
+        target = environments.load(env)
+        if not player:
+            raise Refusal(
+                "--player ID", "none", do="Add the id of a player: --player ID. `invoke seed --legacy FILE` prints one."
+            )
+        speaks.say(
+            revoking.revoke(target, player) if revoke else tokens.issue(environments.token_secret(target), player)
+        )
+
+
+def _compose(*arguments: str) -> None:
+    from db.console.output import outcome
+    from db.servers import compose
+
+    with outcome(None):
+        compose.run(root(), *arguments)
+
+
+def _workflows() -> list[str]:
+    return [str(path) for path in sorted((root() / ".github" / "workflows").glob("*.yml"))]

@@ -1,0 +1,133 @@
+"""Tasks for the Postgres of an environment: prepare it, bring its schema to the head, fill it, say where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invoke.context import Context
+
+from harness.cli.framework import Whole, task
+from harness.cli.framework.running import confirmation, end
+from harness.cli.texts import (
+    ASKED,
+    DEVELOPMENT,
+    ENV,
+    JSON,
+    PLAYERS,
+)
+
+
+@task(help={"env": ENV, "take-over": "make another checkout's development database this one's", **ASKED})
+def prepare(_c: Context, env: str = "", take_over: bool = False, yes: bool = False, confirm: str = "") -> None:
+    """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
+    from db import environments
+    from db.console.output import outcome
+    from harness.cli.commands import preparing
+
+    with outcome(None) as speaks:
+        confirmed = confirmation(speaks, env, yes, confirm)
+        speaks.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over))
+
+
+@task(help={"env": ENV, "sql": "print the SQL, and change nothing", **ASKED, "json": JSON})
+def migrate(
+    _c: Context, env: str = "", sql: bool = False, yes: bool = False, confirm: str = "", json: str = ""
+) -> None:
+    """Bring the schema to its head; a new one is fenced from its first moment."""
+    from db import environments
+    from db.console.output import outcome
+    from harness.cli.commands import preparing
+
+    with outcome(json or None) as speaks:
+        confirmed = confirmation(speaks, env, yes, confirm, dry_run=sql)
+        target = environments.load(env)
+        done = preparing.run_migrations(target, confirmed, sql=sql)
+        applied = ", ".join(done.applied) or "nothing, it was there"
+        speaks.say(done.sql if sql else f"{target.name} is at {done.head}; applied: {applied}")
+        speaks.json(done)
+
+
+@task(
+    help={"env": ENV, "message": "what the revision does, in a few words; they name the file; required", "json": JSON}
+)
+def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> None:
+    """Make the next revision's file: what game/tables.py has and the schema lacks; see docs/migrations.md."""
+    from db import environments
+    from db.console.output import outcome
+    from harness.cli.commands import revisions
+
+    with outcome(json or None) as speaks:
+        made = revisions.make(environments.load(env), message)
+        revisions.show(made, speaks)
+        speaks.json(made)
+
+
+@task(
+    help={"env": DEVELOPMENT, "legacy": "make a legacy file at this path instead", "players": PLAYERS,
+          "seed": "the number that all made players follow from", "clean": "without the anomalies that real files have",
+          **ASKED, "json": JSON},
+    needs={"clean": ["legacy"]}, ignores={"legacy": ["env"]}, writes=["legacy"],
+)  # fmt: skip
+def seed(
+    _c: Context,
+    env: str = "",
+    legacy: str = "",
+    players: int = Whole(100),
+    seed: int = Whole(1, 0),
+    clean: bool = False,
+    yes: bool = False,
+    confirm: str = "",
+    json: str = "",
+) -> None:
+    """Make deterministic players: in Postgres, or with --legacy FILE a legacy file of them."""
+    from db import environments
+    from db.confirmation import require_same_name
+    from db.console.output import outcome
+    from db.counts import count
+    from db.errors import Refusal
+    from db.samples import seed as seeds
+    from harness.cli.commands import preparing
+
+    with outcome(json or None) as speaks:
+        require_same_name(env, confirm)
+        if legacy:
+            path = Path(legacy)
+            made = seeds.seed_legacy(path, players, seed, anomalies=not clean, progress=speaks.progress)
+        elif not env:
+            raise Refusal("--legacy FILE, or --env NAME", "neither", do=seeds.WHERE)
+        else:
+            environments.guard_destructive(env)
+            target = environments.load(env)
+            confirmed = confirmation(speaks, env, yes, confirm)
+            made = preparing.fill(target, confirmed, players=players, number=seed, progress=speaks.progress)
+        speaks.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
+        speaks.say(f"a player to begin with: {made.playable or 'none without an anomaly'}")
+        speaks.json(made)
+
+
+@task(help={"env": DEVELOPMENT, **ASKED})
+def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
+    """Empty the game's tables; development alone, while nobody plays on them."""
+    from db import environments
+    from db.console.output import outcome
+    from harness.cli.commands import preparing
+
+    with outcome(None) as speaks:
+        environments.guard_destructive(env)
+        target = environments.load(env)
+        preparing.empty(target, confirmation(speaks, env, yes, confirm))
+        speaks.say(f"{target.name} is empty")
+
+
+@task(help={"env": ENV, "json": JSON})
+def status(_c: Context, env: str = "", json: str = "") -> None:
+    """Say where the environment stands: marker, schema, phase, fences, services."""
+    from db import environments
+    from db.console.output import outcome
+    from harness.cli.commands import environment_status
+
+    with outcome(json or None) as speaks:
+        status = environment_status.status(environments.load(env))
+        speaks.fields(status.rows)
+        speaks.json(status.found)
+        end("pass" if status.whole else "inconclusive")

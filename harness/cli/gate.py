@@ -1,0 +1,97 @@
+"""Tasks that prove a commit: the rehearsal, the gate with its page, the audit."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from invoke.context import Context
+
+from harness.cli.framework import Whole, task
+from harness.cli.framework.running import ENDING, KILL, end, judged, root
+from harness.cli.texts import (
+    ENV_OR_TEST,
+    JSON,
+    LEGACY,
+    PLAYERS,
+    POSTGRES,
+)
+
+
+@task(
+    help={
+        "players": PLAYERS,
+        "legacy": LEGACY + " to rehearse with; a copy is used",
+        "postgres": POSTGRES,
+        "json": JSON,
+    },
+    ignores={"legacy": ["players"]},
+)
+def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres: str = "", json: str = "") -> None:
+    """Rehearse the whole move and the way back: under load, on a throwaway server."""
+    from harness import rehearsal
+
+    source = Path(legacy) if legacy else None
+    judged(json, partial(rehearsal.rehearse, players, source, postgres or None), rehearsal.show)
+
+
+@task(
+    help={
+        "env": ENV_OR_TEST + "; whom the certificate is for, the gate itself runs on throwaway servers",
+        "legacy": LEGACY + " to rehearse with",
+        "players": PLAYERS + " where no file is given",
+        "verify": "check a certificate instead",
+        "postgres": POSTGRES,
+        "report": "where the page goes, JUnit XML beside it; by default beside --json",
+        "json": JSON,
+    },
+    ignores={"verify": ["legacy", "players", "postgres", "report", "json"]},
+)
+def gate(
+    _c: Context, env: str = "", legacy: str = "", players: int = Whole(100), verify: str = "", postgres: str = "",
+    report: str = "", json: str = "",
+) -> None:  # fmt: skip
+    """Prove this commit and certify it; on throwaway servers. --verify FILE checks that a certificate admits it."""
+    from db.console.output import outcome
+    from db.processes.interruption import Signals
+    from harness import gate as gates
+    from harness import report as reports
+
+    with Signals(ENDING, KILL) as signals, outcome(json or None) as speaks:
+        speaks.signals = signals
+        if verify:
+            speaks.say(f"admitted: {gates.verify(env, Path(verify), root()).commit[:12]} to {env}")
+            return
+        wish = gates.Wish(env, Path(legacy) if legacy else None, players, postgres or None)
+        found = gates.run(wish, root(), speaks.progress)
+        gates.show(found, speaks)
+        speaks.json(found)
+        for path in reports.write(found, _page(report, json)):
+            speaks.say(f"written: {path}")
+        end(found.verdict)
+
+
+@task(help={"from": "the JSON of a gate", "into": "where the page goes, JUnit XML beside it; by default beside --from"})
+def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
+    """Make a gate's page again from its JSON: a self-contained HTML file."""
+    from db.console.output import outcome
+    from harness import report as reports
+
+    with outcome(None) as speaks:
+        signature = reports.checked(Path(from_))
+        for path in reports.write(reports.read(Path(from_)), _page(into, from_), signature):
+            speaks.say(f"written: {path}")
+        speaks.say(f"signature: {signature}")
+
+
+@task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})
+def audit(_c: Context, select: str = "", postgres: str = "", json: str = "") -> None:
+    """Break each promise on purpose: one at a time in a copy of the tree; what no test notices is a failure."""
+    from harness import audit as audits
+
+    judged(json, partial(audits.run, root(), postgres or None, select), audits.show)
+
+
+def _page(asked: str, json: str) -> Path:
+    """The page that was asked for, or the one beside the JSON."""
+    return Path(asked) if asked else Path(json if json not in {"", "-"} else "out/gate.json").with_suffix(".html")
