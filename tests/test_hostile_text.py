@@ -80,19 +80,19 @@ def test_a_defects_traceback_too(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def speak_and_fail() -> None:
-    with outcome("out.json") as speaks:
-        speaks.say(HOSTILE)
-        speaks.table(HOSTILE, ("what", HOSTILE), [(HOSTILE, HOSTILE)])
-        speaks.table(HOSTILE, ("a", "b", "c"), [(HOSTILE, HOSTILE, 1)])
-        speaks.fields([("name", HOSTILE)])
-        speaks.progress.say(HOSTILE)
-        speaks.json({HOSTILE: HOSTILE})
+    with outcome("out.json") as out:
+        out.say(HOSTILE)
+        out.table(HOSTILE, ("what", HOSTILE), [(HOSTILE, HOSTILE)])
+        out.table(HOSTILE, ("a", "b", "c"), [(HOSTILE, HOSTILE, 1)])
+        out.fields([("name", HOSTILE)])
+        out.progress.say(HOSTILE)
+        out.json({HOSTILE: HOSTILE})
         raise Failure(HOSTILE, HOSTILE, where=HOSTILE, do=HOSTILE)
 
 
 def speak_and_break() -> None:
-    with outcome(None) as speaks:
-        speaks.at_end = lambda _outcome, _todo="": _Ended()
+    with outcome(None) as out:
+        out.at_end = lambda _outcome, _todo="": _Ended()
         raise ValueError(f"{HOSTILE} password={SECRET}")
 
 

@@ -105,7 +105,7 @@ class Printer(Console):
         super().print(*(escaped(each) if isinstance(each, str) else each for each in objects), **options)
 
 
-class Outcome:
+class Output:
     """The output of a task: text for people and, with --json, one JSON document.
 
     at_end: called once when the task ends, with the word for how it ended; returns the last line. signals: held from
@@ -216,53 +216,53 @@ class Outcome:
 
 
 @contextmanager
-def outcome(json_path: str | None) -> Iterator[Outcome]:
+def outcome(json_path: str | None) -> Iterator[Output]:
     """Run a task's body. An expected error becomes one or two lines and an exit code, never a traceback.
 
     A task that sets `at_end` prints its last line in every case, also after the traceback of a defect.
     """
     _open_standard_streams()
-    speaks = Outcome(json_path)
+    out = Output(json_path)
     try:
-        speaks.check_json()
-        with _interruptions(speaks):
-            yield speaks
+        out.check_json()
+        with _interruptions(out):
+            yield out
         code = 0
     except ToolError as error:
         code = error.exit_code
-        speaks.complain(error)
-        speaks.end(error.verdict)
-        speaks.json(_as_result(error))
+        out.complain(error)
+        out.end(error.verdict)
+        out.json(_as_result(error))
     except GameError as error:
         code = MISUSED
-        speaks.complain(error)
-        speaks.end("refused")
-        speaks.json({"verdict": "refused", "found": str(error)})
+        out.complain(error)
+        out.end("refused")
+        out.json({"verdict": "refused", "found": str(error)})
     except KeyboardInterrupt as error:
         code = INTERRUPTED
-        if speaks.signals is not None:  # Another Ctrl-C would end this handler with a traceback.
-            speaks.signals.hold()
-        speaks.say(f"interrupted{f' by {error}' if str(error) else ''}")
-        if speaks.at_end is None:
-            speaks.say(f"next: {command_line() or 'the same command again'}")
-        speaks.end("interrupted")
-        speaks.json({"verdict": "interrupted"})
+        if out.signals is not None:  # Another Ctrl-C would end this handler with a traceback.
+            out.signals.hold()
+        out.say(f"interrupted{f' by {error}' if str(error) else ''}")
+        if out.at_end is None:
+            out.say(f"next: {command_line() or 'the same command again'}")
+        out.end("interrupted")
+        out.json({"verdict": "interrupted"})
     except Exception as error:  # A defect: its traceback is printed, and a move still says who serves the players.
-        if speaks.at_end is None:
+        if out.at_end is None:
             if isinstance(error, OSError) and error.filename is not None:
-                raise SystemExit(_end_without(error, speaks)) from None
+                raise SystemExit(_end_without(error, out)) from None
             raise
         code = DEFECT
-        speaks.trace(error)
-        speaks.end("failed")
-        speaks.json({"verdict": "failed", "found": redact(f"{type(error).__name__}: {error}")})
-    speaks.last_line()
+        out.trace(error)
+        out.end("failed")
+        out.json({"verdict": "failed", "found": redact(f"{type(error).__name__}: {error}")})
+    out.last_line()
     if code:
         raise SystemExit(code)
 
 
 @contextmanager
-def _interruptions(speaks: Outcome) -> Iterator[None]:
+def _interruptions(out: Output) -> Iterator[None]:
     """Raise KeyboardInterrupt for the error of a statement of SQLite's that a signal ended.
 
     The module sqlite3 drops what a signal's handler raises while SQLite calls Python.
@@ -280,8 +280,8 @@ def _interruptions(speaks: Outcome) -> Iterator[None]:
         yield
     except (Failure, Refusal, sqlite3.Error) as error:
         if isinstance(error, sqlite3.Error) or isinstance(error.__cause__, sqlite3.Error):
-            if speaks.signals is not None:
-                speaks.signals.check()
+            if out.signals is not None:
+                out.signals.check()
             if heard:
                 raise KeyboardInterrupt from error
         raise
@@ -290,7 +290,7 @@ def _interruptions(speaks: Outcome) -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _end_without(error: OSError, speaks: Outcome) -> int:
+def _end_without(error: OSError, out: Output) -> int:
     """Report a file that the task could not use, and return the exit code; no defect, so no traceback."""
     failure = Failure(
         "a file, folder or command that can be used",
@@ -298,16 +298,16 @@ def _end_without(error: OSError, speaks: Outcome) -> int:
         where=str(error.filename),
         do="Correct or install what the first line names, and run it again.",
     )
-    speaks.complain(failure)
-    speaks.json(_as_result(failure))
+    out.complain(failure)
+    out.json(_as_result(failure))
     return failure.exit_code
 
 
 def misused(refusal: Refusal, json_path: str | None = None) -> NoReturn:
     """Print why the command can't begin, write it as JSON if that was asked for, and exit with the refusal's code."""
-    speaks = Outcome(json_path)
-    speaks.complain(refusal)
-    speaks.json(_as_result(refusal))
+    out = Output(json_path)
+    out.complain(refusal)
+    out.json(_as_result(refusal))
     raise SystemExit(refusal.exit_code)
 
 

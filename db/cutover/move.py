@@ -87,14 +87,14 @@ class Move:
     lifting: bool = False
     _stack: ExitStack = field(default_factory=ExitStack, repr=False)
     _conn: ops.Connection | None = field(default=None, repr=False)
-    _held: ops.Held | None = field(default=None, repr=False)
+    _held: ops.RunLock | None = field(default=None, repr=False)
     _identity: str = ""
     _run_before: str | None = None
     _engine: str = ""
     _dump: Future[dict[str, Any]] | None = field(default=None, repr=False)
 
     @property
-    def held(self) -> ops.Held:
+    def held(self) -> ops.RunLock:
         """The lock."""
         assert self._held is not None, "the step runs under the lock"
         return self._held

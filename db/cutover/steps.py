@@ -76,7 +76,7 @@ def begin_loading(move: Move) -> None:
     if phase is Phase.EMPTY or ops.is_trial(ops.phase_run(move.conn)):
         switch.note_served(move)
     with fence.own_pass(move.conn):
-        ops.forget_proof(move.conn)
+        ops.clear_proof(move.conn)
         names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
         move.conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
         move.held.advance(phase, Phase.LOADING)
@@ -111,7 +111,7 @@ def fence_legacy(move: Move) -> Facts:
         move.env, "drain", move.journal, engine="legacy", timeout_seconds=switch.HOOK_SECONDS,
         require=move.require_lock,
     )  # fmt: skip
-    ops.forget_proof(move.conn)
+    ops.clear_proof(move.conn)
     move.journal.write(READ_ONLY_BEGINS)
     move.deadline.start()
     owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)

@@ -202,7 +202,7 @@ def is_proven(conn: Connection, run: str) -> bool:
     return bool(_value(conn, "select exists (select from ops.proven where run = %s)", (run,)))
 
 
-def forget_proof(conn: Connection) -> None:
+def clear_proof(conn: Connection) -> None:
     """What the schema holds is no proven copy any more; joins a transaction that is open."""
     conn.execute("delete from ops.proven")
 
@@ -217,7 +217,7 @@ def phase(conn: Connection) -> Phase:
 
 
 @dataclass(frozen=True)
-class Held:
+class RunLock:
     """The run's lock, held by `conn` (in autocommit) for as long as that connection lives."""
 
     conn: Connection
@@ -252,7 +252,7 @@ class Held:
     def record_proof(self) -> None:
         """Have it in writing that this run's copy is proven; Failure unless it is this run that loads."""
         with self.conn.transaction():
-            forget_proof(self.conn)
+            clear_proof(self.conn)
             written = self.conn.execute(
                 "insert into ops.proven (run) select run from ops.phase where phase = %s and run = %s",
                 (Phase.LOADING, self.run),
@@ -302,7 +302,7 @@ class Held:
 
 
 @contextmanager
-def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
+def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[RunLock]:
     """The one lock of cutover, rollback and transfer, with a row that says who, where and why.
 
     Refusal naming the holder when it is taken. It is a session lock: it ends with the connection, however its owner
@@ -320,7 +320,7 @@ def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[Held]:
             )
         try:
             _sign(conn, run, why)
-            yield Held(conn, run)
+            yield RunLock(conn, run)
         finally:
             with suppress(psycopg.OperationalError):  # The row of a connection that is gone counts for nothing.
                 _unsign(conn)

@@ -15,7 +15,7 @@ from game.legacy import sqlite_values
 from game.legacy.codec import mapping
 
 WHOLE_ROW_RULES = ("duplicate", "unknown", "unfit")
-"""End the rules of `parcels.Packer`, which keep a whole row; its key is then `row N`, N the row's position."""
+"""End the rules of `batches.BatchBuilder`, which keep a whole row; its key is then `row N`, N the row's position."""
 
 NO_ID = "users.id"
 """The rule of a row of `users` whose id is no key; such a value has no key at all."""

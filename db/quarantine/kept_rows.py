@@ -55,7 +55,7 @@ class KeptRow:
         if self.table in JOURNALS:
             return self._obstacle_of_line(conn)
         if self.table == "users":
-            user = codec.explode(self.cells, rowid=self.position).rows.get("users")
+            user = codec.decode_row(self.cells, rowid=self.position).rows.get("users")
             if not user:
                 return "the row's id is no text that Postgres can hold as a key"
             (record,) = user.values()
@@ -99,7 +99,7 @@ class KeptRow:
         return []
 
     def _load_player(self, conn: ops.Connection) -> list[Finding]:
-        exploded = codec.explode(self.cells, rowid=self.position, units=decided_values.units(self.cells))
+        exploded = codec.decode_row(self.cells, rowid=self.position, units=decided_values.units(self.cells))
         for table in tables.PLAYER_STATE:
             if records := exploded.rows.get(table.name):
                 copy(conn, table, records.values())

@@ -19,7 +19,7 @@ from db import ops
 from db import tables as db_tables
 from db.console.progress import Progress
 from db.errors import Failure, Refusal
-from db.ops import Held, Phase, fence
+from db.ops import Phase, RunLock, fence
 from db.quarantine import decided_values, entries, second_reading
 from db.quarantine.entries import Value
 from db.quarantine.kept_rows import KeptRow
@@ -114,7 +114,12 @@ def require_replayable(conn: ops.Connection) -> Phase:
 
 
 def replay(
-    held: Held, progress: Progress, *, player: str | None = None, decided: Decided | None = None, dry_run: bool = False
+    held: RunLock,
+    progress: Progress,
+    *,
+    player: str | None = None,
+    decided: Decided | None = None,
+    dry_run: bool = False,
 ) -> Replayed:
     """Load again what can be, of every player or of one; again is harmless. The caller holds the lock of runs.
 
@@ -222,7 +227,7 @@ class _Run:
         row = self.target.legacy_row(before)
         wanted = self._with_decided(values, row)
         ((_source, position),) = before["legacy_rows"]
-        exploded = codec.explode(wanted, rowid=int(position), units=decided_values.units(wanted))
+        exploded = codec.decode_row(wanted, rowid=int(position), units=decided_values.units(wanted))
         reading = second_reading.judge(values, exploded.findings, before, wanted, mended=self._mended(values))
         self._check_decided(values, reading)
         opening = None

@@ -18,10 +18,10 @@ from pathlib import Path
 from db.errors import Failure
 from db.files import private
 from db.servers.readiness import Ended, wait
-from db.servers.reaper_client import Guard, last_lines
-from db.servers.server_info import NO_TLS, Facts, Login, new_logins
+from db.servers.reaper_client import ReaperClient, last_lines
+from db.servers.server_info import NO_TLS, Login, ServerInfo, new_logins
 from db.servers.settings import MAJOR, as_options
-from db.servers.unix_user import Account, lesser, scratch
+from db.servers.unix_user import UnixUser, lesser, scratch
 
 HOST = "127.0.0.1"
 
@@ -75,7 +75,7 @@ class Local:
         assert self.binaries is not None
         return self.binaries.version
 
-    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it and wait until it answers."""
         assert self.binaries is not None
         return launch(self.kind, self.binaries.folder, run, guard, settings)
@@ -107,7 +107,7 @@ def version_of(folder: Path) -> str | None:
     return match[1] if match else None
 
 
-def launch(kind: str, folder: Path, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+def launch(kind: str, folder: Path, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
     """Make a cluster in a folder of its own, start its server, wait until it answers."""
     account = lesser()
     logins = new_logins()
@@ -117,7 +117,7 @@ def launch(kind: str, folder: Path, run: str, guard: Guard, settings: Mapping[st
     log = home / "log"
     _initdb(folder, home, logins["superuser"], guard, account, log)
     port, pid = _serve(folder, home, logins["superuser"], guard, account, settings)
-    return Facts(
+    return ServerInfo(
         kind=kind,
         run=run,
         host=HOST,
@@ -129,14 +129,14 @@ def launch(kind: str, folder: Path, run: str, guard: Guard, settings: Mapping[st
     )
 
 
-def make_folder(path: Path, account: Account | None) -> None:
+def make_folder(path: Path, account: UnixUser | None) -> None:
     """A folder that its account alone may enter; it must not exist."""
     path.mkdir(mode=0o700)
     if account is not None:
         os.chown(path, account.uid, account.gid)
 
 
-def _initdb(folder: Path, home: Path, login: Login, guard: Guard, account: Account | None, log: Path) -> None:
+def _initdb(folder: Path, home: Path, login: Login, guard: ReaperClient, account: UnixUser | None, log: Path) -> None:
     words = home / "password"
     private.write(words, login.password + "\n")
     if account is not None:
@@ -150,7 +150,7 @@ def _initdb(folder: Path, home: Path, login: Login, guard: Guard, account: Accou
 
 
 def _serve(
-    folder: Path, home: Path, login: Login, guard: Guard, account: Account | None, settings: Mapping[str, str]
+    folder: Path, home: Path, login: Login, guard: ReaperClient, account: UnixUser | None, settings: Mapping[str, str]
 ) -> tuple[int, int]:
     """Port and process id of a server that answers."""
     log = home / "log"

@@ -23,8 +23,8 @@ from testcontainers.core.docker_client import DockerClient
 
 from db.errors import Failure
 from db.servers.readiness import Ended, wait
-from db.servers.reaper_client import Guard
-from db.servers.server_info import NO_TLS, Facts, new_logins
+from db.servers.reaper_client import ReaperClient
+from db.servers.server_info import NO_TLS, ServerInfo, new_logins
 from db.servers.settings import MAJOR, as_options
 
 IMAGE = f"postgres:{MAJOR}"
@@ -75,7 +75,7 @@ class Docker:
         named = {name: value for name, _, value in pairs}
         return str(named.get("PG_VERSION", "")).partition("-")[0]
 
-    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start a container and wait until its server answers."""
         testcontainers_config.ryuk_disabled = True  # the guardian does its work, and needs no image of its own
         logins = new_logins()
@@ -99,7 +99,7 @@ class Docker:
             raise Failure("a container", _root(error), where=f"container {name}") from None
         finally:
             container.get_docker_client().client.close()
-        return Facts(
+        return ServerInfo(
             kind=self.kind,
             run=run,
             host=host,

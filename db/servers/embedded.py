@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from db.servers.binaries import Binaries, launch, version_of
-from db.servers.reaper_client import Guard
-from db.servers.server_info import Facts
+from db.servers.reaper_client import ReaperClient
+from db.servers.server_info import ServerInfo
 from db.servers.settings import MAJOR
 from db.servers.unix_user import lesser, scratch
 
@@ -53,7 +53,7 @@ class Embedded:
         assert self.binaries is not None
         return self.binaries.version
 
-    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it and wait until it answers."""
         assert self.binaries is not None
         if lesser() is None:

@@ -11,8 +11,8 @@ from psycopg import sql
 from db import connection_failures
 from db.errors import Refusal
 from db.remedies import statement
-from db.servers.reaper_client import Guard
-from db.servers.server_info import Facts, Login, new_logins
+from db.servers.reaper_client import ReaperClient
+from db.servers.server_info import Login, ServerInfo, new_logins
 from game.urls import PostgresUrl
 
 RIGHTS = """
@@ -51,12 +51,12 @@ class External:
         with psycopg.connect(self._url.conninfo) as conn:
             return str(conn.info.parameter_status("server_version")).split()[0]
 
-    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Nothing is started; what will be made is announced to the guardian. `settings` are the server's own."""
         del settings
         logins = new_logins(run)
         logins["superuser"] = Login(self._url.user, self._url.password)
-        facts = Facts(
+        facts = ServerInfo(
             kind=self.kind,
             run=run,
             host=self._url.host,
@@ -84,7 +84,7 @@ class External:
         return bool(row[0]), bool(row[1])
 
 
-def lend(conn: psycopg.Connection, facts: Facts) -> None:
+def lend(conn: psycopg.Connection, facts: ServerInfo) -> None:
     """Give the role of the URL, which need not be a superuser, the two roles' rights: to see and end their sessions."""
     for role in ("owner", "service"):
         query = sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(facts.logins[role].user))

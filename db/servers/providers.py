@@ -16,9 +16,9 @@ from db.errors import Refusal
 from db.servers.binaries import Local
 from db.servers.embedded import Embedded
 from db.servers.external import External, lend
-from db.servers.reaper_client import Guard
+from db.servers.reaper_client import ReaperClient
 from db.servers.server import Server
-from db.servers.server_info import NO_TLS, Facts, Login, new_run
+from db.servers.server_info import NO_TLS, Login, ServerInfo, new_run
 from db.servers.settings import SHARED, THROWAWAY, prove
 from game import libpq
 from game.errors import BadUrl
@@ -31,7 +31,7 @@ KINDS = ("docker", "local", "embedded")
 Say = Callable[[str], None]
 
 
-class Source(Protocol):
+class Provider(Protocol):
     """Where a server may come from."""
 
     kind: str
@@ -44,7 +44,7 @@ class Source(Protocol):
         """The version that would be started, as far as it is known before."""
         ...
 
-    def launch(self, run: str, guard: Guard, settings: Mapping[str, str]) -> Facts:
+    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it, guarded from before its first moment, and wait until it answers."""
         ...
 
@@ -53,7 +53,7 @@ class Source(Protocol):
 class Plan:
     """The source that was chosen, and why better ones were passed over."""
 
-    source: Source
+    source: Provider
     why: str = ""
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Plan:
 
     def start(self, settings: Mapping[str, str] = {}) -> Server:
         """Start it. Nothing is left when that fails."""
-        guard = Guard(drops_databases=self.source.kind == External.kind)
+        guard = ReaperClient(drops_databases=self.source.kind == External.kind)
         try:
             facts = self.source.launch(new_run(), guard, {**THROWAWAY, **settings})
             return Server(_furnish(replace(facts, why=self.why), settings), guard)
@@ -116,7 +116,7 @@ def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say
     return plan(kind, say=say).start(settings)
 
 
-def _find(kind: str, say: Say) -> Source | str:
+def _find(kind: str, say: Say) -> Provider | str:
     """Return the source, or why it is not available. Raises Refusal if libpq would read variables beside the URL."""
     check_kind(kind)
     parameters = NO_TLS if kind in KINDS else _postgres(kind).parameters
@@ -127,7 +127,7 @@ def _find(kind: str, say: Say) -> Source | str:
     return source.missing() or source
 
 
-def _source(kind: str, say: Say) -> Source:
+def _source(kind: str, say: Say) -> Provider:
     if kind == "docker":
         from db.servers.container import Docker  # noqa: PLC0415  # a third of a second that a URL need not pay
 
@@ -157,7 +157,7 @@ def _postgres(text: str) -> PostgresUrl:
     return url
 
 
-def _choose(finders: Mapping[str, Callable[[], Source | str]]) -> Plan:
+def _choose(finders: Mapping[str, Callable[[], Provider | str]]) -> Plan:
     """The first that can be had; those after it are not asked."""
     passed: list[str] = []
     for kind, find in finders.items():
@@ -171,7 +171,7 @@ def _choose(finders: Mapping[str, Callable[[], Source | str]]) -> Plan:
     )  # fmt: skip
 
 
-def _furnish(facts: Facts, settings: Mapping[str, str]) -> Facts:
+def _furnish(facts: ServerInfo, settings: Mapping[str, str]) -> ServerInfo:
     """Prove version and settings, make the roles."""
     server = Server(facts)
     asked = SHARED if facts.kind == "url" else {**THROWAWAY, **settings}

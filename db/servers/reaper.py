@@ -29,7 +29,7 @@ CREATION_SECONDS = 10.0
 """How long a container may still appear whose creator died while asking for it."""
 
 
-class Wards:
+class Registry:
     """What is to be cleared up."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _end)
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
-    wards = Wards()
+    wards = Registry()
     try:
         for line in sys.stdin.buffer:
             answer = json.dumps(wards.answer(json.loads(line)))

@@ -16,7 +16,7 @@ from typing import Any
 
 from db import environments
 from db.errors import Failure
-from db.servers.unix_user import Account
+from db.servers.unix_user import UnixUser
 from game import libpq
 
 SCRIPT = Path(__file__).with_name("reaper.py")
@@ -25,7 +25,7 @@ CLEARING_SECONDS = 60.0
 """How long `close` waits: removing a container takes a moment on a busy daemon."""
 
 
-class Guard:
+class ReaperClient:
     """A guardian process, alive until `close`, `leave` or the death of this process."""
 
     def __init__(self, *, drops_databases: bool = False) -> None:
@@ -58,7 +58,7 @@ class Guard:
         """Drop the databases whose names begin with `mark`, and these roles, at the end; see `drops_databases`."""
         self._ask("guest", conninfo=conninfo, mark=mark, roles=list(roles))
 
-    def run(self, argv: Sequence[str], *, account: Account | None, env: Mapping[str, str], log: Path) -> None:
+    def run(self, argv: Sequence[str], *, account: UnixUser | None, env: Mapping[str, str], log: Path) -> None:
         """Run a program to its end. Raises Failure with the last lines that it said."""
         answer = self._ask("run", argv=list(argv), env=dict(env), log=str(log), **_ids(account))
         if answer["code"] != 0:
@@ -66,7 +66,7 @@ class Guard:
                 f"{Path(argv[0]).name} to succeed", f"exit code {answer['code']}: {last_lines(log)}", where=argv[0]
             )
 
-    def spawn(self, argv: Sequence[str], *, account: Account | None, env: Mapping[str, str], log: Path) -> int:
+    def spawn(self, argv: Sequence[str], *, account: UnixUser | None, env: Mapping[str, str], log: Path) -> int:
         """Start a server, to be stopped at the end; its process id."""
         answer = self._ask("spawn", argv=list(argv), env=dict(env), log=str(log), **_ids(account))
         return int(answer["pid"])
@@ -133,11 +133,11 @@ def _stdin(process: subprocess.Popen[bytes]) -> Any:
     return process.stdin
 
 
-def _ids(account: Account | None) -> dict[str, int]:
+def _ids(account: UnixUser | None) -> dict[str, int]:
     return {} if account is None else {"uid": account.uid, "gid": account.gid}
 
 
-_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+_guards: weakref.WeakSet[ReaperClient] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

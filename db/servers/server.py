@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 
 from db.errors import Failure
-from db.servers.reaper_client import Guard
-from db.servers.server_info import Facts, Role
+from db.servers.reaper_client import ReaperClient
+from db.servers.server_info import Role, ServerInfo
 from db.servers.sessions import wait_until_left
 from db.servers.tools import Tool, find
 from game.urls import PostgresUrl
@@ -24,7 +24,7 @@ from game.urls import PostgresUrl
 class Server:
     """A Postgres with the roles `owner` (may create databases) and `service`, and no other use."""
 
-    def __init__(self, facts: Facts, guard: Guard | None = None) -> None:
+    def __init__(self, facts: ServerInfo, guard: ReaperClient | None = None) -> None:
         self._facts = facts
         self._guard = guard
 
@@ -105,7 +105,7 @@ class Server:
     @classmethod
     def attach(cls, handle: str) -> Self:
         """The server of another process; stopping it from here does nothing."""
-        return cls(Facts.read(handle))
+        return cls(ServerInfo.read(handle))
 
     @contextmanager
     def admin(self) -> Iterator[psycopg.Connection]:

@@ -25,7 +25,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ServerInfo:
     """Where a server is, who may log in, and where its programs are."""
 
     kind: str
@@ -51,7 +51,7 @@ class Facts:
         return json.dumps(asdict(self))
 
     @classmethod
-    def read(cls, text: str) -> Facts:
+    def read(cls, text: str) -> ServerInfo:
         """The facts again."""
         fields = json.loads(text)
         logins = {role: Login(**login) for role, login in fields.pop("logins").items()}

@@ -14,7 +14,7 @@ from db import environments
 from db.errors import Refusal
 from db.processes import children
 from db.servers.binaries import best, installed
-from db.servers.server_info import Facts
+from db.servers.server_info import ServerInfo
 from game import libpq
 from game.urls import PostgresUrl
 
@@ -65,7 +65,7 @@ PASSED = "{passed}"
 """Where `docker exec` is told which variables to pass on: their names alone, so that no password is an argument."""
 
 
-def find(name: str, facts: Facts) -> Tool:
+def find(name: str, facts: ServerInfo) -> Tool:
     """The server's own program; for a server elsewhere, one of this machine that is not older. Raises Refusal."""
     seen = (facts.host, facts.port)
     docker = shutil.which("docker")
@@ -81,6 +81,6 @@ def find(name: str, facts: Facts) -> Tool:
     return Tool(name, (str(Path(folder) / name),), seen, seen)
 
 
-def _nearest(facts: Facts) -> str | None:
+def _nearest(facts: ServerInfo) -> str | None:
     binaries = best(installed(), at_least=int(facts.version.partition(".")[0]))
     return str(binaries.folder) if binaries else None

@@ -23,7 +23,7 @@ DISK_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Account:
+class UnixUser:
     """An account that exists already: none is ever made."""
 
     name: str
@@ -31,7 +31,7 @@ class Account:
     gid: int
 
 
-def lesser(names: Sequence[str] = ("postgres", "nobody")) -> Account | None:
+def lesser(names: Sequence[str] = ("postgres", "nobody")) -> UnixUser | None:
     """The account to drop to, when root; None, when not: a server then runs as oneself."""
     if os.geteuid() != 0:
         return None
@@ -40,7 +40,7 @@ def lesser(names: Sequence[str] = ("postgres", "nobody")) -> Account | None:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(name, entry.pw_uid, entry.pw_gid)
+        return UnixUser(name, entry.pw_uid, entry.pw_gid)
     raise Refusal(f"an account to run Postgres under, out of {', '.join(names)}", "none", do="Run as an ordinary user.")
 
 

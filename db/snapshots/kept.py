@@ -76,7 +76,7 @@ def put_back(conn: ops.Connection, schema: str, kept: str, *, service_role: str,
     with conn.transaction():
         aside = put_aside(conn, schema) if relocation.relations(conn, schema) else None
         move(conn, kept, schema)
-        ops.forget_proof(conn)  # Else a cutover that goes on would take it for its own copy.
+        ops.clear_proof(conn)  # Else a cutover that goes on would take it for its own copy.
         draws.renew(conn, schema)
         put_to_use(conn, schema, service_role=service_role, keep_fence=keep_fence)
     return aside

@@ -131,7 +131,7 @@ def restore(
                 staging, _ = _load(connection, snapshot, file, tools)
                 aside = _move_aside(connection, url, replace=replace)
                 # Else a cutover that goes on would take what is restored for its own copy.
-                ops.forget_proof(connection)
+                ops.clear_proof(connection)
                 kept.move(connection, staging, schema)
                 draws.renew(connection, schema)
                 kept.put_to_use(connection, schema, service_role=service_role, keep_fence=keep_fence)

@@ -9,11 +9,10 @@ from db.transfer.profile import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.rebuild import Returned, back
 from db.transfer.reconcile import Count
 from db.transfer.verify import Proof, prove
-from db.transfer.write_back import Carried, carry_back
+from db.transfer.write_back import WrittenBack, carry_back
 
 __all__ = [
     "Assessed",
-    "Carried",
     "ColumnProfile",
     "Count",
     "Loaded",
@@ -22,6 +21,7 @@ __all__ = [
     "Proof",
     "Returned",
     "TableProfile",
+    "WrittenBack",
     "assess",
     "back",
     "carry_back",

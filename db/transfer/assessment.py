@@ -10,7 +10,7 @@ from pathlib import Path
 from db.console.progress import Advance, Progress
 from db.legacy import schema as schemas
 from db.legacy.source import Source, chunks, opened
-from db.transfer.batches import Packer
+from db.transfer.batches import BatchBuilder
 from db.transfer.preconditions import NAMED, check_ids, check_journals
 from db.transfer.reconcile import Tally
 from db.transfer.verify import uncounted
@@ -60,7 +60,7 @@ class _Assessment:
 
     def _table(self, name: str, advance: Advance) -> None:
         self._tally.expect(name, self._source.units(name))
-        packer = Packer(self._source.tables[name], self._known)
+        packer = BatchBuilder(self._source.tables[name], self._known)
         for chunk in chunks(self._source.rows(name)):
             many = len(chunk)
             parcel = packer.pack(chunk)

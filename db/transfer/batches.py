@@ -45,7 +45,7 @@ class _Trouble:
 
 
 @dataclass(slots=True)
-class Parcel:
+class Batch:
     """One chunk, packed. taken, quarantined: units by column of the source table."""
 
     table: str
@@ -58,7 +58,7 @@ class Parcel:
         self.records.setdefault(table, []).extend(records)
 
 
-class Packer:
+class BatchBuilder:
     """Packs the rows of one table. `known` tells which of some player ids the target has."""
 
     def __init__(self, table: Table, known: Callable[[Iterable[str]], set[str]]) -> None:
@@ -73,9 +73,9 @@ class Packer:
         if self._seen:
             self._taken_key(self._cells(row))
 
-    def pack(self, rows: list[Row]) -> Parcel:
+    def pack(self, rows: list[Row]) -> Batch:
         """The rows' records and findings. Every row is in it, or nothing is."""
-        parcel = Parcel(self._table.name)
+        parcel = Batch(self._table.name)
         match self._table.name:
             case "users":
                 for row in rows:
@@ -90,20 +90,20 @@ class Packer:
     def _cells(self, row: Row) -> dict[str, Cell]:
         return dict(zip(self._table.columns, row.cells, strict=True))
 
-    def _player(self, parcel: Parcel, row: Row) -> None:
+    def _player(self, parcel: Batch, row: Row) -> None:
         found = self._cells(row)
         if (column := self._taken_key(found)) is not None:
             parcel.taken.update(dict.fromkeys(found, 1) | row.units)
             self._keep_whole(parcel, row, _Trouble("held", column, "duplicate", f"another player has this {column}"))
             return
-        exploded = codec.explode(found, rowid=row.position, units=row.units)
+        exploded = codec.decode_row(found, rowid=row.position, units=row.units)
         for table, records in exploded.rows.items():
             parcel.add(table, records.values())
         parcel.findings += exploded.findings
         parcel.taken.update(exploded.counts if exploded.rows.get("users") else dict.fromkeys(found, 1) | row.units)
         parcel.quarantined.update(exploded.quarantined())
 
-    def _other(self, parcel: Parcel, row: Row) -> None:
+    def _other(self, parcel: Batch, row: Row) -> None:
         found = self._cells(row)
         parcel.taken.update(found.keys())
         if (column := self._taken_key(found)) is not None:
@@ -112,7 +112,7 @@ class Packer:
         table, record = codec.explode_other(self._table.name, found, rowid=row.position)
         parcel.add(table, [record])
 
-    def _lines(self, parcel: Parcel, journal: sa.Table, rows: list[Row]) -> None:
+    def _lines(self, parcel: Batch, journal: sa.Table, rows: list[Row]) -> None:
         lines = [(row, self._cells(row)) for row in rows]
         players = self._known(str(found["user_id"]) for _row, found in lines if isinstance(found["user_id"], str))
         for row, found in lines:
@@ -135,7 +135,7 @@ class Packer:
                 seen.add(value)
         return None
 
-    def _keep_whole(self, parcel: Parcel, row: Row, trouble: _Trouble) -> None:
+    def _keep_whole(self, parcel: Batch, row: Row, trouble: _Trouble) -> None:
         name, column = self._table.name, trouble.column
         found = self._cells(row)
         record: Record = {"source": name, "position": row.position, "key": None, "cells": sqlite_values.encode(found)}

@@ -25,7 +25,7 @@ from db.legacy.source import CHUNK_BYTES, Digest, Row, Source, chunks, opened
 from db.ops import fence
 from db.schema import draws
 from db.transfer import reconcile as tallies
-from db.transfer.batches import JOURNALS, Packer, Parcel
+from db.transfer.batches import JOURNALS, Batch, BatchBuilder
 from db.transfer.checks import check_contents
 from db.transfer.copying import copy
 from db.transfer.preconditions import another_file, check_homes, gate, require_empty_or_same, require_fenced, writing
@@ -111,7 +111,7 @@ def clear(target: PostgresUrl, *, pass_token: str) -> None:
         require_fenced(conn)
         fence.use_pass(conn, pass_token)
         conn.execute(sql.SQL("truncate {}").format(_all_tables()))
-        ops.forget_proof(conn)
+        ops.clear_proof(conn)
 
 
 class _Loading:
@@ -143,7 +143,7 @@ class _Loading:
         self.conn.execute(sql.SQL("analyze {}").format(_all_tables()))
 
     def _table(self, name: str, advance: Advance) -> None:
-        packer = Packer(self.source.tables[name], self._known_players)
+        packer = BatchBuilder(self.source.tables[name], self._known_players)
         rows = self.source.rows(name)
         digest = Digest()
         number = self._pass_over(name, rows, packer, digest, advance)
@@ -163,7 +163,7 @@ class _Loading:
             self._write(parcel, checkpoint)
             advance(many)
 
-    def _pass_over(self, name: str, rows: Iterator[Row], packer: Packer, digest: Digest, advance: Advance) -> int:
+    def _pass_over(self, name: str, rows: Iterator[Row], packer: BatchBuilder, digest: Digest, advance: Advance) -> int:
         """Read again what earlier chunks loaded, and see that it is the same; gives the number of the last chunk."""
         found = self.conn.execute(
             "select n, rows, source, counts from transfer_checkpoints where source_table = %s order by n", (name,)
@@ -178,7 +178,7 @@ class _Loading:
             advance(many)
         return int(found[-1][0]) if found else 0
 
-    def _write(self, parcel: Parcel, checkpoint: Record) -> None:
+    def _write(self, parcel: Batch, checkpoint: Record) -> None:
         with self._transaction():
             for table in tables.ALL:
                 if records := parcel.records.pop(table.name, None):
@@ -187,7 +187,7 @@ class _Loading:
             copy(self.conn, db_tables.transfer_checkpoints, [checkpoint])
         assert not parcel.records, f"no table for {sorted(parcel.records)}"
 
-    def _quarantine(self, parcel: Parcel) -> Iterator[Record]:
+    def _quarantine(self, parcel: Batch) -> Iterator[Record]:
         for finding in parcel.findings:
             yield {
                 "run": self.run_id, "n": self.findings, "kind": finding.kind, "source_table": finding.table,

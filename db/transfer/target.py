@@ -140,10 +140,10 @@ class Target:
     @cached_property
     def _absent(self) -> Cells:
         """The modelled columns that the file lacked, each as it is rebuilt for a player whom no command touched."""
-        nobody = codec.explode({"id": "nobody"}, rowid=0).rows
+        nobody = codec.decode_row({"id": "nobody"}, rowid=0).rows
         for table in tables.PLAYER_STATE:
             nobody.table(table.name)
-        row = codec.implode(nobody)
+        row = codec.encode_row(nobody)
         for kind, name in mapping.KINDS.items():  # What a tournament says whose file has no place for day or flag.
             row[f"last{name}PlayedDate"] = mapping.PLAYED_AT.write(mapping.PLAYED_AT.absent)
             row[f"{kind}RewardClaimed"] = mapping.CLAIMED.write(mapping.CLAIMED.absent)
@@ -151,7 +151,7 @@ class Target:
 
     def _implode(self, rows: Rows) -> Cells:
         """The legacy row; of columns that the file lacked, only those that a command gave a value."""
-        row = codec.implode(rows)
+        row = codec.encode_row(rows)
         for column, cell in self._absent.items():
             if column in row and sqlite_values.same(row[column], cell):
                 del row[column]

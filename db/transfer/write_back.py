@@ -35,7 +35,7 @@ _BUSY_SECONDS = 15.0
 
 
 @dataclass(slots=True)
-class Carried:
+class WrittenBack:
     """What was written to the file. players: rows of `users` that changed; cells: columns written in any table.
 
     inserted, deleted: rows of other kinds than journal lines; lines: of the journals. All verified, and committed.
@@ -50,7 +50,7 @@ class Carried:
     added_columns: list[str] = field(default_factory=list)
 
 
-def carry_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> Carried:
+def carry_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> WrittenBack:
     """Make the fenced legacy file say what the database says; again is harmless.
 
     Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded, a database
@@ -125,9 +125,9 @@ class _Carriage:
         self.connection = connection
         self.target = target
         self.where = where
-        self.carried = Carried()
+        self.carried = WrittenBack()
 
-    def run(self, progress: Progress) -> Carried:
+    def run(self, progress: Progress) -> WrittenBack:
         self._require_players()
         self._make_room()
         source = Source(self.connection, self.where)

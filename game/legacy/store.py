@@ -260,7 +260,7 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
         return None
     row = dict(zip(columns, found, strict=True))
     # Not the real rowid: the table may have none, and only the transfer uses it.
-    rows = codec.explode(row, rowid=0).rows
+    rows = codec.decode_row(row, rowid=0).rows
     return (row, rows) if rows.get("users") else None
 
 

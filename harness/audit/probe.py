@@ -11,7 +11,7 @@ from pathlib import Path
 from db import environments
 from db.cutover import services
 from db.samples import seed
-from db.servers.reaper_client import Guard
+from db.servers.reaper_client import ReaperClient
 from game.urls import LegacyUrl
 from harness.load.service_processes import Service
 
@@ -25,7 +25,7 @@ def test_every_process_is_named(tmp_path: Path) -> None:
         env=environments.beside(),
     ).stdout  # fmt: skip
     seed.empty_legacy(tmp_path / "game.db")
-    guard = Guard()
+    guard = ReaperClient()
     try:
         service = Service(tmp_path, guard)
         service.start(LegacyUrl(tmp_path / "game.db").as_text())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from db.counts import count
 
 if TYPE_CHECKING:
-    from db.console.output import Outcome
+    from db.console.output import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ def judged(results: list[Result], seconds: float) -> AuditReport:
     return AuditReport(len(results), caught, len(results) - caught, ordered, round(seconds, 1), verdict)
 
 
-def show(report: AuditReport, speaks: Outcome) -> None:
+def show(report: AuditReport, out: Output) -> None:
     """The report for people: what survived first."""
     rows = [(result.name, _said(result), result.seconds) for result in report.results]
-    speaks.table(f"audit of {count(report.mutations, 'mutation')}", ("mutation", "caught by", "seconds"), rows)
+    out.table(f"audit of {count(report.mutations, 'mutation')}", ("mutation", "caught by", "seconds"), rows)
     for result in report.results:
         if result.broken:
-            speaks.say(f"{result.name}: {result.broken}")
-    speaks.say(f"{report.verdict}: {report.caught} caught, {report.survived} survived, in {report.seconds:.0f} s")
+            out.say(f"{result.name}: {result.broken}")
+    out.say(f"{report.verdict}: {report.caught} caught, {report.survived} survived, in {report.seconds:.0f} s")
 
 
 def _said(result: Result) -> str:

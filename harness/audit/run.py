@@ -18,7 +18,7 @@ from db import servers
 from db.console.progress import Advance, Progress
 from db.counts import count, few
 from db.errors import Failure, Inconclusive, Refusal
-from db.servers.reaper_client import Guard
+from db.servers.reaper_client import ReaperClient
 from harness.audit.copies import FAILED, PASSED, Copy
 from harness.audit.mutations import MUTATIONS, Mutation
 from harness.audit.report import AuditReport, Result, judged
@@ -69,7 +69,7 @@ def _check_matches(root: Path, mutations: Sequence[Mutation]) -> None:
 def _copies(root: Path, kind: str | None, progress: Progress) -> Iterator[list[Copy]]:
     """Copies and servers, gone afterwards however we end."""
     with ExitStack() as stack:
-        guard = Guard()
+        guard = ReaperClient()
         stack.callback(guard.close)
         plan = servers.plan(kind)
         progress.say(f"{COPIES} copies of the tree, each with a throwaway Postgres: {plan}")

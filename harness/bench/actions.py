@@ -15,16 +15,16 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from db.console.output import Outcome
+from db.console.output import Output
 from db.console.progress import Progress
 from db.counts import count
 from db.errors import Refusal
-from db.servers.reaper_client import Guard
+from db.servers.reaper_client import ReaperClient
 from harness.bench import pgbench
 from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
-from harness.bench.setup import COMMANDS, FIRST, Ground, ground
+from harness.bench.setup import COMMANDS, FIRST, Setup, ground
 from harness.bench.targets import Bare, Dispatched, Side, Web
-from harness.bench.workers import Crew, processes
+from harness.bench.workers import WorkerPool, processes
 from harness.load.service_processes import Service
 
 CLIENTS = (1, 8, 32)
@@ -108,7 +108,7 @@ def run(
     cells = [(action, number) for action in COMMANDS for number in clients]
     measured = {cell: Measured() for cell in cells}
     progress.say("starting a throwaway Postgres")
-    with ground(kind, requests * PLAYERS_PER_REQUEST) as made, Crew(processes()) as crew, _service(made) as web:
+    with ground(kind, requests * PLAYERS_PER_REQUEST) as made, WorkerPool(processes()) as crew, _service(made) as web:
         progress.say(
             f"measuring on {made.server}, {count(processes(), 'process', 'processes')},"
             f" {count(rounds, 'round')} of {count(requests, 'request')}"
@@ -127,7 +127,7 @@ def run(
 Turn = Callable[[Measured, str, int], None]
 
 
-def _turns(made: Ground, crew: Crew, web: Web, requests: int, progress: Progress) -> list[Turn]:
+def _turns(made: Setup, crew: WorkerPool, web: Web, requests: int, progress: Progress) -> list[Turn]:
     sides: dict[str, Side] = {
         "dispatch": Dispatched(made.service), "ceiling": Bare(made.service, made.recorded), "http": web,
     }  # fmt: skip
@@ -139,7 +139,7 @@ def _turns(made: Ground, crew: Crew, web: Web, requests: int, progress: Progress
     return turns
 
 
-def _played(name: str, side: Side, made: Ground, crew: Crew, requests: int) -> Turn:
+def _played(name: str, side: Side, made: Setup, crew: WorkerPool, requests: int) -> Turn:
     draw = Random(name)  # noqa: S311 - variety, not secrecy
 
     def turn(measured: Measured, action: str, clients: int) -> None:
@@ -151,7 +151,7 @@ def _played(name: str, side: Side, made: Ground, crew: Crew, requests: int) -> T
     return turn
 
 
-def _benched(made: Ground, requests: int) -> Turn:
+def _benched(made: Setup, requests: int) -> Turn:
     tool = made.server.tool("pgbench")
     scripts = {action: pgbench.script(statements, made.players) for action, statements in made.recorded.items()}
 
@@ -162,10 +162,10 @@ def _benched(made: Ground, requests: int) -> Turn:
 
 
 @contextmanager
-def _service(made: Ground) -> Iterator[Web]:
+def _service(made: Setup) -> Iterator[Web]:
     """The real service on the same database, with as many processes as cores."""
     folder = Path(tempfile.gettempdir()) / f"sudamr-bench-{secrets.token_hex(6)}"
-    guard = Guard()
+    guard = ReaperClient()
     try:
         guard.folder(folder)
         folder.mkdir(mode=0o700)
@@ -192,7 +192,7 @@ def judge(cells: Sequence[Cell]) -> Judgement:
     return Judgement.of(targets)
 
 
-def _report(cells: list[Cell], made: Ground, rounds: int, requests: int) -> Report:
+def _report(cells: list[Cell], made: Setup, rounds: int, requests: int) -> Report:
     judged = judge(cells)
     return Report(
         judged.verdict, str(made.server), made.settings(), processes(), rounds, requests, cells, judged.missed,
@@ -200,10 +200,10 @@ def _report(cells: list[Cell], made: Ground, rounds: int, requests: int) -> Repo
     )  # fmt: skip
 
 
-def show(report: Report, speaks: Outcome) -> None:
+def show(report: Report, out: Output) -> None:
     """The report as two tables and its verdict."""
     settings = ", ".join(f"{name}={value}" for name, value in report.settings.items())
-    speaks.table(
+    out.table(
         f"commands a second on {report.server} ({settings}), {count(report.processes, 'process', 'processes')}",
         ("action", "clients", "dispatch", "ceiling", "pgbench", "of ceiling", "of pgbench"),
         [
@@ -212,7 +212,7 @@ def show(report: Report, speaks: Outcome) -> None:
             for c in report.cells
         ],
     )  # fmt: skip
-    speaks.table(
+    out.table(
         "milliseconds of a command, by dispatch and over HTTP",
         ("action", "clients", "p50", "p95", "p99", "HTTP a second", "HTTP p50", "HTTP p95", "HTTP p99"),
         [
@@ -222,8 +222,8 @@ def show(report: Report, speaks: Outcome) -> None:
         ],
     )  # fmt: skip
     for line in (*report.missed, *report.unmeasured):
-        speaks.say(line)
-    speaks.say(f"verdict: {report.verdict}")
+        out.say(line)
+    out.say(f"verdict: {report.verdict}")
 
 
 def _or_none(figure: float | None) -> float | str:

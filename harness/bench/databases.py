@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from db import ops, servers
-from db.console.output import Outcome
+from db.console.output import Output
 from db.console.progress import Progress
 from db.errors import Refusal
 from db.samples import builders
@@ -202,12 +202,12 @@ def _report(server: str, rounds: int, seconds: dict[str, list[float]], absent: d
     return Report(judged.verdict, server, rounds, ways, of_bare, judged.missed, judged.unmeasured, absent)
 
 
-def show(report: Report, speaks: Outcome) -> None:
+def show(report: Report, out: Output) -> None:
     """The report as a table and its verdict."""
     rows = [(name, way.p50_ms, way.p95_ms, way.samples) for name, way in report.ways.items()]
-    speaks.table(f"milliseconds to a fresh migrated database on {report.server}", ("way", "p50", "p95", "of"), rows)
+    out.table(f"milliseconds to a fresh migrated database on {report.server}", ("way", "p50", "p95", "of"), rows)
     for name, why in report.absent.items():
-        speaks.say(f"without {name}: {why}")
+        out.say(f"without {name}: {why}")
     for line in report.missed:
-        speaks.say(line)
-    speaks.say(f"verdict: {report.verdict}")
+        out.say(line)
+    out.say(f"verdict: {report.verdict}")

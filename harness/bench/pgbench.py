@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from db.errors import Failure
 from db.servers import Tool
 from game.rows import Value
-from harness.bench.setup import FIRST, Ground, Statement
+from harness.bench.setup import FIRST, Setup, Statement
 
 PLACE = re.compile(r"%\((\w+)\)s|%%")
 TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)", re.MULTILINE)
@@ -64,7 +64,7 @@ def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def run(tool: Tool, ground: Ground, script: Script, *, clients: int, requests: int) -> float:
+def run(tool: Tool, ground: Setup, script: Script, *, clients: int, requests: int) -> float:
     """Transactions a second, the time to connect aside. Raises Failure with what pgbench said."""
     threads = min(clients, len(os.sched_getaffinity(0)))
     options = ["-n", "-M", "extended", "-c", clients, "-j", threads, "-t", max(1, requests // clients), "-f", "-"]

@@ -84,7 +84,7 @@ Recorded = Mapping[str, tuple[Statement, ...]]
 
 
 @dataclass(frozen=True)
-class Ground:
+class Setup:
     """Players FIRST to FIRST + players - 1, who have opened their journals and wait to play."""
 
     server: Server
@@ -108,7 +108,7 @@ class Ground:
 
 
 @contextmanager
-def ground(kind: str | None, players: int) -> Iterator[Ground]:
+def ground(kind: str | None, players: int) -> Iterator[Setup]:
     """Start a server, make the players, record the SQL; nothing of it is left afterwards."""
     with servers.start(kind, settings=DURABLE) as server, Databases(server) as databases:
         clone = databases.clone()
@@ -118,7 +118,7 @@ def ground(kind: str | None, players: int) -> Iterator[Ground]:
         recorded = record(clone.service)
         with psycopg.connect(clone.service.conninfo) as conn:
             _multiply(conn, players)
-        made = Ground(server, clone.owner, clone.service, players, recorded)
+        made = Setup(server, clone.owner, clone.service, players, recorded)
         made.refill()
         yield made
 

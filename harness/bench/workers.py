@@ -68,7 +68,7 @@ def processes() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class Crew:
+class WorkerPool:
     """The worker processes of one benchmark, started once; they end with us, for their pipes close."""
 
     def __init__(self, size: int) -> None:

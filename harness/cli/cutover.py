@@ -36,17 +36,17 @@ def cutover(
     from db.processes.interruption import Signals
     from harness.cli.commands import cutovers
 
-    with Signals() as signals, outcome(json or None) as speaks:
+    with Signals() as signals, outcome(json or None) as out:
         require_same_name(env, confirm)
         target = environments.load(env)
-        cutovers.end_with(target, speaks, signals, dry_run=dry_run)
-        cutovers.show_settings(target, speaks)
-        confirmed = confirmation(speaks, env, yes, confirm, dry_run)
+        cutovers.end_with(target, out, signals, dry_run=dry_run)
+        cutovers.show_settings(target, out)
+        confirmed = confirmation(out, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         proof = Path(certificate or f"out/certificate-{target.name}.json")
-        report = cutovers.cutover(wish, proof, speaks.progress, signals, cutovers.asked(wish, "to Postgres", confirmed))
-        cutovers.show(report, speaks)
-        speaks.json(report)
+        report = cutovers.cutover(wish, proof, out.progress, signals, cutovers.asked(wish, "to Postgres", confirmed))
+        cutovers.show(report, out)
+        out.json(report)
     leave(cutovers.exit_code(report))
 
 
@@ -70,18 +70,18 @@ def rollback(
     from db.processes.interruption import Signals
     from harness.cli.commands import cutovers
 
-    with Signals() as signals, outcome(json or None) as speaks:
+    with Signals() as signals, outcome(json or None) as out:
         require_same_name(env, confirm)
         target = environments.load(env)
-        cutovers.end_with(target, speaks, signals, dry_run=dry_run)
-        cutovers.show_settings(target, speaks)
-        confirmed = confirmation(speaks, env, yes, confirm, dry_run)
+        cutovers.end_with(target, out, signals, dry_run=dry_run)
+        cutovers.show_settings(target, out)
+        confirmed = confirmation(out, env, yes, confirm, dry_run)
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
         report = cutovers.roll_back(
-            wish, speaks.progress, signals, cutovers.asked(wish, "back to SQLite", confirmed),
+            wish, out.progress, signals, cutovers.asked(wish, "back to SQLite", confirmed),
             discard_writes=discard_writes, accept_loss=loss,
         )  # fmt: skip
-        cutovers.show(report, speaks)
-        speaks.json(report)
+        cutovers.show(report, out)
+        out.json(report)
     leave(cutovers.exit_code(report))

@@ -103,15 +103,13 @@ def token(_c: Context, env: str = "", player: str = "", revoke: bool = False) ->
     from game.service import tokens
     from harness.cli.commands import revoking
 
-    with outcome(None) as speaks:
+    with outcome(None) as out:
         target = environments.load(env)
         if not player:
             raise Refusal(
                 "--player ID", "none", do="Add the id of a player: --player ID. `invoke seed --legacy FILE` prints one."
             )
-        speaks.say(
-            revoking.revoke(target, player) if revoke else tokens.issue(environments.token_secret(target), player)
-        )
+        out.say(revoking.revoke(target, player) if revoke else tokens.issue(environments.token_secret(target), player))
 
 
 def _compose(*arguments: str) -> None:

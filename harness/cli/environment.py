@@ -24,9 +24,9 @@ def prepare(_c: Context, env: str = "", take_over: bool = False, yes: bool = Fal
     from db.console.output import outcome
     from harness.cli.commands import preparing
 
-    with outcome(None) as speaks:
-        confirmed = confirmation(speaks, env, yes, confirm)
-        speaks.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over))
+    with outcome(None) as out:
+        confirmed = confirmation(out, env, yes, confirm)
+        out.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over))
 
 
 @task(help={"env": ENV, "sql": "print the SQL, and change nothing", **ASKED, "json": JSON})
@@ -38,13 +38,13 @@ def migrate(
     from db.console.output import outcome
     from harness.cli.commands import preparing
 
-    with outcome(json or None) as speaks:
-        confirmed = confirmation(speaks, env, yes, confirm, dry_run=sql)
+    with outcome(json or None) as out:
+        confirmed = confirmation(out, env, yes, confirm, dry_run=sql)
         target = environments.load(env)
         done = preparing.run_migrations(target, confirmed, sql=sql)
         applied = ", ".join(done.applied) or "nothing, it was there"
-        speaks.say(done.sql if sql else f"{target.name} is at {done.head}; applied: {applied}")
-        speaks.json(done)
+        out.say(done.sql if sql else f"{target.name} is at {done.head}; applied: {applied}")
+        out.json(done)
 
 
 @task(
@@ -56,10 +56,10 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
     from db.console.output import outcome
     from harness.cli.commands import revisions
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as out:
         made = revisions.make(environments.load(env), message)
-        revisions.show(made, speaks)
-        speaks.json(made)
+        revisions.show(made, out)
+        out.json(made)
 
 
 @task(
@@ -88,21 +88,21 @@ def seed(
     from db.samples import seed as seeds
     from harness.cli.commands import preparing
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as out:
         require_same_name(env, confirm)
         if legacy:
             path = Path(legacy)
-            made = seeds.seed_legacy(path, players, seed, anomalies=not clean, progress=speaks.progress)
+            made = seeds.seed_legacy(path, players, seed, anomalies=not clean, progress=out.progress)
         elif not env:
             raise Refusal("--legacy FILE, or --env NAME", "neither", do=seeds.WHERE)
         else:
             environments.guard_destructive(env)
             target = environments.load(env)
-            confirmed = confirmation(speaks, env, yes, confirm)
-            made = preparing.fill(target, confirmed, players=players, number=seed, progress=speaks.progress)
-        speaks.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
-        speaks.say(f"a player to begin with: {made.playable or 'none without an anomaly'}")
-        speaks.json(made)
+            confirmed = confirmation(out, env, yes, confirm)
+            made = preparing.fill(target, confirmed, players=players, number=seed, progress=out.progress)
+        out.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
+        out.say(f"a player to begin with: {made.playable or 'none without an anomaly'}")
+        out.json(made)
 
 
 @task(help={"env": DEVELOPMENT, **ASKED})
@@ -112,11 +112,11 @@ def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> N
     from db.console.output import outcome
     from harness.cli.commands import preparing
 
-    with outcome(None) as speaks:
+    with outcome(None) as out:
         environments.guard_destructive(env)
         target = environments.load(env)
-        preparing.empty(target, confirmation(speaks, env, yes, confirm))
-        speaks.say(f"{target.name} is empty")
+        preparing.empty(target, confirmation(out, env, yes, confirm))
+        out.say(f"{target.name} is empty")
 
 
 @task(help={"env": ENV, "json": JSON})
@@ -126,8 +126,8 @@ def status(_c: Context, env: str = "", json: str = "") -> None:
     from db.console.output import outcome
     from harness.cli.commands import environment_status
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as out:
         status = environment_status.status(environments.load(env))
-        speaks.fields(status.rows)
-        speaks.json(status.found)
+        out.fields(status.rows)
+        out.json(status.found)
         end("pass" if status.whole else "inconclusive")

@@ -57,17 +57,17 @@ def gate(
     from harness import gate as gates
     from harness import report as reports
 
-    with Signals(ENDING, KILL) as signals, outcome(json or None) as speaks:
-        speaks.signals = signals
+    with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
+        out.signals = signals
         if verify:
-            speaks.say(f"admitted: {gates.verify(env, Path(verify), root()).commit[:12]} to {env}")
+            out.say(f"admitted: {gates.verify(env, Path(verify), root()).commit[:12]} to {env}")
             return
         wish = gates.Wish(env, Path(legacy) if legacy else None, players, postgres or None)
-        found = gates.run(wish, root(), speaks.progress)
-        gates.show(found, speaks)
-        speaks.json(found)
+        found = gates.run(wish, root(), out.progress)
+        gates.show(found, out)
+        out.json(found)
         for path in reports.write(found, _page(report, json)):
-            speaks.say(f"written: {path}")
+            out.say(f"written: {path}")
         end(found.verdict)
 
 
@@ -77,11 +77,11 @@ def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
     from db.console.output import outcome
     from harness import report as reports
 
-    with outcome(None) as speaks:
+    with outcome(None) as out:
         signature = reports.checked(Path(from_))
         for path in reports.write(reports.read(Path(from_)), _page(into, from_), signature):
-            speaks.say(f"written: {path}")
-        speaks.say(f"signature: {signature}")
+            out.say(f"written: {path}")
+        out.say(f"signature: {signature}")
 
 
 @task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})

@@ -47,14 +47,14 @@ def restore(
     from db.console.output import outcome
     from harness.cli.commands import snapshots
 
-    with outcome(json or None) as speaks:
-        confirmed = confirmation(speaks, env, yes, confirm)
+    with outcome(json or None) as out:
+        confirmed = confirmation(out, env, yes, confirm)
         target = environments.load(env)
         done = snapshots.run(
             target, "restore", path, into, unfence=unfence, replace=replace, unsigned=unsigned, confirm=confirmed
         )
-        speaks.table("snapshot restore", ("what", "found"), list(done.items()))
-        speaks.json(done)
+        out.table("snapshot restore", ("what", "found"), list(done.items()))
+        out.json(done)
 
 
 @task(
@@ -85,14 +85,14 @@ def kept(
     from db.console.output import outcome
     from harness.cli.commands import kept as keeping
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as out:
         target = environments.load(env)
         what = "replaces what players own by a schema that was kept" if put_back else "drops a schema that was kept"
         what += f" in {target.target_direct.redacted}"
-        may = confirmation(speaks, env, yes, confirm, dry_run=not (put_back or drop))
+        may = confirmation(out, env, yes, confirm, dry_run=not (put_back or drop))
         found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=partial(may, Change(target, what)))
-        keeping.show(found, speaks)
-        speaks.json(found)
+        keeping.show(found, out)
+        out.json(found)
 
 
 def _snapshot(verb: str, env: str, what: str, json: str, *, unsigned: bool = False) -> None:
@@ -100,7 +100,7 @@ def _snapshot(verb: str, env: str, what: str, json: str, *, unsigned: bool = Fal
     from db.console.output import outcome
     from harness.cli.commands import snapshots
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as out:
         done = snapshots.run(environments.load(env), verb, what, "", unsigned=unsigned)
-        speaks.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
-        speaks.json(done)
+        out.table(f"snapshot {verb}", ("what", "found"), list(done.items()))
+        out.json(done)

@@ -48,11 +48,11 @@ def transfer(
         environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
         back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
     )  # fmt: skip
-    with Signals(ENDING, KILL) as signals, outcome(json or None) as speaks:
-        speaks.signals = signals
-        found = transfers.run(wish, speaks.progress, confirmation(speaks, env, yes, confirm))
-        transfers.show(found, speaks)
-        speaks.json(found)
+    with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
+        out.signals = signals
+        found = transfers.run(wish, out.progress, confirmation(out, env, yes, confirm))
+        transfers.show(found, out)
+        out.json(found)
         end(found.verdict)
 
 
@@ -62,10 +62,10 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
     from db.console.output import outcome
     from harness.cli.commands import transfers
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as out:
         found = transfers.profile(source)
-        transfers.show_profile(found, speaks)
-        speaks.json(found)
+        transfers.show_profile(found, out)
+        out.json(found)
 
 
 @task(
@@ -107,13 +107,13 @@ def quarantine(
     from db.console.output import outcome
     from harness.cli.commands import quarantine as quarantines
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as out:
         if into or number >= 0:
-            quarantines.export(env, None if number < 0 else number, into, speaks)
+            quarantines.export(env, None if number < 0 else number, into, out)
             return
         found = quarantines.find(env, player, rule, whole=bool(json))
-        quarantines.show(found, speaks)
-        speaks.json(found)
+        quarantines.show(found, out)
+        out.json(found)
 
 
 @task(
@@ -146,14 +146,14 @@ def replay(
     from db.console.output import outcome
     from harness.cli.commands import replays
 
-    with outcome(json or None) as speaks:
+    with outcome(json or None) as out:
         wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
         target = environments.load(env)
-        may = confirmation(speaks, env, yes, confirm, dry_run)
+        may = confirmation(out, env, yes, confirm, dry_run)
         change = Change(target, f"loads what the quarantine holds into {target.target_direct.redacted}")
-        done = replays.run(target, wish, speaks.progress, partial(may, change))
-        replays.show(done, target.name, speaks)
-        speaks.json(done)
+        done = replays.run(target, wish, out.progress, partial(may, change))
+        replays.show(done, target.name, out)
+        out.json(done)
         end(done.verdict)
 
 
@@ -163,6 +163,6 @@ def cleanup(_c: Context, env: str = "", yes: bool = False, confirm: str = "") ->
     from db.console.output import outcome
     from harness.cli.commands import transfers
 
-    with outcome(None) as speaks:
-        confirmed = confirmation(speaks, env, yes, confirm)
-        speaks.say(f"{transfers.cleanup(env, confirmed).redacted} is empty")
+    with outcome(None) as out:
+        confirmed = confirmation(out, env, yes, confirm)
+        out.say(f"{transfers.cleanup(env, confirmed).redacted} is empty")

@@ -28,7 +28,7 @@ from db.servers import Server
 from db.servers.sessions import wait_until_left
 from game.urls import PostgresUrl
 from harness.databases.reset import Reset
-from harness.databases.restrict import Seal
+from harness.databases.restrict import Restriction
 from harness.databases.start_state import StartState
 
 ENVIRONMENT = "test"
@@ -58,7 +58,7 @@ class Database:
     owner: PostgresUrl
     service: PostgresUrl
     start: StartState = field(repr=False)
-    seal: Seal | None = None
+    seal: Restriction | None = None
 
 
 class Databases:
@@ -84,7 +84,7 @@ class Databases:
         if template not in self._starts:
             self._starts[template] = StartState.read(self._enter(name))
         owner, service = self._server.url(name, "owner"), self._server.url(name, "service")
-        seal = Seal(owner.user, service.user) if sealed else None
+        seal = Restriction(owner.user, service.user) if sealed else None
         if seal:
             seal.put(self._making(), name)
         return Database(name, owner, service, self._starts[template], seal)

@@ -36,7 +36,7 @@ EVERYBODYS = {name: CATALOG[name] for name in ("pg_db_role_setting", "pg_largeob
 
 
 @dataclass(frozen=True)
-class Witness:
+class Fingerprint:
     """How many rows there were, all by known writers. `query`: how many there are, and how many by those writers."""
 
     query: str

@@ -16,7 +16,7 @@ import psycopg
 
 from db.servers.sessions import refuse_locks
 from game.errors import FENCE_PASS_SETTING
-from harness.databases.restrict import Seal
+from harness.databases.restrict import Restriction
 from harness.databases.start_state import StartState
 
 PASSES = "ops.fence_passes"
@@ -87,7 +87,7 @@ END IF;
 class Reset:
     """Puts one database back to its start over one connection, in autocommit, of a role that may do all of it."""
 
-    def __init__(self, conn: psycopg.Connection, start: StartState, seal: Seal | None = None) -> None:
+    def __init__(self, conn: psycopg.Connection, start: StartState, seal: Restriction | None = None) -> None:
         self.conn = conn
         self._cursor = conn.cursor()
         self._start = start

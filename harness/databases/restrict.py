@@ -53,7 +53,7 @@ WHERE has_any_column_privilege(%(service)s, t, 'INSERT') ORDER BY n
 
 
 @dataclass(frozen=True)
-class Seal:
+class Restriction:
     """Who is kept out of a database, and whose right to come in is all that is left: names of roles."""
 
     owner: str

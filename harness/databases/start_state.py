@@ -19,7 +19,7 @@ import psycopg
 
 from db.errors import Failure
 from db.ops import fence
-from harness.databases.fingerprint import EVERYBODYS, Witness
+from harness.databases.fingerprint import EVERYBODYS, Fingerprint
 
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname), pg_relation_size(c.oid) > 0
@@ -87,8 +87,8 @@ class StartState:
     rows: dict[str, bytes]
     switches: dict[tuple[str, str], str]
     empty: tuple[str, ...]
-    witness: Witness
-    everybodys: Witness
+    witness: Fingerprint
+    everybodys: Fingerprint
 
     @classmethod
     def read(cls, conn: psycopg.Connection) -> Self:
@@ -147,8 +147,8 @@ class StartState:
             )  # fmt: skip
 
 
-def _witnesses(conn: psycopg.Connection, rows: Mapping[str, bytes]) -> tuple[Witness, Witness]:
-    return Witness.read(conn, rows), Witness.read(conn, (), EVERYBODYS)
+def _witnesses(conn: psycopg.Connection, rows: Mapping[str, bytes]) -> tuple[Fingerprint, Fingerprint]:
+    return Fingerprint.read(conn, rows), Fingerprint.read(conn, (), EVERYBODYS)
 
 
 def _tables(conn: psycopg.Connection) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from harness import scenarios
 from harness.gate.report import RACES
 from harness.scenarios import BadScenario
 from harness.sweeps import pairs
-from harness.sweeps.coverage import Kinds
+from harness.sweeps.coverage import Coverage
 
 WAYS = ("postgres", "legacy", "twins")
 
@@ -18,14 +18,14 @@ def items(root: Path) -> frozenset[str]:
     """Every `file::way` of the scenarios under `root`. A file that can't be read is no item: it fails as a whole."""
     folder = root / "scenarios"
     files = sorted(folder.rglob("*.yaml"), key=lambda path: path.relative_to(folder).parts)
-    kinds = Kinds()
+    kinds = Coverage()
     ways = [(path, way) for path in files for way in _ways(path, kinds)]
     table = folder / pairs.FILE
     ways += [(table, way) for way in _pairs(table)] if table.exists() else []
     return frozenset(f"{path.relative_to(root).as_posix()}::{way}" for path, way in ways)
 
 
-def _ways(path: Path, kinds: Kinds) -> Iterator[str]:
+def _ways(path: Path, kinds: Coverage) -> Iterator[str]:
     try:
         scenario = scenarios.read_file(path).scenario
     except BadScenario:

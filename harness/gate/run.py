@@ -28,7 +28,7 @@ from harness.play import replay
 from harness.rehearsal import RehearsalReport
 
 if TYPE_CHECKING:
-    from db.console.output import Outcome
+    from db.console.output import Output
 
 SAID = {
     "servers": "migrations up from nothing and drift, a backup restored and counted",
@@ -200,7 +200,7 @@ def _changed(after: Standing) -> Standing:
     return replace(after, clean=False)
 
 
-def show(report: GateReport, speaks: Outcome) -> None:
+def show(report: GateReport, out: Output) -> None:
     """The report for people."""
     faults, races = report.faults, report.races
     rows: list[tuple[str, object]] = [
@@ -219,13 +219,13 @@ def show(report: GateReport, speaks: Outcome) -> None:
         *((part.name, f"{part.verdict} in {part.seconds:.1f} s") for part in report.parts),
         ("verdict", f"{report.verdict} in {report.seconds:.0f} s"),
     ]
-    speaks.table(f"gate for {report.environment}", ("what", "found"), rows)
+    out.table(f"gate for {report.environment}", ("what", "found"), rows)
     failed = [item for item in report.items if not item.passed]
     blocks = ["\n".join([item.name, *lines_of(item.found.splitlines(), SHOWN_LINES)]) for item in failed]
     for block in lines_of(blocks, SHOWN_FAILURES, "failures", see="the page and --json have them all"):
-        speaks.say(block)
+        out.say(block)
     for part in report.parts:
         for problem in part.problems if part.verdict is Ended.FAIL else ():
-            speaks.say(f"{part.name}: {problem}")
+            out.say(f"{part.name}: {problem}")
     for doubt in report.doubts:
-        speaks.say(f"in doubt: {doubt}")
+        out.say(f"in doubt: {doubt}")

@@ -28,7 +28,7 @@ def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Plan]:
             # In the table's own order, by offset: a table may have no rowids.
             cursor = connection.execute("SELECT * FROM users NOT INDEXED LIMIT 1 OFFSET ?", (place,))
             row = dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
-            rows = codec.explode(row, rowid=place).rows
+            rows = codec.decode_row(row, rowid=place).rows
             for (player,), user in rows.get("users", {}).items():
                 if not user["held"]:
                     plans[str(player)] = plan(rows, Random(f"{seed}/{player}"))  # noqa: S311 - variety, not secrecy

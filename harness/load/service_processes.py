@@ -20,7 +20,7 @@ from db.cutover import pointer, services
 from db.environments import Pointer
 from db.errors import Failure
 from db.files import private
-from db.servers.reaper_client import Guard, last_lines
+from db.servers.reaper_client import ReaperClient, last_lines
 from game.redaction import redact
 from game.service import tokens
 
@@ -46,7 +46,7 @@ class Service:
     """
 
     folder: Path
-    guard: Guard
+    guard: ReaperClient
     processes: int = 2
     operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     token_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)

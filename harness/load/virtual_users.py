@@ -117,7 +117,7 @@ class Answer:
     replayed: bool
 
 
-class Crowd:
+class VirtualUsers:
     """Clients on threads of their own, each with players of its own, so that a player's requests come one by one.
 
     They ask for nothing new but what `allow` and `play` let them; between that they ask for old things again.
@@ -144,7 +144,7 @@ class Crowd:
             for n, share in enumerate(shares)
         ]
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> VirtualUsers:
         for thread in self._threads:
             thread.start()
         return self
@@ -256,7 +256,12 @@ class _Client:
     """One device: sends, waits, sends again."""
 
     def __init__(
-        self, crowd: Crowd, web: httpx.Client, services: Sequence[str], token_of: Callable[[str], str], draw: Random
+        self,
+        crowd: VirtualUsers,
+        web: httpx.Client,
+        services: Sequence[str],
+        token_of: Callable[[str], str],
+        draw: Random,
     ) -> None:
         self._crowd = crowd
         self._web = web

@@ -75,7 +75,7 @@ def start(player: str, given: Given, clock: int) -> Start:
     if not given.legacy:
         return Start(rows, legacy)
     legacy |= given.legacy
-    return Start(codec.explode(legacy, rowid=1).rows, legacy)
+    return Start(codec.decode_row(legacy, rowid=1).rows, legacy)
 
 
 def _told(given: Given, clock: int) -> dict[str, object]:

@@ -30,7 +30,7 @@ UNANSWERED = "no answer"
 
 
 @dataclass(frozen=True)
-class Errand:
+class PreparedRequest:
     """One command of a scenario, ready to be asked: at its instant, with its dice, its aliases made ids."""
 
     turn: Turn
@@ -54,7 +54,7 @@ class Errand:
 
 
 @dataclass(frozen=True)
-class End:
+class FinalState:
     """How a play ended: the answer to each command by its label, and all rows."""
 
     answers: tuple[tuple[str, str], ...]
@@ -74,7 +74,7 @@ class Apart:
         return Apart(*(aliases.in_text(text) for text in (self.what, self.expected, self.found)))
 
 
-def errands(scenario: Scenario, turns: Sequence[Turn] | None = None) -> list[Errand]:
+def errands(scenario: Scenario, turns: Sequence[Turn] | None = None) -> list[PreparedRequest]:
     """The scenario's commands, in the order written or in the one given."""
     turns = scenario.turns if turns is None else turns
     aliases = Aliases(dict.fromkeys(turn.request for turn in scenario.turns))
@@ -86,7 +86,7 @@ def errands(scenario: Scenario, turns: Sequence[Turn] | None = None) -> list[Err
         fields = aliases.to_ids(dict(turn.action.fields))
         assert isinstance(fields, dict)
         request = Request(turn.action.by, turn.request, decode(turn.action.do, fields))
-        made.append(Errand(turn, request, now_ms, aliases))
+        made.append(PreparedRequest(turn, request, now_ms, aliases))
     return made
 
 
@@ -96,10 +96,10 @@ def no_sleep(_seconds: float) -> None:
 
 def carry_out(
     store: Store,
-    errand: Errand,
+    errand: PreparedRequest,
     *,
     sleep: Callable[[float], None] = no_sleep,
-    unanswered: Callable[[Errand], None] = lambda _errand: None,
+    unanswered: Callable[[PreparedRequest], None] = lambda _errand: None,
 ) -> str:
     """The answer in words, asked for as a real client does: again, under the same id, while the store can't answer."""
     for _ in range(ASKED):
@@ -115,7 +115,7 @@ def carry_out(
     return UNANSWERED
 
 
-def apart(expected: End, found: End) -> list[Apart]:
+def apart(expected: FinalState, found: FinalState) -> list[Apart]:
     """Every answer and every value in which the ends differ."""
     answers = dict(found.answers)
     differing = [
@@ -126,7 +126,7 @@ def apart(expected: End, found: End) -> list[Apart]:
     return [*differing, *rows_apart(expected, found)]
 
 
-def rows_apart(expected: End, found: End) -> Iterator[Apart]:
+def rows_apart(expected: FinalState, found: FinalState) -> Iterator[Apart]:
     """Every value in which the rows differ."""
     for table, change in compare(expected.rows, found.rows).items():
         for key, columns in change.updates.items():

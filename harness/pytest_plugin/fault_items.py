@@ -21,18 +21,18 @@ from harness.pytest_plugin.items import PlayFailed, found, raised_block, shown, 
 from harness.pytest_plugin.session import KEEP, OWN, keeps, note_kept, note_kept_database
 from harness.scenarios import ScenarioFile
 from harness.sweeps import fault_kinds, faults, legacy_faults
-from harness.sweeps.coverage import Kinds
+from harness.sweeps.coverage import Coverage
 from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Unharmed
 from harness.sweeps.faults import Failure, Swept, Torn
-from harness.sweeps.forkserver import Doomed
-from harness.sweeps.proxied_database import Ground
+from harness.sweeps.forkserver import CrashableWorker
+from harness.sweeps.proxied_database import ProxiedDatabase
 from harness.wire import ONE_TRANSACTION
 
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
 ALL, GATE = "all", "gate"
 
-SEEN = pytest.StashKey[Kinds]()
+SEEN = pytest.StashKey[Coverage]()
 """The kinds of commands that the files collected before have."""
 
 LEFT = pytest.StashKey[set[str]]()
@@ -88,7 +88,7 @@ def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[t
     """An item's name and function for each fault that is asked for; its parameters are the fixtures it needs."""
     wanted: Mapping[str, frozenset[int] | None] = dict.fromkeys(asked_for(config))
     if config.getoption(FAULTS) == GATE:
-        wanted = config.stash.setdefault(SEEN, Kinds()).struck(read().scenario)
+        wanted = config.stash.setdefault(SEEN, Coverage()).struck(read().scenario)
     for name, steps in wanted.items():
         where = UNHARMED if name == Unharmed.name else Where(config.getoption(FAULT_AT), steps)
         yield PREFIX + name, _call(name, where, read)
@@ -110,28 +110,28 @@ def _call(name: str, where: Where, read: Callable[[], ScenarioFile]) -> Callable
         return OFF_THE_WIRE[name](where, read)
     kind = Unharmed if name == Unharmed.name else fault_kinds.ON_THE_WIRE[name]
 
-    def on_the_wire(ground: Ground, request: pytest.FixtureRequest) -> None:
+    def on_the_wire(ground: ProxiedDatabase, request: pytest.FixtureRequest) -> None:
         _sweep(read(), kind(ground), where, request.node)
 
     return on_the_wire
 
 
 def _killed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
-    def killed(ground: Ground, doomed: Doomed, request: pytest.FixtureRequest) -> None:
+    def killed(ground: ProxiedDatabase, doomed: CrashableWorker, request: pytest.FixtureRequest) -> None:
         _sweep(read(), Killed(ground, doomed), where, request.node)
 
     return killed
 
 
 def _crashed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
-    def crashed(crash_ground: Ground, request: pytest.FixtureRequest) -> None:
+    def crashed(crash_ground: ProxiedDatabase, request: pytest.FixtureRequest) -> None:
         _sweep(read(), Crashed(crash_ground), where, request.node)
 
     return crashed
 
 
 def _legacy_killed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
-    def legacy_killed(legacy_stage: LegacyStage, doomed: Doomed, request: pytest.FixtureRequest) -> None:
+    def legacy_killed(legacy_stage: LegacyStage, doomed: CrashableWorker, request: pytest.FixtureRequest) -> None:
         file = read()
         with _raised(file, request.node):
             swept = legacy_faults.sweep_killed(
@@ -259,14 +259,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def worker_ground(server: Server, databases: Databases) -> Iterator[Ground]:
+def worker_ground(server: Server, databases: Databases) -> Iterator[ProxiedDatabase]:
     """This worker's database and the proxy before it."""
-    with Ground(server, databases) as ground:
+    with ProxiedDatabase(server, databases) as ground:
         yield ground
 
 
 @pytest.fixture
-def ground(worker_ground: Ground, request: pytest.FixtureRequest) -> Iterator[Ground]:
+def ground(worker_ground: ProxiedDatabase, request: pytest.FixtureRequest) -> Iterator[ProxiedDatabase]:
     """A database and the proxy before it; with --keep, one on which a sweep failed is left as it is."""
     yield worker_ground
     if keeps(request):
@@ -275,23 +275,25 @@ def ground(worker_ground: Ground, request: pytest.FixtureRequest) -> Iterator[Gr
 
 
 @pytest.fixture(scope="session")
-def doomed() -> Iterator[Doomed]:
+def doomed() -> Iterator[CrashableWorker]:
     """What this worker's applications are forked from."""
-    with Doomed() as doomed:
+    with CrashableWorker() as doomed:
         yield doomed
 
 
 @pytest.fixture(scope="session")
-def worker_crash_ground(server: Server, request: pytest.FixtureRequest) -> Iterator[tuple[Server, Ground]]:
+def worker_crash_ground(server: Server, request: pytest.FixtureRequest) -> Iterator[tuple[Server, ProxiedDatabase]]:
     """The same on a server of this worker's own: a crash takes every session of its server."""
     kind = server.kind if server.kind in KINDS else None
-    with lasting(kind) as (own, _), Databases(own) as databases, Ground(own, databases) as ground:
+    with lasting(kind) as (own, _), Databases(own) as databases, ProxiedDatabase(own, databases) as ground:
         request.config.stash.setdefault(OWN, []).append(own)
         yield own, ground
 
 
 @pytest.fixture
-def crash_ground(worker_crash_ground: tuple[Server, Ground], request: pytest.FixtureRequest) -> Iterator[Ground]:
+def crash_ground(
+    worker_crash_ground: tuple[Server, ProxiedDatabase], request: pytest.FixtureRequest
+) -> Iterator[ProxiedDatabase]:
     """A database on a server that may crash; with --keep, that server is left too where a sweep failed."""
     own, ground = worker_crash_ground
     yield ground

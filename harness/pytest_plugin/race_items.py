@@ -16,7 +16,7 @@ from harness.pytest_plugin.session import KEEP, keeps, note_kept_database
 from harness.scenarios import ScenarioFile
 from harness.sweeps import pairs, races
 from harness.sweeps.pairs import BadPairs
-from harness.sweeps.proxied_database import Ground
+from harness.sweeps.proxied_database import ProxiedDatabase
 from harness.sweeps.races import Lost, Race, Raced, Track
 
 RACES, RACE_ORDER = "--races", "--race-order"
@@ -152,7 +152,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def worker_track(worker_ground: Ground) -> Iterator[Track]:
+def worker_track(worker_ground: ProxiedDatabase) -> Iterator[Track]:
     """This worker's two sessions."""
     with Track(worker_ground) as track:
         yield track

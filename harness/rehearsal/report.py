@@ -9,7 +9,7 @@ from db.counts import count
 from db.cutover.report import StepReport
 
 if TYPE_CHECKING:
-    from db.console.output import Outcome
+    from db.console.output import Output
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 
@@ -57,10 +57,10 @@ class RehearsalReport(Leg):
     rollback: Leg = field(default_factory=lambda: Leg(INCONCLUSIVE))
 
 
-def show(report: RehearsalReport, speaks: Outcome) -> None:
+def show(report: RehearsalReport, out: Output) -> None:
     """The report for people."""
     back = report.rollback
-    speaks.table(
+    out.table(
         f"rehearsal on {report.engine['kind']} {report.engine['version']}, {count(report.players, 'player')}",
         ("what", "there", "and back"),
         [
@@ -69,7 +69,7 @@ def show(report: RehearsalReport, speaks: Outcome) -> None:
         ],
     )
     for problem in (*report.problems, *back.problems):
-        speaks.say(problem)
+        out.say(problem)
 
 
 def _value(value: float | None) -> str:

@@ -27,7 +27,7 @@ from db.errors import Inconclusive, Refusal, ToolError
 from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
 from harness.load import receipts, scripts
-from harness.load.virtual_users import Crowd, Tally
+from harness.load.virtual_users import Tally, VirtualUsers
 from harness.rehearsal import comparison
 from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalReport
 from harness.rehearsal.setup import Stage, stage
@@ -60,7 +60,7 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
     began = time.monotonic()
     with stage(players, source, kind, progress) as here:
         planned = scripts.read(here.source, players=MOST_PLAYERS, seed=SEED)
-        with Crowd(here.service.urls, planned, token_of=here.service.token_of, seed=SEED) as crowd:
+        with VirtualUsers(here.service.urls, planned, token_of=here.service.token_of, seed=SEED) as crowd:
             rehearsal = Rehearsal(here, crowd, _slice(planned), progress)
             there, back = rehearsal.both()
         tally = crowd.tally
@@ -75,7 +75,7 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
 class Rehearsal:
     """Before, there, after, back, after: the moves, with players at it all the while."""
 
-    def __init__(self, here: Stage, crowd: Crowd, a_slice: int, progress: Progress) -> None:
+    def __init__(self, here: Stage, crowd: VirtualUsers, a_slice: int, progress: Progress) -> None:
         self._here = here
         self._crowd = crowd
         self._slice = a_slice

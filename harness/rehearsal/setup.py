@@ -16,7 +16,7 @@ from db.environments import Environment, Hooks, Policy
 from db.files import private
 from db.samples import seed
 from db.servers import Server
-from db.servers.reaper_client import Guard
+from db.servers.reaper_client import ReaperClient
 from db.servers.vitals import Vitals, lasting
 from game.legacy import sqlite_values
 from game.urls import LegacyUrl
@@ -56,7 +56,7 @@ def stage(players: int, given: Path | None, kind: str | None, progress: Progress
         transfer.check(given)
     folder = Path(tempfile.gettempdir()) / f"sudamr-rehearsal-{secrets.token_hex(6)}"
     with ExitStack() as stack:
-        guard = Guard()
+        guard = ReaperClient()
         stack.callback(guard.close)
         guard.folder(folder)
         folder.mkdir(mode=0o700)

@@ -15,7 +15,7 @@ from game.rows import Rows, compare
 from game.unit_of_work import Engine, Loaded, Status
 from harness.play import arena, requests
 from harness.play.arena import Start
-from harness.play.requests import Errand
+from harness.play.requests import PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps import fault_kinds, legacy_faults
 from harness.sweeps.fault_kinds import Unharmed
@@ -31,11 +31,11 @@ OPENINGS = "player_openings"
 
 def kinds(scenario: Scenario) -> list[Kind]:
     """The kind of each command, in the order written."""
-    paper = Paper(arena.starts(scenario))
+    paper = MemoryStore(arena.starts(scenario))
     return [_kind(paper, errand) for errand in requests.errands(scenario)]
 
 
-class Kinds:
+class Coverage:
     """What a gate strikes in each scenario; they are told in the order in which they are run."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Kinds:
         return frozenset(by_path), frozenset(by_end)
 
 
-def _kind(paper: Paper, errand: Errand) -> Kind:
+def _kind(paper: MemoryStore, errand: PreparedRequest) -> Kind:
     action, paper.saved = errand.turn.action.do, None
     try:
         answer = requests.carry_out(paper, errand)
@@ -76,7 +76,7 @@ def _kind(paper: Paper, errand: Errand) -> Kind:
     return (action, ends, paper.saved or frozenset())
 
 
-class Paper:
+class MemoryStore:
     """A store of one thread that keeps its players in memory, and its only unit of work. `saved`: by the last one."""
 
     engine: ClassVar[Engine] = "postgres"
@@ -88,7 +88,7 @@ class Paper:
         self._before = self._after = Rows()
 
     @contextmanager
-    def begin(self, fence_pass: str | None = None) -> Iterator[Paper]:
+    def begin(self, fence_pass: str | None = None) -> Iterator[MemoryStore]:
         """Nobody else is here."""
         del fence_pass
         yield self

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from harness.play import requests
-from harness.play.requests import Errand
-from harness.sweeps.forkserver import Died, Doomed
-from harness.sweeps.proxied_database import Ground
-from harness.wire import Cut, Lose, Pass, Raise, Session, Trip, Verdict
+from harness.play.requests import PreparedRequest
+from harness.sweeps.forkserver import CrashableWorker, Died
+from harness.sweeps.proxied_database import ProxiedDatabase
+from harness.wire import DropBefore, DropReply, InjectError, Pass, RoundTrip, Session, Verdict
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class Fault(ABC):
     name: ClassVar[str]
     effect: ClassVar[str]
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: ProxiedDatabase) -> None:
         self.ground = ground
         self.moment: Moment | None = None
-        self.trips: list[Trip] = []
-        self.struck: Trip | None = None
+        self.trips: list[RoundTrip] = []
+        self.struck: RoundTrip | None = None
         self.session: Session | None = None
         self.carried_out = False
 
-    def moments(self, trips: Sequence[Trip]) -> Iterator[Moment]:
+    def moments(self, trips: Sequence[RoundTrip]) -> Iterator[Moment]:
         """Every moment to try."""
         yield from (Moment(k) for k in range(len(trips)))
 
@@ -49,7 +49,7 @@ class Fault(ABC):
         self.moment, self.trips, self.struck, self.session, self.carried_out = moment, [], None, None, False
         self.ground.proxy.judge = self
 
-    def judge(self, session: Session, trip: Trip) -> Verdict:
+    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
         """Strikes at its moment and lets everything else through."""
         place = len(self.trips)
         self.trips.append(trip)
@@ -71,7 +71,7 @@ class Fault(ABC):
     def hit(self) -> bool:
         """Whether it had its effect; asked at the end of a case in which it struck."""
 
-    def answered(self, session: Session, trip: Trip) -> None:
+    def answered(self, session: Session, trip: RoundTrip) -> None:
         """A round trip has been carried out, and its client knows nothing of it yet."""
         del session
         self.carried_out |= trip is self.struck
@@ -85,7 +85,7 @@ class Fault(ABC):
         """What dispatch waits before it tries again: nothing, where the store is there at once."""
         requests.no_sleep(seconds)
 
-    def carry_out(self, errand: Errand, unanswered: Callable[[Errand], None]) -> str:
+    def carry_out(self, errand: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
         """The answer to a command."""
         return requests.carry_out(self.ground.wired, errand, sleep=self.sleep, unanswered=unanswered)
 
@@ -125,7 +125,7 @@ class CutBefore(Fault):
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """Nothing comes of it."""
         del session, after
-        return Cut()
+        return DropBefore()
 
 
 class Lost(Fault):
@@ -141,7 +141,7 @@ class Lost(Fault):
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """Its client never hears of it."""
         del session, after
-        return Lose()
+        return DropReply()
 
 
 class Outage(Fault):
@@ -165,17 +165,17 @@ class Outage(Fault):
         """From here on, nothing is."""
         del session, after
         self._down = True
-        return Lose()
+        return DropReply()
 
     def otherwise(self) -> Verdict:
         """Whatever comes during the outage is cut."""
         self._turned_away |= self._down
-        return Cut() if self._down else Pass()
+        return DropBefore() if self._down else Pass()
 
-    def carry_out(self, errand: Errand, unanswered: Callable[[Errand], None]) -> str:
+    def carry_out(self, errand: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
         """The outage ends when the client has been told that the store is unavailable."""
 
-        def told(given_up: Errand) -> None:
+        def told(given_up: PreparedRequest) -> None:
             unanswered(given_up)
             self._down = False
 
@@ -198,7 +198,7 @@ class ServerError(Fault):
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """The code is the fault's name."""
         del session, after
-        return Raise(self.name)
+        return InjectError(self.name)
 
 
 class Serialization(ServerError):
@@ -250,7 +250,7 @@ class Terminated(Fault):
 class AtCommit(Fault):
     """Faults that take a whole process: before every statement, and after each COMMIT."""
 
-    def moments(self, trips: Sequence[Trip]) -> Iterator[Moment]:
+    def moments(self, trips: Sequence[RoundTrip]) -> Iterator[Moment]:
         """Of statements within a transaction, after one is before the next."""
         for k, trip in enumerate(trips):
             yield Moment(k)
@@ -260,11 +260,11 @@ class AtCommit(Fault):
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """Before: the process is gone, and the statement with it."""
         if after:
-            return Lose()
+            return DropReply()
         self.take(session)
-        return Cut()
+        return DropBefore()
 
-    def answered(self, session: Session, trip: Trip) -> None:
+    def answered(self, session: Session, trip: RoundTrip) -> None:
         """After: the process goes before anyone has heard."""
         super().answered(session, trip)
         if trip is self.struck and self.moment is not None and self.moment.after:
@@ -281,7 +281,7 @@ class Killed(AtCommit):
     name = "killed"
     effect = "an application ended by SIGKILL"
 
-    def __init__(self, ground: Ground, doomed: Doomed) -> None:
+    def __init__(self, ground: ProxiedDatabase, doomed: CrashableWorker) -> None:
         super().__init__(ground)
         self._doomed = doomed
         self._killed = False
@@ -302,7 +302,7 @@ class Killed(AtCommit):
         del session
         self._doomed.kill()
 
-    def carry_out(self, errand: Errand, unanswered: Callable[[Errand], None]) -> str:
+    def carry_out(self, errand: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
         """From the application while it lives; then from another."""
         if not self._doomed.pid:
             return super().carry_out(errand, unanswered)
@@ -341,7 +341,7 @@ class Crashed(AtCommit):
         """It takes a moment to be back."""
         time.sleep(seconds)
 
-    def moments(self, trips: Sequence[Trip]) -> Iterator[Moment]:
+    def moments(self, trips: Sequence[RoundTrip]) -> Iterator[Moment]:
         """Before and after each COMMIT; before the first statement where there is none."""
         commits = [k for k, trip in enumerate(trips) if trip.commits]
         yield from (Moment(k, after) for k in commits for after in (False, True))

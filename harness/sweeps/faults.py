@@ -15,12 +15,12 @@ from functools import partial
 
 from harness.play import arena, requests
 from harness.play.defects import Case, Raised
-from harness.play.requests import Apart, End, Errand
+from harness.play.requests import Apart, FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
 from harness.sweeps.fault_kinds import Fault, Moment, Unharmed
-from harness.sweeps.proxied_database import Ground
-from harness.wire import Trip, beside_one_transaction
+from harness.sweeps.proxied_database import ProxiedDatabase
+from harness.wire import RoundTrip, beside_one_transaction
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Clean:
     step_of: for each round trip the place of the command that made it, from 0.
     """
 
-    trips: tuple[Trip, ...]
+    trips: tuple[RoundTrip, ...]
     step_of: tuple[int, ...]
-    ends: tuple[End, ...]
+    ends: tuple[FinalState, ...]
 
 
 def sweep(
@@ -98,7 +98,7 @@ def sweep(
     within = {k for k, step in enumerate(clean.step_of) if steps is None or step in steps}
     moments = [moment for moment in fault.moments(clean.trips) if moment.k in within and at in (None, moment.k)]
     failures: list[Failure] = []
-    fired: list[Trip] = []
+    fired: list[RoundTrip] = []
     for moment in moments:
         try:
             failure, hit = _case(fault, moment, clean, todo)
@@ -125,36 +125,38 @@ def sweep(
     )
 
 
-def _clean(scenario: Scenario, fault: Fault, todo: Sequence[Errand]) -> Clean:
+def _clean(scenario: Scenario, fault: Fault, todo: Sequence[PreparedRequest]) -> Clean:
     """Without a fault; the rows are read after every command, past the proxy."""
     ground = fault.ground
     ground.place(arena.starts(scenario).values())
     fault.arm(None)
-    ends = [End((), ground.read())]
+    ends = [FinalState((), ground.read())]
     step_of: list[int] = []
     for step, errand in enumerate(todo):
         answer = requests.carry_out(ground.wired, errand)
         step_of += [step] * (len(fault.trips) - len(step_of))
         said = (*ends[-1].answers, (errand.label, answer))
-        ends.append(End(said, ground.read()))
+        ends.append(FinalState(said, ground.read()))
     return Clean(tuple(fault.trips), tuple(step_of), tuple(ends))
 
 
-def _torn(clean: Clean, todo: Sequence[Errand]) -> Iterator[Torn]:
+def _torn(clean: Clean, todo: Sequence[PreparedRequest]) -> Iterator[Torn]:
     for step, errand in enumerate(todo):
         trips = [trip for trip, of in zip(clean.trips, clean.step_of, strict=True) if of == step]
         if (found := beside_one_transaction(trips)) is not None:
             yield Torn(errand.turn.path, errand.label, tuple(trip.short for trip in trips), found)
 
 
-def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) -> tuple[Failure | None, Trip | None]:
+def _case(
+    fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequest]
+) -> tuple[Failure | None, RoundTrip | None]:
     """What is wrong with how it ended, and the round trip that was really struck."""
     fault.ground.again()
     fault.arm(moment)
     fault.begin()
     answers: list[tuple[str, str]] = []
     odd: list[Apart] = []
-    struck: Errand | None = None
+    struck: PreparedRequest | None = None
     for place, errand in enumerate(todo):
         check = partial(_check_whole, fault.ground, clean.ends[place : place + 2], odd)
         answers.append((errand.label, fault.carry_out(errand, check)))
@@ -163,7 +165,7 @@ def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[Errand]) ->
     fault.end()
     hit = fault.struck if fault.struck is not None and fault.hit() else None
     odd += _missed(fault) if hit is None else []
-    differences = (*odd, *requests.apart(clean.ends[-1], End(tuple(answers), fault.ground.read())))
+    differences = (*odd, *requests.apart(clean.ends[-1], FinalState(tuple(answers), fault.ground.read())))
     if not differences:
         return None, hit
     path = struck.turn.path if struck is not None else todo[-1].turn.path
@@ -179,7 +181,9 @@ def _missed(fault: Fault) -> list[Apart]:
     return [Apart("the fault", fault.effect, "that it struck nothing")]
 
 
-def _check_whole(ground: Ground, between: Sequence[End], odd: list[Apart], errand: Errand) -> None:
+def _check_whole(
+    ground: ProxiedDatabase, between: Sequence[FinalState], odd: list[Apart], errand: PreparedRequest
+) -> None:
     """A command that nobody knows the end of is there whole, or not at all."""
     found = ground.read()
     before, after = (list(requests.rows_apart(end, replace(end, rows=found))) for end in between)

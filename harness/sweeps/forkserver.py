@@ -35,7 +35,7 @@ from game.rules.commands import decode
 from game.unit_of_work import Store
 from harness.play.defects import Defect, Raised
 from harness.play.replay import SEED
-from harness.play.requests import Errand
+from harness.play.requests import PreparedRequest
 
 
 class Died(Exception):
@@ -46,7 +46,7 @@ class Died(Exception):
         self.killed = killed
 
 
-class Doomed:
+class CrashableWorker:
     """The owner's side: one application at a time, in a process of its own."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Doomed:
         said: list[str] = self._ask(statements=True)["statements"]
         return said
 
-    def carry_out(self, errand: Errand) -> str | None:
+    def carry_out(self, errand: PreparedRequest) -> str | None:
         """The answer in words; None where the store could not answer. Raises Died."""
         request, action = errand.request, errand.turn.action
         fields = errand.aliases.to_ids(dict(action.fields))

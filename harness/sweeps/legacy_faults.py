@@ -18,11 +18,11 @@ from game.urls import LegacyUrl
 from harness.play import arena, requests
 from harness.play.arena import LegacyStage
 from harness.play.defects import Case, Raised
-from harness.play.requests import Apart, End, Errand
+from harness.play.requests import Apart, FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps.fault_kinds import Moment
 from harness.sweeps.faults import Failure, Swept
-from harness.sweeps.forkserver import Died, Doomed
+from harness.sweeps.forkserver import CrashableWorker, Died
 
 KILLED, BUSY = "legacy-killed", "legacy-busy"
 NAMES = (KILLED, BUSY)
@@ -33,7 +33,7 @@ IMPATIENT_SECONDS = 0.01
 def sweep_killed(
     scenario: Scenario,
     place: LegacyStage,
-    doomed: Doomed,
+    doomed: CrashableWorker,
     at: int | None = None,
     steps: Collection[int] | None = None,
     *,
@@ -114,8 +114,8 @@ def sweep_busy(
 
 
 def _failure(
-    fault: str, k: int, statement: str, path: tuple[str | int, ...], clean: End,
-    found: tuple[End, list[Apart], Sequence[Errand]],
+    fault: str, k: int, statement: str, path: tuple[str | int, ...], clean: FinalState,
+    found: tuple[FinalState, list[Apart], Sequence[PreparedRequest]],
 ) -> list[Failure]:  # fmt: skip
     end, missed, todo = found
     differences = [*missed, *requests.apart(clean, end)]
@@ -124,8 +124,8 @@ def _failure(
 
 
 def _clean(
-    scenario: Scenario, place: LegacyStage, doomed: Doomed, todo: Sequence[Errand]
-) -> tuple[list[str], list[int], End]:
+    scenario: Scenario, place: LegacyStage, doomed: CrashableWorker, todo: Sequence[PreparedRequest]
+) -> tuple[list[str], list[int], FinalState]:
     """The statements of a run without faults, for each the place of its command, and the end."""
     place.place(arena.starts(scenario).values())
     doomed.start(_url(place.path))
@@ -141,13 +141,13 @@ def _clean(
 
 
 def _killed(
-    scenario: Scenario, place: LegacyStage, doomed: Doomed, todo: Sequence[Errand], n: int
-) -> tuple[End, Errand | None]:
+    scenario: Scenario, place: LegacyStage, doomed: CrashableWorker, todo: Sequence[PreparedRequest], n: int
+) -> tuple[FinalState, PreparedRequest | None]:
     """The end, and the command under way at the kill."""
     place.place(arena.starts(scenario).values())
     doomed.start(_url(place.path))
     doomed.die_at(n)
-    struck: Errand | None = None
+    struck: PreparedRequest | None = None
     answers = []
     for errand in todo:
         answer = None
@@ -161,7 +161,9 @@ def _killed(
     return _end(scenario, place, todo, answers), struck
 
 
-def _placed(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand]) -> Iterator[tuple[LegacyStore, Errand]]:
+def _placed(
+    scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest]
+) -> Iterator[tuple[LegacyStore, PreparedRequest]]:
     """Each command, with a store on the file that does not wait long for its lock."""
     place.place(arena.starts(scenario).values())
     with closing(LegacyStore(place.path, busy_timeout_seconds=IMPATIENT_SECONDS)) as store:
@@ -169,7 +171,9 @@ def _placed(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand]) -> I
             yield store, errand
 
 
-def _busy(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand], moment: Moment) -> tuple[list[str], bool]:
+def _busy(
+    scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], moment: Moment
+) -> tuple[list[str], bool]:
     """The answers, and whether the store was turned away."""
     answers: list[str] = []
     waited: list[float] = []
@@ -212,13 +216,13 @@ def _second_writer(path: Path) -> Iterator[Writer]:
         yield writer
 
 
-def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[Errand], answers: Sequence[str]) -> End:
+def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], answers: Sequence[str]) -> FinalState:
     rows = Rows()
     for player in scenario.given:
         found = again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
         for table, records in found.items():
             rows.table(table).update(records)
-    return End(tuple((errand.label, answer) for errand, answer in zip(todo, answers, strict=True)), rows)
+    return FinalState(tuple((errand.label, answer) for errand, answer in zip(todo, answers, strict=True)), rows)
 
 
 def _url(path: Path) -> str:

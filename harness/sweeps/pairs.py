@@ -20,7 +20,7 @@ from game.rows import Rows
 from game.rules.commands import COMMANDS, decode
 from harness.play.arena import Start, start
 from harness.play.expectations import Aliases
-from harness.play.requests import Errand
+from harness.play.requests import PreparedRequest
 from harness.scenarios import BadScenario, checks, moments, reading, shapes, toml_reader
 from harness.scenarios.model import DEFAULT_CLOCK, Action, AsList, Given, Model, Turn
 from harness.scenarios.problems import Problem, known
@@ -69,12 +69,12 @@ class Table:
         first, second = (self._errand(n, action, aliases) for n, action in enumerate(pair))
         return Race((self.start,), (), (first, second), ())
 
-    def _errand(self, place: int, action: str, aliases: Aliases) -> Errand:
+    def _errand(self, place: int, action: str, aliases: Aliases) -> PreparedRequest:
         fields = dict(self.fields[action])
         said = Action.model_validate({"by": PLAYER, "do": action, "with": fields})
         turn = Turn(("with", action), said, NAMES[place], None)
         request = Request(PLAYER, NAMES[place], decode(action, fields))
-        return Errand(turn, request, moments.absolute(DEFAULT_CLOCK), aliases)
+        return PreparedRequest(turn, request, moments.absolute(DEFAULT_CLOCK), aliases)
 
 
 def read(path: Path, name: str | None = None) -> Table:

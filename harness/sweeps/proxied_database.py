@@ -65,7 +65,7 @@ def _insert(table: str, record: Record) -> sql.Composed:
     )  # fmt: skip
 
 
-class Ground:
+class ProxiedDatabase:
     """One database, reset in place between cases. `wired` is the store whose every round trip is judged."""
 
     def __init__(self, server: Server, databases: Databases) -> None:

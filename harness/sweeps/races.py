@@ -25,10 +25,10 @@ from harness.databases import Database
 from harness.play import arena, requests
 from harness.play.arena import Start
 from harness.play.defects import Defect, Raised
-from harness.play.requests import Apart, End, Errand
+from harness.play.requests import Apart, FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
-from harness.sweeps.proxied_database import Ground
+from harness.sweeps.proxied_database import ProxiedDatabase
 from harness.sweeps.race_gates import Event, Gate, State
 from harness.wire import Proxy
 
@@ -44,9 +44,9 @@ class Race:
     """Who there is, what they did before, the two commands, and what comes after."""
 
     starts: tuple[Start, ...]
-    before: tuple[Errand, ...]
-    racers: tuple[Errand, Errand]
-    after: tuple[Errand, ...]
+    before: tuple[PreparedRequest, ...]
+    racers: tuple[PreparedRequest, PreparedRequest]
+    after: tuple[PreparedRequest, ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Lost:
 class Raced:
     """What a sweep did and found. `serial`: the ends of the serial orders, by who came first. `whole`: nothing left."""
 
-    serial: Mapping[str, End]
+    serial: Mapping[str, FinalState]
     orders: int
     longest: int
     whole: bool
@@ -89,7 +89,7 @@ class Choice:
 class Track:
     """Two sessions of one application on a ground, warm, each behind a proxy of its own."""
 
-    ground: Ground
+    ground: ProxiedDatabase
 
     def __post_init__(self) -> None:
         self.proxies = tuple(Proxy(self.ground.proxy.upstream) for _ in NAMES)
@@ -175,18 +175,18 @@ def _alternatives(choices: Sequence[Choice], settled: int) -> Iterator[tuple[int
         yield sum(choice.preempts for choice in path), "".join(choice.chosen for choice in path)
 
 
-def _serial(race: Race, ground: Ground) -> dict[str, End]:
+def _serial(race: Race, ground: ProxiedDatabase) -> dict[str, FinalState]:
     """The ends of the two serial orders, by which came first."""
     ground.place(race.starts)
     ends = {}
     for name, racers in zip(NAMES, (race.racers, race.racers[::-1]), strict=True):
         ground.again()
         todo = (*race.before, *racers, *race.after)
-        ends[name] = End(tuple(_answers(ground, todo)), ground.read())
+        ends[name] = FinalState(tuple(_answers(ground, todo)), ground.read())
     return ends
 
 
-def _answers(ground: Ground, todo: Sequence[Errand]) -> list[tuple[str, str]]:
+def _answers(ground: ProxiedDatabase, todo: Sequence[PreparedRequest]) -> list[tuple[str, str]]:
     """Each command and its answer, one after the other and past the proxies."""
     return [(errand.label, requests.carry_out(ground.direct, errand)) for errand in todo]
 
@@ -198,10 +198,10 @@ class Run:
     choices: list[Choice] = field(default_factory=list)
     timeline: list[Event] = field(default_factory=list)
     defects: list[Defect] = field(default_factory=list)
-    end: End = field(default_factory=lambda: End((), Rows()))
+    end: FinalState = field(default_factory=lambda: FinalState((), Rows()))
 
 
-def _judged(run: Run, serial: dict[str, End]) -> list[Lost]:
+def _judged(run: Run, serial: dict[str, FinalState]) -> list[Lost]:
     found = {name: requests.apart(end, run.end) for name, end in serial.items()}
     if not all(found.values()):
         return []
@@ -227,11 +227,11 @@ def _run(race: Race, track: Track, prefix: str) -> Run:
                 gate.give_up()
         answers += [(e.label, _result(future)) for e, future in zip(race.racers, racing, strict=True)]
     answers += _answers(track.ground, race.after)
-    run.end = End(tuple(answers), track.ground.read())
+    run.end = FinalState(tuple(answers), track.ground.read())
     return run
 
 
-def _racer(errand: Errand, store: Store, gate: Gate, defects: list[Defect]) -> str:
+def _racer(errand: PreparedRequest, store: Store, gate: Gate, defects: list[Defect]) -> str:
     """The answer; what the game raises is one that no serial order gives, and is noted in `defects`."""
     try:
         return requests.carry_out(store, errand)
@@ -257,7 +257,7 @@ def _gates(track: Track, run: Run) -> Iterator[tuple[Gate, ...]]:
         proxy.judge = wire.Open()
 
 
-def _walk(ground: Ground, gates: Sequence[Gate], prefix: str, run: Run) -> None:
+def _walk(ground: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: Run) -> None:
     """Lets one statement through at a time, until both sessions are done."""
     last: str | None = None
     deadline = time.monotonic() + STUCK_SECONDS
@@ -299,7 +299,7 @@ def _choose(waiting: Sequence[Gate], last: str | None, prefix: str, run: Run) ->
     return next(gate for gate in waiting if gate.name == chosen)
 
 
-def _settle(ground: Ground, gate: Gate, gates: Sequence[Gate]) -> None:
+def _settle(ground: ProxiedDatabase, gate: Gate, gates: Sequence[Gate]) -> None:
     """Wait until the session waits at its gate, is done, or is blocked."""
     changed = gate.changed
     with changed:

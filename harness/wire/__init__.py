@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from harness.wire.proxy import Open, Proxy, address
-from harness.wire.round_trips import ONE_TRANSACTION, Cut, Lose, Pass, Raise, Trip, Verdict, beside_one_transaction
-from harness.wire.session import Judge, Session
+from harness.wire.round_trips import (
+    ONE_TRANSACTION,
+    DropBefore,
+    DropReply,
+    InjectError,
+    Pass,
+    RoundTrip,
+    Verdict,
+    beside_one_transaction,
+)
+from harness.wire.session import Interceptor, Session
 
 __all__ = [
     "ONE_TRANSACTION",
-    "Cut",
-    "Judge",
-    "Lose",
+    "DropBefore",
+    "DropReply",
+    "InjectError",
+    "Interceptor",
     "Open",
     "Pass",
     "Proxy",
-    "Raise",
+    "RoundTrip",
     "Session",
-    "Trip",
     "Verdict",
     "address",
     "beside_one_transaction",

@@ -12,19 +12,19 @@ from contextlib import suppress
 from typing import Self
 
 from game.urls import PostgresUrl
-from harness.wire.round_trips import Pass, Trip, Verdict
-from harness.wire.session import GONE_SECONDS, Address, Judge, Session
+from harness.wire.round_trips import Pass, RoundTrip, Verdict
+from harness.wire.session import GONE_SECONDS, Address, Interceptor, Session
 
 
 class Open:
     """Lets everything through."""
 
-    def judge(self, session: Session, trip: Trip) -> Verdict:
+    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
         """Always Pass."""
         del session, trip
         return Pass()
 
-    def answered(self, session: Session, trip: Trip) -> None:
+    def answered(self, session: Session, trip: RoundTrip) -> None:
         """Nothing to note."""
 
 
@@ -36,9 +36,9 @@ def address(url: PostgresUrl) -> Address:
 class Proxy:
     """Listens on a port of its own before one server. `judge` may be changed between round trips."""
 
-    def __init__(self, upstream: Address, judge: Judge | None = None) -> None:
+    def __init__(self, upstream: Address, judge: Interceptor | None = None) -> None:
         self.upstream = upstream
-        self.judge: Judge = judge or Open()
+        self.judge: Interceptor = judge or Open()
         self._sessions: set[Session] = set()
         self._lock = threading.Lock()
         self._closed = False

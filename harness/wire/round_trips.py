@@ -24,27 +24,27 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class DropBefore:
     """Close the connection: the server never sees it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lose:
+class DropReply:
     """Let the server carry it out, and close the connection in place of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Raise:
+class InjectError:
     """Have the server itself raise an error in place of it. One in place of a COMMIT rolls back, as a real one does."""
 
     sqlstate: str
 
 
-Verdict: TypeAlias = Pass | Cut | Lose | Raise
+Verdict: TypeAlias = Pass | DropBefore | DropReply | InjectError
 
 
 @dataclass(frozen=True, slots=True)
-class Trip:
+class RoundTrip:
     """A round trip as the client sent it, `number` from 0 on its connection; `frames` less what it flushed before."""
 
     number: int
@@ -80,7 +80,7 @@ class Trip:
         return self.frames[-1].kind == frames.SYNC
 
 
-def beside_one_transaction(trips: Sequence[Trip]) -> str | None:
+def beside_one_transaction(trips: Sequence[RoundTrip]) -> str | None:
     """What was found where an attempt's round trips are not ONE_TRANSACTION; None where they are."""
     borders = [border for trip in trips for border in trip.borders]
     if borders in (["BEGIN", "COMMIT"], ["BEGIN", "ROLLBACK"]):

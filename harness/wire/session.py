@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from harness.wire import frames
 from harness.wire.frames import Frame, Frames, Statements
-from harness.wire.round_trips import Lose, Pass, Raise, Trip, Verdict
+from harness.wire.round_trips import DropReply, InjectError, Pass, RoundTrip, Verdict
 
 CHUNK = 1 << 16
 GONE_SECONDS = 10.0
@@ -25,14 +25,14 @@ Address: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a socket."""
 
 
-class Judge(Protocol):
+class Interceptor(Protocol):
     """Who decides. It is asked on the connection's own thread, and may wait; the answer to others is not held up."""
 
-    def judge(self, session: Session, trip: Trip) -> Verdict:
+    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
         """What comes of the round trip."""
         ...
 
-    def answered(self, session: Session, trip: Trip) -> None:
+    def answered(self, session: Session, trip: RoundTrip) -> None:
         """The server has answered it; the client, unless the answer is to be lost, is about to hear."""
         ...
 
@@ -41,9 +41,13 @@ class Session(threading.Thread):
     """One client's connection and ours to the server, and what is under way on them."""
 
     def __init__(
-        self, client: socket.socket, upstream: Address, judge: Callable[[], Judge], gone: Callable[[Session], None],
+        self,
+        client: socket.socket,
+        upstream: Address,
+        judge: Callable[[], Interceptor],
+        gone: Callable[[Session], None],
         name: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """judge: asked anew at each round trip who decides; gone: told when both connections are closed.
 
         pid: the server's process.
@@ -59,7 +63,7 @@ class Session(threading.Thread):
         self._server: socket.socket | None = None
         self._down: threading.Thread | None = None
         self._state = threading.Condition()
-        self._pending: deque[Trip] = deque()
+        self._pending: deque[RoundTrip] = deque()
         self._copying = False
         self._swallow = 0
         self._mute = False
@@ -161,23 +165,23 @@ class Session(threading.Thread):
         return self.pid is not None
 
     def _round_trip(self) -> bool:
-        trip = Trip(self._count, self._statements.of(self._batch), tuple(self._batch[self._flushed :]))
+        trip = RoundTrip(self._count, self._statements.of(self._batch), tuple(self._batch[self._flushed :]))
         self._count, self._batch, self._flushed = self._count + 1, [], 0
         verdict = self._judge().judge(self, trip)
         if isinstance(verdict, Pass):
             self._forward(trip, trip.frames)
             return True
         self._settle()
-        if isinstance(verdict, Lose):
+        if isinstance(verdict, DropReply):
             self._mute = True
             self._forward(trip, trip.frames)
             self._settle()
-        elif isinstance(verdict, Raise):
+        elif isinstance(verdict, InjectError):
             self._forward(trip, self._instead(trip, verdict.sqlstate))
             return True
         return False
 
-    def _instead(self, trip: Trip, sqlstate: str) -> list[Frame]:
+    def _instead(self, trip: RoundTrip, sqlstate: str) -> list[Frame]:
         """An error and a ReadyForQuery are what a failed Query and a failed extended query are answered with alike."""
         raised = frames.query(f"DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '{sqlstate}'; END $$")
         if not trip.commits:
@@ -185,7 +189,7 @@ class Session(threading.Thread):
         self._swallow = 1
         return [frames.query("ROLLBACK"), raised]
 
-    def _forward(self, trip: Trip, sent: Iterable[Frame]) -> None:
+    def _forward(self, trip: RoundTrip, sent: Iterable[Frame]) -> None:
         with self._state:
             # A client that began to copy by an extended query syncs twice, and the server drops the first.
             if not (self._copying and trip.extended):

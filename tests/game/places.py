@@ -50,7 +50,7 @@ class PostgresPlace:
 
     def put_row(self, row: Mapping[str, Cell]) -> None:
         """As a transfer loads it."""
-        self.put(codec.explode(row, rowid=1).rows)
+        self.put(codec.decode_row(row, rowid=1).rows)
 
     def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
         with ops.connect(self.database.owner) as connection:

@@ -1,4 +1,4 @@
-"""The one reader and writer of legacy rows: explode(row) → Rows, implode(rows) → row, byte for byte.
+"""The one reader and writer of legacy rows: decode_row(row) → Rows, encode_row(rows) → row, byte for byte.
 
 A document is taken apart into rows; each row's `form` is its element's own text with the modelled values cut out, so
 what the game does not know comes back as it was and what it changes is changed alone. What does not fit a column (NULL
@@ -15,7 +15,7 @@ from game.json_text import MOST_CHARACTERS
 from game.legacy import sqlite_values
 from game.legacy.codec import mapping
 from game.legacy.codec.decode import Explosion
-from game.legacy.codec.decoded import MODELLED, NOTHING, Exploded, Finding, keep_whole
+from game.legacy.codec.decoded import MODELLED, NOTHING, Decoded, Finding, keep_whole
 from game.legacy.codec.encode import UNREAD, Implosion
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows, Value
@@ -25,13 +25,13 @@ __all__ = [
     "NOTHING",
     "TAKEN_APART",
     "UNREAD",
-    "Exploded",
+    "Decoded",
     "Finding",
     "changed",
     "columns_for",
-    "explode",
+    "decode_row",
+    "encode_row",
     "explode_other",
-    "implode",
     "implode_other",
     "source_units",
 ]
@@ -81,7 +81,7 @@ def source_units(column: str) -> str:
     )
 
 
-def explode(row: Mapping[str, Cell], *, rowid: int, units: Mapping[str, int] | None = None) -> Exploded:
+def decode_row(row: Mapping[str, Cell], *, rowid: int, units: Mapping[str, int] | None = None) -> Decoded:
     """The row's columns (all, or those of `columns_for`) as Rows, with what could not be read.
 
     `units` is SQLite's own count by column (`source_units`); a document on which it disagrees is kept whole.
@@ -92,7 +92,7 @@ def explode(row: Mapping[str, Cell], *, rowid: int, units: Mapping[str, int] | N
     return Explosion(row, player, units or {}).run(rowid)
 
 
-def implode(rows: Rows, columns: Collection[str] | None = None) -> dict[str, Cell]:
+def encode_row(rows: Rows, columns: Collection[str] | None = None) -> dict[str, Cell]:
     """The legacy row again: every modelled column and every kept cell, or those of `columns` in their order.
 
     `rows` holds one player. A column of `columns` that neither names is NULL.
@@ -110,7 +110,7 @@ def changed(row: Mapping[str, Cell], before: Rows, after: Rows) -> dict[str, Cel
     One that the file lacks may be among them; `DECLARED` in game.legacy.codec.mapping says how it is declared.
     """
     touched = _touched(before, after)
-    old, new = implode(_only(before, touched)), implode(_only(after, touched))
+    old, new = encode_row(_only(before, touched)), encode_row(_only(after, touched))
     return {
         column: cell
         for column, cell in new.items()

@@ -9,7 +9,7 @@ from game.json_text import Fields, Unreadable
 from game.legacy import sqlite_values
 from game.legacy.codec import arrays, equipment, mapping, quests, stages
 from game.legacy.codec.arrays import Apart
-from game.legacy.codec.decoded import MODELLED, NOTHING, Exploded, Finding, Kind
+from game.legacy.codec.decoded import MODELLED, NOTHING, Decoded, Finding, Kind
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows, Value
 from game.rules.catalog import EQUIPMENT
@@ -37,9 +37,9 @@ class Explosion:
         self.units = units
         self.cells: dict[str, Cell] = {}
         self.user: Record = {"id": player}
-        self.out = Exploded(Rows({"users": {(player,): self.user}}), counts=Counter(dict.fromkeys(row, 1)))
+        self.out = Decoded(Rows({"users": {(player,): self.user}}), counts=Counter(dict.fromkeys(row, 1)))
 
-    def run(self, rowid: int) -> Exploded:
+    def run(self, rowid: int) -> Decoded:
         self._scalars()
         self._object("actionPoints", mapping.ACTION_POINTS)
         self._object("inventorySlots", mapping.PLACES)

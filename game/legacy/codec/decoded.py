@@ -42,7 +42,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Exploded:
+class Decoded:
     """One legacy row taken apart. counts: units by column, a cell or each element of a document taken apart."""
 
     rows: Rows
@@ -54,11 +54,11 @@ class Exploded:
         return Counter(column for column, _ in {(finding.column, finding.position) for finding in self.findings})
 
 
-def keep_whole(row: Mapping[str, Cell], rowid: int) -> Exploded:
+def keep_whole(row: Mapping[str, Cell], rowid: int) -> Decoded:
     """A row whose id is no text that Postgres can hold as a key, as one record of its own."""
     record: Record = {"source": "users", "position": rowid, "key": None, "cells": sqlite_values.encode(row)}
     finding = Finding(
         "held", "users", None, "id", "$", None, sqlite_values.storage(row["id"]), sqlite_values.original(row["id"]),
         "users.id", "the row's id is no text that Postgres can hold as a key; the whole row is kept",
     )  # fmt: skip
-    return Exploded(Rows({"legacy_rows": {("users", rowid): record}}), [finding], Counter(dict.fromkeys(row, 1)))
+    return Decoded(Rows({"legacy_rows": {("users", rowid): record}}), [finding], Counter(dict.fromkeys(row, 1)))

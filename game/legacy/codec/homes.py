@@ -25,7 +25,7 @@ ONE_OF_EACH: dict[str, Cell] = {
 @cache
 def homeless() -> tuple[str, ...]:
     """Name the columns of a player's state without a place, as table.column. Journals have their own tables there."""
-    rows = codec.explode(ONE_OF_EACH, rowid=1).rows
+    rows = codec.decode_row(ONE_OF_EACH, rowid=1).rows
     given = {(name, column) for name, records in rows.items() for record in records.values() for column in record}
     return tuple(
         f"{table.name}.{column.name}"

@@ -24,7 +24,7 @@ from harness.gate import admission, checkout
 from harness.smoke import smoke
 
 if TYPE_CHECKING:
-    from db.console.output import Outcome
+    from db.console.output import Output
     from db.processes.interruption import Signals
 
 ROOT = Path(__file__).parents[3]
@@ -50,22 +50,22 @@ class Wish:
     abort: bool
 
 
-def show_settings(env: Environment, speaks: Outcome) -> None:
+def show_settings(env: Environment, out: Output) -> None:
     """Print the files that the environment was read from, and what the operator's file overrides."""
-    speaks.say(f"settings of {env.name}:")
+    out.say(f"settings of {env.name}:")
     raised = {f"  {override}" for override in env.files_read.raised}
     for line in env.files_read.lines():
-        speaks.say(f"  {line}", alarm=line in raised)
+        out.say(f"  {line}", alarm=line in raised)
     if str(ROOT / environments.DEFAULT_PATH) in {file.path for file in env.files_read.files} and (
         checkout.edited_settings(ROOT)
     ):
-        speaks.say("  environments.toml is not as in the commit; see: git diff environments.toml", alarm=True)
+        out.say("  environments.toml is not as in the commit; see: git diff environments.toml", alarm=True)
 
 
-def end_with(env: Environment, speaks: Outcome, signals: Signals, *, dry_run: bool) -> None:
+def end_with(env: Environment, out: Output, signals: Signals, *, dry_run: bool) -> None:
     """Make the task ask the stores for its last line when it ends, and hold signals meanwhile."""
-    speaks.at_end = partial(ending.ended, env, dry_run=dry_run)
-    speaks.signals = signals
+    out.at_end = partial(ending.ended, env, dry_run=dry_run)
+    out.signals = signals
 
 
 def asked(wish: Wish, where: str, confirm: Confirm) -> Callable[[], None]:
@@ -116,23 +116,23 @@ def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
         admission.admit(env, proof, ROOT, remember=remember)
 
 
-def show(report: Report, speaks: Outcome) -> None:
+def show(report: Report, out: Output) -> None:
     """Print a run for people: the checks of a dry run, the steps, what is weakened, and the time of read-only."""
     for finding in report.checks:
         for line in _lines(finding):
-            speaks.say(line)
+            out.say(line)
     rows = [(step.name, str(step.status), step.seconds) for step in report.steps]
-    speaks.table(f"{report.verb} of {report.environment}, run {report.run}", ("step", "status", "seconds"), rows)
+    out.table(f"{report.verb} of {report.environment}, run {report.run}", ("step", "status", "seconds"), rows)
     for override in report.settings.raised:
-        speaks.say(f"{override}", alarm=True)
+        out.say(f"{override}", alarm=True)
     if report.read_only_seconds is not None:
         predicted = f"; predicted were {report.predicted_seconds:.0f} s" if report.predicted_seconds is not None else ""
-        speaks.say(f"read-only for {report.read_only_seconds:.1f} s{predicted}")
+        out.say(f"read-only for {report.read_only_seconds:.1f} s{predicted}")
     again = command_line() or f"invoke {report.verb} --env {report.environment} --dry-run"
     todo = _TODO.get(report.verdict, "")
     if any(finding.name == STANDING and finding.mark is Mark.REFUSED for finding in report.checks):
         todo = _ELSEWHERE  # The same dry run would be refused again.
-    speaks.end(str(report.verdict), todo.format(again, report.environment))
+    out.end(str(report.verdict), todo.format(again, report.environment))
 
 
 def exit_code(report: Report) -> int:

@@ -14,7 +14,7 @@ from db.snapshots import kept, postgres
 from db.snapshots.kept import Kept
 
 if TYPE_CHECKING:
-    from db.console.output import Outcome
+    from db.console.output import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,12 @@ def _drop(conn: ops.Connection, name: str) -> str:
     return f"{name} is dropped"
 
 
-def show(found: Done, speaks: Outcome) -> None:
+def show(found: Done, out: Output) -> None:
     """Print what was done, and what is kept."""
     if found.done:
-        speaks.say(found.done)
+        out.say(found.done)
     if found.kept:
         rows = [(one.schema, one.players, f"{one.bytes / 1e6:,.1f}") for one in found.kept]
-        speaks.table("kept", ("schema", "players", "MB"), rows)
+        out.table("kept", ("schema", "players", "MB"), rows)
     else:
-        speaks.say("no schema is kept")
+        out.say("no schema is kept")

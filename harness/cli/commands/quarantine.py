@@ -21,7 +21,7 @@ from db.transfer.rebuild import made, refuse_taken
 from game.urls import PostgresUrl
 
 if TYPE_CHECKING:
-    from db.console.output import Outcome
+    from db.console.output import Output
 
 WIDTH = 80
 SHOWN_A_RULE = 5
@@ -102,7 +102,7 @@ def listed(conn: ops.Connection, environment: str, player: str = "", rule: str =
     return Listed(environment, player, rule, tuple(entries.held_players(found)), tuple(map(Original.of, found)))
 
 
-def export(environment: str, number: int | None, into: str, speaks: Outcome) -> None:
+def export(environment: str, number: int | None, into: str, out: Output) -> None:
     """Write the original bytes of one value to a new file, readable by its owner alone."""
     if number is None or not into:
         raise Refusal("--number N with --into FILE", "one of them alone", do="N is the number that the list shows.")
@@ -120,8 +120,8 @@ def export(environment: str, number: int | None, into: str, speaks: Outcome) -> 
         )
     with made(path) as part:
         private.write(part, found[0].original)
-    speaks.say(f"written: {into}, the {found[0].size:,} bytes of number {number}")
-    speaks.json(Original.of(found[0]))
+    out.say(f"written: {into}, the {found[0].size:,} bytes of number {number}")
+    out.json(Original.of(found[0]))
 
 
 def _target(environment: str) -> PostgresUrl:
@@ -141,17 +141,15 @@ def _require(conn: ops.Connection, environment: str) -> None:
     entries.require_current(conn, environment)
 
 
-def show(found: Listed, speaks: Outcome) -> None:
+def show(found: Listed, out: Output) -> None:
     """Print a page for people, 80 columns wide: by rule, held values first."""
     narrowed = bool(found.player or found.rule)
-    speaks.say(_headline(found))
+    out.say(_headline(found))
     for (kind, rule), group in groupby(found.values, key=lambda one: (one.kind, one.rule)):
-        _show_rule(kind, rule, list(group), speaks, None if narrowed else SHOWN_A_RULE)
+        _show_rule(kind, rule, list(group), out, None if narrowed else SHOWN_A_RULE)
     if any(one.loaded_by is None for one in found.values):
-        speaks.say("")
-        speaks.say(
-            f"All bytes of one value: invoke transfer.quarantine --env {found.environment} --number N --into FILE"
-        )
+        out.say("")
+        out.say(f"All bytes of one value: invoke transfer.quarantine --env {found.environment} --number N --into FILE")
 
 
 def _headline(found: Listed) -> str:
@@ -165,20 +163,20 @@ def _headline(found: Listed) -> str:
     return f"{found.environment}: players held: {len(found.held):,}; values{of}{by} kept: {len(still):,}{since}"
 
 
-def _show_rule(kind: str, rule: str, values: Sequence[Original], speaks: Outcome, most: int | None) -> None:
+def _show_rule(kind: str, rule: str, values: Sequence[Original], out: Output, most: int | None) -> None:
     players = len({one.player or one.number for one in values})
-    speaks.say("")
-    speaks.say(fitted(f"{kind} · {shown(rule)} · values {len(values):,}, players {players:,}", WIDTH))
-    speaks.say(fitted(f"  {shown(values[0].reason)}", WIDTH))
+    out.say("")
+    out.say(fitted(f"{kind} · {shown(rule)} · values {len(values):,}, players {players:,}", WIDTH))
+    out.say(fitted(f"  {shown(values[0].reason)}", WIDTH))
     for one in values[:most]:
         loaded = ", loaded since" if one.loaded_by else ""
-        speaks.say(fitted(f"  {one.number}  {shown(one.player or '(no player)')}{loaded}", WIDTH))
+        out.say(fitted(f"  {one.number}  {shown(one.player or '(no player)')}{loaded}", WIDTH))
         place = shown(f"{one.table}.{one.column}" + (f" {one.path}" if one.path != "$" else ""))
         of = f", {one.storage} of {one.bytes:,} bytes"
-        speaks.say(fitted(f"     {place}", WIDTH - len(of)) + of)
-        speaks.say(f"     {_value(one)}")
+        out.say(fitted(f"     {place}", WIDTH - len(of)) + of)
+        out.say(f"     {_value(one)}")
     if most is not None and len(values) > most:
-        speaks.say(f"  … and {len(values) - most:,} more: --rule {shown(rule)}")
+        out.say(f"  … and {len(values) - most:,} more: --rule {shown(rule)}")
 
 
 def _value(one: Original) -> str:

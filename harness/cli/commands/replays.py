@@ -19,7 +19,7 @@ from db.schema import migrate
 from harness.cli.commands.quarantine import WIDTH, fitted, shown
 
 if TYPE_CHECKING:
-    from db.console.output import Outcome
+    from db.console.output import Output
 
 MOST_BYTES = 64 * 1024 * 1024
 NAMED = 5
@@ -77,7 +77,7 @@ def _decided(wish: Wish) -> Decided | None:
     return Decided(wish.number, text.removesuffix("\n").removesuffix("\r"))
 
 
-def show(done: Replayed, environment: str, speaks: Outcome) -> None:
+def show(done: Replayed, environment: str, out: Output) -> None:
     """Print what became of each value, in words."""
     would = "would be " if done.dry_run else ""
     says = {
@@ -91,7 +91,7 @@ def show(done: Replayed, environment: str, speaks: Outcome) -> None:
         for one in done.values:
             if one.outcome == outcome:
                 for line in _lines(one, words):
-                    speaks.say(line)
+                    out.say(line)
     loaded = len(done.of("loaded", "released"))
     told = f"{loaded:,} of {len(done.values):,} values {would}loaded"
     if done.held:
@@ -100,9 +100,9 @@ def show(done: Replayed, environment: str, speaks: Outcome) -> None:
         told = "nothing is kept in the quarantine that was asked for"
     else:
         told += "; nobody of those asked for is held"
-    speaks.say(told)
+    out.say(told)
     if done.held:
-        speaks.say(f"Look at them: invoke transfer.quarantine --env {environment}")
+        out.say(f"Look at them: invoke transfer.quarantine --env {environment}")
 
 
 def _lines(one: Replay, words: str) -> list[str]:

@@ -12,7 +12,7 @@ from db.schema.new_revision import Made
 from game.legacy.codec import homes
 
 if TYPE_CHECKING:
-    from db.console.output import Outcome
+    from db.console.output import Output
 
 
 def make(env: Environment, message: str) -> Made:
@@ -25,21 +25,21 @@ def make(env: Environment, message: str) -> Made:
     return new_revision.make(env.target_direct, environment=env.name, message=message)
 
 
-def show(made: Made, speaks: Outcome) -> None:
+def show(made: Made, out: Output) -> None:
     """Print what was written, and what is left to do."""
     if made.path is None:
-        speaks.say("nothing to do: the revisions make all that game/tables.py has")
+        out.say("nothing to do: the revisions make all that game/tables.py has")
         return
-    speaks.say(f"written: {_shown(made.path)}")
+    out.say(f"written: {_shown(made.path)}")
     for statement in made.statements:
-        speaks.say(f"  {' '.join(statement.split())}")
+        out.say(f"  {' '.join(statement.split())}")
     for statement in made.later:
-        speaks.say(f"in a revision of its own, once this one is applied: {statement}")
+        out.say(f"in a revision of its own, once this one is applied: {statement}")
     for line in made.by_hand:
-        speaks.say(f"to be written by hand: {line}")
+        out.say(f"to be written by hand: {line}")
     for column in homes.homeless():
-        speaks.say(f"to be given a place in the legacy file, in game/legacy: {column}")
-    speaks.say("next: invoke lint, invoke test --select linter_of_migrations, invoke migrate --env development")
+        out.say(f"to be given a place in the legacy file, in game/legacy: {column}")
+    out.say("next: invoke lint, invoke test --select linter_of_migrations, invoke migrate --env development")
 
 
 def _shown(path: Path) -> Path:

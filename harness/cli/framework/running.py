@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from db.confirmation import Confirmation
-    from db.console.output import Outcome
+    from db.console.output import Output
     from db.console.progress import Progress
 
 ENDING = "It is ending and removes what it started; please wait."
@@ -37,24 +37,24 @@ def root() -> Path:
     return Path(str(sys.modules["tasks"].__file__)).parent
 
 
-def judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Outcome], None]) -> None:
+def judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, Output], None]) -> None:
     """Run it, show and write what it found, and end with its verdict's exit code."""
     from db.console.output import outcome
     from db.processes.interruption import Signals
 
-    with Signals(ENDING, KILL) as signals, outcome(json or None) as speaks:
-        speaks.signals = signals
-        found = run(speaks.progress)
-        show(found, speaks)
-        speaks.json(found)
+    with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
+        out.signals = signals
+        found = run(out.progress)
+        show(found, out)
+        out.json(found)
         end(found.verdict)
 
 
 class Terminal:
     """The terminal of this command, if it has one."""
 
-    def __init__(self, speaks: Outcome) -> None:
-        self.tell = speaks.progress.say
+    def __init__(self, out: Output) -> None:
+        self.tell = out.progress.say
 
     @property
     def can_ask(self) -> bool:
@@ -73,10 +73,10 @@ class Terminal:
             return ""
 
 
-def confirmation(speaks: Outcome, env: str, yes: bool, confirm: str, dry_run: bool = False) -> Confirmation:
+def confirmation(out: Output, env: str, yes: bool, confirm: str, dry_run: bool = False) -> Confirmation:
     from db.confirmation import Confirmation
 
-    return Confirmation(env, Terminal(speaks), yes=yes, confirm=confirm, dry_run=dry_run)
+    return Confirmation(env, Terminal(out), yes=yes, confirm=confirm, dry_run=dry_run)
 
 
 def checked(command: Sequence[str], folder: Path) -> int:

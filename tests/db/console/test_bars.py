@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from db.console.bars import Amount, Line, layout
-from db.console.output import Outcome
+from db.console.output import Output
 from db.console.progress import Plain, Terminal, for_people
 
 WIDTHS = (30, 40, 60, 80, 120, 200)
@@ -80,7 +80,7 @@ def test_a_file_has_lines_also_where_colours_are_forced(tmp_path: Path, monkeypa
     monkeypatch.setenv("FORCE_COLOR", "1")
     with (tmp_path / "log").open("w") as log:
         monkeypatch.setattr(sys, "stderr", log)
-        assert isinstance(Outcome(None).progress, Plain)
+        assert isinstance(Output(None).progress, Plain)
 
 
 def test_ci_is_told_only_of_what_takes_long(
@@ -88,7 +88,7 @@ def test_ci_is_told_only_of_what_takes_long(
 ) -> None:
     for ci in (True, False):
         monkeypatch.setenv("CI", "true") if ci else monkeypatch.delenv("CI", raising=False)
-        with Outcome(None).progress.bar("loading", 1, "players") as advance:
+        with Output(None).progress.bar("loading", 1, "players") as advance:
             advance(1)
         assert ("loading: 1 player in" in capsys.readouterr().err) is not ci
 

@@ -23,6 +23,6 @@ def test_a_result_that_could_not_be_written_is_refused_before_the_work(
 
 def test_a_folder_under_the_working_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with outcome("out/of/it.json") as speaks:
-        speaks.json({"done": 1})
+    with outcome("out/of/it.json") as out:
+        out.json({"done": 1})
     assert json.loads((tmp_path / "out/of/it.json").read_text()) == {"done": 1}

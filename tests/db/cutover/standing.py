@@ -65,7 +65,7 @@ def _empty(world: World, conn: ops.Connection) -> None:
     token = fence.new_pass()
     fence.set_on(conn, pass_token=token)
     transfer.clear(world.owner, pass_token=token)
-    ops.forget_proof(conn)
+    ops.clear_proof(conn)
 
 
 def _load(world: World, conn: ops.Connection) -> None:

@@ -196,11 +196,11 @@ def _run(env: Environment, folder: Path, handle: str, verb: str, at: str, how: s
         "tools": Server.attach(handle).tool, "folder": folder / "runs", "observer": observer,
         "smoke": partial(_watched_smoke, act) if at == "watch" else quiet_smoke,
     }  # fmt: skip
-    with Signals() as signals, outcome(None) as speaks:
-        speaks.at_end, speaks.signals = partial(ending.ended, env), signals
-        given |= {"signals": signals, "progress": speaks.progress}
+    with Signals() as signals, outcome(None) as out:
+        out.at_end, out.signals = partial(ending.ended, env), signals
+        given |= {"signals": signals, "progress": out.progress}
         report = cutover.run(env, evidence=proven, **given) if verb == "cutover" else rollback.run(env, **given)
-        speaks.end(str(report.verdict))
+        out.end(str(report.verdict))
 
 
 class Act:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from db import environments, service_file, snapshots, transfer
-from db.console.output import Outcome
+from db.console.output import Output
 from db.conversion.convert import convert
 from db.cutover import pointer
 from db.environments import Pointer
@@ -194,7 +194,7 @@ with manifest.being_made(Path(sys.argv[1]), "test", manifest.Side.LEGACY, manife
 WRITERS: dict[str, Callable[[Path], object]] = {
     "--legacy of seed": lambda path: seed.seed_legacy(path, 1),
     "--into of transfer": paths.require_new,
-    "--json": lambda path: Outcome(str(path)).check_json(),
+    "--json": lambda path: Output(str(path)).check_json(),
 }
 UNWRITABLE = ("a missing folder", "a folder", "a link to a folder", "links in a circle", "a name that is too long")
 
@@ -217,7 +217,7 @@ def test_a_path_to_write_at_which_none_can_be_made_is_refused_before_the_work(
 
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/stderr"])
 def test_json_may_go_to_a_device(path: str) -> None:
-    Outcome(path).check_json()
+    Output(path).check_json()
 
 
 @pytest.mark.parametrize("wrong", ["missing", "a folder", "a pipe", "a dangling link", "a missing folder"])

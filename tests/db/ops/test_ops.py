@@ -118,7 +118,7 @@ def test_a_proof_is_written_by_the_run_that_loads_and_holds_until_it_is_forgotte
         with pytest.raises(Failure, match="run-2 to be the one that loads"):
             held.record_proof()
         assert ops.is_proven(held.conn, "run-1")
-        ops.forget_proof(held.conn)
+        ops.clear_proof(held.conn)
         assert not ops.is_proven(held.conn, "run-1")
 
 

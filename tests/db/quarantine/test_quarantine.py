@@ -40,8 +40,8 @@ def loaded(fenced_database: Database, tmp_path: Path) -> Database:
 
 
 def page(database: Database, capsys: pytest.CaptureFixture[str], **narrowed: str) -> list[str]:
-    with ops.connect(database.owner) as conn, outcome(None) as speaks:
-        quarantine.show(quarantine.listed(conn, "test", **narrowed), speaks)
+    with ops.connect(database.owner) as conn, outcome(None) as out:
+        quarantine.show(quarantine.listed(conn, "test", **narrowed), out)
     return capsys.readouterr().out.splitlines()
 
 

@@ -31,7 +31,7 @@ UNDER_WAY: dict[str, Any] = {
 }
 
 
-def state(exploded: codec.Exploded) -> Rows:
+def state(exploded: codec.Decoded) -> Rows:
     """The columns that commands see."""
     return Rows(
         {
@@ -145,7 +145,7 @@ def test_what_is_under_way_is_written_as_the_service_writes_it() -> None:
     assert row["clearedSinglePlayerStages"] == '["입문-2"]'
     assert row["claimedFirstClearRewards"] == '["입문-2","입문-1"]'
     assert (row["singlePlayerProgress"], row["actionPoints"]) == (4, '{"current":12,"max":30}')
-    assert compare(builders.player("hana", **UNDER_WAY), state(codec.explode(row, rowid=1))) == {}
+    assert compare(builders.player("hana", **UNDER_WAY), state(codec.decode_row(row, rowid=1))) == {}
 
 
 def test_a_legacy_row_has_every_column_in_order() -> None:
@@ -165,7 +165,7 @@ def test_a_legacy_row_is_written_as_the_service_writes_it() -> None:
 def test_a_legacy_row_reads_as_the_player_it_was_made_for() -> None:
     for sketch in sketches(60, seed=11):
         rows = builders.player(sketch.id, **sketch.given)
-        exploded = codec.explode(builders.legacy_row(rows), rowid=1)
+        exploded = codec.decode_row(builders.legacy_row(rows), rowid=1)
         assert exploded.findings == []
         assert compare(rows, state(exploded)) == {}
 
@@ -177,5 +177,5 @@ def test_a_legacy_row_is_the_same_each_time() -> None:
 
 def test_a_legacy_row_can_be_rebuilt_from_its_rows() -> None:
     row = builders.legacy_row("hana", **FAN, worn=["fan"])
-    again = codec.implode(codec.explode(row, rowid=1).rows, tuple(row))
+    again = codec.encode_row(codec.decode_row(row, rowid=1).rows, tuple(row))
     assert all(sqlite_values.same(again[column], row[column]) for column in row)

@@ -108,7 +108,7 @@ def test_who_is_held_is_known_and_the_others_can_play(made: tuple[Path, seed.See
     path, result = made
     held = set()
     for n, row in enumerate(rows_of(path, "users"), start=1):
-        (user,) = codec.explode(row, rowid=n).rows["users"].values()
+        (user,) = codec.decode_row(row, rowid=n).rows["users"].values()
         if user["held"]:
             held.add(user["id"])
     assert held == result.held
@@ -119,7 +119,7 @@ def test_players_have_things_to_do_and_tournaments_in_every_state(tmp_path: Path
     seed.seed_legacy(tmp_path / "clean.db", 20, seed=1, anomalies=False)
     found: Counter[object] = Counter()
     for n, row in enumerate(rows_of(tmp_path / "clean.db", "users"), start=1):
-        rows = codec.explode(row, rowid=n).rows
+        rows = codec.decode_row(row, rowid=n).rows
         found.update(
             (record["kind"], record["status"], record["claimed"]) for record in rows["user_tournaments"].values()
         )

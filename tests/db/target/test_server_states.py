@@ -18,8 +18,8 @@ from db.errors import Refusal
 from db.servers.binaries import ENVIRONMENT, Local
 from db.servers.embedded import Embedded
 from db.servers.readiness import wait
-from db.servers.reaper_client import Guard
-from db.servers.server_info import Facts, new_run
+from db.servers.reaper_client import ReaperClient
+from db.servers.server_info import ServerInfo, new_run
 from db.servers.unix_user import lesser, scratch
 from db.target import requirements
 from game.urls import PostgresUrl
@@ -31,8 +31,8 @@ class OwnServer:
     """A server that can be stopped and started again on its folder."""
 
     folder: Path
-    guard: Guard
-    facts: Facts
+    guard: ReaperClient
+    facts: ServerInfo
     pid: int
 
     @property
@@ -65,7 +65,7 @@ class OwnServer:
 
 @contextmanager
 def started(settings: Mapping[str, str]) -> Iterator[OwnServer]:
-    source, guard = Local() if Local().binaries else Embedded(), Guard()
+    source, guard = Local() if Local().binaries else Embedded(), ReaperClient()
     try:
         facts = source.launch(new_run(), guard, settings)
         assert facts.programs is not None

@@ -12,7 +12,7 @@ import pytest
 from db import ops, transfer
 from db.errors import Failure, Refusal
 from db.legacy.source import opened
-from db.transfer import Carried
+from db.transfer import WrittenBack
 from game.legacy import codec, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.legacy.codec import mapping
@@ -28,7 +28,7 @@ def source(tmp_path: Path) -> Path:
     return seeded(tmp_path / "game.db", 20)
 
 
-def carry(database: Database, path: Path, token: str = PASS) -> Carried:
+def carry(database: Database, path: Path, token: str = PASS) -> WrittenBack:
     return transfer.carry_back(database.owner, path, pass_token=token)
 
 
@@ -346,7 +346,7 @@ def test_the_codec_reads_what_was_carried_back_as_the_database_has_it(fenced_dat
     )
     carry(fenced_database, moved(source))
     position, row = next((p, row) for p, row in rows(source).items() if row["id"] == player)
-    bag = codec.explode(row, rowid=position).rows["user_inventory"]
+    bag = codec.decode_row(row, rowid=position).rows["user_inventory"]
     with ops.connect(fenced_database.owner) as conn:
         expected = dict(
             conn.execute("select id, quantity from user_inventory where user_id = %s", (player,)).fetchall()

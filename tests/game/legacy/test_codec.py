@@ -47,9 +47,9 @@ def a_row(**differences: Cell) -> dict[str, Cell]:
     } | differences  # fmt: skip
 
 
-def assert_comes_back(row: dict[str, Cell]) -> codec.Exploded:
-    exploded = codec.explode(row, rowid=7)
-    again = codec.implode(exploded.rows, tuple(row))
+def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
+    exploded = codec.decode_row(row, rowid=7)
+    again = codec.encode_row(exploded.rows, tuple(row))
     assert list(again) == list(row)
     assert {
         column: (row[column], again[column]) for column in row if not sqlite_values.same(row[column], again[column])
@@ -132,7 +132,7 @@ def test_unusual_writing_comes_back(text: str) -> None:
 def test_a_change_touches_its_own_value_alone() -> None:
     text = f' [ {js(ITEM).replace(":3,", ": 3.0 ,")} , "raw" ,{js(STONE)}\n] '
     row = a_row(inventory=text)
-    before = codec.explode(row, rowid=1).rows
+    before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     after["user_inventory"]["user-1", "item-2"]["quantity"] = 24
     assert codec.changed(row, before, after) == {"inventory": text.replace('"quantity":25', '"quantity":24')}
@@ -142,7 +142,7 @@ def test_a_change_touches_its_own_value_alone() -> None:
 
 def test_removed_and_added_items_keep_the_rest_as_it_was() -> None:
     row = a_row(inventory=f"[{js(ITEM)},  null,{js(STONE)}]")
-    before = codec.explode(row, rowid=1).rows
+    before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     del after["user_inventory"]["user-1", "item-2"]
     after["user_inventory"]["user-1", "new"] = {
@@ -156,7 +156,7 @@ def test_removed_and_added_items_keep_the_rest_as_it_was() -> None:
 
 def test_taking_off_an_item_changes_the_flag_and_the_slot() -> None:
     row = a_row()
-    before = codec.explode(row, rowid=1).rows
+    before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     after["user_equipment"].clear()
     written = codec.changed(row, before, after)
@@ -165,7 +165,7 @@ def test_taking_off_an_item_changes_the_flag_and_the_slot() -> None:
 
 def test_a_value_without_a_place_is_added_at_the_end() -> None:
     row = a_row(lastNationalTournament='{"status":"open"}')
-    before = codec.explode(row, rowid=1).rows
+    before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     after["user_tournaments"]["user-1", "national"]["rank"] = 3
     assert codec.changed(row, before, after) == {"lastNationalTournament": '{"status":"open","finalRank":3}'}
@@ -173,7 +173,7 @@ def test_a_value_without_a_place_is_added_at_the_end() -> None:
 
 def test_a_held_value_is_not_overwritten_by_a_change_beside_it() -> None:
     row = a_row(gold="many", diamonds=5)
-    before = codec.explode(row, rowid=1).rows
+    before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     after["users"]["user-1",]["diamonds"] = 6
     assert codec.changed(row, before, after) == {"diamonds": 6}
@@ -182,10 +182,10 @@ def test_a_held_value_is_not_overwritten_by_a_change_beside_it() -> None:
 def test_a_row_without_a_usable_id_is_kept_whole() -> None:
     for key in (None, b"blob", "a\x00b", BadText(b"\xff"), "", "long" * 1000):
         row = a_row(id=key)
-        exploded = codec.explode(row, rowid=3)
+        exploded = codec.decode_row(row, rowid=3)
         assert list(exploded.rows) == ["legacy_rows"]
         assert [finding.kind for finding in exploded.findings] == ["held"]
-        assert codec.implode(exploded.rows, tuple(row)) == row
+        assert codec.encode_row(exploded.rows, tuple(row)) == row
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,12 @@ def test_a_decimal_counts_rounded_down_and_loses_nothing_when_something_is_added
     before: float, added: int, after: float
 ) -> None:
     row: dict[str, Cell] = {"id": "u", "gold": 5, "strategyXp": before, "tournamentScore": before}
-    exploded = codec.explode(row, rowid=1)
+    exploded = codec.decode_row(row, rowid=1)
     rows = exploded.rows.copy()
     user = rows["users"][("u",)]
     assert user["strategy_xp"] == math.floor(before)
     user |= {"strategy_xp": math.floor(before) + added, "tournament_score": math.floor(before) + added}
-    written = codec.implode(rows, tuple(row))
+    written = codec.encode_row(rows, tuple(row))
     assert (written["strategyXp"], written["tournamentScore"]) == (after, after)
     assert {finding.kind for finding in exploded.findings} == {"aside"}
 
@@ -272,13 +272,13 @@ def test_a_tournament_is_known_by_its_day_and_its_flag_where_its_document_is_not
     row: dict[str, Cell] = {
         "id": "u", "lastWorldTournament": document, "lastWorldPlayedDate": 1_767_582_000_000, "worldRewardClaimed": 1,
     }  # fmt: skip
-    rows = codec.explode(row, rowid=1).rows
+    rows = codec.decode_row(row, rowid=1).rows
     record = rows["user_tournaments"][("u", "world")]
     assert (record["status"], record["played_at"], record["claimed"]) == (status, 1_767_582_000_000, True)
-    assert codec.implode(rows, tuple(row)) == row
+    assert codec.encode_row(rows, tuple(row)) == row
     after = rows.copy()
     after["user_tournaments"][("u", "world")] |= {"status": "bracket_ready", "claimed": False}
-    assert json.loads(str(codec.implode(after, tuple(row))["lastWorldTournament"]))["status"] == "bracket_ready"
+    assert json.loads(str(codec.encode_row(after, tuple(row))["lastWorldTournament"]))["status"] == "bracket_ready"
 
 
 FINITE = (

@@ -49,9 +49,9 @@ def a_row(**differences: Cell) -> dict[str, Cell]:
     } | differences  # fmt: skip
 
 
-def assert_comes_back(row: dict[str, Cell]) -> codec.Exploded:
-    exploded = codec.explode(row, rowid=7, units={column: units(row[column], column) for column in counted(row)})
-    again = codec.implode(exploded.rows, tuple(row))
+def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
+    exploded = codec.decode_row(row, rowid=7, units={column: units(row[column], column) for column in counted(row)})
+    again = codec.encode_row(exploded.rows, tuple(row))
     assert {
         column: (row[column], again[column]) for column in row if not sqlite_values.same(row[column], again[column])
     } == {}
@@ -78,7 +78,7 @@ def records(rows: Rows, table: str) -> dict[str, Record]:
 
 def write(row: dict[str, Cell], table: str, **changes: Record | None) -> dict[str, Cell]:
     """What is written where a command changes these records; None takes one away."""
-    before = codec.explode(row, rowid=1).rows
+    before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     for name, change in changes.items():
         key = ("u", *name.split("/"))
@@ -87,7 +87,7 @@ def write(row: dict[str, Cell], table: str, **changes: Record | None) -> dict[st
         else:
             after.table(table)[key] = after.table(table).get(key, {"user_id": "u"}) | change
     written = codec.changed(row, before, after)
-    again = codec.explode(row | written, rowid=1)
+    again = codec.decode_row(row | written, rowid=1)
     game = {name for name in after if name != "legacy_rows"}
     assert {name: _values(again.rows.get(name, {})) for name in game} == {name: _values(after[name]) for name in game}
     return written
@@ -187,7 +187,7 @@ def test_unusual_writing_comes_back(column: str, text: str) -> None:
 
 
 def test_an_older_file_lacks_the_columns() -> None:
-    rows = codec.explode({"id": "u"}, rowid=1).rows
+    rows = codec.decode_row({"id": "u"}, rowid=1).rows
     assert not {"user_quests", "user_missions", "user_stages", "user_equipment_presets"} & set(rows)
     assert write({"id": "u", "quests": None}, "user_stages", **{"입문-1": a_stage(cleared=True)}) == {
         "clearedSinglePlayerStages": '["입문-1"]'
@@ -300,12 +300,12 @@ def test_a_stage_that_is_taken_away_leaves_the_rest() -> None:
 
 def test_rows_without_a_form_are_written_as_the_service_would() -> None:
     """As those of players that were made on Postgres."""
-    made = codec.explode(a_row(), rowid=1).rows
+    made = codec.decode_row(a_row(), rowid=1).rows
     made["legacy_rows"].clear()
     for table in made.values():
         for record in table.values():
             record.pop("form", None)
-    again = codec.implode(made)
+    again = codec.encode_row(made)
     quests = json.loads(str(again["quests"]))
     assert list(quests) == ["daily", "weekly"]
     assert quests["daily"] == DAILY | {"quests": [q | {"title": ""} for q in DAILY["quests"]]}  # type: ignore[attr-defined]  # a list
@@ -387,7 +387,7 @@ def test_any_documents_come_back(documents: dict[str, Cell]) -> None:
     for finding in exploded.findings:
         whole = finding.column in ("singlePlayerMissions", *mapping.STAGES.values()) and finding.position is None
         assert finding.kind == ("held" if finding.column == "quests" or whole else "aside")
-    again = codec.explode(codec.implode(exploded.rows, ("id", *documents)), rowid=7)
+    again = codec.decode_row(codec.encode_row(exploded.rows, ("id", *documents)), rowid=7)
     assert again.rows == exploded.rows
 
 

@@ -96,7 +96,7 @@ def example(action: str) -> Row:
 def written_by(action: str) -> frozenset[str]:
     """The columns that the action writes to where all can be read."""
     row = example(action)
-    before = codec.explode(row, rowid=1).rows
+    before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     chance = Chance("the secret of tests", "r1")
     perform(Player(after, "r1", NOON_MS, chance, command(action).body()), command(action))
@@ -121,7 +121,7 @@ def broken(column: str, path: Path) -> Broken:
 
 
 def unreadable(row: Row, column: str) -> list[Finding]:
-    found = codec.explode(row, rowid=1).findings
+    found = codec.decode_row(row, rowid=1).findings
     return [finding for finding in found if finding.column == column and not finding.rule.endswith(READABLE)]
 
 
@@ -263,9 +263,9 @@ def test_a_receipt_is_answered_although_its_document_can_no_longer_be_read(legac
 @pytest.mark.parametrize("others", [{"lastWorldPlayedDate": "어제"}, {"worldRewardClaimed": "예"}])
 def test_a_day_or_flag_that_can_not_be_read_survives_in_a_file_without_the_tournaments_column(others: Row) -> None:
     row: Row = {"id": "hana", "gold": 5, **others}
-    exploded = codec.explode(row, rowid=1)
+    exploded = codec.decode_row(row, rowid=1)
     assert [finding.kind for finding in exploded.findings] == ["aside"]
-    again = codec.implode(exploded.rows)
+    again = codec.encode_row(exploded.rows)
     assert {c: cell for c, cell in again.items() if c in row} == row
     assert again.get("lastWorldTournament") is None
     with pytest.raises(Refused, match="reward_unclaimed"):

@@ -21,7 +21,7 @@ from game.rules.commands import COMMANDS, ClaimMail, Equip
 from game.urls import PostgresUrl
 from harness import wire
 from harness.play import differential, invariants
-from harness.wire import Pass, Proxy, Session, Trip, Verdict, beside_one_transaction
+from harness.wire import Pass, Proxy, RoundTrip, Session, Verdict, beside_one_transaction
 from tests.fixtures.pgbouncer import let_go, pgbouncer, through
 from tests.game.examples import EXAMPLES, command
 from tests.game.places import PostgresPlace
@@ -83,13 +83,13 @@ class Counting:
     """Notes every round trip."""
 
     def __init__(self) -> None:
-        self.trips: list[Trip] = []
+        self.trips: list[RoundTrip] = []
 
-    def judge(self, session: Session, trip: Trip) -> Verdict:
+    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
         self.trips.append(trip)
         return Pass()
 
-    def answered(self, session: Session, trip: Trip) -> None:
+    def answered(self, session: Session, trip: RoundTrip) -> None:
         pass
 
 

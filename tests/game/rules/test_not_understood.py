@@ -61,13 +61,13 @@ def refusal(place: Place, command: Command, request_id: str = "r1") -> str:
 )
 def test_mail_that_carries_what_no_rule_knows_is_set_aside_whole(attachments: dict[str, Any]) -> None:
     row = a_row(mail=js([letter("m1", attachments), letter("m2", {"gold": 7})]))
-    exploded = codec.explode(row, rowid=1)
+    exploded = codec.decode_row(row, rowid=1)
     assert [(f.kind, f.rule, f.position) for f in exploded.findings] == [("aside", "mail.unknown_attachment", 0)]
     assert exploded.findings[0].original.decode() == js(letter("m1", attachments))
     assert exploded.counts["mail"] == 2
     assert set(exploded.rows["user_mail"]) == {("hana", "m2")}
     assert exploded.rows["users"]["hana",]["held"] is False
-    assert codec.implode(exploded.rows, tuple(row)) == row
+    assert codec.encode_row(exploded.rows, tuple(row)) == row
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_a_key_that_holds_nothing_and_mail_claimed_before_are_no_trouble(
     attachments: object, others: dict[str, object]
 ) -> None:
     row = a_row(mail=js([letter("m1", attachments, **others)]))
-    exploded = codec.explode(row, rowid=1)
+    exploded = codec.decode_row(row, rowid=1)
     assert exploded.findings == []
     assert set(exploded.rows["user_mail"]) == {("hana", "m1")}
-    assert codec.implode(exploded.rows, tuple(row)) == row
+    assert codec.encode_row(exploded.rows, tuple(row)) == row
 
 
 @pytest.mark.parametrize("mail", [[letter("m1", XP), letter("m1", {"gold": 7})], [letter("m1", {}), letter("m1", XP)]])
 def test_an_id_that_occurs_twice_holds_whatever_either_carries(mail: list[object]) -> None:
-    exploded = codec.explode(a_row(mail=js(mail)), rowid=1)
+    exploded = codec.decode_row(a_row(mail=js(mail)), rowid=1)
     assert ("held", "mail.repeated_id", 1) in [(f.kind, f.rule, f.position) for f in exploded.findings]
     assert exploded.rows["users"]["hana",]["held"] is True
 
@@ -138,9 +138,9 @@ def test_every_number_that_a_command_adds_to_is_named() -> None:
 @pytest.mark.parametrize("column", ADDED_TO)
 def test_a_number_that_is_none_holds_before_a_command_writes_over_it(column: str, cell: Cell) -> None:
     row = a_row(**{column: cell})
-    exploded = codec.explode(row, rowid=1)
+    exploded = codec.decode_row(row, rowid=1)
     assert [(f.kind, f.column) for f in exploded.findings] == [("held", column)]
-    again = codec.implode(exploded.rows, tuple(row))
+    again = codec.encode_row(exploded.rows, tuple(row))
     assert sqlite_values.same(again[column], cell)
 
 
@@ -166,7 +166,7 @@ def test_both_stores_refuse_whom_it_holds(place: Place, column: str, cell: Cell)
 @pytest.mark.parametrize("column", [*ADDED_TO, "actionPoints", "inventorySlots"])
 @pytest.mark.parametrize("cell", [None, ""])
 def test_what_says_nothing_holds_nobody(column: str, cell: Cell) -> None:
-    assert not codec.explode(a_row(**{column: cell}), rowid=1).rows["users"]["hana",]["held"]
+    assert not codec.decode_row(a_row(**{column: cell}), rowid=1).rows["users"]["hana",]["held"]
 
 
 @settings(deadline=None)
@@ -176,7 +176,7 @@ def test_what_says_nothing_holds_nobody(column: str, cell: Cell) -> None:
 @example(cell=0.5, value=2**60 + 1, near=False)
 def test_what_is_written_over_a_number_counts_as_what_was_written(cell: int | float, value: int, near: bool) -> None:
     def counts_as(cell: Cell) -> int:
-        (user,) = codec.explode({"id": "hana", "strategyXp": cell}, rowid=1).rows["users"].values()
+        (user,) = codec.decode_row({"id": "hana", "strategyXp": cell}, rowid=1).rows["users"].values()
         return int(user["strategy_xp"] or 0)
 
     value = min(2**63 - 1, counts_as(cell) + value % 100) if near else value
@@ -195,9 +195,9 @@ def test_a_tournament_whose_flag_or_day_can_not_be_read_is_neither_paid_again_no
     place: Place, cup: str | None, others: dict[str, Cell]
 ) -> None:
     row = a_row(lastWorldTournament=cup, **others)
-    exploded = codec.explode(row, rowid=1)
+    exploded = codec.decode_row(row, rowid=1)
     assert [f.kind for f in exploded.findings] == ["aside"]
-    assert codec.implode(exploded.rows, tuple(row)) == row
+    assert codec.encode_row(exploded.rows, tuple(row)) == row
     place.put_row(row)
     assert refusal(place, ClaimTournamentReward("world")) == "no_tournament"
     assert refusal(place, StartTournament("world")) == "reward_unclaimed"
@@ -218,16 +218,16 @@ def worn_after(equipment: str, commands: list[Command]) -> tuple[dict[str, objec
     The commands are carried out on the rows of one load, as on Postgres, where what is kept of the document stays.
     """
     row = builders.legacy_row("hana", bag=FANS, level=30) | {"equipment": equipment}
-    rows = codec.explode(row, rowid=1).rows
-    assert codec.implode(rows, tuple(row)) == row
+    rows = codec.decode_row(row, rowid=1).rows
+    assert codec.encode_row(rows, tuple(row)) == row
     for command in commands:
         try:
             rows = play(rows, command).rows
         except Refused as refused:
             expected = ("already_worn", "slot_empty", "document_unreadable")
             assert refused.code in expected  # noqa: PT017 - one of several commands
-    back = codec.implode(rows, tuple(row))
-    again = codec.explode(back, rowid=1).rows
+    back = codec.encode_row(rows, tuple(row))
+    again = codec.decode_row(back, rowid=1).rows
     worn = [
         {str(entry["slot"]): entry["item_id"] for entry in found["user_equipment"].values() if entry["item_id"]}
         for found in (rows, again)

@@ -18,7 +18,7 @@ from harness.bench.actions import Cell, Measured
 from harness.bench.samples import Judgement, Spread, Target, percentile, ratio
 from harness.bench.setup import Statement
 from harness.bench.targets import Web
-from harness.bench.workers import Crew, Round, Timing
+from harness.bench.workers import Round, Timing, WorkerPool
 from tests.fixtures.given_server import given
 
 ROOT = Path(__file__).parents[3]
@@ -90,7 +90,7 @@ def test_pgbench_gets_the_same_sql_with_the_player_and_the_request_drawn() -> No
 
 
 def test_what_a_client_runs_into_is_said_and_not_counted() -> None:
-    with Crew(1) as crew, pytest.raises(Failure, match="ConnectionRefusedError"):
+    with WorkerPool(1) as crew, pytest.raises(Failure, match="ConnectionRefusedError"):
         crew.play(Web(("http://127.0.0.1:9",), "no token"), "equip", ["2"], 1, "run")
 
 

@@ -11,10 +11,10 @@ import pytest
 
 STARTS = """
 import psutil
-from harness.bench.workers import Crew
+from harness.bench.workers import WorkerPool
 
 if __name__ == "__main__":
-    with Crew(2):
+    with WorkerPool(2):
         for child in psutil.Process().children():
             if "spawn_main" in " ".join(child.cmdline()):
                 print(next(line for line in open(f"/proc/{child.pid}/status") if line.startswith("SigBlk")))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db.console.output import Outcome, plain
+from db.console.output import Output, plain
 from db.console.progress import Silent
 from db.cutover.move import Means
 from db.cutover.ports import unobserved
@@ -59,7 +59,7 @@ def test_the_plan_says_which_files_were_read_and_a_raised_limit_in_red_on_a_term
         monkeypatch.setenv("FORCE_COLOR", "1")
     else:
         monkeypatch.delenv("FORCE_COLOR", raising=False)
-    cutovers.show_settings(env, Outcome(None))
+    cutovers.show_settings(env, Output(None))
     lines = capsys.readouterr().out.splitlines()
     assert [line.replace(RED, "").replace("\x1b[0m", "").strip() for line in lines[1:]] == SHOWN
     assert [number for number, line in enumerate(lines[1:]) if RED in line] == ([2] if terminal else [])
@@ -69,7 +69,7 @@ def test_the_report_says_it_for_people_and_machines(
     env: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = planned(env, tmp_path)
-    cutovers.show(report, Outcome(None))
+    cutovers.show(report, Output(None))
     shown = capsys.readouterr().out
     assert SHOWN[2] in shown
     assert "900" not in shown
@@ -90,5 +90,5 @@ def test_the_projects_file_that_is_not_as_in_the_commit_is_an_alarm(
 ) -> None:
     monkeypatch.setattr("harness.gate.checkout.edited_settings", lambda _root: edited)
     read = FilesRead((FileRead(str(cutovers.ROOT / "environments.toml"), "0123456789abcdef"),))
-    cutovers.show_settings(dataclasses.replace(env, files_read=read), Outcome(None))
+    cutovers.show_settings(dataclasses.replace(env, files_read=read), Output(None))
     assert ("not as in the commit; see: git diff" in capsys.readouterr().out) is edited

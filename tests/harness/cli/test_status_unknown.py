@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from db import environments, ops
-from db.console.output import Outcome
+from db.console.output import Output
 from db.cutover import answers, ending
 from db.environments import Environment
 from db.samples import seed
@@ -316,9 +316,9 @@ def _assert_fits(found: environment_status.Status) -> None:
 
 def _printed(found: environment_status.Status, *, terminal: bool) -> str:
     screen = io.StringIO()
-    speaks = Outcome(None)
-    speaks._out = Console(file=screen, force_terminal=terminal, width=80, color_system=None)
-    speaks.fields(found.rows)
+    out = Output(None)
+    out._out = Console(file=screen, force_terminal=terminal, width=80, color_system=None)
+    out.fields(found.rows)
     return screen.getvalue()
 
 

@@ -12,7 +12,7 @@ from psycopg import sql
 from db import ops
 from db.servers import Server
 from harness.databases import Database, Databases
-from harness.databases.fingerprint import Witness
+from harness.databases.fingerprint import Fingerprint
 from harness.databases.start_state import StartState
 from tests.fixtures.rows import ROWS, insert
 
@@ -165,6 +165,6 @@ def test_the_settings_of_a_role_of_another_run_are_no_difference(conn: ops.Conne
             admin.execute(sql.SQL("DROP ROLE {}").format(other))
 
 
-def holds(conn: ops.Connection, witness: Witness) -> bool:
+def holds(conn: ops.Connection, witness: Fingerprint) -> bool:
     (row,) = conn.execute(f"SELECT {witness.condition}".encode()).fetchall()
     return bool(row[0])

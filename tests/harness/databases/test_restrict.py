@@ -11,7 +11,7 @@ import pytest
 from db.errors import Failure
 from db.servers import Server
 from harness.databases import Database, Databases
-from harness.databases.restrict import Seal
+from harness.databases.restrict import Restriction
 from tests.harness.databases.test_reset import CHANGES, PLAYER
 
 ANYBODYS = ("ALTER ROLE", "SELECT lo_create")
@@ -31,7 +31,7 @@ def superuser(server: Server, sealed: Database) -> Iterator[psycopg.Connection]:
         yield conn
 
 
-def seal_of(database: Database) -> Seal:
+def seal_of(database: Database) -> Restriction:
     assert database.seal is not None
     return database.seal
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from db import environments, ops
-from db.console.output import Outcome
+from db.console.output import Output
 from db.console.progress import Plain, Silent
 from db.environments import Policy
 from db.errors import Failure, Inconclusive, Refusal
@@ -311,7 +311,7 @@ def test_what_a_gate_found_is_admitted_as_it_was_written_and_not_as_it_was_edite
     found = Findings(tuple(parts()), {}, tuple(items()), frozenset(one.name for one in items()), rehearsed)
     monkeypatch.setattr(sys.modules[run.__module__], "_find", lambda *_: found)
     path = tmp_path / "gate.json"
-    Outcome(str(path)).json(run(Wish("staging"), checkout, Silent()))
+    Output(str(path)).json(run(Wish("staging"), checkout, Silent()))
     assert admission.verify("staging", path, checkout).rehearsed_players == 100
     path.write_text(path.read_text().replace('"passed": true', '"passed": false', 1))
     with pytest.raises(Refusal, match="the file was changed"):

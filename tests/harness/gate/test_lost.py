@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from db import servers
-from db.console.output import Outcome
+from db.console.output import Output
 from db.console.progress import Silent
 from db.errors import Failure, Refusal
 from db.servers import Server, vitals
@@ -269,7 +269,7 @@ def test_a_gate_names_the_cause_and_what_it_did_not_try(
     assert found.verdict is ended
     assert found.doubts[0].endswith("no longer answers")
     assert {part.name for part in found.parts if "not tried" in "".join(part.problems)} == not_tried
-    show(found, Outcome(None))
+    show(found, Output(None))
     assert "in doubt: " in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from db.errors import Inconclusive
 from harness.load import virtual_users
-from harness.load.virtual_users import Crowd
+from harness.load.virtual_users import VirtualUsers
 
 Answer = tuple[int, dict[str, Any]] | None
 """A status and a body, or None: the connection is closed without an answer."""
@@ -80,7 +80,7 @@ def granted(replayed: bool, gold: int = 5) -> Answer:
 
 def played(rule: Callable[[str, int], Answer], requests: int = 40) -> tuple[FakeService, virtual_users.Tally]:
     service = FakeService(rule)
-    with served(service) as url, Crowd([url], PLANS, token_of=str.upper, clients=3) as crowd:
+    with served(service) as url, VirtualUsers([url], PLANS, token_of=str.upper, clients=3) as crowd:
         crowd.play(requests)
     return service, crowd.tally
 

@@ -31,7 +31,7 @@ from game.rules.chance import Chance
 from game.rules.commands import decode
 from harness import rehearsal
 from harness.load import scripts
-from harness.load.virtual_users import Crowd
+from harness.load.virtual_users import VirtualUsers
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.report import show
 from harness.rehearsal.run import Rehearsal
@@ -164,7 +164,7 @@ def here(temporary: Path, kind: str | None) -> Iterator[Stage]:
         yield made
 
 
-Move = Callable[[Stage, Crowd], None]
+Move = Callable[[Stage, VirtualUsers], None]
 
 
 def leg(here: Stage, move: Move, share: int) -> Leg:
@@ -177,13 +177,15 @@ def leg(here: Stage, move: Move, share: int) -> Leg:
         return Report("run", "cutover", "test", Verdict.LIVE, "PostgreSQL 15", steps, 0.1)
 
     everybody = sorted(scripts.read(here.source, players=PLAYERS).items())
-    with Crowd(here.service.urls, dict(everybody[share::3]), token_of=here.service.token_of, seed=share) as crowd:
+    with VirtualUsers(
+        here.service.urls, dict(everybody[share::3]), token_of=here.service.token_of, seed=share
+    ) as crowd:
         crowd.play(10)
         counts = {"source": 7, "loaded": 7}
         return Rehearsal(here, crowd, 2, Silent()).leg(verb, here.environment.legacy, lambda _report: dict(counts))
 
 
-def lock_out(here: Stage, crowd: Crowd) -> None:
+def lock_out(here: Stage, crowd: VirtualUsers) -> None:
     """Fence the file until a client was told to wait."""
     with closing(sqlite_values.connect(here.legacy, timeout_seconds=30)) as connection:
         fence.fence(connection)
@@ -194,7 +196,7 @@ def lock_out(here: Stage, crowd: Crowd) -> None:
             fence.lift(connection)
 
 
-def lose_a_receipt(here: Stage, crowd: Crowd) -> None:
+def lose_a_receipt(here: Stage, crowd: VirtualUsers) -> None:
     """What a move that loses one would leave."""
     lock_out(here, crowd)
     player, request = next(iter(crowd.tally.granted))
@@ -204,7 +206,7 @@ def lose_a_receipt(here: Stage, crowd: Crowd) -> None:
         assert gone.rowcount == 1
 
 
-def do_nothing(_here: Stage, _crowd: Crowd) -> None:
+def do_nothing(_here: Stage, _crowd: VirtualUsers) -> None:
     """A move that nobody noticed."""
 
 
@@ -234,7 +236,7 @@ def test_a_move_that_nobody_noticed_proves_nothing(here: Stage) -> None:
     [(Undone("the end", "a breach"), "fail"), (Inconclusive("an answer", "none"), "inconclusive")],
 )
 def test_a_move_that_does_not_reach_its_end_is_no_pass(here: Stage, error: ToolError, verdict: str) -> None:
-    def stop(_here: Stage, _crowd: Crowd) -> None:
+    def stop(_here: Stage, _crowd: VirtualUsers) -> None:
         raise error
 
     found = leg(here, stop, share=0)
@@ -243,7 +245,7 @@ def test_a_move_that_does_not_reach_its_end_is_no_pass(here: Stage, error: ToolE
 
 
 def test_ctrl_c_within_a_move_ends_the_rehearsal_and_is_no_finding(here: Stage) -> None:
-    def stop(_here: Stage, _crowd: Crowd) -> None:
+    def stop(_here: Stage, _crowd: VirtualUsers) -> None:
         raise Undone("the cutover to reach its end", "SIGINT") from Interrupted("SIGINT")
 
     with pytest.raises(Interrupted, match="SIGINT"):
@@ -263,8 +265,8 @@ def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measure
         engine={"kind": "local", "version": "15.18"},
         rollback=way_back,
     )
-    with outcome(None) as speaks:
-        show(found, speaks)
+    with outcome(None) as out:
+        show(found, out)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in lines]
     assert ["values at the source", "1,672", "0"] in rows

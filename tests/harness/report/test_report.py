@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from db.console.output import Outcome, plain
+from db.console.output import Output, plain
 from db.errors import Refusal
 from harness.gate import due
 from harness.gate.admission import SIGNING_KEY
@@ -148,7 +148,7 @@ def test_a_page_that_is_made_again_says_what_is_known_of_its_signature(
     del rest["certificate"]
     path = tmp_path / "gate.json"
     bound = certificate(**{name: made.certificate[name] for name in COUNTED}).signed(KEY if signed else None, rest)
-    Outcome(str(path)).json(dataclasses.replace(made, certificate=bound))
+    Output(str(path)).json(dataclasses.replace(made, certificate=bound))
 
     known = checked(path)
     shown = Page(write(read(path), tmp_path / "gate.html", known)[0].read_text())
@@ -216,7 +216,7 @@ def test_all_three_are_written_and_githubs_is_added_to(tmp_path: Path, step_summ
 def test_a_finding_is_read_again_from_its_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     path = tmp_path / "gate.json"
-    Outcome(str(path)).json(failing())
+    Output(str(path)).json(failing())
     again = read(path)
     assert again == failing()
     assert page(again) == page(failing())
@@ -245,8 +245,8 @@ def test_a_finding_that_its_certificate_contradicts_is_refused(
     tmp_path: Path, forged: dict[str, object], found: str
 ) -> None:
     path = tmp_path / "gate.json"
-    speaks = Outcome(str(path))
-    speaks.json(report([*items()[1:], item("postgres", found="expected 1; found 2")], parts()))
+    out = Output(str(path))
+    out.json(report([*items()[1:], item("postgres", found="expected 1; found 2")], parts()))
     path.write_text(json.dumps(json.loads(path.read_text()) | forged))
     with pytest.raises(Refusal, match=f"its certificate says otherwise: {found}"):
         read(path)

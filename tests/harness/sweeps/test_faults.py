@@ -10,7 +10,7 @@ from db import servers
 from harness import scenarios
 from harness.sweeps import coverage, fault_kinds
 from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage, Serialization
-from harness.wire import Lose, Pass, Raise, Session, Verdict
+from harness.wire import DropReply, InjectError, Pass, Session, Verdict
 from tests.fixtures.given_server import given
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
@@ -226,7 +226,7 @@ def test_what_struck_in_one_case_is_no_evidence_of_the_next(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(suite, "mail", MAIL)
-    verdicts: list[Verdict] = [Raise("40001")]
+    verdicts: list[Verdict] = [InjectError("40001")]
 
     def once(self: Fault, session: Session, *, after: bool) -> Verdict:
         return verdicts.pop() if verdicts else Pass()
@@ -241,7 +241,7 @@ def test_an_outage_that_lets_the_next_one_through_is_none(
     write(suite, "mail", MAIL)
 
     def once(self: Fault, session: Session, *, after: bool) -> Verdict:
-        return Lose()
+        return DropReply()
 
     monkeypatch.setattr(Outage, "strike", once)
     run(suite, "--faults=outage").stdout.fnmatch_lines(["*that it struck nothing"])

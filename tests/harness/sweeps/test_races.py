@@ -10,7 +10,7 @@ import pytest
 from game.rules.commands import COMMANDS
 from harness.sweeps import pairs
 from harness.sweeps.race_gates import Gate
-from harness.wire import Pass, Session, Trip, Verdict
+from harness.wire import Pass, RoundTrip, Session, Verdict
 from tests.fixtures.given_server import given
 
 PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
@@ -75,7 +75,7 @@ def test_a_gate_that_holds_nothing_fails_by_name(
 ) -> None:
     holding = Gate.judge
 
-    def open_gate(self: Gate, session: Session, trip: Trip) -> Verdict:
+    def open_gate(self: Gate, session: Session, trip: RoundTrip) -> Verdict:
         self._open = self.came >= first
         return holding(self, session, trip)
 

@@ -16,7 +16,7 @@ import pytest
 
 from harness import wire
 from harness.databases import Database
-from harness.wire import Cut, Lose, Pass, Proxy, Raise, Session, Trip, Verdict, frames
+from harness.wire import DropBefore, DropReply, InjectError, Pass, Proxy, RoundTrip, Session, Verdict, frames
 
 LARGE = 10_000_000
 
@@ -28,14 +28,14 @@ class Ruling:
         self.seen: list[str] = []
         self.answers: list[str] = []
         self.verdicts: dict[str, Verdict] = {}
-        self.before: Callable[[Session, Trip], None] = lambda _session, _trip: None
+        self.before: Callable[[Session, RoundTrip], None] = lambda _session, _trip: None
 
-    def judge(self, session: Session, trip: Trip) -> Verdict:
+    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
         self.seen.append(trip.sql)
         self.before(session, trip)
         return self.verdicts.pop(trip.sql, Pass())
 
-    def answered(self, session: Session, trip: Trip) -> None:
+    def answered(self, session: Session, trip: RoundTrip) -> None:
         self.answers.append(trip.sql)
 
 
@@ -106,7 +106,7 @@ def test_begin_and_commit_are_round_trips(client: psycopg.Connection, ruling: Ru
     ],
 )
 def test_an_attempt_is_one_transaction_or_what_it_is_instead_is_said(trips: list[str], found: str | None) -> None:
-    seen = [Trip(n, sql, (frames.query(sql),)) for n, sql in enumerate(trips)]
+    seen = [RoundTrip(n, sql, (frames.query(sql),)) for n, sql in enumerate(trips)]
     assert wire.beside_one_transaction(seen) == found
 
 
@@ -154,7 +154,7 @@ def test_a_copy_by_an_extended_query_may_be_followed_by_a_fault(client: psycopg.
     client.pgconn.put_copy_end()
     while result(client) is not None:
         pass
-    ruling.verdicts["SELECT 1"] = Raise("40001")
+    ruling.verdicts["SELECT 1"] = InjectError("40001")
     with pytest.raises(psycopg.errors.SerializationFailure):
         one(client, "SELECT 1")
     assert one(client, "SELECT count(*) FROM copied") == 1
@@ -277,7 +277,7 @@ def bridge(path: Path, target: tuple[str, int]) -> Iterator[None]:
 def test_a_round_trip_that_is_cut_never_reaches_the_server(
     client: psycopg.Connection, ruling: Ruling, conninfo: str
 ) -> None:
-    ruling.verdicts["COMMIT"] = Cut()
+    ruling.verdicts["COMMIT"] = DropBefore()
     with pytest.raises(psycopg.OperationalError), client.transaction():
         client.execute("INSERT INTO users (id) VALUES ('hana')")
     assert client.broken
@@ -288,7 +288,7 @@ def test_a_round_trip_that_is_cut_never_reaches_the_server(
 def test_a_round_trip_whose_answer_is_lost_was_carried_out(
     client: psycopg.Connection, ruling: Ruling, conninfo: str
 ) -> None:
-    ruling.verdicts["COMMIT"] = Lose()
+    ruling.verdicts["COMMIT"] = DropReply()
     with pytest.raises(psycopg.OperationalError), client.transaction():
         client.execute("INSERT INTO users (id) VALUES ('hana')")
     with psycopg.connect(conninfo) as again:
@@ -301,7 +301,7 @@ def test_nothing_of_an_answer_that_is_lost_reaches_the_client(client: psycopg.Co
     noisy = "DO $$ BEGIN RAISE NOTICE 'heard'; PERFORM pg_sleep(0.1); END $$"
     client.execute(noisy)
     assert heard == ["heard"]
-    ruling.verdicts[noisy] = Lose()
+    ruling.verdicts[noisy] = DropReply()
     with pytest.raises(psycopg.OperationalError):
         client.execute(noisy)
     assert heard == ["heard"]
@@ -313,7 +313,7 @@ def test_an_error_is_raised_by_the_server_and_takes_the_transaction_with_it(
     client: psycopg.Connection, ruling: Ruling, sqlstate: str, parameters: list[object] | None
 ) -> None:
     shown = "SELECT 5::int" if parameters is None else "SELECT $1::int"
-    ruling.verdicts[shown] = Raise(sqlstate)
+    ruling.verdicts[shown] = InjectError(sqlstate)
     client.autocommit = False
     client.execute("INSERT INTO users (id) VALUES ('hana')")
     with pytest.raises(psycopg.Error) as failed:
@@ -325,7 +325,7 @@ def test_an_error_is_raised_by_the_server_and_takes_the_transaction_with_it(
 
 
 def test_an_error_in_place_of_a_commit_leaves_no_transaction_behind(client: psycopg.Connection, ruling: Ruling) -> None:
-    ruling.verdicts["COMMIT"] = Raise("40001")
+    ruling.verdicts["COMMIT"] = InjectError("40001")
     with pytest.raises(psycopg.errors.SerializationFailure), client.transaction():
         client.execute("INSERT INTO users (id) VALUES ('hana')")
     assert client.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -333,7 +333,7 @@ def test_an_error_in_place_of_a_commit_leaves_no_transaction_behind(client: psyc
 
 
 def test_an_error_within_a_pipeline_fails_the_round_trip_alone(client: psycopg.Connection, ruling: Ruling) -> None:
-    ruling.verdicts["SELECT $1::int + 2"] = Raise("40001")
+    ruling.verdicts["SELECT $1::int + 2"] = InjectError("40001")
     with client.pipeline() as pipeline:
         first = client.execute("SELECT %s::int + 1", [1])
         pipeline.sync()
@@ -349,7 +349,7 @@ def test_what_the_server_says_last_reaches_the_client(
 ) -> None:
     with psycopg.connect(database.service.conninfo, autocommit=True) as other:
 
-        def terminate(session: Session, trip: Trip) -> None:
+        def terminate(session: Session, trip: RoundTrip) -> None:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [session.pid])
 
         ruling.before = terminate
@@ -362,7 +362,7 @@ def test_a_round_trip_waits_while_its_judge_does_and_others_go_on(
 ) -> None:
     waiting, go = threading.Event(), threading.Event()
 
-    def hold(session: Session, trip: Trip) -> None:
+    def hold(session: Session, trip: RoundTrip) -> None:
         if trip.sql == "SELECT 'held'":
             waiting.set()
             go.wait(30)
