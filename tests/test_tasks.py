@@ -15,6 +15,7 @@ import pytest
 import tasks
 from db.console.progress import Silent
 from db.samples import seed
+from harness.cli import texts
 
 ROOT = Path(__file__).parents[1]
 INVOKE = Path(sys.executable).parent / "invoke"
@@ -249,6 +250,6 @@ def test_a_file_goes_there_and_comes_back_equal(legacy: Path, tmp_path: Path, py
 def test_the_help_of_each_task_offers_the_environments_that_it_takes() -> None:
     offered = {name: task.help["env"] for name, task in tasks.namespace.tasks.items() if "env" in task.help}
     assert offered["gate"].startswith("test, ")
-    assert offered["reset"] == offered["seed"] == tasks.DEVELOPMENT
-    assert {offered[name] for name in ("serve", "prepare", "migrate", "cutover", "rollback", "status")} == {tasks.ENV}
-    assert "test" not in tasks.ENV
+    assert offered["reset"] == offered["seed"] == texts.DEVELOPMENT
+    assert {offered[name] for name in ("serve", "prepare", "migrate", "cutover", "rollback", "status")} == {texts.ENV}
+    assert "test" not in texts.ENV

@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from psycopg import errors, sql
 
@@ -24,6 +23,7 @@ from db.quarantine import decided_values, entries, second_reading
 from db.quarantine.entries import Value
 from db.quarantine.kept_rows import KeptRow
 from db.quarantine.openings import amend
+from db.quarantine.results import Decided, Replay, Replayed
 from db.quarantine.second_reading import Reading
 from db.transfer.copying import copy
 from db.transfer.preconditions import explained
@@ -33,56 +33,7 @@ from game.legacy import codec, sqlite_values
 from game.legacy.codec import Finding
 from game.rows import Record, Rows, compare
 
-Outcome = Literal["loaded", "released", "held", "aside", "overwritten"]
-
 LOCK_TIMEOUT = "10s"
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """An operator's decision: `text` takes the place of the value number `n`."""
-
-    n: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """The result for one value. why: the reason in a sentence, "" for one that was loaded.
-
-    loaded: its rows are the game's now. released: it can't be read, but this version lets the player play. held, aside:
-    as before. overwritten: the player's play has replaced it; its bytes stay in the quarantine alone.
-    """
-
-    n: int
-    outcome: Outcome
-    kind: str
-    table: str
-    player: str | None
-    column: str
-    path: str
-    rule: str
-    why: str = ""
-    opening: dict[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """The results for the values that were asked for. held: the players, or rows of no player, that still are.
-
-    verdict: pass, or inconclusive if any is held. phase: of the database; `live` if players play on it.
-    """
-
-    verdict: str
-    run: str
-    phase: str
-    dry_run: bool
-    values: tuple[Replay, ...]
-    held: tuple[str, ...]
-
-    def of(self, *outcomes: Outcome) -> list[Replay]:
-        """Return the values that ended so."""
-        return [value for value in self.values if value.outcome in outcomes]
 
 
 def require_replayable(conn: ops.Connection) -> Phase:

@@ -14,7 +14,8 @@ from db.counts import few
 from db.environments import Environment
 from db.errors import Refusal
 from db.quarantine import entries
-from db.quarantine.replaying import Decided, Replay, Replayed, replay, require_replayable
+from db.quarantine.replaying import replay, require_replayable
+from db.quarantine.results import Decided, Replay, Replayed
 from db.schema import migrate
 from harness.cli.commands.quarantine import WIDTH, fitted, shown
 

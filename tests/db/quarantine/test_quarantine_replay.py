@@ -18,7 +18,7 @@ from db.errors import Failure, Refusal
 from db.legacy.comparison import compare_files
 from db.ops import Phase, fence
 from db.quarantine import replaying
-from db.quarantine.replaying import Decided, Replayed
+from db.quarantine.results import Decided, Replayed
 from db.servers import Server
 from game import tables
 from game.dispatch import Request, dispatch
