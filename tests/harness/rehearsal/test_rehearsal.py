@@ -269,13 +269,13 @@ def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measure
         show(found, out)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in lines]
-    assert ["values at the source", "1,672", "0"] in rows
+    assert ["values at the source (back: of players who did not act)", "1,672", "0"] in rows
     assert rows[-3:] == [
         ["read-only, predicted", "11.8 s", "not predicted"],
         ["read-only, measured", "31.1 s", "2.5 s"],
         ["read-only, as players saw it", "31.0 s", "2.2 s"],
     ]
-    assert all(words.split()[0] in ("verdict", "values", "requests", "of", "read-only,") for words, *_ in rows)
+    assert all(words.split()[0] in ("verdict", "values", "requests", "of", "times", "read-only,") for words, *_ in rows)
 
 
 @pytest.mark.parametrize("wrong", ["missing.db", "empty.db", "text.db"])
