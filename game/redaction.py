@@ -37,14 +37,12 @@ _REST = re.compile(r"[^@\r\n]{1,200}@(?:[^\s@'\"]*+@)*+")
 _OPTION = re.compile(rf"(?<![\w-])(--[\w-]++)(\s++)(?!--)(?:{_QUOTED}|\S++)")
 
 _RULES = (
-    # Authorization: Token ..., Cookie: a=...; b=...: the rest of the line
+    # Authorization: Bearer ..., Authorization: Token ..., Cookie: a=...; b=...: the rest of the line
     (
-        re.compile(
-            r"((?<![^\W_])(?:authorization|cookie)\s*+[=:]\s*+)(?!bearer|basic)[^\s'\"][^\r\n'\"]*+", re.IGNORECASE
-        ),
+        re.compile(r"((?<![^\W_])(?:authorization|cookie)\s*+[=:]\s*+)[^\s'\"][^\r\n'\"]*+", re.IGNORECASE),
         rf"\1{HIDDEN}",
     ),
-    # Authorization: Bearer ..., Basic ...
+    # Bearer ..., Basic ..., wherever they stand
     (re.compile(r"\b(bearer|basic)(\s++)(?!\*)[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1\2{HIDDEN}"),
     # a player's token: the id in base64, and 64 hexadecimal digits
     (re.compile(r"\.[0-9a-f]{64}\b"), f".{HIDDEN}"),

@@ -156,7 +156,7 @@ def apply(url: PostgresUrl, folder: Path) -> list[str]:
 
 
 def ruff(*arguments: str, folder: Path) -> None:
-    root = Path(migrate.__file__).parents[1]
+    root = Path(migrate.__file__).parents[2]
     command = [Path(sys.executable).with_name("ruff"), *arguments, "--config", root / "pyproject.toml", folder]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
