@@ -33,6 +33,7 @@ SECRET = "s3cr3t-Value"
         f"CHANCE_SECRET={SECRET}",
         f"GATE_SIGNING_KEY={SECRET}",
         f"Authorization: Bearer {SECRET}",
+        f'curl -H "Bearer {SECRET}"',
         f"{{'Authorization': 'Bearer {SECRET}'}}",
         f"X-Fence-Pass: {SECRET}",
         f"'X-Fence-Pass': '{SECRET}'",
