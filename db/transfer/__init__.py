@@ -2,10 +2,10 @@
 
 from db.transfer.assessment import Assessed, assess
 from db.transfer.checks import check, check_sound
-from db.transfer.load import Loaded, clear, load
+from db.transfer.loading import Loaded, clear, load
 from db.transfer.missing_players import Missing
 from db.transfer.missing_players import find as find_missing
-from db.transfer.profile import ColumnProfile, Profile, TableProfile, profile
+from db.transfer.profiling import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.rebuild import Returned, back
 from db.transfer.reconcile import Count
 from db.transfer.verify import Proof, prove

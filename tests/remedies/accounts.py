@@ -119,7 +119,7 @@ NOT_FOLLOWED: dict[str, tuple[int, str]] = {
     "db/snapshots/tools.py": (2, SERVER),
     "db/transfer/write_back.py": (5, RACE),
     "db/transfer/preconditions.py": (6, RACE),
-    "db/transfer/load.py": (1, RACE),
+    "db/transfer/loading.py": (1, RACE),
     "db/transfer/reconcile.py": (1, DEFECT),
     "db/transfer/rebuild.py": (1, RIGHTS),
     "harness/audit/copies.py": (2, "needs a checkout without git, or a site that puts its own modules first"),

@@ -207,7 +207,7 @@ def test_no_other_server_is_advised_in_the_middle_of_a_move(world: World) -> Non
     with pytest.raises(Inconclusive) as caught:
         recovery.standing(env)
 
-    assert "Start it: invoke up (it needs Docker). Then invoke status" in caught.value.do
+    assert "Start it: invoke up (it needs Docker with its Compose plugin). Then invoke status" in caught.value.do
 
 
 def _with_fault(world: World, app2: Path, hook: str, engine: str, fault: str) -> World:

@@ -64,7 +64,7 @@ ALLOWED = {
     ),
     ("db/conversion/proof.py", "prove"): "only read",
     ("game/legacy/sqlite_values.py", "connect"): "a file that is there",
-    ("game/service/supervisor.py", "_pidfile"): "0600; the game's package does not know db",
+    ("game/service/supervisor.py", "_locked"): "0600; the game's package does not know db",
     ("harness/audit/copies.py", "*"): "a copy of the checkout, in a folder that mkdtemp makes: 0700",
     ("harness/audit/probe.py", "*"): "in that copy",
     ("harness/audit/run.py", "_copies"): "mkdtemp: 0700",

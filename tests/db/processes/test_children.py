@@ -22,12 +22,13 @@ FRAME = """
 import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from db import environments, seed
+from db import environments
 from db.cutover import hooks, services
 from db.cutover.journal import Journal
 from db.environments import Hooks
 from db.console.progress import Silent
-from db.servers.reaper_client import Guard
+from db.samples import seed
+from db.servers.reaper_client import ReaperClient
 from db.servers.tools import Tool
 from game.urls import LegacyUrl, PostgresUrl
 from harness.audit.copies import Copy
@@ -55,7 +56,7 @@ services.trial(LegacyUrl(folder / "game.db"))
 """
 REHEARSAL = """
 seed.empty_legacy(folder / "game.db")
-Service(folder, Guard()).start(LegacyUrl(folder / "game.db").as_text())
+Service(folder, ReaperClient()).start(LegacyUrl(folder / "game.db").as_text())
 time.sleep(600)
 """
 GATE = "slow_test('scenarios')\nsuite.run(folder, None, Silent(), sweeps=(), workers=1)"
@@ -82,7 +83,9 @@ def test_nothing_runs_on_when_the_tool_is_killed(kind: str, tmp_path: Path) -> N
 
 def test_a_program_that_refuses_to_end_is_killed(tmp_path: Path) -> None:
     stubborn = "import subprocess as s; s.run(['/bin/sh', '-c', 'trap : TERM INT HUP; while :; do sleep 0.1; done'])"
-    with tool(f"from db import children; children.run([sys.executable, '-c', {stubborn!r}])", tmp_path) as process:
+    with tool(
+        f"from db.processes import children; children.run([sys.executable, '-c', {stubborn!r}])", tmp_path
+    ) as process:
         until(lambda: [] if running(tmp_path, "trap : TERM") else ["not begun"])
         process.kill()
         process.wait()

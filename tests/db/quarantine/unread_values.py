@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from db.transfer import load
+from db.transfer import loading
 from game.json_text import Unreadable
 from game.legacy.codec import arrays, decode, equipment, mapping, quests, stages
 
@@ -60,5 +60,5 @@ def unread(seed: int, one_in: int = 8) -> Iterator[None]:
 
         patch.setattr(mapping.Scalar, "read", read)
         # It tries the codec on values of its own, and would find that some of them can't be read.
-        patch.setattr(load, "check_homes", lambda: None)
+        patch.setattr(loading, "check_homes", lambda: None)
         yield

@@ -29,7 +29,7 @@ from db.transfer.batches import JOURNALS, Batch, BatchBuilder
 from db.transfer.checks import check_contents
 from db.transfer.copying import copy
 from db.transfer.preconditions import another_file, check_homes, gate, require_empty_or_same, require_fenced, writing
-from db.transfer.profile import file_bytes
+from db.transfer.profiling import file_bytes
 from db.transfer.reconcile import Count, Tally
 from db.transfer.verify import prove_source, uncounted
 from game import tables
