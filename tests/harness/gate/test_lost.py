@@ -46,8 +46,9 @@ def pytest_runtest_setup(item):
 
 
 def kind(config: pytest.Config) -> str | None:
+    """Return the run's kind of server; of a URL the machine's first kind, because these tests end their server."""
     chosen: str | None = config.getoption("--postgres")
-    return chosen
+    return None if chosen is not None and "://" in chosen else chosen
 
 
 @pytest.fixture
