@@ -104,6 +104,7 @@ def require_same_name(name: str, confirm: str) -> None:
     """Check that --confirm, if given, names the environment of --env. Raises Refusal, for every environment."""
     if confirm and confirm != name:
         raise Refusal(
-            f"--confirm {name}, as --env says" if name else "--env with --confirm", f"--confirm {confirm}",
+            f"--confirm {name}, as --env says" if name else "--env with --confirm",
+            f"--confirm {confirm}",
             do="Nothing was begun. Both name the environment to change: correct the wrong one.",
-        )  # fmt: skip
+        )

@@ -39,9 +39,11 @@ class Variables:
         value = self._values.get(name) or default or self._values.get(name)
         if not value:
             raise Refusal(
-                f"the variable {name}", "none" if value is None else "an empty one", where=where,
+                f"the variable {name}",
+                "none" if value is None else "an empty one",
+                where=where,
                 do=f"Export it, or write it into {' or '.join(file.name for file in self.files)}; see .env.example.",
-            )  # fmt: skip
+            )
         return value
 
 

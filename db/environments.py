@@ -223,9 +223,10 @@ def guard_destructive(name: str) -> None:
     """Refusal unless what is there may be thrown away: reset and seed ask this before any variable is read."""
     if name not in DESTRUCTIBLE:
         raise Refusal(
-            f"--env {DEVELOPMENT}", f"--env {name}" if name else "no --env",
+            f"--env {DEVELOPMENT}",
+            f"--env {name}" if name else "no --env",
             do=f"Name it with --env {DEVELOPMENT}: players own what is in the others.",
-        )  # fmt: skip
+        )
 
 
 def is_durable(name: str) -> bool:
@@ -297,9 +298,11 @@ def _secret_of_the_service(environment: Environment, name: str, purpose: str) ->
     found = of_the_service(environment, name)
     if not found:
         raise Refusal(
-            f"{name}, {purpose}", "none", where=str(environment.pointer.path),
+            f"{name}, {purpose}",
+            "none",
+            where=str(environment.pointer.path),
             do=f"Give {name} a value of 16 characters or more in this file, and restart the service.",
-        )  # fmt: skip
+        )
     return found
 
 
@@ -315,9 +318,11 @@ def _require_own_target(section: environment_files.Section) -> None:
     for key in ("target", "target_direct", "legacy"):
         if variable in (found["name"] for found in VARIABLE.finditer(str(section.values.get(key, "")))):
             raise Refusal(
-                f"a variable of its own in {key}", f"${{{variable}}}, the pointer that the service follows",
-                where=section.where(key), do="Keep the store's URL in another variable.",
-            )  # fmt: skip
+                f"a variable of its own in {key}",
+                f"${{{variable}}}, the pointer that the service follows",
+                where=section.where(key),
+                do="Keep the store's URL in another variable.",
+            )
 
 
 def _refusal(error: ValidationError, section: environment_files.Section) -> Refusal:

@@ -53,9 +53,19 @@ def test_what_refuses_a_file_in_utf_16_names_a_command_that_makes_one_which_goes
     assert contents(new) == contents(legacy)
     assert legacy.read_bytes() == before
     done = invoke(
-        "transfer", "--env", "test", "--source", str(new), "--back", "--into", str(copy), "--json", str(out),
-        "--postgres", pytestconfig.getoption("--postgres") or "local",
-    )  # fmt: skip
+        "transfer",
+        "--env",
+        "test",
+        "--source",
+        str(new),
+        "--back",
+        "--into",
+        str(copy),
+        "--json",
+        str(out),
+        "--postgres",
+        pytestconfig.getoption("--postgres") or "local",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(out.read_text())["equal"] is True
 

@@ -62,9 +62,15 @@ def run(tree: Path, command: str) -> str:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     variables = {**os.environ, "PATH": path, "PYTHONPATH": str(tree), "COLUMNS": "200", "PYTEST_ADDOPTS": ""}
     done = subprocess.run(
-        command, shell=True, cwd=tree, env=variables, check=False, capture_output=True, text=True,
+        command,
+        shell=True,
+        cwd=tree,
+        env=variables,
+        check=False,
+        capture_output=True,
+        text=True,
         stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 

@@ -35,9 +35,14 @@ HEAVY = (
 
 def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [INVOKE, *arguments], cwd=ROOT, check=False, capture_output=True, text=True,
-        env={**os.environ, "COLUMNS": "200", **variables}, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [INVOKE, *arguments],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", **variables},
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -232,9 +237,19 @@ def test_a_folder_that_is_made_is_told_and_so_is_a_player(tmp_path: Path) -> Non
 def test_a_file_goes_there_and_comes_back_equal(legacy: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     copy, out = tmp_path / "copy.db", tmp_path / "out.json"
     done = invoke(
-        "transfer", "--env", "test", "--source", str(legacy), "--back", "--into", str(copy), "--json", str(out),
-        "--postgres", pytestconfig.getoption("--postgres") or "local",
-    )  # fmt: skip
+        "transfer",
+        "--env",
+        "test",
+        "--source",
+        str(legacy),
+        "--back",
+        "--into",
+        str(copy),
+        "--json",
+        str(out),
+        "--postgres",
+        pytestconfig.getoption("--postgres") or "local",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(out.read_text())
     assert result["verdict"] == "pass"

@@ -34,10 +34,14 @@ class Project:
         """Run `invoke test`, and return its exit code and all that it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "invoke", "test", "--postgres", self._kind, *options],
-            cwd=self.folder, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=self.folder,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "PYTEST_ADDOPTS": ""},
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         return done.returncode, done.stdout
 
 

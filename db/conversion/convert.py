@@ -93,9 +93,16 @@ def convert(source: Path, into: Path, *, as_blobs: bool = False, progress: Progr
         proven = prove(connection, part, known=broken, blobs=as_blobs, progress=shown)
         _check_unchanged(connection, source)
     return Conversion(
-        "pass", source, into, schema.encoding, proven, ill_formed.count, tuple(ill_formed.places),
-        into.stat().st_size, time.monotonic() - began,
-    )  # fmt: skip
+        "pass",
+        source,
+        into,
+        schema.encoding,
+        proven,
+        ill_formed.count,
+        tuple(ill_formed.places),
+        into.stat().st_size,
+        time.monotonic() - began,
+    )
 
 
 def _check_name(source: Path, into: Path) -> None:
@@ -117,9 +124,11 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         except UnicodeDecodeError:
             # Python could not decode SQLite's error message: it quotes the statement that SQLite can't parse.
             raise Refusal(
-                "a schema that SQLite can parse", "a statement that it can't, which is not valid UTF-16 either",
-                where=str(path), do=RESTORE_FILE,
-            ) from None  # fmt: skip
+                "a schema that SQLite can parse",
+                "a statement that it can't, which is not valid UTF-16 either",
+                where=str(path),
+                do=RESTORE_FILE,
+            ) from None
 
 
 def _begin(connection: sqlite3.Connection, path: Path) -> None:
@@ -152,9 +161,11 @@ def _check_sound(connection: sqlite3.Connection, source: Path) -> frozenset[str]
         if not _is_missing(error):
             raise
         raise Refusal(
-            "functions that this SQLite has, for columns that are NOT NULL", str(error), where=str(source),
+            "functions that this SQLite has, for columns that are NOT NULL",
+            str(error),
+            where=str(source),
             do=f"Drop the generated column that calls it in {_COPY}, and convert the copy.",
-        ) from None  # fmt: skip
+        ) from None
     for (finding,) in findings:
         if finding != "ok" and (not finding.startswith(_BROKEN_CONSTRAINTS) or finding.startswith(_NO_UNIQUE)):
             raise Refusal("a sound SQLite file", finding, where=str(source), do=RESTORE_FILE)
@@ -175,10 +186,11 @@ def _write(schema: EncodedSchema, part: Path, *, as_blobs: bool, progress: Progr
         ill_formed = _copy_rows(connection, schema, part.parent, progress)
         if ill_formed.count and not as_blobs:
             raise Refusal(
-                "texts in valid UTF-16", f"{ill_formed.count:,} that are not: {ill_formed}",
+                "texts in valid UTF-16",
+                f"{ill_formed.count:,} that are not: {ill_formed}",
                 where=schema.where,
                 do="Correct them in the source, or run again with --as-blobs, which keeps their bytes as BLOBs.",
-            )  # fmt: skip
+            )
         _enter_schema(connection, schema)
         _build_indexes(connection, schema, progress)
         _set(connection, schema, _LATE)
@@ -236,9 +248,11 @@ def _insert(connection: sqlite3.Connection, name: str, table: StoredTable, row: 
             connection.execute(_statement(name, "rowid", len(values), large), (row.rowid, *values))
     except (sqlite3.DataError, OverflowError) as error:
         raise Refusal(
-            "a row that SQLite can hold in UTF-8 too", f"{error}: {table.entry.name}, row {row.rowid}", where=where,
+            "a row that SQLite can hold in UTF-8 too",
+            f"{error}: {table.entry.name}, row {row.rowid}",
+            where=where,
             do="Shorten it in the source.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 @lru_cache
@@ -282,9 +296,11 @@ def _try(connection: sqlite3.Connection, statement: str, subject: str, schema: E
         if not _is_missing(error):
             raise
         raise Refusal(
-            "collations and functions that this SQLite has", f"{subject}: {error}", where=schema.where,
+            "collations and functions that this SQLite has",
+            f"{subject}: {error}",
+            where=schema.where,
             do=do,
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _is_missing(error: sqlite3.OperationalError) -> bool:
@@ -298,6 +314,8 @@ def _check_unchanged(connection: sqlite3.Connection, source: Path) -> None:
     connection.execute("COMMIT")
     if connection.execute("PRAGMA data_version").fetchone() != before:
         raise Refusal(
-            "a source that nobody writes to", "one that was written to meanwhile", where=str(source),
+            "a source that nobody writes to",
+            "one that was written to meanwhile",
+            where=str(source),
             do="Stop the service, and run this command again.",
-        )  # fmt: skip
+        )

@@ -67,9 +67,11 @@ class EncodedSchema:
         self.encoding = str(connection.execute("PRAGMA encoding").fetchone()[0])
         if self.encoding not in CODECS:
             raise Refusal(
-                "a file in UTF-16", f"one in {self.encoding} already", where=where,
+                "a file in UTF-16",
+                f"one in {self.encoding} already",
+                where=where,
                 do="There is nothing to convert: use it as it is.",
-            )  # fmt: skip
+            )
         self.codec = CODECS[self.encoding]
         self.entries = tuple(self._entry(*row) for row in connection.execute(_ENTRIES).fetchall())
 
@@ -82,18 +84,18 @@ class EncodedSchema:
         """List the indexes in order, including those that SQLite made for UNIQUE and PRIMARY KEY."""
         return [entry for entry in self.entries if entry.type == "index"]
 
-    def _entry(
-        self, rowid: int, kind: bytes, name: bytes, table: bytes, root: int | None, sql: bytes | None
-    ) -> Entry:  # fmt: skip
+    def _entry(self, rowid: int, kind: bytes, name: bytes, table: bytes, root: int | None, sql: bytes | None) -> Entry:
         try:
             texts = [part.decode(self.codec) for part in (kind, name, table)]
             statement = None if sql is None else sql.decode(self.codec)
         except UnicodeDecodeError:
             shown = name.decode(self.codec, "replace")
             raise Refusal(
-                "a schema in valid UTF-16", f"{kind.decode(self.codec, 'replace')} {shown!r}, which is not",
-                where=self.where, do="Rename it in the source, or what its statement names.",
-            ) from None  # fmt: skip
+                "a schema in valid UTF-16",
+                f"{kind.decode(self.codec, 'replace')} {shown!r}, which is not",
+                where=self.where,
+                do="Rename it in the source, or what its statement names.",
+            ) from None
         return Entry(rowid, texts[0], texts[1], texts[2], root, statement)
 
     def _table(self, entry: Entry) -> StoredTable:

@@ -27,8 +27,14 @@ from db.transfer.verify import uncounted
 from game.legacy.guarding import guard
 
 _SETTINGS = (
-    "page_size", "auto_vacuum", "user_version", "application_id", "schema_version", "default_cache_size", "journal_mode"
-)  # fmt: skip
+    "page_size",
+    "auto_vacuum",
+    "user_version",
+    "application_id",
+    "schema_version",
+    "default_cache_size",
+    "journal_mode",
+)
 _SHOWN = 20
 _COLUMNS_A_PASS = 400
 _PIECE = 1 << 20
@@ -68,9 +74,11 @@ def prove(source: sqlite3.Connection, copy: Path, *, known: frozenset[str], blob
             differences = first_of(comparison.run(known, advance), _SHOWN)
     if differences:
         raise Failure(
-            "a copy that equals the source", differences, where=str(copy.parent),
+            "a copy that equals the source",
+            differences,
+            where=str(copy.parent),
             do="Nothing was made. If a generated column depends on a text's bytes, drop it in a copy; convert that.",
-        )  # fmt: skip
+        )
     return Proven(comparison.tables, comparison.rows, comparison.values, tuple(comparison.unread))
 
 

@@ -174,10 +174,11 @@ def _another_database(state: State) -> Advice:
 
 def _lift_lost(command: Command) -> Ends:
     return Ends(
-        command, "opens the legacy file as it was when it was fenced",
+        command,
+        "opens the legacy file as it was when it was fenced",
         loses="Postgres went live and does not know it: a failover lost its newest transactions, and what players"
         " did in them. If the old primary can be had, bring it back first.",
-    )  # fmt: skip
+    )
 
 
 def _empty(state: State) -> Advice:

@@ -50,9 +50,7 @@ def _finding(check: Check) -> Finding:
         return Finding(check.name, Mark.OK, _run(check) or "")
     except ToolError as error:
         mark = Mark.NOT_JUDGED if isinstance(error, Inconclusive) else Mark.REFUSED
-        return Finding(
-            check.name, mark, expected=error.expected, found=error.found, where=error.where, do=error.do
-        )  # fmt: skip
+        return Finding(check.name, mark, expected=error.expected, found=error.found, where=error.where, do=error.do)
 
 
 def _run(check: Check) -> str | None:

@@ -33,9 +33,10 @@ class Deadline:
         """DeadlinePassed where the budget is used up."""
         if self.left() <= 0:
             raise DeadlinePassed(
-                f"the point of no return within {self._budget:g} s of read-only", f"{self._spent():.1f} s",
+                f"the point of no return within {self._budget:g} s of read-only",
+                f"{self._spent():.1f} s",
                 do="The journal says which step took it. Choose a quieter hour, or raise policy.freeze_budget_seconds.",
-            )  # fmt: skip
+            )
 
     def left(self, at_most: float = float("inf")) -> float:
         """Seconds left, and no more than `at_most`: the timeout of something that runs under the fence."""

@@ -112,9 +112,11 @@ def _no_hook_at_work(move: Move) -> None:
     """Raise Inconclusive if a hook of another run is at work: a run would wait for it, and this answer may change."""
     if (named := hooks.at_work(move.env)) is not None:
         raise Inconclusive(
-            "no hook of another run at work", named, where=str(hooks.lock_path(move.env)),
+            "no hook of another run at work",
+            named,
+            where=str(hooks.lock_path(move.env)),
             do=hooks.to_end(named),
-        )  # fmt: skip
+        )
 
 
 def _report(move: Move, wanted: Iterable[Check], steps: tuple[Step, ...] | Callable[[], tuple[Step, ...]]) -> Report:

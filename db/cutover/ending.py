@@ -108,11 +108,16 @@ class Seen:
         tool = _tool(self.target.holder)
         return advise(
             State(
-                phase, Fence(self.legacy.state), _owner(self.legacy, self.target), self.target.fence,
-                self.pointer, Tool.HOOK if tool is Tool.NONE and self.hook else tool, self._rest(self.target),
+                phase,
+                Fence(self.legacy.state),
+                _owner(self.legacy, self.target),
+                self.target.fence,
+                self.pointer,
+                Tool.HOOK if tool is Tool.NONE and self.hook else tool,
+                self._rest(self.target),
                 self.undoing,
             )
-        )  # fmt: skip
+        )
 
     @property
     def next(self) -> str:

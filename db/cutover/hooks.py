@@ -50,9 +50,14 @@ FIRST_WORD = re.compile(r"\s*(?:\w+=[\w./:-]*\s+)*([\w./+-]+)(?=[\s;&|)]|$)")
 
 
 def run(
-    env: Environment, hook: str, journal: Journal, *, engine: str, timeout_seconds: float,
+    env: Environment,
+    hook: str,
+    journal: Journal,
+    *,
+    engine: str,
+    timeout_seconds: float,
     require: Callable[[], None] = lambda: None,
-) -> bool:  # fmt: skip
+) -> bool:
     """Run the hook. Returns False if the environment has none.
 
     require: called under the lock of the hooks; raises if the hook must not run any more.
@@ -72,9 +77,14 @@ def run(
         what = f"the {hook} hook of run {journal.run}: {_without_secrets(command, secrets)}"
         _sign(lock, what)
         with children.started(
-            ["/bin/sh", "-c", command], env={**known, **given}, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT, pass_fds=[lock.fileno()], may_go_on_seconds=timeout_seconds,
-        ) as process:  # fmt: skip
+            ["/bin/sh", "-c", command],
+            env={**known, **given},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=[lock.fileno()],
+            may_go_on_seconds=timeout_seconds,
+        ) as process:
             _sign(lock, f"process group {process.pid}, {what}")
             code = _code(process, timeout_seconds)
         output.seek(0)
@@ -86,9 +96,11 @@ def run(
         found = f"no end in {timeout_seconds:.0f} s" if code is None else f"code {code}"
         last = said.splitlines()[-1:] or ["it said nothing"]
         raise Failure(
-            f"the {hook} hook to end with 0", f"{found}: {last[0]}", where=command,
+            f"the {hook} hook to end with 0",
+            f"{found}: {last[0]}",
+            where=command,
             do=f"Mend what it says; the whole of its output is in {journal.folder}/{JOURNAL}.",
-        )  # fmt: skip
+        )
     return True
 
 
@@ -109,9 +121,11 @@ def check(env: Environment, hook: str) -> None:
     word = FIRST_WORD.match(command)
     if word and not _is_command(word[1], _variables(env, command)):
         raise Refusal(
-            f"a command to run as the {hook} hook", f"none that is called {word[1]}", where=where,
+            f"a command to run as the {hook} hook",
+            f"none that is called {word[1]}",
+            where=where,
             do="Correct its name, or install it. A relative path begins at this folder.",
-        )  # fmt: skip
+        )
 
 
 def _is_command(word: str, environ: dict[str, str]) -> bool:
@@ -210,9 +224,11 @@ def _opened(path: Path) -> BinaryIO:
 def no_place(path: Path, fault: str) -> Refusal:
     """Make the Refusal for a lock of the hooks that can't be written."""
     return Refusal(
-        "a place for the lock of the hooks, beside the pointer", fault, where=str(path),
+        "a place for the lock of the hooks, beside the pointer",
+        fault,
+        where=str(path),
         do=_place_remedy(path),
-    )  # fmt: skip
+    )
 
 
 def _place_remedy(path: Path) -> str:

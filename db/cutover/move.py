@@ -246,10 +246,18 @@ class Move:
     def finished(self, verdict: Verdict) -> Report:
         """The report, beside the journal, which ends here."""
         made = Report(
-            run=self.journal.run, verb=self.verb, environment=self.env.name, verdict=verdict, engine=self._engine,
-            steps=tuple(self.performed), read_only_seconds=read_only_seconds(self.journal), counts=self._counts(),
-            journal=str(self.journal.folder), settings=self.env.files_read, predicted_seconds=self.predicted_seconds,
-        )  # fmt: skip
+            run=self.journal.run,
+            verb=self.verb,
+            environment=self.env.name,
+            verdict=verdict,
+            engine=self._engine,
+            steps=tuple(self.performed),
+            read_only_seconds=read_only_seconds(self.journal),
+            counts=self._counts(),
+            journal=str(self.journal.folder),
+            settings=self.env.files_read,
+            predicted_seconds=self.predicted_seconds,
+        )
         if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
             try:
                 reports.save(made, self.journal)

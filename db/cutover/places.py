@@ -41,9 +41,11 @@ def check_pointer(move: Move) -> None:
         )
     if not root and was.st_gid not in (os.getegid(), *os.getgroups()):
         raise Refusal(
-            "a pointer of a group that this user is in", f"one of group {was.st_gid}", where=str(path),
+            "a pointer of a group that this user is in",
+            f"one of group {was.st_gid}",
+            where=str(path),
             do=f"Run in that group, or give the file this user's: chgrp {os.getegid()} {shlex.quote(str(path))}",
-        )  # fmt: skip
+        )
     lock = hooks.lock_path(move.env)
     if lock.exists() and (lock.is_dir() or not os.access(lock, os.W_OK)):
         raise hooks.no_place(lock, "one that can't be written")
@@ -57,9 +59,11 @@ def check_run_folder(move: Move) -> None:
     )
     if (free := shutil.disk_usage(existing(folder)).free) < RUN_BYTES:
         raise Refusal(
-            f"{RUN_BYTES / 1e6:.0f} MB free for the run's journal", f"{free / 1e6:.1f} MB", where=str(folder),
+            f"{RUN_BYTES / 1e6:.0f} MB free for the run's journal",
+            f"{free / 1e6:.1f} MB",
+            where=str(folder),
             do="Make room on the disk of that folder.",
-        )  # fmt: skip
+        )
 
 
 def check_snapshots(move: Move) -> None:
@@ -79,9 +83,11 @@ def check_legacy(move: Move) -> None:
     _require_writable(path.parent, "the folder of the legacy file", path.parent, AS_THE_SERVICE)
     if not os.access(path, os.W_OK):
         raise Refusal(
-            "a legacy file that this user may write", "one that it may not", where=str(path),
+            "a legacy file that this user may write",
+            "one that it may not",
+            where=str(path),
             do=AS_THE_SERVICE,
-        )  # fmt: skip
+        )
 
 
 def _require_writable(folder: Path, what: str, wanted: Path, do: str) -> None:

@@ -34,9 +34,11 @@ def read(pointer: Pointer) -> str:
     if len(values) != 1 or not values[0]:
         found = "none" if not any(values) else f"{len(values)} of them"
         raise Refusal(
-            f"one line {pointer.variable}=<URL of the store>", found, where=str(pointer.path),
+            f"one line {pointer.variable}=<URL of the store>",
+            found,
+            where=str(pointer.path),
             do=f"Have one line {pointer.variable}= there, with the URL that the service uses today.",
-        )  # fmt: skip
+        )
     return values[0]
 
 

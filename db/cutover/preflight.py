@@ -120,9 +120,11 @@ def _demands(move: Move, demands: Sequence[Demand]) -> Iterator[Check]:
 
 def _places(move: Move) -> Iterator[Check]:
     for name, run, *needs in (
-        ("file of the pointer", places.check_pointer), ("folder of the runs", places.check_run_folder),
-        (SNAPSHOTS, places.check_snapshots), ("folder of the legacy file", places.check_legacy, "legacy file"),
-    ):  # fmt: skip
+        ("file of the pointer", places.check_pointer),
+        ("folder of the runs", places.check_run_folder),
+        (SNAPSHOTS, places.check_snapshots),
+        ("folder of the legacy file", places.check_legacy, "legacy file"),
+    ):
         yield Check(name, partial(run, move), tuple(needs), begins=False)
 
 
@@ -147,7 +149,7 @@ class Contents:
                 do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held}: they can't play until"
                 " someone decides. To list them all in a file, as `quarantine`: invoke transfer --env test --source"
                 f" {shlex.quote(str(path))} --json NEW",
-            )  # fmt: skip
+            )
         held = f"{assessed.held} of {assessed.players:,}, {most:,} at most"
         return f"{held}; {counted(assessed.aside, 'findings')} set aside"
 
@@ -158,10 +160,11 @@ class Contents:
         self._move.predicted_seconds = round(predicted, 3)
         if predicted > budget:
             raise Refusal(
-                f"a freeze within the budget of {budget:g} s", f"{predicted:.0f} s predicted",
+                f"a freeze within the budget of {budget:g} s",
+                f"{predicted:.0f} s predicted",
                 where=str(self._move.env.legacy.path),
                 do=f"Raise policy.freeze_budget_seconds to {math.ceil(predicted)}, if players can bear it.",
-            )  # fmt: skip
+            )
         return f"read-only for {predicted:.0f} s, by the time that decoding took; {budget:g} s at most"
 
 
@@ -175,9 +178,11 @@ def check_override(move: Move) -> None:
     variable = move.env.pointer.variable
     if environments.is_exported(variable):
         raise Refusal(
-            f"{variable} in {move.env.pointer.path} alone", "one exported here, which would override it",
-            where="the environment of this command", do=f"unset {variable}",
-        )  # fmt: skip
+            f"{variable} in {move.env.pointer.path} alone",
+            "one exported here, which would override it",
+            where="the environment of this command",
+            do=f"unset {variable}",
+        )
 
 
 def check_pointer_names_a_store(move: Move) -> None:
@@ -190,11 +195,12 @@ def check_pointer_names_the_file(move: Move) -> None:
     now = pointer.url(move.env.pointer)
     if not switch.points_at(move, move.env.legacy):
         raise Refusal(
-            f"{move.env.pointer.variable} to name {move.env.legacy.redacted}", now.redacted,
+            f"{move.env.pointer.variable} to name {move.env.legacy.redacted}",
+            now.redacted,
             where=str(move.env.pointer.path),
             do=f"Correct the one that is wrong: `legacy` in {move.env.files_read.file_of('legacy')}, or this line, and"
             " restart the service.",
-        )  # fmt: skip
+        )
 
 
 def check_hooks(move: Move) -> None:
@@ -209,10 +215,11 @@ def check_hooks(move: Move) -> None:
         )
     if not move.env.services:
         raise Refusal(
-            "the base URL of each service process", "none",
+            "the base URL of each service process",
+            "none",
             where=f"{move.env.files_read.file_of('services')}, {move.env.name}",
             do='List their private ports: services = ["http://HOST:PORT"]',
-        )  # fmt: skip
+        )
 
 
 def check_hook_commands(move: Move) -> None:
@@ -230,9 +237,11 @@ def check_fence(move: Move) -> None:
     """Check that the file is open to writes, so that no other move has it."""
     if (mark := move.legacy_fence()).state != "open":
         raise Refusal(
-            "a legacy file that is open to writes", ownership.said(mark), where=str(move.env.legacy.path),
+            "a legacy file that is open to writes",
+            ownership.said(mark),
+            where=str(move.env.legacy.path),
             do=ownership.remedy(mark, move.env.name),
-        )  # fmt: skip
+        )
 
 
 def check_writers(move: Move) -> None:
@@ -248,9 +257,11 @@ def check_writers(move: Move) -> None:
             if not error.sqlite_errorname.startswith("SQLITE_BUSY"):  # A disk, a right: no process is to be stopped.
                 raise unreadable(path, error) from error
             raise Refusal(
-                "a legacy file that no process keeps locked", str(error), where=str(path),
+                "a legacy file that no process keeps locked",
+                str(error),
+                where=str(path),
                 do=f"Another process holds its write lock: find it (lsof {shlex.quote(str(path))}) and stop it.",
-            ) from None  # fmt: skip
+            ) from None
 
 
 def check_integrity(move: Move) -> None:
@@ -279,10 +290,12 @@ def check_server(move: Move) -> None:
     with pooler.transaction(move.env.target) as service, ops.connect(move.env.target_direct) as connection:
         if _which(service) != _which(connection):
             raise Refusal(
-                "one database in target and target_direct", "two", where=move.env.target.redacted,
+                "one database in target and target_direct",
+                "two",
+                where=move.env.target.redacted,
                 do=f"Name one database in both, in {move.env.files_read.file_of('target')}: what is loaded into the one"
                 " would never be served from the other.",
-            )  # fmt: skip
+            )
         requirements.require_role(connection)
         ops.require_marker(connection, move.env.name)
         ops.require_prepared(connection)
@@ -321,9 +334,11 @@ def _require_room(move: Move, folders: Sequence[Path]) -> None:
         free = shutil.disk_usage(place).free
         if free < need:
             raise Refusal(
-                f"{need / 1e6:,.0f} MB free, twice the legacy file", f"{free / 1e6:,.0f} MB", where=str(place),
+                f"{need / 1e6:,.0f} MB free, twice the legacy file",
+                f"{free / 1e6:,.0f} MB",
+                where=str(place),
                 do="Make room on the disk of that folder.",
-            )  # fmt: skip
+            )
 
 
 def check_legacy_trial(move: Move) -> None:
@@ -349,11 +364,12 @@ def _check_trial(move: Move, url: LegacyUrl | PostgresUrl, *, must_be_ready: boo
     ready = services.trial(url)
     if ready.engine != services.engine(url) or (must_be_ready and ready.status != services.OK):
         raise Refusal(
-            f"a service process that is ready on {services.engine(url)}", f"{ready.status} from {ready.engine}",
+            f"a service process that is ready on {services.engine(url)}",
+            f"{ready.status} from {ready.engine}",
             where=url.redacted,
             do="Start one by hand, and mend what it logs:"
             f" SUDAMR_ENV_FILE={move.env.pointer.path} DATABASE_URL=URL python -m game.service",
-        )  # fmt: skip
+        )
 
 
 def _which(connection: ops.Connection) -> object:

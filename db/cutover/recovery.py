@@ -54,10 +54,16 @@ def standing(env: Environment) -> Standing:
             odd = fence.odd(conn, target)
         phase = ops.phase(conn)
         return Standing(
-            phase, ops.phase_run(conn), target, odd, mark, ops.identity(conn), switch.pointed(env),
+            phase,
+            ops.phase_run(conn),
+            target,
+            odd,
+            mark,
+            ops.identity(conn),
+            switch.pointed(env),
             unfinished=switch.is_unfinished(env, env.target if phase is Phase.LIVE else env.legacy),
             undoing=switch_record.undoing(env),
-        )  # fmt: skip
+        )
 
 
 def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
@@ -71,7 +77,7 @@ def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
             where=env.name,
             do="Another run went on meanwhile; this one changed nothing. The next command:"
             f" invoke status --env {env.name}",
-        )  # fmt: skip
+        )
 
 
 def before_cutover(env: Environment) -> Standing:
@@ -91,34 +97,40 @@ def refuse_cutover(found: Standing, env: Environment) -> None:
         raise _return_unknown(env)
     if found.rollback_begun:
         raise Refusal(
-            "no rollback under way", "a fenced Postgres that is live", where=env.name,
+            "no rollback under way",
+            "a fenced Postgres that is live",
+            where=env.name,
             do=_GO_ON_OR_UNDO.format(env.name),
-        )  # fmt: skip
+        )
     if found.lift_lost:
         raise lift_not_known(found, env)
     if found.phase is Phase.RETURNED and found.legacy != "open" and found.of_this_game:
         raise Refusal(
-            "no rollback under way", "one that still has to open the file", where=env.name,
+            "no rollback under way",
+            "one that still has to open the file",
+            where=env.name,
             do=f"Go on: invoke rollback --env {env.name}.",
-        )  # fmt: skip
+        )
 
 
 def anothers(found: Standing, env: Environment) -> Refusal:
     """Make the Refusal for a legacy file whose fence is not of this database's moves."""
     return Refusal(
-        f"a legacy file that is open, or that run {found.run} fenced", ownership.said(found.mark),
+        f"a legacy file that is open, or that run {found.run} fenced",
+        ownership.said(found.mark),
         where=str(env.legacy.path),
         do=ownership.remedy(found.mark, env.name),
-    )  # fmt: skip
+    )
 
 
 def _return_unknown(env: Environment) -> Refusal:
     return Refusal(
-        "a legacy file that is closed while Postgres is live", "one that is open, and that the pointer names",
+        "a legacy file that is closed while Postgres is live",
+        "one that is open, and that the pointer names",
         where=str(env.legacy.path),
         do=f"Players may play on the file. Run: invoke rollback --env {env.name}; it compares the two and changes no"
         " player.",
-    )  # fmt: skip
+    )
 
 
 def lift_not_known(found: Standing, env: Environment) -> Refusal:
@@ -127,20 +139,23 @@ def lift_not_known(found: Standing, env: Environment) -> Refusal:
     aborts = f"invoke cutover --env {env.name} --abort"
     opens = f"invoke rollback --env {env.name}" if found.phase is Phase.RETURNED else aborts
     return Refusal(
-        f"Postgres to know that run {by} went live", f"the phase {found.phase}, and a legacy file that says moved",
+        f"Postgres to know that run {by} went live",
+        f"the phase {found.phase}, and a legacy file that says moved",
         where=env.target_direct.redacted,
         do="A failover lost its newest transactions, and with them what players did on Postgres. If the old primary can"
         f" be had, bring it back. If not: {opens} opens the file as it was when it was fenced.",
-    )  # fmt: skip
+    )
 
 
 def require_no_undo_of_a_rollback(found: Standing, env: Environment) -> None:
     """Raise Refusal if the undo of a rollback has still to switch the services back to Postgres."""
     if found.rollback_undo_unfinished:
         raise Refusal(
-            "no undo of a rollback under way", "one whose switch back to Postgres is not done", where=env.name,
+            "no undo of a rollback under way",
+            "one whose switch back to Postgres is not done",
+            where=env.name,
             do=f"Finish it first: invoke rollback --env {env.name} --abort.",
-        )  # fmt: skip
+        )
 
 
 def abort(env: Environment, means: Means) -> Report:
@@ -161,23 +176,28 @@ def refuse_abort(found: Standing, env: Environment) -> None:
         raise anothers(found, env)
     if found.phase is Phase.LIVE and found.rollback_begun and not found.returned_unknown:
         raise Refusal(
-            "an attempt before its point of no return", "a rollback under way", where=env.target_direct.redacted,
+            "an attempt before its point of no return",
+            "a rollback under way",
+            where=env.target_direct.redacted,
             do=_GO_ON_OR_UNDO.format(env.name),
-        )  # fmt: skip
+        )
     require_no_undo_of_a_rollback(found, env)
     if found.phase in (Phase.LIVE, Phase.RETURNED):
         raise Refusal(
-            "an attempt before its point of no return", f"the phase {found.phase}",
+            "an attempt before its point of no return",
+            f"the phase {found.phase}",
             where=env.target_direct.redacted,
             do=f"To go back to the legacy file with everything that players did: invoke rollback --env {env.name}."
             if found.phase is Phase.LIVE or found.legacy != "open"
             else f"Players play on the legacy file already; to see what is left to do: invoke status --env {env.name}.",
-        )  # fmt: skip
+        )
     if found.phase is Phase.EMPTY and found.legacy == "open" and not found.unfinished:
         raise Refusal(
-            "an attempt to abort", "none that was begun", where=env.target_direct.redacted,
+            "an attempt to abort",
+            "none that was begun",
+            where=env.target_direct.redacted,
             do=f"Nothing has to be undone. To begin: invoke cutover --env {env.name}.",
-        )  # fmt: skip
+        )
 
 
 def abort_rollback(move: Move, found: Standing, refuse: Refuse) -> Report:
@@ -224,9 +244,11 @@ def _after(
             _undo(move, undo_steps, reason=reason)
             move.finished(Verdict.UNDONE)
             raise Undone(
-                f"the {move.verb} to reach its end", reason, where=move.env.name,
+                f"the {move.verb} to reach its end",
+                reason,
+                where=move.env.name,
                 do=f"{_restored(move, undo_steps[-1])} The log: {move.journal.folder}",
-            ) from cause  # fmt: skip
+            ) from cause
     move.means.signals.check()
 
 

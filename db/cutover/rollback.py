@@ -116,9 +116,11 @@ def _refuse_abort(found: Standing, env: Environment) -> None:
     _refuse_unless_live(found, env)
     if found.returned_unknown:
         raise Refusal(
-            "a rollback that has not opened the legacy file", "one that is open, and that the pointer names",
-            where=str(env.legacy.path), do=f"Players may play on it. Finish: invoke rollback --env {env.name}.",
-        )  # fmt: skip
+            "a rollback that has not opened the legacy file",
+            "one that is open, and that the pointer names",
+            where=str(env.legacy.path),
+            do=f"Players may play on it. Finish: invoke rollback --env {env.name}.",
+        )
 
 
 def _refuse_unless_live(found: Standing, env: Environment) -> None:
@@ -129,14 +131,18 @@ def _refuse_unless_live(found: Standing, env: Environment) -> None:
         raise recovery.anothers(found, env)
     if found.phase is Phase.LOADING:
         raise Refusal(
-            "a game that is live on Postgres", "a cutover under way", where=env.target_direct.redacted,
+            "a game that is live on Postgres",
+            "a cutover under way",
+            where=env.target_direct.redacted,
             do=f"Undo it: invoke cutover --env {env.name} --abort.",
-        )  # fmt: skip
+        )
     if found.startable:
         raise Refusal(
-            "a game that is live on Postgres", f"the phase {found.phase}", where=env.target_direct.redacted,
+            "a game that is live on Postgres",
+            f"the phase {found.phase}",
+            where=env.target_direct.redacted,
             do=_end_of(found, env),
-        )  # fmt: skip
+        )
 
 
 def _end_of(found: Standing, env: Environment) -> str:
@@ -168,8 +174,9 @@ def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_lo
             f"--accept-loss {lost}, the requests granted on Postgres",
             "none" if accept_loss is None else f"--accept-loss {accept_loss}",
             where=move.env.target_direct.redacted,
-            do=f"To give them up: --discard-writes --accept-loss {lost}." if standing.returned_unknown
+            do=f"To give them up: --discard-writes --accept-loss {lost}."
+            if standing.returned_unknown
             else "Leave --discard-writes out, and all of them are carried back. To give them up:"
             f" --discard-writes --accept-loss {lost}.",
-        )  # fmt: skip
+        )
     return lost

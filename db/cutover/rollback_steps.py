@@ -75,9 +75,10 @@ def discard(move: Move, accepted: int) -> dict[str, Any]:
     lost = lost_writes(move)
     if lost != accepted:
         raise Failure(
-            f"{count(accepted, 'write')} to lose, as accepted", f"{lost}",
+            f"{count(accepted, 'write')} to lose, as accepted",
+            f"{lost}",
             do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to carry back.",
-        )  # fmt: skip
+        )
     owned = ownership.of_this_game(move.owner, move.env.legacy.path)
     with turning(move, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=move.pass_token) as connection:
         draws.renew(connection)
@@ -90,11 +91,13 @@ def compare(move: Move, accepted: int) -> dict[str, Any]:
     lost = lost_writes(move)
     if lost != accepted:
         raise Failure(
-            "a legacy file that has every request that Postgres granted", f"{lost} that it lacks", where=move.env.name,
+            "a legacy file that has every request that Postgres granted",
+            f"{lost} that it lacks",
+            where=move.env.name,
             do=f"Players may play on the file, so nothing can be carried over it. To finish without those {lost}, which"
             f" stay in Postgres for you to look at: invoke rollback --env {move.env.name} --discard-writes"
             f" --accept-loss {lost}",
-        )  # fmt: skip
+        )
     if lost:
         owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
         with turning(move, "open", phases=(Phase.LIVE,), owned=owned) as connection:
@@ -218,7 +221,7 @@ def plan(accepted_loss: int | None) -> tuple[Step, ...]:
         SWITCH,
         Step("R6", "smoke", "players of our own could play, over HTTP", None, smoke),
         RETURN,
-    )  # fmt: skip
+    )
 
 
 def adopting(accepted_loss: int) -> tuple[Step, ...]:
@@ -230,22 +233,34 @@ def adopting(accepted_loss: int) -> tuple[Step, ...]:
     return (
         Step("R3", "fence Postgres", "Postgres is read-only", None, lambda move: fence.set_on(move.conn)),
         Step(
-            "R4", "compare", "the file has every request that Postgres granted, or the loss was accepted", None,
+            "R4",
+            "compare",
+            "the file has every request that Postgres granted, or the loss was accepted",
+            None,
             lambda move: compare(move, accepted_loss),
         ),
         SWITCH,
         Step("R7", "return", RETURN.true_after, returned, lambda move: go_back(move, adopted=True)),
-    )  # fmt: skip
+    )
 
 
 SWITCH = Step(
-    "R5", "switch", "every process serves the legacy file", switched, switch_to_legacy, "Postgres, restart",
+    "R5",
+    "switch",
+    "every process serves the legacy file",
+    switched,
+    switch_to_legacy,
+    "Postgres, restart",
     checked=False,
-)  # fmt: skip
+)
 RETURN = Step(
-    "R7", "return", "players play on the legacy file", returned, go_back,
+    "R7",
+    "return",
+    "players play on the legacy file",
+    returned,
+    go_back,
     "POINT OF NO RETURN: from here on, a new cutover",
-)  # fmt: skip
+)
 PUT_AWAY = Step("R8", "put away", "old rows, if any, are kept, fenced; a retry starts clean", put_away, put_target_away)
 
 UNDO = (

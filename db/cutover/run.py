@@ -108,12 +108,19 @@ def _answer(breach: str, move: Move) -> None:
     means = move.means
     try:
         rollback.run(
-            move.env, smoke=means.smoke, tools=means.tools, progress=means.progress, observer=means.observer,
-            folder=means.folder, signals=means.signals,
-        )  # fmt: skip
+            move.env,
+            smoke=means.smoke,
+            tools=means.tools,
+            progress=means.progress,
+            observer=means.observer,
+            folder=means.folder,
+            signals=means.signals,
+        )
     except (Failure, Refusal, Undone) as error:  # Its own exit code would describe the rollback, not the cutover.
         raise Failure(
-            "a quiet watch, or a rollback after its breach", f"{breach}; and of the rollback: {error}",
-            where=move.env.name, do=f"See where players play: invoke status --env {move.env.name}",
-        ) from error  # fmt: skip
+            "a quiet watch, or a rollback after its breach",
+            f"{breach}; and of the rollback: {error}",
+            where=move.env.name,
+            do=f"See where players play: invoke status --env {move.env.name}",
+        ) from error
     raise Undone("a quiet watch", breach, where=move.env.name, do="It was rolled back: players play on SQLite.")

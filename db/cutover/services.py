@@ -78,9 +78,13 @@ def asked(url: str) -> Ready | str:
 
 
 def wait_for(
-    urls: Sequence[str], fits: Callable[[Ready], bool], *, what: str, timeout_seconds: float,
+    urls: Sequence[str],
+    fits: Callable[[Ready], bool],
+    *,
+    what: str,
+    timeout_seconds: float,
     fault: Callable[[Ready], str] = lambda _: "",
-) -> list[Ready]:  # fmt: skip
+) -> list[Ready]:
     """Ask until every process fits; Failure naming those that do not in time.
 
     fault: says in a clause why one does not fit; "" where its answer shows it.
@@ -101,9 +105,10 @@ def wait_for(
             if ready is None or not fits(ready)
         ]
         raise Failure(
-            f"{what} within {timeout_seconds:.0f} s", "; ".join(wrong),
+            f"{what} within {timeout_seconds:.0f} s",
+            "; ".join(wrong),
             do="Mend what the service's own log says; the hooks' output is in the journal.",
-        ) from None  # fmt: skip
+        ) from None
     return [ready for ready in found if ready is not None]
 
 
@@ -138,17 +143,20 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
     with tempfile.TemporaryFile() as output, _started(url, output.fileno()) as (process, base):
         waiting = Retrying(
             retry=retry_if_result(lambda ready: ready is None and process.poll() is None),
-            stop=stop_after_delay(TRIAL_SECONDS), wait=wait_fixed(POLL_SECONDS),
+            stop=stop_after_delay(TRIAL_SECONDS),
+            wait=wait_fixed(POLL_SECONDS),
             retry_error_callback=lambda _: None,
-        )  # fmt: skip
+        )
         ready: Ready | None = waiting(ask, base)
         if ready is None:
             output.seek(0)
             said = redact(output.read().decode(errors="replace")).strip().splitlines()[-1:] or ["nothing"]
             raise Refusal(
-                "a service process started on this URL to answer /readyz", f"it said: {said[0][:300]}",
-                where=url.redacted, do="Mend what it says: a service of this machine could not start on that store.",
-            )  # fmt: skip
+                "a service process started on this URL to answer /readyz",
+                f"it said: {said[0][:300]}",
+                where=url.redacted,
+                do="Mend what it says: a service of this machine could not start on that store.",
+            )
         return ready
 
 
@@ -156,16 +164,27 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
 def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     public, private = _free_ports()
     given = {
-        "DATABASE_URL": url.as_text(), "HOST": "127.0.0.1", "PORT": str(public), "PRIVATE_HOST": "127.0.0.1",
-        "PRIVATE_PORT": str(private), "PROCESSES": "1", "PIDFILE": "",
-        "SUDAMR_ENV_FILE": "", "CHANCE_SECRET": secrets.token_hex(16), "TOKEN_SECRET": secrets.token_hex(16),
-        "OPERATOR_TOKEN": secrets.token_hex(16), "SENTRY_DSN": "",
-    }  # fmt: skip
+        "DATABASE_URL": url.as_text(),
+        "HOST": "127.0.0.1",
+        "PORT": str(public),
+        "PRIVATE_HOST": "127.0.0.1",
+        "PRIVATE_PORT": str(private),
+        "PROCESSES": "1",
+        "PIDFILE": "",
+        "SUDAMR_ENV_FILE": "",
+        "CHANCE_SECRET": secrets.token_hex(16),
+        "TOKEN_SECRET": secrets.token_hex(16),
+        "OPERATOR_TOKEN": secrets.token_hex(16),
+        "SENTRY_DSN": "",
+    }
     needed = libpq.KEPT if isinstance(url, PostgresUrl) and not url.password else ()
     with children.started(
-        [sys.executable, "-m", "game.service"], env=environments.beside(given, secrets=needed),
-        stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-    ) as process:  # fmt: skip
+        [sys.executable, "-m", "game.service"],
+        env=environments.beside(given, secrets=needed),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+    ) as process:
         yield process, f"http://127.0.0.1:{private}"
 
 

@@ -97,7 +97,9 @@ def unknowable(found: str, env: Environment, do: str = "Bring that server back, 
     """Make the error for a Postgres that can't be asked while the legacy file is closed. do: advice for the cause."""
     do = do.removesuffix(ANOTHER_SERVER)  # In the middle of a move no other will do.
     return Inconclusive(
-        "Postgres to say whether players play on it", found, where=env.target_direct.redacted,
+        "Postgres to say whether players play on it",
+        found,
+        where=env.target_direct.redacted,
         do=f"Nothing more was changed; the legacy file stays read-only. {do} Then invoke status --env {env.name}"
         " names the next command.",
-    )  # fmt: skip
+    )

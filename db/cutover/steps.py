@@ -108,9 +108,13 @@ def fence_legacy(move: Move) -> Facts:
     A copy that was proven before this fence stood may lack what was written since: it is to be proven again.
     """
     hooks.run(
-        move.env, "drain", move.journal, engine="legacy", timeout_seconds=switch.HOOK_SECONDS,
+        move.env,
+        "drain",
+        move.journal,
+        engine="legacy",
+        timeout_seconds=switch.HOOK_SECONDS,
         require=move.require_lock,
-    )  # fmt: skip
+    )
     ops.clear_proof(move.conn)
     move.journal.write(READ_ONLY_BEGINS)
     move.deadline.start()
@@ -135,9 +139,13 @@ def copy(move: Move) -> Facts:
     move.dump_beside(lambda: _snapshot(move, Side.LEGACY, Label.FINAL))
     with move.deadline.watching(move.means.progress) as progress:
         loaded = transfer.load(
-            move.env.legacy.path, move.env.target_direct, run=move.journal.run, pass_token=move.pass_token,
-            max_held=move.env.policy.max_held, progress=progress,
-        )  # fmt: skip
+            move.env.legacy.path,
+            move.env.target_direct,
+            run=move.journal.run,
+            pass_token=move.pass_token,
+            max_held=move.env.policy.max_held,
+            progress=progress,
+        )
     move.held.record_proof()
     names = ("source", "loaded", "quarantined", "aside", "held", "players", "mismatches")
     counts = {name: int(getattr(loaded, name)) for name in names}
@@ -262,6 +270,8 @@ def require_empty(move: Move) -> None:
         query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
         if move.conn.execute(query).fetchone() == (True,):
             raise Refusal(
-                "an empty target", f"rows in {table.name}", where=ops.place(move.conn),
+                "an empty target",
+                f"rows in {table.name}",
+                where=ops.place(move.conn),
                 do=_rows_away(move),
-            )  # fmt: skip
+            )

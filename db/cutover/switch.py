@@ -79,9 +79,13 @@ def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, 
             pointer.write(move.env.pointer, value)
     for hook in ("deploy", "restart"):
         hooks.run(
-            move.env, hook, move.journal, engine=services.engine(place), timeout_seconds=_left(move, HOOK_SECONDS),
+            move.env,
+            hook,
+            move.journal,
+            engine=services.engine(place),
+            timeout_seconds=_left(move, HOOK_SECONDS),
             require=move.require_lock,
-        )  # fmt: skip
+        )
 
     def left(ready: Ready) -> str:
         if ready.process in [before.process for before in old]:
@@ -90,16 +94,19 @@ def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, 
         return f"answers, but the old process {', '.join(running)} still runs" if running else ""
 
     new = services.wait_for(
-        move.env.services, lambda ready: not left(ready) and services.serves(ready, place, identity),
+        move.env.services,
+        lambda ready: not left(ready) and services.serves(ready, place, identity),
         what=f"every process to be a new one that serves {place.redacted}",
-        timeout_seconds=_left(move, READY_SECONDS), fault=left,
-    )  # fmt: skip
+        timeout_seconds=_left(move, READY_SECONDS),
+        fault=left,
+    )
     if not points_at(move, place):  # The next restart would serve another store, whose fence is closed by then.
         raise Failure(
             f"{move.env.pointer.variable} to name {place.redacted} still, after the hooks",
-            pointer.url(move.env.pointer).redacted, where=str(move.env.pointer.path),
+            pointer.url(move.env.pointer).redacted,
+            where=str(move.env.pointer.path),
             do="A hook writes it: have deploy and restart leave that line as they find it.",
-        )  # fmt: skip
+        )
     move.note(lambda: _complete(move, place))
     return {"old": [r.pid for r in old], "new": [r.pid for r in new]}
 

@@ -77,9 +77,11 @@ def check_lock(move: Move) -> None:
             if conn.execute(HELD, (locks.LOCK_CLASS, key)).fetchone():
                 by = str((locks.holder(conn) if key == locks.RUN_LOCK else None) or locks.owners(conn, key))
                 raise Refusal(
-                    f"{name} to be free", by, where=move.env.target_direct.redacted,
+                    f"{name} to be free",
+                    by,
+                    where=move.env.target_direct.redacted,
                     do=locks.how_to_end(conn, key),
-                )  # fmt: skip
+                )
 
 
 def check_rights(move: Move) -> None:
@@ -94,20 +96,25 @@ def check_rights(move: Move) -> None:
         foreign = [name for (name,) in conn.execute(FOREIGN, [_identifier(schema)]).fetchall()]
     if not may_create and (move.verb == "rollback" or not schema_exists):
         raise Refusal(
-            f"a role that may create the schema {schema}", f"{direct.user} without CREATE", where=direct.redacted,
+            f"a role that may create the schema {schema}",
+            f"{direct.user} without CREATE",
+            where=direct.redacted,
             do=grant_create(direct.dbname, direct.user),
-        )  # fmt: skip
+        )
     if schema_exists and not (owns if renamed else may_add):
         raise Refusal(
-            f"a role that owns the schema {schema}", f"{direct.user}, who does not", where=direct.redacted,
+            f"a role that owns the schema {schema}",
+            f"{direct.user}, who does not",
+            where=direct.redacted,
             do=statement("ALTER SCHEMA {schema} OWNER TO {role};", schema=schema, role=direct.user),
-        )  # fmt: skip
+        )
     if foreign:
         raise Refusal(
-            f"tables of {direct.user} alone in the schema {schema}", f"another's: {first_of(foreign, 3, between=', ')}",
+            f"tables of {direct.user} alone in the schema {schema}",
+            f"another's: {first_of(foreign, 3, between=', ')}",
             where=direct.redacted,
             do=statement("ALTER TABLE {table} OWNER TO {role};", table=(schema, foreign[0]), role=direct.user),
-        )  # fmt: skip
+        )
 
 
 def check_schema(move: Move) -> None:
@@ -120,10 +127,12 @@ def check_schema(move: Move) -> None:
             steps.require_empty(move)
     if migrated and not pending and (drifted := migrate.drift(direct)):
         raise Refusal(
-            "the schema as the migrations make it", few(drifted, 3, between="; "), where=direct.redacted,
+            "the schema as the migrations make it",
+            few(drifted, 3, between="; "),
+            where=direct.redacted,
             do="Take the manual changes back (every line of them:"
             f" invoke status --env {move.env.name}), or name an empty database in target and target_direct.",
-        )  # fmt: skip
+        )
 
 
 def check_blockers(move: Move) -> None:
@@ -133,10 +142,11 @@ def check_blockers(move: Move) -> None:
     if blockers:
         named = ", ".join(f"{name} of {role} (server process {pid}, {state})" for pid, name, role, state in blockers)
         raise Refusal(
-            "no transaction of more than a second on the game's tables", named,
+            "no transaction of more than a second on the game's tables",
+            named,
             where=move.env.target_direct.redacted,
             do=f"End it: {' '.join(f'SELECT pg_terminate_backend({pid});' for pid, *_rest in blockers)}",
-        )  # fmt: skip
+        )
 
 
 def _identifier(name: str) -> str:

@@ -54,9 +54,11 @@ def turning(
             yield connection
     except StoreUnavailable as error:
         raise Failure(
-            "the legacy file's write lock", f"{error}; it is open in {_users(path)}", where=str(path),
+            "the legacy file's write lock",
+            f"{error}; it is open in {_users(path)}",
+            where=str(path),
             do="Nothing was changed. Stop that process (kill -9 is safe for a run of this tool), then run again.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def turn(move: Move, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None) -> None:

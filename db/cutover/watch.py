@@ -85,9 +85,11 @@ def _look(move: Move) -> str | None:
     try:
         identity = switch.store_identity(place)
         services.wait_for(
-            move.env.services, lambda ready: services.serves(ready, place, identity),
-            what=f"every process to serve {place.redacted}", timeout_seconds=ANSWER_SECONDS,
-        )  # fmt: skip
+            move.env.services,
+            lambda ready: services.serves(ready, place, identity),
+            what=f"every process to serve {place.redacted}",
+            timeout_seconds=ANSWER_SECONDS,
+        )
         play(move, move.env.target_direct)
         hooks.run(move.env, "health", move.journal, engine="postgres", timeout_seconds=EVERY_SECONDS)
     except ToolError as error:

@@ -84,9 +84,11 @@ def read(connection: sqlite3.Connection) -> Schema:
     """Read the file's schema. Raises Refusal if a name or statement is no text, or the fence needs a name."""
     if taken := fence_schema.strangers(connection):
         raise Refusal(
-            f"no name that begins with {fence_schema.TABLE}, but the fence's own", ", ".join(taken),
-            where="sqlite_master", do=in_the_file(*(_freeing(*stranger.split(" ", 1)) for stranger in taken)),
-        )  # fmt: skip
+            f"no name that begins with {fence_schema.TABLE}, but the fence's own",
+            ", ".join(taken),
+            where="sqlite_master",
+            do=in_the_file(*(_freeing(*stranger.split(" ", 1)) for stranger in taken)),
+        )
     ours = fence_schema.own(connection) | {("table", name) for name in foreign_statistics(connection)}
     found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid").fetchall()
     statements = tuple(Statement(*row) for row in found if (row[0], row[1]) not in ours)
@@ -109,9 +111,11 @@ def _no_text(statement: Statement, column: str, part: str | BadText) -> Refusal:
         found = f"the bytes {b''.join(bad)[:8].hex(' ')}"
         mend = ", ".join(f"{name} = {_replaced(name, bad)}" for name in ("name", "tbl_name", "sql"))
     return Refusal(
-        "a schema in UTF-8", f"{found} in {statement.type} {data.decode(errors='replace')[:40]!r}",
-        where="sqlite_master", do=in_the_file(f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET {mend};"),
-    )  # fmt: skip
+        "a schema in UTF-8",
+        f"{found} in {statement.type} {data.decode(errors='replace')[:40]!r}",
+        where="sqlite_master",
+        do=in_the_file(f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET {mend};"),
+    )
 
 
 def _not_utf8(data: bytes) -> Iterator[bytes]:
@@ -219,10 +223,13 @@ def _run(connection: sqlite3.Connection, statement: Statement) -> None:
             _run(connection, statement)
             return
         raise Refusal(
-            "a schema that can be made again", f"{statement.type} {statement.name}: {error}", where="sqlite_master",
-            do="Rebuild it with a statement that SQLite accepts." if statement.type == "table"
+            "a schema that can be made again",
+            f"{statement.type} {statement.name}: {error}",
+            where="sqlite_master",
+            do="Rebuild it with a statement that SQLite accepts."
+            if statement.type == "table"
             else in_the_file(f"DROP {statement.type.upper()} {fence_schema.quote(statement.name)};"),
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _by_bytes(left: str, right: str) -> int:
@@ -242,9 +249,11 @@ def _make_internal(connection: sqlite3.Connection, statement: Statement) -> None
         old = "'" + statement.name.replace("'", "''") + "'"
         mend = ", ".join(f"{column} = replace({column}, {old}, 'x' || {old})" for column in ("name", "tbl_name", "sql"))
         raise Refusal(
-            "names that begin with sqlite_ only for SQLite's own tables", statement.name, where="sqlite_master",
+            "names that begin with sqlite_ only for SQLite's own tables",
+            statement.name,
+            where="sqlite_master",
             do=in_the_file(f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET {mend};"),
-        )  # fmt: skip
+        )
 
 
 def _register(connection: sqlite3.Connection, statement: Statement) -> None:

@@ -315,15 +315,19 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
         spelt = next((name for name in tables if name.lower() == "users"), None)
         steps = [] if spelt is None else [schemas.renaming(spelt, "users_"), schemas.renaming("users_", "users")]
         raise Refusal(
-            "a table `users`", f"tables: {few(tables, 8) or 'none'}", where=str(path),
+            "a table `users`",
+            f"tables: {few(tables, 8) or 'none'}",
+            where=str(path),
             do=schemas.in_the_file(*steps) if steps else "Name the database that the game writes.",
-        )  # fmt: skip
+        )
     if (encoding := connection.execute("PRAGMA encoding").fetchone()[0]) != "UTF-8":
         # SQLite would translate its texts, and silently change those that are not valid UTF-16.
         raise Refusal(
-            "a file in UTF-8", f"one in {encoding}", where=str(path),
+            "a file in UTF-8",
+            f"one in {encoding}",
+            where=str(path),
             do=f"Make a copy that loses nothing: invoke transfer.convert --source {shlex.quote(str(path))} --into NEW",
-        )  # fmt: skip
+        )
     schema = schemas.read(connection)  # Refuses names that are no text before anything compares them.
     schema_code.check(schema.statements, str(path))
     columns = table_of(connection, "users").columns
@@ -336,8 +340,10 @@ def _check_contents(connection: sqlite3.Connection, path: Path) -> None:
     if other := next((name for name in columns if spellings.get(name.lower(), name) != name), None):
         real = spellings[other.lower()]
         raise Refusal(
-            f"a column `{real}` in `users`", f"one spelt `{other}`", where=str(path),
+            f"a column `{real}` in `users`",
+            f"one spelt `{other}`",
+            where=str(path),
             do=schemas.in_the_file(
                 f"PRAGMA writable_schema=ON; ALTER TABLE users RENAME COLUMN {quote(other)} TO {quote(real)};"
             ),
-        )  # fmt: skip
+        )

@@ -147,9 +147,11 @@ def marker(conn: Connection) -> str | None:
         name = _value(conn, "select name from ops.environment")
     except errors.InsufficientPrivilege:
         raise Refusal(
-            "the role that owns the schema ops", f"the role {conn.info.user}", where=place(conn),
+            "the role that owns the schema ops",
+            f"the role {conn.info.user}",
+            where=place(conn),
             do="Name the owner's role in target_direct: the service's role has no right there.",
-        ) from None  # fmt: skip
+        ) from None
     return None if name is None else str(name)
 
 
@@ -243,10 +245,12 @@ class RunLock:
         if row[0] not in phases or row[1] not in runs:
             expected = " or ".join(phases)
             raise Failure(
-                f"the phase {expected} of run {self.run}", f"the phase {row[0]} of run {row[1]}", where="ops.phase",
+                f"the phase {expected} of run {self.run}",
+                f"the phase {row[0]} of run {row[1]}",
+                where="ops.phase",
                 do="Another run has changed the phase since; this run changed nothing more. The next command:"
                 f" invoke status --env {named(self.conn)}",
-            )  # fmt: skip
+            )
         return Phase(row[0])
 
     def record_proof(self) -> None:
@@ -354,14 +358,18 @@ def _lock_lost(found: str) -> Failure:
 def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refusal:
     if found is None:
         return Refusal(
-            f"a database prepared for {environment}", "one without a marker", where=place(conn),
+            f"a database prepared for {environment}",
+            "one without a marker",
+            where=place(conn),
             do=f"If it is the right one: invoke prepare --env {environment}",
-        )  # fmt: skip
+        )
     return Refusal(
-        f"the database of {environment}", f"the database of {found}", where=place(conn),
+        f"the database of {environment}",
+        f"the database of {found}",
+        where=place(conn),
         do=f"The URL is another environment's: correct target_direct and target of [{environment}], where they are set"
         " (invoke status --env NAME: settings). Never the marker.",
-    )  # fmt: skip
+    )
 
 
 def _value(conn: Connection, query: str, parameters: tuple[object, ...] = ()) -> Any:

@@ -146,9 +146,11 @@ def require_even(stated: State, odd: tuple[str, ...], schema: str, *, where: str
     """Raise Failure naming the tables whose trigger differs from the fence's state, with the SQL that mends them."""
     if odd:
         raise Failure(
-            f"every trigger as the state {stated} has it", f"otherwise on {', '.join(odd)}", where=where,
+            f"every trigger as the state {stated} has it",
+            f"otherwise on {', '.join(odd)}",
+            where=where,
             do=f"Run as the owner: {' '.join(_mending(table, schema, stated) for table in odd)}",
-        )  # fmt: skip
+        )
 
 
 def _mending(table: str, schema: str, to: State) -> str:
@@ -223,9 +225,11 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
     without = [table.name for table in found if table.enabled is None]
     if without and to != "open":
         raise Failure(
-            "the fence's trigger on every table", f"none on {', '.join(without)}", where=ops.place(conn),
+            "the fence's trigger on every table",
+            f"none on {', '.join(without)}",
+            where=ops.place(conn),
             do=f"Run as the owner: {' '.join(_mending(table, _schema(conn), to) for table in without)}",
-        )  # fmt: skip
+        )
     names = [table.name for table in found if table.enabled is not None]
     retrying = Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
@@ -236,9 +240,11 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
         retrying(_switch_once, conn, verb, to, token, names)
     except RetryError:
         raise Failure(
-            f"the game's tables within {patience_seconds:g} s", f"locked by {blockers(conn)}", where=ops.place(conn),
+            f"the game's tables within {patience_seconds:g} s",
+            f"locked by {blockers(conn)}",
+            where=ops.place(conn),
             do="Nothing was changed. Let them end, or end each: SELECT pg_terminate_backend(PROCESS); Then run again.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 def _switch_once(conn: ops.Connection, verb: str, to: State, token: str | None, names: list[str]) -> None:
@@ -317,8 +323,10 @@ def _try(conn: ops.Connection, table: _Table, event: str) -> str | None:
 def blockers(conn: ops.Connection) -> str:
     """Name the sessions that hold a lock on a table of the schema on the search path."""
     rows = conn.execute(BLOCKERS).fetchall()
-    named = [f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
-             for pid, application, role, doing in rows]  # fmt: skip
+    named = [
+        f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
+        for pid, application, role, doing in rows
+    ]
     return ", ".join(named) or "someone who has just let go"
 
 

@@ -245,9 +245,14 @@ def _tournament(kind: str, entry: object) -> Record:
     if kind not in KINDS:
         raise BadGiven(f"tournaments: expected one of {', '.join(KINDS)}; found {kind!r}")
     default: dict[str, object] = {
-        "status": "bracket_ready", "rank": None, "gold": 0, "materials": {}, "boxes": {}, "claimed": False,
+        "status": "bracket_ready",
+        "rank": None,
+        "gold": 0,
+        "materials": {},
+        "boxes": {},
+        "claimed": False,
         "played": None,
-    }  # fmt: skip
+    }
     told = checked(mapping(entry, where), default, where)
     return {
         "kind": kind,

@@ -30,9 +30,13 @@ _TARGETS = (1, 3, 1, 1, 1, 5, 2)
 _STAGE_LEVELS = ("입문", "초급", "중급", "고급", "유단자")
 _STAGES_A_LEVEL = 20
 _MISSIONS = {
-    "mission_attendance": (1, 50), "mission_complete_game": (20, 150), "mission_rival_match": (40, 300),
-    "mission_study_joseki": (60, 2), "mission_league": (80, 500), "mission_ai_match": (100, 3),
-}  # fmt: skip
+    "mission_attendance": (1, 50),
+    "mission_complete_game": (20, 150),
+    "mission_rival_match": (40, 300),
+    "mission_study_joseki": (60, 2),
+    "mission_league": (80, 500),
+    "mission_ai_match": (100, 3),
+}
 """Training missions: how many stages must be cleared, and how much there is of its first level at most."""
 
 

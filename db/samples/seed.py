@@ -78,9 +78,14 @@ def empty_legacy(path: Path, *, user_columns: int | None = None) -> None:
 
 
 def seed_legacy(
-    path: Path, players: int, seed: int = 1, *, anomalies: bool = True, user_columns: int | None = None,
+    path: Path,
+    players: int,
+    seed: int = 1,
+    *,
+    anomalies: bool = True,
+    user_columns: int | None = None,
     progress: Progress | None = None,
-) -> Seeded:  # fmt: skip
+) -> Seeded:
     """A legacy file as the service of today writes it, in WAL mode; Refusal where there is a file already.
 
     user_columns: 73 for an old file up to 80 and more for a newer one, whose further columns nobody knows.
@@ -220,9 +225,14 @@ def _by_name(ids: Sequence[str], odd: Mapping[int, Sequence[Anomaly]]) -> dict[s
 
 
 def _users(
-    connection: sqlite3.Connection, players: int, seed: int, *, odd: Mapping[int, Sequence[Anomaly]],
-    user_columns: int | None, progress: Progress,
-) -> list[str]:  # fmt: skip
+    connection: sqlite3.Connection,
+    players: int,
+    seed: int,
+    *,
+    odd: Mapping[int, Sequence[Anomaly]],
+    user_columns: int | None,
+    progress: Progress,
+) -> list[str]:
     """Write the rows of `users` and their credentials, a batch at a time; gives the players' ids in order."""
     ids: list[str] = []
     columns = declared_tables.names("users", user_columns)

@@ -100,8 +100,10 @@ where relnamespace = to_regnamespace(%s) and relkind in ('r', 'p', 'v', 'm', 'S'
 ALEMBIC_OWN = f" {tables.VERSION_TABLE}"
 """Marks the lines of Alembic's own table and its key, which our tables do not name."""
 
-NAME = re.compile(r"(?:invalid )?(index) CREATE (?:UNIQUE )?INDEX (\S+)|(trigger) CREATE TRIGGER (\S+) .* ON (\S+) |"
-                  r"(constraint) (\S+) on ([^:]+)|(column|table|view|type|function|label) (\S+)")  # fmt: skip
+NAME = re.compile(
+    r"(?:invalid )?(index) CREATE (?:UNIQUE )?INDEX (\S+)|(trigger) CREATE TRIGGER (\S+) .* ON (\S+) |"
+    r"(constraint) (\S+) on ([^:]+)|(column|table|view|type|function|label) (\S+)"
+)
 
 
 def drift(direct: PostgresUrl) -> list[str]:
@@ -147,9 +149,10 @@ def require_made(conn: ops.Connection, history: Sequence[Revision]) -> None:
     """Check that a revision makes every column of the code. Raises Refusal naming those that the service would miss."""
     if lacking := unmade(conn, history):
         raise Refusal(
-            "a revision for every column of game/tables.py", f"none makes {', '.join(lacking)}",
+            "a revision for every column of game/tables.py",
+            f"none makes {', '.join(lacking)}",
             do='Make one: invoke revision --env development --message "what it does"',
-        )  # fmt: skip
+        )
 
 
 def name_of(line: str) -> str:
@@ -192,9 +195,11 @@ def _rolled_back(conn: ops.Connection) -> Iterator[None]:
             yield
     except errors.LockNotAvailable:
         raise Refusal(
-            f"to read the schema within {LOCK_TIMEOUT_SECONDS} s", "another session alters it", where=ops.place(conn),
+            f"to read the schema within {LOCK_TIMEOUT_SECONDS} s",
+            "another session alters it",
+            where=ops.place(conn),
             do="Run the same command again when that has ended.",
-        ) from None  # fmt: skip
+        ) from None
 
 
 @contextmanager
@@ -252,9 +257,15 @@ def _switches(conn: ops.Connection, schema: str) -> list[str]:
     names = [tables.FENCE_TRIGGER, tables.APPEND_ONLY_TRIGGER]
     rows = conn.execute(SWITCHES, (sql.Identifier(schema).as_string(conn), names)).fetchall()
     fences = {table: enabled for table, name, enabled in rows if name == tables.FENCE_TRIGGER}
-    odd = [f"switched off: trigger {name} on {table}" for table, name, enabled in rows
-           if name == tables.APPEND_ONLY_TRIGGER and enabled != "A"]  # fmt: skip
+    odd = [
+        f"switched off: trigger {name} on {table}"
+        for table, name, enabled in rows
+        if name == tables.APPEND_ONLY_TRIGGER and enabled != "A"
+    ]
     if len(set(fences.values())) > 1:
-        odd += [f"switched unlike the others: trigger {tables.FENCE_TRIGGER} on {table} ({enabled})"
-                for table, enabled in fences.items() if enabled != "A"]  # fmt: skip
+        odd += [
+            f"switched unlike the others: trigger {tables.FENCE_TRIGGER} on {table} ({enabled})"
+            for table, enabled in fences.items()
+            if enabled != "A"
+        ]
     return sorted(odd)

@@ -82,9 +82,13 @@ class Migrated:
 
 
 def migrate(
-    direct: PostgresUrl, *, environment: str, service_role: str | None, sql: bool = False,
+    direct: PostgresUrl,
+    *,
+    environment: str,
+    service_role: str | None,
+    sql: bool = False,
     history: History | None = None,
-) -> Migrated:  # fmt: skip
+) -> Migrated:
     """Bring the schema of the URL to the head and give the service's role its rights. Safe to call again.
 
     sql: change nothing and return the statements. history: other revisions than the project's own.
@@ -125,9 +129,11 @@ def current(conn: ops.Connection) -> str | None:
     applied = [str(revision) for (revision,) in conn.execute("select version_num from alembic_version").fetchall()]
     if len(applied) > 1:
         raise Refusal(
-            f"one revision in {tables.VERSION_TABLE}", ", ".join(applied), where=ops.place(conn),
+            f"one revision in {tables.VERSION_TABLE}",
+            ", ".join(applied),
+            where=ops.place(conn),
             do="Somebody wrote there by hand. Delete the rows that are not the revision of these tables.",
-        )  # fmt: skip
+        )
     return applied[0] if applied else None
 
 
@@ -139,9 +145,11 @@ def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: Hist
         _require_known(conn, direct.schema, at, history)
     if at != history.head:
         raise Refusal(
-            f"the schema at revision {history.head}", f"at {at}" if at else "no revision applied",
-            where=direct.redacted, do=f"First: invoke migrate --env {ops.named(conn)}",
-        )  # fmt: skip
+            f"the schema at revision {history.head}",
+            f"at {at}" if at else "no revision applied",
+            where=direct.redacted,
+            do=f"First: invoke migrate --env {ops.named(conn)}",
+        )
     _require_unchanged(conn, direct.schema, history.revisions)
     _require_no_drift(conn, direct, history.revisions, ())
 
@@ -154,9 +162,11 @@ def require_current(conn: ops.Connection) -> None:
         )
     if lacking := _value(conn, lacking_columns()):
         raise Refusal(
-            "every column of game/tables.py", f"no {game_tables.named(lacking)}", where=ops.place(conn),
+            "every column of game/tables.py",
+            f"no {game_tables.named(lacking)}",
+            where=ops.place(conn),
             do=f"Run: invoke migrate --env {ops.named(conn)}",
-        )  # fmt: skip
+        )
 
 
 def drift(direct: PostgresUrl) -> list[str]:
@@ -170,9 +180,11 @@ def _one_at_a_time(conn: ops.Connection, direct: PostgresUrl) -> Iterator[None]:
     # Polled. A statement that waits for the lock holds a snapshot, and CREATE INDEX CONCURRENTLY in the other migration
     # waits for every older snapshot: the two would wait for each other.
     tried = Retrying(
-        retry=retry_if_result(lambda had: not had), wait=wait_random(0.05, 0.2),
-        stop=stop_after_delay(LOCK_WAIT_SECONDS), retry_error_callback=lambda _state: False,
-    )  # fmt: skip
+        retry=retry_if_result(lambda had: not had),
+        wait=wait_random(0.05, 0.2),
+        stop=stop_after_delay(LOCK_WAIT_SECONDS),
+        retry_error_callback=lambda _state: False,
+    )
     if not tried(_value, conn, "select pg_try_advisory_lock(%s, %s)", locks.LOCK_CLASS, locks.MIGRATION_LOCK):
         raise Refusal(
             f"the migration lock within {LOCK_WAIT_SECONDS} s",
@@ -207,9 +219,11 @@ def _require_known(conn: ops.Connection, schema: str, found: str, history: Histo
     if found not in history:
         known = ", ".join(revision.id for revision in history.revisions)
         raise Refusal(
-            f"a revision out of {known}", f"the revision {found}", where=f"{ops.place(conn)} {schema}",
+            f"a revision out of {known}",
+            f"the revision {found}",
+            where=f"{ops.place(conn)} {schema}",
             do="A newer version of this program migrated it: run the command from a checkout of that version.",
-        )  # fmt: skip
+        )
 
 
 def _require_unchanged(conn: ops.Connection, schema: str, applied: tuple[Revision, ...]) -> None:
@@ -219,11 +233,12 @@ def _require_unchanged(conn: ops.Connection, schema: str, applied: tuple[Revisio
         if hashes.get(revision.id) != revision.digest:
             raise Refusal(
                 f"revision {revision.id} as it was applied",
-                f"other statements in {revision.path.name}" if revision.id in hashes
+                f"other statements in {revision.path.name}"
+                if revision.id in hashes
                 else "no record of it in ops.revisions",
                 where=f"{ops.place(conn)} {schema}",
                 do="Put the file back as it was; what is to change belongs in a new revision.",
-            )  # fmt: skip
+            )
 
 
 def _require_no_drift(
@@ -234,11 +249,12 @@ def _require_no_drift(
     lines = [line for line in catalog.since(conn, direct.schema, applied) if not _is_of(line, left)]
     if lines:
         raise Refusal(
-            f"the schema as revision {applied[-1].id} left it", few(lines, SHOWN_LINES, between="; "),
+            f"the schema as revision {applied[-1].id} left it",
+            few(lines, SHOWN_LINES, between="; "),
             where=direct.redacted,
             do="Nothing was changed. Take the manual changes back (every line of them:"
             f" invoke status --env {ops.named(conn)}) and run again.",
-        )  # fmt: skip
+        )
 
 
 def _index(revision: Revision) -> str | None:
@@ -332,15 +348,18 @@ def _not_passed(
         kind = Failure if before else Refusal
         return kind(
             f"the tables of revision {revision.id} within {LOCK_TIMEOUT_SECONDS} s",
-            f"locked by {fence.blockers(conn)}", where=direct.redacted,
+            f"locked by {fence.blockers(conn)}",
+            where=direct.redacted,
             do=f"Revision {revision.id} changed nothing{stay}. Let them end, or end each"
             " (SELECT pg_terminate_backend(PROCESS);), and run again.",
-        )  # fmt: skip
+        )
     message = redact(str(cause).partition("\n")[0])
     return Failure(
-        f"revision {revision.id} to pass", message, where=direct.redacted,
+        f"revision {revision.id} to pass",
+        message,
+        where=direct.redacted,
         do=f"Revision {revision.id} changed nothing{stay}. Correct the cause and run again.",
-    )  # fmt: skip
+    )
 
 
 def _attributes(schema: str, revision: Revision) -> dict[str, Any]:

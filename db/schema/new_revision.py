@@ -99,9 +99,10 @@ def make(direct: PostgresUrl, *, environment: str, message: str, folder: Path = 
     if not (plan.within or plan.alone):
         if plan.by_hand:
             raise Refusal(
-                "a change that can be written for you", "; ".join(plan.by_hand),
+                "a change that can be written for you",
+                "; ".join(plan.by_hand),
                 do="Write the revision by hand: docs/migrations.md.",
-            )  # fmt: skip
+            )
         return Made()
     statements, left = (plan.within, plan.alone) if plan.within else (plan.alone[:1], plan.alone[1:])
     path = folder / f"{int(history.head) + 1:04}_{slug}.py"
@@ -118,7 +119,7 @@ def _named(message: str) -> tuple[str, str]:
             f"--message with what the revision does, in {MOST_CHARACTERS} characters at most, with a word in a-z",
             repr(message) if message.strip() else "none",
             do='For example: --message "add luck to players". The message becomes the name of the file.',
-        )  # fmt: skip
+        )
     return title[0].upper() + title[1:], slug
 
 
@@ -126,9 +127,11 @@ def _require_free(slug: str, history: History) -> None:
     for revision in history.revisions:
         if revision.path.stem[5:] == slug:
             raise Refusal(
-                "a name that no revision has", f"{revision.path.name}", where=str(revision.path.parent),
+                "a name that no revision has",
+                f"{revision.path.name}",
+                where=str(revision.path.parent),
                 do="Choose another message.",
-            )  # fmt: skip
+            )
 
 
 def _require_nothing_gone(have: set[str], wanted: set[str]) -> None:
@@ -142,9 +145,10 @@ def _require_nothing_gone(have: set[str], wanted: set[str]) -> None:
     parts = {drift.name_of(line) for line in lines if not _is_of(line, dropped, set())}
     if gone := sorted({f"table {table}" for table in dropped} | parts):
         raise Refusal(
-            "nothing that the revisions make and game/tables.py does not name", few(gone, 5),
+            "nothing that the revisions make and game/tables.py does not name",
+            few(gone, 5),
             do="Name it in game/tables.py again; or write the revision that drops it by hand: docs/migrations.md.",
-        )  # fmt: skip
+        )
 
 
 def _plan(have: set[str], wanted: set[str]) -> Plan:
@@ -185,9 +189,11 @@ def _table(table: sa.Table) -> Iterator[str]:
     defended = [statement for statement in tables.ddl() if re.search(rf"\b(?:on|table) {table.name}\b", statement)]
     if not defended:
         raise Refusal(
-            f"{table.name} in PLAYER_STATE, OTHER_STATE or JOURNALS", "none of them names it",
-            where="game/tables.py", do="Add it to one: the lists give the service its rights and the table its fence.",
-        )  # fmt: skip
+            f"{table.name} in PLAYER_STATE, OTHER_STATE or JOURNALS",
+            "none of them names it",
+            where="game/tables.py",
+            do="Add it to one: the lists give the service its rights and the table its fence.",
+        )
     mine = rf"(?:CREATE TABLE {table.name} |CREATE (?:UNIQUE )?INDEX \S+ ON {table.name} )"
     for statement in map(str.strip, drift.definitions()):
         if re.match(mine, statement):

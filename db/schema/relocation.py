@@ -85,9 +85,11 @@ def _move_objects(conn: ops.Connection, schema: str, to: str) -> None:
             conn.execute(str(statement).encode())
     except errors.LockNotAvailable:
         raise Failure(
-            f"the tables of the schema {schema} within {LOCK_TIMEOUT_SECONDS} s", "another session holds one",
-            where=ops.place(conn), do="Nothing was changed. End that session, and run again.",
-        ) from None  # fmt: skip
+            f"the tables of the schema {schema} within {LOCK_TIMEOUT_SECONDS} s",
+            "another session holds one",
+            where=ops.place(conn),
+            do="Nothing was changed. End that session, and run again.",
+        ) from None
 
 
 def is_shared(conn: ops.Connection, schema: str) -> bool | None:

@@ -156,9 +156,11 @@ def _files(folder: Path) -> Iterator[Path]:
             continue
         if not NAME.fullmatch(path.name):
             raise Refusal(
-                "a revision's file named like 0002_what_it_does.py", path.name, where=str(folder),
+                "a revision's file named like 0002_what_it_does.py",
+                path.name,
+                where=str(folder),
                 do="Rename it, or move it elsewhere if it is no revision.",
-            )  # fmt: skip
+            )
         yield path
 
 
@@ -173,9 +175,11 @@ def _load(path: Path) -> ModuleType:
         raise _unreadable("a revision that Python can load", error, path) from error
     if not callable(getattr(module, "upgrade", None)):
         raise Refusal(
-            "a revision with a function upgrade()", "none", where=str(path),
+            "a revision with a function upgrade()",
+            "none",
+            where=str(path),
             do="Write it like the one in the file before it.",
-        )  # fmt: skip
+        )
     return module
 
 
@@ -186,22 +190,28 @@ def _require_next(
     number = path.name[:4]
     if getattr(module, "revision", None) != number:
         raise Refusal(
-            f"revision = {number!r}, as the file's name says", repr(getattr(module, "revision", None)),
-            where=str(path), do="Have the name and the revision agree.",
-        )  # fmt: skip
+            f"revision = {number!r}, as the file's name says",
+            repr(getattr(module, "revision", None)),
+            where=str(path),
+            do="Have the name and the revision agree.",
+        )
     if before is not None and before[0].name[:4] == number:
         raise Refusal(
-            f"one revision {number}", f"two: {before[0].name} and {path.name}", where=str(path.parent),
+            f"one revision {number}",
+            f"two: {before[0].name} and {path.name}",
+            where=str(path.parent),
             do=f"Rename the one that no database has yet to the next number, with down_revision = {number!r}.",
-        )  # fmt: skip
+        )
     parent, expected = getattr(module, "down_revision", None), before and before[1].revision
     if parent != expected:
         known = parent is None or any(one.name.startswith(f"{parent}_") for one in files)
         found = repr(parent) if known else f"{parent!r}, of which there is no file"
         raise Refusal(
-            f"down_revision = {expected!r}: each revision follows the one before it", found, where=str(path),
+            f"down_revision = {expected!r}: each revision follows the one before it",
+            found,
+            where=str(path),
             do="Write that line; or bring back the file that is missing.",
-        )  # fmt: skip
+        )
 
 
 def _revision(path: Path, module: ModuleType) -> Revision:
@@ -211,19 +221,25 @@ def _revision(path: Path, module: ModuleType) -> Revision:
     for statement in own:
         if control := controls(statement):
             raise Refusal(
-                "a revision that leaves its transaction to Alembic", f"the statement {min(control)}", where=str(path),
+                "a revision that leaves its transaction to Alembic",
+                f"the statement {min(control)}",
+                where=str(path),
                 do="Take it out. What can't run in a transaction has a revision of its own, in autocommit_block().",
-            )  # fmt: skip
+            )
         if CONCURRENTLY.search(_bare(statement)) and not outside:
             raise Refusal(
-                "a statement with CONCURRENTLY outside a transaction", "one within", where=str(path),
+                "a statement with CONCURRENTLY outside a transaction",
+                "one within",
+                where=str(path),
                 do="Write: with op.get_context().autocommit_block():",
-            )  # fmt: skip
+            )
     if outside and len(own) != 1:
         raise Refusal(
-            "one statement alone in a revision that runs outside a transaction", f"{len(own)} statements",
-            where=str(path), do="Give each a revision of its own: what fails half way could not be taken back.",
-        )  # fmt: skip
+            "one statement alone in a revision that runs outside a transaction",
+            f"{len(own)} statements",
+            where=str(path),
+            do="Give each a revision of its own: what fails half way could not be taken back.",
+        )
     return Revision(str(module.revision), path, statements, outside)
 
 
@@ -265,6 +281,8 @@ def _unreadable(expected: str, error: BaseException, path: Path) -> Refusal:
     line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
     message = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return Refusal(
-        expected, f"{type(error).__name__}: {message}{line}", where=str(path),
+        expected,
+        f"{type(error).__name__}: {message}{line}",
+        where=str(path),
         do="Nothing was changed. Correct that file.",
-    )  # fmt: skip
+    )

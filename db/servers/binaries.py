@@ -142,9 +142,19 @@ def _initdb(folder: Path, home: Path, login: Login, guard: ReaperClient, account
     if account is not None:
         os.chown(words, account.uid, account.gid)
     argv = [
-        str(folder / "initdb"), "--pgdata", str(home / "data"), "--username", login.user, "--pwfile", str(words),
-        "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions",
-    ]  # fmt: skip
+        str(folder / "initdb"),
+        "--pgdata",
+        str(home / "data"),
+        "--username",
+        login.user,
+        "--pwfile",
+        str(words),
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+        "--no-instructions",
+    ]
     guard.run(argv, account=account, env=ENVIRONMENT, log=log)
     words.unlink()
 
@@ -156,9 +166,13 @@ def _serve(
     log = home / "log"
     for port in _free_ports():
         argv = [
-            str(folder / "postgres"), "-D", str(home / "data"), "-p", str(port),
+            str(folder / "postgres"),
+            "-D",
+            str(home / "data"),
+            "-p",
+            str(port),
             *as_options({"listen_addresses": HOST, "unix_socket_directories": "", **settings}),
-        ]  # fmt: skip
+        ]
         pid = guard.spawn(argv, account=account, env=ENVIRONMENT, log=log)
         try:
             wait(HOST, port, login, ended=lambda pid=pid: guard.ended(pid))  # type: ignore[misc]  # a default binds it

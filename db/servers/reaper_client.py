@@ -89,14 +89,16 @@ class ReaperClient:
                 code = process.wait(CLEARING_SECONDS)
             except subprocess.TimeoutExpired:
                 raise Failure(
-                    f"the server to be gone within {CLEARING_SECONDS:.0f} s", "its guardian still at work",
+                    f"the server to be gone within {CLEARING_SECONDS:.0f} s",
+                    "its guardian still at work",
                     do=f"see what process {process.pid} waits for",
-                ) from None  # fmt: skip
+                ) from None
         if code != 0:
             raise Failure(
-                "the server to leave nothing behind", f"its guardian ended with code {code}",
+                "the server to leave nothing behind",
+                f"its guardian ended with code {code}",
                 do="Remove by hand what it named on standard error.",
-            )  # fmt: skip
+            )
 
     def _ask(self, do: str, **request: Any) -> dict[str, Any]:
         try:

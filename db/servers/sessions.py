@@ -63,9 +63,11 @@ def refuse_locks(conn: psycopg.Connection) -> None:
     held = _settled(conn, LOCKS, [])
     if held:
         raise Failure(
-            "no lock held", "; ".join(map(str, held)), where=f"database {conn.info.dbname}",
+            "no lock held",
+            "; ".join(map(str, held)),
+            where=f"database {conn.info.dbname}",
             do="Commit or roll back there first.",
-        )  # fmt: skip
+        )
 
 
 def _settled(conn: psycopg.Connection, query: str, parameters: list[str]) -> list[Session]:

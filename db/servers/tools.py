@@ -75,9 +75,11 @@ def find(name: str, facts: ServerInfo) -> Tool:
     folder = facts.programs or _nearest(facts)
     if folder is None or not os.access(Path(folder) / name, os.X_OK):
         raise Refusal(
-            f"{name} of version {facts.version.partition('.')[0]} or newer", "none on this machine",
-            where=f"for the server of kind {facts.kind}", do="Install Postgres's client programs of that version.",
-        )  # fmt: skip
+            f"{name} of version {facts.version.partition('.')[0]} or newer",
+            "none on this machine",
+            where=f"for the server of kind {facts.kind}",
+            do="Install Postgres's client programs of that version.",
+        )
     return Tool(name, (str(Path(folder) / name),), seen, seen)
 
 

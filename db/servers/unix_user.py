@@ -54,9 +54,10 @@ def scratch(*, programs: bool = False) -> Path:
         if _usable(base, programs) and shutil.disk_usage(base).free >= room:
             return base
     raise Refusal(
-        f"a folder with {DISK_BYTES >> 20} MB free", f"none out of {MEMORY}, {temporary}, {lasting}",
+        f"a folder with {DISK_BYTES >> 20} MB free",
+        f"none out of {MEMORY}, {temporary}, {lasting}",
         do="Name one with TMPDIR, one that every account may enter.",
-    )  # fmt: skip
+    )
 
 
 def _usable(base: Path, programs: bool) -> bool:

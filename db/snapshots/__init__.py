@@ -71,9 +71,16 @@ def verify(
 
 
 def restore(
-    env: Environment, snapshot: Snapshot, *, keep_fence: bool, replace: bool = False, into: Path | None = None,
-    unsigned: bool = False, confirm: Callable[[], None] = unasked, tools: Tools | None = None,
-) -> str:  # fmt: skip
+    env: Environment,
+    snapshot: Snapshot,
+    *,
+    keep_fence: bool,
+    replace: bool = False,
+    into: Path | None = None,
+    unsigned: bool = False,
+    confirm: Callable[[], None] = unasked,
+    tools: Tools | None = None,
+) -> str:
     """Put a snapshot back: the legacy file at `into` or its own place, the game's schema into the target.
 
     keep_fence: whether the store is read-only afterwards; it is one or the other on purpose, whatever the snapshot
@@ -87,9 +94,15 @@ def restore(
         )
         return str(aside or "")
     moved = postgres.restore(
-        snapshot, env.target_direct, service_role=env.target.user, legacy=env.legacy.path, keep_fence=keep_fence,
-        replace=replace, confirm=confirm, tools=tools,
-    )  # fmt: skip
+        snapshot,
+        env.target_direct,
+        service_role=env.target.user,
+        legacy=env.legacy.path,
+        keep_fence=keep_fence,
+        replace=replace,
+        confirm=confirm,
+        tools=tools,
+    )
     return moved or ""
 
 

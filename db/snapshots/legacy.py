@@ -52,10 +52,20 @@ def take(path: Path, parent: Path, *, environment: str, label: Label, run: str, 
         # Without a write-ahead log an open reader blocks the game's writers.
         game.execute("COMMIT")
         made = Manifest(
-            environment=environment, side=Side.LEGACY, label=label, run=run, taken_at=manifest.now().isoformat(),
-            file=copy.name, size=copy.stat().st_size, sha256=manifest.digest(copy), counts=counts,
-            source=shown(str(path), most=4096), fence=state, schema="", tool=f"SQLite {sqlite3.sqlite_version}",
-        )  # fmt: skip
+            environment=environment,
+            side=Side.LEGACY,
+            label=label,
+            run=run,
+            taken_at=manifest.now().isoformat(),
+            file=copy.name,
+            size=copy.stat().st_size,
+            sha256=manifest.digest(copy),
+            counts=counts,
+            source=shown(str(path), most=4096),
+            fence=state,
+            schema="",
+            tool=f"SQLite {sqlite3.sqlite_version}",
+        )
         made = manifest.write(folder, made, key)
         return Snapshot(finish(), made)
 
@@ -84,9 +94,11 @@ def restore(
     there = _beside(into)
     if there and not replace:
         raise Refusal(
-            "no file there, nor a log beside it", " and ".join(path.name for path in there), where=str(into),
+            "no file there, nor a log beside it",
+            " and ".join(path.name for path in there),
+            where=str(into),
             do="Name a path where no file is yet: --into NEW",
-        )  # fmt: skip
+        )
     paths.require_folder(
         into.parent, "a folder that exists, to restore into", do="Make that folder, or name another place: --into NEW"
     )

@@ -152,9 +152,11 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
     except OSError as error:
         found = paths.found(parent)
         raise Refusal(
-            "a folder for snapshots", str(error.strerror) if found == paths.NOTHING else found, where=str(parent),
+            "a folder for snapshots",
+            str(error.strerror) if found == paths.NOTHING else found,
+            where=str(parent),
             do="Let this user make it, or correct snapshots.folder; invoke status --env NAME says where it is set.",
-        ) from None  # fmt: skip
+        ) from None
     name = f"{environment}-{side}-{label}-{now():%Y%m%dT%H%M%S.%fZ}"
     partial = parent / (name + PARTIAL)
     with ExitStack() as held:
@@ -167,9 +169,11 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
             fsync_folder(parent)
         except OSError as error:
             raise Failure(
-                "a snapshot to be written", str(error.strerror), where=str(parent),
-                do="Make room there; nothing was kept."
-            ) from error  # fmt: skip
+                "a snapshot to be written",
+                str(error.strerror),
+                where=str(parent),
+                do="Make room there; nothing was kept.",
+            ) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

@@ -74,11 +74,20 @@ def take(
         with private.opened(dump, "xb") as file:
             run_tool(_tool("pg_dump", connection, tools), arguments, url, stdout=file)
         made = Manifest(
-            environment=environment, side=Side.TARGET, label=label, run=run, taken_at=manifest.now().isoformat(),
-            file=dump.name, size=dump.stat().st_size, sha256=manifest.digest(dump), counts=counts,
-            source=url.redacted, fence=state, schema=migrate.current(connection) or "",
+            environment=environment,
+            side=Side.TARGET,
+            label=label,
+            run=run,
+            taken_at=manifest.now().isoformat(),
+            file=dump.name,
+            size=dump.stat().st_size,
+            sha256=manifest.digest(dump),
+            counts=counts,
+            source=url.redacted,
+            fence=state,
+            schema=migrate.current(connection) or "",
             tool=f"pg_dump for PostgreSQL {major(connection)}",
-        )  # fmt: skip
+        )
         made = manifest.write(folder, made, key)
         return Snapshot(finish(), made)
 
@@ -96,9 +105,16 @@ def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) 
 
 
 def restore(
-    snapshot: Snapshot, url: PostgresUrl, *, service_role: str, legacy: Path, keep_fence: bool, replace: bool = False,
-    confirm: Callable[[], None] = unasked, tools: Tools | None = None,
-) -> str | None:  # fmt: skip
+    snapshot: Snapshot,
+    url: PostgresUrl,
+    *,
+    service_role: str,
+    legacy: Path,
+    keep_fence: bool,
+    replace: bool = False,
+    confirm: Callable[[], None] = unasked,
+    tools: Tools | None = None,
+) -> str | None:
     """Restore the schema. Return the name of the schema that now holds the replaced tables, or None if there were none.
 
     All is done in one transaction: whatever fails, and wherever it is killed, the database is as it was. Until then
@@ -107,9 +123,11 @@ def restore(
     """
     if (schema := schema_of(snapshot)) != url.schema:
         raise Refusal(
-            f"a snapshot of the schema {url.schema}", f"one of the schema {shown(schema)}", where=str(snapshot.folder),
+            f"a snapshot of the schema {url.schema}",
+            f"one of the schema {shown(schema)}",
+            where=str(snapshot.folder),
             do=f"Name that schema in target and target_direct: ?schema={schema}",
-        )  # fmt: skip
+        )
     with opened(snapshot) as file:
         with ops.connect(url) as connection:
             ops.require_marker(connection, snapshot.manifest.environment)
@@ -156,10 +174,11 @@ def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
     if mark.state == "open" or phase not in (ops.Phase.EMPTY, ops.Phase.LIVE) or (phase is ops.Phase.EMPTY and ours):
         raise Refusal(
             "a legacy file on which nobody plays, before Postgres is opened to writes",
-            f"the phase {phase}, and a file that is {mark.state}", where=str(legacy),
+            f"the phase {phase}, and a file that is {mark.state}",
+            where=str(legacy),
             do="Leave --unfence out: Postgres then holds the snapshot, read-only. Only a move opens it. What is under"
             f" way: invoke status --env {ops.named(connection)}",
-        )  # fmt: skip
+        )
 
 
 def _mark(legacy: Path) -> Mark:
@@ -206,9 +225,11 @@ def may_create_databases(connection: ops.Connection) -> bool:
 def no_createdb(url: PostgresUrl) -> Refusal:
     """A snapshot that can't be restored somewhere can't be verified."""
     return Refusal(
-        "a role that may make the scratch database to restore into", f"{url.user} without CREATEDB",
-        where=url.redacted, do=remedies.statement("ALTER ROLE {role} CREATEDB;", role=url.user),
-    )  # fmt: skip
+        "a role that may make the scratch database to restore into",
+        f"{url.user} without CREATEDB",
+        where=url.redacted,
+        do=remedies.statement("ALTER ROLE {role} CREATEDB;", role=url.user),
+    )
 
 
 def _rows(connection: ops.Connection, schema: str, table: str) -> int:
@@ -276,7 +297,9 @@ def _require_free(connection: ops.Connection, url: PostgresUrl, *, replace: bool
     relations = relocation.relations(connection, url.schema)
     if relations and not replace:
         raise Refusal(
-            f"no schema {url.schema}, or an empty one", f"one with {few(relations, 3)}", where=url.redacted,
+            f"no schema {url.schema}, or an empty one",
+            f"one with {few(relations, 3)}",
+            where=url.redacted,
             do="Add --replace: these are then kept in another schema.",
-        )  # fmt: skip
+        )
     return relations

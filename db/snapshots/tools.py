@@ -46,9 +46,11 @@ def run(
     if ended.returncode != 0:
         said = redact(ended.stderr.decode(errors="replace")).strip().splitlines()
         raise Failure(
-            f"{tool.name} to end with 0", f"{ended.returncode}: {few(said, 3, between='; ') or 'it said nothing'}",
-            where=url.redacted, do=f"Its arguments were: {' '.join(args)}",
-        )  # fmt: skip
+            f"{tool.name} to end with 0",
+            f"{ended.returncode}: {few(said, 3, between='; ') or 'it said nothing'}",
+            where=url.redacted,
+            do=f"Its arguments were: {' '.join(args)}",
+        )
 
 
 def _installed(major: int, name: str) -> Tool:
@@ -58,9 +60,10 @@ def _installed(major: int, name: str) -> Tool:
     if not fitting:
         have = ", ".join(f"{version} in {path.parent}" for version, path in found) or "none"
         raise Refusal(
-            f"{name} of version {major} or newer on this machine", have,
+            f"{name} of version {major} or newer on this machine",
+            have,
             do=f"Install Postgres's client programs of version {major} or newer.",
-        )  # fmt: skip
+        )
     return Tool(name, (str(fitting[0]),), ("", 0), ("", 0))
 
 

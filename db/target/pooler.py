@@ -71,9 +71,11 @@ def _between(url: PostgresUrl) -> Refusal:
 
 def _no_transaction(url: PostgresUrl, error: psycopg.OperationalError) -> Refusal:
     return Refusal(
-        "a server, or a pooler that keeps a transaction on one session", _text(error), where=url.redacted,
+        "a server, or a pooler that keeps a transaction on one session",
+        _text(error),
+        where=url.redacted,
         do="Have the pooler pool transactions or sessions (pgbouncer: pool_mode = transaction), and restart it.",
-    )  # fmt: skip
+    )
 
 
 def _text(error: psycopg.Error) -> str:

@@ -101,16 +101,19 @@ def require_connections(conn: Connection, service_role: str, *, service: int) ->
     for whose, limit, need, remedy in checks:
         if 0 <= limit < need:
             raise Refusal(
-                f"{count(need, 'connection')} {whose}", f"a limit of {limit}", where=place(conn),
+                f"{count(need, 'connection')} {whose}",
+                f"a limit of {limit}",
+                where=place(conn),
                 do=sql.SQL(remedy).format(**names).as_string(conn),
-            )  # fmt: skip
+            )
     if server < needed:
         raise Refusal(
             f"{count(needed, 'connection')}: {service} of the service while it restarts,"
             f" {TOOLS_CONNECTIONS} of the tools",
-            f"{server}", where=f"{place(conn)}, max_connections",
+            f"{server}",
+            where=f"{place(conn)}, max_connections",
             do=f"ALTER SYSTEM SET max_connections = {_raised(conn, needed - server)}; and restart the server.",
-        )  # fmt: skip
+        )
 
 
 def place(conn: Connection) -> str:
@@ -131,9 +134,11 @@ def _require_server(conn: Connection) -> None:
         )
     if recovering:
         raise Refusal(
-            "a server that takes writes", "a replica, in recovery", where=place(conn),
+            "a server that takes writes",
+            "a replica, in recovery",
+            where=place(conn),
             do="Name the primary in target and target_direct; or, if this one is to be it: SELECT pg_promote();",
-        )  # fmt: skip
+        )
     require_role(conn)
 
 
@@ -145,9 +150,11 @@ def require_role(conn: Connection) -> None:
     session_role, role = conn.execute("select session_user, current_user").fetchone() or ("", "")
     if session_role != conn.info.user:
         raise Refusal(
-            f"the role {conn.info.user} on the server", f"the role {session_role}, as which the pooler logs in",
-            where=place(conn), do="Name that role in target, or have the pooler log in as the client's role.",
-        )  # fmt: skip
+            f"the role {conn.info.user} on the server",
+            f"the role {session_role}, as which the pooler logs in",
+            where=place(conn),
+            do="Name that role in target, or have the pooler log in as the client's role.",
+        )
     if role != session_role:
         raise _unfit(conn, "role", "none", str(role))
 
@@ -157,9 +164,11 @@ def _require_patience(conn: Connection) -> None:
     for name, milliseconds in conn.execute(PATIENCE, (list(IMPATIENT),)).fetchall():
         if 0 < milliseconds < LEAST_PATIENCE_MS:
             raise Refusal(
-                f"{name} of {LEAST_PATIENCE_MS} ms or more, or none, behind a pooler", f"{milliseconds} ms",
-                where=place(conn), do=_remedy(conn, name, "0"),
-            )  # fmt: skip
+                f"{name} of {LEAST_PATIENCE_MS} ms or more, or none, behind a pooler",
+                f"{milliseconds} ms",
+                where=place(conn),
+                do=_remedy(conn, name, "0"),
+            )
 
 
 def _unfit(conn: Connection, name: str, expected: str, found: str) -> Refusal:

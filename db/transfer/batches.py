@@ -143,10 +143,18 @@ class BatchBuilder:
         original, storage = sqlite_values.original(found[column]), sqlite_values.storage(found[column])
         parcel.findings.append(
             Finding(
-                trouble.kind, name, f"row {row.position}", column, "$", None, storage, original,
-                f"{column}.{trouble.rule}", trouble.reason,
+                trouble.kind,
+                name,
+                f"row {row.position}",
+                column,
+                "$",
+                None,
+                storage,
+                original,
+                f"{column}.{trouble.rule}",
+                trouble.reason,
             )
-        )  # fmt: skip
+        )
         parcel.quarantined[column] += 1
 
 

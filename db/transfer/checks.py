@@ -72,16 +72,17 @@ def check_soundness(source: Source) -> None:
     some = first_of(found, _NAMED)
     rebuild = "; ".join(f"REINDEX {quote(index)}" for index in _stale_indexes(source.connection, found))
     if any(_DAMAGED.match(problem) for problem in found):
-        raise Refusal(
-            "a sound SQLite file", some, where=source.where, do=RESTORE_FILE
-        )  # fmt: skip
+        raise Refusal("a sound SQLite file", some, where=source.where, do=RESTORE_FILE)
     # SQLite does not evaluate `IS NULL` of a NOT NULL column: it assumes false.
     nulls = " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in found) else ""
     raise Refusal(
-        "an integral legacy file", some, where=source.where,
-        do=schemas.in_the_file(f"{rebuild};") if rebuild
+        "an integral legacy file",
+        some,
+        where=source.where,
+        do=schemas.in_the_file(f"{rebuild};")
+        if rebuild
         else f"Mend these rows in the file, with the game stopped.{nulls}",
-    )  # fmt: skip
+    )
 
 
 def _check_sizes(source: Source) -> None:
@@ -157,9 +158,11 @@ def check_names(source: Source) -> None:
     for name in source.tables:
         if len(name.encode()) > MOST_NAME_BYTES:
             raise Refusal(
-                f"names of tables of at most {MOST_NAME_BYTES:,} bytes", f"{len(name.encode()):,}: {name[:40]}…",
-                where=source.where, do=schemas.in_the_file(schemas.renaming(name, name[:40])),
-            )  # fmt: skip
+                f"names of tables of at most {MOST_NAME_BYTES:,} bytes",
+                f"{len(name.encode()):,}: {name[:40]}…",
+                where=source.where,
+                do=schemas.in_the_file(schemas.renaming(name, name[:40])),
+            )
 
 
 def check_writable(source: Source) -> None:
@@ -168,7 +171,10 @@ def check_writable(source: Source) -> None:
     if trouble is None:
         return
     raise Refusal(
-        f"a table {trouble.table} that this program can write", trouble.error, where=source.where,
-        do=schemas.in_the_file(*trouble.remedy) if trouble.remedy
+        f"a table {trouble.table} that this program can write",
+        trouble.error,
+        where=source.where,
+        do=schemas.in_the_file(*trouble.remedy)
+        if trouble.remedy
         else f"Rebuild {trouble.table} without it, with the program that has it.",
-    )  # fmt: skip
+    )

@@ -10,9 +10,7 @@ from psycopg import sql
 from db import ops
 from game.rows import Value
 
-_TYPES: dict[type, str] = {
-    sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool", sa.LargeBinary: "bytea"
-}  # fmt: skip
+_TYPES: dict[type, str] = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool", sa.LargeBinary: "bytea"}
 
 
 def copy(conn: ops.Connection, table: sa.Table, records: Iterable[Mapping[str, Value]]) -> None:

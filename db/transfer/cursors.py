@@ -63,8 +63,9 @@ def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]
         return cursor.fetchall()[::-1]
 
 
-def fetch(conn: ops.Connection, table: sa.Table, column: str, values: list[str] | list[int], *,
-          source: str | None = None) -> Iterator[Record]:  # fmt: skip
+def fetch(
+    conn: ops.Connection, table: sa.Table, column: str, values: list[str] | list[int], *, source: str | None = None
+) -> Iterator[Record]:
     """The records whose `column` is one of the values, in no order, all at once."""
     names = [found.name for found in table.columns]
     query = sql.SQL("select {} from {} where {} = any(%s)").format(

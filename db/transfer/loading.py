@@ -63,9 +63,15 @@ class Loaded:
 
 
 def load(
-    source: Path, target: PostgresUrl, *, run: str, pass_token: str, max_held: int | None = None,
-    progress: Progress | None = None, chunk_bytes: int = CHUNK_BYTES,
-) -> Loaded:  # fmt: skip
+    source: Path,
+    target: PostgresUrl,
+    *,
+    run: str,
+    pass_token: str,
+    max_held: int | None = None,
+    progress: Progress | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Loaded:
     """Move the whole file into the target and prove it; the caller holds `ops.lock`.
 
     Refusal: no legacy file; a target that is not empty, or holds another file, or is live; another load at work; more
@@ -157,9 +163,15 @@ class _Loading:
                 gc.collect()  # A finding's error refers to the frames that it came through, and they to a large row.
             self.tally.add(name, parcel.taken, parcel.quarantined)
             checkpoint: Record = {
-                "run": self.run_id, "source_table": name, "n": number, "source": digest.hex(), "position": position,
-                "rows": many, "bytes": size, "counts": tallies.to_text(parcel.taken, parcel.quarantined),
-            }  # fmt: skip
+                "run": self.run_id,
+                "source_table": name,
+                "n": number,
+                "source": digest.hex(),
+                "position": position,
+                "rows": many,
+                "bytes": size,
+                "counts": tallies.to_text(parcel.taken, parcel.quarantined),
+            }
             self._write(parcel, checkpoint)
             advance(many)
 
@@ -190,11 +202,19 @@ class _Loading:
     def _quarantine(self, parcel: Batch) -> Iterator[Record]:
         for finding in parcel.findings:
             yield {
-                "run": self.run_id, "n": self.findings, "kind": finding.kind, "source_table": finding.table,
-                "key": finding.key, "column_name": finding.column, "path": _storable(finding.path),
-                "position": finding.position, "storage": finding.storage, "original": finding.original,
-                "rule": _storable(finding.rule), "reason": _storable(finding.reason),
-            }  # fmt: skip
+                "run": self.run_id,
+                "n": self.findings,
+                "kind": finding.kind,
+                "source_table": finding.table,
+                "key": finding.key,
+                "column_name": finding.column,
+                "path": _storable(finding.path),
+                "position": finding.position,
+                "storage": finding.storage,
+                "original": finding.original,
+                "rule": _storable(finding.rule),
+                "reason": _storable(finding.reason),
+            }
             self.findings += 1
 
     @contextmanager
@@ -205,9 +225,11 @@ class _Loading:
             self.conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this chunk's end.
             if (now := ops.phase(self.conn)) != self.phase:
                 raise Failure(
-                    f"the phase {self.phase} throughout the load", f"{now}", where=ops.place(self.conn),
+                    f"the phase {self.phase} throughout the load",
+                    f"{now}",
+                    where=ops.place(self.conn),
                     do="Another run took over; what was loaded stays, fenced. What is next: invoke status --env NAME",
-                )  # fmt: skip
+                )
             yield
 
     def _known_players(self, ids: Iterable[str]) -> set[str]:

@@ -62,9 +62,10 @@ def check_homes() -> None:
     """Refuse if a column of game/tables.py has no place in the legacy file: such a row could not be rebuilt."""
     if lacking := homes.homeless():
         raise Refusal(
-            "a place in the legacy file for every column of game/tables.py", f"none for {tables.named(lacking)}",
+            "a place in the legacy file for every column of game/tables.py",
+            f"none for {tables.named(lacking)}",
             do="Give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres.",
-        )  # fmt: skip
+        )
 
 
 @contextmanager
@@ -76,9 +77,11 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
         row = conn.execute("select pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, locks.TRANSFER_LOCK)).fetchone()
         if row != (True,):
             raise Refusal(
-                "no other transfer at work", locks.owners(conn, locks.TRANSFER_LOCK), where=target.redacted,
+                "no other transfer at work",
+                locks.owners(conn, locks.TRANSFER_LOCK),
+                where=target.redacted,
                 do=locks.how_to_end(conn, locks.TRANSFER_LOCK),
-            )  # fmt: skip
+            )
         try:
             yield conn
         finally:
@@ -92,9 +95,11 @@ def require_fenced(conn: ops.Connection) -> ops.Phase:
         raise in_use.live(conn)
     if fence.state(conn) == "open":
         raise Refusal(
-            "a fenced target", "one open to players", where=ops.place(conn),
+            "a fenced target",
+            "one open to players",
+            where=ops.place(conn),
             do="Somebody opened it meanwhile. Run the same command again: it fences the target first.",
-        )  # fmt: skip
+        )
     return phase
 
 
@@ -109,20 +114,24 @@ def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
         query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
         if conn.execute(query).fetchone() == (True,):
             raise Refusal(
-                "an empty target", f"rows in {table.name}", where=ops.place(conn),
+                "an empty target",
+                f"rows in {table.name}",
+                where=ops.place(conn),
                 do="Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
                 f" invoke transfer.cleanup --env {ops.named(conn)}",
-            )  # fmt: skip
+            )
     return False
 
 
 def another_file(source: Source, found: str) -> Refusal:
     """The file is not the one whose chunks are in the target."""
     return Refusal(
-        "the file that was begun to be loaded", found, where=source.where,
+        "the file that was begun to be loaded",
+        found,
+        where=source.where,
         do="It is another file, or was written to since. Empty the target (invoke transfer.cleanup --env NAME), and run"
         " this command again.",
-    )  # fmt: skip
+    )
 
 
 def check_journals(source: Source) -> None:
@@ -145,9 +154,11 @@ def check_journals(source: Source) -> None:
         found, expected = source.tables[spelt[name]], tuple(column.name for column in journal.columns)
         if found.name != name or set(found.columns) != set(expected) or found.primary_key != tables.KEYS[journal.name]:
             raise Refusal(
-                f"our journal {name} ({', '.join(expected)})", f"a table {found.name} of {', '.join(found.columns)}",
-                where=source.where, do=schemas.in_the_file(schemas.renaming(found.name, f"game_{name}")),
-            )  # fmt: skip
+                f"our journal {name} ({', '.join(expected)})",
+                f"a table {found.name} of {', '.join(found.columns)}",
+                where=source.where,
+                do=schemas.in_the_file(schemas.renaming(found.name, f"game_{name}")),
+            )
 
 
 def check_ids(source: Source) -> None:
@@ -160,9 +171,11 @@ def check_ids(source: Source) -> None:
     ).fetchone()
     if found is not None:
         raise Refusal(
-            f"no player whose id begins with {prefix}", str(found[0]), where=source.where,
+            f"no player whose id begins with {prefix}",
+            str(found[0]),
+            where=source.where,
             do="Smoke tests make such players and remove them: rename it, or remove what an older smoke left.",
-        )  # fmt: skip
+        )
 
 
 def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
@@ -176,9 +189,11 @@ def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
     ).fetchall()
     some = [f"{key}: {column}, {reason}" for key, column, reason in named]
     raise Refusal(
-        f"at most {count(max_held, 'player')} held", f"{held} ({few(some, NAMED, between='; ', total=held)})",
-        where="quarantine", do=_remedy(ops.named(conn), held),
-    )  # fmt: skip
+        f"at most {count(max_held, 'player')} held",
+        f"{held} ({few(some, NAMED, between='; ', total=held)})",
+        where="quarantine",
+        do=_remedy(ops.named(conn), held),
+    )
 
 
 def _remedy(environment: str, held: int) -> str:

@@ -74,7 +74,7 @@ class Tally:
             "loaded and quarantined to make up the source in every column",
             f"{len(wrong)} that do not: {few(named, NAMED, between='; ')}",
             do=LOAD_ANEW,
-        )  # fmt: skip
+        )
 
 
 def to_text(taken: Counter[str], quarantined: Counter[str]) -> str:

@@ -168,9 +168,11 @@ class _Carriage:
     def _make(self, statement: Statement) -> None:
         if statement.name not in JOURNALS:
             raise Refusal(
-                f"the file that was loaded, with its table {statement.name}", "no such table", where=self.where,
+                f"the file that was loaded, with its table {statement.name}",
+                "no such table",
+                where=self.where,
                 do="Nothing was written. Name in environments.toml, as `legacy`, the file that the game moved from.",
-            )  # fmt: skip
+            )
         self.connection.execute(str(statement.sql))
 
     def _table(self, source: Source, table: Table, advance: Advance) -> None:

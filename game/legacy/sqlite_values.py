@@ -40,9 +40,12 @@ def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0)
         raise _another_file()
     # Path.resolve raises RuntimeError for a link to itself; here SQLite says that it can't open it.
     connection = sqlite3.connect(
-        f"{Path(os.path.realpath(path)).as_uri()}?mode={mode}", uri=True, timeout=timeout_seconds, isolation_level=None,
+        f"{Path(os.path.realpath(path)).as_uri()}?mode={mode}",
+        uri=True,
+        timeout=timeout_seconds,
+        isolation_level=None,
         check_same_thread=False,
-    )  # fmt: skip
+    )
     connection.text_factory = _text
     return guard(connection)
 

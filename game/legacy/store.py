@@ -30,12 +30,25 @@ from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
-    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
-     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_TOOBIG,
-     sqlite3.SQLITE_AUTH}
-)  # fmt: skip
-NO_GAME_HERE = ("no such table: users", f"table {tables.LEGACY_PREFIX}", "no such column: ", "not authorized",
-                "user-defined function raised exception")  # fmt: skip
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+NO_GAME_HERE = (
+    "no such table: users",
+    f"table {tables.LEGACY_PREFIX}",
+    "no such column: ",
+    "not authorized",
+    "user-defined function raised exception",
+)
 """Beginnings of SQLite's messages about a missing table or column, or about a trigger of the file's that would act
 beyond it or reads a text that is not UTF-8: the file is not one that this version can use."""
 
@@ -62,9 +75,14 @@ class LegacyStore:
     engine: ClassVar[Engine] = "legacy"
 
     def __init__(
-        self, path: Path, *, pool_size: int = 4, pool_timeout_seconds: float = 1.0, busy_timeout_seconds: float = 5.0,
+        self,
+        path: Path,
+        *,
+        pool_size: int = 4,
+        pool_timeout_seconds: float = 1.0,
+        busy_timeout_seconds: float = 5.0,
         watch: Watch = UNWATCHED,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._path = path
         self._watch = watch
         self._busy_timeout_seconds = busy_timeout_seconds

@@ -77,9 +77,13 @@ def create_app(
         store.close()
 
     app = FastAPI(
-        title="sudamr", lifespan=life, docs_url=None, redoc_url=None, redirect_slashes=False,
+        title="sudamr",
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
         responses=openapi.of_all(),
-    )  # fmt: skip
+    )
     app.add_middleware(Admitted, room=room)
     app.add_middleware(Measured)
     app.add_middleware(Private)
@@ -127,9 +131,10 @@ def _add_action(
 
 def _add_unknown_action(app: FastAPI, guard: Guard) -> None:
     @app.post(
-        "/players/{player}/actions/{action}", dependencies=[Depends(once), Depends(guard.acting)],
+        "/players/{player}/actions/{action}",
+        dependencies=[Depends(once), Depends(guard.acting)],
         include_in_schema=False,
-    )  # fmt: skip
+    )
     async def act(action: str) -> None:
         commands.decode(action, {})
 
@@ -168,9 +173,12 @@ def _add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
         return JSONResponse(asdict(readiness), status_code=HTTPStatus.SERVICE_UNAVAILABLE, headers=headers)
 
     @app.get(
-        "/metrics", operation_id="metrics", summary="What Prometheus reads", response_class=Response,
+        "/metrics",
+        operation_id="metrics",
+        summary="What Prometheus reads",
+        response_class=Response,
         **openapi.of_metrics(),
-    )  # fmt: skip
+    )
     async def counters() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 

@@ -154,11 +154,14 @@ def _object(properties: dict[str, Any], optional: Collection[str] = ()) -> dict[
 
 
 _TEXT = {"type": "string"}
-_PROBLEM = _object({
-    "type": _TEXT,
-    "title": _TEXT,
-    "status": {"type": "integer"},
-    "code": {"enum": sorted(PROBLEMS)},
-    "detail": _TEXT,
-    "message": _object({"ko": _TEXT, "en": _TEXT}) | {"description": "For the player, where the rules refuse."},
-}, optional=("message",))  # fmt: skip
+_PROBLEM = _object(
+    {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "code": {"enum": sorted(PROBLEMS)},
+        "detail": _TEXT,
+        "message": _object({"ko": _TEXT, "en": _TEXT}) | {"description": "For the player, where the rules refuse."},
+    },
+    optional=("message",),
+)

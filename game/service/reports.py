@@ -22,9 +22,19 @@ from game.service.traffic import About
 from game.settings import Settings
 
 SECRET_KEYS = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "cookies", "set-cookie", "x-fence-pass", "query_string", "data",
-     "env", "vars"}
-)  # fmt: skip
+    {
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "cookies",
+        "set-cookie",
+        "x-fence-pass",
+        "query_string",
+        "data",
+        "env",
+        "vars",
+    }
+)
 """What stands under such a key is never sent, whatever it looks like."""
 
 SHUTDOWN_SECONDS = 2
@@ -51,13 +61,15 @@ def start(now: Settings, **options: Any) -> None:
         default_integrations=False,
         auto_enabling_integrations=False,
         integrations=[
-            AtexitIntegration(callback=lambda _pending, _timeout: None), DedupeIntegration(), ExcepthookIntegration(),
+            AtexitIntegration(callback=lambda _pending, _timeout: None),
+            DedupeIntegration(),
+            ExcepthookIntegration(),
             ThreadingIntegration(propagate_hub=False),
         ],
         auto_session_tracking=False,
         shutdown_timeout=SHUTDOWN_SECONDS,
         **options,
-    )  # fmt: skip
+    )
 
 
 def report(error: Exception, about: About) -> None:

@@ -106,10 +106,18 @@ class Seen:
             return
         log = logger().error if now.error else logger().warning if now.end == "failed" else logger().info
         line = {
-            "method": scope["method"], "path": scope["path"][:LOGGED], "status": status, "ms": round(seconds * 1000, 1),
-            "request_id": now.request_id, "action": now.action, "player": now.player, "end": now.end, "code": now.code,
-            "detail": now.detail[:LOGGED], "exc_info": now.error,
-        }  # fmt: skip
+            "method": scope["method"],
+            "path": scope["path"][:LOGGED],
+            "status": status,
+            "ms": round(seconds * 1000, 1),
+            "request_id": now.request_id,
+            "action": now.action,
+            "player": now.player,
+            "end": now.end,
+            "code": now.code,
+            "detail": now.detail[:LOGGED],
+            "exc_info": now.error,
+        }
         log("request", **{name: value for name, value in line.items() if value})
 
 

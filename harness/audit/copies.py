@@ -82,18 +82,36 @@ class Copy:
         """Run these tests of the copy in a process of its own."""
         url = self.server.maintenance
         command = [
-            sys.executable, "-m", "pytest", *tests, "-q", "-rfE", "-p", "no:cacheprovider", "--tb=no", "--no-header",
-            f"--rootdir={self.folder}", f"--postgres={url.redacted}", *_sweeps(tests), *options,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "pytest",
+            *tests,
+            "-q",
+            "-rfE",
+            "-p",
+            "no:cacheprovider",
+            "--tb=no",
+            "--no-header",
+            f"--rootdir={self.folder}",
+            f"--postgres={url.redacted}",
+            *_sweeps(tests),
+            *options,
+        ]
         # None is written: bytecode is told apart by second and size, and two mutations of one length would be one.
         settings = {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}
         if url.password:  # Not in the URL: everybody on the machine sees a command's arguments.
             settings["PGPASSWORD"] = url.password
         try:
             done = children.run(
-                command, cwd=self.folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
-                env=environments.beside(settings, secrets=libpq.KEPT), stdin=subprocess.DEVNULL, stop=self.stopping,
-            )  # fmt: skip
+                command,
+                cwd=self.folder,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                env=environments.beside(settings, secrets=libpq.KEPT),
+                stdin=subprocess.DEVNULL,
+                stop=self.stopping,
+            )
         except subprocess.TimeoutExpired:
             return Ran(-1, (), f"no end within {TIMEOUT_SECONDS} s")
         said = done.stdout + done.stderr
@@ -139,9 +157,11 @@ class Copy:
         found = {mark.name for mark in marks.iterdir()}
         if missing := [name for name in expected if name not in found]:
             raise Failure(
-                "the copy to be what every process loads", f"another tree in {', '.join(missing)}",
-                where=str(self.folder), do="Look for a path in the environment that comes before PYTHONPATH.",
-            )  # fmt: skip
+                "the copy to be what every process loads",
+                f"another tree in {', '.join(missing)}",
+                where=str(self.folder),
+                do="Look for a path in the environment that comes before PYTHONPATH.",
+            )
 
 
 def _sweeps(tests: Sequence[str]) -> Iterator[str]:

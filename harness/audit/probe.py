@@ -21,9 +21,13 @@ CHILD = "import os, game, db, harness; print(os.getpid())"
 def test_every_process_is_named(tmp_path: Path) -> None:
     """This one, a child that was started elsewhere, and those of the real service."""
     child = subprocess.run(
-        [sys.executable, "-c", CHILD], cwd=tmp_path, check=True, capture_output=True, text=True,
+        [sys.executable, "-c", CHILD],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
         env=environments.beside(),
-    ).stdout  # fmt: skip
+    ).stdout
     seed.empty_legacy(tmp_path / "game.db")
     guard = ReaperClient()
     try:

@@ -60,9 +60,11 @@ def _check_matches(root: Path, mutations: Sequence[Mutation]) -> None:
     wrong = [trouble for mutation in mutations if (trouble := mutation.trouble(root))]
     if wrong:
         raise Failure(
-            "each mutation to match exactly once", "; ".join(wrong), where="harness/audit/mutations.toml",
+            "each mutation to match exactly once",
+            "; ".join(wrong),
+            where="harness/audit/mutations.toml",
             do="The code has moved on: write what it says now.",
-        )  # fmt: skip
+        )
 
 
 @contextmanager

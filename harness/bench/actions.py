@@ -129,8 +129,10 @@ Turn = Callable[[Measured, str, int], None]
 
 def _turns(made: Setup, crew: WorkerPool, web: Web, requests: int, progress: Progress) -> list[Turn]:
     sides: dict[str, Side] = {
-        "dispatch": Dispatched(made.service), "ceiling": Bare(made.service, made.recorded), "http": web,
-    }  # fmt: skip
+        "dispatch": Dispatched(made.service),
+        "ceiling": Bare(made.service, made.recorded),
+        "http": web,
+    }
     turns = [_played(name, side, made, crew, requests) for name, side in sides.items()]
     try:
         turns.insert(2, _benched(made, requests))
@@ -195,9 +197,16 @@ def judge(cells: Sequence[Cell]) -> Judgement:
 def _report(cells: list[Cell], made: Setup, rounds: int, requests: int) -> Report:
     judged = judge(cells)
     return Report(
-        judged.verdict, str(made.server), made.settings(), processes(), rounds, requests, cells, judged.missed,
+        judged.verdict,
+        str(made.server),
+        made.settings(),
+        processes(),
+        rounds,
+        requests,
+        cells,
+        judged.missed,
         judged.unmeasured,
-    )  # fmt: skip
+    )
 
 
 def show(report: Report, out: Output) -> None:
@@ -207,20 +216,36 @@ def show(report: Report, out: Output) -> None:
         f"commands a second on {report.server} ({settings}), {count(report.processes, 'process', 'processes')}",
         ("action", "clients", "dispatch", "ceiling", "pgbench", "of ceiling", "of pgbench"),
         [
-            (c.action, c.clients, c.dispatch_tps, c.ceiling_tps, _or_none(c.pgbench_tps), _or_none(c.ratio_ceiling),
-             _or_none(c.ratio_pgbench))
+            (
+                c.action,
+                c.clients,
+                c.dispatch_tps,
+                c.ceiling_tps,
+                _or_none(c.pgbench_tps),
+                _or_none(c.ratio_ceiling),
+                _or_none(c.ratio_pgbench),
+            )
             for c in report.cells
         ],
-    )  # fmt: skip
+    )
     out.table(
         "milliseconds of a command, by dispatch and over HTTP",
         ("action", "clients", "p50", "p95", "p99", "HTTP a second", "HTTP p50", "HTTP p95", "HTTP p99"),
         [
-            (c.action, c.clients, c.dispatch.p50_ms, c.dispatch.p95_ms, c.dispatch.p99_ms, c.http_tps, c.http.p50_ms,
-             c.http.p95_ms, c.http.p99_ms)
+            (
+                c.action,
+                c.clients,
+                c.dispatch.p50_ms,
+                c.dispatch.p95_ms,
+                c.dispatch.p99_ms,
+                c.http_tps,
+                c.http.p50_ms,
+                c.http.p95_ms,
+                c.http.p99_ms,
+            )
             for c in report.cells
         ],
-    )  # fmt: skip
+    )
     for line in (*report.missed, *report.unmeasured):
         out.say(line)
     out.say(f"verdict: {report.verdict}")

@@ -152,9 +152,14 @@ def _janitor(server: Server, template: str) -> float:
     url = server.maintenance
     owner = server.url(url.dbname, "owner")
     janitor = DatabaseJanitor(
-        user=owner.user, password=owner.password, host=owner.host, port=owner.port,
-        dbname=f"{server.mark}{secrets.token_hex(4)}", template_dbname=template, maintenance_dbname=url.dbname,
-    )  # fmt: skip
+        user=owner.user,
+        password=owner.password,
+        host=owner.host,
+        port=owner.port,
+        dbname=f"{server.mark}{secrets.token_hex(4)}",
+        template_dbname=template,
+        maintenance_dbname=url.dbname,
+    )
     began = time.perf_counter()
     janitor.init()
     spent = time.perf_counter() - began

@@ -16,9 +16,13 @@ from harness.cli.texts import (
 
 @task(
     name="actions",
-    help={"rounds": "how often each side has its turn", "requests": "how many a side carries out in one turn",
-          "postgres": POSTGRES, "json": JSON},
-)  # fmt: skip
+    help={
+        "rounds": "how often each side has its turn",
+        "requests": "how many a side carries out in one turn",
+        "postgres": POSTGRES,
+        "json": JSON,
+    },
+)
 def bench_actions(
     _c: Context, rounds: int = Whole(5), requests: int = Whole(600), postgres: str = "", json: str = ""
 ) -> None:
@@ -30,9 +34,13 @@ def bench_actions(
 
 @task(
     name="databases",
-    help={"rounds": "how many databases each way makes", "containers": "how many containers are started",
-          "postgres": POSTGRES, "json": JSON},
-)  # fmt: skip
+    help={
+        "rounds": "how many databases each way makes",
+        "containers": "how many containers are started",
+        "postgres": POSTGRES,
+        "json": JSON,
+    },
+)
 def bench_databases(
     _c: Context, rounds: int = Whole(100), containers: int = Whole(3, 0, 100), postgres: str = "", json: str = ""
 ) -> None:

@@ -16,9 +16,13 @@ from harness.cli.texts import (
 )
 
 _MOVE = {
-    "env": ENV, "offline": "copy while read-only; the only way so far", "dry-run": DRY_RUN,
-    "abort": "undo what was begun, wholly", **ASKED, "json": JSON,
-}  # fmt: skip
+    "env": ENV,
+    "offline": "copy while read-only; the only way so far",
+    "dry-run": DRY_RUN,
+    "abort": "undo what was begun, wholly",
+    **ASKED,
+    "json": JSON,
+}
 
 
 @task(
@@ -26,9 +30,16 @@ _MOVE = {
     ignores={"abort": ["certificate"]},
 )
 def cutover(
-    _c: Context, env: str = "", offline: bool = True, dry_run: bool = False, abort: bool = False, yes: bool = False,
-    confirm: str = "", certificate: str = "", json: str = "",
-) -> None:  # fmt: skip
+    _c: Context,
+    env: str = "",
+    offline: bool = True,
+    dry_run: bool = False,
+    abort: bool = False,
+    yes: bool = False,
+    confirm: str = "",
+    certificate: str = "",
+    json: str = "",
+) -> None:
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from db import environments
     from db.confirmation import require_same_name
@@ -60,9 +71,17 @@ def cutover(
     ignores={"abort": ["discard-writes", "accept-loss"]},
 )
 def rollback(
-    _c: Context, env: str = "", offline: bool = True, dry_run: bool = False, abort: bool = False, yes: bool = False,
-    confirm: str = "", discard_writes: bool = False, accept_loss: int = Whole(-1, 0), json: str = "",
-) -> None:  # fmt: skip
+    _c: Context,
+    env: str = "",
+    offline: bool = True,
+    dry_run: bool = False,
+    abort: bool = False,
+    yes: bool = False,
+    confirm: str = "",
+    discard_writes: bool = False,
+    accept_loss: int = Whole(-1, 0),
+    json: str = "",
+) -> None:
     """Move the live game back to SQLite: with everything that players did on Postgres."""
     from db import environments
     from db.confirmation import require_same_name
@@ -79,9 +98,13 @@ def rollback(
         wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
         loss = None if accept_loss < 0 else accept_loss
         report = cutovers.roll_back(
-            wish, out.progress, signals, cutovers.asked(wish, "back to SQLite", confirmed),
-            discard_writes=discard_writes, accept_loss=loss,
-        )  # fmt: skip
+            wish,
+            out.progress,
+            signals,
+            cutovers.asked(wish, "back to SQLite", confirmed),
+            discard_writes=discard_writes,
+            accept_loss=loss,
+        )
         cutovers.show(report, out)
         out.json(report)
     leave(cutovers.exit_code(report))

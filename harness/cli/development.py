@@ -15,9 +15,12 @@ from harness.cli.texts import (
 
 
 @task(
-    help={"postgres": POSTGRES, "workers": "how many processes share the work; 0: none beside this one",
-          "select": "only tests whose names match, as pytest -k has it"}
-)  # fmt: skip
+    help={
+        "postgres": POSTGRES,
+        "workers": "how many processes share the work; 0: none beside this one",
+        "select": "only tests whose names match, as pytest -k has it",
+    }
+)
 def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
     """Run tests and scenarios on a fresh Postgres."""
     from db import environments

@@ -63,11 +63,19 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
 
 
 @task(
-    help={"env": DEVELOPMENT, "legacy": "make a legacy file at this path instead", "players": PLAYERS,
-          "seed": "the number that all made players follow from", "clean": "without the anomalies that real files have",
-          **ASKED, "json": JSON},
-    needs={"clean": ["legacy"]}, ignores={"legacy": ["env"]}, writes=["legacy"],
-)  # fmt: skip
+    help={
+        "env": DEVELOPMENT,
+        "legacy": "make a legacy file at this path instead",
+        "players": PLAYERS,
+        "seed": "the number that all made players follow from",
+        "clean": "without the anomalies that real files have",
+        **ASKED,
+        "json": JSON,
+    },
+    needs={"clean": ["legacy"]},
+    ignores={"legacy": ["env"]},
+    writes=["legacy"],
+)
 def seed(
     _c: Context,
     env: str = "",

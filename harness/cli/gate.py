@@ -48,9 +48,15 @@ def rehearse(_c: Context, players: int = Whole(200), legacy: str = "", postgres:
     ignores={"verify": ["legacy", "players", "postgres", "report", "json"]},
 )
 def gate(
-    _c: Context, env: str = "", legacy: str = "", players: int = Whole(100), verify: str = "", postgres: str = "",
-    report: str = "", json: str = "",
-) -> None:  # fmt: skip
+    _c: Context,
+    env: str = "",
+    legacy: str = "",
+    players: int = Whole(100),
+    verify: str = "",
+    postgres: str = "",
+    report: str = "",
+    json: str = "",
+) -> None:
     """Prove this commit and certify it; on throwaway servers. --verify FILE checks that a certificate admits it."""
     from db.console.output import outcome
     from db.processes.interruption import Signals

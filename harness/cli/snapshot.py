@@ -32,16 +32,30 @@ def verify(_c: Context, env: str = "", path: str = "", unsigned: bool = False, j
 
 
 @task(
-    help={"env": ENV, "path": SNAPSHOT, "into": "a new file, for one of the legacy store",
-          "unfence": "leave the restored store open to writes",
-          "replace": "move the target's tables to another schema first, where they are kept",
-          "unsigned": UNSIGNED, **ASKED, "json": JSON},
+    help={
+        "env": ENV,
+        "path": SNAPSHOT,
+        "into": "a new file, for one of the legacy store",
+        "unfence": "leave the restored store open to writes",
+        "replace": "move the target's tables to another schema first, where they are kept",
+        "unsigned": UNSIGNED,
+        **ASKED,
+        "json": JSON,
+    },
     required=["path"],
-)  # fmt: skip
+)
 def restore(
-    _c: Context, env: str = "", path: str = "", into: str = "", unfence: bool = False, replace: bool = False,
-    unsigned: bool = False, yes: bool = False, confirm: str = "", json: str = "",
-) -> None:  # fmt: skip
+    _c: Context,
+    env: str = "",
+    path: str = "",
+    into: str = "",
+    unfence: bool = False,
+    replace: bool = False,
+    unsigned: bool = False,
+    yes: bool = False,
+    confirm: str = "",
+    json: str = "",
+) -> None:
     """Restore a snapshot: read-only unless --unfence; nothing that exists is overwritten."""
     from db import environments
     from db.console.output import outcome

@@ -36,18 +36,30 @@ from harness.cli.texts import (
     needs={"into": ["back"], "max-held": ["source"], "postgres": ["env=test"]},
 )
 def transfer(
-    _c: Context, env: str = "", source: str = "", back: bool = False, into: str = "", max_held: int = Whole(-1, 0),
-    postgres: str = "", yes: bool = False, confirm: str = "", json: str = "",
-) -> None:  # fmt: skip
+    _c: Context,
+    env: str = "",
+    source: str = "",
+    back: bool = False,
+    into: str = "",
+    max_held: int = Whole(-1, 0),
+    postgres: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    json: str = "",
+) -> None:
     """Move a legacy file to Postgres with proof; with --back --into FILE, rebuild it from there."""
     from db.console.output import outcome
     from db.processes.interruption import Signals
     from harness.cli.commands import transfers
 
     wish = transfers.Wish(
-        environment=env, source=Path(source) if source else None, into=Path(into) if into else None,
-        back=back, max_held=None if max_held < 0 else max_held, postgres=postgres or None,
-    )  # fmt: skip
+        environment=env,
+        source=Path(source) if source else None,
+        into=Path(into) if into else None,
+        back=back,
+        max_held=None if max_held < 0 else max_held,
+        postgres=postgres or None,
+    )
     with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
         out.signals = signals
         found = transfers.run(wish, out.progress, confirmation(out, env, yes, confirm))

@@ -131,9 +131,14 @@ class Reset:
             for number, table in enumerate(tables, 1)
         )
         function = FUNCTION.format(
-            passes=PASSES, setting=FENCE_PASS_SETTING, digest=digest, token=token,
-            filled=", ".join(f"EXISTS (SELECT FROM {table})" for table in tables), deletes=deletes, witness=witness,
-        )  # fmt: skip
+            passes=PASSES,
+            setting=FENCE_PASS_SETTING,
+            digest=digest,
+            token=token,
+            filled=", ".join(f"EXISTS (SELECT FROM {table})" for table in tables),
+            deletes=deletes,
+            witness=witness,
+        )
         self.conn.execute(function.encode())
 
     def _looked_at(self) -> tuple[Sequence[str], str]:

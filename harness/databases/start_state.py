@@ -142,9 +142,11 @@ class StartState:
         odd = sorted(name for name in self.digests.keys() | now.keys() if self.digests.get(name) != now.get(name))
         if odd:
             raise Failure(
-                "the database as it was at the start", f"changed: {', '.join(odd)}", where=f"{conn.info.dbname}",
+                "the database as it was at the start",
+                f"changed: {', '.join(odd)}",
+                where=f"{conn.info.dbname}",
                 do="drop it and take a fresh clone",
-            )  # fmt: skip
+            )
 
 
 def _witnesses(conn: psycopg.Connection, rows: Mapping[str, bytes]) -> tuple[Fingerprint, Fingerprint]:

@@ -46,9 +46,13 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
     environments.check_name(environment)
     record = path.with_name(f"accepted-{environment}.json")
     admitted = certificate.verify(
-        path, environment, _standing(path, root, environment), key=environments.secret(SIGNING_KEY),
-        now=certificate.now(), least=_recorded(record),
-    )  # fmt: skip
+        path,
+        environment,
+        _standing(path, root, environment),
+        key=environments.secret(SIGNING_KEY),
+        now=certificate.now(),
+        least=_recorded(record),
+    )
     private.write(record, json.dumps(asdict(admitted.counts), indent=2) + "\n")
     return admitted
 
@@ -62,9 +66,15 @@ def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certif
         last = admissions.last(conn)
         least = None if last is None else Counts(**{name: getattr(last, name) for name in Counts.__dataclass_fields__})
         admitted = certificate.verify(
-            path, env.name, _standing(path, root, env.name), key=environments.secret(SIGNING_KEY),
-            now=certificate.now(), target=target, least=least, budget_seconds=env.policy.freeze_budget_seconds,
-        )  # fmt: skip
+            path,
+            env.name,
+            _standing(path, root, env.name),
+            key=environments.secret(SIGNING_KEY),
+            now=certificate.now(),
+            target=target,
+            least=least,
+            budget_seconds=env.policy.freeze_budget_seconds,
+        )
         if remember:
             admissions.add(conn, Admission(admitted.commit, admitted.made_at, **asdict(admitted.counts)))
     return admitted

@@ -150,9 +150,16 @@ def read(path: Path, do: str = MAKE_ONE) -> tuple[Certificate, str | None, dict[
 
 
 def verify(
-    path: Path, environment: str, here: Standing, *, key: str | None, now: datetime, target: Target | None = None,
-    least: Counts | None = None, budget_seconds: float | None = None,
-) -> Certificate:  # fmt: skip
+    path: Path,
+    environment: str,
+    here: Standing,
+    *,
+    key: str | None,
+    now: datetime,
+    target: Target | None = None,
+    least: Counts | None = None,
+    budget_seconds: float | None = None,
+) -> Certificate:
     """The certificate, if it admits what stands here to `environment`; else a Refusal that says which part does not.
 
     target: the server to move to, where it was asked; least: what the last accepted certificate counted;
@@ -173,9 +180,13 @@ def verify(
 
 
 def _check_signature(
-    certificate: Certificate, given: str | None, rest: Mapping[str, object], environment: str, key: str | None,
+    certificate: Certificate,
+    given: str | None,
+    rest: Mapping[str, object],
+    environment: str,
+    key: str | None,
     path: Path,
-) -> None:  # fmt: skip
+) -> None:
     if given is None or not key:
         if environment in UNSIGNED_STAGES:
             return

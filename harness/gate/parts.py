@@ -101,8 +101,12 @@ def _migrations(env: Environment) -> Found:
     seen = _drift_seen(owner)
     dummies, problems = _dummies(env)
     found = {
-        "head": first.head, "applied": first.applied, "writes refused": refused, "drift": drifted, "on top": dummies,
-    }  # fmt: skip
+        "head": first.head,
+        "applied": first.applied,
+        "writes refused": refused,
+        "drift": drifted,
+        "on top": dummies,
+    }
     return found, (*_migration_problems(again.applied, drifted, seen), *problems)
 
 
@@ -113,8 +117,10 @@ def _dummies(env: Environment) -> tuple[list[str], list[str]]:
     """
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="sudamr-gate-revisions-") as folder:
-        for url, steps in ((env.target_direct.with_(schema="gate_fresh"), (2,)),
-                           (env.target_direct.with_(schema="gate_steps"), (0, 1, 2))):  # fmt: skip
+        for url, steps in (
+            (env.target_direct.with_(schema="gate_fresh"), (2,)),
+            (env.target_direct.with_(schema="gate_steps"), (0, 1, 2)),
+        ):
             for count in steps:
                 history = _with_dummies(Path(folder), count)
                 migrate.migrate(url, environment=env.name, service_role=env.target.user, history=history)
@@ -162,8 +168,9 @@ def _drift_seen(owner: PostgresUrl) -> list[str]:
         row = conn.execute(A_CHECK).fetchone()
         definition = conn.execute(
             "select conname, pg_get_constraintdef(oid) from pg_constraint"
-            " where conrelid = 'user_inventory'::regclass and quote_ident(conname) = %s", row
-        ).fetchone()  # fmt: skip
+            " where conrelid = 'user_inventory'::regclass and quote_ident(conname) = %s",
+            row,
+        ).fetchone()
         assert row is not None, "the bag has checks"
         assert definition is not None
         conn.execute(STRAY_COLUMN)

@@ -158,10 +158,15 @@ def _not_proven(names: list[str], part: str, error: Lost, seconds: float) -> Ite
 def _rehearsal(report: RehearsalReport) -> Part:
     back = report.rollback
     found = {
-        "players": report.players, "values": report.source, "quarantined": report.quarantined, "held": report.held,
-        "requests acknowledged": back.acknowledged, "sent twice": back.retried,
-        "read-only, seconds": report.read_only_seconds, "read-only on the way back, seconds": back.read_only_seconds,
-    }  # fmt: skip
+        "players": report.players,
+        "values": report.source,
+        "quarantined": report.quarantined,
+        "held": report.held,
+        "requests acknowledged": back.acknowledged,
+        "sent twice": back.retried,
+        "read-only, seconds": report.read_only_seconds,
+        "read-only on the way back, seconds": back.read_only_seconds,
+    }
     if report.predicted_seconds is not None:
         found["read-only, seconds predicted"] = report.predicted_seconds
     return Part("rehearsal", Ended(report.verdict), report.seconds, found, (*report.problems, *back.problems))
@@ -170,26 +175,43 @@ def _rehearsal(report: RehearsalReport) -> Part:
 def _report(wish: Wish, found: Findings, seconds: float) -> GateReport:
     doubted = tuple(doubts(found.items, found.parts, found.due))
     return GateReport(
-        verdict=judge(found.items, found.parts, doubted), environment=wish.environment, seconds=round(seconds, 1),
-        scenarios=tally(found.items, Kind.SCENARIOS), twins=tally(found.items, Kind.TWINS),
-        faults=sweeps(found.items, Kind.FAULTS), races=sweeps(found.items, Kind.RACES),
-        doubts=doubted, parts=found.parts, items=found.items, rehearsal=found.rehearsed, certificate={},
-    )  # fmt: skip
+        verdict=judge(found.items, found.parts, doubted),
+        environment=wish.environment,
+        seconds=round(seconds, 1),
+        scenarios=tally(found.items, Kind.SCENARIOS),
+        twins=tally(found.items, Kind.TWINS),
+        faults=sweeps(found.items, Kind.FAULTS),
+        races=sweeps(found.items, Kind.RACES),
+        doubts=doubted,
+        parts=found.parts,
+        items=found.items,
+        rehearsal=found.rehearsed,
+        certificate={},
+    )
 
 
 def _certified(report: GateReport, found: Findings, here: Standing, key: str | None) -> GateReport:
     """The report with its certificate: made of a failed gate too, to be refused by name."""
     engine = found.rehearsed.engine
     made = Certificate(
-        environment=report.environment, verdict=str(report.verdict), commit=here.commit, clean=here.clean,
-        schema_head=here.schema_head, scenario_digest=here.scenario_digest, scenarios=report.scenarios.count,
-        twins=report.twins.count, faults_fired=report.faults.fired, race_orders=report.races.orders,
-        rehearsed_players=found.rehearsed.players, freeze_seconds=float(found.rehearsed.read_only_seconds),
-        server_kind=engine.get("kind", ""), server_version=engine.get("version", ""),
+        environment=report.environment,
+        verdict=str(report.verdict),
+        commit=here.commit,
+        clean=here.clean,
+        schema_head=here.schema_head,
+        scenario_digest=here.scenario_digest,
+        scenarios=report.scenarios.count,
+        twins=report.twins.count,
+        faults_fired=report.faults.fired,
+        race_orders=report.races.orders,
+        rehearsed_players=found.rehearsed.players,
+        freeze_seconds=float(found.rehearsed.read_only_seconds),
+        server_kind=engine.get("kind", ""),
+        server_version=engine.get("version", ""),
         server_settings=dict(found.settings),
         seeds={"players": str(parts.SEED), "dice": replay.SEED, "clients": str(rehearsal.SEED)},
         made_at=certificate.now().isoformat(timespec="seconds"),
-    )  # fmt: skip
+    )
     rest = plain(report)
     del rest["certificate"]
     return replace(report, certificate=made.signed(key, rest))

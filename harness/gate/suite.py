@@ -44,9 +44,22 @@ def run(
     with tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
         events, log = Path(folder) / "events.jsonl", Path(folder) / "pytest.log"
         command = [
-            sys.executable, "-m", "pytest", "scenarios", "-q", "-n", str(workers), "--dist", "worksteal",
-            "-p", "no:cacheprovider", "-p", "harness.pytest_plugin.events", f"--events={events}", *sweeps,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "pytest",
+            "scenarios",
+            "-q",
+            "-n",
+            str(workers),
+            "--dist",
+            "worksteal",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "harness.pytest_plugin.events",
+            f"--events={events}",
+            *sweeps,
+        ]
         command += [f"--postgres={postgres}"] if postgres else []
         with private.opened(log, "wb") as said:
             pytest = children.started(
@@ -151,9 +164,13 @@ def _wait(process: subprocess.Popen[bytes], watched: Watched) -> None:
 def _item(line: dict[str, Any]) -> Item:
     file, _, way = str(line["item"]).partition("::")
     return Item(
-        file=file, way=way or "collection", passed=line["verdict"] == "passed", seconds=float(line["seconds"]),
-        found=redact(str(line["found"])), sweep=line.get("sweep") or {},
-    )  # fmt: skip
+        file=file,
+        way=way or "collection",
+        passed=line["verdict"] == "passed",
+        seconds=float(line["seconds"]),
+        found=redact(str(line["found"])),
+        sweep=line.get("sweep") or {},
+    )
 
 
 def _last(log: Path) -> str:

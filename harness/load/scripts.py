@@ -55,9 +55,11 @@ def _worn(rows: Rows, user: Record, draw: Random) -> Iterator[Plan]:
     fits = [
         item
         for item in rows["user_inventory"].values()
-        if item["id"] not in worn and item["grade"] in catalog.GRADES and item["slot"] in catalog.SLOTS
+        if item["id"] not in worn
+        and item["grade"] in catalog.GRADES
+        and item["slot"] in catalog.SLOTS
         and catalog.GRADES[str(item["grade"])].wear_level <= level
-    ]  # fmt: skip
+    ]
     for item in draw.sample(fits, min(WORN_ITEMS, len(fits))):
         chain: Plan = [("equip", {"item": item["id"]})]
         if draw.random() < 0.3:

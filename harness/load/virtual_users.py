@@ -125,9 +125,14 @@ class VirtualUsers:
     """
 
     def __init__(
-        self, services: Sequence[str], plans: Mapping[str, Sequence[Planned]], *, token_of: Callable[[str], str],
-        clients: int = 4, seed: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        services: Sequence[str],
+        plans: Mapping[str, Sequence[Planned]],
+        *,
+        token_of: Callable[[str], str],
+        clients: int = 4,
+        seed: int = 1,
+    ) -> None:
         self.tally = Tally()
         self._token_of = token_of
         self._services = tuple(services)
@@ -175,7 +180,7 @@ class VirtualUsers:
                     f"{self._busy} without an answer and {self._allowed} not begun",
                     where=", ".join(self._services),
                     do=" ".join([*self.tally.wrong[-1:], "Mend what the service's own log says, and run again."]),
-                )  # fmt: skip
+                )
 
     def _settled(self) -> bool:
         return self._busy == 0 and (self._allowed == 0 or self._left == 0)

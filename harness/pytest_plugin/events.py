@@ -115,9 +115,12 @@ class Writer:
         verdict = "failed" if found else "skipped" if name in self._skipped else "passed"
         sweep = next((properties[name] for name in SWEEPS if name in properties), None)
         line: dict[str, Any] = {
-            "item": name, "verdict": verdict, "seconds": round(self._seconds.get(name, 0.0), 3), "found": found,
+            "item": name,
+            "verdict": verdict,
+            "seconds": round(self._seconds.get(name, 0.0), 3),
+            "found": found,
             "sweep": json.loads(sweep) if isinstance(sweep, str) else None,
-        }  # fmt: skip
+        }
         self._write(line)
 
     def _meet_server(self) -> None:

@@ -49,11 +49,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the fault sweep."""
     group = parser.getgroup("harness")
     group.addoption(
-        FAULTS, default=None, metavar="NAMES",
+        FAULTS,
+        default=None,
+        metavar="NAMES",
         help=f"run scenarios under faults at each round trip: {ALL} or some of {', '.join(NAMES)} on each scenario;"
         f" {GATE}: all of them on each action and each way in which it ends, once, those on the wire"
         f" on each kind of save too; {Unharmed.name}: no fault, is each command one transaction on the wire",
-    )  # fmt: skip
+    )
     group.addoption(
         FAULT_AT,
         type=whole(0),
@@ -198,9 +200,13 @@ def _judge(file: ScenarioFile, swept: Swept, at: int | None, item: pytest.Item) 
 
 def _counted(swept: Swept) -> dict[str, object]:
     return {
-        "fault": swept.fault, "cases": swept.cases, "fired": swept.fired, "fired_at_commit": swept.fired_at_commit,
-        "failures": len(swept.failures) + len(swept.torn) + swept.missed_commit, "seconds": round(swept.seconds, 3),
-    }  # fmt: skip
+        "fault": swept.fault,
+        "cases": swept.cases,
+        "fired": swept.fired,
+        "fired_at_commit": swept.fired_at_commit,
+        "failures": len(swept.failures) + len(swept.torn) + swept.missed_commit,
+        "seconds": round(swept.seconds, 3),
+    }
 
 
 def _said(file: ScenarioFile, swept: Swept, at: int | None, nodeid: str) -> Iterator[str]:

@@ -67,9 +67,13 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
         return RehearsalReport(
             **_fields(there) | {"verdict": _worst(there.verdict, back.verdict)},
             engine={"kind": here.server.kind, "version": here.server.version},
-            players=here.players, held=rehearsal.held, refused=len(tally.refused), dropped=tally.dropped,
-            seconds=round(time.monotonic() - began, 1), rollback=back,
-        )  # fmt: skip
+            players=here.players,
+            held=rehearsal.held,
+            refused=len(tally.refused),
+            dropped=tally.dropped,
+            seconds=round(time.monotonic() - began, 1),
+            rollback=back,
+        )
 
 
 class Rehearsal:
@@ -135,11 +139,18 @@ class Rehearsal:
         problems = [*tally.wrong, *counted.problems, *found.pop("problems", ())]
         shown = lines_of(problems, SHOWN_PROBLEMS, "problems")
         leg = Leg(
-            verdict=PASS, **found, acknowledged=counted.acknowledged, missing=counted.missing,
-            duplicated=counted.duplicated, retried=tally.retried, predicted_seconds=report.predicted_seconds,
+            verdict=PASS,
+            **found,
+            acknowledged=counted.acknowledged,
+            missing=counted.missing,
+            duplicated=counted.duplicated,
+            retried=tally.retried,
+            predicted_seconds=report.predicted_seconds,
             read_only_seconds=report.read_only_seconds or 0.0,
-            freeze_seconds=round(tally.freeze(since), 3), steps=report.steps, problems=tuple(shown),
-        )  # fmt: skip
+            freeze_seconds=round(tally.freeze(since), 3),
+            steps=report.steps,
+            problems=tuple(shown),
+        )
         return _judged(leg, list(_doubts(leg, tally, since)))
 
     def _loaded(self, report: Report) -> dict[str, Any]:
@@ -151,9 +162,11 @@ class Rehearsal:
         acted = {player for player, _request in self._crowd.tally.granted}
         found = comparison.compare(self._here.source, self._here.legacy, acted)
         return {
-            "source": found.cells, "loaded": found.cells - found.differing, "mismatches": found.differing,
+            "source": found.cells,
+            "loaded": found.cells - found.differing,
+            "mismatches": found.differing,
             "problems": found.differences,
-        }  # fmt: skip
+        }
 
     def _observe(self, when: When, step: str) -> None:
         """Players go on asking at every step, those that find them locked out too."""

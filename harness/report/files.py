@@ -49,9 +49,13 @@ def _contradicted(report: GateReport) -> Iterator[str]:
     """What the certificate, which alone is signed, and the items say otherwise."""
     faults, races = sweeps(report.items, Kind.FAULTS), sweeps(report.items, Kind.RACES)
     said = {
-        "verdict": str(report.verdict), "environment": report.environment, "scenarios": report.scenarios.count,
-        "twins": report.twins.count, "faults_fired": report.faults.fired, "race_orders": report.races.orders,
-    }  # fmt: skip
+        "verdict": str(report.verdict),
+        "environment": report.environment,
+        "scenarios": report.scenarios.count,
+        "twins": report.twins.count,
+        "faults_fired": report.faults.fired,
+        "race_orders": report.races.orders,
+    }
     yield from (f"{name} {value}" for name, value in said.items() if report.certificate.get(name) != value)
     counted = (tally(report.items, Kind.SCENARIOS), tally(report.items, Kind.TWINS), faults, races)
     if counted != (report.scenarios, report.twins, report.faults, report.races):

@@ -25,10 +25,13 @@ def junit(report: GateReport) -> bytes:
 def _suite(root: Xml.Element, name: str, cases: Iterable[Xml.Element]) -> None:
     listed = list(cases)
     suite = Xml.SubElement(
-        root, "testsuite", name=name, tests=str(len(listed)),
+        root,
+        "testsuite",
+        name=name,
+        tests=str(len(listed)),
         failures=str(sum(case.find("failure") is not None for case in listed)),
         errors=str(sum(case.find("error") is not None for case in listed)),
-    )  # fmt: skip
+    )
     suite.extend(listed)
 
 

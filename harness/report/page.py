@@ -73,14 +73,23 @@ def page(report: GateReport, signature: Checked = Checked.MADE) -> str:
     """The whole page; every text in it is escaped, control and bidirectional characters too."""
     ways = _ways(report)
     environment = Environment(
-        loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_shown,
-    )  # fmt: skip
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
     return environment.get_template("page.html").render(
-        report=report, ways=ways, rows=_rows(report, ways), failures=_failures(report), facts=_facts(report),
-        figures=_figures(report), about=[(way, WAYS.get(way, "")) for way in ways],
+        report=report,
+        ways=ways,
+        rows=_rows(report, ways),
+        failures=_failures(report),
+        facts=_facts(report),
+        figures=_figures(report),
+        about=[(way, WAYS.get(way, "")) for way in ways],
         untrusted=UNTRUSTED.get(signature, ""),
-    )  # fmt: skip
+    )
 
 
 def _shown(value: object) -> object:

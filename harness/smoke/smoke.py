@@ -88,9 +88,11 @@ def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -
             continue  # Another check reports a service that does not answer.
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise Refusal(
-                "the OPERATOR_TOKEN that the service takes", f"another: {answer.status_code}", where=service,
+                "the OPERATOR_TOKEN that the service takes",
+                f"another: {answer.status_code}",
+                where=service,
                 do="Restart the service if its file was changed; or unset OPERATOR_TOKEN, if one is exported here.",
-            )  # fmt: skip
+            )
 
 
 def smoke_files(folder: Path = FOLDER) -> Iterator[ScenarioFile]:

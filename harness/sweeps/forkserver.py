@@ -83,10 +83,14 @@ class CrashableWorker:
         fields = errand.aliases.to_ids(dict(action.fields))
         said = self._ask(
             command={
-                "player": request.player, "request": request.request_id, "do": action.do, "fields": fields,
-                "dice": dict(action.dice), "now_ms": errand.now_ms,
+                "player": request.player,
+                "request": request.request_id,
+                "do": action.do,
+                "fields": fields,
+                "dice": dict(action.dice),
+                "now_ms": errand.now_ms,
             }
-        )  # fmt: skip
+        )
         if "raised" in said:
             raise Raised(errand.turn.path, errand.label, Defect(**said["raised"]))
         if "refused" in said:
@@ -168,9 +172,11 @@ class Application:
         request = Request(command["player"], command["request"], decode(command["do"], command["fields"]))
         try:
             answer = dispatch(
-                self._store, request, clock=lambda: int(command["now_ms"]),
+                self._store,
+                request,
+                clock=lambda: int(command["now_ms"]),
                 chance=lambda request_id: Chance(SEED, request_id, command["dice"]),
-            )  # fmt: skip
+            )
         except Refused as refusal:
             return self._reached({"refused": refusal.code})
         except StoreUnavailable as error:

@@ -61,10 +61,14 @@ def sweep_killed(
         if failures and to_first:
             break
     return Swept(
-        KILLED, len(tried), len(fired), _commits(fired),
+        KILLED,
+        len(tried),
+        len(fired),
+        _commits(fired),
         _commits([statements[n] for n in within]) if at is None else 0,
-        time.monotonic() - began, tuple(failures),
-    )  # fmt: skip
+        time.monotonic() - began,
+        tuple(failures),
+    )
 
 
 @contextmanager
@@ -114,9 +118,13 @@ def sweep_busy(
 
 
 def _failure(
-    fault: str, k: int, statement: str, path: tuple[str | int, ...], clean: FinalState,
+    fault: str,
+    k: int,
+    statement: str,
+    path: tuple[str | int, ...],
+    clean: FinalState,
     found: tuple[FinalState, list[Apart], Sequence[PreparedRequest]],
-) -> list[Failure]:  # fmt: skip
+) -> list[Failure]:
     end, missed, todo = found
     differences = [*missed, *requests.apart(clean, end)]
     named = tuple(each.named(todo[0].aliases) for each in differences)

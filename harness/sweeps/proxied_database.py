@@ -60,9 +60,10 @@ def _refill(starts: Sequence[Start]) -> sql.Composed:
 def _insert(table: str, record: Record) -> sql.Composed:
     """A statement a record: one may name columns that another leaves at their defaults."""
     return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, record)),
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, record)),
         sql.SQL(", ").join(map(sql.Literal, record.values())),
-    )  # fmt: skip
+    )
 
 
 class ProxiedDatabase:

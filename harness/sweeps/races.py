@@ -285,8 +285,9 @@ def _check_held(gates: Sequence[Gate], run: Run) -> None:
     said = " and ".join(f"{gate.let} of {gate.came} statements of {gate.name}" for gate in gates)
     raise Failure(
         "each statement held at its gate, and at least one choice of who goes on",
-        f"{len(run.choices)} choices, and {said} held", where="the race's gates",
-    )  # fmt: skip
+        f"{len(run.choices)} choices, and {said} held",
+        where="the race's gates",
+    )
 
 
 def _choose(waiting: Sequence[Gate], last: str | None, prefix: str, run: Run) -> Gate:

@@ -231,7 +231,10 @@ def test_a_throwaway_environment_keeps_its_files_in_one_folder(tmp_path: Path) -
         services=("http://x",),
     )
     assert (made.name, made.target.user, made.target_direct.user, made.services) == (
-        "test", "service", "owner", ("http://x",),
-    )  # fmt: skip
+        "test",
+        "service",
+        "owner",
+        ("http://x",),
+    )
     assert made.pointer.path.parent == made.snapshots.folder.parent == tmp_path
     environments.guard_destructive(made.name)

@@ -37,10 +37,16 @@ from tests.game.service.running import Running
 LISTED = {option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
 VARIABLES = sorted(LISTED | libpq.UNLISTED)
 HOSTILE = {
-    "PGTZ": "Asia/Seoul", "PGDATESTYLE": "German", "PGGEQO": "off", "PGCLIENTENCODING": "SQL_ASCII",
-    "PGOPTIONS": "-c search_path=elsewhere -c timezone=Asia/Seoul", "PGSSLMODE": "verify-full", "PGREQUIRESSL": "1",
-    "PGPORT": "1", "PGCONNECT_TIMEOUT": "soon",
-}  # fmt: skip
+    "PGTZ": "Asia/Seoul",
+    "PGDATESTYLE": "German",
+    "PGGEQO": "off",
+    "PGCLIENTENCODING": "SQL_ASCII",
+    "PGOPTIONS": "-c search_path=elsewhere -c timezone=Asia/Seoul",
+    "PGSSLMODE": "verify-full",
+    "PGREQUIRESSL": "1",
+    "PGPORT": "1",
+    "PGCONNECT_TIMEOUT": "soon",
+}
 """Values that would change something without an error; any other variable is given a word that is no value of it."""
 
 SETTINGS = ("timezone", "datestyle", "geqo", "client_encoding", "search_path")
@@ -273,9 +279,13 @@ def test_a_task_is_refused_in_one_sentence_whatever_is_under_way(
     code = f"import sys; sys.path.insert(0, {str(root)!r}); from invoke import Collection, Program; import tasks\n"
     code += f"Program(namespace=Collection.from_module(tasks)).run({['invoke', *task, '--env', 'staging']!r})"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
         env=environments.beside({"PGTZ": "Asia/Seoul", "PGHOSTADDR": "203.0.113.1"}),
-    )  # fmt: skip
+    )
     assert done.returncode == 2, done.stderr
     assert "found PGTZ." in done.stderr
     assert "Run: unset PGTZ." in done.stderr

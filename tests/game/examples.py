@@ -66,8 +66,12 @@ EXAMPLES: dict[str, Example] = {
         {"mission": "mission_attendance"},
     ),
     "collect_all_missions": Example(
-        {"missions": {"mission_attendance": {"started": True, "amount": 30}, "mission_study_joseki": {"amount": 2,
-         "started": True}}}
+        {
+            "missions": {
+                "mission_attendance": {"started": True, "amount": 30},
+                "mission_study_joseki": {"amount": 2, "started": True},
+            }
+        }
     ),
     "level_up_mission": Example(
         {"gold": 1000, "stages": SOLVED, "missions": {"mission_attendance": {"started": True, "collected": 500}}},
@@ -76,7 +80,7 @@ EXAMPLES: dict[str, Example] = {
     "open_bundle": Example({"bag": {"bundle": {"name": "골드 꾸러미2", "quantity": 3}}}, {"item": "bundle"}),
     "sell_item": Example({"bag": {"stone": STONES}}, {"item": "stone", "quantity": 15}),
     "expand_bag": Example({"diamonds": 150}, {"type": "material"}),
-}  # fmt: skip
+}
 
 
 def command(action: str) -> Command:

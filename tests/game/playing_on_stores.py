@@ -16,9 +16,14 @@ NOON_MS = 1_767_582_000_000
 
 
 def ask(
-    store: Store, command: Command, request_id: str = "r1", *, player: str = "hana", fence_pass: str | None = None,
+    store: Store,
+    command: Command,
+    request_id: str = "r1",
+    *,
+    player: str = "hana",
+    fence_pass: str | None = None,
     slept: list[float] | None = None,
-) -> Answer:  # fmt: skip
+) -> Answer:
     """Dispatch as the service does, but never wait: the pauses asked for are put into `slept`."""
     return dispatch(
         store,

@@ -54,9 +54,13 @@ def with_journals(place: LegacyPlace) -> None:
 
 def ran(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env={"PYTHONPATH": str(folder), **variables}, check=False,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), **variables},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("table", PLAYED)
@@ -87,9 +91,14 @@ def test_postgres_names_it_in_the_tables_that_only_the_tools_use(
 def test_a_service_is_not_started_and_says_why_once(place: Place, tmp_path: Path) -> None:
     secret = "sixteen-characters-or-more"
     done = ran(
-        widened(tmp_path / "tree", "users"), "-m", "game.service", DATABASE_URL=place.url, CHANCE_SECRET=secret,
-        TOKEN_SECRET=secret, PORT=str(free_ports(1)),
-    )  # fmt: skip
+        widened(tmp_path / "tree", "users"),
+        "-m",
+        "game.service",
+        DATABASE_URL=place.url,
+        CHANCE_SECRET=secret,
+        TOKEN_SECRET=secret,
+        PORT=str(free_ports(1)),
+    )
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("users.luck") == 1
     assert "Traceback" not in done.stderr

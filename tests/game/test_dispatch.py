@@ -261,9 +261,11 @@ def test_a_roll_is_of_the_command_so_it_can_not_be_tried_out_on_another(hana: Pl
         for n in range(20):
             with pytest.raises(Refused):
                 dispatch(
-                    hana.store, Request("hana", f"try{n}", command), clock=lambda: NOON_MS,
+                    hana.store,
+                    Request("hana", f"try{n}", command),
+                    clock=lambda: NOON_MS,
                     chance=lambda request: Recording("the secret of tests", request),
-                )  # fmt: skip
+                )
         return list(rolled)
 
     rolled: list[float] = []

@@ -113,8 +113,26 @@ def test_redacting_twice_changes_nothing_more() -> None:
     assert redact(once) == once
 
 
-NAMES = ["password", "passwd", "passphrase", "secret", "token", "credential", "dsn", "api_key", "api-key", "apikey",
-         "signing_key", "private_key", "fence_pass", "pass", "pw", "pwd", "authorization", "cookie"]  # fmt: skip
+NAMES = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "dsn",
+    "api_key",
+    "api-key",
+    "apikey",
+    "signing_key",
+    "private_key",
+    "fence_pass",
+    "pass",
+    "pw",
+    "pwd",
+    "authorization",
+    "cookie",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -31,10 +31,17 @@ HANA: dict[str, Any] = {
 UNDER_WAY = ("user_equipment_presets", "user_quests", "user_milestones", "user_missions", "user_stages")
 NEW: dict[str, Record] = {
     "user_equipment_presets": {"name": "둘", "position": 2048, "equipment": '{"fan":"fan"}'},
-    "user_missions": {"id": "mission_league", "position": 2048, "started": True, "level": 1, "amount": 0,
-                      "collected": 0, "since": 9},
+    "user_missions": {
+        "id": "mission_league",
+        "position": 2048,
+        "started": True,
+        "level": 1,
+        "amount": 0,
+        "collected": 0,
+        "since": 9,
+    },
     "user_stages": {"stage": "입문-3", "position": 2048, "cleared": True, "rewarded": True},
-}  # fmt: skip
+}
 CHANGED: dict[str, tuple[tuple[str, ...], Record]] = {
     "user_equipment_presets": (("대국",), {"equipment": "{}"}),
     "user_quests": (("daily", "q1"), {"claimed": True}),

@@ -72,8 +72,11 @@ def test_psycopg_sqlalchemy_and_programs_are_given_the_same_connection(url: Post
     assert conninfo_to_dict(make_conninfo(**by_sqlalchemy)) == by_psycopg
     assert by_program | ({"password": environment["PGPASSWORD"]} if url.password else {}) == by_psycopg
     assert {name: by_psycopg[name] for name in ("host", "port", "user", "dbname")} == {
-        "host": url.host, "port": str(url.port), "user": url.user, "dbname": url.dbname,
-    }  # fmt: skip
+        "host": url.host,
+        "port": str(url.port),
+        "user": url.user,
+        "dbname": url.dbname,
+    }
     assert by_psycopg.get("password", "") == url.password
     assert by_psycopg.items() >= dict(url.parameters).items()
 
@@ -113,16 +116,66 @@ def _sees_itself(url: PostgresUrl, server: Server) -> None:
 
 SECRET = "hunter2"
 COMPONENTS = {
-    "user": "{}", "password": "p", "host": "db.example", "port": "5432", "dbname": "games", "schema": "game",
-    "sslmode": "prefer", "connect_timeout": "3", "sslcert": "/c.pem", "application_name": "app", "name": "keepalives",
-}  # fmt: skip
+    "user": "{}",
+    "password": "p",
+    "host": "db.example",
+    "port": "5432",
+    "dbname": "games",
+    "schema": "game",
+    "sslmode": "prefer",
+    "connect_timeout": "3",
+    "sslcert": "/c.pem",
+    "application_name": "app",
+    "name": "keepalives",
+}
 FORM = (
     "postgresql://{user}:{password}@{host}:{port}/{dbname}?schema={schema}&sslmode={sslmode}"
     "&connect_timeout={connect_timeout}&sslcert={sslcert}&application_name={application_name}&{name}=1"
 )
-ODD = ("%zz", "%", "%0", "%00", "%ff", "%C3", "%ED%A0%80", "%C0%80", "+", "#", "/", "?", "@", ":", "[", "]", ",", ";",
-       "&", "=", "//", "://", " ", "%20", "\n", "\\", "'", "\"", "٣", "é", "．", "℀", "\udcff", "%2C", "%2F", "%40",
-       "%26password%3D", "?password=", "&password=", "&sslpassword=", "&user=", "A")  # fmt: skip
+ODD = (
+    "%zz",
+    "%",
+    "%0",
+    "%00",
+    "%ff",
+    "%C3",
+    "%ED%A0%80",
+    "%C0%80",
+    "+",
+    "#",
+    "/",
+    "?",
+    "@",
+    ":",
+    "[",
+    "]",
+    ",",
+    ";",
+    "&",
+    "=",
+    "//",
+    "://",
+    " ",
+    "%20",
+    "\n",
+    "\\",
+    "'",
+    '"',
+    "٣",
+    "é",
+    "．",
+    "℀",
+    "\udcff",
+    "%2C",
+    "%2F",
+    "%40",
+    "%26password%3D",
+    "?password=",
+    "&password=",
+    "&sslpassword=",
+    "&user=",
+    "A",
+)
 
 
 SOME = st.lists(st.sampled_from(ODD), max_size=2).map("".join)
@@ -154,8 +207,17 @@ def _tried(text: str) -> tuple[str, PostgresUrl | None]:
 
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for form in ("{}", "postgresql://{}", "postgresql://u:p@{}", "postgres://u:{}@h/d", "file:{}", "sqlite:{}",
-                 "postgresql://u:p@h/d?{}", "postgresql://u@[{}]/d", "postgresql://u@h:{}/d"):  # fmt: skip
+    for form in (
+        "{}",
+        "postgresql://{}",
+        "postgresql://u:p@{}",
+        "postgres://u:{}@h/d",
+        "file:{}",
+        "sqlite:{}",
+        "postgresql://u:p@h/d?{}",
+        "postgresql://u@[{}]/d",
+        "postgresql://u@h:{}/d",
+    ):
         try:
             url = read(form.format(text), base=Path("/base"))
         except BadUrl:
@@ -247,7 +309,7 @@ REMEDIES = [
     ("sqlite:///a.db", "sqlite:path (from here)", "sqlite:a.db", LegacyUrl(Path("/base/a.db"))),
     ("file:/srv/..", "path of a file", "file:/srv/a.db", LegacyUrl(Path("/srv/a.db"))),
     ("file:", "path of a file", "FILE:a.db", LegacyUrl(Path("/base/a.db"))),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "says", "mended", "meant"), REMEDIES, ids=[row[0][:60] for row in REMEDIES])

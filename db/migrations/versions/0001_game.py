@@ -333,12 +333,28 @@ TRANSFER = (
 )
 
 FENCED = (
-    "users", "user_inventory", "user_equipment", "user_equipment_presets", "user_mail", "user_quests",
-    "user_milestones", "user_missions", "user_stages", "user_tournaments",
-    "user_credentials", "live_games", "key_values", "legacy_rows", "legacy_schema",
-    "player_openings", "action_receipts", "currency_ledger", "inventory_history",
-    "quarantine", "transfer_checkpoints",
-)  # fmt: skip
+    "users",
+    "user_inventory",
+    "user_equipment",
+    "user_equipment_presets",
+    "user_mail",
+    "user_quests",
+    "user_milestones",
+    "user_missions",
+    "user_stages",
+    "user_tournaments",
+    "user_credentials",
+    "live_games",
+    "key_values",
+    "legacy_rows",
+    "legacy_schema",
+    "player_openings",
+    "action_receipts",
+    "currency_ledger",
+    "inventory_history",
+    "quarantine",
+    "transfer_checkpoints",
+)
 APPEND_ONLY = ("player_openings", "action_receipts", "currency_ledger", "inventory_history")
 
 # The view finds its schema through the table, so that a schema renamed away reads as fenced.

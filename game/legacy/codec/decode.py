@@ -62,8 +62,16 @@ class Explosion:
         self.out.rows["legacy_rows"] = {("users", rowid): record}
         return self.out
 
-    def found(self, kind: Kind, column: str, trouble: Unreadable, *, path: str = "$",
-              position: int | None = None, original: bytes | None = None) -> None:  # fmt: skip
+    def found(
+        self,
+        kind: Kind,
+        column: str,
+        trouble: Unreadable,
+        *,
+        path: str = "$",
+        position: int | None = None,
+        original: bytes | None = None,
+    ) -> None:
         cell = self.row[column]
         kept = sqlite_values.original(cell) if original is None else original
         rule, reason = f"{column}.{trouble.rule}", trouble.reason
@@ -145,8 +153,16 @@ class Explosion:
         if "singlePlayerMissions" in self.row:
             self._elements("singlePlayerMissions", "user_missions", _missions, "held", empty="{}")
 
-    def _elements(self, column: str, table: str, read: Callable[[Cell, int | None], Apart], kind: Kind, *,
-                  key: str = "id", empty: str = "[]") -> list[Record]:  # fmt: skip
+    def _elements(
+        self,
+        column: str,
+        table: str,
+        read: Callable[[Cell, int | None], Apart],
+        kind: Kind,
+        *,
+        key: str = "id",
+        empty: str = "[]",
+    ) -> list[Record]:
         """The records of a document of elements; `empty` is how one without any is written plainly."""
         records = self.out.rows.table(table)
         cell = self.row.get(column)

@@ -58,7 +58,15 @@ def keep_whole(row: Mapping[str, Cell], rowid: int) -> Decoded:
     """A row whose id is no text that Postgres can hold as a key, as one record of its own."""
     record: Record = {"source": "users", "position": rowid, "key": None, "cells": sqlite_values.encode(row)}
     finding = Finding(
-        "held", "users", None, "id", "$", None, sqlite_values.storage(row["id"]), sqlite_values.original(row["id"]),
-        "users.id", "the row's id is no text that Postgres can hold as a key; the whole row is kept",
-    )  # fmt: skip
+        "held",
+        "users",
+        None,
+        "id",
+        "$",
+        None,
+        sqlite_values.storage(row["id"]),
+        sqlite_values.original(row["id"]),
+        "users.id",
+        "the row's id is no text that Postgres can hold as a key; the whole row is kept",
+    )
     return Decoded(Rows({"legacy_rows": {("users", rowid): record}}), [finding], Counter(dict.fromkeys(row, 1)))

@@ -16,15 +16,36 @@ _MISSION_COLUMNS, _MISSION_KEYS = by_column(mapping.MISSION), top_keys(mapping.M
 _TOURNAMENT_COLUMNS, _TOURNAMENT_KEYS = by_column(mapping.TOURNAMENT), top_keys(mapping.TOURNAMENT)
 
 _NEW_ITEM = dumps(
-    {"id": "id", "name": "name", "description": "", "type": "type", "slot": "slot", "grade": "grade", "level": 1,
-     "stars": "stars", "isEquipped": "worn", "createdAt": 0, "image": "", "quantity": "quantity", "options": "options",
-     "enhancementFails": "fails"}
-)  # fmt: skip
+    {
+        "id": "id",
+        "name": "name",
+        "description": "",
+        "type": "type",
+        "slot": "slot",
+        "grade": "grade",
+        "level": 1,
+        "stars": "stars",
+        "isEquipped": "worn",
+        "createdAt": 0,
+        "image": "",
+        "quantity": "quantity",
+        "options": "options",
+        "enhancementFails": "fails",
+    }
+)
 _NEW_MAIL = dumps(
-    {"id": "id", "from": "", "title": "", "message": "", "attachments": {"gold": "gold", "diamonds": "diamonds",
-     "actionPoints": "action_points", "items": "items"}, "receivedAt": 0, "expiresAt": "expires_at", "isRead": False,
-     "attachmentsClaimed": "claimed"}
-)  # fmt: skip
+    {
+        "id": "id",
+        "from": "",
+        "title": "",
+        "message": "",
+        "attachments": {"gold": "gold", "diamonds": "diamonds", "actionPoints": "action_points", "items": "items"},
+        "receivedAt": 0,
+        "expiresAt": "expires_at",
+        "isRead": False,
+        "attachmentsClaimed": "claimed",
+    }
+)
 
 
 def item_texts(bag: Iterable[Record], worn: Iterable[Record]) -> list[tuple[int, str]]:

@@ -368,12 +368,22 @@ PLAYED_AT = Scalar("played_at", int, None)
 CLAIMED = Scalar("claimed", bool, absent=False)
 
 DECLARED = {
-    **dict.fromkeys(SCALARS, "INTEGER"), "username": "TEXT", "nickname": "TEXT", "league": "TEXT", "isAdmin": "BOOLEAN",
-    "inventory": "TEXT", "equipment": "TEXT", "mail": "TEXT", "actionPoints": "TEXT", "inventorySlots": "INTEGER",
+    **dict.fromkeys(SCALARS, "INTEGER"),
+    "username": "TEXT",
+    "nickname": "TEXT",
+    "league": "TEXT",
+    "isAdmin": "BOOLEAN",
+    "inventory": "TEXT",
+    "equipment": "TEXT",
+    "mail": "TEXT",
+    "actionPoints": "TEXT",
+    "inventorySlots": "INTEGER",
     **{f"last{name}Tournament": "TEXT" for name in KINDS.values()},
     **{f"last{name}PlayedDate": "INTEGER" for name in KINDS.values()},
     **{f"{kind}RewardClaimed": "BOOLEAN" for kind in KINDS},
-    "equipmentPresets": "TEXT", "quests": "TEXT", "singlePlayerMissions": "TEXT",
+    "equipmentPresets": "TEXT",
+    "quests": "TEXT",
+    "singlePlayerMissions": "TEXT",
     **dict.fromkeys(STAGES.values(), "TEXT"),
-}  # fmt: skip
+}
 """The legacy columns that commands may write, with the type to declare where an older file lacks one."""

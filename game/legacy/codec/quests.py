@@ -25,10 +25,19 @@ _NO_PERIOD = {column: value for column, value in absent(mapping.PERIOD).items() 
 
 _NEW_QUEST = marked(
     dumps(
-        {"id": "id", "title": "", "description": "", "progress": "progress", "target": "target", "reward": "reward",
-         "activityPoints": "activity_points", "isClaimed": "claimed"}
-    ), _QUEST_COLUMNS,
-)  # fmt: skip
+        {
+            "id": "id",
+            "title": "",
+            "description": "",
+            "progress": "progress",
+            "target": "target",
+            "reward": "reward",
+            "activityPoints": "activity_points",
+            "isClaimed": "claimed",
+        }
+    ),
+    _QUEST_COLUMNS,
+)
 _NEW_PERIOD = plain_form(mapping.PERIOD)
 
 

@@ -78,22 +78,42 @@ def asked(wish: Wish, where: str, confirm: Confirm) -> Callable[[], None]:
 def cutover(wish: Wish, proof: Path, progress: Progress, signals: Signals, confirm: Callable[[], None]) -> Report:
     """Move the game to Postgres; `proof` is the gate's report. Errors: as of `db.cutover.run.run`."""
     return cutover_run.run(
-        wish.environment, evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
-        smoke=_smoke(wish), demands=DEMANDS, confirm=confirm, offline=wish.offline, dry_run=wish.dry_run,
-        abort=wish.abort, progress=progress, signals=signals,
-    )  # fmt: skip
+        wish.environment,
+        evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
+        smoke=_smoke(wish),
+        demands=DEMANDS,
+        confirm=confirm,
+        offline=wish.offline,
+        dry_run=wish.dry_run,
+        abort=wish.abort,
+        progress=progress,
+        signals=signals,
+    )
 
 
 def roll_back(
-    wish: Wish, progress: Progress, signals: Signals, confirm: Callable[[], None], *, discard_writes: bool,
+    wish: Wish,
+    progress: Progress,
+    signals: Signals,
+    confirm: Callable[[], None],
+    *,
+    discard_writes: bool,
     accept_loss: int | None,
-) -> Report:  # fmt: skip
+) -> Report:
     """Move the game back to the legacy file. Errors: as of `db.cutover.rollback.run`."""
     return rollback.run(
-        wish.environment, smoke=_smoke(wish), demands=DEMANDS, confirm=confirm, offline=wish.offline,
-        dry_run=wish.dry_run, abort=wish.abort, discard_writes=discard_writes, accept_loss=accept_loss,
-        progress=progress, signals=signals,
-    )  # fmt: skip
+        wish.environment,
+        smoke=_smoke(wish),
+        demands=DEMANDS,
+        confirm=confirm,
+        offline=wish.offline,
+        dry_run=wish.dry_run,
+        abort=wish.abort,
+        discard_writes=discard_writes,
+        accept_loss=accept_loss,
+        progress=progress,
+        signals=signals,
+    )
 
 
 def _smoke(wish: Wish) -> Smoke:

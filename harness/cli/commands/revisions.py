@@ -19,9 +19,10 @@ def make(env: Environment, message: str) -> Made:
     """Write the file. Raises Refusal for any environment but development, and as db.schema.new_revision.make does."""
     if env.name != DEVELOPMENT:
         raise Refusal(
-            f"--env {DEVELOPMENT}", f"--env {env.name}",
+            f"--env {DEVELOPMENT}",
+            f"--env {env.name}",
             do="Make it there: --env development",
-        )  # fmt: skip
+        )
     return new_revision.make(env.target_direct, environment=env.name, message=message)
 
 

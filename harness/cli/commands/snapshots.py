@@ -57,10 +57,12 @@ def run(
         )
     if found.manifest.side is Side.LEGACY and replace:
         raise Refusal(
-            "--replace with a snapshot of the target", "one of the legacy file", where=str(found.folder),
+            "--replace with a snapshot of the target",
+            "one of the legacy file",
+            where=str(found.folder),
             do="Restore it into a new file (--into NEW). Stop the service, move the file that it serves aside with its"
             " -wal and -shm, move NEW to its place, start the service.",
-        )  # fmt: skip
+        )
     database = found.manifest.side is Side.TARGET
     place = env.target_direct.redacted if database else into
     writes = ", and opens it to writes" if unfence else ""

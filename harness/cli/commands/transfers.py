@@ -182,9 +182,7 @@ def _does(wish: Wish, target: PostgresUrl) -> str:
 
 def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> Loaded:
     with _lock(target, f"transfer of {_printable(source.name)}") as (held, token):
-        return moving.load(
-            source, target, run=held.run, pass_token=token, max_held=wish.max_held, progress=progress
-        )  # fmt: skip
+        return moving.load(source, target, run=held.run, pass_token=token, max_held=wish.max_held, progress=progress)
 
 
 def _printable(name: str) -> str:

@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import Any
 
 PRAGMAS = (
-    "application_id", "auto_vacuum", "default_cache_size", "journal_mode", "page_size", "schema_version", "user_version"
-)  # fmt: skip
+    "application_id",
+    "auto_vacuum",
+    "default_cache_size",
+    "journal_mode",
+    "page_size",
+    "schema_version",
+    "user_version",
+)
 
 EVERYTHING = (
     """

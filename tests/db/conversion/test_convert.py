@@ -91,8 +91,12 @@ def test_any_value_under_any_rowid_is_the_same(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
-    source = make(folder / "game.db", f"CREATE TABLE t (a {declared}, b)",
-                  "CREATE TABLE k (a TEXT PRIMARY KEY, b) WITHOUT ROWID", encoding=wanted)  # fmt: skip
+    source = make(
+        folder / "game.db",
+        f"CREATE TABLE t (a {declared}, b)",
+        "CREATE TABLE k (a TEXT PRIMARY KEY, b) WITHOUT ROWID",
+        encoding=wanted,
+    )
     with opened(source) as connection:
         for rowid, values in rows.items():
             texts = [literal(value, wanted) if isinstance(value, str) else "?" for value in values]
@@ -125,10 +129,13 @@ def test_a_text_that_is_not_valid_utf_16_is_refused_by_name_or_kept_as_a_blob(
     if wanted == "UTF-16be":
         data = b"".join(data[at : at + 2][::-1] for at in range(0, len(data), 2))
     source = make(
-        tmp_path / "game.db", "CREATE TABLE users (id TEXT, name TEXT)", "CREATE TABLE k (a PRIMARY KEY) WITHOUT ROWID",
+        tmp_path / "game.db",
+        "CREATE TABLE users (id TEXT, name TEXT)",
+        "CREATE TABLE k (a PRIMARY KEY) WITHOUT ROWID",
         f"INSERT INTO users(rowid, id, name) VALUES (-3, 'user-1', CAST(x'{data.hex()}' AS TEXT))",
-        f"INSERT INTO k VALUES (CAST(x'{data.hex()}' AS TEXT))", encoding=wanted,
-    )  # fmt: skip
+        f"INSERT INTO k VALUES (CAST(x'{data.hex()}' AS TEXT))",
+        encoding=wanted,
+    )
     before = state(tmp_path)
     with pytest.raises(Refusal, match=r"2 that are not: users\.name, rowid -3; k\.a, row 1 .*\n.*--as-blobs"):
         convert(source, tmp_path / "new.db")
@@ -159,9 +166,12 @@ def test_half_a_character_is_refused_too(tmp_path: Path) -> None:
 )
 def test_a_schema_that_is_not_valid_utf_16_is_refused(sql: str, found: str, tmp_path: Path) -> None:
     source = make(
-        tmp_path / "game.db", "CREATE TABLE users (id)", "CREATE VIEW v AS SELECT 1", "PRAGMA writable_schema=ON",
+        tmp_path / "game.db",
+        "CREATE TABLE users (id)",
+        "CREATE VIEW v AS SELECT 1",
+        "PRAGMA writable_schema=ON",
         f"UPDATE sqlite_master SET sql = {sql} WHERE name = 'v'",
-    )  # fmt: skip
+    )
     with pytest.raises(Refusal, match=found):
         convert(source, tmp_path / "new.db")
     assert os.listdir(tmp_path) == ["game.db"]  # noqa: PTH208
@@ -169,25 +179,36 @@ def test_a_schema_that_is_not_valid_utf_16_is_refused(sql: str, found: str, tmp_
 
 CARRIED = {
     "a null where none may be": (
-        "CREATE TABLE t (a)", "INSERT INTO t VALUES (NULL)", "PRAGMA writable_schema=ON",
+        "CREATE TABLE t (a)",
+        "INSERT INTO t VALUES (NULL)",
+        "PRAGMA writable_schema=ON",
         "UPDATE sqlite_master SET sql = 'CREATE TABLE t (a NOT NULL)'",
     ),
     "a broken check": (
-        "PRAGMA ignore_check_constraints=ON", "CREATE TABLE t (a CHECK (a > 5))", "INSERT INTO t VALUES (1)",
+        "PRAGMA ignore_check_constraints=ON",
+        "CREATE TABLE t (a CHECK (a > 5))",
+        "INSERT INTO t VALUES (1)",
     ),
     "a value of another type than a strict table's": (
-        "CREATE TABLE t (a)", "INSERT INTO t VALUES ('text')", "PRAGMA writable_schema=ON",
+        "CREATE TABLE t (a)",
+        "INSERT INTO t VALUES ('text')",
+        "PRAGMA writable_schema=ON",
         "UPDATE sqlite_master SET sql = 'CREATE TABLE t (a INTEGER) STRICT'",
     ),
     "a text where the affinity would make a number": (
-        "CREATE TABLE t (a)", "INSERT INTO t VALUES ('12')", "PRAGMA writable_schema=ON",
+        "CREATE TABLE t (a)",
+        "INSERT INTO t VALUES ('12')",
+        "PRAGMA writable_schema=ON",
         "UPDATE sqlite_master SET sql = 'CREATE TABLE t (a INTEGER)'",
     ),
     "a key that is missing": (
-        "CREATE TABLE t (a REFERENCES u (b))", "CREATE TABLE u (b PRIMARY KEY)", "INSERT INTO t VALUES (5)",
+        "CREATE TABLE t (a REFERENCES u (b))",
+        "CREATE TABLE u (b PRIMARY KEY)",
+        "INSERT INTO t VALUES (5)",
     ),
     "a module that is not here": (
-        "CREATE TABLE t (a)", "PRAGMA writable_schema=ON",
+        "CREATE TABLE t (a)",
+        "PRAGMA writable_schema=ON",
         "INSERT INTO sqlite_master VALUES ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nowhere(a)')",
     ),
     "a collation that is not here": ("CREATE TABLE t (a COLLATE dan)", "INSERT INTO t VALUES ('9단'), ('가')"),
@@ -198,7 +219,8 @@ CARRIED = {
         "INSERT INTO t(a, d) VALUES (9, 8)",
     ),
     "a stored column that looks at a text's bytes": (
-        "CREATE TABLE t (a TEXT, b AS (hex(a)) STORED)", "INSERT INTO t VALUES ('x')",
+        "CREATE TABLE t (a TEXT, b AS (hex(a)) STORED)",
+        "INSERT INTO t VALUES ('x')",
     ),
     "a view alone": ("CREATE VIEW v AS SELECT '가'",),
     "nothing": ("CREATE TABLE t (a)", "DROP TABLE t"),
@@ -208,7 +230,7 @@ CARRIED = {
         'CREATE INDEX "i\'"" ON" ON "t""; DROP TABLE u; --" ("select" DESC)',
         'CREATE TRIGGER "g"";" BEFORE DELETE ON "t""; DROP TABLE u; --" BEGIN SELECT \'; END\'; END',
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("statements", [pytest.param(made, id=name) for name, made in CARRIED.items()])
@@ -241,12 +263,14 @@ NEEDED = {
     "a unique column": ("CREATE TABLE u (a COLLATE dan UNIQUE)", None),
     "a primary key": ("CREATE TABLE u (a COLLATE dan PRIMARY KEY) WITHOUT ROWID", None),
     "a column that is generated and not null": (
-        "ALTER TABLE t ADD COLUMN b NOT NULL AS (dan(a))", "ALTER TABLE t DROP COLUMN b",
+        "ALTER TABLE t ADD COLUMN b NOT NULL AS (dan(a))",
+        "ALTER TABLE t DROP COLUMN b",
     ),
     "a column that is generated from a text's bytes": (
-        "ALTER TABLE t ADD COLUMN b AS (hex(a))", "ALTER TABLE t DROP COLUMN b",
+        "ALTER TABLE t ADD COLUMN b AS (hex(a))",
+        "ALTER TABLE t DROP COLUMN b",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("made", "mended"), [pytest.param(*one, id=name) for name, one in NEEDED.items()])
@@ -318,9 +342,13 @@ def too_long_a_name(folder: Path) -> tuple[Path, Path]:
 
 
 def a_damaged_page(folder: Path) -> tuple[Path, Path]:
-    source = make(folder / "game.db", "PRAGMA page_size=512", "CREATE TABLE users (id)",
-                  "INSERT INTO users VALUES (zeroblob(200)), (zeroblob(200)), (zeroblob(200)), (zeroblob(200))",
-                  "CREATE INDEX i ON users (id)")  # fmt: skip
+    source = make(
+        folder / "game.db",
+        "PRAGMA page_size=512",
+        "CREATE TABLE users (id)",
+        "INSERT INTO users VALUES (zeroblob(200)), (zeroblob(200)), (zeroblob(200)), (zeroblob(200))",
+        "CREATE INDEX i ON users (id)",
+    )
     data = bytearray(source.read_bytes())
     data[-512:] = b"\xff" * 512
     source.write_bytes(data)
@@ -328,9 +356,14 @@ def a_damaged_page(folder: Path) -> tuple[Path, Path]:
 
 
 def an_index_that_lacks_a_row(folder: Path) -> tuple[Path, Path]:
-    source = make(folder / "game.db", "CREATE TABLE users (id)", "CREATE INDEX i ON users (id) WHERE id > 5",
-                  "INSERT INTO users VALUES (1), (9)", "PRAGMA writable_schema=ON",
-                  "UPDATE sqlite_master SET sql = 'CREATE INDEX i ON users (id)' WHERE name = 'i'")  # fmt: skip
+    source = make(
+        folder / "game.db",
+        "CREATE TABLE users (id)",
+        "CREATE INDEX i ON users (id) WHERE id > 5",
+        "INSERT INTO users VALUES (1), (9)",
+        "PRAGMA writable_schema=ON",
+        "UPDATE sqlite_master SET sql = 'CREATE INDEX i ON users (id)' WHERE name = 'i'",
+    )
     return source, folder / "new.db"
 
 
@@ -380,8 +413,11 @@ def test_what_can_not_be_written_is_said_and_nothing_is_left(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    source = make(tmp_path / "game.db", "CREATE TABLE users (id)",
-                  "INSERT INTO users(rowid, id) VALUES (7, replace(hex(zeroblob(600000)), '0', '가'))")  # fmt: skip
+    source = make(
+        tmp_path / "game.db",
+        "CREATE TABLE users (id)",
+        "INSERT INTO users(rowid, id) VALUES (7, replace(hex(zeroblob(600000)), '0', '가'))",
+    )
     before = state(tmp_path)
     connect = sqlite3.connect
 

@@ -29,9 +29,12 @@ def peak_bytes(path: Path, *statements: str) -> int:
     """The most memory that a process held which converts a file that the statements made."""
     make(path, "CREATE TABLE users (id TEXT UNIQUE, text TEXT)", *statements)
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(path)], check=True, capture_output=True, text=True,
+        [sys.executable, "-c", PROGRAM, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
         cwd=Path(transfer.__file__).parents[2],
-    )  # fmt: skip
+    )
     return int(ran.stdout)
 
 

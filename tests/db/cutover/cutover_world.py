@@ -101,9 +101,11 @@ class World:
         player, kind = self.unfinished[n]
         return httpx.post(
             f"{self.env.services[0]}/players/{player}/actions/finish_tournament",
-            json={"kind": kind}, timeout=20, verify=web.authorities(),
+            json={"kind": kind},
+            timeout=20,
+            verify=web.authorities(),
             headers={"Idempotency-Key": request, "Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, player)}"},
-        )  # fmt: skip
+        )
 
     def legacy_refuses(self) -> bool:
         """Whether the legacy file itself refuses a write."""
@@ -303,9 +305,7 @@ def played(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World
         yield world
 
 
-def furnished(
-    server: Server, blank: PostgresUrl, tmp_path: Path, url: str, restart: str, settings: str = ""
-) -> World:  # fmt: skip
+def furnished(server: Server, blank: PostgresUrl, tmp_path: Path, url: str, restart: str, settings: str = "") -> World:
     """The file, the pointer and the hooks, before any service runs."""
     legacy = tmp_path / "game.db"
     seed.seed_legacy(legacy, 10, anomalies=False)
@@ -318,11 +318,16 @@ def furnished(
     )
     shutil.copy(env_file, tmp_path / "service.env.before")
     env = environments.throwaway(
-        owner=blank, service=server.url(blank.dbname, "service"), legacy=legacy, folder=tmp_path,
-        pointer=Pointer(env_file), services=(url,), hooks=Hooks(restart=restart),
+        owner=blank,
+        service=server.url(blank.dbname, "service"),
+        legacy=legacy,
+        folder=tmp_path,
+        pointer=Pointer(env_file),
+        services=(url,),
+        hooks=Hooks(restart=restart),
         policy=Policy(freeze_budget_seconds=60, max_held=100, watch_seconds=0),
         snapshots=SnapshotPlan(tmp_path / "snapshots"),
-    )  # fmt: skip
+    )
     return World(env, tmp_path, server, before, tuple(_unfinished(legacy)))
 
 

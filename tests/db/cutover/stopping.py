@@ -116,9 +116,12 @@ class Writers:
 
 def _run(env: Environment, folder: Path, handle: str, point: Point, verb: str, abort: bool) -> None:
     given: dict[str, Any] = {
-        "smoke": quiet_smoke, "tools": Server.attach(handle).tool, "folder": folder / "runs", "abort": abort,
+        "smoke": quiet_smoke,
+        "tools": Server.attach(handle).tool,
+        "folder": folder / "runs",
+        "abort": abort,
         "observer": _arm(point),
-    }  # fmt: skip
+    }
     try:
         if verb == "cutover":
             cutover.run(env, evidence=proven, **given)

@@ -121,9 +121,11 @@ changes("hooks", "no services", lambda w: {"services": ()}, *BOTH)
 changes("hook commands", "a hook that is no shell", lambda _: {"hooks": Hooks(restart="if true; then")}, *BOTH)
 changes("hook commands", "a hook that is missing", lambda _: {"hooks": Hooks(restart="x=1 ./no-such-hook now")}, *BOTH)
 changes(
-    "hook commands", "a program that is missing",
-    lambda w: {"hooks": Hooks(restart=w.env.hooks.restart, deploy="no-such-program --now")}, *BOTH,
-)  # fmt: skip
+    "hook commands",
+    "a program that is missing",
+    lambda w: {"hooks": Hooks(restart=w.env.hooks.restart, deploy="no-such-program --now")},
+    *BOTH,
+)
 changes("services", "a service that is down", lambda _: {"services": ("http://127.0.0.1:1",)})
 changes("server", "a server that is away", lambda w: {"target_direct": w.env.target_direct.with_(port=1)})
 changes("server", "a service's URL that is away", lambda w: {"target": w.env.target.with_(port=1)}, *BOTH)
@@ -131,9 +133,10 @@ changes("server", "two databases", lambda w: {"target": w.env.target.with_(dbnam
 changes("server", "another environment's database", lambda _: {"name": "staging"}, *BOTH)
 changes("freeze", "a freeze past its budget", lambda w: policy(w, freeze_budget_seconds=1))
 changes(
-    "folder of snapshots", "snapshots beneath a file",
+    "folder of snapshots",
+    "snapshots beneath a file",
     lambda w: {"snapshots": dataclasses.replace(w.env.snapshots, folder=w.before / "snapshots")},
-)  # fmt: skip
+)
 given("certificate", "no certificate", lambda _: {"evidence": no_evidence})
 given("smoke", "a token that the service does not take", lambda _: {"demands": (("smoke", no_token),)}, *BOTH)
 given("tools", "a pg_dump that is too old", lambda _: {"tools": installed(99)})
@@ -218,18 +221,23 @@ def written(check: str, name: str, plant: str, back: str) -> None:
 
 
 written(
-    "players held", "a player who would be held",
+    "players held",
+    "a player who would be held",
     "CREATE TABLE kept AS SELECT rowid AS n, gold FROM users; UPDATE users SET gold = 'many' WHERE rowid = 1;",
     "UPDATE users SET gold = (SELECT gold FROM kept WHERE n = 1) WHERE rowid = 1; DROP TABLE kept;",
-)  # fmt: skip
+)
 written(
-    "legacy file", "a name that the fence takes",
-    "CREATE TABLE sudamr_fence_of_mine (x);", "DROP TABLE sudamr_fence_of_mine;",
-)  # fmt: skip
+    "legacy file",
+    "a name that the fence takes",
+    "CREATE TABLE sudamr_fence_of_mine (x);",
+    "DROP TABLE sudamr_fence_of_mine;",
+)
 written(
-    "legacy file", "a journal that is none of ours",
-    "CREATE TABLE sudamr_action_receipts (x);", "DROP TABLE sudamr_action_receipts;",
-)  # fmt: skip
+    "legacy file",
+    "a journal that is none of ours",
+    "CREATE TABLE sudamr_action_receipts (x);",
+    "DROP TABLE sudamr_action_receipts;",
+)
 
 
 def locked(check: str, name: str, key: int, *tables: dict[str, Any]) -> None:
@@ -262,22 +270,43 @@ def on_target(check: str, name: str, *, migrated: bool, statement: str) -> None:
             yield other
 
 
-on_target("tables", "a foreign table", migrated=False,
-          statement=f"create schema if not exists {{schema}} authorization {{owner}}; {NOTES}")  # fmt: skip
-on_target("rights", "a role that may not make the schema", migrated=False,
-          statement='drop schema if exists {schema} cascade;'
-          ' revoke create on database "{db}" from {owner}')  # fmt: skip
-on_target("rights", "a schema of another role", migrated=False,
-          statement="create schema if not exists {schema}; alter schema {schema} owner to current_user;"
-          " revoke all on schema {schema} from {owner}, public")  # fmt: skip
-on_target("rights", "a table of another role", migrated=True,
-          statement="alter table {schema}.users owner to current_user")  # fmt: skip
-on_target("server", "a server that takes no writes", migrated=False,
-          statement='alter database "{db}" set default_transaction_read_only = on')  # fmt: skip
-on_target("tables", "a revision that is not known", migrated=True,
-          statement="update {schema}.alembic_version set version_num = 'zzzz'")  # fmt: skip
-on_target("tables", "a revision that was edited", migrated=True,
-          statement="update ops.revisions set sha256 = 'another'")  # fmt: skip
+on_target(
+    "tables",
+    "a foreign table",
+    migrated=False,
+    statement=f"create schema if not exists {{schema}} authorization {{owner}}; {NOTES}",
+)
+on_target(
+    "rights",
+    "a role that may not make the schema",
+    migrated=False,
+    statement='drop schema if exists {schema} cascade; revoke create on database "{db}" from {owner}',
+)
+on_target(
+    "rights",
+    "a schema of another role",
+    migrated=False,
+    statement="create schema if not exists {schema}; alter schema {schema} owner to current_user;"
+    " revoke all on schema {schema} from {owner}, public",
+)
+on_target(
+    "rights", "a table of another role", migrated=True, statement="alter table {schema}.users owner to current_user"
+)
+on_target(
+    "server",
+    "a server that takes no writes",
+    migrated=False,
+    statement='alter database "{db}" set default_transaction_read_only = on',
+)
+on_target(
+    "tables",
+    "a revision that is not known",
+    migrated=True,
+    statement="update {schema}.alembic_version set version_num = 'zzzz'",
+)
+on_target(
+    "tables", "a revision that was edited", migrated=True, statement="update ops.revisions set sha256 = 'another'"
+)
 on_target("tables", "drift", migrated=True, statement="alter table {schema}.users add column notes text")
 on_target(
     "tables",
@@ -285,13 +314,21 @@ on_target(
     migrated=True,
     statement="create table {schema}.notes (x int); alter table {schema}.notes owner to {owner}",
 )
-on_target("where the move stands", "a fence with a hole", migrated=True,
-          statement="alter table {schema}.users disable trigger all")  # fmt: skip
+on_target(
+    "where the move stands",
+    "a fence with a hole",
+    migrated=True,
+    statement="alter table {schema}.users disable trigger all",
+)
 on_target("server", "a database of an older version", migrated=False, statement="drop table ops.proven")
-on_target("tables", "somebody's rows", migrated=True,
-          statement="set session_replication_role = replica; alter table {schema}.key_values disable trigger all;"
-          " insert into {schema}.key_values (key, value, position) values ('a', 'b', 1);"
-          " alter table {schema}.key_values enable always trigger sudamr_fence")  # fmt: skip
+on_target(
+    "tables",
+    "somebody's rows",
+    migrated=True,
+    statement="set session_replication_role = replica; alter table {schema}.key_values disable trigger all;"
+    " insert into {schema}.key_values (key, value, position) values ('a', 'b', 1);"
+    " alter table {schema}.key_values enable always trigger sudamr_fence",
+)
 
 
 @defect("transactions", "a transaction that keeps a table")
@@ -318,8 +355,12 @@ def keeping(conninfo: str) -> Iterator[None]:
         conn.rollback()
 
 
-given("writes that are given up", "a loss that is not the one", lambda _: {"discard_writes": True, "accept_loss": 7},
-      ON_THE_WAY_BACK)  # fmt: skip
+given(
+    "writes that are given up",
+    "a loss that is not the one",
+    lambda _: {"discard_writes": True, "accept_loss": 7},
+    ON_THE_WAY_BACK,
+)
 
 
 @pytest.fixture
@@ -406,11 +447,17 @@ def test_what_a_dry_run_finds_nothing_against_is_done(world: World) -> None:
 @pytest.mark.usefixtures("quick")
 def test_several_defects_are_all_listed(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
     several = {
-        name: DEFECTS[name] for name in (
-            "no restart hook", "a process that keeps the file locked", "a freeze past its budget", "another run",
-            "an exported pointer", "no certificate", "a folder where the hooks' lock goes",
+        name: DEFECTS[name]
+        for name in (
+            "no restart hook",
+            "a process that keeps the file locked",
+            "a freeze past its budget",
+            "another run",
+            "an exported pointer",
+            "no certificate",
+            "a folder where the hooks' lock goes",
         )
-    }  # fmt: skip
+    }
     world, wish = shared, {}
     with ExitStack() as stack:
         for _check, plant in several.values():

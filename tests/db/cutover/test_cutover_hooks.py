@@ -107,8 +107,9 @@ def test_a_hook_that_outlives_its_run_is_waited_for_and_named(
     monkeypatch.setattr(hooks, "ORPHAN_SECONDS", 0.2)
 
     for attempt in (
-        lambda: hooks.wait_for_orphan(env), lambda: hooks.run(env, "deploy", Journal(tmp_path / "next"), **FOR_POSTGRES)
-    ):  # fmt: skip
+        lambda: hooks.wait_for_orphan(env),
+        lambda: hooks.run(env, "deploy", Journal(tmp_path / "next"), **FOR_POSTGRES),
+    ):
         with pytest.raises(Inconclusive, match=r"process group \d+, the deploy hook of run run: touch") as caught:
             attempt()
         assert caught.value.exit_code == 3

@@ -45,13 +45,19 @@ STEPS = {
     BACK: ("lift", "switch forward"),
 }
 SQLITE = {
-    Command.CUTOVER: {1: ("BEGIN", "CREATE TABLE", "INSERT", "CREATE TRIGGER", "COMMIT"),
-                      2: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "CREATE TABLE", "CREATE TRIGGER", "COMMIT")},
+    Command.CUTOVER: {
+        1: ("BEGIN", "CREATE TABLE", "INSERT", "CREATE TRIGGER", "COMMIT"),
+        2: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "CREATE TABLE", "CREATE TRIGGER", "COMMIT"),
+    },
     Command.ABORT: {1: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "COMMIT")},
-    Command.ROLLBACK: {1: ("BEGIN", "DROP TRIGGER", "CREATE TRIGGER", "COMMIT"), 2: ("BEGIN", "COMMIT"),
-                       3: ("BEGIN", "COMMIT"), 4: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "COMMIT")},
+    Command.ROLLBACK: {
+        1: ("BEGIN", "DROP TRIGGER", "CREATE TRIGGER", "COMMIT"),
+        2: ("BEGIN", "COMMIT"),
+        3: ("BEGIN", "COMMIT"),
+        4: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "COMMIT"),
+    },
     BACK: {1: ("BEGIN", "DROP TRIGGER", "CREATE TRIGGER", "COMMIT")},
-}  # fmt: skip
+}
 POSTGRES = {Command.CUTOVER: 12, Command.ABORT: 1, Command.ROLLBACK: 12, BACK: 6}
 """How many statements that turn the fence of Postgres or the phase are struck, of those that the run makes."""
 COMMITS = {Command.CUTOVER: 5, Command.ABORT: 1, Command.ROLLBACK: 3, BACK: 1}

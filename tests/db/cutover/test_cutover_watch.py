@@ -59,9 +59,14 @@ def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., s
         monkeypatch.setattr(watch, "sleep", clock.sleep)
         monkeypatch.setattr(switch, "store_identity", lambda _place: "the store")
         env = environments.throwaway(
-            owner=NOWHERE, service=NOWHERE, legacy=tmp_path / "game.db", folder=tmp_path,
-            policy=Policy(watch_seconds=seconds), hooks=Hooks(**hooks), services=("http://127.0.0.1:1",),
-        )  # fmt: skip
+            owner=NOWHERE,
+            service=NOWHERE,
+            legacy=tmp_path / "game.db",
+            folder=tmp_path,
+            policy=Policy(watch_seconds=seconds),
+            hooks=Hooks(**hooks),
+            services=("http://127.0.0.1:1",),
+        )
         means = Means(clock.play, None, progress or Silent(), unobserved, tmp_path)
         return watch.watch(Move("cutover", env, means, Journal(tmp_path / "run"), SimpleNamespace()))  # type: ignore[arg-type]
 

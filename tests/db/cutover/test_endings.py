@@ -43,19 +43,42 @@ STARTS = {
 }
 MOMENTS = {
     "cutover": (
-        "before preflight", "before snapshot", "after migrate", "before fence", "after fence", "before copy",
-        "after copy", "after switch", "after smoke", "before live", "after live", "before first snapshot",
-        "after first snapshot", "watch",
+        "before preflight",
+        "before snapshot",
+        "after migrate",
+        "before fence",
+        "after fence",
+        "before copy",
+        "after copy",
+        "after switch",
+        "after smoke",
+        "before live",
+        "after live",
+        "before first snapshot",
+        "after first snapshot",
+        "watch",
     ),
     "rollback": (
-        "before preflight", "before fence Postgres", "after fence Postgres", "after carry back", "after switch",
-        "before return", "after return", "after put away",
+        "before preflight",
+        "before fence Postgres",
+        "after fence Postgres",
+        "after carry back",
+        "after switch",
+        "before return",
+        "after return",
+        "after put away",
     ),
-}  # fmt: skip
+}
 HOW = (
-    "SIGINT", "SIGTERM", "SIGHUP", "SIGINT SIGINT", "SIGINT SIGINT SIGINT", "SIGTERM SIGINT SIGHUP", "defect",
+    "SIGINT",
+    "SIGTERM",
+    "SIGHUP",
+    "SIGINT SIGINT",
+    "SIGINT SIGINT SIGINT",
+    "SIGTERM SIGINT SIGHUP",
+    "defect",
     "failure",
-)  # fmt: skip
+)
 EVERY = [(verb, at, how) for verb, moments in MOMENTS.items() for at in moments for how in HOW]
 SAMPLE = [
     (verb, at, HOW[(index * 3 + index // 3) % len(HOW)])
@@ -193,9 +216,11 @@ def _run(env: Environment, folder: Path, handle: str, verb: str, at: str, how: s
         act.next(f"{when} {step}" == at)
 
     given: dict[str, Any] = {
-        "tools": Server.attach(handle).tool, "folder": folder / "runs", "observer": observer,
+        "tools": Server.attach(handle).tool,
+        "folder": folder / "runs",
+        "observer": observer,
         "smoke": partial(_watched_smoke, act) if at == "watch" else quiet_smoke,
-    }  # fmt: skip
+    }
     with Signals() as signals, outcome(None) as out:
         out.at_end, out.signals = partial(ending.ended, env), signals
         given |= {"signals": signals, "progress": out.progress}

@@ -28,8 +28,13 @@ SETTLED = {
 }
 """States in which the fences are done with, by the command that finishes what is left there."""
 
-UNREADABLE = {"no line": b"OTHER=1\n", "two lines": b"DATABASE_URL=file:a\nDATABASE_URL=file:b\n",
-              "no UTF-8": "# 게임\n".encode("cp949"), "no URL": b"DATABASE_URL=nowhere\n", "no file": None}  # fmt: skip
+UNREADABLE = {
+    "no line": b"OTHER=1\n",
+    "two lines": b"DATABASE_URL=file:a\nDATABASE_URL=file:b\n",
+    "no UTF-8": "# 게임\n".encode("cp949"),
+    "no URL": b"DATABASE_URL=nowhere\n",
+    "no file": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +55,10 @@ def test_a_process_that_serves_another_store_is_served_by_the_command_that_is_ne
     named = "file:/nowhere/else.db" if state.phase is not Phase.LIVE else world.env.legacy.as_text()
     deployed.write_text(f"DATABASE_URL={named}\n")
     hooks = dataclasses.replace(
-        world.env.hooks, deploy=f"cp {world.env.pointer.path} {deployed}",
+        world.env.hooks,
+        deploy=f"cp {world.env.pointer.path} {deployed}",
         restart=f"{world.env.hooks.restart}; touch {deployed}.restarted",
-    )  # fmt: skip
+    )
     with following(deployed) as url:
         wider = world.with_(services=(*world.env.services, url), hooks=hooks)
         seen = ending.look(wider.env)
@@ -137,9 +143,10 @@ def test_a_hook_that_writes_the_pointer_back_makes_no_game_live_whose_next_resta
     path, deployed = world.env.pointer.path, world.folder / "taken.env"
     deployed.write_text(world.pointer_before)
     hooks = dataclasses.replace(
-        world.env.hooks, deploy=f"cp {path} {deployed}",
+        world.env.hooks,
+        deploy=f"cp {path} {deployed}",
         restart=f"touch {deployed}.restarted; cp {world.folder}/service.env.before {path}",
-    )  # fmt: skip
+    )
     with following(deployed) as url:
         wider = world.with_(services=(url,), hooks=hooks)
         with pytest.raises(Undone, match="still, after the hooks"):

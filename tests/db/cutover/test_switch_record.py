@@ -45,8 +45,12 @@ STARTS = {
     "cutover": State(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY),
     "rollback": State(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET),
 }
-ENGINES = {("cutover", "forward"): "postgres", ("cutover", "undo"): "legacy",
-           ("rollback", "forward"): "legacy", ("rollback", "undo"): "postgres"}  # fmt: skip
+ENGINES = {
+    ("cutover", "forward"): "postgres",
+    ("cutover", "undo"): "legacy",
+    ("rollback", "forward"): "legacy",
+    ("rollback", "undo"): "postgres",
+}
 ABORTS = {"cutover": Command.ABORT, "rollback": Command.ABORT_ROLLBACK}
 FAULTS = {
     "fails": "echo mended soon; exit 3",
@@ -55,11 +59,15 @@ FAULTS = {
 }
 EVERY = [*product(("cutover", "rollback"), ("forward", "undo"), ("deploy", "restart"), FAULTS)]
 SAMPLE = [
-    ("cutover", "undo", "deploy", "fails"), ("rollback", "undo", "deploy", "fails"),
-    ("cutover", "undo", "restart", "outlives"), ("rollback", "undo", "deploy", "outlives"),
-    ("cutover", "forward", "deploy", "killed"), ("rollback", "forward", "restart", "fails"),
-    ("cutover", "undo", "deploy", "killed"), ("rollback", "forward", "deploy", "outlives"),
-]  # fmt: skip
+    ("cutover", "undo", "deploy", "fails"),
+    ("rollback", "undo", "deploy", "fails"),
+    ("cutover", "undo", "restart", "outlives"),
+    ("rollback", "undo", "deploy", "outlives"),
+    ("cutover", "forward", "deploy", "killed"),
+    ("rollback", "forward", "restart", "fails"),
+    ("cutover", "undo", "deploy", "killed"),
+    ("rollback", "forward", "deploy", "outlives"),
+]
 """`--exhaustive` plays every one."""
 
 

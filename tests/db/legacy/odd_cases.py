@@ -36,8 +36,11 @@ def case(name: str, *steps: Step) -> Case:
 
 def in_schema(name: str, sql: str) -> tuple[Step, ...]:
     """Write another statement into the schema, as an older or another SQLite might have left it."""
-    return ("PRAGMA writable_schema=ON", (f"UPDATE sqlite_master SET sql = ? WHERE name = '{name}'", [(sql,)]),
-            "PRAGMA writable_schema=RESET")  # fmt: skip
+    return (
+        "PRAGMA writable_schema=ON",
+        (f"UPDATE sqlite_master SET sql = ? WHERE name = '{name}'", [(sql,)]),
+        "PRAGMA writable_schema=RESET",
+    )
 
 
 def run(path: Path, *steps: Step) -> None:

@@ -98,69 +98,93 @@ item_ids = st.sampled_from(["item-1", "item-2", "item-3", "", "\x00", "가"])
 items = st.fixed_dictionaries(
     {},
     optional={
-        "id": st.one_of(item_ids, json_values), "name": st.one_of(st.just("하급 강화석"), json_values),
+        "id": st.one_of(item_ids, json_values),
+        "name": st.one_of(st.just("하급 강화석"), json_values),
         "type": st.one_of(st.just("equipment"), st.just("material"), json_values),
-        "slot": st.one_of(st.just("fan"), st.none(), json_values), "grade": st.one_of(st.just("normal"), json_values),
-        "stars": st.one_of(st.integers(0, 10), json_values), "isEquipped": st.one_of(st.booleans(), json_values),
-        "quantity": st.one_of(st.integers(1, 9), json_values), "options": json_values, "wild": json_values,
+        "slot": st.one_of(st.just("fan"), st.none(), json_values),
+        "grade": st.one_of(st.just("normal"), json_values),
+        "stars": st.one_of(st.integers(0, 10), json_values),
+        "isEquipped": st.one_of(st.booleans(), json_values),
+        "quantity": st.one_of(st.integers(1, 9), json_values),
+        "options": json_values,
+        "wild": json_values,
         "enhancementFails": st.one_of(st.integers(0, 9), json_values),
     },
-)  # fmt: skip
+)
 letters = st.fixed_dictionaries(
     {},
     optional={
-        "id": st.one_of(st.sampled_from(["m1", "m2"]), json_values), "from": texts,
+        "id": st.one_of(st.sampled_from(["m1", "m2"]), json_values),
+        "from": texts,
         "expiresAt": st.one_of(st.integers(0, 9), json_values),
-        "attachments": st.one_of(json_values, st.fixed_dictionaries({}, optional={
-            "gold": st.one_of(st.integers(0, 9), json_values), "diamonds": json_values, "actionPoints": json_values,
-            "items": st.one_of(json_values, st.just([{"itemId": "골드 꾸러미1", "quantity": 2}])),
-        })),
+        "attachments": st.one_of(
+            json_values,
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "gold": st.one_of(st.integers(0, 9), json_values),
+                    "diamonds": json_values,
+                    "actionPoints": json_values,
+                    "items": st.one_of(json_values, st.just([{"itemId": "골드 꾸러미1", "quantity": 2}])),
+                },
+            ),
+        ),
         "attachmentsClaimed": st.one_of(st.booleans(), json_values),
     },
-)  # fmt: skip
+)
 worn = st.dictionaries(st.one_of(st.sampled_from(["fan", "top"]), texts), st.one_of(item_ids, json_values), max_size=3)
 cups = st.fixed_dictionaries(
     {},
     optional={
-        "status": st.one_of(st.just("complete"), json_values), "finalRank": st.one_of(st.integers(1, 16), json_values),
-        "accumulatedGold": json_values, "accumulatedMaterials": json_values, "accumulatedEquipmentBoxes": json_values,
+        "status": st.one_of(st.just("complete"), json_values),
+        "finalRank": st.one_of(st.integers(1, 16), json_values),
+        "accumulatedGold": json_values,
+        "accumulatedMaterials": json_values,
+        "accumulatedEquipmentBoxes": json_values,
         "rounds": json_values,
     },
-)  # fmt: skip
+)
 presets = st.fixed_dictionaries(
     {},
     optional={
-        "name": st.one_of(st.sampled_from(["기본", "둘"]), json_values), "equipment": st.one_of(worn, json_values),
+        "name": st.one_of(st.sampled_from(["기본", "둘"]), json_values),
+        "equipment": st.one_of(worn, json_values),
         "wild": json_values,
     },
-)  # fmt: skip
+)
 errands = st.fixed_dictionaries(
     {},
     optional={
-        "id": st.one_of(st.sampled_from(["q1", "q2", "q3"]), json_values), "title": texts,
-        "progress": st.one_of(st.integers(0, 9), json_values), "target": st.one_of(st.integers(0, 9), json_values),
+        "id": st.one_of(st.sampled_from(["q1", "q2", "q3"]), json_values),
+        "title": texts,
+        "progress": st.one_of(st.integers(0, 9), json_values),
+        "target": st.one_of(st.integers(0, 9), json_values),
         "reward": st.one_of(st.just({"gold": 5, "xp": 1}), json_values),
         "activityPoints": st.one_of(st.integers(0, 20), json_values),
         "isClaimed": st.one_of(st.booleans(), json_values),
     },
-)  # fmt: skip
+)
 periods = st.fixed_dictionaries(
     {},
     optional={
         "quests": st.one_of(st.lists(errands, max_size=3), st.lists(st.one_of(errands, json_values), max_size=3)),
         "activityProgress": st.one_of(st.integers(0, 100), st.integers(0, 100), json_values),
         "claimedMilestones": st.one_of(st.lists(st.booleans(), min_size=5, max_size=5), json_values),
-        "lastReset": st.one_of(st.none(), st.integers(0, 10**13), json_values), "wild": json_values,
+        "lastReset": st.one_of(st.none(), st.integers(0, 10**13), json_values),
+        "wild": json_values,
     },
-)  # fmt: skip
+)
 missions = st.fixed_dictionaries(
     {},
     optional={
-        "isStarted": st.one_of(st.booleans(), json_values), "level": st.one_of(st.integers(1, 10), json_values),
-        "lastCollectionTime": st.one_of(st.integers(0, 10**13), json_values), "wild": json_values,
-        "accumulatedAmount": st.one_of(st.integers(0, 9), json_values), "accumulatedCollection": json_values,
+        "isStarted": st.one_of(st.booleans(), json_values),
+        "level": st.one_of(st.integers(1, 10), json_values),
+        "lastCollectionTime": st.one_of(st.integers(0, 10**13), json_values),
+        "wild": json_values,
+        "accumulatedAmount": st.one_of(st.integers(0, 9), json_values),
+        "accumulatedCollection": json_values,
     },
-)  # fmt: skip
+)
 stages = st.lists(st.one_of(st.sampled_from(["입문-1", "입문-2", "초급-1"]), json_values), max_size=4)
 points = st.fixed_dictionaries({}, optional={"current": json_values, "max": json_values, "equipment": json_values})
 
@@ -185,9 +209,11 @@ def written(draw: st.DrawFn, values: st.SearchStrategy[object]) -> str:
     """A value as JSON text, in any of the ways in which programs write it; at times cut off."""
     value = draw(values)
     text = json.dumps(
-        value, ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, None, 1])),
+        value,
+        ensure_ascii=draw(st.booleans()),
+        indent=draw(st.sampled_from([None, None, 1])),
         separators=draw(st.sampled_from([(",", ":"), (", ", ": ")])),
-    )  # fmt: skip
+    )
     match draw(st.integers(0, 9)):
         case 0:
             return text[: draw(st.integers(0, len(text)))]

@@ -153,9 +153,13 @@ def test_the_service_may_call_no_function_of_ops_were_it_let_in(database: Databa
 
 
 LEGAL = {
-    ("empty", "loading"), ("aborted", "loading"), ("returned", "loading"),
-    ("loading", "live"), ("loading", "aborted"), ("live", "returned"),
-}  # fmt: skip
+    ("empty", "loading"),
+    ("aborted", "loading"),
+    ("returned", "loading"),
+    ("loading", "live"),
+    ("loading", "aborted"),
+    ("live", "returned"),
+}
 
 
 def test_only_the_legal_steps_of_the_phase_are_taken(prepared: PostgresUrl) -> None:

@@ -132,9 +132,12 @@ def tool(code: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A process of its own session that runs the code; what it leaves is ended by the test."""
     environ = {**os.environ, "HOME": str(folder)}
     with subprocess.Popen(
-        [sys.executable, "-c", FRAME + code, str(folder)], env=environ, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", FRAME + code, str(folder)],
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    ) as process:  # fmt: skip
+    ) as process:
         try:
             yield process
         finally:

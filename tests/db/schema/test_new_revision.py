@@ -88,12 +88,17 @@ def check_replaced(tables: sa.MetaData) -> None:
 
 def wishes(tables: sa.MetaData, *, listed: bool = True) -> None:
     sa.Table(
-        "user_wishes", tables, sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("user_id", sa.Text, sa.ForeignKey("users.id"), nullable=False), sa.Column("n", sa.BigInteger),
-        sa.Column("said", sa.Text, server_default="it's : so 100%"), sa.CheckConstraint("n > 0", name="n"),
-        sa.UniqueConstraint("user_id", "n"), sa.Index("user_wishes_n_idx", "n"),
+        "user_wishes",
+        tables,
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("user_id", sa.Text, sa.ForeignKey("users.id"), nullable=False),
+        sa.Column("n", sa.BigInteger),
+        sa.Column("said", sa.Text, server_default="it's : so 100%"),
+        sa.CheckConstraint("n > 0", name="n"),
+        sa.UniqueConstraint("user_id", "n"),
+        sa.Index("user_wishes_n_idx", "n"),
         info={"listed": True} if listed else {},
-    )  # fmt: skip
+    )
 
 
 def several(*changes: Change) -> Change:
@@ -105,30 +110,33 @@ MADE: dict[str, Change] = {
     "a number": column(sa.BigInteger, server_default="0", nullable=False),
     "a text that may be null": column(sa.Text),
     "a flag": column(sa.Boolean, server_default=sa.false(), nullable=False),
-    "a text with signs": column(sa.Text, server_default="it's :so \"100%\" \\ a::b", nullable=False),
+    "a text with signs": column(sa.Text, server_default='it\'s :so "100%" \\ a::b', nullable=False),
     "a long text": column(sa.Text, server_default="words and more " * 12, nullable=False),
     "a time": column(sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
     "an array": column(sa.ARRAY(sa.Text), server_default="{}", nullable=False),
     "an enum": column(MOOD, server_default="glad", nullable=False),
     "a column with its check": several(
         column(sa.BigInteger, server_default="0", nullable=False),
-        constraint(lambda: sa.CheckConstraint("luck >= 0", name="luck"))),
+        constraint(lambda: sa.CheckConstraint("luck >= 0", name="luck")),
+    ),
     "a check": constraint(lambda: sa.CheckConstraint("gold < 9000000000000", name="gold_most")),
     "a check of words": constraint(
-        lambda: sa.CheckConstraint(f"league in ({', '.join(repr('league ' * n) for n in range(9))})", name="league")),
-    "a reference": several(
-        column(sa.Text), constraint(lambda: sa.ForeignKeyConstraint(["luck"], ["users.id"]))),
+        lambda: sa.CheckConstraint(f"league in ({', '.join(repr('league ' * n) for n in range(9))})", name="league")
+    ),
+    "a reference": several(column(sa.Text), constraint(lambda: sa.ForeignKeyConstraint(["luck"], ["users.id"]))),
     "a unique value": several(column(sa.Text), constraint(lambda: sa.UniqueConstraint("luck"))),
     "an index": index("gold"),
     "a unique index": index("league", "gold", unique=True),
     "an index of some": index("gold", postgresql_where=sa.text("gold > 100 and league <> 'a:b'")),
     "an index of an expression": index(sa.text("lower(league)"), "id"),
     "two indexes and a column": several(
-        column(sa.BigInteger), index("luck"),
-        lambda tables: sa.Index("mail_idx", tables.tables["user_mail"].c.expires_at)),
+        column(sa.BigInteger),
+        index("luck"),
+        lambda tables: sa.Index("mail_idx", tables.tables["user_mail"].c.expires_at),
+    ),
     "another default": altered("gold", server_default=sa.DefaultClause("5")),
     "a table": wishes,
-}  # fmt: skip
+}
 
 BY_HAND: dict[str, tuple[Change, str]] = {
     "a value that rows lack": (column(sa.BigInteger, nullable=False), "column users.luck bigint not null"),
@@ -138,7 +146,7 @@ BY_HAND: dict[str, tuple[Change, str]] = {
     "no default any more": (altered("gold", server_default=None), "column users.gold bigint not null"),
     "null from now on": (altered("gold", nullable=True), "column users.gold bigint default 0"),
     "a check with other words": (check_replaced, "constraint users_gold_check on users: CHECK"),
-}  # fmt: skip
+}
 
 GONE: dict[str, tuple[Change, str]] = {
     "a column": (without("column", "league"), "column users.league"),

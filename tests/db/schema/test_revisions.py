@@ -87,9 +87,7 @@ def test_the_sql_of_a_dry_run_does_the_same(prepared: PostgresUrl, tmp_path: Pat
     folder = tmp_path / "more"
     write(folder, SECOND, COLUMN, FILLED)
     write(folder, THIRD, "alter table users add constraint users_luck_check check (luck::text not like '1%') not valid")
-    text = migrate.migrate(
-        prepared, environment=ENVIRONMENT, service_role=None, sql=True, history=history(folder)
-    ).sql  # fmt: skip
+    text = migrate.migrate(prepared, environment=ENVIRONMENT, service_role=None, sql=True, history=history(folder)).sql
     with ops.connect(prepared) as conn:
         conn.execute(text)
     assert lines(prepared, folder) == []
@@ -199,30 +197,39 @@ AT_FAULT: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file that ends the process": (lambda f: broken(f, SECOND, "raise SystemExit(0)"), "SystemExit"),
     "an empty file": (lambda f: broken(f, SECOND, ""), r"a function upgrade\(\)"),
     "another number within": (
-        lambda f: write(f, SECOND).rename(f / f"{THIRD}_x.py"), f"revision = '{THIRD}'.*found '{SECOND}'"),
+        lambda f: write(f, SECOND).rename(f / f"{THIRD}_x.py"),
+        f"revision = '{THIRD}'.*found '{SECOND}'",
+    ),
     "another kind of name": (lambda f: write(f, SECOND).rename(f / "luck.py"), "named like 0002.*found luck.py"),
     "two heads": (lambda f: (write(f, SECOND), write(f, THIRD, parent=HEAD)), f"'{SECOND}': each.*found '{HEAD}'"),
     "one number twice": (
         lambda f: (write(f, SECOND).rename(f / f"{SECOND}_also.py"), write(f, SECOND)),
-        f"one revision {SECOND}; found two: {SECOND}_also.py and {SECOND}_what"),
+        f"one revision {SECOND}; found two: {SECOND}_also.py and {SECOND}_what",
+    ),
     "a missing parent": (lambda f: write(f, THIRD), f"found '{SECOND}', of which there is no file"),
     "two beginnings": (lambda f: write(f, SECOND, parent=None), f"down_revision = '{HEAD}'.*found None"),
     "a database that is asked": (
         lambda f: broken(f, SECOND, write(f, SECOND).read_text() + "    op.get_bind().scalar('select 1')\n"),
-        "tells its SQL without a database"),
+        "tells its SQL without a database",
+    ),
     "nothing written yet": (
         lambda f: broken(f, SECOND, write(f, SECOND).read_text() + "    raise NotImplementedError\n"),
-        "NotImplementedError"),
+        "NotImplementedError",
+    ),
     "a commit of its own": (lambda f: write(f, SECOND, COLUMN, "commit"), "the statement commit"),
     "a commit hidden in another": (
-        lambda f: write(f, SECOND, f"{COLUMN}; -- so\n COMMIT; select 1"), "the statement commit"),
+        lambda f: write(f, SECOND, f"{COLUMN}; -- so\n COMMIT; select 1"),
+        "the statement commit",
+    ),
     "concurrently within": (lambda f: write(f, SECOND, INDEX), "CONCURRENTLY outside a transaction; found one within"),
     "two outside": (
         lambda f: broken(
-            f, SECOND, write(f, SECOND, INDEX, outside=True).read_text() + f"        op.execute({COLUMN!r})\n"),
-        "alone in a revision.*found 2"),
+            f, SECOND, write(f, SECOND, INDEX, outside=True).read_text() + f"        op.execute({COLUMN!r})\n"
+        ),
+        "alone in a revision.*found 2",
+    ),
     "a table that is not there": (lambda f: write(f, SECOND, "drop table nowhere"), 'table "nowhere" does not exist'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", AT_FAULT)

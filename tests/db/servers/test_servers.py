@@ -303,7 +303,8 @@ def ordinary_users() -> list[str | None]:
 @pytest.mark.parametrize("kind", [kind for kind in HERE if kind != "docker"])
 def test_binaries_run_for_root_and_for_an_ordinary_user(kind: str, user: str | None) -> None:
     code = f"from db.servers import start\nwith start({kind!r}) as s: print(s)"
-    done = subprocess.run([sys.executable, "-c", code], user=user, capture_output=True, text=True, check=False,
-                          cwd=ROOT)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], user=user, capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert done.stdout.startswith(f"{kind} "), done.stderr
     assert done.returncode == 0

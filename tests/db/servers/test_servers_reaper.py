@@ -108,8 +108,12 @@ def used(process: psutil.Process) -> list[Path]:
         words, regions = process.cmdline(), process.memory_maps()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return []
-    folders = [Path(*Path(word).parts[: at + 1]) for word in words for at, part in enumerate(Path(word).parts)
-               if part.startswith("sudamr-")]  # fmt: skip
+    folders = [
+        Path(*Path(word).parts[: at + 1])
+        for word in words
+        for at, part in enumerate(Path(word).parts)
+        if part.startswith("sudamr-")
+    ]
     return folders + [Path(region.path) for region in regions if "/PostgreSQL." in region.path]
 
 
@@ -117,9 +121,13 @@ def used(process: psutil.Process) -> list[Path]:
 def owner(kind: str, mode: str = "plain") -> Iterator[subprocess.Popen[str]]:
     """A process of its own session that starts a server, says so, and waits."""
     with subprocess.Popen(
-        [sys.executable, "-c", OWNER, kind, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-    ) as process:  # fmt: skip
+        [sys.executable, "-c", OWNER, kind, mode],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
         yield process
 
 

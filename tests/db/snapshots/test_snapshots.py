@@ -31,9 +31,12 @@ def env(database: Database, tmp_path: Path) -> Environment:
     legacy = tmp_path / "game.db"
     seed.seed_legacy(legacy, 3, anomalies=False)
     return environments.throwaway(
-        owner=database.owner, service=database.service, legacy=legacy, folder=tmp_path,
+        owner=database.owner,
+        service=database.service,
+        legacy=legacy,
+        folder=tmp_path,
         snapshots=SnapshotPlan(tmp_path / "snapshots", keep=2),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -38,9 +38,12 @@ def env(database: Database, tmp_path: Path) -> Environment:
     seed.seed_legacy(legacy, 3, anomalies=False)
     seed.seed_postgres(database.owner, "test", 2)
     return environments.throwaway(
-        owner=database.owner, service=database.service, legacy=legacy, folder=tmp_path,
+        owner=database.owner,
+        service=database.service,
+        legacy=legacy,
+        folder=tmp_path,
         snapshots=SnapshotPlan(tmp_path / "snapshots", keep=KEEP),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -309,10 +312,14 @@ def test_one_of_an_empty_file_that_an_older_version_verified_is_refused_and_hold
     sqlite3.connect(tmp_path / "empty.db").close()
     with manifest.being_made(env.snapshots.folder, "test", Side.LEGACY, Label.MANUAL) as (folder, finish):
         (folder / "legacy.sqlite").write_bytes(b"")
-        made = manifest.Manifest(**{
-            **{name: getattr(good.manifest, name) for name in manifest.Manifest.__slots__}, "counts": {},
-            "sha256": manifest.digest(folder / "legacy.sqlite"), "taken_at": manifest.now().isoformat(),
-        })  # fmt: skip
+        made = manifest.Manifest(
+            **{
+                **{name: getattr(good.manifest, name) for name in manifest.Manifest.__slots__},
+                "counts": {},
+                "sha256": manifest.digest(folder / "legacy.sqlite"),
+                "taken_at": manifest.now().isoformat(),
+            }
+        )
         manifest.write(folder, made, None)
         nothing = snapshots.Snapshot(finish(), made)
     manifest.note_verified(nothing)

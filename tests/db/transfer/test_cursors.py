@@ -72,7 +72,11 @@ def _code(folder: Path, how: str, to: str, streams: str, **environ: str) -> int:
     command = shlex.join([sys.executable, str(task), how, to])
     turned, pipe, rest = streams.partition("| ")
     subprocess.run(
-        ["/bin/bash", "-c", f"{{ {command} {turned}; echo $? >{code}; }} {pipe}{rest}"], check=False, timeout=60,
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environ}, capture_output=True,
-    )  # fmt: skip
+        ["/bin/bash", "-c", f"{{ {command} {turned}; echo $? >{code}; }} {pipe}{rest}"],
+        check=False,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+    )
     return int(code.read_text())

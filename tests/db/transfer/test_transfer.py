@@ -96,11 +96,13 @@ def test_texts_too_long_for_an_index_are_kept_beside_it_and_come_back(
     connection = sqlite3.connect(source)
     with connection:
         for statement in (
-            "UPDATE users SET id = ? WHERE rowid = 1", "UPDATE users SET nickname = ? WHERE rowid = 2",
+            "UPDATE users SET id = ? WHERE rowid = 1",
+            "UPDATE users SET nickname = ? WHERE rowid = 2",
             "UPDATE users SET inventory = json_set(inventory, '$[0].id', ?) WHERE rowid = 3",
             "UPDATE users SET mail = json_set(mail, '$[0].id', ?) WHERE rowid = 4",
-            "INSERT INTO kv VALUES (?, 'value')", "UPDATE user_credentials SET username = ? WHERE rowid = 5",
-        ):  # fmt: skip
+            "INSERT INTO kv VALUES (?, 'value')",
+            "UPDATE user_credentials SET username = ? WHERE rowid = 5",
+        ):
             connection.execute(statement, (secrets.token_hex(10_000),))
     connection.close()
     loaded = load(fenced_database, source)
@@ -118,8 +120,11 @@ def test_loading_again_changes_nothing_and_proves_again(fenced_database: Databas
     again = load(fenced_database, source, run="run-2")
     assert again.resumed
     assert (again.source, again.loaded, again.quarantined, again.held) == (
-        first.source, first.loaded, first.quarantined, first.held,
-    )  # fmt: skip
+        first.source,
+        first.loaded,
+        first.quarantined,
+        first.held,
+    )
     assert [value(fenced_database.owner, rows.format(table)) for table in tables] == before
 
 

@@ -42,8 +42,11 @@ def peak_bytes(source: Path, database: Database) -> int:
     give_pass(database)
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(source), database.owner.as_text(), PASS],
-        check=True, capture_output=True, text=True, cwd=Path(transfer.__file__).parents[2],
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(transfer.__file__).parents[2],
+    )
     assert compare_files(source, Path(f"{source}.copy")) == []
     return int(ran.stdout)
 

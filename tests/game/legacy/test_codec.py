@@ -15,15 +15,31 @@ from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import BadText, Cell
 
 ITEM = {
-    "id": "item-1", "name": "푸른 바람 부채", "description": "바람", "type": "equipment", "slot": "fan",
-    "grade": "normal", "level": 1, "stars": 3, "isEquipped": True, "createdAt": 1700000000000, "image": "/a.png",
-    "options": {"main": {"type": "집중력", "value": 4, "baseValue": 4, "isPercentage": True}}, "enhancementFails": 2,
-}  # fmt: skip
+    "id": "item-1",
+    "name": "푸른 바람 부채",
+    "description": "바람",
+    "type": "equipment",
+    "slot": "fan",
+    "grade": "normal",
+    "level": 1,
+    "stars": 3,
+    "isEquipped": True,
+    "createdAt": 1700000000000,
+    "image": "/a.png",
+    "options": {"main": {"type": "집중력", "value": 4, "baseValue": 4, "isPercentage": True}},
+    "enhancementFails": 2,
+}
 STONE = {"id": "item-2", "name": "하급 강화석", "type": "material", "slot": None, "grade": "normal", "quantity": 25}
 LETTER = {
-    "id": "m1", "from": "운영자", "title": "선물", "message": "", "attachments": {"gold": 50, "items": [
-        {"itemId": "골드 꾸러미1", "quantity": 1}]}, "receivedAt": 1, "isRead": False, "attachmentsClaimed": False,
-}  # fmt: skip
+    "id": "m1",
+    "from": "운영자",
+    "title": "선물",
+    "message": "",
+    "attachments": {"gold": 50, "items": [{"itemId": "골드 꾸러미1", "quantity": 1}]},
+    "receivedAt": 1,
+    "isRead": False,
+    "attachmentsClaimed": False,
+}
 CUP = {
     "type": "national",
     "status": "complete",
@@ -39,12 +55,25 @@ def js(value: object) -> str:
 
 def a_row(**differences: Cell) -> dict[str, Cell]:
     return {
-        "id": "user-1", "username": "hana", "nickname": "하나", "isAdmin": 0, "gold": 100, "diamonds": 5,
-        "inventory": js([ITEM, STONE]), "equipment": js({"fan": "item-1"}), "inventorySlots": 30,
-        "actionPoints": '{"current":30,"max":30}', "mail": js([LETTER]), "quests": "{}", "league": "새싹",
-        "lastNationalTournament": js(CUP), "lastNationalPlayedDate": 0, "nationalRewardClaimed": None,
-        "blacksmithLevel": None, "futureColumn": "?",
-    } | differences  # fmt: skip
+        "id": "user-1",
+        "username": "hana",
+        "nickname": "하나",
+        "isAdmin": 0,
+        "gold": 100,
+        "diamonds": 5,
+        "inventory": js([ITEM, STONE]),
+        "equipment": js({"fan": "item-1"}),
+        "inventorySlots": 30,
+        "actionPoints": '{"current":30,"max":30}',
+        "mail": js([LETTER]),
+        "quests": "{}",
+        "league": "새싹",
+        "lastNationalTournament": js(CUP),
+        "lastNationalPlayedDate": 0,
+        "nationalRewardClaimed": None,
+        "blacksmithLevel": None,
+        "futureColumn": "?",
+    } | differences
 
 
 def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
@@ -146,9 +175,19 @@ def test_removed_and_added_items_keep_the_rest_as_it_was() -> None:
     after = before.copy()
     del after["user_inventory"]["user-1", "item-2"]
     after["user_inventory"]["user-1", "new"] = {
-        "user_id": "user-1", "id": "new", "position": 9999, "name": "골드 꾸러미1", "type": "consumable", "slot": None,
-        "grade": "normal", "stars": 0, "quantity": 3, "fails": 0, "options": None, "worn_flag": None,
-    }  # fmt: skip
+        "user_id": "user-1",
+        "id": "new",
+        "position": 9999,
+        "name": "골드 꾸러미1",
+        "type": "consumable",
+        "slot": None,
+        "grade": "normal",
+        "stars": 0,
+        "quantity": 3,
+        "fails": 0,
+        "options": None,
+        "worn_flag": None,
+    }
     written = str(codec.changed(row, before, after)["inventory"])
     assert written.startswith(f"[{js(ITEM)},  null,")
     assert json.loads(written)[2]["name"] == "골드 꾸러미1"
@@ -227,8 +266,10 @@ DOCUMENTS = (
 )
 TEXTS = st.builds(
     lambda value, indent, ascii_only: json.dumps(value, indent=indent, ensure_ascii=ascii_only),
-    DOCUMENTS, st.sampled_from([None, 1]), st.booleans(),
-)  # fmt: skip
+    DOCUMENTS,
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
 CELLS = (
     TEXTS.map(lambda text: text if text.encode("utf-8", "ignore").decode() == text else "[]")
     | st.none()
@@ -270,8 +311,11 @@ def test_a_tournament_is_known_by_its_day_and_its_flag_where_its_document_is_not
     document: str | None, status: str | None
 ) -> None:
     row: dict[str, Cell] = {
-        "id": "u", "lastWorldTournament": document, "lastWorldPlayedDate": 1_767_582_000_000, "worldRewardClaimed": 1,
-    }  # fmt: skip
+        "id": "u",
+        "lastWorldTournament": document,
+        "lastWorldPlayedDate": 1_767_582_000_000,
+        "worldRewardClaimed": 1,
+    }
     rows = codec.decode_row(row, rowid=1).rows
     record = rows["user_tournaments"][("u", "world")]
     assert (record["status"], record["played_at"], record["claimed"]) == (status, 1_767_582_000_000, True)

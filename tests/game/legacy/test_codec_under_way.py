@@ -17,9 +17,15 @@ from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows
 
 QUEST = {
-    "id": "q1", "title": "출석하기", "description": "", "progress": 3, "target": 3,
-    "reward": {"gold": 50, "xp": {"type": "strategy", "amount": 5}}, "activityPoints": 20, "isClaimed": False,
-}  # fmt: skip
+    "id": "q1",
+    "title": "출석하기",
+    "description": "",
+    "progress": 3,
+    "target": 3,
+    "reward": {"gold": 50, "xp": {"type": "strategy", "amount": 5}},
+    "activityPoints": 20,
+    "isClaimed": False,
+}
 DAILY = {
     "quests": [QUEST, QUEST | {"id": "q2", "progress": 0}],
     "activityProgress": 40,
@@ -42,11 +48,15 @@ def js(value: object) -> str:
 
 def a_row(**differences: Cell) -> dict[str, Cell]:
     return {
-        "id": "u", "gold": 5, "quests": js({"daily": DAILY, "weekly": DAILY | {"quests": []}, "monthly": None}),
-        "equipmentPresets": js([PRESET]), "singlePlayerMissions": js({"mission_attendance": MISSION}),
-        "clearedSinglePlayerStages": '["입문-1","입문-2"]', "claimedFirstClearRewards": '["입문-2","입문-9"]',
+        "id": "u",
+        "gold": 5,
+        "quests": js({"daily": DAILY, "weekly": DAILY | {"quests": []}, "monthly": None}),
+        "equipmentPresets": js([PRESET]),
+        "singlePlayerMissions": js({"mission_attendance": MISSION}),
+        "clearedSinglePlayerStages": '["입문-1","입문-2"]',
+        "claimedFirstClearRewards": '["입문-2","입문-9"]',
         "singlePlayerProgress": 2,
-    } | differences  # fmt: skip
+    } | differences
 
 
 def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
@@ -113,8 +123,10 @@ def test_a_plain_row_comes_back_and_finds_nothing() -> None:
     assert records(exploded.rows, "user_equipment_presets")["대국"]["equipment"] == '{"fan":"item-1","top":null}'
     stages = records(exploded.rows, "user_stages")
     assert {name: (r["cleared"], r["rewarded"], r["position"]) for name, r in stages.items()} == {
-        "입문-1": (True, False, 0), "입문-2": (True, True, 1024), "입문-9": (False, True, 2048)
-    }  # fmt: skip
+        "입문-1": (True, False, 0),
+        "입문-2": (True, True, 1024),
+        "입문-9": (False, True, 2048),
+    }
     assert exploded.rows["users"]["u",]["stage_progress"] == 2
     assert json.loads(str(exploded.rows["legacy_rows"]["users", 7]["cells"])) == {
         "\x01quests": '{"daily":\x01daily\x01,"weekly":\x01weekly\x01,"monthly":null}'
@@ -154,8 +166,10 @@ def test_what_can_not_be_read_is_found_and_comes_back(column: str, cell: Cell, k
     assert {(finding.column, finding.kind) for finding in exploded.findings} == {(column, kind)}
     assert exploded.rows["users"]["u",]["held"] is (kind == "held")
     tables = {
-        "quests": "user_quests", "equipmentPresets": "user_equipment_presets", "singlePlayerMissions": "user_missions"
-    }  # fmt: skip
+        "quests": "user_quests",
+        "equipmentPresets": "user_equipment_presets",
+        "singlePlayerMissions": "user_missions",
+    }
     if loaded is not None:
         assert len(exploded.rows[tables.get(column, "user_stages")]) == loaded
 
@@ -265,16 +279,27 @@ def test_what_is_added_to_nothing_is_written_plainly(table: str, nothing: Cell) 
     row = a_row(**dict.fromkeys(("singlePlayerMissions", "equipmentPresets", *mapping.STAGES.values()), nothing))
     new: dict[str, Record] = {
         "user_stages": a_stage(cleared=True, rewarded=True),
-        "user_missions": {"id": "입문-1", "position": 0, "started": True, "level": 1, "amount": 0, "collected": 0,
-                          "since": 5},
+        "user_missions": {
+            "id": "입문-1",
+            "position": 0,
+            "started": True,
+            "level": 1,
+            "amount": 0,
+            "collected": 0,
+            "since": 5,
+        },
         "user_equipment_presets": {"name": "입문-1", "position": 0, "equipment": "{}"},
-    }  # fmt: skip
+    }
     written = write(row, table, **{"입문-1": new[table]})
     assert all("입문-1" in str(cell) for cell in written.values())
-    assert set(written) == {
-        "user_stages": set(mapping.STAGES.values()), "user_missions": {"singlePlayerMissions"},
-        "user_equipment_presets": {"equipmentPresets"},
-    }[table]  # fmt: skip
+    assert (
+        set(written)
+        == {
+            "user_stages": set(mapping.STAGES.values()),
+            "user_missions": {"singlePlayerMissions"},
+            "user_equipment_presets": {"equipmentPresets"},
+        }[table]
+    )
 
 
 @pytest.mark.parametrize(
@@ -349,8 +374,9 @@ def altered(plain: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     keys = st.sampled_from([*plain, "x"])
     return st.builds(
         lambda gone, odd: {key: value for key, value in (plain | odd).items() if key not in gone},
-        st.sets(keys, max_size=2), st.dictionaries(keys, JSONS, max_size=2),
-    )  # fmt: skip
+        st.sets(keys, max_size=2),
+        st.dictionaries(keys, JSONS, max_size=2),
+    )
 
 
 QUESTS = st.lists(altered(QUEST) | JSONS, max_size=3)
@@ -371,9 +397,11 @@ OF_COLUMN: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def texts(draw: st.DrawFn, column: str) -> str:
     text = json.dumps(
-        draw(OF_COLUMN[column] | JSONS), ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 1])),
+        draw(OF_COLUMN[column] | JSONS),
+        ensure_ascii=draw(st.booleans()),
+        indent=draw(st.sampled_from([None, 1])),
         separators=draw(st.sampled_from([(",", ":"), (", ", ": ")])),
-    )  # fmt: skip
+    )
     if draw(st.booleans()):
         text = text.replace("1", "1.0").replace('"progress"', '"target"')
     clean = text.encode("utf-8", "ignore").decode()

@@ -48,23 +48,35 @@ MISSION = '{"isStarted":true,"level":2,"accumulatedAmount":9}'
 ELEMENTS: dict[str, list[Cell]] = {
     "inventory": ['[{"id":"fan","name":"푸른 바람 부채","type":"equipment","stars":0.5}]', '[{"id":""}]'],
     "equipment": [
-        '{"fan":"fan","fan":"fan2"}', '{"fan":"fan2", "fan" : "fan"}', '{"fan":7}', '{"fan":{"id":"fan"}}',
-        '{"board":true,"fan":"fan"}', '{"":"fan"}', '{"fan":["fan"],"top":null}',
+        '{"fan":"fan","fan":"fan2"}',
+        '{"fan":"fan2", "fan" : "fan"}',
+        '{"fan":7}',
+        '{"fan":{"id":"fan"}}',
+        '{"board":true,"fan":"fan"}',
+        '{"":"fan"}',
+        '{"fan":["fan"],"top":null}',
     ],
     "equipmentPresets": [
-        '[{"name":"연습","equipment":[]}]', '[{"name":"연습","equipment":{"fan":7}}]', '[{"name":7}, {"name":"연습"}]',
-        '[{"name":"연습","equipment":{"fan":"fan","fan":"fan2"}}]', '[{"name":"연습"},{"name":"연습"}]', "[7]",
+        '[{"name":"연습","equipment":[]}]',
+        '[{"name":"연습","equipment":{"fan":7}}]',
+        '[{"name":7}, {"name":"연습"}]',
+        '[{"name":"연습","equipment":{"fan":"fan","fan":"fan2"}}]',
+        '[{"name":"연습"},{"name":"연습"}]',
+        "[7]",
     ],
     "mail": ['[{"id":"m1","attachments":{"gold":50,"coupons":3}}]', '[{"id":"m1","attachments":{"gold":0.5}}]', "[7]"],
     "quests": ['{"daily":7}', '{"daily":{"quests":[{"id":""}]}}', '{"daily":{"claimedMilestones":[true]}}'],
     "singlePlayerMissions": [
-        '{"mission_attendance":{"level":1.5}}', '{"mission_attendance":7,"mission_league":' + MISSION + "}",
-        '{"mission_attendance":{"level":3},"mission_attendance":' + MISSION + "}", '{"":7}', '{"nobody":7}',
+        '{"mission_attendance":{"level":1.5}}',
+        '{"mission_attendance":7,"mission_league":' + MISSION + "}",
+        '{"mission_attendance":{"level":3},"mission_attendance":' + MISSION + "}",
+        '{"":7}',
+        '{"nobody":7}',
         '{ "mission_attendance" : {"accumulatedAmount":"30"} , "mission_study_joseki":' + MISSION + "}",
     ],
     "clearedSinglePlayerStages": ['["입문-1",7,["입문-3"],"입문-2",null,"입문-1"]', '["입문-1", "입문-2", true ]'],
     "claimedFirstClearRewards": ['["입문-1",7,["입문-3"],"입문-2",null,"입문-1"]', '[ "입문-2", true ]'],
-}  # fmt: skip
+}
 
 
 def documents(sound: str) -> Iterator[Cell]:
@@ -76,9 +88,24 @@ def documents(sound: str) -> Iterator[Cell]:
 
 
 NUMBERS: tuple[Cell, ...] = (
-    "천이백", "12", "어제", "{}", b"\x00\x01", b"12", BadText(b"\xff"), 1e300, float("inf"), float("-inf"), -1e300,
-    12.5, -0.5, -12.25, 0.75, -7, 2,
-)  # fmt: skip
+    "천이백",
+    "12",
+    "어제",
+    "{}",
+    b"\x00\x01",
+    b"12",
+    BadText(b"\xff"),
+    1e300,
+    float("inf"),
+    float("-inf"),
+    -1e300,
+    12.5,
+    -0.5,
+    -12.25,
+    0.75,
+    -7,
+    2,
+)
 
 
 def lean(row: Row) -> Row:
@@ -175,14 +202,24 @@ def survives(finding: Finding, before: Cell, after: Cell) -> bool:
 def test_every_action_writes_to_columns_that_are_tried() -> None:
     assert {action for actions in WRITTEN.values() for action in actions} == set(COMMANDS)
     unwritten = {column for column, actions in WRITTEN.items() if not actions}
-    assert unwritten == {"username", "nickname", "isAdmin", "strategyLevel", "playfulLevel", "playfulXp", "league",
-                         *OF_OTHER_KINDS}  # fmt: skip
+    assert unwritten == {
+        "username",
+        "nickname",
+        "isAdmin",
+        "strategyLevel",
+        "playfulLevel",
+        "playfulXp",
+        "league",
+        *OF_OTHER_KINDS,
+    }
 
 
 OF_OTHER_KINDS = {
-    column for kind in ("national", "neighborhood", "world") for column in mapping.DECLARED
+    column
+    for kind in ("national", "neighborhood", "world")
+    for column in mapping.DECLARED
     if column.lower().startswith((kind, f"last{kind}")) and not WRITTEN[column]
-}  # fmt: skip
+}
 """Of tournaments of other kinds, which the code treats alike."""
 
 

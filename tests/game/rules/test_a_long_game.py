@@ -39,14 +39,36 @@ from tests.game.playing_on_stores import ask
 from tests.game.records import hana, milestones, mission, preset, quest, stages
 
 ALL: tuple[Command, ...] = (
-    ClaimMail("m1"), DeleteMail("m1"), ClaimAllMail(), ClaimQuest("daily", "q1"), ClaimMilestone("daily", 20),
-    Equip("fan"), Equip("board"), SavePreset("대회"), Unequip("fan"), SavePreset("대회"), ApplyPreset("둘"),
-    Enhance("fan"), Combine(("c1", "c2", "c3"), random=True), Disassemble("fan3"), Convert("하급 강화석", "up", 2),
-    StartTournament("neighborhood"), FinishTournament("neighborhood"), ClaimTournamentReward("neighborhood"),
-    ClearStage("입문-1"), ClearStage("입문-1"), ClearStage("입문-2"), StartMission("mission_attendance"),
-    CollectMission("mission_league"), CollectAllMissions(), LevelUpMission("mission_rival_match"), OpenBundle("bundle"),
-    SellItem("stone", 3), SellItem("fan4"), ExpandBag("material"),
-)  # fmt: skip
+    ClaimMail("m1"),
+    DeleteMail("m1"),
+    ClaimAllMail(),
+    ClaimQuest("daily", "q1"),
+    ClaimMilestone("daily", 20),
+    Equip("fan"),
+    Equip("board"),
+    SavePreset("대회"),
+    Unequip("fan"),
+    SavePreset("대회"),
+    ApplyPreset("둘"),
+    Enhance("fan"),
+    Combine(("c1", "c2", "c3"), random=True),
+    Disassemble("fan3"),
+    Convert("하급 강화석", "up", 2),
+    StartTournament("neighborhood"),
+    FinishTournament("neighborhood"),
+    ClaimTournamentReward("neighborhood"),
+    ClearStage("입문-1"),
+    ClearStage("입문-1"),
+    ClearStage("입문-2"),
+    StartMission("mission_attendance"),
+    CollectMission("mission_league"),
+    CollectAllMissions(),
+    LevelUpMission("mission_rival_match"),
+    OpenBundle("bundle"),
+    SellItem("stone", 3),
+    SellItem("fan4"),
+    ExpandBag("material"),
+)
 
 
 def player() -> Rows:

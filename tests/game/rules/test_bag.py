@@ -15,11 +15,15 @@ from tests.game.rules.playing import play, refusal
 LARGEST = 2**63 - 1
 TYPES: tuple[ItemType, ...] = ("equipment", "material", "consumable")
 BUNDLES = {
-    "골드 꾸러미1": ("gold", 10, 500), "골드 꾸러미2": ("gold", 100, 1000), "골드 꾸러미3": ("gold", 500, 3000),
-    "골드 꾸러미4": ("gold", 1000, 10000), "다이아 꾸러미1": ("diamonds", 1, 20),
-    "다이아 꾸러미2": ("diamonds", 10, 30), "다이아 꾸러미3": ("diamonds", 20, 50),
+    "골드 꾸러미1": ("gold", 10, 500),
+    "골드 꾸러미2": ("gold", 100, 1000),
+    "골드 꾸러미3": ("gold", 500, 3000),
+    "골드 꾸러미4": ("gold", 1000, 10000),
+    "다이아 꾸러미1": ("diamonds", 1, 20),
+    "다이아 꾸러미2": ("diamonds", 10, 30),
+    "다이아 꾸러미3": ("diamonds", 20, 50),
     "다이아 꾸러미4": ("diamonds", 30, 100),
-}  # fmt: skip
+}
 PRICES = {"normal": 50, "uncommon": 100, "rare": 200, "epic": 300, "legendary": 500, "mythic": 1000}
 STONES = {"하급 강화석": 10, "중급 강화석": 30, "상급 강화석": 50, "최상급 강화석": 100, "신비의 강화석": 200}
 
@@ -89,10 +93,15 @@ def test_what_can_not_be_sold_is_refused_by_its_reason() -> None:
 
 @pytest.mark.parametrize(
     ("odd", "code"),
-    [({"type": "relic"}, "cannot_be_sold"), ({"type": "material"}, "cannot_be_sold"),
-     ({"grade": "divine"}, "not_equipment"),
-     ({"grade": None}, "not_equipment"), ({"slot": "hat"}, "not_equipment"), ({"quantity": 3}, None)],
-)  # fmt: skip
+    [
+        ({"type": "relic"}, "cannot_be_sold"),
+        ({"type": "material"}, "cannot_be_sold"),
+        ({"grade": "divine"}, "not_equipment"),
+        ({"grade": None}, "not_equipment"),
+        ({"slot": "hat"}, "not_equipment"),
+        ({"quantity": 3}, None),
+    ],
+)
 def test_what_the_rules_do_not_know_has_no_price(odd: dict[str, str | int | None], code: str | None) -> None:
     rows = with_item(hana(bag={"i": "새싹 바둑판"}), "i", **odd)
     if code is None:
@@ -108,9 +117,18 @@ def test_a_sale_beyond_what_a_purse_holds_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("places", "price", "after"),
-    [(30, 100, 40), (40, 120, 50), (50, 140, 60), (90, 220, 100), (95, 220, 100), (99, 220, 100), (39, 100, 49),
-     (0, 100, 10), (29, 100, 39)],
-)  # fmt: skip
+    [
+        (30, 100, 40),
+        (40, 120, 50),
+        (50, 140, 60),
+        (90, 220, 100),
+        (95, 220, 100),
+        (99, 220, 100),
+        (39, 100, 49),
+        (0, 100, 10),
+        (29, 100, 39),
+    ],
+)
 def test_ten_places_cost_a_hundred_diamonds_and_twenty_more_each_time(places: int, price: int, after: int) -> None:
     for type_ in TYPES:
         played = play(hana(places={type_: places}, diamonds=price), ExpandBag(type_))

@@ -29,14 +29,21 @@ BY_GRADE = {
 REWARDS = {
     "neighborhood": ["골드 꾸러미4 다이아 꾸러미1", "골드 꾸러미3", "골드 꾸러미2", *["골드 꾸러미1"] * 3],
     "national": [
-        "골드 꾸러미4 다이아 꾸러미2", "골드 꾸러미3 다이아 꾸러미1", "골드 꾸러미2 다이아 꾸러미1",
-        "골드 꾸러미1 다이아 꾸러미1", *["골드 꾸러미1"] * 4,
+        "골드 꾸러미4 다이아 꾸러미2",
+        "골드 꾸러미3 다이아 꾸러미1",
+        "골드 꾸러미2 다이아 꾸러미1",
+        "골드 꾸러미1 다이아 꾸러미1",
+        *["골드 꾸러미1"] * 4,
     ],
     "world": [
-        "골드 꾸러미4 다이아 꾸러미3", "골드 꾸러미3 다이아 꾸러미2", "골드 꾸러미3 다이아 꾸러미1",
-        "골드 꾸러미2 다이아 꾸러미1", *["골드 꾸러미1 다이아 꾸러미1"] * 4, *["골드 꾸러미1"] * 8,
+        "골드 꾸러미4 다이아 꾸러미3",
+        "골드 꾸러미3 다이아 꾸러미2",
+        "골드 꾸러미3 다이아 꾸러미1",
+        "골드 꾸러미2 다이아 꾸러미1",
+        *["골드 꾸러미1 다이아 꾸러미1"] * 4,
+        *["골드 꾸러미1"] * 8,
     ],
-}  # fmt: skip
+}
 SCORES = {
     "neighborhood": [32, 16, 8, 5, 3, 1],
     "national": [46, 29, 15, 7, 2, 2, 2, 2],
@@ -55,9 +62,15 @@ def test_there_is_one_item_of_every_slot_and_grade_and_five_materials_and_twenty
 
 @pytest.mark.parametrize(
     ("name", "slot", "grade"),
-    [("푸른 바람 부채", "fan", "normal"), ("산호결 바둑판", "board", "rare"), ("천룡 도복 하의", "bottom", "mythic"),
-     ("옥", None, None), ("은빛 결돌", "stones", "uncommon"), ("용린 바둑통", "bowl", "legendary")],
-)  # fmt: skip
+    [
+        ("푸른 바람 부채", "fan", "normal"),
+        ("산호결 바둑판", "board", "rare"),
+        ("천룡 도복 하의", "bottom", "mythic"),
+        ("옥", None, None),
+        ("은빛 결돌", "stones", "uncommon"),
+        ("용린 바둑통", "bowl", "legendary"),
+    ],
+)
 def test_a_name_tells_slot_and_grade(name: str, slot: str | None, grade: str | None) -> None:
     template = catalog.TEMPLATES.get(name)
     assert (template and template.slot, template and template.grade) == (slot, grade)
@@ -92,9 +105,17 @@ def test_a_star_takes_the_materials_of_the_table(line: str) -> None:
 
 @pytest.mark.parametrize(
     ("grade", "stars", "gold"),
-    [("normal", 0, 100), ("normal", 3, 338), ("normal", 5, 759), ("uncommon", 1, 300), ("rare", 3, 1013),
-     ("epic", 4, 2531), ("legendary", 5, 7594), ("mythic", 9, 76887)],
-)  # fmt: skip
+    [
+        ("normal", 0, 100),
+        ("normal", 3, 338),
+        ("normal", 5, 759),
+        ("uncommon", 1, 300),
+        ("rare", 3, 1013),
+        ("epic", 4, 2531),
+        ("legendary", 5, 7594),
+        ("mythic", 9, 76887),
+    ],
+)
 def test_gold_grows_by_half_a_star_and_halves_round_up(grade: str, stars: int, gold: int) -> None:
     assert catalog.enhance_gold(catalog.GRADES[grade], stars) == gold
 
@@ -107,9 +128,19 @@ def test_halves_go_up_where_python_goes_to_the_even(exact: str) -> None:
 
 @pytest.mark.parametrize(
     ("grade", "stars", "fails", "chance"),
-    [("normal", 0, 0, 100), ("normal", 9, 0, 10), ("normal", 3, 0, 70), ("normal", 3, 1, 75), ("mythic", 8, 3, 21.5),
-     ("epic", 9, 45, 100), ("epic", 9, 44, 98), ("uncommon", 5, 2, 58), ("legendary", 7, 1, 31), ("rare", 6, 1, 43)],
-)  # fmt: skip
+    [
+        ("normal", 0, 0, 100),
+        ("normal", 9, 0, 10),
+        ("normal", 3, 0, 70),
+        ("normal", 3, 1, 75),
+        ("mythic", 8, 3, 21.5),
+        ("epic", 9, 45, 100),
+        ("epic", 9, 44, 98),
+        ("uncommon", 5, 2, 58),
+        ("legendary", 7, 1, 31),
+        ("rare", 6, 1, 43),
+    ],
+)
 def test_failures_add_to_the_chance_up_to_a_hundred(grade: str, stars: int, fails: int, chance: float) -> None:
     assert catalog.enhance_chance(catalog.GRADES[grade], stars, fails) == chance
 

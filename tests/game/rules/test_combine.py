@@ -37,17 +37,18 @@ def of_grade(grade: str, slots: Sequence[str] = ("fan", "board", "stones"), *, f
 def test_three_items_become_one_of_the_slot_that_was_drawn() -> None:
     played = play(of_grade("normal"), COMBINE, {"success": 50.5, "slot": 2, "xp": 17})
     made = new_id("r1", 1)
-    assert played.outcome == {
-        "success": False, "item": made, "name": "새싹 바둑판", "slot": "board", "grade": "normal"
-    }  # fmt: skip
+    assert played.outcome == {"success": False, "item": made, "name": "새싹 바둑판", "slot": "board", "grade": "normal"}
     assert set(played.changes["user_inventory"].deletes) == {("hana", "a"), ("hana", "b"), ("hana", "c")}
     (item,) = played.changes["user_inventory"].inserts.values()
     assert (item["id"], item["name"], item["stars"], item["position"]) == (made, "새싹 바둑판", 0, 0)
     assert played.user == {"forge_xp": (0, 17)}
     assert played.history == [
-        ("spend", "a", -1, 0), ("spend", "b", -1, 0), ("spend", "c", -1, 0), ("gain", made, 1, 1),
+        ("spend", "a", -1, 0),
+        ("spend", "b", -1, 0),
+        ("spend", "c", -1, 0),
+        ("gain", made, 1, 1),
         ("combine", made, 0, 1),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_great_success_gives_the_next_grade() -> None:

@@ -64,8 +64,12 @@ def test_equipment_that_the_rules_do_not_know_is_none(column: str, value: str | 
 
 def kept(rows: Rows) -> Rows:
     rows["user_equipment"][("hana", "fan")] = {
-        "user_id": "hana", "slot": "fan", "position": 0, "item_id": None, "kept": '"item-gone"',
-    }  # fmt: skip
+        "user_id": "hana",
+        "slot": "fan",
+        "position": 0,
+        "item_id": None,
+        "kept": '"item-gone"',
+    }
     return rows
 
 

@@ -105,9 +105,11 @@ def test_nothing_is_left_after_a_raise_at_any_draw(place: Place, before: Rows, a
     for n in range(1, draws_of(action) + 1):
         with pytest.raises(Broken):
             dispatch(
-                place.store, Request("hana", "r1", command(action)), clock=lambda: NOON_MS,
+                place.store,
+                Request("hana", "r1", command(action)),
+                clock=lambda: NOON_MS,
                 chance=lambda request, n=n: Breaking(request, n),
-            )  # fmt: skip
+            )
         assert compare(before, read(place)) == {}, f"draw {n}"
 
 

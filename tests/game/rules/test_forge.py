@@ -78,10 +78,14 @@ def test_a_new_sub_raises_a_stat_that_no_other_does() -> None:
 
 @pytest.mark.parametrize(
     ("odd", "left"),
-    [(None, {"combatSubs": 1}), ({"main": "?", "combatSubs": []}, {"main": "?", "combatSubs": 1}),
-     ({"main": {"value": "4"}, "combatSubs": "?"}, {"main": {"value": "4"}, "combatSubs": "?"}), ([1], [1]),
-     ({"combatSubs": [1, 2, 3, 4]}, {"combatSubs": [1, 2, 3, 4]})],
-)  # fmt: skip
+    [
+        (None, {"combatSubs": 1}),
+        ({"main": "?", "combatSubs": []}, {"main": "?", "combatSubs": 1}),
+        ({"main": {"value": "4"}, "combatSubs": "?"}, {"main": {"value": "4"}, "combatSubs": "?"}),
+        ([1], [1]),
+        ({"combatSubs": [1, 2, 3, 4]}, {"combatSubs": [1, 2, 3, 4]}),
+    ],
+)
 def test_options_of_another_shape_stay_and_the_star_is_won(odd: object, left: object) -> None:
     rows = hana()
     rows["user_inventory"][("hana", "fan")]["options"] = None if odd is None else json.dumps(odd)
@@ -158,9 +162,15 @@ def test_what_has_all_stars_and_what_is_no_equipment_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("before", "xp", "after"),
-    [((1, 1190), 9, (1, 1199)), ((1, 1190), 10, (2, 0)), ((1, 1195), 10, (2, 5)), ((19, 8649), 3, (20, 2)),
-     ((20, 77), 10, (20, 77)), ((1, 5000), 1, (4, 5001 - 1200 - 1400 - 1600))],
-)  # fmt: skip
+    [
+        ((1, 1190), 9, (1, 1199)),
+        ((1, 1190), 10, (2, 0)),
+        ((1, 1195), 10, (2, 5)),
+        ((19, 8649), 3, (20, 2)),
+        ((20, 77), 10, (20, 77)),
+        ((1, 5000), 1, (4, 5001 - 1200 - 1400 - 1600)),
+    ],
+)
 def test_experience_lifts_the_forge_level_up_to_twenty(
     before: tuple[int, int], xp: int, after: tuple[int, int]
 ) -> None:

@@ -22,8 +22,12 @@ def test_all_mail_that_waits_is_claimed_at_once_in_its_order() -> None:
     rows["user_mail"] = dict(reversed(rows["user_mail"].items()))  # a store reads them in an order of its own
     played = play(rows, ALL)
     assert played.outcome == {
-        "mails": ["b", "a"], "gold": 55, "diamonds": 3, "action_points": 4, "items": {"골드 꾸러미1": 3, "미사일": 1},
-    }  # fmt: skip
+        "mails": ["b", "a"],
+        "gold": 55,
+        "diamonds": 3,
+        "action_points": 4,
+        "items": {"골드 꾸러미1": 3, "미사일": 1},
+    }
     assert played.updated("user_mail") == {"b": {"claimed": (False, True)}, "a": {"claimed": (False, True)}}
     assert played.user == {"gold": (0, 55), "diamonds": (0, 3), "action_points": (30, 34)}
     assert played.ledger == [("gold", 50, "mail", 50), ("gold", 5, "mail", 55), ("diamonds", 3, "mail", 3)]

@@ -15,8 +15,14 @@ from tests.game.records import hana, with_item
 from tests.game.rules.playing import play, refusal
 
 STONES = ("하급 강화석", "중급 강화석", "상급 강화석", "최상급 강화석", "신비의 강화석")
-XP = {"normal": (1, 5), "uncommon": (5, 10), "rare": (10, 20), "epic": (20, 40), "legendary": (50, 100),
-      "mythic": (100, 300)}  # fmt: skip
+XP = {
+    "normal": (1, 5),
+    "uncommon": (5, 10),
+    "rare": (10, 20),
+    "epic": (20, 40),
+    "legendary": (50, 100),
+    "mythic": (100, 300),
+}
 FAN = Disassemble("fan")
 
 
@@ -27,15 +33,20 @@ def fan(stars: int = 0, **given: object) -> Rows:
 @pytest.mark.parametrize(
     ("stars", "share", "material", "amount"),
     [
-        (0, 20, "하급 강화석", 2), (0, 50, "하급 강화석", 5),
+        (0, 20, "하급 강화석", 2),
+        (0, 50, "하급 강화석", 5),
         (1, 30, "하급 강화석", 5),  # 4.5: halves go up
         (1, 50, "하급 강화석", 8),  # 7.5
         (3, 22, "하급 강화석", 6),  # 5.5
         (5, 33, "중급 강화석", 10),  # 9.9
-        (7, 20, "상급 강화석", 1), (7, 29, "상급 강화석", 1), (7, 30, "상급 강화석", 2),  # 1, 1.45, 1.5
-        (9, 20, "최상급 강화석", 1), (10, 20, "최상급 강화석", 1), (10, 50, "최상급 강화석", 3),  # of 5, +10's own
+        (7, 20, "상급 강화석", 1),
+        (7, 29, "상급 강화석", 1),
+        (7, 30, "상급 강화석", 2),  # 1, 1.45, 1.5
+        (9, 20, "최상급 강화석", 1),
+        (10, 20, "최상급 강화석", 1),
+        (10, 50, "최상급 강화석", 3),  # of 5, +10's own
     ],
-)  # fmt: skip
+)
 def test_a_share_of_the_next_stars_materials_comes_of_it(stars: int, share: int, material: str, amount: int) -> None:
     played = play(fan(stars), FAN, {"share": share, "jackpot": 100, "xp": 3})
     assert played.outcome == {"items": {material: amount}, "jackpot": False}

@@ -85,8 +85,10 @@ def test_what_was_there_already_is_collected_with_what_came() -> None:
     rows = mission(hana(), "mission_attendance", amount=20, collected=7)
     played = play(rows, COLLECT, now_ms=NOON_MS + 11 * MINUTE_MS)
     assert played.updated("user_missions")["mission_attendance"] == {
-        "amount": (20, 0), "collected": (7, 37), "since": (NOON_MS, NOON_MS + 10 * MINUTE_MS)
-    }  # fmt: skip
+        "amount": (20, 0),
+        "collected": (7, 37),
+        "since": (NOON_MS, NOON_MS + 10 * MINUTE_MS),
+    }
 
 
 def test_a_clock_that_went_back_gives_nothing_and_takes_nothing() -> None:
@@ -121,8 +123,10 @@ def test_all_that_is_started_and_has_something_is_collected_at_once() -> None:
     mission(rows, "mission_rival_match")
     played = play(rows, CollectAllMissions(), now_ms=NOON_MS)
     assert played.outcome == {
-        "missions": {"mission_study_joseki": 1, "mission_attendance": 10}, "gold": 10, "diamonds": 1
-    }  # fmt: skip
+        "missions": {"mission_study_joseki": 1, "mission_attendance": 10},
+        "gold": 10,
+        "diamonds": 1,
+    }
     assert played.ledger == [("diamonds", 1, "mission", 1), ("gold", 10, "mission", 10)]
     assert set(played.updated("user_missions")) == {"mission_study_joseki", "mission_attendance"}
     assert refusal(played.rows, CollectAllMissions(), now_ms=NOON_MS) == "nothing_to_collect"
@@ -147,9 +151,15 @@ def test_a_mission_starts_once_its_stage_is_cleared(name: str, stage: str) -> No
     assert played.outcome == {"level": 1}
     (made,) = played.changes["user_missions"].inserts.values()
     assert made == {
-        "user_id": "hana", "id": name, "position": 0, "started": True, "level": 1, "amount": 0, "collected": 0,
+        "user_id": "hana",
+        "id": name,
+        "position": 0,
+        "started": True,
+        "level": 1,
+        "amount": 0,
+        "collected": 0,
         "since": NOON_MS,
-    }  # fmt: skip
+    }
     assert refusal(played.rows, start, now_ms=NOON_MS) == "already_started"
 
 
@@ -177,15 +187,15 @@ def test_a_level_asks_for_what_was_collected_and_for_gold(name: str, level: int)
     assert played.outcome == {"level": level + 1, "amount": amount}
     assert played.ledger == [("gold", -cost, "level_up_mission", 0)]
     assert played.updated("user_missions")[name] == {
-        "level": (level, level + 1), "amount": (0, amount), "collected": (needed, 0)
-    }  # fmt: skip
+        "level": (level, level + 1),
+        "amount": (0, amount),
+        "collected": (needed, 0),
+    }
     assert refusal(ripe(name, level, collected=needed - 1, gold=cost), up, now_ms=NOON_MS) == "not_enough_collected"
     assert refusal(ripe(name, level, collected=needed, gold=cost - 1), up, now_ms=NOON_MS) == "not_enough_gold"
 
 
-@pytest.mark.parametrize(
-    ("minutes", "kept", "since_minutes"), [(4, 5, 0), (12, 10, 10), (50, 50, 50), (57, 50, 57)]
-)  # fmt: skip
+@pytest.mark.parametrize(("minutes", "kept", "since_minutes"), [(4, 5, 0), (12, 10, 10), (50, 50, 50), (57, 50, 57)])
 def test_what_was_produced_at_the_old_level_is_kept(minutes: int, kept: int, since_minutes: int) -> None:
     rows = ripe("mission_attendance", 1, collected=500, gold=250)
     played = play(rows, LevelUpMission("mission_attendance"), now_ms=NOON_MS + minutes * MINUTE_MS)

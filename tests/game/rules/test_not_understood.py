@@ -129,9 +129,14 @@ NO_NUMBER: list[Cell] = ["천이백", b"\x00\x01", sqlite_values.BadText(b"\xff"
 
 def test_every_number_that_a_command_adds_to_is_named() -> None:
     assert ADDED_TO == [
-        "strategyXp", "playfulXp", "tournamentScore", "cumulativeTournamentScore", "blacksmithLevel", "blacksmithXp",
+        "strategyXp",
+        "playfulXp",
+        "tournamentScore",
+        "cumulativeTournamentScore",
+        "blacksmithLevel",
+        "blacksmithXp",
         "singlePlayerProgress",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("cell", NO_NUMBER)

@@ -12,9 +12,12 @@ from tests.game.records import hana, preset, with_item, with_user
 from tests.game.rules.playing import play, refusal
 
 BAG = {
-    "fan": "푸른 바람 부채", "fan2": "은결 바람 부채", "board": "새싹 바둑판", "top": "봄빛 도복 상의",
+    "fan": "푸른 바람 부채",
+    "fan2": "은결 바람 부채",
+    "board": "새싹 바둑판",
+    "top": "봄빛 도복 상의",
     "stone": "하급 강화석",
-}  # fmt: skip
+}
 APPLY = ApplyPreset("대회")
 
 
@@ -24,8 +27,12 @@ def player(*worn: str, level: int = 30) -> Rows:
 
 def keep(rows: Rows, slot: str) -> Rows:
     rows["user_equipment"][("hana", slot)] = {
-        "user_id": "hana", "slot": slot, "position": 9999, "item_id": None, "kept": '"item-gone"',
-    }  # fmt: skip
+        "user_id": "hana",
+        "slot": slot,
+        "position": 9999,
+        "item_id": None,
+        "kept": '"item-gone"',
+    }
     return rows
 
 
@@ -61,8 +68,11 @@ def test_exactly_the_items_of_the_preset_are_worn_after() -> None:
     assert list(equipment.inserts) == [("hana", "top")]
     assert played.updated("user_equipment") == {"fan": {"item_id": ("fan", "fan2")}}
     assert played.history == [
-        ("unequip", "board", 0, 1), ("unequip", "fan", 0, 1), ("equip", "fan2", 0, 1), ("equip", "top", 0, 1),
-    ]  # fmt: skip
+        ("unequip", "board", 0, 1),
+        ("unequip", "fan", 0, 1),
+        ("equip", "fan2", 0, 1),
+        ("equip", "top", 0, 1),
+    ]
 
 
 def test_what_is_worn_already_and_stays_is_not_touched() -> None:
@@ -87,9 +97,19 @@ def test_a_kept_entry_gives_way_only_where_the_preset_fills_its_slot() -> None:
 
 @pytest.mark.parametrize(
     "equipment",
-    [{"fan": "sold"}, {"fan": "board"}, {"fan": "stone"}, {"hat": "fan"}, {"fan": 5}, {"fan": ["fan"]},
-     {"fan": "fan", "board": "\ud800"}, "[]", "null", "{"],
-)  # fmt: skip
+    [
+        {"fan": "sold"},
+        {"fan": "board"},
+        {"fan": "stone"},
+        {"hat": "fan"},
+        {"fan": 5},
+        {"fan": ["fan"]},
+        {"fan": "fan", "board": "\ud800"},
+        "[]",
+        "null",
+        "{",
+    ],
+)
 def test_an_item_that_is_gone_refuses_the_whole_preset(equipment: dict[str, object] | str) -> None:
     assert refusal(preset(player("top"), "대회", equipment), APPLY) == "preset_item_gone"
 

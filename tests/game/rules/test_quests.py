@@ -29,17 +29,22 @@ def ready(reward: object = None, **columns: Value) -> Rows:
 
 def test_a_quest_pays_all_that_it_promises_and_its_activity_points() -> None:
     reward = {
-        "gold": 100, "diamonds": 2, "actionPoints": 5, "xp": {"type": "playful", "amount": 40},
+        "gold": 100,
+        "diamonds": 2,
+        "actionPoints": 5,
+        "xp": {"type": "playful", "amount": 40},
         "items": [{"itemId": "하급 강화석", "quantity": 3}, {"itemId": "하급 강화석", "quantity": 4}],
-    }  # fmt: skip
+    }
     played = play(ready(reward), CLAIM, now_ms=NOON_MS)
     assert played.outcome == {
-        "gold": 100, "diamonds": 2, "action_points": 5, "xp": {"playful": 40}, "items": {"하급 강화석": 7},
+        "gold": 100,
+        "diamonds": 2,
+        "action_points": 5,
+        "xp": {"playful": 40},
+        "items": {"하급 강화석": 7},
         "activity_points": 10,
-    }  # fmt: skip
-    assert played.user == {
-        "gold": (0, 100), "diamonds": (0, 2), "action_points": (30, 35), "playful_xp": (0, 40)
-    }  # fmt: skip
+    }
+    assert played.user == {"gold": (0, 100), "diamonds": (0, 2), "action_points": (30, 35), "playful_xp": (0, 40)}
     assert played.updated("user_quests") == {"daily/q1": {"claimed": (False, True)}}
     assert played.updated("user_milestones") == {"daily": {"activity": (15, 25)}}
     assert played.ledger == [("gold", 100, "quest", 100), ("diamonds", 2, "quest", 2)]
@@ -95,15 +100,34 @@ def test_a_clock_that_went_back_expires_nothing() -> None:
 @pytest.mark.parametrize(
     "reward",
     [
-        {"gold": 5, "rubies": 1}, {"gold": -5}, {"gold": 1.0}, {"gold": True}, {"gold": "5"}, {"gold": None}, [5],
-        {"actionPoints": {}}, {"items": {}}, {"items": ["미사일"]}, {"items": [{"itemId": "미사일"}]},
-        {"items": [{"itemId": "미사일", "quantity": 0}]}, {"items": [{"itemId": 5, "quantity": 1}]},
-        {"items": [{"itemId": "미사일", "quantity": 1, "bound": True}]}, {"xp": 5}, {"xp": {"type": "strategy"}},
-        {"xp": {"type": "wisdom", "amount": 5}}, {"xp": {"type": ["strategy"], "amount": 5}},
-        {"xp": {"type": "strategy", "amount": -1}}, {"xp": {"type": "strategy", "amount": 5, "x": 1}},
-        "null", "", "{", "[" * 100_000, '{"gold":1,"gold":2}', '{"gold":' + "9" * 5000 + "}",
+        {"gold": 5, "rubies": 1},
+        {"gold": -5},
+        {"gold": 1.0},
+        {"gold": True},
+        {"gold": "5"},
+        {"gold": None},
+        [5],
+        {"actionPoints": {}},
+        {"items": {}},
+        {"items": ["미사일"]},
+        {"items": [{"itemId": "미사일"}]},
+        {"items": [{"itemId": "미사일", "quantity": 0}]},
+        {"items": [{"itemId": 5, "quantity": 1}]},
+        {"items": [{"itemId": "미사일", "quantity": 1, "bound": True}]},
+        {"xp": 5},
+        {"xp": {"type": "strategy"}},
+        {"xp": {"type": "wisdom", "amount": 5}},
+        {"xp": {"type": ["strategy"], "amount": 5}},
+        {"xp": {"type": "strategy", "amount": -1}},
+        {"xp": {"type": "strategy", "amount": 5, "x": 1}},
+        "null",
+        "",
+        "{",
+        "[" * 100_000,
+        '{"gold":1,"gold":2}',
+        '{"gold":' + "9" * 5000 + "}",
     ],
-)  # fmt: skip
+)
 def test_a_reward_that_can_not_be_read_whole_is_not_granted_in_part(reward: object) -> None:
     assert refusal(ready(reward), CLAIM, now_ms=NOON_MS) == "reward_unreadable"
 

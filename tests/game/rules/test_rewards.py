@@ -31,9 +31,19 @@ def test_a_new_stack_comes_last_in_the_bag() -> None:
     played = play(hana(bag={"a": "미사일", "b": "히든"}, mail={"m1": {"items": {"턴 추가": 4}}}), CLAIM)
     (made,) = played.changes["user_inventory"].inserts.values()
     assert made == {
-        "user_id": "hana", "id": new_id("r1", 1), "position": 2048, "name": "턴 추가", "type": "consumable",
-        "slot": None, "grade": None, "stars": 0, "quantity": 4, "fails": 0, "options": None, "worn_flag": None,
-    }  # fmt: skip
+        "user_id": "hana",
+        "id": new_id("r1", 1),
+        "position": 2048,
+        "name": "턴 추가",
+        "type": "consumable",
+        "slot": None,
+        "grade": None,
+        "stars": 0,
+        "quantity": 4,
+        "fails": 0,
+        "options": None,
+        "worn_flag": None,
+    }
 
 
 def test_equipment_comes_one_a_place_with_its_main_option() -> None:

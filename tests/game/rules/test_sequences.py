@@ -35,29 +35,41 @@ NOON_MS = 1_767_582_000_000
 HOUR_MS = 3_600_000
 
 RICH: dict[str, object] = {
-    "gold": 20_000, "diamonds": 700, "level": 30, "forge": {"level": 3}, "action_points": 60,
+    "gold": 20_000,
+    "diamonds": 700,
+    "level": 30,
+    "forge": {"level": 3},
+    "action_points": 60,
     "bag": {
-        **{f"fan{n}": "푸른 바람 부채" for n in range(4)}, **{f"board{n}": "단풍결 바둑판" for n in range(3)},
-        "star": {"name": "서리 바람 부채", "stars": 9}, "low": {"name": TIERS[0], "quantity": 95},
-        "mid": {"name": TIERS[1], "quantity": 60}, "high": {"name": TIERS[3], "quantity": 80},
-        "bundle": {"name": "골드 꾸러미2", "quantity": 3}, "box": "장비 상자 I",
+        **{f"fan{n}": "푸른 바람 부채" for n in range(4)},
+        **{f"board{n}": "단풍결 바둑판" for n in range(3)},
+        "star": {"name": "서리 바람 부채", "stars": 9},
+        "low": {"name": TIERS[0], "quantity": 95},
+        "mid": {"name": TIERS[1], "quantity": 60},
+        "high": {"name": TIERS[3], "quantity": 80},
+        "bundle": {"name": "골드 꾸러미2", "quantity": 3},
+        "box": "장비 상자 I",
     },
     "worn": ["fan0"],
     "presets": {"gone": {"fan": "lost"}, "board": {"board": "board0"}},
     "mail": {
-        "m1": {"gold": 500, "items": {"골드 꾸러미1": 2}}, "m2": {"diamonds": 30, "items": {TIERS[0]: 120}},
-        "m3": {"gold": 9, "expires": NOON_MS + 5 * HOUR_MS}, "m4": {},
+        "m1": {"gold": 500, "items": {"골드 꾸러미1": 2}},
+        "m2": {"diamonds": 30, "items": {TIERS[0]: 120}},
+        "m3": {"gold": 9, "expires": NOON_MS + 5 * HOUR_MS},
+        "m4": {},
     },
     "quests": {
-        "daily": {"q1": {"target": 1, "progress": 1, "reward": {"gold": 100}, "activity_points": 20},
-                  "q2": {"target": 3, "progress": 1, "activity_points": 20}},
+        "daily": {
+            "q1": {"target": 1, "progress": 1, "reward": {"gold": 100}, "activity_points": 20},
+            "q2": {"target": 3, "progress": 1, "activity_points": 20},
+        },
         "weekly": {"q1": {"target": 2, "progress": 2, "reward": {"diamonds": 5}, "activity_points": 40}},
     },
     "missions": {"mission_attendance": {"started": True, "amount": 10, "collected": 490, "since": NOON_MS - HOUR_MS}},
     "stages": [f"입문-{n}" for n in range(1, 20)],
     "progress": 19,
     "tournaments": {"world": {"status": "complete", "rank": 3, "boxes": {"장비 상자 II": 2}}, "national": {}},
-}  # fmt: skip
+}
 POOR: dict[str, object] = {"gold": 150, "places": 3, "bag": {"fan": "푸른 바람 부채", "stone": TIERS[0]}}
 PLAYERS: dict[str, dict[str, object]] = {"hana": RICH, "duri": POOR, "sena": {}}
 
@@ -209,8 +221,12 @@ def test_any_sequence_ends_alike_on_both_stores_and_in_the_model(
     run_state_machine_as_test(  # type: ignore[no-untyped-call]  # Hypothesis leaves it untyped
         hypothesis.seed(part)(partial(Sequences, (postgres_stage, legacy_stage))),
         settings=settings(
-            max_examples=sequences, stateful_step_count=STEPS, deadline=None, database=None,
-            phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck),
+            max_examples=sequences,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
         ),
         _min_steps=STEPS,
-    )  # fmt: skip
+    )

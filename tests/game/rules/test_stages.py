@@ -40,15 +40,21 @@ def test_the_first_clear_pays_its_reward_and_later_ones_the_smaller_one(level: i
     items = {item: 1} if n == 20 else {}
     assert played.outcome == {"first": True, "gold": gold, "xp": xp, "items": items}
     assert played.user == {
-        "gold": (0, gold), "strategy_xp": (0, xp), "action_points": (30, 30 - int(points)),
+        "gold": (0, gold),
+        "strategy_xp": (0, xp),
+        "action_points": (30, 30 - int(points)),
         "stage_progress": (0, ordinal),
-    }  # fmt: skip
+    }
     assert played.ledger == [("gold", gold, "stage", gold)]
     assert played.history == ([("gain", new_id("r1", 1), 1, 1)] if items else [])
     (made,) = played.changes["user_stages"].inserts.values()
     assert made == {
-        "user_id": "hana", "stage": stage, "position": 1024 * (ordinal - 1), "cleared": True, "rewarded": True
-    }  # fmt: skip
+        "user_id": "hana",
+        "stage": stage,
+        "position": 1024 * (ordinal - 1),
+        "cleared": True,
+        "rewarded": True,
+    }
     gold_again, xp_again = map(int, (late_again if n > 10 else early_again).split("/"))
     again = play(with_user(played.rows, gold=0, strategy_xp=0), ClearStage(stage))
     assert again.outcome == {"first": False, "gold": gold_again, "xp": xp_again, "items": {}}

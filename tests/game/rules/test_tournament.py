@@ -61,9 +61,12 @@ def test_the_reward_is_the_items_of_the_rank(kind: TournamentKind, rank: int) ->
 
 @pytest.mark.parametrize(
     ("kind", "gold", "items"),
-    [("neighborhood", 350, {"골드 꾸러미1": 1}), ("national", 0, {"골드 꾸러미1": 1, "중급 강화석": 7}),
-     ("world", 0, {"골드 꾸러미1": 1, "다이아 꾸러미1": 1, "장비 상자 II": 2})],
-)  # fmt: skip
+    [
+        ("neighborhood", 350, {"골드 꾸러미1": 1}),
+        ("national", 0, {"골드 꾸러미1": 1, "중급 강화석": 7}),
+        ("world", 0, {"골드 꾸러미1": 1, "다이아 꾸러미1": 1, "장비 상자 II": 2}),
+    ],
+)
 def test_each_kind_pays_what_its_own_matches_gather(kind: TournamentKind, gold: int, items: dict[str, int]) -> None:
     gathered = {"gold": 350, "materials": {"중급 강화석": 7}, "boxes": {"장비 상자 II": 2}}
     played = play(hana(kind, status="complete", rank=5, **gathered), ClaimTournamentReward(kind))
@@ -92,9 +95,16 @@ def test_a_first_tournament_makes_its_record(kind: TournamentKind) -> None:
     assert played.outcome == {"status": "bracket_ready"}
     (made,) = played.changes["user_tournaments"].inserts.values()
     assert made == {
-        "user_id": "hana", "kind": kind, "status": "bracket_ready", "rank": None, "gold": 0, "materials": "{}",
-        "boxes": "{}", "claimed": False, "played_at": NOON_MS,
-    }  # fmt: skip
+        "user_id": "hana",
+        "kind": kind,
+        "status": "bracket_ready",
+        "rank": None,
+        "gold": 0,
+        "materials": "{}",
+        "boxes": "{}",
+        "claimed": False,
+        "played_at": NOON_MS,
+    }
 
 
 def test_a_tournament_is_played_once_a_day_in_seoul() -> None:
@@ -103,9 +113,11 @@ def test_a_tournament_is_played_once_a_day_in_seoul() -> None:
     assert refusal(rows, start, now_ms=midnight - 1) == "already_played_today"
     played = play(rows, start, now_ms=midnight)
     assert played.updated("user_tournaments")["world"] == {
-        "status": ("complete", "bracket_ready"), "rank": (3, None), "claimed": (True, False),
+        "status": ("complete", "bracket_ready"),
+        "rank": (3, None),
+        "claimed": (True, False),
         "played_at": (NOON_MS, midnight),
-    }  # fmt: skip
+    }
     assert play(rows, StartTournament("national"), now_ms=NOON_MS).outcome
 
 
@@ -139,9 +151,15 @@ def test_one_of_an_earlier_day_can_still_be_finished() -> None:
 
 
 GOLD = {
-    "새싹": (100, 50), "루키": (200, 75), "라이징": (300, 100), "에이스": (500, 150), "다이아": (1000, 200),
-    "마스터": (1500, 300), "그랜드마스터": (2000, 500), "챌린저": (3000, 1000),
-}  # fmt: skip
+    "새싹": (100, 50),
+    "루키": (200, 75),
+    "라이징": (300, 100),
+    "에이스": (500, 150),
+    "다이아": (1000, 200),
+    "마스터": (1500, 300),
+    "그랜드마스터": (2000, 500),
+    "챌린저": (3000, 1000),
+}
 
 
 @pytest.mark.parametrize(("league", "rank"), [(league, rank) for league in GOLD for rank in range(1, 7)])

@@ -37,12 +37,16 @@ class Running:
         self.pidfile = folder / "service.pid"
         self.point_to(url)
         given = {
-            "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(game.__file__).parent.parent),
-            "SUDAMR_ENV_FILE": str(self.env_file), "PRIVATE_PORT": str(self.port),
-            "PORT": str(self.port + processes), "PROCESSES": str(processes),
-            "PIDFILE": str(self.pidfile), "CHANCE_SECRET": secrets.token_urlsafe(16),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(game.__file__).parent.parent),
+            "SUDAMR_ENV_FILE": str(self.env_file),
+            "PRIVATE_PORT": str(self.port),
+            "PORT": str(self.port + processes),
+            "PROCESSES": str(processes),
+            "PIDFILE": str(self.pidfile),
+            "CHANCE_SECRET": secrets.token_urlsafe(16),
             "TOKEN_SECRET": TOKEN_SECRET,
-        } | variables  # fmt: skip
+        } | variables
         with (folder / "service.log").open("wb") as log:
             command = [sys.executable, "-m", "game.service"]
             if descriptors:

@@ -56,8 +56,14 @@ def bearer(player: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, player)}"}
 
 
-def act(client: Client, action: str = "claim_mail", key: str | None = "r1", headers: dict[str, str] | None = None,
-        player: str = "hana", **fields: object) -> Response:  # fmt: skip
+def act(
+    client: Client,
+    action: str = "claim_mail",
+    key: str | None = "r1",
+    headers: dict[str, str] | None = None,
+    player: str = "hana",
+    **fields: object,
+) -> Response:
     given = ({} if key is None else {"Idempotency-Key": key}) | (headers or {})
     return client.post(f"/players/{player}/actions/{action}", json=fields or {"mail": "m1"}, headers=given)
 

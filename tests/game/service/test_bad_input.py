@@ -20,8 +20,24 @@ from tests.game.service.serving import HANA, act, assert_problem, bearer, client
 
 SQL = "'; DROP TABLE users; --"
 ODD: list[Any] = [
-    None, True, -1, 0, 1.5, 10**30, -(10**30), [], {}, [[]], "", SQL, "\0", "a\0b", "\ud800", "x" * 60_000, "\u202e",
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    10**30,
+    -(10**30),
+    [],
+    {},
+    [[]],
+    "",
+    SQL,
+    "\0",
+    "a\0b",
+    "\ud800",
+    "x" * 60_000,
+    "\u202e",
+]
 TOO_MUCH = LARGEST_BODY + 1
 
 
@@ -68,12 +84,29 @@ def test_a_field_of_anything_is_refused_with_a_code(service: Watched, action: st
         assert answer.json()["code"] != "method_not_allowed"
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"{", b"[]", b'"m1"', b"null", b"\xff", b'{"item": NaN}', b'{"item": Infinity}',
-    b'{"item": 1' + b"0" * 6000 + b"}",
-    b"[" * 30_000, b'{"item":' * 7_000, '{"item": "fan"}'.encode("utf-16"), b'{"item": "fan"', b'{"item": "fan"} {}',
-    b'{"item": "\\ud800"}', b'{"\\ud800": 1}', b'{"item": "fan", "\\u0000": 1}',
-], ids=lambda content: content[:20].decode("latin-1"))  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"m1"',
+        b"null",
+        b"\xff",
+        b'{"item": NaN}',
+        b'{"item": Infinity}',
+        b'{"item": 1' + b"0" * 6000 + b"}",
+        b"[" * 30_000,
+        b'{"item":' * 7_000,
+        '{"item": "fan"}'.encode("utf-16"),
+        b'{"item": "fan"',
+        b'{"item": "fan"} {}',
+        b'{"item": "\\ud800"}',
+        b'{"\\ud800": 1}',
+        b'{"item": "fan", "\\u0000": 1}',
+    ],
+    ids=lambda content: content[:20].decode("latin-1"),
+)
 def test_a_body_of_anything_is_a_bad_request(service: Watched, content: bytes) -> None:
     assert_problem(send(service.client, content), "bad_request")
 

@@ -57,10 +57,17 @@ def test_two_keys_that_share_a_form_are_forms_of_one(one: str, another: str) -> 
 
 
 PAIRS = [
-    ("K", '"K"'), ("x" * 200, '"' + "x" * 200 + '"'), ('a"b', r'"a\"b"'), ("a\\b", r'"a\\b"'), ('"', r'"\""'),
-    ('"K', r'"\"K"'), ('"a"b', r'"\"a\"b"'), ('"K";x=1', r'"\"K\";x=1"'), ("a,b", '"a,b"'),
+    ("K", '"K"'),
+    ("x" * 200, '"' + "x" * 200 + '"'),
+    ('a"b', r'"a\"b"'),
+    ("a\\b", r'"a\\b"'),
+    ('"', r'"\""'),
+    ('"K', r'"\"K"'),
+    ('"a"b', r'"\"a\"b"'),
+    ('"K";x=1', r'"\"K\";x=1"'),
+    ("a,b", '"a,b"'),
     ("\\" * 200, '"' + "\\" * 400 + '"'),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -103,9 +110,23 @@ def test_both_forms_at_once_are_granted_once(place: Place, client: Client) -> No
 
 
 NO_KEYS = [
-    "", '""', "two words", '"two words"', "K\tK", "x" * 201, '"' + "x" * 201 + '"', "\\" * 201, "\x7f", "é", "K\u0301",
-    "\uff2b", "한", b"\xe9", b"\xff", b'"\xe9"',
-]  # fmt: skip
+    "",
+    '""',
+    "two words",
+    '"two words"',
+    "K\tK",
+    "x" * 201,
+    '"' + "x" * 201 + '"',
+    "\\" * 201,
+    "\x7f",
+    "é",
+    "K\u0301",
+    "\uff2b",
+    "한",
+    b"\xe9",
+    b"\xff",
+    b'"\xe9"',
+]
 
 
 def test_what_is_no_key_does_nothing(place: Place, client: Client) -> None:
@@ -131,9 +152,12 @@ def raw(client: Client, *lines: str) -> str:
     """The status line of what is answered to a claim with these header lines, as they stand."""
     body = '{"mail":"m1"}'
     given = [
-        "POST /players/hana/actions/claim_mail HTTP/1.1", "Host: x", "Connection: close",
-        f"Content-Length: {len(body)}", *lines,
-    ]  # fmt: skip
+        "POST /players/hana/actions/claim_mail HTTP/1.1",
+        "Host: x",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        *lines,
+    ]
     with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=20) as connection:
         connection.sendall(("\r\n".join(given) + "\r\n\r\n" + body).encode("latin-1"))
         answer = b""
@@ -153,16 +177,22 @@ def test_space_around_a_key_is_none_of_it(client: Client) -> None:
 
 
 TWICE = [
-    ("Idempotency-Key", ["K", "L"]), ("Idempotency-Key", ["K", "K"]), ("Idempotency-Key", ["K", '"K"']),
-    ("Idempotency-Key", ["K", ""]), ("Idempotency-Key", ["", "K"]), ("Idempotency-Key", ["K", "K", "K"]),
+    ("Idempotency-Key", ["K", "L"]),
+    ("Idempotency-Key", ["K", "K"]),
+    ("Idempotency-Key", ["K", '"K"']),
+    ("Idempotency-Key", ["K", ""]),
+    ("Idempotency-Key", ["", "K"]),
+    ("Idempotency-Key", ["K", "K", "K"]),
     ("Authorization", [bearer("hana")["Authorization"]] * 2),
     ("Authorization", [bearer("hana")["Authorization"], OPERATOR["Authorization"]]),
     ("Authorization", ["Bearer nobody", bearer("hana")["Authorization"]]),
     ("Authorization", ["Basic eDp5", bearer("hana")["Authorization"]]),
-    ("X-Fence-Pass", ["one", "two"]), ("X-Fence-Pass", ["", ""]),
-    ("Content-Type", ["application/json", "text/plain"]), ("Content-Type", ["text/plain", "application/json"]),
+    ("X-Fence-Pass", ["one", "two"]),
+    ("X-Fence-Pass", ["", ""]),
+    ("Content-Type", ["application/json", "text/plain"]),
+    ("Content-Type", ["text/plain", "application/json"]),
     ("Content-Type", ["application/json"] * 2),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("respell", [str.title, str.lower, str.upper])

@@ -54,10 +54,17 @@ def run(client: Client, tmp_path: Path, token: str | None, *options: str) -> str
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG + (f'[auth.openapi.HTTPBearer]\nbearer = "{token}"\n' if token else ""))
     command = [
-        SCHEMATHESIS, f"--config-file={config}", "--no-color", "run", "--checks=all",
-        "--phases=examples,coverage,fuzzing", "--max-examples=3", "--seed=1", *options,
+        SCHEMATHESIS,
+        f"--config-file={config}",
+        "--no-color",
+        "run",
+        "--checks=all",
+        "--phases=examples,coverage,fuzzing",
+        "--max-examples=3",
+        "--seed=1",
+        *options,
         f"{client.base_url}/openapi.json",
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert "Test cases" in done.stdout, done.stdout + done.stderr
     return done.stdout.partition(" FAILURES ")[2] if done.returncode else ""
@@ -74,8 +81,13 @@ def test_every_answer_is_documented_and_none_is_a_failure(client: Client, tmp_pa
 def test_whoever_asks_the_answers_are_documented(legacy: LegacyPlace, tmp_path: Path, token: str | None) -> None:
     legacy.put(builders.player("hana", **PLENTY))
     with client_of(legacy.store) as client:
-        said = run(client, tmp_path, token, "--include-operation-id-regex=^(show|convert|save_preset)$",
-                   "--exclude-checks=positive_data_acceptance")  # fmt: skip
+        said = run(
+            client,
+            tmp_path,
+            token,
+            "--include-operation-id-regex=^(show|convert|save_preset)$",
+            "--exclude-checks=positive_data_acceptance",
+        )
     if said:
         pytest.fail(said)
 

@@ -72,8 +72,13 @@ def test_a_defect_arrives_scrubbed_and_a_refusal_does_not(
     postgres: PostgresPlace, receiver: Receiver, serve: Callable[..., Running]
 ) -> None:
     postgres.put(builders.player("hana", **HANA))
-    running = serve(postgres.url, SENTRY_DSN=receiver.dsn, SENTRY_ENVIRONMENT="staging", SENTRY_RELEASE="sudamr@7",
-                    OPERATOR_TOKEN=OPERATOR_TOKEN)  # fmt: skip
+    running = serve(
+        postgres.url,
+        SENTRY_DSN=receiver.dsn,
+        SENTRY_ENVIRONMENT="staging",
+        SENTRY_RELEASE="sudamr@7",
+        OPERATOR_TOKEN=OPERATOR_TOKEN,
+    )
     running.ready()
     assert running.act("m9", "r1").json()["code"] == "no_such_mail"
     with psycopg.connect(postgres.database.owner.conninfo) as connection:
@@ -104,14 +109,17 @@ def one_arrived(receiver: Receiver) -> None:
     assert receiver.events()
 
 
-@pytest.mark.parametrize("text", [
-    f"postgresql://anna:{SECRET}@db/games",
-    f"GET https://example.net/x?token_of_some_kind={SECRET}&b=1",
-    f"https://example.net/x?{SECRET}",
-    f"Authorization: Bearer {SECRET}",
-    f"X-Fence-Pass: {SECRET}",
-    f"null value violates a constraint\nDETAIL:  Failing row contains (hana, {SECRET}).",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"postgresql://anna:{SECRET}@db/games",
+        f"GET https://example.net/x?token_of_some_kind={SECRET}&b=1",
+        f"https://example.net/x?{SECRET}",
+        f"Authorization: Bearer {SECRET}",
+        f"X-Fence-Pass: {SECRET}",
+        f"null value violates a constraint\nDETAIL:  Failing row contains (hana, {SECRET}).",
+    ],
+)
 def test_a_text_loses_its_secret_wherever_it_stands(text: str) -> None:
     event = {"message": text, "breadcrumbs": {"values": [{"data": text, "message": text}]}, "list": [(text,)]}
     assert SECRET not in json.dumps(scrubbed(event))

@@ -103,12 +103,15 @@ def test_elsewhere_is_nothing(legacy_client: Client) -> None:
         assert_problem(legacy_client.get(address), "not_found")
 
 
-@pytest.mark.parametrize(("method", "address", "allowed"), [
-    ("DELETE", "/players/hana", "GET"),
-    ("GET", "/players/hana/actions/claim_mail", "POST"),
-    ("PUT", "/players/hana/actions/fly", "POST"),
-    ("POST", "/healthz", "GET"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "address", "allowed"),
+    [
+        ("DELETE", "/players/hana", "GET"),
+        ("GET", "/players/hana/actions/claim_mail", "POST"),
+        ("PUT", "/players/hana/actions/fly", "POST"),
+        ("POST", "/healthz", "GET"),
+    ],
+)
 def test_another_method_is_told_which_is_allowed(
     legacy_client: Client, method: str, address: str, allowed: str
 ) -> None:

@@ -78,8 +78,10 @@ def test_no_target_at_all_is_no_pass_and_a_missed_one_outweighs_an_unmeasured() 
 def test_pgbench_gets_the_same_sql_with_the_player_and_the_request_drawn() -> None:
     statement = Statement(
         "UPDATE t SET a = %(v0)s::BIGINT, b = %(v1)s, c = %(v4)s, d = 'x%%' WHERE u = %(v2)s::VARCHAR AND r = %(v3)s",
-        {"v0": 7, "v1": None, "v4": True}, ("v2",), ("v3",),
-    )  # fmt: skip
+        {"v0": 7, "v1": None, "v4": True},
+        ("v2",),
+        ("v3",),
+    )
     script = pgbench.script([statement], 100)
     assert (
         "a = :s0_v0::BIGINT, b = NULL, c = :s0_v4, d = 'x%' WHERE u = :player::VARCHAR AND r = :request;" in script.text
@@ -125,10 +127,24 @@ def test_the_task_writes_its_report_and_ends_with_its_exit_code(
 ) -> None:
     path = tmp_path / "out.json"
     done = subprocess.run(
-        [Path(sys.executable).parent / "invoke", "bench.databases", "--rounds", "1", "--containers", "0",
-         "--postgres", given(server.maintenance, monkeypatch), "--json", str(path)],
-        cwd=ROOT, check=False, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
+        [
+            Path(sys.executable).parent / "invoke",
+            "bench.databases",
+            "--rounds",
+            "1",
+            "--containers",
+            "0",
+            "--postgres",
+            given(server.maintenance, monkeypatch),
+            "--json",
+            str(path),
+        ],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
     report = json.loads(path.read_text())
     assert done.returncode == {"pass": 0, "fail": 1, "inconclusive": 3}[report["verdict"]], done.stderr
     assert report["ways"]["reset"]["p50_ms"] > 0

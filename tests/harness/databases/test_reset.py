@@ -120,7 +120,7 @@ def test_a_table_that_is_worn_is_vacuumed(databases: Databases, database: Databa
         ("DELETE FROM ops.revisions", "SELECT count(*) FROM ops.revisions"),
         ("INSERT INTO ops.revisions VALUES ('a', 'b', 'c')", "SELECT count(*) FROM ops.revisions"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_row_of_an_empty_table_is_noticed_and_put_back(
     databases: Databases, database: Database, conn: ops.Connection, change: str, look: str
 ) -> None:

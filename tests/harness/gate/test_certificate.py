@@ -93,8 +93,13 @@ def test_what_holds_here_and_now_counts(tmp_path: Path, more: dict[str, Any], sa
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Certificate)])
 def test_whatever_is_changed_after_the_signature_is_noticed(tmp_path: Path, field: str) -> None:
     value = getattr(certificate(), field)
-    other = {bool: lambda: not value, int: lambda: value + 1, float: lambda: value / 2, str: lambda: value + "0",
-             dict: lambda: {**value, "more": "1"}}[type(value)]()  # fmt: skip
+    other = {
+        bool: lambda: not value,
+        int: lambda: value + 1,
+        float: lambda: value / 2,
+        str: lambda: value + "0",
+        dict: lambda: {**value, "more": "1"},
+    }[type(value)]()
     if field == "made_at":
         other = "2026-01-05T12:00:01+00:00"
     with pytest.raises(Refusal, match="the file was changed, or another key"):

@@ -226,9 +226,11 @@ def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestcon
         f"suite.run(Path('.'), {pytestconfig.getoption('--postgres')!r}, Silent())"
     )
     gate = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=tree, stderr=subprocess.PIPE,
+        [sys.executable, "-c", program],
+        cwd=tree,
+        stderr=subprocess.PIPE,
         env=environments.beside({"PYTHONPATH": str(ROOT)}),
-    )  # fmt: skip
+    )
     until(
         lambda: [] if len(psutil.Process(gate.pid).children(recursive=True)) > 2 else ["no pytest with two workers yet"]
     )
@@ -276,9 +278,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def certified(tmp_path: Path, checkout: Path, **changes: object) -> Path:
     here = admission.standing(checkout)
     made = certificate(
-        commit=here.commit, schema_head=here.schema_head, scenario_digest=here.scenario_digest,
-        made_at=certificates.now().isoformat(timespec="seconds"), **changes,
-    )  # fmt: skip
+        commit=here.commit,
+        schema_head=here.schema_head,
+        scenario_digest=here.scenario_digest,
+        made_at=certificates.now().isoformat(timespec="seconds"),
+        **changes,
+    )
     path = tmp_path / "gate.json"
     path.write_text(json.dumps({"certificate": made.signed(KEY, {})}))
     return path
@@ -444,9 +449,12 @@ def test_another_checkout_that_a_variable_names_is_not_asked(
 
 def moved_to(database: Database, tmp_path: Path) -> environments.Environment:
     return environments.throwaway(
-        owner=database.owner, service=database.service, legacy=tmp_path / "game.db", folder=tmp_path,
+        owner=database.owner,
+        service=database.service,
+        legacy=tmp_path / "game.db",
+        folder=tmp_path,
         policy=Policy(freeze_budget_seconds=60),
-    )  # fmt: skip
+    )
 
 
 def settings_of(url: PostgresUrl) -> dict[str, str]:

@@ -89,8 +89,10 @@ def give_gold(rows: Rows, key: tuple[str, str]) -> None:
     user["gold"] = int(user["gold"] or 0) + 1
 
 
-CHANGES = {change.__name__: change for change in (
-    lose_receipt, tell_otherwise, lose_line, write_line_twice, invent_receipt, give_gold)}  # fmt: skip
+CHANGES = {
+    change.__name__: change
+    for change in (lose_receipt, tell_otherwise, lose_line, write_line_twice, invent_receipt, give_gold)
+}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,13 @@ def test_plans_are_mostly_granted_and_of_every_kind(played: Played) -> None:
     assert len(played.granted) > 60
     assert len(played.granted) > 2 * len(played.refused)
     assert {grant.request.action for grant in played.granted} == {
-        "claim_mail", "equip", "unequip", "enhance", "finish_tournament", "claim_tournament_reward"}  # fmt: skip
+        "claim_mail",
+        "equip",
+        "unequip",
+        "enhance",
+        "finish_tournament",
+        "claim_tournament_reward",
+    }
 
 
 def test_what_was_done_once_counts_as_once(played: Played) -> None:

@@ -90,9 +90,7 @@ def test_every_request_that_is_allowed_is_asked_once_and_remembered() -> None:
     assert len(tally.granted) == 40
     assert tally.refused == {}
     assert tally.wrong == []
-    assert {request for _player, request in tally.granted} == {
-        grant.request.id for grant in tally.granted.values()
-    }  # fmt: skip
+    assert {request for _player, request in tally.granted} == {grant.request.id for grant in tally.granted.values()}
 
 
 def test_unanswered_requests_are_asked_again_under_the_same_key_with_the_same_body() -> None:

@@ -109,7 +109,7 @@ def of(table: str, *key: str | int) -> Callable[[Rows], dict[str, object]]:
             "worn once: each item in one slot → fan in 2",
         ),
     ],
-)  # fmt: skip
+)
 def test_each_check_finds_what_it_is_there_for(harm: Harm, found: str, sound: Rows) -> None:
     harm(sound)
     assert found in breaches(sound)
@@ -117,8 +117,12 @@ def test_each_check_finds_what_it_is_there_for(harm: Harm, found: str, sound: Ro
 
 def test_a_legacy_entry_that_names_no_item_is_no_breach(sound: Rows) -> None:
     sound["user_equipment"][("hana", "top")] = {
-        "user_id": "hana", "slot": "top", "position": 9, "item_id": None, "kept": '"gone"',
-    }  # fmt: skip
+        "user_id": "hana",
+        "slot": "top",
+        "position": 9,
+        "item_id": None,
+        "kept": '"gone"',
+    }
     assert breaches(sound) == []
 
 

@@ -148,7 +148,7 @@ def test_what_holds_has_no_problem(text: str, stage: LegacyStage) -> None:
         (", refused: already_claimed", "", "steps.2: granted → refused already_claimed"),
         ("request: r1}", "request: r1, refused: bag_full}", "steps.1.refused: refused bag_full → granted"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_word_of_the_file_is_found(old: str, new: str, problem: str, stage: LegacyStage) -> None:
     assert MAIL.count(old) == 1
     assert said(MAIL.replace(old, new), stage) == [problem]

@@ -15,11 +15,17 @@ from tests.db.transfer.transferring import seeded
 
 PLAYERS = 40
 TOGETHER = {
-    "players without rowids", "triggers that get in the way", "a trigger that keeps accounts",
+    "players without rowids",
+    "triggers that get in the way",
+    "a trigger that keeps accounts",
     "a module that is not here",
-    "a tokenizer that is not here", "statistics of another SQLite, sqlite_stat4", "a key made after a named index",
-    "odd names", "two thousand columns without a rowid", "views and triggers that nothing stands behind",
-}  # fmt: skip
+    "a tokenizer that is not here",
+    "statistics of another SQLite, sqlite_stat4",
+    "a key made after a named index",
+    "odd names",
+    "two thousand columns without a rowid",
+    "views and triggers that nothing stands behind",
+}
 
 
 def test_what_the_transfer_carries_the_rehearsal_plays_on(pytestconfig: pytest.Config, tmp_path: Path) -> None:

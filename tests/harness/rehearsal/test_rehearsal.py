@@ -102,10 +102,11 @@ class Rehearsed:
         player, command = next(claims)
         with closing(LegacyStore(self.given)) as store:
             dispatch(
-                store, Request(player, "long ago", command),
+                store,
+                Request(player, "long ago", command),
                 clock=lambda: legacy_documents.EPOCH_MS - 100 * legacy_documents.DAY_MS,
                 chance=lambda request: Chance("secret", request),
-            )  # fmt: skip
+            )
         return player, "long ago"
 
     def digests(self) -> list[str]:

@@ -202,7 +202,7 @@ def test_a_scenario_is_frozen() -> None:
             "mail.yaml:3:1: expected an ISO time with its offset; found '2026-01-05T12:00:00'.",
         ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_with_its_place(old: str, new: str, said: str) -> None:
     assert said in problem(changed(old, new))
 
@@ -253,7 +253,7 @@ def test_the_difference_names_only_what_there_is(after: str, said: str) -> None:
             "5:27: expected requests of its own in a race; found 'r1' again.",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_race_and_a_retry_keep_to_their_rules(step: str, said: str) -> None:
     assert problem(f"{GOOD}  - {step}\n").startswith(f"mail.yaml:{said}")
 
