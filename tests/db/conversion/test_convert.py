@@ -16,26 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db.console.progress import Silent
 from db.conversion.convert import convert
-from db.conversion.proof import prove
 from db.errors import Failure, Refusal
 from tests.db.conversion import encoded_files
+from tests.db.conversion.converting import encoding, state
 from tests.db.conversion.encoded_files import EVERYTHING, contents, literal, make, opened
 from tests.db.transfer.transferring import DiesAt
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["db.transfer"])
 ENCODINGS = ("UTF-16le", "UTF-16be")
-
-
-def state(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
-
-
-def encoding(path: Path) -> str:
-    with closing(sqlite3.connect(path)) as connection:
-        return str(connection.execute("PRAGMA encoding").fetchone()[0])
 
 
 @pytest.mark.parametrize("wanted", ENCODINGS)
@@ -301,138 +291,6 @@ def test_what_can_not_be_made_here_is_refused_by_name_and_the_advice_holds(
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def in_utf_8(folder: Path) -> tuple[Path, Path]:
-    return make(folder / "game.db", "CREATE TABLE users (id)", encoding="UTF-8"), folder / "new.db"
-
-
-def nothing_there(folder: Path) -> tuple[Path, Path]:
-    return folder / "none.db", folder / "new.db"
-
-
-def no_database(folder: Path) -> tuple[Path, Path]:
-    (folder / "game.db").write_text("id,gold\n")
-    return folder / "game.db", folder / "new.db"
-
-
-def a_name_that_is_taken(folder: Path) -> tuple[Path, Path]:
-    (folder / "new.db").write_text("")
-    return make(folder / "game.db", "CREATE TABLE users (id)"), folder / "new.db"
-
-
-def its_own_name(folder: Path) -> tuple[Path, Path]:
-    source = make(folder / "game.db", "CREATE TABLE users (id)")
-    return source, source
-
-
-def a_link_to_nowhere(folder: Path) -> tuple[Path, Path]:
-    (folder / "new.db").symlink_to("nowhere")
-    return make(folder / "game.db", "CREATE TABLE users (id)"), folder / "new.db"
-
-
-def the_name_of_its_log(folder: Path) -> tuple[Path, Path]:
-    return make(folder / "game.db", "CREATE TABLE users (id)"), folder / "game.db-wal"
-
-
-def no_folder(folder: Path) -> tuple[Path, Path]:
-    return make(folder / "game.db", "CREATE TABLE users (id)"), folder / "none" / "new.db"
-
-
-def too_long_a_name(folder: Path) -> tuple[Path, Path]:
-    return make(folder / "game.db", "CREATE TABLE users (id)"), folder / ("n" * 254)
-
-
-def a_damaged_page(folder: Path) -> tuple[Path, Path]:
-    source = make(
-        folder / "game.db",
-        "PRAGMA page_size=512",
-        "CREATE TABLE users (id)",
-        "INSERT INTO users VALUES (zeroblob(200)), (zeroblob(200)), (zeroblob(200)), (zeroblob(200))",
-        "CREATE INDEX i ON users (id)",
-    )
-    data = bytearray(source.read_bytes())
-    data[-512:] = b"\xff" * 512
-    source.write_bytes(data)
-    return source, folder / "new.db"
-
-
-def an_index_that_lacks_a_row(folder: Path) -> tuple[Path, Path]:
-    source = make(
-        folder / "game.db",
-        "CREATE TABLE users (id)",
-        "CREATE INDEX i ON users (id) WHERE id > 5",
-        "INSERT INTO users VALUES (1), (9)",
-        "PRAGMA writable_schema=ON",
-        "UPDATE sqlite_master SET sql = 'CREATE INDEX i ON users (id)' WHERE name = 'i'",
-    )
-    return source, folder / "new.db"
-
-
-@pytest.mark.parametrize(
-    ("arranged", "found"),
-    [
-        (in_utf_8, "one in UTF-8 already"),
-        (nothing_there, "no such file"),
-        (no_database, "a file of another kind"),
-        (a_name_that_is_taken, "an empty file"),
-        (its_own_name, "a file"),
-        (a_link_to_nowhere, "a link to nowhere"),
-        (the_name_of_its_log, "source's log"),
-        (no_folder, "none"),
-        (too_long_a_name, "too long"),
-        (a_damaged_page, "page"),
-        (an_index_that_lacks_a_row, "row 1 missing from index i"),
-    ],
-)
-def test_what_can_not_be_converted_is_refused_and_nothing_is_made(
-    arranged: Callable[[Path], tuple[Path, Path]], found: str, tmp_path: Path
-) -> None:
-    source, into = arranged(tmp_path)
-    before = state(tmp_path)
-    with pytest.raises(Refusal) as refusal:
-        convert(source, into)
-    assert found in refusal.value.found
-    assert state(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    ("limited", "error", "found"),
-    [
-        (
-            lambda connection: connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 3_000_000),
-            Refusal,
-            "too big: users, row 7",
-        ),
-        (lambda connection: connection.execute("PRAGMA max_page_count=9"), Failure, "full"),
-    ],
-    ids=["a row that is too large in UTF-8", "a full disk"],
-)
-def test_what_can_not_be_written_is_said_and_nothing_is_left(
-    limited: Callable[[sqlite3.Connection], object],
-    error: type[Exception],
-    found: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    source = make(
-        tmp_path / "game.db",
-        "CREATE TABLE users (id)",
-        "INSERT INTO users(rowid, id) VALUES (7, replace(hex(zeroblob(600000)), '0', '가'))",
-    )
-    before = state(tmp_path)
-    connect = sqlite3.connect
-
-    def connecting(path: object, **options: object) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(path, **options)  # type: ignore[call-overload]
-        if str(path).endswith(".part"):
-            limited(connection)
-        return connection
-
-    monkeypatch.setattr(sqlite3, "connect", connecting)
-    with pytest.raises(error, match=found):
-        convert(source, tmp_path / "new.db")
-    assert state(tmp_path) == before
-
-
 class At:
     """A progress that does something, once, when the bar `title` has begun."""
 
@@ -497,64 +355,3 @@ def test_a_conversion_that_is_killed_leaves_nothing_under_the_new_name(title: st
     assert source.read_bytes() == before
     convert(source, into)
     assert contents(into) == contents(source)
-
-
-CHANGES = (
-    "UPDATE users SET id = 'user' WHERE rowid = -5",
-    "UPDATE users SET id = CAST(id AS BLOB) WHERE rowid = 7",
-    "UPDATE users SET rowid = 8 WHERE rowid = 7",
-    "UPDATE users SET late = 'it''s' WHERE rowid = 7",
-    "DELETE FROM users WHERE rowid = 7",
-    "INSERT INTO counted(id) VALUES (5)",
-    "UPDATE counted SET numeric = '5'||char(0)",
-    "UPDATE counted SET blob = 5.0",
-    "UPDATE by_key SET c = 0.0 WHERE a = 'z'",
-    "UPDATE by_key SET a = 'y' WHERE a = 'z'",
-    "DELETE FROM by_key WHERE a = 'z'",
-    "UPDATE sqlite_sequence SET seq = 900",
-    "DELETE FROM sqlite_sequence",
-    "DELETE FROM sqlite_stat1",
-    "UPDATE all_names SET oid = 'x' WHERE oid = 'one'",
-    "DELETE FROM all_names WHERE oid = 'three'",
-    "INSERT INTO all_names VALUES (5, 'three', 6)",
-    "UPDATE wide SET c1998 = 0",
-    "UPDATE words_content SET c0 = 'other words'",
-    "DROP INDEX some_gold",
-    "DROP TRIGGER fires",
-    "DROP VIEW rich",
-    "CREATE TABLE another (a)",
-    "DROP TABLE two_names",
-    "PRAGMA user_version=1",
-    "PRAGMA application_id=1",
-    "PRAGMA schema_version=1",
-    "PRAGMA default_cache_size=5",
-    "PRAGMA journal_mode=WAL",
-)
-
-
-@pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("converted")
-    source = make(folder / "game.db", *EVERYTHING)
-    convert(source, folder / "new.db")
-    return source, folder / "new.db"
-
-
-@pytest.mark.parametrize("change", [None, *CHANGES])
-def test_the_proof_sees_any_change_of_the_copy(
-    change: str | None, converted: tuple[Path, Path], tmp_path: Path
-) -> None:
-    source, copy = converted[0], tmp_path / "new.db"
-    copy.write_bytes(converted[1].read_bytes())
-    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-        version = connection.execute("PRAGMA schema_version").fetchone()[0]
-        if change is not None:
-            connection.execute(change)
-        if change is not None and "schema_version" not in change:
-            connection.execute(f"PRAGMA schema_version={version}")
-    with closing(sqlite3.connect(source)) as connection:
-        if change is None:
-            prove(connection, copy, known=frozenset(), blobs=False, progress=Silent())
-            return
-        with pytest.raises(Failure, match="a copy that equals the source"):
-            prove(connection, copy, known=frozenset(), blobs=False, progress=Silent())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any
 
 import pytest
@@ -11,101 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from game import json_text
-from game.legacy import codec, sqlite_values
+from game.legacy import codec
 from game.legacy.codec import mapping
 from game.legacy.sqlite_values import Cell
-from game.rows import Record, Rows
-
-QUEST = {
-    "id": "q1",
-    "title": "출석하기",
-    "description": "",
-    "progress": 3,
-    "target": 3,
-    "reward": {"gold": 50, "xp": {"type": "strategy", "amount": 5}},
-    "activityPoints": 20,
-    "isClaimed": False,
-}
-DAILY = {
-    "quests": [QUEST, QUEST | {"id": "q2", "progress": 0}],
-    "activityProgress": 40,
-    "claimedMilestones": [True, False, False, False, False],
-    "lastReset": 1767538800000,
-}
-MISSION = {
-    "isStarted": True,
-    "lastCollectionTime": 17,
-    "accumulatedAmount": 5,
-    "level": 2,
-    "accumulatedCollection": 40,
-}
-PRESET = {"name": "대국", "equipment": {"fan": "item-1", "top": None}}
-
-
-def js(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def a_row(**differences: Cell) -> dict[str, Cell]:
-    return {
-        "id": "u",
-        "gold": 5,
-        "quests": js({"daily": DAILY, "weekly": DAILY | {"quests": []}, "monthly": None}),
-        "equipmentPresets": js([PRESET]),
-        "singlePlayerMissions": js({"mission_attendance": MISSION}),
-        "clearedSinglePlayerStages": '["입문-1","입문-2"]',
-        "claimedFirstClearRewards": '["입문-2","입문-9"]',
-        "singlePlayerProgress": 2,
-    } | differences
-
-
-def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
-    exploded = codec.decode_row(row, rowid=7, units={column: units(row[column], column) for column in counted(row)})
-    again = codec.encode_row(exploded.rows, tuple(row))
-    assert {
-        column: (row[column], again[column]) for column in row if not sqlite_values.same(row[column], again[column])
-    } == {}
-    for column, found in exploded.quarantined().items():
-        assert found <= exploded.counts[column]
-    return exploded
-
-
-def counted(row: dict[str, Cell]) -> list[str]:
-    return [column for column in codec.TAKEN_APART if column in row]
-
-
-def units(cell: Cell, column: str) -> int:
-    """What SQLite itself counts."""
-    with sqlite3.connect(":memory:") as connection:
-        query = f"SELECT CASE WHEN typeof({column}) = 'text' THEN {codec.source_units(column)} ELSE 1 END"
-        (found,) = connection.execute(f"{query} FROM (SELECT ? AS {column})", (sqlite_values.bind(cell),)).fetchone()
-    return int(found)
-
-
-def records(rows: Rows, table: str) -> dict[str, Record]:
-    return {"/".join(map(str, key[1:])): record for key, record in rows[table].items()}
-
-
-def write(row: dict[str, Cell], table: str, **changes: Record | None) -> dict[str, Cell]:
-    """What is written where a command changes these records; None takes one away."""
-    before = codec.decode_row(row, rowid=1).rows
-    after = before.copy()
-    for name, change in changes.items():
-        key = ("u", *name.split("/"))
-        if change is None:
-            del after[table][key]
-        else:
-            after.table(table)[key] = after.table(table).get(key, {"user_id": "u"}) | change
-    written = codec.changed(row, before, after)
-    again = codec.decode_row(row | written, rowid=1)
-    game = {name for name in after if name != "legacy_rows"}
-    assert {name: _values(again.rows.get(name, {})) for name in game} == {name: _values(after[name]) for name in game}
-    return written
-
-
-def _values(found: dict[Any, Record]) -> dict[Any, Record]:
-    """Records without what only rebuilds the row, and without places, which appending may move."""
-    return {key: {c: v for c, v in record.items() if c not in ("form", "position")} for key, record in found.items()}
+from game.rows import Record
+from tests.game.legacy.under_way_rows import DAILY, MISSION, PRESET, QUEST, a_row, assert_comes_back, js, records, write
 
 
 def test_a_plain_row_comes_back_and_finds_nothing() -> None:

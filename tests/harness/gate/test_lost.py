@@ -25,13 +25,9 @@ from harness.gate.run import Wish, run, show
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.run import Rehearsal
 from harness.rehearsal.setup import Stage
-from tests.fixtures.gates import KEY, item, items, parts
+from tests.fixtures.gates import HOLDS, KEY, item, items, parts
 from tests.fixtures.losing import CRASHED, STOPPED, lose
 
-HOLDS = """about: A mail is claimed.
-given: {hana: {mail: {m1: {gold: 5}}}}
-steps: [{by: hana, do: claim_mail, with: {mail: m1}}]
-"""
 AT_THE_LAST = """
 import os, signal
 import psycopg, pytest
