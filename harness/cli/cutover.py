@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
@@ -14,6 +17,12 @@ from harness.cli.texts import (
     ENV,
     JSON,
 )
+
+if TYPE_CHECKING:
+    from db.console.progress import Progress
+    from db.cutover.report import Report
+    from db.processes.interruption import Signals
+    from harness.cli.commands.cutovers import Wish
 
 _MOVE = {
     "env": ENV,
@@ -41,24 +50,10 @@ def cutover(
     json: str = "",
 ) -> None:
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
-    from db import environments
-    from db.confirmation import require_same_name
-    from db.console.output import outcome
-    from db.processes.interruption import Signals
     from harness.cli.commands import cutovers
 
-    with Signals() as signals, outcome(json or None) as out:
-        require_same_name(env, confirm)
-        target = environments.load(env)
-        cutovers.end_with(target, out, signals, dry_run=dry_run)
-        cutovers.show_settings(target, out)
-        confirmed = confirmation(out, env, yes, confirm, dry_run)
-        wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
-        proof = Path(certificate or f"out/certificate-{target.name}.json")
-        report = cutovers.cutover(wish, proof, out.progress, signals, cutovers.asked(wish, "to Postgres", confirmed))
-        cutovers.show(report, out)
-        out.json(report)
-    leave(cutovers.exit_code(report))
+    asked = _Asked(env, offline, dry_run, abort, yes, confirm, json)
+    _move(asked, "to Postgres", partial(cutovers.cutover, certificate=certificate))
 
 
 @task(
@@ -83,28 +78,42 @@ def rollback(
     json: str = "",
 ) -> None:
     """Move the live game back to SQLite: with everything that players did on Postgres."""
+    from harness.cli.commands import cutovers
+
+    asked = _Asked(env, offline, dry_run, abort, yes, confirm, json)
+    loss = None if accept_loss < 0 else accept_loss
+    _move(asked, "back to SQLite", partial(cutovers.roll_back, discard_writes=discard_writes, accept_loss=loss))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The options that both directions have."""
+
+    env: str
+    offline: bool
+    dry_run: bool
+    abort: bool
+    yes: bool
+    confirm: str
+    json: str
+
+
+def _move(asked: _Asked, where: str, run: Callable[[Wish, Progress, Signals, Callable[[], None]], Report]) -> None:
+    """Run a move of one direction, or its dry run or abort; show it, and end with its exit code."""
     from db import environments
     from db.confirmation import require_same_name
     from db.console.output import outcome
     from db.processes.interruption import Signals
     from harness.cli.commands import cutovers
 
-    with Signals() as signals, outcome(json or None) as out:
-        require_same_name(env, confirm)
-        target = environments.load(env)
-        cutovers.end_with(target, out, signals, dry_run=dry_run)
+    with Signals() as signals, outcome(asked.json or None) as out:
+        require_same_name(asked.env, asked.confirm)
+        target = environments.load(asked.env)
+        cutovers.end_with(target, out, signals, dry_run=asked.dry_run)
         cutovers.show_settings(target, out)
-        confirmed = confirmation(out, env, yes, confirm, dry_run)
-        wish = cutovers.Wish(target, offline=offline, dry_run=dry_run, abort=abort)
-        loss = None if accept_loss < 0 else accept_loss
-        report = cutovers.roll_back(
-            wish,
-            out.progress,
-            signals,
-            cutovers.asked(wish, "back to SQLite", confirmed),
-            discard_writes=discard_writes,
-            accept_loss=loss,
-        )
+        confirmed = confirmation(out, asked.env, asked.yes, asked.confirm, asked.dry_run)
+        wish = cutovers.Wish(target, offline=asked.offline, dry_run=asked.dry_run, abort=asked.abort)
+        report = run(wish, out.progress, signals, cutovers.asked(wish, where, confirmed))
         cutovers.show(report, out)
         out.json(report)
     leave(cutovers.exit_code(report))

@@ -75,8 +75,14 @@ def asked(wish: Wish, where: str, confirm: Confirm) -> Callable[[], None]:
     return partial(confirm, Change(env, f"{does}: {env.legacy.redacted}, {env.target.redacted}"))
 
 
-def cutover(wish: Wish, proof: Path, progress: Progress, signals: Signals, confirm: Callable[[], None]) -> Report:
-    """Move the game to Postgres; `proof` is the gate's report. Errors: as of `db.cutover.run.run`."""
+def cutover(
+    wish: Wish, progress: Progress, signals: Signals, confirm: Callable[[], None], *, certificate: str = ""
+) -> Report:
+    """Move the game to Postgres. Errors: as of `db.cutover.run.run`.
+
+    certificate: the path of the gate's report; by default where the workflow `promote` leaves it.
+    """
+    proof = Path(certificate or f"out/certificate-{wish.environment.name}.json")
     return cutover_run.run(
         wish.environment,
         evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
