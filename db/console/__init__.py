@@ -1,1 +1,1 @@
-"""What people see at a terminal: the output of a command, its progress, and tables that fit."""
+"""Output for people at a terminal: the lines of a command, its progress, and tables that fit."""

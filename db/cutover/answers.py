@@ -28,7 +28,7 @@ LEGACY = "the legacy file"
 TARGET = "Postgres"
 
 LOCK_SECONDS = 5.0
-"""How long to wait for a legacy file that another process keeps locked."""
+"""The wait for a legacy file that another process keeps locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Target(Control):
 
 
 class Depth(StrEnum):
-    """How far Postgres could be asked."""
+    """The last question that Postgres answered."""
 
     NOTHING = "nothing"
     MARKER = "marker"

@@ -1,4 +1,4 @@
-"""What Alembic runs for each command.
+"""Runs for each command of Alembic, which loads it by its name.
 
 `db.schema.migrate` hands it the connection, and a hook for each revision applied.
 """

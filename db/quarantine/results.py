@@ -1,4 +1,4 @@
-"""What a replay of the quarantine is asked and gives back: an operator's decision, and the result for each value."""
+"""Input and results of a replay of the quarantine: an operator's decision, and the outcome for each value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What real files do that nobody declared, and which players of a sample do it.
+"""Anomalies of real files that no schema declares, and which players of a sample have them.
 
 Each was seen in a real file, or in another SQLite source and is to be survived.
 """

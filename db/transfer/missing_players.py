@@ -17,7 +17,7 @@ from game.legacy import sqlite_values
 from game.legacy.sqlite_values import Cell
 
 NAMED = 3
-"""How many missing players a refusal names."""
+"""Missing players that a refusal names, at most."""
 
 _PLAYERS = """
 select l.key, case when l.key is null then l.cells end
@@ -36,12 +36,12 @@ class Missing:
 
     @property
     def expected(self) -> str:
-        """What a rollback needs."""
+        """Return what a rollback expects, for its refusal."""
         return f"all {count(self.players, 'player')} of the legacy file in Postgres"
 
     @property
     def found(self) -> str:
-        """How many are missing, and the ids of the first."""
+        """Return how many players are missing, with the ids of the first."""
         return f"{self.missing:,} missing: {few(self.named, NAMED, total=self.missing)}"
 
 

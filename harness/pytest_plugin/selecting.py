@@ -1,4 +1,4 @@
-"""What `invoke test` knows of pytest: which selections it can read, and what its exit codes mean."""
+"""Checks a selection of `invoke test` before pytest collects, and translates pytest's exit codes to a task's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the modules of the plugin keep in pytest's session, and what a failed test leaves under --keep."""
+"""Keys under which the plugin's modules share things in pytest's session, and notes of what --keep leaves."""
 
 from __future__ import annotations
 
