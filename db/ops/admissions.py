@@ -1,4 +1,4 @@
-"""Which certificates admitted a move to this database: a record in `ops`, added to and never changed.
+"""Records in `ops` which certificates admitted a move to this database; records are added and never changed.
 
 It stands with the target, not with who asks: a fresh checkout or another machine finds the same last one.
 """

@@ -1,4 +1,4 @@
-"""What a second reading of a player's row finds of the values that the first one could not read."""
+"""Reads a player's row again, and finds which of the values that could not be read then can be read now."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def count(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def quoted(name: str) -> str:
-    """An identifier of SQLite's."""
+    """Quote an identifier for SQLite."""
     return '"' + name.replace('"', '""') + '"'
 
 

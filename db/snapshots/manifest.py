@@ -38,14 +38,14 @@ SCRATCH = ".verify-"
 
 
 class Side(StrEnum):
-    """Which of the two stores a snapshot is of."""
+    """The store that a snapshot is of."""
 
     LEGACY = "legacy"
     TARGET = "target"
 
 
 class Label(StrEnum):
-    """What a snapshot was taken for; retention counts each label by itself."""
+    """The purpose of a snapshot; retention counts each label by itself."""
 
     MANUAL = "manual"
     BEFORE = "before"
@@ -58,7 +58,7 @@ FILE_NAMES = {Side.LEGACY: "legacy.sqlite", Side.TARGET: "game.dump"}
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is in the file, and how to know that it still is.
+    """The contents of a snapshot's file, and how to recognize that they are unchanged.
 
     `counts` are rows a table, read in the same transaction as the file; `size` is in bytes; `fence` is the state of the
     store's fence when it was taken, which the file carries; `schema` is the head of the migrations, or "". `signature`
@@ -105,7 +105,7 @@ class Snapshot:
 
     @property
     def path(self) -> Path:
-        """The file itself."""
+        """Return the path of the snapshot's file."""
         return self.folder / self.manifest.file
 
     @property
@@ -310,7 +310,7 @@ def digest(path: Path) -> str:
 
 
 def now() -> datetime:
-    """This instant, in UTC."""
+    """Return this instant, in UTC."""
     return datetime.now(UTC)
 
 

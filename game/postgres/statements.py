@@ -167,7 +167,7 @@ def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 
 def loses_first(table: str, change: TableChanges) -> bool:
-    """Whether its rows are to go before others come: where a value beside the key may stand in one row only."""
+    """Return True if deletes go before inserts: another unique value than the key may stand in one row only."""
     return bool(change.inserts or change.updates) and table in _WITH_UNIQUE
 
 
