@@ -27,7 +27,7 @@ from db.transfer.target import Target, opened
 from db.transfer.verify import compare, uncounted
 from game.legacy import draws as legacy_draws
 from game.legacy import sqlite_values
-from game.legacy.codec.mapping import DECLARED
+from game.legacy.codec.mapping import USERS
 from game.urls import PostgresUrl
 
 
@@ -94,7 +94,7 @@ def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
         connection.execute("BEGIN")
         schemas.make_tables(connection, schema)
         for column in target.added_columns():
-            connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {DECLARED[column]}")
+            connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
         rows = {name: _table(target, connection, name, progress) for name in _order(schema)}
         schemas.make_the_rest(connection, schema)
         legacy_draws.write(connection, draws.read(target.conn))

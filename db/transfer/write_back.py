@@ -28,7 +28,7 @@ from db.transfer.verify import compare, differing, pairs, uncounted
 from game.errors import Fenced, Moved
 from game.legacy import draws as legacy_draws
 from game.legacy import fence, sqlite_values
-from game.legacy.codec.mapping import DECLARED
+from game.legacy.codec.mapping import USERS
 from game.urls import PostgresUrl
 
 _BUSY_SECONDS = 15.0
@@ -162,7 +162,7 @@ class _Carriage:
             self._make(statement)
         for column in self.target.added_columns():
             if column not in source.tables["users"].columns:
-                self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {DECLARED[column]}")
+                self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
                 self.carried.added_columns.append(column)
 
     def _make(self, statement: Statement) -> None:

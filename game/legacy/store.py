@@ -23,7 +23,8 @@ from sqlalchemy.schema import CreateTable
 from game import idempotency, tables
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
 from game.legacy import codec, draws, fence, fence_schema, guarding, sqlite_values
-from game.legacy.codec import homes, mapping
+from game.legacy.codec import homes
+from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell
 from game.rows import Key, Record, Rows, compare
 from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
@@ -225,7 +226,7 @@ class LegacyUnit:
     def _update(self, row: dict[str, Cell]) -> None:
         for column in row:
             if column not in self._row and column not in _columns(self._connection):
-                self._connection.execute(f"ALTER TABLE users ADD COLUMN {_quoted(column)} {mapping.DECLARED[column]}")
+                self._connection.execute(f"ALTER TABLE users ADD COLUMN {_quoted(column)} {USERS.declared[column]}")
         assignments = ", ".join(
             f"{_quoted(column)} = {sqlite_values.placeholder(cell)}" for column, cell in row.items()
         )
