@@ -30,6 +30,7 @@ from game.legacy import codec, sqlite_values
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import BadText, Cell
 from game.rows import Key, Record, Rows
+from game.runs import runs
 from game.urls import PostgresUrl
 
 Cells: TypeAlias = dict[str, Cell]
@@ -169,19 +170,11 @@ class Target:
             yield last, self._encode(self._fetch_players([player])[player])
 
     def _groups(self) -> Iterator[list[tuple[int, str | None]]]:
-        group: list[tuple[int, str | None]] = []
-        size = 0
         with self.conn.cursor(name="players") as cursor:
             cursor.itersize = _PLAYERS_A_FETCH
-            for position, key, found in cursor.execute(_PLAYERS):
-                more = int(found) + _ROOM_BYTES
-                if group and size + more > CHUNK_BYTES:
-                    yield group
-                    group, size = [], 0
-                group.append((position, key))
-                size += more
-        if group:
-            yield group
+            players = cursor.execute(_PLAYERS)
+            for group in runs(players, lambda player: int(player[2]) + _ROOM_BYTES, CHUNK_BYTES):
+                yield [(position, key) for position, key, _bytes in group]
 
     def _fetch_players(self, ids: list[str]) -> dict[str, Rows]:
         found = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}

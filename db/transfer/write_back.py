@@ -18,7 +18,7 @@ from db.errors import Failure, Refusal
 from db.legacy.opening import check_file
 from db.legacy.row_writer import delete, delete_by_key, insert, update
 from db.legacy.schema import Statement
-from db.legacy.source import Digest, Row, Source, Table, quote
+from db.legacy.source import Digest, Row, Source, Table
 from db.schema import draws
 from db.transfer import missing_players
 from db.transfer import target as targets
@@ -29,6 +29,7 @@ from game.errors import Fenced, Moved
 from game.legacy import draws as legacy_draws
 from game.legacy import fence, sqlite_values
 from game.legacy.codec.mapping import USERS
+from game.legacy.sqlite_values import quote
 from game.urls import PostgresUrl
 
 _BUSY_SECONDS = 15.0
