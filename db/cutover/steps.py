@@ -18,7 +18,7 @@ from db.cutover import hooks, ownership, switch
 from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
-from db.ops import Phase, fence
+from db.ops import Phase, fence, statements
 from db.schema import migrate
 from db.snapshots import Label, Side
 from game import tables as game_tables
@@ -266,12 +266,11 @@ def _rows_away(move: Move) -> str:
 
 def require_empty(move: Move) -> None:
     """Check that no table of the game has rows. Raises Refusal naming one that has."""
-    for table in game_tables.ALL:
-        query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
-        if move.conn.execute(query).fetchone() == (True,):
-            raise Refusal(
-                "an empty target",
-                f"rows in {table.name}",
-                where=ops.place(move.conn),
-                do=_rows_away(move),
-            )
+    filled = statements.first_filled(move.conn, [table.name for table in game_tables.ALL])
+    if filled is not None:
+        raise Refusal(
+            "an empty target",
+            f"rows in {filled}",
+            where=ops.place(move.conn),
+            do=_rows_away(move),
+        )

@@ -26,7 +26,6 @@ from db import signing
 from db.errors import Failure, Refusal
 from db.files import json_files, private
 from db.files.json_files import Instant, OneLine
-from db.files.part_file import part_of
 from db.files.paths import require_file, require_folder
 from db.files.private import fsync_folder
 from game import paths
@@ -250,11 +249,8 @@ def read(folder: Path) -> Snapshot:
 def note_verified(snapshot: Snapshot) -> None:
     """Note beside the manifest that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
-    with part_of(path) as part:  # Not to write through a link, nor into a pipe, that somebody put there.
-        private.write(part, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
-        fsync_file(part)
-        part.replace(path)
-    fsync_folder(snapshot.folder)
+    # Not to write through a link, nor into a pipe, that somebody put there.
+    private.write_whole(path, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
 
 
 def forget_verified(snapshot: Snapshot) -> None:
