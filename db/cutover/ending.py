@@ -286,7 +286,9 @@ def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
         found = snapshots.find(env.snapshots.folder, env.name, side=Side.TARGET, label=Label.FIRST)
     except (Refusal, OSError):
         return True  # The cutover that takes it says what is wrong with the folder.
-    return not any(s.manifest.run == target.run and s.verified and snapshots.is_admitted(s) for s in found)
+    return not any(
+        s.manifest.run == target.run and snapshots.is_verified(s) and snapshots.is_admitted(s) for s in found
+    )
 
 
 def _amiss(env: Environment) -> str:

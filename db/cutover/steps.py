@@ -242,7 +242,9 @@ def first_snapshot(move: Move) -> Facts:
 def _have(move: Move, side: Side, label: Label, *, since: float = 0.0) -> bool:
     """Whether this run took one, not before this time (epoch seconds), restored and counted it, and signed it."""
     found = snapshots.find(move.env.snapshots.folder, move.env.name, side=side, label=label)
-    ours = [s for s in found if s.manifest.run == move.journal.run and s.verified and snapshots.is_admitted(s)]
+    ours = [
+        s for s in found if s.manifest.run == move.journal.run and snapshots.is_verified(s) and snapshots.is_admitted(s)
+    ]
     return any(datetime.fromisoformat(s.manifest.taken_at).timestamp() >= since for s in ours)
 
 

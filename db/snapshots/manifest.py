@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -108,37 +107,34 @@ class Snapshot:
         return self.folder / self.manifest.file
 
     @property
-    def verified(self) -> bool:
-        """Whether this very file was restored and counted, and nothing disagreed."""
-        try:
-            note = json_files.load_json(
-                self.folder / VERIFIED,
-                _NOTES,
-                "a note",
-                do="",
-                most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
-                follow=False,
-            )
-        except Refusal:
-            return False
-        return note.sha256 == self.manifest.sha256
-
-    @property
     def players(self) -> int:
         """Return how many players the store had."""
         return self.manifest.counts.get("users", 0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
-    """What stands in `verified.json`."""
+class Note:
+    """Holds the text of `verified.json`: when a snapshot was verified, signed together with its manifest."""
 
     at: str
     sha256: str
+    signature: str | None = None
+
+    def signed(self, manifest: Manifest, key: str | None) -> Note:
+        """Return the note with its signature, or without one if there is no key."""
+        return replace(self, signature=signing.sign(self._document(manifest), key) if key else None)
+
+    def fits(self, manifest: Manifest, key: str) -> bool:
+        """Return True if the signature is that of this note beside this manifest by this key."""
+        return signing.fits(self._document(manifest), self.signature or "", key)
+
+    def _document(self, manifest: Manifest) -> dict[str, object]:
+        # All of the manifest: else a note of other counts of the same bytes would fit.
+        return {"verified": {"at": self.at, "sha256": self.sha256, "manifest": asdict(manifest)}}
 
 
 _MANIFESTS = TypeAdapter(Manifest)
-_NOTES = TypeAdapter(_Note)
+_NOTES = TypeAdapter(Note)
 NAME_ANOTHER = "Nothing was changed. Name another snapshot with --path."
 _NAME_ONE = "Name a folder that `invoke snapshot.take --env NAME` printed; `invoke status --env NAME` lists the newest."
 
@@ -246,11 +242,29 @@ def read(folder: Path) -> Snapshot:
     return Snapshot(folder, found)
 
 
-def note_verified(snapshot: Snapshot) -> None:
-    """Note beside the manifest that the snapshot was restored and counted."""
+def note(snapshot: Snapshot) -> Note | None:
+    """Return the note that this very file was restored and counted; None without one. Checks no signature."""
+    try:
+        read_note = json_files.load_json(
+            snapshot.folder / VERIFIED,
+            _NOTES,
+            "a note",
+            do="",
+            most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
+            follow=False,
+        )
+    except Refusal:
+        return None
+    return read_note if read_note.sha256 == snapshot.manifest.sha256 else None
+
+
+def note_verified(snapshot: Snapshot, key: str | None) -> None:
+    """Note beside the manifest, signed if there is a key, that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
+    verified = Note(now().isoformat(), snapshot.manifest.sha256).signed(snapshot.manifest, key)
     # Not to write through a link, nor into a pipe, that somebody put there.
-    private.write_whole(path, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
+    private.write_whole(path, _NOTES.dump_json(verified) + b"
+")
 
 
 def forget_verified(snapshot: Snapshot) -> None:
@@ -279,7 +293,14 @@ def _read_listed(folder: Path) -> Snapshot:
         ) from None
 
 
-def retain(parent: Path, environment: str, keep: int, *, ours: Callable[[Snapshot], bool]) -> list[Path]:
+def retain(
+    parent: Path,
+    environment: str,
+    keep: int,
+    *,
+    ours: Callable[[Snapshot], bool],
+    is_verified: Callable[[Snapshot], bool],
+) -> list[Path]:
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
 
     ours: others are neither counted nor removed, so that a forged one pushes out none of ours. Also kept: the newest
@@ -290,7 +311,7 @@ def retain(parent: Path, environment: str, keep: int, *, ours: Callable[[Snapsho
     for side in Side:
         for label in Label:
             snapshots = [s for s in find(parent, environment, side=side, label=label) if ours(s)]
-            verified = [s for s in snapshots if s.verified]
+            verified = [s for s in snapshots if is_verified(s)]
             with_players = [s for s in verified if s.players]
             safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]
             gone += [s.folder for s in snapshots if s not in safe and _is_folder(s.folder)]

@@ -229,7 +229,7 @@ def test_a_snapshot_is_its_owners_alone_even_while_it_is_made(tmp_path: Path, mo
         file, manual = tmp_path / "of" / "game.db", snapshots.manifest.Label.MANUAL
         taken = snapshots.legacy.take(file, tmp_path / "snapshots", environment="test", label=manual, run="r", key=None)
         snapshots.legacy.verify(taken)
-        snapshots.manifest.note_verified(taken)
+        snapshots.manifest.note_verified(taken, None)
         assert taken.manifest.side is Side.LEGACY
         modes(tmp_path / "snapshots")
     finally:
