@@ -6,7 +6,7 @@ Offline, the whole copy is made under the fence; the steps keep the numbers that
 from __future__ import annotations
 
 from db.cutover import steps
-from db.cutover.move import Step
+from db.cutover.context import Step
 from db.errors import Refusal
 
 PREFLIGHT = "preflight"

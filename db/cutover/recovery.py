@@ -15,11 +15,11 @@ import psycopg
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db import ops
-from db.cutover import hooks, ownership, plan, rollback_steps, switch, switch_record, undo
+from db.cutover import fence_owner, hooks, plan, rollback_steps, switch, switch_record, undo
+from db.cutover.context import FAILURES, RunConfig, RunContext, Step, legacy_mark
 from db.cutover.deadline import Deadline
-from db.cutover.move import FAILURES, Means, Move, Step, legacy_mark
+from db.cutover.move_status import MoveStatus, Refuse, unknowable
 from db.cutover.report import Report, Status, Verdict
-from db.cutover.standing import Refuse, Standing, unknowable
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
 from db.legacy.opening import check_file
@@ -35,7 +35,7 @@ RECONNECT_SECONDS = 20.0
 """How long a restarting server may take to answer, or the session of a cut connection to let go of the lock."""
 
 
-def standing(env: Environment) -> Standing:
+def read_status(env: Environment) -> MoveStatus:
     """Read where the move stands. Without Postgres, raises Refusal if the file is open, else Inconclusive."""
     check_file(env.legacy.path)
     mark = legacy_mark(env.legacy.path)
@@ -48,16 +48,16 @@ def standing(env: Environment) -> Standing:
     with conn:
         ops.require_marker(conn, env.name)
         target: Fence = "fenced"
-        odd: tuple[str, ...] = ()
+        inconsistent: tuple[str, ...] = ()
         if migrate.current(conn):
-            target = fence.said(conn)
-            odd = fence.odd(conn, target)
+            target = fence.recorded_state(conn)
+            inconsistent = fence.inconsistent_tables(conn, target)
         phase = ops.phase(conn)
-        return Standing(
+        return MoveStatus(
             phase,
             ops.phase_run(conn),
             target,
-            odd,
+            inconsistent,
             mark,
             ops.identity(conn),
             switch.pointed(env),
@@ -66,9 +66,9 @@ def standing(env: Environment) -> Standing:
         )
 
 
-def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
+def require_same(env: Environment, before: MoveStatus, refuse: Refuse) -> None:
     """Raise Refusal unless the state read before the lock still holds: another run may have changed it."""
-    now = standing(env)
+    now = read_status(env)
     refuse(now, env)
     if now != before:
         raise Refusal(
@@ -80,16 +80,18 @@ def require_same(env: Environment, before: Standing, refuse: Refuse) -> None:
         )
 
 
-def before_cutover(env: Environment) -> Standing:
+def before_cutover(env: Environment) -> MoveStatus:
     """Read where the move stands. Raises Refusal as `refuse_cutover` does."""
-    found = standing(env)
+    found = read_status(env)
     refuse_cutover(found, env)
     return found
 
 
-def refuse_cutover(found: Standing, env: Environment) -> None:
+def refuse_cutover(found: MoveStatus, env: Environment) -> None:
     """Raise Refusal if a cutover may neither begin nor go on from this state."""
-    fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
+    fence.require_consistent(
+        found.target, found.inconsistent, env.target_direct.schema, where=env.target_direct.redacted
+    )
     # Before all that names a command: while another move has the file, none would begin.
     if found.phase in (Phase.LOADING, Phase.LIVE) and found.of_another:
         raise anothers(found, env)
@@ -113,13 +115,13 @@ def refuse_cutover(found: Standing, env: Environment) -> None:
         )
 
 
-def anothers(found: Standing, env: Environment) -> Refusal:
+def anothers(found: MoveStatus, env: Environment) -> Refusal:
     """Make the Refusal for a legacy file whose fence is not of this database's moves."""
     return Refusal(
         f"a legacy file that is open, or that run {found.run} fenced",
-        ownership.said(found.mark),
+        fence_owner.describe(found.mark),
         where=str(env.legacy.path),
-        do=ownership.remedy(found.mark, env.name),
+        do=fence_owner.remedy(found.mark, env.name),
     )
 
 
@@ -133,7 +135,7 @@ def _return_unknown(env: Environment) -> Refusal:
     )
 
 
-def lift_not_known(found: Standing, env: Environment) -> Refusal:
+def lift_not_known(found: MoveStatus, env: Environment) -> Refusal:
     """Say that a failover lost the lift, and the command that gives up what players did after it."""
     by = found.mark.owner.run if found.mark.owner else "of an earlier cutover"
     aborts = f"invoke cutover --env {env.name} --abort"
@@ -147,7 +149,7 @@ def lift_not_known(found: Standing, env: Environment) -> Refusal:
     )
 
 
-def require_no_undo_of_a_rollback(found: Standing, env: Environment) -> None:
+def require_no_undo_of_a_rollback(found: MoveStatus, env: Environment) -> None:
     """Raise Refusal if the undo of a rollback has still to switch the services back to Postgres."""
     if found.rollback_undo_unfinished:
         raise Refusal(
@@ -158,19 +160,19 @@ def require_no_undo_of_a_rollback(found: Standing, env: Environment) -> None:
         )
 
 
-def abort(env: Environment, means: Means) -> Report:
+def abort(env: Environment, config: RunConfig) -> Report:
     """Undo an attempt. Safe to call again. Raises Refusal if there is none, or it is past its point of no return."""
-    found = standing(env)
+    found = read_status(env)
     refuse_abort(found, env)
-    move = means.move("cutover", env, run=found.run)
-    with move.locked(lambda: require_same(env, found, refuse_abort), undoing=True):
+    context = config.new_context("cutover", env, run=found.run)
+    with context.locked(lambda: require_same(env, found, refuse_abort), undoing=True):
         if found.lift_lost:
-            move.journal.write("lift lost", since=found.mark.since)
-        _undo(move, undo.UNDO, found.odd)
-    return move.finished(Verdict.UNDONE)
+            context.journal.write("lift lost", since=found.mark.since)
+        _undo(context, undo.UNDO, found.inconsistent)
+    return context.finished(Verdict.UNDONE)
 
 
-def refuse_abort(found: Standing, env: Environment) -> None:
+def refuse_abort(found: MoveStatus, env: Environment) -> None:
     """Raise Refusal if there is no attempt to abort, or it is past its point of no return."""
     if found.of_another:
         raise anothers(found, env)
@@ -200,26 +202,26 @@ def refuse_abort(found: Standing, env: Environment) -> None:
         )
 
 
-def abort_rollback(move: Move, found: Standing, refuse: Refuse) -> Report:
+def abort_rollback(context: RunContext, found: MoveStatus, refuse: Refuse) -> Report:
     """Undo a rollback, so that Postgres stays the game's store. Safe to call again."""
-    with move.locked(lambda: require_same(move.env, found, refuse), undoing=True):
-        _undo(move, rollback_steps.UNDO, found.odd)
-    return move.finished(Verdict.UNDONE)
+    with context.locked(lambda: require_same(context.env, found, refuse), undoing=True):
+        _undo(context, rollback_steps.UNDO, found.inconsistent)
+    return context.finished(Verdict.UNDONE)
 
 
-def after(move: Move, cause: BaseException) -> None:
+def after(context: RunContext, cause: BaseException) -> None:
     """Undo a cutover after a failed step, and raise Undone; or finish it if it turns out to be live."""
-    _after(move, cause, begun=Phase.LOADING, beyond=Phase.LIVE, last=plan.LIVE, undo_steps=undo.UNDO)
+    _after(context, cause, begun=Phase.LOADING, beyond=Phase.LIVE, last=plan.LIVE, undo_steps=undo.UNDO)
 
 
-def after_rollback(move: Move, cause: BaseException) -> None:
+def after_rollback(context: RunContext, cause: BaseException) -> None:
     """Undo a rollback after a failed step, and raise Undone; or finish it if it turns out to have returned."""
     last, undo_steps = rollback_steps.RETURN, rollback_steps.UNDO
-    _after(move, cause, begun=Phase.LIVE, beyond=Phase.RETURNED, last=last, undo_steps=undo_steps)
+    _after(context, cause, begun=Phase.LIVE, beyond=Phase.RETURNED, last=last, undo_steps=undo_steps)
 
 
 def _after(
-    move: Move, cause: BaseException, *, begun: Phase, beyond: Phase, last: Step, undo_steps: tuple[Step, ...]
+    context: RunContext, cause: BaseException, *, begun: Phase, beyond: Phase, last: Step, undo_steps: tuple[Step, ...]
 ) -> None:
     """Find out how far the move came, and finish or undo it.
 
@@ -227,13 +229,13 @@ def _after(
     gone, so the phase can't change any more. Past the point of no return an interrupt and a defect are raised after the
     last step; a failure of a store is not, since the move is finished.
     """
-    with _holding_signals(move):
+    with _holding_signals(context):
         # A lost lock is reported as the cause, whatever failed first: a run that was paused has used up its budget too.
-        lost = not _answers(move)
-        phase = _settled_phase(move, cause)
+        lost = not _answers(context)
+        phase = _settled_phase(context, cause)
         if phase is beyond:
-            move.means.progress.say(f"     {last.name} was committed, although this followed: {_said(cause)}")
-            move.perform(last)
+            context.config.progress.say(f"     {last.name} was committed, although this followed: {_said(cause)}")
+            context.perform(last)
             # A store or a hook may fail for a moment, and the move is finished all the same. A defect is reported.
             if not isinstance(cause, (ToolError, *FAILURES)):
                 raise cause
@@ -241,98 +243,102 @@ def _after(
             if phase is not begun:
                 raise cause
             reason = f"the session that held the lock was lost: {_said(cause)}" if lost else _said(cause)
-            _undo(move, undo_steps, reason=reason)
-            move.finished(Verdict.UNDONE)
+            _undo(context, undo_steps, reason=reason)
+            context.finished(Verdict.UNDONE)
             raise Undone(
-                f"the {move.verb} to reach its end",
+                f"the {context.verb} to reach its end",
                 reason,
-                where=move.env.name,
-                do=f"{_restored(move, undo_steps[-1])} The log: {move.journal.folder}",
+                where=context.env.name,
+                do=f"{_restored(context, undo_steps[-1])} The log: {context.journal.folder}",
             ) from cause
-    move.means.signals.check()
+    context.config.signals.check()
 
 
-def _restored(move: Move, switch_back: Step) -> str:
+def _restored(context: RunContext, switch_back: Step) -> str:
     """Say who serves the players after an undo. An undo that found the switch not begun has switched nothing back."""
-    status = [step.status for step in move.performed if step.name == switch_back.name][-1]
+    status = [step.status for step in context.performed if step.name == switch_back.name][-1]
     serves = switch_back.true_after[:1].upper() + switch_back.true_after[1:]
     return f"{serves}, as before." if status is Status.ALREADY else f"{serves} again."
 
 
-def settled(move: Move) -> None:
+def settled(context: RunContext) -> None:
     """Make sure that a working connection holds the lock. Raises Inconclusive if it can't be taken."""
-    if _answers(move):
+    if _answers(context):
         return
-    move.means.progress.say("     the connection is gone; taking the lock again")
+    context.config.progress.say("     the connection is gone; taking the lock again")
     again = Retrying(
         retry=retry_if_exception_type(Refusal), stop=stop_after_delay(RECONNECT_SECONDS), wait=wait_fixed(0.2)
     )
     try:
-        again(move.lock_again)
+        again(context.lock_again)
     except RetryError as error:
         last = error.last_attempt.exception()
         assert isinstance(last, Refusal), "nothing else is tried again"
-        raise unknowable(_said(last), move.env, last.do) from None
+        raise unknowable(_said(last), context.env, last.do) from None
 
 
-def _answers(move: Move) -> bool:
+def _answers(context: RunContext) -> bool:
     try:
-        move.conn.execute("select 1")
+        context.conn.execute("select 1")
     except psycopg.OperationalError:
         return False
     return True
 
 
-def _settled_phase(move: Move, cause: BaseException) -> Phase:
+def _settled_phase(context: RunContext, cause: BaseException) -> Phase:
     """Read the phase under the lock. Raises the cause if another run has changed the phase since."""
     try:
-        settled(move)
-        phase, ours = move.phase(), move.is_ours
+        settled(context)
+        phase, ours = context.phase(), context.is_ours
     except Inconclusive as error:
         raise error from cause
     except psycopg.OperationalError as error:
-        raise unknowable(str(error).strip(), move.env) from cause
+        raise unknowable(str(error).strip(), context.env) from cause
     if not ours:
         raise cause
     return phase
 
 
-def _undo(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...] = (), *, reason: str = "") -> None:
+def _undo(
+    context: RunContext, steps: tuple[Step, ...], inconsistent: tuple[str, ...] = (), *, reason: str = ""
+) -> None:
     """Undo. reason: why the move failed; "" if somebody asked for the undo."""
-    with _holding_signals(move):
-        _undo_steps(move, steps, odd, reason)
+    with _holding_signals(context):
+        _undo_steps(context, steps, inconsistent, reason)
 
 
-def _undo_steps(move: Move, steps: tuple[Step, ...], odd: tuple[str, ...], reason: str) -> None:
-    move.deadline = Deadline(float("inf"))
+def _undo_steps(context: RunContext, steps: tuple[Step, ...], inconsistent: tuple[str, ...], reason: str) -> None:
+    context.deadline = Deadline(float("inf"))
     if reason:  # Now, for an undo may hang; and once more at its end.
-        move.means.progress.say(f"     the {move.verb} failed: {redact(reason)}")
-    move.means.progress.say(f"     undoing: {_how_long(move.env)}")
-    move.begin_undo()
-    if odd:  # Players must not wait for it: the undo opens either store without asking this fence.
-        move.means.progress.say(f"     the fence of Postgres is odd on {', '.join(odd)}: look, once this is undone")
-        move.journal.write("odd", "undo", tables=list(odd))
-    move.let_dump_end()
+        context.config.progress.say(f"     the {context.verb} failed: {redact(reason)}")
+    context.config.progress.say(f"     undoing: {_how_long(context.env)}")
+    context.begin_undo()
+    if inconsistent:  # Players must not wait for it: the undo opens either store without asking this fence.
+        context.config.progress.say(
+            f"     the fence of Postgres is odd on {', '.join(inconsistent)}: look, once this is undone"
+        )
+        context.journal.write("odd", "undo", tables=list(inconsistent))
+    context.let_dump_end()
     try:
         for step in steps:
-            move.perform(step)
+            context.perform(step)
     except psycopg.OperationalError as error:
-        raise unknowable(str(error).strip(), move.env) from error
+        raise unknowable(str(error).strip(), context.env) from error
     except ToolError as error:
         mend = f"{error.do} Then go" if error.do else "Go"
-        both = f"the {move.verb} to reach its end, or " if reason else ""
+        both = f"the {context.verb} to reach its end, or " if reason else ""
         why = f"{reason}\n  and of the undo: " if reason else ""
         raise Failure(
             f"{both}the undo to finish",
             f"{why}{_said(error)}",
-            where=move.env.name,
-            do=f"{mend} on with it: {abort_command(move)}",
+            where=context.env.name,
+            do=f"{mend} on with it: {abort_command(context)}",
         ) from error
-    move.end_undo()
+    context.end_undo()
 
 
 @contextmanager
-def finishing(move: Move) -> Iterator[None]:
+def finishing(context: RunContext) -> Iterator[None]:
     """Have what stops a move after its point of no return name the command that finishes it, with exit code 1.
 
     A Refusal would say that nothing was changed, though players play on the other store by then.
@@ -340,7 +346,7 @@ def finishing(move: Move) -> Iterator[None]:
     try:
         yield
     except (Failure, Refusal) as error:
-        finish = f"Then finish it: invoke {move.verb} --env {move.env.name}"
+        finish = f"Then finish it: invoke {context.verb} --env {context.env.name}"
         raise Failure(
             error.expected,
             error.found,
@@ -366,15 +372,15 @@ def _how_long(env: Environment) -> str:
     return f"it takes seconds; if a hook or a service hangs, {math.ceil(undo_seconds(env) / 60)} minutes at most"
 
 
-def abort_command(move: Move) -> str:
+def abort_command(context: RunContext) -> str:
     """Return the command that undoes this move."""
-    return f"invoke {move.verb} --env {move.env.name} --abort"
+    return f"invoke {context.verb} --env {context.env.name} --abort"
 
 
-def _holding_signals(move: Move) -> AbstractContextManager[None]:
-    return move.means.signals.holding(
-        f"The undo is under way, and no signal stops it: {_how_long(move.env)}.",
-        f"kill -9 of process {os.getpid()} is safe; afterwards run: {abort_command(move)}",
+def _holding_signals(context: RunContext) -> AbstractContextManager[None]:
+    return context.config.signals.holding(
+        f"The undo is under way, and no signal stops it: {_how_long(context.env)}.",
+        f"kill -9 of process {os.getpid()} is safe; afterwards run: {abort_command(context)}",
     )
 
 

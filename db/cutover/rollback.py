@@ -14,11 +14,11 @@ from db.console.progress import Progress, Silent
 from db.cutover import checks, plan, preflight, recovery, rollback_steps
 from db.cutover import dry_run as dry_runs
 from db.cutover import journal as journals
-from db.cutover.move import RUNS, Means, Move
+from db.cutover.context import RUNS, RunConfig, RunContext
+from db.cutover.move_status import MoveStatus
 from db.cutover.ports import Observer, Smoke, unobserved
 from db.cutover.preflight import Demand
 from db.cutover.report import Report, Verdict
-from db.cutover.standing import Standing
 from db.environments import Environment
 from db.errors import Refusal
 from db.ops import Phase, fence
@@ -50,68 +50,70 @@ def run(
     requests. Raises Refusal, Undone, Inconclusive and Failure as a cutover does.
     """
     plan.require_offline(offline)
-    means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
+    config = RunConfig(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
     refuse = _refuse_abort if abort else _refuse
     if dry_run:
-        planned = means.move("rollback", env, run=None)
+        planned = config.new_context("rollback", env, run=None)
         if abort:
             return dry_runs.abort(planned, refuse)
         accept = partial(_accepted, planned, discard_writes=discard_writes, accept_loss=accept_loss)
         return dry_runs.rollback(planned, refuse, accept, demands, discards=discard_writes)
-    standing = recovery.standing(env)
-    refuse(standing, env)
-    move = means.move("rollback", env, run=_begun(standing, env, folder))
+    status = recovery.read_status(env)
+    refuse(status, env)
+    context = config.new_context("rollback", env, run=_begun(status, env, folder))
     if abort:
         confirm()
-        return recovery.abort_rollback(move, standing, refuse)
-    loss = _accepted(move, standing, discard_writes=discard_writes, accept_loss=accept_loss)
-    if standing.phase is Phase.LIVE:
-        carries = not discard_writes and not standing.returned_unknown
-        wanted = preflight.before_rollback(move, demands, carries=carries)
-        move.check(plan.PREFLIGHT, lambda: checks.require(wanted, means.progress))
+        return recovery.abort_rollback(context, status, refuse)
+    loss = _accepted(context, status, discard_writes=discard_writes, accept_loss=accept_loss)
+    if status.phase is Phase.LIVE:
+        carries = not discard_writes and not status.returned_unknown
+        wanted = preflight.before_rollback(context, demands, carries=carries)
+        context.check(plan.PREFLIGHT, lambda: checks.require(wanted, config.progress))
     confirm()
-    with move.locked(lambda: recovery.require_same(env, standing, refuse)):
-        if standing.lift_lost:
-            move.journal.write("lift lost", since=standing.mark.since)
-        if standing.returned_unknown:
+    with context.locked(lambda: recovery.require_same(env, status, refuse)):
+        if status.lift_lost:
+            context.journal.write("lift lost", since=status.mark.since)
+        if status.returned_unknown:
             for step in rollback_steps.adopting(loss or 0):
-                move.perform(step)
-        elif standing.phase is Phase.LIVE:
-            _begin_or_go_on(move, loss)
+                context.perform(step)
+        elif status.phase is Phase.LIVE:
+            _begin_or_go_on(context, loss)
         else:
-            _see_to_it(move)
-        with recovery.finishing(move):
-            move.perform(rollback_steps.PUT_AWAY)
-    return move.finished(Verdict.RETURNED)
+            _see_to_it(context)
+        with recovery.finishing(context):
+            context.perform(rollback_steps.PUT_AWAY)
+    return context.finished(Verdict.RETURNED)
 
 
-def _begin_or_go_on(move: Move, loss: int | None) -> None:
+def _begin_or_go_on(context: RunContext, loss: int | None) -> None:
     """R3 to R7; what fails before the last is undone, and what fails within it is asked of Postgres."""
     try:
         for step in rollback_steps.plan(loss):
-            move.check_deadline()
-            move.perform(step)
+            context.check_deadline()
+            context.perform(step)
     except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
-        recovery.after_rollback(move, cause)
+        recovery.after_rollback(context, cause)
 
 
-def _see_to_it(move: Move) -> None:
+def _see_to_it(context: RunContext) -> None:
     """Already returned: finish R7 and check the switch again. Past the point of no return, so never undo."""
-    move.perform(rollback_steps.RETURN)
-    move.perform(rollback_steps.SWITCH)
+    context.perform(rollback_steps.RETURN)
+    context.perform(rollback_steps.SWITCH)
 
 
-def _refuse(found: Standing, env: Environment) -> None:
+def _refuse(found: MoveStatus, env: Environment) -> None:
     """Raise Refusal if a rollback may neither begin nor go on from this state."""
     if found.phase is not Phase.RETURNED:
         _refuse_unless_live(found, env)
     recovery.require_no_undo_of_a_rollback(found, env)
-    fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
+    fence.require_consistent(
+        found.target, found.inconsistent, env.target_direct.schema, where=env.target_direct.redacted
+    )
     if found.of_another:
         raise recovery.anothers(found, env)
 
 
-def _refuse_abort(found: Standing, env: Environment) -> None:
+def _refuse_abort(found: MoveStatus, env: Environment) -> None:
     """Raise Refusal if there is no rollback to undo."""
     _refuse_unless_live(found, env)
     if found.returned_unknown:
@@ -123,7 +125,7 @@ def _refuse_abort(found: Standing, env: Environment) -> None:
         )
 
 
-def _refuse_unless_live(found: Standing, env: Environment) -> None:
+def _refuse_unless_live(found: MoveStatus, env: Environment) -> None:
     """Raise Refusal if players do not play on Postgres, naming the command that ends the present state, if any."""
     if found.lift_lost:
         raise recovery.lift_not_known(found, env)
@@ -145,7 +147,7 @@ def _refuse_unless_live(found: Standing, env: Environment) -> None:
         )
 
 
-def _end_of(found: Standing, env: Environment) -> str:
+def _end_of(found: MoveStatus, env: Environment) -> str:
     if found.undo_unfinished:
         return f"There is nothing to roll back; open the legacy file: invoke cutover --env {env.name} --abort."
     if found.phase is Phase.RETURNED and found.legacy != "open":
@@ -153,29 +155,29 @@ def _end_of(found: Standing, env: Environment) -> str:
     return "There is nothing to roll back: players play on the legacy file."
 
 
-def _begun(standing: Standing, env: Environment, folder: Path) -> str | None:
+def _begun(status: MoveStatus, env: Environment, folder: Path) -> str | None:
     """Return the run to go on with: from the phase once it is returned, before that from the newest journal."""
-    if standing.phase is Phase.RETURNED:
-        return standing.run
+    if status.phase is Phase.RETURNED:
+        return status.run
     begun = journals.unfinished(folder, "rollback", env.name)
-    return begun.run if begun is not None and standing.rollback_begun else None
+    return begun.run if begun is not None and status.rollback_begun else None
 
 
-def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_loss: int | None) -> int | None:
+def _accepted(context: RunContext, status: MoveStatus, *, discard_writes: bool, accept_loss: int | None) -> int | None:
     """How many writes are given up; None: none, they are carried back."""
     if not discard_writes:
         return None
-    if standing.phase is not Phase.LIVE:
+    if status.phase is not Phase.LIVE:
         return accept_loss
-    with move.looking():
-        lost = rollback_steps.lost_writes(move)
+    with context.looking():
+        lost = rollback_steps.lost_writes(context)
     if accept_loss != lost:
         raise Refusal(
             f"--accept-loss {lost}, the requests granted on Postgres",
             "none" if accept_loss is None else f"--accept-loss {accept_loss}",
-            where=move.env.target_direct.redacted,
+            where=context.env.target_direct.redacted,
             do=f"To give them up: --discard-writes --accept-loss {lost}."
-            if standing.returned_unknown
+            if status.returned_unknown
             else "Leave --discard-writes out, and all of them are carried back. To give them up:"
             f" --discard-writes --accept-loss {lost}.",
         )

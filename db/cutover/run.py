@@ -12,7 +12,7 @@ from db.confirmation import unasked
 from db.console.progress import Progress, Silent
 from db.cutover import checks, plan, preflight, recovery, rollback, watch
 from db.cutover import dry_run as dry_runs
-from db.cutover.move import RUNS, Means, Move
+from db.cutover.context import RUNS, RunConfig, RunContext
 from db.cutover.ports import Evidence, Observer, Smoke, unobserved
 from db.cutover.preflight import Demand
 from db.cutover.report import Report, Verdict
@@ -47,80 +47,80 @@ def run(
     the state can't be known, and nothing more was changed; Failure in any other case, with what was changed.
     """
     plan.require_offline(offline)
-    means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
+    config = RunConfig(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
     demands = (("certificate", evidence), *demands)
     if dry_run:
-        planned = means.move("cutover", env, run=None)
+        planned = config.new_context("cutover", env, run=None)
         return dry_runs.abort(planned, recovery.refuse_abort) if abort else dry_runs.cutover(planned, demands)
     if abort:
         confirm()
-        return recovery.abort(env, means)
-    standing = recovery.before_cutover(env)
-    if standing.undo_unfinished:
+        return recovery.abort(env, config)
+    status = recovery.before_cutover(env)
+    if status.undo_unfinished:
         confirm()
-        recovery.abort(env, means)
-        means.signals.check()
-        standing = recovery.before_cutover(env)
-    move = means.move("cutover", env, run=None if standing.startable else standing.run)
-    if standing.startable:
-        wanted = preflight.before_cutover(move, demands)
-        move.check(plan.PREFLIGHT, lambda: checks.require(wanted, means.progress))
+        recovery.abort(env, config)
+        config.signals.check()
+        status = recovery.before_cutover(env)
+    context = config.new_context("cutover", env, run=None if status.startable else status.run)
+    if status.startable:
+        wanted = preflight.before_cutover(context, demands)
+        context.check(plan.PREFLIGHT, lambda: checks.require(wanted, config.progress))
     else:
-        preflight.check_override(move)
+        preflight.check_override(context)
     confirm()
-    with move.locked(lambda: recovery.require_same(env, standing, recovery.refuse_cutover)):
-        if standing.phase is Phase.LIVE:
-            _see_to_it(move)
+    with context.locked(lambda: recovery.require_same(env, status, recovery.refuse_cutover)):
+        if status.phase is Phase.LIVE:
+            _see_to_it(context)
         else:
-            _begin_or_go_on(move)
-    with recovery.finishing(move):
-        move.perform(plan.FIRST_SNAPSHOT)
-    if (breach := watch.watch(move)) is not None:
-        _answer(breach, move)
-    return move.finished(Verdict.LIVE)
+            _begin_or_go_on(context)
+    with recovery.finishing(context):
+        context.perform(plan.FIRST_SNAPSHOT)
+    if (breach := watch.watch(context)) is not None:
+        _answer(breach, context)
+    return context.finished(Verdict.LIVE)
 
 
-def _begin_or_go_on(move: Move) -> None:
+def _begin_or_go_on(context: RunContext) -> None:
     """Steps 3 to 11; what fails before the last is undone, and what fails within it is asked of Postgres."""
     try:
         for step in plan.OFFLINE:
-            move.perform(step)
-            move.check_deadline()
-        move.perform(plan.LIVE)
+            context.perform(step)
+            context.check_deadline()
+        context.perform(plan.LIVE)
     except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
-        recovery.after(move, cause)
+        recovery.after(context, cause)
 
 
-def _see_to_it(move: Move) -> None:
+def _see_to_it(context: RunContext) -> None:
     """Already live: finish step 11 and check the switch again. Past the point of no return, so never undo."""
-    move.perform(plan.LIVE)
-    move.perform(plan.SWITCH)
+    context.perform(plan.LIVE)
+    context.perform(plan.SWITCH)
 
 
 _AFTER_A_BREACH = "The game is live on Postgres. The last line says who serves it, and the next command."
 
 
-def _answer(breach: str, move: Move) -> None:
+def _answer(breach: str, context: RunContext) -> None:
     """What the policy says about a breach of the watch: report it, or roll back."""
-    move.finished(Verdict.LIVE)
-    if move.env.policy.on_breach == "report":
-        raise Failure("a quiet watch", breach, where=move.env.name, do=_AFTER_A_BREACH)
-    means = move.means
+    context.finished(Verdict.LIVE)
+    if context.env.policy.on_breach == "report":
+        raise Failure("a quiet watch", breach, where=context.env.name, do=_AFTER_A_BREACH)
+    config = context.config
     try:
         rollback.run(
-            move.env,
-            smoke=means.smoke,
-            tools=means.tools,
-            progress=means.progress,
-            observer=means.observer,
-            folder=means.folder,
-            signals=means.signals,
+            context.env,
+            smoke=config.smoke,
+            tools=config.tools,
+            progress=config.progress,
+            observer=config.observer,
+            folder=config.folder,
+            signals=config.signals,
         )
     except (Failure, Refusal, Undone) as error:  # Its own exit code would describe the rollback, not the cutover.
         raise Failure(
             "a quiet watch, or a rollback after its breach",
             f"{breach}; and of the rollback: {error}",
-            where=move.env.name,
-            do=f"See where players play: invoke status --env {move.env.name}",
+            where=context.env.name,
+            do=f"See where players play: invoke status --env {context.env.name}",
         ) from error
-    raise Undone("a quiet watch", breach, where=move.env.name, do="It was rolled back: players play on SQLite.")
+    raise Undone("a quiet watch", breach, where=context.env.name, do="It was rolled back: players play on SQLite.")

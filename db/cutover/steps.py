@@ -14,8 +14,8 @@ from psycopg import sql
 
 from db import ops, snapshots, tables, transfer
 from db.counts import few
-from db.cutover import hooks, ownership, switch
-from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move
+from db.cutover import fence_owner, hooks, switch
+from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
 from db.ops import Phase, fence
@@ -28,233 +28,233 @@ from game.legacy import sqlite_values
 Facts = dict[str, Any]
 
 
-def snapshot_done(move: Move) -> bool:
+def snapshot_done(context: RunContext) -> bool:
     """Both stores have a verified snapshot of this run; a target without tables has nothing to keep."""
-    sides = Side if migrate.current(move.conn) else (Side.LEGACY,)
-    return all(_have(move, side, Label.BEFORE) for side in sides)
+    sides = Side if migrate.current(context.conn) else (Side.LEGACY,)
+    return all(_have(context, side, Label.BEFORE) for side in sides)
 
 
-def take_snapshots(move: Move) -> Facts:
+def take_snapshots(context: RunContext) -> Facts:
     """3: what is there now, on both sides, restored somewhere and counted."""
-    facts = _snapshot(move, Side.LEGACY, Label.BEFORE)
-    if migrate.current(move.conn):
-        facts |= _snapshot(move, Side.TARGET, Label.BEFORE)
+    facts = _snapshot(context, Side.LEGACY, Label.BEFORE)
+    if migrate.current(context.conn):
+        facts |= _snapshot(context, Side.TARGET, Label.BEFORE)
     return facts
 
 
-def migrated(move: Move) -> bool:
+def migrated(context: RunContext) -> bool:
     """The schema is at its head and fenced, and the phase says that what is in it is ours to fill."""
-    at_head = migrate.current(move.conn) == migrate.head()
-    return at_head and move.phase() is Phase.LOADING and fence.state(move.conn) == "fenced"
+    at_head = migrate.current(context.conn) == migrate.head()
+    return at_head and context.phase() is Phase.LOADING and fence.state(context.conn) == "fenced"
 
 
-def migrate_target(move: Move) -> Facts:
+def migrate_target(context: RunContext) -> Facts:
     """4: the schema, its fence, and an empty start; the fence is tried from the service's own URL."""
-    direct = move.env.target_direct
-    if move.phase() in (Phase.EMPTY, Phase.RETURNED) and migrate.current(move.conn):
-        require_empty(move)
-    made = migrate.migrate(direct, environment=move.env.name, service_role=move.env.target.user)
+    direct = context.env.target_direct
+    if context.phase() in (Phase.EMPTY, Phase.RETURNED) and migrate.current(context.conn):
+        require_empty(context)
+    made = migrate.migrate(direct, environment=context.env.name, service_role=context.env.target.user)
     if drifted := migrate.drift(direct):
         raise Failure("the schema as the migrations make it", few(drifted, 3, between="; "), where=direct.redacted)
-    fence.set_on(move.conn, pass_token=move.pass_token)
-    refused = fence.prove(move.env.target)
-    begin_loading(move)
+    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    refused = fence.prove(context.env.target)
+    begin_loading(context)
     return {"applied": made.applied, "head": made.head, "writes_refused": refused}
 
 
-def begin_loading(move: Move) -> None:
+def begin_loading(context: RunContext) -> None:
     """Phase loading, and in the same transaction an empty target: a copy of another day is no part of this one.
 
     After an abort players went on playing on the legacy file, so what was loaded then is stale. Only that is emptied:
     what lies in a target that is new, or after a rollback that did not put it away, is not ours to lose.
     """
-    phase = move.phase()
+    phase = context.phase()
     if phase is Phase.LOADING:
         return
     if phase is not Phase.ABORTED:
-        require_empty(move)
-    if phase is Phase.EMPTY or ops.is_trial(ops.phase_run(move.conn)):
-        switch.note_served(move)
-    with fence.own_pass(move.conn):
-        ops.clear_proof(move.conn)
+        require_empty(context)
+    if phase is Phase.EMPTY or ops.is_trial(ops.phase_run(context.conn)):
+        switch.note_served(context)
+    with fence.own_pass(context.conn):
+        ops.clear_proof(context.conn)
         names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
-        move.conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
-        move.held.advance(phase, Phase.LOADING)
+        context.conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
+        context.held.advance(phase, Phase.LOADING)
 
 
-def fenced(move: Move) -> bool:
+def fenced(context: RunContext) -> bool:
     """This run's fence stands on the legacy file, whole. The deadline starts when this process finds it.
 
     A kill may have come between the fence and its proof, so it is tried again here; one with holes is made anew.
     """
-    mark = move.legacy_fence()
+    mark = context.legacy_fence()
     if mark.state == "open":
         return False
-    move.deadline.start()
-    ownership.of_this_game(move.owner, move.env.legacy.path)(mark)
-    if mark.owner != move.owner:  # We hold the lock, so the run that fenced it is over: take its fence over.
+    context.deadline.start()
+    fence_owner.of_this_game(context.owner, context.env.legacy.path)(mark)
+    if mark.owner != context.owner:  # We hold the lock, so the run that fenced it is over: take its fence over.
         return False
-    with closing(sqlite_values.connect(move.env.legacy.path)) as connection:
+    with closing(sqlite_values.connect(context.env.legacy.path)) as connection:
         try:
             return legacy_fence.prove(connection) > 0
         except legacy_fence.NotFenced as error:
-            move.means.progress.say(f"     the fence had holes, and is made anew: {error}")
+            context.config.progress.say(f"     the fence had holes, and is made anew: {error}")
             return False
 
 
-def fence_legacy(move: Move) -> Facts:
+def fence_legacy(context: RunContext) -> Facts:
     """6: drain what answers first and saves later, then fence the file and try to write: read-only begins.
 
     A copy that was proven before this fence stood may lack what was written since: it is to be proven again.
     """
     hooks.run(
-        move.env,
+        context.env,
         "drain",
-        move.journal,
+        context.journal,
         engine="legacy",
         timeout_seconds=switch.HOOK_SECONDS,
-        require=move.require_lock,
+        require=context.require_lock,
     )
-    ops.clear_proof(move.conn)
-    move.journal.write(READ_ONLY_BEGINS)
-    move.deadline.start()
-    owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
-    turn(move, "fenced", phases=(Phase.LOADING,), owned=owned)
-    with closing(sqlite_values.connect(move.env.legacy.path)) as connection:
+    ops.clear_proof(context.conn)
+    context.journal.write(READ_ONLY_BEGINS)
+    context.deadline.start()
+    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "fenced", phases=(Phase.LOADING,), owned=owned)
+    with closing(sqlite_values.connect(context.env.legacy.path)) as connection:
         return {"writes_refused": legacy_fence.prove(connection)}
 
 
-def copied(move: Move) -> bool:
+def copied(context: RunContext) -> bool:
     """Postgres has it in writing that this run's copy was proven, since this run's fence stands on the file.
 
     The pointer says nothing about it: a deploy, or a person, writes it too. Asking the copy itself would cost as much
     as doing it again, and would take for a difference what a smoke that was killed left behind.
     """
-    return ops.is_proven(move.conn, move.journal.run)
+    return ops.is_proven(context.conn, context.journal.run)
 
 
-def copy(move: Move) -> Facts:
+def copy(context: RunContext) -> Facts:
     """5 and 7: every row loaded or quarantined, counted, rebuilt and compared, for every player."""
-    fence.set_on(move.conn, pass_token=move.pass_token)
-    move.dump_beside(lambda: _snapshot(move, Side.LEGACY, Label.FINAL))
-    with move.deadline.watching(move.means.progress) as progress:
+    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    context.dump_beside(lambda: _snapshot(context, Side.LEGACY, Label.FINAL))
+    with context.deadline.watching(context.config.progress) as progress:
         loaded = transfer.load(
-            move.env.legacy.path,
-            move.env.target_direct,
-            run=move.journal.run,
-            pass_token=move.pass_token,
-            max_held=move.env.policy.max_held,
+            context.env.legacy.path,
+            context.env.target_direct,
+            run=context.journal.run,
+            pass_token=context.pass_token,
+            max_held=context.env.policy.max_held,
             progress=progress,
         )
-    move.held.record_proof()
+    context.held.record_proof()
     names = ("source", "loaded", "quarantined", "aside", "held", "players", "mismatches")
     counts = {name: int(getattr(loaded, name)) for name in names}
-    move.journal.write("counts", **counts)
+    context.journal.write("counts", **counts)
     return counts | {"bytes": loaded.bytes}
 
 
-def switched(move: Move) -> bool:
+def switched(context: RunContext) -> bool:
     """The pointer names Postgres and every process serves it."""
-    return switch.done(move, move.env.target)
+    return switch.done(context, context.env.target)
 
 
-def switch_to_target(move: Move) -> Facts:
+def switch_to_target(context: RunContext) -> Facts:
     """8: pointer, deploy, restart; every process answers from Postgres and the old ones are gone."""
-    return switch.to(move, move.env.target, move.env.target.as_text())
+    return switch.to(context, context.env.target, context.env.target.as_text())
 
 
-def smoke(move: Move) -> Facts:
+def smoke(context: RunContext) -> Facts:
     """9: players of our own play over HTTP, through the fence, on every process."""
-    fence.set_on(move.conn, pass_token=move.pass_token)
-    return play(move, move.env.target_direct)
+    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    return play(context, context.env.target_direct)
 
 
-def play(move: Move, place: switch.Place) -> Facts:
+def play(context: RunContext, place: switch.Place) -> Facts:
     """Run the smoke scenarios; Failure naming those that failed, or that there were none."""
-    result = move.means.smoke(move.env.services, place, pass_token=move.pass_token)
+    result = context.config.smoke(context.env.services, place, pass_token=context.pass_token)
     if result.failed or not result.passed:
         found = few(result.failed, 5, between="; ") or "none was run"
-        raise Failure("every smoke scenario to pass", found, where=", ".join(move.env.services))
+        raise Failure("every smoke scenario to pass", found, where=", ".join(context.env.services))
     return {"passed": result.passed}
 
 
-def final_dump_done(move: Move) -> bool:
+def final_dump_done(context: RunContext) -> bool:
     """The legacy file as it is since its fence stands is kept, verified."""
-    return not move.dumping and _have(move, Side.LEGACY, Label.FINAL, since=move.legacy_fence().since / 1000)
+    return not context.dumping and _have(context, Side.LEGACY, Label.FINAL, since=context.legacy_fence().since / 1000)
 
 
-def final_dump(move: Move) -> Facts:
+def final_dump(context: RunContext) -> Facts:
     """10: the last state of the legacy file, hashed, restored and counted; begun beside the copy, waited for here."""
-    return move.dumped() or _snapshot(move, Side.LEGACY, Label.FINAL)
+    return context.dumped() or _snapshot(context, Side.LEGACY, Label.FINAL)
 
 
-def lifted(move: Move) -> bool:
+def lifted(context: RunContext) -> bool:
     """Postgres is live and open, and the legacy file says that it moved there."""
-    mark = move.legacy_fence()
-    return move.phase() is Phase.LIVE and mark.state == "moved" and ownership.is_of(mark, move.owner.target)
+    mark = context.legacy_fence()
+    return context.phase() is Phase.LIVE and mark.state == "moved" and fence_owner.is_of(mark, context.owner.target)
 
 
-def go_live(move: Move) -> None:
+def go_live(context: RunContext) -> None:
     """11: phase and lift in one transaction, the point of no return; then the legacy file says that it moved.
 
     The file's write lock is held from before to after, so that its fence is this run's, and whole, when Postgres
     commits: whoever lost his own lock and comes late to undo finds the file moved.
     """
-    beyond = move.phase() is Phase.LIVE
-    checked = ownership.of_this_game_or_open if beyond else ownership.ours
+    beyond = context.phase() is Phase.LIVE
+    checked = fence_owner.of_this_game_or_open if beyond else fence_owner.of_this_run
     phase = Phase.LIVE if beyond else Phase.LOADING
-    owned = checked(move.owner, move.env.legacy.path)
-    with turning(move, "moved", phases=(phase,), owned=owned) as connection:
+    owned = checked(context.owner, context.env.legacy.path)
+    with turning(context, "moved", phases=(phase,), owned=owned) as connection:
         if not beyond:
-            require_whole(move, connection)
-            _lift(move)
+            require_whole(context, connection)
+            _lift(context)
         # A later process can't know when an earlier one lifted; the process whose COMMIT lost its answer can.
-        if move.lifting and move.journal.last(READ_ONLY_ENDS) is None:
-            move.journal.write(READ_ONLY_ENDS)
+        if context.lifting and context.journal.last(READ_ONLY_ENDS) is None:
+            context.journal.write(READ_ONLY_ENDS)
 
 
-def _lift(move: Move) -> None:
-    move.check_deadline()
-    move.journal.write("lift begun")
-    move.lifting = True
-    with move.conn.transaction():
-        move.held.require_proof()
-        move.held.advance(Phase.LOADING, Phase.LIVE)
-        fence.lift(move.conn)
+def _lift(context: RunContext) -> None:
+    context.check_deadline()
+    context.journal.write("lift begun")
+    context.lifting = True
+    with context.conn.transaction():
+        context.held.require_proof()
+        context.held.advance(Phase.LOADING, Phase.LIVE)
+        fence.lift(context.conn)
 
 
-def require_whole(move: Move, connection: sqlite3.Connection) -> None:
+def require_whole(context: RunContext, connection: sqlite3.Connection) -> None:
     """Failure where a trigger of the legacy file's fence is missing or not as it was made."""
     if holes := legacy_fence.missing(connection):
-        raise Failure("the legacy file's fence, whole", f"holes: {few(holes, 3)}", where=move.env.legacy.redacted)
+        raise Failure("the legacy file's fence, whole", f"holes: {few(holes, 3)}", where=context.env.legacy.redacted)
 
 
-def first_snapshot_done(move: Move) -> bool:
+def first_snapshot_done(context: RunContext) -> bool:
     """Postgres has a verified snapshot of its own since it is live."""
-    return _have(move, Side.TARGET, Label.FIRST)
+    return _have(context, Side.TARGET, Label.FIRST)
 
 
-def first_snapshot(move: Move) -> Facts:
+def first_snapshot(context: RunContext) -> Facts:
     """12: the first snapshot of the live target, verified; the lock is released already."""
-    return _snapshot(move, Side.TARGET, Label.FIRST)
+    return _snapshot(context, Side.TARGET, Label.FIRST)
 
 
-def _have(move: Move, side: Side, label: Label, *, since: float = 0.0) -> bool:
+def _have(context: RunContext, side: Side, label: Label, *, since: float = 0.0) -> bool:
     """Whether this run took one, not before this time (epoch seconds), restored and counted it, and signed it."""
-    found = snapshots.find(move.env.snapshots.folder, move.env.name, side=side, label=label)
-    ours = [s for s in found if s.manifest.run == move.journal.run and s.verified and snapshots.is_admitted(s)]
+    found = snapshots.find(context.env.snapshots.folder, context.env.name, side=side, label=label)
+    ours = [s for s in found if s.manifest.run == context.journal.run and s.verified and snapshots.is_admitted(s)]
     return any(datetime.fromisoformat(s.manifest.taken_at).timestamp() >= since for s in ours)
 
 
-def _snapshot(move: Move, side: Side, label: Label) -> Facts:
-    taken = snapshots.take_verified(move.env, side, label=label, run=move.journal.run, tools=move.means.tools)
+def _snapshot(context: RunContext, side: Side, label: Label) -> Facts:
+    taken = snapshots.take_verified(context.env, side, label=label, run=context.journal.run, tools=context.config.tools)
     rows = sum(taken.manifest.counts.values())
     return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": rows}}
 
 
-def _rows_away(move: Move) -> str:
-    env = move.env.name
-    if move.phase() is Phase.RETURNED:
+def _rows_away(context: RunContext) -> str:
+    env = context.env.name
+    if context.phase() is Phase.RETURNED:
         return (
             f"A rollback left them; it keeps them in another schema when it is run again: invoke rollback --env {env}"
         )
@@ -264,14 +264,14 @@ def _rows_away(move: Move) -> str:
     )
 
 
-def require_empty(move: Move) -> None:
+def require_empty(context: RunContext) -> None:
     """Check that no table of the game has rows. Raises Refusal naming one that has."""
     for table in game_tables.ALL:
         query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
-        if move.conn.execute(query).fetchone() == (True,):
+        if context.conn.execute(query).fetchone() == (True,):
             raise Refusal(
                 "an empty target",
                 f"rows in {table.name}",
-                where=ops.place(move.conn),
-                do=_rows_away(move),
+                where=ops.place(context.conn),
+                do=_rows_away(context),
             )

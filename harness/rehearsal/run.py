@@ -19,7 +19,7 @@ from db.console.progress import Progress
 from db.counts import lines_of
 from db.cutover import rollback
 from db.cutover import run as cutover
-from db.cutover.move import FAILURES
+from db.cutover.context import FAILURES
 from db.cutover.ports import SmokeResult, When
 from db.cutover.report import Report
 from db.environments import Environment

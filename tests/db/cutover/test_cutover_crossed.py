@@ -13,9 +13,9 @@ import pytest
 from db import ops
 from db.cutover import hooks, pointer, recovery
 from db.cutover.journal import Journal
+from db.cutover.move_status import MoveStatus
 from db.cutover.rollback import run as rollback
 from db.cutover.run import run
-from db.cutover.standing import Standing
 from db.environments import Environment, Hooks
 from db.errors import Failure, Inconclusive, Refusal, Undone
 from game.legacy import fence as legacy_fence
@@ -130,7 +130,7 @@ def test_an_abort_that_waited_while_the_other_run_ended_changes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert world.dies("before", "live", run, evidence=proven) == KILLED
-    monkeypatch.setattr(recovery, "standing", Slow(monkeypatch, world.cutover))
+    monkeypatch.setattr(recovery, "read_status", Slow(monkeypatch, world.cutover))
 
     with pytest.raises(Refusal, match="invoke rollback"):
         world.cutover(abort=True)
@@ -161,7 +161,7 @@ def test_an_abort_of_a_rollback_that_waited_while_the_other_run_ended_changes_no
 ) -> None:
     world.cutover()
     assert world.dies("before", "return", rollback) == KILLED
-    monkeypatch.setattr(recovery, "standing", Slow(monkeypatch, world.rollback))
+    monkeypatch.setattr(recovery, "read_status", Slow(monkeypatch, world.rollback))
 
     with pytest.raises(Refusal, match="nothing to roll back"):
         world.rollback(abort=True)
@@ -246,12 +246,12 @@ class Slow:
     """Reads the standing; before it is acted upon, another process does all that it wants to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> None:
-        self._real = recovery.standing
+        self._real = recovery.read_status
         self._monkeypatch = monkeypatch
         self._meanwhile = meanwhile
 
-    def __call__(self, env: Environment) -> Standing:
+    def __call__(self, env: Environment) -> MoveStatus:
         found = self._real(env)
-        self._monkeypatch.setattr(recovery, "standing", self._real)
+        self._monkeypatch.setattr(recovery, "read_status", self._real)
         self._meanwhile()
         return found

@@ -22,10 +22,10 @@ import pytest
 from db.cutover import ending, hooks, pointer, recovery, rollback, switch
 from db.cutover import run as cutover
 from db.cutover.advice import Command, Elsewhere, Ends, Fence, FenceOwner, PointerTo, Settled, State
+from db.cutover.context import READ_ONLY_BEGINS as BEGINS
+from db.cutover.context import READ_ONLY_ENDS as ENDS
+from db.cutover.context import read_only_seconds, text_of
 from db.cutover.journal import Journal
-from db.cutover.move import READ_ONLY_BEGINS as BEGINS
-from db.cutover.move import READ_ONLY_ENDS as ENDS
-from db.cutover.move import read_only_seconds, text_of
 from db.environments import Hooks, Pointer
 from db.errors import Failure, Inconclusive, Refusal, Undone
 from db.ops import Phase
@@ -209,11 +209,11 @@ def test_no_other_server_is_advised_in_the_middle_of_a_move(world: World) -> Non
     env = replace(world.env, target_direct=replace(world.owner, port=1, started_by="invoke up"))
     set_up(world, STARTS["cutover"])
     with pytest.raises(Refusal, match="Or name a Postgres of your own"):
-        recovery.standing(env)
+        recovery.read_status(env)
 
     set_up(world, State(Phase.LOADING, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.LEGACY))
     with pytest.raises(Inconclusive) as caught:
-        recovery.standing(env)
+        recovery.read_status(env)
 
     assert "Start it: invoke up (it needs Docker with its Compose plugin). Then invoke status" in caught.value.do
 

@@ -113,7 +113,7 @@ def lift_lost_in(phase: Phase) -> Callable[[World], None]:
     def way(world: World) -> None:
         with ops.connect(world.owner) as conn:
             conn.execute("update ops.phase set phase = %s", (phase,))
-            fence.set_on(conn)
+            fence.raise_fence(conn)
         if phase is Phase.RETURNED:
             world.rollback()
         else:
@@ -211,7 +211,7 @@ def legacy_restored(world: World) -> None:
 def legacy_restored_fenced(world: World) -> None:
     """A snapshot of a fenced file, which stays so; somebody lifts the fence later."""
     with closing(sqlite_values.connect(world.env.legacy.path)) as connection:
-        legacy_fence.fence(connection)
+        legacy_fence.raise_fence(connection)
         taken = snapshots.take(world.env, Side.LEGACY)
         legacy_fence.lift(connection)
     grant(world)

@@ -50,7 +50,7 @@ READ_ONLY_ENDS = "read-only ends"
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class RunConfig:
     """What a run is given from outside: who plays smoke, whose pg_dump, who is told, and where runs are logged."""
 
     smoke: Smoke
@@ -60,17 +60,17 @@ class Means:
     folder: Path
     signals: Signals = field(default_factory=Signals)
 
-    def move(self, verb: Verb, env: Environment, *, run: str | None) -> Move:
+    def new_context(self, verb: Verb, env: Environment, *, run: str | None) -> RunContext:
         """A move of this verb that goes on with a run; None: a new one.
 
         A snapshot that was taken for an earlier attempt never counts for a new one, for it bears another run's id.
         """
         journal = Journal(self.folder / (run or journals.new_run()), self.progress.say)
-        return Move(verb, env, self, journal, Deadline(env.policy.freeze_budget_seconds))
+        return RunContext(verb, env, self, journal, Deadline(env.policy.freeze_budget_seconds))
 
 
 @dataclass
-class Move:
+class RunContext:
     """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
 
     lifting: this process has sent the transaction of step 11.
@@ -78,7 +78,7 @@ class Move:
 
     verb: Verb
     env: Environment
-    means: Means
+    config: RunConfig
     journal: Journal
     deadline: Deadline
     pass_token: str = field(default_factory=fence.new_pass, repr=False)
@@ -151,7 +151,7 @@ class Move:
 
     def check_deadline(self) -> None:
         """Raise Failure if the lock is lost, or DeadlinePassed past the freeze budget."""
-        self.means.signals.check()
+        self.config.signals.check()
         self.require_lock()  # Before the budget: a run that was paused has lost its lock, and that is what ended it.
         self.deadline.check()
 
@@ -162,7 +162,7 @@ class Move:
         except OSError as error:
             if must:
                 raise
-            self.means.progress.say(f"     not recorded: {text_of(error)}")
+            self.config.progress.say(f"     not recorded: {text_of(error)}")
 
     def begin_undo(self) -> None:
         """Record that an undo is under way, so that whoever looks names the command that finishes it."""
@@ -197,13 +197,13 @@ class Move:
 
         Whatever a store, a file or a hook raises becomes a Failure that names the step.
         """
-        self.means.signals.check()
+        self.config.signals.check()
         self.require_lock()
         if step.done is not None and step.done(self):
             self._note(step.name, Status.ALREADY, 0.0, {})
             return
-        self.means.observer("before", step.name)
-        self.means.progress.say(f"{step.number:>3}  {step.name}")
+        self.config.observer("before", step.name)
+        self.config.progress.say(f"{step.number:>3}  {step.name}")
         self.journal.write("begin", step.name)
         began = time.monotonic()
         try:
@@ -212,15 +212,15 @@ class Move:
             self._note(step.name, Status.FAILED, time.monotonic() - began, {"error": str(error)})
             raise
         self._note(step.name, Status.DONE, time.monotonic() - began, facts)
-        self.means.observer("after", step.name)
+        self.config.observer("after", step.name)
 
     def check(self, name: str, checks: Callable[[], None]) -> None:
         """Perform what comes before the lock, and so before the journal."""
-        self.means.observer("before", name)
+        self.config.observer("before", name)
         began = time.monotonic()
         checks()
         self.performed.append(StepReport(name, Status.DONE, round(time.monotonic() - began, 3)))
-        self.means.observer("after", name)
+        self.config.observer("after", name)
 
     def dump_beside(self, dump: Callable[[], dict[str, Any]]) -> None:
         """Begin the final dump on a thread of its own: it reads the fenced file while the steps go on."""
@@ -262,7 +262,7 @@ class Move:
             try:
                 reports.save(made, self.journal)
             except OSError as error:  # A missing report must not fail a finished move.
-                self.means.progress.say(f"     the report can't be written: {error.strerror}")
+                self.config.progress.say(f"     the report can't be written: {error.strerror}")
             self.journal.write(journals.END, verdict=str(verdict))
         return made
 
@@ -304,8 +304,8 @@ class Step:
     number: str
     name: str
     true_after: str
-    done: Callable[[Move], bool] | None
-    do: Callable[[Move], dict[str, Any] | None]
+    done: Callable[[RunContext], bool] | None
+    do: Callable[[RunContext], dict[str, Any] | None]
     undo: str = ""
     checked: bool = True
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from db.connection_failures import ANOTHER_SERVER
-from db.cutover import ownership
+from db.cutover import fence_owner
 from db.cutover.advice import OVER, PointerTo
 from db.environments import Environment
 from db.errors import Inconclusive
@@ -17,18 +17,19 @@ from game.unit_of_work import Fence
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MoveStatus:
     """The phase, the run that set it, and the fence of each store.
 
-    target: the recorded state of Postgres's fence. odd: tables whose trigger differs from it. mark: the legacy file's
-    fence. identity: of this database, as a fence records it. pointer: the store that the pointer names. unfinished: the
-    record says that the switch to the store of the phase was not completed. undoing: it says that an undo was begun.
+    target: the recorded state of Postgres's fence. inconsistent: tables whose trigger differs from it. mark: the legacy
+    file's fence. identity: of this database, as a fence records it. pointer: the store that the pointer names.
+    unfinished: the record says that the switch to the store of the phase was not completed. undoing: it says that an
+    undo was begun.
     """
 
     phase: Phase
     run: str | None
     target: Fence
-    odd: tuple[str, ...]
+    inconsistent: tuple[str, ...]
     mark: Mark
     identity: str
     pointer: PointerTo
@@ -67,7 +68,7 @@ class Standing:
     @property
     def of_this_game(self) -> bool:
         """True if a move to or from this database set the legacy file's fence."""
-        return ownership.is_of(self.mark, self.identity)
+        return fence_owner.is_of(self.mark, self.identity)
 
     @property
     def of_another(self) -> bool:
@@ -89,7 +90,7 @@ class Standing:
         return opened and self.undoing and self.unfinished
 
 
-Refuse: TypeAlias = Callable[[Standing, Environment], None]
+Refuse: TypeAlias = Callable[[MoveStatus, Environment], None]
 """Raises Refusal if a verb may not begin from this state."""
 
 
