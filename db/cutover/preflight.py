@@ -19,7 +19,7 @@ from db.counts import count, counted, few
 from db.cutover import fence_owner, hooks, places, pointer, services, switch, target_checks
 from db.cutover.checks import Check
 from db.cutover.context import RunContext
-from db.environments import Environment
+from db.cutover.ports import Demand
 from db.errors import Refusal
 from db.legacy.read_errors import unreadable
 from db.legacy.source import opened, untouched
@@ -48,9 +48,6 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 FREE_SECONDS = 5.0
 """How long to wait for another process to end its write; the fence waits as long."""
-
-Demand = tuple[str, Callable[[Environment], None]]
-"""A name and a check from a higher layer, which raises Refusal."""
 
 
 def before_cutover(context: RunContext, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:

@@ -1,4 +1,4 @@
-"""The steps of a rollback, R1 to R8: fence Postgres, carry everything back, switch, and open the legacy file.
+"""Does the steps of a rollback, and finds out which are done: fence, carry everything back, switch, and open the file.
 
 Players' writes are on Postgres until R7, which is the point of no return; before it an undo lifts Postgres again.
 """
@@ -15,8 +15,8 @@ from db import ops, transfer
 from db.counts import count, counted
 from db.cutover import fence_owner, switch, undo
 from db.cutover import journal as journals
-from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext, Step
-from db.cutover.steps import play, require_whole
+from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
+from db.cutover.cutover_steps import play, require_whole
 from db.cutover.turning import turn, turning
 from db.errors import Failure
 from db.ops import Phase, fence
@@ -144,7 +144,7 @@ def go_back(context: RunContext, *, adopted: bool = False) -> None:
 
     The file's write lock is held throughout, so that its fence is this run's, and complete, when Postgres commits.
     Postgres holds then what was carried back, since its own fence stood all the time.
-    adopted: the file is open already, see `adopting`.
+    adopted: the file is open already, see `rollback.adopting`.
     """
     if context.phase() is Phase.RETURNED:
         undo.unfence(context)
@@ -209,68 +209,6 @@ def lift(context: RunContext) -> None:
     fence.lift(context.conn)
     if not was_open:  # Else read-only ended when an earlier run lifted it.
         context.journal.write(READ_ONLY_ENDS)
-
-
-def plan(accepted_loss: int | None) -> tuple[Step, ...]:
-    """R3 to R7, in the order in which they are done."""
-    if accepted_loss is None:
-        carry = Step("R4", "carry back", "the legacy file has all that players did", None, write_back)
-    else:
-        carry = Step(
-            "R4", "discard", "what is lost was accepted", None, lambda context: discard(context, accepted_loss)
-        )
-    return (
-        Step("R3", "fence Postgres", "both stores are read-only", fenced, fence_target, "lift, last of all"),
-        carry,
-        SWITCH,
-        Step("R6", "smoke", "players of our own could play, over HTTP", None, smoke),
-        RETURN,
-    )
-
-
-def adopting(accepted_loss: int) -> tuple[Step, ...]:
-    """Return R3 to R7 for a file that is open and that the pointer names, while Postgres says live.
-
-    A failover lost the transaction of R7, or somebody opened the file by hand. Players may play on the file, so nothing
-    is carried over it: the two are compared, and Postgres is marked as returned. None of these steps is undone.
-    """
-    return (
-        Step("R3", "fence Postgres", "Postgres is read-only", None, lambda context: fence.raise_fence(context.conn)),
-        Step(
-            "R4",
-            "compare",
-            "the file has every request that Postgres granted, or the loss was accepted",
-            None,
-            lambda context: compare(context, accepted_loss),
-        ),
-        SWITCH,
-        Step("R7", "return", RETURN.true_after, returned, lambda context: go_back(context, adopted=True)),
-    )
-
-
-SWITCH = Step(
-    "R5",
-    "switch",
-    "every process serves the legacy file",
-    switched,
-    switch_to_legacy,
-    "Postgres, restart",
-    checked=False,
-)
-RETURN = Step(
-    "R7",
-    "return",
-    "players play on the legacy file",
-    returned,
-    go_back,
-    "POINT OF NO RETURN: from here on, a new cutover",
-)
-PUT_AWAY = Step("R8", "put away", "old rows, if any, are kept, fenced; a retry starts clean", put_away, put_target_away)
-
-UNDO = (
-    Step("a", "lift", "Postgres takes writes, as before; the legacy file says that it moved", None, lift),
-    Step("b", "switch forward", "every service process serves Postgres", stays, switch_forward, checked=False),
-)
 
 
 def _arm_legacy(context: RunContext) -> None:

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from db import ops, transfer
 from db.counts import few, first_of
-from db.cutover import rollback_steps, steps
+from db.cutover import cutover_steps, rollback_steps
 from db.cutover.context import RunContext
 from db.errors import Refusal
 from db.legacy.source import opened
@@ -124,7 +124,7 @@ def check_schema(context: RunContext) -> None:
     with context.looking():
         migrated = migrate.current(context.conn)
         if migrated and context.phase() in (Phase.EMPTY, Phase.RETURNED):
-            steps.require_empty(context)
+            cutover_steps.require_empty(context)
     if migrated and not pending and (drifted := migrate.drift(direct)):
         raise Refusal(
             "the schema as the migrations make it",

@@ -1,4 +1,4 @@
-"""The steps of an undo before the point of no return: mark aborted, open the legacy file, switch back.
+"""What undoes a cutover before the point of no return: mark aborted, open the legacy file, switch back.
 
 The file is opened only after Postgres has committed that this attempt is over, so the two stores never both take a
 player's write. The switch comes last: if a hook fails, players on processes that serve the file can play already.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from db.cutover import fence_owner, switch
 from db.cutover import journal as journals
-from db.cutover.context import READ_ONLY_ENDS, RunContext, Step
+from db.cutover.context import READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turn
 from db.environments import Environment
 from db.ops import Phase
@@ -65,10 +65,3 @@ def _names(kept: str, legacy: LegacyUrl) -> bool:
     except BadUrl:  # Whatever the pointer said then, it named no store that could be gone back to.
         return False
     return isinstance(url, LegacyUrl) and url.path.resolve() == legacy.path.resolve()
-
-
-UNDO = (
-    Step("a", "mark aborted", "Postgres says that the attempt is over, and stays fenced", aborted, mark_aborted),
-    Step("b", "unfence", "the legacy file takes writes, as before", None, unfence),
-    Step("c", "switch back", "every service process serves the legacy file", switched_back, switch_back, checked=False),
-)

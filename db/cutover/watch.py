@@ -11,7 +11,7 @@ import time
 from db.console.progress import Countdown, countdown
 from db.cutover import hooks, services, switch
 from db.cutover.context import FAILURES, RunContext
-from db.cutover.steps import play
+from db.cutover.cutover_steps import play
 from db.errors import ToolError
 from game.redaction import redact
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from db import environments
-from db.cutover import recovery, rollback
+from db.cutover import refusals
 from db.cutover.advice import Fence, FenceOwner, PointerTo, State, Tool, Unreachable, advise
 from db.cutover.move_status import MoveStatus
 from db.environments import Environment
@@ -81,10 +81,10 @@ def env(tmp_path: Path) -> Environment:
 
 
 MAY = {
-    "cutover": recovery.refuse_cutover,
-    "cutover --abort": recovery.refuse_abort,
-    "rollback": rollback._refuse,
-    "rollback --abort": rollback._refuse_abort,
+    "cutover": refusals.refuse_cutover,
+    "cutover --abort": refusals.refuse_abort,
+    "rollback": refusals.refuse_rollback,
+    "rollback --abort": refusals.refuse_rollback_abort,
 }
 """What refuses to begin or to go on, by the command."""
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from db.cutover import ending, recovery, steps
+from db.cutover import cutover_steps, ending, undoing
 from db.cutover.advice import Fence, FenceOwner, PointerTo, State
 from db.cutover.context import RunContext
 from db.errors import Undone
@@ -59,14 +59,14 @@ def test_a_signal_ends_a_run_that_had_to_ask_if_it_went_live(
     world: World, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(world, FRESH)
-    monkeypatch.setattr(steps, "_lift", _cut_after(world, steps._lift))
-    settled = recovery.settled
+    monkeypatch.setattr(cutover_steps, "_lift", _cut_after(world, cutover_steps._lift))
+    settled = undoing.settled
 
     def asked(context: RunContext) -> None:
         _signal_at(at)("while it", "asks")
         settled(context)
 
-    monkeypatch.setattr(recovery, "settled", asked)
+    monkeypatch.setattr(undoing, "settled", asked)
 
     with Signals() as signals, pytest.raises(Interrupted, match="SIGTERM"):
         world.cutover(signals=signals, observer=_signal_at(at))
