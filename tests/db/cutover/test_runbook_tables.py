@@ -54,9 +54,9 @@ def made(runbook: Runbook) -> dict[str, Check]:
 def text(check: Check) -> str:
     function = check.run.func if isinstance(check.run, partial) else check.run
     line = (inspect.getdoc(function) or "").splitlines()[0]
-    said = re.fullmatch(r"Check (?:that|for) (.*)\.", line)
-    assert said, f"the docstring of the check {check.name} begins with 'Check that': {line}"
-    return said[1].replace("|", "\\|")
+    sentence = re.match(r"Check (?:that|for) (.*?)\.(?: |$)", line)
+    assert sentence, f"the docstring of the check {check.name} begins with 'Check that': {line}"
+    return sentence[1].replace("|", "\\|")
 
 
 @pytest.mark.parametrize(
