@@ -179,8 +179,8 @@ def test_what_changes_asks_before_its_first_change(
     name: str,
     options: Options,
 ) -> None:
-    for module, name in ((the_cutover, "CUTOVER"), (the_rollback, "ROLLBACK")):  # No move is under way here.
-        monkeypatch.setattr(module, name, replace(getattr(module, name), refuse_abort=lambda *_: None))
+    for module, runbook in ((the_cutover, "CUTOVER"), (the_rollback, "ROLLBACK")):  # No move is under way here.
+        monkeypatch.setattr(module, runbook, replace(getattr(module, runbook), refuse_abort=lambda *_: None))
     given, before = options(prepared), prepared.digest()
     for answer, code in ANSWERS:
         asked: list[bool] = []
