@@ -34,6 +34,7 @@ namespace.add_collection(
         "transfer",
         transfer.transfer,
         transfer.profile,
+        transfer.mapping,
         transfer.convert,
         transfer.quarantine,
         transfer.replay,

@@ -18,7 +18,7 @@ from db.cutover import fence_owner, hooks, switch
 from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
-from db.ops import Phase, fence
+from db.ops import Phase, fence, statements
 from db.schema import migrate
 from db.snapshots import Label, Side
 from game import tables as game_tables
@@ -266,12 +266,11 @@ def _rows_away(context: RunContext) -> str:
 
 def require_empty(context: RunContext) -> None:
     """Check that no table of the game has rows. Raises Refusal naming one that has."""
-    for table in game_tables.ALL:
-        query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
-        if context.conn.execute(query).fetchone() == (True,):
-            raise Refusal(
-                "an empty target",
-                f"rows in {table.name}",
-                where=ops.place(context.conn),
-                do=_rows_away(context),
-            )
+    filled = statements.first_filled(context.conn, [table.name for table in game_tables.ALL])
+    if filled is not None:
+        raise Refusal(
+            "an empty target",
+            f"rows in {filled}",
+            where=ops.place(context.conn),
+            do=_rows_away(context),
+        )

@@ -9,8 +9,6 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from psycopg import sql
-
 from db import ops, transfer
 from db.counts import count, counted
 from db.cutover import fence_owner, switch, undo
@@ -19,7 +17,7 @@ from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.cutover_steps import play, require_whole
 from db.cutover.turning import turn, turning
 from db.errors import Failure
-from db.ops import Phase, fence
+from db.ops import Phase, fence, statements
 from db.schema import migrate, relocation
 from db.snapshots import kept
 from game import tables
@@ -220,7 +218,4 @@ def _arm_legacy(context: RunContext) -> None:
 def has_rows(conn: ops.Connection) -> bool:
     """Return True where a table of the game, of this version's, holds something."""
     there = {name for (name,) in conn.execute(NAMES).fetchall()} & {table.name for table in tables.ALL}
-    union = sql.SQL(" or ").join(
-        sql.SQL("exists (select from {})").format(sql.Identifier(name)) for name in sorted(there)
-    )
-    return bool(there) and conn.execute(sql.SQL("select {}").format(union)).fetchone() == (True,)
+    return statements.first_filled(conn, sorted(there)) is not None

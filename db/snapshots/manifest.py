@@ -26,7 +26,6 @@ from db import signing
 from db.errors import Failure, Refusal
 from db.files import json_files, private
 from db.files.json_files import Instant, OneLine
-from db.files.part_file import part_of
 from db.files.paths import require_file, require_folder
 from db.files.private import fsync_folder
 from game import paths
@@ -38,14 +37,14 @@ SCRATCH = ".verify-"
 
 
 class Side(StrEnum):
-    """Which of the two stores a snapshot is of."""
+    """The store that a snapshot is of."""
 
     LEGACY = "legacy"
     TARGET = "target"
 
 
 class Label(StrEnum):
-    """What a snapshot was taken for; retention counts each label by itself."""
+    """The purpose of a snapshot; retention counts each label by itself."""
 
     MANUAL = "manual"
     BEFORE = "before"
@@ -58,7 +57,7 @@ FILE_NAMES = {Side.LEGACY: "legacy.sqlite", Side.TARGET: "game.dump"}
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is in the file, and how to know that it still is.
+    """The contents of a snapshot's file, and how to recognize that they are unchanged.
 
     `counts` are rows a table, read in the same transaction as the file; `size` is in bytes; `fence` is the state of the
     store's fence when it was taken, which the file carries; `schema` is the head of the migrations, or "". `signature`
@@ -105,7 +104,7 @@ class Snapshot:
 
     @property
     def path(self) -> Path:
-        """The file itself."""
+        """Return the path of the snapshot's file."""
         return self.folder / self.manifest.file
 
     @property
@@ -250,11 +249,8 @@ def read(folder: Path) -> Snapshot:
 def note_verified(snapshot: Snapshot) -> None:
     """Note beside the manifest that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
-    with part_of(path) as part:  # Not to write through a link, nor into a pipe, that somebody put there.
-        private.write(part, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
-        fsync_file(part)
-        part.replace(path)
-    fsync_folder(snapshot.folder)
+    # Not to write through a link, nor into a pipe, that somebody put there.
+    private.write_whole(path, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
 
 
 def forget_verified(snapshot: Snapshot) -> None:
@@ -310,7 +306,7 @@ def digest(path: Path) -> str:
 
 
 def now() -> datetime:
-    """This instant, in UTC."""
+    """Return this instant, in UTC."""
     return datetime.now(UTC)
 
 

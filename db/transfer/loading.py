@@ -34,7 +34,7 @@ from db.transfer.reconcile import Count, Tally
 from db.transfer.verify import prove_source, uncounted
 from game import tables
 from game.legacy import draws as legacy_draws
-from game.legacy.codec.mapping import storable
+from game.legacy.codec.readers import storable
 from game.rows import Record
 from game.urls import PostgresUrl
 

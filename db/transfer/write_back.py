@@ -18,7 +18,7 @@ from db.errors import Failure, Refusal
 from db.legacy.opening import check_file
 from db.legacy.row_writer import delete, delete_by_key, insert, update
 from db.legacy.schema import Statement
-from db.legacy.source import Digest, Row, Source, Table, quote
+from db.legacy.source import Digest, Row, Source, Table
 from db.schema import draws
 from db.transfer import missing_players
 from db.transfer import target as targets
@@ -28,7 +28,8 @@ from db.transfer.verify import compare, differing, pairs, uncounted
 from game.errors import Fenced, Moved
 from game.legacy import draws as legacy_draws
 from game.legacy import fence, sqlite_values
-from game.legacy.codec.mapping import DECLARED
+from game.legacy.codec.mapping import USERS
+from game.legacy.sqlite_values import quote
 from game.urls import PostgresUrl
 
 _BUSY_SECONDS = 15.0
@@ -162,7 +163,7 @@ class _Carriage:
             self._make(statement)
         for column in self.target.added_columns():
             if column not in source.tables["users"].columns:
-                self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {DECLARED[column]}")
+                self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
                 self.carried.added_columns.append(column)
 
     def _make(self, statement: Statement) -> None:

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreFailure, StoreUnavailable
-from game.legacy import fence_schema
+from game.legacy import fence_schema, sqlite_values
 from game.legacy.fence_schema import Mark, Owner, State
 
 PATIENCE_SECONDS = 15.0
@@ -166,12 +166,12 @@ def missing(conn: sqlite3.Connection) -> list[str]:
 
 
 def _tries(conn: sqlite3.Connection, table: str) -> list[str]:
-    name = fence_schema.quote(table)
+    name = sqlite_values.quote(table)
     tries = [f"INSERT INTO {name} DEFAULT VALUES"]
     if conn.execute(f"SELECT EXISTS (SELECT 1 FROM {name})").fetchone()[0]:
         # Column 1 is the name, column 6 tells hidden and generated ones.
         column = next(
-            fence_schema.quote(row[1]) for row in conn.execute(f"PRAGMA table_xinfo({name})").fetchall() if row[6] == 0
+            sqlite_values.quote(row[1]) for row in conn.execute(f"PRAGMA table_xinfo({name})").fetchall() if row[6] == 0
         )
         tries += [f"UPDATE {name} SET {column} = {column}", f"DELETE FROM {name}"]
     return tries

@@ -47,7 +47,7 @@ ALLOWED = {
     ("db/snapshots/manifest.py", "being_made"): "0700; alone if it must not be there yet",
     (
         "db/files/private.py",
-        "replace",
+        "write_whole",
     ): "the pointer keeps the mode that its operator gave it: others may run the service",
     ("db/console/output.py", "_try"): "the null device",
     ("db/console/output.py", "_open_standard_streams"): "the null device",
