@@ -38,7 +38,7 @@ LOCK_TIMEOUT = "10s"
 
 def require_replayable(conn: ops.Connection) -> Phase:
     """Return the phase. Raises Refusal unless players play on the database, or it holds the copy of a trial."""
-    phase, state = ops.phase(conn), fence.said(conn)
+    phase, state = ops.phase(conn), fence.recorded_state(conn)
     where, environment = ops.place(conn), ops.marker(conn)
     if phase is Phase.LOADING:
         raise Refusal(

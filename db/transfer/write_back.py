@@ -51,7 +51,7 @@ class WrittenBack:
     added_columns: list[str] = field(default_factory=list)
 
 
-def carry_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> WrittenBack:
+def write_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> WrittenBack:
     """Make the fenced legacy file say what the database says; again is harmless.
 
     Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded, a database
@@ -84,7 +84,7 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
                 where=str(legacy),
                 do="Nothing was written. Run the same command again: it fences the file first.",
             )
-        with fence.passing(connection, pass_token), without_triggers(connection):
+        with fence.bypass(connection, pass_token), without_triggers(connection):
             yield connection
         connection.execute("COMMIT")
     except (Fenced, Moved):

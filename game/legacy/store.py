@@ -221,7 +221,7 @@ class LegacyUnit:
     def _past_the_fence(self) -> AbstractContextManager[object]:
         if self._fence_pass is None:
             return nullcontext()
-        return fence.passing(self._connection, self._fence_pass)
+        return fence.bypass(self._connection, self._fence_pass)
 
     def _update(self, row: dict[str, Cell]) -> None:
         for column in row:

@@ -11,8 +11,8 @@ from db import environments, ops
 from db.counts import counted
 from db.cutover import ending
 from db.cutover.answers import TARGET, Control, Depth
+from db.cutover.context import FAILURES
 from db.cutover.ending import Seen
-from db.cutover.move import FAILURES
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError

@@ -100,7 +100,7 @@ def test_rows_that_are_missing_once_restored_are_found(env: Environment) -> None
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_fence_is_restored_or_removed_on_purpose(env: Environment, tmp_path: Path, keep: bool) -> None:
     with closing(sqlite_values.connect(env.legacy.path)) as connection:
-        legacy_fence.fence(connection)
+        legacy_fence.raise_fence(connection)
     taken = snapshots.take(env, Side.LEGACY)
 
     snapshots.restore(env, taken, keep_fence=keep, into=tmp_path / "back.db")

@@ -376,7 +376,7 @@ def test_a_restore_into_service_asks_whether_players_play_on_the_file(
         conn.execute("update ops.phase set phase = %s", (phase,))
         if state != "open":
             target = "another/1" if theirs else ops.identity(conn)
-            legacy_fence.fence(file, state=state, owner=Owner("20261128_010203_abcd", target))
+            legacy_fence.raise_fence(file, state=state, owner=Owner("20261128_010203_abcd", target))
 
     if opens:
         snapshots.restore(env, taken, keep_fence=False, replace=True, tools=server.tool)

@@ -166,7 +166,7 @@ def damaged(statement: str) -> Callable[[Path], None]:
 
 def fenced(path: Path) -> None:
     with closing(sqlite_values.connect(path)) as connection:
-        legacy_fence.fence(connection)
+        legacy_fence.raise_fence(connection)
 
 
 def garbled(path: Path) -> None:

@@ -48,7 +48,7 @@ def test_an_odd_file_comes_back_from_the_database_alone(
     assert loaded.mismatches == 0
     transfer.back(reused.owner, copy)
     assert compare_files(source, copy) == []
-    nothing_written = transfer.carry_back(reused.owner, moved(source), pass_token=PASS)
+    nothing_written = transfer.write_back(reused.owner, moved(source), pass_token=PASS)
     assert (nothing_written.cells, nothing_written.inserted, nothing_written.deleted) == (0, 0, 0)
     assert compare_files(source, copy) == []
 

@@ -244,7 +244,7 @@ def test_what_can_not_be_read_survives_every_action_on_both_stores_and_the_way_b
     with closing(PostgresStore(fenced_database.service, pool_size=1)) as postgres:
         assert play(postgres, rows) == on_legacy
     give_pass(fenced_database)
-    transfer.carry_back(fenced_database.owner, moved(moved_file), pass_token=PASS)
+    transfer.write_back(fenced_database.owner, moved(moved_file), pass_token=PASS)
     assert in_file(moved_file) == in_file(direct)
     with ops.connect(fenced_database.owner) as connection:
         query = "select key, original from quarantine where column_name = %s"

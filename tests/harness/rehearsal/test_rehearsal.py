@@ -189,7 +189,7 @@ def leg(here: Stage, move: Move, share: int) -> Leg:
 def lock_out(here: Stage, crowd: VirtualUsers) -> None:
     """Fence the file until a client was told to wait."""
     with closing(sqlite_values.connect(here.legacy, timeout_seconds=30)) as connection:
-        fence.fence(connection)
+        fence.raise_fence(connection)
         try:
             crowd.allow(2)
             wait_until(lambda: crowd.tally.unanswered_at, "nobody asked for anything while the file was fenced")
