@@ -263,8 +263,7 @@ def note_verified(snapshot: Snapshot, key: str | None) -> None:
     path = snapshot.folder / VERIFIED
     verified = Note(now().isoformat(), snapshot.manifest.sha256).signed(snapshot.manifest, key)
     # Not to write through a link, nor into a pipe, that somebody put there.
-    private.write_whole(path, _NOTES.dump_json(verified) + b"
-")
+    private.write_whole(path, _NOTES.dump_json(verified) + b"\n")
 
 
 def forget_verified(snapshot: Snapshot) -> None:
