@@ -43,7 +43,7 @@ SLICE_BYTES = 4096
 
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 16 * 1024 * 1024
-"""So long, and so many bytes, are read and thrown away after the last answer of a connection (RFC 9112, 9.6). To close a
+"""After a connection's last answer it reads and throws away this many bytes, for this long (RFC 9112, 9.6). To close a
 connection on unread bytes resets it, and a client that is still sending never reads the answer."""
 
 
