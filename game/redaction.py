@@ -8,6 +8,7 @@ at each letter of a long word takes minutes, and holds the whole process.
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 HIDDEN = "***"
 
@@ -71,6 +72,9 @@ _RULES = (
 _SECRET_NAME = re.compile(rf"(?:{_GLUED}|(?<![^\W_])(?:{_ALONE}|apikey|key))s?(?![^\W\d_])", re.IGNORECASE)
 """Finds in a variable's name the word that says that its value is a secret."""
 
+_GIVEN = re.compile(rf"{_NAMES}\s*+=\s*+[^\s&]", re.IGNORECASE)
+"""A secret's name and a value, among a URL's parameters or libpq's keywords."""
+
 _NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 """The shell's folders."""
 
@@ -91,6 +95,14 @@ def is_secret_name(name: str) -> bool:
 def is_secret(name: str, value: str) -> bool:
     """Return True if an environment variable is a secret by its name, or holds one: a URL with a password, say."""
     return name not in _NO_SECRETS and (is_secret_name(name) or redact(value) != value)
+
+
+def bears_password(text: str) -> bool:
+    """Return True if the text, a URL or libpq's keywords, well formed or not, seems to hold a password."""
+    account, at, _ = (text.partition("://")[2] or text).rpartition("@")
+    if at and unquote(account).partition(":")[2]:
+        return True
+    return _GIVEN.search(unquote(unquote(text))) is not None
 
 
 def _without_value(option: re.Match[str]) -> str:

@@ -23,7 +23,6 @@ HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 PORT = re.compile(r"[0-9]{1,5}")
 PARAMETER = re.compile(r"[a-z][a-z0-9_]{0,30}")
 BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-PASSWORD = re.compile(r"pass(?:word|wd|phrase)?\s*=\s*[^\s&]|pwd\s*=\s*[^\s&]", re.IGNORECASE)
 MAX_NAME_BYTES = 63
 """Postgres cuts a longer name of a database or role, and connects to whichever has the shortened name."""
 
@@ -72,14 +71,6 @@ def host(host: str, socket: str | None) -> str:
     if not all(1 <= len(label) <= LONGEST_LABEL for label in host.removesuffix(".").split(".")):
         raise BadUrl(f"a host whose parts between the dots have 1 to {LONGEST_LABEL} characters", "another text")
     return host if ":" in host else host.lower()
-
-
-def bears_password(text: str) -> bool:
-    """Return True if the text, a URL or libpq's keywords, well formed or not, seems to hold a password."""
-    account, at, _ = (text.partition("://")[2] or text).rpartition("@")
-    if at and unquote(account).partition(":")[2]:
-        return True
-    return PASSWORD.search(unquote(unquote(text))) is not None
 
 
 def pairs(query: str) -> Iterator[tuple[str, str]]:

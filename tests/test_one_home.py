@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from game.redaction import is_secret_name
+
 ROOT = Path(__file__).parents[1]
 
 SIDECARS = "the files that SQLite keeps beside a database"
@@ -17,6 +19,7 @@ INSERTS = "an INSERT into a table that is named at run time"
 EMPTINESS = "whether a table that is named at run time has a row"
 RUNS = "items in runs of a bounded weight"
 RENAMES = "a file that gets its name once it is whole"
+SECRETS = "names by which a secret is known"
 
 HOMES = {
     SIDECARS: {"game/legacy/sidecars.py": "the home"},
@@ -43,6 +46,14 @@ HOMES = {
         "db/snapshots/manifest.py": "a folder",
         "db/snapshots/legacy.py": "the file that stood there is moved away",
         "harness/play/update.py": "a scenario of the checkout, which git gives to others",
+    },
+    SECRETS: {
+        "game/redaction.py": "the home",
+        "game/libpq.py": "KEPT: variables that libpq may read",
+        "game/service/guard.py": "_ONCE: headers that may come once",
+        "game/service/openapi.py": "codes of refusals",
+        "db/migrations/versions/0001_game.py": "names of tables",
+        "db/legacy/schema_code.py": "a message of SQLite's",
     },
 }
 """Where each may stand, and why."""
@@ -96,6 +107,31 @@ def weighs(tree: ast.AST) -> bool:
     )
 
 
+def lists_secrets(tree: ast.AST) -> bool:
+    """Return True for a set with a secret's name, another list of two, and a pattern that looks for one."""
+    return any(lists_names(node) or looks_for_names(node) for node in ast.walk(tree))
+
+
+def lists_names(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Set | ast.List | ast.Tuple):
+        return False
+    names = [text for text in texts_of(node) if re.fullmatch(r"[\w-]+", text) and is_secret_name(text)]
+    return len(names) > (0 if isinstance(node, ast.Set) else 1)
+
+
+def looks_for_names(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") not in PATTERN_CALLS or not node.args:
+        return False
+    return any(re.search(r"passw|pwd|secret|token|cookie|authoriz", text, re.I) for text in texts(node.args[0]))
+
+
+PATTERN_CALLS = {"compile", "search", "match", "fullmatch", "findall", "finditer", "sub"}
+
+
+def texts_of(node: ast.Set | ast.List | ast.Tuple) -> list[str]:
+    return [one.value for one in node.elts if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+
+
 KINDS: dict[str, Callable[[ast.AST], bool]] = {
     SIDECARS: matching(r"^(\{\})?-(wal|shm|journal)$"),
     IDENTIFIERS: doubles_quotes,
@@ -103,6 +139,7 @@ KINDS: dict[str, Callable[[ast.AST], bool]] = {
     EMPTINESS: matching(r"exists \(select (1 )?from \{"),
     RUNS: weighs,
     RENAMES: renames,
+    SECRETS: lists_secrets,
 }
 
 SECOND_HOMES = {
@@ -112,6 +149,7 @@ SECOND_HOMES = {
     EMPTINESS: 'query = sql.SQL("select exists (select from {})").format(name)',
     RUNS: "for item in items:\n    if batch and size + item.bytes > limit:\n        pass",
     RENAMES: "part.replace(path)",
+    SECRETS: 'PASSWORD = re.compile(r"pass(?:word|wd)?=|pwd=")',
 }
 
 

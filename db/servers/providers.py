@@ -22,7 +22,7 @@ from db.servers.server_info import NO_TLS, Login, ServerInfo, new_run
 from db.servers.settings import SHARED, THROWAWAY, prove
 from game import libpq
 from game.errors import BadUrl
-from game.url_text import bears_password
+from game.redaction import bears_password
 from game.urls import PostgresUrl, read
 
 KINDS = ("docker", "local", "embedded")

@@ -17,25 +17,12 @@ from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 
-from game.redaction import HIDDEN, redact
+from game.redaction import HIDDEN, is_secret_name, redact
 from game.service.traffic import About
 from game.settings import Settings
 
-SECRET_KEYS = frozenset(
-    {
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "cookies",
-        "set-cookie",
-        "x-fence-pass",
-        "query_string",
-        "data",
-        "env",
-        "vars",
-    }
-)
-"""What stands under such a key is never sent, whatever it looks like."""
+NEVER_SENT = frozenset({"query_string", "data", "env", "vars"})
+"""Places of an event that are never sent, whatever they hold. The names of secrets are in `game.redaction`."""
 
 SHUTDOWN_SECONDS = 2
 
@@ -94,12 +81,12 @@ def scrubbed(value: Any) -> Any:
         case str():
             return _ROW.sub(rf"\1{HIDDEN}", redact(_QUERY.sub(rf"\1?{HIDDEN}", value)))
         case Mapping():
-            return {key: HIDDEN if _is_secret(key) else scrubbed(inner) for key, inner in value.items()}
+            return {key: HIDDEN if _is_hidden(key) else scrubbed(inner) for key, inner in value.items()}
         case list() | tuple():
             return [scrubbed(inner) for inner in value]
         case _:
             return value
 
 
-def _is_secret(key: object) -> bool:
-    return str(key).lower() in SECRET_KEYS
+def _is_hidden(key: object) -> bool:
+    return str(key).lower() in NEVER_SENT or is_secret_name(str(key))

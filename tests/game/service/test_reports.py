@@ -126,7 +126,10 @@ def test_a_text_loses_its_secret_wherever_it_stands(text: str) -> None:
     assert scrubbed(scrubbed(event)) == scrubbed(event)
 
 
-@pytest.mark.parametrize("key", ["Authorization", "cookies", "X-Fence-Pass", "query_string", "data", "vars"])
+@pytest.mark.parametrize(
+    "key",
+    ["Authorization", "cookies", "X-Fence-Pass", "query_string", "data", "env", "vars", "X-Api-Key", "token", "dsn"],
+)
 def test_what_stands_under_a_secret_name_is_never_sent(key: str) -> None:
     assert SECRET not in json.dumps(scrubbed({"request": {"headers": {key: SECRET}, key: {"inner": SECRET}}}))
 
