@@ -20,7 +20,7 @@ from db.cutover import hooks, ownership, places, pointer, services, switch, targ
 from db.cutover.checks import Check
 from db.cutover.move import Move
 from db.environments import Environment
-from db.errors import Refusal
+from db.errors import Refusal, all_of
 from db.legacy.read_errors import unreadable
 from db.legacy.source import opened, untouched
 from db.ops import fence
@@ -146,7 +146,8 @@ class Contents:
                 f"at most {count(most, 'player')} held",
                 f"{assessed.held} ({few(assessed.named, len(assessed.named), between='; ', total=assessed.held)})",
                 where=str(path),
-                do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held}: they can't play until"
+                do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held} in"
+                f" {self._move.env.files_read.operators}: they can't play until"
                 " someone decides. To list them all in a file, as `quarantine`: invoke transfer --env test --source"
                 f" {shlex.quote(str(path))} --json NEW",
             )
@@ -163,7 +164,8 @@ class Contents:
                 f"a freeze within the budget of {budget:g} s",
                 f"{predicted:.0f} s predicted",
                 where=str(self._move.env.legacy.path),
-                do=f"Raise policy.freeze_budget_seconds to {math.ceil(predicted)}, if players can bear it.",
+                do=f"Raise policy.freeze_budget_seconds to {math.ceil(predicted)}, if players can bear it, in"
+                f" {self._move.env.files_read.operators}.",
             )
         return f"read-only for {predicted:.0f} s, by the time that decoding took; {budget:g} s at most"
 
@@ -205,14 +207,21 @@ def check_pointer_names_the_file(move: Move) -> None:
 
 def check_hooks(move: Move) -> None:
     """Check that the environment has a restart hook, to make processes read the pointer, and services, to ask them."""
+    all_of((partial(_check_restart, move), partial(_check_listed, move)))
+
+
+def _check_restart(move: Move) -> None:
     if not move.env.hooks.restart:
         raise Refusal(
             "a hook `restart`",
             "none",
             where=f"{move.env.files_read.file_of('hooks.restart')}, {move.env.name}",
-            do="Name, in environments.local.toml, the command that has each process of the service read its file:"
-            " hooks = { restart = 'COMMAND' }",
+            do=f"Name, in {move.env.files_read.operators}, the command that has each process of the service read its"
+            " file: hooks = { restart = 'COMMAND' }",
         )
+
+
+def _check_listed(move: Move) -> None:
     if not move.env.services:
         raise Refusal(
             "the base URL of each service process",
@@ -224,8 +233,7 @@ def check_hooks(move: Move) -> None:
 
 def check_hook_commands(move: Move) -> None:
     """Check that the shell can parse each hook, and that its first word is a command."""
-    for name in HOOKS:
-        hooks.check(move.env, name)
+    all_of(partial(hooks.check, move.env, name) for name in HOOKS)
 
 
 def check_legacy(move: Move) -> None:
@@ -272,17 +280,21 @@ def check_integrity(move: Move) -> None:
 def check_services(move: Move) -> None:
     """Check that every process serves the legacy file now, so that a switch of each can be observed."""
     identity = switch.store_identity(move.env.legacy)
-    for url in move.env.services:
-        ready = services.ask(url)
-        if ready is None or not services.serves(ready, move.env.legacy, identity):
-            found = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
-            start = "Restart it: it" if ready else "Start the service there: it"
-            raise Refusal(
-                f"a process that serves {move.env.legacy.redacted}",
-                found,
-                where=url,
-                do=f"{start} must read {move.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`.",
-            )
+    all_of(partial(_check_service, move, url, identity) for url in move.env.services)
+
+
+def _check_service(move: Move, url: str, identity: str) -> None:
+    ready = services.ask(url)
+    if ready is None or not services.serves(ready, move.env.legacy, identity):
+        found = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
+        start = "Restart it: it" if ready else "Start the service there: it"
+        raise Refusal(
+            f"a process that serves {move.env.legacy.redacted}",
+            found,
+            where=url,
+            do=f"{start} must read {move.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`"
+            f" in {move.env.files_read.file_of('services')}.",
+        )
 
 
 def check_server(move: Move) -> None:
