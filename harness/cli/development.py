@@ -108,7 +108,7 @@ def serve(_c: Context, env: str = "", port: int = Whole(-1, 1, 65535), processes
 @task(
     help={
         "env": ENV,
-        "player": "the player's id; no store is asked if there is such a player",
+        "player": "the player's id; no store is asked if there is such a player; required",
         "revoke": "end every token that the player has, and print none",
     }
 )
