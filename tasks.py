@@ -11,6 +11,7 @@ from harness.cli.framework import check
 
 namespace = Collection(
     development.test,
+    development.nightly,
     development.lint,
     development.up,
     development.down,
@@ -34,6 +35,7 @@ namespace.add_collection(
         "transfer",
         transfer.transfer,
         transfer.profile,
+        transfer.mapping,
         transfer.convert,
         transfer.quarantine,
         transfer.replay,

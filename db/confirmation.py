@@ -20,7 +20,10 @@ CONFIRMED = ("production",)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a command is about to do, as a clause: "empties …". database: it changes the environment's Postgres."""
+    """The change that a command is about to make.
+
+    does: a clause, such as "empties …". database: it changes the environment's Postgres.
+    """
 
     environment: Environment
     does: str
@@ -44,7 +47,7 @@ def require_own(environment: Environment) -> None:
 
 
 class Terminal(Protocol):
-    """Where people are told what is about to change, and asked."""
+    """The terminal on which people are told of a change, and asked."""
 
     @property
     def can_ask(self) -> bool:
@@ -52,7 +55,7 @@ class Terminal(Protocol):
         ...
 
     def tell(self, line: str) -> None:
-        """Print a line."""
+        """Print the line for a person."""
         ...
 
     def ask(self, question: str) -> str:

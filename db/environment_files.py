@@ -64,7 +64,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class FilesRead:
-    """Where an environment's settings come from. files: the operator's is the last; env_files: named, without digests.
+    """The files that an environment was read from. files: the operator's is the last; env_files: without digests.
 
     not_read: the operator's file beside environments.toml, where SUDAMR_ENVIRONMENTS names another.
     """
@@ -114,7 +114,7 @@ class Section:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The settings that hold."""
+        """Return the settings, with the operator's over the project's."""
         return _merged(self.project, self.own)
 
     def place(self, key: str) -> str:

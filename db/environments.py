@@ -53,7 +53,7 @@ def _base(info: ValidationInfo) -> Path:
 
 
 class _Amiss(ValueError):
-    """What pydantic is told of a value that it can't have; the refusal is made of it."""
+    """A value that a setting can't have, as an error for pydantic; the refusal is made of it."""
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(expected)
@@ -119,7 +119,7 @@ class Hooks(_Strict):
 
 @dataclass(frozen=True)
 class SnapshotPlan(_Strict):
-    """Where snapshots of both stores go, and how many of each are kept."""
+    """The folder for snapshots of both stores, and how many of each label are kept."""
 
     folder: _Folder
     provider: Literal["pg_dump"] = "pg_dump"
@@ -128,7 +128,7 @@ class SnapshotPlan(_Strict):
 
 @dataclass(frozen=True)
 class Policy(_Strict):
-    """How long read-only may last, how many players may be held, and what the watch afterwards does about a breach."""
+    """Limits of a move: seconds of read-only, players held; and the answer to a breach of the watch afterwards."""
 
     freeze_budget_seconds: _Seconds = 60.0
     max_held: _Count = 0
@@ -243,7 +243,7 @@ def secret(name: str, base: Path = Path()) -> str | None:
 
 
 def step_summary() -> Path | None:
-    """Where GitHub's runner takes Markdown about the step under way; None elsewhere."""
+    """Return the file where GitHub's runner takes Markdown about the step under way; None elsewhere."""
     named = os.environ.get("GITHUB_STEP_SUMMARY")
     return Path(named) if named else None
 
@@ -267,7 +267,7 @@ def check_libpq(parameters: Iterable[tuple[str, str]], *, where: str) -> None:
 
 
 def is_exported(name: str) -> bool:
-    """Whether the variable is in this process's environment, which wins over any file."""
+    """Return True if the variable is in this process's environment, which wins over any file."""
     return name in os.environ
 
 
@@ -277,7 +277,7 @@ def operator_token(environment: Environment) -> str:
 
 
 def token_secret(environment: Environment) -> str:
-    """What the players' bearer tokens follow from. Refusal without one."""
+    """Return the secret that the players' bearer tokens follow from. Raises Refusal without one."""
     return _secret_of_the_service(environment, "TOKEN_SECRET", "which players' tokens follow from")
 
 

@@ -1,4 +1,4 @@
-"""What stops a tool, with its exit code. Each says what was expected, what was found, where, and what to do."""
+"""Errors that stop a tool, with its exit code. Each says what was expected, what was found, where, and what to do."""
 
 from __future__ import annotations
 

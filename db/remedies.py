@@ -1,4 +1,4 @@
-"""What refusals tell an operator to do in several places, and SQL in which every name is quoted: capitals are kept."""
+"""Remedies that several refusals name, and SQL in which every name is quoted, so that capitals are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What db adds to the game's schema: two tables of the transfer, and on every table the triggers that defend it.
+"""The tables that db adds to the game's schema, two of the transfer, and the triggers that defend every table.
 
 The migrations hold their own copy of all this, in SQL; `db.schema.drift` compares the two on a live database.
 """

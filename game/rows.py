@@ -29,7 +29,7 @@ class Rows(dict[str, dict[Key, Record]]):
 
 @dataclass(frozen=True, slots=True)
 class TableChanges:
-    """What happened to one table: records gone and added whole, and (before, after) of each column that changed."""
+    """The changes of one table: rows deleted and inserted whole, and (before, after) of each column that changed."""
 
     deletes: dict[Key, Record] = field(default_factory=dict)
     inserts: dict[Key, Record] = field(default_factory=dict)

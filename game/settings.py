@@ -17,7 +17,7 @@ LAST_PORT = 65535
 
 
 class Settings(BaseSettings):
-    """What a process of the service needs to know. Secrets show as asterisks wherever they are printed."""
+    """The settings of a process of the service. Secrets show as asterisks wherever they are printed."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, env_file_encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What dispatch asks of a store: one unit of work an attempt. Two stores stand in for each other behind it."""
+"""The interface of a store: one unit of work an attempt. dispatch uses either store through it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Status:
 
 
 class Watch(Protocol):
-    """Whoever counts what a store does; each method but the last is entered for as long as it lasts."""
+    """Counts what a store does; each method but the last is a context that is entered for as long as it lasts."""
 
     def waiting(self) -> AbstractContextManager[object]:
         """For a connection of the pool, or for a new one."""
@@ -67,23 +67,19 @@ class Watch(Protocol):
 
 
 class Unwatched:
-    """Nobody counts."""
+    """A `Watch` that counts nothing."""
 
     def waiting(self) -> AbstractContextManager[object]:
-        """See `Watch`."""
         return nullcontext()
 
     def holding(self) -> AbstractContextManager[object]:
-        """See `Watch`."""
         return nullcontext()
 
     def asking(self, statement: Statement) -> AbstractContextManager[object]:
-        """See `Watch`."""
         del statement
         return nullcontext()
 
-    def rolled_back(self) -> None:
-        """See `Watch`."""
+    def rolled_back(self) -> None: ...
 
 
 UNWATCHED = Unwatched()
@@ -106,7 +102,7 @@ class Unit(Protocol):
 
 
 class Store(Protocol):
-    """Where players live."""
+    """A store of players: Postgres, SQLite, or memory."""
 
     engine: ClassVar[Engine]
 
@@ -126,7 +122,7 @@ class Store(Protocol):
         ...
 
     def status(self) -> Status:
-        """Which database this is, and whether it can be written. Raises TryAgain, StoreUnavailable."""
+        """Return the database's identity, and whether it can be written. Raises TryAgain, StoreUnavailable."""
         ...
 
     def close(self) -> None:

@@ -168,7 +168,7 @@ class LegacyUrl:
         return self.as_text()
 
     def as_text(self) -> str:
-        """`file:/abs/path`."""
+        """Return the URL as text: `file:/abs/path`."""
         return f"file:{quote(str(self.path))}"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Options of the tests."""
+"""Defines the options of the tests, for pytest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.pytest_plugin.items import whole
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How far to search where a search has no end."""
+    """Add the options that say how far an endless search goes."""
     parser.addoption(
         "--sequences", type=whole(1), default=200, metavar="N", help="random sequences of actions on both stores"
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,8 @@ import pytest
 
 import tasks
 from db import environments, ops, snapshots
+from db.cutover import cutover as the_cutover
+from db.cutover import rollback as the_rollback
 from db.schema import migrate
 from db.servers import Server
 from db.snapshots import Side
@@ -176,7 +179,8 @@ def test_what_changes_asks_before_its_first_change(
     name: str,
     options: Options,
 ) -> None:
-    monkeypatch.setattr("db.cutover.rollback._refuse_abort", lambda *_: None)  # No rollback is under way here.
+    for module, runbook in ((the_cutover, "CUTOVER"), (the_rollback, "ROLLBACK")):  # No move is under way here.
+        monkeypatch.setattr(module, runbook, replace(getattr(module, runbook), refuse_abort=lambda *_: None))
     given, before = options(prepared), prepared.digest()
     for answer, code in ANSWERS:
         asked: list[bool] = []

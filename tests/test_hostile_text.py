@@ -135,7 +135,7 @@ def test_a_journals_line_is_cut_redacted_and_escaped(tmp_path: Path) -> None:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What the service logs, configured as it is when it runs."""
+    """Return the service's log, with logging configured as in production."""
     root, handlers, level = logging.getLogger(), logging.getLogger().handlers, logging.getLogger().level
     written = io.StringIO()
     monkeypatch.setattr(sys, "stderr", written)

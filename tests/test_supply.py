@@ -1,4 +1,4 @@
-"""What is installed: every file by its hash, what builds it by its version, and no more than each part needs."""
+"""The installed packages: each file by its hash, build tools by version, and for each part only what it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a task speaks: progress on standard error, results on standard output, JSON for machines, one exit code."""
+"""The output of a task: progress on standard error, results on standard output, JSON for machines, one exit code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ERROR_CHARACTERS = 20_000
 
 
 class Ending(Protocol):
-    """How a task ended; see `db.cutover.ending.Ending`."""
+    """The ending of a task; see `db.cutover.ending.Ending`."""
 
     @property
     def line(self) -> str:
@@ -55,7 +55,7 @@ class AtEnd(Protocol):
     """Finds out how a task ended; see `db.cutover.ending.ended`."""
 
     def __call__(self, outcome: str, todo: str = "") -> Ending:
-        """Return the ending."""
+        """Return the ending of a task with this outcome."""
         ...
 
 
@@ -78,7 +78,7 @@ class Stream:
         return len(text)
 
     def flush(self) -> None:
-        """Flush what was written."""
+        """Flush the stream; an error counts as one of writing."""
         self._try(self._inner.flush)
 
     def __getattr__(self, name: str) -> Any:

@@ -25,7 +25,7 @@ CI_INTERVAL_SECONDS = 60.0
 
 
 class Progress(Protocol):
-    """Where long work says how far it is."""
+    """Shows how far a long task is."""
 
     def bar(self, title: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """A task of `total` units; the function that it yields is told how many more are done."""

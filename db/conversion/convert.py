@@ -26,10 +26,12 @@ from db.legacy import schema_code
 from db.legacy.opening import check_file
 from db.legacy.read_errors import unreadable
 from db.legacy.schema import Statement
-from db.legacy.source import connected, quote
+from db.legacy.source import connected
 from db.remedies import RESTORE_FILE
 from db.transfer.rebuild import made, refuse_taken
+from game.legacy import sidecars, sqlite_values
 from game.legacy.guarding import guard
+from game.legacy.sqlite_values import quote
 
 _EARLY = ("page_size", "auto_vacuum")
 """Pragmas that must be set before the first table is made."""
@@ -107,8 +109,7 @@ def convert(source: Path, into: Path, *, as_blobs: bool = False, progress: Progr
 
 def _check_name(source: Path, into: Path) -> None:
     refuse_taken(into)
-    beside = [source.resolve().with_name(source.resolve().name + suffix) for suffix in ("-wal", "-shm", "-journal")]
-    if into.resolve() in beside:
+    if into.resolve() in sidecars.beside(source.resolve()):
         raise Refusal(
             "a name of its own", "the name of the source's log", where=str(into), do="Choose another name for --into."
         )
@@ -260,7 +261,7 @@ def _statement(name: str, rowid: str, columns: int, large: tuple[int, ...]) -> s
     """Return the INSERT of a record. `large`: places whose bytes SQLite is to store as TEXT."""
     wanted = [*([rowid] if rowid else []), *(f"c{place}" for place in range(columns))]
     marks = [*(["?"] if rowid else []), *("CAST(? AS TEXT)" if at in large else "?" for at in range(columns))]
-    return f"INSERT INTO {name} ({', '.join(wanted)}) VALUES ({', '.join(marks)})"
+    return sqlite_values.insert_into(name, marks, wanted)
 
 
 def _enter_schema(connection: sqlite3.Connection, schema: EncodedSchema) -> None:

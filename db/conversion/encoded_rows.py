@@ -14,8 +14,8 @@ from typing import TypeAlias
 
 from db.conversion.encoded_schema import EncodedSchema, StoredTable
 from db.files import private
-from db.legacy.source import quote
 from game.legacy.guarding import guard
+from game.legacy.sqlite_values import quote
 
 LARGE_BYTES = 1 << 20
 """A text of this size is decoded piece by piece: a string would take up to twice its bytes more memory."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from db.errors import Refusal
-from db.legacy.source import quote
+from game.legacy.sqlite_values import quote
 
 CODECS = {"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}
 """Python's codec for each of SQLite's encodings. These neither add nor remove a byte order mark."""

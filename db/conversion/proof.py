@@ -25,6 +25,7 @@ from db.errors import Failure
 from db.files import private
 from db.transfer.verify import uncounted
 from game.legacy.guarding import guard
+from game.legacy.sqlite_values import quote
 
 _SETTINGS = (
     "page_size",
@@ -93,7 +94,7 @@ class _Comparison:
         self.unread: list[str] = []
 
     def count(self) -> int:
-        return sum(_one(self.copy, f"SELECT count(*) FROM {_name(table)}") for table, _root in self._stored())
+        return sum(_one(self.copy, f"SELECT count(*) FROM {quote(table)}") for table, _root in self._stored())
 
     def run(self, known: frozenset[str], advance: Advance) -> Iterator[str]:
         yield from self._settings()
@@ -128,7 +129,7 @@ class _Comparison:
 
     def _table(self, table: str, root: int, advance: Advance) -> Iterator[str]:
         described, copied = (
-            connection.execute(f"PRAGMA table_xinfo({_name(table)})").fetchall()
+            connection.execute(f"PRAGMA table_xinfo({quote(table)})").fetchall()
             for connection in (self.source, self.copy)
         )
         if described != copied:
@@ -137,7 +138,7 @@ class _Comparison:
         columns = [str(row[1]) for row in described if row[6] != 2 or self._readable(table, str(row[1]))]
         key = [str(row[1]) for row in described if row[5]]
         without_rowid = any(row[1:5:3] == (table, 1) for row in self.copy.execute("PRAGMA main.table_list").fetchall())
-        rows = _one(self.copy, f"SELECT count(*) FROM {_name(table)}")
+        rows = _one(self.copy, f"SELECT count(*) FROM {quote(table)}")
         self.rows += rows
         self.values += rows * len(columns)
         for start in range(0, len(columns), _COLUMNS_A_PASS):
@@ -152,7 +153,7 @@ class _Comparison:
     def _readable(self, table: str, column: str) -> bool:
         """Return False for a virtual column whose function is missing; the file stores no value of it."""
         try:
-            self.source.execute(f"SELECT {_name(column)} FROM {_name(table)} LIMIT 0")
+            self.source.execute(f"SELECT {quote(column)} FROM {quote(table)} LIMIT 0")
         except sqlite3.OperationalError:
             self.unread.append(f"{table}.{column}")
             return False
@@ -160,7 +161,7 @@ class _Comparison:
 
     def _compare_as_sets(self, table: str, columns: list[str]) -> Iterator[str]:
         """Compare rows WITHOUT ROWID, whatever their order: texts sort by bytes, which differ between the encodings."""
-        query = f"SELECT NULL, {', '.join(map(_pair, columns))} FROM {_name(table)} NOT INDEXED"
+        query = f"SELECT NULL, {', '.join(map(_pair, columns))} FROM {quote(table)} NOT INDEXED"
         sums = [_sum(self._lines(connection, query)) for connection in (self.source, self.copy)]
         if sums[0] != sums[1]:
             yield f"{table}: rows are not the same"
@@ -179,10 +180,10 @@ class _Comparison:
     @contextmanager
     def _both(self, table: str, root: int, columns: list[str]) -> Iterator[tuple[Iterator[Line], Iterator[Line]]]:
         """Give the rows of both files with their rowids. If columns take each name of the rowid, its pages are read."""
-        taken = {str(row[1]).lower() for row in self.copy.execute(f"PRAGMA table_xinfo({_name(table)})").fetchall()}
+        taken = {str(row[1]).lower() for row in self.copy.execute(f"PRAGMA table_xinfo({quote(table)})").fetchall()}
         rowid = next((name for name in ("_rowid_", "oid", "rowid") if name not in taken), None)
         order = f" ORDER BY {rowid}" if rowid else ""
-        query = f"SELECT {rowid or 'NULL'}, {', '.join(map(_pair, columns))} FROM {_name(table)} NOT INDEXED{order}"
+        query = f"SELECT {rowid or 'NULL'}, {', '.join(map(_pair, columns))} FROM {quote(table)} NOT INDEXED{order}"
         source, copy = self._lines(self.source, query), self._lines(self.copy, query)
         if rowid:
             yield source, copy
@@ -223,13 +224,9 @@ def _one(connection: sqlite3.Connection, query: str, *values: str) -> int:
     return int(connection.execute(query, values).fetchone()[0])
 
 
-def _name(identifier: str) -> str:
-    return '"{}"'.format(identifier.replace('"', '""'))
-
-
 def _pair(column: str) -> str:
     """Return SQL for a storage class and a value. A text's value is the bytes that the file holds."""
-    return "typeof({0}), iif(typeof({0}) = 'text', CAST({0} AS BLOB), {0})".format(_name(column))
+    return "typeof({0}), iif(typeof({0}) = 'text', CAST({0} AS BLOB), {0})".format(quote(column))
 
 
 def _cell(kind: str, value: object) -> Cell:

@@ -11,7 +11,7 @@ from pathlib import Path
 from db import ops
 from db.cutover import rollback_steps
 from db.cutover.advice import Fence
-from db.cutover.move import FAILURES
+from db.cutover.context import FAILURES
 from db.environments import Environment
 from db.errors import Refusal, ToolError
 from db.legacy.opening import check_file
@@ -56,11 +56,13 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Target(Control):
-    """The state of Postgres. odd: tables whose trigger differs from the fence's state. schema: its revision. rows:
-    whether a table of the game has any."""
+    """The state of Postgres. schema: its revision. rows: whether a table of the game has any.
+
+    inconsistent: tables whose trigger differs from the fence's state.
+    """
 
     fence: Fence
-    odd: tuple[str, ...]
+    inconsistent: tuple[str, ...]
     schema: str | None
     rows: bool
 
@@ -135,10 +137,21 @@ def ask(env: Environment) -> tuple[Answer, Unknown | None]:
 def _target(conn: ops.Connection, control: Control) -> Target:
     schema = migrate.current(conn)
     state, rows = Fence.FENCED, False
-    odd: tuple[str, ...] = ()
+    inconsistent: tuple[str, ...] = ()
     if schema:
-        recorded = fence.said(conn)
-        state, odd, rows = Fence(recorded), fence.odd(conn, recorded), rollback_steps.has_rows(conn)
+        recorded = fence.recorded_state(conn)
+        state, inconsistent, rows = (
+            Fence(recorded),
+            fence.inconsistent_tables(conn, recorded),
+            rollback_steps.has_rows(conn),
+        )
     return Target(
-        control.phase, control.run, control.identity, control.holder, fence=state, odd=odd, schema=schema, rows=rows
+        control.phase,
+        control.run,
+        control.identity,
+        control.holder,
+        fence=state,
+        inconsistent=inconsistent,
+        schema=schema,
+        rows=rows,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from db.console.progress import Progress
-from db.cutover.move import FAILURES
+from db.cutover.context import FAILURES
 from db.cutover.report import Finding, Mark
 from db.errors import Failure, Inconclusive, Refusal, ToolError
 from game.redaction import redact

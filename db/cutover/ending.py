@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from db import snapshots
 from db.counts import count
-from db.cutover import answers, hooks, ownership, pointer, services, switch, switch_record
+from db.cutover import answers, fence_owner, hooks, pointer, services, switch, switch_record
 from db.cutover.advice import (
     Advice,
     Command,
@@ -26,7 +26,7 @@ from db.cutover.advice import (
     advise,
 )
 from db.cutover.answers import LEGACY, TARGET, Answer, Target, Unknown
-from db.cutover.move import FAILURES
+from db.cutover.context import FAILURES
 from db.cutover.services import Ready
 from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
@@ -91,7 +91,9 @@ class Seen:
         """The fence of Postgres, and the tables on which it differs."""
         if self.target is None:
             return f"not known: {self.unknown[TARGET].why}"
-        return str(self.target.fence) + (f", but not on {', '.join(self.target.odd)}" if self.target.odd else "")
+        return str(self.target.fence) + (
+            f", but not on {', '.join(self.target.inconsistent)}" if self.target.inconsistent else ""
+        )
 
     @property
     def fences(self) -> str:
@@ -286,7 +288,9 @@ def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
         found = snapshots.find(env.snapshots.folder, env.name, side=Side.TARGET, label=Label.FIRST)
     except (Refusal, OSError):
         return True  # The cutover that takes it says what is wrong with the folder.
-    return not any(s.manifest.run == target.run and s.verified and snapshots.is_admitted(s) for s in found)
+    return not any(
+        s.manifest.run == target.run and snapshots.is_verified(s) and snapshots.is_admitted(s) for s in found
+    )
 
 
 def _amiss(env: Environment) -> str:
@@ -306,7 +310,7 @@ def _tool(holder: Holder | None) -> Tool:
 def _owner(mark: Mark, target: Target) -> FenceOwner:
     if mark.state == "open" or mark.owner is None:
         return FenceOwner.NOBODY
-    if not ownership.is_of(mark, target.identity):
+    if not fence_owner.is_of(mark, target.identity):
         return FenceOwner.ANOTHER_DATABASE
     return FenceOwner.THIS_RUN if mark.owner.run == target.run else FenceOwner.ANOTHER_RUN
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from db.files import json_files, private
-from db.files.part_file import part_of
 from game import printable
 
 JOURNAL = "journal.jsonl"
@@ -102,12 +101,7 @@ class Journal:
         path = self.folder / name
         if path.exists():
             return
-        with private.naming(path), part_of(path) as part:
-            with private.opened(part, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            part.rename(path)
+        private.write_whole(path, text)
 
     def secret(self, name: str) -> str | None:
         """The text that was kept under this name."""

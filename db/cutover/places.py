@@ -12,7 +12,7 @@ from pathlib import Path
 
 from db import service_file
 from db.cutover import hooks
-from db.cutover.move import Move
+from db.cutover.context import RunContext
 from db.errors import Refusal
 from db.remedies import AS_THE_SERVICE
 from game import paths
@@ -26,10 +26,10 @@ def existing(path: Path) -> Path:
     return path if path.exists() else existing(path.parent)
 
 
-def check_pointer(move: Move) -> None:
+def check_pointer(context: RunContext) -> None:
     """Check that a rename can replace the pointer and keep its owner, and that the hooks' lock can be held."""
-    service_file.text(move.env.pointer.path)
-    path = move.env.pointer.path.resolve()
+    service_file.text(context.env.pointer.path)
+    path = context.env.pointer.path.resolve()
     _require_writable(path.parent, "the folder of the pointer", path.parent, AS_THE_SERVICE)
     was, root = path.stat(), os.geteuid() == 0
     if not root and was.st_uid != os.geteuid():
@@ -46,14 +46,14 @@ def check_pointer(move: Move) -> None:
             where=str(path),
             do=f"Run in that group, or give the file this user's: chgrp {os.getegid()} {shlex.quote(str(path))}",
         )
-    lock = hooks.lock_path(move.env)
+    lock = hooks.lock_path(context.env)
     if lock.exists() and (lock.is_dir() or not os.access(lock, os.W_OK)):
         raise hooks.no_place(lock, "one that can't be written")
 
 
-def check_run_folder(move: Move) -> None:
+def check_run_folder(context: RunContext) -> None:
     """Check that the run's folder can be made, with room for its journal."""
-    folder = move.means.folder.absolute()
+    folder = context.config.folder.absolute()
     _require_writable(
         existing(folder), "the folder of the runs", folder, "Run from a checkout in which this user may write."
     )
@@ -66,21 +66,21 @@ def check_run_folder(move: Move) -> None:
         )
 
 
-def check_snapshots(move: Move) -> None:
+def check_snapshots(context: RunContext) -> None:
     """Check that the folder of snapshots can be made or written."""
-    folder = move.env.snapshots.folder.absolute()
+    folder = context.env.snapshots.folder.absolute()
     _require_writable(
         existing(folder),
         "the folder of snapshots",
         folder,
-        f"Name another in {move.env.files_read.file_of('snapshots.folder')} (snapshots.folder), or allow this user to"
+        f"Name another in {context.env.files_read.file_of('snapshots.folder')} (snapshots.folder), or allow this user to"
         " write there.",
     )
 
 
-def check_legacy(move: Move) -> None:
+def check_legacy(context: RunContext) -> None:
     """Check that the legacy file can be fenced: SQLite writes into it and beside it."""
-    path = move.env.legacy.path.resolve()
+    path = context.env.legacy.path.resolve()
     _require_writable(path.parent, "the folder of the legacy file", path.parent, AS_THE_SERVICE)
     if not os.access(path, os.W_OK):
         raise Refusal(

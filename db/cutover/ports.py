@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from db.environments import Environment
 from game.urls import LegacyUrl, PostgresUrl
 
 When = Literal["before", "after"]
+
+Demand: TypeAlias = tuple[str, Callable[[Environment], None]]
+"""A name and a check from a higher floor, which raises Refusal."""
 
 
 class Evidence(Protocol):

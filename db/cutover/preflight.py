@@ -16,10 +16,10 @@ from pathlib import Path
 
 from db import environments, ops, transfer
 from db.counts import count, counted, few
-from db.cutover import hooks, ownership, places, pointer, services, switch, target_checks
+from db.cutover import fence_owner, hooks, places, pointer, services, switch, target_checks
 from db.cutover.checks import Check
-from db.cutover.move import Move
-from db.environments import Environment
+from db.cutover.context import RunContext
+from db.cutover.ports import Demand
 from db.errors import Refusal, all_of
 from db.legacy.read_errors import unreadable
 from db.legacy.source import opened, untouched
@@ -49,21 +49,18 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 FREE_SECONDS = 5.0
 """How long to wait for another process to end its write; the fence waits as long."""
 
-Demand = tuple[str, Callable[[Environment], None]]
-"""A name and a check from a higher layer, which raises Refusal."""
 
-
-def before_cutover(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:
+def before_cutover(context: RunContext, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:
     """Return the checks of a cutover, the quick and the fundamental first."""
-    contents = Contents(move)
-    check = partial(_check, move)
+    contents = Contents(context)
+    check = partial(_check, context)
     return (
         check("exported variable", check_override, begins=False),
         check("legacy file", check_legacy),
         check("server", check_server, begins=False),
         check("lock", target_checks.check_lock, "server", begins=False),
-        *_demands(move, demands),
-        *_places(move),
+        *_demands(context, demands),
+        *_places(context),
         check("pointer", check_pointer_names_the_file, "legacy file", "file of the pointer"),
         check("hooks", check_hooks, begins=False),
         check("hook commands", check_hook_commands, "hooks", begins=False),
@@ -83,19 +80,19 @@ def before_cutover(move: Move, demands: Sequence[Demand] = ()) -> tuple[Check, .
     )
 
 
-def before_rollback(move: Move, demands: Sequence[Demand] = (), *, carries: bool = True) -> tuple[Check, ...]:
+def before_rollback(context: RunContext, demands: Sequence[Demand] = (), *, carries: bool = True) -> tuple[Check, ...]:
     """Return the checks of a rollback: above all hooks, a pointer that counts, and a legacy file that takes writes.
 
     carries: what players did is carried back to the file, not given up.
     """
-    check = partial(_check, move)
+    check = partial(_check, context)
     return (
         check("exported variable", check_override, begins=False),
         check("legacy file", check_integrity),
         check("server", check_server, begins=False),
         check("lock", target_checks.check_lock, "server", begins=False),
-        *_demands(move, demands),
-        *(place for place in _places(move) if place.name != SNAPSHOTS),
+        *_demands(context, demands),
+        *(place for place in _places(context) if place.name != SNAPSHOTS),
         check("pointer", check_pointer_names_a_store, "file of the pointer"),
         check("hooks", check_hooks, begins=False),
         check("hook commands", check_hook_commands, "hooks", begins=False),
@@ -109,34 +106,36 @@ def before_rollback(move: Move, demands: Sequence[Demand] = (), *, carries: bool
     )
 
 
-def _check(move: Move, name: str, run: Callable[[Move], str | None], *needs: str, begins: bool = True) -> Check:
-    return Check(name, partial(run, move), needs, begins)
+def _check(
+    context: RunContext, name: str, run: Callable[[RunContext], str | None], *needs: str, begins: bool = True
+) -> Check:
+    return Check(name, partial(run, context), needs, begins)
 
 
-def _demands(move: Move, demands: Sequence[Demand]) -> Iterator[Check]:
+def _demands(context: RunContext, demands: Sequence[Demand]) -> Iterator[Check]:
     for name, demand in demands:
-        yield Check(name, partial(demand, move.env), DEMAND_NEEDS.get(name, ()))
+        yield Check(name, partial(demand, context.env), DEMAND_NEEDS.get(name, ()))
 
 
-def _places(move: Move) -> Iterator[Check]:
+def _places(context: RunContext) -> Iterator[Check]:
     for name, run, *needs in (
         ("file of the pointer", places.check_pointer),
         ("folder of the runs", places.check_run_folder),
         (SNAPSHOTS, places.check_snapshots),
         ("folder of the legacy file", places.check_legacy, "legacy file"),
     ):
-        yield Check(name, partial(run, move), tuple(needs), begins=False)
+        yield Check(name, partial(run, context), tuple(needs), begins=False)
 
 
 class Contents:
     """Decodes the legacy file once for two checks: how many players would be held, and how long the freeze would be."""
 
-    def __init__(self, move: Move) -> None:
-        self._move = move
+    def __init__(self, context: RunContext) -> None:
+        self._move = context
 
     @cached_property
     def _assessed(self) -> transfer.Assessed:
-        return transfer.assess(self._move.env.legacy.path, self._move.means.progress)
+        return transfer.assess(self._move.env.legacy.path, self._move.config.progress)
 
     def check_held(self) -> str:
         """Check that no more players would be held than the policy allows."""
@@ -175,86 +174,86 @@ def predicted_freeze(assessed: transfer.Assessed) -> float:
     return SWITCH_SECONDS + LOAD_PER_DECODE * assessed.seconds
 
 
-def check_override(move: Move) -> None:
+def check_override(context: RunContext) -> None:
     """Check that no exported variable overrides the pointer's file: the service would ignore what we write there."""
-    variable = move.env.pointer.variable
+    variable = context.env.pointer.variable
     if environments.is_exported(variable):
         raise Refusal(
-            f"{variable} in {move.env.pointer.path} alone",
+            f"{variable} in {context.env.pointer.path} alone",
             "one exported here, which would override it",
             where="the environment of this command",
             do=f"unset {variable}",
         )
 
 
-def check_pointer_names_a_store(move: Move) -> None:
+def check_pointer_names_a_store(context: RunContext) -> None:
     """Check that the pointer names a store."""
-    pointer.url(move.env.pointer)
+    pointer.url(context.env.pointer)
 
 
-def check_pointer_names_the_file(move: Move) -> None:
+def check_pointer_names_the_file(context: RunContext) -> None:
     """Check that the pointer names the legacy file now."""
-    now = pointer.url(move.env.pointer)
-    if not switch.points_at(move, move.env.legacy):
+    now = pointer.url(context.env.pointer)
+    if not switch.points_at(context, context.env.legacy):
         raise Refusal(
-            f"{move.env.pointer.variable} to name {move.env.legacy.redacted}",
+            f"{context.env.pointer.variable} to name {context.env.legacy.redacted}",
             now.redacted,
-            where=str(move.env.pointer.path),
-            do=f"Correct the one that is wrong: `legacy` in {move.env.files_read.file_of('legacy')}, or this line, and"
-            " restart the service.",
+            where=str(context.env.pointer.path),
+            do=f"Correct the one that is wrong: `legacy` in {context.env.files_read.file_of('legacy')}, or this line,"
+            " and restart the service.",
         )
 
 
-def check_hooks(move: Move) -> None:
+def check_hooks(context: RunContext) -> None:
     """Check that the environment has a restart hook, to make processes read the pointer, and services, to ask them."""
-    all_of((partial(_check_restart, move), partial(_check_listed, move)))
+    all_of((partial(_check_restart, context), partial(_check_listed, context)))
 
 
-def _check_restart(move: Move) -> None:
-    if not move.env.hooks.restart:
+def _check_restart(context: RunContext) -> None:
+    if not context.env.hooks.restart:
         raise Refusal(
             "a hook `restart`",
             "none",
-            where=f"{move.env.files_read.file_of('hooks.restart')}, {move.env.name}",
-            do=f"Name, in {move.env.files_read.operators}, the command that has each process of the service read its"
+            where=f"{context.env.files_read.file_of('hooks.restart')}, {context.env.name}",
+            do=f"Name, in {context.env.files_read.operators}, the command that has each process of the service read its"
             " file: hooks = { restart = 'COMMAND' }",
         )
 
 
-def _check_listed(move: Move) -> None:
-    if not move.env.services:
+def _check_listed(context: RunContext) -> None:
+    if not context.env.services:
         raise Refusal(
             "the base URL of each service process",
             "none",
-            where=f"{move.env.files_read.file_of('services')}, {move.env.name}",
+            where=f"{context.env.files_read.file_of('services')}, {context.env.name}",
             do='List their private ports: services = ["http://HOST:PORT"]',
         )
 
 
-def check_hook_commands(move: Move) -> None:
+def check_hook_commands(context: RunContext) -> None:
     """Check that the shell can parse each hook, and that its first word is a command."""
-    all_of(partial(hooks.check, move.env, name) for name in HOOKS)
+    all_of(partial(hooks.check, context.env, name) for name in HOOKS)
 
 
-def check_legacy(move: Move) -> None:
+def check_legacy(context: RunContext) -> None:
     """Check that the file is the game's, sound, and can be moved there and back."""
-    transfer.check(move.env.legacy.path)
+    transfer.check(context.env.legacy.path)
 
 
-def check_fence(move: Move) -> None:
+def check_fence(context: RunContext) -> None:
     """Check that the file is open to writes, so that no other move has it."""
-    if (mark := move.legacy_fence()).state != "open":
+    if (mark := context.legacy_fence()).state != "open":
         raise Refusal(
             "a legacy file that is open to writes",
-            ownership.said(mark),
-            where=str(move.env.legacy.path),
-            do=ownership.remedy(mark, move.env.name),
+            fence_owner.describe(mark),
+            where=str(context.env.legacy.path),
+            do=fence_owner.remedy(mark, context.env.name),
         )
 
 
-def check_writers(move: Move) -> None:
+def check_writers(context: RunContext) -> None:
     """Check that no process keeps the file locked, by taking the write lock and releasing it. Writes nothing."""
-    path = move.env.legacy.path
+    path = context.env.legacy.path
     # `opened` keeps a reader open until the writer has closed: when its last user closes the file, SQLite would write
     # the write-ahead log into it.
     with opened(path), closing(sqlite_values.connect(path, timeout_seconds=FREE_SECONDS)) as writer:
@@ -272,76 +271,76 @@ def check_writers(move: Move) -> None:
             ) from None
 
 
-def check_integrity(move: Move) -> None:
+def check_integrity(context: RunContext) -> None:
     """Check that the file is sound, and that its rows keep the rules of its schema."""
-    transfer.check_sound(move.env.legacy.path)
+    transfer.check_sound(context.env.legacy.path)
 
 
-def check_services(move: Move) -> None:
+def check_services(context: RunContext) -> None:
     """Check that every process serves the legacy file now, so that a switch of each can be observed."""
-    identity = switch.store_identity(move.env.legacy)
-    all_of(partial(_check_service, move, url, identity) for url in move.env.services)
+    identity = switch.store_identity(context.env.legacy)
+    all_of(partial(_check_service, context, url, identity) for url in context.env.services)
 
 
-def _check_service(move: Move, url: str, identity: str) -> None:
+def _check_service(context: RunContext, url: str, identity: str) -> None:
     ready = services.ask(url)
-    if ready is None or not services.serves(ready, move.env.legacy, identity):
+    if ready is None or not services.serves(ready, context.env.legacy, identity):
         found = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
         start = "Restart it: it" if ready else "Start the service there: it"
         raise Refusal(
-            f"a process that serves {move.env.legacy.redacted}",
+            f"a process that serves {context.env.legacy.redacted}",
             found,
             where=url,
-            do=f"{start} must read {move.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`"
-            f" in {move.env.files_read.file_of('services')}.",
+            do=f"{start} must read {context.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`"
+            f" in {context.env.files_read.file_of('services')}.",
         )
 
 
-def check_server(move: Move) -> None:
+def check_server(context: RunContext) -> None:
     """Check that both roles can connect to one database, with the environment's marker, that is fit for a move."""
-    with pooler.transaction(move.env.target) as service, ops.connect(move.env.target_direct) as connection:
+    with pooler.transaction(context.env.target) as service, ops.connect(context.env.target_direct) as connection:
         if _which(service) != _which(connection):
             raise Refusal(
                 "one database in target and target_direct",
                 "two",
-                where=move.env.target.redacted,
-                do=f"Name one database in both, in {move.env.files_read.file_of('target')}: what is loaded into the one"
-                " would never be served from the other.",
+                where=context.env.target.redacted,
+                do=f"Name one database in both, in {context.env.files_read.file_of('target')}: what is loaded into the"
+                " one would never be served from the other.",
             )
         requirements.require_role(connection)
-        ops.require_marker(connection, move.env.name)
+        ops.require_marker(connection, context.env.name)
         ops.require_prepared(connection)
-        requirements.require(connection, durable=environments.is_durable(move.env.name))
+        requirements.require(connection, durable=environments.is_durable(context.env.name))
         pooled = not session.is_direct(service)
         requirements.require(service, pooled=pooled)
         # During a restart old and new processes run at once. A pooler limits its own connections.
-        needed = 0 if pooled else 2 * len(move.env.services) * environments.pool_size(move.env)
-        requirements.require_connections(connection, move.env.target.user, service=needed)
+        needed = 0 if pooled else 2 * len(context.env.services) * environments.pool_size(context.env)
+        requirements.require_connections(connection, context.env.target.user, service=needed)
 
 
-def check_tools(move: Move) -> None:
+def check_tools(context: RunContext) -> None:
     """Check that pg_dump and pg_restore are not older than the server, and that the owner may make a database."""
-    with ops.connect(move.env.target_direct) as connection:
+    with ops.connect(context.env.target_direct) as connection:
         if not postgres.may_create_databases(connection):
-            raise postgres.no_createdb(move.env.target_direct)
-        tools = move.means.tools or installed(postgres.major(connection))
+            raise postgres.no_createdb(context.env.target_direct)
+        tools = context.config.tools or installed(postgres.major(connection))
     for name in ("pg_dump", "pg_restore"):
         tools(name)
 
 
-def check_room(move: Move) -> None:
+def check_room(context: RunContext) -> None:
     """Check for free space of twice the file, for the snapshots on this machine."""
-    _require_room(move, [places.existing(move.env.snapshots.folder), move.env.legacy.path.parent])
+    _require_room(context, [places.existing(context.env.snapshots.folder), context.env.legacy.path.parent])
 
 
-def check_server_room(move: Move) -> None:
+def check_server_room(context: RunContext) -> None:
     """Check for free space of twice the file for the tables, if the server runs on this machine."""
-    with ops.connect(move.env.target_direct) as connection:
-        _require_room(move, _data_folder(connection, move.env.target_direct))
+    with ops.connect(context.env.target_direct) as connection:
+        _require_room(context, _data_folder(connection, context.env.target_direct))
 
 
-def _require_room(move: Move, folders: Sequence[Path]) -> None:
-    need = 2 * move.env.legacy.path.stat().st_size
+def _require_room(context: RunContext, folders: Sequence[Path]) -> None:
+    need = 2 * context.env.legacy.path.stat().st_size
     for place in folders:
         free = shutil.disk_usage(place).free
         if free < need:
@@ -353,26 +352,26 @@ def _require_room(move: Move, folders: Sequence[Path]) -> None:
             )
 
 
-def check_legacy_trial(move: Move) -> None:
+def check_legacy_trial(context: RunContext) -> None:
     """Check that a service process, started here on the legacy file, is ready."""
-    with untouched(move.env.legacy.path):
-        _check_trial(move, move.env.legacy, must_be_ready=True)
+    with untouched(context.env.legacy.path):
+        _check_trial(context, context.env.legacy, must_be_ready=True)
 
 
-def check_moved_trial(move: Move) -> None:
+def check_moved_trial(context: RunContext) -> None:
     """Check that a service process, started here, opens the legacy file. It can't be ready: the file says moved."""
-    with untouched(move.env.legacy.path):
-        _check_trial(move, move.env.legacy, must_be_ready=False)
+    with untouched(context.env.legacy.path):
+        _check_trial(context, context.env.legacy, must_be_ready=False)
 
 
-def check_target_trial(move: Move) -> None:
+def check_target_trial(context: RunContext) -> None:
     """Check that a service process, started here, opens Postgres; ready, if the schema is at the head."""
-    with ops.connect(move.env.target_direct) as connection:
+    with ops.connect(context.env.target_direct) as connection:
         current = migrate.current(connection) == migrate.head() and fence.state(connection) != "moved"
-    _check_trial(move, move.env.target, must_be_ready=current)
+    _check_trial(context, context.env.target, must_be_ready=current)
 
 
-def _check_trial(move: Move, url: LegacyUrl | PostgresUrl, *, must_be_ready: bool) -> None:
+def _check_trial(context: RunContext, url: LegacyUrl | PostgresUrl, *, must_be_ready: bool) -> None:
     ready = services.trial(url)
     if ready.engine != services.engine(url) or (must_be_ready and ready.status != services.OK):
         raise Refusal(
@@ -380,7 +379,7 @@ def _check_trial(move: Move, url: LegacyUrl | PostgresUrl, *, must_be_ready: boo
             f"{ready.status} from {ready.engine}",
             where=url.redacted,
             do="Start one by hand, and mend what it logs:"
-            f" SUDAMR_ENV_FILE={move.env.pointer.path} DATABASE_URL=URL python -m game.service",
+            f" SUDAMR_ENV_FILE={context.env.pointer.path} DATABASE_URL=URL python -m game.service",
         )
 
 

@@ -1,182 +1,220 @@
 """The rollback: back to the legacy file with everything that players did on Postgres, by docs/cutover.md.
 
-Running it again goes on where it stopped; `abort` undoes it up to its own point of no return.
+Players' writes are on Postgres until R7, which is the point of no return; before it an undo lifts Postgres again.
+Running it again goes on where it stopped. R2, carrying back while players play, is made only by a live rollback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
 from functools import partial
-from pathlib import Path
 
-from db.confirmation import unasked
-from db.console.progress import Progress, Silent
-from db.cutover import checks, plan, preflight, recovery, rollback_steps
-from db.cutover import dry_run as dry_runs
+from db.cutover import engine, preflight, refusals
 from db.cutover import journal as journals
-from db.cutover.move import RUNS, Means, Move
-from db.cutover.ports import Observer, Smoke, unobserved
-from db.cutover.preflight import Demand
+from db.cutover import rollback_steps as steps
+from db.cutover.checks import Check
+from db.cutover.context import PREFLIGHT, RunConfig, RunContext
+from db.cutover.dry_run import STANDING
+from db.cutover.move_status import MoveStatus
 from db.cutover.report import Report, Verdict
-from db.cutover.standing import Standing
+from db.cutover.runbook import Agreement, Row, Runbook, Step
 from db.environments import Environment
 from db.errors import Refusal
 from db.ops import Phase, fence
-from db.processes.interruption import Signals
-from db.snapshots.tools import Tools
+
+FENCE = Step(
+    "R3",
+    "fence Postgres",
+    "both stores are read-only",
+    steps.fenced,
+    steps.fence_target,
+    "lift, last of all",
+    detail="**read-only begins**: Postgres refused every kind of write; SQLite goes from *moved* to *fenced*",
+    on_failure="A session holds the tables: the message names it. End it, run again.",
+)
+CARRY_BACK = Step(
+    "R4",
+    "carry back",
+    "the legacy file has all that players did",
+    None,
+    steps.write_back,
+    detail="SQLite has all that players did, in one transaction, compared before its commit; nothing else of it"
+    " changed. It prints how much was written, added and deleted",
+    on_failure="It undoes itself.",
+)
+SWITCH = Step(
+    "R5",
+    "switch",
+    "every process serves the legacy file",
+    steps.switched,
+    steps.switch_to_legacy,
+    "Postgres, restart",
+    checked=False,
+    repeated=True,
+    detail="the pointer as before the cutover; every process is a new one and serves SQLite",
+    on_failure="It undoes itself.",
+)
+SMOKE = Step(
+    "R6",
+    "smoke",
+    "players of our own could play, over HTTP",
+    None,
+    steps.smoke,
+    detail="players of our own played over HTTP, and are gone",
+    on_failure="It undoes itself.",
+)
+RETURN = Step(
+    "R7",
+    "return",
+    "players play on the legacy file",
+    steps.returned,
+    steps.go_back,
+    "POINT OF NO RETURN: from here on, a new cutover",
+    detail="**point of no return; read-only ends**: phase `returned`, Postgres says *moved*, in one transaction, made"
+    " while SQLite is held and both fences stand; then SQLite is opened. Run again when returned, it sees to the switch"
+    " once more",
+    on_failure="Exit 3 as above: bring Postgres back, run again.",
+)
+PUT_AWAY = Step(
+    "R8",
+    "put away",
+    "old rows, if any, are kept, fenced; a retry starts clean",
+    steps.put_away,
+    steps.put_target_away,
+    detail="the old tables, if they had rows, are in the schema `rolled_back_<run>` (`_2` … if a snapshot was restored"
+    " since), fenced, kept for the analysis; new empty ones stand in their place",
+    on_failure="Exit 1, and **players play on SQLite**: run again to finish.",
+)
+
+LIFT = Step("a", "lift", "Postgres takes writes, as before; the legacy file says that it moved", None, steps.lift)
+SWITCH_FORWARD = Step(
+    "b", "switch forward", "every service process serves Postgres", steps.stays, steps.switch_forward, checked=False
+)
+
+PREFLIGHT_AND_LOCK = Row(
+    "R1",
+    f"{PREFLIGHT}, lock",
+    "the game is live on Postgres, with every player of SQLite; hooks, pointer and room are there",
+    "Exit 2.",
+)
 
 
-def run(
-    env: Environment,
-    *,
-    smoke: Smoke,
-    demands: Sequence[Demand] = (),
-    confirm: Callable[[], None] = unasked,
-    offline: bool = True,
-    dry_run: bool = False,
-    abort: bool = False,
-    discard_writes: bool = False,
-    accept_loss: int | None = None,
-    tools: Tools | None = None,
-    progress: Progress | None = None,
-    observer: Observer = unobserved,
-    folder: Path = RUNS,
-    signals: Signals | None = None,
-) -> Report:
-    """Move the game back to the legacy file.
-
-    abort: undo a rollback instead, so that the game stays on Postgres. dry_run: only make and list the checks.
-    discard_writes: leave on Postgres what players did there; `accept_loss` must then be the number of their granted
-    requests. Raises Refusal, Undone, Inconclusive and Failure as a cutover does.
-    """
-    plan.require_offline(offline)
-    means = Means(smoke, tools, progress or Silent(), observer, folder, signals or Signals())
-    refuse = _refuse_abort if abort else _refuse
-    if dry_run:
-        planned = means.move("rollback", env, run=None)
-        if abort:
-            return dry_runs.abort(planned, refuse)
-        accept = partial(_accepted, planned, discard_writes=discard_writes, accept_loss=accept_loss)
-        return dry_runs.rollback(planned, refuse, accept, demands, discards=discard_writes)
-    standing = recovery.standing(env)
-    refuse(standing, env)
-    move = means.move("rollback", env, run=_begun(standing, env, folder))
-    if abort:
-        confirm()
-        return recovery.abort_rollback(move, standing, refuse)
-    loss = _accepted(move, standing, discard_writes=discard_writes, accept_loss=accept_loss)
-    if standing.phase is Phase.LIVE:
-        carries = not discard_writes and not standing.returned_unknown
-        wanted = preflight.before_rollback(move, demands, carries=carries)
-        move.check(plan.PREFLIGHT, lambda: checks.require(wanted, means.progress))
-    confirm()
-    with move.locked(lambda: recovery.require_same(env, standing, refuse)):
-        if standing.lift_lost:
-            move.journal.write("lift lost", since=standing.mark.since)
-        if standing.returned_unknown:
-            for step in rollback_steps.adopting(loss or 0):
-                move.perform(step)
-        elif standing.phase is Phase.LIVE:
-            _begin_or_go_on(move, loss)
-        else:
-            _see_to_it(move)
-        with recovery.finishing(move):
-            move.perform(rollback_steps.PUT_AWAY)
-    return move.finished(Verdict.RETURNED)
+def discarding(accepted_loss: int) -> Step:
+    """Return R4 of a rollback that leaves on Postgres what players did there."""
+    return Step(
+        "R4", "discard", "what is lost was accepted", None, lambda context: steps.discard(context, accepted_loss)
+    )
 
 
-def _begin_or_go_on(move: Move, loss: int | None) -> None:
-    """R3 to R7; what fails before the last is undone, and what fails within it is asked of Postgres."""
-    try:
-        for step in rollback_steps.plan(loss):
-            move.check_deadline()
-            move.perform(step)
-    except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001  # undone and raised again, whatever it is
-        recovery.after_rollback(move, cause)
-
-
-def _see_to_it(move: Move) -> None:
-    """Already returned: finish R7 and check the switch again. Past the point of no return, so never undo."""
-    move.perform(rollback_steps.RETURN)
-    move.perform(rollback_steps.SWITCH)
-
-
-def _refuse(found: Standing, env: Environment) -> None:
-    """Raise Refusal if a rollback may neither begin nor go on from this state."""
-    if found.phase is not Phase.RETURNED:
-        _refuse_unless_live(found, env)
-    recovery.require_no_undo_of_a_rollback(found, env)
-    fence.require_even(found.target, found.odd, env.target_direct.schema, where=env.target_direct.redacted)
-    if found.of_another:
-        raise recovery.anothers(found, env)
-
-
-def _refuse_abort(found: Standing, env: Environment) -> None:
-    """Raise Refusal if there is no rollback to undo."""
-    _refuse_unless_live(found, env)
-    if found.returned_unknown:
-        raise Refusal(
-            "a rollback that has not opened the legacy file",
-            "one that is open, and that the pointer names",
-            where=str(env.legacy.path),
-            do=f"Players may play on it. Finish: invoke rollback --env {env.name}.",
-        )
-
-
-def _refuse_unless_live(found: Standing, env: Environment) -> None:
-    """Raise Refusal if players do not play on Postgres, naming the command that ends the present state, if any."""
-    if found.lift_lost:
-        raise recovery.lift_not_known(found, env)
-    if found.of_another:
-        raise recovery.anothers(found, env)
-    if found.phase is Phase.LOADING:
-        raise Refusal(
-            "a game that is live on Postgres",
-            "a cutover under way",
-            where=env.target_direct.redacted,
-            do=f"Undo it: invoke cutover --env {env.name} --abort.",
-        )
-    if found.startable:
-        raise Refusal(
-            "a game that is live on Postgres",
-            f"the phase {found.phase}",
-            where=env.target_direct.redacted,
-            do=_end_of(found, env),
-        )
-
-
-def _end_of(found: Standing, env: Environment) -> str:
-    if found.undo_unfinished:
-        return f"There is nothing to roll back; open the legacy file: invoke cutover --env {env.name} --abort."
-    if found.phase is Phase.RETURNED and found.legacy != "open":
-        return f"It has returned already; open the legacy file: invoke rollback --env {env.name}."
-    return "There is nothing to roll back: players play on the legacy file."
-
-
-def _begun(standing: Standing, env: Environment, folder: Path) -> str | None:
+def _run_of(status: MoveStatus, env: Environment, config: RunConfig, *, undoes: bool) -> str | None:
     """Return the run to go on with: from the phase once it is returned, before that from the newest journal."""
-    if standing.phase is Phase.RETURNED:
-        return standing.run
-    begun = journals.unfinished(folder, "rollback", env.name)
-    return begun.run if begun is not None and standing.rollback_begun else None
+    del undoes
+    if status.phase is Phase.RETURNED:
+        return status.run
+    begun = journals.unfinished(config.folder, "rollback", env.name)
+    return begun.run if begun is not None and status.rollback_begun else None
 
 
-def _accepted(move: Move, standing: Standing, *, discard_writes: bool, accept_loss: int | None) -> int | None:
-    """How many writes are given up; None: none, they are carried back."""
-    if not discard_writes:
-        return None
-    if standing.phase is not Phase.LIVE:
-        return accept_loss
-    with move.looking():
-        lost = rollback_steps.lost_writes(move)
+def _preflight(context: RunContext, *, carries: bool = True) -> tuple[Check, ...]:
+    return preflight.before_rollback(context, context.config.demands, carries=carries)
+
+
+ROLLBACK = Runbook(
+    verb="rollback",
+    steps=(FENCE, CARRY_BACK, SWITCH, SMOKE),
+    point_of_no_return=RETURN,
+    then=(PUT_AWAY,),
+    undo=(LIFT, SWITCH_FORWARD),
+    begun=Phase.LIVE,
+    beyond=Phase.RETURNED,
+    verdict=Verdict.RETURNED,
+    refuse=refusals.refuse_rollback,
+    refuse_abort=refusals.refuse_rollback_abort,
+    preflight=_preflight,
+    begins=lambda status: status.phase is not Phase.RETURNED,
+    run_of=_run_of,
+    for_undo=preflight.FOR_AN_UNDO,
+    rows_before=(PREFLIGHT_AND_LOCK,),
+)
+
+
+def adopting(runbook: Runbook, accepted_loss: int) -> Runbook:
+    """Return the variant for a file that is open and that the pointer names, while Postgres says live.
+
+    A failover lost the transaction of R7, or somebody opened the file by hand. Players may play on the file, so nothing
+    is carried over it: the two are compared, and Postgres is marked as returned. None of these steps is undone.
+    """
+    return dataclasses.replace(
+        runbook,
+        steps=(
+            Step(
+                FENCE.number,
+                FENCE.name,
+                "Postgres is read-only",
+                None,
+                lambda context: fence.raise_fence(context.conn),
+            ),
+            Step(
+                "R4",
+                "compare",
+                "the file has every request that Postgres granted, or the loss was accepted",
+                None,
+                lambda context: steps.compare(context, accepted_loss),
+            ),
+            SWITCH,
+        ),
+        point_of_no_return=dataclasses.replace(
+            RETURN, undo="", do=lambda context: steps.go_back(context, adopted=True)
+        ),
+        undo=(),
+        preflight=partial(_preflight, carries=False),
+    )
+
+
+def runbook_of(*, discard_writes: bool, accept_loss: int | None) -> Runbook:
+    """Return the rollback that carries back what players did, or the one that gives up this number of writes."""
+
+    def adapted(status: MoveStatus) -> Runbook:
+        return adopting(wanted, accept_loss or 0) if status.returned_unknown else wanted
+
+    carry = discarding(accept_loss) if discard_writes and accept_loss is not None else CARRY_BACK
+    wanted = dataclasses.replace(
+        ROLLBACK,
+        steps=(FENCE, carry, SWITCH, SMOKE),
+        preflight=partial(_preflight, carries=not discard_writes),
+        agreement=Agreement(
+            "writes that are given up",
+            partial(_require_accepted, discard_writes=discard_writes, accept_loss=accept_loss),
+            ("server", STANDING),
+        ),
+    )
+    return dataclasses.replace(wanted, adapted=adapted)
+
+
+def run(env: Environment, config: RunConfig, *, discard_writes: bool = False, accept_loss: int | None = None) -> Report:
+    """Move the game back to the legacy file. Raises what `engine.run` raises.
+
+    discard_writes: leave on Postgres what players did there; `accept_loss` must then be the number of their granted
+    requests.
+    """
+    return engine.run(env, runbook_of(discard_writes=discard_writes, accept_loss=accept_loss), config)
+
+
+def _require_accepted(
+    context: RunContext, status: MoveStatus, *, discard_writes: bool, accept_loss: int | None
+) -> None:
+    """Raise Refusal unless the number of writes that are given up is the one that was accepted."""
+    if not discard_writes or status.phase is not Phase.LIVE:
+        return
+    with context.looking():
+        lost = steps.lost_writes(context)
     if accept_loss != lost:
         raise Refusal(
             f"--accept-loss {lost}, the requests granted on Postgres",
             "none" if accept_loss is None else f"--accept-loss {accept_loss}",
-            where=move.env.target_direct.redacted,
+            where=context.env.target_direct.redacted,
             do=f"To give them up: --discard-writes --accept-loss {lost}."
-            if standing.returned_unknown
+            if status.returned_unknown
             else "Leave --discard-writes out, and all of them are carried back. To give them up:"
             f" --discard-writes --accept-loss {lost}.",
         )
-    return lost

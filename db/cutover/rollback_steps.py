@@ -1,4 +1,4 @@
-"""The steps of a rollback, R1 to R8: fence Postgres, carry everything back, switch, and open the legacy file.
+"""Does the steps of a rollback, and finds out which are done: fence, carry everything back, switch, and open the file.
 
 Players' writes are on Postgres until R7, which is the point of no return; before it an undo lifts Postgres again.
 """
@@ -9,17 +9,15 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from psycopg import sql
-
 from db import ops, transfer
 from db.counts import count, counted
+from db.cutover import fence_owner, switch, undo
 from db.cutover import journal as journals
-from db.cutover import ownership, switch, undo
-from db.cutover.move import READ_ONLY_BEGINS, READ_ONLY_ENDS, Move, Step
-from db.cutover.steps import play, require_whole
+from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
+from db.cutover.cutover_steps import play, require_whole
 from db.cutover.turning import turn, turning
 from db.errors import Failure
-from db.ops import Phase, fence
+from db.ops import Phase, fence, statements
 from db.schema import migrate, relocation
 from db.snapshots import kept
 from game import tables
@@ -28,38 +26,38 @@ from game.legacy import draws, sqlite_values
 NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema()))"
 
 
-def fenced(move: Move) -> bool:
+def fenced(context: RunContext) -> bool:
     """Postgres is read-only, and so is the legacy file, which waits for what players did."""
-    if fence.said(move.conn) == "open":
+    if fence.recorded_state(context.conn) == "open":
         return False
-    move.deadline.start()
-    mark = move.legacy_fence()
-    own = ownership.is_of(mark, move.owner.target)
-    return fence.state(move.conn) == "fenced" and mark.state == "fenced" and own
+    context.deadline.start()
+    mark = context.legacy_fence()
+    own = fence_owner.is_of(mark, context.owner.target)
+    return fence.state(context.conn) == "fenced" and mark.state == "fenced" and own
 
 
-def fence_target(move: Move) -> dict[str, Any]:
+def fence_target(context: RunContext) -> dict[str, Any]:
     """R3: read-only begins. The legacy file goes from moved to fenced: who serves it is ready, and refuses writes."""
-    move.journal.write(READ_ONLY_BEGINS)
-    move.deadline.start()
-    fence.set_on(move.conn, pass_token=move.pass_token)
-    refused = fence.prove(move.env.target)
-    _arm_legacy(move)
+    context.journal.write(READ_ONLY_BEGINS)
+    context.deadline.start()
+    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    refused = fence.prove(context.env.target)
+    _arm_legacy(context)
     return {"writes_refused": refused}
 
 
-def carry_back(move: Move) -> dict[str, Any]:
+def write_back(context: RunContext) -> dict[str, Any]:
     """R4: everything that players did on Postgres, in one SQLite transaction that is verified before it commits."""
-    _arm_legacy(move)
-    with move.deadline.watching(move.means.progress) as progress:
+    _arm_legacy(context)
+    with context.deadline.watching(context.config.progress) as progress:
         carried = asdict(
-            transfer.carry_back(
-                move.env.target_direct, move.env.legacy.path, pass_token=move.pass_token, progress=progress
+            transfer.write_back(
+                context.env.target_direct, context.env.legacy.path, pass_token=context.pass_token, progress=progress
             )
         )
     counts = {name: value for name, value in carried.items() if isinstance(value, int)}
-    move.journal.write("counts", **counts)
-    move.means.progress.say(
+    context.journal.write("counts", **counts)
+    context.config.progress.say(
         f"     the legacy file: {counted(counts['players'], 'players')} changed,"
         f" {counted(counts['cells'], 'values')} written, {counted(counts['inserted'], 'rows')} and"
         f" {counted(counts['lines'], 'journal lines')} added, {counted(counts['deleted'], 'rows')} deleted"
@@ -67,218 +65,157 @@ def carry_back(move: Move) -> dict[str, Any]:
     return counts | {"added_columns": carried["added_columns"]}
 
 
-def discard(move: Move, accepted: int) -> dict[str, Any]:
+def discard(context: RunContext, accepted: int) -> dict[str, Any]:
     """R4 with --discard-writes: what players did on Postgres stays there; the count is the one that was accepted.
 
     The file gets a new draw epoch: players remember which of the requests that are given up won.
     """
-    lost = lost_writes(move)
+    lost = lost_writes(context)
     if lost != accepted:
         raise Failure(
             f"{count(accepted, 'write')} to lose, as accepted",
             f"{lost}",
             do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to carry back.",
         )
-    owned = ownership.of_this_game(move.owner, move.env.legacy.path)
-    with turning(move, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=move.pass_token) as connection:
+    owned = fence_owner.of_this_game(context.owner, context.env.legacy.path)
+    with turning(context, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=context.pass_token) as connection:
         draws.renew(connection)
-    move.journal.write("counts", discarded=lost)
+    context.journal.write("counts", discarded=lost)
     return {"discarded": lost}
 
 
-def compare(move: Move, accepted: int) -> dict[str, Any]:
+def compare(context: RunContext, accepted: int) -> dict[str, Any]:
     """R4 where players may play on the file already: nothing is carried over it, so what it lacks must be given up."""
-    lost = lost_writes(move)
+    lost = lost_writes(context)
     if lost != accepted:
         raise Failure(
             "a legacy file that has every request that Postgres granted",
             f"{lost} that it lacks",
-            where=move.env.name,
+            where=context.env.name,
             do=f"Players may play on the file, so nothing can be carried over it. To finish without those {lost}, which"
-            f" stay in Postgres for you to look at: invoke rollback --env {move.env.name} --discard-writes"
+            f" stay in Postgres for you to look at: invoke rollback --env {context.env.name} --discard-writes"
             f" --accept-loss {lost}",
         )
     if lost:
-        owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
-        with turning(move, "open", phases=(Phase.LIVE,), owned=owned) as connection:
+        owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+        with turning(context, "open", phases=(Phase.LIVE,), owned=owned) as connection:
             draws.renew(connection)
-    move.journal.write("counts", discarded=lost)
+    context.journal.write("counts", discarded=lost)
     return {"discarded": lost}
 
 
-def lost_writes(move: Move) -> int:
+def lost_writes(context: RunContext) -> int:
     """How many granted requests Postgres has that the legacy file has not."""
-    with closing(sqlite_values.connect(move.env.legacy.path, readonly=True)) as connection:
+    with closing(sqlite_values.connect(context.env.legacy.path, readonly=True)) as connection:
         journal = tables.LEGACY_JOURNALS["action_receipts"].name
         there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()
         known = set(connection.execute(f'SELECT user_id, request_id FROM "{journal}"').fetchall()) if there else set()
-    with move.conn.cursor(name="receipts", withhold=True) as cursor:
+    with context.conn.cursor(name="receipts", withhold=True) as cursor:
         cursor.execute("select user_id, request_id from action_receipts")
         return sum(key not in known for key in cursor)
 
 
-def switched(move: Move) -> bool:
+def switched(context: RunContext) -> bool:
     """The pointer names the legacy file and every process serves it."""
-    return switch.done(move, move.env.legacy)
+    return switch.done(context, context.env.legacy)
 
 
-def switch_to_legacy(move: Move) -> dict[str, Any]:
+def switch_to_legacy(context: RunContext) -> dict[str, Any]:
     """R5: the pointer as it was before the cutover, deploy, restart."""
-    earlier = journals.runs(move.journal.folder.parent, "cutover", move.env.name)
-    return switch.to(move, move.env.legacy, undo.legacy_value(move.env, earlier))
+    earlier = journals.runs(context.journal.folder.parent, "cutover", context.env.name)
+    return switch.to(context, context.env.legacy, undo.legacy_value(context.env, earlier))
 
 
-def smoke(move: Move) -> dict[str, Any]:
+def smoke(context: RunContext) -> dict[str, Any]:
     """R6: players of our own play on the legacy file, through its fence."""
-    _arm_legacy(move)
-    return play(move, move.env.legacy)
+    _arm_legacy(context)
+    return play(context, context.env.legacy)
 
 
-def returned(move: Move) -> bool:
+def returned(context: RunContext) -> bool:
     """Players play on the legacy file."""
-    return move.phase() is Phase.RETURNED and move.legacy_fence().state == "open"
+    return context.phase() is Phase.RETURNED and context.legacy_fence().state == "open"
 
 
-def go_back(move: Move, *, adopted: bool = False) -> None:
+def go_back(context: RunContext, *, adopted: bool = False) -> None:
     """R7: phase returned, and Postgres says that it moved, in one transaction: the point of no return. Then unfence.
 
     The file's write lock is held throughout, so that its fence is this run's, and complete, when Postgres commits.
     Postgres holds then what was carried back, since its own fence stood all the time.
-    adopted: the file is open already, see `adopting`.
+    adopted: the file is open already, see `rollback.adopting`.
     """
-    if move.phase() is Phase.RETURNED:
-        undo.unfence(move)
+    if context.phase() is Phase.RETURNED:
+        undo.unfence(context)
         return
-    checked = ownership.of_this_game_or_open if adopted else ownership.ours
-    owned = checked(move.owner, move.env.legacy.path)
-    with turning(move, "open", phases=(Phase.LIVE,), owned=owned) as connection:
-        require_whole(move, connection)
-        move.check_deadline()
-        move.journal.write("return begun")
-        with move.conn.transaction():
-            if (state := fence.state(move.conn)) != "fenced":
-                raise Failure("Postgres fenced until the legacy file is opened", state, where=move.env.name)
-            move.held.advance(Phase.LIVE, Phase.RETURNED)
-            fence.set_on(move.conn, state="moved")
-    move.journal.write(READ_ONLY_ENDS)
+    checked = fence_owner.of_this_game_or_open if adopted else fence_owner.of_this_run
+    owned = checked(context.owner, context.env.legacy.path)
+    with turning(context, "open", phases=(Phase.LIVE,), owned=owned) as connection:
+        require_whole(context, connection)
+        context.check_deadline()
+        context.journal.write("return begun")
+        with context.conn.transaction():
+            if (state := fence.state(context.conn)) != "fenced":
+                raise Failure("Postgres fenced until the legacy file is opened", state, where=context.env.name)
+            context.held.advance(Phase.LIVE, Phase.RETURNED)
+            fence.raise_fence(context.conn, state="moved")
+    context.journal.write(READ_ONLY_ENDS)
 
 
-def put_away(move: Move) -> bool:
+def put_away(context: RunContext) -> bool:
     """Return True if the game's schema is migrated and empty, and its fence says moved."""
-    schema = move.env.target_direct.schema
-    at_head = relocation.exists(move.conn, schema) and migrate.current(move.conn) == migrate.head()
-    return at_head and not has_rows(move.conn) and fence.state(move.conn) == "moved"
+    schema = context.env.target_direct.schema
+    at_head = relocation.exists(context.conn, schema) and migrate.current(context.conn) == migrate.head()
+    return at_head and not has_rows(context.conn) and fence.state(context.conn) == "moved"
 
 
-def put_target_away(move: Move) -> dict[str, Any]:
+def put_target_away(context: RunContext) -> dict[str, Any]:
     """R8: move the game's tables to another schema, fenced, for the analysis, and make new ones for a retry.
 
     A schema that was restored since the rollback is put away beside the one that the rollback itself put away.
     """
-    schema, aside = move.env.target_direct.schema, ""
-    if relocation.exists(move.conn, schema) and migrate.current(move.conn) and has_rows(move.conn):
-        aside = kept.free_name(move.conn, f"{kept.ROLLED_BACK}{move.journal.run}")
-        kept.move(move.conn, schema, aside)
-    made = migrate.migrate(move.env.target_direct, environment=move.env.name, service_role=move.env.target.user)
-    fence.set_on(move.conn, state="moved")
+    schema, aside = context.env.target_direct.schema, ""
+    if relocation.exists(context.conn, schema) and migrate.current(context.conn) and has_rows(context.conn):
+        aside = kept.free_name(context.conn, f"{kept.ROLLED_BACK}{context.journal.run}")
+        kept.move(context.conn, schema, aside)
+    made = migrate.migrate(
+        context.env.target_direct, environment=context.env.name, service_role=context.env.target.user
+    )
+    fence.raise_fence(context.conn, state="moved")
     now = f"kept in the schema {aside}" if aside else "no old rows to keep"
-    move.means.progress.say(f"     {now}; see: invoke snapshot.kept --env {move.env.name}")
+    context.config.progress.say(f"     {now}; see: invoke snapshot.kept --env {context.env.name}")
     return {"kept": aside, "applied": made.applied}
 
 
-def stays(move: Move) -> bool:
+def stays(context: RunContext) -> bool:
     """Return True if the switch to Postgres is done, see `switch.done`."""
-    return switch.done(move, move.env.target)
+    return switch.done(context, context.env.target)
 
 
-def switch_forward(move: Move) -> dict[str, Any]:
+def switch_forward(context: RunContext) -> dict[str, Any]:
     """Switch the pointer and the services back to Postgres."""
-    return switch.to(move, move.env.target, move.env.target.as_text(), keep=False)
+    return switch.to(context, context.env.target, context.env.target.as_text(), keep=False)
 
 
-def lift(move: Move) -> None:
+def lift(context: RunContext) -> None:
     """Close the legacy file, then lift Postgres: in this order the two never both take writes.
 
     Repeated even if it looks done, so that it waits for a paused run that still holds the file's write lock.
     """
-    was_open = fence.said(move.conn) == "open"
-    owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
-    turn(move, "moved", phases=(Phase.LIVE,), owned=owned)
-    fence.lift(move.conn)
+    was_open = fence.recorded_state(context.conn) == "open"
+    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "moved", phases=(Phase.LIVE,), owned=owned)
+    fence.lift(context.conn)
     if not was_open:  # Else read-only ended when an earlier run lifted it.
-        move.journal.write(READ_ONLY_ENDS)
+        context.journal.write(READ_ONLY_ENDS)
 
 
-def plan(accepted_loss: int | None) -> tuple[Step, ...]:
-    """R3 to R7, in the order in which they are done."""
-    if accepted_loss is None:
-        carry = Step("R4", "carry back", "the legacy file has all that players did", None, carry_back)
-    else:
-        carry = Step("R4", "discard", "what is lost was accepted", None, lambda move: discard(move, accepted_loss))
-    return (
-        Step("R3", "fence Postgres", "both stores are read-only", fenced, fence_target, "lift, last of all"),
-        carry,
-        SWITCH,
-        Step("R6", "smoke", "players of our own could play, over HTTP", None, smoke),
-        RETURN,
-    )
-
-
-def adopting(accepted_loss: int) -> tuple[Step, ...]:
-    """Return R3 to R7 for a file that is open and that the pointer names, while Postgres says live.
-
-    A failover lost the transaction of R7, or somebody opened the file by hand. Players may play on the file, so nothing
-    is carried over it: the two are compared, and Postgres is marked as returned. None of these steps is undone.
-    """
-    return (
-        Step("R3", "fence Postgres", "Postgres is read-only", None, lambda move: fence.set_on(move.conn)),
-        Step(
-            "R4",
-            "compare",
-            "the file has every request that Postgres granted, or the loss was accepted",
-            None,
-            lambda move: compare(move, accepted_loss),
-        ),
-        SWITCH,
-        Step("R7", "return", RETURN.true_after, returned, lambda move: go_back(move, adopted=True)),
-    )
-
-
-SWITCH = Step(
-    "R5",
-    "switch",
-    "every process serves the legacy file",
-    switched,
-    switch_to_legacy,
-    "Postgres, restart",
-    checked=False,
-)
-RETURN = Step(
-    "R7",
-    "return",
-    "players play on the legacy file",
-    returned,
-    go_back,
-    "POINT OF NO RETURN: from here on, a new cutover",
-)
-PUT_AWAY = Step("R8", "put away", "old rows, if any, are kept, fenced; a retry starts clean", put_away, put_target_away)
-
-UNDO = (
-    Step("a", "lift", "Postgres takes writes, as before; the legacy file says that it moved", None, lift),
-    Step("b", "switch forward", "every service process serves Postgres", stays, switch_forward, checked=False),
-)
-
-
-def _arm_legacy(move: Move) -> None:
+def _arm_legacy(context: RunContext) -> None:
     """Fence the legacy file with the pass of this process: the pass of an earlier process is lost with it."""
-    owned = ownership.of_this_game(move.owner, move.env.legacy.path)
-    turn(move, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=move.pass_token)
+    owned = fence_owner.of_this_game(context.owner, context.env.legacy.path)
+    turn(context, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=context.pass_token)
 
 
 def has_rows(conn: ops.Connection) -> bool:
     """Return True where a table of the game, of this version's, holds something."""
     there = {name for (name,) in conn.execute(NAMES).fetchall()} & {table.name for table in tables.ALL}
-    union = sql.SQL(" or ").join(
-        sql.SQL("exists (select from {})").format(sql.Identifier(name)) for name in sorted(there)
-    )
-    return bool(there) and conn.execute(sql.SQL("select {}").format(union)).fetchone() == (True,)
+    return statements.first_filled(conn, sorted(there)) is not None

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from db.cutover import hooks, pointer, services, switch_record
 from db.cutover.advice import PointerTo
-from db.cutover.move import Move
+from db.cutover.context import RunContext
 from db.cutover.services import Ready
 from db.cutover.switch_record import Switched
 from db.environments import Environment
@@ -29,21 +29,21 @@ HOOK_SECONDS = 600.0
 READY_SECONDS = 60.0
 
 
-def done(move: Move, place: Place) -> bool:
+def done(context: RunContext, place: Place) -> bool:
     """Return True if the pointer names the store, its hooks have ended with 0 since, and every process serves it.
 
     Without a record (of an older version's run) the hooks count as not run: each does no harm twice.
     """
-    if not points_at(move, place) or switch_record.switched(move.env, address(place)) is not Switched.YES:
+    if not points_at(context, place) or switch_record.switched(context.env, address(place)) is not Switched.YES:
         return False
     identity = store_identity(place)
-    answers = [services.ask(url) for url in move.env.services]
+    answers = [services.ask(url) for url in context.env.services]
     return all(ready is not None and services.serves(ready, place, identity) for ready in answers)
 
 
-def points_at(move: Move, place: Place) -> bool:
+def points_at(context: RunContext, place: Place) -> bool:
     """Whether the pointer names the store; the role's password and the parameters may differ."""
-    return address(pointer.url(move.env.pointer)) == address(place)
+    return address(pointer.url(context.env.pointer)) == address(place)
 
 
 def pointed(env: Environment) -> PointerTo:
@@ -62,29 +62,29 @@ def is_unfinished(env: Environment, place: Place) -> bool:
     return switch_record.switched(env, address(place)) is Switched.NO
 
 
-def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, Any]:
+def to(context: RunContext, place: Place, value: str, *, keep: bool = True) -> dict[str, Any]:
     """Write the pointer, run `deploy` and `restart`, and wait until no old process is left.
 
     keep: save the old value in a file of the run that only its owner can read. An undo saves nothing, so that a full
     disk can't stop it. Raises Failure if the lock is lost, a hook fails, or a process does not serve the store in time.
     """
-    move.check_deadline()
+    context.check_deadline()
     identity = store_identity(place)
-    old = [ready for ready in map(services.ask, move.env.services) if ready is not None]
-    with hooks.writing_pointer(move.env, move.journal, move.require_lock):
-        move.note(lambda: switch_record.begin(move.env), must=keep)
-        if not points_at(move, place):
+    old = [ready for ready in map(services.ask, context.env.services) if ready is not None]
+    with hooks.writing_pointer(context.env, context.journal, context.require_lock):
+        context.note(lambda: switch_record.begin(context.env), must=keep)
+        if not points_at(context, place):
             if keep:
-                move.journal.keep_secret(OLD_VALUE, pointer.read(move.env.pointer))
-            pointer.write(move.env.pointer, value)
+                context.journal.keep_secret(OLD_VALUE, pointer.read(context.env.pointer))
+            pointer.write(context.env.pointer, value)
     for hook in ("deploy", "restart"):
         hooks.run(
-            move.env,
+            context.env,
             hook,
-            move.journal,
+            context.journal,
             engine=services.engine(place),
-            timeout_seconds=_left(move, HOOK_SECONDS),
-            require=move.require_lock,
+            timeout_seconds=_left(context, HOOK_SECONDS),
+            require=context.require_lock,
         )
 
     def left(ready: Ready) -> str:
@@ -94,37 +94,37 @@ def to(move: Move, place: Place, value: str, *, keep: bool = True) -> dict[str, 
         return f"answers, but the old process {', '.join(running)} still runs" if running else ""
 
     new = services.wait_for(
-        move.env.services,
+        context.env.services,
         lambda ready: not left(ready) and services.serves(ready, place, identity),
         what=f"every process to be a new one that serves {place.redacted}",
-        timeout_seconds=_left(move, READY_SECONDS),
+        timeout_seconds=_left(context, READY_SECONDS),
         fault=left,
     )
-    if not points_at(move, place):  # The next restart would serve another store, whose fence is closed by then.
+    if not points_at(context, place):  # The next restart would serve another store, whose fence is closed by then.
         raise Failure(
-            f"{move.env.pointer.variable} to name {place.redacted} still, after the hooks",
-            pointer.url(move.env.pointer).redacted,
-            where=str(move.env.pointer.path),
+            f"{context.env.pointer.variable} to name {place.redacted} still, after the hooks",
+            pointer.url(context.env.pointer).redacted,
+            where=str(context.env.pointer.path),
             do="A hook writes it: have deploy and restart leave that line as they find it.",
         )
-    move.note(lambda: _complete(move, place))
+    context.note(lambda: _complete(context, place))
     return {"old": [r.pid for r in old], "new": [r.pid for r in new]}
 
 
-def _complete(move: Move, place: Place) -> None:
-    with hooks.writing_pointer(move.env, move.journal, move.require_lock):
-        switch_record.complete(move.env, address(place))
+def _complete(context: RunContext, place: Place) -> None:
+    with hooks.writing_pointer(context.env, context.journal, context.require_lock):
+        switch_record.complete(context.env, address(place))
 
 
-def note_served(move: Move) -> None:
+def note_served(context: RunContext) -> None:
     """Record that the legacy file is served, if no switch was ever recorded: the checks of this run have seen it.
 
     An undo of this run then knows whether a switch was begun, and restarts nothing if none was.
     """
-    served = address(move.env.legacy)
-    with hooks.writing_pointer(move.env, move.journal, move.require_lock):
-        if switch_record.switched(move.env, served) is Switched.UNKNOWN:
-            switch_record.complete(move.env, served)
+    served = address(context.env.legacy)
+    with hooks.writing_pointer(context.env, context.journal, context.require_lock):
+        if switch_record.switched(context.env, served) is Switched.UNKNOWN:
+            switch_record.complete(context.env, served)
 
 
 def store_identity(place: Place) -> str:
@@ -143,6 +143,6 @@ def address(place: Place) -> switch_record.Address:
     return place.host, place.port, place.dbname, place.schema, place.user
 
 
-def _left(move: Move, at_most: float) -> float:
-    move.check_deadline()
-    return move.deadline.left(at_most)
+def _left(context: RunContext, at_most: float) -> float:
+    context.check_deadline()
+    return context.deadline.left(at_most)

@@ -9,13 +9,11 @@ older record back, and every run that writes the pointer can read and write here
 from __future__ import annotations
 
 import json
-import os
 from enum import StrEnum
 from pathlib import Path
 
 from db.environments import Environment
 from db.files import json_files, private
-from db.files.part_file import part_of
 
 Address = tuple[object, ...]
 """A store without its password; see `switch.address`."""
@@ -72,10 +70,4 @@ def _path(env: Environment, what: str) -> Path:
 
 
 def _write(path: Path, content: object) -> None:
-    with private.naming(path), part_of(path) as part:
-        with private.opened(part, "w") as file:
-            file.write(json.dumps(content) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        private.fsync_folder(path.parent)
+    private.write_whole(path, json.dumps(content) + "\n")

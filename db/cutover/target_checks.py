@@ -9,8 +9,8 @@ from psycopg import sql
 
 from db import ops, transfer
 from db.counts import few, first_of
-from db.cutover import rollback_steps, steps
-from db.cutover.move import Move
+from db.cutover import cutover_steps, rollback_steps
+from db.cutover.context import RunContext
 from db.errors import Refusal
 from db.legacy.source import opened
 from db.ops import Phase, locks
@@ -50,14 +50,14 @@ where l.locktype = 'relation' and l.granted and l.pid <> pg_backend_pid()
 """
 
 
-def check_players(move: Move) -> str:
+def check_players(context: RunContext) -> str:
     """Check that Postgres has every player of the legacy file: a rollback deletes from the file what it lacks."""
-    env = move.env
-    with move.looking():
+    env = context.env
+    with context.looking():
         with opened(env.legacy.path) as source:
-            found = transfer.find_missing(source, move.conn)
+            found = transfer.find_missing(source, context.conn)
         if found.missing:
-            lost = rollback_steps.lost_writes(move)
+            lost = rollback_steps.lost_writes(context)
             raise Refusal(
                 found.expected,
                 found.found,
@@ -70,31 +70,31 @@ def check_players(move: Move) -> str:
     return f"all {found.players:,} of the legacy file are on Postgres"
 
 
-def check_lock(move: Move) -> None:
+def check_lock(context: RunContext) -> None:
     """Check that no other run, migration or transfer holds its lock on the database."""
-    with ops.connect(move.env.target_direct) as conn:
+    with ops.connect(context.env.target_direct) as conn:
         for key, name in LOCKS.items():
             if conn.execute(HELD, (locks.LOCK_CLASS, key)).fetchone():
                 by = str((locks.holder(conn) if key == locks.RUN_LOCK else None) or locks.owners(conn, key))
                 raise Refusal(
                     f"{name} to be free",
                     by,
-                    where=move.env.target_direct.redacted,
+                    where=context.env.target_direct.redacted,
                     do=locks.how_to_end(conn, key),
                 )
 
 
-def check_rights(move: Move) -> None:
+def check_rights(context: RunContext) -> None:
     """Check that the owner may make the schema, change it, and change every table in it."""
-    schema, direct = move.env.target_direct.schema, move.env.target_direct
+    schema, direct = context.env.target_direct.schema, context.env.target_direct
     with ops.connect(direct) as conn:
         row = conn.execute(RIGHTS, [schema]).fetchone()
         assert row is not None
         may_create, schema_exists, may_add, owns = row
         # A shared schema stays where it is: a rollback moves only the game's objects out of it.
-        renamed = move.verb == "rollback" and not relocation.is_shared(conn, schema)
+        renamed = context.verb == "rollback" and not relocation.is_shared(conn, schema)
         foreign = [name for (name,) in conn.execute(FOREIGN, [_identifier(schema)]).fetchall()]
-    if not may_create and (move.verb == "rollback" or not schema_exists):
+    if not may_create and (context.verb == "rollback" or not schema_exists):
         raise Refusal(
             f"a role that may create the schema {schema}",
             f"{direct.user} without CREATE",
@@ -117,34 +117,34 @@ def check_rights(move: Move) -> None:
         )
 
 
-def check_schema(move: Move) -> None:
+def check_schema(context: RunContext) -> None:
     """Check that the migrations can be applied, the schema is as they make it, and no foreign rows are in it."""
-    direct, role = move.env.target_direct, move.env.target.user
-    pending = migrate.migrate(direct, environment=move.env.name, service_role=role, sql=True).applied
-    with move.looking():
-        migrated = migrate.current(move.conn)
-        if migrated and move.phase() in (Phase.EMPTY, Phase.RETURNED):
-            steps.require_empty(move)
+    direct, role = context.env.target_direct, context.env.target.user
+    pending = migrate.migrate(direct, environment=context.env.name, service_role=role, sql=True).applied
+    with context.looking():
+        migrated = migrate.current(context.conn)
+        if migrated and context.phase() in (Phase.EMPTY, Phase.RETURNED):
+            cutover_steps.require_empty(context)
     if migrated and not pending and (drifted := migrate.drift(direct)):
         raise Refusal(
             "the schema as the migrations make it",
             few(drifted, 3, between="; "),
             where=direct.redacted,
             do="Take the manual changes back (every line of them:"
-            f" invoke status --env {move.env.name}), or name an empty database in target and target_direct.",
+            f" invoke status --env {context.env.name}), or name an empty database in target and target_direct.",
         )
 
 
-def check_blockers(move: Move) -> None:
+def check_blockers(context: RunContext) -> None:
     """Check that no transaction has held a lock on a table of the game for longer than a second."""
-    with ops.connect(move.env.target_direct) as conn:
-        blockers = conn.execute(BLOCKERS, [_identifier(move.env.target_direct.schema)]).fetchall()
+    with ops.connect(context.env.target_direct) as conn:
+        blockers = conn.execute(BLOCKERS, [_identifier(context.env.target_direct.schema)]).fetchall()
     if blockers:
         named = ", ".join(f"{name} of {role} (server process {pid}, {state})" for pid, name, role, state in blockers)
         raise Refusal(
             "no transaction of more than a second on the game's tables",
             named,
-            where=move.env.target_direct.redacted,
+            where=context.env.target_direct.redacted,
             do=f"End it: {' '.join(f'SELECT pg_terminate_backend({pid});' for pid, *_rest in blockers)}",
         )
 

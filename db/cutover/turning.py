@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from db.cutover.move import Move
+from db.cutover.context import RunContext
 from db.errors import Failure
 from db.ops import Phase
 from game.errors import StoreUnavailable
@@ -28,26 +28,26 @@ from game.legacy.fence_schema import Mark, State
 
 @contextmanager
 def turning(
-    move: Move, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
+    context: RunContext, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
 ) -> Iterator[sqlite3.Connection]:
     """Turn the legacy file's fence to `to` after the body; during the body nobody else can write to the file.
 
-    phases: the phases in which the fence may be turned. owned: the check of its owner, see db.cutover.ownership.
+    phases: the phases in which the fence may be turned. owned: the check of its owner, see db.cutover.fence_owner.
     A file that said moved gets a new draw epoch (`game.legacy.draws`): players played elsewhere since, and remember
     which requests won there. What carries their writes back brings the epoch back with them.
     Raises Failure if the lock is lost, the phase is another, or other processes keep the file locked; the file is then
     unchanged.
     """
-    path = move.env.legacy.path
+    path = context.env.legacy.path
 
     def check(mark: Mark) -> None:
-        move.require_phase(*phases)
+        context.require_phase(*phases)
         owned(mark)
 
     try:
         with (
             closing(sqlite_values.connect(path)) as connection,
-            legacy_fence.turning(connection, to, pass_token=pass_token, owner=move.owner, check=check),
+            legacy_fence.turning(connection, to, pass_token=pass_token, owner=context.owner, check=check),
         ):
             if to != "moved" and legacy_fence.state(connection) == "moved":
                 draws.renew(connection)
@@ -61,9 +61,11 @@ def turning(
         ) from error
 
 
-def turn(move: Move, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None) -> None:
+def turn(
+    context: RunContext, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
+) -> None:
     """Turn the fence at once; see `turning`."""
-    with turning(move, to, phases=phases, owned=owned, pass_token=pass_token):
+    with turning(context, to, phases=phases, owned=owned, pass_token=pass_token):
         pass
 
 

@@ -1,4 +1,4 @@
-"""The steps of an undo before the point of no return: mark aborted, open the legacy file, switch back.
+"""What undoes a cutover before the point of no return: mark aborted, open the legacy file, switch back.
 
 The file is opened only after Postgres has committed that this attempt is over, so the two stores never both take a
 player's write. The switch comes last: if a hook fails, players on processes that serve the file can play already.
@@ -6,9 +6,9 @@ player's write. The switch comes last: if a hook fails, players on processes tha
 
 from __future__ import annotations
 
+from db.cutover import fence_owner, switch
 from db.cutover import journal as journals
-from db.cutover import ownership, switch
-from db.cutover.move import READ_ONLY_ENDS, Move, Step
+from db.cutover.context import READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turn
 from db.environments import Environment
 from db.ops import Phase
@@ -17,37 +17,37 @@ from game.errors import BadUrl
 from game.urls import LegacyUrl
 
 
-def aborted(move: Move) -> bool:
+def aborted(context: RunContext) -> bool:
     """Return True if no attempt is under way. On a live one the step fails, and no later step is performed."""
-    return move.phase() in (Phase.ABORTED, Phase.EMPTY)
+    return context.phase() in (Phase.ABORTED, Phase.EMPTY)
 
 
-def mark_aborted(move: Move) -> None:
+def mark_aborted(context: RunContext) -> None:
     """Advance the phase from loading to aborted. The copy stays in Postgres, fenced."""
-    move.held.advance(Phase.LOADING, Phase.ABORTED)
+    context.held.advance(Phase.LOADING, Phase.ABORTED)
 
 
-def unfence(move: Move) -> None:
+def unfence(context: RunContext) -> None:
     """Open the legacy file. Raises Failure unless Postgres says that the attempt is over.
 
     Also removes the fence of an earlier run of this database: we hold the lock, so that run is over. Turns the fence
     even if the file looks open, see db.cutover.turning.
     """
-    was_open = move.legacy_fence().state == "open"
-    owned = ownership.of_this_game_or_open(move.owner, move.env.legacy.path)
-    turn(move, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owned=owned)
+    was_open = context.legacy_fence().state == "open"
+    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owned=owned)
     if not was_open:  # Else read-only ended when an earlier run opened it.
-        move.journal.write(READ_ONLY_ENDS)
+        context.journal.write(READ_ONLY_ENDS)
 
 
-def switched_back(move: Move) -> bool:
+def switched_back(context: RunContext) -> bool:
     """Return True if the switch to the legacy file is done, see `switch.done`."""
-    return switch.done(move, move.env.legacy)
+    return switch.done(context, context.env.legacy)
 
 
-def switch_back(move: Move) -> dict[str, object]:
+def switch_back(context: RunContext) -> dict[str, object]:
     """Restore the old pointer, deploy, restart."""
-    return switch.to(move, move.env.legacy, legacy_value(move.env, [move.journal]), keep=False)
+    return switch.to(context, context.env.legacy, legacy_value(context.env, [context.journal]), keep=False)
 
 
 def legacy_value(env: Environment, runs: list[journals.Journal]) -> str:
@@ -65,10 +65,3 @@ def _names(kept: str, legacy: LegacyUrl) -> bool:
     except BadUrl:  # Whatever the pointer said then, it named no store that could be gone back to.
         return False
     return isinstance(url, LegacyUrl) and url.path.resolve() == legacy.path.resolve()
-
-
-UNDO = (
-    Step("a", "mark aborted", "Postgres says that the attempt is over, and stays fenced", aborted, mark_aborted),
-    Step("b", "unfence", "the legacy file takes writes, as before", None, unfence),
-    Step("c", "switch back", "every service process serves the legacy file", switched_back, switch_back, checked=False),
-)

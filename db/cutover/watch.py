@@ -10,8 +10,8 @@ import time
 
 from db.console.progress import Countdown, countdown
 from db.cutover import hooks, services, switch
-from db.cutover.move import FAILURES, Move
-from db.cutover.steps import play
+from db.cutover.context import FAILURES, RunContext
+from db.cutover.cutover_steps import play
 from db.errors import ToolError
 from game.redaction import redact
 
@@ -31,35 +31,35 @@ now = time.monotonic
 sleep = time.sleep
 
 
-def watch(move: Move) -> str | None:
+def watch(context: RunContext) -> str | None:
     """Watch for policy.watch_seconds. Returns the first breach in a sentence, or None."""
-    seconds = move.env.policy.watch_seconds
+    seconds = context.env.policy.watch_seconds
     if not seconds:
-        move.means.progress.say("     no watch: policy.watch_seconds is 0")
+        context.config.progress.say("     no watch: policy.watch_seconds is 0")
         return None
-    move.means.progress.say(f"     watching for {seconds:g} s; players play already, Ctrl-C ends the watch alone")
-    with countdown(move.means.progress, "watching", seconds) as shown:
-        breach = _watch(move, seconds, shown)
+    context.config.progress.say(f"     watching for {seconds:g} s; players play already, Ctrl-C ends the watch alone")
+    with countdown(context.config.progress, "watching", seconds) as shown:
+        breach = _watch(context, seconds, shown)
     if breach is None:
-        move.means.progress.say("     the watch was quiet")
+        context.config.progress.say("     the watch was quiet")
     else:
-        move.journal.write("breach", "watch", found=breach)
+        context.journal.write("breach", "watch", found=breach)
     return breach
 
 
-def _watch(move: Move, seconds: float, shown: Countdown) -> str | None:
+def _watch(context: RunContext, seconds: float, shown: Countdown) -> str | None:
     every = interval(seconds)
     began = now()
     ends = began + seconds
     while True:
         due = min(now() + every, ends)
         last = now() >= ends
-        move.means.signals.check()
+        context.config.signals.check()
         if last:
             shown.seen("the last look", last=True)
-        if breach := _look(move):
+        if breach := _look(context):
             return breach
-        shown.seen(_seen(move), last=last)
+        shown.seen(_seen(context), last=last)
         if last:
             return None
         while (left := due - now()) > 0:
@@ -67,10 +67,10 @@ def _watch(move: Move, seconds: float, shown: Countdown) -> str | None:
             shown.passed(now() - began)
 
 
-def _seen(move: Move) -> str:
+def _seen(context: RunContext) -> str:
     """Say what a look without a breach saw, with the time of day; it fits beside the bar."""
-    many = len(move.env.services)
-    health = ", health" if move.env.hooks.health else ""
+    many = len(context.env.services)
+    health = ", health" if context.env.hooks.health else ""
     return f"{time.strftime('%H:%M:%S')}: {many} process{'' if many == 1 else 'es'}, smoke{health} passed"
 
 
@@ -79,19 +79,19 @@ def interval(seconds: float) -> float:
     return min(EVERY_SECONDS, max(LEAST_SECONDS, seconds / LOOKS))
 
 
-def _look(move: Move) -> str | None:
+def _look(context: RunContext) -> str | None:
     """Return what is wrong now, or None. An error of a store or a process is a breach too: players play there."""
-    place = move.env.target
+    place = context.env.target
     try:
         identity = switch.store_identity(place)
         services.wait_for(
-            move.env.services,
+            context.env.services,
             lambda ready: services.serves(ready, place, identity),
             what=f"every process to serve {place.redacted}",
             timeout_seconds=ANSWER_SECONDS,
         )
-        play(move, move.env.target_direct)
-        hooks.run(move.env, "health", move.journal, engine="postgres", timeout_seconds=EVERY_SECONDS)
+        play(context, context.env.target_direct)
+        hooks.run(context.env, "health", context.journal, engine="postgres", timeout_seconds=EVERY_SECONDS)
     except ToolError as error:
         return str(error)
     except FAILURES as error:

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from game.legacy import sidecars
+
 SUFFIX = ".part"
 TOKEN_DIGITS = 8
-BESIDE = ("", "-wal", "-shm", "-journal")
-"""A part, and what SQLite writes beside it, by the end of the name."""
 
 
 @contextmanager
@@ -57,5 +57,5 @@ def _remove_left(path: Path) -> None:
 
 
 def _remove(part: Path) -> None:
-    for suffix in BESIDE:
-        part.with_name(part.name + suffix).unlink(missing_ok=True)
+    for path in (part, *sidecars.beside(part)):
+        path.unlink(missing_ok=True)

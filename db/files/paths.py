@@ -10,12 +10,10 @@ from pathlib import Path
 
 from db.errors import Refusal
 from game import paths
+from game.legacy import sidecars
 
 MOST_NAME_BYTES = 200
 """Linux allows 255. The file is made under a longer name first."""
-
-BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite writes beside a file, by the end of the name."""
 
 
 def require_file(path: Path, expected: str, *, do: str, where: str = "") -> None:
@@ -37,7 +35,7 @@ def require_folder(path: Path, expected: str, *, do: str) -> None:
     raise Refusal(expected, found.replace(paths.NOTHING, "no such folder"), where=str(path), do=do)
 
 
-def require_new(path: Path, *, beside: tuple[str, ...] = BESIDE) -> None:
+def require_new(path: Path, *, beside: tuple[str, ...] = sidecars.SUFFIXES) -> None:
     """Check that a file can be made at the path, and that nothing is there, nor at the names beside it."""
     _require_parent(path, "a folder that exists, to write into")
     if len(os.fsencode(path.name)) > MOST_NAME_BYTES:

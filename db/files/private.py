@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -116,19 +116,37 @@ def _require_own(path: Path, expected: str) -> None:
         )
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file that is there anew, in one rename; its mode and owner stay, and a link goes on pointing at it."""
-    path = path.resolve()
-    was = path.stat()
+def write_whole(path: Path, content: str | bytes, *, like: os.stat_result | None = None) -> None:
+    """Write a file that has its name only once it is whole and on the disk; one that stands there is replaced.
+
+    like: gives it this file's mode and owner. Raises OSError that names the file.
+    """
     with naming(path), part_of(path) as part:
         with opened(part, "wb") as file:
-            file.write(content)
-            os.fchown(file.fileno(), was.st_uid, was.st_gid)
-            os.fchmod(file.fileno(), was.st_mode & 0o7777)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+            file.write(content.encode() if isinstance(content, str) else content)
+            if like is not None:
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(file.fileno(), like.st_mode & 0o7777)
+        put(part, path)
+
+
+def put(part: Path, path: Path, *, check: Callable[[], None] | None = None) -> None:
+    """Give a file that was made under another name its own, once its bytes are on the disk; then flush the folder.
+
+    check: runs between the two, and may refuse what stands there by now.
+    """
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    if check is not None:
+        check()
+    part.replace(path)
     fsync_folder(path.parent)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file that is there anew; its mode and owner stay, and a link goes on pointing at it."""
+    path = path.resolve()
+    write_whole(path, content, like=path.stat())
 
 
 @contextmanager

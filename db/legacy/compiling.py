@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from db.legacy.clauses import neutral_clauses
 from db.legacy.schema import Statement
-from db.legacy.source import Source, Table, quote
+from db.legacy.source import Source, Table
 from game.legacy.guarding import guard, strictly
+from game.legacy.sqlite_values import quote
 
 _MISSING = re.compile(r"(?:no such|unknown) (?:function|collation sequence): (.+?)(?:\(\))?$")
 _PAGE_BYTES = 512

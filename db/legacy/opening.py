@@ -11,7 +11,7 @@ from db.errors import Refusal
 from db.files import paths
 from db.legacy import schema_code
 from db.remedies import RESTORE_FILE
-from game.legacy import sqlite_values
+from game.legacy import sidecars, sqlite_values
 from game.legacy.guarding import at_most, names_another_file
 from game.paths import found
 
@@ -39,7 +39,7 @@ def check_file(path: Path) -> None:
 def _check_beside(path: Path) -> None:
     """Refuse what lies where SQLite keeps its logs and is none: opening a pipe would wait for ever."""
     real = path.resolve()
-    for suffix in paths.BESIDE:
+    for suffix in sidecars.SUFFIXES:
         beside = real.with_name(real.name + suffix)
         if beside.is_symlink() or (beside.exists() and not beside.is_file()):
             raise Refusal(
@@ -52,7 +52,7 @@ def _check_beside(path: Path) -> None:
         raise Refusal(
             "a rollback journal of this file alone",
             "one that names another file",
-            where=f"{real}-journal",
+            where=str(sidecars.journal_of(real)),
             do="Have the program that wrote both files open this one once: SQLite then rolls both back together.",
         )
 
@@ -84,7 +84,7 @@ def _is_sqlite(path: Path) -> bool:
 @contextmanager
 def tidied(path: Path) -> Iterator[None]:
     """Remove afterwards the empty log that reading makes beside the file, unless a log was there before."""
-    log = path.with_name(path.name + "-wal")
+    log = sidecars.log_of(path)
     had_log = log.exists()
     try:
         yield

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from db.legacy.source import Table, quote
-from game.legacy.sqlite_values import Cell, bind, placeholder
+from db.legacy.source import Table
+from game.legacy.sqlite_values import Cell, bind, insert_into, placeholder, quote
 
 
 def insert(connection: sqlite3.Connection, table: Table, position: int, row: Mapping[str, Cell]) -> None:
@@ -15,8 +15,7 @@ def insert(connection: sqlite3.Connection, table: Table, position: int, row: Map
     names = [*map(quote, table.columns)]
     if table.rowid is not None and len(names) < connection.getlimit(sqlite3.SQLITE_LIMIT_COLUMN):
         values, names = [position, *values], [table.rowid, *names]
-    places = ", ".join(map(placeholder, values))
-    connection.execute(f"INSERT INTO {quote(table.name)} ({', '.join(names)}) VALUES ({places})", [*map(bind, values)])
+    connection.execute(insert_into(quote(table.name), map(placeholder, values), names), [*map(bind, values)])
     if table.rowid is not None and table.rowid not in names:
         # A statement may name only as many values as a table may have columns, so the rowid did not fit.
         moved = f"UPDATE {quote(table.name)} SET {table.rowid} = ? WHERE {table.rowid} = last_insert_rowid()"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from db.errors import Refusal
-from game.legacy import fence_schema
+from game.legacy import fence_schema, sqlite_values
 from game.legacy.guarding import guard
 from game.legacy.sqlite_values import BadText
 
@@ -72,12 +72,12 @@ def in_the_file(*statements: str) -> str:
 def renaming(table: str, to: str) -> str:
     """Return SQL that renames a table."""
     # writable_schema: without it SQLite renames no table in a file with a broken view.
-    return f"PRAGMA writable_schema=ON; ALTER TABLE {fence_schema.quote(table)} RENAME TO {fence_schema.quote(to)};"
+    return f"PRAGMA writable_schema=ON; ALTER TABLE {sqlite_values.quote(table)} RENAME TO {sqlite_values.quote(to)};"
 
 
 def _freeing(kind: str, name: str) -> str:
     """Return SQL that frees the name: renames a table, drops anything else."""
-    return renaming(name, f"game_{name}") if kind == "table" else f"DROP {kind.upper()} {fence_schema.quote(name)};"
+    return renaming(name, f"game_{name}") if kind == "table" else f"DROP {kind.upper()} {sqlite_values.quote(name)};"
 
 
 def read(connection: sqlite3.Connection) -> Schema:
@@ -228,7 +228,7 @@ def _run(connection: sqlite3.Connection, statement: Statement) -> None:
             where="sqlite_master",
             do="Rebuild it with a statement that SQLite accepts."
             if statement.type == "table"
-            else in_the_file(f"DROP {statement.type.upper()} {fence_schema.quote(statement.name)};"),
+            else in_the_file(f"DROP {statement.type.upper()} {sqlite_values.quote(statement.name)};"),
         ) from None
 
 

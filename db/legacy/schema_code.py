@@ -13,7 +13,7 @@ from contextlib import closing
 
 from db.errors import Refusal
 from db.legacy.schema import Statement, in_the_file
-from game.legacy import fence_schema
+from game.legacy import sqlite_values
 from game.legacy.guarding import guard, strictly
 
 MOST_STATEMENTS = 5_000
@@ -65,7 +65,7 @@ class _Attempts:
         for (default,) in about:
             if default is not None:
                 self._attempt(statement, f"EXPLAIN SELECT ({default}\n)")
-        self._attempt(statement, f"EXPLAIN SELECT * FROM {fence_schema.quote(statement.name)}")
+        self._attempt(statement, f"EXPLAIN SELECT * FROM {sqlite_values.quote(statement.name)}")
 
     def _attempt(self, statement: Statement, sql: str) -> None:
         for _ in range(_MOST_STAND_INS):
@@ -93,7 +93,7 @@ class _Attempts:
 
 
 def _costly(statement: Statement, found: str, where: str) -> Refusal:
-    drop = in_the_file(f"DROP INDEX {fence_schema.quote(statement.name)};")
+    drop = in_the_file(f"DROP INDEX {sqlite_values.quote(statement.name)};")
     return Refusal(
         "a schema that calls only functions whose cost is bounded",
         f"{statement.type} {statement.name}: {found}",

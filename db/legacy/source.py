@@ -26,7 +26,8 @@ from db.legacy.opening import check_file, tidied
 from db.legacy.read_errors import unreadable
 from db.legacy.schema import Schema
 from game.legacy import codec, sqlite_values
-from game.legacy.sqlite_values import BadText, Cell
+from game.legacy.sqlite_values import BadText, Cell, quote
+from game.runs import runs
 
 CHUNK_BYTES = 8 * 1024 * 1024
 CELL_BYTES = 48
@@ -155,22 +156,8 @@ def size_of(values: Iterable[Cell]) -> int:
 
 
 def chunks(rows: Iterable[Row], limit: int = CHUNK_BYTES) -> Iterator[list[Row]]:
-    """Runs of rows that cost at most `limit` bytes together; a larger row travels alone."""
-    batch: list[Row] = []
-    size = 0
-    for row in rows:
-        cost = row.bytes + UNIT_BYTES * sum(row.units.values())
-        if batch and size + cost > limit:
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += cost
-        del row  # A row may be a hundred megabytes: nobody here keeps one that was handed on.
-        if size > limit:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    """Split the rows into runs that cost at most `limit` bytes together; a larger row travels alone."""
+    return runs(rows, lambda row: row.bytes + UNIT_BYTES * sum(row.units.values()), limit)
 
 
 class Digest:
@@ -192,11 +179,6 @@ class Digest:
 
     def hex(self) -> str:
         return self._hash.hexdigest()
-
-
-def quote(name: str) -> str:
-    """The identifier as SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def table_of(connection: sqlite3.Connection, name: str) -> Table:

@@ -1,4 +1,4 @@
-"""Which certificates admitted a move to this database: a record in `ops`, added to and never changed.
+"""Records in `ops` which certificates admitted a move to this database; records are added and never changed.
 
 It stands with the target, not with who asks: a fresh checkout or another machine finds the same last one.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from db import ops
+from db.ops.statements import insert_into
 
 TABLE = """
 create table if not exists ops.admissions (
@@ -55,7 +56,6 @@ def add(conn: ops.Connection, admission: Admission) -> None:
     if last(conn) == admission:
         return
     conn.execute(TABLE)
-    statement = sql.SQL("insert into ops.admissions ({}) values ({})").format(
-        sql.SQL(", ").join(map(sql.Identifier, COLUMNS)), sql.SQL(", ").join([sql.Placeholder()] * len(COLUMNS))
-    )
+    places = [sql.Placeholder()] * len(COLUMNS)
+    statement = insert_into(sql.Identifier("ops", "admissions"), COLUMNS, places)
     conn.execute(statement, [getattr(admission, column) for column in COLUMNS])

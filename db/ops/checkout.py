@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 import uuid
 from dataclasses import asdict, dataclass
@@ -136,11 +135,9 @@ def _read(file: Path) -> Checkout | None:
 
 def _write(made: Checkout, file: Path) -> Checkout:
     """Keep the checkout in its file. Where nothing can be written, its place alone identifies it."""
-    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         private.make_folder(file.parent)
-        private.write(part, json.dumps(asdict(made)) + "\n")
-        part.replace(file)
+        private.write_whole(file, json.dumps(asdict(made)) + "\n")
     except OSError:
         return Checkout(str(uuid.uuid5(uuid.NAMESPACE_URL, str(made))), made.host, made.folder)
     return made

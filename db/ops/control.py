@@ -35,7 +35,7 @@ TRIAL = "transfer-"
 
 
 class Phase(StrEnum):
-    """Where the move stands: one row, changed only by `Held.advance`."""
+    """The phase of a move: one row, changed only by `RunLock.advance`."""
 
     EMPTY = "empty"
     LOADING = "loading"
@@ -179,7 +179,7 @@ def named(conn: Connection) -> str:
 
 
 def identity(conn: Connection) -> str:
-    """Which database this is, for a fence to bear: the number that `prepare` gave it, and the server's own.
+    """Return the database's identity for a fence: the number that `prepare` gave it, and the server's own.
 
     It outlives a change of host, name or version; a copy made with CREATE DATABASE … TEMPLATE is another database.
     """
@@ -200,17 +200,17 @@ def is_trial(run: str | None) -> bool:
 
 
 def is_proven(conn: Connection, run: str) -> bool:
-    """Whether what this run loaded was proven, and is what the schema still holds."""
+    """Return True if what this run loaded was verified, and the schema still holds it."""
     return bool(_value(conn, "select exists (select from ops.proven where run = %s)", (run,)))
 
 
 def clear_proof(conn: Connection) -> None:
-    """What the schema holds is no proven copy any more; joins a transaction that is open."""
+    """Record that the schema holds no verified copy any more; joins a transaction that is open."""
     conn.execute("delete from ops.proven")
 
 
 def phase(conn: Connection) -> Phase:
-    """Where the move stands. Refusal before `prepare`, and where the row was deleted: `prepare` makes it."""
+    """Return the phase. Raises Refusal before `prepare`, or if the row was deleted; `prepare` makes it."""
     require_prepared(conn)
     found = _value(conn, "select phase from ops.phase")
     if found is None:

@@ -91,7 +91,7 @@ def new_pass() -> str:
     return secrets.token_urlsafe(32)
 
 
-def set_on(
+def raise_fence(
     conn: ops.Connection,
     *,
     state: State = "fenced",
@@ -121,12 +121,12 @@ def state(conn: ops.Connection) -> State:
 
     Failure when the triggers say otherwise: somebody has switched them by hand.
     """
-    stated = said(conn)
-    require_even(stated, odd(conn, stated), _schema(conn), where=ops.place(conn))
-    return stated
+    recorded = recorded_state(conn)
+    require_consistent(recorded, inconsistent_tables(conn, recorded), _schema(conn), where=ops.place(conn))
+    return recorded
 
 
-def said(conn: ops.Connection) -> State:
+def recorded_state(conn: ops.Connection) -> State:
     """What the fence says of itself, whatever its triggers say: for an undo, which nothing of that may stop."""
     try:
         row = conn.execute("select state from fence_state").fetchone()
@@ -136,20 +136,20 @@ def said(conn: ops.Connection) -> State:
     return cast(State, row[0])
 
 
-def odd(conn: ops.Connection, stated: State) -> tuple[str, ...]:
+def inconsistent_tables(conn: ops.Connection, recorded: State) -> tuple[str, ...]:
     """The tables on which the fence's trigger is not as this state has it."""
-    wanted = ("D", None) if stated == "open" else ("A",)
+    wanted = ("D", None) if recorded == "open" else ("A",)
     return tuple(table.name for table in _tables(conn) if table.enabled not in wanted)
 
 
-def require_even(stated: State, odd: tuple[str, ...], schema: str, *, where: str) -> None:
+def require_consistent(recorded: State, inconsistent: tuple[str, ...], schema: str, *, where: str) -> None:
     """Raise Failure naming the tables whose trigger differs from the fence's state, with the SQL that mends them."""
-    if odd:
+    if inconsistent:
         raise Failure(
-            f"every trigger as the state {stated} has it",
-            f"otherwise on {', '.join(odd)}",
+            f"every trigger as the state {recorded} has it",
+            f"otherwise on {', '.join(inconsistent)}",
             where=where,
-            do=f"Run as the owner: {' '.join(_mending(table, schema, stated) for table in odd)}",
+            do=f"Run as the owner: {' '.join(_mending(table, schema, recorded) for table in inconsistent)}",
         )
 
 
@@ -169,7 +169,7 @@ def _mending(table: str, schema: str, to: State) -> str:
     )
 
 
-def use_pass(conn: ops.Connection, token: str) -> None:
+def bypass(conn: ops.Connection, token: str) -> None:
     """Let the open transaction through the fence. The setting ends with it, so no pool hands it on."""
     if conn.info.transaction_status == TransactionStatus.IDLE:
         raise ValueError("a pass needs a transaction that is open")
@@ -187,7 +187,7 @@ def own_pass(conn: ops.Connection) -> Iterator[None]:
         parameters = (_schema(conn), _sha256(token))
         conn.execute("insert into ops.fence_passes (schema, pass_sha256) values (%s, %s)", parameters)
         before = _value(conn, "select current_setting(%s, true)", FENCE_PASS_SETTING)
-        use_pass(conn, token)
+        bypass(conn, token)
         yield
         conn.execute("select set_config(%s, %s, true)", (FENCE_PASS_SETTING, before or ""))
         conn.execute("delete from ops.fence_passes where schema = %s and pass_sha256 = %s", parameters)

@@ -62,7 +62,7 @@ def started(
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended: its exit code, and the signals that this process got meanwhile, by name."""
+    """The end of a program: its exit code, and the names of the signals that this process got meanwhile."""
 
     code: int
     signals: tuple[str, ...]

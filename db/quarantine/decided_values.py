@@ -8,10 +8,10 @@ from contextlib import closing
 
 from db.legacy import schema as schemas
 from db.legacy.schema import Schema
-from db.legacy.source import quote, units_sql
+from db.legacy.source import units_sql
 from game.json_text import SPACE, parts, skip
 from game.legacy import codec, sqlite_values
-from game.legacy.sqlite_values import Cell
+from game.legacy.sqlite_values import Cell, quote
 
 _DEPTH = 4
 """Quests lie deepest: the document, a period, its array, the quest."""

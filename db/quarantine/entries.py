@@ -12,7 +12,7 @@ from typing import Any
 from db import ops
 from db.errors import Refusal
 from game.legacy import sqlite_values
-from game.legacy.codec import mapping
+from game.legacy.codec.readers import storable
 
 WHOLE_ROW_RULES = ("duplicate", "unknown", "unfit")
 """End the rules of `batches.BatchBuilder`, which keep a whole row; its key is then `row N`, N the row's position."""
@@ -135,7 +135,7 @@ class _KeptWithoutKey:
 
 def _owner(table: str, kept: str) -> str | None:
     found = sqlite_values.decode(kept).get(_OWNER.get(table, "user_id"))
-    return found if isinstance(found, str) and mapping.storable(found) else None
+    return found if isinstance(found, str) and storable(found) else None
 
 
 def held_players(values: Iterable[Value]) -> list[str]:

@@ -60,7 +60,7 @@ class KeptRow:
                 return "the row's id is no text that Postgres can hold as a key"
             (record,) = user.values()
             return self._taken(conn, "users", record, _UNIQUE["users"])
-        name, record = codec.explode_other(self.table, self.cells, rowid=self.position)
+        name, record = codec.decode_other(self.table, self.cells, rowid=self.position)
         if name == "legacy_rows":
             return "the row's key is no text that Postgres can hold as a key"
         return self._taken(conn, name, record, tables.KEYS[name])
@@ -93,22 +93,22 @@ class KeptRow:
         if self.table in JOURNALS:
             copy(conn, JOURNALS[self.table], [plain_line(self.cells)])
         else:
-            name, record = codec.explode_other(self.table, self.cells, rowid=self.position)
+            name, record = codec.decode_other(self.table, self.cells, rowid=self.position)
             copy(conn, tables.BY_NAME[name], [record])
         conn.execute("delete from legacy_rows where source = %s and position = %s", (self.table, self.position))
         return []
 
     def _load_player(self, conn: ops.Connection) -> list[Finding]:
-        exploded = codec.decode_row(self.cells, rowid=self.position, units=decided_values.units(self.cells))
+        decoded = codec.decode_row(self.cells, rowid=self.position, units=decided_values.units(self.cells))
         for table in tables.PLAYER_STATE:
-            if records := exploded.rows.get(table.name):
+            if records := decoded.rows.get(table.name):
                 copy(conn, table, records.values())
-        (record,) = exploded.rows["legacy_rows"].values()
+        (record,) = decoded.rows["legacy_rows"].values()
         conn.execute(
             "update legacy_rows set key = %s, cells = %s where source = 'users' and position = %s",
             (record["key"], record["cells"], self.position),
         )
-        return exploded.findings
+        return decoded.findings
 
     def prove(self, conn: ops.Connection) -> None:
         """Rebuild a row that is no player's from the database, and compare."""
@@ -127,7 +127,7 @@ class KeptRow:
         if self.table in JOURNALS:
             name, record = JOURNALS[self.table].name, plain_line(self.cells)
         else:
-            name, record = codec.explode_other(self.table, self.cells, rowid=self.position)
+            name, record = codec.decode_other(self.table, self.cells, rowid=self.position)
         columns = [column.name for column in tables.BY_NAME[name].columns]
         key = tables.KEYS[name]
         query = sql.SQL("select {} from {} where {}").format(
@@ -139,4 +139,4 @@ class KeptRow:
         found: Record = dict(zip(columns, row or (), strict=bool(row)))
         if self.table in JOURNALS:
             return dict(found)
-        return codec.implode_other(self.table, found) if found else {}
+        return codec.encode_other(self.table, found) if found else {}

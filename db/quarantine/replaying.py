@@ -38,7 +38,7 @@ LOCK_TIMEOUT = "10s"
 
 def require_replayable(conn: ops.Connection) -> Phase:
     """Return the phase. Raises Refusal unless players play on the database, or it holds the copy of a trial."""
-    phase, state = ops.phase(conn), fence.said(conn)
+    phase, state = ops.phase(conn), fence.recorded_state(conn)
     where, environment = ops.place(conn), ops.marker(conn)
     if phase is Phase.LOADING:
         raise Refusal(
@@ -178,12 +178,12 @@ class _Run:
         row = self.target.legacy_row(before)
         wanted = self._with_decided(values, row)
         ((_source, position),) = before["legacy_rows"]
-        exploded = codec.decode_row(wanted, rowid=int(position), units=decided_values.units(wanted))
-        reading = second_reading.judge(values, exploded.findings, before, wanted, mended=self._mended(values))
+        decoded = codec.decode_row(wanted, rowid=int(position), units=decided_values.units(wanted))
+        reading = second_reading.judge(values, decoded.findings, before, wanted, mended=self._mended(values))
         self._check_decided(values, reading)
         opening = None
         if reading.changes:
-            after = second_reading.merge(before, exploded.rows, reading)
+            after = second_reading.merge(before, decoded.rows, reading)
             self._write(before, after)
             self._add(reading.flags)
             self._settle(reading)  # Before the proof: from here on the kept cells count as read.

@@ -1,4 +1,4 @@
-"""What a second reading of a player's row finds of the values that the first one could not read."""
+"""Reads a player's row again, and finds which of the values that could not be read then can be read now."""
 
 from __future__ import annotations
 
@@ -8,26 +8,13 @@ from dataclasses import dataclass, field
 from db.quarantine.entries import Value
 from db.transfer.target import Cells
 from game.legacy import sqlite_values
-from game.legacy.codec import Finding, arrays, mapping
+from game.legacy.codec import Finding, arrays
+from game.legacy.codec.mapping import USERS
 from game.rows import Key, Rows
 
-_USERS = (*mapping.SCALARS, "actionPoints", "inventorySlots")
-_WRITTEN_TOGETHER: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (_USERS, ("users",)),
-    (("inventory", "equipment"), ("user_inventory", "user_equipment")),
-    (("mail",), ("user_mail",)),
-    (("equipmentPresets",), ("user_equipment_presets",)),
-    (("quests",), ("user_quests", "user_milestones")),
-    (("singlePlayerMissions",), ("user_missions",)),
-    (tuple(mapping.STAGES.values()), ("user_stages",)),
-    (
-        tuple(
-            column
-            for kind, name in mapping.KINDS.items()
-            for column in (f"last{name}Tournament", f"last{name}PlayedDate", f"{kind}RewardClaimed")
-        ),
-        ("user_tournaments",),
-    ),
+_WRITTEN_TOGETHER: tuple[tuple[Collection[str], Collection[str]], ...] = (
+    (USERS.plain, ("users",)),
+    *((group.columns, group.tables) for group in USERS.groups),
 )
 """Legacy columns, and the tables that they are read into."""
 
@@ -144,7 +131,7 @@ def _is_overwritten(value: Value, before: Rows, row: Cells) -> bool:
         return value.original not in sqlite_values.original(cell)
     if sqlite_values.original(cell) == value.original and sqlite_values.storage(cell) == value.storage:
         return False
-    scalar = mapping.SCALARS.get(value.column)
+    scalar = USERS.scalars.get(value.column)
     if scalar is None:
         return True
     # A decimal to which play has added is still no plain number.

@@ -5,7 +5,6 @@ A legacy file takes a few milliseconds and 36 KB a player. The same seed gives t
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 import time
@@ -26,7 +25,7 @@ from db.confirmation import unasked
 from db.console.progress import Progress, Silent
 from db.environments import DESTRUCTIBLE
 from db.errors import Refusal
-from db.files import paths
+from db.files import paths, private
 from db.files.part_file import part_of
 from db.legacy import declared_tables
 from db.ops import fence
@@ -37,7 +36,7 @@ from db.samples.random_players import sketches
 from db.schema import draws, in_use, migrate
 from db.target import requirements
 from game import tables
-from game.legacy.sqlite_values import BadText, Cell, bind, placeholder
+from game.legacy.sqlite_values import BadText, Cell, bind, insert_into, placeholder
 from game.rows import Record
 from game.urls import PostgresUrl
 
@@ -286,8 +285,8 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Cel
 
 def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Cell, ...]]) -> None:
     if rows:
-        places = ", ".join(placeholder(cell) for cell in rows[0])
-        connection.executemany(f"INSERT INTO {table} VALUES ({places})", ([bind(cell) for cell in row] for row in rows))
+        statement = insert_into(table, map(placeholder, rows[0]))
+        connection.executemany(statement, ([bind(cell) for cell in row] for row in rows))
 
 
 @contextmanager
@@ -302,11 +301,4 @@ def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
-        _keep(made, path)
-
-
-def _keep(made: Path, path: Path) -> None:
-    with made.open("rb") as file:
-        os.fsync(file.fileno())
-    paths.require_new(path)
-    made.rename(path)
+        private.put(made, path, check=lambda: paths.require_new(path))

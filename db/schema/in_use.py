@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from db import ops
 from db.errors import Refusal
-from db.ops import Phase
+from db.ops import Phase, statements
 from db.schema import migrate
 
 
@@ -42,4 +42,4 @@ def live(conn: ops.Connection) -> Refusal:
 
 
 def _filled(conn: ops.Connection) -> bool:
-    return migrate.current(conn) is not None and conn.execute("select exists (select from users)").fetchone() == (True,)
+    return migrate.current(conn) is not None and statements.first_filled(conn, ["users"]) is not None

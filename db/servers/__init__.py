@@ -1,4 +1,4 @@
-"""Where a Postgres comes from: docker, the machine's binaries, the embedded wheel, or a URL. Throwaway, and guarded."""
+"""Provides throwaway Postgres servers: docker, the machine's binaries, the embedded wheel, or a URL."""
 
 from db.servers.providers import KINDS, Plan, check_kind, needed_secrets, plan, start
 from db.servers.server import Server

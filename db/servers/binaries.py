@@ -52,7 +52,7 @@ class Binaries:
 
     @property
     def major(self) -> int:
-        """15 of 15.18."""
+        """Return the major version: 15 of 15.18."""
         return int(self.version.partition(".")[0])
 
 
@@ -67,7 +67,7 @@ class Local:
         return best(installed())
 
     def missing(self) -> str | None:
-        """Why there are none, or None."""
+        """Return why there are no binaries, or None."""
         return None if self.binaries else f"no initdb and postgres of version {MAJOR} or newer on the PATH or in /usr"
 
     def version(self) -> str:

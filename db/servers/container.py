@@ -46,7 +46,7 @@ class Docker:
         self._say = say
 
     def missing(self) -> str | None:
-        """Why it can't be had, or None; pulls the image where it is not here."""
+        """Return why docker can't be used, or None. Pulls the image if it is not on this machine."""
         with _swept():
             try:
                 with _daemon(ANSWER_SECONDS) as client:

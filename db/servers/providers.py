@@ -32,12 +32,12 @@ Say = Callable[[str], None]
 
 
 class Provider(Protocol):
-    """Where a server may come from."""
+    """A way to get a server: docker, local, embedded or url."""
 
     kind: str
 
     def missing(self) -> str | None:
-        """Why it can't be had here, in half a sentence; None when it can."""
+        """Return why it can't be used here, in half a sentence; None if it can."""
         ...
 
     def version(self) -> str:
@@ -143,7 +143,7 @@ _A_URL = f"Name with --postgres one of {', '.join(KINDS)}, or postgresql://USER@
 
 
 def _postgres(text: str) -> PostgresUrl:
-    """Read the URL."""
+    """Read the text as a URL of Postgres."""
     # A text without :// may still hold a password, as anna:secret@host does, so only a single word is shown.
     if "://" not in text:
         found = text if text.isidentifier() else "another text"

@@ -30,7 +30,7 @@ CREATION_SECONDS = 10.0
 
 
 class Registry:
-    """What is to be cleared up."""
+    """The servers, folders, containers and guests that are to be cleaned up."""
 
     def __init__(self) -> None:
         self.servers: list[subprocess.Popen[bytes]] = []
@@ -75,7 +75,7 @@ class Registry:
         return {"pid": server.pid}
 
     def do_poll(self, request: dict[str, Any]) -> dict[str, Any]:
-        """How a server that was spawned fares: null while it runs, else how it ended."""
+        """Return the exit code of a server that was spawned; null while it runs."""
         (server,) = (server for server in self.servers if server.pid == request["pid"])
         return {"code": server.poll()}
 

@@ -43,7 +43,7 @@ class ReaperClient:
 
     @property
     def pid(self) -> int:
-        """The guardian's process id."""
+        """Return the process id of the reaper."""
         return self._process.pid
 
     def folder(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class ReaperClient:
         return int(answer["pid"])
 
     def ended(self, pid: int) -> bool:
-        """Whether a server that was spawned has ended by itself."""
+        """Return True if a server that was spawned has ended by itself."""
         return self._ask("poll", pid=pid)["code"] is not None
 
     def leave(self) -> None:

@@ -35,22 +35,22 @@ class Server:
 
     @property
     def version(self) -> str:
-        """The server's version, "15.18"."""
+        """Return the server's version, such as "15.18"."""
         return self._facts.version
 
     @property
     def major(self) -> int:
-        """15 of 15.18."""
+        """Return the major version: 15 of 15.18."""
         return int(self.version.partition(".")[0])
 
     @property
     def why(self) -> str:
-        """Why better kinds were passed over; empty where none was."""
+        """Return why better kinds were passed over; "" if none was."""
         return self._facts.why
 
     @property
     def mark(self) -> str:
-        """What the names of this run's databases begin with; those alone may be dropped by pattern."""
+        """Return the prefix of the names of this run's databases; only those may be dropped by pattern."""
         return self._facts.mark
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What is known of a running server: enough to use it from another process, which is how xdist's workers do."""
+"""Connection info of a running server: enough to use it from another process, as xdist's workers do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Login:
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """Where a server is, who may log in, and where its programs are."""
+    """The address of a server, its logins, and the folder of its programs."""
 
     kind: str
     run: str
@@ -43,7 +43,7 @@ class ServerInfo:
 
     @property
     def mark(self) -> str:
-        """What the name of everything of this run begins with."""
+        """Return the prefix of the names of everything that this run makes."""
         return f"sudamr_{self.run}_"
 
     def as_text(self) -> str:
@@ -52,7 +52,7 @@ class ServerInfo:
 
     @classmethod
     def read(cls, text: str) -> ServerInfo:
-        """The facts again."""
+        """Return the info that `as_text` wrote."""
         fields = json.loads(text)
         logins = {role: Login(**login) for role, login in fields.pop("logins").items()}
         parameters = tuple((name, value) for name, value in fields.pop("parameters"))

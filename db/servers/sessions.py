@@ -1,4 +1,4 @@
-"""Who is connected to a database, and who holds locks in it: named, not waited for."""
+"""Names the sessions of a database and the locks that they hold, without waiting for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ORDER BY a.pid
 
 @dataclass(frozen=True)
 class Session:
-    """A connection of somebody's."""
+    """One session of a server, with the locks that it holds."""
 
     pid: int
     user: str

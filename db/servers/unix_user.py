@@ -61,7 +61,7 @@ def scratch(*, programs: bool = False) -> Path:
 
 
 def _usable(base: Path, programs: bool) -> bool:
-    """Whether we may write there, and another account enter it."""
+    """Return True if this process may write to the folder, and other accounts may enter it."""
     if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
         return False
     if programs and os.statvfs(base).f_flag & getattr(os, "ST_NOEXEC", 0):

@@ -17,9 +17,21 @@ from db.snapshots import legacy, manifest, postgres, trust
 from db.snapshots.dump import Foreign
 from db.snapshots.manifest import Label, Side, Snapshot, find, read
 from db.snapshots.tools import Tools
-from db.snapshots.trust import is_admitted
+from db.snapshots.trust import is_admitted, is_verified
 
-__all__ = ["Label", "Side", "Snapshot", "find", "is_admitted", "read", "restore", "take", "take_verified", "verify"]
+__all__ = [
+    "Label",
+    "Side",
+    "Snapshot",
+    "find",
+    "is_admitted",
+    "is_verified",
+    "read",
+    "restore",
+    "take",
+    "take_verified",
+    "verify",
+]
 
 
 def take(
@@ -45,7 +57,7 @@ def take_verified(
     """Take a snapshot and verify it. Then remove the old ones by the rule of `manifest.retain`."""
     snapshot = take(env, side, label=label, run=run, tools=tools)
     verify(env, snapshot, tools=tools)
-    manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep, ours=trust.is_admitted)
+    manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep, ours=is_admitted, is_verified=is_verified)
     return snapshot
 
 
@@ -66,7 +78,7 @@ def verify(
         # `retain` must not keep this snapshot as a verified one and remove others.
         manifest.forget_verified(snapshot)
         raise
-    manifest.note_verified(snapshot)
+    trust.note_verified(snapshot)
     return counts
 
 

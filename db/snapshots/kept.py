@@ -90,7 +90,7 @@ def put_to_use(conn: ops.Connection, schema: str, *, service_role: str, keep_fen
     migrate.adopt(conn, schema)
     draws.have_told(conn, schema)
     if keep_fence:
-        fence.set_on(conn)
+        fence.raise_fence(conn)
     else:
         fence.lift(conn)
     # Last: the service's role has no rights until the fence is as it is to be.

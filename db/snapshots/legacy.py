@@ -21,16 +21,14 @@ from db.errors import Failure, Refusal, ToolError
 from db.files import paths, private
 from db.files.json_files import shown
 from db.files.part_file import part_of
-from db.files.private import fsync_folder
 from db.legacy import source
 from db.snapshots import manifest
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from game import paths as kinds
-from game.legacy import draws, fence, sqlite_values
+from game.legacy import draws, fence, sidecars, sqlite_values
 
 _ANOTHER = "Name another snapshot with --path, or take one: invoke snapshot.take --env NAME --of legacy|target"
 
-BESIDE = ("-wal", "-shm", "-journal")
 # A virtual table has no page: its rows are in tables that are counted, and its module may be missing.
 TABLES = """
     SELECT name FROM sqlite_master
@@ -113,20 +111,16 @@ def restore(
         _put_to_use(partial, keep_fence=keep_fence)
         manifest.fsync_file(partial)
         aside = _move_aside(into)
-        partial.replace(into)
-    fsync_folder(into.parent)
+        private.put(partial, into)
     return aside
 
 
 def count(connection: sqlite3.Connection) -> dict[str, int]:
     """Rows a table, by SQLite itself."""
     names = [name for (name,) in connection.execute(TABLES).fetchall()]
-    return {name: connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0] for name in names}
-
-
-def quoted(name: str) -> str:
-    """An identifier of SQLite's."""
-    return '"' + name.replace('"', '""') + '"'
+    return {
+        name: connection.execute(f"SELECT count(*) FROM {sqlite_values.quote(name)}").fetchone()[0] for name in names
+    }
 
 
 @contextmanager
@@ -230,7 +224,7 @@ def _put_to_use(path: Path, *, keep_fence: bool) -> None:
 
 def _beside(path: Path) -> list[Path]:
     """What there is of the database: a log that lies there without its file would be played into the next one."""
-    return [found for suffix in ("", *BESIDE) if (found := path.with_name(path.name + suffix)).exists()]
+    return [found for found in (path, *sidecars.beside(path)) if found.exists()]
 
 
 def _move_aside(path: Path) -> Path | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -26,7 +25,6 @@ from db import signing
 from db.errors import Failure, Refusal
 from db.files import json_files, private
 from db.files.json_files import Instant, OneLine
-from db.files.part_file import part_of
 from db.files.paths import require_file, require_folder
 from db.files.private import fsync_folder
 from game import paths
@@ -38,14 +36,14 @@ SCRATCH = ".verify-"
 
 
 class Side(StrEnum):
-    """Which of the two stores a snapshot is of."""
+    """The store that a snapshot is of."""
 
     LEGACY = "legacy"
     TARGET = "target"
 
 
 class Label(StrEnum):
-    """What a snapshot was taken for; retention counts each label by itself."""
+    """The purpose of a snapshot; retention counts each label by itself."""
 
     MANUAL = "manual"
     BEFORE = "before"
@@ -58,7 +56,7 @@ FILE_NAMES = {Side.LEGACY: "legacy.sqlite", Side.TARGET: "game.dump"}
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is in the file, and how to know that it still is.
+    """The contents of a snapshot's file, and how to recognize that they are unchanged.
 
     `counts` are rows a table, read in the same transaction as the file; `size` is in bytes; `fence` is the state of the
     store's fence when it was taken, which the file carries; `schema` is the head of the migrations, or "". `signature`
@@ -105,24 +103,8 @@ class Snapshot:
 
     @property
     def path(self) -> Path:
-        """The file itself."""
+        """Return the path of the snapshot's file."""
         return self.folder / self.manifest.file
-
-    @property
-    def verified(self) -> bool:
-        """Whether this very file was restored and counted, and nothing disagreed."""
-        try:
-            note = json_files.load_json(
-                self.folder / VERIFIED,
-                _NOTES,
-                "a note",
-                do="",
-                most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
-                follow=False,
-            )
-        except Refusal:
-            return False
-        return note.sha256 == self.manifest.sha256
 
     @property
     def players(self) -> int:
@@ -131,15 +113,28 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
-    """What stands in `verified.json`."""
+class Note:
+    """Holds the text of `verified.json`: when a snapshot was verified, signed together with its manifest."""
 
     at: str
     sha256: str
+    signature: str | None = None
+
+    def signed(self, manifest: Manifest, key: str | None) -> Note:
+        """Return the note with its signature, or without one if there is no key."""
+        return replace(self, signature=signing.sign(self._document(manifest), key) if key else None)
+
+    def fits(self, manifest: Manifest, key: str) -> bool:
+        """Return True if the signature is that of this note beside this manifest by this key."""
+        return signing.fits(self._document(manifest), self.signature or "", key)
+
+    def _document(self, manifest: Manifest) -> dict[str, object]:
+        # All of the manifest: else a note of other counts of the same bytes would fit.
+        return {"verified": {"at": self.at, "sha256": self.sha256, "manifest": asdict(manifest)}}
 
 
 _MANIFESTS = TypeAdapter(Manifest)
-_NOTES = TypeAdapter(_Note)
+_NOTES = TypeAdapter(Note)
 NAME_ANOTHER = "Nothing was changed. Name another snapshot with --path."
 _NAME_ONE = "Name a folder that `invoke snapshot.take --env NAME` printed; `invoke status --env NAME` lists the newest."
 
@@ -247,14 +242,28 @@ def read(folder: Path) -> Snapshot:
     return Snapshot(folder, found)
 
 
-def note_verified(snapshot: Snapshot) -> None:
-    """Note beside the manifest that the snapshot was restored and counted."""
+def note(snapshot: Snapshot) -> Note | None:
+    """Return the note that this very file was restored and counted; None without one. Checks no signature."""
+    try:
+        read_note = json_files.load_json(
+            snapshot.folder / VERIFIED,
+            _NOTES,
+            "a note",
+            do="",
+            most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
+            follow=False,
+        )
+    except Refusal:
+        return None
+    return read_note if read_note.sha256 == snapshot.manifest.sha256 else None
+
+
+def note_verified(snapshot: Snapshot, key: str | None) -> None:
+    """Note beside the manifest, signed if there is a key, that the snapshot was restored and counted."""
     path = snapshot.folder / VERIFIED
-    with part_of(path) as part:  # Not to write through a link, nor into a pipe, that somebody put there.
-        private.write(part, json.dumps({"at": now().isoformat(), "sha256": snapshot.manifest.sha256}) + "\n")
-        fsync_file(part)
-        part.replace(path)
-    fsync_folder(snapshot.folder)
+    verified = Note(now().isoformat(), snapshot.manifest.sha256).signed(snapshot.manifest, key)
+    # Not to write through a link, nor into a pipe, that somebody put there.
+    private.write_whole(path, _NOTES.dump_json(verified) + b"\n")
 
 
 def forget_verified(snapshot: Snapshot) -> None:
@@ -283,7 +292,14 @@ def _read_listed(folder: Path) -> Snapshot:
         ) from None
 
 
-def retain(parent: Path, environment: str, keep: int, *, ours: Callable[[Snapshot], bool]) -> list[Path]:
+def retain(
+    parent: Path,
+    environment: str,
+    keep: int,
+    *,
+    ours: Callable[[Snapshot], bool],
+    is_verified: Callable[[Snapshot], bool],
+) -> list[Path]:
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
 
     ours: others are neither counted nor removed, so that a forged one pushes out none of ours. Also kept: the newest
@@ -294,7 +310,7 @@ def retain(parent: Path, environment: str, keep: int, *, ours: Callable[[Snapsho
     for side in Side:
         for label in Label:
             snapshots = [s for s in find(parent, environment, side=side, label=label) if ours(s)]
-            verified = [s for s in snapshots if s.verified]
+            verified = [s for s in snapshots if is_verified(s)]
             with_players = [s for s in verified if s.players]
             safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]
             gone += [s.folder for s in snapshots if s not in safe and _is_folder(s.folder)]
@@ -310,7 +326,7 @@ def digest(path: Path) -> str:
 
 
 def now() -> datetime:
-    """This instant, in UTC."""
+    """Return this instant, in UTC."""
     return datetime.now(UTC)
 
 

@@ -212,12 +212,12 @@ def schema_of(snapshot: Snapshot) -> str:
 
 
 def major(connection: ops.Connection) -> int:
-    """The server's major version."""
+    """Return the major version of the server."""
     return connection.info.server_version // 10_000
 
 
 def may_create_databases(connection: ops.Connection) -> bool:
-    """Whether the role could make the scratch database that verifying needs."""
+    """Return True if the role can create the scratch database that verifying needs."""
     row = connection.execute("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     return bool(row and row[0])
 

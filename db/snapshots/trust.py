@@ -1,10 +1,14 @@
-"""Decides which snapshots are admitted: those that the key here signed; in development and test unsigned ones too."""
+"""Decides which snapshots are admitted, and which count as verified: those whose manifest or note the key here signed.
+
+In development and test unsigned ones too. Whoever can write to the folder and has no key can make neither.
+"""
 
 from __future__ import annotations
 
 from db import environments, signing
 from db.errors import Refusal
 from db.signing import SIGNING_KEY, UNSIGNED_STAGES
+from db.snapshots import manifest
 from db.snapshots.manifest import Snapshot
 
 
@@ -62,3 +66,21 @@ def is_admitted(snapshot: Snapshot) -> bool:
     except Refusal:
         return False
     return True
+
+
+def is_verified(snapshot: Snapshot) -> bool:
+    """Return True if this very file was restored and counted, by who has the key here."""
+    note, made, key = manifest.note(snapshot), snapshot.manifest, environments.secret(SIGNING_KEY)
+    if note is None:
+        return False
+    if note.signature is None or not key:
+        return made.environment in UNSIGNED_STAGES
+    try:
+        return note.fits(made, key)
+    except Refusal:  # A key that is too short signed nothing.
+        return False
+
+
+def note_verified(snapshot: Snapshot) -> None:
+    """Note, signed with the key here, that the snapshot was restored and counted."""
+    manifest.note_verified(snapshot, environments.secret(SIGNING_KEY))

@@ -9,7 +9,7 @@ from db.transfer.profiling import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.rebuild import Returned, back
 from db.transfer.reconcile import Count
 from db.transfer.verify import Proof, prove
-from db.transfer.write_back import WrittenBack, carry_back
+from db.transfer.write_back import WrittenBack, write_back
 
 __all__ = [
     "Assessed",
@@ -24,7 +24,6 @@ __all__ = [
     "WrittenBack",
     "assess",
     "back",
-    "carry_back",
     "check",
     "check_sound",
     "clear",
@@ -32,4 +31,5 @@ __all__ = [
     "load",
     "profile",
     "prove",
+    "write_back",
 ]

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from db.legacy.source import Row, Table
 from game import tables
 from game.legacy import codec, sqlite_values
-from game.legacy.codec import Finding, mapping
+from game.legacy.codec import Finding
+from game.legacy.codec.readers import indexable, storable
 from game.legacy.sqlite_values import Cell
 from game.rows import Record
 
@@ -96,12 +97,12 @@ class BatchBuilder:
             parcel.taken.update(dict.fromkeys(found, 1) | row.units)
             self._keep_whole(parcel, row, _Trouble("held", column, "duplicate", f"another player has this {column}"))
             return
-        exploded = codec.decode_row(found, rowid=row.position, units=row.units)
-        for table, records in exploded.rows.items():
+        decoded = codec.decode_row(found, rowid=row.position, units=row.units)
+        for table, records in decoded.rows.items():
             parcel.add(table, records.values())
-        parcel.findings += exploded.findings
-        parcel.taken.update(exploded.counts if exploded.rows.get("users") else dict.fromkeys(found, 1) | row.units)
-        parcel.quarantined.update(exploded.quarantined())
+        parcel.findings += decoded.findings
+        parcel.taken.update(decoded.counts if decoded.rows.get("users") else dict.fromkeys(found, 1) | row.units)
+        parcel.quarantined.update(decoded.quarantined())
 
     def _other(self, parcel: Batch, row: Row) -> None:
         found = self._cells(row)
@@ -109,7 +110,7 @@ class BatchBuilder:
         if (column := self._taken_key(found)) is not None:
             self._keep_whole(parcel, row, _Trouble("aside", column, "duplicate", f"another row has this {column}"))
             return
-        table, record = codec.explode_other(self._table.name, found, rowid=row.position)
+        table, record = codec.decode_other(self._table.name, found, rowid=row.position)
         parcel.add(table, [record])
 
     def _lines(self, parcel: Batch, journal: sa.Table, rows: list[Row]) -> None:
@@ -168,7 +169,7 @@ def unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
         elif isinstance(column.type, sa.BigInteger):
             if not isinstance(cell, int) or (cell < 0 and column.name in ("balance", "stock")):
                 return column.name
-        elif not isinstance(cell, str) or not (mapping.indexable if column.primary_key else mapping.storable)(cell):
+        elif not isinstance(cell, str) or not (indexable if column.primary_key else storable)(cell):
             return column.name
     if journal.name == "currency_ledger" and found["currency"] not in _CURRENCIES:
         return "currency"

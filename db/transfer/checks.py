@@ -18,10 +18,11 @@ from db.legacy import schema as schemas
 from db.legacy.clauses import checks
 from db.legacy.compiling import find_trouble
 from db.legacy.read_errors import is_not_utf8, unreadable
-from db.legacy.source import Source, opened, quote
+from db.legacy.source import Source, opened
 from db.remedies import RESTORE_FILE
 from db.transfer.preconditions import check_ids, check_journals
 from game.legacy.guarding import MOST_BYTES, strictly
+from game.legacy.sqlite_values import quote
 
 MOST_NAME_BYTES = 2000
 """A table's name is part of a key in Postgres, whose index entries have at most 2,700 bytes."""

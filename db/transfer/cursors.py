@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -12,6 +12,7 @@ from psycopg import sql
 from db import ops
 from db.legacy.source import CELL_BYTES, CHUNK_BYTES
 from game.rows import Record
+from game.runs import runs
 
 _SIZES_A_FETCH = 2000
 
@@ -51,8 +52,8 @@ def _in_chunks(conn: ops.Connection, wanted: sql.Composed, sizes: sql.Composed) 
     with conn.cursor(name=f"sizes_{number}") as plan:
         plan.itersize = _SIZES_A_FETCH
         plan.execute(sizes)
-        for many in runs(int(size) for (size,) in plan):
-            yield _fetched(conn, sql.SQL("fetch forward {} from {}").format(sql.Literal(many), taken))
+        for run in runs((int(size) for (size,) in plan), int, CHUNK_BYTES):
+            yield _fetched(conn, sql.SQL("fetch forward {} from {}").format(sql.Literal(len(run)), taken))
     conn.execute(sql.SQL("close {}").format(taken))
 
 
@@ -77,19 +78,6 @@ def fetch(
         cursor.execute(query, (values,))
         for row in cursor:
             yield dict(zip(names, row, strict=True))
-
-
-def runs(sizes: Iterable[int], limit: int = CHUNK_BYTES) -> Iterator[int]:
-    """How many of the next ones make a chunk of at most `limit` bytes; a larger one makes its own."""
-    many = total = 0
-    for size in sizes:
-        if many and total + size > limit:
-            yield many
-            many = total = 0
-        many += 1
-        total += size
-    if many:
-        yield many
 
 
 def _from(table: sa.Table, source: str | None) -> sql.Composed:

@@ -34,7 +34,7 @@ from db.transfer.reconcile import Count, Tally
 from db.transfer.verify import prove_source, uncounted
 from game import tables
 from game.legacy import draws as legacy_draws
-from game.legacy.codec.mapping import storable
+from game.legacy.codec.readers import storable
 from game.rows import Record
 from game.urls import PostgresUrl
 
@@ -115,7 +115,7 @@ def clear(target: PostgresUrl, *, pass_token: str) -> None:
     """Empty a target that is not live: every table of the game's schema, checkpoints and quarantine included."""
     with writing(target) as conn, conn.transaction():
         require_fenced(conn)
-        fence.use_pass(conn, pass_token)
+        fence.bypass(conn, pass_token)
         conn.execute(sql.SQL("truncate {}").format(_all_tables()))
         ops.clear_proof(conn)
 
@@ -221,7 +221,7 @@ class _Loading:
     def _transaction(self) -> Iterator[None]:
         """One chunk: under the pass, and only while the phase is what it was when the load began."""
         with self.conn.transaction():
-            fence.use_pass(self.conn, self.pass_token)
+            fence.bypass(self.conn, self.pass_token)
             self.conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this chunk's end.
             if (now := ops.phase(self.conn)) != self.phase:
                 raise Failure(

@@ -14,13 +14,13 @@ from db.environments import THROWAWAY
 from db.errors import Failure, Refusal
 from db.legacy import schema as schemas
 from db.legacy.source import Source
-from db.ops import fence, locks
+from db.ops import fence, locks, statements
 from db.schema import in_use
 from db.target import requirements
 from db.transfer.batches import JOURNALS
 from game import tables
 from game.errors import FENCE_SQLSTATE
-from game.legacy import fence_schema
+from game.legacy import sqlite_values
 from game.legacy.codec import homes
 from game.redaction import redact
 from game.urls import PostgresUrl
@@ -110,16 +110,15 @@ def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
         if schemas.from_records(found) != source.schema:
             raise another_file(source, "another schema")
         return True
-    for table in tables.ALL:
-        query = sql.SQL("select exists (select from {})").format(sql.Identifier(table.name))
-        if conn.execute(query).fetchone() == (True,):
-            raise Refusal(
-                "an empty target",
-                f"rows in {table.name}",
-                where=ops.place(conn),
-                do="Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
-                f" invoke transfer.cleanup --env {ops.named(conn)}",
-            )
+    filled = statements.first_filled(conn, [table.name for table in tables.ALL])
+    if filled is not None:
+        raise Refusal(
+            "an empty target",
+            f"rows in {filled}",
+            where=ops.place(conn),
+            do="Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
+            f" invoke transfer.cleanup --env {ops.named(conn)}",
+        )
     return False
 
 
@@ -145,7 +144,7 @@ def check_journals(source: Source) -> None:
                 f"journals ({tables.LEGACY_PREFIX}…) that are tables without triggers",
                 f"{statement.type} {statement.name} on {statement.table}",
                 where=source.where,
-                do=schemas.in_the_file(f"DROP {kind} {fence_schema.quote(statement.name)};"),
+                do=schemas.in_the_file(f"DROP {kind} {sqlite_values.quote(statement.name)};"),
             )
     spelt = {name.lower(): name for name in source.tables}  # SQLite ignores the case of names.
     for name, journal in JOURNALS.items():

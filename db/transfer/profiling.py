@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.legacy.source import Source, opened, quote
+from db.legacy.source import Source, opened
 from db.transfer.checks import check_contents
+from game.legacy import sidecars
+from game.legacy.sqlite_values import quote
 
 STORAGE = ("null", "integer", "real", "text", "blob")
 _COLUMNS_A_QUERY = 100
@@ -83,7 +85,7 @@ def profile(path: Path) -> Profile:
 
 def file_bytes(path: Path) -> int:
     """The size of the file with its write-ahead log."""
-    log = path.with_name(path.name + "-wal")
+    log = sidecars.log_of(path)
     return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 
 

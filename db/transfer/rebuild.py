@@ -5,7 +5,6 @@ It is made under another name, read back and checked, and gets its own name only
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,19 +14,19 @@ from pathlib import Path
 
 from db.console.progress import Advance, Progress, Silent
 from db.errors import Failure, Refusal
-from db.files import paths
+from db.files import paths, private
 from db.files.part_file import part_of
-from db.files.private import fsync_folder
 from db.legacy import schema as schemas
 from db.legacy.row_writer import insert
 from db.legacy.schema import Schema
-from db.legacy.source import Source, quote, table_of
+from db.legacy.source import Source, table_of
 from db.schema import draws
 from db.transfer.target import Target, opened
 from db.transfer.verify import compare, uncounted
 from game.legacy import draws as legacy_draws
 from game.legacy import sqlite_values
-from game.legacy.codec.mapping import DECLARED
+from game.legacy.codec.mapping import USERS
+from game.legacy.sqlite_values import quote
 from game.urls import PostgresUrl
 
 
@@ -76,11 +75,7 @@ def made(into: Path) -> Iterator[Path]:
                 do="Allow this user to write there, or name another place: --into NEW",
             ) from None
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        refuse_taken(into)
-        part.rename(into)
-        fsync_folder(into.parent)
+        private.put(part, into, check=lambda: refuse_taken(into))
 
 
 def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
@@ -94,7 +89,7 @@ def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
         connection.execute("BEGIN")
         schemas.make_tables(connection, schema)
         for column in target.added_columns():
-            connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {DECLARED[column]}")
+            connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
         rows = {name: _table(target, connection, name, progress) for name in _order(schema)}
         schemas.make_the_rest(connection, schema)
         legacy_draws.write(connection, draws.read(target.conn))

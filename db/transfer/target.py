@@ -27,9 +27,10 @@ from db.transfer.batches import JOURNALS
 from db.transfer.cursors import fetch, stream
 from game import tables
 from game.legacy import codec, sqlite_values
-from game.legacy.codec import mapping
+from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import BadText, Cell
 from game.rows import Key, Record, Rows
+from game.runs import runs
 from game.urls import PostgresUrl
 
 Cells: TypeAlias = dict[str, Cell]
@@ -128,14 +129,14 @@ class Target:
 
     def legacy_row(self, rows: Rows) -> Cells:
         """The legacy row that these rows of one player are written back as."""
-        return self._implode(rows)
+        return self._encode(rows)
 
     def added_columns(self) -> list[str]:
         """Columns that `users` needs besides those of the file: a command wrote what it had no place for."""
         if not self._absent:
             return []
         found = {column for _position, row in self._players() for column in row if column in self._absent}
-        return [column for column in mapping.DECLARED if column in found]
+        return [column for column in USERS.declared if column in found]
 
     @cached_property
     def _absent(self) -> Cells:
@@ -144,12 +145,11 @@ class Target:
         for table in tables.PLAYER_STATE:
             nobody.table(table.name)
         row = codec.encode_row(nobody)
-        for kind, name in mapping.KINDS.items():  # What a tournament says whose file has no place for day or flag.
-            row[f"last{name}PlayedDate"] = mapping.PLAYED_AT.write(mapping.PLAYED_AT.absent)
-            row[f"{kind}RewardClaimed"] = mapping.CLAIMED.write(mapping.CLAIMED.absent)
-        return {column: row.get(column) for column in mapping.DECLARED if column not in self.users_columns}
+        for document in USERS.documents:  # What a tournament says whose file has no place for day or flag.
+            row |= {column: scalar.write(scalar.absent) for column, scalar in document.beside.items()}
+        return {column: row.get(column) for column in USERS.declared if column not in self.users_columns}
 
-    def _implode(self, rows: Rows) -> Cells:
+    def _encode(self, rows: Rows) -> Cells:
         """The legacy row; of columns that the file lacked, only those that a command gave a value."""
         row = codec.encode_row(rows)
         for column, cell in self._absent.items():
@@ -164,25 +164,17 @@ class Target:
             whole = self._fetch_whole([position for position, key in group if key is None])
             for position, key in group:
                 last = position
-                yield position, self._implode(whole.pop(position) if key is None else players.pop(key))
+                yield position, self._encode(whole.pop(position) if key is None else players.pop(key))
         for (player,) in self.conn.execute(_PLAYERS_WITHOUT_A_ROW).fetchall():
             last += 1
-            yield last, self._implode(self._fetch_players([player])[player])
+            yield last, self._encode(self._fetch_players([player])[player])
 
     def _groups(self) -> Iterator[list[tuple[int, str | None]]]:
-        group: list[tuple[int, str | None]] = []
-        size = 0
         with self.conn.cursor(name="players") as cursor:
             cursor.itersize = _PLAYERS_A_FETCH
-            for position, key, found in cursor.execute(_PLAYERS):
-                more = int(found) + _ROOM_BYTES
-                if group and size + more > CHUNK_BYTES:
-                    yield group
-                    group, size = [], 0
-                group.append((position, key))
-                size += more
-        if group:
-            yield group
+            players = cursor.execute(_PLAYERS)
+            for group in runs(players, lambda player: int(player[2]) + _ROOM_BYTES, CHUNK_BYTES):
+                yield [(position, key) for position, key, _bytes in group]
 
     def _fetch_players(self, ids: list[str]) -> dict[str, Rows]:
         found = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}
@@ -214,24 +206,24 @@ class Target:
         return {int(str(r["position"])): Rows({"legacy_rows": {_key(tables.legacy_rows, r): r}}) for r in found}
 
     def _others(self, table: str) -> Iterator[Line]:
-        streams = [self._imploded("legacy_rows", ["position"], source=table)]
+        streams = [self._encoded("legacy_rows", ["position"], source=table)]
         if (name := _OWN_TABLE.get(table)) is not None:
-            streams.append(self._imploded(name, ["position", *tables.KEYS[name]]))
+            streams.append(self._encoded(name, ["position", *tables.KEYS[name]]))
         last: int | None = None
         for position, row in heapq.merge(*streams, key=_position):
             last = position if last is None or position > last else last + 1
             yield last, row
 
-    def _imploded(self, name: str, order: list[str], source: str | None = None) -> Iterator[Line]:
+    def _encoded(self, name: str, order: list[str], source: str | None = None) -> Iterator[Line]:
         for record in stream(self.conn, tables.BY_NAME[name], order=order, source=source):
-            line = int(str(record["position"])), codec.implode_other(name, record)
+            line = int(str(record["position"])), codec.encode_other(name, record)
             record.clear()  # What is suspended here must not hold a large value twice.
             yield line
 
     def _lines(self, table: str) -> Iterator[Line]:
         """A journal in the order of its key, the lines that were kept whole among the others."""
         journal = JOURNALS[table]
-        kept = [row for _position, row in self._imploded("legacy_rows", ["position"], source=table)]
+        kept = [row for _position, row in self._encoded("legacy_rows", ["position"], source=table)]
         lines: Iterator[Cells] = (
             _plain(record) for record in stream(self.conn, journal, order=tables.KEYS[journal.name])
         )

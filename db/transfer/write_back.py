@@ -18,7 +18,7 @@ from db.errors import Failure, Refusal
 from db.legacy.opening import check_file
 from db.legacy.row_writer import delete, delete_by_key, insert, update
 from db.legacy.schema import Statement
-from db.legacy.source import Digest, Row, Source, Table, quote
+from db.legacy.source import Digest, Row, Source, Table
 from db.schema import draws
 from db.transfer import missing_players
 from db.transfer import target as targets
@@ -28,7 +28,8 @@ from db.transfer.verify import compare, differing, pairs, uncounted
 from game.errors import Fenced, Moved
 from game.legacy import draws as legacy_draws
 from game.legacy import fence, sqlite_values
-from game.legacy.codec.mapping import DECLARED
+from game.legacy.codec.mapping import USERS
+from game.legacy.sqlite_values import quote
 from game.urls import PostgresUrl
 
 _BUSY_SECONDS = 15.0
@@ -50,7 +51,7 @@ class WrittenBack:
     added_columns: list[str] = field(default_factory=list)
 
 
-def carry_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> WrittenBack:
+def write_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> WrittenBack:
     """Make the fenced legacy file say what the database says; again is harmless.
 
     Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded, a database
@@ -83,7 +84,7 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
                 where=str(legacy),
                 do="Nothing was written. Run the same command again: it fences the file first.",
             )
-        with fence.passing(connection, pass_token), without_triggers(connection):
+        with fence.bypass(connection, pass_token), without_triggers(connection):
             yield connection
         connection.execute("COMMIT")
     except (Fenced, Moved):
@@ -162,7 +163,7 @@ class _Carriage:
             self._make(statement)
         for column in self.target.added_columns():
             if column not in source.tables["users"].columns:
-                self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {DECLARED[column]}")
+                self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
                 self.carried.added_columns.append(column)
 
     def _make(self, statement: Statement) -> None:

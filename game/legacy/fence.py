@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from tenacity import RetryError, Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreFailure, StoreUnavailable
-from game.legacy import fence_schema
+from game.legacy import fence_schema, sqlite_values
 from game.legacy.fence_schema import Mark, Owner, State
 
 PATIENCE_SECONDS = 15.0
@@ -36,18 +36,18 @@ Check: TypeAlias = Callable[[Mark], None]
 """Asked inside the transaction that is to change the fence; what it raises leaves the file as it was."""
 
 
-def anyone_s(mark: Mark) -> None:
+def unowned(mark: Mark) -> None:
     """The check of who has the file to himself: any fence may be changed."""
     del mark
 
 
-def fence(
+def raise_fence(
     conn: sqlite3.Connection,
     *,
     state: State = "fenced",
     pass_token: str | None = None,
     owner: Owner | None = None,
-    check: Check = anyone_s,
+    check: Check = unowned,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Fence the file, durably; again is harmless, covers tables made since, and replaces state, pass and owner.
@@ -61,7 +61,7 @@ def fence(
         pass
 
 
-def lift(conn: sqlite3.Connection, *, check: Check = anyone_s, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def lift(conn: sqlite3.Connection, *, check: Check = unowned, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Open the file to writes: the schema is as it was before the fence, to the byte. Harmless where there is none."""
     with turning(conn, "open", check=check, patience_seconds=patience_seconds):
         pass
@@ -74,7 +74,7 @@ def turning(
     *,
     pass_token: str | None = None,
     owner: Owner | None = None,
-    check: Check = anyone_s,
+    check: Check = unowned,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Iterator[None]:
     """Turn the fence to another state after the body, durably; nobody else can write or turn it while the body runs.
@@ -101,7 +101,7 @@ def state(conn: sqlite3.Connection) -> State:
 
 
 @contextmanager
-def passing(conn: sqlite3.Connection, token: str) -> Iterator[None]:
+def bypass(conn: sqlite3.Connection, token: str) -> Iterator[None]:
     """Within an open BEGIN IMMEDIATE: writes go through; the fence stands again before anyone can commit.
 
     Raises Fenced or Moved when the token is not the pass. Harmless where there is no fence.
@@ -112,18 +112,18 @@ def passing(conn: sqlite3.Connection, token: str) -> Iterator[None]:
     if row is None:
         yield
         return
-    found, pass_sha256 = row
-    said = found.state
+    recorded_mark, pass_sha256 = row
+    recorded = recorded_mark.state
     if not token or not hmac.compare_digest(str(pass_sha256).encode(), str(_sha256(token)).encode()):
-        raise refusal(said)
+        raise refusal(recorded)
     fence_schema.drop_triggers(conn)
     try:
         yield
     finally:
         if _is_open(conn):
-            fence_schema.create_triggers(conn, said)
-        elif fence_schema.changed(conn, said):  # The body committed: close the hole at once, then say so.
-            fence(conn, state=said, pass_token=token, owner=found.owner)
+            fence_schema.create_triggers(conn, recorded)
+        elif fence_schema.changed(conn, recorded):  # The body committed: close the hole at once, then say so.
+            raise_fence(conn, state=recorded, pass_token=token, owner=recorded_mark.owner)
             raise ValueError("the transaction was committed while the fence was down")
 
 
@@ -132,8 +132,8 @@ def prove(conn: sqlite3.Connection) -> int:
 
     UPDATE and DELETE are tried where there is a row: on an empty table no row trigger fires, and the schema must do.
     """
-    said = state(conn)
-    if said == "open":
+    recorded = state(conn)
+    if recorded == "open":
         raise NotFenced("there is no fence")
     conn.execute("BEGIN IMMEDIATE")
     try:
@@ -161,17 +161,17 @@ def refused_by(error: sqlite3.Error) -> Fenced | Moved | None:
 
 def missing(conn: sqlite3.Connection) -> list[str]:
     """The triggers of the fence that are not as they were made, by name; none where there is no fence."""
-    said = state(conn)
-    return [] if said == "open" else fence_schema.changed(conn, said)
+    recorded = state(conn)
+    return [] if recorded == "open" else fence_schema.changed(conn, recorded)
 
 
 def _tries(conn: sqlite3.Connection, table: str) -> list[str]:
-    name = fence_schema.quote(table)
+    name = sqlite_values.quote(table)
     tries = [f"INSERT INTO {name} DEFAULT VALUES"]
     if conn.execute(f"SELECT EXISTS (SELECT 1 FROM {name})").fetchone()[0]:
         # Column 1 is the name, column 6 tells hidden and generated ones.
         column = next(
-            fence_schema.quote(row[1]) for row in conn.execute(f"PRAGMA table_xinfo({name})").fetchall() if row[6] == 0
+            sqlite_values.quote(row[1]) for row in conn.execute(f"PRAGMA table_xinfo({name})").fetchall() if row[6] == 0
         )
         tries += [f"UPDATE {name} SET {column} = {column}", f"DELETE FROM {name}"]
     return tries

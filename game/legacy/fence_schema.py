@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast
 
 from game.errors import FENCE_MESSAGE, StoreFailure
 from game.legacy import draws
+from game.legacy.sqlite_values import quote
 
 State: TypeAlias = Literal["open", "fenced", "moved"]
 
@@ -163,8 +164,3 @@ def _existing(conn: sqlite3.Connection) -> dict[str, str]:
         (len(PREFIX), PREFIX),
     )
     return {str(name): str(text) for name, text in rows.fetchall()}
-
-
-def quote(name: str) -> str:
-    """An identifier of SQLite's."""
-    return '"' + name.replace('"', '""') + '"'

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from game.legacy import bounded_functions
+from game.legacy.sidecars import journal_of
 
 MOST_BYTES = 160_000_000
 """Of one value, or one row that is written. Postgres holds 1 GB, and as JSON a byte takes up to six."""
@@ -139,7 +140,7 @@ def at_most(connection: sqlite3.Connection, steps: int, *, cpu_seconds: float = 
 def names_another_file(path: Path) -> bool:
     """Return True if a rollback journal beside the file names a further file: then SQLite must not roll it back."""
     try:
-        with path.with_name(f"{path.name}-journal").open("rb") as journal:
+        with journal_of(path).open("rb") as journal:
             journal.seek(0, 2)
             journal.seek(max(0, journal.tell() - len(_JOURNAL_OF_SEVERAL)))
             return journal.read() == _JOURNAL_OF_SEVERAL

@@ -9,7 +9,7 @@ import base64
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -27,6 +27,17 @@ class BadText:
 Cell: TypeAlias = int | float | str | bytes | BadText | None
 
 _STORAGE = {type(None): "null", int: "integer", float: "real", str: "text", BadText: "text", bytes: "blob"}
+
+
+def quote(name: str) -> str:
+    """Return the name as an identifier of SQLite's."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def insert_into(table: str, values: Iterable[str], columns: Iterable[str] = ()) -> str:
+    """Return an INSERT of these expressions. Names are SQL: the caller quotes them. Without columns: all of them."""
+    names = ", ".join(columns)
+    return f"INSERT INTO {table}{f' ({names})' if names else ''} VALUES ({', '.join(values)})"
 
 
 def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0) -> sqlite3.Connection:

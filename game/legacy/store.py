@@ -23,8 +23,9 @@ from sqlalchemy.schema import CreateTable
 from game import idempotency, tables
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
 from game.legacy import codec, draws, fence, fence_schema, guarding, sqlite_values
-from game.legacy.codec import homes, mapping
-from game.legacy.sqlite_values import Cell
+from game.legacy.codec import homes
+from game.legacy.codec.mapping import USERS
+from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
 from game.rows import Key, Record, Rows, compare
 from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
 
@@ -220,15 +221,13 @@ class LegacyUnit:
     def _past_the_fence(self) -> AbstractContextManager[object]:
         if self._fence_pass is None:
             return nullcontext()
-        return fence.passing(self._connection, self._fence_pass)
+        return fence.bypass(self._connection, self._fence_pass)
 
     def _update(self, row: dict[str, Cell]) -> None:
         for column in row:
             if column not in self._row and column not in _columns(self._connection):
-                self._connection.execute(f"ALTER TABLE users ADD COLUMN {_quoted(column)} {mapping.DECLARED[column]}")
-        assignments = ", ".join(
-            f"{_quoted(column)} = {sqlite_values.placeholder(cell)}" for column, cell in row.items()
-        )
+                self._connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")
+        assignments = ", ".join(f"{quote(column)} = {placeholder(cell)}" for column, cell in row.items())
         values = [*(sqlite_values.bind(cell) for cell in row.values()), sqlite_values.bind(self._row["id"])]
         updated = self._connection.execute(f"UPDATE users SET {assignments} WHERE id = ?", values)
         if updated.rowcount != 1:  # A trigger of the file's can undo it silently, by RAISE(IGNORE).
@@ -236,8 +235,7 @@ class LegacyUnit:
 
     def _append(self, name: str, records: Collection[Record]) -> None:
         columns = [column.name for column in tables.BY_NAME[name].columns]
-        places = ", ".join("?" for _ in columns)
-        statement = f"INSERT INTO {_JOURNALS[name]} ({', '.join(columns)}) VALUES ({places})"
+        statement = insert_into(_JOURNALS[name], ["?"] * len(columns), columns)
         self._connection.executemany(statement, [[record[column] for column in columns] for record in records])
 
 
@@ -272,7 +270,7 @@ def _sentence(lacks: Collection[str]) -> str:
 def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -> tuple[dict[str, Cell], Rows] | None:
     """The player's row, as far as the tables need it, and what it says; None where its id can't be a player's."""
     columns = codec.columns_for(names, _columns(connection))
-    listed = ", ".join(_quoted(column) for column in columns)
+    listed = ", ".join(quote(column) for column in columns)
     found = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
     if found is None:
         return None
@@ -303,10 +301,6 @@ def _without_codec_columns(rows: Rows) -> Rows:
         shown = [column.name for column in tables.game_columns(tables.BY_NAME[name])]
         rows[name] = {key: {column: record[column] for column in shown} for key, record in records.items()}
     return rows
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _code(error: sqlite3.Error) -> int:

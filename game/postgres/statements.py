@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from game import tables
 from game.rows import Key, Record, TableChanges, Value
+from game.runs import runs
 
 SHAPES_KEPT = 1024
 
@@ -153,21 +154,12 @@ def few(things: Iterable[T]) -> Iterator[list[T]]:
 
 
 def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
-    """The parts of one statement each, in their order."""
-    together: list[Part] = []
-    rows = 0
-    for part in parts:
-        if together and rows + part.shape.rows > MOST_ROWS:
-            yield together
-            together, rows = [], 0
-        together.append(part)
-        rows += part.shape.rows
-    if together:
-        yield together
+    """Split the parts into those of one statement each, in their order."""
+    return runs(parts, lambda part: part.shape.rows, MOST_ROWS)
 
 
 def loses_first(table: str, change: TableChanges) -> bool:
-    """Whether its rows are to go before others come: where a value beside the key may stand in one row only."""
+    """Return True if deletes go before inserts: another unique value than the key may stand in one row only."""
     return bool(change.inserts or change.updates) and table in _WITH_UNIQUE
 
 

@@ -120,11 +120,11 @@ class PostgresStore:
             driver.autocommit = False
 
     def state(self, player: str) -> Rows | None:
-        """See `Store`: one statement."""
+        """Read the player's state by one statement; see `Store`."""
         return self._select(player, tables.PLAYER_STATE)
 
     def read(self, player: str) -> Rows | None:
-        """See `Store`: one statement."""
+        """Read the player's state and journals by one statement; see `Store`."""
         return self._select(player, (*tables.PLAYER_STATE, *tables.JOURNALS))
 
     def _select(self, player: str, wanted: Sequence[sa.Table]) -> Rows | None:
@@ -154,7 +154,7 @@ class PostgresStore:
         return Status(self.engine, store, row.environment, row.head, row.state, lacks)
 
     def close(self) -> None:
-        """Close the pool's connections."""
+        """Close all connections of the pool; see `Store`."""
         self._engine.dispose()
 
 
@@ -212,7 +212,7 @@ class PostgresUnit:
         self.connection.exec_driver_sql(statement, {f"v{n}": value for n, value in enumerate(values)})
 
     def commit(self) -> None:
-        """COMMIT."""
+        """Commit the transaction; see `Unit`."""
         with self._watch.asking("commit"):
             self.connection.commit()
 

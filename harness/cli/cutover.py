@@ -19,10 +19,9 @@ from harness.cli.texts import (
 )
 
 if TYPE_CHECKING:
-    from db.console.progress import Progress
+    from db.cutover.context import RunConfig
     from db.cutover.report import Report
-    from db.processes.interruption import Signals
-    from harness.cli.commands.cutovers import Wish
+    from db.environments import Environment
 
 _MOVE = {
     "env": ENV,
@@ -52,7 +51,7 @@ def cutover(
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from harness.cli.commands import cutovers
 
-    asked = _Asked(env, offline, dry_run, abort, yes, confirm, json)
+    asked = _Asked(env, yes, confirm, json, offline=offline, dry_run=dry_run, abort=abort)
     _move(asked, "to Postgres", partial(cutovers.cutover, certificate=certificate))
 
 
@@ -80,7 +79,7 @@ def rollback(
     """Move the live game back to SQLite: with everything that players did on Postgres."""
     from harness.cli.commands import cutovers
 
-    asked = _Asked(env, offline, dry_run, abort, yes, confirm, json)
+    asked = _Asked(env, yes, confirm, json, offline=offline, dry_run=dry_run, abort=abort)
     loss = None if accept_loss < 0 else accept_loss
     _move(asked, "back to SQLite", partial(cutovers.roll_back, discard_writes=discard_writes, accept_loss=loss))
 
@@ -90,15 +89,15 @@ class _Asked:
     """The options that both directions have."""
 
     env: str
-    offline: bool
-    dry_run: bool
-    abort: bool
     yes: bool
     confirm: str
     json: str
+    offline: bool
+    dry_run: bool
+    abort: bool
 
 
-def _move(asked: _Asked, where: str, run: Callable[[Wish, Progress, Signals, Callable[[], None]], Report]) -> None:
+def _move(asked: _Asked, where: str, run: Callable[[Environment, RunConfig], Report]) -> None:
     """Run a move of one direction, or its dry run or abort; show it, and end with its exit code."""
     from db import environments
     from db.confirmation import require_same_name
@@ -112,8 +111,8 @@ def _move(asked: _Asked, where: str, run: Callable[[Wish, Progress, Signals, Cal
         cutovers.end_with(target, out, signals, dry_run=asked.dry_run)
         cutovers.show_settings(target, out)
         confirmed = confirmation(out, asked.env, asked.yes, asked.confirm, asked.dry_run)
-        wish = cutovers.Wish(target, offline=asked.offline, dry_run=asked.dry_run, abort=asked.abort)
-        report = run(wish, out.progress, signals, cutovers.asked(wish, where, confirmed))
+        options = {"offline": asked.offline, "dry_run": asked.dry_run, "abort": asked.abort}
+        report = run(target, cutovers.configure(target, where, confirmed, out, **options))
         cutovers.show(report, out)
         out.json(report)
     leave(cutovers.exit_code(report))

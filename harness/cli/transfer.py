@@ -80,6 +80,18 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
         out.json(found)
 
 
+@task(help={"json": JSON})
+def mapping(_c: Context, json: str = "") -> None:
+    """Print where each column and key of a legacy file goes, and what is kept aside or whole. Needs no environment."""
+    from db.console.output import outcome
+    from harness.cli.commands import mappings
+
+    with outcome(json or None) as out:
+        listed = mappings.listed()
+        mappings.show(listed, out)
+        out.json(listed)
+
+
 @task(
     help={
         "source": "a SQLite file in UTF-16; it is only read; stop the service first; required",

@@ -15,11 +15,12 @@ import psycopg
 from psycopg import sql
 
 from db.files import private
+from db.ops import statements
 from db.samples import builders
 from game import tables
 from game.json_text import dumps
-from game.legacy import codec, sqlite_values
-from game.legacy.sqlite_values import Cell
+from game.legacy import codec, sidecars, sqlite_values
+from game.legacy.sqlite_values import Cell, placeholder
 from game.legacy.store import LegacyStore
 from game.postgres.store import PostgresStore
 from game.rows import Rows, text
@@ -105,22 +106,16 @@ def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:
     for table in TABLE_ORDER:
         if records := list(rows.get(table.name, {}).values()):
             columns = list(records[0])
-            statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-                sql.Identifier(table.name),
-                sql.SQL(", ").join(map(sql.Identifier, columns)),
-                sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
-            )
+            places = [sql.Placeholder()] * len(columns)
+            statement = statements.insert_into(sql.Identifier(table.name), columns, places)
             with connection.cursor() as cursor:
                 cursor.executemany(statement, [[record[column] for column in columns] for record in records])
 
 
 def insert_legacy(connection: sqlite3.Connection, row: Mapping[str, Cell]) -> None:
     """Writes a row of `users`, within the transaction that is open."""
-    names = ", ".join(f'"{name}"' for name in row)
-    values = ", ".join(sqlite_values.placeholder(cell) for cell in row.values())
-    connection.execute(
-        f"INSERT INTO users ({names}) VALUES ({values})", [sqlite_values.bind(cell) for cell in row.values()]
-    )
+    statement = sqlite_values.insert_into("users", map(placeholder, row.values()), map(sqlite_values.quote, row))
+    connection.execute(statement, [sqlite_values.bind(cell) for cell in row.values()])
 
 
 class PostgresStage:
@@ -185,5 +180,5 @@ class LegacyStage:
         if self._store is not None:
             self._store.close()
             self._store = None
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        for path in (self.path, *sidecars.beside(self.path)):
+            path.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from harness.databases import Database, Databases
 from harness.pytest_plugin.session import FAILED, KEEP, KEPT, NONE, PLAN, SERVER, keeps, note_kept_database
 
 pytest_plugins = [
+    "harness.pytest_plugin.durations",
     "harness.pytest_plugin.fault_items",
     "harness.pytest_plugin.race_items",
     "harness.pytest_plugin.collect",

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
-from db.legacy.source import Source, quote
+from db.legacy.source import Source
 from game.legacy import sqlite_values
-from game.legacy.sqlite_values import Cell
+from game.legacy.sqlite_values import Cell, quote
 from game.tables import LEGACY_PREFIX
 
 WRITES = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)

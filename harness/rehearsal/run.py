@@ -17,9 +17,8 @@ from typing import Any
 
 from db.console.progress import Progress
 from db.counts import lines_of
-from db.cutover import rollback
-from db.cutover import run as cutover
-from db.cutover.move import FAILURES
+from db.cutover import cutover, rollback
+from db.cutover.context import FAILURES, RunConfig
 from db.cutover.ports import SmokeResult, When
 from db.cutover.report import Report
 from db.environments import Environment
@@ -124,11 +123,13 @@ class Rehearsal:
         since = time.monotonic()
         report = verb(
             self._here.environment,
-            smoke=self._smoke,
-            tools=self._here.server.tool,
-            progress=self._progress,
-            observer=self._observe,
-            folder=self._here.folder / "runs",
+            RunConfig(
+                self._smoke,
+                tools=self._here.server.tool,
+                progress=self._progress,
+                observer=self._observe,
+                folder=self._here.folder / "runs",
+            ),
         )
         self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
         self._crowd.play(SETTLED_SLICES * self._slice)

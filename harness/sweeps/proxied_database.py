@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from db.errors import Failure
-from db.ops import fence
+from db.ops import fence, statements
 from db.servers import Server
 from game import tables
 from game.postgres.store import PostgresStore
@@ -59,11 +59,7 @@ def _refill(starts: Sequence[Start]) -> sql.Composed:
 
 def _insert(table: str, record: Record) -> sql.Composed:
     """A statement a record: one may name columns that another leaves at their defaults."""
-    return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
-        sql.Identifier(table),
-        sql.SQL(", ").join(map(sql.Identifier, record)),
-        sql.SQL(", ").join(map(sql.Literal, record.values())),
-    )
+    return statements.insert_into(sql.Identifier(table), record, map(sql.Literal, record.values()))
 
 
 class ProxiedDatabase:

@@ -271,7 +271,7 @@ def test_a_task_is_refused_in_one_sentence_whatever_is_under_way(
     """The whole way, as an engineer meets it, also where a closed file would make a silent server a riddle: exit 3."""
     seed.empty_legacy(tmp_path / "g.db")
     with closing(sqlite_values.connect(tmp_path / "g.db")) as connection:
-        legacy_fence.fence(connection, state="fenced")
+        legacy_fence.raise_fence(connection, state="fenced")
     url = server.url("postgres").as_text()
     toml = f'[staging]\nlegacy = "file:g.db"\ntarget = "{url}"\ntarget_direct = "{url}"\n'
     (tmp_path / "environments.toml").write_text(f'{toml}pointer = {{ path = "p" }}\nsnapshots = {{ folder = "s" }}\n')

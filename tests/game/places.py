@@ -54,7 +54,7 @@ class PostgresPlace:
 
     def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
         with ops.connect(self.database.owner) as connection:
-            fence.set_on(connection, state=state, pass_token=pass_token)
+            fence.raise_fence(connection, state=state, pass_token=pass_token)
 
     def lift(self) -> None:
         with ops.connect(self.database.owner) as connection:
@@ -77,7 +77,7 @@ class LegacyPlace:
 
     def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
         with closing(sqlite_values.connect(self.path)) as connection:
-            legacy_fence.fence(connection, state=state, pass_token=pass_token)
+            legacy_fence.raise_fence(connection, state=state, pass_token=pass_token)
 
     def lift(self) -> None:
         with closing(sqlite_values.connect(self.path)) as connection:

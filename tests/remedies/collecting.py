@@ -46,7 +46,7 @@ class Module:
 
     @property
     def name(self) -> str:
-        """As it is imported."""
+        """Return the name by which it is imported."""
         return ".".join(self.path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -132,7 +132,7 @@ class _Reader:
         return self._local(node.id) or self._constant(node.id) or {HOLE}
 
     def _local(self, name: str) -> set[str]:
-        """What the function assigns to the name, or what its callers in the module give."""
+        """Return what the function assigns to the name, or what its callers in the module pass."""
         if self.function is None:
             return set()
         found: set[str] = set()
@@ -234,7 +234,7 @@ class _Reader:
         return {HOLE}
 
     def _returned(self, home: Module | None, name: str) -> set[str]:
-        """What a function of ours returns."""
+        """Return the texts that a function of the project can return."""
         if home is None:
             return set()
         for node in ast.walk(home.tree):

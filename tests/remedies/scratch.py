@@ -108,7 +108,7 @@ class Scratch:
         return own
 
     def sql(self, statements: str) -> None:
-        """As the database's superuser."""
+        """Run SQL as the database's superuser."""
         self.own.run(statements)
 
     def done(self, *argv: str) -> str:
@@ -210,7 +210,7 @@ def matches(template: str, text: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """A string of TOML."""
+    """Quote the text as a string of TOML."""
     return f"'{text}'"
 
 
@@ -237,7 +237,7 @@ def _no_terminal() -> Iterator[None]:
 
 @contextmanager
 def scratch(folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch, template: str) -> Iterator[Scratch]:
-    """A new scratch folder."""
+    """Yield a new scratch folder with its environment."""
     with ExitStack() as stack:
         made = Scratch(folder, server, monkeypatch, stack, template)
         made.begin()

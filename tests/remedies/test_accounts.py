@@ -25,7 +25,7 @@ def followed() -> set[str]:
 
 
 def left() -> Counter[str]:
-    """How many remedies of each module nothing here follows."""
+    """Count by module the remedies that no test here follows."""
     ours = followed()
     return Counter(
         where.partition(":")[0] for text, where in texts().items() if not any(matches(one, text) for one in ours)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from db import environments
-from db.cutover import recovery, rollback
+from db.cutover import refusals
 from db.cutover.advice import Fence, FenceOwner, PointerTo, State, Tool, Unreachable, advise
-from db.cutover.standing import Standing
+from db.cutover.move_status import MoveStatus
 from db.environments import Environment
 from db.errors import ToolError
 from db.ops import Phase
@@ -81,15 +81,15 @@ def env(tmp_path: Path) -> Environment:
 
 
 MAY = {
-    "cutover": recovery.refuse_cutover,
-    "cutover --abort": recovery.refuse_abort,
-    "rollback": rollback._refuse,
-    "rollback --abort": rollback._refuse_abort,
+    "cutover": refusals.refuse_cutover,
+    "cutover --abort": refusals.refuse_abort,
+    "rollback": refusals.refuse_rollback,
+    "rollback --abort": refusals.refuse_rollback_abort,
 }
 """What refuses to begin or to go on, by the command."""
 
 
-def standings() -> list[Standing]:
+def standings() -> list[MoveStatus]:
     """Every state of both stores, the fence's owner and the pointer that no guard of the code makes impossible."""
     owners = {
         FenceOwner.NOBODY: None,
@@ -98,7 +98,7 @@ def standings() -> list[Standing]:
         FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
     }
     return [
-        Standing(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer, *record)
+        MoveStatus(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer, *record)
         for phase, legacy, owner, target, pointer, *record in product(
             Phase, Fence, FenceOwner, Fence, PointerTo, (False, True), (False, True)
         )
@@ -106,7 +106,7 @@ def standings() -> list[Standing]:
     ]
 
 
-def refusal(command: str, found: Standing, env: Environment) -> ToolError | None:
+def refusal(command: str, found: MoveStatus, env: Environment) -> ToolError | None:
     try:
         MAY[command](found, env)
     except ToolError as error:

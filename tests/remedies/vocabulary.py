@@ -1,4 +1,4 @@
-"""What a remedy may name: tasks and their options, files, variables, keys of environments.toml, and placeholders."""
+"""The names that a remedy may use: tasks and their options, files, variables, settings, placeholders."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def keys() -> frozenset[str]:
 
 
 def faults(text: str) -> list[str]:
-    """What is wrong with a remedy, as far as its text tells."""
+    """Return the faults of a remedy's text: names that do not exist."""
     plain = FOREIGN.sub(" ", STATEMENT.sub(" ", text))
     return [
         *_commands(plain),

@@ -7,29 +7,14 @@ plainly would not give the source text: spaces, elements that can't be read, ent
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from game.json_text import (
-    MARK,
-    SPACE,
-    Fields,
-    Json,
-    Part,
-    Unreadable,
-    by_column,
-    check_size,
-    cut,
-    cut_part,
-    dumps,
-    fill,
-    loads,
-    parts,
-    skip,
-    top_keys,
-)
-from game.legacy.codec import mapping
+from game.json_text import SPACE, Part, Unreadable, check_size, dumps, loads, parts, skip
+from game.legacy.codec import readers
+from game.legacy.codec.document import Check, Document, Elements
+from game.legacy.codec.forms import MARK, Fields, cut, cut_part, fill
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Value
 
@@ -41,9 +26,6 @@ FrameItem: TypeAlias = "tuple[str, int | str, str] | tuple[str, int | str, str, 
 
 Frame: TypeAlias = tuple[str, list[FrameItem], str]
 """What opens the document, its elements, what closes it."""
-
-Check: TypeAlias = Callable[[Json, Record], None]
-"""Takes an element as it was parsed, and its record; raises Unreadable."""
 
 PRIVATE = MARK
 """Begins the names of forms and frames among a player's cells; no column is called so."""
@@ -64,113 +46,135 @@ class Apart:
 
 
 def private(column: str) -> str:
-    """The name among a player's cells of the column's form or frame."""
+    """Return the name among a player's cells of the column's form or frame."""
     return PRIVATE + column
 
 
-def absent(wanted: Fields) -> dict[str, Value]:
-    """What each column reads as where the document is missing."""
-    return {column: one.absent for column, one in by_column(wanted).items()}
+def position(record: Record) -> int:
+    """Return the record's place among its neighbours."""
+    place = record["position"]
+    if not isinstance(place, int):
+        raise TypeError(f"a position is a number, not {place!r}")
+    return place
 
 
-def plain_form(wanted: Fields) -> str:
-    """The form of an object that holds the wanted values alone, as the legacy service writes it."""
-    entries = (f"{dumps(key)}:{MARK}{column}{MARK}" for column, key in top_keys(wanted).items())
-    return "{" + ",".join(entries) + "}"
+def form_of(record: Record, new: str) -> str:
+    """Return the record's own form, or a new one."""
+    form = record.get("form")
+    return form if isinstance(form, str) else new
 
 
-def read_object(cell: Cell, wanted: Fields) -> tuple[str, dict[str, Value]]:
-    """A document that is one object, as (form, values). Raises Unreadable."""
+def read_object(cell: Cell, document: Document) -> tuple[str, dict[str, Value]]:
+    """Return a document that is one object, as (form, values). Raises Unreadable."""
     text, start = opened(cell, "{", "an object")
-    form, values, end = cut(text, start, wanted)
+    form, values, end = cut(text, start, document.fields)
     if skip(text, end) != len(text):
         raise Unreadable("broken_json", f"something follows the object at offset {end}")
-    return text[:start] + form + text[end:], absent(wanted) | values
+    return text[:start] + form + text[end:], document.absent | values
 
 
-def write_object(form: str | None, wanted: Fields, record: Mapping[str, Value]) -> str:
-    """The document of `read_object` again, with the record's values; without a form a plain one."""
-    return fill(form if form is not None else plain_form(wanted), by_column(wanted), record, top_keys(wanted))
+def write_object(form: str | None, document: Document, record: Mapping[str, Value]) -> str:
+    """Return the document of `read_object` again, with the record's values; without a form a plain one."""
+    return fill(form if form is not None else document.plain_form, document.columns, record, document.keys)
 
 
-def read_whole(cell: Cell, wanted: Fields) -> dict[str, Value]:
-    """What a small object's column reads as where it is no object: bag places may be one number for all three types."""
-    if wanted is mapping.PLACES and isinstance(cell, int) and cell >= 0:
-        return dict.fromkeys(by_column(wanted), cell)
-    return absent(wanted)
+def is_number_for_all(cell: Cell, document: Document) -> bool:
+    """Return True if the cell is the one number that such a document may be: it then counts for each of its values."""
+    return document.one_number and isinstance(cell, int) and cell >= 0
 
 
-def object_again(cell: Cell, wanted: Fields, record: Mapping[str, Value]) -> Cell:
-    """The cell of `read_whole` again, unless a value of the record differs from what it reads as."""
-    values = read_whole(cell, wanted)
-    return (
-        cell if all(record[column] == value for column, value in values.items()) else write_object(None, wanted, record)
-    )
+def read_whole(cell: Cell, document: Document) -> Mapping[str, Value]:
+    """Return the values of an object's column that holds no object."""
+    if is_number_for_all(cell, document):
+        assert isinstance(cell, int)
+        return dict.fromkeys(document.columns, cell)
+    return document.absent
 
 
-def read_array(
-    cell: Cell, wanted: Fields, needs: tuple[str, ...], units: int | None, check: Check | None = None
-) -> Apart:
-    """An array of objects taken apart; the first of `needs` is their key. Unreadable where the whole can't be read.
+def object_again(cell: Cell, document: Document, record: Mapping[str, Value]) -> Cell:
+    """Return the cell of `read_whole` again, unless a value of the record differs from the one it reads as."""
+    values = read_whole(cell, document)
+    if all(record[column] == value for column, value in values.items()):
+        return cell
+    return write_object(None, document, record)
+
+
+def read_array(cell: Cell, shape: Elements, units: int | None, check: Check | None = None) -> Apart:
+    """Read an array of objects; the first that they need is their key. Raises Unreadable if the whole can't be read.
 
     `check` may still refuse an element that was read; its key counts as there, so that one like it is a repetition.
     """
-    text, found, apart = taken(cell, "[", "an array", units)
+    text, elements, apart = taken(cell, "[", "an array", units)
     seen: set[Value] = set()
-    nothing = absent(wanted)
+    nothing = shape.absent
 
     def element(part: Part) -> Record:
-        record = {**nothing, **_element(text, part, wanted, needs, seen)}
+        record = {**nothing, **_element(text, part, shape, seen)}
         if check is not None:
             check(part.value, record)
         return record
 
-    return _apart(text, found, apart, element)
+    return _apart(text, elements, apart, element)
 
 
-def read_entries(cell: Cell, wanted: Fields, key: str, units: int | None, used: Container[str | None]) -> Apart:
-    """An object of objects taken apart; `key` is the column of their keys, and a form is the whole entry's.
+def read_entries(cell: Cell, document: Document, units: int | None) -> Apart:
+    """Read an object of objects; a record's form is the whole entry's. Raises Unreadable if the whole can't be read.
 
-    used: the keys that commands write. If an entry with such a key can't be read, commands are refused: a second entry
-    with the key would hide the first. Raises Unreadable if the document can't be read as a whole.
+    If an entry whose key commands write can't be read, commands are refused: a second entry with the key would hide
+    the first.
     """
-    text, found, apart = taken(cell, "{", "an object", units)
-    last = {part.key: part for part in found}
-    nothing = absent(wanted)
+    text, entries, apart = taken(cell, "{", "an object", units)
+    last = {part.key: part for part in entries}
+    nothing = document.absent
 
     def entry(part: Part) -> Record:
         if last[part.key] is not part:
-            raise Unreadable("repeated_key", "the key occurs again further on", aside=True)
+            raise Unreadable("repeated_key", "the key occurs again further on")
         try:
-            values: Record = {key: mapping.key(part.key, ""), **_inner(text, part, wanted)}
-        except Unreadable as trouble:
-            apart.refuses = apart.refuses or part.key in used
-            trouble.aside = True
+            values: Record = {document.key: readers.key(part.key, ""), **_inner(text, part, document.fields)}
+        except Unreadable:
+            apart.refuses = apart.refuses or part.key in document.used
             raise
         values["form"] = text[part.start : part.value_start] + str(values["form"])
         return {**nothing, **values}
 
-    return _apart(text, found, apart, entry)
+    return _apart(text, entries, apart, entry)
+
+
+def element_texts(shape: Elements, records: Iterable[Record]) -> list[tuple[int, str]]:
+    """Return each element's position and JSON text."""
+    columns, keys, new = shape.columns, shape.keys, shape.new_form
+    return [(position(record), fill(form_of(record, new), columns, record, keys)) for record in records]
+
+
+def entry_texts(document: Document, records: Iterable[Record]) -> list[tuple[int, str]]:
+    """Return each entry's position and JSON text: its key, and its object."""
+    columns, keys, new = document.columns, document.keys, document.new_form
+    return [
+        (position(record), fill(form_of(record, f"{dumps(record[document.key])}:{new}"), columns, record, keys))
+        for record in records
+    ]
 
 
 def write_array(texts: list[tuple[int, str]], frame: str | None, brackets: str = "[]") -> str:
-    """The array (or, with other brackets, object) again: what the frame names in its place, the rest by position."""
+    """Return the array (or, with other brackets, object): what the frame names in its place, the rest by position."""
     texts = sorted(texts)
     if frame is None:
         return f"{brackets[0]}{','.join(text for _, text in texts)}{brackets[1]}"
     opening, items, closing = opened_frame(frame)
-    elements, rest = framed(items, dict(texts), [position for position, _ in texts])
     by_position = dict(texts)
-    return opening + ",".join([*elements, *(by_position[position] for position in rest)]) + closing
+    elements, rest = framed(items, by_position, [place for place, _ in texts])
+    return opening + ",".join([*elements, *(by_position[place] for place in rest)]) + closing
 
 
 def opened_frame(frame: str) -> Frame:
+    """Read a frame from the text that is kept of it."""
     opening, items, closing = json.loads(frame)
     return opening, [tuple(item) for item in items], closing
 
 
 def opened(cell: Cell, bracket: str, name: str) -> tuple[str, int]:
-    """The cell as text and where its value begins, which opens with `bracket`. Raises Unreadable."""
+    """Return the cell as text and where its value begins, which opens with `bracket`. Raises Unreadable."""
     if not isinstance(cell, str):
         raise Unreadable("not_a_text", f"expected {name} as JSON text")
     check_size(cell)
@@ -182,17 +186,18 @@ def opened(cell: Cell, bracket: str, name: str) -> tuple[str, int]:
 
 
 def taken(cell: Cell, bracket: str, name: str, units: int | None) -> tuple[str, list[Part], Apart]:
+    """Return the document as text, its parts, and what takes its records. Raises Unreadable."""
     text, start = opened(cell, bracket, name)
-    found, _ = parts(text, start, whole=True)
-    counted = max(1, len(found))
+    elements, _ = parts(text, start, whole=True)
+    counted = max(1, len(elements))
     if units is not None and units != counted:
         raise Unreadable("count_disagrees", f"SQLite counts {units} elements, we count {counted}")
-    return text, found, Apart(counted)
+    return text, elements, Apart(counted)
 
 
-def _apart(text: str, found: list[Part], apart: Apart, read: Callable[[Part], Record]) -> Apart:
+def _apart(text: str, elements: list[Part], apart: Apart, read: Callable[[Part], Record]) -> Apart:
     pieces: list[tuple[Part, int | str]] = []
-    for place, part in enumerate(found):
+    for place, part in enumerate(elements):
         try:
             record = read(part)
         except Unreadable as trouble:
@@ -207,42 +212,43 @@ def _apart(text: str, found: list[Part], apart: Apart, read: Callable[[Part], Re
     return apart
 
 
-def _element(text: str, part: Part, wanted: Fields, needs: tuple[str, ...], seen: set[Value]) -> Record:
-    record = _inner(text, part, wanted)
-    for need in needs:
+def _element(text: str, part: Part, shape: Elements, seen: set[Value]) -> Record:
+    record = _inner(text, part, shape.fields)
+    for need in shape.needs:
         if need not in record:
             raise Unreadable(f"without_{need}", f"the element has no {need}")
-    key = record[needs[0]]
+    key = record[shape.needs[0]]
     if key in seen:
-        raise Unreadable(f"repeated_{needs[0]}", f"the {needs[0]} occurs twice in this document")
+        raise Unreadable(f"repeated_{shape.needs[0]}", f"the {shape.needs[0]} occurs twice in this document")
     seen.add(key)
     return record
 
 
-def _inner(text: str, part: Part, wanted: Fields) -> Record:
+def _inner(text: str, part: Part, fields: Fields) -> Record:
     if not isinstance(part.value, dict):
         raise Unreadable("not_an_object", "expected an object")
-    form, values = cut_part(text, part, wanted)
+    form, values = cut_part(text, part, fields)
     return {**values, "form": form}
 
 
 def _frame_of(text: str, pieces: list[tuple[Part, int | str]]) -> str | None:
-    found = [part for part, _ in pieces]
-    if not found:
+    elements = [part for part, _ in pieces]
+    if not elements:
         return None
-    plain = ",".join([text[part.start : part.end] for part in found])
+    plain = ",".join([text[part.start : part.end] for part in elements])
     if len(plain) + 2 == len(text) and all(isinstance(piece, int) for _, piece in pieces):
         return None
     items = [
-        [around(text, found, place)[0], piece, around(text, found, place)[1]] for place, (_, piece) in enumerate(pieces)
+        [around(text, elements, place)[0], piece, around(text, elements, place)[1]]
+        for place, (_, piece) in enumerate(pieces)
     ]
     return dumps([text[: _outer(text)], items, text[len(text.rstrip(SPACE)) - 1 :]])
 
 
-def around(text: str, found: list[Part], place: int) -> tuple[str, str]:
-    """The spaces before and after a part, up to the comma or bracket on either side."""
-    part = found[place]
-    begin = found[place - 1].end if place else _outer(text)
+def around(text: str, elements: list[Part], place: int) -> tuple[str, str]:
+    """Return the spaces before and after a part, up to the comma or bracket on either side."""
+    part = elements[place]
+    begin = elements[place - 1].end if place else _outer(text)
     begin = part.start - _spaces(text[begin : part.start][::-1])
     return text[begin : part.start], text[part.end : skip(text, part.end)]
 
@@ -256,7 +262,7 @@ def _spaces(text: str) -> int:
 
 
 def framed(items: list[FrameItem], texts: Mapping[int, str], positions: list[int]) -> tuple[list[str], list[int]]:
-    """The frame's elements that still exist, and the positions that it does not name."""
+    """Return the frame's elements that still exist, and the positions that it does not name."""
     named = {item[1] for item in items if isinstance(item[1], int)}
     elements = [
         item[0] + (texts[item[1]] if isinstance(item[1], int) else item[1]) + item[2]

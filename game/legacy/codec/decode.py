@@ -1,56 +1,50 @@
-"""Takes one legacy row apart: columns to values, documents to records, and whatever does not fit to cells."""
+"""Decodes one legacy row: columns to values, documents to records, and whatever does not fit to cells."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
-from game.json_text import Fields, Unreadable
+from game.json_text import Unreadable
 from game.legacy import sqlite_values
-from game.legacy.codec import arrays, equipment, mapping, quests, stages
+from game.legacy.codec import arrays, equipment, quests, stages
 from game.legacy.codec.arrays import Apart
-from game.legacy.codec.decoded import MODELLED, NOTHING, Decoded, Finding, Kind
+from game.legacy.codec.decoded import NOTHING, Decoded, Finding
+from game.legacy.codec.document import Document, Kind, RowMapping, Shape
+from game.legacy.codec.scalar import Scalar
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows, Value
 from game.rules.catalog import EQUIPMENT
 from game.rules.json_columns import UNREADABLE_KEY, UNREADABLE_STATUS
-from game.rules.missions import MISSIONS
-
-_NOT_REACHED: Record = dict.fromkeys(mapping.STAGES, False)
-
-_UNREADABLE: dict[str, Record] = {
-    "user_equipment": {"slot": UNREADABLE_KEY, "item_id": None, "kept": "null"},
-    "user_equipment_presets": {**arrays.absent(mapping.PRESET), "name": UNREADABLE_KEY, "form": None},
-    "user_missions": {**arrays.absent(mapping.MISSION), "id": UNREADABLE_KEY, "form": None},
-}
-"""The records that make commands refused, by table. They act even after an operator lets a held player go.
-
-Other unreadable documents only hold the player."""
 
 
-class Explosion:
-    """Takes one row apart; each method moves one kind of column from the row to rows and cells."""
+class RowDecoder:
+    """Decodes one row; each method takes documents of one shape from the row to rows and cells."""
 
-    def __init__(self, row: Mapping[str, Cell], player: str, units: Mapping[str, int]) -> None:
+    def __init__(self, row: Mapping[str, Cell], player: str, units: Mapping[str, int], mapping: RowMapping) -> None:
         self.row = row
         self.player = player
         self.units = units
+        self.mapping = mapping
         self.cells: dict[str, Cell] = {}
+        self.names: dict[str, list[str] | None] = {}
         self.user: Record = {"id": player}
         self.out = Decoded(Rows({"users": {(player,): self.user}}), counts=Counter(dict.fromkeys(row, 1)))
 
     def run(self, rowid: int) -> Decoded:
-        self._scalars()
-        self._object("actionPoints", mapping.ACTION_POINTS)
-        self._object("inventorySlots", mapping.PLACES)
-        self._bag()
-        self._mail()
-        self._presets()
-        self._quests()
-        self._missions()
-        self._stages()
-        for kind, name in mapping.KINDS.items():
-            self._tournament(kind, name)
+        """Decode every column of the row."""
+        for column, scalar in self.mapping.scalars.items():
+            self.user[scalar.column] = self._scalar(column, scalar)
+        for document in self.mapping.objects:
+            self._object(document)
+        for group in self.mapping.groups:
+            if any(column in self.row for column in group.columns):
+                for document in group.documents:
+                    self._SHAPES[document.shape](self, document)
+                for document in group.documents:
+                    if document.shape == "names":
+                        self._keep_names(document)
         self._rest()
         self.user["held"] = any(finding.kind == "held" for finding in self.out.findings)
         record: Record = {
@@ -62,7 +56,7 @@ class Explosion:
         self.out.rows["legacy_rows"] = {("users", rowid): record}
         return self.out
 
-    def found(
+    def note(
         self,
         kind: Kind,
         column: str,
@@ -72,6 +66,7 @@ class Explosion:
         position: int | None = None,
         original: bytes | None = None,
     ) -> None:
+        """Add a finding; `original` where it is not of the whole cell."""
         cell = self.row[column]
         kept = sqlite_values.original(cell) if original is None else original
         rule, reason = f"{column}.{trouble.rule}", trouble.reason
@@ -79,11 +74,7 @@ class Explosion:
             Finding(kind, "users", self.player, column, path, position, sqlite_values.storage(cell), kept, rule, reason)
         )
 
-    def _scalars(self) -> None:
-        for column, scalar in mapping.SCALARS.items():
-            self.user[scalar.column] = self._scalar(column, scalar)
-
-    def _scalar(self, column: str, scalar: mapping.Scalar) -> Value:
+    def _scalar(self, column: str, scalar: Scalar) -> Value:
         if column not in self.row:
             return scalar.absent
         cell = self.row[column]
@@ -92,197 +83,166 @@ class Explosion:
         except Unreadable as trouble:
             value = scalar.stand_in(cell)
             holds = scalar.holds or (scalar.added and self._is_lost(column, scalar))
-            self.found("held" if holds else "aside", column, trouble)
+            self.note("held" if holds else "aside", column, trouble)
         if not sqlite_values.same(scalar.write(value), cell):
             self.cells[column] = cell
         return value
 
-    def _is_lost(self, column: str, scalar: mapping.Scalar) -> bool:
-        """Whether the column says something of which not even a whole part is known."""
+    def _is_lost(self, column: str, scalar: Scalar) -> bool:
+        """Return True if the column says something of which not even a whole part is known."""
         cell = self.row.get(column)
         return cell not in NOTHING and not scalar.counts(cell)
 
-    def _object(self, column: str, wanted: Fields) -> None:
+    def _object(self, document: Document) -> None:
+        column = document.column
         cell = self.row.get(column)
-        if (
-            cell is None
-            or (cell in NOTHING and cell != "{}")
-            or (wanted is mapping.PLACES and isinstance(cell, int) and cell >= 0)
-        ):
-            self._object_whole(column, wanted)
+        if cell is None or (cell in NOTHING and cell != document.empty) or arrays.is_number_for_all(cell, document):
+            self._object_whole(document)
             return
         try:
-            form, values = arrays.read_object(cell, wanted)
+            form, values = arrays.read_object(cell, document)
         except Unreadable as trouble:
-            self.found("held", column, trouble)
-            self._object_whole(column, wanted)
+            self.note(document.whole, column, trouble)
+            self._object_whole(document)
             return
         self.user |= values
-        if form != arrays.plain_form(wanted):
+        if form != document.plain_form:
             self.cells[arrays.private(column)] = form
 
-    def _object_whole(self, column: str, wanted: Fields) -> None:
-        self.user |= arrays.read_whole(self.row.get(column), wanted)
-        if column in self.row:
-            self.cells[column] = self.row[column]
+    def _object_whole(self, document: Document) -> None:
+        self.user |= arrays.read_whole(self.row.get(document.column), document)
+        self._keep_cell(document.column)
 
-    def _bag(self) -> None:
-        if "inventory" not in self.row and "equipment" not in self.row:
-            return
-        bag = self._elements("inventory", "user_inventory", _items, "held")
-        dressed = self._equipment({str(item["id"]): str(item["slot"]) for item in bag if item["type"] == EQUIPMENT})
-        for record in bag:
-            shown = record.pop("worn")
-            agrees = shown == (record["id"] in dressed)
-            record["worn_flag"] = None if agrees else shown
+    def _array(self, document: Document) -> None:
+        self._elements(document, lambda cell, units: arrays.read_array(cell, document, units, document.check))
+
+    def _entries(self, document: Document) -> None:
+        self._elements(document, lambda cell, units: arrays.read_entries(cell, document, units))
+
+    def _slots(self, document: Document) -> None:
+        bag = self.mapping.by_column[document.worn]
+        items = list(self.out.rows.table(bag.table).values())
+        slots = {str(item["id"]): str(item["slot"]) for item in items if item["type"] == EQUIPMENT}
+        self._elements(document, lambda cell, units: equipment.read_equipment(cell, slots, units))
+        records = self.out.rows.table(document.table).values()
+        self._flags(bag, items, {record["item_id"] for record in records if record["item_id"] is not None})
+
+    def _flags(self, bag: Document, items: list[Record], named: set[Value]) -> None:
+        """Compare each item's own flag with what the slots name; keep it in the record where it disagrees."""
+        worn, kept = bag.flags
+        for record in items:
+            shown = record.pop(worn)
+            agrees = shown == (record["id"] in named)
+            record[kept] = None if agrees else shown
             if not agrees:
                 place = int(record["position"] or 0) // arrays.STEP
-                flag = Unreadable("disagrees", f"isEquipped is {str(shown).lower()}, equipment says otherwise")
-                text = str(shown).lower().encode()
-                self.found("aside", "inventory", flag, path=f"$[{place}].isEquipped", position=place, original=text)
+                reason = f"{bag.worn} is {str(shown).lower()}, {bag.worn_by} says otherwise"
+                original = str(shown).lower().encode()
+                path = f"$[{place}].{bag.worn}"
+                self.note(
+                    "aside", bag.column, Unreadable("disagrees", reason), path=path, position=place, original=original
+                )
 
-    def _mail(self) -> None:
-        if "mail" in self.row:
-            self._elements("mail", "user_mail", _letters, "held")
-
-    def _presets(self) -> None:
-        if "equipmentPresets" in self.row:
-            self._elements("equipmentPresets", "user_equipment_presets", _presets, "aside", key="name")
-
-    def _missions(self) -> None:
-        if "singlePlayerMissions" in self.row:
-            self._elements("singlePlayerMissions", "user_missions", _missions, "held", empty="{}")
-
-    def _elements(
-        self,
-        column: str,
-        table: str,
-        read: Callable[[Cell, int | None], Apart],
-        kind: Kind,
-        *,
-        key: str = "id",
-        empty: str = "[]",
-    ) -> list[Record]:
-        """The records of a document of elements; `empty` is how one without any is written plainly."""
-        records = self.out.rows.table(table)
+    def _elements(self, document: Document, read: Callable[[Cell, int | None], Apart]) -> None:
+        """Decode a document of elements, each a record."""
+        column, records = document.column, self.out.rows.table(document.table)
         cell = self.row.get(column)
-        if cell in NOTHING and cell != empty:
-            self._keep_nothing(column)
-            return []
+        if cell in NOTHING and cell != document.empty:
+            self._keep_cell(column)
+            return
         try:
             apart = read(cell, self.units.get(column))
         except Unreadable as trouble:
-            self.found(kind, column, trouble)
+            self.note(document.whole, column, trouble)
             self._keep_whole(column)
-            self._refuse_commands(table)
-            return []
-        self._count(column, apart, kind)
+            self._refuse_commands(document)
+            return
+        self._count(document, apart)
         if apart.frame is not None:
             self.cells[arrays.private(column)] = apart.frame
-        elif not apart.records and cell != empty:
+        elif not apart.records and cell != document.empty:
             self.cells[column] = cell
         for record in apart.records:
-            records[self.player, str(record[key])] = {"user_id": self.player, **record}
-        readable = list(records.values())
+            records[self.player, str(record[document.key])] = {"user_id": self.player, **record}
         if apart.refuses:
-            self._refuse_commands(table)
-        return readable
+            self._refuse_commands(document)
 
-    def _refuse_commands(self, table: str) -> None:
-        """Add the record that makes every command on the table refused, if the table has one."""
-        if table in _UNREADABLE:
-            record: Record = {"user_id": self.player, "position": 0, **_UNREADABLE[table]}
-            self.out.rows.table(table)[self.player, UNREADABLE_KEY] = record
+    def _refuse_commands(self, document: Document) -> None:
+        """Add the record that makes every command on the table refused, if the document has one."""
+        if document.refusing is not None:
+            record: Record = {"user_id": self.player, "position": 0, **document.refusing}
+            self.out.rows.table(document.table)[self.player, UNREADABLE_KEY] = record
 
-    def _count(self, column: str, apart: Apart, kind: Kind) -> None:
-        self.out.counts[column] = apart.units
-        for place, what, raw in apart.troubles:
-            found: Kind = "aside" if what.aside else kind
-            self.found(found, column, what, path=f"$[{place}]", position=place, original=raw.encode())
+    def _count(self, document: Document, apart: Apart) -> None:
+        self.out.counts[document.column] = apart.units
+        for place, trouble, raw in apart.troubles:
+            kind: Kind = "aside" if trouble.aside else document.elements
+            self.note(kind, document.column, trouble, path=f"$[{place}]", position=place, original=raw.encode())
 
-    def _quests(self) -> None:
-        if "quests" not in self.row:
-            return
-        cell = self.row["quests"]
-        tables = self.out.rows.table("user_quests"), self.out.rows.table("user_milestones")
+    def _periods(self, document: Document) -> None:
+        column, cell = document.column, self.row[document.column]
+        inner, outer = self.out.rows.table(document.table), self.out.rows.table(document.outer_table)
         if cell in NOTHING:
-            if cell != "{}":
-                self._keep_nothing("quests")
+            if cell != document.empty:
+                self._keep_cell(column)
             return
         try:
-            apart = quests.read_quests(cell)
+            apart = quests.read_quests(cell, document)
         except Unreadable as trouble:
-            self.found("held", "quests", trouble)
-            self._keep_whole("quests")
+            self.note(document.whole, column, trouble)
+            self._keep_whole(column)
             return
-        for path, what, raw in apart.troubles:
-            self.found("held", "quests", what, path=path, original=raw.encode())
+        for path, unreadable, raw in apart.troubles:
+            self.note(document.elements, column, unreadable, path=path, original=raw.encode())
         if not apart.milestones:
-            self._keep_whole("quests")
-        elif not apart.is_plain:
-            self.cells[arrays.private("quests")] = apart.form
-        self.cells |= {arrays.private(f"quests.{period}"): frame for period, frame in apart.frames.items()}
+            self._keep_whole(column)
+        elif not apart.is_plain(document.periods):
+            self.cells[arrays.private(column)] = apart.form
+        self.cells |= {arrays.private(f"{column}.{period}"): frame for period, frame in apart.frames.items()}
         for quest in apart.quests:
-            tables[0][self.player, str(quest["period"]), str(quest["id"])] = {"user_id": self.player, **quest}
+            inner[self.player, str(quest["period"]), str(quest[document.key])] = {"user_id": self.player, **quest}
         for period in apart.milestones:
-            tables[1][self.player, str(period["period"])] = {"user_id": self.player, **period}
+            outer[self.player, str(period["period"])] = {"user_id": self.player, **period}
 
-    def _stages(self) -> None:
-        columns = {flag: column for flag, column in mapping.STAGES.items() if column in self.row}
-        if not columns:
+    def _names(self, document: Document) -> None:
+        """Decode an array of names into the records that it shares with the other arrays of its table."""
+        column, flag = document.column, document.name
+        if column not in self.row:
             return
-        records = self.out.rows.table("user_stages")
-        read = {flag: self._names(column) for flag, column in columns.items()}
-        for flag, names in read.items():
-            for name in names or ():
-                new: Record = {"user_id": self.player, "stage": name, "position": len(records) * arrays.STEP}
-                records.setdefault((self.player, name), new | _NOT_REACHED)[flag] = True
-        for flag, column in columns.items():
-            in_order = [str(record["stage"]) for record in records.values() if record[flag]]
-            if read[flag] is not None and stages.write_names(in_order, None) != self.row[column]:
-                self.cells[arrays.private(column)] = self.row[column]
+        records = self.out.rows.table(document.table)
+        names = self.names[column] = self._listed(document)
+        none = self.mapping.flags[document.table]
+        for name in names or ():
+            new: Record = {"user_id": self.player, document.key: name, "position": len(records) * arrays.STEP}
+            records.setdefault((self.player, name), new | none)[flag] = True
 
-    def _names(self, column: str) -> list[str] | None:
-        """The stages that the column names; None where it is no array."""
+    def _keep_names(self, document: Document) -> None:
+        """Keep the array where the records, once all arrays of their table are read, would be written otherwise."""
+        column, flag = document.column, document.name
+        if self.names.get(column) is None:
+            return
+        records = self.out.rows.table(document.table).values()
+        in_order = [str(record[document.key]) for record in records if record[flag]]
+        if stages.write_names(in_order, None) != self.row[column]:
+            self.cells[arrays.private(column)] = self.row[column]
+
+    def _listed(self, document: Document) -> list[str] | None:
+        """Return the names in the column; None where it is no array."""
+        column = document.column
         cell = self.row[column]
-        if cell in NOTHING and cell != "[]":
-            self._keep_nothing(column)
+        if cell in NOTHING and cell != document.empty:
+            self._keep_cell(column)
             return None
         try:
             names, apart = stages.read_names(cell, self.units.get(column))
         except Unreadable as trouble:
-            # Were it "no stage cleared", a first-clear reward could be granted a second time.
-            self.found("held", column, trouble)
+            self.note(document.whole, column, trouble)
             self._keep_whole(column)
             return None
-        self._count(column, apart, "aside")
+        self._count(document, apart)
         return names
 
-    def _equipment(self, slots: dict[str, str]) -> set[str]:
-        records = self.out.rows.table("user_equipment")
-        cell = self.row.get("equipment")
-        if cell in NOTHING and cell != "{}":
-            self._keep_nothing("equipment")
-            return set()
-        try:
-            apart = equipment.read_equipment(cell, slots, self.units.get("equipment"))
-        except Unreadable as trouble:
-            self.found("aside", "equipment", trouble)
-            self._keep_whole("equipment")
-            self._refuse_commands("user_equipment")
-            return set()
-        self._count("equipment", apart, "aside")
-        if apart.frame is not None:
-            self.cells[arrays.private("equipment")] = apart.frame
-        elif not apart.records and cell != "{}":
-            self.cells["equipment"] = cell
-        for record in apart.records:
-            records[self.player, str(record["slot"])] = {"user_id": self.player, **record}
-        if apart.refuses:
-            self._refuse_commands("user_equipment")
-        return {str(record["item_id"]) for record in apart.records if record["item_id"] is not None}
-
-    def _keep_nothing(self, column: str) -> None:
+    def _keep_cell(self, column: str) -> None:
         if column in self.row:
             self.cells[column] = self.row[column]
 
@@ -290,46 +250,40 @@ class Explosion:
         self.cells[column] = self.row[column]
         self.out.counts[column] = self.units.get(column, 1)
 
-    def _tournament(self, kind: str, name: str) -> None:
-        column, played, claimed = f"last{name}Tournament", f"last{name}PlayedDate", f"{kind}RewardClaimed"
+    def _record(self, document: Document) -> None:
+        """Decode an object with a record of its own, and the plain columns beside it."""
+        column, beside = document.column, document.beside
         cell = self.row.get(column)
         try:
-            form, values = arrays.read_object(cell, mapping.TOURNAMENT)
+            form, values = arrays.read_object(cell, document)
         except Unreadable as trouble:
             if cell not in NOTHING:
-                self.found("aside", column, trouble)
+                self.note(document.whole, column, trouble)
             form = None
-        unknown = self._is_lost(played, mapping.PLAYED_AT) or self._is_lost(claimed, mapping.CLAIMED)
+        unknown = any(self._is_lost(name, scalar) for name, scalar in beside.items())
         if form is None or cell in NOTHING or unknown:
-            self._keep_nothing(column)
-            if cell in NOTHING and not unknown and not self.row.get(played) and not self.row.get(claimed):
-                self.cells |= {other: self.row[other] for other in (played, claimed) if other in self.row}
+            self._keep_cell(column)
+            if cell in NOTHING and not unknown and not any(self.row.get(name) for name in beside):
+                self.cells |= {name: self.row[name] for name in beside if name in self.row}
                 return
             # Day and flag count without a document too: else it could be played twice a day, or lost to a start; and
             # where one of them can't be read, it could be claimed twice.
             status = None if cell in NOTHING and not unknown else UNREADABLE_STATUS
-            form, values = None, arrays.absent(mapping.TOURNAMENT) | {"status": status}
-        record: Record = {"user_id": self.player, "kind": kind, **values, "form": form}
-        record["played_at"] = self._scalar(played, mapping.PLAYED_AT)
-        record["claimed"] = self._scalar(claimed, mapping.CLAIMED)
-        self.out.rows.table("user_tournaments")[self.player, kind] = record
+            form, values = None, document.absent | {document.status: status}
+        record: Record = {"user_id": self.player, document.key: document.name, **values, "form": form}
+        for name, scalar in beside.items():
+            record[scalar.column] = self._scalar(name, scalar)
+        self.out.rows.table(document.table)[self.player, document.name] = record
 
     def _rest(self) -> None:
-        known = {"id", *MODELLED}
-        self.cells |= {column: cell for column, cell in self.row.items() if column not in known}
+        known = self.mapping.declared
+        self.cells |= {column: cell for column, cell in self.row.items() if column not in known and column != "id"}
 
-
-def _items(cell: Cell, units: int | None) -> Apart:
-    return arrays.read_array(cell, mapping.ITEM, mapping.ITEM_NEEDS, units)
-
-
-def _letters(cell: Cell, units: int | None) -> Apart:
-    return arrays.read_array(cell, mapping.MAIL, mapping.MAIL_NEEDS, units, mapping.check_mail)
-
-
-def _presets(cell: Cell, units: int | None) -> Apart:
-    return arrays.read_array(cell, mapping.PRESET, mapping.PRESET_NEEDS, units)
-
-
-def _missions(cell: Cell, units: int | None) -> Apart:
-    return arrays.read_entries(cell, mapping.MISSION, "id", units, MISSIONS)
+    _SHAPES: ClassVar[Mapping[Shape, Callable[[RowDecoder, Document], None]]] = {
+        "array": _array,
+        "entries": _entries,
+        "slots": _slots,
+        "names": _names,
+        "periods": _periods,
+        "record": _record,
+    }

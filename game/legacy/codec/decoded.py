@@ -1,31 +1,24 @@
-"""What taking one legacy row apart gives: rows, findings, and counts of units."""
+"""The result of decoding one legacy row: rows, findings, and counts of units."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from game.legacy import sqlite_values
-from game.legacy.codec import mapping
+from game.legacy.codec.document import Kind
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows
 
-Kind = Literal["aside", "held"]
-
-MODELLED = tuple(mapping.DECLARED)
-"""The legacy columns of `users` that the game models; `id` besides."""
-
 NOTHING: frozenset[Cell] = frozenset((None, "", "null", "{}", "[]"))
-"""What the legacy service writes for "nothing": read alike, and each kept as it is."""
+"""The cells that the legacy service writes for "nothing": read alike, and each kept as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A source value that could not be loaded as it is, or that disagrees with another. Its bytes are kept in place.
 
-    kind `held`: the player's commands are refused until someone decides; `aside`: the player plays on.
     position: the element's place in its document, from 0; None for a whole cell.
     """
 
@@ -43,19 +36,19 @@ class Finding:
 
 @dataclass(slots=True)
 class Decoded:
-    """One legacy row taken apart. counts: units by column, a cell or each element of a document taken apart."""
+    """One decoded legacy row. counts: units by column, a cell or each element of a document taken apart."""
 
     rows: Rows
     findings: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     def quarantined(self) -> Counter[str]:
-        """Units with a finding, by column."""
+        """Count the units with a finding, by column."""
         return Counter(column for column, _ in {(finding.column, finding.position) for finding in self.findings})
 
 
 def keep_whole(row: Mapping[str, Cell], rowid: int) -> Decoded:
-    """A row whose id is no text that Postgres can hold as a key, as one record of its own."""
+    """Keep a row whose id is no text that Postgres can hold as a key, as one record of its own."""
     record: Record = {"source": "users", "position": rowid, "key": None, "cells": sqlite_values.encode(row)}
     finding = Finding(
         "held",

@@ -1,119 +1,127 @@
-"""Puts one legacy row together again from its records, with what was kept in its place."""
+"""Encodes one legacy row from its records, with what was kept in its place."""
 
 from __future__ import annotations
 
-from game.json_text import Fields
-from game.legacy.codec import arrays, elements, equipment, mapping, quests, stages
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from game.legacy.codec import arrays, equipment, quests, stages
+from game.legacy.codec.document import Document, RowMapping, Shape
+from game.legacy.codec.forms import fill
+from game.legacy.codec.scalar import Scalar
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows, Value
 from game.rules.json_columns import UNREADABLE_KEY, UNREADABLE_STATUS
-
-_DOCUMENTS = {
-    "inventory": "user_inventory",
-    "equipment": "user_equipment",
-    "mail": "user_mail",
-    "equipmentPresets": "user_equipment_presets",
-    "singlePlayerMissions": "user_missions",
-}
 
 UNREAD = "unread"
 """A table of keys alone, (player, column): cells that the version which loaded them could not read."""
 
 
-class Implosion:
-    """Puts one row together again."""
+class RowEncoder:
+    """Encodes one row; each method writes documents of one shape."""
 
-    def __init__(self, rows: Rows, kept: dict[str, Cell]) -> None:
+    def __init__(self, rows: Rows, kept: dict[str, Cell], mapping: RowMapping) -> None:
         (self.user,) = rows["users"].values()
         self.rows = rows
         self.kept = kept
+        self.mapping = mapping
 
     def run(self, wanted: frozenset[str] | None) -> dict[str, Cell]:
+        """Encode the columns that the player's tables have values for, and every kept cell; all, or the wanted ones."""
         row: dict[str, Cell] = {"id": str(self.user["id"])}
-        for column, scalar in mapping.SCALARS.items():
+        for column, scalar in self.mapping.scalars.items():
             row[column] = self._scalar(column, scalar, self.user[scalar.column])
-        row["actionPoints"] = self._object("actionPoints", mapping.ACTION_POINTS)
-        row["inventorySlots"] = self._object("inventorySlots", mapping.PLACES)
-        self._documents(row)
-        for kind, name in mapping.KINDS.items():
-            self._tournament(row, kind, name)
+        for document in self.mapping.objects:
+            row[document.column] = self._object(document)
+        for group in self.mapping.groups:
+            if not group.tables.isdisjoint(self.rows):
+                for document in group.documents:
+                    self._SHAPES[document.shape](self, row, document)
         private = arrays.PRIVATE
         row |= {c: cell for c, cell in self.kept.items() if c not in row and not c.startswith(private)}
         return row if wanted is None else {column: cell for column, cell in row.items() if column in wanted}
 
-    def _scalar(self, column: str, scalar: mapping.Scalar, value: Value) -> Cell:
+    def _scalar(self, column: str, scalar: Scalar, value: Value) -> Cell:
         if column not in self.kept:
             return scalar.write(value)
         unread = (str(self.user["id"]), column) in self.rows.get(UNREAD, {})
         return scalar.written_over(self.kept[column], value, unread=unread)
 
-    def _object(self, column: str, wanted: Fields) -> Cell:
-        if column in self.kept:
-            return arrays.object_again(self.kept[column], wanted, self.user)
-        form = self.kept.get(arrays.private(column))
-        return arrays.write_object(form if isinstance(form, str) else None, wanted, self.user)
+    def _object(self, document: Document) -> Cell:
+        if document.column in self.kept:
+            return arrays.object_again(self.kept[document.column], document, self.user)
+        form = self.kept.get(arrays.private(document.column))
+        return arrays.write_object(form if isinstance(form, str) else None, document, self.user)
 
-    def _documents(self, row: dict[str, Cell]) -> None:
-        dressed = self._records("user_equipment")
-        if "user_inventory" in self.rows or "user_equipment" in self.rows:
-            bag = elements.item_texts(self._records("user_inventory"), dressed)
-            row["inventory"] = arrays.write_array(bag, self._frame("inventory"))
-            row["equipment"] = equipment.write_equipment(dressed, self._frame("equipment"))
-        if "user_mail" in self.rows:
-            mail = elements.mail_texts(self._records("user_mail"))
-            row["mail"] = arrays.write_array(mail, self._frame("mail"))
-        if "user_equipment_presets" in self.rows:
-            presets = elements.preset_texts(self._records("user_equipment_presets"))
-            row["equipmentPresets"] = arrays.write_array(presets, self._frame("equipmentPresets"))
-        if "user_missions" in self.rows:
-            missions = elements.mission_texts(self._records("user_missions"))
-            frame = self._frame("singlePlayerMissions")
-            row["singlePlayerMissions"] = arrays.write_array(missions, frame, "{}")
-        for column, table in _DOCUMENTS.items():
-            if column in row and column in self.kept and not self._records(table):
-                row[column] = self.kept[column]
-        self._quests(row)
-        self._stages(row)
+    def _array(self, row: dict[str, Cell], document: Document) -> None:
+        records = self._records(document.table)
+        if document.worn_by:
+            flag, kept = document.flags
+            named = {one["item_id"] for one in self._records(self.mapping.by_column[document.worn_by].table)}
+            records = [{**one, flag: one["id"] in named if one.get(kept) is None else one[kept]} for one in records]
+        self._write(row, document, arrays.write_array(arrays.element_texts(document, records), self._frame(document)))
 
-    def _quests(self, row: dict[str, Cell]) -> None:
-        if "user_quests" not in self.rows and "user_milestones" not in self.rows:
-            return
-        handed_out, milestones = self._records("user_quests"), self._records("user_milestones")
+    def _entries(self, row: dict[str, Cell], document: Document) -> None:
+        texts = arrays.entry_texts(document, self._records(document.table))
+        self._write(row, document, arrays.write_array(texts, self._frame(document), document.empty))
+
+    def _slots(self, row: dict[str, Cell], document: Document) -> None:
+        text = equipment.write_equipment(self._records(document.table), self._frame(document))
+        self._write(row, document, text)
+
+    def _write(self, row: dict[str, Cell], document: Document, text: str) -> None:
+        """Write the text, unless the document was kept whole and has no records."""
+        column = document.column
+        kept = column in self.kept and not self._records(document.table)
+        row[column] = self.kept[column] if kept else text
+
+    def _periods(self, row: dict[str, Cell], document: Document) -> None:
+        column = document.column
+        handed_out, milestones = self._records(document.table), self._records(document.outer_table)
         if not handed_out and not milestones:
-            row["quests"] = self.kept.get("quests", "{}")
+            row[column] = self.kept.get(column, document.empty)
             return
-        found = {period: self._frame(f"quests.{period}") for period in mapping.PERIODS}
-        frames = {period: frame for period, frame in found.items() if frame is not None}
-        row["quests"] = quests.write_quests(self._frame("quests"), milestones, handed_out, frames)
+        frames = {period: self._private(f"{column}.{period}") for period in document.periods}
+        framed = {period: frame for period, frame in frames.items() if frame is not None}
+        row[column] = quests.write_quests(document, self._frame(document), milestones, handed_out, framed)
 
-    def _stages(self, row: dict[str, Cell]) -> None:
-        if "user_stages" not in self.rows:
+    def _names(self, row: dict[str, Cell], document: Document) -> None:
+        column = document.column
+        in_order = sorted(self._records(document.table), key=arrays.position)
+        names = [str(record[document.key]) for record in in_order if record[document.name]]
+        if not names and column in self.kept:
+            row[column] = self.kept[column]
+        else:
+            row[column] = stages.write_names(names, self._frame(document))
+
+    def _record(self, row: dict[str, Cell], document: Document) -> None:
+        record = self.rows.get(document.table, {}).get((str(self.user["id"]), document.name))
+        if record is None:
             return
-        in_order = sorted(self._records("user_stages"), key=elements.position)
-        for flag, column in mapping.STAGES.items():
-            names = [str(record["stage"]) for record in in_order if record[flag]]
-            if not names and column in self.kept:
-                row[column] = self.kept[column]
-            else:
-                row[column] = stages.write_names(names, self._frame(column))
+        column = document.column
+        if record[document.status] not in (None, UNREADABLE_STATUS) or record.get("form") is not None:
+            row[column] = fill(arrays.form_of(record, document.new_form), document.columns, record, document.keys)
+        elif column in self.kept:
+            row[column] = self.kept[column]
+        for name, scalar in document.beside.items():
+            row[name] = self._scalar(name, scalar, record[scalar.column])
 
     def _records(self, table: str) -> list[Record]:
         """Return the table's records, without the one that marks its document as unreadable."""
         return [record for key, record in self.rows.get(table, {}).items() if key[-1] != UNREADABLE_KEY]
 
-    def _frame(self, column: str) -> str | None:
+    def _frame(self, document: Document) -> str | None:
+        return self._private(document.column)
+
+    def _private(self, column: str) -> str | None:
         frame = self.kept.get(arrays.private(column))
         return frame if isinstance(frame, str) else None
 
-    def _tournament(self, row: dict[str, Cell], kind: str, name: str) -> None:
-        record = self.rows.get("user_tournaments", {}).get((str(self.user["id"]), kind))
-        if record is None:
-            return
-        column = f"last{name}Tournament"
-        if record["status"] not in (None, UNREADABLE_STATUS) or record.get("form") is not None:
-            row[column] = elements.write_tournament(record)
-        elif column in self.kept:
-            row[column] = self.kept[column]
-        played, claimed = f"last{name}PlayedDate", f"{kind}RewardClaimed"
-        row[played] = self._scalar(played, mapping.PLAYED_AT, record["played_at"])
-        row[claimed] = self._scalar(claimed, mapping.CLAIMED, record["claimed"])
+    _SHAPES: ClassVar[Mapping[Shape, Callable[[RowEncoder, dict[str, Cell], Document], None]]] = {
+        "array": _array,
+        "entries": _entries,
+        "slots": _slots,
+        "names": _names,
+        "periods": _periods,
+        "record": _record,
+    }

@@ -1,33 +1,32 @@
-"""What is worn: one object {slot: item id}, in which an entry may name no item, or one that is worn elsewhere."""
+"""The slots of a player: {slot: item id}, in which an entry may name no item, or one that is worn elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from game.json_text import Part, Unreadable, dumps, parts
-from game.legacy.codec import mapping
-from game.legacy.codec.arrays import STEP, Apart, FrameItem, around, framed, opened_frame, taken
-from game.legacy.codec.elements import position
+from game.legacy.codec.arrays import STEP, Apart, FrameItem, around, framed, opened_frame, position, taken
+from game.legacy.codec.readers import indexable
 from game.legacy.sqlite_values import Cell
 from game.rows import Record
 
 
 def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> Apart:
-    """What is worn, by slot; `slots`: the slot of each equipment in the bag, by its id.
+    """Read what is worn, by slot; `slots`: the slot of each equipment in the bag, by its id.
 
     An entry that names no equipment for its slot, or one worn already, is kept as its text: were a stack of materials
     worn, it could never be used up. Commands are refused if a slot is named twice or its value is no item's id:
     putting on and taking off would lose that entry.
     """
-    text, found, apart = taken(cell, "{", "an object", units)
-    last = {part.key: place for place, part in enumerate(found)}
+    text, entries, apart = taken(cell, "{", "an object", units)
+    last = {part.key: place for place, part in enumerate(entries)}
     items: list[FrameItem] = []
     worn: set[str] = set()
     plain = True
-    for place, part in enumerate(found):
+    for place, part in enumerate(entries):
         raw = text[part.start : part.end]
-        before, after = around(text, found, place)
-        if last[part.key] != place or not part.key or not mapping.indexable(part.key):
+        before, after = around(text, entries, place)
+        if last[part.key] != place or not part.key or not indexable(part.key):
             apart.troubles.append((place, Unreadable("repeated_slot", "the slot is repeated or no usable name"), raw))
             apart.refuses = apart.refuses or last[part.key] != place
             items.append((before, raw, after))
@@ -42,13 +41,13 @@ def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> A
         same = _entry_text(record) == raw
         plain = plain and same and not before and not after
         items.append((before, place * STEP, after, "" if same else raw))
-    if found and not (plain and text.startswith("{") and text.endswith("}")):
+    if entries and not (plain and text.startswith("{") and text.endswith("}")):
         apart.frame = dumps([text[: text.index("{") + 1], items, text[text.rindex("}") :]])
     return apart
 
 
 def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
-    """The object again."""
+    """Return the object of `read_equipment` again, with these records."""
     records = {position(record): record for record in worn}
     if frame is None:
         return "{" + ",".join(_entry_text(record) for _, record in sorted(records.items(), key=_first)) + "}"

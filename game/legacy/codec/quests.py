@@ -6,44 +6,24 @@ read gives no record, and stays in the form of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from game.json_text import MARK, Field, Part, Unreadable, by_column, cut_part, dumps, fill, parts, top_keys
-from game.legacy.codec import mapping
-from game.legacy.codec.arrays import absent, opened, plain_form, read_array, write_array
-from game.legacy.codec.elements import form_of, marked, position
-from game.legacy.codec.mapping import PERIODS
+from game.json_text import Part, Unreadable, parts
+from game.legacy.codec.arrays import element_texts, form_of, opened, read_array, write_array
+from game.legacy.codec.document import Document, Elements
+from game.legacy.codec.forms import MARK, Field, cut_part, fill
+from game.legacy.codec.readers import source_text, write_text
 from game.legacy.sqlite_values import Cell
 from game.rows import Record
 
-_QUEST_COLUMNS, _QUEST_KEYS = by_column(mapping.QUEST), top_keys(mapping.QUEST)
-_PERIOD_COLUMNS, _PERIOD_KEYS = by_column(mapping.PERIOD), top_keys(mapping.PERIOD)
-_TOP = {period: Field(period, mapping.source_text, mapping.write_text, None) for period in PERIODS}
-_ARRAY = f"{MARK}quests{MARK}"
-_NO_PERIOD = {column: value for column, value in absent(mapping.PERIOD).items() if column != "quests"}
-
-_NEW_QUEST = marked(
-    dumps(
-        {
-            "id": "id",
-            "title": "",
-            "description": "",
-            "progress": "progress",
-            "target": "target",
-            "reward": "reward",
-            "activityPoints": "activity_points",
-            "isClaimed": "claimed",
-        }
-    ),
-    _QUEST_COLUMNS,
-)
-_NEW_PERIOD = plain_form(mapping.PERIOD)
+ARRAY = "quests"
+"""The key of a period's array, and the name under which its text stands in the period's form."""
 
 
 @dataclass(slots=True)
 class Quests:
-    """The document taken apart: the whole's form, records, and the frame of a period's array where it has one.
+    """The document as records: the whole's form, records, and the frame of a period's array where it has one.
 
     troubles: (path, what, source text) of each period or quest that can't be read.
     """
@@ -54,96 +34,98 @@ class Quests:
     frames: dict[str, str] = field(default_factory=dict)
     troubles: list[tuple[str, Unreadable, str]] = field(default_factory=list)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the form is the one that the records give by themselves."""
-        return self.form == _plain_top(str(record["period"]) for record in self.milestones)
+    def is_plain(self, periods: Iterable[str]) -> bool:
+        """Return True if the form is the one that the records give by themselves."""
+        return self.form == _plain_top(periods, {str(record["period"]) for record in self.milestones})
 
 
-def read_quests(cell: Cell) -> Quests:
-    """The document taken apart. Raises Unreadable where it is no object."""
+def read_quests(cell: Cell, document: Document) -> Quests:
+    """Read the document as records of its periods and their quests. Raises Unreadable if it is no object."""
     text, start = opened(cell, "{", "an object")
-    found, _ = parts(text, start, whole=True)
-    last = {part.key: part for part in found if part.key in PERIODS and part.value is not None}
+    entries, _ = parts(text, start, whole=True)
+    last = {part.key: part for part in entries if part.key in document.periods and part.value is not None}
     apart = Quests()
     form: list[str] = []
     at = 0
     for part in sorted(last.values(), key=_start):
         try:
-            _read_period(apart, text, part)
+            _read_period(apart, document, text, part)
         except Unreadable as trouble:
             apart.troubles.append((f"$.{part.key}", trouble, text[part.value_start : part.end]))
             continue
         form += [text[at : part.value_start], f"{MARK}{part.key}{MARK}"]
         at = part.end
     apart.form = "".join([*form, text[at:]])
-    apart.milestones.sort(key=_by_period)
+    apart.milestones.sort(key=lambda record: document.periods.index(str(record["period"])))
     return apart
 
 
 def write_quests(
-    form: str | None, milestones: Iterable[Record], quests: Iterable[Record], frames: Mapping[str, str]
+    document: Document,
+    form: str | None,
+    milestones: Iterable[Record],
+    quests: Iterable[Record],
+    frames: Mapping[str, str],
 ) -> str:
-    """The document again."""
+    """Return the document of `read_quests` again, with these records."""
     by_period: dict[str, Record] = {str(record["period"]): record for record in milestones}
     handed_out: dict[str, list[Record]] = {}
     for quest in quests:
         handed_out.setdefault(str(quest["period"]), []).append(quest)
+    none = _without_values(document)
     texts = {
-        period: _period_text(by_period.get(period, _NO_PERIOD), handed_out.get(period, []), frames.get(period))
-        for period in PERIODS
+        period: _period_text(document, by_period.get(period, none), handed_out.get(period, []), frames.get(period))
+        for period in document.periods
         if period in by_period or period in handed_out
     }
-    return fill(form if form is not None else _plain_top(texts), _TOP, texts, {period: period for period in PERIODS})
+    top = {period: Field(period, source_text, write_text, None) for period in document.periods}
+    return fill(
+        form if form is not None else _plain_top(document.periods, texts), top, texts, {name: name for name in top}
+    )
 
 
-def _read_period(apart: Quests, text: str, part: Part) -> None:
-    """Adds the period's records, once all of it is read. Raises Unreadable."""
+def _outer(document: Document) -> Elements:
+    assert document.outer is not None
+    return document.outer
+
+
+def _without_values(document: Document) -> Record:
+    """Return what a period's columns read as where it is missing."""
+    return {column: value for column, value in _outer(document).absent.items() if column != ARRAY}
+
+
+def _read_period(apart: Quests, document: Document, text: str, part: Part) -> None:
+    """Add the period's records, once all of it is read. Raises Unreadable."""
     period = str(part.key)
     if not isinstance(part.value, dict):
         raise Unreadable("not_an_object", "expected a period's quests and milestones")
-    form, values = cut_part(text, part, mapping.PERIOD)
-    array = values.pop("quests", None)
+    form, values = cut_part(text, part, _outer(document).fields)
+    array = values.pop(ARRAY, None)
     quests: list[Record] = []
     if array is not None:
-        taken = read_array(str(array), mapping.QUEST, mapping.QUEST_NEEDS, None)
+        taken = read_array(str(array), document, None)
         quests = taken.records
-        apart.troubles += [(f"$.{period}.quests[{place}]", what, raw) for place, what, raw in taken.troubles]
+        apart.troubles += [(f"$.{period}.{ARRAY}[{place}]", what, raw) for place, what, raw in taken.troubles]
         if quests and taken.frame is not None:
             apart.frames[period] = taken.frame
     if not quests:
-        form = form.replace(_ARRAY, "null" if array is None else str(array))
+        form = form.replace(f"{MARK}{ARRAY}{MARK}", "null" if array is None else str(array))
     apart.quests += [{"period": period, **quest} for quest in quests]
-    apart.milestones.append({"period": period, **_NO_PERIOD, **values, "form": form})
+    apart.milestones.append({"period": period, **_without_values(document), **values, "form": form})
 
 
-def _period_text(milestones: Record, quests: list[Record], frame: str | None) -> str:
-    form = form_of(milestones, _new_period)
+def _period_text(document: Document, milestones: Record, quests: list[Record], frame: str | None) -> str:
+    outer = _outer(document)
+    form = form_of(milestones, outer.plain_form)
     array = None
-    if quests or _ARRAY in form:
-        texts = [
-            (position(quest), fill(form_of(quest, _new_quest), _QUEST_COLUMNS, quest, _QUEST_KEYS)) for quest in quests
-        ]
-        array = write_array(texts, frame)
-    return fill(form, _PERIOD_COLUMNS, {**milestones, "quests": array}, _PERIOD_KEYS)
+    if quests or f"{MARK}{ARRAY}{MARK}" in form:
+        array = write_array(element_texts(document, quests), frame)
+    return fill(form, outer.columns, {**milestones, ARRAY: array}, outer.keys)
 
 
-def _plain_top(periods: Iterable[str]) -> str:
-    there = set(periods)
-    return "{" + ",".join(f'"{period}":{MARK}{period}{MARK}' for period in PERIODS if period in there) + "}"
-
-
-def _new_period() -> str:
-    return _NEW_PERIOD
-
-
-def _new_quest() -> str:
-    return _NEW_QUEST
+def _plain_top(periods: Iterable[str], named: Container[str]) -> str:
+    return "{" + ",".join(f'"{period}":{MARK}{period}{MARK}' for period in periods if period in named) + "}"
 
 
 def _start(part: Part) -> int:
     return part.start
-
-
-def _by_period(record: Record) -> int:
-    return PERIODS.index(str(record["period"]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from game.json_text import SPACE, Json, Unreadable, check_many, dumps, loads, parts
-from game.legacy.codec import mapping
 from game.legacy.codec.arrays import Apart, opened
+from game.legacy.codec.readers import indexable
 from game.legacy.sqlite_values import Cell
 
 
 def read_names(cell: Cell, units: int | None) -> tuple[list[str], Apart]:
-    """The names that can be read, in order; and the array apart, without records. Unreadable where it is no array."""
+    """Return the names that can be read, in order, and the array without records. Raises Unreadable for no array."""
     text, start = opened(cell, "[", "an array")
     elements = loads(text)
     assert isinstance(elements, list)  # It begins with a bracket, and is valid.
@@ -20,32 +20,34 @@ def read_names(cell: Cell, units: int | None) -> tuple[list[str], Apart]:
     if units is not None and units != apart.units:
         raise Unreadable("count_disagrees", f"SQLite counts {units} elements, we count {apart.units}")
     names: dict[str, int] = {}
-    odd: dict[int, Unreadable] = {}
+    unreadable: dict[int, Unreadable] = {}
     for place, element in enumerate(elements):
         if not _is_name(element):
-            odd[place] = Unreadable("not_a_name", "expected the name of a stage")
+            unreadable[place] = Unreadable("not_a_name", "expected the name of a stage")
         elif names.setdefault(str(element), place) != place:
-            odd[place] = Unreadable("repeated_name", "the stage is named twice")
-    if odd:
-        found, _ = parts(text, start)
-        apart.troubles = [(place, what, text[found[place].start : found[place].end]) for place, what in odd.items()]
+            unreadable[place] = Unreadable("repeated_name", "the stage is named twice")
+    if unreadable:
+        listed, _ = parts(text, start)
+        apart.troubles = [
+            (place, what, text[listed[place].start : listed[place].end]) for place, what in unreadable.items()
+        ]
     return list(names), apart
 
 
 def write_names(names: Sequence[str], original: str | None) -> str:
-    """The array again: `original` (where it is not written plainly), without names that are gone, and the new ones."""
+    """Return the array again: `original`, where it is kept, without names that are gone and with the new ones."""
     if original is None:
         return dumps(list(names))
-    found, end = parts(original, original.index("["))
-    there = {part.value for part in found if isinstance(part.value, str)}
-    stay = [part for part in found if not _is_name(part.value) or part.value in names]
-    added = [dumps(name) for name in names if name not in there]
-    if len(stay) == len(found):
+    listed, end = parts(original, original.index("["))
+    named = {part.value for part in listed if isinstance(part.value, str)}
+    stay = [part for part in listed if not _is_name(part.value) or part.value in names]
+    added = [dumps(name) for name in names if name not in named]
+    if len(stay) == len(listed):
         body = original[: end - 1].rstrip(SPACE) if added else original[: end - 1]
-        comma = "," if found and added else ""
+        comma = "," if listed and added else ""
         return body + comma + ",".join(added) + original[len(body) :]
     return "[" + ",".join([*(original[part.start : part.end] for part in stay), *added]) + "]"
 
 
 def _is_name(element: Json) -> bool:
-    return isinstance(element, str) and element != "" and mapping.indexable(element)
+    return isinstance(element, str) and element != "" and indexable(element)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,21 +10,20 @@ from typing import TYPE_CHECKING
 from db import environments
 from db.confirmation import Change, Confirm
 from db.console.output import command_line
-from db.console.progress import Progress
+from db.cutover import cutover as cutovers
 from db.cutover import ending, rollback
-from db.cutover import run as cutover_run
+from db.cutover.context import RunConfig
 from db.cutover.dry_run import STANDING
-from db.cutover.ports import Smoke
 from db.cutover.report import Finding, Mark, Report, Verdict
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
+from db.processes.interruption import Signals
 from db.signing import UNSIGNED_STAGES
 from harness.gate import admission, checkout
 from harness.smoke import smoke
 
 if TYPE_CHECKING:
     from db.console.output import Output
-    from db.processes.interruption import Signals
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,16 +36,6 @@ _TODO = {
 _ELSEWHERE = "do what `where the move stands` says above; or see what is next: invoke status --env {1}"
 
 _SIGNS = {Mark.OK: "✓", Mark.REFUSED: "✗", Mark.NOT_JUDGED: "?"}
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What was asked for."""
-
-    environment: Environment
-    offline: bool
-    dry_run: bool
-    abort: bool
 
 
 def show_settings(env: Environment, out: Output) -> None:
@@ -68,64 +56,41 @@ def end_with(env: Environment, out: Output, signals: Signals, *, dry_run: bool) 
     out.signals = signals
 
 
-def asked(wish: Wish, where: str, confirm: Confirm) -> Callable[[], None]:
-    """Return what the run calls before its first change."""
-    env = wish.environment
-    does = f"undoes the move of the live game {where}" if wish.abort else f"moves the live game {where}"
-    return partial(confirm, Change(env, f"{does}: {env.legacy.redacted}, {env.target.redacted}"))
+def configure(
+    env: Environment, where: str, confirm: Confirm, out: Output, *, offline: bool, dry_run: bool, abort: bool
+) -> RunConfig:
+    """Return the configuration of a run: the options of the command, with the smoke and what is asked first.
+
+    where: "to Postgres" or "back to SQLite". Signals are held where `end_with` holds them.
+    """
+    does = "undoes the move of the live game" if abort else "moves the live game"
+    change = Change(env, f"{does} {where}: {env.legacy.redacted}, {env.target.redacted}")
+    # An undo plays no smoke and needs no token; a dry run reports a missing token as a check.
+    token = "" if abort or dry_run else environments.operator_token(env)
+    return RunConfig(
+        partial(smoke.run, operator_token=token),
+        demands=DEMANDS,
+        confirm=partial(confirm, change),
+        offline=offline,
+        dry_run=dry_run,
+        abort=abort,
+        progress=out.progress,
+        signals=out.signals or Signals(),
+    )
 
 
-def cutover(
-    wish: Wish, progress: Progress, signals: Signals, confirm: Callable[[], None], *, certificate: str = ""
-) -> Report:
-    """Move the game to Postgres. Errors: as of `db.cutover.run.run`.
+def cutover(env: Environment, config: RunConfig, *, certificate: str = "") -> Report:
+    """Move the game to Postgres. Errors: as of `db.cutover.engine.run`.
 
     certificate: the path of the gate's report; by default where the workflow `promote` leaves it.
     """
-    proof = Path(certificate or f"out/certificate-{wish.environment.name}.json")
-    return cutover_run.run(
-        wish.environment,
-        evidence=partial(_admit, proof=proof, remember=not wish.dry_run),
-        smoke=_smoke(wish),
-        demands=DEMANDS,
-        confirm=confirm,
-        offline=wish.offline,
-        dry_run=wish.dry_run,
-        abort=wish.abort,
-        progress=progress,
-        signals=signals,
-    )
+    proof = Path(certificate or f"out/certificate-{env.name}.json")
+    return cutovers.run(env, config, evidence=partial(_admit, proof=proof, remember=not config.dry_run))
 
 
-def roll_back(
-    wish: Wish,
-    progress: Progress,
-    signals: Signals,
-    confirm: Callable[[], None],
-    *,
-    discard_writes: bool,
-    accept_loss: int | None,
-) -> Report:
-    """Move the game back to the legacy file. Errors: as of `db.cutover.rollback.run`."""
-    return rollback.run(
-        wish.environment,
-        smoke=_smoke(wish),
-        demands=DEMANDS,
-        confirm=confirm,
-        offline=wish.offline,
-        dry_run=wish.dry_run,
-        abort=wish.abort,
-        discard_writes=discard_writes,
-        accept_loss=accept_loss,
-        progress=progress,
-        signals=signals,
-    )
-
-
-def _smoke(wish: Wish) -> Smoke:
-    """Return the smoke to play. An undo plays none and needs no token; a dry run reports a missing token as a check."""
-    token = "" if wish.abort or wish.dry_run else environments.operator_token(wish.environment)
-    return partial(smoke.run, operator_token=token)
+def roll_back(env: Environment, config: RunConfig, *, discard_writes: bool, accept_loss: int | None) -> Report:
+    """Move the game back to the legacy file. Errors: as of `db.cutover.engine.run`."""
+    return rollback.run(env, config, discard_writes=discard_writes, accept_loss=accept_loss)
 
 
 def _can_play(env: Environment) -> None:
@@ -137,7 +102,7 @@ DEMANDS = (("smoke", _can_play),)
 
 
 def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
-    """Refusal unless the certificate admits this commit; development and test need none, but a wrong one is refused."""
+    """Check that the certificate admits this commit; development and test need none, but a wrong one is refused."""
     if proof.exists() or env.name not in UNSIGNED_STAGES:
         admission.admit(env, proof, ROOT, remember=remember)
 

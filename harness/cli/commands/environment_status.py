@@ -11,15 +11,15 @@ from db import environments, ops
 from db.counts import counted
 from db.cutover import ending
 from db.cutover.answers import TARGET, Control, Depth
+from db.cutover.context import FAILURES
 from db.cutover.ending import Seen
-from db.cutover.move import FAILURES
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError
 from db.ops import Phase, checkout
 from db.schema import drift, revisions
 from db.signing import SIGNING_KEY, UNSIGNED_STAGES
-from db.snapshots import Label, Side, Snapshot, find, is_admitted, kept
+from db.snapshots import Label, Side, Snapshot, find, is_admitted, is_verified, kept
 from game.redaction import redact
 from harness.gate import admission, certificate
 
@@ -204,7 +204,7 @@ def _snapshots(env: Environment) -> list[str]:
 
 def _described(snapshot: Snapshot) -> str:
     manifest = snapshot.manifest
-    verified = "verified" if snapshot.verified else "NOT verified"
+    verified = "verified" if is_verified(snapshot) else "NOT verified"
     signed = "" if is_admitted(snapshot) else ", NOT signed with the key here"
     return f"{manifest.side} {manifest.label}, {verified}{signed}, {snapshot.players:,} players, {snapshot.folder}"
 

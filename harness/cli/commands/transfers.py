@@ -218,7 +218,7 @@ def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[RunLock, str]]:
             if phase is not Phase.ABORTED:
                 held.advance(phase, Phase.LOADING)
                 held.advance(Phase.LOADING, Phase.ABORTED)
-        fence.set_on(held.conn, pass_token=token)
+        fence.raise_fence(held.conn, pass_token=token)
         yield held, token
 
 

@@ -24,9 +24,10 @@ import pytest
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db import environments, ops, transfer, web
-from db.cutover import pointer, rollback, services
-from db.cutover import run as cutover
+from db.cutover import cutover, pointer, rollback, services
+from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
+from db.cutover.report import Report
 from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
 from db.errors import Failure
 from db.legacy.comparison import compare_files
@@ -44,7 +45,7 @@ TOKEN_SECRET = "token-secret-of-the-tests"
 KILL_THE_RUN = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat)"
 """A hook that kills the run that started it: its parent is the shell that holds the hooks' lock, then comes the run."""
 SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["db.cutover.run", "db.cutover.rollback"])
+SPAWN.set_forkserver_preload(["db.cutover.cutover", "db.cutover.rollback"])
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,15 @@ class World:
     def owner(self) -> PostgresUrl:
         return self.env.target_direct
 
-    def cutover(self, **wish: Any) -> cutover.Report:
+    def cutover(self, **wish: Any) -> Report:
         """A run of the cutover in this process."""
         given: dict[str, Any] = {"evidence": proven, "smoke": quiet_smoke, "tools": self.server.tool, **wish}
-        return cutover.run(self.env, folder=self.runs, **given)
+        return run_cutover(self.env, folder=self.runs, **given)
 
-    def rollback(self, **wish: Any) -> cutover.Report:
+    def rollback(self, **wish: Any) -> Report:
         """A run of the rollback in this process."""
         given: dict[str, Any] = {"smoke": quiet_smoke, "tools": self.server.tool, **wish}
-        return rollback.run(self.env, folder=self.runs, **given)
+        return run_rollback(self.env, folder=self.runs, **given)
 
     def dies(self, when: str, step: str, verb: Callable[..., Any], **wish: Any) -> int:
         """The exit code of a run in a process of its own that kills itself at the step: -9 where it came to it."""
@@ -227,6 +228,18 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     Retrying(retry=retry_if_result(lambda found: not found), stop=stop_after_delay(seconds), wait=wait_fixed(0.02))(
         holds
     )
+
+
+def run_cutover(env: Environment, *, evidence: Any = None, **options: Any) -> Report:
+    """Run the cutover; options: of RunConfig."""
+    return cutover.run(env, RunConfig(**options), evidence=evidence or proven)
+
+
+def run_rollback(
+    env: Environment, *, discard_writes: bool = False, accept_loss: int | None = None, **options: Any
+) -> Report:
+    """Run the rollback; options: of RunConfig."""
+    return rollback.run(env, RunConfig(**options), discard_writes=discard_writes, accept_loss=accept_loss)
 
 
 def _die(

@@ -181,7 +181,7 @@ def _orphan(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @defect("fence of the legacy file", "another database's fence")
 def _fenced(world: World, _: pytest.MonkeyPatch) -> Iterator[None]:
     with closing(sqlite_values.connect(world.env.legacy.path)) as connection:
-        legacy_fence.fence(connection, owner=Owner("another", "another/1"))
+        legacy_fence.raise_fence(connection, owner=Owner("another", "another/1"))
     yield
     world.lift_legacy()
 

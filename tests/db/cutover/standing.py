@@ -32,7 +32,7 @@ def set_up(world: World, state: State) -> None:
         if state.target is Fence.OPEN:
             fence.lift(conn)
         else:
-            fence.set_on(conn, state=state.target.value)
+            fence.raise_fence(conn, state=state.target.value)
         run = None if state.phase is Phase.EMPTY else RUN
         conn.execute("update ops.phase set phase = %s, run = %s", (state.phase, run))
         _close_legacy(world, state, ops.identity(conn))
@@ -63,14 +63,14 @@ def _empty(world: World, conn: ops.Connection) -> None:
     conn.execute("update ops.phase set phase = 'aborted'")
     migrate.migrate(world.owner, environment=world.env.name, service_role=world.env.target.user)
     token = fence.new_pass()
-    fence.set_on(conn, pass_token=token)
+    fence.raise_fence(conn, pass_token=token)
     transfer.clear(world.owner, pass_token=token)
     ops.clear_proof(conn)
 
 
 def _load(world: World, conn: ops.Connection) -> None:
     token = fence.new_pass()
-    fence.set_on(conn, pass_token=token)
+    fence.raise_fence(conn, pass_token=token)
     transfer.load(world.env.legacy.path, world.owner, run=RUN, pass_token=token)
 
 
@@ -83,4 +83,4 @@ def _close_legacy(world: World, state: State, identity: str) -> None:
         FenceOwner.ANOTHER_DATABASE: Owner(OTHER_RUN, "another/1"),
     }
     with closing(sqlite_values.connect(world.env.legacy.path)) as connection:
-        legacy_fence.fence(connection, state=state.legacy.value, owner=owners[state.owner])
+        legacy_fence.raise_fence(connection, state=state.legacy.value, owner=owners[state.owner])

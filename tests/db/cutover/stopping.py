@@ -16,14 +16,13 @@ from typing import Any
 import psutil
 import psycopg
 
-from db.cutover import pointer, rollback
-from db.cutover import run as cutover
+from db.cutover import pointer
 from db.environments import Environment
 from db.errors import ToolError
 from db.servers import Server
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
-from tests.db.cutover.cutover_world import SPAWN, World, proven, quiet_smoke, wait_until
+from tests.db.cutover.cutover_world import SPAWN, World, quiet_smoke, run_cutover, run_rollback, wait_until
 
 TICK_SECONDS = 0.005
 
@@ -124,9 +123,9 @@ def _run(env: Environment, folder: Path, handle: str, point: Point, verb: str, a
     }
     try:
         if verb == "cutover":
-            cutover.run(env, evidence=proven, **given)
+            run_cutover(env, **given)
         else:
-            rollback.run(env, **given)
+            run_rollback(env, **given)
     except ToolError as error:
         raise SystemExit(error.exit_code) from error
 

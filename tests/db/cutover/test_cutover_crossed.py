@@ -11,16 +11,14 @@ from typing import Any
 import pytest
 
 from db import ops
-from db.cutover import hooks, pointer, recovery
+from db.cutover import hooks, move_status, pointer
 from db.cutover.journal import Journal
-from db.cutover.rollback import run as rollback
-from db.cutover.run import run
-from db.cutover.standing import Standing
+from db.cutover.move_status import MoveStatus
 from db.environments import Environment, Hooks
 from db.errors import Failure, Inconclusive, Refusal, Undone
 from game.legacy import fence as legacy_fence
 from game.legacy.fence_schema import State
-from tests.db.cutover.cutover_world import KILL_THE_RUN, World, proven, wait_until, world
+from tests.db.cutover.cutover_world import KILL_THE_RUN, World, run_cutover, run_rollback, wait_until, world
 
 __all__ = ["world"]
 
@@ -28,7 +26,7 @@ KILLED = -signal.SIGKILL
 
 
 def test_a_pointer_that_somebody_else_wrote_is_no_proof_of_a_copy(world: World) -> None:
-    assert world.dies("before", "copy", run, evidence=proven) == KILLED
+    assert world.dies("before", "copy", run_cutover) == KILLED
     pointer.write(world.env.pointer, world.env.target.as_text())
 
     report = world.cutover()
@@ -39,7 +37,7 @@ def test_a_pointer_that_somebody_else_wrote_is_no_proof_of_a_copy(world: World) 
 
 def test_an_attempt_that_was_given_up_for_another_server_takes_nothing_from_it(world: World) -> None:
     with world.on_another_server() as given_up:
-        assert given_up.dies("after", "migrate", run, evidence=proven) == KILLED
+        assert given_up.dies("after", "migrate", run_cutover) == KILLED
         world.cutover()
         assert world.act(0, "on-postgres").status_code == 200
 
@@ -61,7 +59,7 @@ def test_an_undo_leaves_file_and_pointer_to_the_move_that_has_them_by_now(world:
 
         def observer(when: str, step: str) -> None:
             if (when, step) == ("before", "fence"):
-                assert other.dies("after", "switch", run, evidence=proven) == KILLED
+                assert other.dies("after", "switch", run_cutover) == KILLED
 
         with pytest.raises(Failure, match="fenced, by run"):
             world.cutover(observer=observer)
@@ -77,7 +75,7 @@ def test_one_that_lost_its_lock_does_not_lift_the_fence_of_the_next(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has asked the phase; its session is cut, another finishes the undo and begins anew; then it wakes."""
-    assert world.dies("before", "smoke", run, evidence=proven) == KILLED
+    assert world.dies("before", "smoke", run_cutover) == KILLED
     turning = legacy_fence.turning
 
     @contextmanager
@@ -114,7 +112,7 @@ def test_a_fence_that_does_not_stand_when_the_game_would_go_live_undoes_the_cuto
 
 
 def test_a_hole_in_the_fence_that_a_kill_left_unproven_is_found_and_so_is_what_went_through(world: World) -> None:
-    assert world.dies("after", "copy", run, evidence=proven) == KILLED
+    assert world.dies("after", "copy", run_cutover) == KILLED
     world.write_to_legacy("DROP TRIGGER sudamr_fence_users_update; UPDATE users SET gold = 424242 WHERE rowid = 1;")
 
     with pytest.raises(Undone, match="other rows in users"):
@@ -129,8 +127,8 @@ def test_a_hole_in_the_fence_that_a_kill_left_unproven_is_found_and_so_is_what_w
 def test_an_abort_that_waited_while_the_other_run_ended_changes_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert world.dies("before", "live", run, evidence=proven) == KILLED
-    monkeypatch.setattr(recovery, "standing", Slow(monkeypatch, world.cutover))
+    assert world.dies("before", "live", run_cutover) == KILLED
+    monkeypatch.setattr(move_status, "read_status", Slow(monkeypatch, world.cutover))
 
     with pytest.raises(Refusal, match="invoke rollback"):
         world.cutover(abort=True)
@@ -160,8 +158,8 @@ def test_an_abort_of_a_rollback_that_waited_while_the_other_run_ended_changes_no
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.cutover()
-    assert world.dies("before", "return", rollback) == KILLED
-    monkeypatch.setattr(recovery, "standing", Slow(monkeypatch, world.rollback))
+    assert world.dies("before", "return", run_rollback) == KILLED
+    monkeypatch.setattr(move_status, "read_status", Slow(monkeypatch, world.rollback))
 
     with pytest.raises(Refusal, match="nothing to roll back"):
         world.rollback(abort=True)
@@ -185,7 +183,7 @@ def test_a_run_that_lost_its_lock_writes_no_pointer(world: World) -> None:
 
 
 def test_an_abort_gets_through_though_a_table_stands_beside_the_fence(world: World) -> None:
-    assert world.dies("before", "smoke", run, evidence=proven) == KILLED
+    assert world.dies("before", "smoke", run_cutover) == KILLED
     with ops.connect(world.owner) as conn:
         conn.execute("CREATE TABLE theirs (id text)")
     with pytest.raises(Failure, match="otherwise on theirs"):
@@ -207,7 +205,7 @@ def test_nothing_is_done_beside_the_hook_of_a_run_that_was_killed(
         f" until [ -e {folder}/go ]; do sleep 0.02; done; cp {folder}/given {env_file}; {restart}; fi"
     )
     slow = world.with_(hooks=Hooks(deploy=deploy, restart=restart))
-    assert slow.dies("never", "", run, evidence=proven) == KILLED
+    assert slow.dies("never", "", run_cutover) == KILLED
     monkeypatch.setattr(hooks, "ORPHAN_SECONDS", 0.3)
 
     for verb in (slow.cutover, lambda: slow.cutover(abort=True)):
@@ -233,7 +231,7 @@ def test_a_pointer_that_was_kept_of_another_file_is_not_gone_back_to(world: Worl
 
 
 def test_a_fence_that_names_nobody_is_not_adopted(world: World) -> None:
-    assert world.dies("after", "fence", run, evidence=proven) == KILLED
+    assert world.dies("after", "fence", run_cutover) == KILLED
     world.write_to_legacy("UPDATE sudamr_fence SET run = NULL, target = NULL")
 
     for verb in (world.cutover, lambda: world.cutover(abort=True)):
@@ -246,12 +244,12 @@ class Slow:
     """Reads the standing; before it is acted upon, another process does all that it wants to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> None:
-        self._real = recovery.standing
+        self._real = move_status.read_status
         self._monkeypatch = monkeypatch
         self._meanwhile = meanwhile
 
-    def __call__(self, env: Environment) -> Standing:
+    def __call__(self, env: Environment) -> MoveStatus:
         found = self._real(env)
-        self._monkeypatch.setattr(recovery, "standing", self._real)
+        self._monkeypatch.setattr(move_status, "read_status", self._real)
         self._meanwhile()
         return found

@@ -12,31 +12,31 @@ from collections.abc import Sequence
 import pytest
 
 from db import ops
-from db.cutover import pointer, recovery
+from db.cutover import pointer, undoing
 from db.cutover.ports import SmokeResult
-from db.cutover.run import run
 from db.environments import Hooks
 from db.errors import Inconclusive, Refusal
 from db.ops import Phase, fence
 from game.urls import LegacyUrl, PostgresUrl
-from tests.db.cutover.cutover_world import KILL_THE_RUN, World, proven, world
+from tests.db.cutover.cutover_world import KILL_THE_RUN, World, run_cutover, world
 
 __all__ = ["world"]
 
 KILLED = -signal.SIGKILL
 
 
+@pytest.mark.core
 def test_a_cutover_killed_after_and_within_its_steps_goes_on_and_ends_live_and_whole(world: World) -> None:
     dies_within_switch = world.with_(hooks=Hooks(deploy=KILL_THE_RUN, restart=world.env.hooks.restart))
     for step in ("snapshot", "migrate", "fence", "copy"):
-        assert world.dies("after", step, run, evidence=proven) == KILLED, step
-    assert dies_within_switch.dies("never", "", run, evidence=proven) == KILLED
+        assert world.dies("after", step, run_cutover) == KILLED, step
+    assert dies_within_switch.dies("never", "", run_cutover) == KILLED
     assert isinstance(pointer.url(world.env.pointer), PostgresUrl)
     assert world.engine() == "legacy"
-    assert world.dies("after", "switch", run, evidence=proven) == KILLED
-    assert world.dies("never", "", run, evidence=proven, smoke=deadly_smoke) == KILLED
+    assert world.dies("after", "switch", run_cutover) == KILLED
+    assert world.dies("never", "", run_cutover, smoke=deadly_smoke) == KILLED
     for when, step in (("after", "smoke"), ("before", "live"), ("after", "live")):
-        assert world.dies(when, step, run, evidence=proven) == KILLED, step
+        assert world.dies(when, step, run_cutover) == KILLED, step
 
     report = world.cutover()
 
@@ -49,7 +49,7 @@ def test_a_cutover_killed_after_and_within_its_steps_goes_on_and_ends_live_and_w
 @pytest.mark.parametrize("steps", [("snapshot", "fence", "copy"), ("switch", "smoke", "live")])
 def test_a_cutover_killed_before_a_step_is_aborted_and_all_is_as_before(world: World, steps: Sequence[str]) -> None:
     for step in steps:
-        assert world.dies("before", step, run, evidence=proven) == KILLED, step
+        assert world.dies("before", step, run_cutover) == KILLED, step
         if world.phase() == "empty":  # Nothing was begun, and an abort says so.
             with pytest.raises(Refusal, match="none that was begun"):
                 world.cutover(abort=True)
@@ -60,19 +60,19 @@ def test_a_cutover_killed_before_a_step_is_aborted_and_all_is_as_before(world: W
 
 def test_an_abort_that_is_killed_within_an_undo_is_finished_by_the_next_run(world: World) -> None:
     dies_within_switch = world.with_(hooks=Hooks(deploy=KILL_THE_RUN, restart=world.env.hooks.restart))
-    assert world.dies("before", "smoke", run, evidence=proven) == KILLED
-    assert world.dies("after", "mark aborted", run, evidence=proven, abort=True) == KILLED
+    assert world.dies("before", "smoke", run_cutover) == KILLED
+    assert world.dies("after", "mark aborted", run_cutover, abort=True) == KILLED
     assert (world.phase(), world.legacy_fence()) == ("aborted", "fenced")
-    assert dies_within_switch.dies("never", "", run, evidence=proven, abort=True) == KILLED
-    assert world.dies("after", "switch back", run, evidence=proven, abort=True) == KILLED
+    assert dies_within_switch.dies("never", "", run_cutover, abort=True) == KILLED
+    assert world.dies("after", "switch back", run_cutover, abort=True) == KILLED
     assert (world.engine(), world.legacy_fence()) == ("legacy", "open")
 
-    assert world.dies("before", "preflight", run, evidence=proven) == KILLED
+    assert world.dies("before", "preflight", run_cutover) == KILLED
     world.assert_whole_on_legacy()
 
 
 def test_a_run_that_died_between_live_and_moved_is_finished_and_never_undone(world: World) -> None:
-    assert world.dies("before", "live", run, evidence=proven) == KILLED
+    assert world.dies("before", "live", run_cutover) == KILLED
     with ops.lock(world.owner, run=world.run_of_the_phase(), why="test") as held, held.conn.transaction():
         held.advance(Phase.LOADING, Phase.LIVE)
         fence.lift(held.conn)
@@ -103,7 +103,7 @@ def test_a_lost_lock_undoes_and_a_lost_server_changes_nothing(world: World, monk
                 conn.execute(f'ALTER DATABASE "{world.owner.dbname}" ALLOW_CONNECTIONS false')
                 _end_sessions(conn, world.owner.dbname)
 
-    monkeypatch.setattr(recovery, "RECONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(undoing, "RECONNECT_SECONDS", 0.3)
     try:
         with pytest.raises(Inconclusive) as unknown:
             world.cutover(observer=close_the_server)

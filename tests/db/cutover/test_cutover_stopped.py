@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from db.cutover import ending, hooks, recovery
+from db.cutover import ending, hooks, undoing
 from db.cutover.advice import Command, Ends, Fence, FenceOwner, PointerTo, Settled, State
 from db.errors import Failure, ToolError
 from db.ops import Phase
@@ -108,7 +108,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other runs wait only briefly for one that is stopped."""
     monkeypatch.setitem(legacy_fence.turning.__wrapped__.__kwdefaults__, "patience_seconds", 0.3)  # type: ignore[attr-defined]
     monkeypatch.setattr(hooks, "ORPHAN_SECONDS", 0.3)
-    monkeypatch.setattr(recovery, "RECONNECT_SECONDS", 5.0)
+    monkeypatch.setattr(undoing, "RECONNECT_SECONDS", 5.0)
 
 
 def test_a_run_that_lost_its_lock_and_wakes_leaves_no_dead_end(world: World, case: tuple[Command, Point, int]) -> None:

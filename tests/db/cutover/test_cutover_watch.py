@@ -17,9 +17,9 @@ from rich.console import Console
 from db import environments
 from db.console.progress import Plain, Progress, Silent, Terminal
 from db.cutover import services, switch, watch
+from db.cutover.context import RunConfig, RunContext
 from db.cutover.journal import Journal
-from db.cutover.move import Means, Move
-from db.cutover.ports import SmokeResult, unobserved
+from db.cutover.ports import SmokeResult
 from db.environments import Hooks, Policy
 from db.errors import Failure
 from game.urls import PostgresUrl
@@ -67,8 +67,8 @@ def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., s
             hooks=Hooks(**hooks),
             services=("http://127.0.0.1:1",),
         )
-        means = Means(clock.play, None, progress or Silent(), unobserved, tmp_path)
-        return watch.watch(Move("cutover", env, means, Journal(tmp_path / "run"), SimpleNamespace()))  # type: ignore[arg-type]
+        config = RunConfig(clock.play, progress=progress or Silent(), folder=tmp_path)
+        return watch.watch(RunContext("cutover", env, config, Journal(tmp_path / "run"), SimpleNamespace()))  # type: ignore[arg-type]
 
     return run
 

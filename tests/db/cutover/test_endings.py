@@ -23,9 +23,8 @@ import pytest
 
 from db import ops
 from db.console.output import outcome
-from db.cutover import ending, rollback
+from db.cutover import ending
 from db.cutover import report as reports
-from db.cutover import run as cutover
 from db.cutover.advice import Ends, Fence, FenceOwner, PointerTo, State
 from db.cutover.journal import Journal
 from db.cutover.ports import SmokeResult
@@ -34,7 +33,7 @@ from db.errors import Failure
 from db.ops import Phase
 from db.processes.interruption import SIGNALS, Signals
 from db.servers import Server
-from tests.db.cutover.cutover_world import SPAWN, World, proven, quiet_smoke, quiet_world
+from tests.db.cutover.cutover_world import SPAWN, World, quiet_smoke, quiet_world, run_cutover, run_rollback
 from tests.db.cutover.standing import run, set_up
 
 STARTS = {
@@ -224,7 +223,7 @@ def _run(env: Environment, folder: Path, handle: str, verb: str, at: str, how: s
     with Signals() as signals, outcome(None) as out:
         out.at_end, out.signals = partial(ending.ended, env), signals
         given |= {"signals": signals, "progress": out.progress}
-        report = cutover.run(env, evidence=proven, **given) if verb == "cutover" else rollback.run(env, **given)
+        report = run_cutover(env, **given) if verb == "cutover" else run_rollback(env, **given)
         out.end(str(report.verdict))
 
 

@@ -14,7 +14,6 @@ import pytest
 
 from db import environments, ops
 from db.cutover import ending, hooks, preflight, services
-from db.cutover import run as cutover
 from db.cutover.report import Mark
 from db.environments import Hooks
 from db.errors import Failure, Refusal
@@ -25,7 +24,7 @@ from db.servers.tools import Tool
 from game.legacy import sqlite_values
 from game.urls import LegacyUrl
 from harness.cli.commands import transfers
-from tests.db.cutover.cutover_world import World, quiet_world
+from tests.db.cutover.cutover_world import World, quiet_world, run_cutover
 from tests.remedies.scratch import matches
 from tests.remedies.vocabulary import STATEMENT
 
@@ -303,7 +302,7 @@ def test_an_undo_opens_the_file_though_the_lock_of_the_hooks_cannot_be_opened(
 
 
 def _cutover(env: Any, **wish: Any) -> Any:
-    return cutover.run(env, evidence=lambda _env: None, **wish)
+    return run_cutover(env, evidence=lambda _env: None, **wish)
 
 
 def test_a_first_snapshot_that_fails_is_in_the_last_line_and_running_again_takes_it(

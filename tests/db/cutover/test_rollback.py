@@ -7,9 +7,8 @@ import signal
 import pytest
 
 from db import ops
-from db.cutover.rollback import run
 from db.errors import Refusal, Undone
-from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, live, world
+from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, live, run_rollback, world
 
 __all__ = ["live", "world"]
 
@@ -17,6 +16,7 @@ KILLED = -signal.SIGKILL
 STEPS = ("fence Postgres", "carry back", "switch", "smoke", "return")
 
 
+@pytest.mark.core
 def test_a_rollback_carries_a_write_back_and_a_retry_of_the_cutover_starts_clean(world: World) -> None:
     world.cutover()
     first = world.act(0, "on-postgres")
@@ -43,7 +43,7 @@ def test_a_rollback_killed_after_every_step_goes_on(world: World) -> None:
     world.cutover()
     first = world.act(0, "on-postgres").json()
     for step in STEPS:
-        assert world.dies("after", step, run) == KILLED, step
+        assert world.dies("after", step, run_rollback) == KILLED, step
     with pytest.raises(
         Refusal, match="it keeps them in another schema when it is run again: invoke rollback"
     ):  # What is in there is nowhere else.
@@ -71,7 +71,7 @@ def test_writes_are_discarded_only_where_their_number_is_accepted(world: World) 
 
 def test_a_rollback_killed_before_its_point_of_no_return_is_aborted(live: World) -> None:
     for step in ("carry back", "switch", "return"):
-        assert live.dies("before", step, run) == KILLED, step
+        assert live.dies("before", step, run_rollback) == KILLED, step
         with pytest.raises(Refusal, match="rollback"):
             live.cutover()
         assert live.rollback(abort=True).verdict == "undone"

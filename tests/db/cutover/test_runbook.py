@@ -16,12 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from db.cutover import rollback
-from db.cutover import run as cutover
 from db.environments import Environment, Hooks
 from db.errors import Undone
 from harness.cli.commands import environment_status
-from tests.db.cutover.cutover_world import World, proven, wait_until, world
+from tests.db.cutover.cutover_world import World, run_cutover, run_rollback, wait_until, world
 
 __all__ = ["world"]
 
@@ -39,13 +37,13 @@ RUN = re.compile(r"\d{8}_\d{6}_[0-9a-f]{4}")
 def test_status_is_printed_in_each_phase_as_the_page_shows(world: World, pytestconfig: pytest.Config) -> None:
     hooked = with_sample_hooks(world)
     shown = {"before": status(hooked)}
-    assert hooked.dies("after", "copy", cutover.run, evidence=proven) == -signal.SIGKILL
+    assert hooked.dies("after", "copy", run_cutover) == -signal.SIGKILL
     shown["read-only"] = status(hooked)
     hooked.cutover(abort=True)
     shown["aborted"] = status(hooked)
     hooked.cutover()
     shown["live"] = status(hooked)
-    assert hooked.dies("after", "fence Postgres", rollback.run) == -signal.SIGKILL
+    assert hooked.dies("after", "fence Postgres", run_rollback) == -signal.SIGKILL
     shown["going-back"] = status(hooked)
     hooked.rollback()
     shown["returned"] = status(hooked)

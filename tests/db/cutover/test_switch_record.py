@@ -19,13 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from db.cutover import ending, hooks, pointer, recovery, rollback, switch
-from db.cutover import run as cutover
+from db.cutover import ending, hooks, move_status, pointer, switch
 from db.cutover.advice import Command, Elsewhere, Ends, Fence, FenceOwner, PointerTo, Settled, State
+from db.cutover.context import READ_ONLY_BEGINS as BEGINS
+from db.cutover.context import READ_ONLY_ENDS as ENDS
+from db.cutover.context import read_only_seconds, text_of
 from db.cutover.journal import Journal
-from db.cutover.move import READ_ONLY_BEGINS as BEGINS
-from db.cutover.move import READ_ONLY_ENDS as ENDS
-from db.cutover.move import read_only_seconds, text_of
 from db.environments import Hooks, Pointer
 from db.errors import Failure, Inconclusive, Refusal, Undone
 from db.ops import Phase
@@ -35,8 +34,9 @@ from tests.db.cutover.cutover_world import (
     World,
     failing_before,
     failing_smoke,
-    proven,
     quiet_world,
+    run_cutover,
+    run_rollback,
     wait_until,
 )
 from tests.db.cutover.standing import run, set_up
@@ -108,8 +108,8 @@ def test_a_switch_is_done_once_its_hooks_have_ended_with_0(
             with pytest.raises(Refusal, match="Finish it first: invoke rollback --env test --abort"):
                 struck.rollback()
     else:
-        module = cutover.run if verb == "cutover" else rollback.run
-        given = ({"evidence": proven} if verb == "cutover" else {}) | ({"smoke": smoke} if smoke else {})
+        module = run_cutover if verb == "cutover" else run_rollback
+        given = {"smoke": smoke} if smoke else {}
         assert struck.dies("never", "", module, **given) == -signal.SIGKILL
     if how == "outlives":
         _end_what_hangs(struck, monkeypatch)
@@ -125,7 +125,7 @@ def test_a_switch_is_done_once_its_hooks_have_ended_with_0(
 
 def test_the_read_only_time_is_the_same_when_an_abort_is_typed_again(world: World) -> None:
     set_up(world, STARTS["cutover"])
-    assert world.dies("after", "fence", cutover.run, evidence=proven) == -signal.SIGKILL
+    assert world.dies("after", "fence", run_cutover) == -signal.SIGKILL
 
     first = world.cutover(abort=True)
     again = world.cutover(abort=True)
@@ -209,11 +209,11 @@ def test_no_other_server_is_advised_in_the_middle_of_a_move(world: World) -> Non
     env = replace(world.env, target_direct=replace(world.owner, port=1, started_by="invoke up"))
     set_up(world, STARTS["cutover"])
     with pytest.raises(Refusal, match="Or name a Postgres of your own"):
-        recovery.standing(env)
+        move_status.read_status(env)
 
     set_up(world, State(Phase.LOADING, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.LEGACY))
     with pytest.raises(Inconclusive) as caught:
-        recovery.standing(env)
+        move_status.read_status(env)
 
     assert "Start it: invoke up (it needs Docker with its Compose plugin). Then invoke status" in caught.value.do
 

@@ -47,7 +47,7 @@ ALLOWED = {
     ("db/snapshots/manifest.py", "being_made"): "0700; alone if it must not be there yet",
     (
         "db/files/private.py",
-        "replace",
+        "write_whole",
     ): "the pointer keeps the mode that its operator gave it: others may run the service",
     ("db/console/output.py", "_try"): "the null device",
     ("db/console/output.py", "_open_standard_streams"): "the null device",
@@ -229,7 +229,7 @@ def test_a_snapshot_is_its_owners_alone_even_while_it_is_made(tmp_path: Path, mo
         file, manual = tmp_path / "of" / "game.db", snapshots.manifest.Label.MANUAL
         taken = snapshots.legacy.take(file, tmp_path / "snapshots", environment="test", label=manual, run="r", key=None)
         snapshots.legacy.verify(taken)
-        snapshots.manifest.note_verified(taken)
+        snapshots.manifest.note_verified(taken, None)
         assert taken.manifest.side is Side.LEGACY
         modes(tmp_path / "snapshots")
     finally:

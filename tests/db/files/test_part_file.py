@@ -86,7 +86,6 @@ def test_a_seed_removes_what_a_killed_one_left(tmp_path: Path) -> None:
 
 
 def test_no_other_module_makes_a_hidden_file_beside_another() -> None:
-    """`db/ops/checkout.py` may: its file is of no worth, and every error of it is nothing to it."""
     hidden = re.compile(r"""with_name\(\s*f["']\.""")
     found = {
         path.relative_to(ROOT)
@@ -94,4 +93,4 @@ def test_no_other_module_makes_a_hidden_file_beside_another() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if hidden.search(path.read_text("utf-8"))
     }
-    assert found == {Path("db/files/part_file.py"), Path("db/ops/checkout.py")}
+    assert found == {Path("db/files/part_file.py")}

@@ -77,9 +77,9 @@ def fence_and_carry_back(path: Path, target: PostgresUrl) -> None:
     """What a cutover and its rollback do with the file."""
     transfer.check(path)
     with closing(sqlite_values.connect(path)) as connection:
-        fence.fence(connection, pass_token=PASS)
+        fence.raise_fence(connection, pass_token=PASS)
         fence.prove(connection)
-    transfer.carry_back(target, path, pass_token=PASS)
+    transfer.write_back(target, path, pass_token=PASS)
     with closing(sqlite_values.connect(path)) as connection:
         fence.lift(connection)
 

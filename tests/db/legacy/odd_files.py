@@ -19,7 +19,7 @@ from game.legacy import sqlite_values
 from game.legacy.codec import mapping
 from game.legacy.sqlite_values import BadText, Cell
 
-MODELLED = tuple(mapping.DECLARED)
+MODELLED = tuple(mapping.USERS.declared)
 INDEXED = ("username", "nickname", "gold")
 DROPPABLE = [name for name in declared_tables.names("users", 73) if name in MODELLED and name not in INDEXED]
 

@@ -45,7 +45,7 @@ def test_an_odd_file_is_carried_there_and_back(
     connection = sqlite_values.connect(moved(source))
     assert fence.prove(connection) > 0
     connection.close()
-    nothing = transfer.carry_back(reused.owner, source, pass_token=PASS)
+    nothing = transfer.write_back(reused.owner, source, pass_token=PASS)
     assert (nothing.cells, nothing.inserted, nothing.deleted) == (0, 0, 0)
     assert compare_files(source, copy) == []
 

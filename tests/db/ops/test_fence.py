@@ -37,7 +37,7 @@ def test_reads_and_row_locks_go_on_under_the_fence(service: ops.Connection) -> N
 
 
 def test_no_setting_of_the_session_opens_the_fence(owner: ops.Connection, service: ops.Connection) -> None:
-    fence.set_on(owner, pass_token="pass")
+    fence.raise_fence(owner, pass_token="pass")
     service.execute("set default_transaction_read_only = off")
     service.execute("set search_path = pg_temp, game")
     service.execute("select set_config(%s, '', false)", (FENCE_PASS_SETTING,))
@@ -58,9 +58,9 @@ def test_the_pass_lets_its_bearers_transaction_through_and_ends_with_it(
     owner: ops.Connection, service: ops.Connection
 ) -> None:
     token = fence.new_pass()
-    fence.set_on(owner, pass_token=token)
+    fence.raise_fence(owner, pass_token=token)
     with service.transaction():
-        fence.use_pass(service, token)
+        fence.bypass(service, token)
         service.execute("update users set gold = 7")
     assert gold(owner) == 7
     assert refused(service, "update users set gold = 8") == FENCE_SQLSTATE
@@ -68,12 +68,12 @@ def test_the_pass_lets_its_bearers_transaction_through_and_ends_with_it(
 
 def test_a_pass_outside_a_transaction_is_an_error_rather_than_a_leak(service: ops.Connection) -> None:
     with pytest.raises(ValueError, match="transaction"):
-        fence.use_pass(service, "pass")
+        fence.bypass(service, "pass")
 
 
 def test_an_earlier_runs_pass_opens_nothing(owner: ops.Connection, service: ops.Connection) -> None:
-    fence.set_on(owner, pass_token="first")
-    fence.set_on(owner, pass_token="second")
+    fence.raise_fence(owner, pass_token="first")
+    fence.raise_fence(owner, pass_token="second")
     with pytest.raises(psycopg.DatabaseError) as error, service.transaction():
         _write_with(service, "first")
     assert error.value.sqlstate == FENCE_SQLSTATE
@@ -82,12 +82,12 @@ def test_an_earlier_runs_pass_opens_nothing(owner: ops.Connection, service: ops.
 
 
 def _write_with(conn: ops.Connection, token: str) -> None:
-    fence.use_pass(conn, token)
+    fence.bypass(conn, token)
     conn.execute("update users set gold = 7")
 
 
 def test_the_database_keeps_the_passes_hash_alone(owner: ops.Connection) -> None:
-    fence.set_on(owner, pass_token="a-pass-of-this-run")
+    fence.raise_fence(owner, pass_token="a-pass-of-this-run")
     kept = owner.execute("select schema, pass_sha256 from ops.fence_passes").fetchall()
     assert len(kept) == 1
     assert "a-pass-of-this-run" not in str(kept)
@@ -95,7 +95,7 @@ def test_the_database_keeps_the_passes_hash_alone(owner: ops.Connection) -> None
 
 def test_an_empty_pass_is_no_pass(owner: ops.Connection) -> None:
     with pytest.raises(ValueError, match="empty"):
-        fence.set_on(owner, pass_token="")
+        fence.raise_fence(owner, pass_token="")
 
 
 def test_a_lifted_fence_lets_the_service_write_and_a_set_one_stops_it(
@@ -104,14 +104,14 @@ def test_a_lifted_fence_lets_the_service_write_and_a_set_one_stops_it(
     fence.lift(owner)
     assert fence.state(service) == fence.state(owner) == "open"
     service.execute("update users set gold = 7")
-    fence.set_on(owner)
+    fence.raise_fence(owner)
     assert fence.state(service) == "fenced"
     assert refused(service, "update users set gold = 8") == FENCE_SQLSTATE
 
 
 def test_switching_to_where_it_stands_is_harmless(owner: ops.Connection) -> None:
-    fence.set_on(owner)
-    fence.set_on(owner)
+    fence.raise_fence(owner)
+    fence.raise_fence(owner)
     assert fence.state(owner) == "fenced"
     fence.lift(owner)
     fence.lift(owner)
@@ -120,7 +120,7 @@ def test_switching_to_where_it_stands_is_harmless(owner: ops.Connection) -> None
 
 def test_moved_is_told_from_fenced(owner: ops.Connection, service: ops.Connection) -> None:
     assert _message(service) == f"{FENCE_MESSAGE}: fenced"
-    fence.set_on(owner, state="moved")
+    fence.raise_fence(owner, state="moved")
     assert _message(service) == f"{FENCE_MESSAGE}: moved"
     assert fence.state(service) == "moved"
 
@@ -149,7 +149,7 @@ def test_a_fenced_journal_answers_like_every_other_table(owner: ops.Connection) 
 
 
 def test_the_owners_own_pass_is_gone_with_its_transaction(owner: ops.Connection) -> None:
-    fence.set_on(owner, pass_token="the run's")
+    fence.raise_fence(owner, pass_token="the run's")
     before = owner.execute("select * from ops.fence_passes").fetchall()
     with fence.own_pass(owner):
         owner.execute("update users set gold = 7")
@@ -183,7 +183,7 @@ def test_phase_and_lift_are_one_transaction(fenced_database: Database, owner: op
         assert (ops.phase(owner), fence.state(owner)) == ("live", "open")
 
 
-@pytest.mark.parametrize("switch", [fence.set_on, fence.lift])
+@pytest.mark.parametrize("switch", [fence.raise_fence, fence.lift])
 def test_a_command_in_flight_is_waited_for(
     owner: ops.Connection, service: ops.Connection, switch: Callable[[ops.Connection], None]
 ) -> None:
@@ -196,7 +196,7 @@ def test_a_command_in_flight_is_waited_for(
         service.execute("update users set gold = 7")  # what is in flight gets through, wholly
     switching.join()
     assert gold(owner) == 7
-    assert fence.state(owner) == ("fenced" if switch is fence.set_on else "open")
+    assert fence.state(owner) == ("fenced" if switch is fence.raise_fence else "open")
 
 
 def _wait_until_blocked(looker: ops.Connection, blocked: ops.Connection) -> None:
@@ -221,7 +221,7 @@ def test_a_session_of_another_database_is_never_named(
         bystander.execute("update users set gold = 1")
         service.execute("update users set gold = 7")
         with pytest.raises(Failure) as caught:
-            fence.set_on(owner, patience_seconds=0.2)
+            fence.raise_fence(owner, patience_seconds=0.2)
     databases.drop(other)
     assert "bystander" not in str(caught.value)
 
@@ -234,7 +234,7 @@ def test_who_is_in_the_way_for_too_long_is_named_and_nothing_is_changed(
     with service.transaction():
         service.execute("update users set gold = 7")
         with pytest.raises(Failure, match=f"locked by the service of .* .server process {service.info.backend_pid}"):
-            fence.set_on(owner, patience_seconds=0.2)
+            fence.raise_fence(owner, patience_seconds=0.2)
     assert fence.state(owner) == "open"
     assert owner.execute("show lock_timeout").fetchone() == ("0",)
 
@@ -250,13 +250,13 @@ def test_an_open_read_is_in_nobodys_way(owner: ops.Connection, service: ops.Conn
     with service.transaction():
         service.execute("select * from users")
         fence.lift(owner, patience_seconds=0.5)
-        fence.set_on(owner, patience_seconds=0.5)
+        fence.raise_fence(owner, patience_seconds=0.5)
 
 
 def test_a_command_that_waited_for_the_fence_finds_it(owner: ops.Connection, service: ops.Connection) -> None:
     fence.lift(owner)
     with owner.transaction():
-        fence.set_on(owner)
+        fence.raise_fence(owner)
         ended: list[str | None] = []
         waiting = threading.Thread(target=lambda: ended.append(refused(service, "update users set gold = 7")))
         waiting.start()
@@ -323,23 +323,23 @@ def test_a_trigger_switched_by_hand_is_found_by_asking_for_the_state(owner: ops.
     owner.execute("alter table user_mail disable trigger sudamr_fence")
     with pytest.raises(Failure, match="otherwise on user_mail"):
         fence.state(owner)
-    fence.set_on(owner)
+    fence.raise_fence(owner)
     assert fence.state(owner) == "fenced"
 
 
 def test_a_table_without_the_trigger_keeps_the_fence_from_being_called_whole(owner: ops.Connection) -> None:
     owner.execute("create table theirs (id text)")
-    for ask in (fence.state, fence.set_on):
+    for ask in (fence.state, fence.raise_fence):
         with pytest.raises(Failure, match="theirs"):
             ask(owner)
-    assert (fence.said(owner), fence.odd(owner, "fenced")) == ("fenced", ("theirs",))
+    assert (fence.recorded_state(owner), fence.inconsistent_tables(owner, "fenced")) == ("fenced", ("theirs",))
     assert refused(owner, "update users set gold = 7") == FENCE_SQLSTATE
     fence.lift(owner)
     assert fence.state(owner) == "open"
 
 
 def test_a_schema_renamed_away_stays_fenced_and_no_pass_opens_it(owner: ops.Connection) -> None:
-    fence.set_on(owner, pass_token="pass")
+    fence.raise_fence(owner, pass_token="pass")
     owner.execute("alter schema game rename to rolled_back_1")
     owner.execute("set search_path = rolled_back_1")
     assert owner.execute("select state from fence_state").fetchone() == ("fenced",)
@@ -350,7 +350,7 @@ def test_a_schema_renamed_away_stays_fenced_and_no_pass_opens_it(owner: ops.Conn
 
 def test_where_nothing_was_migrated_there_is_no_fence_to_ask(owner: ops.Connection) -> None:
     owner.execute("set search_path = nowhere")
-    for ask in (fence.state, fence.set_on, fence.lift):
+    for ask in (fence.state, fence.raise_fence, fence.lift):
         with pytest.raises(Refusal, match="invoke migrate"):
             ask(owner)
 

@@ -13,9 +13,9 @@ from contextlib import suppress
 
 import pytest
 
-from db.cutover import ending, recovery, steps
+from db.cutover import cutover_steps, ending, undoing
 from db.cutover.advice import Fence, FenceOwner, PointerTo, State
-from db.cutover.move import Move
+from db.cutover.context import RunContext
 from db.errors import Undone
 from db.ops import Phase
 from db.processes.interruption import Interrupted, Signals
@@ -59,14 +59,14 @@ def test_a_signal_ends_a_run_that_had_to_ask_if_it_went_live(
     world: World, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(world, FRESH)
-    monkeypatch.setattr(steps, "_lift", _cut_after(world, steps._lift))
-    settled = recovery.settled
+    monkeypatch.setattr(cutover_steps, "_lift", _cut_after(world, cutover_steps._lift))
+    settled = undoing.settled
 
-    def asked(move: Move) -> None:
+    def asked(context: RunContext) -> None:
         _signal_at(at)("while it", "asks")
-        settled(move)
+        settled(context)
 
-    monkeypatch.setattr(recovery, "settled", asked)
+    monkeypatch.setattr(undoing, "settled", asked)
 
     with Signals() as signals, pytest.raises(Interrupted, match="SIGTERM"):
         world.cutover(signals=signals, observer=_signal_at(at))
@@ -100,11 +100,11 @@ def test_an_abort_that_is_interrupted_still_ends_as_undone(world: World) -> None
     assert ending.look(world.env).serves == "players play on SQLite"
 
 
-def _cut_after(world: World, lift: Callable[[Move], None]) -> Callable[[Move], None]:
+def _cut_after(world: World, lift: Callable[[RunContext], None]) -> Callable[[RunContext], None]:
     """End every session once the lift is committed, as a failover does."""
 
-    def lifted(move: Move) -> None:
-        lift(move)
+    def lifted(context: RunContext) -> None:
+        lift(context)
         world.cut()
 
     return lifted

@@ -223,7 +223,7 @@ def test_a_value_that_was_decided_takes_the_place_of_the_original_alone(
     assert column(fenced_database, "select replacement from quarantine") == [text.encode()]
     assert column(fenced_database, "select held from users where held") == []
     assert transfer.prove(source, fenced_database.owner).named == (f"users row 2, {name}",)
-    carried = transfer.carry_back(fenced_database.owner, moved_file, pass_token=PASS)
+    carried = transfer.write_back(fenced_database.owner, moved_file, pass_token=PASS)
     assert (carried.players, carried.cells) == (1, 1)
     with pytest.raises(Refusal, match="the number of a value that is kept"):
         replay(fenced_database, decided=Decided(number, text))

@@ -11,19 +11,22 @@ import pytest
 
 from db.transfer import loading
 from game.json_text import Unreadable
-from game.legacy.codec import arrays, decode, equipment, mapping, quests, stages
+from game.legacy.codec import arrays, equipment, quests, stages
+from game.legacy.codec.scalar import Scalar
 
 WHOLE = (
-    (decode, "_items"),
-    (decode, "_letters"),
-    (decode, "_presets"),
-    (decode, "_missions"),
     (quests, "read_quests"),
     (stages, "read_names"),
     (equipment, "read_equipment"),
     (arrays, "read_object"),
 )
-"""The readers of documents; an element's is `documents._inner`, a plain column's `Scalar.read`."""
+"""The readers of documents; an element's is `arrays._inner`, a plain column's `Scalar.read`."""
+
+ELEMENTS = {
+    "read_array": {"inventory": "_items", "mail": "_letters", "equipmentPresets": "_presets"},
+    "read_entries": {"singlePlayerMissions": "_missions"},
+}
+"""The readers of several documents, and a name for each document: name, seed and value decide whether it is read."""
 
 
 @contextmanager
@@ -43,22 +46,28 @@ def unread(seed: int, one_in: int = 8) -> Iterator[None]:
 
         return reader
 
+    def refusing_each(read: Callable[..., Any], names: dict[str, str]) -> Callable[..., Any]:
+        readers = {column: refusing(name, read, lambda cell, *_: cell) for column, name in names.items()}
+        return lambda cell, document, *rest: readers[document.column](cell, document, *rest)
+
     with pytest.MonkeyPatch.context() as patch:
         for module, name in WHOLE:
             patch.setattr(module, name, refusing(name, getattr(module, name), lambda cell, *_: cell))
+        for name, names in ELEMENTS.items():
+            patch.setattr(arrays, name, refusing_each(getattr(arrays, name), names))
         patch.setattr(
             arrays,
             "_inner",
             refusing("element", arrays._inner, lambda text, part, _: text[part.start : part.end]),
         )
-        original = mapping.Scalar.read
+        original = Scalar.read
 
-        def read(scalar: mapping.Scalar, cell: Any) -> Any:
+        def read(scalar: Scalar, cell: Any) -> Any:
             if cell is not None and scalar.column != "claimed" and chosen(scalar.column, cell):
                 raise Unreadable("not_known_yet", f"this version can't read {scalar.column}")
             return original(scalar, cell)
 
-        patch.setattr(mapping.Scalar, "read", read)
+        patch.setattr(Scalar, "read", read)
         # It tries the codec on values of its own, and would find that some of them can't be read.
         patch.setattr(loading, "check_homes", lambda: None)
         yield

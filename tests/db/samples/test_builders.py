@@ -31,13 +31,13 @@ UNDER_WAY: dict[str, Any] = {
 }
 
 
-def state(exploded: codec.Decoded) -> Rows:
+def state(decoded: codec.Decoded) -> Rows:
     """The columns that commands see."""
     return Rows(
         {
             table.name: {
                 key: {column.name: record[column.name] for column in game_columns(table)}
-                for key, record in exploded.rows.get(table.name, {}).items()
+                for key, record in decoded.rows.get(table.name, {}).items()
             }
             for table in PLAYER_STATE
         }
@@ -165,9 +165,9 @@ def test_a_legacy_row_is_written_as_the_service_writes_it() -> None:
 def test_a_legacy_row_reads_as_the_player_it_was_made_for() -> None:
     for sketch in sketches(60, seed=11):
         rows = builders.player(sketch.id, **sketch.given)
-        exploded = codec.decode_row(builders.legacy_row(rows), rowid=1)
-        assert exploded.findings == []
-        assert compare(rows, state(exploded)) == {}
+        decoded = codec.decode_row(builders.legacy_row(rows), rowid=1)
+        assert decoded.findings == []
+        assert compare(rows, state(decoded)) == {}
 
 
 def test_a_legacy_row_is_the_same_each_time() -> None:

@@ -15,7 +15,6 @@ import pytest
 from db import ops, snapshots, transfer
 from db.cutover import pointer
 from db.cutover.advice import Fence, FenceOwner, PointerTo, State
-from db.cutover.rollback import run as rollback
 from db.environments import Environment
 from db.errors import Failure, Undone
 from db.legacy.comparison import compare_files
@@ -30,7 +29,7 @@ from game.legacy import sqlite_values
 from game.rules.chance import Chance
 from game.rules.commands import Command, FinishTournament, SavePreset
 from game.stores import open_store
-from tests.db.cutover.cutover_world import World, failing_smoke, quiet_world
+from tests.db.cutover.cutover_world import World, failing_smoke, quiet_world, run_rollback
 from tests.db.cutover.standing import set_up
 
 SPAWN = get_context("forkserver")
@@ -94,7 +93,7 @@ def discard(world: World) -> None:
 def discard_killed_at(when: str, step: str) -> Callable[[World], None]:
     def way(world: World) -> None:
         grant(world)
-        assert world.dies(when, step, rollback, discard_writes=True, accept_loss=1) == KILLED
+        assert world.dies(when, step, run_rollback, discard_writes=True, accept_loss=1) == KILLED
         world.rollback(discard_writes=True, accept_loss=1)
 
     return way
@@ -103,7 +102,7 @@ def discard_killed_at(when: str, step: str) -> Callable[[World], None]:
 def discard_gone_on_without_the_option(world: World) -> None:
     """From R7 on a run does not ask any more what is given up."""
     grant(world)
-    assert world.dies("after", "return", rollback, discard_writes=True, accept_loss=1) == KILLED
+    assert world.dies("after", "return", run_rollback, discard_writes=True, accept_loss=1) == KILLED
     world.rollback()
 
 
@@ -113,7 +112,7 @@ def lift_lost_in(phase: Phase) -> Callable[[World], None]:
     def way(world: World) -> None:
         with ops.connect(world.owner) as conn:
             conn.execute("update ops.phase set phase = %s", (phase,))
-            fence.set_on(conn)
+            fence.raise_fence(conn)
         if phase is Phase.RETURNED:
             world.rollback()
         else:
@@ -211,7 +210,7 @@ def legacy_restored(world: World) -> None:
 def legacy_restored_fenced(world: World) -> None:
     """A snapshot of a fenced file, which stays so; somebody lifts the fence later."""
     with closing(sqlite_values.connect(world.env.legacy.path)) as connection:
-        legacy_fence.fence(connection)
+        legacy_fence.raise_fence(connection)
         taken = snapshots.take(world.env, Side.LEGACY)
         legacy_fence.lift(connection)
     grant(world)
@@ -296,13 +295,13 @@ def rolled_back(world: World) -> None:
 
 def rolled_back_after_a_kill(world: World) -> None:
     grant(world)
-    assert world.dies("after", "carry back", rollback) == KILLED
+    assert world.dies("after", "carry back", run_rollback) == KILLED
     assert world.rollback().verdict == "returned"
 
 
 def carried_back_after_a_discard_was_killed(world: World) -> None:
     grant(world)
-    assert world.dies("after", "discard", rollback, discard_writes=True, accept_loss=1) == KILLED
+    assert world.dies("after", "discard", run_rollback, discard_writes=True, accept_loss=1) == KILLED
     assert world.rollback().verdict == "returned"
 
 

@@ -72,7 +72,7 @@ def test_every_table_is_fenced_from_the_first_moment(prepared: PostgresUrl) -> N
 def test_an_earlier_pass_opens_nothing_in_a_schema_made_anew(prepared: PostgresUrl) -> None:
     run(prepared)
     with ops.connect(prepared) as conn:
-        fence.set_on(conn, pass_token="old")
+        fence.raise_fence(conn, pass_token="old")
         fence.lift(conn)
         conn.execute("drop schema game cascade")
         conn.execute("insert into ops.fence_passes values ('game', 'left behind')")

@@ -317,7 +317,7 @@ def test_where_players_play_a_new_table_is_open_and_where_they_do_not_it_is_fenc
     for place in (database.owner, fenced_database.owner):
         run(place, tmp_path)
         with ops.connect(place) as conn:
-            assert fence.odd(conn, fence.said(conn)) == ()
+            assert fence.inconsistent_tables(conn, fence.recorded_state(conn)) == ()
             assert conn.execute("select count(*) from user_wishes").fetchone() == (1,)
     with ops.connect(database.owner) as conn:
         conn.execute("insert into user_wishes values ('second')")

@@ -246,7 +246,9 @@ def test_a_game_moves_there_and_back_and_there_again(server: Server, tmp_path: P
         assert world.cutover().verdict == "live"
         assert world.act(0, "on-postgres").json()["replayed"] is True
         kept = snapshots.find(world.env.snapshots.folder, "test", side=Side.TARGET)
-        assert [(snapshot.verified, snapshot.players) for snapshot in kept if snapshot.players] == [(True, 10)] * 2
+        assert [(snapshots.is_verified(snapshot), snapshot.players) for snapshot in kept if snapshot.players] == [
+            (True, 10)
+        ] * 2
         assert environment_status.status(world.env).found["phase"].startswith("live")
         if schema != LONGEST:
             assert_extension_untouched(server, world.owner)

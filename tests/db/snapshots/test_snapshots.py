@@ -59,7 +59,7 @@ def test_a_snapshot_of_a_file_that_is_played_on_has_what_is_in_its_log(
 
     assert counts["users"] == 3
     assert taken.manifest.counts == counts
-    assert taken.verified
+    assert snapshots.is_verified(taken)
     assert compare_files(env.legacy.path, tmp_path / "back.db") == []
     with closing(sqlite_values.connect(tmp_path / "back.db", readonly=True)) as back:
         assert back.execute("SELECT DISTINCT gold FROM users").fetchall() == [(77,)]
@@ -83,7 +83,7 @@ def test_a_file_that_changed_since_is_not_restored(env: Environment, tmp_path: P
     with pytest.raises(Failure, match="sha256"):
         snapshots.restore(env, taken, keep_fence=False, into=tmp_path / "back.db")
     assert not (tmp_path / "back.db").exists()
-    assert not snapshots.read(taken.folder).verified
+    assert not snapshots.is_verified(snapshots.read(taken.folder))
 
 
 def test_rows_that_are_missing_once_restored_are_found(env: Environment) -> None:
@@ -100,7 +100,7 @@ def test_rows_that_are_missing_once_restored_are_found(env: Environment) -> None
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_fence_is_restored_or_removed_on_purpose(env: Environment, tmp_path: Path, keep: bool) -> None:
     with closing(sqlite_values.connect(env.legacy.path)) as connection:
-        legacy_fence.fence(connection)
+        legacy_fence.raise_fence(connection)
     taken = snapshots.take(env, Side.LEGACY)
 
     snapshots.restore(env, taken, keep_fence=keep, into=tmp_path / "back.db")
@@ -195,7 +195,7 @@ def test_postgres_is_dumped_without_ops_and_verified_in_a_scratch_database(env: 
     counts = snapshots.verify(env, taken, tools=server.tool)
 
     assert counts["users"] == 1
-    assert taken.verified
+    assert snapshots.is_verified(taken)
     assert taken.manifest.schema
     assert b"lock_holder" not in taken.path.read_bytes()
     with psycopg.connect(env.target_direct.conninfo) as conn:

@@ -118,7 +118,7 @@ def test_what_no_revision_makes_is_refused_by_name_and_nothing_is_changed(
         assert "\n" not in caught.value.found
     assert any(word in str(caught.value) for word in ("evil", "odd", "quarantine", "===")), str(caught.value)
     assert state(env) == before
-    assert not found.verified
+    assert not snapshots.is_verified(found)
 
 
 def test_once_the_manual_changes_are_taken_back_another_is_taken(env: Environment, server: Server) -> None:

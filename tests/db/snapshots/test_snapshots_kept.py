@@ -183,7 +183,7 @@ def test_a_file_with_a_damaged_page_is_never_a_verified_snapshot(env: Environmen
             snapshots.take_verified(env, Side.LEGACY)
 
     found = snapshots.find(env.snapshots.folder, env.name)
-    assert [snapshot.folder for snapshot in found if snapshot.verified] == [good.folder]
+    assert [snapshot.folder for snapshot in found if snapshots.is_verified(snapshot)] == [good.folder]
 
 
 def test_a_virtual_table_whose_module_is_not_here_is_no_hindrance(env: Environment) -> None:
@@ -322,7 +322,7 @@ def test_one_of_an_empty_file_that_an_older_version_verified_is_refused_and_hold
         )
         manifest.write(folder, made, None)
         nothing = snapshots.Snapshot(finish(), made)
-    manifest.note_verified(nothing)
+    manifest.note_verified(nothing, None)
 
     for act in (
         lambda: snapshots.verify(env, nothing),
@@ -376,7 +376,7 @@ def test_a_restore_into_service_asks_whether_players_play_on_the_file(
         conn.execute("update ops.phase set phase = %s", (phase,))
         if state != "open":
             target = "another/1" if theirs else ops.identity(conn)
-            legacy_fence.fence(file, state=state, owner=Owner("20261128_010203_abcd", target))
+            legacy_fence.raise_fence(file, state=state, owner=Owner("20261128_010203_abcd", target))
 
     if opens:
         snapshots.restore(env, taken, keep_fence=False, replace=True, tools=server.tool)

@@ -60,9 +60,9 @@ def test_what_lies_beside_a_snapshot_is_neither_waited_for_nor_followed(
     (other / "theirs").write_text("theirs")
     BESIDE[thing](found.folder, other)
 
-    assert not found.verified
+    assert not snapshots.is_verified(found)
     snapshots.verify(env, found)
-    assert found.verified
+    assert snapshots.is_verified(found)
     snapshots.take_verified(env, Side.LEGACY)
 
     assert (other / "theirs").read_text() == "theirs"
@@ -73,7 +73,7 @@ def test_a_note_of_another_file_verifies_nothing(env: Environment) -> None:
     found = snapshots.take_verified(env, Side.LEGACY)
     for text in ("", "{}", '{"at": "now", "sha256": "' + "0" * 64 + '"}'):
         (found.folder / VERIFIED).write_text(text)
-        assert not found.verified
+        assert not snapshots.is_verified(found)
 
 
 def a_link(path: Path) -> None:
@@ -166,7 +166,7 @@ def damaged(statement: str) -> Callable[[Path], None]:
 
 def fenced(path: Path) -> None:
     with closing(sqlite_values.connect(path)) as connection:
-        legacy_fence.fence(connection)
+        legacy_fence.raise_fence(connection)
 
 
 def garbled(path: Path) -> None:

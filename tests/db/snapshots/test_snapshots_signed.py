@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from db.errors import Refusal
 from db.samples import seed
 from db.signing import SIGNING_KEY
 from db.snapshots import Label, Side, Snapshot, manifest
-from db.snapshots.manifest import MANIFEST, Manifest
+from db.snapshots.manifest import MANIFEST, VERIFIED, Manifest
 from harness.cli.commands import snapshots as moves
 from harness.gate import certificate
 from tests.db.snapshots.forging import forged
@@ -108,6 +109,30 @@ def test_another_key_or_none_admits_nothing(
         snapshots.restore(staging, signed, keep_fence=False, into=tmp_path / "back.db", unsigned=True)
     monkeypatch.setenv(SIGNING_KEY, KEY)
     snapshots.restore(staging, signed, keep_fence=False, into=tmp_path / "back.db")
+
+
+def test_who_can_write_to_the_folder_and_has_no_key_makes_none_count_as_verified(
+    staging: Environment, signed: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert snapshots.is_verified(signed)
+    other = snapshots.take(staging, Side.LEGACY)
+    sha256 = other.manifest.sha256
+    first = json.loads((signed.folder / VERIFIED).read_text())
+    for forgery in (
+        {"at": "now", "sha256": sha256},
+        {"at": "now", "sha256": sha256, "signature": other.manifest.signature},
+        {"at": "now", "sha256": sha256, "signature": "0" * 64},
+        {**first, "sha256": sha256},
+    ):
+        (other.folder / VERIFIED).write_text(json.dumps(forgery))
+        assert not snapshots.is_verified(other), forgery
+    assert [snapshots.is_verified(one) for one in snapshots.find(staging.snapshots.folder, "staging")] == [True, False]
+
+    snapshots.verify(staging, other)
+    assert snapshots.is_verified(other)
+    for key in ("", "another key, as long as it should"):
+        monkeypatch.setenv(SIGNING_KEY, key)
+        assert not snapshots.is_verified(other)
 
 
 def test_without_a_key_none_is_taken(staging: Environment, monkeypatch: pytest.MonkeyPatch) -> None:

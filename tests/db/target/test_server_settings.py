@@ -189,7 +189,7 @@ def moved(own: OwnDatabase, folder: Path) -> object:
     preflight.check_server(cast(Any, SimpleNamespace(env=env)))
     token = fence.new_pass()
     with ops.lock(own.owner, run="r", why="a test") as held:
-        fence.set_on(held.conn, pass_token=token)
+        fence.raise_fence(held.conn, pass_token=token)
         loaded = transfer.load(env.legacy.path, own.owner, run="r", pass_token=token, max_held=None)
     proven = transfer.prove(env.legacy.path, own.owner).mismatches
     copy = folder / "copy.db"

@@ -32,6 +32,7 @@ EXAMPLES = settings().max_examples // 4
 """25 in a gate; thousands with `pytest tests/db --hypothesis-profile=wide`, which tests/db/conftest.py registers."""
 
 
+@pytest.mark.core
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -48,7 +49,7 @@ def test_an_odd_file_comes_back_from_the_database_alone(
     assert loaded.mismatches == 0
     transfer.back(reused.owner, copy)
     assert compare_files(source, copy) == []
-    nothing_written = transfer.carry_back(reused.owner, moved(source), pass_token=PASS)
+    nothing_written = transfer.write_back(reused.owner, moved(source), pass_token=PASS)
     assert (nothing_written.cells, nothing_written.inserted, nothing_written.deleted) == (0, 0, 0)
     assert compare_files(source, copy) == []
 

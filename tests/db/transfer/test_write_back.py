@@ -29,7 +29,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def carry(database: Database, path: Path, token: str = PASS) -> WrittenBack:
-    return transfer.carry_back(database.owner, path, pass_token=token)
+    return transfer.write_back(database.owner, path, pass_token=token)
 
 
 def play(database: Database, *statements: str) -> None:

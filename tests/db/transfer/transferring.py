@@ -57,7 +57,7 @@ def value(url: PostgresUrl, query: str) -> object:
 def give_pass(database: Database) -> None:
     """Fence the database, with the pass of the tests."""
     with ops.connect(database.owner) as conn:
-        fence.set_on(conn, pass_token=PASS)
+        fence.raise_fence(conn, pass_token=PASS)
 
 
 def load(database: Database, source: Path, **wish: Any) -> Loaded:
@@ -76,7 +76,7 @@ def written_to(url: PostgresUrl) -> Iterator[ops.Connection]:
 def moved(path: Path) -> Path:
     """The file as a cutover leaves it: fenced, under the pass."""
     connection = sqlite_values.connect(path)
-    legacy_fence.fence(connection, state="moved", pass_token=PASS)
+    legacy_fence.raise_fence(connection, state="moved", pass_token=PASS)
     connection.close()
     return path
 

@@ -77,24 +77,24 @@ def a_row(**differences: Cell) -> dict[str, Cell]:
 
 
 def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
-    exploded = codec.decode_row(row, rowid=7)
-    again = codec.encode_row(exploded.rows, tuple(row))
+    decoded = codec.decode_row(row, rowid=7)
+    again = codec.encode_row(decoded.rows, tuple(row))
     assert list(again) == list(row)
     assert {
         column: (row[column], again[column]) for column in row if not sqlite_values.same(row[column], again[column])
     } == {}
-    return exploded
+    return decoded
 
 
 def test_a_plain_row_comes_back_and_finds_nothing() -> None:
-    exploded = assert_comes_back(a_row())
-    assert exploded.findings == []
-    assert exploded.counts["inventory"] == 2
-    user = exploded.rows["users"]["user-1",]
+    decoded = assert_comes_back(a_row())
+    assert decoded.findings == []
+    assert decoded.counts["inventory"] == 2
+    user = decoded.rows["users"]["user-1",]
     assert (user["gold"], user["forge_level"], user["places_material"], user["held"]) == (100, 1, 30, False)
-    assert exploded.rows["user_inventory"]["user-1", "item-1"]["worn_flag"] is None
-    assert exploded.rows["user_mail"]["user-1", "m1"]["items"] == '[["골드 꾸러미1",1]]'
-    assert exploded.rows["user_tournaments"]["user-1", "national"]["rank"] == 2
+    assert decoded.rows["user_inventory"]["user-1", "item-1"]["worn_flag"] is None
+    assert decoded.rows["user_mail"]["user-1", "m1"]["items"] == '[["골드 꾸러미1",1]]'
+    assert decoded.rows["user_tournaments"]["user-1", "national"]["rank"] == 2
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_a_plain_row_comes_back_and_finds_nothing() -> None:
     ],
 )
 def test_what_can_not_be_read_is_found_and_comes_back(column: str, cell: Cell, kind: str) -> None:
-    exploded = assert_comes_back(a_row(**{column: cell}))
-    mine = [finding for finding in exploded.findings if finding.column == column]
+    decoded = assert_comes_back(a_row(**{column: cell}))
+    mine = [finding for finding in decoded.findings if finding.column == column]
     assert [finding.kind for finding in mine] == [kind] * len(mine)
     assert mine
-    assert exploded.rows["users"]["user-1",]["held"] is (kind == "held")
+    assert decoded.rows["users"]["user-1",]["held"] is (kind == "held")
 
 
 @pytest.mark.parametrize("cell", [None, "", "null", "{}", "[]", "[ ]", " {\n}"])
@@ -221,10 +221,10 @@ def test_a_held_value_is_not_overwritten_by_a_change_beside_it() -> None:
 def test_a_row_without_a_usable_id_is_kept_whole() -> None:
     for key in (None, b"blob", "a\x00b", BadText(b"\xff"), "", "long" * 1000):
         row = a_row(id=key)
-        exploded = codec.decode_row(row, rowid=3)
-        assert list(exploded.rows) == ["legacy_rows"]
-        assert [finding.kind for finding in exploded.findings] == ["held"]
-        assert codec.encode_row(exploded.rows, tuple(row)) == row
+        decoded = codec.decode_row(row, rowid=3)
+        assert list(decoded.rows) == ["legacy_rows"]
+        assert [finding.kind for finding in decoded.findings] == ["held"]
+        assert codec.encode_row(decoded.rows, tuple(row)) == row
 
 
 @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ def test_a_row_without_a_usable_id_is_kept_whole() -> None:
     ],
 )
 def test_rows_of_other_tables_come_back(table: str, row: dict[str, Cell]) -> None:
-    name, record = codec.explode_other(table, row, rowid=5)
-    again = codec.implode_other(name, record)
+    name, record = codec.decode_other(table, row, rowid=5)
+    again = codec.encode_other(name, record)
     assert {column: repr(cell) for column, cell in again.items()} == {
         column: repr(cell) for column, cell in row.items()
     }
@@ -284,11 +284,11 @@ CELLS = (
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from([*codec.MODELLED, "quests", "stats", "unknown"]), CELLS, max_size=10))
 def test_any_row_comes_back(differences: dict[str, Cell]) -> None:
-    exploded = assert_comes_back(a_row(**differences))
-    for records in exploded.rows.values():
+    decoded = assert_comes_back(a_row(**differences))
+    for records in decoded.rows.values():
         for record in records.values():
             assert not any(isinstance(value, str) and "\x00" in value for value in record.values())
-    assert all(exploded.counts[column] >= count for column, count in exploded.quarantined().items())
+    assert all(decoded.counts[column] >= count for column, count in decoded.quarantined().items())
 
 
 @pytest.mark.parametrize(("before", "added", "after"), [(120.5, 10, 130.5), (-0.5, 32, 31.5), (0.25, 0, 0.25)])
@@ -296,14 +296,14 @@ def test_a_decimal_counts_rounded_down_and_loses_nothing_when_something_is_added
     before: float, added: int, after: float
 ) -> None:
     row: dict[str, Cell] = {"id": "u", "gold": 5, "strategyXp": before, "tournamentScore": before}
-    exploded = codec.decode_row(row, rowid=1)
-    rows = exploded.rows.copy()
+    decoded = codec.decode_row(row, rowid=1)
+    rows = decoded.rows.copy()
     user = rows["users"][("u",)]
     assert user["strategy_xp"] == math.floor(before)
     user |= {"strategy_xp": math.floor(before) + added, "tournament_score": math.floor(before) + added}
     written = codec.encode_row(rows, tuple(row))
     assert (written["strategyXp"], written["tournamentScore"]) == (after, after)
-    assert {finding.kind for finding in exploded.findings} == {"aside"}
+    assert {finding.kind for finding in decoded.findings} == {"aside"}
 
 
 @pytest.mark.parametrize(("document", "status"), [(None, None), ("", None), ('{"status":"compl', "unreadable")])

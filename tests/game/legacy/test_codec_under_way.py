@@ -11,33 +11,33 @@ from hypothesis import strategies as st
 
 from game import json_text
 from game.legacy import codec
-from game.legacy.codec import mapping
+from game.legacy.codec import forms, mapping
 from game.legacy.sqlite_values import Cell
 from game.rows import Record
 from tests.game.legacy.under_way_rows import DAILY, MISSION, PRESET, QUEST, a_row, assert_comes_back, js, records, write
 
 
 def test_a_plain_row_comes_back_and_finds_nothing() -> None:
-    exploded = assert_comes_back(a_row())
-    assert exploded.findings == []
-    quest = records(exploded.rows, "user_quests")["daily/q1"]
+    decoded = assert_comes_back(a_row())
+    assert decoded.findings == []
+    quest = records(decoded.rows, "user_quests")["daily/q1"]
     assert (quest["target"], quest["progress"], quest["activity_points"], quest["claimed"]) == (3, 3, 20, False)
     assert quest["reward"] == '{"gold":50,"xp":{"type":"strategy","amount":5}}'
-    milestones = records(exploded.rows, "user_milestones")
+    milestones = records(decoded.rows, "user_milestones")
     assert list(milestones) == ["daily", "weekly"]
     assert milestones["daily"]["claimed"] == "[true,false,false,false,false]"
     assert (milestones["daily"]["activity"], milestones["daily"]["reset_at"]) == (40, 1767538800000)
-    mission = records(exploded.rows, "user_missions")["mission_attendance"]
+    mission = records(decoded.rows, "user_missions")["mission_attendance"]
     assert [mission[name] for name in ("started", "level", "amount", "collected", "since")] == [True, 2, 5, 40, 17]
-    assert records(exploded.rows, "user_equipment_presets")["대국"]["equipment"] == '{"fan":"item-1","top":null}'
-    stages = records(exploded.rows, "user_stages")
+    assert records(decoded.rows, "user_equipment_presets")["대국"]["equipment"] == '{"fan":"item-1","top":null}'
+    stages = records(decoded.rows, "user_stages")
     assert {name: (r["cleared"], r["rewarded"], r["position"]) for name, r in stages.items()} == {
         "입문-1": (True, False, 0),
         "입문-2": (True, True, 1024),
         "입문-9": (False, True, 2048),
     }
-    assert exploded.rows["users"]["u",]["stage_progress"] == 2
-    assert json.loads(str(exploded.rows["legacy_rows"]["users", 7]["cells"])) == {
+    assert decoded.rows["users"]["u",]["stage_progress"] == 2
+    assert json.loads(str(decoded.rows["legacy_rows"]["users", 7]["cells"])) == {
         "\x01quests": '{"daily":\x01daily\x01,"weekly":\x01weekly\x01,"monthly":null}'
     }
 
@@ -70,17 +70,17 @@ def test_a_plain_row_comes_back_and_finds_nothing() -> None:
     ],
 )
 def test_what_can_not_be_read_is_found_and_comes_back(column: str, cell: Cell, kind: str, loaded: int | None) -> None:
-    exploded = assert_comes_back(a_row(**{column: cell}))
-    assert exploded.findings
-    assert {(finding.column, finding.kind) for finding in exploded.findings} == {(column, kind)}
-    assert exploded.rows["users"]["u",]["held"] is (kind == "held")
+    decoded = assert_comes_back(a_row(**{column: cell}))
+    assert decoded.findings
+    assert {(finding.column, finding.kind) for finding in decoded.findings} == {(column, kind)}
+    assert decoded.rows["users"]["u",]["held"] is (kind == "held")
     tables = {
         "quests": "user_quests",
         "equipmentPresets": "user_equipment_presets",
         "singlePlayerMissions": "user_missions",
     }
     if loaded is not None:
-        assert len(exploded.rows[tables.get(column, "user_stages")]) == loaded
+        assert len(decoded.rows[tables.get(column, "user_stages")]) == loaded
 
 
 DOCUMENTS = ["quests", "equipmentPresets", "singlePlayerMissions", *mapping.STAGES.values()]
@@ -320,12 +320,12 @@ def texts(draw: st.DrawFn, column: str) -> str:
 @settings(max_examples=300, deadline=None)
 @given(st.fixed_dictionaries({}, optional={column: texts(column) for column in DOCUMENTS}))
 def test_any_documents_come_back(documents: dict[str, Cell]) -> None:
-    exploded = assert_comes_back({"id": "u", **documents})
-    for finding in exploded.findings:
+    decoded = assert_comes_back({"id": "u", **documents})
+    for finding in decoded.findings:
         whole = finding.column in ("singlePlayerMissions", *mapping.STAGES.values()) and finding.position is None
         assert finding.kind == ("held" if finding.column == "quests" or whole else "aside")
-    again = codec.decode_row(codec.encode_row(exploded.rows, ("id", *documents)), rowid=7)
-    assert again.rows == exploded.rows
+    again = codec.decode_row(codec.encode_row(decoded.rows, ("id", *documents)), rowid=7)
+    assert again.rows == decoded.rows
 
 
 @settings(max_examples=300, deadline=None)
@@ -336,9 +336,9 @@ def test_the_quick_way_to_cut_gives_what_the_slow_one_gives(value: dict[str, Any
     wanted = {**mapping.QUEST, "inner": mapping.MISSION}
     part = json_text.Part(0, len(text), 0, json.loads(text))
     try:
-        slow = json_text.cut(text, 0, wanted)[:2]
+        slow = forms.cut(text, 0, wanted)[:2]
     except json_text.Unreadable:
         with pytest.raises(json_text.Unreadable):
-            json_text.cut_part(text, part, wanted)
+            forms.cut_part(text, part, wanted)
         return
-    assert json_text.cut_part(text, part, wanted) == slow
+    assert forms.cut_part(text, part, wanted) == slow

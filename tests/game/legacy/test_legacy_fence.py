@@ -23,7 +23,7 @@ __all__ = ["conn", "path"]
 @pytest.mark.parametrize("write", WRITES)
 def test_no_write_of_any_kind_gets_through(path: Path, conn: sqlite3.Connection, write: str) -> None:
     before = everything(path)
-    fence.fence(conn)
+    fence.raise_fence(conn)
     with stranger(path) as other:
         with pytest.raises(sqlite3.IntegrityError, match=FENCE_MESSAGE) as error:
             other.execute(write)
@@ -34,14 +34,14 @@ def test_no_write_of_any_kind_gets_through(path: Path, conn: sqlite3.Connection,
 
 
 def test_reads_go_on_under_the_fence(path: Path, conn: sqlite3.Connection) -> None:
-    fence.fence(conn)
+    fence.raise_fence(conn)
     with stranger(path) as other:
         assert other.execute("SELECT gold FROM rich").fetchall() == [(500,)]
 
 
 def test_moved_is_told_from_fenced(path: Path, conn: sqlite3.Connection) -> None:
-    fence.fence(conn)
-    fence.fence(conn, state="moved")
+    fence.raise_fence(conn)
+    fence.raise_fence(conn, state="moved")
     assert fence.state(conn) == "moved"
     with stranger(path) as other, pytest.raises(sqlite3.IntegrityError) as error:
         other.execute(WRITES[0])
@@ -56,9 +56,9 @@ def test_other_errors_are_not_taken_for_the_fences(conn: sqlite3.Connection) -> 
 
 def test_a_lifted_fence_leaves_the_schema_as_it_was_to_the_byte(path: Path, conn: sqlite3.Connection) -> None:
     before = schema(path)
-    fence.fence(conn, pass_token="pass")
+    fence.raise_fence(conn, pass_token="pass")
     assert schema(path) != before
-    fence.fence(conn, state="moved")
+    fence.raise_fence(conn, state="moved")
     fence.lift(conn)
     assert schema(path) == before
     assert fence.state(conn) == "open"
@@ -72,7 +72,7 @@ def test_lifting_where_there_is_no_fence_does_nothing(path: Path, conn: sqlite3.
 
 def test_what_is_the_fences_own_is_told_from_all_else(path: Path, conn: sqlite3.Connection) -> None:
     before = {row[1] for row in schema(path)}
-    fence.fence(conn)
+    fence.raise_fence(conn)
     assert {row[1] for row in schema(path) if row[:2] not in fence_schema.own(conn)} == before
     assert fence_schema.strangers(conn) == []
 
@@ -97,7 +97,7 @@ def test_the_games_own_under_a_name_of_the_fence_is_named_and_never_dropped(
     before = everything(path)
     assert (fence_schema.strangers(conn), fence.state(conn)) == ([name], "open")
     with pytest.raises(StoreFailure, match=name):
-        fence.fence(conn)
+        fence.raise_fence(conn)
     fence.lift(conn)
     assert everything(path) == before
 
@@ -105,7 +105,7 @@ def test_the_games_own_under_a_name_of_the_fence_is_named_and_never_dropped(
 def test_the_triggers_of_a_table_that_was_renamed_are_lifted_with_the_rest(
     path: Path, conn: sqlite3.Connection
 ) -> None:
-    fence.fence(conn)
+    fence.raise_fence(conn)
     conn.execute("ALTER TABLE users RENAME TO players")
     assert fence_schema.strangers(conn) == []
     fence.lift(conn)
@@ -113,37 +113,37 @@ def test_the_triggers_of_a_table_that_was_renamed_are_lifted_with_the_rest(
 
 
 def test_a_fence_says_whose_it_is_until_another_sets_it_anew(conn: sqlite3.Connection) -> None:
-    fence.fence(conn, owner=OWNER, pass_token="pass")
+    fence.raise_fence(conn, owner=OWNER, pass_token="pass")
     assert fence.mark(conn) == Mark("fenced", OWNER)
     conn.execute("BEGIN IMMEDIATE")
-    with fence.passing(conn, "pass"):
+    with fence.bypass(conn, "pass"):
         pass
     conn.commit()
     assert fence.mark(conn) == Mark("fenced", OWNER)
-    fence.fence(conn, state="moved")
+    fence.raise_fence(conn, state="moved")
     assert fence.mark(conn) == Mark("moved", None)
     fence.lift(conn)
     assert fence.mark(conn) == Mark("open", None)
 
 
 def test_a_fence_from_before_it_bore_an_owner_holds_and_is_nobodys(conn: sqlite3.Connection) -> None:
-    fence.fence(conn, owner=OWNER, pass_token="pass")
+    fence.raise_fence(conn, owner=OWNER, pass_token="pass")
     conn.executescript("ALTER TABLE sudamr_fence DROP COLUMN run; ALTER TABLE sudamr_fence DROP COLUMN target;")
     assert fence.mark(conn) == Mark("fenced", None)
     assert fence.prove(conn) > 0
     conn.execute("BEGIN IMMEDIATE")
-    with fence.passing(conn, "pass"):
+    with fence.bypass(conn, "pass"):
         pass
     conn.commit()
     fence.lift(conn)
     assert fence.state(conn) == "open"
 
 
-@pytest.mark.parametrize("change", [fence.lift, fence.fence])
+@pytest.mark.parametrize("change", [fence.lift, fence.raise_fence])
 def test_a_check_sees_the_fence_that_is_changed_and_what_it_refuses_stays(
     path: Path, conn: sqlite3.Connection, change: Callable[..., None]
 ) -> None:
-    fence.fence(conn, owner=OWNER)
+    fence.raise_fence(conn, owner=OWNER)
     before = everything(path)
 
     def check(mark: Mark) -> None:
@@ -157,7 +157,7 @@ def test_a_check_sees_the_fence_that_is_changed_and_what_it_refuses_stays(
 
 
 def test_while_the_fence_is_turned_nobody_else_can_turn_it(path: Path, conn: sqlite3.Connection) -> None:
-    fence.fence(conn, owner=OWNER)
+    fence.raise_fence(conn, owner=OWNER)
     with closing(sqlite_values.connect(path, timeout_seconds=0)) as other:
         with fence.turning(conn, "moved", owner=OWNER), pytest.raises(StoreUnavailable, match="locked"):
             fence.lift(other, patience_seconds=0.1)
@@ -168,9 +168,9 @@ def test_while_the_fence_is_turned_nobody_else_can_turn_it(path: Path, conn: sql
 
 
 def test_the_pass_lets_its_bearer_write_and_nobody_else(path: Path, conn: sqlite3.Connection) -> None:
-    fence.fence(conn, pass_token="pass")
+    fence.raise_fence(conn, pass_token="pass")
     conn.execute("BEGIN IMMEDIATE")
-    with fence.passing(conn, "pass"):
+    with fence.bypass(conn, "pass"):
         conn.execute("UPDATE users SET gold = 7 WHERE id = 'a'")
     with stranger(path) as other:
         assert other.execute("SELECT gold FROM users WHERE id = 'a'").fetchone() == (5,)
@@ -182,9 +182,9 @@ def test_the_pass_lets_its_bearer_write_and_nobody_else(path: Path, conn: sqlite
 
 
 def test_a_table_made_with_the_pass_is_fenced_too(conn: sqlite3.Connection) -> None:
-    fence.fence(conn, pass_token="pass")
+    fence.raise_fence(conn, pass_token="pass")
     conn.execute("BEGIN IMMEDIATE")
-    with fence.passing(conn, "pass"):
+    with fence.bypass(conn, "pass"):
         conn.execute("CREATE TABLE sudamr_currency_ledger (n INTEGER)")
     conn.commit()
     with pytest.raises(sqlite3.IntegrityError, match=FENCE_MESSAGE):
@@ -192,9 +192,9 @@ def test_a_table_made_with_the_pass_is_fenced_too(conn: sqlite3.Connection) -> N
 
 
 def test_after_the_pass_the_same_transaction_is_fenced_again(conn: sqlite3.Connection) -> None:
-    fence.fence(conn, pass_token="pass")
+    fence.raise_fence(conn, pass_token="pass")
     conn.execute("BEGIN IMMEDIATE")
-    with fence.passing(conn, "pass"):
+    with fence.bypass(conn, "pass"):
         pass
     with pytest.raises(sqlite3.IntegrityError, match=FENCE_MESSAGE):
         conn.execute(WRITES[0])
@@ -203,51 +203,51 @@ def test_after_the_pass_the_same_transaction_is_fenced_again(conn: sqlite3.Conne
 
 @pytest.mark.parametrize("token", ["wrong", ""])
 def test_a_wrong_pass_opens_nothing(conn: sqlite3.Connection, token: str) -> None:
-    fence.fence(conn, pass_token="pass")
+    fence.raise_fence(conn, pass_token="pass")
     conn.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Fenced), fence.passing(conn, token):
+    with pytest.raises(Fenced), fence.bypass(conn, token):
         pass
     conn.rollback()
     assert fence.prove(conn) > 0
 
 
 def test_without_a_pass_there_is_none_to_guess(conn: sqlite3.Connection) -> None:
-    fence.fence(conn, state="moved")
+    fence.raise_fence(conn, state="moved")
     conn.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Moved), fence.passing(conn, ""):
+    with pytest.raises(Moved), fence.bypass(conn, ""):
         pass
     conn.rollback()
 
 
 def test_the_file_keeps_the_passes_hash_alone(path: Path, conn: sqlite3.Connection) -> None:
-    fence.fence(conn, pass_token="a-pass-of-this-run")
+    fence.raise_fence(conn, pass_token="a-pass-of-this-run")
     assert not any("a-pass-of-this-run" in line for line in everything(path))
 
 
 def test_a_pass_that_fails_in_the_middle_leaves_the_fence(conn: sqlite3.Connection) -> None:
-    fence.fence(conn, pass_token="pass")
+    fence.raise_fence(conn, pass_token="pass")
     conn.execute("BEGIN IMMEDIATE")
-    with pytest.raises(ZeroDivisionError), fence.passing(conn, "pass"):
+    with pytest.raises(ZeroDivisionError), fence.bypass(conn, "pass"):
         raise ZeroDivisionError
     conn.commit()
     assert fence.prove(conn) > 0
 
 
 def test_a_commit_inside_the_pass_is_an_error_and_the_fence_stands(conn: sqlite3.Connection) -> None:
-    fence.fence(conn, pass_token="pass")
+    fence.raise_fence(conn, pass_token="pass")
     conn.execute("BEGIN IMMEDIATE")
-    with pytest.raises(ValueError, match="committed"), fence.passing(conn, "pass"):
+    with pytest.raises(ValueError, match="committed"), fence.bypass(conn, "pass"):
         conn.commit()
     assert fence.prove(conn) > 0
 
 
 def test_a_pass_needs_an_open_transaction(conn: sqlite3.Connection) -> None:
-    with pytest.raises(ValueError, match="open"), fence.passing(conn, "pass"):
+    with pytest.raises(ValueError, match="open"), fence.bypass(conn, "pass"):
         pass
 
 
 def test_the_proof_tries_each_write_and_keeps_none(path: Path, conn: sqlite3.Connection) -> None:
-    fence.fence(conn)
+    fence.raise_fence(conn)
     before = everything(path)
     # Three tables have a row and are tried in three ways; the empty one is tried with INSERT.
     assert fence.prove(conn) == 3 * 3 + 1
@@ -255,14 +255,14 @@ def test_the_proof_tries_each_write_and_keeps_none(path: Path, conn: sqlite3.Con
 
 
 def test_the_proof_finds_a_table_that_was_rebuilt(conn: sqlite3.Connection) -> None:
-    fence.fence(conn)
+    fence.raise_fence(conn)
     conn.executescript('ALTER TABLE "table" RENAME TO old; CREATE TABLE "table" (a INTEGER); DROP TABLE old;')
     with pytest.raises(fence.NotFenced, match="sudamr_fence_table_insert"):
         fence.prove(conn)
 
 
 def test_the_proof_finds_a_trigger_that_lets_writes_through(path: Path, conn: sqlite3.Connection) -> None:
-    fence.fence(conn)
+    fence.raise_fence(conn)
     conn.executescript(
         "DROP TRIGGER sudamr_fence_users_delete;"
         "CREATE TRIGGER sudamr_fence_users_delete BEFORE DELETE ON users WHEN 0"
@@ -284,7 +284,7 @@ def test_a_writer_under_way_is_named_as_a_lock_and_nothing_is_changed(path: Path
     with stranger(path) as other, closing(sqlite_values.connect(path, timeout_seconds=0.05)) as conn:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="locked"):
-            fence.fence(conn, patience_seconds=0.1)
+            fence.raise_fence(conn, patience_seconds=0.1)
         other.rollback()
         assert not conn.in_transaction
     assert schema(path) == before
@@ -297,7 +297,7 @@ def test_a_reader_under_way_delays_the_fence_and_does_not_stop_it(path: Path) ->
         conn.set_trace_callback(lambda statement: commits.release() if statement == "COMMIT" else None)
         cursor = reader.execute("SELECT id FROM users")
         cursor.fetchone()
-        fencing = threading.Thread(target=fence.fence, args=(conn,))
+        fencing = threading.Thread(target=fence.raise_fence, args=(conn,))
         fencing.start()
         for _ in range(1 if reader.execute("PRAGMA journal_mode").fetchone() == ("wal",) else 2):
             assert commits.acquire(timeout=10)
@@ -309,7 +309,7 @@ def test_a_reader_under_way_delays_the_fence_and_does_not_stop_it(path: Path) ->
 def test_the_fence_outlives_a_kill_right_after_it(path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from game.legacy import fence, sqlite_values\n"
-        "fence.fence(sqlite_values.connect(Path(sys.argv[1]))); os.kill(os.getpid(), signal.SIGKILL)"
+        "fence.raise_fence(sqlite_values.connect(Path(sys.argv[1]))); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
     assert ended.returncode == -9
@@ -318,12 +318,12 @@ def test_the_fence_outlives_a_kill_right_after_it(path: Path) -> None:
 
 
 def test_a_kill_inside_the_pass_leaves_the_fence_and_no_write(path: Path, conn: sqlite3.Connection) -> None:
-    fence.fence(conn, pass_token="pass")
+    fence.raise_fence(conn, pass_token="pass")
     before = everything(path)
     program = (
         "import os, signal, sys; from pathlib import Path; from game.legacy import fence, sqlite_values\n"
         "conn = sqlite_values.connect(Path(sys.argv[1])); conn.execute('BEGIN IMMEDIATE')\n"
-        "with fence.passing(conn, 'pass'):\n"
+        "with fence.bypass(conn, 'pass'):\n"
         "    conn.execute('DELETE FROM users'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
@@ -336,6 +336,6 @@ def test_fencing_is_on_disk_whatever_the_connection_had(conn: sqlite3.Connection
     conn.execute("PRAGMA synchronous = OFF")
     seen: list[str] = []
     conn.set_trace_callback(seen.append)
-    fence.fence(conn)
+    fence.raise_fence(conn)
     assert seen.index("PRAGMA main.synchronous = FULL") < seen.index("BEGIN IMMEDIATE") < seen.index("COMMIT")
     assert conn.execute("PRAGMA synchronous").fetchone() == (0,)

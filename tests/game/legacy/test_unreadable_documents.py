@@ -110,7 +110,9 @@ NUMBERS: tuple[Cell, ...] = (
 
 def lean(row: Row) -> Row:
     """Only what the game models: a row of 2 KB instead of 30."""
-    return {column: cell if column == "id" or column in mapping.DECLARED else None for column, cell in row.items()}
+    return {
+        column: cell if column == "id" or column in mapping.USERS.declared else None for column, cell in row.items()
+    }
 
 
 @cache
@@ -130,7 +132,7 @@ def written_by(action: str) -> frozenset[str]:
     return frozenset(codec.changed(row, before, after))
 
 
-WRITTEN = {column: [a for a in sorted(COMMANDS) if column in written_by(a)] for column in mapping.DECLARED}
+WRITTEN = {column: [a for a in sorted(COMMANDS) if column in written_by(a)] for column in mapping.USERS.declared}
 
 
 def broken(column: str, path: Path) -> Broken:
@@ -217,7 +219,7 @@ def test_every_action_writes_to_columns_that_are_tried() -> None:
 OF_OTHER_KINDS = {
     column
     for kind in ("national", "neighborhood", "world")
-    for column in mapping.DECLARED
+    for column in mapping.USERS.declared
     if column.lower().startswith((kind, f"last{kind}")) and not WRITTEN[column]
 }
 """Of tournaments of other kinds, which the code treats alike."""
@@ -242,7 +244,7 @@ def test_what_can_not_be_read_survives_every_action_on_both_stores_and_the_way_b
     with closing(PostgresStore(fenced_database.service, pool_size=1)) as postgres:
         assert play(postgres, rows) == on_legacy
     give_pass(fenced_database)
-    transfer.carry_back(fenced_database.owner, moved(moved_file), pass_token=PASS)
+    transfer.write_back(fenced_database.owner, moved(moved_file), pass_token=PASS)
     assert in_file(moved_file) == in_file(direct)
     with ops.connect(fenced_database.owner) as connection:
         query = "select key, original from quarantine where column_name = %s"
@@ -300,10 +302,10 @@ def test_a_receipt_is_answered_although_its_document_can_no_longer_be_read(legac
 @pytest.mark.parametrize("others", [{"lastWorldPlayedDate": "어제"}, {"worldRewardClaimed": "예"}])
 def test_a_day_or_flag_that_can_not_be_read_survives_in_a_file_without_the_tournaments_column(others: Row) -> None:
     row: Row = {"id": "hana", "gold": 5, **others}
-    exploded = codec.decode_row(row, rowid=1)
-    assert [finding.kind for finding in exploded.findings] == ["aside"]
-    again = codec.encode_row(exploded.rows)
+    decoded = codec.decode_row(row, rowid=1)
+    assert [finding.kind for finding in decoded.findings] == ["aside"]
+    again = codec.encode_row(decoded.rows)
     assert {c: cell for c, cell in again.items() if c in row} == row
     assert again.get("lastWorldTournament") is None
     with pytest.raises(Refused, match="reward_unclaimed"):
-        perform(Player(exploded.rows, "r1", NOON_MS, Chance("the secret of tests", "r1")), command("start_tournament"))
+        perform(Player(decoded.rows, "r1", NOON_MS, Chance("the secret of tests", "r1")), command("start_tournament"))

@@ -54,14 +54,14 @@ def a_row(**differences: Cell) -> dict[str, Cell]:
 
 
 def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
-    exploded = codec.decode_row(row, rowid=7, units={column: units(row[column], column) for column in counted(row)})
-    again = codec.encode_row(exploded.rows, tuple(row))
+    decoded = codec.decode_row(row, rowid=7, units={column: units(row[column], column) for column in counted(row)})
+    again = codec.encode_row(decoded.rows, tuple(row))
     assert {
         column: (row[column], again[column]) for column in row if not sqlite_values.same(row[column], again[column])
     } == {}
-    for column, found in exploded.quarantined().items():
-        assert found <= exploded.counts[column]
-    return exploded
+    for column, found in decoded.quarantined().items():
+        assert found <= decoded.counts[column]
+    return decoded
 
 
 def counted(row: dict[str, Cell]) -> list[str]:

@@ -166,7 +166,7 @@ def test_a_command_behind_a_fence_that_waits_finds_it_set(hana: PostgresPlace) -
         def set_fence() -> None:
             with fencer.transaction():
                 fencer.execute("lock table users in exclusive mode")
-                fence.set_on(fencer)
+                fence.raise_fence(fencer)
 
         with in_flight.transaction():
             in_flight.execute("select from users where id = 'hana' for update")

@@ -61,13 +61,13 @@ def refusal(place: Place, command: Command, request_id: str = "r1") -> str:
 )
 def test_mail_that_carries_what_no_rule_knows_is_set_aside_whole(attachments: dict[str, Any]) -> None:
     row = a_row(mail=js([letter("m1", attachments), letter("m2", {"gold": 7})]))
-    exploded = codec.decode_row(row, rowid=1)
-    assert [(f.kind, f.rule, f.position) for f in exploded.findings] == [("aside", "mail.unknown_attachment", 0)]
-    assert exploded.findings[0].original.decode() == js(letter("m1", attachments))
-    assert exploded.counts["mail"] == 2
-    assert set(exploded.rows["user_mail"]) == {("hana", "m2")}
-    assert exploded.rows["users"]["hana",]["held"] is False
-    assert codec.encode_row(exploded.rows, tuple(row)) == row
+    decoded = codec.decode_row(row, rowid=1)
+    assert [(f.kind, f.rule, f.position) for f in decoded.findings] == [("aside", "mail.unknown_attachment", 0)]
+    assert decoded.findings[0].original.decode() == js(letter("m1", attachments))
+    assert decoded.counts["mail"] == 2
+    assert set(decoded.rows["user_mail"]) == {("hana", "m2")}
+    assert decoded.rows["users"]["hana",]["held"] is False
+    assert codec.encode_row(decoded.rows, tuple(row)) == row
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_a_key_that_holds_nothing_and_mail_claimed_before_are_no_trouble(
     attachments: object, others: dict[str, object]
 ) -> None:
     row = a_row(mail=js([letter("m1", attachments, **others)]))
-    exploded = codec.decode_row(row, rowid=1)
-    assert exploded.findings == []
-    assert set(exploded.rows["user_mail"]) == {("hana", "m1")}
-    assert codec.encode_row(exploded.rows, tuple(row)) == row
+    decoded = codec.decode_row(row, rowid=1)
+    assert decoded.findings == []
+    assert set(decoded.rows["user_mail"]) == {("hana", "m1")}
+    assert codec.encode_row(decoded.rows, tuple(row)) == row
 
 
 @pytest.mark.parametrize("mail", [[letter("m1", XP), letter("m1", {"gold": 7})], [letter("m1", {}), letter("m1", XP)]])
 def test_an_id_that_occurs_twice_holds_whatever_either_carries(mail: list[object]) -> None:
-    exploded = codec.decode_row(a_row(mail=js(mail)), rowid=1)
-    assert ("held", "mail.repeated_id", 1) in [(f.kind, f.rule, f.position) for f in exploded.findings]
-    assert exploded.rows["users"]["hana",]["held"] is True
+    decoded = codec.decode_row(a_row(mail=js(mail)), rowid=1)
+    assert ("held", "mail.repeated_id", 1) in [(f.kind, f.rule, f.position) for f in decoded.findings]
+    assert decoded.rows["users"]["hana",]["held"] is True
 
 
 def test_what_is_set_aside_is_neither_claimed_nor_deleted_while_the_rest_of_the_mailbox_is(place: Place) -> None:
@@ -143,9 +143,9 @@ def test_every_number_that_a_command_adds_to_is_named() -> None:
 @pytest.mark.parametrize("column", ADDED_TO)
 def test_a_number_that_is_none_holds_before_a_command_writes_over_it(column: str, cell: Cell) -> None:
     row = a_row(**{column: cell})
-    exploded = codec.decode_row(row, rowid=1)
-    assert [(f.kind, f.column) for f in exploded.findings] == [("held", column)]
-    again = codec.encode_row(exploded.rows, tuple(row))
+    decoded = codec.decode_row(row, rowid=1)
+    assert [(f.kind, f.column) for f in decoded.findings] == [("held", column)]
+    again = codec.encode_row(decoded.rows, tuple(row))
     assert sqlite_values.same(again[column], cell)
 
 
@@ -200,9 +200,9 @@ def test_a_tournament_whose_flag_or_day_can_not_be_read_is_neither_paid_again_no
     place: Place, cup: str | None, others: dict[str, Cell]
 ) -> None:
     row = a_row(lastWorldTournament=cup, **others)
-    exploded = codec.decode_row(row, rowid=1)
-    assert [f.kind for f in exploded.findings] == ["aside"]
-    assert codec.encode_row(exploded.rows, tuple(row)) == row
+    decoded = codec.decode_row(row, rowid=1)
+    assert [f.kind for f in decoded.findings] == ["aside"]
+    assert codec.encode_row(decoded.rows, tuple(row)) == row
     place.put_row(row)
     assert refusal(place, ClaimTournamentReward("world")) == "no_tournament"
     assert refusal(place, StartTournament("world")) == "reward_unclaimed"

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from db.console.output import Output, plain
-from db.console.progress import Silent
-from db.cutover.move import Means
-from db.cutover.ports import unobserved
+from db.cutover.context import RunConfig
 from db.cutover.report import Report, Verdict
 from db.environment_files import FileRead, FilesRead, Override
 from db.environments import Environment, throwaway
@@ -46,7 +44,7 @@ def env(tmp_path: Path) -> Environment:
 
 
 def planned(env: Environment, folder: Path) -> Report:
-    return Means(smoke.run, None, Silent(), unobserved, folder).move("cutover", env, run=None).finished(Verdict.PLANNED)
+    return RunConfig(smoke.run, folder=folder).new_context("cutover", env, run=None).finished(Verdict.PLANNED)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

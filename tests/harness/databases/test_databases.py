@@ -72,7 +72,7 @@ def test_a_reset_takes_back_rows_journals_the_fence_and_the_markers(databases: D
         conn.execute("INSERT INTO action_receipts (user_id, request_id, command, outcome) VALUES ('mina','r','c','o')")
         conn.execute("UPDATE ops.environment SET name = 'production'")
         conn.execute("INSERT INTO ops.lock_holder VALUES (true, 'run', 'why', 'host', 1, 1)")
-        fence.set_on(conn, state="moved", pass_token="words")
+        fence.raise_fence(conn, state="moved", pass_token="words")
         databases.reset(database)
         assert ops.marker(conn) == "test"
         assert fence.state(conn) == "open"

@@ -119,6 +119,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory, temporary: Path, kind: s
     return Rehearsed(tmp_path_factory.mktemp("given"), kind)
 
 
+@pytest.mark.core
 def test_nothing_is_lost_on_the_way_there_and_back(rehearsed: Rehearsed) -> None:
     report = rehearsed.report
     assert report.problems == report.rollback.problems == ()
@@ -189,7 +190,7 @@ def leg(here: Stage, move: Move, share: int) -> Leg:
 def lock_out(here: Stage, crowd: VirtualUsers) -> None:
     """Fence the file until a client was told to wait."""
     with closing(sqlite_values.connect(here.legacy, timeout_seconds=30)) as connection:
-        fence.fence(connection)
+        fence.raise_fence(connection)
         try:
             crowd.allow(2)
             wait_until(lambda: crowd.tally.unanswered_at, "nobody asked for anything while the file was fenced")

@@ -103,7 +103,7 @@ def state_of_the_fence(place: LegacyUrl) -> str:
 
 def shut(place: LegacyUrl) -> None:
     with closing(sqlite_values.connect(place.path)) as connection:
-        legacy_fence.fence(connection, pass_token=PASS)
+        legacy_fence.raise_fence(connection, pass_token=PASS)
 
 
 def test_there_are_smoke_scenarios() -> None:
@@ -125,7 +125,7 @@ def test_on_the_legacy_file_they_pass_and_leave_nothing(fenced: bool, legacy: Le
 def test_on_postgres_they_pass_and_leave_nothing(fenced: bool, postgres: PostgresUrl, database: Database) -> None:
     with ops.connect(postgres) as connection:
         if fenced:
-            fence.set_on(connection, pass_token=PASS)
+            fence.raise_fence(connection, pass_token=PASS)
     with serving(PostgresStore(database.service)) as url:
         result = smoke.run([url, url], postgres, pass_token=PASS, operator_token=OPERATOR)
     assert (result.passed, result.failed) == (2 * COUNT, ())

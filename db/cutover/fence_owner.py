@@ -14,12 +14,12 @@ from game.legacy.fence import Check
 from game.legacy.fence_schema import Mark, Owner
 
 
-def ours(owner: Owner, path: Path) -> Check:
+def of_this_run(owner: Owner, path: Path) -> Check:
     """Failure unless the file is fenced, by this very run."""
 
     def check(mark: Mark) -> None:
         if mark != Mark("fenced", owner):
-            raise _not_ours(f"a legacy file that run {owner.run} fenced", mark, path)
+            raise _foreign(f"a legacy file that run {owner.run} fenced", mark, path)
 
     return check
 
@@ -29,7 +29,7 @@ def of_this_game(owner: Owner, path: Path) -> Check:
 
     def check(mark: Mark) -> None:
         if not is_of(mark, owner.target):
-            raise _not_ours("a legacy file whose game is in this database", mark, path)
+            raise _foreign("a legacy file whose game is in this database", mark, path)
 
     return check
 
@@ -49,7 +49,7 @@ def is_of(mark: Mark, target: str) -> bool:
     return mark.owner is not None and mark.owner.target == target
 
 
-def said(mark: Mark) -> str:
+def describe(mark: Mark) -> str:
     """The fence in words."""
     if mark.state == "open":
         return "one that is open"
@@ -77,5 +77,5 @@ def remedy(mark: Mark, environment: str) -> str:
     )
 
 
-def _not_ours(expected: str, mark: Mark, path: Path) -> Failure:
-    return Failure(expected, said(mark), where=str(path), do=remedy(mark, "NAME"))
+def _foreign(expected: str, mark: Mark, path: Path) -> Failure:
+    return Failure(expected, describe(mark), where=str(path), do=remedy(mark, "NAME"))

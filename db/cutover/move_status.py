@@ -6,29 +6,34 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from db import ops
 from db.connection_failures import ANOTHER_SERVER
-from db.cutover import ownership
+from db.cutover import fence_owner, switch, switch_record
 from db.cutover.advice import OVER, PointerTo
+from db.cutover.context import legacy_mark
 from db.environments import Environment
-from db.errors import Inconclusive
-from db.ops import Phase
+from db.errors import Inconclusive, Refusal
+from db.legacy.opening import check_file
+from db.ops import Phase, fence
+from db.schema import migrate
 from game.legacy.fence_schema import Mark, State
 from game.unit_of_work import Fence
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MoveStatus:
     """The phase, the run that set it, and the fence of each store.
 
-    target: the recorded state of Postgres's fence. odd: tables whose trigger differs from it. mark: the legacy file's
-    fence. identity: of this database, as a fence records it. pointer: the store that the pointer names. unfinished: the
-    record says that the switch to the store of the phase was not completed. undoing: it says that an undo was begun.
+    target: the recorded state of Postgres's fence. inconsistent: tables whose trigger differs from it. mark: the legacy
+    file's fence. identity: of this database, as a fence records it. pointer: the store that the pointer names.
+    unfinished: the record says that the switch to the store of the phase was not completed. undoing: it says that an
+    undo was begun.
     """
 
     phase: Phase
     run: str | None
     target: Fence
-    odd: tuple[str, ...]
+    inconsistent: tuple[str, ...]
     mark: Mark
     identity: str
     pointer: PointerTo
@@ -67,7 +72,7 @@ class Standing:
     @property
     def of_this_game(self) -> bool:
         """True if a move to or from this database set the legacy file's fence."""
-        return ownership.is_of(self.mark, self.identity)
+        return fence_owner.is_of(self.mark, self.identity)
 
     @property
     def of_another(self) -> bool:
@@ -89,7 +94,7 @@ class Standing:
         return opened and self.undoing and self.unfinished
 
 
-Refuse: TypeAlias = Callable[[Standing, Environment], None]
+Refuse: TypeAlias = Callable[[MoveStatus, Environment], None]
 """Raises Refusal if a verb may not begin from this state."""
 
 
@@ -103,3 +108,48 @@ def unknowable(found: str, env: Environment, do: str = "Bring that server back, 
         do=f"Nothing more was changed; the legacy file stays read-only. {do} Then invoke status --env {env.name}"
         " names the next command.",
     )
+
+
+def read_status(env: Environment) -> MoveStatus:
+    """Read where the move stands. Without Postgres, raises Refusal if the file is open, else Inconclusive."""
+    check_file(env.legacy.path)
+    mark = legacy_mark(env.legacy.path)
+    try:
+        conn = ops.connect(env.target_direct)
+    except Refusal as error:
+        if mark.state == "open":
+            raise
+        raise unknowable(error.found, env, error.do) from error
+    with conn:
+        ops.require_marker(conn, env.name)
+        target: Fence = "fenced"
+        inconsistent: tuple[str, ...] = ()
+        if migrate.current(conn):
+            target = fence.recorded_state(conn)
+            inconsistent = fence.inconsistent_tables(conn, target)
+        phase = ops.phase(conn)
+        return MoveStatus(
+            phase,
+            ops.phase_run(conn),
+            target,
+            inconsistent,
+            mark,
+            ops.identity(conn),
+            switch.pointed(env),
+            unfinished=switch.is_unfinished(env, env.target if phase is Phase.LIVE else env.legacy),
+            undoing=switch_record.undoing(env),
+        )
+
+
+def require_same(env: Environment, before: MoveStatus, refuse: Refuse) -> None:
+    """Raise Refusal unless the state read before the lock still holds: another run may have changed it."""
+    now = read_status(env)
+    refuse(now, env)
+    if now != before:
+        raise Refusal(
+            f"the phase {before.phase} of run {before.run}, and both fences, as they were a moment ago",
+            f"the phase {now.phase} of run {now.run}, the legacy file {now.legacy}, Postgres {now.target}",
+            where=env.name,
+            do="Another run went on meanwhile; this one changed nothing. The next command:"
+            f" invoke status --env {env.name}",
+        )

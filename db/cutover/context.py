@@ -10,24 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 
 from db import ops
-from db.console.progress import Progress
+from db.confirmation import unasked
+from db.console.progress import Progress, Silent
 from db.cutover import hooks, switch_record
 from db.cutover import journal as journals
 from db.cutover import report as reports
 from db.cutover.deadline import Deadline
 from db.cutover.journal import Journal
-from db.cutover.ports import Observer, Smoke
+from db.cutover.ports import Demand, Observer, Smoke, unobserved
 from db.cutover.report import Report, Status, StepReport, Verdict
 from db.environments import Environment
-from db.errors import Failure
 from db.ops import fence
 from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
@@ -35,9 +35,6 @@ from game.errors import StoreFailure
 from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import Mark, Owner
-from game.redaction import redact
-
-Verb = Literal["cutover", "rollback"]
 
 FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, OSError)
 """What stores, files and processes raise when they fail; anything else is a defect of ours and goes on."""
@@ -45,40 +42,57 @@ FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, 
 RUNS = Path("var")
 """Where each run has its folder."""
 
+PREFLIGHT = "preflight"
+"""The name of the step of the checks."""
+
 READ_ONLY_BEGINS = "read-only begins"
 READ_ONLY_ENDS = "read-only ends"
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What a run is given from outside: who plays smoke, whose pg_dump, who is told, and where runs are logged."""
+class RunConfig:
+    """What a run is given from outside: the options of the command, and what a higher floor does for it.
+
+    smoke: plays the smoke scenarios. demands: checks of a higher floor. confirm: called after the checks and before any
+    change; may raise Refusal. dry_run: only make and list the checks. abort: undo an attempt instead. tools: pg_dump
+    and its like; None: those that are installed. folder: where runs are logged.
+    """
 
     smoke: Smoke
-    tools: Tools | None
-    progress: Progress
-    observer: Observer
-    folder: Path
+    demands: tuple[Demand, ...] = ()
+    confirm: Callable[[], None] = unasked
+    offline: bool = True
+    dry_run: bool = False
+    abort: bool = False
+    tools: Tools | None = None
+    progress: Progress = field(default_factory=Silent)
+    observer: Observer = unobserved
+    folder: Path = RUNS
     signals: Signals = field(default_factory=Signals)
 
-    def move(self, verb: Verb, env: Environment, *, run: str | None) -> Move:
+    def of_watch(self) -> RunConfig:
+        """Return the configuration of the rollback after a breach of the watch: nobody is asked, nothing demanded."""
+        return replace(self, demands=(), confirm=unasked)
+
+    def new_context(self, verb: str, env: Environment, *, run: str | None) -> RunContext:
         """A move of this verb that goes on with a run; None: a new one.
 
         A snapshot that was taken for an earlier attempt never counts for a new one, for it bears another run's id.
         """
         journal = Journal(self.folder / (run or journals.new_run()), self.progress.say)
-        return Move(verb, env, self, journal, Deadline(env.policy.freeze_budget_seconds))
+        return RunContext(verb, env, self, journal, Deadline(env.policy.freeze_budget_seconds))
 
 
 @dataclass
-class Move:
+class RunContext:
     """One cutover or rollback by one process. `conn` holds the lock once `locked` was entered.
 
     lifting: this process has sent the transaction of step 11.
     """
 
-    verb: Verb
+    verb: str
     env: Environment
-    means: Means
+    config: RunConfig
     journal: Journal
     deadline: Deadline
     pass_token: str = field(default_factory=fence.new_pass, repr=False)
@@ -151,7 +165,7 @@ class Move:
 
     def check_deadline(self) -> None:
         """Raise Failure if the lock is lost, or DeadlinePassed past the freeze budget."""
-        self.means.signals.check()
+        self.config.signals.check()
         self.require_lock()  # Before the budget: a run that was paused has lost its lock, and that is what ended it.
         self.deadline.check()
 
@@ -162,7 +176,7 @@ class Move:
         except OSError as error:
             if must:
                 raise
-            self.means.progress.say(f"     not recorded: {text_of(error)}")
+            self.config.progress.say(f"     not recorded: {text_of(error)}")
 
     def begin_undo(self) -> None:
         """Record that an undo is under way, so that whoever looks names the command that finishes it."""
@@ -192,35 +206,13 @@ class Move:
         """What the legacy file's fence says of itself."""
         return legacy_mark(self.env.legacy.path)
 
-    def perform(self, step: Step) -> None:
-        """Do the step unless it is done; say so, log it, and see that it is true afterwards.
-
-        Whatever a store, a file or a hook raises becomes a Failure that names the step.
-        """
-        self.means.signals.check()
-        self.require_lock()
-        if step.done is not None and step.done(self):
-            self._note(step.name, Status.ALREADY, 0.0, {})
-            return
-        self.means.observer("before", step.name)
-        self.means.progress.say(f"{step.number:>3}  {step.name}")
-        self.journal.write("begin", step.name)
-        began = time.monotonic()
-        try:
-            facts = self._done(step)
-        except BaseException as error:  # Ctrl-C too: the journal says of a step that it failed, and who asked hears it.
-            self._note(step.name, Status.FAILED, time.monotonic() - began, {"error": str(error)})
-            raise
-        self._note(step.name, Status.DONE, time.monotonic() - began, facts)
-        self.means.observer("after", step.name)
-
     def check(self, name: str, checks: Callable[[], None]) -> None:
         """Perform what comes before the lock, and so before the journal."""
-        self.means.observer("before", name)
+        self.config.observer("before", name)
         began = time.monotonic()
         checks()
         self.performed.append(StepReport(name, Status.DONE, round(time.monotonic() - began, 3)))
-        self.means.observer("after", name)
+        self.config.observer("after", name)
 
     def dump_beside(self, dump: Callable[[], dict[str, Any]]) -> None:
         """Begin the final dump on a thread of its own: it reads the fenced file while the steps go on."""
@@ -262,21 +254,12 @@ class Move:
             try:
                 reports.save(made, self.journal)
             except OSError as error:  # A missing report must not fail a finished move.
-                self.means.progress.say(f"     the report can't be written: {error.strerror}")
+                self.config.progress.say(f"     the report can't be written: {error.strerror}")
             self.journal.write(journals.END, verdict=str(verdict))
         return made
 
-    def _done(self, step: Step) -> dict[str, Any]:
-        try:
-            facts = step.do(self) or {}
-            held = step.done is None or not step.checked or step.done(self)
-        except FAILURES as error:
-            raise Failure(step.true_after, redact(text_of(error)), where=f"step {step.name}") from error
-        if not held:
-            raise Failure(step.true_after, "otherwise, though all of it was done", where=f"step {step.name}")
-        return facts
-
-    def _note(self, name: str, status: Status, seconds: float, facts: dict[str, Any]) -> None:
+    def note_step(self, name: str, status: Status, seconds: float, facts: dict[str, Any]) -> None:
+        """Record how a step ended, in the report and in the journal."""
         self.performed.append(StepReport(name, status, round(seconds, 3)))
         self.journal.write(str(status), name, seconds=round(seconds, 3), **facts)
 
@@ -290,29 +273,6 @@ class Move:
     def _counts(self) -> dict[str, int]:
         counted = self.journal.last("counts")
         return dict(counted.facts) if counted else {}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A named step.
-
-    number: as in the runbook. true_after: what holds once it is done. done: reads only databases, files and /readyz;
-    None where doing it again is harmless and cheaper than knowing. do: gives what the journal is to keep. undo: what
-    an abort does about it. checked: whether `done` is asked right after; not where `do` proves more than that.
-    """
-
-    number: str
-    name: str
-    true_after: str
-    done: Callable[[Move], bool] | None
-    do: Callable[[Move], dict[str, Any] | None]
-    undo: str = ""
-    checked: bool = True
-
-    @property
-    def line(self) -> str:
-        """The step in a plan: what will be true after it, and what an undo does about it."""
-        return f"{self.number:>3}  {self.name}: {self.true_after}{f' (undo: {self.undo})' if self.undo else ''}"
 
 
 def legacy_mark(path: Path) -> Mark:

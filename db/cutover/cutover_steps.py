@@ -1,0 +1,277 @@
+"""The steps of a cutover: for each what it does, and how the databases say that it is done.
+
+Before `live` each is undone by db.cutover.undo; nothing here opens the legacy file to writes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+
+from db import ops, snapshots, tables, transfer
+from db.counts import few
+from db.cutover import fence_owner, hooks, switch
+from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
+from db.cutover.turning import turn, turning
+from db.errors import Failure, Refusal
+from db.ops import Phase, fence, statements
+from db.schema import migrate
+from db.snapshots import Label, Side
+from game import tables as game_tables
+from game.legacy import fence as legacy_fence
+from game.legacy import sqlite_values
+
+Facts = dict[str, Any]
+
+
+def snapshot_done(context: RunContext) -> bool:
+    """Both stores have a verified snapshot of this run; a target without tables has nothing to keep."""
+    sides = Side if migrate.current(context.conn) else (Side.LEGACY,)
+    return all(_have(context, side, Label.BEFORE) for side in sides)
+
+
+def take_snapshots(context: RunContext) -> Facts:
+    """3: what is there now, on both sides, restored somewhere and counted."""
+    facts = _snapshot(context, Side.LEGACY, Label.BEFORE)
+    if migrate.current(context.conn):
+        facts |= _snapshot(context, Side.TARGET, Label.BEFORE)
+    return facts
+
+
+def migrated(context: RunContext) -> bool:
+    """The schema is at its head and fenced, and the phase says that what is in it is ours to fill."""
+    at_head = migrate.current(context.conn) == migrate.head()
+    return at_head and context.phase() is Phase.LOADING and fence.state(context.conn) == "fenced"
+
+
+def migrate_target(context: RunContext) -> Facts:
+    """4: the schema, its fence, and an empty start; the fence is tried from the service's own URL."""
+    direct = context.env.target_direct
+    if context.phase() in (Phase.EMPTY, Phase.RETURNED) and migrate.current(context.conn):
+        require_empty(context)
+    made = migrate.migrate(direct, environment=context.env.name, service_role=context.env.target.user)
+    if drifted := migrate.drift(direct):
+        raise Failure("the schema as the migrations make it", few(drifted, 3, between="; "), where=direct.redacted)
+    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    refused = fence.prove(context.env.target)
+    begin_loading(context)
+    return {"applied": made.applied, "head": made.head, "writes_refused": refused}
+
+
+def begin_loading(context: RunContext) -> None:
+    """Phase loading, and in the same transaction an empty target: a copy of another day is no part of this one.
+
+    After an abort players went on playing on the legacy file, so what was loaded then is stale. Only that is emptied:
+    what lies in a target that is new, or after a rollback that did not put it away, is not ours to lose.
+    """
+    phase = context.phase()
+    if phase is Phase.LOADING:
+        return
+    if phase is not Phase.ABORTED:
+        require_empty(context)
+    if phase is Phase.EMPTY or ops.is_trial(ops.phase_run(context.conn)):
+        switch.note_served(context)
+    with fence.own_pass(context.conn):
+        ops.clear_proof(context.conn)
+        names = [sql.Identifier(table.name) for table in (*game_tables.ALL, *tables.ALL)]
+        context.conn.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
+        context.held.advance(phase, Phase.LOADING)
+
+
+def fenced(context: RunContext) -> bool:
+    """This run's fence stands on the legacy file, whole. The deadline starts when this process finds it.
+
+    A kill may have come between the fence and its proof, so it is tried again here; one with holes is made anew.
+    """
+    mark = context.legacy_fence()
+    if mark.state == "open":
+        return False
+    context.deadline.start()
+    fence_owner.of_this_game(context.owner, context.env.legacy.path)(mark)
+    if mark.owner != context.owner:  # We hold the lock, so the run that fenced it is over: take its fence over.
+        return False
+    with closing(sqlite_values.connect(context.env.legacy.path)) as connection:
+        try:
+            return legacy_fence.prove(connection) > 0
+        except legacy_fence.NotFenced as error:
+            context.config.progress.say(f"     the fence had holes, and is made anew: {error}")
+            return False
+
+
+def fence_legacy(context: RunContext) -> Facts:
+    """6: drain what answers first and saves later, then fence the file and try to write: read-only begins.
+
+    A copy that was proven before this fence stood may lack what was written since: it is to be proven again.
+    """
+    hooks.run(
+        context.env,
+        "drain",
+        context.journal,
+        engine="legacy",
+        timeout_seconds=switch.HOOK_SECONDS,
+        require=context.require_lock,
+    )
+    ops.clear_proof(context.conn)
+    context.journal.write(READ_ONLY_BEGINS)
+    context.deadline.start()
+    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "fenced", phases=(Phase.LOADING,), owned=owned)
+    with closing(sqlite_values.connect(context.env.legacy.path)) as connection:
+        return {"writes_refused": legacy_fence.prove(connection)}
+
+
+def copied(context: RunContext) -> bool:
+    """Postgres has it in writing that this run's copy was proven, since this run's fence stands on the file.
+
+    The pointer says nothing about it: a deploy, or a person, writes it too. Asking the copy itself would cost as much
+    as doing it again, and would take for a difference what a smoke that was killed left behind.
+    """
+    return ops.is_proven(context.conn, context.journal.run)
+
+
+def copy(context: RunContext) -> Facts:
+    """5 and 7: every row loaded or quarantined, counted, rebuilt and compared, for every player."""
+    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    context.dump_beside(lambda: _snapshot(context, Side.LEGACY, Label.FINAL))
+    with context.deadline.watching(context.config.progress) as progress:
+        loaded = transfer.load(
+            context.env.legacy.path,
+            context.env.target_direct,
+            run=context.journal.run,
+            pass_token=context.pass_token,
+            max_held=context.env.policy.max_held,
+            progress=progress,
+        )
+    context.held.record_proof()
+    names = ("source", "loaded", "quarantined", "aside", "held", "players", "mismatches")
+    counts = {name: int(getattr(loaded, name)) for name in names}
+    context.journal.write("counts", **counts)
+    return counts | {"bytes": loaded.bytes}
+
+
+def switched(context: RunContext) -> bool:
+    """The pointer names Postgres and every process serves it."""
+    return switch.done(context, context.env.target)
+
+
+def switch_to_target(context: RunContext) -> Facts:
+    """8: pointer, deploy, restart; every process answers from Postgres and the old ones are gone."""
+    return switch.to(context, context.env.target, context.env.target.as_text())
+
+
+def smoke(context: RunContext) -> Facts:
+    """9: players of our own play over HTTP, through the fence, on every process."""
+    fence.raise_fence(context.conn, pass_token=context.pass_token)
+    return play(context, context.env.target_direct)
+
+
+def play(context: RunContext, place: switch.Place) -> Facts:
+    """Run the smoke scenarios; Failure naming those that failed, or that there were none."""
+    result = context.config.smoke(context.env.services, place, pass_token=context.pass_token)
+    if result.failed or not result.passed:
+        found = few(result.failed, 5, between="; ") or "none was run"
+        raise Failure("every smoke scenario to pass", found, where=", ".join(context.env.services))
+    return {"passed": result.passed}
+
+
+def final_dump_done(context: RunContext) -> bool:
+    """The legacy file as it is since its fence stands is kept, verified."""
+    return not context.dumping and _have(context, Side.LEGACY, Label.FINAL, since=context.legacy_fence().since / 1000)
+
+
+def final_dump(context: RunContext) -> Facts:
+    """10: the last state of the legacy file, hashed, restored and counted; begun beside the copy, waited for here."""
+    return context.dumped() or _snapshot(context, Side.LEGACY, Label.FINAL)
+
+
+def lifted(context: RunContext) -> bool:
+    """Postgres is live and open, and the legacy file says that it moved there."""
+    mark = context.legacy_fence()
+    return context.phase() is Phase.LIVE and mark.state == "moved" and fence_owner.is_of(mark, context.owner.target)
+
+
+def go_live(context: RunContext) -> None:
+    """11: phase and lift in one transaction, the point of no return; then the legacy file says that it moved.
+
+    The file's write lock is held from before to after, so that its fence is this run's, and whole, when Postgres
+    commits: whoever lost his own lock and comes late to undo finds the file moved.
+    """
+    beyond = context.phase() is Phase.LIVE
+    checked = fence_owner.of_this_game_or_open if beyond else fence_owner.of_this_run
+    phase = Phase.LIVE if beyond else Phase.LOADING
+    owned = checked(context.owner, context.env.legacy.path)
+    with turning(context, "moved", phases=(phase,), owned=owned) as connection:
+        if not beyond:
+            require_whole(context, connection)
+            _lift(context)
+        # A later process can't know when an earlier one lifted; the process whose COMMIT lost its answer can.
+        if context.lifting and context.journal.last(READ_ONLY_ENDS) is None:
+            context.journal.write(READ_ONLY_ENDS)
+
+
+def _lift(context: RunContext) -> None:
+    context.check_deadline()
+    context.journal.write("lift begun")
+    context.lifting = True
+    with context.conn.transaction():
+        context.held.require_proof()
+        context.held.advance(Phase.LOADING, Phase.LIVE)
+        fence.lift(context.conn)
+
+
+def require_whole(context: RunContext, connection: sqlite3.Connection) -> None:
+    """Failure where a trigger of the legacy file's fence is missing or not as it was made."""
+    if holes := legacy_fence.missing(connection):
+        raise Failure("the legacy file's fence, whole", f"holes: {few(holes, 3)}", where=context.env.legacy.redacted)
+
+
+def first_snapshot_done(context: RunContext) -> bool:
+    """Postgres has a verified snapshot of its own since it is live."""
+    return _have(context, Side.TARGET, Label.FIRST)
+
+
+def first_snapshot(context: RunContext) -> Facts:
+    """12: the first snapshot of the live target, verified; the lock is released already."""
+    return _snapshot(context, Side.TARGET, Label.FIRST)
+
+
+def _have(context: RunContext, side: Side, label: Label, *, since: float = 0.0) -> bool:
+    """Return True if this run has a verified and signed snapshot that was taken at `since` (epoch seconds) or later."""
+    kept = snapshots.find(context.env.snapshots.folder, context.env.name, side=side, label=label)
+    of_the_run = [s for s in kept if s.manifest.run == context.journal.run]
+    admitted = [s for s in of_the_run if snapshots.is_verified(s) and snapshots.is_admitted(s)]
+    return any(datetime.fromisoformat(s.manifest.taken_at).timestamp() >= since for s in admitted)
+
+
+def _snapshot(context: RunContext, side: Side, label: Label) -> Facts:
+    taken = snapshots.take_verified(context.env, side, label=label, run=context.journal.run, tools=context.config.tools)
+    rows = sum(taken.manifest.counts.values())
+    return {str(side): {"folder": str(taken.folder), "sha256": taken.manifest.sha256, "rows": rows}}
+
+
+def _rows_away(context: RunContext) -> str:
+    env = context.env.name
+    if context.phase() is Phase.RETURNED:
+        return (
+            f"A rollback left them; it keeps them in another schema when it is run again: invoke rollback --env {env}"
+        )
+    return (
+        "No move made these rows. Name an empty database in target and target_direct; or, if nobody needs them, empty"
+        f" this one: invoke transfer.cleanup --env {env}"
+    )
+
+
+def require_empty(context: RunContext) -> None:
+    """Check that no table of the game has rows. Raises Refusal naming one that has."""
+    filled = statements.first_filled(context.conn, [table.name for table in game_tables.ALL])
+    if filled is not None:
+        raise Refusal(
+            "an empty target",
+            f"rows in {filled}",
+            where=ops.place(context.conn),
+            do=_rows_away(context),
+        )

@@ -1,0 +1,129 @@
+"""What is needed in many places is written in one: this scans the source for a second home of each such thing."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+SIDECARS = "the files that SQLite keeps beside a database"
+IDENTIFIERS = "an identifier of SQLite's in quotes"
+INSERTS = "an INSERT into a table that is named at run time"
+EMPTINESS = "whether a table that is named at run time has a row"
+RUNS = "items in runs of a bounded weight"
+RENAMES = "a file that gets its name once it is whole"
+
+HOMES = {
+    SIDECARS: {"game/legacy/sidecars.py": "the home"},
+    IDENTIFIERS: {"game/legacy/sqlite_values.py": "the home"},
+    INSERTS: {
+        "game/legacy/sqlite_values.py": "the home, for SQLite",
+        "db/ops/statements.py": "the home, for Postgres",
+        "game/legacy/fence_schema.py": "the fence's own table, its name a constant",
+        "game/legacy/fence.py": "a try of a fenced table, without values",
+        "game/legacy/draws.py": "a table of ours, its name a constant",
+        "db/legacy/compiling.py": "a try in memory, without values",
+        "db/ops/fence.py": "a try of a fenced table, without values",
+        "harness/bench/setup.py": "an INSERT of a SELECT",
+        "harness/databases/reset.py": "a table of ours, its name built with the schema's",
+    },
+    EMPTINESS: {
+        "db/ops/statements.py": "the home",
+        "game/legacy/fence.py": "SQLite, for a row that a try can delete",
+        "harness/databases/reset.py": "the text of a function in the database",
+    },
+    RUNS: {"game/runs.py": "the home"},
+    RENAMES: {
+        "db/files/private.py": "the home",
+        "db/snapshots/manifest.py": "a folder",
+        "db/snapshots/legacy.py": "the file that stood there is moved away",
+        "harness/play/update.py": "a scenario of the checkout, which git gives to others",
+    },
+}
+"""Where each may stand, and why."""
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """Yield the texts in the tree; {} stands for a value in a format string."""
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)  # type: ignore[misc]  # a text
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.value
+
+
+def matching(pattern: str) -> Callable[[ast.AST], bool]:
+    return lambda tree: any(re.search(pattern, text, re.IGNORECASE) for text in texts(tree))
+
+
+def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names:
+            yield node
+
+
+def doubles_quotes(tree: ast.AST) -> bool:
+    arguments = ([one.value for one in call.args if isinstance(one, ast.Constant)] for call in calls(tree, "replace"))
+    return ['"', '""'] in list(arguments)
+
+
+def renames(tree: ast.AST) -> bool:
+    """Return True for path.replace(other), path.rename(other) and os.replace(one, other)."""
+    for call in calls(tree, "replace", "rename", "renames"):
+        of_os = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "os"
+        if of_os or (len(call.args) == 1 and not call.keywords):
+            return True
+    return False
+
+
+def weighs(tree: ast.AST) -> bool:
+    """Return True for `if run and total + more > limit`."""
+    conditions = (node for node in ast.walk(tree) if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And))
+    return any(
+        isinstance(part, ast.Compare)
+        and isinstance(part.left, ast.BinOp)
+        and isinstance(part.left.op, ast.Add)
+        and isinstance(part.ops[0], ast.Gt)
+        and isinstance(condition.values[0], ast.Name)
+        for condition in conditions
+        for part in condition.values[1:]
+    )
+
+
+KINDS: dict[str, Callable[[ast.AST], bool]] = {
+    SIDECARS: matching(r"^(\{\})?-(wal|shm|journal)$"),
+    IDENTIFIERS: doubles_quotes,
+    INSERTS: matching(r"insert into (main\.)?\{"),
+    EMPTINESS: matching(r"exists \(select (1 )?from \{"),
+    RUNS: weighs,
+    RENAMES: renames,
+}
+
+SECOND_HOMES = {
+    SIDECARS: 'log = path.with_name(f"{path.name}-wal")',
+    IDENTIFIERS: """quoted = '"' + name.replace('"', '""') + '"'""",
+    INSERTS: 'statement = f"INSERT INTO {table} VALUES (?)"',
+    EMPTINESS: 'query = sql.SQL("select exists (select from {})").format(name)',
+    RUNS: "for item in items:\n    if batch and size + item.bytes > limit:\n        pass",
+    RENAMES: "part.replace(path)",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_has_one_home(kind: str) -> None:
+    paths = [path for top in ("game", "db", "harness") for path in sorted((ROOT / top).rglob("*.py"))]
+    standing = {
+        str(path.relative_to(ROOT)) for path in paths if KINDS[kind](ast.parse(path.read_text("utf-8"), str(path)))
+    }
+    assert standing == set(HOMES[kind]), f"use the home of {kind}, or say why it can't be used"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_home_is_seen(kind: str) -> None:
+    assert KINDS[kind](ast.parse(SECOND_HOMES[kind]))
