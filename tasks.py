@@ -11,6 +11,7 @@ from harness.cli.framework import check
 
 namespace = Collection(
     development.test,
+    development.nightly,
     development.lint,
     development.up,
     development.down,

@@ -13,10 +13,11 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from db.errors import Refusal
+from db.errors import Refusal, all_of
 from db.files.paths import require_file
 from game.redaction import redact
 
@@ -88,6 +89,11 @@ class FilesRead:
             *([f"not read: {self.not_read}, for {VARIABLE} names another file"] if self.not_read else []),
         ]
 
+    @property
+    def operators(self) -> str:
+        """Return the path of the operator's file: the one that was read, else the one that would be."""
+        return self.files[-1].path if len(self.files) > 1 else LOCAL
+
     def file_of(self, key: str) -> str:
         """Return the path of the file to edit for the key, `hooks.restart`."""
         said = any(_is_within(key, override.key) for override in self.overrides)
@@ -113,8 +119,11 @@ class Section:
 
     def place(self, key: str) -> str:
         """Return the file that says the key, and the section, for a refusal."""
-        said = any(_is_within(key, leaf) for leaf, _ in _leaves(self.own))
-        return f"{self.paths[-1 if said else 0]} [{self.name}]"
+        return f"{self.paths[-1 if self.has_own(key) else 0]} [{self.name}]"
+
+    def has_own(self, key: str) -> bool:
+        """Return True if the operator's file says the key."""
+        return any(_is_within(key, leaf) for leaf, _ in _leaves(self.own))
 
     def where(self, key: str) -> str:
         """Return the file that says the key, the section and the key, for a refusal."""
@@ -137,7 +146,8 @@ def read(path: Path, named: str | None, environment: str, known: Sequence[str]) 
     naming the file where one is missing, can't be read, is no TOML, or has a section of another name.
     """
     paths = (path, *_operators(path, named))
-    tables, files = zip(*(_read(each, known, first=each is path) for each in paths), strict=True)
+    reading = (partial(_read, each, known, first=each is path) for each in paths)
+    tables, files = zip(*all_of(reading), strict=True)
     names = tuple(dict.fromkeys(name for table in tables for name in table))
     own = tables[1].get(environment, {}) if len(tables) > 1 else {}
     return Section(environment, tables[0].get(environment, {}), own, paths, files, names, _not_read(path, paths))
@@ -243,7 +253,8 @@ def _leaves(table: Table, parent: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_within(key: str, leaf: str) -> bool:
-    return key == leaf or key.startswith(f"{leaf}.")
+    """Return True if the key is the leaf, or within it; or a table that holds it, for a table that nobody knows."""
+    return key == leaf or key.startswith(f"{leaf}.") or leaf.startswith(f"{key}.")
 
 
 def _override(key: str, old: object, new: object) -> Override:

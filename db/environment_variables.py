@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from db.errors import Refusal
+from db.errors import Refusal, all_of
 from db.files import private
 
 HOOKS = "hooks"
@@ -54,12 +55,19 @@ def expand(value: Any, variables: Variables, where: Callable[[str], str], key: s
     """
     match value:
         case str():
-            return VARIABLE.sub(lambda found: variables.get(found["name"], where(key), found["default"]), value)
+            return _filled(value, variables, where(key))
         case dict():
             if key == HOOKS:
                 return value
-            return {name: expand(inner, variables, where, f"{key}.{name}") for name, inner in value.items()}
+            expanding = (partial(expand, inner, variables, where, f"{key}.{name}") for name, inner in value.items())
+            return dict(zip(value, all_of(expanding), strict=True))
         case list():
-            return [expand(inner, variables, where, key) for inner in value]
+            return all_of(partial(expand, inner, variables, where, key) for inner in value)
         case _:
             return value
+
+
+def _filled(text: str, variables: Variables, where: str) -> str:
+    matches = list(VARIABLE.finditer(text))
+    values = iter(all_of(partial(variables.get, match["name"], where, match["default"]) for match in matches))
+    return VARIABLE.sub(lambda _match: next(values), text)

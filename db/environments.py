@@ -11,15 +11,17 @@ import inspect
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 
 from db import environment_files, service_file
 from db.environment_files import FilesRead
 from db.environment_variables import VARIABLE, Variables, expand
-from db.errors import Refusal
+from db.errors import Refusal, all_of, together
 from db.files import private
 from game import libpq
 from game.errors import BadUrl
@@ -171,10 +173,11 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
             if known == THROWAWAY
             else f"Write [{known}] into it; [staging] of the project's own file shows every key.",
         )
-    for ours in OURS & section.values.keys():
-        raise _unknown_key(ours, section.place(ours))
+    if unknown := sorted(OURS & section.values.keys()):
+        raise together(_unknown_key(key, section.place(key)) for key in unknown)
     _require_own_target(section)
-    values = {key: expand(value, variables, section.where, key) for key, value in section.values.items()}
+    expanding = (partial(expand, value, variables, section.where, key) for key, value in section.values.items())
+    values = dict(zip(section.values, all_of(expanding), strict=True))
     values |= {"name": known, "variables": variables.of_files}
     try:
         environment = TypeAdapter(Environment).validate_python(values, context={"base": base})
@@ -184,7 +187,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
         raise Refusal(
             "one schema in target and target_direct",
             f"{environment.target.schema} and {environment.target_direct.schema}",
-            where=section.place("target_direct"),
+            where=section.place(f"target{'' if section.has_own('target') else '_direct'}"),
             do="Write one ?schema= into both.",
         )
     if known == DEVELOPMENT:
@@ -326,18 +329,21 @@ def _require_own_target(section: environment_files.Section) -> None:
 
 
 def _refusal(error: ValidationError, section: environment_files.Section) -> Refusal:
-    """The first thing that is wrong, an unknown key before all, without the value: it may hold a secret."""
-    found = error.errors(include_url=False, include_input=False)
-    first = next((one for one in found if one["type"] == UNKNOWN_KEY), found[0])
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == UNKNOWN_KEY:
+    """Return all that is wrong, unknown keys before the rest, without the values: they may hold secrets."""
+    faults = error.errors(include_url=False, include_input=False)
+    return together(_refused(fault, section) for fault in sorted(faults, key=lambda one: one["type"] != UNKNOWN_KEY))
+
+
+def _refused(fault: ErrorDetails, section: environment_files.Section) -> Refusal:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == UNKNOWN_KEY:
         return _unknown_key(key, section.place(key))
-    if first["type"] == "missing":
+    if fault["type"] == "missing":
         return Refusal(f"the key {key}", "none", where=section.place(key), do="Write it: [staging] shows every key.")
-    cause = first.get("ctx", {}).get("error")
+    cause = fault.get("ctx", {}).get("error")
     if isinstance(cause, _Amiss):
         return Refusal(cause.expected, cause.found, where=section.where(key), do=_CORRECT)
-    expected = first["msg"].removeprefix("Input should be ")
+    expected = fault["msg"].removeprefix("Input should be ")
     return Refusal(expected, "another value", where=section.where(key), do=_CORRECT)
 
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
+
+MOST_LISTED = 20
+"""A longer list of faults is folded: nobody mends more at once."""
+
 
 class ToolError(Exception):
     """Base of all that ends a task on purpose; printed in one or two lines, never with a traceback."""
@@ -45,3 +53,32 @@ class Undone(ToolError):
 
     exit_code = 4
     verdict = "undone"
+
+
+def folded(lines: Iterable[str]) -> list[str]:
+    """Return the lines; of more than MOST_LISTED the first, and how many there are beside them."""
+    listed = list(lines)
+    rest = len(listed) - MOST_LISTED
+    return [*listed[:MOST_LISTED], f"and {rest:,} more"] if rest > 0 else listed
+
+
+def together(refusals: Iterable[Refusal]) -> Refusal:
+    """Return one refusal for all: the first, with the others in its remedy, so that all are mended in one go."""
+    first, *others = refusals
+    if not others:
+        return first
+    remedies = folded([first.do, *map(str, others)])
+    return Refusal(first.expected, first.found, where=first.where, do="\n  ".join(remedies))
+
+
+def all_of(steps: Iterable[Callable[[], _Result]]) -> list[_Result]:
+    """Run every step and return what they return. Raises one Refusal for all steps that refuse."""
+    results, refusals = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except Refusal as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise together(refusals)
+    return results

@@ -21,6 +21,9 @@ _NAMES = rf"(?=[acdfpst])(?:{_GLUED}|(?<![^\W_])(?:{_ALONE}))"
 """Names of secrets; their first letters stand before them for speed. Those glued may follow other letters, as in
 PGPASSWORD; those alone may not, as in compass."""
 
+_NO_SENTENCE = r"(?<!invoke token)(?!: expected )"
+"""After the task of that name, and after the place of an error, a sentence follows and no value."""
+
 # Possessive (`++`, `*+`): an unclosed quote is read once, and not given back letter by letter.
 _QUOTED = r"(?:'(?:[^'\\]++|\\[\s\S])*+'|\"(?:[^\"\\]++|\\[\s\S])*+\"|\\{1,8}['\"][^'\"]*+['\"])++"
 # What ends a value (& , ; or a bracket) is part of it where something follows that is not the next name=.
@@ -55,7 +58,8 @@ _RULES = (
     # password=..., ?password=...&, password='a b', OPERATOR_TOKEN=..., X-Fence-Pass: ..., token%3D...
     (
         re.compile(
-            rf"({_NAMES}\s*+(?:[=:]|%(?:25){{0,4}}3[ad])\s*+)(?:{_QUOTED}|\\{{0,8}}['\"]?{_BARE})", re.IGNORECASE
+            rf"({_NAMES}{_NO_SENTENCE}\s*+(?:[=:]|%(?:25){{0,4}}3[ad])\s*+)(?:{_QUOTED}|\\{{0,8}}['\"]?{_BARE})",
+            re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",
     ),

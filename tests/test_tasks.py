@@ -80,6 +80,7 @@ def test_listing_the_tasks_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.core
 def test_every_task_and_every_option_has_help() -> None:
     listed = json.loads(invoke("--list", "--list-format", "json").stdout)
     tasks = [*listed["tasks"], *(task for sub in listed["collections"] for task in sub["tasks"])]

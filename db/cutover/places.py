@@ -73,7 +73,8 @@ def check_snapshots(context: RunContext) -> None:
         existing(folder),
         "the folder of snapshots",
         folder,
-        "Name another in environments.toml (snapshots.folder), or allow this user to write there.",
+        f"Name another in {context.env.files_read.file_of('snapshots.folder')} (snapshots.folder), or allow this user"
+        " to write there.",
     )
 
 

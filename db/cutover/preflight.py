@@ -20,7 +20,7 @@ from db.cutover import fence_owner, hooks, places, pointer, services, switch, ta
 from db.cutover.checks import Check
 from db.cutover.context import RunContext
 from db.cutover.ports import Demand
-from db.errors import Refusal
+from db.errors import Refusal, all_of
 from db.legacy.read_errors import unreadable
 from db.legacy.source import opened, untouched
 from db.ops import fence
@@ -145,7 +145,8 @@ class Contents:
                 f"at most {count(most, 'player')} held",
                 f"{assessed.held} ({few(assessed.named, len(assessed.named), between='; ', total=assessed.held)})",
                 where=str(path),
-                do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held}: they can't play until"
+                do=f"Mend them in the legacy file, or raise policy.max_held to {assessed.held} in"
+                f" {self._move.env.files_read.operators}: they can't play until"
                 " someone decides. To list them all in a file, as `quarantine`: invoke transfer --env test --source"
                 f" {shlex.quote(str(path))} --json NEW",
             )
@@ -162,7 +163,8 @@ class Contents:
                 f"a freeze within the budget of {budget:g} s",
                 f"{predicted:.0f} s predicted",
                 where=str(self._move.env.legacy.path),
-                do=f"Raise policy.freeze_budget_seconds to {math.ceil(predicted)}, if players can bear it.",
+                do=f"Raise policy.freeze_budget_seconds to {math.ceil(predicted)}, if players can bear it, in"
+                f" {self._move.env.files_read.operators}.",
             )
         return f"read-only for {predicted:.0f} s, by the time that decoding took; {budget:g} s at most"
 
@@ -204,14 +206,21 @@ def check_pointer_names_the_file(context: RunContext) -> None:
 
 def check_hooks(context: RunContext) -> None:
     """Check that the environment has a restart hook, to make processes read the pointer, and services, to ask them."""
+    all_of((partial(_check_restart, context), partial(_check_listed, context)))
+
+
+def _check_restart(context: RunContext) -> None:
     if not context.env.hooks.restart:
         raise Refusal(
             "a hook `restart`",
             "none",
             where=f"{context.env.files_read.file_of('hooks.restart')}, {context.env.name}",
-            do="Name, in environments.local.toml, the command that has each process of the service read its file:"
-            " hooks = { restart = 'COMMAND' }",
+            do=f"Name, in {context.env.files_read.operators}, the command that has each process of the service read its"
+            " file: hooks = { restart = 'COMMAND' }",
         )
+
+
+def _check_listed(context: RunContext) -> None:
     if not context.env.services:
         raise Refusal(
             "the base URL of each service process",
@@ -223,8 +232,7 @@ def check_hooks(context: RunContext) -> None:
 
 def check_hook_commands(context: RunContext) -> None:
     """Check that the shell can parse each hook, and that its first word is a command."""
-    for name in HOOKS:
-        hooks.check(context.env, name)
+    all_of(partial(hooks.check, context.env, name) for name in HOOKS)
 
 
 def check_legacy(context: RunContext) -> None:
@@ -271,17 +279,21 @@ def check_integrity(context: RunContext) -> None:
 def check_services(context: RunContext) -> None:
     """Check that every process serves the legacy file now, so that a switch of each can be observed."""
     identity = switch.store_identity(context.env.legacy)
-    for url in context.env.services:
-        ready = services.ask(url)
-        if ready is None or not services.serves(ready, context.env.legacy, identity):
-            found = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
-            start = "Restart it: it" if ready else "Start the service there: it"
-            raise Refusal(
-                f"a process that serves {context.env.legacy.redacted}",
-                found,
-                where=url,
-                do=f"{start} must read {context.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`.",
-            )
+    all_of(partial(_check_service, context, url, identity) for url in context.env.services)
+
+
+def _check_service(context: RunContext, url: str, identity: str) -> None:
+    ready = services.ask(url)
+    if ready is None or not services.serves(ready, context.env.legacy, identity):
+        found = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
+        start = "Restart it: it" if ready else "Start the service there: it"
+        raise Refusal(
+            f"a process that serves {context.env.legacy.redacted}",
+            found,
+            where=url,
+            do=f"{start} must read {context.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`"
+            f" in {context.env.files_read.file_of('services')}.",
+        )
 
 
 def check_server(context: RunContext) -> None:

@@ -13,16 +13,31 @@ from harness.cli.texts import (
     POSTGRES,
 )
 
+WORKERS = "how many processes share the work; 0: none beside this one"
+
 
 @task(
     help={
         "postgres": POSTGRES,
-        "workers": "how many processes share the work; 0: none beside this one",
-        "select": "only tests whose names match, as pytest -k has it",
+        "workers": WORKERS,
+        "select": "only tests whose names match, as pytest -k has it, the long ones too",
     }
 )
 def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select: str = "") -> None:
-    """Run tests and scenarios on a fresh Postgres."""
+    """Run tests and scenarios on a fresh Postgres: all but the long ones, in minutes."""
+    from harness.pytest_plugin import durations
+
+    _pytest(postgres, workers, ["-k", select] if select else [durations.QUICK], select)
+
+
+@task(help={"postgres": POSTGRES, "workers": WORKERS})
+def nightly(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64)) -> None:
+    """Run every test and scenario on a fresh Postgres: the long ones too, in half an hour."""
+    _pytest(postgres, workers, [])
+
+
+def _pytest(postgres: str, workers: int, choice: list[str], select: str = "") -> None:
+    """Run pytest with these options, and end with its exit code as a task's."""
     from db import environments
     from db.console.output import outcome
     from db.processes import children
@@ -30,10 +45,9 @@ def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select
     from harness.pytest_plugin import selecting
 
     options = [f"--postgres={postgres}"] if postgres else []
-    options += ["-k", select] if select else []
     with outcome(None):
         selecting.check(select)
-        argv = told("pytest", "-n", str(workers), "--dist", "worksteal", *options)
+        argv = told("pytest", "-n", str(workers), "--dist", "worksteal", *options, *choice)
         print("collecting all tests and scenarios: it takes a while until the first result", flush=True)
         env = environments.beside(secrets=needed_secrets(postgres or None))
         ended = children.attended(argv, ending="the tests end; the failures so far follow.", cwd=root(), env=env)
@@ -94,7 +108,7 @@ def serve(_c: Context, env: str = "", port: int = Whole(-1, 1, 65535), processes
 @task(
     help={
         "env": ENV,
-        "player": "the player's id; no store is asked if there is such a player",
+        "player": "the player's id; no store is asked if there is such a player; required",
         "revoke": "end every token that the player has, and print none",
     }
 )

@@ -113,7 +113,7 @@ def seed(
         out.json(made)
 
 
-@task(help={"env": DEVELOPMENT, **ASKED})
+@task(help={"env": DEVELOPMENT + "; required", **ASKED})
 def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
     """Empty the game's tables; development alone, while nobody plays on them."""
     from db import environments

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ENV = "development, staging or production, as environments.toml names them"
+ENV = "development, staging or production, as environments.toml names them; required"
 ENV_OR_TEST = f"test, on a throwaway server; or {ENV}"
 DEVELOPMENT = "development alone: players own what is in the others"
 JSON = "write the result as JSON to this path; - is standard output"

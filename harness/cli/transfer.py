@@ -25,7 +25,7 @@ from harness.cli.texts import (
     default=True,
     help={
         "env": ENV_OR_TEST,
-        "source": LEGACY + " to load",
+        "source": LEGACY + " to load; required without --back",
         "back": "rebuild a legacy file from the database alone",
         "into": "where the rebuilt file goes",
         "max-held": "refuse when more players than this would be held; by default any number may be",

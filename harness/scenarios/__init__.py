@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from harness.scenarios.reading import BadScenario, ScenarioFile, read, read_file
+from harness.scenarios.reading import BadScenario, ScenarioFile, read, read_file, read_files
 
-__all__ = ["BadScenario", "ScenarioFile", "read", "read_file"]
+__all__ = ["BadScenario", "ScenarioFile", "read", "read_file", "read_files"]

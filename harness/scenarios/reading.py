@@ -6,11 +6,13 @@ column, expected, found, nearest right name or cure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from db.errors import folded
 from harness.scenarios import checks, shapes, yaml_reader
 from harness.scenarios.model import Scenario
 from harness.scenarios.problems import Problem
@@ -42,6 +44,22 @@ def read_file(path: Path, name: str | None = None) -> ScenarioFile:
     """Return the scenario in the file. Raises BadScenario if it holds none or can't be read."""
     shown = name or str(path)
     return read(read_text(path, shown), shown)
+
+
+def read_files(paths: Mapping[str, Path]) -> list[ScenarioFile]:
+    """Return the scenarios of the files, which are given by the names to show.
+
+    Raises one BadScenario for all files that hold none: a line for each problem, folded where there are many.
+    """
+    files, problems = [], []
+    for name, path in paths.items():
+        try:
+            files.append(read_file(path, name))
+        except BadScenario as error:
+            problems += str(error).splitlines()
+    if problems:
+        raise BadScenario("\n".join(folded(problems)))
+    return files
 
 
 def read_text(path: Path, shown: str) -> str:

@@ -48,7 +48,7 @@ def run(
     operator_token: what lets us act for the canaries; with pass_token through a fence too.
     """
     try:
-        files = list(smoke_files(folder))
+        files = smoke_files(folder)
     except BadScenario as error:
         return SmokeResult(0, (str(error),))
     if not files or not services:
@@ -69,9 +69,11 @@ def run(
 def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -> None:
     """Check that there are scenarios to play, and that each service takes the token. Only reads; raises Refusal."""
     try:
-        files = list(smoke_files(folder))
+        files = smoke_files(folder)
     except BadScenario as error:
-        raise Refusal("scenarios of the smoke", str(error), where=str(folder), do="Correct that file.") from None
+        raise Refusal(
+            "scenarios of the smoke", str(error), where=str(folder), do="Correct each line that is named."
+        ) from None
     if not files:
         raise Refusal("scenarios marked smoke", "none", where=str(folder), do="Run from a whole checkout.")
     for service in services:
@@ -95,12 +97,11 @@ def check(services: Sequence[str], operator_token: str, folder: Path = FOLDER) -
             )
 
 
-def smoke_files(folder: Path = FOLDER) -> Iterator[ScenarioFile]:
-    """The scenarios marked `smoke` beneath the folder."""
-    for path in sorted(folder.rglob("*.yaml")):
-        file = scenarios.read_file(path, str(path.relative_to(folder.parent)))
-        if file.scenario.smoke:
-            yield file
+def smoke_files(folder: Path = FOLDER) -> list[ScenarioFile]:
+    """Return the scenarios marked `smoke` beneath the folder. Raises BadScenario for all files that hold none."""
+    paths = sorted(folder.rglob("*.yaml"))
+    files = scenarios.read_files({str(path.relative_to(folder.parent)): path for path in paths})
+    return [file for file in files if file.scenario.smoke]
 
 
 @dataclass

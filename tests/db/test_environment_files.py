@@ -14,7 +14,7 @@ import pytest
 from db import environments
 from db.environment_files import LOCAL, VARIABLE, Override
 from db.environments import Environment, Hooks, Policy, SnapshotPlan
-from db.errors import Refusal
+from db.errors import Refusal, together
 
 PROJECT = """
 [staging]
@@ -254,3 +254,46 @@ def test_what_makes_the_file_too_large_is_taken_out(folder: Path) -> None:
     assert refused.value.do == "Take out or shorten what is no setting."
     path.write_text(setting, encoding="utf-8")
     assert load(folder).policy.max_held == 7
+
+
+BAD_SETTINGS = {
+    "legacy": '"postgresql://a@b/c"',
+    "target": '"file:x"',
+    "target_direct": "7",
+    "services": "5",
+    "pointer.path": "7",
+    "pointer.variable": "7",
+    "snapshots.folder": "7",
+    "snapshots.provider": '"x"',
+    "snapshots.keep": "0",
+    **{f"hooks.{hook}": "7" for hook in ("deploy", "drain", "restart", "health")},
+    "policy.freeze_budget_seconds": "-1",
+    "policy.max_held": '"${NOWHERE}"',
+    "policy.watch_seconds": "-1",
+    "policy.on_breach": '"x"',
+    "polcy.max_held": "1",
+}
+
+
+@pytest.mark.parametrize("key", BAD_SETTINGS)
+def test_the_file_that_set_a_bad_value_is_named(folder: Path, key: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        load(folder, f"[staging]\n{key} = {BAD_SETTINGS[key]}\n")
+    assert refused.value.where.startswith(f"{folder / LOCAL} [staging]")
+
+
+def test_every_bad_setting_and_every_missing_variable_is_named_at_once(folder: Path) -> None:
+    with pytest.raises(Refusal) as refused:
+        load(folder, '[staging]\nsnapshots.keep = 0\npolicy.max_held = -1\nservices = "x"\n')
+    assert all(key in str(refused.value) for key in ("snapshots.keep", "policy.max_held", "services"))
+    with pytest.raises(Refusal) as refused:
+        load(folder, '[staging]\nlegacy = "file:${ONE}/${TWO}"\nservices = ["${THREE}"]\n')
+    assert all(name in str(refused.value) for name in ("ONE", "TWO", "THREE"))
+
+
+def test_many_faults_are_folded_with_their_number() -> None:
+    refusals = [Refusal("a", str(number), do="Mend.") for number in range(25)]
+    shown = str(together(refusals))
+    assert "found 19." in shown
+    assert "found 20." not in shown
+    assert shown.endswith("and 5 more")

@@ -168,3 +168,31 @@ def test_a_long_text_takes_time_by_its_length_and_no_more(word: str) -> None:
 def _seconds(text: str) -> float:
     """The least of three: another program may be in the way of one."""
     return min(timeit.repeat(lambda: redact(text), timer=time.process_time, number=1, repeat=3))
+
+
+PROSE = [
+    "invoke token: the player",
+    "refused invoke token: expected --player ID; found none.",
+    "a.toml [staging] OPERATOR_TOKEN: expected digits; found another value.",
+]
+"""A task's name and a `where` may end in the name of a secret; a sentence follows, not a value."""
+
+
+@pytest.mark.parametrize("text", PROSE)
+def test_a_sentence_after_a_name_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"token: {SECRET}",
+        f"invoke serve token: {SECRET}",
+        f"invoke token --env x: token: {SECRET}",
+        f"invoke token: the player has token={SECRET}",
+        f"OPERATOR_TOKEN: expected digits; found token={SECRET}",
+        f"OPERATOR_TOKEN:expected{SECRET}",
+    ],
+)
+def test_a_secret_beside_such_a_sentence_is_hidden(text: str) -> None:
+    assert SECRET not in redact(text)

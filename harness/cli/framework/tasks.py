@@ -50,17 +50,17 @@ class Task(invoke.tasks.Task[Callable[..., None]]):
             arguments = super().get_arguments(ignore_unknown_help)
         finally:
             self.help = texts
-        return [_option(argument) for argument in arguments]
+        return [self._option(argument) for argument in arguments]
 
-
-def _option(argument: Argument) -> Option:
-    return Option(
-        names=argument.names,
-        kind=argument.kind,
-        default=argument.default,
-        help=argument.help,
-        attr_name=argument.attr_name,
-    )
+    def _option(self, argument: Argument) -> Option:
+        required = "; required" if argument.names[0] in self.required else ""
+        return Option(
+            names=argument.names,
+            kind=argument.kind,
+            default=argument.default,
+            help=f"{argument.help}{required}",
+            attr_name=argument.attr_name,
+        )
 
 
 task = partial(invoke.tasks.task, klass=Task)

@@ -57,6 +57,7 @@ def watched(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Watched(world, world.cutover(observer=observer), refused, refusals)
 
 
+@pytest.mark.core
 def test_a_cutover_ends_with_the_players_on_postgres_and_nothing_lost(watched: Watched) -> None:
     report = watched.report
 

@@ -25,6 +25,7 @@ __all__ = ["world"]
 KILLED = -signal.SIGKILL
 
 
+@pytest.mark.core
 def test_a_cutover_killed_after_and_within_its_steps_goes_on_and_ends_live_and_whole(world: World) -> None:
     dies_within_switch = world.with_(hooks=Hooks(deploy=KILL_THE_RUN, restart=world.env.hooks.restart))
     for step in ("snapshot", "migrate", "fence", "copy"):

@@ -118,8 +118,7 @@ def no_line_of_the_pointer(world: World, _: Patch) -> Generator[World | None, st
 
 @refused(
     "hooks",
-    "Name, in environments.local.toml, the command that has each process of the service read its file:"
-    " hooks = { restart = 'COMMAND' }",
+    "Name, in {}, the command that has each process of the service read its file: hooks = { restart = 'COMMAND' }",
 )
 def no_restart_hook(world: World, _: Patch) -> Generator[World | None, str, None]:
     yield world.with_(hooks=Hooks())
@@ -144,7 +143,7 @@ def a_hook_that_is_missing(world: World, _: Patch) -> Generator[World | None, st
     yield world.with_(hooks=dataclasses.replace(world.env.hooks, deploy="true"))
 
 
-@refused("services", "Start the service there: it must read {} (SUDAMR_ENV_FILE). Or correct `services`.")
+@refused("services", "Start the service there: it must read {} (SUDAMR_ENV_FILE). Or correct `services` in {}.")
 def a_service_that_is_down(world: World, _: Patch) -> Generator[World | None, str, None]:
     yield world.with_(services=("http://127.0.0.1:1",))
     yield world
@@ -173,7 +172,7 @@ def policy(world: World, **fields: Any) -> World:
     return world.with_(policy=dataclasses.replace(world.env.policy, **fields))
 
 
-@refused("freeze", "Raise policy.freeze_budget_seconds to {}, if players can bear it.")
+@refused("freeze", "Raise policy.freeze_budget_seconds to {}, if players can bear it, in {}.")
 def a_freeze_past_its_budget(world: World, _: Patch) -> Generator[World | None, str, None]:
     remedy = yield policy(world, freeze_budget_seconds=1)
     yield policy(world, **raised(remedy))
@@ -188,8 +187,8 @@ def raised(remedy: str) -> dict[str, float]:
 
 @refused(
     "players held",
-    "Mend them in the legacy file, or raise policy.max_held to {}: they can't play until someone decides. To list them"
-    " all in a file, as `quarantine`: invoke transfer --env test --source {} --json NEW",
+    "Mend them in the legacy file, or raise policy.max_held to {} in {}: they can't play until someone decides. To list"
+    " them all in a file, as `quarantine`: invoke transfer --env test --source {} --json NEW",
 )
 def a_player_who_would_be_held(world: World, _: Patch) -> Generator[World | None, str, None]:
     world.write_to_legacy(

@@ -16,6 +16,7 @@ KILLED = -signal.SIGKILL
 STEPS = ("fence Postgres", "carry back", "switch", "smoke", "return")
 
 
+@pytest.mark.core
 def test_a_rollback_carries_a_write_back_and_a_retry_of_the_cutover_starts_clean(world: World) -> None:
     world.cutover()
     first = world.act(0, "on-postgres")

@@ -73,6 +73,9 @@ def test_another_checkouts_database_is_refused_naming_it_and_stays_as_it_was(
         options["path"] = str(snapshots.take(filled.env, Side.TARGET).folder)
     if name == "snapshot.kept":
         kept_schema(filled)
+    if name == "cutover":  # Without an attempt there is nothing to abort, and nobody is asked.
+        with ops.connect(filled.own.owner) as conn:
+            conn.execute("update ops.phase set phase = 'loading', run = 'of another day'")
     before = filled.digest()
     for more in ({}, {"yes": True}, {"confirm": "development"}):
         assert run(second, monkeypatch, name, **options, **more) == 2

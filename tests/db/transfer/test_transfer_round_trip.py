@@ -32,6 +32,7 @@ EXAMPLES = settings().max_examples // 4
 """25 in a gate; thousands with `pytest tests/db --hypothesis-profile=wide`, which tests/db/conftest.py registers."""
 
 
+@pytest.mark.core
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )

@@ -71,6 +71,7 @@ def test_who_never_reads_his_answers_keeps_nobody_out(running: Running, place: P
     assert granted(running, 10)[5:] == ["granted"] * 5
 
 
+@pytest.mark.core
 def test_half_requests_and_idle_sockets_take_no_descriptor_from_others(running: Running) -> None:
     with connections(running, DESCRIPTORS) as attackers:
         for attacker in attackers[::2]:
@@ -81,6 +82,7 @@ def test_half_requests_and_idle_sockets_take_no_descriptor_from_others(running: 
     assert len(running.log.splitlines()) < 60
 
 
+@pytest.mark.core
 def test_one_player_takes_only_a_share_of_the_places(postgres: PostgresPlace, serve: Callable[..., Running]) -> None:
     postgres.put(builders.player("hana", mail=MAIL, gold=0))
     postgres.put(builders.player("mallory", mail=MAIL))

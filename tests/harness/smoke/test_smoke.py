@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 from db import ops
+from db.errors import Refusal
 from db.ops import fence
 from db.samples import builders, seed
 from game import tables
@@ -234,3 +235,17 @@ def test_the_neighbours_row_is_not_touched(legacy: LegacyUrl) -> None:
     with serving(LegacyStore(legacy.path)) as url:
         smoke.run([url], legacy, pass_token="", operator_token=OPERATOR)
     assert row() == before
+
+
+def test_every_bad_scenario_file_is_named_at_once(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"bad{number}.yaml").write_text("about: 7\nsteps: [\n")
+    (tmp_path / "unreadable.yaml").mkdir()
+    with pytest.raises(Refusal) as refused:
+        smoke.check([], "token", tmp_path)
+    assert all(f"bad{number}.yaml:" in refused.value.found for number in range(3))
+    assert "unreadable.yaml:" in refused.value.found
+    for number in range(40):
+        (tmp_path / f"more{number}.yaml").write_text("[")
+    with pytest.raises(Refusal, match=r"and \d+ more"):
+        smoke.check([], "token", tmp_path)

@@ -109,6 +109,7 @@ def table(result: pytest.RunResult) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in lines[2:] if len(line.split()) == 6}
 
 
+@pytest.mark.core
 def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pytest.Pytester) -> None:
     write(suite, "mail", MAIL)
     result = run(suite, "--faults=all")
