@@ -18,7 +18,8 @@ from game.errors import BadSettings, StoreFailure, StoreLacks
 from game.postgres.store import Timeouts
 from game.service import reports
 from game.service.app import create_app
-from game.service.connections import PRIVATE_CONNECTIONS, Door, Limits, most_connections
+from game.service.connections import Door, Limits
+from game.service.descriptors import PRIVATE_CONNECTIONS, most_connections
 from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
 from game.service.process import LOADED, SERVE

@@ -2,14 +2,12 @@
 
 uvicorn limits none of these. Without limits a few hundred idle sockets use up the descriptors of a process, and clients
 that never read their answers, or never finish a request, stay for ever. uvicorn's parser is httptools: it refuses what
-proxies read in several ways (bare LF, folded headers, Content-Length beside Transfer-Encoding); `_check_head` refuses
+proxies read in several ways (bare LF, folded headers, Content-Length beside Transfer-Encoding); `check_head` refuses
 the rest.
 """
 
 from __future__ import annotations
 
-import re
-import resource
 from asyncio import TimerHandle, Transport
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,20 +17,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from game.service import problems
+from game.service.heads import cause_of, check_head
 from game.service.logs import logger
 from game.service.metrics import Metrics
-
-ACCEPTED_AT_ONCE = 64
-"""asyncio accepts so many connections in a row, before it hands over the first, and writes a line of the log for each
-one that it has no descriptor for."""
-
-PRIVATE_CONNECTIONS = 32
-"""Connections to the private port: the tools, the probes and Prometheus."""
-
-OTHER_DESCRIPTORS = 2 * ACCEPTED_AT_ONCE + 48
-"""Descriptors kept free for what is being accepted, for files, pipes and the log. The pool's come on top."""
-
-FEWEST_CONNECTIONS = 16
 
 KEEP_ALIVE_SECONDS = 75
 """An idle connection is closed after this. It is longer than the 60 s of nginx and haproxy, so that they close first:
@@ -123,7 +110,7 @@ class Connection(HttpToolsProtocol):
         self._parts = 0
         """Its headers and chunks."""
         self._line = bytearray()
-        """Its bytes up to the end of the first line, which the parser reads too leniently; see `_check_head`."""
+        """Its bytes up to the end of the first line, which the parser reads too leniently; see `check_head`."""
         self._in_head = True
         self._has_ended = False
         """True if a request has ended within the slice that is being parsed."""
@@ -190,7 +177,7 @@ class Connection(HttpToolsProtocol):
             self._hear_no_more()
         except httptools.HttpParserError as error:
             if not self._deaf:
-                self._refuse_this("bad_request", _cause(error))
+                self._refuse_this("bad_request", cause_of(error))
 
     def on_message_begin(self) -> None:
         """See httptools. A request that comes before the last one is answered is not read."""
@@ -222,7 +209,7 @@ class Connection(HttpToolsProtocol):
         if self._deaf:
             return
         line = bytes(self._line.partition(b"\n")[0])
-        _check_head(line, self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
+        check_head(line, self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
         super().on_headers_complete()
         self._in_head = False
         self.cycle.transport = cast(Transport, _AnswersTransport(self))
@@ -397,57 +384,3 @@ class _AnswersTransport:
 
     def close(self) -> None:
         self.connection.linger()
-
-
-def most_connections(wanted: int, pool_size: int) -> int:
-    """Return how many connections a process takes on its public port: as many as wanted, if it has the descriptors.
-
-    Raises the process's own soft limit of descriptors as far as it may. Raises ValueError if too few are left.
-    """
-    needed = wanted + PRIVATE_CONNECTIONS + pool_size + OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or hard > soft:
-        soft = needed if hard == resource.RLIM_INFINITY else min(hard, max(soft, needed))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    most = min(wanted, soft - needed + wanted)
-    if most < FEWEST_CONNECTIONS:
-        fewest = needed - wanted + FEWEST_CONNECTIONS
-        raise ValueError(f"expected at least {fewest} descriptors (ulimit -n); found {soft}")
-    return most
-
-
-_LINE = re.compile(rb"[A-Z-]+ /[!\"$-~]* HTTP/1\.[01]\r")
-"""The parser also takes several blanks, RTSP/1.1 and a fragment (#)."""
-
-_HOST = re.compile(rb"(?:[\w.~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
-
-
-def _check_head(line: bytes, method: bytes, version: str, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """Refuse what another server or proxy might read as another request. Raises ValueError.
-
-    line: the first, up to its LF.
-    """
-    hosts = [value for name, value in headers if name == b"host"]
-    if version not in ("1.0", "1.1"):
-        raise ValueError("HTTP/1.0 or HTTP/1.1 is needed")
-    if not url.startswith(b"/"):
-        raise ValueError("the address has to begin with /")
-    if not _LINE.fullmatch(line):
-        raise ValueError("the first line has to be a method, an address without # and HTTP/1.1, each after one blank")
-    if len(hosts) > 1 or (version == "1.1" and not hosts):
-        raise ValueError("one header Host is needed")
-    if hosts and not _HOST.fullmatch(hosts[0]):
-        raise ValueError("Host has to be a host, or a host and a port")
-    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    if codings and (version == "1.0" or codings != [b"chunked"]):
-        raise ValueError("Transfer-Encoding has to be chunked, in HTTP/1.1")
-    if method == b"CONNECT":
-        raise ValueError("the method is none of ours")
-
-
-def _cause(error: httptools.HttpParserError) -> str:
-    """Say what is wrong with a request, in words of ours or of the parser, never the client's."""
-    cause = error.__context__
-    if isinstance(cause, ValueError) and not isinstance(cause, UnicodeError):
-        return str(cause)
-    return "" if isinstance(error, httptools.HttpParserCallbackError) else str(error)[:200]

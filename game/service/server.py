@@ -11,7 +11,8 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from game.service.connections import ACCEPTED_AT_ONCE, KEEP_ALIVE_SECONDS, Connection, Door
+from game.service.connections import KEEP_ALIVE_SECONDS, Connection, Door
+from game.service.descriptors import ACCEPTED_AT_ONCE
 from game.service.process import WAITING
 
 GRACE_SECONDS = 8
