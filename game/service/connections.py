@@ -13,7 +13,7 @@ import resource
 from asyncio import TimerHandle, Transport
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -41,9 +41,10 @@ a request sent into a connection that is just being closed would be lost."""
 SLICE_BYTES = 4096
 """The parser is fed so many bytes at once, so that the limits hold within a segment too, which may have 256 KB."""
 
-LINGER_SECONDS = 2.0
-"""For so long a refused client's bytes are thrown away. To close at once would reset the connection, and the client
-would never read the refusal."""
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 16 * 1024 * 1024
+"""After a connection's last answer it reads and throws away this many bytes, for this long (RFC 9112, 9.6). To close a
+connection on unread bytes resets it, and a client that is still sending never reads the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,11 @@ class Connection(HttpToolsProtocol):
         """True if a request has ended within the slice that is being parsed."""
         self._deaf = False
         """What still comes is thrown away: the client was refused, or asked again before it was answered."""
+        self._discarded = 0
+        """Bytes that were thrown away."""
+        self._lingers = False
+        """True after the last answer; see `linger`."""
+        self._linger_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -149,12 +155,14 @@ class Connection(HttpToolsProtocol):
         self._door.leave(self)
         self._stop_request_timer()
         self._stop_send_timer()
+        self._stop_linger_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         self._unset_keepalive_if_required()
         if self._deaf:
+            self._discard(len(data))
             return
         if self._request_timer is None and not self._at_work:
             self._expect_request()
@@ -215,8 +223,9 @@ class Connection(HttpToolsProtocol):
             return
         line = bytes(self._line.partition(b"\n")[0])
         _check_head(line, self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
-        self._in_head = False
         super().on_headers_complete()
+        self._in_head = False
+        self.cycle.transport = cast(Transport, _AnswersTransport(self))
 
     def on_chunk_header(self) -> None:
         """See httptools."""
@@ -244,6 +253,8 @@ class Connection(HttpToolsProtocol):
         """See uvicorn."""
         self._door.waits(self)
         super().on_response_complete()
+        if self._lingers:
+            self._unset_keepalive_if_required()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol. The client has not read all that was sent."""
@@ -254,6 +265,24 @@ class Connection(HttpToolsProtocol):
         """See asyncio.Protocol. The client has read all that was sent."""
         self._stop_send_timer()
         super().resume_writing()
+        if self._lingers:
+            self._start_linger_timer()
+
+    def linger(self) -> None:
+        """End the connection after what is written: half-close it, and discard what still comes, within bounds.
+
+        The client that closes its side, or the bounds, then close it wholly. A new connection may take its place.
+        """
+        if self._lingers or self.transport.is_closing():
+            return
+        self._hear_no_more()
+        self._lingers = True
+        self._door.waits(self)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        if not self.flow.write_paused:  # Otherwise the client has the time for an answer first.
+            self._start_linger_timer()
 
     def abort(self, reason: str) -> None:
         """Close the connection at once, whatever is unsent."""
@@ -300,7 +329,11 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, code: str, detail: str = "") -> None:
         """Answer with the problem, unless an answer has begun, and close the connection."""
         self._hear_no_more()
-        if self.transport.is_closing():  # It was answered before its body had come, and the answer is not yet read.
+        if self._lingers or self.transport.is_closing():
+            return
+        if self._answered_early:  # One request has one answer.
+            self._door.count(code)
+            self.linger()
             return
         self._door.count(code)
         self._door.metrics.refusals.labels(code).inc()
@@ -314,9 +347,30 @@ class Connection(HttpToolsProtocol):
         answer = problems.response(code, detail, {"Connection": "close"})
         head = b"".join(b"%b: %b\r\n" % pair for pair in answer.raw_headers)
         self.transport.write(STATUS_LINE[answer.status_code] + head + b"\r\n" + bytes(answer.body))
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self.linger()
+
+    @property
+    def _answered_early(self) -> bool:
+        """True if the request whose body is being read has its whole answer."""
+        return not self._in_head and self.cycle.response_complete
+
+    def _discard(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded <= LINGER_BYTES:
+            return
+        if self._lingers:
+            self.abort("endless")
+        else:  # The answer to a whole request is still to come.
+            self.flow.pause_reading()
+
+    def _start_linger_timer(self) -> None:
+        if self._linger_timer is None:
+            self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _stop_linger_timer(self) -> None:
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
 
     def _stop_request_timer(self) -> None:
         if self._request_timer is not None:
@@ -327,6 +381,22 @@ class Connection(HttpToolsProtocol):
         if self._send_timer is not None:
             self._send_timer.cancel()
             self._send_timer = None
+
+
+@dataclass(frozen=True, slots=True)
+class _AnswersTransport:
+    """The connection's transport as uvicorn's answers use it: they close it as soon as the last byte is written."""
+
+    connection: Connection
+
+    def write(self, data: bytes) -> None:
+        self.connection.transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self.connection.transport.is_closing()
+
+    def close(self) -> None:
+        self.connection.linger()
 
 
 def most_connections(wanted: int, pool_size: int) -> int:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import anyio
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,10 +25,6 @@ LARGEST_BODY = 64 * 1024
 ASK_AGAIN = "Ask again with the same Idempotency-Key."
 LOGGED = 1000
 """Characters of a path or a detail: both may be as long as a client likes."""
-
-LINGER_SECONDS = 2.0
-"""What a client goes on sending after its refusal is thrown away for so long: a connection that is closed on unread
-bytes is reset, and the client would never see why."""
 
 Report = Callable[[Exception, "About"], None]
 
@@ -256,10 +251,5 @@ def _given(body: bytes, receive: Receive) -> Receive:
 
 async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
     detail = f"at most {LARGEST_BODY} bytes"
-    answer = refusing(scope, "body_too_large", detail, headers={"Connection": "close"})
-    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
-    with anyio.move_on_after(LINGER_SECONDS):
-        while (await receive()).get("more_body", False):
-            pass
-    await send({"type": "http.response.body", "body": b""})
+    # The connection lingers, and throws the rest of the body away.
+    await refusing(scope, "body_too_large", detail, headers={"Connection": "close"})(scope, receive, send)

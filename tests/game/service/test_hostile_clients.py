@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from db import ops
 from db.samples import builders
 from game import tables
 from game.service import tokens
+from game.service.connections import LINGER_BYTES
 from game.service.logs import Sparing
 from tests.game.places import Place, PostgresPlace
 from tests.game.service.hostile import AMBIGUOUS, BODY, GOOD, HEAD, LENGTH, TOKEN, everything, status
@@ -30,6 +32,19 @@ SHARE = 5
 
 SLOTS = 40
 """Requests at once that a service with the default pool carries out."""
+
+
+LARGE = b" " * 4_000_000
+CHUNK = b"%x\r\n%b\r\n" % (60_000, b" " * 60_000)
+LARGE_HEAD = HEAD + b"Host: a\r\n" + GOOD + b"Content-Length: %d\r\n\r\n" % len(LARGE)
+REFUSED_EARLY = {
+    "a declared body": (LARGE_HEAD + LARGE, b"413"),
+    "a body in chunks": (HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNK * 60, b"413"),
+    "a long head": (HEAD + b"Host: a\r\nX-A: " + LARGE, b"431"),
+    "no HTTP": (b"no HTTP at all\r\n\r\n" + LARGE, b"400"),
+    "an answer before the body": (LARGE_HEAD.replace(b"/players/hana/actions/claim_mail", b"/healthz") + LARGE, b"404"),
+}
+"""Requests that are answered before they are whole, and the status of their one answer."""
 
 
 @pytest.fixture
@@ -105,6 +120,69 @@ def test_a_head_without_an_end_and_a_late_body_are_answered_and_closed(running: 
         assert status(endless) == 431
         late.sendall(HALF)
         assert status(late) == 408
+
+
+def test_who_sends_all_of_a_refused_request_reads_one_answer_and_its_end(running: Running) -> None:
+    for name, (request, code) in REFUSED_EARLY.items():
+        with connections(running, 1) as (client,):
+            client.sendall(request)
+            assert (name, statuses(client)) == (name, [code])
+
+
+def test_who_goes_on_sending_after_a_timeout_reads_one_answer_and_its_end(running: Running) -> None:
+    early = LARGE_HEAD.replace(b"/players/hana/actions/claim_mail", b"/healthz") + b"{"
+    for request, code in ((HALF, b"408"), (early, b"404")):
+        with connections(running, 1) as (client,):
+            client.sendall(request)
+            client.recv(1, socket.MSG_PEEK)
+            client.sendall(LARGE[:50])
+            assert statuses(client) == [code]
+
+
+def test_who_sends_for_ever_after_a_refusal_is_cut_off_and_keeps_nothing(running: Running) -> None:
+    before = descriptors(running)
+    with connections(running, SLOTS + 2) as attackers:
+        for attacker in attackers:
+            attacker.sendall(LARGE_HEAD)
+        assert sent_until_cut_off(attackers[0]) < 4 * LINGER_BYTES
+        assert granted(running, 5) == ["granted"] * 5
+        eventually(lambda: all_cut_off(attackers[1:]))
+    eventually(lambda: few_descriptors(running, before))
+
+
+def statuses(client: socket.socket) -> list[bytes]:
+    """Read up to the connection's end. Raises ConnectionResetError if it is reset. Returns each answer's status."""
+    answer = b""
+    while part := client.recv(65536):
+        answer += part
+    return re.findall(rb"HTTP/1\.1 (\d+) ", answer)
+
+
+def sent_until_cut_off(client: socket.socket) -> int:
+    """Send until the service resets the connection. Returns the number of bytes."""
+    size = 0
+    with suppress(BrokenPipeError, ConnectionResetError):
+        while size < 16 * LINGER_BYTES:
+            size += client.send(LARGE[:65536])
+    return size
+
+
+def all_cut_off(clients: Sequence[socket.socket]) -> None:
+    """Send a byte over each connection. Raises AssertionError if one is still taken."""
+    open_ones = 0
+    for client in clients:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            client.send(b" ")
+            open_ones += 1
+    assert not open_ones
+
+
+def descriptors(running: Running) -> int:
+    return sum(child.num_fds() for child in running.children())
+
+
+def few_descriptors(running: Running, before: int) -> None:
+    assert descriptors(running) <= before + 2  # The honest player's requests open files of the store.
 
 
 def test_many_chunks_take_little_more_time_than_one(running: Running, place: Place) -> None:
