@@ -43,6 +43,7 @@ ALONE = [
     ("reset", "--env", "development", "--yes"),
     ("transfer", "--env", "staging", "--source", "game.db", "--yes"),
     ("transfer.profile", "--source", "game.db", "--json", "out.json"),
+    ("transfer.mapping",),
     ("transfer.convert", "--source", "game.db", "--into", "new.db"),
     ("transfer.quarantine", "--env", "staging", "--json", "-"),
     ("transfer.replay", "--env", "staging", "--dry-run"),
@@ -64,6 +65,7 @@ ALONE = [
 
 TAKES_A_SERVER = [
     ("test",),
+    ("nightly",),
     ("audit",),
     ("rehearse",),
     ("bench.actions",),
