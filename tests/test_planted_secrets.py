@@ -114,7 +114,10 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def test_every_task_is_run() -> None:
-    run = {arguments[0] for arguments in [*ALONE, *ON_A_SERVER, *LONG]} | {"serve"}
+    run = {arguments[0] for arguments in [*ALONE, *ON_A_SERVER, *LONG]} | {
+        "serve",
+        "nightly",
+    }  # nightly is test with another choice
     named = {name.replace("transfer.transfer", "transfer") for name in TASKS}
     assert named - run == DOCKER.keys()
 
