@@ -32,6 +32,7 @@ Options = Callable[[Project], dict[str, Any]]
 
 ALONE = {
     "test",
+    "nightly",
     "lint",
     "up",
     "down",
@@ -40,6 +41,7 @@ ALONE = {
     "audit",
     "transfer.profile",
     "transfer.convert",
+    "transfer.mapping",
     "bench.actions",
     "bench.databases",
 }

@@ -43,6 +43,7 @@ ALONE = [
     ("reset", "--env", "development", "--yes"),
     ("transfer", "--env", "staging", "--source", "game.db", "--yes"),
     ("transfer.profile", "--source", "game.db", "--json", "out.json"),
+    ("transfer.mapping",),
     ("transfer.convert", "--source", "game.db", "--into", "new.db"),
     ("transfer.quarantine", "--env", "staging", "--json", "-"),
     ("transfer.replay", "--env", "staging", "--dry-run"),
@@ -64,6 +65,7 @@ ALONE = [
 
 TAKES_A_SERVER = [
     ("test",),
+    ("nightly",),
     ("audit",),
     ("rehearse",),
     ("bench.actions",),
@@ -112,7 +114,10 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def test_every_task_is_run() -> None:
-    run = {arguments[0] for arguments in [*ALONE, *ON_A_SERVER, *LONG]} | {"serve"}
+    run = {arguments[0] for arguments in [*ALONE, *ON_A_SERVER, *LONG]} | {
+        "serve",
+        "nightly",
+    }  # nightly is test with another choice
     named = {name.replace("transfer.transfer", "transfer") for name in TASKS}
     assert named - run == DOCKER.keys()
 

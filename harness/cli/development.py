@@ -32,7 +32,7 @@ def test(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64), select
 
 @task(help={"postgres": POSTGRES, "workers": WORKERS})
 def nightly(_c: Context, postgres: str = "", workers: int = Whole(2, 0, 64)) -> None:
-    """Run every test and scenario on a fresh Postgres: the long ones too, in half an hour."""
+    """Run every test on a fresh Postgres: the long ones too, in half an hour."""
     _pytest(postgres, workers, [])
 
 

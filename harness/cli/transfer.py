@@ -82,7 +82,7 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
 
 @task(help={"json": JSON})
 def mapping(_c: Context, json: str = "") -> None:
-    """Print where each column and key of a legacy file goes, and what is kept aside or whole. Needs no environment."""
+    """Print where each legacy value goes: by column and key, kept aside or whole. Needs no environment."""
     from db.console.output import outcome
     from harness.cli.commands import mappings
 

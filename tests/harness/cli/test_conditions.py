@@ -28,6 +28,7 @@ UNTRIED = {"lint": "it has no option, and checks this whole tree"}
 
 USUAL = {
     "test": ("--postgres", "nonsense"),
+    "nightly": ("--postgres", "nonsense"),
     "rehearse": ("--postgres", "nonsense"),
     "audit": ("--postgres", "nonsense"),
     "bench.actions": ("--postgres", "nonsense"),
@@ -36,6 +37,7 @@ USUAL = {
     "report": ("--from", "none.json"),
     "transfer.transfer": ("--env", "development", "--source", "none.db"),
     "transfer.profile": ("--source", "none.db"),
+    "transfer.mapping": (),
     "transfer.convert": ("--source", "none.db", "--into", "new.db"),
     "snapshot.verify": ("--env", "development", "--path", "none"),
     "snapshot.restore": ("--env", "development", "--path", "none"),
