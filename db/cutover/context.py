@@ -109,7 +109,7 @@ class RunContext:
 
     @property
     def held(self) -> ops.RunLock:
-        """The lock."""
+        """Return the run lock, which is held."""
         assert self._held is not None, "the step runs under the lock"
         return self._held
 
@@ -199,7 +199,7 @@ class RunContext:
             yield
 
     def phase(self) -> ops.Phase:
-        """Where the move stands."""
+        """Read the phase of the move from Postgres."""
         return ops.phase(self.conn)
 
     def legacy_fence(self) -> Mark:

@@ -50,7 +50,7 @@ def is_of(mark: Mark, target: str) -> bool:
 
 
 def describe(mark: Mark) -> str:
-    """The fence in words."""
+    """Describe a fence and its owner in words."""
     if mark.state == "open":
         return "one that is open"
     by = "by nobody that it names" if mark.owner is None else f"by run {mark.owner.run} of database {mark.owner.target}"

@@ -48,5 +48,5 @@ class Observer(Protocol):
 
 
 def unobserved(when: When, step: str) -> None:
-    """Nobody watches."""
+    """Observe nothing: the default of a run."""
     del when, step

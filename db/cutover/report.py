@@ -13,7 +13,7 @@ from db.files import private
 
 
 class Verdict(StrEnum):
-    """How a run ended."""
+    """The ending of a run, as its report names it."""
 
     LIVE = "live"
     RETURNED = "returned"

@@ -87,7 +87,7 @@ def never(status: MoveStatus) -> bool:
 
 
 def nothing(context: RunContext) -> None:
-    """Check nothing."""
+    """Check nothing: for a runbook without such checks."""
     del context
 
 

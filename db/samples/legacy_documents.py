@@ -125,7 +125,7 @@ def tournament(record: Record, *, player: Record, draw: Random) -> Document:
 
 
 def preset(record: Record) -> Document:
-    """One object of `equipmentPresets`."""
+    """Make one object of the list `equipmentPresets`."""
     return {"name": record["name"], "equipment": json.loads(str(record["equipment"]))}
 
 
@@ -154,7 +154,7 @@ def _quest(record: Record, draw: Random) -> Document:
 
 
 def mission(record: Record) -> Document:
-    """One value of `singlePlayerMissions`."""
+    """Make one value of the object `singlePlayerMissions`."""
     return {
         "isStarted": record["started"],
         "lastCollectionTime": record["since"],

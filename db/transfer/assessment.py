@@ -63,10 +63,10 @@ class _Assessment:
         packer = BatchBuilder(self._source.tables[name], self._known)
         for chunk in chunks(self._source.rows(name)):
             many = len(chunk)
-            parcel = packer.pack(chunk)
+            batch = packer.pack(chunk)
             chunk.clear()
-            self._tally.add(name, parcel.taken, parcel.quarantined)
-            for finding in parcel.findings:
+            self._tally.add(name, batch.taken, batch.quarantined)
+            for finding in batch.findings:
                 self._count(finding)
             advance(many)
 

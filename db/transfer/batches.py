@@ -1,4 +1,4 @@
-"""From rows of the legacy file to records of the target: one parcel a chunk, in the order that foreign keys ask for.
+"""From rows of the legacy file to records of the target: one batch a chunk, in the order that foreign keys ask for.
 
 A row whose key another row has already (the file declares no uniqueness) is kept whole, as is a journal line that the
 target's constraints would refuse; each of them with a finding.
@@ -76,54 +76,54 @@ class BatchBuilder:
 
     def pack(self, rows: list[Row]) -> Batch:
         """The rows' records and findings. Every row is in it, or nothing is."""
-        parcel = Batch(self._table.name)
+        batch = Batch(self._table.name)
         match self._table.name:
             case "users":
                 for row in rows:
-                    self._player(parcel, row)
+                    self._player(batch, row)
             case name if name in JOURNALS:
-                self._lines(parcel, JOURNALS[name], rows)
+                self._lines(batch, JOURNALS[name], rows)
             case _:
                 for row in rows:
-                    self._other(parcel, row)
-        return parcel
+                    self._other(batch, row)
+        return batch
 
     def _cells(self, row: Row) -> dict[str, Cell]:
         return dict(zip(self._table.columns, row.cells, strict=True))
 
-    def _player(self, parcel: Batch, row: Row) -> None:
+    def _player(self, batch: Batch, row: Row) -> None:
         found = self._cells(row)
         if (column := self._taken_key(found)) is not None:
-            parcel.taken.update(dict.fromkeys(found, 1) | row.units)
-            self._keep_whole(parcel, row, _Trouble("held", column, "duplicate", f"another player has this {column}"))
+            batch.taken.update(dict.fromkeys(found, 1) | row.units)
+            self._keep_whole(batch, row, _Trouble("held", column, "duplicate", f"another player has this {column}"))
             return
         decoded = codec.decode_row(found, rowid=row.position, units=row.units)
         for table, records in decoded.rows.items():
-            parcel.add(table, records.values())
-        parcel.findings += decoded.findings
-        parcel.taken.update(decoded.counts if decoded.rows.get("users") else dict.fromkeys(found, 1) | row.units)
-        parcel.quarantined.update(decoded.quarantined())
+            batch.add(table, records.values())
+        batch.findings += decoded.findings
+        batch.taken.update(decoded.counts if decoded.rows.get("users") else dict.fromkeys(found, 1) | row.units)
+        batch.quarantined.update(decoded.quarantined())
 
-    def _other(self, parcel: Batch, row: Row) -> None:
+    def _other(self, batch: Batch, row: Row) -> None:
         found = self._cells(row)
-        parcel.taken.update(found.keys())
+        batch.taken.update(found.keys())
         if (column := self._taken_key(found)) is not None:
-            self._keep_whole(parcel, row, _Trouble("aside", column, "duplicate", f"another row has this {column}"))
+            self._keep_whole(batch, row, _Trouble("aside", column, "duplicate", f"another row has this {column}"))
             return
         table, record = codec.decode_other(self._table.name, found, rowid=row.position)
-        parcel.add(table, [record])
+        batch.add(table, [record])
 
-    def _lines(self, parcel: Batch, journal: sa.Table, rows: list[Row]) -> None:
+    def _lines(self, batch: Batch, journal: sa.Table, rows: list[Row]) -> None:
         lines = [(row, self._cells(row)) for row in rows]
         players = self._known(str(found["user_id"]) for _row, found in lines if isinstance(found["user_id"], str))
         for row, found in lines:
-            parcel.taken.update(found.keys())
+            batch.taken.update(found.keys())
             if found["user_id"] not in players:
-                self._keep_whole(parcel, row, _Trouble("aside", "user_id", "unknown", "the target has no such player"))
+                self._keep_whole(batch, row, _Trouble("aside", "user_id", "unknown", "the target has no such player"))
             elif (column := unfit(journal, found)) is not None:
-                self._keep_whole(parcel, row, _Trouble("aside", column, "unfit", f"no value for {column}"))
+                self._keep_whole(batch, row, _Trouble("aside", column, "unfit", f"no value for {column}"))
             else:
-                parcel.add(journal.name, [plain_line(found)])
+                batch.add(journal.name, [plain_line(found)])
 
     def _taken_key(self, found: Mapping[str, Cell]) -> str | None:
         """The first column whose value an earlier row has; else this row's values are remembered."""
@@ -136,13 +136,13 @@ class BatchBuilder:
                 seen.add(value)
         return None
 
-    def _keep_whole(self, parcel: Batch, row: Row, trouble: _Trouble) -> None:
+    def _keep_whole(self, batch: Batch, row: Row, trouble: _Trouble) -> None:
         name, column = self._table.name, trouble.column
         found = self._cells(row)
         record: Record = {"source": name, "position": row.position, "key": None, "cells": sqlite_values.encode(found)}
-        parcel.add("legacy_rows", [record])
+        batch.add("legacy_rows", [record])
         original, storage = sqlite_values.original(found[column]), sqlite_values.storage(found[column])
-        parcel.findings.append(
+        batch.findings.append(
             Finding(
                 trouble.kind,
                 name,
@@ -156,7 +156,7 @@ class BatchBuilder:
                 trouble.reason,
             )
         )
-        parcel.quarantined[column] += 1
+        batch.quarantined[column] += 1
 
 
 def unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:

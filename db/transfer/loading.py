@@ -157,11 +157,11 @@ class _Loading:
             number += 1
             many, size, position = len(chunk), sum(row.bytes for row in chunk), chunk[-1].position
             digest.add_all(chunk)
-            parcel = packer.pack(chunk)
+            batch = packer.pack(chunk)
             chunk.clear()
             if size > CHUNK_BYTES:
                 gc.collect()  # A finding's error refers to the frames that it came through, and they to a large row.
-            self.tally.add(name, parcel.taken, parcel.quarantined)
+            self.tally.add(name, batch.taken, batch.quarantined)
             checkpoint: Record = {
                 "run": self.run_id,
                 "source_table": name,
@@ -170,9 +170,9 @@ class _Loading:
                 "position": position,
                 "rows": many,
                 "bytes": size,
-                "counts": tallies.to_text(parcel.taken, parcel.quarantined),
+                "counts": tallies.to_text(batch.taken, batch.quarantined),
             }
-            self._write(parcel, checkpoint)
+            self._write(batch, checkpoint)
             advance(many)
 
     def _pass_over(self, name: str, rows: Iterator[Row], packer: BatchBuilder, digest: Digest, advance: Advance) -> int:
@@ -190,17 +190,17 @@ class _Loading:
             advance(many)
         return int(found[-1][0]) if found else 0
 
-    def _write(self, parcel: Batch, checkpoint: Record) -> None:
+    def _write(self, batch: Batch, checkpoint: Record) -> None:
         with self._transaction():
             for table in tables.ALL:
-                if records := parcel.records.pop(table.name, None):
+                if records := batch.records.pop(table.name, None):
                     copy(self.conn, table, records)
-            copy(self.conn, db_tables.quarantine, self._quarantine(parcel))
+            copy(self.conn, db_tables.quarantine, self._quarantine(batch))
             copy(self.conn, db_tables.transfer_checkpoints, [checkpoint])
-        assert not parcel.records, f"no table for {sorted(parcel.records)}"
+        assert not batch.records, f"no table for {sorted(batch.records)}"
 
-    def _quarantine(self, parcel: Batch) -> Iterator[Record]:
-        for finding in parcel.findings:
+    def _quarantine(self, batch: Batch) -> Iterator[Record]:
+        for finding in batch.findings:
             yield {
                 "run": self.run_id,
                 "n": self.findings,

@@ -135,7 +135,7 @@ class LegacyStore:
         return Status(self.engine, f"legacy:{self._path.resolve()}", None, None, state, _sentence(lacks))
 
     def close(self) -> None:
-        """Close the pool's connections."""
+        """Close all connections of the pool; see `Store`."""
         self._pool.dispose()
 
     def _connect(self) -> DBAPIConnection:

@@ -48,12 +48,12 @@ class Player:
         return {text(entry, "slot"): text(entry, "item_id") for entry in entries if entry["item_id"] is not None}
 
     def need_level(self, level_sum: int) -> None:
-        """Refused level_too_low."""
+        """Raise Refused level_too_low below this level."""
         if self.level_sum < level_sum:
             raise Refused("level_too_low", f"{level_sum} is asked for, the level sum is {self.level_sum}")
 
     def need_unworn(self, item_id: str) -> None:
-        """Refused item_is_worn."""
+        """Raise Refused item_is_worn if the item is worn."""
         if item_id in self.worn.values():
             raise Refused("item_is_worn", item_id)
 

@@ -123,7 +123,7 @@ REFUSALS: Mapping[str, Refusal] = {
 
 
 def page() -> str:
-    """The table as docs/refusals.md."""
+    """Return the table as the text of docs/refusals.md."""
     rows = [
         f"| `{code}` | {refusal.status.value} | {refusal.title} | {refusal.message} |"
         for code, refusal in REFUSALS.items()

@@ -40,7 +40,7 @@ _FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a run of tests ended with; failed: the names of those that did; said: its last lines."""
+    """The end of a run of tests. failed: the names of those that did; said: its last lines."""
 
     code: int
     failed: tuple[str, ...]

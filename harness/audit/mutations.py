@@ -23,7 +23,7 @@ class Mutation:
     wider: tuple[str, ...]
 
     def trouble(self, root: Path) -> str:
-        """Why it can't be applied to the tree; nothing where it can."""
+        """Return why the mutation can't be applied to the tree; "" if it can."""
         path = root / self.file
         if not path.is_file():
             return f"{self.name}: no file {self.file}"

@@ -1,4 +1,4 @@
-"""What an audit found: of each mutation who caught it, or that nothing did."""
+"""The result of an audit: for each mutation the test that caught it, or that nothing did."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """How many mutations there were, were caught, and survived (what could not be judged among them)."""
+    """Counts of mutations: all, caught, and survived (what could not be judged among them)."""
 
     mutations: int
     caught: int

@@ -134,7 +134,7 @@ def _try(copy: Copy, mutation: Mutation) -> Result:
 
 
 def _catch(copy: Copy, mutation: Mutation) -> tuple[str, str]:
-    """Who caught it, and what kept it from being judged: the expected catcher first, then the wider suites."""
+    """Return who caught it, and what kept it from being judged: the expected catcher first, then the wider suites."""
     for n, tests in enumerate(([mutation.catcher], *([suite] for suite in mutation.wider))):
         ran = copy.pytest(tests, "-x")
         if ran.code == FAILED and ran.failed:

@@ -1,4 +1,4 @@
-"""What a command costs: through dispatch and through HTTP, beside the bare driver and pgbench with the same SQL.
+"""Measures a command: through dispatch and through HTTP, beside the bare driver and pgbench with the same SQL.
 
 The four take turns in short rounds on one server and one database, so that what else the machine does hits all of them
 alike; the ratios are of the medians of the rounds.
@@ -22,7 +22,7 @@ from db.errors import Refusal
 from db.servers.reaper_client import ReaperClient
 from harness.bench import pgbench
 from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
-from harness.bench.setup import COMMANDS, FIRST, Setup, ground
+from harness.bench.setup import COMMANDS, FIRST, Setup, proxied
 from harness.bench.targets import Bare, Dispatched, Side, Web
 from harness.bench.workers import WorkerPool, processes
 from harness.load.service_processes import Service
@@ -74,12 +74,12 @@ class Measured:
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, side: str, tps: float, seconds: Sequence[float] = ()) -> None:
-        """One round more."""
+        """Add the timings of one more round."""
         self.tps.setdefault(side, []).append(tps)
         self.seconds.setdefault(side, []).extend(seconds)
 
     def cell(self, action: str, clients: int) -> Cell:
-        """What the rounds say."""
+        """Return the results of all rounds so far."""
         ours, bench = self.tps["dispatch"], self.tps.get("pgbench", [])
         return Cell(
             action=action,
@@ -108,7 +108,7 @@ def run(
     cells = [(action, number) for action in COMMANDS for number in clients]
     measured = {cell: Measured() for cell in cells}
     progress.say("starting a throwaway Postgres")
-    with ground(kind, requests * PLAYERS_PER_REQUEST) as made, WorkerPool(processes()) as crew, _service(made) as web:
+    with proxied(kind, requests * PLAYERS_PER_REQUEST) as made, WorkerPool(processes()) as crew, _service(made) as web:
         progress.say(
             f"measuring on {made.server}, {count(processes(), 'process', 'processes')},"
             f" {count(rounds, 'round')} of {count(requests, 'request')}"

@@ -1,4 +1,4 @@
-"""What a fresh migrated database costs: a clone and a reset of ours, beside the ways that others take.
+"""Measures a fresh migrated database: a clone and a reset of ours, beside the ways that others take.
 
 They take turns on one server, some in a row a turn, as a worker that goes from case to case makes them. A reset is
 timed after a claim_mail was played on the database: that is what a scenario leaves. It is sealed, as those are on which
@@ -83,7 +83,7 @@ def run(rounds: int, containers: int, kind: str | None, progress: Progress) -> R
 
 
 def _turns(rounds: int) -> Iterator[tuple[int, bool]]:
-    """How many are made in each turn, and whether it is one of those before the clock starts."""
+    """Return how many are made in each turn, and whether it is one of those before the clock starts."""
     yield WARM, True
     for done in range(0, rounds, IN_A_ROW):
         yield min(IN_A_ROW, rounds - done), False
@@ -146,7 +146,7 @@ def _played(databases: Databases, *, sealed: bool) -> Iterator[Turn]:
 
 
 def _janitor(server: Server, template: str) -> float:
-    """What pytest-postgresql's fixture does for each test: its janitor's init, from a template that was loaded once."""
+    """Do as pytest-postgresql's fixture for each test: its janitor's init, from a template that was loaded once."""
     from pytest_postgresql.janitor import DatabaseJanitor  # noqa: PLC0415  # an optional dependency
 
     url = server.maintenance

@@ -64,14 +64,14 @@ def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def run(tool: Tool, ground: Setup, script: Script, *, clients: int, requests: int) -> float:
+def run(tool: Tool, proxied: Setup, script: Script, *, clients: int, requests: int) -> float:
     """Transactions a second, the time to connect aside. Raises Failure with what pgbench said."""
     threads = min(clients, len(os.sched_getaffinity(0)))
     options = ["-n", "-M", "extended", "-c", clients, "-j", threads, "-t", max(1, requests // clients), "-f", "-"]
     variables = [part for name, value in script.variables.items() for part in ("-D", f"{name}={value}")]
     done: subprocess.CompletedProcess[str] = tool.run(
         [*map(str, options), *variables],
-        ground.service,
+        proxied.service,
         input=script.text,
         capture_output=True,
         text=True,

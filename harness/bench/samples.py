@@ -1,4 +1,4 @@
-"""What was measured, and the judgement of it: percentiles, ratios of medians, targets met or missed."""
+"""Samples of a benchmark and their judgement: percentiles, ratios of medians, targets met or missed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """Whether it was met; None where nobody can say."""
+        """Return True if the target was met; None if it was not measured."""
         if self.figure is None:
             return None
         return (self.least is None or self.figure >= self.least) and (self.most is None or self.figure <= self.most)
@@ -68,7 +68,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the targets say together: a missed one fails, and one that was not measured leaves it open."""
+    """The judgement of all targets: a missed one fails, and one that was not measured leaves it open."""
 
     verdict: Verdict
     missed: tuple[str, ...] = field(default=())
@@ -76,7 +76,7 @@ class Judgement:
 
     @classmethod
     def of(cls, targets: Sequence[Target]) -> Judgement:
-        """Of all targets. No target at all is no pass."""
+        """Judge all targets together. No target at all is no pass."""
         missed = tuple(str(target) for target in targets if target.met is False)
         unmeasured = tuple(str(target) for target in targets if target.met is None)
         if missed:

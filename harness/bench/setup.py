@@ -1,4 +1,4 @@
-"""The ground that commands are measured on: a durable throwaway server, players all alike, and the SQL of each action.
+"""The set-up in which commands are measured: a durable throwaway server, players all alike, and the SQL of each action.
 
 The SQL is what the store really sent, recorded from one dispatch of each action, with the player's id and the request's
 to be put in. Players' ids and requests' are numbers written as text, so that pgbench can draw them.
@@ -94,7 +94,7 @@ class Setup:
     recorded: Recorded
 
     def settings(self) -> dict[str, str]:
-        """What the server really runs with: one behind a URL has its own."""
+        """Read the settings with which the server really runs: one behind a URL has its own."""
         query = "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY (%s)"
         with ops.connect(self.owner, application="sudamr bench") as conn:
             return dict(conn.execute(query, [list(DURABLE)]).fetchall())
@@ -108,7 +108,7 @@ class Setup:
 
 
 @contextmanager
-def ground(kind: str | None, players: int) -> Iterator[Setup]:
+def proxied(kind: str | None, players: int) -> Iterator[Setup]:
     """Start a server, make the players, record the SQL; nothing of it is left afterwards."""
     with servers.start(kind, settings=DURABLE) as server, Databases(server) as databases:
         clone = databases.clone()
@@ -134,7 +134,7 @@ def ask(store: PostgresStore, player: str, request_id: str, command: Command) ->
 
 
 def record(service: PostgresUrl) -> Recorded:
-    """What the store sends for each action, by a player who has played before."""
+    """Record the statements that the store sends for each action, by a player who has played before."""
     store = PostgresStore(service, pool_size=1)
     player, recorded = str(RECORDED), {}
     try:

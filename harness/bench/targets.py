@@ -41,7 +41,7 @@ class Dispatched:
     service: PostgresUrl
 
     def open(self, clients: int, stack: ExitStack) -> Sequence[Act]:
-        """See `Side`."""
+        """Open the target for one client; see `Side`."""
         store = PostgresStore(self.service, pool_size=clients)
         stack.callback(store.close)
         with ExitStack() as warming:
@@ -63,7 +63,7 @@ class Bare:
     recorded: Recorded
 
     def open(self, clients: int, stack: ExitStack) -> Sequence[Act]:
-        """See `Side`."""
+        """Open the target for one client; see `Side`."""
         return [self._act(stack) for _ in range(clients)]
 
     def _act(self, stack: ExitStack) -> Act:
@@ -88,7 +88,7 @@ class Web:
     first: int = 0
 
     def open(self, clients: int, stack: ExitStack) -> Sequence[Act]:
-        """See `Side`."""
+        """Open the target for one client; see `Side`."""
         return [self._act(self.urls[(self.first + n) % len(self.urls)], stack) for n in range(clients)]
 
     def _act(self, url: str, stack: ExitStack) -> Act:

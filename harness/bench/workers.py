@@ -30,7 +30,7 @@ ROUND_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does in a round: the action once for each of the players, by so many clients."""
+    """The work of one process in a round: the action once for each of the players, by so many clients."""
 
     side: Side
     action: str
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Timing:
-    """When the first request began and the last ended, by the machine's monotonic clock; seconds of each request."""
+    """The times of a job by the machine's monotonic clock: first request begun, last one ended, seconds of each."""
 
     began: float
     ended: float
@@ -64,7 +64,7 @@ class Round:
 
 
 def processes() -> int:
-    """How many worker processes: the cores that we may use."""
+    """Return how many worker processes there are: one a core that we may use."""
     return len(os.sched_getaffinity(0))
 
 

@@ -174,7 +174,7 @@ class Databases:
         return name
 
     def _finished(self, conn: psycopg.Connection, name: str) -> bool:
-        """Whether the template is there and whole; what a killed worker left half made is dropped."""
+        """Return True if the template is there and complete; drops one that a killed worker left half made."""
         row = conn.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", [name]).fetchone()
         if row is None:
             return False
@@ -194,7 +194,7 @@ class Databases:
 
 
 def _alive(conn: psycopg.Connection) -> bool:
-    """Whether it can be used still: a crash test takes every connection of its server.
+    """Return True if the connection can still be used: a crash test takes every connection of its server.
 
     A server that ends a session says so, or closes: where there is nothing to read, nothing happened.
     """

@@ -37,7 +37,7 @@ EVERYBODYS = {name: CATALOG[name] for name in ("pg_db_role_setting", "pg_largeob
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """How many rows there were, all by known writers. `query`: how many there are, and how many by those writers."""
+    """The number of rows, all by known writers. `query`: counts them, and those by these writers."""
 
     query: str
     rows: int

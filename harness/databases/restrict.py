@@ -54,7 +54,7 @@ WHERE has_any_column_privilege(%(service)s, t, 'INSERT') ORDER BY n
 
 @dataclass(frozen=True)
 class Restriction:
-    """Who is kept out of a database, and whose right to come in is all that is left: names of roles."""
+    """The roles that may not connect to a database, and those that may do nothing but connect."""
 
     owner: str
     service: str
@@ -79,7 +79,7 @@ class Restriction:
         return f"NOT has_database_privilege({sql.quote(self.owner)}, current_database(), 'CONNECT')"
 
     def gaps(self, conn: psycopg.Connection, filled: Iterable[str]) -> list[str]:
-        """Why the connection's database is not sealed, a reason each. filled: the tables that begin with rows."""
+        """Return the reasons why the database is not restricted. filled: the tables that begin with rows."""
         found = conn.execute(GAPS, {"service": self.service, "filled": list(filled)}).fetchall()
         return [reason for (reason,) in found]
 

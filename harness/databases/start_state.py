@@ -1,4 +1,4 @@
-"""What a database holds before a test: put back after it, in place, and proven to be back.
+"""The contents of a database before a test: put back after it, in place, and proven to be back.
 
 The proof is a digest of each object of some kinds (columns, constraints, indexes, triggers and whether they fire,
 functions, types, rules, policies, schemas, sequences, large objects, settings of roles; with their privileges) and of
@@ -100,7 +100,7 @@ class StartState:
 
     @cached_property
     def has_sequences(self) -> bool:
-        """Whether there are values that only a digest can prove."""
+        """Return True if there are values that only a digest can prove."""
         return any(name.startswith("sequence ") for name in self.digests)
 
     def restore(self, conn: psycopg.Connection) -> Self:

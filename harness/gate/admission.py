@@ -1,4 +1,4 @@
-"""Whether a certificate admits what stands here to an environment; and what was admitted last, which may not shrink.
+"""Decides if a certificate admits this checkout to an environment; counts may not shrink from the last one admitted.
 
 The last one is remembered with the target, in `ops.admissions`, when a cutover accepts it: what stands there can't be
 left out by a fresh checkout. Where no target is asked (`invoke gate --verify` in CI, which reaches none), a file beside
@@ -30,7 +30,7 @@ _COUNTS = TypeAdapter(Counts)
 
 
 def standing(root: Path) -> Standing:
-    """What is true of this checkout."""
+    """Read the state of this checkout."""
     changes = tuple(checkout.changes(root))
     return Standing(
         commit=checkout.head(root),

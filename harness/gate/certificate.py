@@ -1,4 +1,4 @@
-"""What a gate's pass is worth: a certificate that binds it to a commit, a schema, the scenarios and a server, signed.
+"""The certificate of a gate that passed: it binds the pass to a commit, a schema, the scenarios and a server, signed.
 
 Unsigned certificates serve development and test alone.
 """
@@ -35,7 +35,7 @@ ANOTHER_KIND = "JSON of another kind"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is true of this checkout, to which a certificate must agree. changes: the files unlike the commit's."""
+    """The state of this checkout, to which a certificate must agree. changes: the files unlike the commit's."""
 
     commit: str
     clean: bool
@@ -46,7 +46,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is true of the server to move to; `settings` are those that decide what a statement means."""
+    """The server to move to; `settings` are those that decide what a statement means."""
 
     major: int = MAJOR
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much a gate ran: what may not shrink from one accepted certificate to the next."""
+    """Counts of what a gate ran; they may not shrink from one accepted certificate to the next."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -64,7 +64,7 @@ class Counts:
     race_orders: NonNegativeInt
 
     def smaller_than(self, least: Counts) -> str:
-        """What there is less of, in words; nothing where there is none."""
+        """Return the counts that are smaller, in words; "" if none is."""
         now, then = asdict(self), asdict(least)
         return ", ".join(f"{now[k]} {k.replace('_', ' ')} (were {then[k]})" for k in now if now[k] < then[k])
 
@@ -99,12 +99,12 @@ class Certificate:
 
     @property
     def counts(self) -> Counts:
-        """How much was run."""
+        """Return how much the gate ran."""
         return Counts(self.scenarios, self.twins, self.faults_fired, self.race_orders)
 
     @property
     def major(self) -> str:
-        """15 of 15.18."""
+        """Return the server's major version: 15 of 15.18."""
         return self.server_version.partition(".")[0]
 
     def signed(self, key: str | None, rest: Mapping[str, object]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What stands in a checkout, beside its commit: what a certificate is compared with."""
+"""Reads the state of a checkout, beside its commit, with which a certificate is compared."""
 
 from __future__ import annotations
 

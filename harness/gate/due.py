@@ -1,4 +1,4 @@
-"""What a gate has to run, told by the files alone: what a setting, a plugin or a mark left out is missed by name."""
+"""Lists what a gate has to run, from the files alone: what a setting, a plugin or a mark left out is missed by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long each part of a gate takes: by the last gate on this machine, before the first by two idle cores."""
+"""Estimates how long each part of a gate takes: by the last gate on this machine; at first, by two idle cores."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Estimate:
             self._expected[SUITE] *= self.items / (known.get(COUNTED) or ITEMS if SUITE in known else ITEMS)
 
     def line(self, part: str, what: str) -> str:
-        """What is done now, which of how many, and how long this and all of it will take."""
+        """Say which part runs now, of how many, and how long this one and all of them will take."""
         names = list(BUILT_IN)
         here, after = self._expected[part], [name for name in names if name not in self.seconds]
         left = sum(self._expected[name] for name in after)
@@ -49,7 +49,7 @@ class Estimate:
         return f"{names.index(part) + 1} of {len(names)}: {what}; some {here:.0f} s, {_clock(left)} left in all{by}"
 
     def took(self, part: str, seconds: float) -> None:
-        """A part has ended."""
+        """Record that a part has ended, and its seconds."""
         self.seconds[part] = round(seconds, 1)
 
     def keep(self) -> None:

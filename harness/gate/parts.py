@@ -1,4 +1,4 @@
-"""What a gate tries beside the scenarios: the migrations, and a backup; on a throwaway server of their own."""
+"""The parts of a gate beside the scenarios: the migrations, and a backup; on a throwaway server of their own."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[Part,
 
 
 def attempt(name: str, act: Callable[[], Found], vitals: Vitals | None = None) -> Part:
-    """What the act finds; what stops it on purpose is its verdict: what could not be tried proves nothing.
+    """Return what the act finds; an error that stops it is its verdict, for what could not be tried proves nothing.
 
     Raises Lost if it was stopped because the server was lost.
     """
@@ -163,7 +163,7 @@ def _migration_problems(again: list[str], drifted: list[str], seen: list[str]) -
 
 
 def _drift_seen(owner: PostgresUrl) -> list[str]:
-    """What drift says of a schema that lost a check and gained a column; both are put back."""
+    """Return the drift that is reported of a schema that lost a check and gained a column; both are put back."""
     with ops.connect(owner) as conn:
         row = conn.execute(A_CHECK).fetchone()
         definition = conn.execute(

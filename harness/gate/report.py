@@ -1,4 +1,4 @@
-"""What a gate found: each item of the suite, each other part, and of all of it the verdict. Pure.
+"""The report of a gate: each item of the suite, each other part, and the verdict of all. Pure.
 
 Pass, fail or inconclusive; what was not run is never a pass.
 """
@@ -18,7 +18,7 @@ NAMED = 5
 
 
 class Ended(StrEnum):
-    """How a part ended. Inconclusive: nothing was found wrong, and not all that it should prove was tried."""
+    """The ending of a part. Inconclusive: no fault was found, and not all that it should prove was tried."""
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
@@ -26,7 +26,7 @@ class Ended(StrEnum):
 
 
 class Kind(StrEnum):
-    """What an item of the suite is."""
+    """The kind of an item of the suite."""
 
     SCENARIOS = "scenarios"
     TWINS = "twins"
@@ -50,7 +50,7 @@ class Item:
 
     @property
     def name(self) -> str:
-        """As pytest names it."""
+        """Return the item's name as pytest writes it."""
         return f"{self.file}::{self.way}"
 
     @property
@@ -64,7 +64,7 @@ class Item:
 
     @property
     def is_pair(self) -> bool:
-        """Whether it is of the table of pairs; then the way is the pair, `equip+disassemble`."""
+        """Return True if it is of the table of pairs; then the way is the pair, `equip+disassemble`."""
         return self.file.endswith(pairs.FILE)
 
     def figure(self, name: str) -> int:
@@ -75,7 +75,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How much was run, and how much of it failed. Of scenarios and twins, files; of sweeps, items."""
+    """Counts of what was run, and of what failed. Of scenarios and twins, files; of sweeps, items."""
 
     count: int
     failures: int
@@ -120,7 +120,7 @@ class GateReport:
 
 
 class Checked(StrEnum):
-    """What is known of a report's signature."""
+    """The result of checking a report's signature."""
 
     MADE = "made"
     FITS = "fits"
@@ -149,7 +149,7 @@ def sweeps(items: Sequence[Item], kind: Kind) -> Sweeps:
 
 
 def doubts(items: Sequence[Item], parts: Iterable[Part], due: Collection[str]) -> Iterator[str]:
-    """What would have to have been run for a pass, and was not. due: the names of the items that there must be."""
+    """Return what a pass needs and was not run. due: the names of the items that there must be."""
     for part in parts:
         if part.verdict is Ended.INCONCLUSIVE:
             yield f"{part.name}: {'; '.join(part.problems) or 'not tried'}"

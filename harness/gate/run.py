@@ -45,7 +45,7 @@ SHOWN_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for. legacy: a file to rehearse with, else `players` are made; postgres: the servers' kind."""
+    """The options of a gate. legacy: a file to rehearse with, else `players` are made; postgres: the servers' kind."""
 
     environment: str
     legacy: Path | None = None
@@ -98,7 +98,7 @@ def _check_key(environment: str, key: str | None) -> None:
 
 @dataclass
 class _Search:
-    """What a gate has found so far."""
+    """The results of a gate so far."""
 
     wish: Wish
     root: Path
@@ -223,7 +223,7 @@ def _changed(after: Standing) -> Standing:
 
 
 def show(report: GateReport, out: Output) -> None:
-    """The report for people."""
+    """Print the report of a gate for people."""
     faults, races = report.faults, report.races
     rows: list[tuple[str, object]] = [
         (name, f"{counted.count} run, {counted.failures} failed")

@@ -37,7 +37,7 @@ class Count:
 
     @property
     def clean(self) -> bool:
-        """Whether everything is there once."""
+        """Return True if everything is there once."""
         return not self.problems
 
 
@@ -81,7 +81,7 @@ def count(
 
 @dataclass
 class Asked:
-    """What one player asked for, by what became of it; before: what had a receipt already."""
+    """The requests of one player, by what became of them; before: what had a receipt already."""
 
     granted: list[Granted] = field(default_factory=list)
     refused: set[tuple[str, str]] = field(default_factory=set)
@@ -129,7 +129,7 @@ def _grant(result: Count, rows: Rows, grant: Granted) -> None:
 
 
 def _told(grant: Granted, rows: Rows) -> Lines:
-    """What the outcome says must stand in the journals."""
+    """Return what the journals must hold by the outcome."""
     outcome, lines = grant.outcome, Lines()
     match grant.request.action:
         case "claim_mail" | "claim_tournament_reward":
@@ -159,7 +159,7 @@ def _forged(grant: Granted, rows: Rows) -> Lines:
 
 
 def _found(rows: Rows, key: tuple[str, str]) -> Lines:
-    """What stands in the journals under the request."""
+    """Return what the journals hold under the request."""
     lines = Lines()
     for line in _of(rows, "currency_ledger", key):
         lines[str(line["currency"])] += _whole(line["amount"])

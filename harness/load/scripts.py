@@ -1,4 +1,4 @@
-"""What a client's player could do: commands that are likely to be granted, from what the player owns at the start."""
+"""Scripts of virtual users: commands that are likely to be granted, from what the player owns at the start."""
 
 from __future__ import annotations
 

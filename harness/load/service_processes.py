@@ -55,17 +55,17 @@ class Service:
 
     @property
     def env_file(self) -> Path:
-        """Where it reads the URL of its store; written anew by a switch."""
+        """Return the path of the file that names the store's URL; a switch writes it anew."""
         return self.folder / "service.env"
 
     @property
     def pid_file(self) -> Path:
-        """Where its supervisor writes its process id."""
+        """Return the path of the file that holds the supervisor's process id."""
         return self.folder / "service.pid"
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """Return the path of the file that holds the processes' output."""
         return self.folder / "service.log"
 
     @property
@@ -84,7 +84,7 @@ class Service:
         return f"read -r pid < '{self.pid_file}' && kill -HUP $pid"
 
     def token_of(self, player: str) -> str:
-        """The player's bearer token."""
+        """Return the bearer token of a player."""
         return tokens.issue(self.token_secret, player)
 
     def start(self, store: str) -> None:
@@ -101,7 +101,7 @@ class Service:
         raise Failure("the service to start", redact(last_lines(self.log)), where=", ".join(self.urls))
 
     def _came_up(self) -> bool:
-        """Whether every process answers, as soon as that is decided."""
+        """Return True once every process answers, False once one has ended."""
         coming = Retrying(
             retry=retry_if_result(lambda decided: decided is None),
             stop=stop_after_delay(START_SECONDS),

@@ -52,7 +52,7 @@ class Request:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What a receipt is known by."""
+        """Return the key of the request's receipt."""
         return self.player, self.id
 
     @property
@@ -76,7 +76,7 @@ class Granted:
 
 @dataclass
 class Tally:
-    """What all clients saw. granted: in the order of the answers, which is each player's order of requests."""
+    """The answers that all clients got. granted: in the order of the answers, which is that of a player's requests."""
 
     granted: dict[tuple[str, str], Granted] = field(default_factory=dict)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -100,17 +100,17 @@ class Tally:
         return max(spans.values(), default=0.0)
 
     def locked_out(self, since: float) -> int:
-        """How often a request went unanswered since then."""
+        """Count the requests that went unanswered since then."""
         return sum(1 for at in self.unanswered_at if at >= since)
 
     def newly_granted(self, since: float) -> int:
-        """How many requests were carried out since then."""
+        """Count the requests that were carried out since then."""
         return sum(1 for at in self.granted_at if at >= since)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service said for good: granted with an outcome, or refused with a code."""
+    """The final answer of the service: granted with an outcome, or refused with a code."""
 
     outcome: Mapping[str, object] | None
     code: str

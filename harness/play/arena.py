@@ -1,4 +1,4 @@
-"""Where scenarios are played: a store with the scenario's players in it and nobody else, on either engine."""
+"""Plays scenarios: on a store with the scenario's players in it and nobody else, on either engine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Stage(Protocol):
 
     @property
     def name(self) -> str:
-        """What the store is: postgres or legacy."""
+        """Return the engine of the store: postgres or legacy."""
         ...
 
     @property
@@ -80,7 +80,7 @@ def start(player: str, given: Given, clock: int) -> Start:
 
 
 def _told(given: Given, clock: int) -> dict[str, object]:
-    """What the builder is told: times as epoch milliseconds, and nothing that the scenario leaves out."""
+    """Return the builder's arguments: times as epoch milliseconds, and nothing that the scenario leaves out."""
     told: dict[str, object] = given.model_dump(exclude_unset=True, exclude=_UNTOLD)
     for key, field in MOMENTS.items():
         entries = told.get(key, {})

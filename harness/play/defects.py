@@ -19,7 +19,7 @@ ROOT = Path(game.__file__).parent.parent
 
 @dataclass(frozen=True)
 class Defect:
-    """What was raised, in a line; where in our own code; the traceback, without the frames of libraries between."""
+    """An exception in a line, its place in our own code, and the traceback without the frames of libraries between."""
 
     what: str
     where: str

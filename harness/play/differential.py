@@ -17,7 +17,7 @@ from harness.scenarios.yaml_reader import Data, Path, flow
 
 
 def replay_twins(scenario: Scenario, left: Stage, right: Stage) -> list[Problem]:
-    """Where the two stores first part, in each serial order; nothing means that they never do."""
+    """Return the first difference between the two stores, in each serial order; nothing if they never differ."""
     problems: list[list[Problem]] = []
     for turns in orders(scenario):
         plays = Play(scenario, left), Play(scenario, right)
@@ -45,7 +45,7 @@ def _said(taken: Taken | None) -> str:
 
 
 def rows_apart(ours: Rows, theirs: Rows) -> Iterator[tuple[str, str, str]]:
-    """Where two stores say otherwise of the same players: (what, as ours has it, as theirs has it)."""
+    """Return where two stores differ in the same players: (what, in the first, in the second)."""
     for table, change in compare(_comparable(ours), _comparable(theirs)).items():
         for key, columns in change.updates.items():
             for column, pair in columns.items():

@@ -45,7 +45,7 @@ class Aliases:
         return _replaced(value, self._ids)
 
     def to_names(self, value: Data) -> Data:
-        """The other way round."""
+        """Replace ids by the names that a scenario uses."""
         return _replaced(value, self._names)
 
     def name(self, text: str) -> str:
@@ -96,7 +96,7 @@ def outcome(path: Path, expected: Mapping[str, Data], found: Mapping[str, Data])
 
 @dataclass(frozen=True)
 class Difference:
-    """What happened from start to end: rows, and the lines that the journals gained, ids as a scenario writes them."""
+    """The changes from start to end: rows, and the lines that the journals gained, ids as a scenario writes them."""
 
     changes: Changes
     ledger: dict[str, list[Data]]
@@ -131,7 +131,7 @@ def difference(start: Rows, end: Rows, aliases: Aliases, order: Sequence[str] = 
 
 
 def after(expected: After, found: Difference) -> Iterator[Problem]:
-    """Where the whole difference is another than the one expected."""
+    """Return where the whole difference is another than the one expected."""
     for table in dict.fromkeys((*expected.tables, *found.changes)):
         wanted, happened = expected.tables.get(table, {}), found.changes.get(table, {})
         for key in dict.fromkeys((*wanted, *happened)):
@@ -206,7 +206,7 @@ def _record(table: str, record: Record, aliases: Aliases) -> dict[str, Data]:
 
 
 def _defaults(table: str, name: str) -> dict[str, Data]:
-    """What a new row holds where nobody says otherwise; an item's type, slot and grade follow from its name."""
+    """Return what a scenario leaves out of a new row; an item's type, slot and grade follow from its name."""
     defaults = {column: _default(tables.BY_NAME[table].columns[column]) for column in columns(table)}
     if table == "user_inventory" and (item := catalog.TEMPLATES.get(name)):
         defaults |= {"type": item.type, "slot": item.slot, "grade": item.grade}

@@ -33,7 +33,7 @@ class Breach:
 
 
 def breaches(rows: Rows, order: Sequence[str] = (), *, signed: Collection[str] = ()) -> list[Breach]:
-    """What does not hold of these players: their whole state and journals.
+    """Return the invariants that these players break, by their whole state and journals.
 
     With `order`, the granted requests' ids from the first to the last, each line's balance and stock is checked too.
     signed: columns of `users` that may be negative, for a legacy file holds such values and they are moved as they are.
@@ -59,7 +59,7 @@ def receipts(rows: Rows, granted: Collection[tuple[str, str]], refused: Collecti
 
 
 def order_kept(before: Rows, after: Rows) -> list[Breach]:
-    """What stays keeps its order, and what is new comes last, in every table that has an order."""
+    """Check that rows that stay keep their order, and new ones come last, in every table that has an order."""
     found = []
     for table in ORDERED:
         for (player,) in before.get("users", {}):
@@ -71,7 +71,7 @@ def order_kept(before: Rows, after: Rows) -> list[Breach]:
 
 
 def still_readable(before: Rows, after: Rows) -> list[Breach]:
-    """What a command left can be read again: no player is held for it, and nothing worn has become a mere reference."""
+    """Check that the rows can be read again: no player is held, and nothing worn has become a mere reference."""
     worn, was = after.get("user_equipment", {}), before.get("user_equipment", {})
     held = [player for (player,), user in after.get("users", {}).items() if user["held"]]
     dangling = [key for key, record in worn.items() if record["kept"] is not None and key not in was]
@@ -163,7 +163,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What there was, what happened to it, and what there is now."""
+    """The account of an amount: at the start, the changes, and at the end."""
 
     law: str
     opening: dict[str, int]

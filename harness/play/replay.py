@@ -28,7 +28,7 @@ SEED = "scenarios"
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of a command: an outcome, ids as a scenario writes them, or the code of a refusal."""
+    """The result of a command: an outcome, ids as a scenario writes them, or the code of a refusal."""
 
     turn: Turn
     outcome: Mapping[str, Data] | None
@@ -51,7 +51,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a replay found. `standing`: what can't be put right by writing another expectation."""
+    """The result of a replay. `standing`: faults that another expectation can't put right."""
 
     runs: tuple[Run, ...]
     standing: tuple[Problem, ...]
@@ -110,7 +110,7 @@ def orders(scenario: Scenario) -> list[tuple[Turn, ...]]:
 
 
 def outcomes(runs: Iterable[Run]) -> list[dict[str, str]]:
-    """What the race gave, by request: each different outcome once, in the order of the runs."""
+    """Return the outcomes of the race, by request: each different one once, in the order of the runs."""
     found: list[dict[str, str]] = []
     for run in runs:
         racing = sorted((t for t in run.taken if t.turn.step is None), key=lambda taken: str(taken.turn.path))
@@ -173,7 +173,7 @@ class Play:
         return taken
 
     def end(self) -> Run:
-        """What happened from the start to here."""
+        """Return the changes from the start to here."""
         order = [request for _, request in self._granted]
         return Run(tuple(self._taken), expectations.difference(self._start, self.rows, self.aliases, order))
 

@@ -55,7 +55,7 @@ class PreparedRequest:
 
 @dataclass(frozen=True)
 class FinalState:
-    """How a play ended: the answer to each command by its label, and all rows."""
+    """The end of a play: the answer to each command by its label, and all rows."""
 
     answers: tuple[tuple[str, str], ...]
     rows: Rows
@@ -63,7 +63,7 @@ class FinalState:
 
 @dataclass(frozen=True)
 class Apart:
-    """Where two ends differ, in words."""
+    """A difference between two ends, in words."""
 
     what: str
     expected: str
@@ -74,7 +74,7 @@ class Apart:
         return Apart(*(aliases.in_text(text) for text in (self.what, self.expected, self.found)))
 
 
-def errands(scenario: Scenario, turns: Sequence[Turn] | None = None) -> list[PreparedRequest]:
+def prepared_requests(scenario: Scenario, turns: Sequence[Turn] | None = None) -> list[PreparedRequest]:
     """The scenario's commands, in the order written or in the one given."""
     turns = scenario.turns if turns is None else turns
     aliases = Aliases(dict.fromkeys(turn.request for turn in scenario.turns))
@@ -96,22 +96,24 @@ def no_sleep(_seconds: float) -> None:
 
 def carry_out(
     store: Store,
-    errand: PreparedRequest,
+    prepared: PreparedRequest,
     *,
     sleep: Callable[[float], None] = no_sleep,
-    unanswered: Callable[[PreparedRequest], None] = lambda _errand: None,
+    unanswered: Callable[[PreparedRequest], None] = lambda _prepared: None,
 ) -> str:
     """The answer in words, asked for as a real client does: again, under the same id, while the store can't answer."""
     for _ in range(ASKED):
         try:
-            with defects.told(errand.turn.path, errand.label):
-                answer = dispatch(store, errand.request, clock=lambda: errand.now_ms, chance=errand.chance, sleep=sleep)
+            with defects.told(prepared.turn.path, prepared.label):
+                answer = dispatch(
+                    store, prepared.request, clock=lambda: prepared.now_ms, chance=prepared.chance, sleep=sleep
+                )
         except Refused as refusal:
             return f"refused {refusal.code}"
         except StoreUnavailable:
-            unanswered(errand)
+            unanswered(prepared)
         else:
-            return errand.granted(answer.outcome)
+            return prepared.granted(answer.outcome)
     return UNANSWERED
 
 

@@ -38,7 +38,7 @@ OF_EDITORS = ("*~", ".*.sw?", ".#*", "#*#", ".DS_Store")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of scenarios."""
+    """Add the options that scenarios have."""
     parser.getgroup("harness").addoption(
         OPTION, action="store_true", help="write what was found into expect, outcomes and after (not under xdist)"
     )
@@ -195,7 +195,7 @@ class Shared:
         return left
 
     def close(self) -> None:
-        """Drops the database."""
+        """Drop the worker's database of scenarios."""
         self.stage.close()
         self._databases.drop(self._database)
 

@@ -28,7 +28,7 @@ SWEEPS = ("sweep", "race")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where the lines go."""
+    """Add the option that names the file of events."""
     parser.getgroup("harness").addoption(OPTION, metavar="PATH", help="write what each test found, as lines of JSON")
 
 
@@ -67,13 +67,13 @@ class Writer:
         self._lost = ""
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """How many there are, without workers."""
+        """Write how many items there are, without workers."""
         if session.items:
             self._announce(len(session.items))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: object, ids: list[str]) -> None:
-        """How many there are, as the first worker says."""
+        """Write how many items there are, as the first worker says."""
         del node
         self._announce(len(ids))
 

@@ -112,15 +112,15 @@ def _call(name: str, where: Where, read: Callable[[], ScenarioFile]) -> Callable
         return OFF_THE_WIRE[name](where, read)
     kind = Unharmed if name == Unharmed.name else fault_kinds.ON_THE_WIRE[name]
 
-    def on_the_wire(ground: ProxiedDatabase, request: pytest.FixtureRequest) -> None:
-        _sweep(read(), kind(ground), where, request.node)
+    def on_the_wire(proxied: ProxiedDatabase, request: pytest.FixtureRequest) -> None:
+        _sweep(read(), kind(proxied), where, request.node)
 
     return on_the_wire
 
 
 def _killed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
-    def killed(ground: ProxiedDatabase, doomed: CrashableWorker, request: pytest.FixtureRequest) -> None:
-        _sweep(read(), Killed(ground, doomed), where, request.node)
+    def killed(proxied: ProxiedDatabase, crashable: CrashableWorker, request: pytest.FixtureRequest) -> None:
+        _sweep(read(), Killed(proxied, crashable), where, request.node)
 
     return killed
 
@@ -133,11 +133,11 @@ def _crashed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., No
 
 
 def _legacy_killed(where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
-    def legacy_killed(legacy_stage: LegacyStage, doomed: CrashableWorker, request: pytest.FixtureRequest) -> None:
+    def legacy_killed(legacy_stage: LegacyStage, crashable: CrashableWorker, request: pytest.FixtureRequest) -> None:
         file = read()
         with _raised(file, request.node):
             swept = legacy_faults.sweep_killed(
-                file.scenario, legacy_stage, doomed, where.at, where.steps, to_first=request.config.getoption(KEEP)
+                file.scenario, legacy_stage, crashable, where.at, where.steps, to_first=request.config.getoption(KEEP)
             )
         _judge(file, swept, where.at, request.node)
 
@@ -162,7 +162,7 @@ OFF_THE_WIRE = {
     legacy_faults.KILLED: _legacy_killed,
     legacy_faults.BUSY: _legacy_busy,
 }
-"""Faults that need more than a ground: what makes the item's function, by name."""
+"""Faults that need more than a database behind a proxy: what makes the item's function, by name."""
 
 
 def _sweep(file: ScenarioFile, fault: Fault, where: Where, item: pytest.Item) -> None:
@@ -246,7 +246,7 @@ def _places(failures: Iterable[Failure]) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How often each fault was tried, struck, and struck at a COMMIT; told by the workers in their reports."""
+    """Show how often each fault was tried, struck, and struck at a COMMIT; workers report it."""
     counted = found(terminalreporter, PROPERTY)
     if not counted:
         return
@@ -267,12 +267,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def worker_ground(server: Server, databases: Databases) -> Iterator[ProxiedDatabase]:
     """This worker's database and the proxy before it."""
-    with ProxiedDatabase(server, databases) as ground:
-        yield ground
+    with ProxiedDatabase(server, databases) as proxied:
+        yield proxied
 
 
 @pytest.fixture
-def ground(worker_ground: ProxiedDatabase, request: pytest.FixtureRequest) -> Iterator[ProxiedDatabase]:
+def proxied(worker_ground: ProxiedDatabase, request: pytest.FixtureRequest) -> Iterator[ProxiedDatabase]:
     """A database and the proxy before it; with --keep, one on which a sweep failed is left as it is."""
     yield worker_ground
     if keeps(request):
@@ -281,19 +281,19 @@ def ground(worker_ground: ProxiedDatabase, request: pytest.FixtureRequest) -> It
 
 
 @pytest.fixture(scope="session")
-def doomed() -> Iterator[CrashableWorker]:
-    """What this worker's applications are forked from."""
-    with CrashableWorker() as doomed:
-        yield doomed
+def crashable() -> Iterator[CrashableWorker]:
+    """Provide the forkserver of this worker's applications."""
+    with CrashableWorker() as crashable:
+        yield crashable
 
 
 @pytest.fixture(scope="session")
 def worker_crash_ground(server: Server, request: pytest.FixtureRequest) -> Iterator[tuple[Server, ProxiedDatabase]]:
     """The same on a server of this worker's own: a crash takes every session of its server."""
     kind = server.kind if server.kind in KINDS else None
-    with lasting(kind) as (own, _), Databases(own) as databases, ProxiedDatabase(own, databases) as ground:
+    with lasting(kind) as (own, _), Databases(own) as databases, ProxiedDatabase(own, databases) as proxied:
         request.config.stash.setdefault(OWN, []).append(own)
-        yield own, ground
+        yield own, proxied
 
 
 @pytest.fixture
@@ -301,10 +301,10 @@ def crash_ground(
     worker_crash_ground: tuple[Server, ProxiedDatabase], request: pytest.FixtureRequest
 ) -> Iterator[ProxiedDatabase]:
     """A database on a server that may crash; with --keep, that server is left too where a sweep failed."""
-    own, ground = worker_crash_ground
-    yield ground
+    own, proxied = worker_crash_ground
+    yield proxied
     if keeps(request):
-        left = ground.leave()
+        left = proxied.leave()
         note_kept_database(request, left)
         if own.mark not in request.config.stash.setdefault(LEFT, set()):  # It is left once, however many sweeps fail.
             request.config.stash[LEFT].add(own.mark)

@@ -1,4 +1,4 @@
-"""What all our items are to pytest: run on a store, failing by differences; and what the items of a run counted."""
+"""The base of all our items: run on a store, failing by differences; and the counts of the items of a run."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ class PlayFailed(Exception):
 
 
 class PlayItem(pytest.Function):
-    """What is run on a store and fails by a difference."""
+    """An item that is run on a store and fails by a difference."""
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """The file itself, not the function that runs it."""
         return self.path, 0, f"{self.parent.name if self.parent else ''}::{self.name}"
 
     def setup(self) -> None:
-        """Its fixtures."""
+        """Set up the fixtures that the item asks for."""
         with self._blaming_the_server():
             super().setup()
 
     def runtest(self) -> None:
-        """What it runs."""
+        """Play the item. Raises AssertionError with its differences."""
         with self._blaming_the_server():
             super().runtest()
 
     @contextmanager
     def _blaming_the_server(self) -> Iterator[None]:
-        """What fails because the run's server is gone says that alone, whatever it looked like from here."""
+        """Replace the failure of an item by the loss of the run's server, if that is gone."""
         try:
             yield
         except Exception:
@@ -81,7 +81,7 @@ def whole(least: int, most: int = MOST) -> Callable[[str], int]:
 
 
 def _silent(config: pytest.Config) -> str | None:
-    """Why the run's server does not answer; None where it does, or where there is none yet."""
+    """Return why the run's server does not answer; None if it does, or if there is none yet."""
     if SERVER not in config.stash:
         return None
     try:
@@ -121,7 +121,7 @@ def shown(differences: Sequence[Apart]) -> Iterator[str]:
 
 
 def found(terminalreporter: pytest.TerminalReporter, wanted: str) -> list[dict[str, Any]]:
-    """What the items of this run and of all its workers counted, under the name of a property."""
+    """Return the counts of the items of this run and of all its workers, under the name of a property."""
     reports = (report for reports in terminalreporter.stats.values() for report in reports)
     calls = (report for report in reports if getattr(report, "when", None) == "call")
     return [json.loads(text) for report in calls for name, text in report.user_properties if name == wanted]

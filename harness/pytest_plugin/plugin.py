@@ -85,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Which Postgres, of which version, and why no better kind."""
+    """Return the line that names the Postgres, its version, and why no better kind was used."""
     if NONE in config.stash:
         return [f"postgres: none ({config.stash[NONE].found})"]
     return [f"postgres: {config.stash[PLAN]}"] if PLAN in config.stash else []

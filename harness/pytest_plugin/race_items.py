@@ -77,7 +77,7 @@ class PairsCollector(pytest.File):
     """The table; what is wrong with it is said at collection."""
 
     def collect(self) -> Iterable[pytest.Item]:
-        """An item a pair."""
+        """Make one item of each pair in the table."""
         try:
             table = pairs.read(self.path, f"scenarios/{self.path.name}")
         except BadPairs as error:
@@ -119,7 +119,7 @@ def _sweep(race: Race, track: Track, item: pytest.Item, where: str) -> Raced:
 def _said(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
     """The first order that fails: it is the one with the fewest preemptions."""
     lost = raced.failures[0]
-    first, second = (errand.turn for errand in race.racers)
+    first, second = (prepared.turn for prepared in race.racers)
     if lost.serial == races.NAMES[1]:
         first, second = second, first
     yield f"{where}: {len(raced.failures)} of {count(raced.orders, 'order')} ended as no serial order does"
@@ -132,14 +132,14 @@ def _said(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
 
 def _timeline(lost: Lost, race: Race) -> Iterator[str]:
     """One line a statement, the second session's further in."""
-    for name, errand in zip(races.NAMES, race.racers, strict=True):
-        yield f"  {name}: {errand.turn.action.do} {json.dumps(dict(errand.turn.action.fields), ensure_ascii=False)}"
+    for name, prepared in zip(races.NAMES, race.racers, strict=True):
+        yield f"  {name}: {prepared.turn.action.do} {json.dumps(dict(prepared.turn.action.fields), ensure_ascii=False)}"
     for event in lost.timeline:
         yield f"    {'      ' * races.NAMES.index(event.session)}{event.session}  {event.said}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many races were run, in how many orders."""
+    """Show how many races were run, in how many orders."""
     counted = found(terminalreporter, PROPERTY)
     if not counted:
         return
@@ -153,7 +153,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def worker_track(worker_ground: ProxiedDatabase) -> Iterator[Track]:
-    """This worker's two sessions."""
+    """Provide the two sessions of this worker, for all of its races."""
     with Track(worker_ground) as track:
         yield track
 

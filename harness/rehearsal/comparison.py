@@ -1,4 +1,4 @@
-"""What nobody touched must come back as it was: two legacy files side by side, but for the players that acted."""
+"""Compares two legacy files, but for the players that acted: the rest must come back as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rehearsal found: of each direction the values and the requests, counted, and a verdict."""
+"""The report of a rehearsal: for each direction the values and the requests, counted, and a verdict."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RehearsalReport(Leg):
 
 
 def show(report: RehearsalReport, out: Output) -> None:
-    """The report for people."""
+    """Print the report of a rehearsal for people."""
     back = report.rollback
     out.table(
         f"rehearsal on {report.engine['kind']} {report.engine['version']}, {count(report.players, 'player')}",

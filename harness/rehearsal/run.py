@@ -159,7 +159,7 @@ class Rehearsal:
         return {name: report.counts[name] for name in ("source", "loaded", "quarantined", "mismatches")}
 
     def _returned(self, _report: Report) -> dict[str, Any]:
-        """What nobody touched is as it was: nothing is quarantined on the way back."""
+        """Check that the rest came back as it was: nothing is quarantined on the way back."""
         acted = {player for player, _request in self._crowd.tally.granted}
         found = comparison.compare(self._here.source, self._here.legacy, acted)
         return {
@@ -196,7 +196,7 @@ def _judged(leg: Leg, doubts: list[str]) -> Leg:
 
 
 def _doubts(leg: Leg, tally: Tally, since: float) -> Iterator[str]:
-    """What would have to have happened for the leg to prove anything, and did not."""
+    """Return what would have to have happened for the leg to prove anything, and did not."""
     if not tally.newly_granted(since):
         yield "nothing was granted during the move or after it: there was too little to do"
     if not tally.locked_out(since):

@@ -1,4 +1,4 @@
-"""What a rehearsal is played on: copies of the file, a throwaway server, the service, and a guardian over all of it."""
+"""Sets up a rehearsal: copies of the file, a throwaway server, the service, and a reaper over all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a gate's finding is read from, and what is written of it."""
+"""Reads a gate's report from a file, and writes its page and its other forms."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read(path: Path) -> GateReport:
 
 
 def _contradicted(report: GateReport) -> Iterator[str]:
-    """What the certificate, which alone is signed, and the items say otherwise."""
+    """Return where the items contradict the certificate, which alone is signed."""
     faults, races = sweeps(report.items, Kind.FAULTS), sweeps(report.items, Kind.RACES)
     said = {
         "verdict": str(report.verdict),

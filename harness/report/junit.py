@@ -70,5 +70,5 @@ def _wrong(case: Xml.Element, tag: str, found: str) -> None:
 
 
 def _text(text: str) -> str:
-    """What XML can't hold at all is shown as a replacement character."""
+    """Replace characters that XML can't hold."""
     return escaped(_NOT_XML.sub("�", text))

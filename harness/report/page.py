@@ -122,7 +122,7 @@ def _rows(report: GateReport, ways: list[str]) -> list[Row]:
 
 
 def _named(row: str) -> tuple[str, str]:
-    """Area and name."""
+    """Return the area and the name of an item."""
     file, _, pair = row.partition("::")
     path = PurePosixPath(file)
     return ("pair", pair.replace("+", " + ")) if pair else (path.parent.name, path.stem.replace("_", " "))

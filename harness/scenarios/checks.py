@@ -1,4 +1,4 @@
-"""What a scenario means, checked: every name in it names something, and nothing in it contradicts itself."""
+"""Checks the meaning of a scenario: every name in it names something, and nothing in it contradicts itself."""
 
 from __future__ import annotations
 

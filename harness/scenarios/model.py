@@ -1,4 +1,4 @@
-"""What a scenario file may hold: its shape, frozen. The JSON Schema for editors is made from these models."""
+"""The shape of a scenario file, frozen. The JSON Schema for editors is made from these models."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Letter(Model):
 
 
 class Places(Model):
-    """How many places a bag has, by type."""
+    """The number of places of a bag, by type."""
 
     equipment: Positive = 30
     material: Positive = 30
@@ -134,7 +134,7 @@ class Tournament(Model):
 
 
 class Reward(Model):
-    """What a quest pays; of experience one kind."""
+    """The reward of a quest; of experience one kind."""
 
     gold: Count = 0
     diamonds: Count = 0
@@ -200,7 +200,7 @@ Stages: TypeAlias = Annotated[
 
 
 class Given(Model):
-    """What differs from the default player. legacy: raw values, laid over the columns of the legacy row."""
+    """The differences from the default player. legacy: raw values, laid over the columns of the legacy row."""
 
     gold: Count | None = None
     diamonds: Count | None = None

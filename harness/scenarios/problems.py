@@ -1,4 +1,4 @@
-"""What is not as it should be: where in the document, what was expected, what was found."""
+"""Problems of a document: the place, what was expected, what was found."""
 
 from __future__ import annotations
 

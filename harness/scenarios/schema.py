@@ -29,7 +29,7 @@ Schema: TypeAlias = dict[str, Any]
 
 
 def schema() -> Schema:
-    """The schema, draft 2020-12."""
+    """Return the JSON schema of a scenario file, draft 2020-12."""
     whole = Scenario.model_json_schema()
     definitions = whole["$defs"]
     for name in ("Step", "Action"):

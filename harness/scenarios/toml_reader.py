@@ -92,7 +92,7 @@ class _Scan:
         self._elements: dict[Path, int] = {}
 
     def run(self) -> None:
-        """Scan the whole text."""
+        """Scan the whole text for the places of its keys."""
         table: Path = ()
         while self._at < len(self._tokens):
             if self._skip("\n"):

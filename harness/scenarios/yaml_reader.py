@@ -58,7 +58,7 @@ class Document:
     keys: dict[Path, Mark] = field(repr=False)
 
     def mark(self, path: Path) -> Mark:
-        """Where the thing at `path` begins: its key, or its value; for what is missing, what would hold it."""
+        """Return where `path` begins: its key, or its value; if it is missing, what would hold it."""
         for length in range(len(path), -1, -1):
             if place := self.keys.get(path[:length]) or self.values.get(path[:length]):
                 return place

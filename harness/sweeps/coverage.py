@@ -32,11 +32,11 @@ OPENINGS = "player_openings"
 def kinds(scenario: Scenario) -> list[Kind]:
     """The kind of each command, in the order written."""
     paper = MemoryStore(arena.starts(scenario))
-    return [_kind(paper, errand) for errand in requests.errands(scenario)]
+    return [_kind(paper, prepared) for prepared in requests.prepared_requests(scenario)]
 
 
 class Coverage:
-    """What a gate strikes in each scenario; they are told in the order in which they are run."""
+    """The faults that a gate tries in each scenario, in the order in which the scenarios are run."""
 
     def __init__(self) -> None:
         self._seen: set[Kind] = set()
@@ -66,10 +66,10 @@ class Coverage:
         return frozenset(by_path), frozenset(by_end)
 
 
-def _kind(paper: MemoryStore, errand: PreparedRequest) -> Kind:
-    action, paper.saved = errand.turn.action.do, None
+def _kind(paper: MemoryStore, prepared: PreparedRequest) -> Kind:
+    action, paper.saved = prepared.turn.action.do, None
     try:
-        answer = requests.carry_out(paper, errand)
+        answer = requests.carry_out(paper, prepared)
     except Exception:  # noqa: BLE001  # a defect of the game's; whoever plays the scenario will show it
         return (action, "broken", frozenset())
     ends = answer if answer.startswith("refused") else "answered again" if paper.saved is None else "granted"
@@ -89,7 +89,7 @@ class MemoryStore:
 
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[MemoryStore]:
-        """Nobody else is here."""
+        """Begin a unit of work. Takes no lock: one thread plays."""
         del fence_pass
         yield self
 
@@ -110,7 +110,7 @@ class MemoryStore:
         self.saved = _saved(before, after)
 
     def commit(self) -> None:
-        """Written down."""
+        """Write what was saved into the store's memory."""
         kept = self._players[self._player]
         for table, change in compare(self._before, self._after).items():
             rows = kept.table(table)
@@ -119,15 +119,15 @@ class MemoryStore:
             rows.update({key: self._after[table][key] for key in (*change.updates, *change.inserts)})
 
     def state(self, player: str) -> Rows | None:
-        """See `Store`."""
+        """Return a copy of the player's rows without journals; see `Store`."""
         return self.read(player)
 
     def read(self, player: str) -> Rows | None:
-        """See `Store`."""
+        """Return a copy of all of the player's rows; see `Store`."""
         return self._players.get(player)
 
     def status(self) -> Status:
-        """It is nobody's."""
+        """Return the status of a store that no environment has."""
         return Status(self.engine, "paper", None, None, "open")
 
     def close(self) -> None:

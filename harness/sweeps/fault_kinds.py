@@ -1,4 +1,4 @@
-"""What can go wrong, on the wire and at either end of it. Each fault judges round trips, and strikes once a case."""
+"""Faults on the wire and at either end of it. Each judges round trips, and strikes once a case."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.wire import DropBefore, DropReply, InjectError, Pass, RoundTrip, Se
 
 @dataclass(frozen=True)
 class Moment:
-    """When a fault strikes: at the k-th round trip, before the server sees it or once it has carried it out."""
+    """The moment of a fault: at the k-th round trip, before the server sees it or once it has carried it out."""
 
     k: int
     after: bool = False
 
 
 class Fault(ABC):
-    """What can go wrong, and the judge that makes it happen: once a case, at its moment.
+    """A fault, and the interceptor that makes it happen: once a case, at its moment.
 
     effect: what is to come of a strike; whether it did is asked of whoever it befell, not of the one who struck.
     """
@@ -32,8 +32,8 @@ class Fault(ABC):
     name: ClassVar[str]
     effect: ClassVar[str]
 
-    def __init__(self, ground: ProxiedDatabase) -> None:
-        self.ground = ground
+    def __init__(self, proxied: ProxiedDatabase) -> None:
+        self.proxied = proxied
         self.moment: Moment | None = None
         self.trips: list[RoundTrip] = []
         self.struck: RoundTrip | None = None
@@ -41,13 +41,13 @@ class Fault(ABC):
         self.carried_out = False
 
     def moments(self, trips: Sequence[RoundTrip]) -> Iterator[Moment]:
-        """Every moment to try."""
+        """Return every moment at which the fault is tried."""
         yield from (Moment(k) for k in range(len(trips)))
 
     def arm(self, moment: Moment | None) -> None:
         """Count from here on, and strike at the moment."""
         self.moment, self.trips, self.struck, self.session, self.carried_out = moment, [], None, None, False
-        self.ground.proxy.judge = self
+        self.proxied.proxy.judge = self
 
     def judge(self, session: Session, trip: RoundTrip) -> Verdict:
         """Strikes at its moment and lets everything else through."""
@@ -60,16 +60,16 @@ class Fault(ABC):
         return self.strike(session, after=self.moment.after)
 
     def otherwise(self) -> Verdict:
-        """What comes of all other round trips."""
+        """Return the verdict on all other round trips."""
         return Pass()
 
     @abstractmethod
     def strike(self, session: Session, *, after: bool) -> Verdict:
-        """What comes of the one."""
+        """Return the verdict on the round trip at the fault's moment."""
 
     @abstractmethod
     def hit(self) -> bool:
-        """Whether it had its effect; asked at the end of a case in which it struck."""
+        """Return True if it had its effect; asked at the end of a case in which it struck."""
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
         """A round trip has been carried out, and its client knows nothing of it yet."""
@@ -78,22 +78,22 @@ class Fault(ABC):
 
     @property
     def ended(self) -> bool:
-        """Whether the connection that was struck was ended."""
+        """Return True if the connection that was struck was ended."""
         return self.session is not None and self.session.over
 
     def sleep(self, seconds: float) -> None:
-        """What dispatch waits before it tries again: nothing, where the store is there at once."""
+        """Wait as dispatch does before it tries again: not at all, if the store is there at once."""
         requests.no_sleep(seconds)
 
-    def carry_out(self, errand: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
+    def carry_out(self, prepared: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
         """The answer to a command."""
-        return requests.carry_out(self.ground.wired, errand, sleep=self.sleep, unanswered=unanswered)
+        return requests.carry_out(self.proxied.wired, prepared, sleep=self.sleep, unanswered=unanswered)
 
     def begin(self) -> None:  # noqa: B027 - few faults have anything to do here
         """Before the first command of a case."""
 
     def end(self) -> None:  # noqa: B027 - the same
-        """After the last one."""
+        """Clean up after the last command of a case."""
 
 
 class Unharmed(Fault):
@@ -103,12 +103,12 @@ class Unharmed(Fault):
     effect = "nothing"
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
-        """It lets everything through."""
+        """Let every round trip through."""
         del session, after
         return Pass()
 
     def hit(self) -> bool:
-        """It has no effect."""
+        """Return False: it has no effect."""
         return False
 
 
@@ -119,11 +119,11 @@ class CutBefore(Fault):
     effect = "a connection that ended, and a server that never saw the statement"
 
     def hit(self) -> bool:
-        """As the connection says."""
+        """Return True if the connection ended before the server saw the statement."""
         return self.ended and not self.carried_out
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
-        """Nothing comes of it."""
+        """Drop the round trip before the server sees it."""
         del session, after
         return DropBefore()
 
@@ -135,7 +135,7 @@ class Lost(Fault):
     effect = "a statement carried out, and a connection that ended in place of its answer"
 
     def hit(self) -> bool:
-        """As the connection says."""
+        """Return True if the connection ended after the server had carried the statement out."""
         return self.ended and self.carried_out
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
@@ -158,7 +158,7 @@ class Outage(Fault):
         return self.ended and self.carried_out and away
 
     def begin(self) -> None:
-        """All is well."""
+        """Begin a case with a server that answers."""
         self._down = self._turned_away = False
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
@@ -172,17 +172,17 @@ class Outage(Fault):
         self._turned_away |= self._down
         return DropBefore() if self._down else Pass()
 
-    def carry_out(self, errand: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
+    def carry_out(self, prepared: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
         """The outage ends when the client has been told that the store is unavailable."""
 
         def told(given_up: PreparedRequest) -> None:
             unanswered(given_up)
             self._down = False
 
-        return super().carry_out(errand, told)
+        return super().carry_out(prepared, told)
 
     def end(self) -> None:
-        """Nothing outlasts a case."""
+        """End the outage, so that it outlasts no case."""
         self._down = False
 
 
@@ -192,7 +192,7 @@ class ServerError(Fault):
     effect = "a client that heard the error from the server"
 
     def hit(self) -> bool:
-        """As it was heard."""
+        """Return True if the client heard the error."""
         return self.session is not None and self.session.raised == self.name
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
@@ -202,25 +202,25 @@ class ServerError(Fault):
 
 
 class Serialization(ServerError):
-    """serialization_failure."""
+    """The server answers serialization_failure (40001): another transaction changed what it read."""
 
     name = "40001"
 
 
 class Deadlock(ServerError):
-    """deadlock_detected."""
+    """The server answers deadlock_detected (40P01)."""
 
     name = "40P01"
 
 
 class LockTimeout(ServerError):
-    """lock_not_available."""
+    """The server answers lock_not_available (55P03) after lock_timeout."""
 
     name = "55P03"
 
 
 class Cancelled(ServerError):
-    """query_canceled."""
+    """The server answers query_canceled (57014), as after statement_timeout."""
 
     name = "57014"
 
@@ -232,17 +232,17 @@ class Terminated(Fault):
     effect = "a server that said so to the client, and has the process no more"
 
     def hit(self) -> bool:
-        """As the server says."""
+        """Return True if it had its effect; asked at the end of a case in which it struck."""
         session = self.session
         assert session is not None
         assert session.pid is not None
-        return session.raised == self.name and not self.ground.serves(session.pid)
+        return session.raised == self.name and not self.proxied.serves(session.pid)
 
     def strike(self, session: Session, *, after: bool) -> Verdict:
         """The server says so, in place of the answer."""
         del after
         assert session.pid is not None
-        self.ground.terminate(session.pid)
+        self.proxied.terminate(session.pid)
         session.await_end()
         return Pass()
 
@@ -272,7 +272,7 @@ class AtCommit(Fault):
 
     @abstractmethod
     def take(self, session: Session) -> None:
-        """The process ends."""
+        """Have the process exit at its moment."""
 
 
 class Killed(AtCommit):
@@ -281,9 +281,9 @@ class Killed(AtCommit):
     name = "killed"
     effect = "an application ended by SIGKILL"
 
-    def __init__(self, ground: ProxiedDatabase, doomed: CrashableWorker) -> None:
-        super().__init__(ground)
-        self._doomed = doomed
+    def __init__(self, proxied: ProxiedDatabase, crashable: CrashableWorker) -> None:
+        super().__init__(proxied)
+        self._worker = crashable
         self._killed = False
 
     def hit(self) -> bool:
@@ -294,29 +294,29 @@ class Killed(AtCommit):
         """A fresh application, warm; what it asked to become so does not count."""
         self._killed = False
         armed, self.moment = self.moment, None
-        self._doomed.start(self.ground.url.as_text())
+        self._worker.start(self.proxied.url.as_text())
         self.moment, self.trips = armed, []
 
     def take(self, session: Session) -> None:
-        """SIGKILL."""
+        """Kill the process with SIGKILL at its moment."""
         del session
-        self._doomed.kill()
+        self._worker.kill()
 
-    def carry_out(self, errand: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
+    def carry_out(self, prepared: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
         """From the application while it lives; then from another."""
-        if not self._doomed.pid:
-            return super().carry_out(errand, unanswered)
+        if not self._worker.pid:
+            return super().carry_out(prepared, unanswered)
         try:
-            answer = self._doomed.carry_out(errand)
+            answer = self._worker.carry_out(prepared)
         except Died as death:
             self._killed = death.killed
-            unanswered(errand)
-            return super().carry_out(errand, unanswered)
+            unanswered(prepared)
+            return super().carry_out(prepared, unanswered)
         return requests.UNANSWERED if answer is None else answer
 
     def end(self) -> None:
         """One that was not killed ends."""
-        self._doomed.end()
+        self._worker.end()
 
 
 class Crashed(AtCommit):
@@ -331,11 +331,11 @@ class Crashed(AtCommit):
 
     def begin(self) -> None:
         """It has not crashed yet."""
-        self._life = self.ground.life()
+        self._life = self.proxied.life()
 
     def hit(self) -> bool:
         """As the server says, once it is back."""
-        return self.ground.life() != self._life
+        return self.proxied.life() != self._life
 
     def sleep(self, seconds: float) -> None:
         """It takes a moment to be back."""
@@ -351,12 +351,12 @@ class Crashed(AtCommit):
     def take(self, session: Session) -> None:
         """SIGKILL, on the server's side."""
         assert session.pid is not None
-        self.ground.crash(session.pid)
+        self.proxied.crash(session.pid)
 
     def end(self) -> None:
         """All our own connections were taken too."""
         if self.struck is not None:
-            self.ground.reopen()
+            self.proxied.reopen()
 
 
 ON_THE_WIRE: dict[str, type[Fault]] = {

@@ -46,7 +46,7 @@ class Torn:
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep of one fault over one scenario did and found; a scenario that never commits has no COMMIT to hit."""
+    """The result of a sweep of one fault over one scenario; a scenario that never commits has no COMMIT to hit."""
 
     fault: str
     cases: int
@@ -59,7 +59,7 @@ class Swept:
 
     @property
     def missed_commit(self) -> bool:
-        """Whether there is a COMMIT, and the fault struck at none."""
+        """Return True if there is a COMMIT, and the fault struck at none."""
         return self.commits > 0 and self.fired_at_commit == 0
 
 
@@ -89,7 +89,7 @@ def sweep(
     to_first: end at the first case that fails, so that the database stays as it left it.
     """
     began = time.monotonic()
-    todo = requests.errands(scenario)
+    todo = requests.prepared_requests(scenario)
     try:
         clean = _clean(scenario, fault, todo)
     except Raised as raised:
@@ -127,45 +127,45 @@ def sweep(
 
 def _clean(scenario: Scenario, fault: Fault, todo: Sequence[PreparedRequest]) -> Clean:
     """Without a fault; the rows are read after every command, past the proxy."""
-    ground = fault.ground
-    ground.place(arena.starts(scenario).values())
+    proxied = fault.proxied
+    proxied.place(arena.starts(scenario).values())
     fault.arm(None)
-    ends = [FinalState((), ground.read())]
+    ends = [FinalState((), proxied.read())]
     step_of: list[int] = []
-    for step, errand in enumerate(todo):
-        answer = requests.carry_out(ground.wired, errand)
+    for step, prepared in enumerate(todo):
+        answer = requests.carry_out(proxied.wired, prepared)
         step_of += [step] * (len(fault.trips) - len(step_of))
-        said = (*ends[-1].answers, (errand.label, answer))
-        ends.append(FinalState(said, ground.read()))
+        said = (*ends[-1].answers, (prepared.label, answer))
+        ends.append(FinalState(said, proxied.read()))
     return Clean(tuple(fault.trips), tuple(step_of), tuple(ends))
 
 
 def _torn(clean: Clean, todo: Sequence[PreparedRequest]) -> Iterator[Torn]:
-    for step, errand in enumerate(todo):
+    for step, prepared in enumerate(todo):
         trips = [trip for trip, of in zip(clean.trips, clean.step_of, strict=True) if of == step]
         if (found := beside_one_transaction(trips)) is not None:
-            yield Torn(errand.turn.path, errand.label, tuple(trip.short for trip in trips), found)
+            yield Torn(prepared.turn.path, prepared.label, tuple(trip.short for trip in trips), found)
 
 
 def _case(
     fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequest]
 ) -> tuple[Failure | None, RoundTrip | None]:
-    """What is wrong with how it ended, and the round trip that was really struck."""
-    fault.ground.again()
+    """Return the differences of a case's end, and the round trip that was really struck."""
+    fault.proxied.again()
     fault.arm(moment)
     fault.begin()
     answers: list[tuple[str, str]] = []
     odd: list[Apart] = []
     struck: PreparedRequest | None = None
-    for place, errand in enumerate(todo):
-        check = partial(_check_whole, fault.ground, clean.ends[place : place + 2], odd)
-        answers.append((errand.label, fault.carry_out(errand, check)))
+    for place, prepared in enumerate(todo):
+        check = partial(_check_whole, fault.proxied, clean.ends[place : place + 2], odd)
+        answers.append((prepared.label, fault.carry_out(prepared, check)))
         if struck is None and fault.struck is not None:
-            struck = errand
+            struck = prepared
     fault.end()
     hit = fault.struck if fault.struck is not None and fault.hit() else None
     odd += _missed(fault) if hit is None else []
-    differences = (*odd, *requests.apart(clean.ends[-1], FinalState(tuple(answers), fault.ground.read())))
+    differences = (*odd, *requests.apart(clean.ends[-1], FinalState(tuple(answers), fault.proxied.read())))
     if not differences:
         return None, hit
     path = struck.turn.path if struck is not None else todo[-1].turn.path
@@ -182,11 +182,11 @@ def _missed(fault: Fault) -> list[Apart]:
 
 
 def _check_whole(
-    ground: ProxiedDatabase, between: Sequence[FinalState], odd: list[Apart], errand: PreparedRequest
+    proxied: ProxiedDatabase, between: Sequence[FinalState], odd: list[Apart], prepared: PreparedRequest
 ) -> None:
     """A command that nobody knows the end of is there whole, or not at all."""
-    found = ground.read()
+    found = proxied.read()
     before, after = (list(requests.rows_apart(end, replace(end, rows=found))) for end in between)
     if before and after:
-        what = f"{errand.label} left without an answer: "
+        what = f"{prepared.label} left without an answer: "
         odd += [replace(each, what=what + each.what) for each in after]

@@ -65,7 +65,7 @@ class CrashableWorker:
         self.pid = int(self._ask(store=store)["pid"])
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the worker with SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
 
     def die_at(self, statement: int) -> None:
@@ -73,14 +73,14 @@ class CrashableWorker:
         self._ask(die_at=statement)
 
     def statements(self) -> list[str]:
-        """What it ran since `die_at`."""
+        """Return the statements that it ran since `die_at`."""
         said: list[str] = self._ask(statements=True)["statements"]
         return said
 
-    def carry_out(self, errand: PreparedRequest) -> str | None:
+    def carry_out(self, prepared: PreparedRequest) -> str | None:
         """The answer in words; None where the store could not answer. Raises Died."""
-        request, action = errand.request, errand.turn.action
-        fields = errand.aliases.to_ids(dict(action.fields))
+        request, action = prepared.request, prepared.turn.action
+        fields = prepared.aliases.to_ids(dict(action.fields))
         said = self._ask(
             command={
                 "player": request.player,
@@ -88,14 +88,14 @@ class CrashableWorker:
                 "do": action.do,
                 "fields": fields,
                 "dice": dict(action.dice),
-                "now_ms": errand.now_ms,
+                "now_ms": prepared.now_ms,
             }
         )
         if "raised" in said:
-            raise Raised(errand.turn.path, errand.label, Defect(**said["raised"]))
+            raise Raised(prepared.turn.path, prepared.label, Defect(**said["raised"]))
         if "refused" in said:
             return f"refused {said['refused']}"
-        return errand.granted(said["outcome"]) if "outcome" in said else None
+        return prepared.granted(said["outcome"]) if "outcome" in said else None
 
     def end(self) -> None:
         """Ends the application, if it lives."""
@@ -104,7 +104,7 @@ class CrashableWorker:
                 self._ask(end=True)
 
     def close(self) -> None:
-        """Ends everything."""
+        """End the forkserver and every child."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -153,7 +153,7 @@ class TracedStore(LegacyStore):
 
 
 class Application:
-    """The child's side."""
+    """The application in a child process, which is killed at its moment."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -33,7 +33,7 @@ IMPATIENT_SECONDS = 0.01
 def sweep_killed(
     scenario: Scenario,
     place: LegacyStage,
-    doomed: CrashableWorker,
+    crashable: CrashableWorker,
     at: int | None = None,
     steps: Collection[int] | None = None,
     *,
@@ -45,15 +45,15 @@ def sweep_killed(
     case that fails, so that the file stays as it left it.
     """
     began = time.monotonic()
-    todo = requests.errands(scenario)
-    statements, step_of, clean = _clean(scenario, place, doomed, todo)
+    todo = requests.prepared_requests(scenario)
+    statements, step_of, clean = _clean(scenario, place, crashable, todo)
     within = [n for n, step in enumerate(step_of) if steps is None or step in steps]
     failures: list[Failure] = []
     fired: list[str] = []
     tried = [n for n in within if at in (None, n)]
     for n in tried:
         with _under(KILLED, n, " ".join(statements[n].split())):
-            end, struck = _killed(scenario, place, doomed, todo, n)
+            end, struck = _killed(scenario, place, crashable, todo, n)
         fired += [statements[n]] if struck else []
         missed = [] if struck else [Apart("the application", f"killed at statement {n}", "alive at the end")]
         path = (struck or todo[-1]).turn.path
@@ -98,7 +98,7 @@ def sweep_busy(
     to_first: end at the first case that fails, so that the file stays as it left it.
     """
     began = time.monotonic()
-    todo = requests.errands(scenario)
+    todo = requests.prepared_requests(scenario)
     clean = _end(scenario, place, todo, [requests.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
     within = [k for k in range(len(todo)) if (steps is None or k in steps) and at in (None, k)]
     moments = [Moment(k, after) for k in within for after in (False, True)]
@@ -132,40 +132,40 @@ def _failure(
 
 
 def _clean(
-    scenario: Scenario, place: LegacyStage, doomed: CrashableWorker, todo: Sequence[PreparedRequest]
+    scenario: Scenario, place: LegacyStage, crashable: CrashableWorker, todo: Sequence[PreparedRequest]
 ) -> tuple[list[str], list[int], FinalState]:
     """The statements of a run without faults, for each the place of its command, and the end."""
     place.place(arena.starts(scenario).values())
-    doomed.start(_url(place.path))
-    doomed.die_at(-1)
+    crashable.start(_url(place.path))
+    crashable.die_at(-1)
     answers: list[str] = []
     step_of: list[int] = []
-    for step, errand in enumerate(todo):
-        answers.append(doomed.carry_out(errand) or requests.UNANSWERED)
-        statements = doomed.statements()
+    for step, prepared in enumerate(todo):
+        answers.append(crashable.carry_out(prepared) or requests.UNANSWERED)
+        statements = crashable.statements()
         step_of += [step] * (len(statements) - len(step_of))
-    doomed.end()
+    crashable.end()
     return statements, step_of, _end(scenario, place, todo, answers)
 
 
 def _killed(
-    scenario: Scenario, place: LegacyStage, doomed: CrashableWorker, todo: Sequence[PreparedRequest], n: int
+    scenario: Scenario, place: LegacyStage, crashable: CrashableWorker, todo: Sequence[PreparedRequest], n: int
 ) -> tuple[FinalState, PreparedRequest | None]:
     """The end, and the command under way at the kill."""
     place.place(arena.starts(scenario).values())
-    doomed.start(_url(place.path))
-    doomed.die_at(n)
+    crashable.start(_url(place.path))
+    crashable.die_at(n)
     struck: PreparedRequest | None = None
     answers = []
-    for errand in todo:
+    for prepared in todo:
         answer = None
         if struck is None:
             try:
-                answer = doomed.carry_out(errand)
+                answer = crashable.carry_out(prepared)
             except Died as death:
-                struck = errand if death.killed else None
-        answers.append(answer or requests.carry_out(place.store, errand))
-    doomed.end()
+                struck = prepared if death.killed else None
+        answers.append(answer or requests.carry_out(place.store, prepared))
+    crashable.end()
     return _end(scenario, place, todo, answers), struck
 
 
@@ -175,8 +175,8 @@ def _placed(
     """Each command, with a store on the file that does not wait long for its lock."""
     place.place(arena.starts(scenario).values())
     with closing(LegacyStore(place.path, busy_timeout_seconds=IMPATIENT_SECONDS)) as store:
-        for errand in todo:
-            yield store, errand
+        for prepared in todo:
+            yield store, prepared
 
 
 def _busy(
@@ -185,9 +185,9 @@ def _busy(
     """The answers, and whether the store was turned away."""
     answers: list[str] = []
     waited: list[float] = []
-    for n, (store, errand) in enumerate(_placed(scenario, place, todo)):
+    for n, (store, prepared) in enumerate(_placed(scenario, place, todo)):
         if n != moment.k:
-            answers.append(requests.carry_out(store, errand))
+            answers.append(requests.carry_out(store, prepared))
             continue
         with _second_writer(place.path) as writer:
 
@@ -197,7 +197,7 @@ def _busy(
 
             sleep = waited.append if moment.after else let_go
             given_up = writer.release
-            answers.append(requests.carry_out(store, errand, sleep=sleep, unanswered=lambda _errand: given_up()))  # noqa: B023 - called within this turn of the loop alone
+            answers.append(requests.carry_out(store, prepared, sleep=sleep, unanswered=lambda _prepared: given_up()))  # noqa: B023 - called within this turn of the loop alone
     return answers, bool(waited)
 
 
@@ -209,12 +209,12 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
 
     def release(self) -> None:
-        """It is done."""
+        """End the transaction that keeps the file busy."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """It goes."""
+        """Close the connection, and remove the file."""
         self._connection.close()
 
 
@@ -230,7 +230,7 @@ def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest]
         found = again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
         for table, records in found.items():
             rows.table(table).update(records)
-    return FinalState(tuple((errand.label, answer) for errand, answer in zip(todo, answers, strict=True)), rows)
+    return FinalState(tuple((prepared.label, answer) for prepared, answer in zip(todo, answers, strict=True)), rows)
 
 
 def _url(path: Path) -> str:

@@ -66,10 +66,10 @@ class Table:
     def race(self, pair: tuple[str, str]) -> Race:
         """The race of two commands, requests a and b."""
         aliases = Aliases(NAMES)
-        first, second = (self._errand(n, action, aliases) for n, action in enumerate(pair))
+        first, second = (self._prepare(n, action, aliases) for n, action in enumerate(pair))
         return Race((self.start,), (), (first, second), ())
 
-    def _errand(self, place: int, action: str, aliases: Aliases) -> PreparedRequest:
+    def _prepare(self, place: int, action: str, aliases: Aliases) -> PreparedRequest:
         fields = dict(self.fields[action])
         said = Action.model_validate({"by": PLAYER, "do": action, "with": fields})
         turn = Turn(("with", action), said, NAMES[place], None)

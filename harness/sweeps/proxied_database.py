@@ -1,4 +1,4 @@
-"""Where faults and races are tried: a database of one's own, a wire proxy before it, and a store on each side of it.
+"""The set-up of faults and races: a database of one's own, a wire proxy before it, and a store on each side of it.
 
 A start is placed once, with the proof that nothing else is there (some 25 ms); between the cases that begin with it,
 its rows are put back in one statement (3 ms). An end is every row of the game's, whoever's it is.
@@ -127,18 +127,18 @@ class ProxiedDatabase:
             self._admin.execute("SELECT pg_sleep(10)")
 
     def serves(self, pid: int) -> bool:
-        """Whether the server still has that process."""
+        """Return True if the server still has that process."""
         row = self._admin.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)", [pid]).fetchone()
         return row is not None and bool(row[0])
 
     def life(self) -> object:
-        """What changes each time that the server recovers from a crash: since when it has the checkpointer it has."""
+        """Return a value that changes at each crash recovery of the server: the start of its checkpointer."""
         return self._admin.execute(
             "SELECT pid, backend_start FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
         ).fetchone()
 
     def blocked(self, pid: int, by: list[int]) -> bool:
-        """Whether a session waits for a lock that one of the others holds or awaits."""
+        """Return True if a session waits for a lock that one of the others holds or awaits."""
         row = self._admin.execute("SELECT pg_isolation_test_session_is_blocked(%s, %s)", [pid, by]).fetchone()
         return row is not None and bool(row[0])
 
@@ -159,7 +159,7 @@ class ProxiedDatabase:
         return left
 
     def close(self) -> None:
-        """Drops the database."""
+        """Close the proxy and drop the database."""
         self._close()
         self.proxy.close()
         self._databases.drop(self._database)

@@ -15,7 +15,7 @@ BLOCKED = "(waits for a lock of the other's)"
 
 
 class State(Enum):
-    """Where a session is."""
+    """The state of a session in a race."""
 
     RUNNING = auto()
     WAITING = auto()
@@ -90,11 +90,11 @@ class Gate:
 
     @property
     def settled(self) -> bool:
-        """Whether it does nothing by itself."""
+        """Return True if the session does nothing by itself."""
         return self.state is not State.RUNNING
 
     def look_again(self) -> None:
-        """What blocked it may be gone."""
+        """Ask again about a session that was blocked: its blocker may be gone."""
         if self.state is State.BLOCKED:
             self.state = State.RUNNING
 

@@ -41,7 +41,7 @@ MOST_ORDERS = 300
 
 @dataclass(frozen=True)
 class Race:
-    """Who there is, what they did before, the two commands, and what comes after."""
+    """The players, what they did before, the two commands, and what comes after."""
 
     starts: tuple[Start, ...]
     before: tuple[PreparedRequest, ...]
@@ -62,7 +62,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Raced:
-    """What a sweep did and found. `serial`: the ends of the serial orders, by who came first. `whole`: nothing left."""
+    """The result of a sweep. `serial`: the ends of the serial orders, by who came first. `whole`: nothing left."""
 
     serial: Mapping[str, FinalState]
     orders: int
@@ -74,34 +74,34 @@ class Raced:
 
 @dataclass(frozen=True)
 class Choice:
-    """Who was let through where both waited, and who had gone last."""
+    """The session that was let through when both waited, and the one that had gone last."""
 
     chosen: str
     last: str | None
 
     @property
     def preempts(self) -> bool:
-        """Whether it takes the turn from a session that could have gone on."""
+        """Return True if it takes the turn from a session that could have gone on."""
         return self.last is not None and self.chosen != self.last
 
 
 @dataclass
 class Track:
-    """Two sessions of one application on a ground, warm, each behind a proxy of its own."""
+    """Two sessions of one application on one database, warm, each behind a proxy of its own."""
 
-    ground: ProxiedDatabase
+    proxied: ProxiedDatabase
 
     def __post_init__(self) -> None:
-        self.proxies = tuple(Proxy(self.ground.proxy.upstream) for _ in NAMES)
+        self.proxies = tuple(Proxy(self.proxied.proxy.upstream) for _ in NAMES)
         self._open()
 
     def _open(self) -> None:
-        self.stores = tuple(self.ground.store(proxy) for proxy in self.proxies)
+        self.stores = tuple(self.proxied.store(proxy) for proxy in self.proxies)
 
     def leave(self) -> Database:
         """Leave the database as it is and take another. Returns the one that was left."""
         self._close()
-        left = self.ground.leave()
+        left = self.proxied.leave()
         self._open()
         return left
 
@@ -110,7 +110,7 @@ class Track:
             store.close()
 
     def close(self) -> None:
-        """Ends both."""
+        """Close both sessions and their stores."""
         self._close()
         for proxy in self.proxies:
             proxy.close()
@@ -124,8 +124,8 @@ class Track:
 
 def of(scenario: Scenario) -> Race:
     """The race of a scenario that has one."""
-    todo = requests.errands(scenario)
-    first = next(n for n, errand in enumerate(todo) if errand.turn.step is None)
+    todo = requests.prepared_requests(scenario)
+    first = next(n for n, prepared in enumerate(todo) if prepared.turn.step is None)
     return Race(
         starts=tuple(arena.starts(scenario).values()),
         before=tuple(todo[:first]),
@@ -135,7 +135,7 @@ def of(scenario: Scenario) -> Race:
 
 
 def place(scenario: Scenario) -> Path:
-    """Where the race stands in the scenario's document."""
+    """Return the place of the race in the scenario's document."""
     return ("steps", next(n for n, step in enumerate(scenario.steps) if step is scenario.race))
 
 
@@ -145,7 +145,7 @@ def sweep(race: Race, track: Track, order: str | None = None, *, to_first: bool 
     to_first: end at the first that fails, so that the database stays as it left it.
     """
     began = time.monotonic()
-    serial = _serial(race, track.ground)
+    serial = _serial(race, track.proxied)
     failures: list[Lost] = []
     longest = orders = 0
     todo: list[tuple[int, int, str]] = [(0, 0, order or "")]
@@ -168,27 +168,27 @@ def sweep(race: Race, track: Track, order: str | None = None, *, to_first: bool 
 
 
 def _alternatives(choices: Sequence[Choice], settled: int) -> Iterator[tuple[int, str]]:
-    """What else could have been chosen, beyond what was settled before: preemptions, and the choices up to there."""
+    """Return the other choices, beyond what was settled before: preemptions, and the choices up to there."""
     for n in range(settled, len(choices)):
         other = Choice(NAMES[1 - NAMES.index(choices[n].chosen)], choices[n].last)
         path = (*choices[:n], other)
         yield sum(choice.preempts for choice in path), "".join(choice.chosen for choice in path)
 
 
-def _serial(race: Race, ground: ProxiedDatabase) -> dict[str, FinalState]:
+def _serial(race: Race, proxied: ProxiedDatabase) -> dict[str, FinalState]:
     """The ends of the two serial orders, by which came first."""
-    ground.place(race.starts)
+    proxied.place(race.starts)
     ends = {}
     for name, racers in zip(NAMES, (race.racers, race.racers[::-1]), strict=True):
-        ground.again()
+        proxied.again()
         todo = (*race.before, *racers, *race.after)
-        ends[name] = FinalState(tuple(_answers(ground, todo)), ground.read())
+        ends[name] = FinalState(tuple(_answers(proxied, todo)), proxied.read())
     return ends
 
 
-def _answers(ground: ProxiedDatabase, todo: Sequence[PreparedRequest]) -> list[tuple[str, str]]:
+def _answers(proxied: ProxiedDatabase, todo: Sequence[PreparedRequest]) -> list[tuple[str, str]]:
     """Each command and its answer, one after the other and past the proxies."""
-    return [(errand.label, requests.carry_out(ground.direct, errand)) for errand in todo]
+    return [(prepared.label, requests.carry_out(proxied.direct, prepared)) for prepared in todo]
 
 
 @dataclass
@@ -212,29 +212,29 @@ def _judged(run: Run, serial: dict[str, FinalState]) -> list[Lost]:
 
 def _run(race: Race, track: Track, prefix: str) -> Run:
     run = Run()
-    track.ground.again()
-    answers = _answers(track.ground, race.before)
+    track.proxied.again()
+    answers = _answers(track.proxied, race.before)
     with _gates(track, run) as gates, ThreadPoolExecutor(len(NAMES)) as pool:
         racing = [
-            pool.submit(_racer, errand, store, gate, run.defects)
-            for errand, store, gate in zip(race.racers, track.stores, gates, strict=True)
+            pool.submit(_racer, prepared, store, gate, run.defects)
+            for prepared, store, gate in zip(race.racers, track.stores, gates, strict=True)
         ]
         try:
-            _walk(track.ground, gates, prefix, run)
+            _walk(track.proxied, gates, prefix, run)
             _check_held(gates, run)
         finally:
             for gate in gates:
                 gate.give_up()
         answers += [(e.label, _result(future)) for e, future in zip(race.racers, racing, strict=True)]
-    answers += _answers(track.ground, race.after)
-    run.end = FinalState(tuple(answers), track.ground.read())
+    answers += _answers(track.proxied, race.after)
+    run.end = FinalState(tuple(answers), track.proxied.read())
     return run
 
 
-def _racer(errand: PreparedRequest, store: Store, gate: Gate, defects: list[Defect]) -> str:
+def _racer(prepared: PreparedRequest, store: Store, gate: Gate, defects: list[Defect]) -> str:
     """The answer; what the game raises is one that no serial order gives, and is noted in `defects`."""
     try:
-        return requests.carry_out(store, errand)
+        return requests.carry_out(store, prepared)
     except Raised as raised:
         defects.append(raised.defect)
         return f"raised {raised.defect.what}, at {raised.defect.where}"
@@ -257,14 +257,14 @@ def _gates(track: Track, run: Run) -> Iterator[tuple[Gate, ...]]:
         proxy.judge = wire.Open()
 
 
-def _walk(ground: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: Run) -> None:
+def _walk(proxied: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: Run) -> None:
     """Lets one statement through at a time, until both sessions are done."""
     last: str | None = None
     deadline = time.monotonic() + STUCK_SECONDS
     changed = gates[0].changed
     while True:
         for gate in gates:
-            _settle(ground, gate, gates)
+            _settle(proxied, gate, gates)
         with changed:
             waiting = [gate for gate in gates if gate.state is State.WAITING]
             if all(gate.state is State.DONE for gate in gates):
@@ -291,7 +291,7 @@ def _check_held(gates: Sequence[Gate], run: Run) -> None:
 
 
 def _choose(waiting: Sequence[Gate], last: str | None, prefix: str, run: Run) -> Gate:
-    """Where both wait: as the prefix says; beyond it, who went last goes on."""
+    """Choose when both wait: as the prefix says; beyond it, the session that went last goes on."""
     if len(waiting) == 1:
         return waiting[0]
     n = len(run.choices)
@@ -300,7 +300,7 @@ def _choose(waiting: Sequence[Gate], last: str | None, prefix: str, run: Run) ->
     return next(gate for gate in waiting if gate.name == chosen)
 
 
-def _settle(ground: ProxiedDatabase, gate: Gate, gates: Sequence[Gate]) -> None:
+def _settle(proxied: ProxiedDatabase, gate: Gate, gates: Sequence[Gate]) -> None:
     """Wait until the session waits at its gate, is done, or is blocked."""
     changed = gate.changed
     with changed:
@@ -310,7 +310,7 @@ def _settle(ground: ProxiedDatabase, gate: Gate, gates: Sequence[Gate]) -> None:
             if changed.wait_for(lambda: gate.settled, POLL_SECONDS):
                 return
         others = [other.pid for other in gates if other.pid is not None]
-        if gate.pid is not None and ground.blocked(gate.pid, others):
+        if gate.pid is not None and proxied.blocked(gate.pid, others):
             with changed:
                 gate.note_blocked()
             return

@@ -29,7 +29,7 @@ class Frame:
 
     @property
     def data(self) -> bytes:
-        """As it travels."""
+        """Return the frame's bytes as they travel."""
         return b"".join((self.kind, _LENGTH.pack(len(self.body) + _LENGTH.size), self.body))
 
     @property
@@ -39,7 +39,7 @@ class Frame:
 
 
 def query(sql: str) -> Frame:
-    """A simple Query."""
+    """Make the frame of a simple Query."""
     return Frame(QUERY, sql.encode() + b"\0")
 
 
@@ -64,7 +64,7 @@ class Frames:
         del self._held[:start]
 
     def _end(self, start: int) -> int | None:
-        """Where the frame that begins at `start` ends; None where it is not whole."""
+        """Return where the frame that begins at `start` ends; None if it is not complete."""
         kind = 0 if self._opening else 1
         if len(self._held) < start + kind + _LENGTH.size:
             return None
@@ -79,7 +79,7 @@ class Statements:
         self._prepared: dict[bytes, str] = {}
 
     def of(self, sent: Iterable[Frame]) -> str:
-        """What a round trip runs, in its order; or what it prepares, where it runs nothing."""
+        """Return the statements of a round trip in order; or those that it prepares, if it runs none."""
         run: list[str] = []
         prepared: list[str] = []
         for frame in sent:

@@ -17,19 +17,19 @@ from harness.wire.session import GONE_SECONDS, Address, Interceptor, Session
 
 
 class Open:
-    """Lets everything through."""
+    """An interceptor that lets every round trip through."""
 
     def judge(self, session: Session, trip: RoundTrip) -> Verdict:
-        """Always Pass."""
+        """Let the round trip through."""
         del session, trip
         return Pass()
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
-        """Nothing to note."""
+        """Take note of nothing."""
 
 
 def address(url: PostgresUrl) -> Address:
-    """Where the server of a URL listens."""
+    """Return the address on which the server of a URL listens."""
     return f"{url.host}/.s.PGSQL.{url.port}" if url.host.startswith("/") else (url.host, url.port)
 
 

@@ -59,12 +59,12 @@ class RoundTrip:
 
     @property
     def commits(self) -> bool:
-        """Whether it ends a transaction and keeps it."""
+        """Return True if it ends a transaction and keeps it."""
         return self.verb in ("COMMIT", "END")
 
     @property
     def borders(self) -> list[str]:
-        """Where transactions begin and end in it: BEGIN, COMMIT and ROLLBACK, by whatever name, in its order."""
+        """Return where transactions begin and end in it: BEGIN, COMMIT and ROLLBACK, by whatever name, in order."""
         said = (word.upper() for word in BORDER.findall(self.sql))
         return [CALLED.get(word, word) for word in said]
 
@@ -76,12 +76,12 @@ class RoundTrip:
 
     @property
     def extended(self) -> bool:
-        """Whether it ends with a Sync."""
+        """Return True if it ends with a Sync."""
         return self.frames[-1].kind == frames.SYNC
 
 
 def beside_one_transaction(trips: Sequence[RoundTrip]) -> str | None:
-    """What was found where an attempt's round trips are not ONE_TRANSACTION; None where they are."""
+    """Return how an attempt's round trips differ from ONE_TRANSACTION; None if they do not."""
     borders = [border for trip in trips for border in trip.borders]
     if borders in (["BEGIN", "COMMIT"], ["BEGIN", "ROLLBACK"]):
         within = trips[0].borders[:1] == ["BEGIN"] and trips[-1].borders

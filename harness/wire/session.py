@@ -26,10 +26,10 @@ Address: TypeAlias = tuple[str, int] | str
 
 
 class Interceptor(Protocol):
-    """Who decides. It is asked on the connection's own thread, and may wait; the answer to others is not held up."""
+    """Judges round trips. It is asked on the connection's own thread and may wait; other connections go on."""
 
     def judge(self, session: Session, trip: RoundTrip) -> Verdict:
-        """What comes of the round trip."""
+        """Return the verdict on a round trip."""
         ...
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
@@ -75,16 +75,16 @@ class Session(threading.Thread):
 
     @property
     def busy(self) -> bool:
-        """Whether the server owes an answer."""
+        """Return True if the server owes an answer."""
         return bool(self._pending)
 
     @property
     def over(self) -> bool:
-        """Whether the connection was ended; its client hears of it after that."""
+        """Return True if the connection was ended; its client hears of it after that."""
         return self._over
 
     def forget(self) -> None:
-        """What was raised before is of no interest any more."""
+        """Forget the errors that were raised before."""
         self.raised = None
 
     def await_end(self) -> None:
@@ -128,7 +128,7 @@ class Session(threading.Thread):
                     return
 
     def _take(self, frame: Frame) -> bool:
-        """Whether the connection goes on after this frame of the client's."""
+        """Return True if the connection goes on after this frame of the client's."""
         if frame.kind == b"":
             return self._open(frame)
         if frame.kind in (frames.COPY_DATA, frames.COPY_DONE, frames.COPY_FAIL) or not self._proven():
@@ -161,7 +161,7 @@ class Session(threading.Thread):
         return True
 
     def _proven(self) -> bool:
-        """Whether the server has let the client in; what is said before that are passwords."""
+        """Return True once the server has let the client in; before that, passwords are sent."""
         return self.pid is not None
 
     def _round_trip(self) -> bool:
@@ -221,7 +221,7 @@ class Session(threading.Thread):
         self.end()
 
     def _heard(self, frame: Frame) -> bool:
-        """Whether the client is to hear it."""
+        """Return True if the client is to hear it."""
         if frame.kind == frames.KEY_DATA:
             self.pid = frames.backend(frame)
         if self._swallow:

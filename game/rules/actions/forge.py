@@ -1,4 +1,4 @@
-"""The forge."""
+"""The actions of the forge: enhance, disassemble, combine and craft."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `invoke cutover` and `rollback` do: the runs, with a gate's certificate and the smoke."""
+"""Runs `invoke cutover` and `rollback`, with a gate's certificate and the smoke."""
 
 from __future__ import annotations
 

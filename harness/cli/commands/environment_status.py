@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The answers, in order."""
+    """The answers of `invoke status`, in the order in which they are shown."""
 
     answers: tuple[Row, ...]
 

@@ -1,4 +1,4 @@
-"""What `invoke snapshot.kept` does: lists the schemas that a restore or rollback kept, puts one back, or drops one."""
+"""Runs `invoke snapshot.kept`: lists the schemas that a restore or rollback kept, puts one back, or drops one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was done, in a sentence, and the schemas that are kept now."""
+    """The change that was made, in a sentence, and the schemas that are kept now."""
 
     done: str
     kept: tuple[Kept, ...]

@@ -1,4 +1,4 @@
-"""What `invoke prepare`, `migrate`, `seed` and `reset` do to an environment's Postgres, once that is confirmed."""
+"""Runs `invoke prepare`, `migrate`, `seed` and `reset` on an environment's Postgres, once that is confirmed."""
 
 from __future__ import annotations
 

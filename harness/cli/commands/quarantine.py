@@ -1,4 +1,4 @@
-"""What `invoke transfer.quarantine` shows: the values that could not be loaded, for people and for machines."""
+"""Runs `invoke transfer.quarantine`: the values that could not be loaded, for people and for machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `invoke transfer.replay` does: loads again what the quarantine holds, also while players play."""
+"""Runs `invoke transfer.replay`: loads again what the quarantine holds, also while players play."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for. player: "" for all; number, value: of the list, and the file with what takes its place."""
+    """The options of a replay. player: "" for all; number, value: of the list, and the file with its replacement."""
 
     player: str = ""
     number: int | None = None

@@ -1,4 +1,4 @@
-"""What `invoke token --revoke` does: ends the tokens that a player has, in the file that the service reads."""
+"""Runs `invoke token --revoke`: ends the tokens that a player has, in the file that the service reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `invoke snapshot.take`, `snapshot.verify` and `snapshot.restore` do."""
+"""Runs `invoke snapshot.take`, `snapshot.verify` and `snapshot.restore`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `invoke transfer` does: a legacy file into an environment's fenced Postgres, out of it again, or both."""
+"""Runs `invoke transfer`: a legacy file into an environment's fenced Postgres, out of it again, or both."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHOWN_DIFFERENCES = 20
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for. into: where the rebuilt file goes, with `back`; postgres: the throwaway server's kind."""
+    """The options of a transfer. into: the place of the rebuilt file, with `back`; postgres: the kind of throwaway."""
 
     environment: str
     source: Path | None
@@ -48,7 +48,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Which Postgres it was."""
+    """The Postgres that a transfer used: its kind and version."""
 
     kind: str
     version: str
@@ -56,7 +56,7 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What was done. equal: whether source and copy are the same in every table, column and row; None: not compared.
+    """The result of a transfer. equal: source and copy are the same in every table, column and row; None: not compared.
 
     quarantine: on a throwaway server, what could not be loaded; elsewhere it stays in the database.
     """
@@ -223,7 +223,7 @@ def _lock(target: PostgresUrl, why: str) -> Iterator[tuple[RunLock, str]]:
 
 
 def show(done: Transferred, out: Output) -> None:
-    """The result for people."""
+    """Print the result of a transfer for people."""
     rows: list[tuple[str, object]] = [("server", f"{done.engine.kind} {done.engine.version}")]
     if done.loaded is not None:
         loaded = done.loaded

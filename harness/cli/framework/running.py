@@ -1,4 +1,4 @@
-"""How a task runs: to its verdict, with a question before it changes anything, and with programs that it waits for.
+"""Runs a task: to its verdict, with a question before it changes anything, and with programs that it waits for.
 
 Imports stand inside the bodies, so that `invoke --list` answers at once.
 """
@@ -24,11 +24,11 @@ Found = TypeVar("Found", bound="Judged")
 
 
 class Judged(Protocol):
-    """What ends with a verdict: pass, fail or inconclusive."""
+    """A result with a verdict: pass, fail or inconclusive."""
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """Return the verdict in one word: pass, fail or inconclusive."""
         ...
 
 

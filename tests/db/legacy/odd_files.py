@@ -152,7 +152,7 @@ presets = st.fixed_dictionaries(
         "wild": json_values,
     },
 )
-errands = st.fixed_dictionaries(
+prepared_requests = st.fixed_dictionaries(
     {},
     optional={
         "id": st.one_of(st.sampled_from(["q1", "q2", "q3"]), json_values),
@@ -167,7 +167,9 @@ errands = st.fixed_dictionaries(
 periods = st.fixed_dictionaries(
     {},
     optional={
-        "quests": st.one_of(st.lists(errands, max_size=3), st.lists(st.one_of(errands, json_values), max_size=3)),
+        "quests": st.one_of(
+            st.lists(prepared_requests, max_size=3), st.lists(st.one_of(prepared_requests, json_values), max_size=3)
+        ),
         "activityProgress": st.one_of(st.integers(0, 100), st.integers(0, 100), json_values),
         "claimedMilestones": st.one_of(st.lists(st.booleans(), min_size=5, max_size=5), json_values),
         "lastReset": st.one_of(st.none(), st.integers(0, 10**13), json_values),

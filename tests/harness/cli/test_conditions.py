@@ -236,3 +236,23 @@ def _without(folder: Folder, name: str, context: ParserContext) -> Ran:
         return folder.run(context.name, *usual(context), bound=True)
     finally:
         path.chmod(0o600)
+
+
+def _needed() -> list[tuple[str, str]]:
+    """List each task with each option that it may need. Of --postgres, every task has a default that would do work."""
+    usual_ones = {(name, flag) for name, context in TASKS.items() for flag, *_ in _pairs(usual(context))}
+    said = {(name, one.flag) for name, context in TASKS.items() for one in options(context) if _is_required(one)}
+    return sorted(pair for pair in usual_ones | said if pair[1] != "--postgres" and pair != ("seed", "--env"))
+
+
+def _is_required(option: Option) -> bool:
+    return re.search("required(?! without)", option.help or "") is not None
+
+
+@pytest.mark.parametrize(("name", "flag"), _needed())
+def test_an_option_without_which_a_task_refuses_says_required_in_its_help(name: str, flag: str, tmp_path: Path) -> None:
+    given = [word for pair in _pairs(usual(TASKS[name])) if pair[0] not in (flag, "--postgres") for word in pair]
+    ran = Folder(tmp_path).make().run(name, *given)
+    is_refused = ran.code == 2 and re.search(rf"expected [^;]*{flag}[ ;]", ran.everything) is not None
+    says = next(one for one in options(TASKS[name]) if one.flag == flag).help or ""
+    assert is_refused == ("required" in says), ran.everything
