@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import secrets
 import shutil
@@ -39,13 +38,12 @@ from game.legacy import fence as legacy_fence
 from game.service import tokens
 from game.urls import LegacyUrl, PostgresUrl
 from tests.db.cutover.follower import following, restart
+from tests.fixtures.spawning import SPAWN
 
 OPERATOR_TOKEN = "operator-token-of-the-tests"
 TOKEN_SECRET = "token-secret-of-the-tests"
 KILL_THE_RUN = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat)"
 """A hook that kills the run that started it: its parent is the shell that holds the hooks' lock, then comes the run."""
-SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["db.cutover.cutover", "db.cutover.rollback"])
 
 
 @dataclass(frozen=True)

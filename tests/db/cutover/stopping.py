@@ -22,7 +22,8 @@ from db.errors import ToolError
 from db.servers import Server
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
-from tests.db.cutover.cutover_world import SPAWN, World, quiet_smoke, run_cutover, run_rollback, wait_until
+from tests.db.cutover.cutover_world import World, quiet_smoke, run_cutover, run_rollback, wait_until
+from tests.fixtures.spawning import SPAWN
 
 TICK_SECONDS = 0.005
 

@@ -16,7 +16,8 @@ from db.cutover.journal import Journal
 from db.environments import Environment, Hooks
 from db.errors import Failure, Inconclusive
 from game.urls import PostgresUrl
-from tests.db.cutover.cutover_world import SPAWN, wait_until
+from tests.db.cutover.cutover_world import wait_until
+from tests.fixtures.spawning import SPAWN
 
 FOR_POSTGRES: dict[str, Any] = {"engine": "postgres", "timeout_seconds": 20}
 

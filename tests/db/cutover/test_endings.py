@@ -33,8 +33,9 @@ from db.errors import Failure
 from db.ops import Phase
 from db.processes.interruption import SIGNALS, Signals
 from db.servers import Server
-from tests.db.cutover.cutover_world import SPAWN, World, quiet_smoke, quiet_world, run_cutover, run_rollback
+from tests.db.cutover.cutover_world import World, quiet_smoke, quiet_world, run_cutover, run_rollback
 from tests.db.cutover.standing import run, set_up
+from tests.fixtures.spawning import SPAWN
 
 STARTS = {
     "cutover": State(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY),

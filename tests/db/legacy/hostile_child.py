@@ -26,6 +26,7 @@ from game.legacy import fence, sqlite_values
 from game.legacy.store import LegacyStore
 from game.urls import PostgresUrl, read
 from tests.db.transfer.transferring import PASS
+from tests.fixtures.figures import peak_mb
 
 RUN = "run-1"
 
@@ -82,12 +83,6 @@ def fence_and_carry_back(path: Path, target: PostgresUrl) -> None:
     transfer.write_back(target, path, pass_token=PASS)
     with closing(sqlite_values.connect(path)) as connection:
         fence.lift(connection)
-
-
-def peak_mb() -> int:
-    """Return the peak of this program alone; what getrusage says begins with that of the program that started it."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) // 1024
 
 
 def run(name: str, act: Callable[[], None]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from harness.databases import Database, Databases
 from tests.db.legacy import hostile_files
 from tests.db.legacy.hostile_kind import Hostile
 from tests.db.transfer.transferring import give_pass
+from tests.fixtures import figures
 
 MOST_MB = 1050
 """The docs promise 250 MB and eight times the largest value, which has 100 MB here."""
@@ -44,9 +45,10 @@ def test_a_hostile_file_is_refused_or_carried(
     ended = _run(path, reused)
     shown = json.dumps(list(ended.values()), indent=1, ensure_ascii=False)
     seconds = sum(float(str(line["seconds"])) for line in ended.values())
-    print(f"figures | {hostile.name} | {seconds:.1f} | {max(int(str(line['mb'])) for line in ended.values())} |")
+    mb = max(int(str(line["mb"])) for line in ended.values())
+    figures.show(hostile.name, "refused" if ended["transfer"]["code"] else "carried", mb, seconds)
     assert not [line["defect"] for line in ended.values() if line["defect"]], shown
-    assert max(int(str(line["mb"])) for line in ended.values()) < MOST_MB, shown
+    assert mb < MOST_MB, shown
     codes = {name: line["code"] for name, line in ended.items()}
     assert codes["convert"] == REFUSED  # It is in UTF-8 already.
     if hostile.end == "refused":
