@@ -63,11 +63,15 @@ def folded(lines: Iterable[str]) -> list[str]:
 
 
 def together(refusals: Iterable[Refusal]) -> Refusal:
-    """Return one refusal for all: the first, with the others in its remedy, so that all are mended in one go."""
+    """Return one refusal for all: the first, with the others in its remedy, so that all are mended in one go.
+
+    A line that several of them have, such as a remedy, is there once.
+    """
     first, *others = refusals
     if not others:
         return first
-    remedies = folded([first.do, *map(str, others)])
+    lines = "\n".join([first.do, *map(str, others)]).splitlines()
+    remedies = folded(dict.fromkeys(line.strip() for line in lines))
     return Refusal(first.expected, first.found, where=first.where, do="\n  ".join(remedies))
 
 

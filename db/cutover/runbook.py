@@ -159,7 +159,7 @@ def perform(context: RunContext, step: Step) -> None:
     began = time.monotonic()
     try:
         facts = _done(context, step)
-    except BaseException as error:  # Ctrl-C too: the journal says of a step that it failed, and who asked hears it.
+    except BaseException as error:  # Ctrl-C too: the journal records it, and it is raised again.
         context.note_step(step.name, Status.FAILED, time.monotonic() - began, {"error": str(error)})
         raise
     context.note_step(step.name, Status.DONE, time.monotonic() - began, facts)

@@ -6,7 +6,6 @@ fenced; nothing in this module lifts a fence.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +21,10 @@ from sqlalchemy.pool import StaticPool
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 from db import ops, remedies, tables
-from db.counts import few
 from db.errors import Failure, Refusal
 from db.ops import fence, locks
 from db.schema import drift as catalog
-from db.schema import grants, relocation, revisions
+from db.schema import grants, revisions, unchanged
 from db.schema.revisions import History, Revision
 from db.target import requirements
 from game import tables as game_tables
@@ -41,12 +39,6 @@ LOCK_TIMEOUT_SECONDS = 5
 """How long a statement may wait for a table, and the game's commands behind it."""
 
 STATEMENT_TIMEOUT_SECONDS = 600
-
-SHOWN_LINES = 4
-"""How many lines of a drift a message shows; `invoke status` shows all."""
-
-INDEX = re.compile(r"create\s+(?:unique\s+)?index\s+concurrently\s+(?:if\s+not\s+exists\s+)?(\w+)", re.IGNORECASE)
-"""Matches a statement that leaves an invalid index of this name if it fails."""
 
 BEFORE = ("delete from ops.proven where exists (select from ops.phase where phase = 'loading')", *revisions.PASS)
 """Runs first in a revision's transaction: the copy must be proven again, and the revision may write fenced rows."""
@@ -142,7 +134,7 @@ def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: Hist
     ops.require_prepared(conn)
     at = current(conn)
     if at is not None:
-        _require_known(conn, direct.schema, at, history)
+        unchanged.require_known(conn, direct.schema, at, history)
     if at != history.head:
         raise Refusal(
             f"the schema at revision {history.head}",
@@ -150,8 +142,8 @@ def require_as_migrated(conn: ops.Connection, direct: PostgresUrl, history: Hist
             where=direct.redacted,
             do=f"First: invoke migrate --env {ops.named(conn)}",
         )
-    _require_unchanged(conn, direct.schema, history.revisions)
-    _require_no_drift(conn, direct, history.revisions, ())
+    unchanged.require_unchanged(conn, direct.schema, history.revisions)
+    unchanged.require_no_drift(conn, direct, history.revisions, ())
 
 
 def require_current(conn: ops.Connection) -> None:
@@ -206,76 +198,13 @@ def _pending(conn: ops.Connection, direct: PostgresUrl, history: History) -> tup
     at = current(conn)
     pending = history.pending(at)
     if at is None:
-        _require_empty(conn, direct.schema)
+        unchanged.require_empty(conn, direct.schema)
     else:
-        _require_known(conn, direct.schema, at, history)
-        _require_unchanged(conn, direct.schema, history.applied(at))
-        _require_no_drift(conn, direct, history.applied(at), pending)
+        unchanged.require_known(conn, direct.schema, at, history)
+        unchanged.require_unchanged(conn, direct.schema, history.applied(at))
+        unchanged.require_no_drift(conn, direct, history.applied(at), pending)
     catalog.require_made(conn, history.revisions)
     return pending
-
-
-def _require_known(conn: ops.Connection, schema: str, found: str, history: History) -> None:
-    if found not in history:
-        known = ", ".join(revision.id for revision in history.revisions)
-        raise Refusal(
-            f"a revision out of {known}",
-            f"the revision {found}",
-            where=f"{ops.place(conn)} {schema}",
-            do="A newer version of this program migrated it: run the command from a checkout of that version.",
-        )
-
-
-def _require_unchanged(conn: ops.Connection, schema: str, applied: tuple[Revision, ...]) -> None:
-    rows = conn.execute("select revision, sha256 from ops.revisions where schema = %s", (schema,)).fetchall()
-    hashes = {str(revision): str(digest) for revision, digest in rows}
-    for revision in applied:
-        if hashes.get(revision.id) != revision.digest:
-            raise Refusal(
-                f"revision {revision.id} as it was applied",
-                f"other statements in {revision.path.name}"
-                if revision.id in hashes
-                else "no record of it in ops.revisions",
-                where=f"{ops.place(conn)} {schema}",
-                do="Put the file back as it was; what is to change belongs in a new revision.",
-            )
-
-
-def _require_no_drift(
-    conn: ops.Connection, direct: PostgresUrl, applied: tuple[Revision, ...], pending: tuple[Revision, ...]
-) -> None:
-    """Refuse a schema that was changed by hand. Accepts the next revision's index: a killed run may leave it."""
-    left = _index(pending[0]) if pending else None
-    lines = [line for line in catalog.since(conn, direct.schema, applied) if not _is_of(line, left)]
-    if lines:
-        raise Refusal(
-            f"the schema as revision {applied[-1].id} left it",
-            few(lines, SHOWN_LINES, between="; "),
-            where=direct.redacted,
-            do="Nothing was changed. Take the manual changes back (every line of them:"
-            f" invoke status --env {ops.named(conn)}) and run again.",
-        )
-
-
-def _index(revision: Revision) -> str | None:
-    """Return the name of the index that a revision makes outside a transaction; None otherwise."""
-    made = INDEX.search(revision.sql) if revision.outside else None
-    return made and made[1]
-
-
-def _is_of(line: str, index: str | None) -> bool:
-    return index is not None and catalog.name_of(line) == f"index {index.lower()}"
-
-
-def _require_empty(conn: ops.Connection, schema: str) -> None:
-    names = [name for name in relocation.relations(conn, schema) if name != tables.VERSION_TABLE]
-    if names:
-        raise Refusal(
-            f"an empty schema {schema}, or one that this program migrated",
-            f"tables that it did not make: {few(names, 3)}",
-            where=ops.place(conn),
-            do="Name a schema of our own in target and target_direct: ?schema=NAME",
-        )
 
 
 def _require_role(conn: ops.Connection, role: str | None) -> None:
@@ -306,7 +235,7 @@ def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pendin
     """Run Alembic on the connection that holds the lock, so that a migration that lost it can change nothing."""
     engine = sa.create_engine("postgresql+psycopg://", creator=lambda: conn, poolclass=StaticPool)
     for position, revision in enumerate(pending):
-        index = _index(revision)
+        index = unchanged.index_of(revision)
         if index:
             _drop_index(conn, index)
         _patience(conn, revision)
@@ -337,7 +266,7 @@ def _not_passed(
 ) -> Failure | Refusal:
     """Make the error for the last revision of `tried`; those before it were applied."""
     *before, revision = tried
-    index = _index(revision)
+    index = unchanged.index_of(revision)
     if not conn.closed:
         conn.rollback()
         conn.autocommit = True

@@ -190,15 +190,23 @@ def _busy(
             answers.append(requests.carry_out(store, prepared))
             continue
         with _second_writer(place.path) as writer:
-
-            def let_go(seconds: float) -> None:
-                waited.append(seconds)
-                writer.release()
-
-            sleep = waited.append if moment.after else let_go
-            given_up = writer.release
-            answers.append(requests.carry_out(store, prepared, sleep=sleep, unanswered=lambda _prepared: given_up()))  # noqa: B023 - called within this turn of the loop alone
+            answers.append(_beside(writer, store, prepared, waited, lasts=moment.after))
     return answers, bool(waited)
+
+
+def _beside(writer: Writer, store: LegacyStore, prepared: PreparedRequest, waited: list[float], *, lasts: bool) -> str:
+    """Carry a request out beside a program that has the file's write lock.
+
+    lasts: it keeps the lock until the client was told that the store is unavailable, else until dispatch first waits.
+    waited: takes the seconds of each wait.
+    """
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if not lasts:
+            writer.release()
+
+    return requests.carry_out(store, prepared, sleep=sleep, unanswered=lambda _prepared: writer.release())
 
 
 class Writer:

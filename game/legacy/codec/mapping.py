@@ -52,7 +52,7 @@ def _range(low: int, high: int) -> str:
 
 
 def _flag(column: str) -> Field:
-    return Field(column, readers.flag, dumps, False, "flag")  # noqa: FBT003 - what an absent flag means
+    return Field(column, readers.flag, dumps, absent=False, type="flag")
 
 
 ITEM: Fields = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -18,6 +18,7 @@ from db import environments
 from db.console.progress import Plain, Progress, Silent, Terminal
 from db.cutover import services, switch, watch
 from db.cutover.context import RunConfig, RunContext
+from db.cutover.deadline import Deadline
 from db.cutover.journal import Journal
 from db.cutover.ports import SmokeResult
 from db.environments import Hooks, Policy
@@ -68,7 +69,7 @@ def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., s
             services=("http://127.0.0.1:1",),
         )
         config = RunConfig(clock.play, progress=progress or Silent(), folder=tmp_path)
-        return watch.watch(RunContext("cutover", env, config, Journal(tmp_path / "run"), SimpleNamespace()))  # type: ignore[arg-type]
+        return watch.watch(RunContext("cutover", env, config, Journal(tmp_path / "run"), Deadline(math.inf)))
 
     return run
 

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -20,6 +19,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from db.console.output import outcome
 from db.console.progress import Silent
+from db.cutover.context import RunConfig
 from db.cutover.report import Report, Status, StepReport, Verdict
 from db.errors import Inconclusive, Refusal, ToolError, Undone
 from db.processes.interruption import Interrupted
@@ -172,8 +172,8 @@ Move = Callable[[Stage, VirtualUsers], None]
 def leg(here: Stage, move: Move, share: int) -> Leg:
     """One leg on the legacy file, with players of this share at play, its move a function of the test's own."""
 
-    def verb(_environment: object, *, observer: Callable[[str, str], None], **_more: Any) -> Report:
-        observer("before", "move")
+    def verb(_environment: object, config: RunConfig) -> Report:
+        config.observer("before", "move")
         move(here, crowd)
         steps = (StepReport("move", Status.DONE, 0.1),)
         return Report("run", "cutover", "test", Verdict.LIVE, "PostgreSQL 15", steps, 0.1)
