@@ -231,7 +231,7 @@ def _check_listed(context: RunContext) -> None:
 
 
 def check_hook_commands(context: RunContext) -> None:
-    """Check that the shell can parse each hook, and that its first word is a command."""
+    """Check that the shell can parse each hook, and its first word is a command."""
     all_of(partial(hooks.check, context.env, name) for name in HOOKS)
 
 
@@ -272,7 +272,7 @@ def check_writers(context: RunContext) -> None:
 
 
 def check_integrity(context: RunContext) -> None:
-    """Check that the file is sound, and that its rows keep the rules of its schema."""
+    """Check that the file is sound, and its rows keep the rules of its schema."""
     transfer.check_sound(context.env.legacy.path)
 
 
@@ -319,7 +319,7 @@ def check_server(context: RunContext) -> None:
 
 
 def check_tools(context: RunContext) -> None:
-    """Check that pg_dump and pg_restore are not older than the server, and that the owner may make a database."""
+    """Check that pg_dump and pg_restore are not older than the server, and the owner may make a database."""
     with ops.connect(context.env.target_direct) as connection:
         if not postgres.may_create_databases(connection):
             raise postgres.no_createdb(context.env.target_direct)
