@@ -241,7 +241,7 @@ def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pendin
         _patience(conn, revision)
         conn.autocommit = False
         try:
-            with revisions.ALEMBIC, engine.connect() as connection:
+            with revisions.alembic(), engine.connect() as connection:
                 attributes = _attributes(direct.schema, revision)
                 command.upgrade(revisions.config(history, connection=connection, **attributes), revision.id)
                 connection.commit()
@@ -321,7 +321,7 @@ def _dry_run(
     for revision in pending:
         made = revisions.config(history, **_attributes(schema, revision))
         made.output_buffer = text
-        with revisions.ALEMBIC:
+        with revisions.alembic():
             command.upgrade(made, f"{at}:{revision.id}", sql=True)
         at = revision.id
     quoted = sql.Identifier(schema).as_string(conn)

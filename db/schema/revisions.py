@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from alembic.config import Config
 from alembic.operations import Operations
@@ -25,8 +29,7 @@ from db.errors import Refusal
 
 SCRIPTS = Path(__file__).parents[1] / "migrations"
 VERSIONS = SCRIPTS / "versions"
-ALEMBIC = threading.RLock()
-"""Held while Alembic works: its `op` and `context` are global, and another thread would replace them."""
+_ALEMBIC = threading.RLock()
 
 NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.py")
 OUTSIDE = ("COMMIT;", "BEGIN;")
@@ -134,6 +137,20 @@ def read(*more: Path) -> History:
     return History(tuple(revisions), folders)
 
 
+@contextmanager
+def alembic() -> Iterator[None]:
+    """Have Alembic to oneself: its `op` and `context` are global, and another thread would replace them.
+
+    It leaves no bytecode of a revision: a file that is edited within the same second would be taken for unchanged.
+    """
+    with _ALEMBIC:
+        before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
+            yield
+        finally:
+            sys.dont_write_bytecode = before
+
+
 def config(history: History, **attributes: object) -> Config:
     """Make Alembic's configuration for these revisions. attributes: for migrations/env.py."""
     alembic = Config()
@@ -164,13 +181,20 @@ def _files(folder: Path) -> Iterator[Path]:
         yield path
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles the file each time. A cached bytecode counts as fresh if time (whole seconds) and size are the same."""
+
+    def path_stats(self, path: str) -> dict[str, Any]:
+        """Raise OSError, by which importlib neither reads nor writes a cache."""
+        raise OSError(path)
+
+
 def _load(path: Path) -> ModuleType:
-    spec = spec_from_file_location(f"sudamr_revision_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
+    name = f"sudamr_revision_{path.stem}"
+    loader = _FromSource(name, str(path))
+    module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:  # A half-written file can raise anything when it is loaded.
         raise _unreadable("a revision that Python can load", error, path) from error
     if not callable(getattr(module, "upgrade", None)):
@@ -270,7 +294,7 @@ def _render(path: Path, module: ModuleType) -> tuple[str, ...]:
         dialect_name="postgresql", dialect_opts=PLAIN, opts={"as_sql": True, "output_buffer": written}
     )
     try:
-        with ALEMBIC, Operations.context(context):
+        with alembic(), Operations.context(context):
             module.upgrade()
     except (Exception, SystemExit) as error:  # upgrade() can raise anything, as the file can.
         raise _unreadable("a revision that tells its SQL without a database", error, path) from error
