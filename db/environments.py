@@ -72,6 +72,10 @@ def _postgres(value: object, info: ValidationInfo) -> PostgresUrl:
     return url
 
 
+def _monitor(value: object, info: ValidationInfo) -> object:
+    return None if value is None else _postgres(value, info)
+
+
 def _legacy(value: object, info: ValidationInfo) -> LegacyUrl:
     url = _url(value, info)
     if not isinstance(url, LegacyUrl):
@@ -137,6 +141,14 @@ class Policy(_Strict):
 
 
 @dataclass(frozen=True)
+class WatchPlan(_Strict):
+    """What `invoke watch` needs: limits of its own by the check's name, and a role with pg_monitor to look as."""
+
+    monitor: Annotated[PostgresUrl | None, BeforeValidator(_monitor)] = None
+    limits: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Environment(_Strict):
     """One environment. target: by the service's role; target_direct: by the owner, past a pooler: what tools use."""
 
@@ -149,6 +161,7 @@ class Environment(_Strict):
     services: tuple[str, ...] = ()
     hooks: Hooks = field(default_factory=Hooks)
     policy: Policy = field(default_factory=Policy)
+    watch: WatchPlan = field(default_factory=WatchPlan)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the env files beside environments.toml say: handed to the hooks, and never shown."""
     files_read: FilesRead = field(default_factory=FilesRead)

@@ -1,0 +1,142 @@
+"""A check of the watch as data: what is measured, its limit and the limit's source, and when it can't be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from db.monitor.look import Look
+
+CLEAR_AT = 0.9
+"""An alarm is over when the value is beyond the limit by a tenth of it, on the good side: else it would flap."""
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    BREACH = "breach"
+    NOT_JUDGED = "not judged"
+    NOT_APPLICABLE = "does not apply"
+
+
+class NotJudged(Exception):
+    """The value can't be known now; the text says why, in a clause. The watch is then inconclusive."""
+
+
+class NotApplicable(Exception):
+    """The environment has nothing of this kind; the text says why, in a clause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound of a value, in `unit`: the most that is allowed, or the least. source: where the number comes from."""
+
+    value: float
+    unit: str
+    source: str
+    least: bool = False
+
+    def breached(self, value: float) -> bool:
+        """Return True if the value is beyond the limit; the limit itself is allowed."""
+        return value < self.value if self.least else value > self.value
+
+    def cleared(self, value: float) -> bool:
+        """Return True if the value is so far on the good side that an alarm is over."""
+        if self.least:
+            return value >= min(self.value / CLEAR_AT, self.value + 1)
+        return value <= self.value * CLEAR_AT
+
+    def __str__(self) -> str:
+        return f"at {'least' if self.least else 'most'} {self.value:g} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A value, what it was read from or who causes it, and the seconds that it is about; None: this moment."""
+
+    value: float
+    evidence: str = ""
+    window_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check.
+
+    measure: reads the value; raises NotJudged or NotApplicable. defect: what a test plants to see it found.
+    not_judged: when it can't be judged, in a clause for the docs. do: the one command or statement for a breach.
+    statistics: needs the right to see other roles' sessions and statistics (pg_monitor has it).
+    """
+
+    name: str
+    limit: Limit
+    measure: Callable[[Look], Measured]
+    defect: str
+    not_judged: str
+    do: str
+    statistics: bool = False
+
+    @property
+    def anchor(self) -> str:
+        """The heading of docs/watch.md that says what to do."""
+        return self.name.replace(" ", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The result of one check; why: of one that was not judged or does not apply."""
+
+    check: str
+    outcome: Outcome
+    value: float | None
+    unit: str
+    limit: float
+    least: bool
+    source: str
+    window_seconds: float | None
+    evidence: str
+    why: str
+    do: str
+
+    @property
+    def cleared(self) -> bool:
+        """True if an alarm of this check is over: the value is well within the limit, or the check fell away."""
+        if self.value is None:
+            return self.outcome is Outcome.NOT_APPLICABLE
+        return Limit(self.limit, self.unit, self.source, self.least).cleared(self.value)
+
+
+def judge(check: Check, look: Look, limits: Mapping[str, float]) -> Judgement:
+    """Measure a check and compare the value with its limit; `limits` are the environment's own, by the check's name."""
+    own = limits.get(check.name)
+    limit = (
+        check.limit
+        if own is None
+        else Limit(own, check.limit.unit, "environments.toml, watch.limits", check.limit.least)
+    )
+    measured, why, outcome = None, "", Outcome.OK
+    try:
+        measured = look.measure(check)
+        if limit.breached(measured.value):
+            outcome = Outcome.BREACH
+    except NotJudged as error:
+        why, outcome = str(error), Outcome.NOT_JUDGED
+    except NotApplicable as error:
+        why, outcome = str(error), Outcome.NOT_APPLICABLE
+    return Judgement(
+        check=check.name,
+        outcome=outcome,
+        value=None if measured is None else measured.value,
+        unit=limit.unit,
+        limit=limit.value,
+        least=limit.least,
+        source=limit.source,
+        window_seconds=None if measured is None else measured.window_seconds,
+        evidence="" if measured is None else measured.evidence,
+        why=why,
+        do=check.do if outcome is Outcome.BREACH else "",
+    )

@@ -1,0 +1,167 @@
+"""Checks of the game's own database: schema, fence, held players, and the standing checks of whom has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from db.errors import Refusal
+from db.monitor.check import Check, Limit, Measured, NotJudged
+from db.monitor.look import Look
+from db.ops import fence
+from db.schema import migrate
+
+FIRST_WINDOW = timedelta(minutes=10)
+"""Of whom the first look judges: who has a receipt of the last ten minutes."""
+
+PLAYERS_A_LOOK = 5_000
+"""Of the players who changed; the newest first. A look must end before the next one begins."""
+
+CHANGED = """
+with changed as (
+    select user_id from action_receipts where at >= %s group by user_id order by max(at) desc limit %s
+),
+"""
+BALANCES = (
+    CHANGED
+    + """sums as (
+    select user_id, currency, sum(amount) as amount from currency_ledger
+    where user_id in (select user_id from changed) group by user_id, currency
+),
+wrong as (
+    select u.id, c.currency, c.owned, c.opening + coalesce(s.amount, 0) as booked
+    from users u join player_openings o on o.user_id = u.id
+        cross join lateral (values ('gold', u.gold, o.gold), ('diamonds', u.diamonds, o.diamonds))
+            as c(currency, owned, opening)
+        left join sums s on s.user_id = u.id and s.currency = c.currency
+    where u.id in (select user_id from changed) and c.owned <> c.opening + coalesce(s.amount, 0)
+)
+select count(*) over ()::float8, format('%%s owns %%s %%s, booked %%s', id, owned, currency, booked)
+from wrong order by 2
+"""
+)
+STOCK = (
+    CHANGED
+    + """history as (
+    select user_id, item_id, sum(delta) as delta from inventory_history
+    where user_id in (select user_id from changed) group by user_id, item_id
+),
+opening as (
+    select o.user_id, e.key as item_id, e.value::bigint as quantity
+    from player_openings o, jsonb_each_text(o.stock::jsonb) e
+    where o.user_id in (select user_id from changed)
+),
+booked as (
+    select user_id, item_id, coalesce(o.quantity, 0) + coalesce(h.delta, 0) as quantity
+    from opening o full join history h using (user_id, item_id)
+),
+owned as (
+    select user_id, id as item_id, quantity from user_inventory
+    where user_id in (select user_id from changed)
+),
+wrong as (
+    select user_id, item_id, coalesce(o.quantity, 0) as owned, coalesce(b.quantity, 0) as booked
+    from owned o full join booked b using (user_id, item_id)
+    where coalesce(o.quantity, 0) <> coalesce(b.quantity, 0)
+)
+select count(*) over ()::float8, format('%%s owns %%s of %%s, booked %%s', user_id, owned, item_id, booked)
+from wrong order by 2
+"""
+)
+CONSTRAINTS_OFF = """
+select count(*) over ()::float8, format('%%s on %%s', conname, conrelid::regclass)
+from pg_constraint where connamespace = to_regnamespace(quote_ident(%s)) and contype = 'f'
+    and exists (select from pg_trigger t where t.tgconstraint = pg_constraint.oid and t.tgenabled in ('D', 'R'))
+order by 2
+"""
+HELD = "select count(*)::float8 from users where held"
+
+
+def schema(look: Look) -> Measured:
+    """Measure the differences between the schema and this program's tables."""
+    current, head = migrate.current(look.conn), migrate.head()
+    if current != head:
+        return Measured(1.0, f"at {current or 'no revision'}; this program's head is {head}")
+    try:
+        differences = migrate.drift(look.env.target_direct)
+    except Refusal as error:
+        raise NotJudged(f"it compares with a scratch schema: {error.found}") from error
+    return Measured(float(len(differences)), "; ".join(differences[:3]) or f"at {current}, as the migrations make it")
+
+
+def open_to_players(look: Look) -> Measured:
+    """Measure the reasons why players can't write: a fence that stands while the phase says that they play here."""
+    look.require_live()
+    state = fence.recorded_state(look.conn)
+    return Measured(float(state != "open"), f"phase live, fence {state}")
+
+
+def held(look: Look) -> Measured:
+    """Measure the players who are refused until someone decides what they own."""
+    look.require_live()
+    many = look.value(HELD)
+    return Measured(many, f"{many:,.0f}; invoke transfer.quarantine lists them")
+
+
+def _standing(query: str) -> Callable[[Look], Measured]:
+    """Return the measure of a standing check over the players with a receipt since the look before."""
+
+    def measure(look: Look) -> Measured:
+        look.require_live()
+        since = look.earlier.at if look.earlier is not None else look.at - FIRST_WINDOW
+        found = look.worst(query, [int(since.timestamp() * 1000), PLAYERS_A_LOOK], none="every one of them")
+        return Measured(found.value, found.evidence, (look.at - since).total_seconds())
+
+    return measure
+
+
+CHECKS = (
+    Check(
+        name="schema",
+        limit=Limit(0, "differences", "docs/migrations.md: the schema changes by revisions alone"),
+        measure=schema,
+        defect="a column that was added by hand",
+        not_judged="the role may not make a scratch schema",
+        do="invoke status --env {env} names every difference; take each back, or make a revision of it.",
+    ),
+    Check(
+        name="open to players",
+        limit=Limit(0, "fences", "docs/cutover.md: in phase live the fence is open, or somebody has set it on purpose"),
+        measure=open_to_players,
+        defect="a fence that was left up",
+        not_judged="the schema is not migrated",
+        do="invoke status --env {env} says who has set it; to lift it: invoke fence --env {env} --off --reason WHY",
+    ),
+    Check(
+        name="players held",
+        limit=Limit(0, "players", "docs/cutover.md, A held player: each can't play until someone decides"),
+        measure=held,
+        defect="a player whose bag could not be read",
+        not_judged="the schema is not migrated",
+        do="invoke transfer.quarantine --env {env}",
+    ),
+    Check(
+        name="balances",
+        limit=Limit(0, "balances", "the standing check: gold and diamonds = opening + ledger"),
+        measure=_standing(BALANCES),
+        defect="UPDATE users SET gold = gold + 1 for a player who has just played",
+        not_judged="the role may not read the game's tables",
+        do="Read the player's journal before anybody mends it: SELECT * FROM currency_ledger WHERE user_id = ID;",
+    ),
+    Check(
+        name="stock",
+        limit=Limit(0, "stocks", "the standing check: stock = opening + history"),
+        measure=_standing(STOCK),
+        defect="an item of a player who has just played, deleted by hand",
+        not_judged="the role may not read the game's tables",
+        do="Read the player's journal before anybody mends it: SELECT * FROM inventory_history WHERE user_id = ID;",
+    ),
+    Check(
+        name="foreign keys switched off",
+        limit=Limit(0, "keys", "the server checks none whose triggers are disabled"),
+        measure=lambda look: look.worst(CONSTRAINTS_OFF, [look.env.target_direct.schema]),
+        defect="ALTER TABLE ... DISABLE TRIGGER ALL",
+        not_judged="never",
+        do="ALTER TABLE TABLE ENABLE TRIGGER ALL; as a superuser, then look at the triggers of the fence.",
+    ),
+)

@@ -1,0 +1,166 @@
+"""Checks of the server: restarts, its certificate, archive, replication slots, the disk of a local one, its log."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import struct
+from datetime import UTC, datetime
+from pathlib import Path
+
+from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
+from db.monitor.look import Look
+from game.urls import PostgresUrl
+
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+"""PostgreSQL documentation, 55.7: the message that asks a server for TLS."""
+
+HANDSHAKE_SECONDS = 5.0
+
+ARCHIVER = """
+select current_setting('archive_mode'), extract(epoch from clock_timestamp() - last_failed_time)::float8,
+    coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false), last_failed_wal
+from pg_stat_archiver
+"""
+SLOTS = """
+select (case when active then 0 else 1 end)::float8, format('%s: %s', slot_name, wal_status)
+from pg_replication_slots order by 1 desc, 2
+"""
+RETAINED = """
+select (pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) / 1e6)::float8, slot_name::text
+from pg_replication_slots where restart_lsn is not null order by 1 desc
+"""
+
+
+def restarts(look: Look) -> Measured:
+    """Measure the restarts of the server since the look before."""
+    if look.earlier is None:
+        raise NotJudged("there was no look before this one within the window")
+    name = "started"
+    if name not in look.earlier.counters or name not in look.sample.counters:
+        raise NotJudged("the look before did not note it")
+    seconds = (look.sample.at - look.earlier.at).total_seconds()
+    began = datetime.fromtimestamp(look.sample.counters[name], UTC)
+    again = look.sample.counters[name] != look.earlier.counters[name]
+    return Measured(float(again), f"started {began:%Y-%m-%d %H:%M:%S} UTC", seconds)
+
+
+def tls(look: Look) -> Measured:
+    """Measure the days until the server's certificate expires."""
+    url = look.env.target_direct
+    if url.host.startswith("/"):
+        raise NotApplicable("the server is reached by a socket of this machine")
+    try:
+        certificate = server_certificate(url)
+    except (OSError, ValueError) as error:
+        raise NotJudged(f"the server's certificate can't be read: {error}") from error
+    if certificate is None:
+        raise NotApplicable("the server offers no TLS")
+    # ssl only parses a certificate that it has verified; cryptography comes with none of our dependencies.
+    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(_not_after(certificate)), UTC)
+    return Measured((ends - look.at).total_seconds() / 86_400, f"ends {ends:%Y-%m-%d}")
+
+
+def server_certificate(url: PostgresUrl) -> str | None:
+    """Return the server's certificate in PEM, whoever signed it; None if it offers no TLS. Raises OSError."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection((url.host, url.port), timeout=HANDSHAKE_SECONDS) as plain:
+        plain.sendall(SSL_REQUEST)
+        if plain.recv(1) != b"S":
+            return None
+        with context.wrap_socket(plain, server_hostname=url.host) as secured:
+            certificate = secured.getpeercert(binary_form=True)
+    return None if certificate is None else ssl.DER_cert_to_PEM_cert(certificate)
+
+
+def _not_after(pem: str) -> str:
+    """Return notAfter in the form of `ssl.cert_time_to_seconds`."""
+    # OpenSSL's parser is reachable without verifying only by this function of the module's own.
+    import tempfile  # noqa: PLC0415
+
+    from db.files import private  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="sudamr-") as folder:
+        path = Path(folder) / "server.pem"
+        private.write(path, pem)
+        decoded = ssl._ssl._test_decode_cert(str(path))  # type: ignore[attr-defined]
+    return str(decoded["notAfter"])
+
+
+def archive(look: Look) -> Measured:
+    """Measure whether the newest attempt to archive a segment of WAL failed."""
+    mode, ago, failed, segment = look.row(ARCHIVER)
+    if mode == "off":
+        raise NotApplicable("archive_mode is off: the provider's own recovery is checked by its own checks")
+    return Measured(float(failed), f"{segment} failed {ago:,.0f} s ago" if failed else "the newest attempt worked")
+
+
+def disk(look: Look) -> Measured:
+    """Measure the free part of the disk of the data folder, in percent, if the server runs on this machine."""
+    folder = look.value(
+        "select case when pg_has_role('pg_read_all_settings', 'usage') then current_setting('data_directory') end"
+    )
+    local = look.env.target_direct.host in ("localhost", "127.0.0.1", "::1") or look.env.target_direct.host.startswith(
+        "/"
+    )
+    if not local or not folder or not Path(folder).is_dir():
+        raise NotApplicable("the server's disk is not of this machine; the provider's own checks see it")
+    usage = shutil.disk_usage(folder)
+    return Measured(100.0 * usage.free / usage.total, f"{usage.free / 1e9:,.1f} of {usage.total / 1e9:,.1f} GB free")
+
+
+CHECKS = (
+    Check(
+        name="restarts",
+        limit=Limit(0, "restarts", "a restart that nobody planned cut every command in flight"),
+        measure=restarts,
+        defect="a server that is restarted between two looks",
+        not_judged="the first look",
+        do="Read the end of the server's log before the restart.",
+    ),
+    Check(
+        name="certificate of the server",
+        limit=Limit(21, "days", "three weeks are time to renew it by day", least=True),
+        measure=tls,
+        defect="a server whose certificate ends in a week",
+        not_judged="the handshake fails",
+        do="Renew the server's certificate and reload: SELECT pg_reload_conf();",
+    ),
+    Check(
+        name="archive of WAL",
+        limit=Limit(
+            0, "failures", "PostgreSQL documentation, 26.3.1: segments that can't be archived stay, and fill the disk"
+        ),
+        measure=archive,
+        defect="archive_command = 'false'",
+        not_judged="never",
+        do="Read the server's log for archive_command's own words, and mend it: until then no point in time is kept.",
+    ),
+    Check(
+        name="replication slots",
+        limit=Limit(0, "inactive", "PostgreSQL documentation, 27.2.6: a slot that nobody reads keeps WAL without end"),
+        measure=lambda look: look.worst(SLOTS),
+        defect="a replication slot that nobody reads",
+        not_judged="never",
+        do="SELECT pg_drop_replication_slot('NAME'); if nobody will read it again.",
+    ),
+    Check(
+        name="WAL kept for slots",
+        limit=Limit(1_000, "MB", "an hour of a busy game; more fills a disk of 20 GB in a night"),
+        measure=lambda look: look.worst(RETAINED),
+        defect="a slot behind a gigabyte of WAL",
+        not_judged="never",
+        do="See why the slot's reader does not follow, or drop the slot.",
+    ),
+    Check(
+        name="disk of the server",
+        limit=Limit(15, "%", "VACUUM FULL and a restore need the size of the largest table twice", least=True),
+        measure=disk,
+        defect="a limit above what is free",
+        not_judged="never",
+        do="Make room: SELECT pg_size_pretty(pg_database_size(datname)), datname FROM pg_database;",
+    ),
+)

@@ -1,0 +1,251 @@
+"""Checks of the service's processes, from their /readyz and /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from db import environments
+from db.cutover.services import OK, Ready
+from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
+from db.monitor.look import Look
+
+SERVICE = "service: "
+"""Before the name of a counter of the service's, in a sample; all processes are added up."""
+
+WANTED = (
+    "sudamr_requests_total",
+    "sudamr_refusals_total",
+    "sudamr_rollbacks_total",
+    "sudamr_retries_total",
+    "sudamr_request_seconds_bucket",
+    "sudamr_request_seconds_count",
+)
+GAUGES = ("sudamr_pool_in_use", "sudamr_pool_waiting")
+LEAST_REQUESTS = 50
+LATENCY_SHARE = 0.95
+
+
+def parsed(texts: Mapping[str, str]) -> dict[str, float]:
+    """Return the counters of all processes added up, and the gauges of each, from the text of their /metrics."""
+    counters: dict[str, float] = {}
+    for url, text in texts.items():
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = ",".join(
+                    f"{name}={value}" for name, value in sorted(sample.labels.items()) if name != "action"
+                )
+                if sample.name in WANTED:
+                    name = f"{SERVICE}{sample.name}{{{labels}}}"
+                    counters[name] = counters.get(name, 0.0) + sample.value
+                elif sample.name in GAUGES:
+                    counters[f"{SERVICE}{sample.name} of {url}"] = sample.value
+    return counters
+
+
+def processes(look: Look) -> Measured:
+    """Measure the processes of the service that are not ready."""
+    _require_services(look)
+    wrong = [
+        f"{url}: {ready if isinstance(ready, str) else f'status {ready.status}, {ready.engine}, fence {ready.fence}'}"
+        for url, ready in look.ready.items()
+        if not isinstance(ready, Ready) or ready.status != OK
+    ]
+    return Measured(float(len(wrong)), "; ".join(wrong[:3]) or f"all {len(look.ready)} are ready")
+
+
+def stores(look: Look) -> Measured:
+    """Measure the stores that the processes serve: two are two truths."""
+    _require_services(look)
+    served = sorted({f"{ready.engine} {ready.store}" for ready in look.ready.values() if isinstance(ready, Ready)})
+    if not served:
+        raise NotJudged("no process of the service answers")
+    return Measured(float(len(served)), "; ".join(served))
+
+
+def pool_in_use(look: Look) -> Measured:
+    """Measure the fullest connection pool, in percent."""
+    size = environments.pool_size(look.env)
+    in_use, url = max((value, url) for url, value in _gauge(look, "sudamr_pool_in_use").items())
+    return Measured(100.0 * in_use / size, f"{in_use:g} of {size} at {url}")
+
+
+def pool_waiting(look: Look) -> Measured:
+    """Measure the requests that wait for a connection, on the process with the most."""
+    waiting, url = max((value, url) for url, value in _gauge(look, "sudamr_pool_waiting").items())
+    return Measured(waiting, f"{waiting:g} at {url}")
+
+
+def code(name: str, counter: str) -> Callable[[Look], Measured]:
+    """Return the measure of how often the service counted this code since the look before."""
+
+    def measure(look: Look) -> Measured:
+        _require_services(look)
+        many, seconds = _grown(look, counter, f"code={name}")
+        return Measured(many, f"{many:,.0f} {name}", seconds)
+
+    return measure
+
+
+def failed(look: Look) -> Measured:
+    """Measure the requests that ended with a defect of the service."""
+    _require_services(look)
+    many, seconds = _grown(look, "sudamr_requests_total", "end=failed")
+    return Measured(many, f"{many:,.0f} ended failed", seconds)
+
+
+def refused_share(look: Look) -> Measured:
+    """Measure the share of requests that were refused by a rule, in percent."""
+    _require_services(look)
+    total, seconds = _grown(look, "sudamr_requests_total", "")
+    if total < LEAST_REQUESTS:
+        raise NotApplicable(f"{total:,.0f} requests in the window; fewer than {LEAST_REQUESTS} say nothing")
+    refused, _ = _grown(look, "sudamr_requests_total", "end=refused")
+    return Measured(100.0 * refused / total, f"{refused:,.0f} of {total:,.0f}{_codes(look)}", seconds)
+
+
+def latency(look: Look) -> Measured:
+    """Measure the milliseconds within which 95 of 100 requests were answered: the bound of the histogram's bucket."""
+    _require_services(look)
+    total, seconds = _grown(look, "sudamr_request_seconds_count", "")
+    if total < LEAST_REQUESTS:
+        raise NotApplicable(f"{total:,.0f} requests in the window; fewer than {LEAST_REQUESTS} say nothing")
+    prefix = f"{SERVICE}sudamr_request_seconds_bucket{{le="
+    bounds = [name.removeprefix(prefix).removesuffix("}") for name in look.sample.counters if name.startswith(prefix)]
+    for bound in sorted(bounds, key=float):
+        within, _ = _grown(look, "sudamr_request_seconds_bucket", f"le={bound}")
+        if within >= LATENCY_SHARE * total:
+            return Measured(float(bound) * 1000, f"{within:,.0f} of {total:,.0f} within it", seconds)
+    raise NotJudged("the histogram of the service has no bucket for them")
+
+
+def _codes(look: Look) -> str:
+    prefix = f"{SERVICE}sudamr_refusals_total{{"
+    grown = {
+        name.removeprefix(prefix).removesuffix("}"): value - look.earlier_sample.counters.get(name, 0.0)
+        for name, value in look.sample.counters.items()
+        if name.startswith(prefix)
+    }
+    most = sorted(grown.items(), key=lambda pair: -pair[1])[:3]
+    return "".join(f"; {name.removeprefix('code=')} {value:,.0f}" for name, value in most if value)
+
+
+def _grown(look: Look, counter: str, labels: str) -> tuple[float, float]:
+    """Return how much the counters of this name and label grew in all processes, and the seconds.
+
+    A process that was restarted begins at 0, so what it counted before is not seen. Raises NotJudged without answers.
+    """
+    prefix = f"{SERVICE}{counter}{{"
+    earlier = look.earlier_sample.counters
+    if not any(name.startswith(SERVICE) for name in look.sample.counters):
+        raise NotJudged("no process of the service answers at /metrics")
+    if not any(name.startswith(SERVICE) for name in earlier):
+        raise NotJudged("no process of the service answered at the look before")
+    names = [
+        name
+        for name in look.sample.counters
+        if name.startswith(prefix) and (not labels or labels in name[len(prefix) :].removesuffix("}").split(","))
+    ]
+    grown = (look.sample.counters[name] - earlier.get(name, 0.0) for name in names)
+    return sum(max(0.0, value) for value in grown), look.window_seconds
+
+
+def _gauge(look: Look, name: str) -> dict[str, float]:
+    _require_services(look)
+    prefix = f"{SERVICE}{name} of "
+    values = {key.removeprefix(prefix): v for key, v in look.sample.counters.items() if key.startswith(prefix)}
+    if not values:
+        raise NotJudged("no process of the service answers at /metrics")
+    return values
+
+
+def _require_services(look: Look) -> None:
+    if not look.env.services:
+        raise NotApplicable("the environment lists no services")
+
+
+CHECKS = (
+    Check(
+        name="processes of the service",
+        limit=Limit(0, "processes", "docs/service.md: a process that is not ready at /readyz serves no player"),
+        measure=processes,
+        defect="a listed process that is down",
+        not_judged="the environment lists no services",
+        do="Start the process that is named; its log says why it ended.",
+    ),
+    Check(
+        name="one store",
+        limit=Limit(1, "stores", "two processes on two stores are two truths"),
+        measure=stores,
+        defect="two processes, one on Postgres and one on the legacy file",
+        not_judged="no process answers",
+        do="invoke status --env {env} says which store is right; restart the other process.",
+    ),
+    Check(
+        name="connection pool in use",
+        limit=Limit(80, "%", "of POOL_SIZE: the rest is what a burst takes"),
+        measure=pool_in_use,
+        defect="requests that hold every connection behind a locked row",
+        not_judged="no process answers",
+        do="See `blocked sessions` and `slow statements`; else raise POOL_SIZE in the pointer's file and restart.",
+    ),
+    Check(
+        name="waiting for a connection",
+        limit=Limit(0, "requests", "docs/service.md: worth an alert"),
+        measure=pool_waiting,
+        defect="more requests than connections, behind a locked row",
+        not_judged="no process answers",
+        do="See `blocked sessions` and `slow statements`; else raise POOL_SIZE in the pointer's file and restart.",
+    ),
+    Check(
+        name="requests that failed",
+        limit=Limit(0, "requests", "docs/service.md: each is a defect or a store that was away"),
+        measure=failed,
+        defect="requests while the database is closed to the service's role",
+        not_judged="no process answers, the first look",
+        do="Read the service's log for the level error.",
+    ),
+    Check(
+        name="database unreachable",
+        limit=Limit(0, "attempts", "docs/refusals.md: db_unreachable"),
+        measure=code("db_unreachable", "sudamr_retries_total"),
+        defect="sessions of the service that an administrator ends while they work",
+        not_judged="no process answers, the first look",
+        do="invoke status --env {env}; then the server's log.",
+    ),
+    Check(
+        name="transactions tried again",
+        limit=Limit(
+            10, "attempts", "docs/refusals.md: tx_rolled_back; one lock timeout now and then is a player's two devices"
+        ),
+        measure=code("tx_rolled_back", "sudamr_retries_total"),
+        defect="a row that is locked for longer than the service's lock timeout, for twenty requests",
+        not_judged="no process answers, the first look",
+        do="See `blocked sessions` and `deadlocks`.",
+    ),
+    Check(
+        name="turned away",
+        limit=Limit(0, "requests", "docs/refusals.md: too_busy means that players wait in vain"),
+        measure=code("too_busy", "sudamr_refusals_total"),
+        defect="more requests at once than a process admits",
+        not_judged="no process answers, the first look",
+        do="Start another process of the service and list it in `services`; see `connections` first.",
+    ),
+    Check(
+        name="refused requests",
+        limit=Limit(30, "%", "players err now and then; a third of them do when a client or a rule is wrong"),
+        measure=refused_share,
+        defect="a client that asks for what its player lacks, a hundred times",
+        not_judged="no process answers, the first look",
+        do="docs/refusals.md says what the codes that are named mean.",
+    ),
+    Check(
+        name="time to answer",
+        limit=Limit(250, "ms", "for 95 of 100 requests; a player feels a quarter of a second"),
+        measure=latency,
+        defect="requests that wait for a locked row",
+        not_judged="no process answers, the first look",
+        do="See `slow statements`, `blocked sessions` and `connection pool in use`.",
+    ),
+)

@@ -1,0 +1,61 @@
+"""Checks of the server's settings: against the certificate's, pending a restart, and those that keep data."""
+
+from __future__ import annotations
+
+from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
+from db.monitor.look import Look
+from db.servers.settings import decisive
+
+DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+PENDING = "select count(*) over ()::float8, name from pg_settings where pending_restart order by name"
+
+
+def certified(look: Look) -> Measured:
+    """Measure the settings that differ from those that the certificate was given for."""
+    expected = look.expected_settings
+    if expected is None:
+        raise NotJudged("no certificate of this environment is known here: invoke gate writes out/certificate-ENV.json")
+    now = decisive(look.conn)
+    differing = [
+        f"{name} {value!r}, certified {expected.get(name)!r}"
+        for name, value in now.items()
+        if expected.get(name) != value
+    ]
+    return Measured(float(len(differing)), "; ".join(differing) or "as certified")
+
+
+def durable(look: Look) -> Measured:
+    """Measure the settings with which a crash loses what was acknowledged."""
+    if look.env.name == "test":
+        raise NotApplicable("a throwaway server need not survive a crash")
+    rows = look.rows("select name, reset_val from pg_settings where name = any(%s) order by name", [list(DURABLE)])
+    off = [f"{name} = {value}" for name, value in rows if value == "off"]
+    return Measured(float(len(off)), ", ".join(off) or "on: " + ", ".join(DURABLE))
+
+
+CHECKS = (
+    Check(
+        name="settings of the certificate",
+        limit=Limit(0, "settings", "docs/gate.md: a certificate proves the code under these settings"),
+        measure=certified,
+        defect="ALTER DATABASE ... SET default_transaction_isolation = 'serializable'",
+        not_judged="no certificate is known on this machine",
+        do="Take the setting back, or prove the commit again: invoke gate --env {env} --json out/certificate-{env}.json",
+    ),
+    Check(
+        name="settings that wait for a restart",
+        limit=Limit(0, "settings", "the server does not do what its file says, until a restart"),
+        measure=lambda look: look.worst(PENDING),
+        defect="ALTER SYSTEM SET max_connections and a reload",
+        not_judged="never",
+        do="Restart the server in a quiet hour, or: ALTER SYSTEM RESET NAME; SELECT pg_reload_conf();",
+    ),
+    Check(
+        name="durability",
+        limit=Limit(0, "settings", "PostgreSQL documentation, 20.5.1: with any of them off a crash loses commits"),
+        measure=durable,
+        defect="ALTER DATABASE ... SET synchronous_commit = off",
+        not_judged="never",
+        do="ALTER SYSTEM SET NAME = on; SELECT pg_reload_conf(); or ALTER DATABASE or ROLE ... RESET NAME;",
+    ),
+)

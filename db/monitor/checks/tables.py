@@ -1,0 +1,196 @@
+"""Checks of the tables: dead rows, age of vacuum and analyze, wraparound, bloat, sequences, triggers, constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from db.monitor.check import Check, Limit, Measured, NotJudged
+from db.monitor.look import Look
+from db.ops import fence
+
+LEAST_ROWS = 1_000
+"""In a smaller table nothing of this costs anything."""
+
+DEAD = """
+select (100.0 * n_dead_tup / (n_live_tup + n_dead_tup))::float8,
+    format('%%I: %%s dead, %%s live', relname, n_dead_tup, n_live_tup)
+from pg_stat_user_tables where schemaname = %s and n_dead_tup > %s order by 1 desc
+"""
+UNVACUUMED = """
+select extract(epoch from clock_timestamp() - coalesce(greatest(last_vacuum, last_autovacuum),
+        (select stats_reset from pg_stat_database where datname = current_database()), pg_postmaster_start_time()))
+        ::float8 / 3600,
+    format('%%I: %%s dead rows, vacuumed %%s', relname, n_dead_tup,
+        coalesce(to_char(greatest(last_vacuum, last_autovacuum), 'YYYY-MM-DD HH24:MI'), 'never'))
+from pg_stat_user_tables
+where schemaname = %s
+    and n_dead_tup > current_setting('autovacuum_vacuum_threshold')::int
+        + current_setting('autovacuum_vacuum_scale_factor')::float8 * n_live_tup
+order by 1 desc
+"""
+UNANALYZED = """
+select (100.0 * n_mod_since_analyze / greatest(n_live_tup, 1))::float8,
+    format('%%I: %%s of %%s rows changed, analyzed %%s', relname, n_mod_since_analyze, n_live_tup,
+        coalesce(to_char(greatest(last_analyze, last_autoanalyze), 'YYYY-MM-DD HH24:MI'), 'never'))
+from pg_stat_user_tables where schemaname = %s and n_mod_since_analyze > %s order by 1 desc
+"""
+WRAPAROUND = """
+select (100.0 * age(datfrozenxid) / current_setting('autovacuum_freeze_max_age')::float8)::float8,
+    format('database %s: age %s', datname, age(datfrozenxid))
+from pg_database where datallowconn order by 1 desc
+"""
+MULTIXACT = """
+select (100.0 * mxid_age(datminmxid) / current_setting('autovacuum_multixact_freeze_max_age')::float8)::float8,
+    format('database %s: age %s', datname, mxid_age(datminmxid))
+from pg_database where datallowconn order by 1 desc
+"""
+AUTOVACUUM = """
+select 1::float8, 'autovacuum is off in the whole server' where not current_setting('autovacuum')::bool
+union all
+select count(*) over ()::float8, c.relname::text
+from pg_class c where relnamespace = to_regnamespace(quote_ident(%s)) and relkind = 'r'
+    and exists (select from unnest(reloptions) option
+        where option in ('autovacuum_enabled=false', 'autovacuum_enabled=off'))
+order by 1 desc
+"""
+# What the rows need is estimated from the widths that ANALYZE saw: 23 bytes of header, 4 of line pointer, 8 of padding.
+BLOAT = """
+select (100.0 * (1 - needed / (relpages * current_setting('block_size')::float8)))::float8,
+    format('%%I: about %%s of %%s MB unused', relname,
+        ((relpages * current_setting('block_size')::float8 - needed) / 1e6)::int,
+        (relpages * current_setting('block_size')::float8 / 1e6)::int)
+from (
+    select c.relname, c.relpages, c.reltuples * (35 + coalesce(sum(s.avg_width * (1 - s.null_frac)), 0)) as needed
+    from pg_class c join pg_stats s on s.schemaname = %s and s.tablename = c.relname
+    where c.relnamespace = to_regnamespace(quote_ident(%s)) and c.relkind = 'r' and c.relpages > %s and c.reltuples >= 0
+    group by c.oid, c.relname, c.relpages, c.reltuples
+) sized where needed < relpages * current_setting('block_size')::float8 order by 1 desc
+"""
+BLOAT_PAGES = 1_280
+"""10 MB."""
+
+SEQUENCES = """
+select (100.0 * coalesce(last_value, start_value) / max_value)::float8,
+    format('%%I: %%s of %%s', sequencename, coalesce(last_value, start_value), max_value)
+from pg_sequences where schemaname = %s and increment_by > 0 and not cycle order by 1 desc
+"""
+SEQUENCES_UNSEEN = """
+select count(*) from pg_class c where relnamespace = to_regnamespace(quote_ident(%s))
+    -- In a CASE: the order in which AND asks is the planner's, and the function fails on a table.
+    and case when relkind = 'S' then not has_sequence_privilege(oid, 'usage, select') else false end
+"""
+NOT_VALID = """
+select count(*) over ()::float8, format('%%I on %%s', conname, conrelid::regclass)
+from pg_constraint where connamespace = to_regnamespace(quote_ident(%s)) and not convalidated order by conname
+"""
+
+
+def fence_triggers(look: Look) -> Measured:
+    """Measure the tables whose fence's trigger is not as the fence's state says."""
+    recorded = fence.recorded_state(look.conn)
+    wrong = fence.inconsistent_tables(look.conn, recorded)
+    return Measured(float(len(wrong)), ", ".join(wrong[:3]) or f"every trigger as the state {recorded} has it")
+
+
+def sequences(look: Look) -> Measured:
+    """Measure the sequence that is nearest to its end, in percent."""
+    schema = look.env.target_direct.schema
+    if unseen := look.value(SEQUENCES_UNSEEN, [schema]):
+        raise NotJudged(f"the role {look.conn.info.user} may not read {unseen} sequences of the schema {schema}")
+    return look.worst(SEQUENCES, [schema])
+
+
+def bloat(look: Look) -> Measured:
+    """Measure the share of the table that is the most unused, in percent, by an estimate."""
+    schema = look.env.target_direct.schema
+    return look.worst(BLOAT, [schema, schema, BLOAT_PAGES], none=f"no table of more than {BLOAT_PAGES * 8 // 1024} MB")
+
+
+def _of_schema(query: str, *parameters: object) -> Callable[[Look], Measured]:
+    return lambda look: look.worst(query, [look.env.target_direct.schema, *parameters])
+
+
+CHECKS = (
+    Check(
+        name="dead rows",
+        limit=Limit(35, "%", "autovacuum begins at 20 %; more means that it does not follow"),
+        measure=_of_schema(DEAD, LEAST_ROWS),
+        defect="a table whose rows were updated while autovacuum was off",
+        not_judged="never",
+        do="VACUUM (ANALYZE) TABLE; then see `horizon of dead rows` for what kept autovacuum from it.",
+    ),
+    Check(
+        name="age of vacuum",
+        limit=Limit(24, "h", "a table past autovacuum's own threshold is due within minutes"),
+        measure=_of_schema(UNVACUUMED),
+        defect="a table past the threshold that nothing has vacuumed",
+        not_judged="never",
+        do="VACUUM (ANALYZE) TABLE; and read the server's log with log_autovacuum_min_duration = 0.",
+    ),
+    Check(
+        name="age of analyze",
+        limit=Limit(50, "%", "autovacuum analyzes at 10 %; past half of the rows plans are made for another table"),
+        measure=_of_schema(UNANALYZED, LEAST_ROWS),
+        defect="a table whose rows were all updated after it was analyzed",
+        not_judged="never",
+        do="invoke upkeep --env {env}",
+    ),
+    Check(
+        name="wraparound",
+        limit=Limit(
+            125, "%", "PostgreSQL documentation, 25.1.5: autovacuum freezes at autovacuum_freeze_max_age, 100 %"
+        ),
+        measure=lambda look: look.worst(WRAPAROUND),
+        defect="more transactions than autovacuum_freeze_max_age while a session holds its snapshot",
+        not_judged="never",
+        do="End what `horizon of dead rows` names, then VACUUM (FREEZE) in the database that is named.",
+    ),
+    Check(
+        name="wraparound of row locks",
+        limit=Limit(125, "%", "PostgreSQL documentation, 25.1.5.1: autovacuum_multixact_freeze_max_age is 100 %"),
+        measure=lambda look: look.worst(MULTIXACT),
+        defect="more shared row locks than autovacuum_multixact_freeze_max_age while a session holds its snapshot",
+        not_judged="never",
+        do="End what `horizon of dead rows` names, then VACUUM (FREEZE) in the database that is named.",
+    ),
+    Check(
+        name="autovacuum",
+        limit=Limit(0, "tables", "PostgreSQL documentation, 25.1: the server relies on it"),
+        measure=_of_schema(AUTOVACUUM),
+        defect="ALTER TABLE ... SET (autovacuum_enabled = off)",
+        not_judged="never",
+        do="ALTER TABLE TABLE RESET (autovacuum_enabled); or ALTER SYSTEM RESET autovacuum; SELECT pg_reload_conf();",
+    ),
+    Check(
+        name="bloat",
+        limit=Limit(60, "%", "an estimate; autovacuum leaves up to some 40 % for rows to come"),
+        measure=bloat,
+        defect="a table of which nine rows in ten were deleted and vacuumed",
+        not_judged="the role may not read the table's statistics",
+        do="By day, with space for a copy: pg_repack, or in a quiet hour VACUUM (FULL) TABLE, which locks it.",
+    ),
+    Check(
+        name="sequences",
+        limit=Limit(70, "%", "a third of the numbers is time enough for a revision that widens the column"),
+        measure=sequences,
+        defect="a sequence at nine tenths of its greatest value",
+        not_judged="the role may not read the sequence",
+        do="invoke revision --env development --message 'widen the column', with ALTER COLUMN ... TYPE bigint.",
+    ),
+    Check(
+        name="triggers of the fence",
+        limit=Limit(0, "tables", "docs/cutover.md: the fence's state and its triggers agree"),
+        measure=fence_triggers,
+        defect="ALTER TABLE ... ENABLE ALWAYS TRIGGER on one table of an open store",
+        not_judged="the schema is not migrated",
+        do="invoke status --env {env} names the statement for each table.",
+    ),
+    Check(
+        name="constraints not validated",
+        limit=Limit(0, "constraints", "a revision adds one NOT VALID, and validates it in its next statement"),
+        measure=_of_schema(NOT_VALID),
+        defect="a CHECK that was added NOT VALID",
+        not_judged="never",
+        do="ALTER TABLE TABLE VALIDATE CONSTRAINT NAME;",
+    ),
+)

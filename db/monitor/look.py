@@ -1,0 +1,134 @@
+"""One look at an environment: its connection, its counters now and before, and what a check needs to judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import psycopg
+
+from db import ops
+from db.cutover import services
+from db.cutover.services import Ready
+from db.environments import Environment
+from db.monitor.check import Check, Measured, NotApplicable, NotJudged
+from db.monitor.samples import Sample
+
+LEAST_COUNTED_SECONDS = 5.0
+"""Counters that were reset a shorter time ago say nothing."""
+
+
+@dataclass
+class Look:
+    """What the checks of one look share. conn: read-only, in autocommit, with short timeouts.
+
+    sample: the counters now. earlier: those of an earlier look; None: there was none within the window. sample_at:
+    returns the look that is this many days old; None: there is none. expected_settings: those that the certificate was
+    given for; None: no certificate is known. reset_seconds: how long the server has counted.
+    """
+
+    env: Environment
+    at: datetime
+    conn: ops.Connection
+    sample: Sample
+    earlier: Sample | None
+    sample_at: Callable[[float], Sample | None] = field(default=lambda _days: None)
+    expected_settings: Mapping[str, str] | None = None
+    metrics_before: Mapping[str, float] | None = None
+
+    def measure(self, check: Check) -> Measured:
+        """Measure one check. Raises NotJudged or NotApplicable; an error of the server's becomes NotJudged."""
+        if check.statistics and not self.sees_statistics:
+            raise NotJudged(f"the role {self.conn.info.user} lacks pg_monitor, so it sees its own sessions alone")
+        try:
+            return check.measure(self)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise NotJudged(f"the role {self.conn.info.user} may not read it: {_line(error)}") from error
+        except psycopg.errors.UndefinedTable as error:
+            raise NotJudged(f"the server lacks a view or extension: {_line(error)}") from error
+        except psycopg.Error as error:
+            raise NotJudged(f"the server did not answer it: {_line(error)}") from error
+
+    @cached_property
+    def sees_statistics(self) -> bool:
+        """True if the role may see the sessions and statements of other roles."""
+        return bool(self.value("select pg_has_role('pg_read_all_stats', 'usage')"))
+
+    @cached_property
+    def ready(self) -> dict[str, Ready | str]:
+        """The answer of each process at /readyz, or why there is none, by its URL. Asked once a look."""
+        return {url: services.asked(url) for url in self.env.services}
+
+    @cached_property
+    def phase(self) -> ops.Phase | None:
+        """The phase of the move; None: the database was never prepared, or the role may not read it."""
+        try:
+            return ops.phase(self.conn)
+        except psycopg.Error:
+            return None
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows."""
+        return self.conn.execute(query, parameters or None).fetchall()
+
+    def row(self, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """Run a query that gives one row and return it."""
+        (row,) = self.rows(query, parameters)
+        return row
+
+    def value(self, query: str, parameters: Sequence[Any] = ()) -> Any:
+        """Run a query that gives one value and return it."""
+        return self.row(query, parameters)[0]
+
+    def worst(self, query: str, parameters: Sequence[Any] = (), *, none: str = "none") -> Measured:
+        """Measure the greatest value of rows (value, subject), the greatest first; 0 where there are none.
+
+        The evidence names up to three subjects.
+        """
+        rows = self.rows(query, parameters)
+        if not rows:
+            return Measured(0.0, none)
+        more = f", and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+        return Measured(float(rows[0][0]), "; ".join(str(row[1]) for row in rows[:3]) + more)
+
+    def increase(self, name: str) -> tuple[float, float]:
+        """Return how much a counter grew since the earlier look, and the seconds between the looks.
+
+        Raises NotJudged where there is no earlier look, or the server began to count anew since.
+        """
+        earlier = self.earlier_sample
+        if name not in self.sample.counters:
+            raise NotJudged(f"the server does not count it ({name})")
+        if name not in earlier.counters:
+            raise NotJudged("the look before did not count it")
+        grown = self.sample.counters[name] - earlier.counters[name]
+        if grown < 0:
+            raise NotJudged("the counter was reset since the look before")
+        return grown, self.window_seconds
+
+    @property
+    def earlier_sample(self) -> Sample:
+        """The look before. Raises NotJudged where it can't be compared with this one."""
+        if self.earlier is None:
+            raise NotJudged("there was no look before this one within the window")
+        if self.earlier.began != self.sample.began:
+            seconds = max(0.0, self.sample.at.timestamp() - self.sample.began)
+            raise NotJudged(f"the server's counters were reset {seconds:,.0f} s ago")
+        return self.earlier
+
+    @property
+    def window_seconds(self) -> float:
+        """The seconds between this look and the one before."""
+        return (self.sample.at - self.earlier_sample.at).total_seconds()
+
+    def require_live(self) -> None:
+        """Raise NotApplicable unless players play on this Postgres."""
+        if self.phase is not ops.Phase.LIVE:
+            raise NotApplicable(f"the phase is {self.phase or 'unknown'}: players do not play on Postgres")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,94 @@
+"""Counters of earlier looks, in a file of this machine: a rate needs two, an unused index fourteen days of them.
+
+The watch's role may only read the database, so nothing is kept there. A look is written in one transaction, so a watch
+that is killed leaves the looks before.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from db.files import private
+
+KEPT = timedelta(days=2)
+"""How long every look is kept; beyond, one a day is, for KEPT_DAILY."""
+
+KEPT_DAILY = timedelta(days=30)
+
+TABLES = """
+create table if not exists looks (
+    at real primary key,
+    daily integer not null,
+    counters text not null
+);
+create table if not exists alarms (
+    check_name text primary key,
+    state text not null
+);
+create table if not exists facts (
+    name text primary key,
+    value text not null
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Counters at one instant, by name. began: when the server began to count them, in seconds since 1970."""
+
+    at: datetime
+    began: float
+    counters: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file of looks and alarms; make it where it is missing. In autocommit. Raises OSError, sqlite3.Error."""
+    private.make_folder(path.parent)
+    if not path.exists():
+        private.make(path)
+    with closing(sqlite3.connect(path, timeout=10.0, isolation_level=None)) as conn:
+        conn.execute("pragma journal_mode = wal")
+        conn.executescript(TABLES)
+        yield conn
+
+
+def add(conn: sqlite3.Connection, sample: Sample) -> None:
+    """Write a look, and drop what is too old."""
+    at = sample.at.timestamp()
+    day = sample.at.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    document = json.dumps({"began": sample.began, "counters": sample.counters})
+    with _transaction(conn):
+        (today,) = conn.execute("select count(*) from looks where daily and at >= ?", (day,)).fetchone()
+        conn.execute("insert or replace into looks values (?, ?, ?)", (at, int(not today), document))
+        conn.execute("delete from looks where at < ? and not daily", (at - KEPT.total_seconds(),))
+        conn.execute("delete from looks where at < ?", (at - KEPT_DAILY.total_seconds(),))
+
+
+def before(conn: sqlite3.Connection, at: datetime, *, least: timedelta, most: timedelta) -> Sample | None:
+    """Return the newest look that is at least and at most so long before an instant; None if there is none."""
+    row = conn.execute(
+        "select at, counters from looks where at between ? and ? order by at desc limit 1",
+        ((at - most).timestamp(), (at - least).timestamp()),
+    ).fetchone()
+    if row is None:
+        return None
+    document = json.loads(row[1])
+    return Sample(datetime.fromtimestamp(row[0], UTC), document["began"], document["counters"])
+
+
+@contextmanager
+def _transaction(conn: sqlite3.Connection) -> Iterator[None]:
+    conn.execute("begin immediate")
+    try:
+        yield
+    except BaseException:
+        conn.execute("rollback")
+        raise
+    conn.execute("commit")
