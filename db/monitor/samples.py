@@ -29,11 +29,14 @@ create table if not exists looks (
 );
 create table if not exists alarms (
     check_name text primary key,
-    state text not null
+    recent text not null,
+    firing_since real
 );
-create table if not exists facts (
-    name text primary key,
-    value text not null
+create table if not exists messages (
+    id integer primary key,
+    at real not null,
+    place text not null,
+    document text not null
 );
 """
 
@@ -64,7 +67,7 @@ def add(conn: sqlite3.Connection, sample: Sample) -> None:
     at = sample.at.timestamp()
     day = sample.at.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
     document = json.dumps({"began": sample.began, "counters": sample.counters})
-    with _transaction(conn):
+    with transaction(conn):
         (today,) = conn.execute("select count(*) from looks where daily and at >= ?", (day,)).fetchone()
         conn.execute("insert or replace into looks values (?, ?, ?)", (at, int(not today), document))
         conn.execute("delete from looks where at < ? and not daily", (at - KEPT.total_seconds(),))
@@ -84,7 +87,8 @@ def before(conn: sqlite3.Connection, at: datetime, *, least: timedelta, most: ti
 
 
 @contextmanager
-def _transaction(conn: sqlite3.Connection) -> Iterator[None]:
+def transaction(conn: sqlite3.Connection) -> Iterator[None]:
+    """Hold the file's write lock; commit at the end, or roll back what raised."""
     conn.execute("begin immediate")
     try:
         yield
