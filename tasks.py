@@ -27,6 +27,7 @@ namespace = Collection(
     cutover.rollback,
     environment.status,
     operations.watch,
+    operations.upkeep,
     gate.gate,
     gate.report,
     gate.audit,

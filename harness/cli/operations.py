@@ -1,4 +1,4 @@
-"""Tasks for the days after the move: the watch."""
+"""Tasks for the days after the move: the watch, and upkeep."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ def watch(_c: Context, env: str = "", once: bool = False, json: str = "") -> Non
     """Watch an environment: checks, alarms, heartbeat; see docs/watch.md."""
     from db import environments
     from db.console.output import outcome
-    from db.monitor import watch as watching
     from harness.cli.commands import watches
 
     if once:
-        target = environments.load(env)
-        judged(json, lambda _progress: watching.once(target, watches.expected_settings(target)), watches.show)
+        judged(json, lambda _progress: watches.once(env), watches.show)
         return
     with outcome(None) as out:
         watches.keep_showing(environments.load(env), out, out.console)
+
+
+@task(help={"env": ENV, "dump": "take the backups although none is due", "json": JSON})
+def upkeep(_c: Context, env: str = "", dump: bool = False, json: str = "") -> None:
+    """Keep an environment well: backups, restored and tried; statistics; indexes. Safe to schedule."""
+    from harness.cli.commands import upkeeps
+
+    judged(json, lambda progress: upkeeps.run(env, dump, progress), upkeeps.show)

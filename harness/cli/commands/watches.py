@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from db import environments
 from db.console import layout
 from db.console.output import Output
 from db.environments import Environment
@@ -20,6 +21,12 @@ from db.monitor.checks import GROUPS
 from db.monitor.watch import Seen
 from game.printable import escaped
 from harness.gate import certificate
+
+
+def once(environment: str) -> Seen:
+    """Look once."""
+    env = environments.load(environment)
+    return watch.once(env, expected_settings(env))
 
 
 def expected_settings(env: Environment) -> Mapping[str, str] | None:
