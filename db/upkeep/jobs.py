@@ -18,7 +18,7 @@ from db.cutover.ports import SmokeResult
 from db.environments import Environment
 from db.errors import Failure, Refusal, ToolError
 from db.monitor.checks import indexes
-from db.ops import locks
+from db.ops import fence, locks
 from db.snapshots import Label, Side, manifest, postgres
 from db.snapshots.tools import Tools
 from db.upkeep import restored
@@ -145,7 +145,7 @@ def _clear(env: Environment) -> str:
 def _back_up(env: Environment, config: Config) -> str:
     """Dump Postgres, restore the dump, count it, check every player, and play on it; weekly."""
     with ops.connect(env.target_direct) as conn:
-        if ops.phase(conn) is not ops.Phase.LIVE:
+        if ops.phase(conn) is not ops.Phase.LIVE and fence.recorded_state(conn) != "open":
             raise NotDue("players do not play on Postgres")
     if not config.dump and (newest := _newest(env, Side.TARGET)) and manifest.now() - newest < WEEK:
         raise NotDue(f"the newest verified one is of {newest:%Y-%m-%d %H:%M} UTC")

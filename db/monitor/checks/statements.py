@@ -9,6 +9,9 @@ from db.monitor.look import Look
 
 LEAST_CALLS = 20
 SLOW_LOG_MS = 1_000
+NEVER_MS = 2.0**31
+"""In the place of -1: one more than the setting can be, and a number that JSON has."""
+
 CALLS, MILLISECONDS = "calls of ", "milliseconds of "
 EXTENSION = "select extnamespace::regnamespace::text from pg_extension where extname = 'pg_stat_statements'"
 MOST_STATEMENTS = 500
@@ -62,7 +65,7 @@ def slow_log(look: Look) -> Measured:
     """Measure from how many milliseconds on the server logs a statement."""
     (setting,) = look.row("select setting::float8 from pg_settings where name = 'log_min_duration_statement'")
     if setting < 0:
-        return Measured(float("inf"), "log_min_duration_statement = -1: no slow statement is logged")
+        return Measured(NEVER_MS, "log_min_duration_statement = -1: no slow statement is logged")
     return Measured(float(setting), f"log_min_duration_statement = {setting:g} ms")
 
 
