@@ -28,6 +28,7 @@ namespace = Collection(
     environment.status,
     operations.watch,
     operations.upkeep,
+    operations.preflight,
     gate.gate,
     gate.report,
     gate.audit,
@@ -45,5 +46,6 @@ namespace.add_collection(
     )
 )
 namespace.add_collection(Collection("snapshot", snapshot.take, snapshot.verify, snapshot.restore, snapshot.kept))
+namespace.add_collection(Collection("provider", operations.verify))
 namespace.add_collection(Collection("bench", bench.bench_actions, bench.bench_databases))
 check(namespace)

@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
 from db import environment_files, service_file
 from db.environment_files import FilesRead
+from db.environment_plans import ProviderPlan, Stated, Strict
 from db.environment_variables import VARIABLE, Variables, expand
 from db.errors import Refusal, all_of, together
 from db.files import private
@@ -97,14 +98,8 @@ _Count = Annotated[int, Field(ge=0)]
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Strict:
-    """A key that nobody reads would be a setting that nobody honours."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-
-
 @dataclass(frozen=True)
-class Pointer(_Strict):
+class Pointer(Strict):
     """The env file that the service reads, and the variable in it that names its store."""
 
     path: _Folder
@@ -112,7 +107,7 @@ class Pointer(_Strict):
 
 
 @dataclass(frozen=True)
-class Hooks(_Strict):
+class Hooks(Strict):
     """Shell commands that the cutover runs; None where there is nothing to run."""
 
     deploy: str | None = None
@@ -122,7 +117,7 @@ class Hooks(_Strict):
 
 
 @dataclass(frozen=True)
-class SnapshotPlan(_Strict):
+class SnapshotPlan(Strict):
     """The folder for snapshots of both stores, and how many of each label are kept."""
 
     folder: _Folder
@@ -131,7 +126,7 @@ class SnapshotPlan(_Strict):
 
 
 @dataclass(frozen=True)
-class Policy(_Strict):
+class Policy(Strict):
     """Limits of a move: seconds of read-only, players held; and the answer to a breach of the watch afterwards."""
 
     freeze_budget_seconds: _Seconds = 60.0
@@ -141,7 +136,7 @@ class Policy(_Strict):
 
 
 @dataclass(frozen=True)
-class WatchPlan(_Strict):
+class WatchPlan(Strict):
     """What `invoke watch` needs.
 
     monitor: a role with pg_monitor to look as; None: target_direct. limits: other limits, by the check's name. every:
@@ -160,7 +155,7 @@ class WatchPlan(_Strict):
 
 
 @dataclass(frozen=True)
-class Environment(_Strict):
+class Environment(Strict):
     """One environment. target: by the service's role; target_direct: by the owner, past a pooler: what tools use."""
 
     name: str
@@ -173,6 +168,7 @@ class Environment(_Strict):
     hooks: Hooks = field(default_factory=Hooks)
     policy: Policy = field(default_factory=Policy)
     watch: WatchPlan = field(default_factory=WatchPlan)
+    provider: ProviderPlan = field(default_factory=ProviderPlan)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the env files beside environments.toml say: handed to the hooks, and never shown."""
     files_read: FilesRead = field(default_factory=FilesRead)
@@ -380,12 +376,15 @@ def _unknown_key(key: str, where: str) -> Refusal:
     )
 
 
-_OWNERS: Mapping[str, type[_Strict]] = {
+_OWNERS: Mapping[str, type[Strict]] = {
     "": Environment,
     "pointer": Pointer,
     "hooks": Hooks,
     "snapshots": SnapshotPlan,
     "policy": Policy,
+    "watch": WatchPlan,
+    "provider": ProviderPlan,
+    "provider.stated": Stated,
 }
 
 
@@ -396,5 +395,6 @@ def _keys(parent: str) -> list[str]:
 def _default(key: str) -> object:
     """Return what a key is where no file says it; None if it must be said."""
     parent, _, name = key.rpartition(".")
-    default = inspect.signature(_OWNERS[parent]).parameters[name].default
+    owner = _OWNERS.get(parent)  # None: of keys that the operator chooses, as in watch.limits.
+    default = inspect.signature(owner).parameters[name].default if owner else None
     return None if default is inspect.Parameter.empty else default

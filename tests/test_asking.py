@@ -59,6 +59,9 @@ READS: dict[str, Options] = {
     # Adds a folder. A backup that asked would not be made at night.
     "snapshot.take": lambda _: {"of": "target"},
     "snapshot.verify": lambda project: {"path": snapshot(project, Side.TARGET)},
+    "preflight": lambda _: {},
+    # Makes and deletes with the provider what bears its own mark alone; refused here, where the server is a plain one.
+    "provider.verify": lambda _: {},
 }
 
 CHANGES: dict[str, Options] = {

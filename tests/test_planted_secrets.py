@@ -53,6 +53,8 @@ ALONE = [
     ("snapshot.verify", "--env", "staging", "--path", "none"),
     ("snapshot.restore", "--env", "staging", "--path", "none"),
     ("snapshot.kept", "--env", "staging"),
+    ("preflight", "--env", "staging", "--json", "out.json"),
+    ("provider.verify", "--env", "staging", "--json", "out.json"),
     ("cutover", "--env", "staging", "--dry-run", "--json", "out.json"),
     ("rollback", "--env", "staging", "--dry-run"),
     ("gate", "--env", "staging", "--verify", "none.json"),
@@ -84,6 +86,7 @@ ON_A_SERVER = [
     ("snapshot.take", "--of", "legacy", "--json", "taken.json"),
     ("snapshot.take", "--json", "taken.json"),
     ("snapshot.kept", "--json", "kept.json"),
+    ("preflight", "--json", "preflight.json"),
     ("cutover", "--dry-run", "--json", "cutover.json"),
     ("rollback", "--dry-run", "--json", "rollback.json"),
     ("reset",),
@@ -154,7 +157,7 @@ def test_no_task_shows_a_secret_on_a_server(server: Server, tmp_path: Path) -> N
             yes = ["--yes"] if task in {"reset", "transfer", "transfer.cleanup", "seed"} else []
             seen = checkout.run(task, "--env", "development", *options, *yes)
             assert leaks(checkout, seen) == [], task
-            assert seen.code == {"status": 3, "cutover": 2, "rollback": 2}.get(task, 0), seen.printed
+            assert seen.code == {"status": 3, "cutover": 2, "rollback": 2, "preflight": 1}.get(task, 0), seen.printed
         for folder in (checkout.folder / "snapshots").iterdir():
             seen = checkout.run("snapshot.verify", "--env", "development", "--path", str(folder))
             assert (leaks(checkout, seen), seen.code) == ([], 0), seen.printed

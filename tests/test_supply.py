@@ -135,7 +135,7 @@ def test_what_builds_the_project_is_one_version_and_locked() -> None:
 
 @pytest.mark.parametrize(
     ("paths", "extras"),
-    [(GAME, ()), (SERVICE, ("service",)), (TOOLS, ("tools", "bench")), (TESTS, ("dev", "bench"))],
+    [(GAME, ()), (SERVICE, ("service",)), (TOOLS, ("tools", "rds", "bench")), (TESTS, ("dev", "bench"))],
     ids=["game", "game/service", "tools", "tests"],
 )
 def test_a_part_imports_nothing_that_its_extras_do_not_bring(paths: Iterable[Path], extras: tuple[str, ...]) -> None:

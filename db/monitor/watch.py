@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from db.environments import Environment
 from db.errors import Refusal
-from db.files import private
+from db.files.alone import alone
 from db.monitor import alarms, delivery, samples, watching
 from db.monitor.alarms import Message
 from db.monitor.checks import BY_NAME
@@ -91,23 +89,10 @@ def _finish(env: Environment, looked: Looked, folder: Path) -> Seen:
         return Seen(looked, alarms.firing(kept), tuple(new), tuple(faults))
 
 
-@contextmanager
-def _alone(env: Environment, folder: Path) -> Iterator[None]:
+def _alone(env: Environment, folder: Path) -> AbstractContextManager[None]:
     """Hold this machine's watch of the environment: two would count each look twice, and alarm after one."""
-    private.make_folder(folder)
-    path = folder / f"{env.name}.lock"
-    with private.opened(path, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Refusal(
-                f"no other watch of {env.name} on this machine",
-                f"process {file.read().strip() or 'unknown'}",
-                where=str(path),
-                do="Look at its page or its alarms, or end it with Ctrl-C or SIGTERM first.",
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    return alone(
+        folder / f"{env.name}.lock",
+        f"watch of {env.name}",
+        do="Look at its page or its alarms, or end it with Ctrl-C or SIGTERM first.",
+    )

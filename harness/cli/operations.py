@@ -1,10 +1,10 @@
-"""Tasks for the days after the move: the watch, and upkeep."""
+"""Tasks for the days after the move: the watch, upkeep, and what the provider of the server promises."""
 
 from __future__ import annotations
 
 from invoke.context import Context
 
-from harness.cli.framework import task
+from harness.cli.framework import Whole, task
 from harness.cli.framework.running import judged
 from harness.cli.texts import ENV, JSON
 
@@ -32,3 +32,29 @@ def upkeep(_c: Context, env: str = "", dump: bool = False, json: str = "") -> No
     from harness.cli.commands import upkeeps
 
     judged(json, lambda progress: upkeeps.run(env, dump, progress), upkeeps.show)
+
+
+@task(help={"env": ENV, "json": JSON})
+def preflight(_c: Context, env: str = "", json: str = "") -> None:
+    """Judge if the server is fit for production: vCPU, backups, TLS and more; see docs/providers.md."""
+    from db import environments
+    from db.providers import preflight as judging
+    from harness.cli.commands import provider_checks
+
+    judged(json, lambda _progress: judging.run(environments.load(env)), provider_checks.show_preflight)
+
+
+@task(
+    help={
+        "env": ENV,
+        "clean": "only delete what an earlier run left with the provider",
+        "minutes": "how long to wait for the snapshot and the new instance",
+        "json": JSON,
+    },
+    ignores={"minutes": ["clean"]},
+)
+def verify(_c: Context, env: str = "", clean: bool = False, minutes: int = Whole(120), json: str = "") -> None:
+    """Prove the provider's restore: snapshot, new instance, count, delete; RDS. Not run against AWS by the tests."""
+    from harness.cli.commands import provider_checks
+
+    judged(json, lambda progress: provider_checks.verify(env, clean, minutes, progress), provider_checks.show_verify)

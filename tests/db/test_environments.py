@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from db import confirmation, environments
+from db.environment_plans import ProviderPlan, Stated
 from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
 from db.errors import Refusal
 from game.urls import LegacyUrl, PostgresUrl
@@ -67,10 +68,24 @@ def test_the_example_names_the_test_environment_nowhere(example: Path) -> None:
 
 def test_each_key_that_there_is_stands_in_the_example_with_a_comment() -> None:
     section = tomllib.loads(EXAMPLE.read_text())["staging"]
-    groups = {"pointer": Pointer, "hooks": Hooks, "snapshots": SnapshotPlan, "policy": Policy}
+    groups = {
+        "pointer": Pointer,
+        "hooks": Hooks,
+        "snapshots": SnapshotPlan,
+        "policy": Policy,
+        "provider": ProviderPlan,
+    }
     assert set(section) == {field.name for field in dataclasses.fields(Environment)} - environments.OURS
     for key, kind in groups.items():
         assert set(section[key]) == {field.name for field in dataclasses.fields(kind)}
+    # As comments: a fact that the example stated would be one that nobody looked up.
+    stated = EXAMPLE.read_text().partition("[staging.provider.stated]")[2].partition("\n\n")[0]
+    assert set(re.findall(r"(?m)^# (\w+) = ", stated)) == {field.name for field in dataclasses.fields(Stated)}
+
+
+@pytest.mark.parametrize("table", ["watch", "provider", "provider.stated"])
+def test_a_misspelt_key_of_any_table_is_refused_by_name(folder: Path, table: str) -> None:
+    assert f"found the unknown key {table}.instence" in refusal(folder, f"{SMALLEST}{table}.instence = 1\n")
 
 
 def test_the_example_holds_no_secret_and_each_of_its_variables_is_listed() -> None:

@@ -22,11 +22,13 @@ from tests.remedies.vocabulary import COMMAND, faults
 FORWARDED = {
     "db/connection_failures.py",
     "db/cutover/checks.py",
+    "db/files/alone.py",
     "db/files/json_files.py",
     "db/files/paths.py",
     "db/target/requirements.py",
     "db/snapshots/manifest.py",
     "db/legacy/source.py",
+    "db/providers/leftovers.py",
     "harness/gate/estimate.py",
 }
 """Modules that hand on what another error or their caller said, or SQL of a table, which test_server_settings runs; and

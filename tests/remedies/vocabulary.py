@@ -32,7 +32,7 @@ PLACEHOLDERS = frozenset(
 )
 """What a reader puts something in for; written in no other way."""
 
-WORDS = frozenset({"JSON", "README", "UTF", "SQL", "UNIQUE", "PRIMARY", "KEY", "BLOB", "BLOBs", "WAL"})
+WORDS = frozenset({"JSON", "README", "UTF", "SQL", "UNIQUE", "PRIMARY", "KEY", "BLOB", "BLOBs", "WAL", "RDS", "AWS"})
 OF_OTHERS = frozenset({"TMPDIR", "PYTHONPATH", "PGOPTIONS", "DATABASE_URL", "SUDAMR_ENV_FILE"})
 LISTS_OF_OURS = frozenset({"PLAYER_STATE", "OTHER_STATE", "JOURNALS"})
 

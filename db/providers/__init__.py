@@ -1,0 +1,1 @@
+"""Who runs the server: what a provider promises, whether it is fit for production, and a restore that proves it."""
