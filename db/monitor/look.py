@@ -18,6 +18,9 @@ from db.errors import Refusal
 from db.monitor.check import Check, Measured, NotApplicable, NotJudged
 from db.monitor.samples import Sample
 from db.ops import fence
+from db.providers import metrics
+from db.providers.aws import Unanswered
+from db.providers.metrics import Reading
 
 LEAST_COUNTED_SECONDS = 5.0
 """Counters that were reset a shorter time ago say nothing."""
@@ -63,6 +66,16 @@ class Look:
     def ready(self) -> dict[str, Ready | str]:
         """The answer of each process at /readyz, or why there is none, by its URL. Asked once a look."""
         return {url: services.asked(url) for url in self.env.services}
+
+    @cached_property
+    def rds(self) -> Reading | str:
+        """What AWS says of the instance and its metrics, or why it says nothing. Asked once a look."""
+        try:
+            return metrics.read(self.env, self.at)
+        except Refusal as error:
+            return f"{error.expected}: {error.found}"
+        except Unanswered as error:
+            return str(error)
 
     @cached_property
     def phase(self) -> ops.Phase | None:

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from db.monitor.check import Check
-from db.monitor.checks import backups, counters, game, indexes, server, service, sessions, settings, statements, tables
+from db.monitor.checks import (
+    backups,
+    counters,
+    game,
+    indexes,
+    rds,
+    server,
+    service,
+    sessions,
+    settings,
+    statements,
+    tables,
+)
 
 GROUPS: dict[str, tuple[Check, ...]] = {
     "players and service": (*game.CHECKS, *service.CHECKS),
@@ -13,6 +25,7 @@ GROUPS: dict[str, tuple[Check, ...]] = {
     "indexes": indexes.CHECKS,
     "server": (*settings.CHECKS, *server.CHECKS),
     "backups": backups.CHECKS,
+    "provider": rds.CHECKS,
 }
 CHECKS: tuple[Check, ...] = tuple(check for group in GROUPS.values() for check in group)
 BY_NAME: dict[str, Check] = {check.name: check for check in CHECKS}

@@ -21,7 +21,7 @@ from db.providers.aws import Aws
 from db.providers.preflight import Preflight
 from db.providers.requirement import Facts, Known, Outcome, Unknown
 from db.snapshots import Side
-from tests.db.providers.conftest import NAME
+from tests.fixtures.pretended_aws import NAME
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime.now(UTC)

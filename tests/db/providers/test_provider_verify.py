@@ -26,7 +26,7 @@ from db.providers import aws, leftovers, rds, verify
 from db.providers.aws import Aws
 from db.providers.leftovers import MARK, TAG, Clock, Made
 from db.providers.verify import Config, _Counts, _faults
-from tests.db.providers.conftest import NAME, REGION
+from tests.fixtures.pretended_aws import NAME, REGION
 from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[3]
