@@ -1,4 +1,4 @@
-"""Tables of an environment that name neither a path nor a database: its provider, and what is stated of it."""
+"""Tables of an environment that name neither a path nor a database: hooks, the provider, and what is stated of it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ class Strict:
     """A key that nobody reads would be a setting that nobody honours."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True)
+class Hooks(Strict):
+    """Shell commands that the cutover runs; None where there is nothing to run."""
+
+    deploy: str | None = None
+    drain: str | None = None
+    restart: str | None = None
+    health: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 
 from db import environment_files, service_file
 from db.environment_files import FilesRead
-from db.environment_plans import ProviderPlan, Stated, Strict
+from db.environment_plans import Hooks, ProviderPlan, Stated, Strict
 from db.environment_variables import VARIABLE, Variables, expand
 from db.errors import Refusal, all_of, together
 from db.files import private
@@ -107,16 +107,6 @@ class Pointer(Strict):
 
 
 @dataclass(frozen=True)
-class Hooks(Strict):
-    """Shell commands that the cutover runs; None where there is nothing to run."""
-
-    deploy: str | None = None
-    drain: str | None = None
-    restart: str | None = None
-    health: str | None = None
-
-
-@dataclass(frozen=True)
 class SnapshotPlan(Strict):
     """The folder for snapshots of both stores, and how many of each label are kept."""
 
@@ -142,6 +132,7 @@ class WatchPlan(Strict):
     monitor: a role with pg_monitor to look as; None: target_direct. limits: other limits, by the check's name. every:
     seconds between looks. webhook: takes a POST of {"text": …}, as Slack's does. smtp: smtp:// or smtps:// URL of a
     mail server. heartbeat: a URL that is fetched after each look; whoever counts there notices that the watch died.
+    listen: HOST:PORT where the last look is served to Prometheus.
     """
 
     monitor: Annotated[PostgresUrl | None, BeforeValidator(_monitor)] = None
@@ -152,6 +143,7 @@ class WatchPlan(Strict):
     mail_from: str = ""
     mail_to: tuple[str, ...] = ()
     heartbeat: str = field(default="", repr=False)
+    listen: str = ""
 
 
 @dataclass(frozen=True)

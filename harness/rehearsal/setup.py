@@ -12,7 +12,8 @@ from pathlib import Path
 
 from db import environments, ops, transfer
 from db.console.progress import Progress
-from db.environments import Environment, Hooks, Policy
+from db.environment_plans import Hooks
+from db.environments import Environment, Policy
 from db.files import private
 from db.samples import seed
 from db.servers import Server
