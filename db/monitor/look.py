@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,11 +15,12 @@ from db import ops
 from db.cutover import services
 from db.cutover.services import Ready
 from db.environments import Environment
+from db.errors import Refusal
 from db.monitor.check import Check, Measured, NotApplicable, NotJudged
 from db.monitor.samples import Sample
 
-LEAST_COUNTED_SECONDS = 5.0
-"""Counters that were reset a shorter time ago say nothing."""
+MOST_AT_ONCE = 16
+"""Processes of the service that are asked at the same time."""
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Look:
 
     sample: the counters now. earlier: those of an earlier look; None: there was none within the window. sample_at:
     returns the look that is this many days old; None: there is none. expected_settings: those that the certificate was
-    given for; None: no certificate is known. reset_seconds: how long the server has counted.
+    given for; None: no certificate is known.
     """
 
     env: Environment
@@ -37,10 +39,9 @@ class Look:
     earlier: Sample | None
     sample_at: Callable[[float], Sample | None] = field(default=lambda _days: None)
     expected_settings: Mapping[str, str] | None = None
-    metrics_before: Mapping[str, float] | None = None
 
     def measure(self, check: Check) -> Measured:
-        """Measure one check. Raises NotJudged or NotApplicable; an error of the server's becomes NotJudged."""
+        """Measure one check. Raises NotJudged or NotApplicable; every other error becomes NotJudged, with its text."""
         if check.statistics and not self.sees_statistics:
             raise NotJudged(f"the role {self.conn.info.user} lacks pg_monitor, so it sees its own sessions alone")
         try:
@@ -51,6 +52,12 @@ class Look:
             raise NotJudged(f"the server lacks a view or extension: {_line(error)}") from error
         except psycopg.Error as error:
             raise NotJudged(f"the server did not answer it: {_line(error)}") from error
+        except Refusal as error:
+            raise NotJudged(f"{error.found}, where {error.expected} is needed") from error
+        except (NotJudged, NotApplicable):
+            raise
+        except Exception as error:  # A defect of one check must not hide what the others find.
+            raise NotJudged(f"the check itself failed: {type(error).__name__}: {_line(error)}") from error
 
     @cached_property
     def sees_statistics(self) -> bool:
@@ -60,14 +67,16 @@ class Look:
     @cached_property
     def ready(self) -> dict[str, Ready | str]:
         """The answer of each process at /readyz, or why there is none, by its URL. Asked once a look."""
-        return {url: services.asked(url) for url in self.env.services}
+        # At once: a process that hangs is waited for two seconds, and several may hang.
+        with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
+            return dict(zip(self.env.services, pool.map(services.asked, self.env.services), strict=True))
 
     @cached_property
     def phase(self) -> ops.Phase | None:
-        """The phase of the move; None: the database was never prepared, or the role may not read it."""
+        """The phase of the move; None: the database was never prepared. Raises psycopg.Error without the right."""
         try:
             return ops.phase(self.conn)
-        except psycopg.Error:
+        except Refusal:
             return None
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -88,11 +97,7 @@ class Look:
 
         The evidence names up to three subjects.
         """
-        rows = self.rows(query, parameters)
-        if not rows:
-            return Measured(0.0, none)
-        more = f", and {len(rows) - 3:,} more" if len(rows) > 3 else ""
-        return Measured(float(rows[0][0]), "; ".join(str(row[1]) for row in rows[:3]) + more)
+        return greatest(self.rows(query, parameters), none=none)
 
     def increase(self, name: str) -> tuple[float, float]:
         """Return how much a counter grew since the earlier look, and the seconds between the looks.
@@ -128,6 +133,14 @@ class Look:
         """Raise NotApplicable unless players play on this Postgres."""
         if self.phase is not ops.Phase.LIVE:
             raise NotApplicable(f"the phase is {self.phase or 'unknown'}: players do not play on Postgres")
+
+
+def greatest(rows: Sequence[tuple[Any, ...]], *, none: str = "none", window_seconds: float | None = None) -> Measured:
+    """Return the first value of rows (value, subject, ...), with up to three subjects as evidence; 0 without rows."""
+    if not rows:
+        return Measured(0.0, none, window_seconds)
+    more = f", and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+    return Measured(float(rows[0][0]), "; ".join(str(row[1]) for row in rows[:3]) + more, window_seconds)
 
 
 def _line(error: Exception) -> str:

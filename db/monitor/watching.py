@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from db import ops
 from db.environments import Environment
@@ -143,6 +144,8 @@ def _connected(env: Environment) -> Iterator[ops.Connection]:
         conn.execute(f"set statement_timeout = {STATEMENT_MS}")
         conn.execute(f"set lock_timeout = {LOCK_MS}")
         conn.execute("set default_transaction_read_only = on")
+        # The monitor's URL may name no schema: the checks read the game's tables by their names alone.
+        conn.execute(sql.SQL("set search_path = {}").format(sql.Identifier(env.target_direct.schema)))
         yield conn
 
 

@@ -8,8 +8,9 @@ from the revisions: only the latter fit a schema that is not at the head yet.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 import psycopg
 import sqlalchemy as sa
@@ -115,6 +116,23 @@ def drift(direct: PostgresUrl) -> list[str]:
     """
     with ops.connect(direct, application="sudamr drift") as conn:
         return _compared(conn, direct.schema, by_tables(conn))
+
+
+def against(direct: PostgresUrl, expected: Collection[str]) -> list[str]:
+    """Return such lines against those that `made` returned. Reads the catalogs alone, and waits for no table."""
+    with ops.connect(direct, application="sudamr drift") as conn:
+        return _compared(conn, direct.schema, set(expected))
+
+
+@lru_cache(maxsize=1)
+def made(direct: PostgresUrl, server_version: int) -> frozenset[str]:
+    """Return the lines of `by_tables`, made once a process: to make and roll back every table costs WAL and dead rows.
+
+    server_version: as libpq gives it; another version writes the same catalog otherwise.
+    """
+    del server_version
+    with ops.connect(direct, application="sudamr drift") as conn:
+        return frozenset(by_tables(conn))
 
 
 def since(conn: ops.Connection, schema: str, applied: Sequence[Revision]) -> list[str]:

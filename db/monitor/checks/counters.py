@@ -5,6 +5,7 @@ from __future__ import annotations
 from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
 from db.monitor.look import Look
 
+OWN_TRANSACTIONS = "transactions of the look"
 LEAST_TRANSACTIONS = 100
 LEAST_BLOCKS = 10_000
 
@@ -31,9 +32,11 @@ NAMES = (
 def rollbacks(look: Look) -> Measured:
     """Measure the share of transactions that were rolled back, in percent."""
     back, seconds = look.increase("rollbacks")
-    total = back + look.increase("commits")[0]
+    total = max(0.0, back + look.increase("commits")[0] - look.earlier_sample.counters.get(OWN_TRANSACTIONS, 0.0))
     if total < LEAST_TRANSACTIONS:
-        raise NotApplicable(f"{total:,.0f} transactions in the window; fewer than {LEAST_TRANSACTIONS} say nothing")
+        raise NotApplicable(
+            f"{total:,.0f} transactions in the window beside our own; fewer than {LEAST_TRANSACTIONS} say nothing"
+        )
     return Measured(100.0 * back / total, f"{back:,.0f} of {total:,.0f} transactions", seconds)
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from db.environments import Environment
 from db.monitor import watching
-from db.monitor.check import Outcome
 from db.monitor.checks import CHECKS
 
 
