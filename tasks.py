@@ -6,7 +6,7 @@ need, stand in harness/cli, so that `invoke --list` answers at once.
 
 from invoke.collection import Collection
 
-from harness.cli import bench, cutover, development, environment, gate, snapshot, transfer
+from harness.cli import bench, cutover, development, environment, gate, operations, snapshot, transfer
 from harness.cli.framework import check
 
 namespace = Collection(
@@ -26,6 +26,8 @@ namespace = Collection(
     cutover.cutover,
     cutover.rollback,
     environment.status,
+    operations.watch,
+    operations.upkeep,
     gate.gate,
     gate.report,
     gate.audit,

@@ -142,10 +142,21 @@ class Policy(_Strict):
 
 @dataclass(frozen=True)
 class WatchPlan(_Strict):
-    """What `invoke watch` needs: limits of its own by the check's name, and a role with pg_monitor to look as."""
+    """What `invoke watch` needs.
+
+    monitor: a role with pg_monitor to look as; None: target_direct. limits: other limits, by the check's name. every:
+    seconds between looks. webhook: takes a POST of {"text": …}, as Slack's does. smtp: smtp:// or smtps:// URL of a
+    mail server. heartbeat: a URL that is fetched after each look; whoever counts there notices that the watch died.
+    """
 
     monitor: Annotated[PostgresUrl | None, BeforeValidator(_monitor)] = None
     limits: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = field(default_factory=dict)
+    every_seconds: Annotated[float, Field(ge=5, allow_inf_nan=False)] = 60.0
+    webhook: str = field(default="", repr=False)
+    smtp: str = field(default="", repr=False)
+    mail_from: str = ""
+    mail_to: tuple[str, ...] = ()
+    heartbeat: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,11 @@ class Output:
         self.signals: Signals | None = None
         self._ending: Ending | None = None
 
+    @property
+    def console(self) -> Console:
+        """The console of results, for a page that renews itself."""
+        return self._out
+
     def end(self, outcome: str, todo: str = "") -> None:
         """Call `at_end` once, with signals held; `last_line` prints its answer.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from db.monitor.look import Look
+from typing import Any
 
 CLEAR_AT = 0.9
 """An alarm is over when the value is beyond the limit by a tenth of it, on the good side: else it would flap."""
@@ -69,14 +66,15 @@ class Measured:
 class Check:
     """One check.
 
-    measure: reads the value; raises NotJudged or NotApplicable. defect: what a test plants to see it found.
-    not_judged: when it can't be judged, in a clause for the docs. do: the one command or statement for a breach.
+    measure: reads the value from a `db.monitor.look.Look`, which imports this module; raises NotJudged or
+    NotApplicable. defect: what a test plants to see it found. not_judged: when it can't be judged, in a clause for the
+    docs. do: the one command or statement for a breach.
     statistics: needs the right to see other roles' sessions and statistics (pg_monitor has it).
     """
 
     name: str
     limit: Limit
-    measure: Callable[[Look], Measured]
+    measure: Callable[[Any], Measured]
     defect: str
     not_judged: str
     do: str
@@ -110,35 +108,3 @@ class Judgement:
         if self.value is None:
             return self.outcome is Outcome.NOT_APPLICABLE
         return Limit(self.limit, self.unit, self.source, self.least).cleared(self.value)
-
-
-def judge(check: Check, look: Look, limits: Mapping[str, float]) -> Judgement:
-    """Measure a check and compare the value with its limit; `limits` are the environment's own, by the check's name."""
-    own = limits.get(check.name)
-    limit = (
-        check.limit
-        if own is None
-        else Limit(own, check.limit.unit, "environments.toml, watch.limits", check.limit.least)
-    )
-    measured, why, outcome = None, "", Outcome.OK
-    try:
-        measured = look.measure(check)
-        if limit.breached(measured.value):
-            outcome = Outcome.BREACH
-    except NotJudged as error:
-        why, outcome = str(error), Outcome.NOT_JUDGED
-    except NotApplicable as error:
-        why, outcome = str(error), Outcome.NOT_APPLICABLE
-    return Judgement(
-        check=check.name,
-        outcome=outcome,
-        value=None if measured is None else measured.value,
-        unit=limit.unit,
-        limit=limit.value,
-        least=limit.least,
-        source=limit.source,
-        window_seconds=None if measured is None else measured.window_seconds,
-        evidence="" if measured is None else measured.evidence,
-        why=why,
-        do=check.do if outcome is Outcome.BREACH else "",
-    )

@@ -18,7 +18,9 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.monitor.check import Check, Measured, NotApplicable, NotJudged
 from db.monitor.samples import Sample
+from db.ops import fence
 
+UNUSABLE = "select from pg_namespace where nspname = %s and not has_schema_privilege(oid, 'usage')"
 MOST_AT_ONCE = 16
 """Processes of the service that are asked at the same time."""
 
@@ -73,11 +75,25 @@ class Look:
 
     @cached_property
     def phase(self) -> ops.Phase | None:
-        """The phase of the move; None: the database was never prepared. Raises psycopg.Error without the right."""
+        """The phase of the move; None: the database was never prepared. Raises NotJudged without the right."""
+        self.require_usage("ops")
         try:
             return ops.phase(self.conn)
         except Refusal:
             return None
+
+    @cached_property
+    def fence(self) -> str:
+        """The fence's recorded state; "" without one, or where the role may not read it."""
+        try:
+            return fence.recorded_state(self.conn)
+        except (psycopg.Error, Refusal):
+            return ""
+
+    def require_usage(self, schema: str) -> None:
+        """Raise NotJudged if the role may not use a schema that there is: what is in it seems not to exist then."""
+        if self.rows(UNUSABLE, [schema]):
+            raise NotJudged(f"the role {self.conn.info.user} may not use the schema {schema}")
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query and return its rows."""
@@ -130,8 +146,8 @@ class Look:
         return (self.sample.at - self.earlier_sample.at).total_seconds()
 
     def require_live(self) -> None:
-        """Raise NotApplicable unless players play on this Postgres."""
-        if self.phase is not ops.Phase.LIVE:
+        """Raise NotApplicable unless players play on this Postgres: after a move, or in development when seeded."""
+        if self.phase is not ops.Phase.LIVE and self.fence != "open":
             raise NotApplicable(f"the phase is {self.phase or 'unknown'}: players do not play on Postgres")
 
 

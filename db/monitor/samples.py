@@ -32,11 +32,14 @@ create table if not exists looks (
 );
 create table if not exists alarms (
     check_name text primary key,
-    state text not null
+    recent text not null,
+    firing_since real
 );
-create table if not exists facts (
-    name text primary key,
-    value text not null
+create table if not exists messages (
+    id integer primary key,
+    at real not null,
+    place text not null,
+    document text not null
 );
 """
 
@@ -68,7 +71,7 @@ def add(conn: sqlite3.Connection, sample: Sample) -> None:
     sample.counters.update(_standing(conn, sample))
     day = sample.at.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
     document = json.dumps({"began": sample.began, "counters": sample.counters})
-    with _transaction(conn):
+    with transaction(conn):
         (today,) = conn.execute("select count(*) from looks where daily and at >= ?", (day,)).fetchone()
         conn.execute("insert or replace into looks values (?, ?, ?)", (at, int(not today), document))
         conn.execute("delete from looks where at < ? and not daily", (at - KEPT.total_seconds(),))
@@ -96,7 +99,8 @@ def _standing(conn: sqlite3.Connection, sample: Sample) -> dict[str, float]:
 
 
 @contextmanager
-def _transaction(conn: sqlite3.Connection) -> Iterator[None]:
+def transaction(conn: sqlite3.Connection) -> Iterator[None]:
+    """Hold the file's write lock; commit at the end, or roll back what raised."""
     conn.execute("begin immediate")
     try:
         yield

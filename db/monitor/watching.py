@@ -17,8 +17,9 @@ from db import ops
 from db.environments import Environment
 from db.errors import Refusal
 from db.monitor import samples, sampling
-from db.monitor.check import Check, Judgement, Outcome, judge
+from db.monitor.check import Check, Judgement, Outcome
 from db.monitor.checks import CHECKS
+from db.monitor.judging import judge
 from db.monitor.look import Look
 from db.monitor.samples import Sample
 
@@ -55,9 +56,9 @@ class Looked:
 
     @property
     def verdict(self) -> str:
-        """pass, failed for a breach, or inconclusive where a check could not be judged."""
+        """pass, fail for a breach, or inconclusive where a check could not be judged."""
         if self.breaches:
-            return "failed"
+            return "fail"
         return "inconclusive" if self.error or self.of(Outcome.NOT_JUDGED) else "pass"
 
 

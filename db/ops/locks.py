@@ -20,7 +20,10 @@ RUN_LOCK = 1
 MIGRATION_LOCK = 2
 PREPARE_LOCK = 3
 TRANSFER_LOCK = 4
-"""Held by whoever writes chunks."""
+"""Held by whoever writes batches."""
+
+UPKEEP_LOCK = 6
+"""5 is that of a verification: see db.snapshots.postgres."""
 
 
 @dataclass(frozen=True, slots=True)

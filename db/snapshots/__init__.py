@@ -16,10 +16,12 @@ from db.errors import Failure, Refusal
 from db.snapshots import legacy, manifest, postgres, trust
 from db.snapshots.dump import Foreign
 from db.snapshots.manifest import Label, Side, Snapshot, find, read
+from db.snapshots.postgres import Inspect
 from db.snapshots.tools import Tools
 from db.snapshots.trust import is_admitted, is_verified
 
 __all__ = [
+    "Inspect",
     "Label",
     "Side",
     "Snapshot",
@@ -52,20 +54,32 @@ def take(
 
 
 def take_verified(
-    env: Environment, side: Side, *, label: Label = Label.MANUAL, run: str = "", tools: Tools | None = None
+    env: Environment,
+    side: Side,
+    *,
+    label: Label = Label.MANUAL,
+    run: str = "",
+    tools: Tools | None = None,
+    inspect: Inspect | None = None,
 ) -> Snapshot:
-    """Take a snapshot and verify it. Then remove the old ones by the rule of `manifest.retain`."""
+    """Take a snapshot and verify it, see `verify`. Then remove the old ones by the rule of `manifest.retain`."""
     snapshot = take(env, side, label=label, run=run, tools=tools)
-    verify(env, snapshot, tools=tools)
+    verify(env, snapshot, tools=tools, inspect=inspect)
     manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep, ours=is_admitted, is_verified=is_verified)
     return snapshot
 
 
 def verify(
-    env: Environment, snapshot: Snapshot, *, unsigned: bool = False, tools: Tools | None = None
+    env: Environment,
+    snapshot: Snapshot,
+    *,
+    unsigned: bool = False,
+    tools: Tools | None = None,
+    inspect: Inspect | None = None,
 ) -> dict[str, int]:
     """Restore into a scratch place, count each table's rows, and note the success. Raises Failure if counts differ.
 
+    inspect: looks at the restored database, of a snapshot of Postgres; what it raises is raised, and nothing is noted.
     unsigned: admit a snapshot without a signature, which staging and production refuse otherwise.
     """
     _check(env, snapshot, unsigned=unsigned)
@@ -73,7 +87,7 @@ def verify(
         if snapshot.manifest.side is Side.LEGACY:
             counts = legacy.verify(snapshot)
         else:
-            counts = postgres.verify(snapshot, env.target_direct, tools=tools)
+            counts = postgres.verify(snapshot, env.target_direct, tools=tools, inspect=inspect)
     except (Failure, Foreign):
         # `retain` must not keep this snapshot as a verified one and remove others.
         manifest.forget_verified(snapshot)

@@ -49,6 +49,7 @@ class Label(StrEnum):
     BEFORE = "before"
     FINAL = "final"
     FIRST = "first"
+    SCHEDULED = "scheduled"
 
 
 FILE_NAMES = {Side.LEGACY: "legacy.sqlite", Side.TARGET: "game.dump"}
@@ -156,7 +157,7 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
     partial = parent / (name + PARTIAL)
     with ExitStack() as held:
         with _locked(parent):
-            _clear_abandoned(parent, environment)
+            clear_abandoned(parent, environment)
             partial.mkdir(mode=0o700)
             held.enter_context(_locked(partial))
         try:
@@ -186,11 +187,14 @@ def scratch(folder: Path) -> Iterator[Path]:
             yield Path(made)
 
 
-def _clear_abandoned(parent: Path, environment: str) -> None:
-    """Remove what a killed run had begun: a copy of all that players own, which nobody would ever look for."""
+def clear_abandoned(parent: Path, environment: str) -> int:
+    """Remove what killed runs had begun, copies of all that players own, and return how many there were."""
+    removed = 0
     for left in filter(_is_folder, parent.glob(f"{environment}-*{PARTIAL}")):
         with suppress(BlockingIOError), _locked(left, wait=False):
             shutil.rmtree(left)
+            removed += 1
+    return removed
 
 
 def _is_folder(path: Path) -> bool:
@@ -303,16 +307,20 @@ def retain(
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
 
     ours: others are neither counted nor removed, so that a forged one pushes out none of ours. Also kept: the newest
-    `keep` verified ones, which unverified ones must not push out, and the newest verified one with players, even if
-    many snapshots of an empty store follow it.
+    `keep` verified ones, which unverified ones must not push out, the newest verified one with players, even if many
+    snapshots of an empty store follow it, and the newest verified one of each of the last two days that have one.
     """
     gone: list[Path] = []
     for side in Side:
+        of_days = {
+            s.manifest.taken_at[:10]: s for s in find(parent, environment, side=side) if ours(s) and is_verified(s)
+        }
+        days = list(of_days.values())[-2:]
         for label in Label:
             snapshots = [s for s in find(parent, environment, side=side, label=label) if ours(s)]
             verified = [s for s in snapshots if is_verified(s)]
             with_players = [s for s in verified if s.players]
-            safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]
+            safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:] + days
             gone += [s.folder for s in snapshots if s not in safe and _is_folder(s.folder)]
     for folder in gone:
         shutil.rmtree(folder)

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from psycopg import errors, sql
 
@@ -47,6 +47,9 @@ VERIFY_LOCK = 5
 """The second half of the advisory lock of who verifies a snapshot of the database: one at a time."""
 
 TURN_SECONDS = 600
+
+Inspect: TypeAlias = Callable[[PostgresUrl], None]
+"""Looks at a restored database, by its owner. Raises Failure for what is not as it must be."""
 
 
 def take(
@@ -92,8 +95,13 @@ def take(
         return Snapshot(finish(), made)
 
 
-def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) -> dict[str, int]:
-    """Restore into a scratch database beside the URL's and count: rows a table. Failure where any disagree."""
+def verify(
+    snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None, inspect: Inspect | None = None
+) -> dict[str, int]:
+    """Restore into a scratch database beside the URL's and count: rows a table. Failure where any disagree.
+
+    inspect: is called with the scratch database, whose fence is open, before it is dropped; what it raises is raised.
+    """
     schema = schema_of(snapshot)
     with opened(snapshot) as file:
         with ops.connect(url) as connection:
@@ -101,7 +109,14 @@ def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) 
         with _scratch(url.with_(schema=schema)) as scratch:
             ops.prepare(scratch, snapshot.manifest.environment)
             with ops.connect(scratch) as connection, connection.transaction():
-                return _load(connection, snapshot, file, tools)[1]
+                staging, counts = _load(connection, snapshot, file, tools)
+                if inspect is not None:
+                    kept.move(connection, staging, schema)
+                    draws.renew(connection, schema)
+                    kept.put_to_use(connection, schema, service_role=url.user, keep_fence=False)
+            if inspect is not None:
+                inspect(scratch)
+            return counts
 
 
 def restore(
@@ -253,7 +268,7 @@ def _pattern(schema: str) -> str:
 @contextmanager
 def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
     """A database of the snapshot's own, which nobody but its owner may enter; one that a killed run left goes first."""
-    mark = f"{SCRATCH}{hashlib.sha256(url.dbname.encode()).hexdigest()[:8]}_"
+    mark = _mark_of(url)
     scratch = url.with_(dbname=mark + secrets.token_hex(6))
     name = sql.Identifier(scratch.dbname)
     with ops.connect(url) as connection:
@@ -261,14 +276,32 @@ def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
             raise no_createdb(url)
         connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{TURN_SECONDS}s")))
         connection.execute("SELECT pg_advisory_lock(%s, %s)", (locks.LOCK_CLASS, VERIFY_LOCK))
-        for (left,) in connection.execute(ABANDONED, [mark]).fetchall():
-            _drop(connection, sql.Identifier(left))
+        _drop_abandoned(connection, mark)
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'").format(name))
         try:
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
             yield scratch
         finally:
             _drop(connection, name)
+
+
+def clear_abandoned(url: PostgresUrl) -> int:
+    """Drop the scratch databases that killed runs left, unless one is verifying now. Return how many."""
+    with ops.connect(url) as connection:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (locks.LOCK_CLASS, VERIFY_LOCK)).fetchone()
+        return _drop_abandoned(connection, _mark_of(url)) if row and row[0] else 0
+
+
+def _mark_of(url: PostgresUrl) -> str:
+    """Return what the names of the scratch databases of this database begin with."""
+    return f"{SCRATCH}{hashlib.sha256(url.dbname.encode()).hexdigest()[:8]}_"
+
+
+def _drop_abandoned(connection: ops.Connection, mark: str) -> int:
+    abandoned = connection.execute(ABANDONED, [mark]).fetchall()
+    for (name,) in abandoned:
+        _drop(connection, sql.Identifier(name))
+    return len(abandoned)
 
 
 def _drop(connection: ops.Connection, name: sql.Identifier) -> None:

@@ -15,3 +15,4 @@ GROUPS: dict[str, tuple[Check, ...]] = {
     "backups": backups.CHECKS,
 }
 CHECKS: tuple[Check, ...] = tuple(check for group in GROUPS.values() for check in group)
+BY_NAME: dict[str, Check] = {check.name: check for check in CHECKS}

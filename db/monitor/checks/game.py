@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from db.errors import Refusal
 from db.monitor import samples
-from db.monitor.check import Check, Limit, Measured, NotJudged
+from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
 from db.monitor.look import Look, greatest
-from db.ops import fence
+from db.ops import Phase, fence
 from db.schema import drift, migrate
 
 FIRST_WINDOW = timedelta(minutes=10)
@@ -93,6 +93,7 @@ HELD = "select count(*)::float8 from users where held"
 
 def schema(look: Look) -> Measured:
     """Measure the differences between the schema and this program's tables."""
+    look.require_usage(look.env.target_direct.schema)
     current, head = migrate.current(look.conn), migrate.head()
     if current != head:
         return Measured(1.0, f"at {current or 'no revision'}; this program's head is {head}")
@@ -105,7 +106,8 @@ def schema(look: Look) -> Measured:
 
 def open_to_players(look: Look) -> Measured:
     """Measure the reasons why players can't write: a fence that stands while the phase says that they play here."""
-    look.require_live()
+    if look.phase is not Phase.LIVE:
+        raise NotApplicable(f"the phase is {look.phase or 'unknown'}: players do not play on Postgres")
     state = fence.recorded_state(look.conn)
     return Measured(float(state != "open"), f"phase live, fence {state}")
 
@@ -154,7 +156,7 @@ CHECKS = (
         limit=Limit(0, "differences", "docs/migrations.md: the schema changes by revisions alone"),
         measure=schema,
         defect="a column that was added by hand",
-        not_judged="the role may not make a scratch schema",
+        not_judged="the role may not read the schema's revision, the owner may not make a scratch schema",
         do="invoke status --env {env} names every difference; take each back, or make a revision of it.",
     ),
     Check(
@@ -162,7 +164,7 @@ CHECKS = (
         limit=Limit(0, "fences", "docs/cutover.md: in phase live the fence is open, or somebody has set it on purpose"),
         measure=open_to_players,
         defect="a fence that was left up",
-        not_judged="the schema is not migrated",
+        not_judged="the role may not read ops.phase, the schema is not migrated",
         do="invoke status --env {env} says who has set it; to lift it: invoke fence --env {env} --off --reason WHY",
     ),
     Check(
@@ -170,7 +172,7 @@ CHECKS = (
         limit=Limit(0, "players", "docs/cutover.md, A held player: each can't play until someone decides"),
         measure=held,
         defect="a player whose bag could not be read",
-        not_judged="the schema is not migrated",
+        not_judged="the role may not read ops.phase or the game's tables",
         do="invoke transfer.quarantine --env {env}",
     ),
     Check(

@@ -25,6 +25,11 @@ WANTED = (
     "sudamr_pool_in_use",
     "sudamr_pool_waiting",
 )
+STORE = """
+select format('postgres:%s/%s/%s', system_identifier, current_database(), current_schema()) from pg_control_system()
+"""
+"""As the service names its store at /readyz."""
+
 LEAST_REQUESTS = 50
 LATENCY_SHARE = 0.95
 
@@ -72,8 +77,9 @@ def stores(look: Look) -> Measured:
     served = sorted({f"{ready.engine} {ready.store}" for ready in look.ready.values() if isinstance(ready, Ready)})
     if not served:
         raise NotJudged("no process of the service answers")
+    look.require_usage(look.env.target_direct.schema)
     if look.phase is ops.Phase.LIVE:  # All on one store that is not this one is as wrong.
-        served = sorted({*served, f"postgres {ops.identity(look.conn)}"})
+        served = sorted({*served, f"postgres {look.value(STORE)}"})
     return Measured(float(len(served) - 1), "; ".join(served))
 
 
@@ -191,7 +197,7 @@ CHECKS = (
         limit=Limit(0, "processes", "docs/service.md: a process that is not ready at /readyz serves no player"),
         measure=processes,
         defect="a listed process that is down",
-        not_judged="the environment lists no services",
+        not_judged="never",
         do="Start the process that is named; its log says why it ended.",
     ),
     Check(
@@ -199,7 +205,7 @@ CHECKS = (
         limit=Limit(0, "further stores", "two processes on two stores are two truths"),
         measure=stores,
         defect="two processes, one on Postgres and one on the legacy file",
-        not_judged="no process answers",
+        not_judged="no process answers, the role may not read ops.phase",
         do="invoke status --env {env} says which store is right; restart the other process.",
     ),
     Check(
@@ -207,7 +213,7 @@ CHECKS = (
         limit=Limit(80, "%", "of POOL_SIZE: the rest is what a burst takes"),
         measure=pool_in_use,
         defect="requests that hold every connection behind a locked row",
-        not_judged="no process answers",
+        not_judged="no process answers, POOL_SIZE in the pointer's file is no number",
         do="See `blocked sessions` and `slow statements`; else raise POOL_SIZE in the pointer's file and restart.",
     ),
     Check(

@@ -100,7 +100,7 @@ CHECKS = (
         limit=Limit(90, "%", "during a restart old and new processes hold their pools at once"),
         measure=pool_share,
         defect="max_connections too low for twice the pools",
-        not_judged="never",
+        not_judged="POOL_SIZE in the pointer's file is no number",
         do="ALTER SYSTEM SET max_connections = ...; and restart the server; or lower POOL_SIZE of the service.",
     ),
     Check(

@@ -42,11 +42,11 @@ CHECKS = (
         measure=certified,
         defect="ALTER DATABASE ... SET session_replication_role = 'replica'",
         not_judged="no certificate is known on this machine",
-        do="Take it back, or prove the commit again: invoke gate --env {env} --json out/certificate-{env}.json",
+        do="Take the setting back, or prove it anew: invoke gate --env {env} --json out/certificate-{env}.json",
     ),
     Check(
         name="settings that wait for a restart",
-        limit=Limit(0, "settings", "the server does not do what its file says, until a restart"),
+        limit=Limit(0, "settings", "a setting of the file that the server does not follow yet"),
         measure=lambda look: look.worst(PENDING),
         defect="ALTER SYSTEM SET max_connections and a reload",
         not_judged="never",

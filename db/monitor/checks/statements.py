@@ -9,8 +9,8 @@ from db.monitor.look import Look
 
 LEAST_CALLS = 20
 SLOW_LOG_MS = 1_000
-NEVER_MS = 2_147_483_647.0
-"""The greatest that the setting takes: no statement ever lasts so long."""
+NEVER_MS = 2.0**31
+"""In the place of -1: one more than the setting can be, and a number that JSON has."""
 
 CALLS, MILLISECONDS = "calls of ", "milliseconds of "
 EVICTED, RESET = "statement evictions", "statement counters began"

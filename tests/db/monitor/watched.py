@@ -48,18 +48,28 @@ class Watched:
     superuser_url: PostgresUrl
     server: OwnServer | None = None
     limits: dict[str, float] = field(default_factory=dict)
+    extra: Any = None
 
-    def look(self, *names: str, role: str = "monitor", env: Environment | None = None, **more: Any) -> watching.Looked:
+    def look(self, *names: str, role: str = "monitor", env: Environment | None = None) -> watching.Looked:
         """Look once by some checks, or by all, against the newest look of the role's."""
-        env = env or self.env
-        plan = WatchPlan(monitor=self.monitor if role == "monitor" else None, limits=self.limits)
+        monitor = self.monitor if role == "monitor" else None
+        return self.look_as(monitor, self.kept[role], *names, env=env, settings=self.settings)
+
+    def look_as(
+        self,
+        monitor: PostgresUrl | None,
+        kept: sqlite3.Connection,
+        *names: str,
+        env: Environment | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> watching.Looked:
+        """The same as another role, or with other looks before it; settings: the certificate's, if there is one."""
         return watching.look(
-            replace(env, watch=plan),
-            self.kept[role],
-            expected_settings=self.settings,
+            replace(env or self.env, watch=WatchPlan(monitor=monitor, limits=self.limits)),
+            kept,
+            expected_settings=settings,
             checks=[BY_NAME[name] for name in names] or CHECKS,
             least=timedelta(0),
-            **more,
         )
 
     def judge(self, name: str, role: str = "monitor", env: Environment | None = None) -> Judgement:

@@ -1,0 +1,40 @@
+"""Judges a check: measures the value and compares it with its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from db.monitor.check import Check, Judgement, Limit, NotApplicable, NotJudged, Outcome
+from db.monitor.look import Look
+
+
+def judge(check: Check, look: Look, limits: Mapping[str, float]) -> Judgement:
+    """Measure a check and compare the value with its limit; `limits` are the environment's own, by the check's name."""
+    own = limits.get(check.name)
+    limit = (
+        check.limit
+        if own is None
+        else Limit(own, check.limit.unit, "environments.toml, watch.limits", check.limit.least)
+    )
+    measured, why, outcome = None, "", Outcome.OK
+    try:
+        measured = look.measure(check)
+        if limit.breached(measured.value):
+            outcome = Outcome.BREACH
+    except NotJudged as error:
+        why, outcome = str(error), Outcome.NOT_JUDGED
+    except NotApplicable as error:
+        why, outcome = str(error), Outcome.NOT_APPLICABLE
+    return Judgement(
+        check=check.name,
+        outcome=outcome,
+        value=None if measured is None else measured.value,
+        unit=limit.unit,
+        limit=limit.value,
+        least=limit.least,
+        source=limit.source,
+        window_seconds=None if measured is None else measured.window_seconds,
+        evidence="" if measured is None else measured.evidence,
+        why=why,
+        do=check.do if outcome is Outcome.BREACH else "",
+    )
