@@ -118,10 +118,10 @@ def drift(direct: PostgresUrl) -> list[str]:
         return _compared(conn, direct.schema, by_tables(conn))
 
 
-def against(direct: PostgresUrl, expected: Collection[str]) -> list[str]:
-    """Return such lines against those that `made` returned. Reads the catalogs alone, and waits for no table."""
+def against(direct: PostgresUrl, expected: Collection[str], *, wait_seconds: float) -> list[str]:
+    """Return such lines against those that `made` returned. Raises Refusal if another session alters a table longer."""
     with ops.connect(direct, application="sudamr drift") as conn:
-        return _compared(conn, direct.schema, set(expected))
+        return _compared(conn, direct.schema, set(expected), wait_seconds)
 
 
 @lru_cache(maxsize=1)
@@ -183,8 +183,10 @@ def _names(lines: set[str]) -> set[str]:
     return {name.removeprefix("column ") for line in lines if (name := name_of(line)).startswith(("column ", "table "))}
 
 
-def _compared(conn: ops.Connection, schema: str, expected: set[str]) -> list[str]:
-    with _rolled_back(conn):
+def _compared(
+    conn: ops.Connection, schema: str, expected: set[str], wait_seconds: float = LOCK_TIMEOUT_SECONDS
+) -> list[str]:
+    with _rolled_back(conn, wait_seconds):
         actual = _read(conn, schema)
         lines = [f"missing: {line}" for line in expected - actual]
         lines += [f"unexpected: {line}" for line in actual - expected]
@@ -205,15 +207,15 @@ def _passing(expected: str, where: str) -> Iterator[None]:
 
 
 @contextmanager
-def _rolled_back(conn: ops.Connection) -> Iterator[None]:
+def _rolled_back(conn: ops.Connection, wait_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[None]:
     """Open a transaction and roll it back at its end. Raises Refusal if another session alters the schema too long."""
     try:
         with conn.transaction(force_rollback=True):
-            conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_SECONDS}s",))
+            conn.execute("select set_config('lock_timeout', %s, true)", (f"{wait_seconds * 1000:.0f}ms",))
             yield
     except errors.LockNotAvailable:
         raise Refusal(
-            f"to read the schema within {LOCK_TIMEOUT_SECONDS} s",
+            f"to read the schema within {wait_seconds:g} s",
             "another session alters it",
             where=ops.place(conn),
             do="Run the same command again when that has ended.",

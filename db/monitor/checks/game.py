@@ -26,6 +26,9 @@ OVERLAP_PAGES = 2_048
 
 RECEIPT_PAGES = "select pg_relation_size('action_receipts') / current_setting('block_size')::int"
 
+WAIT_SECONDS = 0.2
+"""For a table that another session alters, to compare the schema; the look's own statements wait as long."""
+
 CHANGED = """
 with changed as (
     select user_id from (
@@ -122,7 +125,8 @@ def held(look: Look) -> Measured:
 def _differences(look: Look) -> list[str]:
     """Compare as the owner, who sees all; the role of the watch may not make a scratch schema."""
     direct = look.env.target_direct
-    return drift.against(direct, drift.made(direct, look.conn.info.server_version))
+    made = drift.made(direct, look.conn.info.server_version)
+    return drift.against(direct, made, wait_seconds=WAIT_SECONDS)
 
 
 def _standing(name: str, query: str) -> Callable[[Look], Measured]:

@@ -109,6 +109,8 @@ def _elements(der: bytes) -> list[tuple[int, bytes]]:
             at += length
     except IndexError:
         raise ValueError("it is no certificate") from None
+    if at > len(der):
+        raise ValueError("it is cut off")
     return elements
 
 

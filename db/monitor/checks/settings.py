@@ -9,7 +9,10 @@ from db.servers.settings import decisive
 DURABLE = ("fsync", "full_page_writes")
 """synchronous_commit is none of them: every session of the service and the tools pins it (game/session.py)."""
 
-PENDING = "select count(*) over ()::float8, name from pg_settings where pending_restart order by name"
+PENDING = """
+select count(*) over ()::float8, format('%s runs with %s', name, setting)
+from pg_settings where pending_restart order by name
+"""
 
 
 def certified(look: Look) -> Measured:
@@ -50,7 +53,8 @@ CHECKS = (
         measure=lambda look: look.worst(PENDING),
         defect="ALTER SYSTEM SET max_connections and a reload",
         not_judged="never",
-        do="Restart the server in a quiet hour, or: ALTER SYSTEM RESET NAME; SELECT pg_reload_conf();",
+        # RESET would leave the mark where the running value is the default.
+        do="ALTER SYSTEM SET NAME = 'VALUE'; SELECT pg_reload_conf(); with what it runs with; or restart the server.",
     ),
     Check(
         name="durability",

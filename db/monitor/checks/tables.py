@@ -22,7 +22,7 @@ select relname::text, extract(epoch from greatest(last_vacuum, last_autovacuum))
     format('%%I: %%s dead rows, vacuumed %%s', relname, n_dead_tup,
         coalesce(to_char(greatest(last_vacuum, last_autovacuum), 'YYYY-MM-DD HH24:MI'), 'never'))
 from pg_stat_user_tables
-where schemaname = %s
+where schemaname = %s and n_dead_tup > %s
     and n_dead_tup > current_setting('autovacuum_vacuum_threshold')::int
         + current_setting('autovacuum_vacuum_scale_factor')::float8 * n_live_tup
 """
@@ -105,7 +105,7 @@ def fence_triggers(look: Look) -> Measured:
 
 def unvacuumed(look: Look) -> Measured:
     """Measure the hours since the last vacuum of a table that has been past autovacuum's threshold for an hour."""
-    due = look.rows(DUE, [look.env.target_direct.schema])
+    due = look.rows(DUE, [look.env.target_direct.schema, LEAST_ROWS])
     look.sample.counters.update({f"{PAST_THRESHOLD}{table}": 1.0 for table, _, _ in due})
     if not due:
         return Measured(0.0, "none is past the threshold")

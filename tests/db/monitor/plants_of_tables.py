@@ -25,7 +25,7 @@ RECEIPT = "insert into action_receipts (user_id, request_id, command, outcome, a
 def plant_table(own: Watched, *statements: str, rows: int = 3000, **fill: str) -> Iterator[Planted]:
     with own.superuser() as conn:
         conn.execute(f"create table plant as select n, 0 as m from generate_series(1, {rows}) n".encode())
-        conn.execute("grant select on plant to watcher")
+        conn.execute("grant select on plant to public")
         for statement in statements:
             conn.execute(statement.encode())
         own.flush(conn)
