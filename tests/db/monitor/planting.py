@@ -27,10 +27,14 @@ class Planted:
 
 @dataclass(frozen=True)
 class Plant:
-    """A defect that can be planted. limits: lower ones, where the real one needs more time than a test has."""
+    """A defect that can be planted. limits: lower ones, where the real one needs more time than a test has.
+
+    again: look until it is seen, for a value of this moment that comes and goes.
+    """
 
     planted: Callable[[Watched], AbstractContextManager[Planted]]
     limits: Mapping[str, float] = field(default_factory=dict)
+    again: bool = False
 
 
 def remedy(name: str, fill: Mapping[str, str]) -> list[str]:

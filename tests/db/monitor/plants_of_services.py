@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +40,10 @@ class Players:
         for each in [self.threads.submit(self.one) for _ in range(number)]:
             each.result()
 
+    def go_on(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            self.one()
+
     def one(self) -> httpx.Response:
         number = next(_keys)
         player = self.ids[number % 2]
@@ -62,19 +67,24 @@ def locked(own: Watched) -> Iterator[None]:
 
 
 def behind_a_lock(number: int, names: str, *, seen: str, value: int) -> Plant:
-    """Requests that wait for a locked row, until the service itself counts as many as it should."""
+    """Requests that wait for a locked row, again and again, once the service itself counts as many as it should."""
 
     @contextmanager
     def plant(own: Watched) -> Iterator[Planted]:
         players = own.extra
         with locked(own):
-            asked = [players.threads.submit(players.one) for _ in range(number)]
-            until(lambda: [] if counted(players, seen) >= value else [f"{seen} is {counted(players, seen)}"])
-            yield Planted(names.format(url=players.service.urls[0]))
+            stop = threading.Event()
+            asked = [players.threads.submit(players.go_on, stop) for _ in range(number)]
+            try:
+                until(lambda: [] if counted(players, seen) >= value else [f"{seen} is {counted(players, seen)}"])
+                yield Planted(names.format(url=players.service.urls[0]))
+            finally:
+                stop.set()
         for each in asked:
             each.result()
 
-    return Plant(plant)
+    # A request whose lock timeout has passed gives its connection back for a moment.
+    return Plant(plant, again=True)
 
 
 def counted(players: Players, name: str) -> float:
@@ -160,7 +170,7 @@ def slow_rows(own: Watched) -> Iterator[Planted]:
 PLANTS = {
     "processes of the service": Plant(down),
     "one store": Plant(two_stores),
-    "connection pool in use": behind_a_lock(POOL, "2 of 2 at {url}", seen="sudamr_pool_in_use", value=POOL),
+    "connection pool in use": behind_a_lock(PLACES - 2, "2 of 2 at {url}", seen="sudamr_pool_in_use", value=POOL),
     "waiting for a connection": behind_a_lock(PLACES - 2, " at {url}", seen="sudamr_pool_waiting", value=1),
     "requests that failed": Plant(no_database),
     "database unreachable": Plant(sessions_ended),
