@@ -147,6 +147,7 @@ class WatchPlan(_Strict):
     monitor: a role with pg_monitor to look as; None: target_direct. limits: other limits, by the check's name. every:
     seconds between looks. webhook: takes a POST of {"text": …}, as Slack's does. smtp: smtp:// or smtps:// URL of a
     mail server. heartbeat: a URL that is fetched after each look; whoever counts there notices that the watch died.
+    listen: HOST:PORT where the last look is served to Prometheus.
     """
 
     monitor: Annotated[PostgresUrl | None, BeforeValidator(_monitor)] = None
@@ -157,6 +158,7 @@ class WatchPlan(_Strict):
     mail_from: str = ""
     mail_to: tuple[str, ...] = ()
     heartbeat: str = field(default="", repr=False)
+    listen: str = ""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class Look:
         return (self.sample.at - self.earlier_sample.at).total_seconds()
 
     def require_live(self) -> None:
-        """Raise NotApplicable unless players play on this Postgres: after a move, or in development when seeded."""
+        """Raise NotApplicable unless players play on this Postgres: after a move, or on seeded tables."""
         if self.phase is not ops.Phase.LIVE and self.fence != "open":
             raise NotApplicable(f"the phase is {self.phase or 'unknown'}: players do not play on Postgres")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from db.files import private
 
-KEPT = timedelta(days=2)
+KEPT = timedelta(hours=6)
 """How long every look is kept; beyond, one a day is, for KEPT_DAILY."""
 
 KEPT_DAILY = timedelta(days=30)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
 
 import httpx
 import psycopg
@@ -29,10 +28,7 @@ from pg_stat_database where datname = current_database()
 
 
 def read(env: Environment, conn: ops.Connection, at: datetime) -> Sample:
-    """Read the counters now. What the role may not read, and a process that does not answer, is left out.
-
-    From then on each statement of the connection is counted in the sample, so that the next look can subtract it.
-    """
+    """Read the counters now. What the role may not read, and a process that does not answer, is left out."""
     row = conn.execute(BEGAN).fetchone()
     assert row is not None
     began, started = row
@@ -46,11 +42,23 @@ def read(env: Environment, conn: ops.Connection, at: datetime) -> Sample:
         except psycopg.Error:  # Such as a library that is not loaded: the check that needs it asks again, and says so.
             continue
     values |= parsed(_metrics(env.services))
-    values[counters.OWN_TRANSACTIONS] = 0.0
-    conn.cursor_factory = _counting(
-        lambda: values.update({counters.OWN_TRANSACTIONS: values[counters.OWN_TRANSACTIONS] + 1})
-    )
     return Sample(at, began, values)
+
+
+def note_own(conn: ops.Connection, sample: Sample) -> None:
+    """Note in the sample what the look itself has added to the database's counters, for the next look to subtract.
+
+    What others did meanwhile, some tenths of a second, is subtracted too: only shares are made of these counters.
+    """
+    try:
+        conn.execute("select pg_stat_force_next_flush()")
+        counted = conn.execute(counters.DATABASE).fetchone()
+    except psycopg.Error:
+        return  # The judgements are made; the next look then counts ours among the others.
+    assert counted is not None
+    for name, value in zip(counters.NAMES, map(float, counted), strict=True):
+        if name in counters.OF_SHARES:
+            sample.counters[f"{counters.OWN}{name}"] = value - sample.counters[name]
 
 
 def _scans(conn: ops.Connection, schema: str) -> dict[str, float]:
@@ -70,15 +78,6 @@ def _statements(conn: ops.Connection) -> dict[str, float]:
         took = f"{statements.MILLISECONDS}{query}"
         values[took] = values.get(took, 0.0) + milliseconds
     return values
-
-
-def _counting(count: Callable[[], None]) -> type[psycopg.Cursor[Any]]:
-    class Counting(psycopg.Cursor[Any]):
-        def execute(self, *given: Any, **more: Any) -> Any:
-            count()
-            return super().execute(*given, **more)
-
-    return Counting
 
 
 def _metrics(urls: Sequence[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from db.environments import Environment
 from db.errors import Refusal
 from db.files import private
-from db.monitor import alarms, delivery, samples, watching
+from db.monitor import alarms, delivery, exporter, samples, watching
 from db.monitor.alarms import Message
 from db.monitor.checks import BY_NAME
 from db.monitor.watching import FOLDER, Looked
@@ -61,9 +61,10 @@ def keep_looking(
 ) -> None:
     """Look again and again, until a signal ends it. passed: called twice a second with the seconds to the next look."""
     require_known(env)
-    with _alone(env, folder):
+    with _alone(env, folder), exporter.serving(env.watch.listen) as last:
         looked = watching.once(env, window_seconds=FIRST_WINDOW_SECONDS, expected_settings=expected(), folder=folder)
         while True:
+            last.looked = looked
             show(_finish(env, looked, folder))
             due = time.monotonic() + env.watch.every_seconds
             while (left := due - time.monotonic()) > 0:

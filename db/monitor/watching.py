@@ -106,6 +106,7 @@ def look(
                 expected_settings=expected_settings,
             )
             judged = tuple(_for(env, judge(check, seen, env.watch.limits)) for check in checks)
+            sampling.note_own(conn, sample)
     except (Refusal, psycopg.Error) as error:
         return away(env, at, error, checks)
     samples.add(kept, sample)

@@ -6,9 +6,17 @@ from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from game.rules.actions import ACTIONS
+from game.service.problems import PROBLEMS, end_of
 from game.unit_of_work import Statement
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+TRIED_AGAIN = ("db_unreachable", "tx_rolled_back")
+"""The codes of failures after which an attempt is made again: see `game.errors.TryAgain`."""
+
+READ = "show"
+"""The action of a GET."""
 
 
 class Metrics:
@@ -33,6 +41,24 @@ class Metrics:
         self.query_seconds = Histogram(
             "sudamr_query_seconds", "How long the database took.", ["statement"], buckets=SECONDS, registry=new
         )
+
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show every counter that an alarm asks about before it has counted anything.
+
+        Prometheus takes the first value that it sees for the beginning: of a counter that appears with 1, increase() is
+        0, and an alarm on the first failure could not fire.
+        """
+        for code in PROBLEMS:
+            self.refusals.labels(code)
+        for code in TRIED_AGAIN:
+            self.retries.labels(code)
+        ends = {"granted", "replayed", *map(end_of, PROBLEMS)}
+        for action in (*(command.action for command in ACTIONS), READ):
+            self.seconds.labels(action)
+            for end in ends:
+                self.requests.labels(action, end)
 
     def waiting(self) -> AbstractContextManager[object]:
         """See `Watch`."""

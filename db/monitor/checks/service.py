@@ -25,6 +25,9 @@ WANTED = (
     "sudamr_pool_in_use",
     "sudamr_pool_waiting",
 )
+BY_CODE = ("sudamr_requests_total", "sudamr_refusals_total", "sudamr_retries_total")
+"""A process shows them for every code from its start on."""
+
 STORE = """
 select format('postgres:%s/%s/%s', system_identifier, current_database(), current_schema()) from pg_control_system()
 """
@@ -52,7 +55,8 @@ def _of_process(prefix: str, text: str) -> dict[str, float]:
     counters: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name not in WANTED or not isfinite(sample.value):
+            # What was never counted need not be kept: where a counter is absent, it is 0.
+            if sample.name not in WANTED or not isfinite(sample.value) or (sample.name in BY_CODE and not sample.value):
                 continue
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()) if name != "action")
             name = f"{prefix}{sample.name}{{{labels}}}"

@@ -62,9 +62,7 @@ def role(own: Watched, *grants: str) -> PostgresUrl:
 @contextmanager
 def plain_role(own: Watched) -> Iterator[Case]:
     lacks = dict.fromkeys(OF_STATISTICS, "lacks pg_monitor")
-    yield Case(
-        lacks, role(own, "grant usage on schema ops to {0}", "grant select on ops.phase, ops.proven to {0}"), own.env
-    )
+    yield Case(lacks, role(own, "grant usage on schema ops to {0}", "grant select on ops.phase to {0}"), own.env)
 
 
 @contextmanager
