@@ -17,7 +17,7 @@ GRANTS = f"""\
 GRANT CONNECT ON DATABASE {{database}} TO {{monitor}};
 GRANT pg_monitor TO {{monitor}};
 GRANT USAGE ON SCHEMA {{schema}}, ops TO {{monitor}};
-GRANT SELECT ON ops.phase TO {{monitor}};
+GRANT SELECT ON ops.environment, ops.phase TO {{monitor}};
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA {{schema}} TO {{monitor}};
 GRANT SELECT ON {", ".join(f"{{schema}}.{name}" for name in READ)} TO {{monitor}};
 """

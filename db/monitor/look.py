@@ -20,6 +20,7 @@ from db.monitor.check import Check, Measured, NotApplicable, NotJudged
 from db.monitor.samples import Sample
 from db.ops import fence
 
+PREPARED = "select from pg_namespace where nspname = 'ops'"
 UNUSABLE = "select from pg_namespace where nspname = %s and not has_schema_privilege(oid, 'usage')"
 MOST_AT_ONCE = 16
 """Processes of the service that are asked at the same time."""
@@ -75,12 +76,11 @@ class Look:
 
     @cached_property
     def phase(self) -> ops.Phase | None:
-        """The phase of the move; None: the database was never prepared. Raises NotJudged without the right."""
-        self.require_usage("ops")
-        try:
-            return ops.phase(self.conn)
-        except Refusal:
+        """The phase of the move; None: the database was never prepared. Raises NotJudged, Refusal without the right."""
+        if not self.rows(PREPARED):
             return None
+        self.require_usage("ops")
+        return ops.phase(self.conn)
 
     @cached_property
     def fence(self) -> str:
