@@ -43,9 +43,11 @@ class Limit:
 
     def cleared(self, value: float) -> bool:
         """Return True if the value is so far on the good side that an alarm is over."""
-        if self.least:
-            return value >= min(self.value / CLEAR_AT, self.value + 1)
-        return value <= self.value * CLEAR_AT
+        if not self.least:
+            return value <= self.value * CLEAR_AT
+        # A share of 99 % that must be exceeded by a tenth would never clear: its distance from 100 % is what shrinks.
+        most = 100 - (100 - self.value) * CLEAR_AT if self.unit == "%" else self.value + 1
+        return value >= min(self.value / CLEAR_AT, most)
 
     def __str__(self) -> str:
         return f"at {'least' if self.least else 'most'} {self.value:g} {self.unit}".rstrip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -22,8 +23,10 @@ from db.providers import metrics
 from db.providers.aws import Unanswered
 from db.providers.metrics import Reading
 
-LEAST_COUNTED_SECONDS = 5.0
-"""Counters that were reset a shorter time ago say nothing."""
+PREPARED = "select from pg_namespace where nspname = 'ops'"
+UNUSABLE = "select from pg_namespace where nspname = %s and not has_schema_privilege(oid, 'usage')"
+MOST_AT_ONCE = 16
+"""Processes of the service that are asked at the same time."""
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Look:
 
     sample: the counters now. earlier: those of an earlier look; None: there was none within the window. sample_at:
     returns the look that is this many days old; None: there is none. expected_settings: those that the certificate was
-    given for; None: no certificate is known. reset_seconds: how long the server has counted.
+    given for; None: no certificate is known.
     """
 
     env: Environment
@@ -42,10 +45,9 @@ class Look:
     earlier: Sample | None
     sample_at: Callable[[float], Sample | None] = field(default=lambda _days: None)
     expected_settings: Mapping[str, str] | None = None
-    metrics_before: Mapping[str, float] | None = None
 
     def measure(self, check: Check) -> Measured:
-        """Measure one check. Raises NotJudged or NotApplicable; an error of the server's becomes NotJudged."""
+        """Measure one check. Raises NotJudged or NotApplicable; every other error becomes NotJudged, with its text."""
         if check.statistics and not self.sees_statistics:
             raise NotJudged(f"the role {self.conn.info.user} lacks pg_monitor, so it sees its own sessions alone")
         try:
@@ -56,6 +58,12 @@ class Look:
             raise NotJudged(f"the server lacks a view or extension: {_line(error)}") from error
         except psycopg.Error as error:
             raise NotJudged(f"the server did not answer it: {_line(error)}") from error
+        except Refusal as error:
+            raise NotJudged(f"{error.found}, where {error.expected} is needed") from error
+        except (NotJudged, NotApplicable):
+            raise
+        except Exception as error:  # A defect of one check must not hide what the others find.
+            raise NotJudged(f"the check itself failed: {type(error).__name__}: {_line(error)}") from error
 
     @cached_property
     def sees_statistics(self) -> bool:
@@ -65,7 +73,9 @@ class Look:
     @cached_property
     def ready(self) -> dict[str, Ready | str]:
         """The answer of each process at /readyz, or why there is none, by its URL. Asked once a look."""
-        return {url: services.asked(url) for url in self.env.services}
+        # At once: a process that hangs is waited for two seconds, and several may hang.
+        with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
+            return dict(zip(self.env.services, pool.map(services.asked, self.env.services), strict=True))
 
     @cached_property
     def rds(self) -> Reading | str:
@@ -79,11 +89,11 @@ class Look:
 
     @cached_property
     def phase(self) -> ops.Phase | None:
-        """The phase of the move; None: the database was never prepared, or the role may not read it."""
-        try:
-            return ops.phase(self.conn)
-        except psycopg.Error:
+        """The phase of the move; None: the database was never prepared. Raises NotJudged, Refusal without the right."""
+        if not self.rows(PREPARED):
             return None
+        self.require_usage("ops")
+        return ops.phase(self.conn)
 
     @cached_property
     def fence(self) -> str:
@@ -92,6 +102,11 @@ class Look:
             return fence.recorded_state(self.conn)
         except (psycopg.Error, Refusal):
             return ""
+
+    def require_usage(self, schema: str) -> None:
+        """Raise NotJudged if the role may not use a schema that there is: what is in it seems not to exist then."""
+        if self.rows(UNUSABLE, [schema]):
+            raise NotJudged(f"the role {self.conn.info.user} may not use the schema {schema}")
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query and return its rows."""
@@ -111,11 +126,7 @@ class Look:
 
         The evidence names up to three subjects.
         """
-        rows = self.rows(query, parameters)
-        if not rows:
-            return Measured(0.0, none)
-        more = f", and {len(rows) - 3:,} more" if len(rows) > 3 else ""
-        return Measured(float(rows[0][0]), "; ".join(str(row[1]) for row in rows[:3]) + more)
+        return greatest(self.rows(query, parameters), none=none)
 
     def increase(self, name: str) -> tuple[float, float]:
         """Return how much a counter grew since the earlier look, and the seconds between the looks.
@@ -151,6 +162,14 @@ class Look:
         """Raise NotApplicable unless players play on this Postgres: after a move, or on seeded tables."""
         if self.phase is not ops.Phase.LIVE and self.fence != "open":
             raise NotApplicable(f"the phase is {self.phase or 'unknown'}: players do not play on Postgres")
+
+
+def greatest(rows: Sequence[tuple[Any, ...]], *, none: str = "none", window_seconds: float | None = None) -> Measured:
+    """Return the first value of rows (value, subject, ...), with up to three subjects as evidence; 0 without rows."""
+    if not rows:
+        return Measured(0.0, none, window_seconds)
+    more = f", and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+    return Measured(float(rows[0][0]), "; ".join(str(row[1]) for row in rows[:3]) + more, window_seconds)
 
 
 def _line(error: Exception) -> str:

@@ -16,10 +16,13 @@ from pathlib import Path
 
 from db.files import private
 
-KEPT = timedelta(days=2)
+KEPT = timedelta(hours=6)
 """How long every look is kept; beyond, one a day is, for KEPT_DAILY."""
 
 KEPT_DAILY = timedelta(days=30)
+
+STANDING = "standing "
+"""Begins the names of what the standing checks keep; a look that did not judge one leaves it as it was."""
 
 TABLES = """
 create table if not exists looks (
@@ -65,6 +68,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 def add(conn: sqlite3.Connection, sample: Sample) -> None:
     """Write a look, and drop what is too old."""
     at = sample.at.timestamp()
+    sample.counters.update(_standing(conn, sample))
     day = sample.at.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
     document = json.dumps({"began": sample.began, "counters": sample.counters})
     with transaction(conn):
@@ -84,6 +88,14 @@ def before(conn: sqlite3.Connection, at: datetime, *, least: timedelta, most: ti
         return None
     document = json.loads(row[1])
     return Sample(datetime.fromtimestamp(row[0], UTC), document["began"], document["counters"])
+
+
+def _standing(conn: sqlite3.Connection, sample: Sample) -> dict[str, float]:
+    """Return what the newest look that is kept knows of the standing checks that this one did not judge."""
+    newest = before(conn, sample.at, least=timedelta(0), most=KEPT_DAILY)
+    kept = {} if newest is None else {key: n for key, n in newest.counters.items() if key.startswith(STANDING)}
+    judged = {key.partition(": ")[0] for key in sample.counters if key.startswith(STANDING)}
+    return {key: n for key, n in kept.items() if key.partition(": ")[0] not in judged}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from db import ops
 from db.environments import Environment
@@ -105,6 +106,7 @@ def look(
                 expected_settings=expected_settings,
             )
             judged = tuple(_for(env, judge(check, seen, env.watch.limits)) for check in checks)
+            sampling.note_own(conn, sample)
     except (Refusal, psycopg.Error) as error:
         return away(env, at, error, checks)
     samples.add(kept, sample)
@@ -144,6 +146,8 @@ def _connected(env: Environment) -> Iterator[ops.Connection]:
         conn.execute(f"set statement_timeout = {STATEMENT_MS}")
         conn.execute(f"set lock_timeout = {LOCK_MS}")
         conn.execute("set default_transaction_read_only = on")
+        # The monitor's URL may name no schema: the checks read the game's tables by their names alone.
+        conn.execute(sql.SQL("set search_path = {}").format(sql.Identifier(env.target_direct.schema)))
         yield conn
 
 

@@ -8,8 +8,9 @@ from the revisions: only the latter fit a schema that is not at the head yet.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 import psycopg
 import sqlalchemy as sa
@@ -117,6 +118,23 @@ def drift(direct: PostgresUrl) -> list[str]:
         return _compared(conn, direct.schema, by_tables(conn))
 
 
+def against(direct: PostgresUrl, expected: Collection[str], *, wait_seconds: float) -> list[str]:
+    """Return such lines against those that `made` returned. Raises Refusal if another session alters a table longer."""
+    with ops.connect(direct, application="sudamr drift") as conn:
+        return _compared(conn, direct.schema, set(expected), wait_seconds)
+
+
+@lru_cache(maxsize=1)
+def made(direct: PostgresUrl, server_version: int) -> frozenset[str]:
+    """Return the lines of `by_tables`, made once a process: to make and roll back every table costs WAL and dead rows.
+
+    server_version: as libpq gives it; another version writes the same catalog otherwise.
+    """
+    del server_version
+    with ops.connect(direct, application="sudamr drift") as conn:
+        return frozenset(by_tables(conn))
+
+
 def since(conn: ops.Connection, schema: str, applied: Sequence[Revision]) -> list[str]:
     """Return such lines against what these revisions make. Raises Refusal if one does not pass on an empty schema."""
     return _compared(conn, schema, by_revisions(conn, applied))
@@ -165,8 +183,10 @@ def _names(lines: set[str]) -> set[str]:
     return {name.removeprefix("column ") for line in lines if (name := name_of(line)).startswith(("column ", "table "))}
 
 
-def _compared(conn: ops.Connection, schema: str, expected: set[str]) -> list[str]:
-    with _rolled_back(conn):
+def _compared(
+    conn: ops.Connection, schema: str, expected: set[str], wait_seconds: float = LOCK_TIMEOUT_SECONDS
+) -> list[str]:
+    with _rolled_back(conn, wait_seconds):
         actual = _read(conn, schema)
         lines = [f"missing: {line}" for line in expected - actual]
         lines += [f"unexpected: {line}" for line in actual - expected]
@@ -187,15 +207,15 @@ def _passing(expected: str, where: str) -> Iterator[None]:
 
 
 @contextmanager
-def _rolled_back(conn: ops.Connection) -> Iterator[None]:
+def _rolled_back(conn: ops.Connection, wait_seconds: float = LOCK_TIMEOUT_SECONDS) -> Iterator[None]:
     """Open a transaction and roll it back at its end. Raises Refusal if another session alters the schema too long."""
     try:
         with conn.transaction(force_rollback=True):
-            conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_SECONDS}s",))
+            conn.execute("select set_config('lock_timeout', %s, true)", (f"{wait_seconds * 1000:.0f}ms",))
             yield
     except errors.LockNotAvailable:
         raise Refusal(
-            f"to read the schema within {LOCK_TIMEOUT_SECONDS} s",
+            f"to read the schema within {wait_seconds:g} s",
             "another session alters it",
             where=ops.place(conn),
             do="Run the same command again when that has ended.",

@@ -27,23 +27,32 @@ NAMES = (
     "conflicts",
 )
 
+OF_SHARES = frozenset({"commits", "rollbacks", "blocks read", "blocks hit"})
+OWN = "of the look itself: "
+
 
 def rollbacks(look: Look) -> Measured:
     """Measure the share of transactions that were rolled back, in percent."""
-    back, seconds = look.increase("rollbacks")
-    total = back + look.increase("commits")[0]
+    back = _beside_own(look, "rollbacks")
+    total = back + _beside_own(look, "commits")
     if total < LEAST_TRANSACTIONS:
         raise NotApplicable(f"{total:,.0f} transactions in the window; fewer than {LEAST_TRANSACTIONS} say nothing")
-    return Measured(100.0 * back / total, f"{back:,.0f} of {total:,.0f} transactions", seconds)
+    return Measured(100.0 * back / total, f"{back:,.0f} of {total:,.0f} transactions", look.window_seconds)
 
 
 def cache(look: Look) -> Measured:
     """Measure the share of blocks that were found in the server's memory, in percent."""
-    hit, seconds = look.increase("blocks hit")
-    total = hit + look.increase("blocks read")[0]
+    hit = _beside_own(look, "blocks hit")
+    total = hit + _beside_own(look, "blocks read")
     if total < LEAST_BLOCKS:
         raise NotApplicable(f"{total:,.0f} blocks in the window; fewer than {LEAST_BLOCKS:,} say nothing")
-    return Measured(100.0 * hit / total, f"{hit:,.0f} of {total:,.0f} blocks", seconds)
+    return Measured(100.0 * hit / total, f"{hit:,.0f} of {total:,.0f} blocks", look.window_seconds)
+
+
+def _beside_own(look: Look, name: str) -> float:
+    """Return how much a counter grew since the look before, less what that look itself added."""
+    grown, _ = look.increase(name)
+    return max(0.0, grown - look.earlier_sample.counters.get(f"{OWN}{name}", 0.0))
 
 
 def temporary_files(look: Look) -> Measured:

@@ -6,20 +6,37 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from db.errors import Refusal
+from db.monitor import samples
 from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
-from db.monitor.look import Look
+from db.monitor.look import Look, greatest
 from db.ops import Phase, fence
-from db.schema import migrate
+from db.schema import drift, migrate
 
 FIRST_WINDOW = timedelta(minutes=10)
 """Of whom the first look judges: who has a receipt of the last ten minutes."""
 
-PLAYERS_A_LOOK = 5_000
+PLAYERS_A_LOOK = 2_000
 """Of the players who changed; the newest first. A look must end before the next one begins."""
+
+OVERLAP_SECONDS = 60.0
+"""A receipt bears the service's clock, and may be committed after a look that began later."""
+
+OVERLAP_PAGES = 2_048
+"""16 MB. Receipts are only ever added, at the table's end or in a page near it, so older pages are not read again."""
+
+RECEIPT_PAGES = "select pg_relation_size('action_receipts') / current_setting('block_size')::int"
+
+WAIT_SECONDS = 0.2
+"""For a table that another session alters, to compare the schema; the look's own statements wait as long."""
 
 CHANGED = """
 with changed as (
-    select user_id from action_receipts where at >= %s group by user_id order by max(at) desc limit %s
+    select user_id from (
+        select user_id from action_receipts
+        where ctid >= %s::tid and at >= %s group by user_id order by max(at) desc limit %s
+    ) newest
+    union
+    select unnest(%s::text[])
 ),
 """
 BALANCES = (
@@ -36,7 +53,7 @@ wrong as (
         left join sums s on s.user_id = u.id and s.currency = c.currency
     where u.id in (select user_id from changed) and c.owned <> c.opening + coalesce(s.amount, 0)
 )
-select count(*) over ()::float8, format('%%s owns %%s %%s, booked %%s', id, owned, currency, booked)
+select count(*) over ()::float8, format('%%s owns %%s %%s, booked %%s', id, owned, currency, booked), id
 from wrong order by 2
 """
 )
@@ -64,7 +81,7 @@ wrong as (
     from owned o full join booked b using (user_id, item_id)
     where coalesce(o.quantity, 0) <> coalesce(b.quantity, 0)
 )
-select count(*) over ()::float8, format('%%s owns %%s of %%s, booked %%s', user_id, owned, item_id, booked)
+select count(*) over ()::float8, format('%%s owns %%s of %%s, booked %%s', user_id, owned, item_id, booked), user_id
 from wrong order by 2
 """
 )
@@ -79,11 +96,12 @@ HELD = "select count(*)::float8 from users where held"
 
 def schema(look: Look) -> Measured:
     """Measure the differences between the schema and this program's tables."""
+    look.require_usage(look.env.target_direct.schema)
     current, head = migrate.current(look.conn), migrate.head()
     if current != head:
         return Measured(1.0, f"at {current or 'no revision'}; this program's head is {head}")
     try:
-        differences = migrate.drift(look.env.target_direct)
+        differences = _differences(look)
     except Refusal as error:
         raise NotJudged(f"it compares with a scratch schema: {error.found}") from error
     return Measured(float(len(differences)), "; ".join(differences[:3]) or f"at {current}, as the migrations make it")
@@ -104,14 +122,34 @@ def held(look: Look) -> Measured:
     return Measured(many, f"{many:,.0f}; invoke transfer.quarantine lists them")
 
 
-def _standing(query: str) -> Callable[[Look], Measured]:
-    """Return the measure of a standing check over the players with a receipt since the look before."""
+def _differences(look: Look) -> list[str]:
+    """Compare as the owner, who sees all; the role of the watch may not make a scratch schema."""
+    direct = look.env.target_direct
+    made = drift.made(direct, look.conn.info.server_version)
+    return drift.against(direct, made, wait_seconds=WAIT_SECONDS)
+
+
+def _standing(name: str, query: str) -> Callable[[Look], Measured]:
+    """Return the measure of a standing check over the players with a receipt since it was measured last.
+
+    A player who was wrong then is judged again, else the breach would end by itself when the player stops.
+    """
+    kept = f"{samples.STANDING}{name}: "
+    wrong = f"{kept}wrong "
 
     def measure(look: Look) -> Measured:
         look.require_live()
-        since = look.earlier.at if look.earlier is not None else look.at - FIRST_WINDOW
-        found = look.worst(query, [int(since.timestamp() * 1000), PLAYERS_A_LOOK], none="every one of them")
-        return Measured(found.value, found.evidence, (look.at - since).total_seconds())
+        newest = look.sample_at(0.0)
+        before = {} if newest is None else newest.counters
+        pages = look.value(RECEIPT_PAGES)
+        now, first = look.at.timestamp(), (look.at - FIRST_WINDOW).timestamp()
+        since = before[f"{kept}until"] - OVERLAP_SECONDS if f"{kept}until" in before else first
+        page = max(0, int(before.get(f"{kept}pages", pages)) - OVERLAP_PAGES)
+        again = [key.removeprefix(wrong) for key in before if key.startswith(wrong)]
+        rows = look.rows(query, [f"({page},0)", int(since * 1000), PLAYERS_A_LOOK, again])
+        look.sample.counters.update({f"{wrong}{row[2]}": 1.0 for row in rows})
+        look.sample.counters.update({f"{kept}until": now, f"{kept}pages": float(pages)})
+        return greatest(rows, none="every one of them", window_seconds=now - since)
 
     return measure
 
@@ -122,7 +160,7 @@ CHECKS = (
         limit=Limit(0, "differences", "docs/migrations.md: the schema changes by revisions alone"),
         measure=schema,
         defect="a column that was added by hand",
-        not_judged="the role may not make a scratch schema",
+        not_judged="the role may not read the schema's revision, the owner may not make a scratch schema",
         do="invoke status --env {env} names every difference; take each back, or make a revision of it.",
     ),
     Check(
@@ -130,7 +168,7 @@ CHECKS = (
         limit=Limit(0, "fences", "docs/cutover.md: in phase live the fence is open, or somebody has set it on purpose"),
         measure=open_to_players,
         defect="a fence that was left up",
-        not_judged="the schema is not migrated",
+        not_judged="the role may not read ops.phase, the schema is not migrated",
         do="invoke status --env {env} says who has set it; to lift it: invoke fence --env {env} --off --reason WHY",
     ),
     Check(
@@ -138,13 +176,13 @@ CHECKS = (
         limit=Limit(0, "players", "docs/cutover.md, A held player: each can't play until someone decides"),
         measure=held,
         defect="a player whose bag could not be read",
-        not_judged="the schema is not migrated",
+        not_judged="the role may not read ops.phase or the game's tables",
         do="invoke transfer.quarantine --env {env}",
     ),
     Check(
         name="balances",
         limit=Limit(0, "balances", "the standing check: gold and diamonds = opening + ledger"),
-        measure=_standing(BALANCES),
+        measure=_standing("balances", BALANCES),
         defect="UPDATE users SET gold = gold + 1 for a player who has just played",
         not_judged="the role may not read the game's tables",
         do="Read the player's journal before anybody mends it: SELECT * FROM currency_ledger WHERE user_id = ID;",
@@ -152,7 +190,7 @@ CHECKS = (
     Check(
         name="stock",
         limit=Limit(0, "stocks", "the standing check: stock = opening + history"),
-        measure=_standing(STOCK),
+        measure=_standing("stock", STOCK),
         defect="an item of a player who has just played, deleted by hand",
         not_judged="the role may not read the game's tables",
         do="Read the player's journal before anybody mends it: SELECT * FROM inventory_history WHERE user_id = ID;",
@@ -163,6 +201,6 @@ CHECKS = (
         measure=lambda look: look.worst(CONSTRAINTS_OFF, [look.env.target_direct.schema]),
         defect="ALTER TABLE ... DISABLE TRIGGER ALL",
         not_judged="never",
-        do="ALTER TABLE TABLE ENABLE TRIGGER ALL; as a superuser, then look at the triggers of the fence.",
+        do="ALTER TABLE NAME ENABLE TRIGGER ALL; as a superuser, then look at the triggers of the fence.",
     ),
 )

@@ -12,12 +12,14 @@ SCANS = "scans of "
 INVALID = """
 select count(*) over ()::float8, format('%%I on %%s', c.relname, i.indrelid::regclass)
 from pg_index i join pg_class c on c.oid = i.indexrelid
-where c.relnamespace = to_regnamespace(quote_ident(%s)) and not (i.indisvalid and i.indisready) order by 2
+where c.relnamespace = to_regnamespace(quote_ident(%s)) and not (i.indisvalid and i.indisready)
+    -- One that is being built is not valid yet.
+    and not exists (select from pg_stat_progress_create_index p where p.index_relid = i.indexrelid) order by 2
 """
 DUPLICATE = """
 select count(*) over ()::float8, string_agg(format('%%I', c.relname), ' and ' order by c.relname)
 from pg_index i join pg_class c on c.oid = i.indexrelid
-where c.relnamespace = to_regnamespace(quote_ident(%s))
+where c.relnamespace = to_regnamespace(quote_ident(%s)) and i.indisvalid
 group by i.indrelid, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text, c.relam,
     coalesce(pg_get_expr(i.indexprs, i.indrelid), ''), coalesce(pg_get_expr(i.indpred, i.indrelid), '')
 having count(*) > 1 order by 2
@@ -25,8 +27,9 @@ having count(*) > 1 order by 2
 # An index of a constraint is needed though nobody reads by it. A unique one decides what may be written.
 SCANNED = """
 select s.indexrelname::text, s.idx_scan
-from pg_stat_user_indexes s join pg_index i using (indexrelid)
-where s.schemaname = %s and not i.indisunique and pg_relation_size(s.indexrelid) >= %s
+from pg_stat_user_indexes s join pg_index i using (indexrelid) join pg_class c on c.oid = s.indexrelid
+-- By relpages: pg_relation_size would wait for whoever locks the index.
+where s.schemaname = %s and not i.indisunique and c.relpages * current_setting('block_size')::float8 >= %s
     and not exists (select from pg_constraint c where c.conindid = s.indexrelid)
 """
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import ssl
 import struct
 from datetime import UTC, datetime
-from pathlib import Path
 
 from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
 from db.monitor.look import Look
@@ -17,9 +17,13 @@ SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 """PostgreSQL documentation, 55.7: the message that asks a server for TLS."""
 
 HANDSHAKE_SECONDS = 5.0
+VERSION_TAG, UTC_TIME = 0xA0, 0x17
 
 ARCHIVER = """
-select current_setting('archive_mode'), extract(epoch from clock_timestamp() - last_failed_time)::float8,
+select current_setting('archive_mode'),
+    (select setting from pg_settings where name = 'archive_command') = ''
+        and coalesce((select setting from pg_settings where name = 'archive_library'), '') = '',
+    extract(epoch from clock_timestamp() - last_failed_time)::float8,
     coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false), last_failed_wal
 from pg_stat_archiver
 """
@@ -53,18 +57,17 @@ def tls(look: Look) -> Measured:
         raise NotApplicable("the server is reached by a socket of this machine")
     try:
         certificate = server_certificate(url)
-    except (OSError, ValueError) as error:
+        ends = None if certificate is None else not_after(certificate)
+    except (OSError, ValueError, IndexError) as error:
         raise NotJudged(f"the server's certificate can't be read: {error}") from error
-    if certificate is None:
+    if ends is None:
         raise NotApplicable("the server offers no TLS")
-    # ssl only parses a certificate that it has verified; cryptography comes with none of our dependencies.
-    ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(_not_after(certificate)), UTC)
     return Measured((ends - look.at).total_seconds() / 86_400, f"ends {ends:%Y-%m-%d}")
 
 
-def server_certificate(url: PostgresUrl) -> str | None:
-    """Return the server's certificate in PEM, whoever signed it; None if it offers no TLS. Raises OSError."""
-    context = ssl.create_default_context()
+def server_certificate(url: PostgresUrl) -> bytes | None:
+    """Return the server's certificate in DER, whoever signed it; None if it offers no TLS. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with socket.create_connection((url.host, url.port), timeout=HANDSHAKE_SECONDS) as plain:
@@ -72,29 +75,52 @@ def server_certificate(url: PostgresUrl) -> str | None:
         if plain.recv(1) != b"S":
             return None
         with context.wrap_socket(plain, server_hostname=url.host) as secured:
-            certificate = secured.getpeercert(binary_form=True)
-    return None if certificate is None else ssl.DER_cert_to_PEM_cert(certificate)
+            return secured.getpeercert(binary_form=True)
 
 
-def _not_after(pem: str) -> str:
-    """Return notAfter in the form of `ssl.cert_time_to_seconds`."""
-    # OpenSSL's parser is reachable without verifying only by this function of the module's own.
-    import tempfile  # noqa: PLC0415
+def not_after(der: bytes) -> datetime:
+    """Return when a certificate ends. Raises ValueError if these bytes are none.
 
-    from db.files import private  # noqa: PLC0415
+    The module ssl parses a certificate only after it has verified it, and a server's own need not be verifiable.
+    """
+    fields = _elements(_elements(_elements(der)[0][1])[0][1])  # RFC 5280, 4.1: Certificate, then TBSCertificate
+    # The version comes first, marked as [0], and a certificate of version 1 has none.
+    validity = fields[4 if fields[0][0] == VERSION_TAG else 3]
+    tag, time = _elements(validity[1])[1]
+    text = time.decode("ascii")
+    if tag == UTC_TIME:  # RFC 5280, 4.1.2.5.1: two digits of the year, of which 50 is 1950
+        text = f"{19 if text >= '50' else 20}{text}"
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
 
-    with tempfile.TemporaryDirectory(prefix="sudamr-") as folder:
-        path = Path(folder) / "server.pem"
-        private.write(path, pem)
-        decoded = ssl._ssl._test_decode_cert(str(path))  # type: ignore[attr-defined]
-    return str(decoded["notAfter"])
+
+def _elements(der: bytes) -> list[tuple[int, bytes]]:
+    """Return the tag and the content of each element of a sequence (X.690, 8.1). Raises ValueError at its end."""
+    elements: list[tuple[int, bytes]] = []
+    at = 0
+    try:
+        while at < len(der):
+            tag, length = der[at], der[at + 1]
+            at += 2
+            if length & 0x80:  # then the length of the length
+                size = length & 0x7F
+                length = int.from_bytes(der[at : at + size])
+                at += size
+            elements.append((tag, der[at : at + length]))
+            at += length
+    except IndexError:
+        raise ValueError("it is no certificate") from None
+    if at > len(der):
+        raise ValueError("it is cut off")
+    return elements
 
 
 def archive(look: Look) -> Measured:
     """Measure whether the newest attempt to archive a segment of WAL failed."""
-    mode, ago, failed, segment = look.row(ARCHIVER)
+    mode, unset, ago, failed, segment = look.row(ARCHIVER)
     if mode == "off":
         raise NotApplicable("archive_mode is off: the provider's own recovery is checked by its own checks")
+    if unset:
+        return Measured(1.0, f"archive_mode = {mode} and archive_command is empty: every segment stays")
     return Measured(float(failed), f"{segment} failed {ago:,.0f} s ago" if failed else "the newest attempt worked")
 
 
@@ -106,8 +132,8 @@ def disk(look: Look) -> Measured:
     local = look.env.target_direct.host in ("localhost", "127.0.0.1", "::1") or look.env.target_direct.host.startswith(
         "/"
     )
-    if not local or not folder or not Path(folder).is_dir():
-        raise NotApplicable("the server's disk is not of this machine; the provider's own checks see it")
+    if not local or not folder or not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises if it may not look
+        raise NotApplicable("the server's disk can't be seen from this machine; the provider's own checks see it")
     usage = shutil.disk_usage(folder)
     return Measured(100.0 * usage.free / usage.total, f"{usage.free / 1e9:,.1f} of {usage.total / 1e9:,.1f} GB free")
 
@@ -153,7 +179,7 @@ CHECKS = (
         measure=lambda look: look.worst(RETAINED),
         defect="a slot behind a gigabyte of WAL",
         not_judged="never",
-        do="See why the slot's reader does not follow, or drop the slot.",
+        do="SELECT pg_drop_replication_slot('NAME'); if nobody will read it again, else see why its reader is behind.",
     ),
     Check(
         name="disk of the server",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from db import environments
+from db import environments, ops
 from db.cutover.services import OK, Ready
 from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
 from db.monitor.look import Look
 
 SERVICE = "service: "
-"""Before the name of a counter of the service's, in a sample; all processes are added up."""
+"""Before the URL of a process and the name of a counter of it, in a sample."""
 
 WANTED = (
     "sudamr_requests_total",
@@ -21,26 +22,45 @@ WANTED = (
     "sudamr_retries_total",
     "sudamr_request_seconds_bucket",
     "sudamr_request_seconds_count",
+    "sudamr_pool_in_use",
+    "sudamr_pool_waiting",
 )
-GAUGES = ("sudamr_pool_in_use", "sudamr_pool_waiting")
+BY_CODE = ("sudamr_requests_total", "sudamr_refusals_total", "sudamr_retries_total")
+"""A process shows them for every code from its start on."""
+
+STORE = """
+select format('postgres:%s/%s/%s', system_identifier, current_database(), current_schema()) from pg_control_system()
+"""
+"""As the service names its store at /readyz."""
+
 LEAST_REQUESTS = 50
 LATENCY_SHARE = 0.95
 
 
 def parsed(texts: Mapping[str, str]) -> dict[str, float]:
-    """Return the counters of all processes added up, and the gauges of each, from the text of their /metrics."""
+    """Return the counters and gauges of each process, from the text of its /metrics; of all actions together.
+
+    Another program may answer at a URL: a text that is not of Prometheus's form gives nothing.
+    """
     counters: dict[str, float] = {}
     for url, text in texts.items():
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                labels = ",".join(
-                    f"{name}={value}" for name, value in sorted(sample.labels.items()) if name != "action"
-                )
-                if sample.name in WANTED:
-                    name = f"{SERVICE}{sample.name}{{{labels}}}"
-                    counters[name] = counters.get(name, 0.0) + sample.value
-                elif sample.name in GAUGES:
-                    counters[f"{SERVICE}{sample.name} of {url}"] = sample.value
+        try:
+            counters |= _of_process(f"{SERVICE}{url} ", text)
+        except ValueError:
+            continue
+    return counters
+
+
+def _of_process(prefix: str, text: str) -> dict[str, float]:
+    counters: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            # What was never counted need not be kept: where a counter is absent, it is 0.
+            if sample.name not in WANTED or not isfinite(sample.value) or (sample.name in BY_CODE and not sample.value):
+                continue
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()) if name != "action")
+            name = f"{prefix}{sample.name}{{{labels}}}"
+            counters[name] = counters.get(name, 0.0) + sample.value
     return counters
 
 
@@ -56,12 +76,15 @@ def processes(look: Look) -> Measured:
 
 
 def stores(look: Look) -> Measured:
-    """Measure the stores that the processes serve: two are two truths."""
+    """Measure the stores beside one that the processes serve, and that the phase names: two are two truths."""
     _require_services(look)
     served = sorted({f"{ready.engine} {ready.store}" for ready in look.ready.values() if isinstance(ready, Ready)})
     if not served:
         raise NotJudged("no process of the service answers")
-    return Measured(float(len(served)), "; ".join(served))
+    look.require_usage(look.env.target_direct.schema)
+    if look.phase is ops.Phase.LIVE:  # All on one store that is not this one is as wrong.
+        served = sorted({*served, f"postgres {look.value(STORE)}"})
+    return Measured(float(len(served) - 1), "; ".join(served))
 
 
 def pool_in_use(look: Look) -> Measured:
@@ -111,53 +134,60 @@ def latency(look: Look) -> Measured:
     total, seconds = _grown(look, "sudamr_request_seconds_count", "")
     if total < LEAST_REQUESTS:
         raise NotApplicable(f"{total:,.0f} requests in the window; fewer than {LEAST_REQUESTS} say nothing")
-    prefix = f"{SERVICE}sudamr_request_seconds_bucket{{le="
-    bounds = [name.removeprefix(prefix).removesuffix("}") for name in look.sample.counters if name.startswith(prefix)]
-    for bound in sorted(bounds, key=float):
+    marked = "sudamr_request_seconds_bucket{le="
+    bounds = {name.partition(marked)[2].removesuffix("}") for name in look.sample.counters if marked in name}
+    finite = sorted((bound for bound in bounds if isfinite(float(bound))), key=float)
+    for bound in finite:
         within, _ = _grown(look, "sudamr_request_seconds_bucket", f"le={bound}")
         if within >= LATENCY_SHARE * total:
             return Measured(float(bound) * 1000, f"{within:,.0f} of {total:,.0f} within it", seconds)
-    raise NotJudged("the histogram of the service has no bucket for them")
+    if not finite:
+        raise NotJudged("the histogram of the service has no buckets")
+    return Measured(float(finite[-1]) * 1000 + 1, f"95 of 100 took more than {finite[-1]} s", seconds)
 
 
 def _codes(look: Look) -> str:
-    prefix = f"{SERVICE}sudamr_refusals_total{{"
-    grown = {
-        name.removeprefix(prefix).removesuffix("}"): value - look.earlier_sample.counters.get(name, 0.0)
-        for name, value in look.sample.counters.items()
-        if name.startswith(prefix)
-    }
+    marked = "sudamr_refusals_total{code="
+    codes = {name.partition(marked)[2].removesuffix("}") for name in look.sample.counters if marked in name}
+    grown = {code: _grown(look, "sudamr_refusals_total", f"code={code}")[0] for code in codes}
     most = sorted(grown.items(), key=lambda pair: -pair[1])[:3]
-    return "".join(f"; {name.removeprefix('code=')} {value:,.0f}" for name, value in most if value)
+    return "".join(f"; {code} {value:,.0f}" for code, value in most if value)
 
 
 def _grown(look: Look, counter: str, labels: str) -> tuple[float, float]:
     """Return how much the counters of this name and label grew in all processes, and the seconds.
 
-    A process that was restarted begins at 0, so what it counted before is not seen. Raises NotJudged without answers.
+    A process that was restarted counts from 0. One that did not answer at the look before is not counted yet: what it
+    counts is of its whole life. Raises NotJudged where no process answered at both.
     """
-    prefix = f"{SERVICE}{counter}{{"
     earlier = look.earlier_sample.counters
-    if not any(name.startswith(SERVICE) for name in look.sample.counters):
+    now = _answering(look, look.sample.counters)
+    if not now:
         raise NotJudged("no process of the service answers at /metrics")
-    if not any(name.startswith(SERVICE) for name in earlier):
+    both = now & _answering(look, earlier)
+    if not both:
         raise NotJudged("no process of the service answered at the look before")
-    names = [
-        name
-        for name in look.sample.counters
-        if name.startswith(prefix) and (not labels or labels in name[len(prefix) :].removesuffix("}").split(","))
-    ]
-    grown = (look.sample.counters[name] - earlier.get(name, 0.0) for name in names)
-    return sum(max(0.0, value) for value in grown), look.window_seconds
+    grown = 0.0
+    for name, value in look.sample.counters.items():
+        url, _, rest = name.removeprefix(SERVICE).partition(" ")
+        of_name, _, of_labels = rest.removesuffix("}").partition("{")
+        if of_name == counter and url in both and (not labels or labels in of_labels.split(",")):
+            before = earlier.get(name, 0.0)
+            grown += value - before if value >= before else value
+    return grown, look.window_seconds
+
+
+def _answering(look: Look, counters: Mapping[str, float]) -> set[str]:
+    """Return the URLs of the processes whose /metrics are in these counters; each has a gauge from its start on."""
+    return {url for url in look.env.services if f"{SERVICE}{url} sudamr_pool_in_use{{}}" in counters}
 
 
 def _gauge(look: Look, name: str) -> dict[str, float]:
     _require_services(look)
-    prefix = f"{SERVICE}{name} of "
-    values = {key.removeprefix(prefix): v for key, v in look.sample.counters.items() if key.startswith(prefix)}
-    if not values:
+    answering = _answering(look, look.sample.counters)
+    if not answering:
         raise NotJudged("no process of the service answers at /metrics")
-    return values
+    return {url: look.sample.counters.get(f"{SERVICE}{url} {name}{{}}", 0.0) for url in answering}
 
 
 def _require_services(look: Look) -> None:
@@ -171,15 +201,15 @@ CHECKS = (
         limit=Limit(0, "processes", "docs/service.md: a process that is not ready at /readyz serves no player"),
         measure=processes,
         defect="a listed process that is down",
-        not_judged="the environment lists no services",
+        not_judged="never",
         do="Start the process that is named; its log says why it ended.",
     ),
     Check(
         name="one store",
-        limit=Limit(1, "stores", "two processes on two stores are two truths"),
+        limit=Limit(0, "further stores", "two processes on two stores are two truths"),
         measure=stores,
         defect="two processes, one on Postgres and one on the legacy file",
-        not_judged="no process answers",
+        not_judged="no process answers, the role may not read ops.phase",
         do="invoke status --env {env} says which store is right; restart the other process.",
     ),
     Check(
@@ -187,7 +217,7 @@ CHECKS = (
         limit=Limit(80, "%", "of POOL_SIZE: the rest is what a burst takes"),
         measure=pool_in_use,
         defect="requests that hold every connection behind a locked row",
-        not_judged="no process answers",
+        not_judged="no process answers, POOL_SIZE in the pointer's file is no number",
         do="See `blocked sessions` and `slow statements`; else raise POOL_SIZE in the pointer's file and restart.",
     ),
     Check(

@@ -9,8 +9,8 @@ from db.monitor.look import Look
 LIMITS = """
 select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
 """
-CLIENTS = "select count(*) from pg_stat_activity where backend_type = 'client backend'"
-OF_A_ROLE = "select count(*) from pg_stat_activity where backend_type = 'client backend' and usename = %s"
+CLIENTS = "select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+OF_A_ROLE = f"{CLIENTS} and usename = %s and datname = current_database()"
 IDLE = """
 select extract(epoch from clock_timestamp() - state_change)::float8,
     format('server process %s of %s (%s)', pid, usename, coalesce(nullif(application_name, ''), 'no name'))
@@ -21,7 +21,8 @@ WAITING = """
 select extract(epoch from clock_timestamp() - min(l.waitstart))::float8,
     format('server process %s of %s waits for %s', a.pid, a.usename, pg_blocking_pids(a.pid)::text)
 from pg_locks l join pg_stat_activity a using (pid)
-where not l.granted and a.datname = current_database() group by a.pid, a.usename order by 1 desc nulls last
+where not l.granted and l.waitstart is not null and a.datname = current_database()
+group by a.pid, a.usename order by 1 desc
 """
 LONG = """
 select extract(epoch from clock_timestamp() - xact_start)::float8,
@@ -57,12 +58,13 @@ def connections(look: Look) -> Measured:
 
 
 def service_connections(look: Look) -> Measured:
-    """Measure the connections of the service's role less those that its processes need at least: one each."""
+    """Measure the processes for which the service's role has no connection."""
     look.require_live()
     if not look.env.services:
         raise NotApplicable("the environment lists no services")
     used = look.value(OF_A_ROLE, [look.env.target.user])
-    return Measured(float(used), f"{used} of {look.env.target.user}, for {len(look.env.services)} processes")
+    lacking = max(0, len(look.env.services) - used)
+    return Measured(float(lacking), f"{used} of {look.env.target.user}, for {len(look.env.services)} processes")
 
 
 def pool_share(look: Look) -> Measured:
@@ -86,7 +88,7 @@ CHECKS = (
     ),
     Check(
         name="connections of the service",
-        limit=Limit(1, "connections", "a process of the service keeps one open while it lives", least=True),
+        limit=Limit(0, "missing", "each process of the service keeps one open while it lives"),
         measure=service_connections,
         defect="a service that is listed and not connected",
         not_judged="the role lacks pg_monitor",
@@ -98,7 +100,7 @@ CHECKS = (
         limit=Limit(90, "%", "during a restart old and new processes hold their pools at once"),
         measure=pool_share,
         defect="max_connections too low for twice the pools",
-        not_judged="never",
+        not_judged="POOL_SIZE in the pointer's file is no number",
         do="ALTER SYSTEM SET max_connections = ...; and restart the server; or lower POOL_SIZE of the service.",
     ),
     Check(

@@ -6,8 +6,13 @@ from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
 from db.monitor.look import Look
 from db.servers.settings import decisive
 
-DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
-PENDING = "select count(*) over ()::float8, name from pg_settings where pending_restart order by name"
+DURABLE = ("fsync", "full_page_writes")
+"""synchronous_commit is none of them: every session of the service and the tools pins it (game/session.py)."""
+
+PENDING = """
+select count(*) over ()::float8, format('%s runs with %s', name, setting)
+from pg_settings where pending_restart order by name
+"""
 
 
 def certified(look: Look) -> Measured:
@@ -38,7 +43,7 @@ CHECKS = (
         name="settings of the certificate",
         limit=Limit(0, "settings", "docs/gate.md: a certificate proves the code under these settings"),
         measure=certified,
-        defect="ALTER DATABASE ... SET default_transaction_isolation = 'serializable'",
+        defect="ALTER DATABASE ... SET session_replication_role = 'replica'",
         not_judged="no certificate is known on this machine",
         do="Take the setting back, or prove it anew: invoke gate --env {env} --json out/certificate-{env}.json",
     ),
@@ -48,14 +53,15 @@ CHECKS = (
         measure=lambda look: look.worst(PENDING),
         defect="ALTER SYSTEM SET max_connections and a reload",
         not_judged="never",
-        do="Restart the server in a quiet hour, or: ALTER SYSTEM RESET NAME; SELECT pg_reload_conf();",
+        # RESET would leave the mark where the running value is the default.
+        do="ALTER SYSTEM SET NAME = 'VALUE'; SELECT pg_reload_conf(); with what it runs with; or restart the server.",
     ),
     Check(
         name="durability",
         limit=Limit(0, "settings", "PostgreSQL documentation, 20.5.1: with any of them off a crash loses commits"),
         measure=durable,
-        defect="ALTER DATABASE ... SET synchronous_commit = off",
+        defect="ALTER SYSTEM SET full_page_writes = off and a reload",
         not_judged="never",
-        do="ALTER SYSTEM SET NAME = on; SELECT pg_reload_conf(); or ALTER DATABASE or ROLE ... RESET NAME;",
+        do="ALTER SYSTEM SET NAME = on; SELECT pg_reload_conf();",
     ),
 )

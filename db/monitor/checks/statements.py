@@ -13,6 +13,7 @@ NEVER_MS = 2.0**31
 """In the place of -1: one more than the setting can be, and a number that JSON has."""
 
 CALLS, MILLISECONDS = "calls of ", "milliseconds of "
+EVICTED, RESET = "statement evictions", "statement counters began"
 EXTENSION = "select extnamespace::regnamespace::text from pg_extension where extname = 'pg_stat_statements'"
 MOST_STATEMENTS = 500
 
@@ -20,6 +21,8 @@ COUNTED = """
 select s.queryid, s.calls, s.total_exec_time
 from {schema}.pg_stat_statements s
 where s.dbid = (select oid from pg_database where datname = current_database()) and s.queryid is not null
+    -- Not the look's own. Sessions of the service have another role.
+    and s.userid <> (select oid from pg_roles where rolname = current_user)
 order by s.total_exec_time desc limit %s
 """
 TEXT = """
@@ -39,8 +42,12 @@ def slow(look: Look) -> Measured:
     schema = _schema(look)
     earlier = look.earlier_sample.counters
     means: list[tuple[float, float, str]] = []
+    if look.increase(RESET)[0]:
+        raise NotJudged("the statements' counters were reset since the look before")
+    # Of those that are kept the least slow go first, so what was not kept may have run for weeks.
+    full = sum(name.startswith(CALLS) for name in earlier) >= MOST_STATEMENTS
     for name, calls in look.sample.counters.items():
-        if not name.startswith(CALLS):
+        if not name.startswith(CALLS) or (full and name not in earlier):
             continue
         query = name.removeprefix(CALLS)
         ran = calls - earlier.get(name, 0.0)
@@ -57,7 +64,9 @@ def slow(look: Look) -> Measured:
 def evictions(look: Look) -> Measured:
     """Measure how often pg_stat_statements has forgotten statements to make room."""
     _schema(look)
-    many, seconds = look.increase("statement evictions")
+    if look.increase(RESET)[0]:
+        raise NotJudged("the statements' counters were reset since the look before")
+    many, seconds = look.increase(EVICTED)
     return Measured(many, f"{many:,.0f}", seconds)
 
 
@@ -73,6 +82,7 @@ def _schema(look: Look) -> str:
     schema = extension(look.conn)
     if schema is None:
         raise NotJudged("the extension pg_stat_statements is not created in this database")
+    look.rows(EVICTIONS.format(schema=schema))  # Fails with the server's words where its library is not loaded.
     return schema
 
 
@@ -105,6 +115,6 @@ CHECKS = (
         measure=slow_log,
         defect="log_min_duration_statement = -1",
         not_judged="never",
-        do=f"ALTER SYSTEM SET log_min_duration_statement = {SLOW_LOG_MS}; SELECT pg_reload_conf();",
+        do=f"ALTER SYSTEM SET log_min_duration_statement = {SLOW_LOG_MS // 2}; SELECT pg_reload_conf();",
     ),
 )

@@ -2,76 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from db import ops
 from db.errors import Refusal
-from db.servers.binaries import ENVIRONMENT, Local
-from db.servers.embedded import Embedded
-from db.servers.readiness import wait
-from db.servers.reaper_client import ReaperClient
-from db.servers.server_info import ServerInfo, new_run
-from db.servers.unix_user import lesser, scratch
 from db.target import requirements
-from game.urls import PostgresUrl
+from tests.fixtures.own_server import OwnServer, started
 from tests.fixtures.waiting import until
-
-
-@dataclass
-class OwnServer:
-    """A server that can be stopped and started again on its folder."""
-
-    folder: Path
-    guard: ReaperClient
-    facts: ServerInfo
-    pid: int
-
-    @property
-    def home(self) -> Path:
-        return scratch() / f"sudamr-{self.facts.run}"
-
-    @property
-    def superuser(self) -> PostgresUrl:
-        login = self.facts.logins["superuser"]
-        return PostgresUrl(
-            self.facts.host, self.facts.port, login.user, login.password, "postgres", parameters=self.facts.parameters
-        )
-
-    def run(self, statements: str) -> None:
-        with psycopg.connect(self.superuser.conninfo, autocommit=True) as conn:
-            for statement in re.findall(r"(?:ALTER|SELECT) [^;]*;", statements):
-                conn.execute(statement.encode())
-
-    def again(self, *, standby: bool = False) -> None:
-        """Stop it and start it, from then on as a replica that follows nobody."""
-        os.kill(self.pid, signal.SIGINT)
-        until(lambda: [] if self.guard.ended(self.pid) else ["it runs still"])
-        if standby:
-            (self.home / "data" / "standby.signal").touch()
-        argv = [str(self.folder / "postgres"), "-D", str(self.home / "data"), "-p", str(self.facts.port)]
-        argv += ["-c", f"listen_addresses={self.facts.host}", "-c", "unix_socket_directories="]
-        self.pid = self.guard.spawn(argv, account=lesser(), env=ENVIRONMENT, log=self.home / "log")
-        wait(self.facts.host, self.facts.port, self.facts.logins["superuser"], ended=lambda: self.guard.ended(self.pid))
-
-
-@contextmanager
-def started(settings: Mapping[str, str]) -> Iterator[OwnServer]:
-    source, guard = Local() if Local().binaries else Embedded(), ReaperClient()
-    try:
-        facts = source.launch(new_run(), guard, settings)
-        assert facts.programs is not None
-        yield OwnServer(Path(facts.programs), guard, facts, int(facts.remains.split()[2].rstrip(";")))
-    finally:
-        guard.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,54 @@
+"""Proves a check: silent without its defect, a breach with it, silent after the remedy that it prints."""
+
+from __future__ import annotations
+
+from db.monitor.check import Judgement, Outcome
+from tests.db.monitor.planting import Plant, Planted, remedy
+from tests.db.monitor.watched import Watched
+from tests.fixtures.waiting import until
+
+
+def prove(own: Watched, name: str, plant: Plant) -> None:
+    """Look as the monitor and as the owner, before and during the defect, and after the remedy's own statements."""
+    own.limits |= plant.limits
+    for role in own.kept:
+        require(own.judge(name, role), Outcome.OK, Outcome.NOT_APPLICABLE)
+    with plant.planted(own) as planted:
+        for role in own.kept:
+            judged = seen(own, name, role, planted) if plant.again else own.judge(name, role, planted.env)
+            require(judged, Outcome.BREACH)
+            assert planted.names in judged.evidence, judged
+            assert judged.do
+            assert "{env}" not in judged.do
+        if planted.fill is not None:
+            own.run(*remedy(name, planted.fill))
+            require_cleared(own, name)
+    require_cleared(own, name)
+    for limit in plant.limits:
+        del own.limits[limit]
+
+
+def seen(own: Watched, name: str, role: str, planted: Planted) -> Judgement:
+    judged: list[Judgement] = []
+
+    def left() -> list[str]:
+        judged.append(own.judge(name, role, planted.env))
+        return [] if judged[-1].outcome is Outcome.BREACH else [str(judged[-1])]
+
+    until(left)
+    return judged[-1]
+
+
+def require(judged: Judgement, *outcomes: Outcome) -> None:
+    assert judged.outcome in outcomes, f"{judged.check}: {judged.value} {judged.evidence}{judged.why}"
+
+
+def require_cleared(own: Watched, name: str) -> None:
+    """Wait until the check is silent, as after a reload, and so far from its limit that an alarm of it ends."""
+
+    def left() -> list[str]:
+        judged = own.judge(name)
+        silent = judged.outcome in (Outcome.OK, Outcome.NOT_APPLICABLE) and judged.cleared
+        return [] if silent else [str(judged)]
+
+    until(left)
