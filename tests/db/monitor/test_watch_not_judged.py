@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from db.environment_plans import ProviderPlan
 from db.environments import Environment, Pointer, SnapshotPlan
 from db.monitor import samples, watching
 from db.monitor.check import Outcome
+from db.monitor.checks import rds
 from db.snapshots import manifest
 from game.urls import PostgresUrl
 from tests.db.monitor.plants_of_services import CLOSED
@@ -22,6 +24,7 @@ from tests.db.monitor.plants_of_tables import plant_table
 from tests.db.monitor.watched import BY_NAME, Watched, own_watched
 
 Why = Mapping[str, str]
+OF_RDS = tuple(check.name for check in rds.CHECKS)
 OF_STATISTICS = [name for name, check in BY_NAME.items() if check.statistics]
 OF_COUNTERS = ["rolled back transactions", "deadlocks", "cache hits", "temporary files", "lost sessions"]
 OF_STATEMENTS = ["slow statements", "statements forgotten"]
@@ -207,6 +210,12 @@ def not_migrated(own: Watched) -> Iterator[Case]:
     own.run("alter view fence_kept rename to fence_state")
 
 
+@contextmanager
+def no_answer_of_aws(own: Watched) -> Iterator[Case]:
+    env = replace(own.env, provider=ProviderPlan("rds"))
+    yield Case(dict.fromkeys(OF_RDS, "the key instance"), own.monitor, env)
+
+
 BACKUPS = ("age of the backup", "age of the last restore")
 CASES: dict[Callable[[Watched], AbstractContextManager[Case]], tuple[str, ...]] = {
     plain_role: tuple(OF_STATISTICS),
@@ -225,6 +234,7 @@ CASES: dict[Callable[[Watched], AbstractContextManager[Case]], tuple[str, ...]] 
     unreadable_snapshots: BACKUPS,
     no_scratch_schema: ("schema",),
     not_migrated: ("triggers of the fence", "open to players"),
+    no_answer_of_aws: OF_RDS,
 }
 """Each situation, and the checks that are not judged in it; others may not be either."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.db.monitor import plants_of_servers, plants_of_services, plants_of_sessions, plants_of_tables
+from tests.db.monitor import plants_of_rds, plants_of_servers, plants_of_services, plants_of_sessions, plants_of_tables
 from tests.db.monitor.proving import prove
 from tests.db.monitor.watched import BY_NAME, Watched, own_watched
 
@@ -41,4 +41,5 @@ def test_a_planted_defect_is_named_and_its_absence_is_silent(own: Watched, name:
 
 def test_every_check_has_a_planted_defect() -> None:
     planted = [*PLANTS, *plants_of_services.PLANTS, *plants_of_servers.OF_A_SERVER_OF_ITS_OWN]
+    planted += plants_of_rds.PLANTS
     assert sorted(planted) == sorted(BY_NAME)
