@@ -122,7 +122,7 @@ def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pyte
     assert int(cases) > 10
     assert (fired, at_commit, failures) == (cases, "1", "0")
     assert found.pop("crashed") == ["2", "2", "2", "0"]
-    assert found == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
+    assert found == dict.fromkeys(fault_kinds.ON_THE_WIRE, on_the_wire)
 
 
 def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pytest.Pytester) -> None:
