@@ -178,6 +178,7 @@ class Output:
             self._stdout.flush()
             return
         try:
+            private.make_parent(Path(self._json_path))
             private.write(Path(self._json_path), text)
         except OSError as error:
             path, self._json_path = self._json_path, None

@@ -89,17 +89,16 @@ def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | Non
 def require_writable(path: Path, option: str) -> None:
     """Raise Refusal if a file can't be written there. What stands there is not changed.
 
-    Makes the folder of a relative path, and says so; the folder of an absolute path must exist. Where there is no
-    file, one is made and removed: permissions, a read-only disk, a name that is too long all show, for root too.
+    The folder of an absolute path must exist; that of a relative one is made when the file is written (`make_parent`).
+    Where there is no file, one is made and removed: permissions, a read-only disk all show, for root too.
     """
     expected = f"a file to write for {option}"
     try:
-        if not path.is_absolute():
-            _make_folder_aloud(path.parent)
         paths.require_writable(path, expected)
         real = Path(os.path.realpath(path))  # A link may point to where no file is yet.
-        _try(real)
-        _require_own(real, expected)
+        if real.parent.is_dir():
+            _try(real)
+            _require_own(real, expected)
     except OSError as error:
         found = (error.strerror or "another fault").lower()
         raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.") from None
@@ -167,8 +166,10 @@ def fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_folder_aloud(folder: Path) -> None:
-    if folder.exists():
+def make_parent(path: Path) -> None:
+    """Make the folder of a relative path if it is missing, and say so; call it after every check. Raises OSError."""
+    folder = path.parent
+    if path.is_absolute() or folder.exists():
         return
     make_folder(folder)
     if sys.stderr is not None:  # The shell closed it (`2>&-`).

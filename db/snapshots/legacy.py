@@ -97,12 +97,11 @@ def restore(
             where=str(into),
             do="Name a path where no file is yet: --into NEW",
         )
-    paths.require_folder(
-        into.parent, "a folder that exists, to restore into", do="Make that folder, or name another place: --into NEW"
-    )
+    paths.require_parent(into, "a folder to restore into")
     confirm()
     with ExitStack() as stack:
         try:
+            private.make_parent(into)
             partial = stack.enter_context(part_of(into))
         except OSError as error:
             raise _no_room(error, into.parent) from None
