@@ -19,8 +19,8 @@ def require(path: Path, variable: str) -> None:
         path,
         "the env file that the service reads",
         do=f"Write three lines into it: {variable}=file:FILE, the file of `legacy`, and CHANCE_SECRET and"
-        " TOKEN_SECRET, each a text of 16 characters or more. To make one: invoke seed --legacy FILE. More:"
-        " docs/service.md.",
+        " TOKEN_SECRET, each a text of 16 characters or more; docs/service.md has them all. To make a legacy"
+        " file: invoke seed --legacy FILE.",
     )
 
 

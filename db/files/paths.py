@@ -57,14 +57,13 @@ def require_writable(path: Path, expected: str) -> None:
         if found == paths.FOLDER:
             raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name a file in it, or another path.")
         if not paths.may(path, os.W_OK):
-            raise Refusal(
-                expected, "a file that this user may not write", where=str(path), do="Nothing was begun. Name another."
-            )
+            found = "a file that this user may not write"
+            raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.")
         return
     if found.startswith(paths.DANGLING):
         path = Path(os.path.realpath(path))
     elif not paths.is_missing(found):
-        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.")
+        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.")
     require_parent(path, expected)
     _require_short(path)
 

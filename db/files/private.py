@@ -101,7 +101,7 @@ def require_writable(path: Path, option: str) -> None:
             _require_own(real, expected)
     except OSError as error:
         found = (error.strerror or "another fault").lower()
-        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.") from None
+        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.") from None
 
 
 def _require_own(path: Path, expected: str) -> None:

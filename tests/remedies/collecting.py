@@ -157,8 +157,11 @@ class _Reader:
         assert self.function is not None
         found: set[str] = set()
         for caller, call in _calls(self.module.tree):
-            if isinstance(call.func, ast.Name) and call.func.id == self.function.name:
-                values = [k.value for k in call.keywords if k.arg == name] or call.args[position : position + 1]
+            called = call.func
+            of_self = isinstance(called, ast.Attribute) and getattr(called.value, "id", "") == "self"
+            if (called.attr if of_self else getattr(called, "id", "")) == self.function.name:
+                at = position - of_self
+                values = [k.value for k in call.keywords if k.arg == name] or call.args[at : at + 1]
                 for value in values:
                     found |= _Reader(self.module, caller, self.depth + 1).read(value)
         return found
