@@ -28,7 +28,7 @@ def existing(path: Path) -> Path:
 
 def check_pointer(context: RunContext) -> None:
     """Check that a rename can replace the pointer and keep its owner, and the hooks' lock can be held."""
-    service_file.text(context.env.pointer.path)
+    service_file.values(context.env.pointer.path)
     path = context.env.pointer.path.resolve()
     _require_writable(path.parent, "the folder of the pointer", path.parent, AS_THE_SERVICE)
     was, root = path.stat(), os.geteuid() == 0

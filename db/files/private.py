@@ -8,6 +8,7 @@ scenarios) get the umask's.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -21,6 +22,7 @@ from dotenv import dotenv_values
 from db.errors import Refusal
 from db.files import paths
 from db.files.part_file import part_of
+from game import env_file
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -75,15 +77,26 @@ def _narrow(descriptor: int) -> None:
 
 
 def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
-    """Return what an env file says; nothing if there is none. Raises Refusal if it can't be read."""
+    """Return what an env file says; nothing if there is none.
+
+    Raises Refusal if it can't be read, and one for all of its lines that set nothing.
+    """
     if not os.path.lexists(path):
         return {}
     paths.require_file(path, "an env file", do="Put the file there, or move away what is there.")
     try:
-        return dotenv_values(path, interpolate=interpolate, encoding="utf-8")
+        text = path.read_bytes().decode()
     except UnicodeDecodeError as error:
         found = f"another encoding, from byte {error.start} on"
         raise Refusal("an env file in UTF-8", found, where=str(path), do="Save it in UTF-8.") from None
+    require_well_formed(text, path)
+    return dotenv_values(stream=io.StringIO(text), interpolate=interpolate)
+
+
+def require_well_formed(text: str, path: Path) -> None:
+    """Raise one Refusal for all lines of the env file that set nothing; it shows their numbers, never their text."""
+    if found := env_file.malformed(text):
+        raise Refusal(env_file.EXPECTED, found, where=str(path), do=env_file.REMEDY)
 
 
 def require_writable(path: Path, option: str) -> None:
