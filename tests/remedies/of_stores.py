@@ -93,7 +93,7 @@ def a_legacy_file_to_make_that_is_there(a: Scratch) -> None:
 
 @follows("Nothing was begun. Make the folder, or name another path.")
 def a_legacy_file_to_make_in_no_folder(a: Scratch) -> None:
-    a.refused("seed", "--legacy", "made/game.db", "--players", "3")
+    a.refused("seed", "--legacy", str(a.folder / "made" / "game.db"), "--players", "3")
     (a.folder / "made").mkdir()
     a.did("mkdir made")
     a.works()
