@@ -115,6 +115,19 @@ def enough(asked: Sequence[Future[int]], number: int) -> None:
     assert sum(one.done() for one in asked) >= number
 
 
+def test_who_was_accepted_in_a_flood_is_read_before_he_is_displaced(running: Running) -> None:
+    """The process is stopped while they connect, so that it meets all of them in one turn of its loop."""
+    (child,) = running.children()
+    child.suspend()
+    try:
+        with connections(running, 1) as (honest,), connections(running, 3 * SLOTS):
+            honest.sendall(b"GET /players/hana HTTP/1.1\r\nHost: a\r\n" + TOKEN + b"\r\n")
+            child.resume()
+            assert status(honest) == 200
+    finally:
+        child.resume()
+
+
 def test_a_head_without_an_end_and_a_late_body_are_answered_and_closed(running: Running) -> None:
     with connections(running, 2) as (endless, late):
         send(endless, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-Filler: aaaaaaaaaaaaaaaa\r\n" * 4000)
