@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
 
 def server(app: FastAPI, doors: Mapping[int, Door]) -> Server:
     """Return the server for the application. doors: by port; `run` is given a listening socket for each."""
-    most = min(door.most for door in doors.values() if not door.private)
+    most = min((door.most for door in doors.values() if not door.private), default=TURNS * ACCEPTED_AT_ONCE)
     config = uvicorn.Config(
         app,
         http=cast(type[asyncio.Protocol], partial(Connection, doors=doors)),
@@ -43,7 +43,7 @@ def server(app: FastAPI, doors: Mapping[int, Door]) -> Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        # A connection is read a turn of the loop after it was accepted. In a flood it must not be displaced before that.
+        # A connection is read a turn of the loop after it was accepted. A flood must not displace it before that.
         backlog=max(1, min(ACCEPTED_AT_ONCE, most // TURNS)),
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,

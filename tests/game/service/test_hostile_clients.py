@@ -21,7 +21,7 @@ from game.service.connections import LINGER_BYTES
 from game.service.logs import Sparing
 from game.service.metrics import Closed
 from tests.game.places import Place, PostgresPlace
-from tests.game.service.hostile import AMBIGUOUS, BODY, GOOD, HEAD, LENGTH, TOKEN, everything, status
+from tests.game.service.hostile import AMBIGUOUS, BODY, GOOD, HEAD, LENGTH, TOKEN, UNUSUAL, everything, status
 from tests.game.service.running import BEARER, PATIENCE_SECONDS, TOKEN_SECRET, Running, eventually
 
 MAIL = {f"m{n}": {"gold": 1} for n in range(12)}
@@ -262,6 +262,19 @@ def test_what_a_proxy_may_read_otherwise_is_refused_and_the_connection_closed(ru
     with connections(running, 1) as (client,):
         client.sendall(plain)
         assert status(client) == 200
+
+
+def test_unusual_requests_keep_nobody_out_and_nothing_grows(running: Running) -> None:
+    before = memory(running)
+    mallory = f"Authorization: Bearer {tokens.issue(TOKEN_SECRET, 'mallory')}\r\n".encode()
+    for name, request in UNUSUAL.items():
+        with connections(running, 2 * SLOTS) as attackers:
+            for attacker in attackers:
+                send(attacker, request.replace(TOKEN, mallory).replace(b"/hana", b"/mallory"))
+            assert (name, granted(running, 1)) == (name, ["granted"])
+    assert memory(running) - before < 100_000_000
+    assert len(running.log) < 2_000 * 2 * SLOTS * len(UNUSUAL)
+    assert "Traceback" not in running.log
 
 
 def test_a_request_sent_before_the_last_one_is_answered_is_not_read(running: Running) -> None:
