@@ -15,8 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HOLE = "{}"
 ERRORS = ("Refusal", "Failure", "Inconclusive", "Undone", "DeadlinePassed")
-OWN_ERRORS = {"db.cutover.deadline": "DeadlinePassed", "db.snapshots.dump": "Foreign"}
-"""Errors that a module derives from these for itself."""
+OWN_ERRORS = {
+    "db.cutover.deadline": {"DeadlinePassed"},
+    "db.snapshots.dump": {"Foreign", "Unsound"},
+    "db.snapshots.legacy": {"Unsound"},
+    "db.snapshots.loading": {"Unsound"},
+}
+"""Errors that are derived from these, by the modules that raise them."""
 
 CHECKS = ("require_file", "require_folder", "read_json", "load_json")
 """Functions of db/files/paths.py and db/files/json_files.py that raise a Refusal with the `do` that they are given."""
@@ -82,7 +87,7 @@ def _of(module: Module) -> Iterator[Remedy]:
         if isinstance(node, ast.ImportFrom) and node.module == "db.errors"
         for alias in node.names
         if alias.name in ERRORS
-    } | {one for home, one in OWN_ERRORS.items() if home == module.name}
+    } | OWN_ERRORS.get(module.name, set())
     for function, node in _calls(module.tree):
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         error = "Refusal" if name in CHECKS or (name == "kind" and "Refusal" in ours) else name
