@@ -18,6 +18,7 @@ from harness.scenarios.model import Scenario
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_errors import BadYaml
 from harness.scenarios.yaml_reader import Document
+from harness.scenarios.yaml_reader import Path as YamlPath
 
 BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """Of UTF-16: what Windows' editors write as `Unicode`."""
@@ -34,6 +35,10 @@ class ScenarioFile:
     name: str
     scenario: Scenario
     document: Document
+
+    def place(self, path: YamlPath) -> str:
+        """Return where a path stands: the file's name, the line, and the path itself, for the head of a message."""
+        return f"{self.name}:{self.document.mark(path).line}: {'.'.join(map(str, path))}"
 
     def line(self, problem: Problem) -> str:
         """The problem in one line, where it stands."""

@@ -95,18 +95,83 @@ def test_a_folder_that_pytest_would_skip_is_run(suite: pytest.Pytester, folder: 
     run(suite).assert_outcomes(passed=2, deselected=4)
 
 
+CHANGED = """
+import pathlib
+
+def pytest_collection_finish():
+    path = pathlib.Path("scenarios/reward/mail.yaml")
+    {}
+"""
+
+
 @pytest.mark.parametrize("change", ["path.unlink()", "path.write_text('about: half')"])
-def test_a_file_that_changes_under_the_run_fails_by_a_sentence(suite: pytest.Pytester, change: str) -> None:
-    suite.makeconftest(
-        "import pathlib\n"
-        "def pytest_collection_finish():\n"
-        f"    path = pathlib.Path('scenarios/reward/mail.yaml')\n    {change}\n"
-    )
-    result = run(suite)
+def test_a_file_that_changes_under_the_run_is_run_as_it_was_collected(suite: pytest.Pytester, change: str) -> None:
+    suite.makeconftest(CHANGED.format(change))
+    run(suite).assert_outcomes(passed=1, deselected=2)
+
+
+@pytest.mark.parametrize("change", ["path.unlink()", "path.write_text('about: half')"])
+def test_a_file_that_is_to_be_updated_and_changes_under_the_run_fails_by_a_sentence(
+    suite: pytest.Pytester, change: str
+) -> None:
+    suite.makeconftest(CHANGED.format(change))
+    result = run(suite, "--update-scenarios")
     result.assert_outcomes(failed=1, deselected=2)
     printed = result.stdout.str()
-    assert "scenarios/reward/mail.yaml" in printed
-    assert [word for word in ("Traceback", "CollectError", "collect.py") if word in printed] == [], printed
+    assert "scenarios/reward/mail.yaml:1:1: expected " in printed
+    assert [word for word in ("Traceback", "CollectError", "BadScenario", "items.py") if word in printed] == [], printed
+
+
+COUNTS_READS = """
+import os
+from pathlib import Path
+from harness.scenarios import reading
+
+READ = reading.read
+
+def read(text, name):
+    with Path(os.environ["READS"]).open("a") as file:
+        file.write(f"{os.environ.get('PYTEST_XDIST_WORKER')} {name}\\n")
+    return READ(text, name)
+
+def pytest_sessionstart():
+    reading.read = read
+
+def pytest_sessionfinish():
+    reading.read = READ
+"""
+
+
+ONE_OF_EACH_CLASS = "postgres or legacy or twins or 40001 or killed or races"  # a crash takes seconds and a server
+
+
+@pytest.mark.parametrize(
+    ("options", "processes", "items"),
+    [
+        (("-k", ONE_OF_EACH_CLASS), ["None"], 2 * 7 + 1),
+        (("-k", "legacy and not killed", "-n2", "--dist=each"), ["gw0", "gw1"], 2 * 2),
+    ],
+)
+def test_a_file_is_read_once_by_each_process_however_many_items_it_has(
+    options: tuple[str, ...],
+    processes: list[str],
+    items: int,
+    suite: pytest.Pytester,
+    server_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(suite, "race", RACE.partition("after:")[0])
+    suite.makeconftest(COUNTS_READS)
+    reads = suite.path / "reads"
+    monkeypatch.setenv("READS", str(reads))
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
+    options = (f"--postgres={server_url}", "--faults=all", "--fault-at=0", "--races=all", *options)
+    result = suite.runpytest_inprocess(*PLUGIN, "scenarios", *options)
+    files = [f"scenarios/reward/{name}.yaml" for name in ("mail", "race")]
+    assert sorted(reads.read_text().splitlines()) == [f"{process} {file}" for process in processes for file in files]
+    assert result.parseoutcomes().get("passed") == items * len(processes), result.stdout.str()
+    assert result.ret == pytest.ExitCode.OK
 
 
 def test_what_belongs_beside_scenarios_is_no_scenario_and_is_not_refused(suite: pytest.Pytester) -> None:
