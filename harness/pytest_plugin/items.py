@@ -16,7 +16,7 @@ from _pytest._code.code import TerminalRepr, TracebackStyle
 
 from harness import scenarios
 from harness.play.defects import Case, Raised
-from harness.play.requests import Apart
+from harness.play.differences import Difference
 from harness.pytest_plugin.session import SERVER, UPDATE
 from harness.scenarios import BadScenario, ScenarioFile
 
@@ -153,7 +153,7 @@ def raised_block(where: str, raised: Raised, again: str) -> str:
     )
 
 
-def shown(differences: Sequence[Apart]) -> Iterator[str]:
+def shown(differences: Sequence[Difference]) -> Iterator[str]:
     """Yield each difference: what, expected, found; beyond a dozen, how many more there are."""
     for difference in differences[:SHOWN_DIFFERENCES]:
         yield f"  {difference.what}\n{pair(difference.expected, difference.found)}"
