@@ -9,13 +9,13 @@ from typing import TypeAlias
 
 import sqlalchemy as sa
 
+from db.samples import moments
 from game import tables
 from game.rows import Key, Record, Rows, Value, compare
 from game.rules import catalog
 from game.rules.options import fresh_options
 from harness.play.aliases import Aliases
 from harness.play.differences import as_data
-from harness.scenarios import moments
 from harness.scenarios.checks import columns
 from harness.scenarios.model import GONE, Added, After, Change, Step
 from harness.scenarios.problems import Problem

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from db.samples import moments
+from db.samples.moments import written
 from game.dispatch import dispatch
 from game.errors import BadDice, Refused, StoreFailure
 from game.rows import Rows, compare, whole
@@ -16,9 +18,7 @@ from game.rules.chance import Chance
 from harness.play import defects, expectations, invariants, requests
 from harness.play.arena import Stage, starts
 from harness.play.expectations import Changes
-from harness.scenarios import moments
 from harness.scenarios.model import OK, Scenario, Turn
-from harness.scenarios.moments import written
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_reader import Data, Path, flow
 

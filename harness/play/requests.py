@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from db.samples import moments
 from game.dispatch import Request, dispatch
 from game.errors import Refused, StoreUnavailable
 from game.rows import Rows
@@ -19,7 +20,6 @@ from game.unit_of_work import Store
 from harness.play import defects
 from harness.play.aliases import Aliases
 from harness.play.differences import Difference, of_rows
-from harness.scenarios import moments
 from harness.scenarios.model import Scenario, Turn
 from harness.scenarios.yaml_reader import Data
 

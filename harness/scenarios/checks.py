@@ -9,24 +9,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from db.legacy import declared_tables
+from db.samples import moments
+from db.samples.given import MOMENTS, Bagged, Given
 from game import tables
 from game.rules import catalog
 from game.rules.commands import COMMANDS
 from game.rules.missions import MISSIONS
 from game.rules.refusals import REFUSALS
 from game.rules.stages import STAGES
-from harness.scenarios import game_names, moments, references, shapes
+from harness.scenarios import game_names, references, shapes
 from harness.scenarios.game_names import LEAGUES, STATUSES
 from harness.scenarios.model import (
     GONE,
-    MOMENTS,
     OK,
     Action,
     Added,
     After,
-    Bagged,
     Change,
-    Given,
     Race,
     Scenario,
     Step,
@@ -96,8 +95,7 @@ def _names(given: Given) -> Iterator[tuple[Path, str, Collection[str], str]]:
         yield ("missions", mission), mission, MISSIONS, "a mission"
     for n, stage in enumerate(given.stages):
         yield ("stages", stage if isinstance(given.stages, dict) else n), stage, STAGES, "the name of a stage"
-    if given.league is not None:
-        yield ("league",), given.league, LEAGUES, "a league"
+    yield ("league",), given.league, LEAGUES, "a league"
     for column in given.legacy:
         yield ("legacy", column), column, declared_tables.names("users"), "a column of the legacy users"
 
@@ -210,11 +208,14 @@ def check_moments(path: Path, given: Given, clock: int) -> Iterator[Problem]:
             yield from _moment((*path, key, name, field), clock, getattr(entry, field))
 
 
-def _moment(path: Path, clock: int, text: str | None) -> Iterator[Problem]:
+def _moment(path: Path, clock: int, moment: str | int | None) -> Iterator[Problem]:
+    if isinstance(moment, int):
+        yield Problem(path, moments.EXPECTED, str(moment))
+        return
     try:
-        moments.moved(clock, text or "+0s")
+        moments.moved(clock, moment or "+0s")
     except ValueError as error:
-        yield Problem(path, str(error), str(text))
+        yield Problem(path, str(error), str(moment))
 
 
 def _requests(turns: Iterable[Turn]) -> Iterator[Problem]:

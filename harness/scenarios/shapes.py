@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator
 from pydantic import JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
+from db.samples.given import EMPTY_KEYS, NAME, UNKNOWN_KEYS
 from harness.scenarios import yaml_reader
-from harness.scenarios.model import EMPTY_KEYS, NAME, SENTENCE, UNKNOWN_KEYS
+from harness.scenarios.model import SENTENCE
 from harness.scenarios.problems import Problem, nearest
 from harness.scenarios.yaml_reader import Document, Path
 

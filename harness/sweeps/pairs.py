@@ -14,14 +14,16 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, ValidationError
 
+from db.samples import moments
+from db.samples.given import DEFAULT_CLOCK, AsList, Given, Model
 from game import tables
 from game.rows import Rows
 from game.rules.commands import COMMANDS
 from harness.play import requests
 from harness.play.aliases import Aliases
 from harness.play.arena import Start, start
-from harness.scenarios import BadScenario, checks, moments, reading, shapes, toml_reader
-from harness.scenarios.model import DEFAULT_CLOCK, Action, AsList, Given, Model, Turn
+from harness.scenarios import BadScenario, checks, reading, shapes, toml_reader
+from harness.scenarios.model import Action, Turn
 from harness.scenarios.problems import Problem, known
 from harness.scenarios.toml_reader import BadToml
 from harness.scenarios.yaml_reader import Document

@@ -207,6 +207,20 @@ def test_distances_that_are_in_range_alone_and_not_together_are_refused() -> Non
     assert line.startswith("mail.yaml:6:36: expected a time between the years")
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("mail: {m1: {expires: 1767582000000}}", "2:28: expected an ISO time with its offset, or a distance such as"),
+        ("mail: {m1: {expires: true}}", "2:28: expected an ISO time with its offset, or a distance such as"),
+        ("stages: {입문-1: {cleared: false, rewarded: false}}", "2:25: expected a stage that was cleared or rewarded;"),
+    ],
+)
+def test_what_no_player_can_have_is_refused_before_anything_runs(given: str, problem: str) -> None:
+    """Epoch milliseconds are for code: nobody reads a day and an hour in them."""
+    (line,) = lines(f"about: One.\ngiven: {{hana: {{{given}}}}}\nsteps: [{{by: hana, do: claim_all_mail}}]\n")
+    assert line.startswith(f"mail.yaml:{problem}")
+
+
 BROKEN_BY = ("", "\t", "'", '"', ":", "{", "}", "[", "]", "&", "*", "!", "\n", "- ", "\x00", "\ufeff", "9" * 30, "<<: ")
 
 

@@ -7,9 +7,10 @@ from textwrap import dedent
 
 import pytest
 
+from db.samples import moments
 from game.rules.commands import COMMANDS
 from harness import scenarios
-from harness.scenarios import BadScenario, ScenarioFile, moments
+from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.model import Scenario, Step
 
 ROOT = Path(__file__).parents[3]
