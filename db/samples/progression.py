@@ -118,15 +118,14 @@ def _reward(reward: Reward, where: str) -> legacy_documents.Document:
 
 
 def _milestones(player_id: str, given: Given, clock_ms: int) -> dict[Key, Record]:
-    told = given.milestones
     return {
         (player_id, period): {
             "user_id": player_id,
             "period": period,
-            **_milestone(told.get(period, Milestones()), clock_ms),
+            **_milestone(given.milestones.get(period, Milestones()), clock_ms),
         }
         for period in get_args(Period)
-        if period in told or period in given.quests
+        if period in given.milestones or period in given.quests
     }
 
 

@@ -191,7 +191,7 @@ class Play:
 
         label = f"{action.by}'s {action.do}, request {turn.request}, on {self.stage.name}"
         try:
-            with defects.told(turn.path, label):
+            with defects.naming_the_command(turn.path, label):
                 answer = dispatch(self.stage.store, prepared.request, clock=lambda: prepared.now_ms, chance=chance)
         except Refused as refusal:
             taken = Taken(turn, None, refused=refusal.code)

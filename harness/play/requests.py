@@ -109,7 +109,7 @@ def carry_out(
     """Return the answer in words. Ask as a client does: again, under the same id, while the store can't answer."""
     for _ in range(ASKED):
         try:
-            with defects.told(prepared.turn.path, prepared.label):
+            with defects.naming_the_command(prepared.turn.path, prepared.label):
                 answer = dispatch(
                     store, prepared.request, clock=lambda: prepared.now_ms, chance=prepared.chance, sleep=sleep
                 )

@@ -41,7 +41,7 @@ class ScenarioFile:
         return f"{self.name}:{self.document.mark(path).line}: {'.'.join(map(str, path))}"
 
     def line(self, problem: Problem) -> str:
-        """The problem in one line, where it stands."""
+        """Return the problem in one line, with where it stands."""
         return _line(self.name, self.document, problem)
 
 
@@ -87,7 +87,7 @@ def _not_utf_8(written: bytes, at: int) -> str:
 
 
 def read(text: str, name: str) -> ScenarioFile:
-    """The scenario that `text` holds; BadScenario lists what is wrong, all of it."""
+    """Return the scenario that `text` holds. Raises BadScenario, which lists all that is wrong."""
     try:
         document = yaml_reader.read(text)
     except BadYaml as error:

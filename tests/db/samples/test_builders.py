@@ -35,7 +35,7 @@ UNDER_WAY: dict[str, Any] = {
 
 
 def state(decoded: codec.Decoded) -> Rows:
-    """The columns that commands see."""
+    """Return the rows with the columns that commands see."""
     return Rows(
         {
             table.name: {
@@ -135,7 +135,7 @@ def test_a_moment_is_a_time_a_distance_or_epoch_milliseconds() -> None:
 
 
 def test_a_player_of_a_scenario_is_the_one_that_code_makes() -> None:
-    """The words are the same: what a scenario gives, the builder takes by the names of the same fields."""
+    """Compare what a scenario gives with what the builder takes by the names of the same fields."""
     text = "about: One.\ngiven: {{hana: {}}}\nsteps: [{{by: hana, do: claim_all_mail}}]\n"
     scenario = scenarios.read(text.format(json.dumps({**FAN, **UNDER_WAY, "missions": {}})), "one.yaml").scenario
     (start,) = arena.starts(scenario).values()

@@ -102,10 +102,10 @@ def test_columns_of_a_new_row_that_are_not_named_are_at_their_defaults(
     columns: dict[str, expectations.Data], problem: tuple[str, str, str] | None
 ) -> None:
     empty = builders.player("hana")
-    found = expectations.changes(empty, builders.player("hana", bag={"fan": "푸른 바람 부채"}), ALIASES)
+    changes = expectations.changes(empty, builders.player("hana", bag={"fan": "푸른 바람 부채"}), ALIASES)
     wanted = {"user_inventory": {"hana/fan": {"new": {"name": "푸른 바람 부채", **columns}}}}
     problems = [
         (str(each.path[-1]), each.expected, each.found)
-        for each in expectations.after(After.model_validate(wanted), found)
+        for each in expectations.after(After.model_validate(wanted), changes)
     ]
     assert problems == ([problem] if problem else [])

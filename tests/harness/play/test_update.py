@@ -114,7 +114,7 @@ def project(pytester: pytest.Pytester, text: str) -> Path:
 
 @pytest.fixture
 def options(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A run of its own on this run's server."""
+    """Return the options of a run of its own on this run's server."""
     url = given(request.getfixturevalue("server").url("postgres", "superuser"), monkeypatch)
     return [*PLUGIN, f"--postgres={url}", "--update-scenarios", "scenarios"]
 
