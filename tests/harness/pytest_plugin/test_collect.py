@@ -13,8 +13,9 @@ import pytest
 
 from tests.fixtures.given_server import given
 from tests.fixtures.kept import commands, opened
+from tests.fixtures.server_kinds import HERE
 
-PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
 
 MAIL = """\
 about: A mail is claimed once.
@@ -44,7 +45,8 @@ def write(suite: pytest.Pytester, name: str, text: str) -> Path:
 
 def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
     """Run the legacy items alone: they need no server."""
-    return suite.runpytest_inprocess(*PLUGIN, "-k", "legacy", "scenarios", *options)
+    # A kind that is named costs nothing to choose; without a name, each run would look for Docker's daemon first.
+    return suite.runpytest_inprocess(*PLUGIN, f"--postgres={HERE[-1]}", "-k", "legacy", "scenarios", *options)
 
 
 def test_a_file_is_an_item_for_each_way_to_run_it(suite: pytest.Pytester) -> None:
@@ -149,7 +151,7 @@ ONE_OF_EACH_CLASS = "postgres or legacy or twins or 40001 or killed or races"  #
     ("options", "processes", "items"),
     [
         (("-k", ONE_OF_EACH_CLASS), ["None"], 2 * 7 + 1),
-        (("-k", "legacy and not killed", "-n2", "--dist=each"), ["gw0", "gw1"], 2 * 2),
+        (("-p", "xdist.plugin", "-k", "legacy and not killed", "-n2", "--dist=each"), ["gw0", "gw1"], 2 * 2),
     ],
 )
 def test_a_file_is_read_once_by_each_process_however_many_items_it_has(
@@ -164,8 +166,6 @@ def test_a_file_is_read_once_by_each_process_however_many_items_it_has(
     suite.makeconftest(COUNTS_READS)
     reads = suite.path / "reads"
     monkeypatch.setenv("READS", str(reads))
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     options = (f"--postgres={server_url}", "--faults=all", "--fault-at=0", "--races=all", *options)
     result = suite.runpytest_inprocess(*PLUGIN, "scenarios", *options)
     files = [f"scenarios/reward/{name}.yaml" for name in ("mail", "race")]

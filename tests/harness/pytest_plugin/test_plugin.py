@@ -47,8 +47,6 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     """Make a folder for a tiny suite, run with the plugin in this process: another interpreter costs seconds."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p harness.pytest_plugin.plugin -W error -p no:cacheprovider")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     return pytester
 
 
@@ -142,7 +140,13 @@ def test_workers_share_one_server_and_tell_what_they_kept(
 ) -> None:
     suite.makepyfile(test_uses=USES_A_DATABASE, test_fails=FAILS)
     result = suite.runpytest_inprocess(
-        "-n2", "--dist=each", "-rP", "--keep", f"--postgres={given(server.maintenance, monkeypatch)}"
+        "-p",
+        "xdist.plugin",
+        "-n2",
+        "--dist=each",
+        "-rP",
+        "--keep",
+        f"--postgres={given(server.maintenance, monkeypatch)}",
     )
     result.assert_outcomes(passed=4, failed=2)
     workers = re.findall(r"^worker (\w+) mark (sudamr_(\w+)_)$", result.stdout.str(), re.MULTILINE)
@@ -172,7 +176,9 @@ def test_half_a_character_in_a_workers_report_ends_no_run(
             pass
         """
     )
-    result = suite.runpytest_inprocess("-n1", f"--postgres={given(server.maintenance, monkeypatch)}")
+    result = suite.runpytest_inprocess(
+        "-p", "xdist.plugin", "-n1", f"--postgres={given(server.maintenance, monkeypatch)}"
+    )
     result.assert_outcomes(passed=1, failed=1)
 
 
