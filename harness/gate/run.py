@@ -24,7 +24,7 @@ from harness.gate.admission import standing
 from harness.gate.certificate import Certificate, Standing
 from harness.gate.estimate import Estimate
 from harness.gate.report import Ended, GateReport, Item, Kind, Part, doubts, judge, sweeps, tally
-from harness.play import replay
+from harness.play import requests
 from harness.rehearsal import RehearsalReport
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _certified(report: GateReport, found: Findings, here: Standing, key: str | N
         server_kind=engine.get("kind", ""),
         server_version=engine.get("version", ""),
         server_settings=dict(found.settings),
-        seeds={"players": str(parts.SEED), "dice": replay.SEED, "clients": str(rehearsal.SEED)},
+        seeds={"players": str(parts.SEED), "dice": requests.SEED, "clients": str(rehearsal.SEED)},
         made_at=certificate.now().isoformat(timespec="seconds"),
     )
     rest = plain(report)

@@ -15,7 +15,8 @@ from functools import partial
 
 from harness.play import arena, requests
 from harness.play.defects import Case, Raised
-from harness.play.requests import Apart, FinalState, PreparedRequest
+from harness.play.differences import Difference, of_rows
+from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
 from harness.sweeps.fault_kinds import Fault, Moment, Unharmed
@@ -31,7 +32,7 @@ class Failure:
     moment: Moment
     path: Path
     statement: str
-    differences: tuple[Apart, ...]
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _case(
     fault.arm(moment)
     fault.begin()
     answers: list[tuple[str, str]] = []
-    odd: list[Apart] = []
+    odd: list[Difference] = []
     struck: PreparedRequest | None = None
     for place, prepared in enumerate(todo):
         check = partial(_check_whole, fault.proxied, clean.ends[place : place + 2], odd)
@@ -165,7 +166,7 @@ def _case(
     fault.end()
     hit = fault.struck if fault.struck is not None and fault.hit() else None
     odd += _missed(fault) if hit is None else []
-    differences = (*odd, *requests.apart(clean.ends[-1], FinalState(tuple(answers), fault.proxied.read())))
+    differences = (*odd, *requests.differences(clean.ends[-1], FinalState(tuple(answers), fault.proxied.read())))
     if not differences:
         return None, hit
     path = struck.turn.path if struck is not None else todo[-1].turn.path
@@ -174,19 +175,19 @@ def _case(
     return Failure(fault.name, moment, path, statement, named), hit
 
 
-def _missed(fault: Fault) -> list[Apart]:
+def _missed(fault: Fault) -> list[Difference]:
     """A fault that came to nothing proves nothing, however well the case ended."""
     if fault.struck is None:
-        return [Apart("the fault", "to strike there", "a run that never came there")]
-    return [Apart("the fault", fault.effect, "that it struck nothing")]
+        return [Difference("the fault", "to strike there", "a run that never came there")]
+    return [Difference("the fault", fault.effect, "that it struck nothing")]
 
 
 def _check_whole(
-    proxied: ProxiedDatabase, between: Sequence[FinalState], odd: list[Apart], prepared: PreparedRequest
+    proxied: ProxiedDatabase, between: Sequence[FinalState], odd: list[Difference], prepared: PreparedRequest
 ) -> None:
     """A command that nobody knows the end of is there whole, or not at all."""
     found = proxied.read()
-    before, after = (list(requests.rows_apart(end, replace(end, rows=found))) for end in between)
+    before, after = (list(of_rows(end.rows, found)) for end in between)
     if before and after:
         what = f"{prepared.label} left without an answer: "
         odd += [replace(each, what=what + each.what) for each in after]

@@ -18,7 +18,8 @@ from game.urls import LegacyUrl
 from harness.play import arena, requests
 from harness.play.arena import LegacyStage
 from harness.play.defects import Case, Raised
-from harness.play.requests import Apart, FinalState, PreparedRequest
+from harness.play.differences import Difference
+from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps.fault_kinds import Moment
 from harness.sweeps.faults import Failure, Swept
@@ -55,7 +56,7 @@ def sweep_killed(
         with _under(KILLED, n, " ".join(statements[n].split())):
             end, struck = _killed(scenario, place, crashable, todo, n)
         fired += [statements[n]] if struck else []
-        missed = [] if struck else [Apart("the application", f"killed at statement {n}", "alive at the end")]
+        missed = [] if struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
         path = (struck or todo[-1]).turn.path
         failures += _failure(KILLED, n, " ".join(statements[n].split()), path, clean, (end, missed, todo))
         if failures and to_first:
@@ -108,7 +109,7 @@ def sweep_busy(
         with _under(BUSY, moment.k, "BEGIN IMMEDIATE"):
             answers, waited = _busy(scenario, place, todo, moment)
         fired += waited
-        missed = [] if waited else [Apart("the store", "turned away by the other writer", "let through")]
+        missed = [] if waited else [Difference("the store", "turned away by the other writer", "let through")]
         end = _end(scenario, place, todo, answers)
         path = todo[moment.k].turn.path
         failures += _failure(BUSY, moment.k, "BEGIN IMMEDIATE", path, clean, (end, missed, todo))
@@ -123,10 +124,10 @@ def _failure(
     statement: str,
     path: tuple[str | int, ...],
     clean: FinalState,
-    found: tuple[FinalState, list[Apart], Sequence[PreparedRequest]],
+    found: tuple[FinalState, list[Difference], Sequence[PreparedRequest]],
 ) -> list[Failure]:
     end, missed, todo = found
-    differences = [*missed, *requests.apart(clean, end)]
+    differences = [*missed, *requests.differences(clean, end)]
     named = tuple(each.named(todo[0].aliases) for each in differences)
     return [Failure(fault, Moment(k), path, statement, named)] if differences else []
 

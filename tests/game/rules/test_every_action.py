@@ -138,7 +138,7 @@ def test_both_stores_answer_alike_and_end_alike(postgres: PostgresPlace, legacy:
     for place in (postgres, legacy):
         place.put(player)
     assert ask(postgres.store, command(action)) == ask(legacy.store, command(action))
-    assert list(differential.rows_apart(read(postgres), read(legacy))) == []
+    assert list(differential.differences(read(postgres), read(legacy))) == []
 
 
 class Breaking(Chance):

@@ -161,7 +161,7 @@ class Sequences(RuleBasedStateMachine):
             assert Owned.of(rows).shown() == self.owned[player].shown()
         granted = [(d.request.player, d.request.request_id) for d in self.done if d.request.player == player]
         assert invariants.receipts(after[0], granted, []) == []
-        assert list(differential.rows_apart(*after)) == []
+        assert list(differential.differences(*after)) == []
 
 
 def of(table: str, place: int = 1) -> Callable[[Rows], st.SearchStrategy[str]]:
