@@ -23,7 +23,7 @@ from tenacity import (
 
 from game import idempotency
 from game.errors import Fenced, Refused, StoreUnavailable, TryAgain
-from game.rows import Record, Rows, text, whole
+from game.rows import Record, Rows, text, whole_number
 from game.rules.actions import Outcome, perform
 from game.rules.chance import Chance
 from game.rules.commands import Command
@@ -149,7 +149,7 @@ def _journal(before: Rows, after: Rows, request: Request, outcome: Outcome, now_
 
 def _opening(before: Rows) -> Record:
     (user,) = before["users"].values()
-    stock = {text(item, "id"): whole(item, "quantity") for item in before.get("user_inventory", {}).values()}
+    stock = {text(item, "id"): whole_number(item, "quantity") for item in before.get("user_inventory", {}).values()}
     return {
         "user_id": user["id"],
         "gold": user["gold"],

@@ -91,7 +91,7 @@ class Part(NamedTuple):
     key: str | None = None
 
 
-def parts(text: str, start: int, *, whole: bool = False) -> tuple[list[Part], int]:
+def parts(text: str, start: int, *, to_end: bool = False) -> tuple[list[Part], int]:
     """Return the parts of the array or object that begins at `start`, and the offset after its closing bracket.
 
     `whole` asks that nothing but spaces follows. Raises Unreadable.
@@ -101,7 +101,7 @@ def parts(text: str, start: int, *, whole: bool = False) -> tuple[list[Part], in
     parsed: list[Part] = []
     at = skip(text, start + 1)
     if text[at : at + 1] == close:
-        return parsed, _closed(text, at + 1, whole)
+        return parsed, _closed(text, at + 1, to_end)
     while True:
         part = _entry(text, at) if is_object else _element(text, at)
         parsed.append(part)
@@ -109,14 +109,14 @@ def parts(text: str, start: int, *, whole: bool = False) -> tuple[list[Part], in
         at = skip(text, part.end)
         mark = text[at : at + 1]
         if mark == close:
-            return parsed, _closed(text, at + 1, whole)
+            return parsed, _closed(text, at + 1, to_end)
         if mark != ",":
             raise Unreadable("broken_json", f"expected , or {close} at offset {at}")
         at = skip(text, at + 1)
 
 
-def _closed(text: str, end: int, whole: bool) -> int:
-    if whole and skip(text, end) != len(text):
+def _closed(text: str, end: int, to_end: bool) -> int:
+    if to_end and skip(text, end) != len(text):
         raise Unreadable("broken_json", f"something follows the value at offset {end}")
     return end
 

@@ -134,6 +134,6 @@ def _password(text: str, url: re.Match[str]) -> tuple[int, int]:
         return url.end(), url.end()
     begin = url.start() + account.end()
     end = text.rfind("@", begin, url.end())
-    if end < 0 and not _PORT.match(text, begin) and (rest := _REST.match(text, url.end())):
-        end = rest.end() - 1
+    if end < 0 and not _PORT.match(text, begin) and (continuation := _REST.match(text, url.end())):
+        end = continuation.end() - 1
     return (begin, end) if end >= 0 else (url.end(), url.end())

@@ -39,7 +39,7 @@ class TableChanges:
         return bool(self.deletes or self.inserts or self.updates)
 
 
-def whole(record: Record, column: str) -> int:
+def whole_number(record: Record, column: str) -> int:
     """A column that holds a whole number; NULL reads as 0."""
     value = record[column]
     assert value is None or isinstance(value, int)

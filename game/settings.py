@@ -79,7 +79,9 @@ def load() -> Settings:
         url = urls.read(settings.database_url.get_secret_value())
     except ValidationError as error:
         # In brackets: what follows `SECRET:` is hidden as if it were one.
-        wrong = [f"{str(found['loc'][0]).upper()} ({found['msg']})" for found in error.errors(include_input=False)]
+        wrong = [
+            f"{str(problem['loc'][0]).upper()} ({problem['msg']})" for problem in error.errors(include_input=False)
+        ]
         raise BadSettings("; ".join(wrong)) from None
     except BadUrl as error:
         raise BadSettings(f"DATABASE_URL: {error}") from None
@@ -118,7 +120,7 @@ def _env_file() -> Path | None:
     if not named:
         return None
     path = Path(named)
-    found = paths.found(path)
-    if found not in (paths.FILE, paths.EMPTY):
-        raise BadSettings(f"{ENV_FILE}: expected a file, found {found} at {path}")
+    file_state = paths.found(path)
+    if file_state not in (paths.FILE, paths.EMPTY):
+        raise BadSettings(f"{ENV_FILE}: expected a file, found {file_state} at {path}")
     return path

@@ -194,8 +194,8 @@ def read(url: str, *, base: Path | None = None) -> PostgresUrl | LegacyUrl:
     )
 
 
-def _legacy_path(scheme: str, rest: str) -> Path:
-    text, _, query = rest.partition("?")
+def _legacy_path(scheme: str, after_scheme: str) -> Path:
+    text, _, query = after_scheme.partition("?")
     if query:
         name = query.partition("=")[0]
         raise BadUrl(f"a path alone after {scheme}: (in it ? is written %3F)", f"{named(name)} after it")

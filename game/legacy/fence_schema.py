@@ -55,18 +55,18 @@ class Mark:
 
 def row(conn: sqlite3.Connection) -> tuple[Mark, str | None] | None:
     """The mark and the pass's hash; None where no table, or one of other columns, bears the fence's name."""
-    there = conn.execute("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
-    if there is None:
+    exists = conn.execute("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
+    if exists is None:
         return None
     cursor = conn.execute(f"SELECT * FROM main.{TABLE}")
-    columns, found = tuple(column[0] for column in cursor.description), cursor.fetchone()
+    columns, values = tuple(column[0] for column in cursor.description), cursor.fetchone()
     if columns not in (COLUMNS, COLUMNS[:5]):
         return None
-    if found is None:  # A fence without its row is a fence that nobody passes.
+    if values is None:  # A fence without its row is a fence that nobody passes.
         return Mark("fenced"), None
     # An older row, and one for no run, name nobody: the fence holds as well, and no run takes it for its own.
-    run, target = found[5:] or (None, None)
-    _id, state, pass_sha256, _message, since = found[:5]
+    run, target = values[5:] or (None, None)
+    _id, state, pass_sha256, _message, since = values[:5]
     if state not in MESSAGES or not isinstance(since, int) or not all(map(_is_plain, (pass_sha256, run, target))):
         return Mark("fenced"), None  # What nobody here wrote opens nothing, and is nobody's.
     owner = Owner(run, target) if run and target else None
@@ -91,8 +91,8 @@ def strangers(conn: sqlite3.Connection) -> list[str]:
         "SELECT type, name FROM main.sqlite_master WHERE lower(name) = ? OR substr(lower(name), 1, ?) = ?",
         (TABLE, len(PREFIX), PREFIX),
     )
-    ours = own(conn)
-    return [f"{kind} {name}" for kind, name in rows.fetchall() if (kind, name) not in ours]
+    fence_names = own(conn)
+    return [f"{kind} {name}" for kind, name in rows.fetchall() if (kind, name) not in fence_names]
 
 
 def tables(conn: sqlite3.Connection) -> list[str]:
@@ -120,8 +120,8 @@ def triggers(conn: sqlite3.Connection, state: State) -> dict[str, str]:
 
 def changed(conn: sqlite3.Connection, state: State) -> list[str]:
     """The triggers that this state wants and that are missing or otherwise, by name."""
-    there = _existing(conn)
-    return [name for name, statement in triggers(conn, state).items() if there.get(name) != statement]
+    existing = _existing(conn)
+    return [name for name, statement in triggers(conn, state).items() if existing.get(name) != statement]
 
 
 def create_triggers(conn: sqlite3.Connection, state: State) -> None:
@@ -132,8 +132,8 @@ def create_triggers(conn: sqlite3.Connection, state: State) -> None:
 
 def make(conn: sqlite3.Connection, state: State, pass_sha256: str | None, owner: Owner | None) -> None:
     """Table, row and triggers, where there is no fence; StoreFailure where the game bears names of it."""
-    if found := strangers(conn):
-        raise StoreFailure(f"names that are kept for the fence are taken: {', '.join(found)}")
+    if foreign := strangers(conn):
+        raise StoreFailure(f"names that are kept for the fence are taken: {', '.join(foreign)}")
     conn.execute(
         f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL,"
         " pass_sha256 TEXT, message TEXT NOT NULL, since INTEGER NOT NULL, run TEXT, target TEXT)"

@@ -118,10 +118,10 @@ class LegacyStore:
                 raise fence.refusal("moved")
             if lacks := homes.homeless():
                 raise StoreUnavailable(_sentence(lacks))
-            found = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
-            if found is None:
+            row_and_rows = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
+            if row_and_rows is None:
                 return None
-            rows = Rows({table.name: found[1].get(table.name, {}) for table in tables.PLAYER_STATE})
+            rows = Rows({table.name: row_and_rows[1].get(table.name, {}) for table in tables.PLAYER_STATE})
             for journal in journals:
                 rows[journal.name] = _journal(connection, journal, {"user_id": player})
         return _without_codec_columns(rows)
@@ -189,10 +189,10 @@ class LegacyUnit:
         if state == "moved" and self._fence_pass is None:
             raise fence.refusal(state)
         with self._watch.asking("load"):
-            found = _find(self._connection, player, names)
-            if found is None:
+            row_and_rows = _find(self._connection, player, names)
+            if row_and_rows is None:
                 return None
-            self._row, rows = found
+            self._row, rows = row_and_rows
             receipts, openings = tables.action_receipts, tables.player_openings
             rows[receipts.name] = {}
             for form in idempotency.forms(request_id):
@@ -245,9 +245,9 @@ def _require_tables(connection: sqlite3.Connection) -> None:
         "SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger') AND substr(lower(tbl_name), 1, ?) = ?"
         " AND substr(name, 1, ?) <> ?"
     )
-    ours, fences = tables.LEGACY_PREFIX, fence_schema.PREFIX
-    if found := connection.execute(query, (len(ours), ours, len(fences), fences)).fetchone():
-        raise StoreUnavailable(f"the legacy file: {found[0]} acts in the place of a journal")
+    prefix, fences = tables.LEGACY_PREFIX, fence_schema.PREFIX
+    if intruder := connection.execute(query, (len(prefix), prefix, len(fences), fences)).fetchone():
+        raise StoreUnavailable(f"the legacy file: {intruder[0]} acts in the place of a journal")
 
 
 def _columns(connection: sqlite3.Connection) -> list[str]:
@@ -271,10 +271,10 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
     """The player's row, as far as the tables need it, and what it says; None where its id can't be a player's."""
     columns = codec.columns_for(names, _columns(connection))
     listed = ", ".join(quote(column) for column in columns)
-    found = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
-    if found is None:
+    cells = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
+    if cells is None:
         return None
-    row = dict(zip(columns, found, strict=True))
+    row = dict(zip(columns, cells, strict=True))
     # Not the real rowid: the table may have none, and only the transfer uses it.
     rows = codec.decode_row(row, rowid=0).rows
     return (row, rows) if rows.get("users") else None
@@ -286,8 +286,8 @@ def _journal(connection: sqlite3.Connection, journal: sa.Table, where: dict[str,
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone():
         return {}
     conditions = " AND ".join(f"{column} = ?" for column in where)
-    found = connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE {conditions}", list(where.values()))
-    records = [dict(zip(columns, values, strict=True)) for values in found]
+    selected = connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE {conditions}", list(where.values()))
+    records = [dict(zip(columns, values, strict=True)) for values in selected]
     return {tuple(record[part] for part in tables.KEYS[journal.name]): record for record in records}
 
 

@@ -179,11 +179,11 @@ class PostgresUnit:
         if record["id"] is None:
             return None
         rows = Rows({"users": {(player,): record}})
-        wanted = statements.load(tuple(names))
+        statement = statements.load(tuple(names))
         values = dict(zip(("request_id", "other_form"), idempotency.forms(request_id), strict=True))
         with self._watch.asking("load"):
-            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, **values}).one()
-        for name, records in zip(wanted.tables, found, strict=True):
+            selected = self.connection.exec_driver_sql(statement.sql, {"player": player, **values}).one()
+        for name, records in zip(statement.tables, selected, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
         return Loaded(rows, fence, epoch or "")
@@ -241,9 +241,9 @@ def _owner(table: sa.Table) -> str:
     return "id" if table is tables.users else "user_id"
 
 
-def _records(table: sa.Table, found: Iterable[Record]) -> dict[Key, Record]:
+def _records(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
     key = tables.KEYS[table.name]
-    return {tuple(record[column] for column in key): record for record in found}  # type: ignore[misc]  # keys are text or numbers
+    return {tuple(record[column] for column in key): record for record in records}  # type: ignore[misc]  # keys are text or numbers
 
 
 def _parts(table: str, change: TableChanges) -> Iterator[Part]:
@@ -281,14 +281,14 @@ def _translated() -> Iterator[None]:
 
 def _failure(original: BaseException | None, *, lost: bool = False) -> StoreFailure | None:
     state = original.sqlstate if isinstance(original, psycopg.Error) else None
-    said = str(original).strip().partition("\n")[0]
+    message = str(original).strip().partition("\n")[0]
     if state == FENCE_SQLSTATE:
-        return Moved(said) if said.endswith("moved") else Fenced(said)
+        return Moved(message) if message.endswith("moved") else Fenced(message)
     if state in NO_GAME_HERE:
-        return StoreUnavailable(f"the database is not migrated: {said}; {MIGRATE}")
+        return StoreUnavailable(f"the database is not migrated: {message}; {MIGRATE}")
     if state in AGAIN:
-        return TryAgain("tx_rolled_back", f"{state} {said}")
+        return TryAgain("tx_rolled_back", f"{state} {message}")
     lost = lost or (state is None and isinstance(original, psycopg.OperationalError))
     if lost or (state is not None and state.startswith(UNREACHABLE_CLASSES)):
-        return TryAgain("db_unreachable", f"{state or 'lost'} {said}")
+        return TryAgain("db_unreachable", f"{state or 'lost'} {message}")
     return None

@@ -50,8 +50,8 @@ def improved(options: str, grade: Grade, star: int, draw: Draw) -> str:
 
     Draws: sub.type and sub.value where there are under 4 combat subs, else sub.index and sub.value.
     """
-    found = from_json(options or "{}")
-    document: dict[str, Any] | None = {} if found is None else found if isinstance(found, dict) else None
+    parsed = from_json(options or "{}")
+    document: dict[str, Any] | None = {} if parsed is None else parsed if isinstance(parsed, dict) else None
     if document is None:
         return options
     main = document.get("main")

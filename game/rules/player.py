@@ -6,7 +6,7 @@ Methods change the rows they were given and raise Refused half way; who calls th
 from __future__ import annotations
 
 from game.errors import Refused
-from game.rows import Record, Rows, text, whole
+from game.rows import Record, Rows, text, whole_number
 from game.rules import catalog
 from game.rules.bag import Bag, next_position
 from game.rules.chance import Chance
@@ -39,7 +39,7 @@ class Player:
     @property
     def level_sum(self) -> int:
         """Strategy level + playful level."""
-        return whole(self.user, "strategy_level") + whole(self.user, "playful_level")
+        return whole_number(self.user, "strategy_level") + whole_number(self.user, "playful_level")
 
     @property
     def worn(self) -> dict[str, str]:
@@ -81,7 +81,7 @@ class Player:
 
         Refused not_enough_gold, not_enough_diamonds, balance_too_high.
         """
-        have = whole(self.user, currency)
+        have = whole_number(self.user, currency)
         if have + amount < 0:
             detail = f"{-amount} is asked for, there is {have}"
             raise Refused("not_enough_gold" if currency == "gold" else "not_enough_diamonds", detail)
@@ -115,11 +115,11 @@ class Player:
 
     def gain_forge_xp(self, xp: int) -> None:
         """Forge XP, and the levels that it takes the player up; at the top it changes nothing."""
-        level = whole(self.user, "forge_level")
+        level = whole_number(self.user, "forge_level")
         if level >= catalog.MAX_FORGE_LEVEL:
             return
         add(self.user, "forge_xp", xp)
-        have = whole(self.user, "forge_xp")
+        have = whole_number(self.user, "forge_xp")
         while level < catalog.MAX_FORGE_LEVEL and have >= catalog.xp_to_leave(level):
             have -= catalog.xp_to_leave(level)
             level += 1
@@ -139,12 +139,12 @@ def _nearly_full(user: Record) -> str:
 
 def _put_on(entry: Record) -> tuple[int, str]:
     """A store gives its rows in any order."""
-    return whole(entry, "position"), text(entry, "slot")
+    return whole_number(entry, "position"), text(entry, "slot")
 
 
 def add(record: Record, column: str, amount: int) -> None:
     """Add to a number that is kept. Refused balance_too_high beyond what a column holds."""
-    value = whole(record, column) + amount
+    value = whole_number(record, column) + amount
     if value > LARGEST:
         raise Refused("balance_too_high", f"{column} would be {value}")
     record[column] = value

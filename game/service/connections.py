@@ -153,16 +153,16 @@ class Connection(HttpToolsProtocol):
             return
         if self._request_timer is None and not self._at_work:
             self._expect_request()
-        rest = memoryview(data)
-        while rest and not self._deaf:
+        unfed = memoryview(data)
+        while unfed and not self._deaf:
             limits = self._door.limits
-            left = (limits.head_bytes if self._in_head else limits.request_bytes) - self._received
-            if left <= 0:
+            room = (limits.head_bytes if self._in_head else limits.request_bytes) - self._received
+            if room <= 0:
                 self._refuse_this(self._too_large)
                 return
-            size = min(left, SLICE_BYTES)
-            self._feed(rest[:size])
-            rest = rest[size:]
+            size = min(room, SLICE_BYTES)
+            self._feed(unfed[:size])
+            unfed = unfed[size:]
 
     def _feed(self, part: memoryview) -> None:
         """Parse bytes that are within the limits."""

@@ -117,7 +117,7 @@ def _problems(codes: Iterable[str]) -> Responses:
     by_status: dict[HTTPStatus, list[str]] = defaultdict(list)
     for code in codes:
         by_status[PROBLEMS[code].status].append(code)
-    return {status.value: _problem(status, found) for status, found in by_status.items()}
+    return {status.value: _problem(status, codes_of_status) for status, codes_of_status in by_status.items()}
 
 
 def _problem(status: HTTPStatus, codes: list[str]) -> dict[str, Any]:

@@ -98,13 +98,13 @@ def _restart(slots: list[Slot]) -> list[Slot]:
 
 def _listen(on: Settings, have: list[Slot]) -> list[Slot]:
     """Return a slot for each pair of ports: the one that we have, or a new one. Raises CannotStart."""
-    ours = {slot.addresses: slot for slot in have}
+    slots_by_address = {slot.addresses: slot for slot in have}
     first = settings.private_port(on)
     slots: list[Slot] = []
     with ExitStack() as failed:
         for n in range(on.processes):
             addresses = ((on.host, on.port + n), (on.private_host, first + n))
-            slot = ours.get(addresses)
+            slot = slots_by_address.get(addresses)
             if slot is None:
                 public = failed.enter_context(_listener(addresses[0], "PORT (invoke serve: --port)"))
                 private = failed.enter_context(_listener(addresses[1], "PRIVATE_PORT"))
@@ -119,9 +119,9 @@ def _listener(address: Address, setting: str) -> socket.socket:
     try:
         return socket.create_server(address, family=family, backlog=WAITING)
     except OSError as error:
-        found = os.strerror(error.errno) if error.errno else str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise CannotStart(
-            f"expected {address[0]}:{address[1]} to be free; found: {found}."
+            f"expected {address[0]}:{address[1]} to be free; found: {reason}."
             f" End what listens there (ss -ltnp 'sport = :{address[1]}' names it), or choose another {setting}"
         ) from None
 

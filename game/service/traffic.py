@@ -46,9 +46,9 @@ class About:
 
 def about(scope: Scope) -> About:
     """The request's own."""
-    found = scope["state"]["about"]
-    assert isinstance(found, About)
-    return found
+    request_state = scope["state"]["about"]
+    assert isinstance(request_state, About)
+    return request_state
 
 
 def refusing(scope: Scope, code: str, detail: str = "", *, headers: dict[str, str] | None = None) -> Response:

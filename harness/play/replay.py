@@ -11,7 +11,7 @@ from typing import cast
 
 from game.dispatch import Request, dispatch
 from game.errors import BadDice, Refused, StoreFailure
-from game.rows import Rows, compare, whole
+from game.rows import Rows, compare, whole_number
 from game.rules.chance import Chance
 from game.rules.commands import decode
 from harness.play import defects, expectations, invariants
@@ -242,7 +242,7 @@ class Play:
     def _check_instant(self, turn: Turn) -> None:
         """A receipt says when its request was granted; one that is missing is said elsewhere."""
         receipt = self.rows.get("action_receipts", {}).get((turn.action.by, turn.request), {"at": self._now})
-        if (at := whole(receipt, "at")) != self._now:
+        if (at := whole_number(receipt, "at")) != self._now:
             self.standing.append(Problem(turn.path, f"a receipt of {written(self._now)}", f"one of {written(at)}"))
 
     def _check_standing(self, turn: Turn, before: Rows) -> None:

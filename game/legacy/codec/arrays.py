@@ -104,17 +104,17 @@ def read_array(cell: Cell, shape: Elements, units: int | None, check: Check | No
 
     `check` may still refuse an element that was read; its key counts as there, so that one like it is a repetition.
     """
-    text, elements, apart = taken(cell, "[", "an array", units)
-    seen: set[Value] = set()
+    text, elements, array = taken(cell, "[", "an array", units)
+    keys: set[Value] = set()
     nothing = shape.absent
 
     def element(part: Part) -> Record:
-        record = {**nothing, **_element(text, part, shape, seen)}
+        record = {**nothing, **_element(text, part, shape, keys)}
         if check is not None:
             check(part.value, record)
         return record
 
-    return _apart(text, elements, apart, element)
+    return _apart(text, elements, array, element)
 
 
 def read_entries(cell: Cell, document: Document, units: int | None) -> Apart:
@@ -123,7 +123,7 @@ def read_entries(cell: Cell, document: Document, units: int | None) -> Apart:
     If an entry whose key commands write can't be read, commands are refused: a second entry with the key would hide
     the first.
     """
-    text, entries, apart = taken(cell, "{", "an object", units)
+    text, entries, array = taken(cell, "{", "an object", units)
     last = {part.key: part for part in entries}
     nothing = document.absent
 
@@ -133,12 +133,12 @@ def read_entries(cell: Cell, document: Document, units: int | None) -> Apart:
         try:
             values: Record = {document.key: readers.key(part.key, ""), **_inner(text, part, document.fields)}
         except Unreadable:
-            apart.refuses = apart.refuses or part.key in document.used
+            array.refuses = array.refuses or part.key in document.used
             raise
         values["form"] = text[part.start : part.value_start] + str(values["form"])
         return {**nothing, **values}
 
-    return _apart(text, entries, apart, entry)
+    return _apart(text, entries, array, entry)
 
 
 def element_texts(shape: Elements, records: Iterable[Record]) -> list[tuple[int, str]]:
@@ -163,8 +163,8 @@ def write_array(texts: list[tuple[int, str]], frame: str | None, brackets: str =
         return f"{brackets[0]}{','.join(text for _, text in texts)}{brackets[1]}"
     opening, items, closing = opened_frame(frame)
     by_position = dict(texts)
-    elements, rest = framed(items, by_position, [place for place, _ in texts])
-    return opening + ",".join([*elements, *(by_position[place] for place in rest)]) + closing
+    elements, unframed = framed(items, by_position, [place for place, _ in texts])
+    return opening + ",".join([*elements, *(by_position[place] for place in unframed)]) + closing
 
 
 def opened_frame(frame: str) -> Frame:
@@ -188,39 +188,39 @@ def opened(cell: Cell, bracket: str, name: str) -> tuple[str, int]:
 def taken(cell: Cell, bracket: str, name: str, units: int | None) -> tuple[str, list[Part], Apart]:
     """Return the document as text, its parts, and what takes its records. Raises Unreadable."""
     text, start = opened(cell, bracket, name)
-    elements, _ = parts(text, start, whole=True)
+    elements, _ = parts(text, start, to_end=True)
     counted = max(1, len(elements))
     if units is not None and units != counted:
         raise Unreadable("count_disagrees", f"SQLite counts {units} elements, we count {counted}")
     return text, elements, Apart(counted)
 
 
-def _apart(text: str, elements: list[Part], apart: Apart, read: Callable[[Part], Record]) -> Apart:
+def _apart(text: str, elements: list[Part], array: Apart, read: Callable[[Part], Record]) -> Apart:
     pieces: list[tuple[Part, int | str]] = []
     for place, part in enumerate(elements):
         try:
             record = read(part)
         except Unreadable as trouble:
             raw = text[part.start : part.end]
-            apart.troubles.append((place, trouble, raw))
+            array.troubles.append((place, trouble, raw))
             pieces.append((part, raw))
             continue
         record["position"] = place * STEP
-        apart.records.append(record)
+        array.records.append(record)
         pieces.append((part, place * STEP))
-    apart.frame = _frame_of(text, pieces)
-    return apart
+    array.frame = _frame_of(text, pieces)
+    return array
 
 
-def _element(text: str, part: Part, shape: Elements, seen: set[Value]) -> Record:
+def _element(text: str, part: Part, shape: Elements, keys: set[Value]) -> Record:
     record = _inner(text, part, shape.fields)
     for need in shape.needs:
         if need not in record:
             raise Unreadable(f"without_{need}", f"the element has no {need}")
     key = record[shape.needs[0]]
-    if key in seen:
+    if key in keys:
         raise Unreadable(f"repeated_{shape.needs[0]}", f"the {shape.needs[0]} occurs twice in this document")
-    seen.add(key)
+    keys.add(key)
     return record
 
 

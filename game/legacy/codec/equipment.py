@@ -18,7 +18,7 @@ def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> A
     worn, it could never be used up. Commands are refused if a slot is named twice or its value is no item's id:
     putting on and taking off would lose that entry.
     """
-    text, entries, apart = taken(cell, "{", "an object", units)
+    text, entries, array = taken(cell, "{", "an object", units)
     last = {part.key: place for place, part in enumerate(entries)}
     items: list[FrameItem] = []
     worn: set[str] = set()
@@ -27,23 +27,23 @@ def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> A
         raw = text[part.start : part.end]
         before, after = around(text, entries, place)
         if last[part.key] != place or not part.key or not indexable(part.key):
-            apart.troubles.append((place, Unreadable("repeated_slot", "the slot is repeated or no usable name"), raw))
-            apart.refuses = apart.refuses or last[part.key] != place
+            array.troubles.append((place, Unreadable("repeated_slot", "the slot is repeated or no usable name"), raw))
+            array.refuses = array.refuses or last[part.key] != place
             items.append((before, raw, after))
             plain = False
             continue
         record = _worn_record(text, part, slots, worn)
         record["position"] = place * STEP
-        apart.records.append(record)
-        apart.refuses = apart.refuses or not isinstance(part.value, str | None)
+        array.records.append(record)
+        array.refuses = array.refuses or not isinstance(part.value, str | None)
         if record["kept"] not in (None, "null"):
-            apart.troubles.append((place, Unreadable("dangling", "names no free equipment of the slot"), raw))
+            array.troubles.append((place, Unreadable("dangling", "names no free equipment of the slot"), raw))
         same = _entry_text(record) == raw
         plain = plain and same and not before and not after
         items.append((before, place * STEP, after, "" if same else raw))
     if entries and not (plain and text.startswith("{") and text.endswith("}")):
-        apart.frame = dumps([text[: text.index("{") + 1], items, text[text.rindex("}") :]])
-    return apart
+        array.frame = dumps([text[: text.index("{") + 1], items, text[text.rindex("}") :]])
+    return array
 
 
 def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
@@ -56,8 +56,8 @@ def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
     for item in items:
         if len(item) == 4 and item[3] and (record := records.get(int(item[1]))) and _still_reads(item[3], record):
             texts[position(record)] = item[3]
-    elements, rest = framed(items, texts, sorted(records))
-    return opening + ",".join([*elements, *(texts[position] for position in rest)]) + closing
+    elements, unframed = framed(items, texts, sorted(records))
+    return opening + ",".join([*elements, *(texts[position] for position in unframed)]) + closing
 
 
 def _worn_record(text: str, part: Part, slots: Mapping[str, str], worn: set[str]) -> Record:

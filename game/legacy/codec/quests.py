@@ -42,22 +42,22 @@ class Quests:
 def read_quests(cell: Cell, document: Document) -> Quests:
     """Read the document as records of its periods and their quests. Raises Unreadable if it is no object."""
     text, start = opened(cell, "{", "an object")
-    entries, _ = parts(text, start, whole=True)
+    entries, _ = parts(text, start, to_end=True)
     last = {part.key: part for part in entries if part.key in document.periods and part.value is not None}
-    apart = Quests()
+    decoded = Quests()
     form: list[str] = []
     at = 0
     for part in sorted(last.values(), key=_start):
         try:
-            _read_period(apart, document, text, part)
+            _read_period(decoded, document, text, part)
         except Unreadable as trouble:
-            apart.troubles.append((f"$.{part.key}", trouble, text[part.value_start : part.end]))
+            decoded.troubles.append((f"$.{part.key}", trouble, text[part.value_start : part.end]))
             continue
         form += [text[at : part.value_start], f"{MARK}{part.key}{MARK}"]
         at = part.end
-    apart.form = "".join([*form, text[at:]])
-    apart.milestones.sort(key=lambda record: document.periods.index(str(record["period"])))
-    return apart
+    decoded.form = "".join([*form, text[at:]])
+    decoded.milestones.sort(key=lambda record: document.periods.index(str(record["period"])))
+    return decoded
 
 
 def write_quests(
@@ -94,7 +94,7 @@ def _without_values(document: Document) -> Record:
     return {column: value for column, value in _outer(document).absent.items() if column != ARRAY}
 
 
-def _read_period(apart: Quests, document: Document, text: str, part: Part) -> None:
+def _read_period(decoded: Quests, document: Document, text: str, part: Part) -> None:
     """Add the period's records, once all of it is read. Raises Unreadable."""
     period = str(part.key)
     if not isinstance(part.value, dict):
@@ -103,15 +103,15 @@ def _read_period(apart: Quests, document: Document, text: str, part: Part) -> No
     array = values.pop(ARRAY, None)
     quests: list[Record] = []
     if array is not None:
-        taken = read_array(str(array), document, None)
-        quests = taken.records
-        apart.troubles += [(f"$.{period}.{ARRAY}[{place}]", what, raw) for place, what, raw in taken.troubles]
-        if quests and taken.frame is not None:
-            apart.frames[period] = taken.frame
+        read = read_array(str(array), document, None)
+        quests = read.records
+        decoded.troubles += [(f"$.{period}.{ARRAY}[{place}]", error, raw) for place, error, raw in read.troubles]
+        if quests and read.frame is not None:
+            decoded.frames[period] = read.frame
     if not quests:
         form = form.replace(f"{MARK}{ARRAY}{MARK}", "null" if array is None else str(array))
-    apart.quests += [{"period": period, **quest} for quest in quests]
-    apart.milestones.append({"period": period, **_without_values(document), **values, "form": form})
+    decoded.quests += [{"period": period, **quest} for quest in quests]
+    decoded.milestones.append({"period": period, **_without_values(document), **values, "form": form})
 
 
 def _period_text(document: Document, milestones: Record, quests: list[Record], frame: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules import catalog
 from game.rules.actions.outcome import Outcome
 from game.rules.commands import ExpandBag, OpenBundle, SellItem
@@ -47,7 +47,7 @@ def expand_bag(player: Player, command: ExpandBag) -> Outcome:
     Refused: bag_at_limit, not_enough_diamonds.
     """
     column = f"places_{command.type}"
-    places = whole(player.user, column)
+    places = whole_number(player.user, column)
     if places >= catalog.MOST_PLACES:
         raise Refused("bag_at_limit", f"{places} places for {command.type}")
     player.pay("diamonds", -catalog.places_price(places), "expand_bag")
@@ -58,7 +58,7 @@ def expand_bag(player: Player, command: ExpandBag) -> Outcome:
 def _price(player: Player, item: Record) -> int:
     if item["type"] == catalog.EQUIPMENT:
         known = player.bag.equipment(text(item, "id"))
-        return catalog.equipment_price(catalog.GRADES[text(known, "grade")], whole(known, "stars"))
+        return catalog.equipment_price(catalog.GRADES[text(known, "grade")], whole_number(known, "stars"))
     if item["type"] == catalog.MATERIAL and item["name"] in catalog.MATERIALS:
         return catalog.material_price(1 + catalog.MATERIALS.index(text(item, "name")))
     raise Refused("cannot_be_sold", text(item, "id"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules import catalog
 from game.rules.actions.outcome import Outcome
 from game.rules.catalog import Grade, Template
@@ -22,13 +22,13 @@ def enhance(player: Player, command: Enhance) -> Outcome:
     """
     item = player.bag.equipment(command.item)
     grade = catalog.GRADES[text(item, "grade")]
-    stars = whole(item, "stars")
+    stars = whole_number(item, "stars")
     if stars >= catalog.MAX_STARS:
         raise Refused("max_stars", command.item)
     player.need_level(catalog.level_sum_for(stars + 1))
     player.pay("gold", -catalog.enhance_gold(grade, stars), "enhance")
     player.bag.spend(*catalog.enhance_material(grade, stars))
-    success = player.percent("success") <= catalog.enhance_chance(grade, stars, whole(item, "fails"))
+    success = player.percent("success") <= catalog.enhance_chance(grade, stars, whole_number(item, "fails"))
     player.gain_forge_xp(player.draw("xp", *grade.enhance_xp))
     if success:
         options = improved(text(item, "options"), grade, stars + 1, player.draw)
@@ -49,7 +49,7 @@ def combine(player: Player, command: Combine) -> Outcome:
     """
     items = _combined(player, command)
     grade = catalog.GRADES[text(items[0], "grade")]
-    level = whole(player.user, "forge_level")
+    level = whole_number(player.user, "forge_level")
     if level < grade.combine_level:
         raise Refused("forge_level_too_low", f"{grade.combine_level} is asked for, the forge level is {level}")
     success = player.percent("success") <= catalog.great_success(grade, level)
@@ -75,7 +75,7 @@ def disassemble(player: Player, command: Disassemble) -> Outcome:
     grade = catalog.GRADES[text(item, "grade")]
     share = player.draw("share", *catalog.DISASSEMBLE_PERCENT)
     jackpot = _jackpot(player)
-    name, amount = catalog.disassembled(grade, whole(item, "stars"), share)
+    name, amount = catalog.disassembled(grade, whole_number(item, "stars"), share)
     gained = amount * 2 if jackpot else amount
     player.bag.take(item)
     player.bag.gain([(name, gained)])
@@ -123,7 +123,7 @@ def _equipment(slot: str, grade: Grade) -> Template:
 
 
 def _jackpot(player: Player) -> bool:
-    level = min(whole(player.user, "forge_level"), catalog.MAX_FORGE_LEVEL)
+    level = min(whole_number(player.user, "forge_level"), catalog.MAX_FORGE_LEVEL)
     return player.percent("jackpot") <= catalog.JACKPOT_PERCENT * level
 
 

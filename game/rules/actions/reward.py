@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules import catalog, days
 from game.rules.actions.outcome import Outcome, total
 from game.rules.bag import in_order
@@ -72,13 +72,13 @@ def claim_quest(player: Player, command: ClaimQuest) -> Outcome:
         raise Refused("already_claimed", command.quest)
     if _is_over(player, activity):
         raise Refused("quest_expired", command.quest)
-    progress, target = whole(quest, "progress"), whole(quest, "target")
+    progress, target = whole_number(quest, "progress"), whole_number(quest, "target")
     if progress < target:
         raise Refused("quest_unfinished", f"{progress} of {target}")
     reward = quest_reward(text(quest, "reward"))
     quest["claimed"] = True
     _grant(player, reward, "quest")
-    add(activity, "activity", whole(quest, "activity_points"))
+    add(activity, "activity", whole_number(quest, "activity_points"))
     granted = {"gold": reward.gold, "diamonds": reward.diamonds, "action_points": reward.action_points}
     return {**granted, "xp": dict(reward.xp), "items": total(reward.items), "activity_points": quest["activity_points"]}
 
@@ -98,7 +98,7 @@ def claim_milestone(player: Player, command: ClaimMilestone) -> Outcome:
         raise Refused("already_claimed", f"{command.period} {command.milestone}")
     if _is_over(player, record):
         raise Refused("milestone_expired", command.period)
-    activity = whole(record, "activity")
+    activity = whole_number(record, "activity")
     if activity < command.milestone:
         raise Refused("milestone_unreached", f"{activity} of {command.milestone}")
     flags[n] = True
@@ -116,7 +116,7 @@ def _mail(player: Player, mail_id: str) -> Record:
 
 
 def _has_expired(player: Player, mail: Record) -> bool:
-    return bool(mail["expires_at"]) and whole(mail, "expires_at") <= player.now_ms
+    return bool(mail["expires_at"]) and whole_number(mail, "expires_at") <= player.now_ms
 
 
 def _carries(mail: Record) -> bool:
@@ -130,9 +130,9 @@ def _items(mail: Record) -> list[tuple[str, int]]:
 def _claim(player: Player, mails: list[Record]) -> Outcome:
     for mail in mails:
         mail["claimed"] = True
-        gold, diamonds, action_points = (whole(mail, column) for column in CARRIED)
+        gold, diamonds, action_points = (whole_number(mail, column) for column in CARRIED)
         _grant(player, Reward(gold, diamonds, action_points, _items(mail)), "mail")
-    amounts = {column: sum(whole(mail, column) for mail in mails) for column in CARRIED}
+    amounts = {column: sum(whole_number(mail, column) for mail in mails) for column in CARRIED}
     return {**amounts, "items": total(item for mail in mails for item in _items(mail))}
 
 
@@ -147,7 +147,9 @@ def _grant(player: Player, reward: Reward, reason: Reason) -> None:
 
 def _is_over(player: Player, period: Record) -> bool:
     """Whether what was handed out belongs to a period before the one under way; without a time it never does."""
-    return bool(period["reset_at"]) and whole(period, "reset_at") < days.start(text(period, "period"), player.now_ms)
+    return bool(period["reset_at"]) and whole_number(period, "reset_at") < days.start(
+        text(period, "period"), player.now_ms
+    )
 
 
 def _flags(record: Record) -> list[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules.actions.outcome import Outcome, total
 from game.rules.bag import in_order, next_position
 from game.rules.commands import ClearStage, CollectAllMissions, CollectMission, LevelUpMission, StartMission
@@ -29,7 +29,7 @@ def clear_stage(player: Player, command: ClearStage) -> Outcome:
     player.pay("gold", gold, "stage")
     add(player.user, "strategy_xp", xp)
     player.bag.gain(items)
-    player.user["stage_progress"] = max(whole(player.user, "stage_progress"), stage.ordinal)
+    player.user["stage_progress"] = max(whole_number(player.user, "stage_progress"), stage.ordinal)
     return {"first": first, "gold": gold, "xp": xp, "items": total(items)}
 
 
@@ -88,12 +88,12 @@ def level_up_mission(player: Player, command: LevelUpMission) -> Outcome:
     """
     mission = _mission(command.mission)
     record = _started(player, mission)
-    level = whole(record, "level")
+    level = whole_number(record, "level")
     if level >= TOP_LEVEL:
         raise Refused("mission_at_top", mission.id)
     if level + 1 == OPENED_AGAIN_AT:
         _need_open(player, mission)
-    if (collected := whole(record, "collected")) < mission.asks_for(level):
+    if (collected := whole_number(record, "collected")) < mission.asks_for(level):
         raise Refused("not_enough_collected", f"{collected} of {mission.asks_for(level)}")
     player.pay("gold", -mission.costs(level), "level_up_mission")
     kept, new = _produced(player, mission, record), mission.at(level + 1)
@@ -108,7 +108,7 @@ def _is_cleared(player: Player, stage: str) -> bool:
 
 
 def _spend_action_points(player: Player, number: int) -> None:
-    left = whole(player.user, "action_points") - number
+    left = whole_number(player.user, "action_points") - number
     if left < 0:
         raise Refused("not_enough_action_points", f"{number} are asked for, there are {left + number}")
     player.user["action_points"] = left
@@ -147,18 +147,18 @@ def _started(player: Player, mission: Mission) -> Record:
 
 
 def _produced(player: Player, mission: Mission, record: Record) -> Produced:
-    level = mission.at(whole(record, "level"))
-    return produced(level, whole(record, "amount"), whole(record, "since"), player.now_ms)
+    level = mission.at(whole_number(record, "level"))
+    return produced(level, whole_number(record, "amount"), whole_number(record, "since"), player.now_ms)
 
 
 def _collect(player: Player, mission: Mission, record: Record) -> int:
     """Pay what there is, if anything; how much."""
-    there = _produced(player, mission, record)
-    if there.amount:
-        player.pay(mission.pays, there.amount, "mission")
-        add(record, "collected", there.amount)
-        record |= {"amount": 0, "since": restarted(there, player.now_ms)}
-    return there.amount
+    waiting = _produced(player, mission, record)
+    if waiting.amount:
+        player.pay(mission.pays, waiting.amount, "mission")
+        add(record, "collected", waiting.amount)
+        record |= {"amount": 0, "since": restarted(waiting, player.now_ms)}
+    return waiting.amount
 
 
 def _collected(amounts: dict[str, int]) -> Outcome:

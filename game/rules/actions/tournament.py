@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules import catalog, days
 from game.rules.actions.outcome import Outcome, total
 from game.rules.catalog import Tournament
@@ -32,7 +32,7 @@ def start_tournament(player: Player, command: StartTournament) -> Outcome:
     """
     records = player.rows.table("user_tournaments")
     record = records.setdefault((player.id, command.kind), {"user_id": player.id, "kind": command.kind})
-    if record.get("played_at") and days.day(player.now_ms) <= days.day(whole(record, "played_at")):
+    if record.get("played_at") and days.day(player.now_ms) <= days.day(whole_number(record, "played_at")):
         raise Refused("already_played_today", command.kind)
     if record.get("status") in FINISHED and not record["claimed"] and (_has_rank(record) or _has_gathered(record)):
         raise Refused("reward_unclaimed", command.kind)
@@ -74,7 +74,7 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
     """
     record = _last(player, command.kind)
     tournament = catalog.TOURNAMENTS[command.kind]
-    gold = whole(record, "gold") if tournament.gathers == "gold" else 0
+    gold = whole_number(record, "gold") if tournament.gathers == "gold" else 0
     items = _gathered(record, tournament)
     if record["status"] not in FINISHED or not (_has_rank(record) or gold or items):
         raise Refused("not_finished", command.kind)
@@ -82,7 +82,7 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
         raise Refused("already_claimed", command.kind)
     if _has_rank(record):
         record["claimed"] = True
-        items = [*tournament.rewards[whole(record, "rank") - 1].items(), *items]
+        items = [*tournament.rewards[whole_number(record, "rank") - 1].items(), *items]
     else:
         record[tournament.gathers] = 0 if tournament.gathers == "gold" else "{}"
     player.pay("gold", gold, "tournament")
@@ -99,7 +99,7 @@ def _last(player: Player, kind: str) -> Record:
 
 
 def _has_rank(record: Record) -> bool:
-    return 1 <= whole(record, "rank") <= catalog.TOURNAMENTS[text(record, "kind")].league
+    return 1 <= whole_number(record, "rank") <= catalog.TOURNAMENTS[text(record, "kind")].league
 
 
 def _has_gathered(record: Record) -> bool:
