@@ -28,7 +28,7 @@ from game.rules.actions import Outcome, perform
 from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.rules.player import Player
-from game.unit_of_work import Loaded, Store
+from game.unit_of_work import LoadedPlayer, Store
 
 ATTEMPTS = 4
 
@@ -125,7 +125,7 @@ def _replayed(receipt: Record, request: Request) -> Answer:
     return Answer(json.loads(text(receipt, "outcome")), replayed=True)
 
 
-def _check_open(loaded: Loaded, request: Request, fence_pass: str | None) -> None:
+def _check_open(loaded: LoadedPlayer, request: Request, fence_pass: str | None) -> None:
     if loaded.fence != "open" and fence_pass is None:
         raise Fenced(loaded.fence)
     if loaded.rows["users"][(request.player,)]["held"]:

@@ -33,7 +33,7 @@ def may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
-def found(path: Path) -> str:
+def describe(path: Path) -> str:
     """Say in a few words what is at the path, following links; FILE for a readable file that holds anything."""
     try:
         status = path.stat()

@@ -120,7 +120,7 @@ def _env_file() -> Path | None:
     if not named:
         return None
     path = Path(named)
-    file_state = paths.found(path)
+    file_state = paths.describe(path)
     if file_state not in (paths.FILE, paths.EMPTY):
         raise BadSettings(f"{ENV_FILE}: expected a file, found {file_state} at {path}")
     return path

@@ -10,13 +10,13 @@ from typing import ClassVar, Literal, Protocol
 from game.rows import Rows
 
 Engine = Literal["postgres", "legacy"]
-Fence = Literal["open", "fenced", "moved"]
-Statement = Literal["lock", "load", "save", "commit"]
+FenceState = Literal["open", "fenced", "moved"]
+UnitStatement = Literal["lock", "load", "save", "commit"]
 """What a unit of work asks its database for, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedPlayer:
     """A player whom nobody else can change until the unit ends.
 
     rows: `users` and the tables asked for; the request's own action_receipts, under either form of its key
@@ -27,12 +27,12 @@ class Loaded:
     """
 
     rows: Rows
-    fence: Fence
+    fence: FenceState
     draw_epoch: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class StoreStatus:
     """The state of the store that a process serves. `store` is the same for every process on one database.
 
     lacks: a sentence that names the columns of game.tables missing from the store, and the remedy; "" if none is.
@@ -42,7 +42,7 @@ class Status:
     store: str
     marker: str | None
     schema_head: str | None
-    fence: Fence
+    fence: FenceState
     lacks: str = ""
 
 
@@ -57,7 +57,7 @@ class Watch(Protocol):
         """A connection of the pool."""
         ...
 
-    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+    def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
         """The database for one of these."""
         ...
 
@@ -75,7 +75,7 @@ class Unwatched:
     def holding(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+    def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
         del statement
         return nullcontext()
 
@@ -88,7 +88,7 @@ UNWATCHED = Unwatched()
 class Unit(Protocol):
     """One transaction. Leaving it without `commit` rolls back; every method may raise TryAgain, Fenced or Moved."""
 
-    def load(self, player: str, request_id: str, tables: Collection[str]) -> Loaded | None:
+    def load(self, player: str, request_id: str, tables: Collection[str]) -> LoadedPlayer | None:
         """Lock the player, then read; None where there is no such player."""
         ...
 
@@ -121,7 +121,7 @@ class Store(Protocol):
         """
         ...
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         """Return the database's identity, and whether it can be written. Raises TryAgain, StoreUnavailable."""
         ...
 

@@ -21,7 +21,7 @@ from db.ops.locks import Holder
 from db.schema import migrate
 from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
-from game.legacy.fence_schema import Mark
+from game.legacy.fence_schema import FenceMark
 from game.redaction import redact
 
 LEGACY = "the legacy file"
@@ -95,7 +95,7 @@ def unknown(error: Exception, do: str = "") -> Unknown:
     return Unknown(redact(text.splitlines()[0]), do)  # A server's error has its position and hints on more lines.
 
 
-def legacy(path: Path) -> Mark:
+def legacy(path: Path) -> FenceMark:
     """Read the fence of the legacy file. Raises Refusal saying why it can't be read, or is no file of the game."""
     try:
         with closing(sqlite_values.connect(path, readonly=True, timeout_seconds=LOCK_SECONDS)) as connection:

@@ -34,7 +34,7 @@ from db.snapshots.tools import Tools
 from game.errors import StoreFailure
 from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
-from game.legacy.fence_schema import Mark, Owner
+from game.legacy.fence_schema import FenceMark, Owner
 
 FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, OSError)
 """What stores, files and processes raise when they fail; anything else is a defect of ours and goes on."""
@@ -202,7 +202,7 @@ class RunContext:
         """Read the phase of the move from Postgres."""
         return ops.phase(self.conn)
 
-    def legacy_fence(self) -> Mark:
+    def legacy_fence(self) -> FenceMark:
         """What the legacy file's fence says of itself."""
         return legacy_mark(self.env.legacy.path)
 
@@ -275,7 +275,7 @@ class RunContext:
         return dict(counted.facts) if counted else {}
 
 
-def legacy_mark(path: Path) -> Mark:
+def legacy_mark(path: Path) -> FenceMark:
     """What a legacy file's fence says of itself."""
     with closing(sqlite_values.connect(path, readonly=True)) as connection:
         return fence_mark(connection)

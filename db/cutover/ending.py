@@ -34,7 +34,7 @@ from db.ops import Phase
 from db.ops.locks import Holder
 from db.remedies import seeding
 from db.snapshots import Label, Side
-from game.legacy.fence_schema import Mark
+from game.legacy.fence_schema import FenceMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Seen:
     """
 
     environment: str
-    legacy: Mark | None
+    legacy: FenceMark | None
     asked: Answer
     pointer: PointerTo
     amiss: str
@@ -239,7 +239,7 @@ def ended(env: Environment, outcome: str, todo: str = "", *, dry_run: bool = Fal
 def look(env: Environment) -> Seen:
     """Ask both stores, the pointer and the services. Raises nothing if a part does not answer."""
     unknown: dict[str, Unknown] = {}
-    legacy: Mark | None = None
+    legacy: FenceMark | None = None
     try:
         legacy = answers.legacy(env.legacy.path)
     except (ToolError, *FAILURES) as error:
@@ -307,7 +307,7 @@ def _tool(holder: Holder | None) -> Tool:
     return Tool.STOPPED if holder.stopped else Tool.ALIVE
 
 
-def _owner(mark: Mark, target: Target) -> FenceOwner:
+def _owner(mark: FenceMark, target: Target) -> FenceOwner:
     if mark.state == "open" or mark.owner is None:
         return FenceOwner.NOBODY
     if not fence_owner.is_of(mark, target.identity):

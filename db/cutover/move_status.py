@@ -16,8 +16,8 @@ from db.errors import Inconclusive, Refusal
 from db.legacy.opening import check_file
 from db.ops import Phase, fence
 from db.schema import migrate
-from game.legacy.fence_schema import Mark, State
-from game.unit_of_work import Fence
+from game.legacy.fence_schema import FenceMark
+from game.unit_of_work import FenceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,16 @@ class MoveStatus:
 
     phase: Phase
     run: str | None
-    target: Fence
+    target: FenceState
     inconsistent: tuple[str, ...]
-    mark: Mark
+    mark: FenceMark
     identity: str
     pointer: PointerTo
     unfinished: bool = False
     undoing: bool = field(default=False, compare=False)
 
     @property
-    def legacy(self) -> State:
+    def legacy(self) -> FenceState:
         """The state of the legacy file's fence."""
         return self.mark.state
 
@@ -122,7 +122,7 @@ def read_status(env: Environment) -> MoveStatus:
         raise unknowable(error.found, env, error.do) from error
     with conn:
         ops.require_marker(conn, env.name)
-        target: Fence = "fenced"
+        target: FenceState = "fenced"
         inconsistent: tuple[str, ...] = ()
         if migrate.current(conn):
             target = fence.recorded_state(conn)

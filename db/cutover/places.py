@@ -95,7 +95,7 @@ def _require_writable(folder: Path, what: str, wanted: Path, do: str) -> None:
     if not folder.is_dir():
         raise Refusal(
             f"{what}, to write into",
-            f"{paths.found(folder)}, {folder}",
+            f"{paths.describe(folder)}, {folder}",
             where=str(wanted),
             do="Move that file away: a folder goes there.",
         )

@@ -23,12 +23,13 @@ from game.errors import StoreUnavailable
 from game.legacy import draws, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.legacy.fence import Check
-from game.legacy.fence_schema import Mark, State
+from game.legacy.fence_schema import FenceMark
+from game.unit_of_work import FenceState
 
 
 @contextmanager
 def turning(
-    context: RunContext, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
+    context: RunContext, to: FenceState, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
 ) -> Iterator[sqlite3.Connection]:
     """Turn the legacy file's fence to `to` after the body; during the body nobody else can write to the file.
 
@@ -40,7 +41,7 @@ def turning(
     """
     path = context.env.legacy.path
 
-    def check(mark: Mark) -> None:
+    def check(mark: FenceMark) -> None:
         context.require_phase(*phases)
         owned(mark)
 
@@ -62,7 +63,7 @@ def turning(
 
 
 def turn(
-    context: RunContext, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
+    context: RunContext, to: FenceState, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
 ) -> None:
     """Turn the fence at once; see `turning`."""
     with turning(context, to, phases=phases, owned=owned, pass_token=pass_token):

@@ -139,11 +139,11 @@ def _bytes(path: Path, expected: str, *, do: str, most_bytes: int, follow: bool)
         # Not to wait: a pipe may take the file's place after it was looked at.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     except OSError as error:
-        found = "a link" if path.is_symlink() else kinds.found(path)
+        found = "a link" if path.is_symlink() else kinds.describe(path)
         raise Refusal(expected, found if found != kinds.FILE else str(error.strerror), where=str(path), do=do) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Refusal(expected, kinds.found(path), where=str(path), do=do)
+        raise Refusal(expected, kinds.describe(path), where=str(path), do=do)
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:

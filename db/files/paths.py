@@ -18,7 +18,7 @@ MOST_NAME_BYTES = 200
 
 def require_file(path: Path, expected: str, *, do: str, where: str = "") -> None:
     """Check that a file is there which this user may read; it may be empty. do: for a path that is wrong."""
-    found = paths.found(path)
+    found = paths.describe(path)
     if found in (paths.FILE, paths.EMPTY):
         return
     remedy = "Allow this user to read it." if found == paths.UNREADABLE else do
@@ -27,7 +27,7 @@ def require_file(path: Path, expected: str, *, do: str, where: str = "") -> None
 
 def require_folder(path: Path, expected: str, *, do: str) -> None:
     """Check that a folder is there which this user may list and enter."""
-    found = paths.found(path)
+    found = paths.describe(path)
     if found == paths.FOLDER and not paths.may(path, os.R_OK | os.X_OK):
         found, do = "a folder that this user may not read", "Allow this user to read it."
     elif found == paths.FOLDER:
@@ -47,7 +47,7 @@ def require_new(path: Path, *, beside: tuple[str, ...] = sidecars.SUFFIXES) -> N
         )
     for taken in (path, *(path.with_name(path.name + suffix) for suffix in beside)):
         if os.path.lexists(taken):
-            found = paths.found(taken)
+            found = paths.describe(taken)
             raise Refusal(
                 "a name that is free",
                 found,
@@ -58,7 +58,7 @@ def require_new(path: Path, *, beside: tuple[str, ...] = sidecars.SUFFIXES) -> N
 
 def require_writable(path: Path, expected: str) -> None:
     """Check that a file can be written at the path: a new one, or one that is replaced. Devices and pipes will do."""
-    found = paths.found(path)
+    found = paths.describe(path)
     if paths.may(path, os.F_OK):
         if found == paths.FOLDER:
             raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name a file in it, or another path.")
@@ -74,7 +74,7 @@ def require_writable(path: Path, expected: str) -> None:
 
 def _require_parent(path: Path, expected: str) -> None:
     parent = path.parent
-    found = paths.found(parent)
+    found = paths.describe(parent)
     if found != paths.FOLDER:
         found = f"no folder {parent}" if found == paths.NOTHING else f"{found} at {parent}"
         raise Refusal(expected, found, where=str(path), do="Nothing was begun. Make the folder, or name another path.")

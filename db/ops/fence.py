@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg import errors, sql
@@ -27,9 +27,8 @@ from db.target import pooler
 from db.target.extensions import not_an_extensions
 from game import tables as game_tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE
+from game.unit_of_work import FenceState
 from game.urls import PostgresUrl
-
-State: TypeAlias = Literal["open", "fenced", "moved"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def new_pass() -> str:
 def raise_fence(
     conn: ops.Connection,
     *,
-    state: State = "fenced",
+    state: FenceState = "fenced",
     pass_token: str | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
@@ -116,7 +115,7 @@ def lift(conn: ops.Connection, *, patience_seconds: float = PATIENCE_SECONDS) ->
     _switch(conn, "disable", "open", None, patience_seconds)
 
 
-def state(conn: ops.Connection) -> State:
+def state(conn: ops.Connection) -> FenceState:
     """What the fence says of itself, by the owner's connection or the service's.
 
     Failure when the triggers say otherwise: somebody has switched them by hand.
@@ -126,23 +125,23 @@ def state(conn: ops.Connection) -> State:
     return recorded
 
 
-def recorded_state(conn: ops.Connection) -> State:
+def recorded_state(conn: ops.Connection) -> FenceState:
     """What the fence says of itself, whatever its triggers say: for an undo, which nothing of that may stop."""
     try:
         row = conn.execute("select state from fence_state").fetchone()
     except errors.UndefinedTable:
         raise _not_migrated(conn) from None
     assert row is not None, "the view has one row always"
-    return cast(State, row[0])
+    return cast(FenceState, row[0])
 
 
-def inconsistent_tables(conn: ops.Connection, recorded: State) -> tuple[str, ...]:
+def inconsistent_tables(conn: ops.Connection, recorded: FenceState) -> tuple[str, ...]:
     """The tables on which the fence's trigger is not as this state has it."""
     wanted = ("D", None) if recorded == "open" else ("A",)
     return tuple(table.name for table in _tables(conn) if table.enabled not in wanted)
 
 
-def require_consistent(recorded: State, inconsistent: tuple[str, ...], schema: str, *, where: str) -> None:
+def require_consistent(recorded: FenceState, inconsistent: tuple[str, ...], schema: str, *, where: str) -> None:
     """Raise Failure naming the tables whose trigger differs from the fence's state, with the SQL that mends them."""
     if inconsistent:
         raise Failure(
@@ -153,7 +152,7 @@ def require_consistent(recorded: State, inconsistent: tuple[str, ...], schema: s
         )
 
 
-def _mending(table: str, schema: str, to: State) -> str:
+def _mending(table: str, schema: str, to: FenceState) -> str:
     """Return the SQL after which the fence holds on a table of the game; one that is not the game's is moved away."""
     if table not in {each.name for each in (*game_tables.ALL, *tables.ALL)}:
         return statement(
@@ -218,7 +217,7 @@ def prove(service: PostgresUrl) -> int:
     return proven
 
 
-def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patience_seconds: float) -> None:
+def _switch(conn: ops.Connection, verb: str, to: FenceState, token: str | None, patience_seconds: float) -> None:
     if token == "":  # An empty setting is what every session has.
         raise ValueError("an empty pass")
     found = _tables(conn)
@@ -247,7 +246,7 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
         ) from None
 
 
-def _switch_once(conn: ops.Connection, verb: str, to: State, token: str | None, names: list[str]) -> None:
+def _switch_once(conn: ops.Connection, verb: str, to: FenceState, token: str | None, names: list[str]) -> None:
     with conn.transaction():
         before = _value(conn, "select current_setting('lock_timeout')")
         conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
@@ -262,7 +261,7 @@ def _switch_once(conn: ops.Connection, verb: str, to: State, token: str | None, 
         conn.execute("select set_config('lock_timeout', %s, true)", (before,))
 
 
-def _write_state(conn: ops.Connection, to: State, token: str | None) -> None:
+def _write_state(conn: ops.Connection, to: FenceState, token: str | None) -> None:
     schema = _schema(conn)
     conn.execute(
         "insert into ops.fence (schema, state) values (%s, %s)"

@@ -139,7 +139,7 @@ def opened(snapshot: Snapshot) -> Iterator[BinaryIO]:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise Failure(expected, kinds.found(snapshot.path), where=where, do=_ANOTHER)
+        raise Failure(expected, kinds.describe(snapshot.path), where=where, do=_ANOTHER)
     with os.fdopen(descriptor, "rb") as file:
         if status.st_size != snapshot.manifest.size:
             raise Failure(f"{snapshot.manifest.size:,} bytes", f"{status.st_size:,}", where=where, do=_ANOTHER)

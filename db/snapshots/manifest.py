@@ -145,7 +145,7 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
     try:
         private.make_folder(parent)
     except OSError as error:
-        found = paths.found(parent)
+        found = paths.describe(parent)
         raise Refusal(
             "a folder for snapshots",
             str(error.strerror) if found == paths.NOTHING else found,

@@ -34,7 +34,7 @@ from db.target.extensions import not_an_extensions
 from game.errors import BadUrl
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
-from game.legacy.fence_schema import Mark
+from game.legacy.fence_schema import FenceMark
 from game.urls import PostgresUrl, read
 
 TABLES = f"""
@@ -181,10 +181,10 @@ def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
         )
 
 
-def _mark(legacy: Path) -> Mark:
+def _mark(legacy: Path) -> FenceMark:
     """Read the legacy file's fence. A missing file counts as moved: nobody plays on it."""
     if not legacy.exists():
-        return Mark("moved")
+        return FenceMark("moved")
     with closing(sqlite_values.connect(legacy, readonly=True)) as file:
         return legacy_fence.mark(file)
 

@@ -23,7 +23,8 @@ from tenacity import RetryError, Retrying, retry_if_exception, stop_after_delay,
 
 from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreFailure, StoreUnavailable
 from game.legacy import fence_schema, sqlite_values
-from game.legacy.fence_schema import Mark, Owner, State
+from game.legacy.fence_schema import FenceMark, Owner
+from game.unit_of_work import FenceState
 
 PATIENCE_SECONDS = 15.0
 
@@ -32,11 +33,11 @@ class NotFenced(StoreFailure):
     """The fence has holes; the message names each."""
 
 
-Check: TypeAlias = Callable[[Mark], None]
+Check: TypeAlias = Callable[[FenceMark], None]
 """Asked inside the transaction that is to change the fence; what it raises leaves the file as it was."""
 
 
-def unowned(mark: Mark) -> None:
+def unowned(mark: FenceMark) -> None:
     """The check of who has the file to himself: any fence may be changed."""
     del mark
 
@@ -44,7 +45,7 @@ def unowned(mark: Mark) -> None:
 def raise_fence(
     conn: sqlite3.Connection,
     *,
-    state: State = "fenced",
+    state: FenceState = "fenced",
     pass_token: str | None = None,
     owner: Owner | None = None,
     check: Check = unowned,
@@ -70,7 +71,7 @@ def lift(conn: sqlite3.Connection, *, check: Check = unowned, patience_seconds: 
 @contextmanager
 def turning(
     conn: sqlite3.Connection,
-    to: State,
+    to: FenceState,
     *,
     pass_token: str | None = None,
     owner: Owner | None = None,
@@ -89,13 +90,13 @@ def turning(
             fence_schema.make(conn, to, _sha256(pass_token), owner)
 
 
-def mark(conn: sqlite3.Connection) -> Mark:
+def mark(conn: sqlite3.Connection) -> FenceMark:
     """What the fence says of itself, and whose it is; one small read."""
     row = fence_schema.row(conn)
-    return Mark("open") if row is None else row[0]
+    return FenceMark("open") if row is None else row[0]
 
 
-def state(conn: sqlite3.Connection) -> State:
+def state(conn: sqlite3.Connection) -> FenceState:
     """What the fence says of itself; one small read."""
     return mark(conn).state
 

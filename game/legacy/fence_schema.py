@@ -6,13 +6,12 @@ import re
 import sqlite3
 import time
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, cast
+from typing import cast
 
 from game.errors import FENCE_MESSAGE, StoreFailure
 from game.legacy import draws
 from game.legacy.sqlite_values import quote
-
-State: TypeAlias = Literal["open", "fenced", "moved"]
+from game.unit_of_work import FenceState
 
 TABLE = "sudamr_fence"
 PREFIX = "sudamr_fence_"
@@ -42,18 +41,18 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FenceMark:
     """What the fence says of itself. owner: None where there is no fence, and where it was set for no run.
 
     since: when it was set or turned, epoch milliseconds; two marks that differ in it alone are equal.
     """
 
-    state: State
+    state: FenceState
     owner: Owner | None = None
     since: int = field(default=0, compare=False)
 
 
-def row(conn: sqlite3.Connection) -> tuple[Mark, str | None] | None:
+def row(conn: sqlite3.Connection) -> tuple[FenceMark, str | None] | None:
     """The mark and the pass's hash; None where no table, or one of other columns, bears the fence's name."""
     exists = conn.execute("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
     if exists is None:
@@ -63,14 +62,14 @@ def row(conn: sqlite3.Connection) -> tuple[Mark, str | None] | None:
     if columns not in (COLUMNS, COLUMNS[:5]):
         return None
     if values is None:  # A fence without its row is a fence that nobody passes.
-        return Mark("fenced"), None
+        return FenceMark("fenced"), None
     # An older row, and one for no run, name nobody: the fence holds as well, and no run takes it for its own.
     run, target = values[5:] or (None, None)
     _id, state, pass_sha256, _message, since = values[:5]
     if state not in MESSAGES or not isinstance(since, int) or not all(map(_is_plain, (pass_sha256, run, target))):
-        return Mark("fenced"), None  # What nobody here wrote opens nothing, and is nobody's.
+        return FenceMark("fenced"), None  # What nobody here wrote opens nothing, and is nobody's.
     owner = Owner(run, target) if run and target else None
-    return Mark(cast(State, state), owner, since), pass_sha256
+    return FenceMark(cast(FenceState, state), owner, since), pass_sha256
 
 
 def _is_plain(cell: object) -> bool:
@@ -105,7 +104,7 @@ def tables(conn: sqlite3.Connection) -> list[str]:
     return [str(name) for (name,) in rows.fetchall()]
 
 
-def triggers(conn: sqlite3.Connection, state: State) -> dict[str, str]:
+def triggers(conn: sqlite3.Connection, state: FenceState) -> dict[str, str]:
     """Each trigger's name and its CREATE statement, as SQLite keeps it."""
     made = {}
     for table in tables(conn):
@@ -118,19 +117,19 @@ def triggers(conn: sqlite3.Connection, state: State) -> dict[str, str]:
     return made
 
 
-def changed(conn: sqlite3.Connection, state: State) -> list[str]:
+def changed(conn: sqlite3.Connection, state: FenceState) -> list[str]:
     """The triggers that this state wants and that are missing or otherwise, by name."""
     existing = _existing(conn)
     return [name for name, statement in triggers(conn, state).items() if existing.get(name) != statement]
 
 
-def create_triggers(conn: sqlite3.Connection, state: State) -> None:
+def create_triggers(conn: sqlite3.Connection, state: FenceState) -> None:
     """All of them, on every table there is."""
     for statement in triggers(conn, state).values():
         conn.execute(statement)
 
 
-def make(conn: sqlite3.Connection, state: State, pass_sha256: str | None, owner: Owner | None) -> None:
+def make(conn: sqlite3.Connection, state: FenceState, pass_sha256: str | None, owner: Owner | None) -> None:
     """Table, row and triggers, where there is no fence; StoreFailure where the game bears names of it."""
     if foreign := strangers(conn):
         raise StoreFailure(f"names that are kept for the fence are taken: {', '.join(foreign)}")

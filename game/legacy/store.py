@@ -27,7 +27,7 @@ from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
 from game.rows import Key, Record, Rows, compare
-from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
+from game.unit_of_work import UNWATCHED, Engine, LoadedPlayer, StoreStatus, Watch
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
@@ -126,13 +126,13 @@ class LegacyStore:
                 rows[journal.name] = _journal(connection, journal, {"user_id": player})
         return _without_codec_columns(rows)
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         """The file's own place is the identity: links are followed."""
         with self._transaction("BEGIN") as connection:
             connection.execute("SELECT count(*) FROM users WHERE 0")
             state = fence.state(connection)
             lacks = homes.homeless() or _lacking(connection)
-        return Status(self.engine, f"legacy:{self._path.resolve()}", None, None, state, _sentence(lacks))
+        return StoreStatus(self.engine, f"legacy:{self._path.resolve()}", None, None, state, _sentence(lacks))
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""
@@ -181,7 +181,7 @@ class LegacyUnit:
         self._watch = watch
         self._row: dict[str, Cell] = {}
 
-    def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
+    def load(self, player: str, request_id: str, names: Collection[str]) -> LoadedPlayer | None:
         """See `Unit`; the bag always comes along, for it is read anyway."""
         if lacks := homes.homeless():
             raise StoreUnavailable(_sentence(lacks))
@@ -198,7 +198,7 @@ class LegacyUnit:
             for form in idempotency.forms(request_id):
                 rows[receipts.name] |= _journal(self._connection, receipts, {"user_id": player, "request_id": form})
             rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
-        return Loaded(rows, state, draws.read(self._connection))
+        return LoadedPlayer(rows, state, draws.read(self._connection))
 
     def save(self, before: Rows, after: Rows) -> None:
         """The changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""

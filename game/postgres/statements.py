@@ -47,7 +47,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SaveShape:
     """A part of a save without its values: so many rows of a table deleted or inserted, or one updated."""
 
     verb: Literal["delete", "update", "insert"]
@@ -57,28 +57,28 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SavePart:
     """A part of a save: its shape and, in the order in which the statement binds them, its values."""
 
-    shape: Shape
+    shape: SaveShape
     values: Sequence[Value]
 
     @classmethod
     def delete(cls, table: str, keys: Sequence[Key]) -> Self:
         """The rows of these keys."""
-        return cls(Shape("delete", table, (), len(keys)), [part for key in keys for part in key])
+        return cls(SaveShape("delete", table, (), len(keys)), [part for key in keys for part in key])
 
     @classmethod
     def update(cls, table: str, key: Key, columns: Record) -> Self:
         """These columns of one row."""
-        return cls(Shape("update", table, tuple(columns)), [*columns.values(), *key])
+        return cls(SaveShape("update", table, tuple(columns)), [*columns.values(), *key])
 
     @classmethod
     def insert(cls, table: str, records: Sequence[Record]) -> Self:
         """Records that all name the columns which the first one names."""
         columns = tuple(records[0])
         values = [record[column] for record in records for column in columns]
-        return cls(Shape("insert", table, columns, len(records)), values)
+        return cls(SaveShape("insert", table, columns, len(records)), values)
 
 
 @cache
@@ -136,7 +136,7 @@ def array(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[An
 
 
 @lru_cache(maxsize=SHAPES_KEPT)
-def save(shapes: tuple[Shape, ...]) -> str:
+def save(shapes: tuple[SaveShape, ...]) -> str:
     """One statement that writes all parts; their values, one after another, are :v0, :v1 and so on."""
     names = (f"v{n}" for n in count())
     parts = [_VERBS[shape.verb](shape, names) for shape in shapes]
@@ -153,7 +153,7 @@ def few(things: Iterable[T]) -> Iterator[list[T]]:
         yield together
 
 
-def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
+def batches(parts: Iterable[SavePart]) -> Iterator[list[SavePart]]:
     """Split the parts into those of one statement each, in their order."""
     return runs(parts, lambda part: part.shape.rows, MOST_ROWS)
 
@@ -170,18 +170,18 @@ _WITH_UNIQUE = {
 }
 
 
-def _delete(shape: Shape, names: Iterator[str]) -> sa.Delete:
+def _delete(shape: SaveShape, names: Iterator[str]) -> sa.Delete:
     table = tables.BY_NAME[shape.table]
     return sa.delete(table).where(sa.or_(*(_is(table, names) for _ in range(shape.rows))))
 
 
-def _update(shape: Shape, names: Iterator[str]) -> sa.Update:
+def _update(shape: SaveShape, names: Iterator[str]) -> sa.Update:
     table = tables.BY_NAME[shape.table]
     values = {column: _bound(table.c[column], names) for column in shape.columns}
     return sa.update(table).values(values).where(_is(table, names))
 
 
-def _insert(shape: Shape, names: Iterator[str]) -> sa.Insert:
+def _insert(shape: SaveShape, names: Iterator[str]) -> sa.Insert:
     table = tables.BY_NAME[shape.table]
     rows = [{column: _bound(table.c[column], names) for column in shape.columns} for _ in range(shape.rows)]
     return sa.insert(table).values(rows)

@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from game import idempotency, session, tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.postgres import statements
-from game.postgres.statements import FENCE, HEAD, Part
+from game.postgres.statements import FENCE, HEAD, SavePart
 from game.rows import Key, Record, Rows, TableChanges, compare
-from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
+from game.unit_of_work import UNWATCHED, Engine, LoadedPlayer, StoreStatus, Watch
 from game.urls import PostgresUrl
 
 AGAIN = frozenset(
@@ -136,7 +136,7 @@ class PostgresStore:
         rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in wanted})
         return rows if rows["users"] else None
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         """The cluster's own number, the database and the schema are the identity: none of it is a secret."""
         control = sa.func.pg_control_system().table_valued("system_identifier")
         query = sa.select(
@@ -151,7 +151,7 @@ class PostgresStore:
             row = unit.connection.execute(query).one()
         store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
         lacks = f"the database has no {tables.named(row.lacking)}: {MIGRATE}" if row.lacking else ""
-        return Status(self.engine, store, row.environment, row.head, row.state, lacks)
+        return StoreStatus(self.engine, store, row.environment, row.head, row.state, lacks)
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""
@@ -166,7 +166,7 @@ class PostgresUnit:
         self._fence_pass = fence_pass
         self._watch = watch
 
-    def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
+    def load(self, player: str, request_id: str, names: Collection[str]) -> LoadedPlayer | None:
         """See `Unit`. Columns marked CODEC are never read."""
         if self._fence_pass is not None:
             setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
@@ -186,7 +186,7 @@ class PostgresUnit:
         for name, records in zip(statement.tables, selected, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
-        return Loaded(rows, fence, epoch or "")
+        return LoadedPlayer(rows, fence, epoch or "")
 
     def save(self, before: Rows, after: Rows) -> None:
         """One statement, of one part for each record updated and each table added to or taken from.
@@ -202,11 +202,11 @@ class PostgresUnit:
                     self._write(_deletes(name, change))
             self._write([part for name, change in changes.items() for part in _parts(name, change)])
 
-    def _write(self, parts: Iterable[Part]) -> None:
+    def _write(self, parts: Iterable[SavePart]) -> None:
         for together in statements.batches(parts):
             self._execute(together)
 
-    def _execute(self, parts: Sequence[Part]) -> None:
+    def _execute(self, parts: Sequence[SavePart]) -> None:
         values = chain.from_iterable(part.values for part in parts)
         statement = statements.save(tuple(part.shape for part in parts))
         self.connection.exec_driver_sql(statement, {f"v{n}": value for n, value in enumerate(values)})
@@ -246,18 +246,18 @@ def _records(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
     return {tuple(record[column] for column in key): record for record in records}  # type: ignore[misc]  # keys are text or numbers
 
 
-def _parts(table: str, change: TableChanges) -> Iterator[Part]:
+def _parts(table: str, change: TableChanges) -> Iterator[SavePart]:
     if change.deletes and not statements.loses_first(table, change):
         yield from _deletes(table, change)
     for key, columns in change.updates.items():
-        yield Part.update(table, key, {name: after for name, (_, after) in columns.items()})
+        yield SavePart.update(table, key, {name: after for name, (_, after) in columns.items()})
     for records in statements.few(change.inserts.values()):
-        yield Part.insert(table, records)
+        yield SavePart.insert(table, records)
 
 
-def _deletes(table: str, change: TableChanges) -> Iterator[Part]:
+def _deletes(table: str, change: TableChanges) -> Iterator[SavePart]:
     for keys in statements.few(change.deletes):
-        yield Part.delete(table, keys)
+        yield SavePart.delete(table, keys)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _whole(value: object) -> object:
+def _whole_number(value: object) -> object:
     """Neither 1.0 nor true stands for a number here: what a receipt keeps of a command is what was sent."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("a whole number is expected")  # noqa: TRY004 - pydantic turns only ValueError into its own
@@ -105,7 +105,7 @@ class ClaimMilestone(Command):
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_milestones")
     outcome: ClassVar[tuple[str, ...]] = ("items",)
     period: Period
-    milestone: Annotated[Milestone, BeforeValidator(_whole)]
+    milestone: Annotated[Milestone, BeforeValidator(_whole_number)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def to_json(value: object) -> str:
     return written
 
 
-def is_whole(value: object) -> bool:
+def is_whole_number(value: object) -> bool:
     """Whether it is a whole number of JSON: neither true nor 1.0."""
     return isinstance(value, int) and not isinstance(value, bool)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from game.errors import Refused
-from game.rules.json_columns import from_json, is_whole
+from game.rules.json_columns import from_json, is_whole_number
 
 _AMOUNTS = {"gold", "diamonds", "actionPoints"}
 _KEYS = {*_AMOUNTS, "xp", "items"}
@@ -51,7 +51,9 @@ def _items(entries: object) -> list[tuple[str, int]]:
 
 def _item(entry: object) -> tuple[str, int]:
     match entry:
-        case {"itemId": str(name), "quantity": quantity, **unknown} if not unknown and _is_amount(quantity) and quantity:
+        case {"itemId": str(name), "quantity": quantity, **unknown} if (
+            not unknown and _is_amount(quantity) and quantity
+        ):
             return name, quantity
         case _:
             raise Refused("reward_unreadable", "items")
@@ -66,4 +68,4 @@ def _xp(entry: object) -> list[tuple[str, int]]:
 
 
 def _is_amount(value: object) -> bool:
-    return is_whole(value) and isinstance(value, int) and value >= 0
+    return is_whole_number(value) and isinstance(value, int) and value >= 0

@@ -25,13 +25,13 @@ from game.rules import commands
 from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.service import answers, openapi, problems
+from game.service.access import Access, FencePass, once
 from game.service.bodies import Fields, IdempotencyKey
-from game.service.guard import FencePass, Guard, once
 from game.service.logs import logger, notice
 from game.service.metrics import Metrics
 from game.service.openapi import Alive, Readiness
 from game.service.tokens import RULES, Rules
-from game.service.traffic import Admitted, Measured, Private, Report, Room, Seen, about
+from game.service.traffic import AccessLog, Admitted, BodyLimit, Capacity, ErrorReporter, Private, about
 from game.unit_of_work import Store
 
 READY_ATTEMPTS = 2
@@ -57,7 +57,7 @@ def create_app(
     operator_token: str | None = None,
     pool_size: int = 10,
     metrics: Metrics | None = None,
-    report: Report = lambda _error, _about: None,
+    report: ErrorReporter = lambda _error, _about: None,
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> FastAPI:
     """The service on the store, which is closed with it.
@@ -68,7 +68,7 @@ def create_app(
     """
     metrics = metrics or Metrics()
     most = pool_size * WAITING_PER_CONNECTION
-    room = Room(most=most, share=max(FEWEST_OF_A_PLAYER, pool_size // 2))
+    room = Capacity(most=most, share=max(FEWEST_OF_A_PLAYER, pool_size // 2))
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -85,12 +85,12 @@ def create_app(
         responses=openapi.of_all(),
     )
     app.add_middleware(Admitted, room=room)
-    app.add_middleware(Measured)
+    app.add_middleware(BodyLimit)
     app.add_middleware(Private)
-    app.add_middleware(Seen, metrics=metrics, report=report)
+    app.add_middleware(AccessLog, metrics=metrics, report=report)
     answers.handle_errors(app)
     openapi.add_to(app)
-    guard = Guard(token_secret, token_rules, operator_token, room)
+    guard = Access(token_secret, token_rules, operator_token, room)
 
     def carry_out(asked: Asked, fence_pass: str | None) -> Answer:
         return dispatch(
@@ -111,7 +111,7 @@ def create_app(
 
 
 def _add_action(
-    app: FastAPI, action: str, command: type[Command], guard: Guard, carry_out: Callable[[Asked, str | None], Answer]
+    app: FastAPI, action: str, command: type[Command], guard: Access, carry_out: Callable[[Asked, str | None], Answer]
 ) -> None:
     @app.post(
         f"/players/{{player}}/actions/{action}",
@@ -129,7 +129,7 @@ def _add_action(
         return JSONResponse({"outcome": answer.outcome, "replayed": answer.replayed})
 
 
-def _add_unknown_action(app: FastAPI, guard: Guard) -> None:
+def _add_unknown_action(app: FastAPI, guard: Access) -> None:
     @app.post(
         "/players/{player}/actions/{action}",
         dependencies=[Depends(once), Depends(guard.acting)],
@@ -139,7 +139,7 @@ def _add_unknown_action(app: FastAPI, guard: Guard) -> None:
         commands.decode(action, {})
 
 
-def _add_player(app: FastAPI, guard: Guard, store: Store, metrics: Metrics) -> None:
+def _add_player(app: FastAPI, guard: Access, store: Store, metrics: Metrics) -> None:
     @app.get(
         "/players/{player}",
         dependencies=[Depends(_naming("show")), Depends(once), Depends(guard.reading)],

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from game.unit_of_work import Statement
+from game.unit_of_work import UnitStatement
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -42,7 +42,7 @@ class Metrics:
         """See `Watch`."""
         return self.in_use.track_inprogress()
 
-    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+    def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
         """See `Watch`."""
         return self.query_seconds.labels(statement).time()
 

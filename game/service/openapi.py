@@ -17,7 +17,7 @@ from game import tables
 from game.rules.commands import Command
 from game.rules.refusals import REFUSALS
 from game.service.problems import CHALLENGE, MEDIA_TYPE, PROBLEMS, RETRY_AFTER_SECONDS
-from game.unit_of_work import Engine, Fence
+from game.unit_of_work import Engine, FenceState
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
@@ -31,7 +31,7 @@ _OF_ACTIONS = ("bad_request", "idempotency_key_needed", "pass_refused", "not_jso
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class GrantedBody:
     """An action's answer: its outcome, and whether an earlier request under the same key was given it before."""
 
     outcome: dict[str, Any]
@@ -57,7 +57,7 @@ class Readiness:
     store: str | None = None
     marker: str | None = None
     schema_head: str | None = None
-    fence: Fence | None = None
+    fence: FenceState | None = None
 
 
 def of_action(action: str, command: type[Command]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def of_action(action: str, command: type[Command]) -> dict[str, Any]:
     return {
         "operation_id": action,
         "summary": action.replace("_", " ").capitalize(),
-        "response_model": Granted,
+        "response_model": GrantedBody,
         "responses": _problems((*REFUSALS, *_OF_PLAYERS, *_OF_ACTIONS)),
         "openapi_extra": {"requestBody": body},
     }

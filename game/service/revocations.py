@@ -75,7 +75,7 @@ def _milliseconds(moment_text: object) -> int:
 
 def _read(path: Path) -> dict[str, int]:
     """Read the file. Raises BadSettings."""
-    file_state = paths.found(path)
+    file_state = paths.describe(path)
     if file_state not in (paths.FILE, paths.EMPTY):
         raise BadSettings(f"REVOKED_TOKENS: expected a file, found {file_state} at {path}")
     try:

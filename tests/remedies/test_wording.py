@@ -14,7 +14,7 @@ from db.cutover.move_status import MoveStatus
 from db.environments import Environment
 from db.errors import ToolError
 from db.ops import Phase
-from game.legacy.fence_schema import Mark, Owner
+from game.legacy.fence_schema import FenceMark, Owner
 from game.urls import PostgresUrl
 from tests.remedies.collecting import remedies, texts
 from tests.remedies.vocabulary import COMMAND, faults
@@ -98,7 +98,7 @@ def standings() -> list[MoveStatus]:
         FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
     }
     return [
-        MoveStatus(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer, *record)
+        MoveStatus(phase, "run", target.value, (), FenceMark(legacy.value, owners[owner]), "here/1", pointer, *record)
         for phase, legacy, owner, target, pointer, *record in product(
             Phase, Fence, FenceOwner, Fence, PointerTo, (False, True), (False, True)
         )

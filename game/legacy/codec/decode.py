@@ -9,9 +9,9 @@ from typing import ClassVar
 from game.json_text import Unreadable
 from game.legacy import sqlite_values
 from game.legacy.codec import arrays, equipment, quests, stages
-from game.legacy.codec.arrays import Apart
+from game.legacy.codec.arrays import ArrayRecords
 from game.legacy.codec.decoded import NOTHING, Decoded, Finding
-from game.legacy.codec.document import Document, Kind, RowMapping, Shape
+from game.legacy.codec.document import Document, DocumentShape, QuarantineKind, RowMapping
 from game.legacy.codec.scalar import Scalar
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows, Value
@@ -58,7 +58,7 @@ class RowDecoder:
 
     def note(
         self,
-        kind: Kind,
+        kind: QuarantineKind,
         column: str,
         error: Unreadable,
         *,
@@ -104,7 +104,7 @@ class RowDecoder:
         try:
             form, values = arrays.read_object(cell, document)
         except Unreadable as trouble:
-            self.note(document.whole, column, trouble)
+            self.note(document.unreadable, column, trouble)
             self._object_whole(document)
             return
         self.user |= values
@@ -145,7 +145,7 @@ class RowDecoder:
                     "aside", bag.column, Unreadable("disagrees", reason), path=path, position=place, original=original
                 )
 
-    def _elements(self, document: Document, read: Callable[[Cell, int | None], Apart]) -> None:
+    def _elements(self, document: Document, read: Callable[[Cell, int | None], ArrayRecords]) -> None:
         """Decode a document of elements, each a record."""
         column, records = document.column, self.out.rows.table(document.table)
         cell = self.row.get(column)
@@ -155,13 +155,13 @@ class RowDecoder:
         try:
             array = read(cell, self.units.get(column))
         except Unreadable as trouble:
-            self.note(document.whole, column, trouble)
+            self.note(document.unreadable, column, trouble)
             self._keep_whole(column)
             self._refuse_commands(document)
             return
         self._count(document, array)
-        if array.frame is not None:
-            self.cells[arrays.private(column)] = array.frame
+        if array.layout is not None:
+            self.cells[arrays.private(column)] = array.layout
         elif not array.records and cell != document.empty:
             self.cells[column] = cell
         for record in array.records:
@@ -175,10 +175,10 @@ class RowDecoder:
             record: Record = {"user_id": self.player, "position": 0, **document.refusing}
             self.out.rows.table(document.table)[self.player, UNREADABLE_KEY] = record
 
-    def _count(self, document: Document, array: Apart) -> None:
+    def _count(self, document: Document, array: ArrayRecords) -> None:
         self.out.counts[document.column] = array.units
-        for place, error, raw in array.troubles:
-            kind: Kind = "aside" if error.aside else document.elements
+        for place, error, raw in array.unreadable:
+            kind: QuarantineKind = "aside" if error.aside else document.elements
             self.note(kind, document.column, error, path=f"$[{place}]", position=place, original=raw.encode())
 
     def _periods(self, document: Document) -> None:
@@ -191,16 +191,16 @@ class RowDecoder:
         try:
             decoded = quests.read_quests(cell, document)
         except Unreadable as trouble:
-            self.note(document.whole, column, trouble)
+            self.note(document.unreadable, column, trouble)
             self._keep_whole(column)
             return
-        for path, unreadable, raw in decoded.troubles:
+        for path, unreadable, raw in decoded.unreadable:
             self.note(document.elements, column, unreadable, path=path, original=raw.encode())
         if not decoded.milestones:
             self._keep_whole(column)
         elif not decoded.is_plain(document.periods):
             self.cells[arrays.private(column)] = decoded.form
-        self.cells |= {arrays.private(f"{column}.{period}"): frame for period, frame in decoded.frames.items()}
+        self.cells |= {arrays.private(f"{column}.{period}"): layout for period, layout in decoded.layouts.items()}
         for quest in decoded.quests:
             inner[self.player, str(quest["period"]), str(quest[document.key])] = {"user_id": self.player, **quest}
         for period in decoded.milestones:
@@ -238,7 +238,7 @@ class RowDecoder:
         try:
             names, array = stages.read_names(cell, self.units.get(column))
         except Unreadable as trouble:
-            self.note(document.whole, column, trouble)
+            self.note(document.unreadable, column, trouble)
             self._keep_whole(column)
             return None
         self._count(document, array)
@@ -260,7 +260,7 @@ class RowDecoder:
             form, values = arrays.read_object(cell, document)
         except Unreadable as trouble:
             if cell not in NOTHING:
-                self.note(document.whole, column, trouble)
+                self.note(document.unreadable, column, trouble)
             form = None
         unknown = any(self._is_lost(name, scalar) for name, scalar in plain_columns.items())
         if form is None or cell in NOTHING or unknown:
@@ -281,7 +281,7 @@ class RowDecoder:
         known = self.mapping.declared
         self.cells |= {column: cell for column, cell in self.row.items() if column not in known and column != "id"}
 
-    _SHAPES: ClassVar[Mapping[Shape, Callable[[RowDecoder, Document], None]]] = {
+    _SHAPES: ClassVar[Mapping[DocumentShape, Callable[[RowDecoder, Document], None]]] = {
         "array": _array,
         "entries": _entries,
         "slots": _slots,

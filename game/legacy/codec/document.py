@@ -18,10 +18,10 @@ from game.legacy.codec.scalar import Scalar
 from game.rows import Record, Value
 from game.rules.json_columns import UNREADABLE_KEY
 
-Kind = Literal["aside", "held"]
+QuarantineKind = Literal["aside", "held"]
 """`held`: the player's commands are refused until someone decides; `aside`: the player plays on."""
 
-Shape = Literal["object", "record", "array", "entries", "slots", "names", "periods"]
+DocumentShape = Literal["object", "record", "array", "entries", "slots", "names", "periods"]
 """object: one JSON object, whose values become columns of `users`.
 record: one JSON object, whose values become a record of their own, with plain columns beside.
 array: an array of objects, each a record. entries: an object of objects, each a record.
@@ -29,10 +29,10 @@ slots: {slot: item id}, each a record. names: an array of texts, each a record o
 periods: {period: {…, quests: [object]}}: a record for each period, and for each object of its array.
 """
 
-Check: TypeAlias = Callable[[Json, Record], None]
+ElementCheck: TypeAlias = Callable[[Json, Record], None]
 """Takes an element as it was parsed, and its record; raises Unreadable."""
 
-_COUNTED: Mapping[Shape, str] = {"array": "array", "names": "array", "entries": "object", "slots": "object"}
+_COUNTED: Mapping[DocumentShape, str] = {"array": "array", "names": "array", "entries": "object", "slots": "object"}
 
 
 def absent(fields: Fields) -> dict[str, Value]:
@@ -91,16 +91,16 @@ class Document(Elements):
 
     column: str
     table: str
-    shape: Shape
+    shape: DocumentShape
     key: str = ""
     """array, entries, slots, names: the table's column that holds an element's key. record: its value is `name`."""
-    elements: Kind = "held"
+    elements: QuarantineKind = "held"
     """What an element that can't be read does to the player."""
-    whole: Kind = "held"
+    unreadable: QuarantineKind = "held"
     """What a document that can't be read at all does to the player."""
     refuses: bool = False
     """A document that can't be read makes commands on its table refused, even after a held player is let go."""
-    check: Check | None = None
+    check: ElementCheck | None = None
     """May refuse an element that was read."""
     used: Container[str | None] = ()
     """entries: the keys that commands write. One of them that can't be read makes commands refused."""
@@ -147,7 +147,7 @@ class Document(Elements):
 
     @property
     def holds(self) -> bool:
-        return "held" in (self.elements, self.whole)
+        return "held" in (self.elements, self.unreadable)
 
     @cached_property
     def flags(self) -> tuple[str, str]:
@@ -259,7 +259,7 @@ def _shares_a_table(group: list[Document], document: Document) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class OtherTable:
     """Another legacy table: the table that its rows go to, their key, and the column of each plain text.
 
     Without columns the whole row is kept, under its key.

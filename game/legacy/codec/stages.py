@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from game.json_text import SPACE, Json, Unreadable, check_many, dumps, loads, parts
-from game.legacy.codec.arrays import Apart, opened
+from game.legacy.codec.arrays import ArrayRecords, opened
 from game.legacy.codec.readers import indexable
 from game.legacy.sqlite_values import Cell
 
 
-def read_names(cell: Cell, units: int | None) -> tuple[list[str], Apart]:
+def read_names(cell: Cell, units: int | None) -> tuple[list[str], ArrayRecords]:
     """Return the names that can be read, in order, and the array without records. Raises Unreadable for no array."""
     text, start = opened(cell, "[", "an array")
     elements = loads(text)
     assert isinstance(elements, list)  # It begins with a bracket, and is valid.
     check_many(elements)
-    array = Apart(max(1, len(elements)))
+    array = ArrayRecords(max(1, len(elements)))
     if units is not None and units != array.units:
         raise Unreadable("count_disagrees", f"SQLite counts {units} elements, we count {array.units}")
     names: dict[str, int] = {}
@@ -28,7 +28,7 @@ def read_names(cell: Cell, units: int | None) -> tuple[list[str], Apart]:
             unreadable[place] = Unreadable("repeated_name", "the stage is named twice")
     if unreadable:
         listed, _ = parts(text, start)
-        array.troubles = [
+        array.unreadable = [
             (place, error, text[listed[place].start : listed[place].end]) for place, error in unreadable.items()
         ]
     return list(names), array

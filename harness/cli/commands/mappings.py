@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from db.console.output import Output
 from game.legacy.codec import listing
-from game.legacy.codec.listing import Section
+from game.legacy.codec.listing import MappingSection
 from game.legacy.codec.mapping import OTHERS, USERS
 
 
@@ -14,7 +14,7 @@ from game.legacy.codec.mapping import OTHERS, USERS
 class Listed:
     """The declared mapping, section by section."""
 
-    sections: tuple[Section, ...]
+    sections: tuple[MappingSection, ...]
 
 
 def listed() -> Listed:
@@ -22,7 +22,7 @@ def listed() -> Listed:
     return Listed(tuple(listing.sections(USERS, OTHERS)))
 
 
-def notes(section: Section) -> list[str]:
+def notes(section: MappingSection) -> list[str]:
     """Return sentences about the document as a whole."""
     if not section.lines:
         return [f"{section.shape}: {section.rest}"]
@@ -35,7 +35,7 @@ def notes(section: Section) -> list[str]:
     return lines
 
 
-def rows(section: Section) -> list[tuple[str, str, str, str]]:
+def rows(section: MappingSection) -> list[tuple[str, str, str, str]]:
     """Return (key or legacy column, column, type, what happens to another value) for each line of the section."""
     table = section.targets[0]
     return [

@@ -17,7 +17,7 @@ from db.cutover.move_status import MoveStatus
 from db.environments import Environment, Hooks
 from db.errors import Failure, Inconclusive, Refusal, Undone
 from game.legacy import fence as legacy_fence
-from game.legacy.fence_schema import State
+from game.legacy.fence_schema import FenceState
 from tests.db.cutover.cutover_world import KILL_THE_RUN, World, run_cutover, run_rollback, wait_until, world
 
 __all__ = ["world"]
@@ -79,7 +79,7 @@ def test_one_that_lost_its_lock_does_not_lift_the_fence_of_the_next(
     turning = legacy_fence.turning
 
     @contextmanager
-    def turns_late(conn: sqlite3.Connection, to: State, **named: Any) -> Iterator[None]:
+    def turns_late(conn: sqlite3.Connection, to: FenceState, **named: Any) -> Iterator[None]:
         monkeypatch.setattr(legacy_fence, "turning", turning)
         world.cut()
         assert world.cutover().verdict == "live"

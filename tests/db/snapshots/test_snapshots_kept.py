@@ -24,7 +24,7 @@ from db.servers import Server
 from db.snapshots import Label, Side, manifest
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
-from game.legacy.fence_schema import Owner, State
+from game.legacy.fence_schema import FenceState, Owner
 from harness.cli.commands import transfers
 from harness.databases import Database
 
@@ -369,7 +369,7 @@ def test_a_file_that_is_gone_from_its_folder_and_a_place_that_is_not_there_are_n
     ],
 )
 def test_a_restore_into_service_asks_whether_players_play_on_the_file(
-    env: Environment, server: Server, phase: Phase, state: State, theirs: bool, opens: bool
+    env: Environment, server: Server, phase: Phase, state: FenceState, theirs: bool, opens: bool
 ) -> None:
     taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
     with ops.connect(env.target_direct) as conn, closing(sqlite_values.connect(env.legacy.path)) as file:

@@ -334,7 +334,7 @@ def test_the_quick_way_to_cut_gives_what_the_slow_one_gives(value: dict[str, Any
     assume("NaN" not in js(value) and "Infinity" not in js(value))  # They are no JSON, and no part holds them.
     text = js(value)
     wanted = {**mapping.QUEST, "inner": mapping.MISSION}
-    part = json_text.Part(0, len(text), 0, json.loads(text))
+    part = json_text.JsonPart(0, len(text), 0, json.loads(text))
     try:
         slow = forms.cut(text, 0, wanted)[:2]
     except json_text.Unreadable:

@@ -67,7 +67,7 @@ def test_each_end_is_documented() -> None:
 @pytest.mark.parametrize("place", ["postgres", "legacy"])
 @pytest.mark.parametrize("state", ["fenced", "moved"])
 def test_a_request_that_meets_a_move_is_no_failure(
-    place: str, state: fence.State, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    place: str, state: fence.FenceState, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     at: PostgresPlace | LegacyPlace = request.getfixturevalue(place)
     at.put(builders.player("hana", **HANA))

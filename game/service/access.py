@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from game.service import tokens
 from game.service.problems import Rejected
 from game.service.tokens import BadToken, Rules
-from game.service.traffic import ASK_AGAIN, Room, about
+from game.service.traffic import ASK_AGAIN, Capacity, about
 
 _BEARER = HTTPBearer(auto_error=False, description="The player's token, or the operator's.")
 
@@ -31,10 +31,10 @@ async def once(request: Request) -> None:
             raise Rejected("header_repeated", name)
 
 
-class Guard:
+class Access:
     """Dependencies of endpoints beneath /players/{player}; they run before a body is looked at."""
 
-    def __init__(self, token_secret: str, token_rules: Rules, operator_token: str | None, room: Room) -> None:
+    def __init__(self, token_secret: str, token_rules: Rules, operator_token: str | None, room: Capacity) -> None:
         self._room = room
         self._token_secret = token_secret
         self._token_rules = token_rules
