@@ -59,7 +59,7 @@ def clock(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TaskLine:
     """The line of a task, for Rich: laid out anew for the width at each drawing, so it follows a resize."""
 
     amount: Amount

@@ -155,7 +155,7 @@ class Output:
             bool(rows) and all(isinstance(row[n], int | float) for row in rows) for n in range(len(columns))
         )
         text = tuple(tuple(map(_cell, row)) for row in rows)
-        layout.print_table(self._out, layout.Cells(tuple(columns), text, numbers))
+        layout.print_table(self._out, layout.TextTable(tuple(columns), text, numbers))
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
         """A result of names and values. On a terminal values are wrapped; elsewhere each stays on its line."""
@@ -332,8 +332,8 @@ def _open_standard_streams() -> None:
 
 
 def _as_result(error: ToolError) -> Mapping[str, object]:
-    said = {name: redact(getattr(error, name) or "") for name in ("expected", "found", "where", "do")}
-    return {"verdict": error.verdict, **said}
+    texts = {name: redact(getattr(error, name) or "") for name in ("expected", "found", "where", "do")}
+    return {"verdict": error.verdict, **texts}
 
 
 def _cell(value: object) -> str:

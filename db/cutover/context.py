@@ -26,7 +26,7 @@ from db.cutover import report as reports
 from db.cutover.deadline import Deadline
 from db.cutover.journal import Journal
 from db.cutover.ports import Demand, Observer, Smoke, unobserved
-from db.cutover.report import Report, Status, StepReport, Verdict
+from db.cutover.report import RunReport, RunVerdict, StepReport, StepStatus
 from db.environments import Environment
 from db.ops import fence
 from db.processes.interruption import Signals
@@ -211,7 +211,7 @@ class RunContext:
         self.config.observer("before", name)
         began = time.monotonic()
         checks()
-        self.performed.append(StepReport(name, Status.DONE, round(time.monotonic() - began, 3)))
+        self.performed.append(StepReport(name, StepStatus.DONE, round(time.monotonic() - began, 3)))
         self.config.observer("after", name)
 
     def dump_beside(self, dump: Callable[[], dict[str, Any]]) -> None:
@@ -235,9 +235,9 @@ class RunContext:
         if self._dump is not None:
             wait([self._dump])
 
-    def finished(self, verdict: Verdict) -> Report:
+    def finished(self, verdict: RunVerdict) -> RunReport:
         """The report, beside the journal, which ends here."""
-        made = Report(
+        made = RunReport(
             run=self.journal.run,
             verb=self.verb,
             environment=self.env.name,
@@ -250,7 +250,7 @@ class RunContext:
             settings=self.env.files_read,
             predicted_seconds=self.predicted_seconds,
         )
-        if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
+        if verdict is not RunVerdict.PLANNED and self.journal.last(journals.END) is None:
             try:
                 reports.save(made, self.journal)
             except OSError as error:  # A missing report must not fail a finished move.
@@ -258,7 +258,7 @@ class RunContext:
             self.journal.write(journals.END, verdict=str(verdict))
         return made
 
-    def note_step(self, name: str, status: Status, seconds: float, facts: dict[str, Any]) -> None:
+    def note_step(self, name: str, status: StepStatus, seconds: float, facts: dict[str, Any]) -> None:
         """Record how a step ended, in the report and in the journal."""
         self.performed.append(StepReport(name, status, round(seconds, 3)))
         self.journal.write(str(status), name, seconds=round(seconds, 3), **facts)

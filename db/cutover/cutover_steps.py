@@ -173,8 +173,8 @@ def play(context: RunContext, place: switch.Place) -> Facts:
     """Run the smoke scenarios; Failure naming those that failed, or that there were none."""
     result = context.config.smoke(context.env.services, place, pass_token=context.pass_token)
     if result.failed or not result.passed:
-        found = few(result.failed, 5, between="; ") or "none was run"
-        raise Failure("every smoke scenario to pass", found, where=", ".join(context.env.services))
+        failed = few(result.failed, 5, between="; ") or "none was run"
+        raise Failure("every smoke scenario to pass", failed, where=", ".join(context.env.services))
     return {"passed": result.passed}
 
 

@@ -13,19 +13,19 @@ from db.counts import count
 from db.cutover import answers, fence_owner, hooks, pointer, services, switch, switch_record
 from db.cutover.advice import (
     Advice,
-    Command,
     Elsewhere,
     Ends,
+    EnvironmentState,
     Fence,
     FenceOwner,
+    LastSteps,
+    LockHolder,
+    OperatorCommand,
     PointerTo,
-    Rest,
     Settled,
-    State,
-    Tool,
     advise,
 )
-from db.cutover.answers import LEGACY, TARGET, Answer, Target, Unknown
+from db.cutover.answers import LEGACY, TARGET, TargetAnswer, TargetState, Unknown
 from db.cutover.context import FAILURES
 from db.cutover.services import Ready
 from db.environments import DEVELOPMENT, Environment
@@ -38,7 +38,7 @@ from game.legacy.fence_schema import FenceMark
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """The state of an environment. A part that is None does not answer; `unknown` says why.
 
     amiss: why the pointer can't be read. silent: by service, why it does not answer. asked: the answer of Postgres.
@@ -48,7 +48,7 @@ class Seen:
 
     environment: str
     legacy: FenceMark | None
-    asked: Answer
+    asked: TargetAnswer
     pointer: PointerTo
     amiss: str
     services: dict[str, Ready | None]
@@ -60,7 +60,7 @@ class Seen:
     hook: str = ""
 
     @property
-    def target(self) -> Target | None:
+    def target(self) -> TargetState | None:
         """The state of Postgres, if all of it could be asked."""
         return self.asked.target
 
@@ -107,16 +107,16 @@ class Seen:
         if self.legacy is None or self.target is None:
             return None
         phase = Phase.EMPTY if self.target.trial else self.target.phase
-        tool = _tool(self.target.holder)
+        holder = _holder_of_lock(self.target.holder)
         return advise(
-            State(
+            EnvironmentState(
                 phase,
                 Fence(self.legacy.state),
                 _owner(self.legacy, self.target),
                 self.target.fence,
                 self.pointer,
-                Tool.HOOK if tool is Tool.NONE and self.hook else tool,
-                self._rest(self.target),
+                LockHolder.HOOK if holder is LockHolder.NONE and self.hook else holder,
+                self._last_steps(self.target),
                 self.undoing,
             )
         )
@@ -132,8 +132,8 @@ class Seen:
     def next_after_refusal(self, *, dry_run: bool) -> str:
         """Return the same for a settled state, after a refusal: it says what stands in the way of the next command."""
         above = "do what is said above"
-        if dry_run and self.advice == Settled(Command.CUTOVER):
-            return f"{above}, then: {_command(Command.CUTOVER, self.environment)} --dry-run"
+        if dry_run and self.advice == Settled(OperatorCommand.CUTOVER):
+            return f"{above}, then: {_command(OperatorCommand.CUTOVER, self.environment)} --dry-run"
         if self._next.startswith("invoke "):
             return f"{above}, then: {self.next}"
         return f"{above}; {self.next}"
@@ -181,21 +181,22 @@ class Seen:
             return do
         return f"{do} It is {self.hook}. {hooks.to_end(self.hook)}; then: {replace(self, hook='')._next}"
 
-    def _settled(self, command: Command) -> str:
-        if command is not Command.ROLLBACK:
+    def _settled(self, command: OperatorCommand) -> str:
+        if command is not OperatorCommand.ROLLBACK:
             return _command(command, self.environment)
         if self.unfinished:
-            return f"{_command(Command.CUTOVER, self.environment)} (takes the first snapshot of Postgres, and watches)"
+            again = _command(OperatorCommand.CUTOVER, self.environment)
+            return f"{again} (takes the first snapshot of Postgres, and watches)"
         # What ended well is not to be taken back because a line says that this is next.
         return f"no move is under way; to go back: {_command(command, self.environment)}"
 
-    def _rest(self, target: Target) -> Rest:
+    def _last_steps(self, target: TargetState) -> LastSteps:
         """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
         served = len(self._serving("postgres" if target.phase is Phase.LIVE else "legacy")) == len(self.services)
         put_away = target.phase is not Phase.RETURNED or not target.rows
         if self.switching:
-            return Rest.SWITCH
-        return Rest.DONE if served and put_away else Rest.LEFT
+            return LastSteps.SWITCH
+        return LastSteps.DONE if served and put_away else LastSteps.LEFT
 
     def _serving(self, engine: str) -> list[str]:
         return [url for url, r in self.services.items() if r is not None and (r.engine, r.fence) == (engine, "open")]
@@ -230,13 +231,13 @@ def ended(env: Environment, outcome: str, todo: str = "", *, dry_run: bool = Fal
     seen = look(env)
     if outcome == "refused" and isinstance(seen.advice, Settled):
         todo = todo or seen.next_after_refusal(dry_run=dry_run)
-    if outcome == "interrupted" and seen.advice == Settled(Command.ROLLBACK):
+    if outcome == "interrupted" and seen.advice == Settled(OperatorCommand.ROLLBACK):
         # Most likely it was the watch: nobody is to be sent back to SQLite for that.
         todo = todo or f"invoke cutover --env {env.name} (watches again); {seen.next}"
     return Ending(outcome, seen.serves, seen.fences, todo or seen.next)
 
 
-def look(env: Environment) -> Seen:
+def look(env: Environment) -> Observation:
     """Ask both stores, the pointer and the services. Raises nothing if a part does not answer."""
     unknown: dict[str, Unknown] = {}
     legacy: FenceMark | None = None
@@ -246,27 +247,27 @@ def look(env: Environment) -> Seen:
         unknown[LEGACY] = answers.unknown(error)
         if env.name == DEVELOPMENT and not env.legacy.path.exists():
             unknown[LEGACY] = replace(unknown[LEGACY], do=seeding(env.legacy.path))
-    asked, why = answers.ask(env)
+    of_target, why = answers.ask(env)
     if why is not None:
         unknown[TARGET] = why
-    said = {url: services.asked(url) for url in env.services}
-    return Seen(
+    answers_by_url = {url: services.asked(url) for url in env.services}
+    return Observation(
         env.name,
         legacy,
-        asked,
+        of_target,
         switch.pointed(env),
         _amiss(env),
-        {url: answer if isinstance(answer, Ready) else None for url, answer in said.items()},
-        {url: answer for url, answer in said.items() if isinstance(answer, str)},
+        {url: answer if isinstance(answer, Ready) else None for url, answer in answers_by_url.items()},
+        {url: answer for url, answer in answers_by_url.items() if isinstance(answer, str)},
         unknown,
-        _lacks_first_snapshot(env, asked.target),
-        _is_switching(env, asked.target),
+        _lacks_first_snapshot(env, of_target.target),
+        _is_switching(env, of_target.target),
         switch_record.undoing(env),
         _hook(env),
     )
 
 
-def _is_switching(env: Environment, target: Target | None) -> bool:
+def _is_switching(env: Environment, target: TargetState | None) -> bool:
     if target is None:
         return False
     return switch.is_unfinished(env, env.target if target.phase is Phase.LIVE else env.legacy)
@@ -280,16 +281,16 @@ def _hook(env: Environment) -> str:
         return ""
 
 
-def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
+def _lacks_first_snapshot(env: Environment, target: TargetState | None) -> bool:
     """Return True if the live game has no verified snapshot of Postgres: a cutover that is run again takes it."""
     if target is None or target.phase is not Phase.LIVE:
         return False
     try:
-        found = snapshots.find(env.snapshots.folder, env.name, side=Side.TARGET, label=Label.FIRST)
+        listed = snapshots.find(env.snapshots.folder, env.name, side=Side.TARGET, label=Label.FIRST)
     except (Refusal, OSError):
         return True  # The cutover that takes it says what is wrong with the folder.
     return not any(
-        s.manifest.run == target.run and snapshots.is_verified(s) and snapshots.is_admitted(s) for s in found
+        s.manifest.run == target.run and snapshots.is_verified(s) and snapshots.is_admitted(s) for s in listed
     )
 
 
@@ -301,13 +302,13 @@ def _amiss(env: Environment) -> str:
     return ""
 
 
-def _tool(holder: Holder | None) -> Tool:
+def _holder_of_lock(holder: Holder | None) -> LockHolder:
     if holder is None:
-        return Tool.NONE
-    return Tool.STOPPED if holder.stopped else Tool.ALIVE
+        return LockHolder.NONE
+    return LockHolder.STOPPED if holder.stopped else LockHolder.ALIVE
 
 
-def _owner(mark: FenceMark, target: Target) -> FenceOwner:
+def _owner(mark: FenceMark, target: TargetState) -> FenceOwner:
     if mark.state == "open" or mark.owner is None:
         return FenceOwner.NOBODY
     if not fence_owner.is_of(mark, target.identity):
@@ -315,6 +316,6 @@ def _owner(mark: FenceMark, target: Target) -> FenceOwner:
     return FenceOwner.THIS_RUN if mark.owner.run == target.run else FenceOwner.ANOTHER_RUN
 
 
-def _command(command: Command, environment: str) -> str:
+def _command(command: OperatorCommand, environment: str) -> str:
     verb, abort, _ = command.value.partition(" --abort")
     return f"{verb} --env {environment}{abort}"

@@ -33,7 +33,7 @@ def _on_standard_error(line: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One line. `at` is epoch seconds; `facts` is what the event adds: seconds, counts, what a hook printed."""
 
     at: float
@@ -75,7 +75,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[JournalEntry]:
         """The lines, oldest first; one that was cut in two, or is none of ours, is passed over."""
         path = self.folder / JOURNAL
         if not path.is_file():
@@ -85,13 +85,13 @@ class Journal:
                 with suppress(json_files.Unfit):
                     match json_files.parse(line):
                         case {"at": int() | float() as at, "event": str() as event, "step": str() as step, **facts}:
-                            yield Entry(at, event, step, {str(name): fact for name, fact in facts.items()})
+                            yield JournalEntry(at, event, step, {str(name): fact for name, fact in facts.items()})
 
-    def first(self, event: str, step: str = "") -> Entry | None:
+    def first(self, event: str, step: str = "") -> JournalEntry | None:
         """The oldest line of this event."""
         return next((e for e in self.entries() if e.event == event and e.step == step), None)
 
-    def last(self, event: str, step: str = "") -> Entry | None:
+    def last(self, event: str, step: str = "") -> JournalEntry | None:
         """The newest line of this event."""
         return next((e for e in reversed([*self.entries()]) if e.event == event and e.step == step), None)
 
@@ -134,7 +134,7 @@ def new_run() -> str:
     return f"{_now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
 
 
-def _is(entry: Entry, verb: str, environment: str) -> bool:
+def _is(entry: JournalEntry, verb: str, environment: str) -> bool:
     return bool(entry.facts.get("verb") == verb and entry.facts.get("environment") == environment)
 
 

@@ -98,12 +98,12 @@ Refuse: TypeAlias = Callable[[MoveStatus, Environment], None]
 """Raises Refusal if a verb may not begin from this state."""
 
 
-def unknowable(found: str, env: Environment, do: str = "Bring that server back, on its own disk.") -> Inconclusive:
+def unknowable(reason: str, env: Environment, do: str = "Bring that server back, on its own disk.") -> Inconclusive:
     """Make the error for a Postgres that can't be asked while the legacy file is closed. do: advice for the cause."""
     do = do.removesuffix(ANOTHER_SERVER)  # In the middle of a move no other will do.
     return Inconclusive(
         "Postgres to say whether players play on it",
-        found,
+        reason,
         where=env.target_direct.redacted,
         do=f"Nothing more was changed; the legacy file stays read-only. {do} Then invoke status --env {env.name}"
         " names the next command.",

@@ -32,10 +32,10 @@ def read(pointer: Pointer) -> str:
     """What the variable says now; Refusal where the file or the variable is missing, or the variable is there twice."""
     values = [b.value for b in _bindings(service_file.text(pointer.path)) if b.key == pointer.variable]
     if len(values) != 1 or not values[0]:
-        found = "none" if not any(values) else f"{len(values)} of them"
+        count = "none" if not any(values) else f"{len(values)} of them"
         raise Refusal(
             f"one line {pointer.variable}=<URL of the store>",
-            found,
+            count,
             where=str(pointer.path),
             do=f"Have one line {pointer.variable}= there, with the URL that the service uses today.",
         )

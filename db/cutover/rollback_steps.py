@@ -108,8 +108,10 @@ def lost_writes(context: RunContext) -> int:
     """How many granted requests Postgres has that the legacy file has not."""
     with closing(sqlite_values.connect(context.env.legacy.path, readonly=True)) as connection:
         journal = tables.LEGACY_JOURNALS["action_receipts"].name
-        there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()
-        known = set(connection.execute(f'SELECT user_id, request_id FROM "{journal}"').fetchall()) if there else set()
+        has_journal = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()
+        known = (
+            set(connection.execute(f'SELECT user_id, request_id FROM "{journal}"').fetchall()) if has_journal else set()
+        )
     with context.conn.cursor(name="receipts", withhold=True) as cursor:
         cursor.execute("select user_id, request_id from action_receipts")
         return sum(key not in known for key in cursor)
@@ -217,5 +219,5 @@ def _arm_legacy(context: RunContext) -> None:
 
 def has_rows(conn: ops.Connection) -> bool:
     """Return True where a table of the game, of this version's, holds something."""
-    there = {name for (name,) in conn.execute(NAMES).fetchall()} & {table.name for table in tables.ALL}
-    return statements.first_filled(conn, sorted(there)) is not None
+    existing = {name for (name,) in conn.execute(NAMES).fetchall()} & {table.name for table in tables.ALL}
+    return statements.first_filled(conn, sorted(existing)) is not None

@@ -53,8 +53,8 @@ class Ready:
 
 def ask(url: str) -> Ready | None:
     """What the process at this base URL says; None where nothing that is our service answers."""
-    found = asked(url)
-    return found if isinstance(found, Ready) else None
+    answer = asked(url)
+    return answer if isinstance(answer, Ready) else None
 
 
 def asked(url: str) -> Ready | str:
@@ -90,12 +90,12 @@ def wait_for(
     fault: says in a clause why one does not fit; "" where its answer shows it.
     """
     waiting = Retrying(
-        retry=retry_if_result(lambda found: not _all(found, fits)),
+        retry=retry_if_result(lambda answers: not _all(answers, fits)),
         stop=stop_after_delay(timeout_seconds),
         wait=wait_fixed(POLL_SECONDS),
     )
     try:
-        found: list[Ready | None] = waiting(lambda: [ask(url) for url in urls])
+        answers: list[Ready | None] = waiting(lambda: [ask(url) for url in urls])
     except RetryError as error:
         last: list[Ready | None] = error.last_attempt.result()
         pairs = zip(urls, last, strict=True)
@@ -109,7 +109,7 @@ def wait_for(
             "; ".join(wrong),
             do="Mend what the service's own log says; the hooks' output is in the journal.",
         ) from None
-    return [ready for ready in found if ready is not None]
+    return [ready for ready in answers if ready is not None]
 
 
 def serves(ready: Ready, url: PostgresUrl | LegacyUrl, identity: str) -> bool:
@@ -150,10 +150,10 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
         ready: Ready | None = waiting(ask, base)
         if ready is None:
             output.seek(0)
-            said = redact(output.read().decode(errors="replace")).strip().splitlines()[-1:] or ["nothing"]
+            last_line = redact(output.read().decode(errors="replace")).strip().splitlines()[-1:] or ["nothing"]
             raise Refusal(
                 "a service process started on this URL to answer /readyz",
-                f"it said: {said[0][:300]}",
+                f"it said: {last_line[0][:300]}",
                 where=url.redacted,
                 do="Mend what it says: a service of this machine could not start on that store.",
             )
@@ -180,7 +180,7 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
     needed = libpq.KEPT if isinstance(url, PostgresUrl) and not url.password else ()
     with children.started(
         [sys.executable, "-m", "game.service"],
-        env=environments.beside(given, secrets=needed),
+        env=environments.child_variables(given, secrets=needed),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -195,8 +195,8 @@ def _free_ports() -> tuple[int, int]:
         return one.getsockname()[1], another.getsockname()[1]
 
 
-def _all(found: list[Ready | None], fits: Callable[[Ready], bool]) -> bool:
-    return all(ready is not None and fits(ready) for ready in found)
+def _all(answers: list[Ready | None], fits: Callable[[Ready], bool]) -> bool:
+    return all(ready is not None and fits(ready) for ready in answers)
 
 
 def _said(ready: Ready | None) -> str:

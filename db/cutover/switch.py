@@ -136,7 +136,7 @@ def store_identity(place: Place) -> str:
         raise Failure("a store that answers", str(error), where=place.redacted) from None
 
 
-def address(place: Place) -> switch_record.Address:
+def address(place: Place) -> switch_record.StoreAddress:
     """Return what tells the store from others, without its password and parameters."""
     if isinstance(place, LegacyUrl):
         return (os.path.realpath(place.path),)

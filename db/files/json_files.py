@@ -139,8 +139,10 @@ def _bytes(path: Path, expected: str, *, do: str, most_bytes: int, follow: bool)
         # Not to wait: a pipe may take the file's place after it was looked at.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     except OSError as error:
-        found = "a link" if path.is_symlink() else kinds.describe(path)
-        raise Refusal(expected, found if found != kinds.FILE else str(error.strerror), where=str(path), do=do) from None
+        description = "a link" if path.is_symlink() else kinds.describe(path)
+        raise Refusal(
+            expected, description if description != kinds.FILE else str(error.strerror), where=str(path), do=do
+        ) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise Refusal(expected, kinds.describe(path), where=str(path), do=do)
@@ -174,11 +176,11 @@ def _within(value: object) -> Iterator[object]:
 
 
 def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise Unfit(f"JSON in which the key {shown(twice)} stands twice")
-    return found
+    return values
 
 
 def _whole(text: str) -> int:

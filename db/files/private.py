@@ -82,8 +82,8 @@ def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | Non
     try:
         return dotenv_values(path, interpolate=interpolate, encoding="utf-8")
     except UnicodeDecodeError as error:
-        found = f"another encoding, from byte {error.start} on"
-        raise Refusal("an env file in UTF-8", found, where=str(path), do="Save it in UTF-8.") from None
+        reason = f"another encoding, from byte {error.start} on"
+        raise Refusal("an env file in UTF-8", reason, where=str(path), do="Save it in UTF-8.") from None
 
 
 def require_writable(path: Path, option: str) -> None:
@@ -101,8 +101,8 @@ def require_writable(path: Path, option: str) -> None:
         _try(real)
         _require_own(real, expected)
     except OSError as error:
-        found = (error.strerror or "another fault").lower()
-        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.") from None
+        reason = (error.strerror or "another fault").lower()
+        raise Refusal(expected, reason, where=str(path), do="Nothing was begun. Name another.") from None
 
 
 def _require_own(path: Path, expected: str) -> None:

@@ -89,9 +89,9 @@ def read(connection: sqlite3.Connection) -> Schema:
             where="sqlite_master",
             do=in_the_file(*(_freeing(*stranger.split(" ", 1)) for stranger in taken)),
         )
-    ours = fence_schema.own(connection) | {("table", name) for name in foreign_statistics(connection)}
-    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid").fetchall()
-    statements = tuple(Statement(*row) for row in found if (row[0], row[1]) not in ours)
+    fence_names = fence_schema.own(connection) | {("table", name) for name in foreign_statistics(connection)}
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid").fetchall()
+    statements = tuple(Statement(*row) for row in rows if (row[0], row[1]) not in fence_names)
     for statement in statements:
         for column, part in (("name", statement.name), ("tbl_name", statement.table), ("sql", statement.sql)):
             if isinstance(part, BadText) or (part is not None and "\0" in part):
@@ -103,16 +103,16 @@ def _no_text(statement: Statement, column: str, part: str | BadText) -> Refusal:
     """Refuse a name or statement that Postgres can't hold, with the SQL that mends every one of its kind."""
     data = part.data if isinstance(part, BadText) else part.encode()
     if b"\0" in data:  # SQLite reads only up to the NUL.
-        found, blob = "a NUL", f"CAST({column} AS BLOB)"
+        fault, blob = "a NUL", f"CAST({column} AS BLOB)"
         end = f"instr({blob}, x'00')"
         mend = f"{column} = CAST(substr({blob}, 1, {end} - 1) AS TEXT) WHERE {end}"
     else:
         bad = list(_not_utf8(data))
-        found = f"the bytes {b''.join(bad)[:8].hex(' ')}"
+        fault = f"the bytes {b''.join(bad)[:8].hex(' ')}"
         mend = ", ".join(f"{name} = {_replaced(name, bad)}" for name in ("name", "tbl_name", "sql"))
     return Refusal(
         "a schema in UTF-8",
-        f"{found} in {statement.type} {data.decode(errors='replace')[:40]!r}",
+        f"{fault} in {statement.type} {data.decode(errors='replace')[:40]!r}",
         where="sqlite_master",
         do=in_the_file(f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET {mend};"),
     )

@@ -111,15 +111,15 @@ class Source:
         shape = self.tables[table]
         columns = (*shape.columns, *shape.generated) if generated else shape.columns
         counted = self._taken_apart(table)
-        found = self._read(shape, [shape.rowid or "NULL", *map(quote, columns), *map(units_sql, counted)])
+        cursor = self._read(shape, [shape.rowid or "NULL", *map(quote, columns), *map(units_sql, counted)])
         width = len(columns) + 1
 
-        def row(place: int, found: tuple[Any, ...]) -> Row:
-            position, values = found[0], found[1:width]
-            units = dict(zip(counted, found[width:], strict=True))
+        def row(place: int, cells: tuple[Any, ...]) -> Row:
+            position, values = cells[0], cells[1:width]
+            units = dict(zip(counted, cells[width:], strict=True))
             return Row(place if position is None else position, values, units, size_of(values))
 
-        return map(row, count(1), found)  # Unlike a generator, it keeps no row that it has handed on.
+        return map(row, count(1), cursor)  # Unlike a generator, it keeps no row that it has handed on.
 
     def _read(self, shape: Table, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
         """The expressions of each row, in the table's own order.
@@ -278,13 +278,13 @@ def _drop_of_malformed(connection: sqlite3.Connection, error: sqlite3.DatabaseEr
     if named is None:
         return None
     connection.execute("PRAGMA writable_schema=ON")  # SQLite then skips the statement that it can't read.
-    found = connection.execute(
+    kind = connection.execute(
         "SELECT type FROM sqlite_master WHERE name = ? AND sql IS NOT NULL", (named[1],)
     ).fetchone()
-    if found is None or found[0] not in ("index", "trigger", "view"):
+    if kind is None or kind[0] not in ("index", "trigger", "view"):
         return None
     name = "'" + named[1].replace("'", "''") + "'"
-    where = f"type = '{found[0]}' AND name = {name}"
+    where = f"type = '{kind[0]}' AND name = {name}"
     return f"PRAGMA writable_schema=ON; DELETE FROM sqlite_master WHERE {where}; VACUUM;"
 
 

@@ -47,8 +47,8 @@ def last(conn: ops.Connection) -> Admission | None:
     if row != (True,):
         return None
     listed = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-    found = conn.execute(sql.SQL("select {} from ops.admissions order by n desc limit 1").format(listed)).fetchone()
-    return None if found is None else Admission(*found)
+    admission = conn.execute(sql.SQL("select {} from ops.admissions order by n desc limit 1").format(listed)).fetchone()
+    return None if admission is None else Admission(*admission)
 
 
 def add(conn: ops.Connection, admission: Admission) -> None:

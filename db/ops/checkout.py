@@ -56,18 +56,18 @@ class Checkout:
 _CHECKOUTS = TypeAdapter(Checkout)
 
 
-def here(folder: Path | None = None) -> Checkout:
+def current(folder: Path | None = None) -> Checkout:
     """Return the checkout of the folder, by default of the one with environments.toml. Writes its file if need be.
 
     Raises Refusal if the file holds something else.
     """
     path = (folder or environments.DEFAULT_PATH.absolute().parent).resolve()
     host, file = socket.gethostname(), path / FILE
-    kept = _read(file)
-    if kept is None or _is_copy(kept, host, path):
+    stored = _read(file)
+    if stored is None or _is_copy(stored, host, path):
         return _write(Checkout(str(uuid.uuid4()), host, str(path)), file)
-    found = Checkout(kept.id, host, str(path))
-    return found if found == kept else _write(found, file)
+    checkout = Checkout(stored.id, host, str(path))
+    return checkout if checkout == stored else _write(checkout, file)
 
 
 def of(conn: Connection) -> Checkout | None:
@@ -78,7 +78,7 @@ def of(conn: Connection) -> Checkout | None:
 
 def describe(conn: Connection) -> str:
     """Say for `status` whose the database is."""
-    owner, this = of(conn), here()
+    owner, this = of(conn), current()
     if owner is None:
         return "no checkout yet; invoke prepare makes it this one's"
     return f"this checkout, {this}" if owner.is_same(this) else f"another checkout, {owner}"
@@ -86,7 +86,7 @@ def describe(conn: Connection) -> str:
 
 def require_own(conn: Connection, environment: str) -> None:
     """Check that the database is this checkout's. Raises Refusal naming the owner."""
-    owner, this = of(conn), here()
+    owner, this = of(conn), current()
     if owner is None:
         raise Refusal(
             "a database that names its checkout",

@@ -157,17 +157,19 @@ def marker(conn: Connection) -> str | None:
 
 def require_marker(conn: Connection, environment: str) -> None:
     """Refusal unless the database is the environment's own."""
-    found = marker(conn)
-    if found != environment:
-        raise _wrong_marker(conn, environment, found)
+    name = marker(conn)
+    if name != environment:
+        raise _wrong_marker(conn, environment, name)
 
 
 def require_prepared(conn: Connection) -> None:
     """Refusal before `prepare`, and where an older version of it made `ops`."""
     name = marker(conn)
     if not _value(conn, _PREPARED):
-        found = "no schema ops" if name is None else "one by an older version"
-        raise Refusal("a prepared database", found, where=place(conn), do=f"Run: invoke prepare --env {name or 'NAME'}")
+        version = "no schema ops" if name is None else "one by an older version"
+        raise Refusal(
+            "a prepared database", version, where=place(conn), do=f"Run: invoke prepare --env {name or 'NAME'}"
+        )
 
 
 def named(conn: Connection) -> str:
@@ -212,10 +214,10 @@ def clear_proof(conn: Connection) -> None:
 def phase(conn: Connection) -> Phase:
     """Return the phase. Raises Refusal before `prepare`, or if the row was deleted; `prepare` makes it."""
     require_prepared(conn)
-    found = _value(conn, "select phase from ops.phase")
-    if found is None:
+    value = _value(conn, "select phase from ops.phase")
+    if value is None:
         raise Refusal("a row in ops.phase", "none", where=place(conn), do=f"Run: invoke prepare --env {marker(conn)}")
-    return Phase(str(found))
+    return Phase(str(value))
 
 
 @dataclass(frozen=True)
@@ -292,12 +294,12 @@ class RunLock:
                     "update ops.phase set phase = %s, run = %s, since = now() where phase = %s", (to, self.run, from_)
                 ).rowcount
         except psycopg.OperationalError as error:
-            found = redact(str(error).splitlines()[0])
+            reason = redact(str(error).splitlines()[0])
             if joined or changed is None:  # The COMMIT was never sent: the change died with the connection.
-                raise _lock_lost(found) from None
+                raise _lock_lost(reason) from None
             raise Inconclusive(
                 f"an answer to the phase {to}",
-                found,
+                reason,
                 where="ops.phase",
                 do="Bring the server back, on its own disk; then invoke status --env NAME names the next command.",
             ) from None
@@ -346,17 +348,17 @@ def _unsign(conn: Connection) -> None:
     conn.execute("delete from ops.lock_holder where backend_pid = pg_backend_pid()")
 
 
-def _lock_lost(found: str) -> Failure:
+def _lock_lost(reason: str) -> Failure:
     return Failure(
         "the connection that holds the lock",
-        f"it is lost: {found}",
+        f"it is lost: {reason}",
         where="ops.phase",
         do="Run the same command again: it asks the databases how far this one came.",
     )
 
 
-def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refusal:
-    if found is None:
+def _wrong_marker(conn: Connection, environment: str, name: str | None) -> Refusal:
+    if name is None:
         return Refusal(
             f"a database prepared for {environment}",
             "one without a marker",
@@ -365,7 +367,7 @@ def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refu
         )
     return Refusal(
         f"the database of {environment}",
-        f"the database of {found}",
+        f"the database of {name}",
         where=place(conn),
         do=f"The URL is another environment's: correct target_direct and target of [{environment}], where they are set"
         " (invoke status --env NAME: settings). Never the marker.",

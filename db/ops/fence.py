@@ -38,14 +38,16 @@ class _Table:
     name: str
     enabled: str | None
     kind: int | None
-    ours: bool | None
+    is_own_function: bool | None
     column: str | None
     rights: list[str]
 
     @property
     def fenced(self) -> bool:
         """On whatever the session's replication role is, before each statement of every kind, calling our function."""
-        return self.enabled == "A" and bool(self.ours) and self.kind == BEFORE_STATEMENT + sum(EVENTS.values())
+        return (
+            self.enabled == "A" and bool(self.is_own_function) and self.kind == BEFORE_STATEMENT + sum(EVENTS.values())
+        )
 
 
 LOCK_TIMEOUT_MS = 1000
@@ -200,10 +202,10 @@ def prove(service: PostgresUrl) -> int:
     """
     with pooler.transaction(service, application="sudamr fence") as conn:
         conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
-        found = _tables(conn)
-        holes = [f"{table.name}: its trigger is not wholly on" for table in found if not table.fenced]
+        fenced_tables = _tables(conn)
+        holes = [f"{table.name}: its trigger is not wholly on" for table in fenced_tables if not table.fenced]
         proven = 0
-        for table in found:
+        for table in fenced_tables:
             refused, let_through = _attempt(conn, table)
             proven += refused
             holes += let_through
@@ -220,8 +222,8 @@ def prove(service: PostgresUrl) -> int:
 def _switch(conn: ops.Connection, verb: str, to: FenceState, token: str | None, patience_seconds: float) -> None:
     if token == "":  # An empty setting is what every session has.
         raise ValueError("an empty pass")
-    found = _tables(conn)
-    without = [table.name for table in found if table.enabled is None]
+    fenced_tables = _tables(conn)
+    without = [table.name for table in fenced_tables if table.enabled is None]
     if without and to != "open":
         raise Failure(
             "the fence's trigger on every table",
@@ -229,7 +231,7 @@ def _switch(conn: ops.Connection, verb: str, to: FenceState, token: str | None, 
             where=ops.place(conn),
             do=f"Run as the owner: {' '.join(_mending(table, _schema(conn), to) for table in without)}",
         )
-    names = [table.name for table in found if table.enabled is not None]
+    names = [table.name for table in fenced_tables if table.enabled is not None]
     retrying = Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
         stop=stop_after_delay(patience_seconds),
@@ -276,10 +278,10 @@ def _write_state(conn: ops.Connection, to: FenceState, token: str | None) -> Non
 def _tables(conn: ops.Connection) -> list[_Table]:
     """Each table but Alembic's. Refusal where nothing was migrated."""
     rows = conn.execute(TABLES, (list(EVENTS), tables.FENCE_TRIGGER, tables.VERSION_TABLE)).fetchall()
-    found = [_Table(*row) for row in rows]
-    if not any(table.name == "users" for table in found):
+    listed = [_Table(*row) for row in rows]
+    if not any(table.name == "users" for table in listed):
         raise _not_migrated(conn)
-    return found
+    return listed
 
 
 def _attempt(conn: ops.Connection, table: _Table) -> tuple[int, list[str]]:
@@ -287,10 +289,10 @@ def _attempt(conn: ops.Connection, table: _Table) -> tuple[int, list[str]]:
     refused, holes = 0, []
     for event in ("INSERT", "UPDATE", "DELETE"):
         expected = FENCE_SQLSTATE if event in table.rights or _serviced(table, event) else NO_PRIVILEGE_SQLSTATE
-        found = _try(conn, table, event)
-        refused += found == FENCE_SQLSTATE
-        if found != expected:
-            holes.append(f"{event} on {table.name}: {found or 'done'}, not {expected}")
+        sqlstate = _try(conn, table, event)
+        refused += sqlstate == FENCE_SQLSTATE
+        if sqlstate != expected:
+            holes.append(f"{event} on {table.name}: {sqlstate or 'done'}, not {expected}")
     return refused, holes
 
 

@@ -66,14 +66,14 @@ def player(player_id: str, **given: object) -> Rows:
     Besides, for seeds: username, nickname, admin.
     """
     extra = {"username": player_id, "nickname": player_id, "admin": False}
-    told = checked(given, {**DEFAULT, **extra}, player_id)
+    values = checked(given, {**DEFAULT, **extra}, player_id)
     rows = Rows({table: {} for table in TABLES})
-    rows["users"][(player_id,)] = _user(player_id, told)
-    rows["user_inventory"] = numbered(player_id, "id", mapping(told["bag"], "bag"), _bag_item)
-    rows["user_equipment"] = _worn(player_id, told["worn"], rows["user_inventory"].values())
-    rows["user_mail"] = numbered(player_id, "id", mapping(told["mail"], "mail"), _mail)
-    rows |= progression.records(player_id, told)
-    for kind, entry in mapping(told["tournaments"], "tournaments").items():
+    rows["users"][(player_id,)] = _user(player_id, values)
+    rows["user_inventory"] = numbered(player_id, "id", mapping(values["bag"], "bag"), _bag_item)
+    rows["user_equipment"] = _worn(player_id, values["worn"], rows["user_inventory"].values())
+    rows["user_mail"] = numbered(player_id, "id", mapping(values["mail"], "mail"), _mail)
+    rows |= progression.records(player_id, values)
+    for kind, entry in mapping(values["tournaments"], "tournaments").items():
         rows["user_tournaments"][(player_id, kind)] = {"user_id": player_id, **_tournament(kind, entry)}
     return rows
 
@@ -134,31 +134,31 @@ def _cell(value: object) -> Cell:
     return value
 
 
-def _user(player_id: str, told: Mapping[str, object]) -> Record:
-    level, forge = whole(told["level"], "level", least=2), told["forge"]
+def _user(player_id: str, values: Mapping[str, object]) -> Record:
+    level, forge = whole(values["level"], "level", least=2), values["forge"]
     steps = checked(forge if isinstance(forge, Mapping) else {"level": forge}, {"level": 1, "xp": 0}, "forge")
-    places = told["places"]
+    places = values["places"]
     by_type = places if isinstance(places, Mapping) else dict.fromkeys(_TYPES, places)
     room = checked(by_type, dict.fromkeys(_TYPES, 30), "places")
     return {
         "id": player_id,
-        "username": str(told["username"]),
-        "nickname": str(told["nickname"]),
-        "is_admin": bool(told["admin"]),
+        "username": str(values["username"]),
+        "nickname": str(values["nickname"]),
+        "is_admin": bool(values["admin"]),
         "strategy_level": level - 1,
         "strategy_xp": 0,
         "playful_level": 1,
         "playful_xp": 0,
-        "gold": whole(told["gold"], "gold"),
-        "diamonds": whole(told["diamonds"], "diamonds"),
-        "league": str(told["league"]),
+        "gold": whole(values["gold"], "gold"),
+        "diamonds": whole(values["diamonds"], "diamonds"),
+        "league": str(values["league"]),
         "tournament_score": 0,
         "cumulative_tournament_score": 0,
         "forge_level": whole(steps["level"], "forge.level", least=1),
         "forge_xp": whole(steps["xp"], "forge.xp"),
-        "action_points": whole(told["action_points"], "action_points"),
+        "action_points": whole(values["action_points"], "action_points"),
         "action_points_max": 30,
-        "stage_progress": whole(told["progress"], "progress"),
+        "stage_progress": whole(values["progress"], "progress"),
         "places_equipment": whole(room["equipment"], "places.equipment"),
         "places_material": whole(room["material"], "places.material"),
         "places_consumable": whole(room["consumable"], "places.consumable"),
@@ -169,18 +169,18 @@ def _user(player_id: str, told: Mapping[str, object]) -> Record:
 def _bag_item(item_id: str, entry: object) -> Record:
     where = f"bag.{item_id}"
     fields = entry if isinstance(entry, Mapping) else {"name": entry}
-    told = checked(fields, {"name": None, "stars": 0, "quantity": 1, "fails": 0, "options": None}, where)
-    kind = template(told["name"], where)
-    stars = whole(told["stars"], f"{where}.stars")
-    options = told["options"] if told["options"] is not None else default_options(kind, stars)
+    values = checked(fields, {"name": None, "stars": 0, "quantity": 1, "fails": 0, "options": None}, where)
+    kind = template(values["name"], where)
+    stars = whole(values["stars"], f"{where}.stars")
+    options = values["options"] if values["options"] is not None else default_options(kind, stars)
     return {
         "name": kind.name,
         "type": kind.type,
         "slot": kind.slot,
         "grade": kind.grade,
         "stars": stars,
-        "quantity": whole(told["quantity"], f"{where}.quantity", least=1),
-        "fails": whole(told["fails"], f"{where}.fails"),
+        "quantity": whole(values["quantity"], f"{where}.quantity", least=1),
+        "fails": whole(values["fails"], f"{where}.fails"),
         "options": None if options is None else dumps(options),
         "worn_flag": None,
     }
@@ -228,15 +228,15 @@ def _worn(player_id: str, ids: object, bag: Iterable[Record]) -> dict[tuple[str 
 def _mail(mail_id: str, entry: object) -> Record:
     where = f"mail.{mail_id}"
     default = {"gold": 0, "diamonds": 0, "action_points": 0, "items": {}, "expires": None, "claimed": False}
-    told = checked(mapping(entry, where), default, where)
-    items = mapping(told["items"], f"{where}.items")
+    values = checked(mapping(entry, where), default, where)
+    items = mapping(values["items"], f"{where}.items")
     return {
-        "gold": whole(told["gold"], f"{where}.gold"),
-        "diamonds": whole(told["diamonds"], f"{where}.diamonds"),
-        "action_points": whole(told["action_points"], f"{where}.action_points"),
+        "gold": whole(values["gold"], f"{where}.gold"),
+        "diamonds": whole(values["diamonds"], f"{where}.diamonds"),
+        "action_points": whole(values["action_points"], f"{where}.action_points"),
         "items": dumps([[template(name, where).name, whole(n, where, least=1)] for name, n in items.items()]),
-        "expires_at": instant(told["expires"], f"{where}.expires"),
-        "claimed": bool(told["claimed"]),
+        "expires_at": instant(values["expires"], f"{where}.expires"),
+        "claimed": bool(values["claimed"]),
     }
 
 
@@ -253,14 +253,14 @@ def _tournament(kind: str, entry: object) -> Record:
         "claimed": False,
         "played": None,
     }
-    told = checked(mapping(entry, where), default, where)
+    values = checked(mapping(entry, where), default, where)
     return {
         "kind": kind,
-        "status": None if told["status"] is None else str(told["status"]),
-        "rank": None if told["rank"] is None else whole(told["rank"], f"{where}.rank", least=1),
-        "gold": whole(told["gold"], f"{where}.gold"),
-        "materials": dumps(dict(mapping(told["materials"], f"{where}.materials"))),
-        "boxes": dumps(dict(mapping(told["boxes"], f"{where}.boxes"))),
-        "claimed": bool(told["claimed"]),
-        "played_at": instant(told["played"], f"{where}.played"),
+        "status": None if values["status"] is None else str(values["status"]),
+        "rank": None if values["rank"] is None else whole(values["rank"], f"{where}.rank", least=1),
+        "gold": whole(values["gold"], f"{where}.gold"),
+        "materials": dumps(dict(mapping(values["materials"], f"{where}.materials"))),
+        "boxes": dumps(dict(mapping(values["boxes"], f"{where}.boxes"))),
+        "claimed": bool(values["claimed"]),
+        "played_at": instant(values["played"], f"{where}.played"),
     }

@@ -26,20 +26,20 @@ TOP_MISSION_LEVEL = 10
 _BOTH = {"cleared": True, "rewarded": True}
 
 
-def records(player_id: str, told: Mapping[str, object]) -> Rows:
+def records(player_id: str, values: Mapping[str, object]) -> Rows:
     """The records of the five tables."""
     quests: dict[Key, Record] = {}
-    for period, entries in mapping(told["quests"], "quests").items():
+    for period, entries in mapping(values["quests"], "quests").items():
         one_of(period, PERIODS, "quests")
         listed = numbered(player_id, "id", mapping(entries, f"quests.{period}"), _quest_of(period))
         quests |= {(player_id, period, key[1]): record for key, record in listed.items()}
     return Rows(
         {
-            "user_equipment_presets": numbered(player_id, "name", mapping(told["presets"], "presets"), _preset),
+            "user_equipment_presets": numbered(player_id, "name", mapping(values["presets"], "presets"), _preset),
             "user_quests": quests,
-            "user_milestones": _milestones(player_id, told),
-            "user_missions": numbered(player_id, "id", mapping(told["missions"], "missions"), _mission),
-            "user_stages": _stages(player_id, told["stages"]),
+            "user_milestones": _milestones(player_id, values),
+            "user_missions": numbered(player_id, "id", mapping(values["missions"], "missions"), _mission),
+            "user_stages": _stages(player_id, values["stages"]),
         }
     )
 
@@ -85,24 +85,24 @@ def _quest_of(period: str) -> Callable[[str, object], Record]:
 
 def _quest(where: str, entry: object) -> Record:
     default = {"target": 1, "progress": 0, "reward": {}, "activity_points": 0, "claimed": False}
-    told = checked(mapping(entry, where), default, where)
+    values = checked(mapping(entry, where), default, where)
     return {
-        "target": whole(told["target"], f"{where}.target"),
-        "progress": whole(told["progress"], f"{where}.progress"),
-        "reward": dumps(_reward(told["reward"], f"{where}.reward")),
-        "activity_points": whole(told["activity_points"], f"{where}.activity_points"),
-        "claimed": bool(told["claimed"]),
+        "target": whole(values["target"], f"{where}.target"),
+        "progress": whole(values["progress"], f"{where}.progress"),
+        "reward": dumps(_reward(values["reward"], f"{where}.reward")),
+        "activity_points": whole(values["activity_points"], f"{where}.activity_points"),
+        "claimed": bool(values["claimed"]),
     }
 
 
 def _reward(given: object, where: str) -> legacy_documents.Document:
     """The reward as the legacy service writes it, of what is given as for a mail."""
     keys = {"gold": "gold", "diamonds": "diamonds", "action_points": "actionPoints"}
-    told = checked(mapping(given, where), {**dict.fromkeys(keys, 0), "items": {}}, where)
+    values = checked(mapping(given, where), {**dict.fromkeys(keys, 0), "items": {}}, where)
     reward: legacy_documents.Document = {
-        key: amount for name, key in keys.items() if (amount := whole(told[name], f"{where}.{name}"))
+        key: amount for name, key in keys.items() if (amount := whole(values[name], f"{where}.{name}"))
     }
-    if items := mapping(told["items"], f"{where}.items"):
+    if items := mapping(values["items"], f"{where}.items"):
         reward["items"] = [
             {"itemId": template(name, where).name, "quantity": whole(quantity, where, least=1)}
             for name, quantity in items.items()
@@ -110,57 +110,57 @@ def _reward(given: object, where: str) -> legacy_documents.Document:
     return reward
 
 
-def _milestones(player_id: str, told: Mapping[str, object]) -> dict[Key, Record]:
-    given = mapping(told["milestones"], "milestones")
-    for period in given:
+def _milestones(player_id: str, values: Mapping[str, object]) -> dict[Key, Record]:
+    milestones = mapping(values["milestones"], "milestones")
+    for period in milestones:
         one_of(period, PERIODS, "milestones")
-    wanted = [period for period in PERIODS if period in given or period in mapping(told["quests"], "quests")]
+    periods = [period for period in PERIODS if period in milestones or period in mapping(values["quests"], "quests")]
     return {
-        (player_id, period): {"user_id": player_id, "period": period, **_milestone(period, given.get(period, {}))}
-        for period in wanted
+        (player_id, period): {"user_id": player_id, "period": period, **_milestone(period, milestones.get(period, {}))}
+        for period in periods
     }
 
 
 def _milestone(period: str, entry: object) -> Record:
     where = f"milestones.{period}"
-    told = checked(mapping(entry, where), {"activity": 0, "claimed": [], "reset": TODAY_MS}, where)
-    claimed = told["claimed"]
+    values = checked(mapping(entry, where), {"activity": 0, "claimed": [], "reset": TODAY_MS}, where)
+    claimed = values["claimed"]
     if not isinstance(claimed, list | tuple) or not set(claimed) <= set(MILESTONES):
         raise BadGiven(f"{where}.claimed: expected a list of {', '.join(map(str, MILESTONES))}; found {claimed!r}")
     return {
-        "activity": whole(told["activity"], f"{where}.activity"),
+        "activity": whole(values["activity"], f"{where}.activity"),
         "claimed": dumps([milestone in claimed for milestone in MILESTONES]),
-        "reset_at": instant(told["reset"], f"{where}.reset"),
+        "reset_at": instant(values["reset"], f"{where}.reset"),
     }
 
 
 def _mission(mission: str, entry: object) -> Record:
     where = f"missions.{mission}"
     default = {"started": True, "level": 1, "amount": 0, "collected": 0, "since": EPOCH_MS}
-    told = checked(mapping(entry, where), default, where)
+    values = checked(mapping(entry, where), default, where)
     return {
-        "started": bool(told["started"]),
-        "level": whole(told["level"], f"{where}.level", least=1, most=TOP_MISSION_LEVEL),
-        "amount": whole(told["amount"], f"{where}.amount"),
-        "collected": whole(told["collected"], f"{where}.collected"),
-        "since": instant(told["since"], f"{where}.since"),
+        "started": bool(values["started"]),
+        "level": whole(values["level"], f"{where}.level", least=1, most=TOP_MISSION_LEVEL),
+        "amount": whole(values["amount"], f"{where}.amount"),
+        "collected": whole(values["collected"], f"{where}.collected"),
+        "since": instant(values["since"], f"{where}.since"),
     }
 
 
 def _stages(player_id: str, stages: object) -> dict[Key, Record]:
     """Those that were cleared come first, as the legacy arrays would have them read."""
-    given = dict.fromkeys(stages, _BOTH) if isinstance(stages, list | tuple) else mapping(stages, "stages")
-    told = {str(name): _stage(str(name), entry) for name, entry in given.items()}
-    in_order = sorted(told, key=lambda name: not told[name]["cleared"])
+    entries = dict.fromkeys(stages, _BOTH) if isinstance(stages, list | tuple) else mapping(stages, "stages")
+    flags = {str(name): _stage(str(name), entry) for name, entry in entries.items()}
+    in_order = sorted(flags, key=lambda name: not flags[name]["cleared"])
     return {
-        (player_id, name): {"user_id": player_id, "stage": name, "position": n * STEP, **told[name]}
+        (player_id, name): {"user_id": player_id, "stage": name, "position": n * STEP, **flags[name]}
         for n, name in enumerate(in_order)
     }
 
 
 def _stage(name: str, entry: object) -> Record:
     where = f"stages.{name}"
-    told = checked(mapping(entry, where), _BOTH, where)
-    if not told["cleared"] and not told["rewarded"]:
+    flags = checked(mapping(entry, where), _BOTH, where)
+    if not flags["cleared"] and not flags["rewarded"]:
         raise BadGiven(f"{where}: expected it to be cleared or rewarded; found neither")
-    return {flag: bool(told[flag]) for flag in _BOTH}
+    return {flag: bool(flags[flag]) for flag in _BOTH}

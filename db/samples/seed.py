@@ -60,14 +60,14 @@ class Seeded:
     bytes: int
     seconds: float
     ids: tuple[str, ...]
-    odd: Mapping[str, tuple[str, ...]]
+    by_anomaly: Mapping[str, tuple[str, ...]]
     held: frozenset[str]
 
     @property
     def playable(self) -> str | None:
         """Return the id of a player to try the service with, of whom everything can be read; None if there is none."""
-        odd = {player for players in self.odd.values() for player in players}
-        return next((player for player in self.ids if player not in odd), None)
+        anomalous = {player for players in self.by_anomaly.values() for player in players}
+        return next((player for player in self.ids if player not in anomalous), None)
 
 
 def empty_legacy(path: Path, *, user_columns: int | None = None) -> None:
@@ -92,18 +92,25 @@ def seed_legacy(
     _require_players(players, str(path))
     began = time.monotonic()
     draw = Random(f"{seed}/file")  # noqa: S311 - variety, not secrecy
-    odd = assign(players, draw) if anomalies else {}
+    anomalies_of = assign(players, draw) if anomalies else {}
     with _new_file(path) as connection:
         declared_tables.create(connection, user_columns=user_columns)
-        ids = _users(connection, players, seed, odd=odd, user_columns=user_columns, progress=progress or Silent())
+        ids = _users(
+            connection,
+            players,
+            seed,
+            anomalies_of=anomalies_of,
+            user_columns=user_columns,
+            progress=progress or Silent(),
+        )
         _other_tables(connection, ids, draw, odd_values=anomalies)
     return Seeded(
         players=players,
         bytes=path.stat().st_size,
         seconds=time.monotonic() - began,
         ids=tuple(ids),
-        odd=_by_name(ids, odd),
-        held=frozenset(ids[n] for n, found in odd.items() if any(anomaly.holds for anomaly in found)),
+        by_anomaly=_by_name(ids, anomalies_of),
+        held=frozenset(ids[n] for n, assigned in anomalies_of.items() if any(anomaly.holds for anomaly in assigned)),
     )
 
 
@@ -138,7 +145,7 @@ def seed_postgres(
             ids = _copy_players(conn, players, seed, progress or Silent())
         row = conn.execute(_TABLES_SIZE).fetchone()
     seconds = time.monotonic() - began
-    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), odd={}, held=frozenset())
+    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), by_anomaly={}, held=frozenset())
 
 
 def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[], None] = unasked) -> None:
@@ -215,10 +222,10 @@ def _copy(conn: ops.Connection, table: sa.Table, records: Sequence[Record]) -> N
             copy.write_row([record[column.name] for column in columns])
 
 
-def _by_name(ids: Sequence[str], odd: Mapping[int, Sequence[Anomaly]]) -> dict[str, tuple[str, ...]]:
+def _by_name(ids: Sequence[str], anomalies_of: Mapping[int, Sequence[Anomaly]]) -> dict[str, tuple[str, ...]]:
     named: dict[str, tuple[str, ...]] = {}
-    for n in sorted(odd):
-        for anomaly in odd[n]:
+    for n in sorted(anomalies_of):
+        for anomaly in anomalies_of[n]:
             named[anomaly.name] = (*named.get(anomaly.name, ()), ids[n])
     return named
 
@@ -228,7 +235,7 @@ def _users(
     players: int,
     seed: int,
     *,
-    odd: Mapping[int, Sequence[Anomaly]],
+    anomalies_of: Mapping[int, Sequence[Anomaly]],
     user_columns: int | None,
     progress: Progress,
 ) -> list[str]:
@@ -236,18 +243,18 @@ def _users(
     ids: list[str] = []
     columns = declared_tables.names("users", user_columns)
     with progress.bar("making players", players, "players") as advance:
-        for batch in _batches(_user_rows(players, seed, odd), BATCH_PLAYERS):
+        for batch in _batches(_user_rows(players, seed, anomalies_of), BATCH_PLAYERS):
             ids += [str(row["id"]) for row in batch]
             _insert(connection, "users", [tuple(row.get(column) for column in columns) for row in batch])
             advance(len(batch))
     return ids
 
 
-def _user_rows(players: int, seed: int, odd: Mapping[int, Sequence[Anomaly]]) -> Iterator[dict[str, Cell]]:
+def _user_rows(players: int, seed: int, anomalies_of: Mapping[int, Sequence[Anomaly]]) -> Iterator[dict[str, Cell]]:
     for n, sketch in enumerate(sketches(players, seed)):
         row = builders.legacy_row(sketch.id, **sketch.given)
         draw = Random(f"{seed}/odd/{n}")  # noqa: S311 - variety, not secrecy
-        for anomaly in odd.get(n, ()):
+        for anomaly in anomalies_of.get(n, ()):
             anomaly.change(row, draw)
         yield row
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from db.errors import Failure
 from db.files import private
-from db.servers.readiness import Ended, wait
+from db.servers.readiness import ServerEnded, wait
 from db.servers.reaper_client import ReaperClient, last_lines
 from db.servers.server_info import NO_TLS, Login, ServerInfo, new_logins
 from db.servers.settings import MAJOR, as_options
@@ -83,8 +83,8 @@ class Local:
 
 def installed() -> list[Binaries]:
     """All on this machine that are of our version or newer."""
-    found = {folder: version for folder in _folders() if (version := version_of(folder))}
-    return [Binaries(folder, version) for folder, version in found.items()]
+    versions = {folder: version for folder in _folders() if (version := version_of(folder))}
+    return [Binaries(folder, version) for folder, version in versions.items()]
 
 
 def best(binaries: list[Binaries], *, at_least: int = MAJOR) -> Binaries | None:
@@ -98,12 +98,12 @@ def version_of(folder: Path) -> str | None:
     if not all(os.access(folder / name, os.X_OK) for name in NEEDED):
         return None
     try:
-        said = subprocess.run(
+        printed = subprocess.run(
             [folder / "postgres", "--version"], capture_output=True, text=True, check=False, env=ENVIRONMENT
         ).stdout
     except OSError:
         return None
-    match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", said)
+    match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", printed)
     return match[1] if match else None
 
 
@@ -176,7 +176,7 @@ def _serve(
         pid = guard.spawn(argv, account=account, env=ENVIRONMENT, log=log)
         try:
             wait(HOST, port, login, ended=lambda pid=pid: guard.ended(pid))  # type: ignore[misc]  # a default binds it
-        except Ended:
+        except ServerEnded:
             if "could not create any TCP/IP sockets" not in last_lines(log):
                 break
         else:

@@ -22,7 +22,7 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
 
 from db.errors import Failure
-from db.servers.readiness import Ended, wait
+from db.servers.readiness import ServerEnded, wait
 from db.servers.reaper_client import ReaperClient
 from db.servers.server_info import NO_TLS, ServerInfo, new_logins
 from db.servers.settings import MAJOR, as_options
@@ -50,10 +50,10 @@ class Docker:
         with _swept():
             try:
                 with _daemon(ANSWER_SECONDS) as client:
-                    here = bool(client.images.list(IMAGE))
+                    has_image = bool(client.images.list(IMAGE))
             except (DockerException, RequestException, OSError) as error:
                 return f"its daemon does not answer ({_root(error)})"
-        return None if here else self._pull()
+        return None if has_image else self._pull()
 
     def _pull(self) -> str | None:
         self._say(f"pulling {IMAGE}")
@@ -93,7 +93,7 @@ class Docker:
                 guard.container(name, made=True)
             host, port = _address(container)
             wait(host, port, login, ended=lambda: _ended(container))
-        except Ended:
+        except ServerEnded:
             raise Failure("the server to start", _said(container), where=f"container {name}") from None
         except (DockerException, RequestException) as error:
             raise Failure("a container", _root(error), where=f"container {name}") from None

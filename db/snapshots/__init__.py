@@ -57,7 +57,9 @@ def take_verified(
     """Take a snapshot and verify it. Then remove the old ones by the rule of `manifest.retain`."""
     snapshot = take(env, side, label=label, run=run, tools=tools)
     verify(env, snapshot, tools=tools)
-    manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep, ours=is_admitted, is_verified=is_verified)
+    manifest.retain(
+        env.snapshots.folder, env.name, env.snapshots.keep, is_admitted=is_admitted, is_verified=is_verified
+    )
     return snapshot
 
 

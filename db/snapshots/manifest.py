@@ -145,10 +145,10 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
     try:
         private.make_folder(parent)
     except OSError as error:
-        found = paths.describe(parent)
+        description = paths.describe(parent)
         raise Refusal(
             "a folder for snapshots",
-            str(error.strerror) if found == paths.NOTHING else found,
+            str(error.strerror) if description == paths.NOTHING else description,
             where=str(parent),
             do="Let this user make it, or correct snapshots.folder; invoke status --env NAME says where it is set.",
         ) from None
@@ -224,7 +224,7 @@ def read(folder: Path) -> Snapshot:
     """The snapshot in this folder; Refusal where there is none."""
     require_folder(folder, "the folder of a snapshot", do=_NAME_ONE)
     require_file(folder / MANIFEST, f"a snapshot with {MANIFEST}", where=str(folder), do=_NAME_ONE)
-    found = json_files.load_json(
+    manifest = json_files.load_json(
         folder / MANIFEST,
         _MANIFESTS,
         f"a snapshot with {MANIFEST}",
@@ -232,14 +232,14 @@ def read(folder: Path) -> Snapshot:
         most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
         follow=False,
     )
-    if found.file != FILE_NAMES[found.side]:  # Else a manifest could name any file of the machine.
+    if manifest.file != FILE_NAMES[manifest.side]:  # Else a manifest could name any file of the machine.
         raise Refusal(
-            f"a snapshot whose file is {FILE_NAMES[found.side]}",
-            json_files.shown(found.file),
+            f"a snapshot whose file is {FILE_NAMES[manifest.side]}",
+            json_files.shown(manifest.file),
             where=str(folder),
             do=_NAME_ONE,
         )
-    return Snapshot(folder, found)
+    return Snapshot(folder, manifest)
 
 
 def note(snapshot: Snapshot) -> Note | None:
@@ -297,7 +297,7 @@ def retain(
     environment: str,
     keep: int,
     *,
-    ours: Callable[[Snapshot], bool],
+    is_admitted: Callable[[Snapshot], bool],
     is_verified: Callable[[Snapshot], bool],
 ) -> list[Path]:
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
@@ -309,7 +309,7 @@ def retain(
     gone: list[Path] = []
     for side in Side:
         for label in Label:
-            snapshots = [s for s in find(parent, environment, side=side, label=label) if ours(s)]
+            snapshots = [s for s in find(parent, environment, side=side, label=label) if is_admitted(s)]
             verified = [s for s in snapshots if is_verified(s)]
             with_players = [s for s in verified if s.players]
             safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]

@@ -171,8 +171,8 @@ def _require_patience(conn: Connection) -> None:
             )
 
 
-def _unfit(conn: Connection, name: str, expected: str, found: str) -> Refusal:
-    return Refusal(f"{name} {expected or 'empty'}", f"{found}", where=place(conn), do=_remedy(conn, name, expected))
+def _unfit(conn: Connection, name: str, expected: str, current: str) -> Refusal:
+    return Refusal(f"{name} {expected or 'empty'}", f"{current}", where=place(conn), do=_remedy(conn, name, expected))
 
 
 def _remedy(conn: Connection, name: str, expected: str) -> str:

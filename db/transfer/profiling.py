@@ -71,8 +71,8 @@ class Profile:
 
     @property
     def largest(self) -> tuple[str, str, int]:
-        found = [(table.name, column.name, column.largest) for table in self.tables for column in table.columns]
-        return max(found, key=lambda place: place[2])
+        sizes = [(table.name, column.name, column.largest) for table in self.tables for column in table.columns]
+        return max(sizes, key=lambda place: place[2])
 
 
 def profile(path: Path) -> Profile:
@@ -91,15 +91,15 @@ def file_bytes(path: Path) -> int:
 
 def _table(source: Source, name: str) -> TableProfile:
     columns = source.tables[name].columns
-    found: list[ColumnProfile] = []
+    profiles: list[ColumnProfile] = []
     for start in range(0, len(columns), _COLUMNS_A_QUERY):
-        some = columns[start : start + _COLUMNS_A_QUERY]
-        wanted = ", ".join(_measures(quote(column)) for column in some)
-        measured = source.connection.execute(f"SELECT {wanted} FROM {quote(name)}").fetchone()
-        per_column = len(measured) // len(some)
-        for n, column in enumerate(some):
-            found.append(ColumnProfile(column, *map(int, measured[n * per_column : (n + 1) * per_column])))
-    return TableProfile(name, source.count(name), tuple(found))
+        group = columns[start : start + _COLUMNS_A_QUERY]
+        measures = ", ".join(_measures(quote(column)) for column in group)
+        measured = source.connection.execute(f"SELECT {measures} FROM {quote(name)}").fetchone()
+        per_column = len(measured) // len(group)
+        for n, column in enumerate(group):
+            profiles.append(ColumnProfile(column, *map(int, measured[n * per_column : (n + 1) * per_column])))
+    return TableProfile(name, source.count(name), tuple(profiles))
 
 
 def _measures(column: str) -> str:

@@ -130,9 +130,9 @@ def _check(target: Target, part: Path, progress: Progress) -> None:
     """What SQLite says of the file, and what was read back against the database."""
     connection = sqlite_values.connect(part)
     try:
-        found = connection.execute("PRAGMA integrity_check(3)").fetchall()
-        if found != [("ok",)]:
-            raise Failure("a sound file", "; ".join(str(row[0]) for row in found), where=str(part))
+        problems = connection.execute("PRAGMA integrity_check(3)").fetchall()
+        if problems != [("ok",)]:
+            raise Failure("a sound file", "; ".join(str(row[0]) for row in problems), where=str(part))
         compare(Source(connection, str(part)), target, progress).check()
     finally:
         connection.close()

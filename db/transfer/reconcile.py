@@ -15,7 +15,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class UnitCount:
     """Units of one column: a cell, or each element of a document that is taken apart."""
 
     source: int
@@ -27,7 +27,7 @@ class Count:
         return self.loaded + self.quarantined == self.source
 
 
-class Tally:
+class Reconciliation:
     """Units by table and column, added up chunk by chunk."""
 
     def __init__(self) -> None:
@@ -44,22 +44,24 @@ class Tally:
         self._taken.setdefault(table, Counter()).update(taken)
         self._quarantined.setdefault(table, Counter()).update(quarantined)
 
-    def per_column(self) -> dict[tuple[str, str], Count]:
+    def per_column(self) -> dict[tuple[str, str], UnitCount]:
         """Every column of the source, and any that only the target counted."""
         return dict(self._counts())
 
-    def _counts(self) -> Iterator[tuple[tuple[str, str], Count]]:
+    def _counts(self) -> Iterator[tuple[tuple[str, str], UnitCount]]:
         for table, source in self._source.items():
             taken = self._taken.get(table, Counter())
             aside = self._quarantined.get(table, Counter())
             for column in dict.fromkeys((*source, *taken, *aside)):
                 loaded = taken[column] - aside[column]
-                yield (table, column), Count(source.get(column, 0), loaded, aside[column])
+                yield (table, column), UnitCount(source.get(column, 0), loaded, aside[column])
 
-    def total(self) -> Count:
+    def total(self) -> UnitCount:
         """The sum over all columns."""
         counts = list(self.per_column().values())
-        return Count(sum(c.source for c in counts), sum(c.loaded for c in counts), sum(c.quarantined for c in counts))
+        return UnitCount(
+            sum(c.source for c in counts), sum(c.loaded for c in counts), sum(c.quarantined for c in counts)
+        )
 
     def check(self) -> None:
         """Failure, naming columns, unless loaded and quarantined make up the source in each of them."""
@@ -84,5 +86,5 @@ def to_text(taken: Counter[str], quarantined: Counter[str]) -> str:
 
 def from_text(text: str) -> tuple[Counter[str], Counter[str]]:
     """The counts that `to_text` wrote."""
-    found = json.loads(text)
-    return Counter({c: n[0] for c, n in found.items()}), Counter({c: n[1] for c, n in found.items()})
+    counts = json.loads(text)
+    return Counter({c: n[0] for c, n in counts.items()}), Counter({c: n[1] for c, n in counts.items()})

@@ -84,8 +84,10 @@ class Target:
     @cached_property
     def schema(self) -> Schema:
         """The schema of the file that was loaded, with journals that it had not; for none, that of today's service."""
-        found = self.conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
-        schema = schemas.from_records(found) if found else default_schema()
+        records = self.conn.execute(
+            "select type, name, table_name, sql from legacy_schema order by position"
+        ).fetchall()
+        schema = schemas.from_records(records) if records else default_schema()
         have = {statement.name for statement in schema.tables}
         missing = [name for name, journal in JOURNALS.items() if name not in have and self.count(journal)]
         return Schema((*schema.statements, *map(_journal_statement, missing)), schema.settings)
@@ -135,8 +137,8 @@ class Target:
         """Columns that `users` needs besides those of the file: a command wrote what it had no place for."""
         if not self._absent:
             return []
-        found = {column for _position, row in self._players() for column in row if column in self._absent}
-        return [column for column in USERS.declared if column in found]
+        used = {column for _position, row in self._players() for column in row if column in self._absent}
+        return [column for column in USERS.declared if column in used]
 
     @cached_property
     def _absent(self) -> Cells:
@@ -161,10 +163,10 @@ class Target:
         last = 0
         for group in self._groups():
             players = self._fetch_players([str(key) for _position, key in group if key is not None])
-            whole = self._fetch_whole([position for position, key in group if key is None])
+            kept_rows = self._fetch_whole([position for position, key in group if key is None])
             for position, key in group:
                 last = position
-                yield position, self._encode(whole.pop(position) if key is None else players.pop(key))
+                yield position, self._encode(kept_rows.pop(position) if key is None else players.pop(key))
         for (player,) in self.conn.execute(_PLAYERS_WITHOUT_A_ROW).fetchall():
             last += 1
             yield last, self._encode(self._fetch_players([player])[player])
@@ -177,16 +179,16 @@ class Target:
                 yield [(position, key) for position, key, _bytes in group]
 
     def _fetch_players(self, ids: list[str]) -> dict[str, Rows]:
-        found = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}
+        rows_of = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}
         for table in tables.PLAYER_STATE:
             column = "id" if table is tables.users else "user_id"
             for record in fetch(self.conn, table, column, ids):
-                found[str(record[column])][table.name][_key(table, record)] = record
+                rows_of[str(record[column])][table.name][_key(table, record)] = record
         for record in fetch(self.conn, tables.legacy_rows, "key", ids, source="users"):
-            found[str(record["key"])].table("legacy_rows")[_key(tables.legacy_rows, record)] = record
+            rows_of[str(record["key"])].table("legacy_rows")[_key(tables.legacy_rows, record)] = record
         for player, column in self._unread(ids):
-            found[player].table(codec.UNREAD)[player, column] = {}
-        return found
+            rows_of[player].table(codec.UNREAD)[player, column] = {}
+        return rows_of
 
     def _unread(self, ids: list[str]) -> list[tuple[str, str]]:
         """The cells, as (player, column), that stand in the quarantine and were not loaded since."""
@@ -202,8 +204,8 @@ class Target:
         return bool(self.conn.execute(query).rowcount)
 
     def _fetch_whole(self, positions: list[int]) -> dict[int, Rows]:
-        found = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
-        return {int(str(r["position"])): Rows({"legacy_rows": {_key(tables.legacy_rows, r): r}}) for r in found}
+        records = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
+        return {int(str(r["position"])): Rows({"legacy_rows": {_key(tables.legacy_rows, r): r}}) for r in records}
 
     def _others(self, table: str) -> Iterator[Line]:
         streams = [self._encoded("legacy_rows", ["position"], source=table)]

@@ -284,7 +284,7 @@ def test_a_task_is_refused_in_one_sentence_whatever_is_under_way(
         capture_output=True,
         text=True,
         check=False,
-        env=environments.beside({"PGTZ": "Asia/Seoul", "PGHOSTADDR": "203.0.113.1"}),
+        env=environments.child_variables({"PGTZ": "Asia/Seoul", "PGHOSTADDR": "203.0.113.1"}),
     )
     assert done.returncode == 2, done.stderr
     assert "found PGTZ." in done.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from db import environments
 from db.cutover import refusals
-from db.cutover.advice import Fence, FenceOwner, PointerTo, State, Tool, Unreachable, advise
+from db.cutover.advice import EnvironmentState, Fence, FenceOwner, LockHolder, PointerTo, Unreachable, advise
 from db.cutover.move_status import MoveStatus
 from db.environments import Environment
 from db.errors import ToolError
@@ -102,7 +102,7 @@ def standings() -> list[MoveStatus]:
         for phase, legacy, owner, target, pointer, *record in product(
             Phase, Fence, FenceOwner, Fence, PointerTo, (False, True), (False, True)
         )
-        if not isinstance(advise(State(phase, legacy, owner, target, pointer, Tool.NONE)), Unreachable)
+        if not isinstance(advise(EnvironmentState(phase, legacy, owner, target, pointer, LockHolder.NONE)), Unreachable)
     ]
 
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from db.console import layout
-from db.console.layout import Cells
+from db.console.layout import TextTable
 from db.counts import counted
 
 URL = "postgresql://sudamr_owner@production-db.example.net:5432/sudamr?schema=game&sslmode=verify-full&sslrootcert=/x"
@@ -20,17 +20,17 @@ COMMANDS = (
     "kill -- -4711",
 )
 TABLES = {
-    "a list": Cells(("what", "found"), (("url", URL), ("next", f"{COMMANDS[0]} (opens the file)")), (False, False)),
-    "numbers": Cells(
+    "a list": TextTable(("what", "found"), (("url", URL), ("next", f"{COMMANDS[0]} (opens the file)")), (False, False)),
+    "numbers": TextTable(
         ("column", "bytes"), (("lastSinglePlayerMissionRewardAt", "12,345"), ("한글", "1")), (False, True)
     ),
-    "a URL": Cells(("rule", "where", "reason"), (("held", URL, "a reason of a good many words"),), (False,) * 3),
-    "many": Cells(tuple("abcdefghij"), (tuple(f"word_{n}_of_twelve" for n in range(10)),) * 2, (False,) * 10),
-    "markup": Cells(("what", "found"), (("[bold]", "[/]"),), (False, False)),
+    "a URL": TextTable(("rule", "where", "reason"), (("held", URL, "a reason of a good many words"),), (False,) * 3),
+    "many": TextTable(tuple("abcdefghij"), (tuple(f"word_{n}_of_twelve" for n in range(10)),) * 2, (False,) * 10),
+    "markup": TextTable(("what", "found"), (("[bold]", "[/]"),), (False, False)),
 }
 
 
-def printed(cells: Cells, width: int | None) -> str:
+def printed(cells: TextTable, width: int | None) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=width is not None, width=width, color_system=None)
     layout.print_table(console, cells)

@@ -26,7 +26,7 @@ from db import environments, ops, transfer, web
 from db.cutover import cutover, pointer, rollback, services
 from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
-from db.cutover.report import Report
+from db.cutover.report import RunReport
 from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
 from db.errors import Failure
 from db.legacy.comparison import compare_files
@@ -60,12 +60,12 @@ class World:
     def owner(self) -> PostgresUrl:
         return self.env.target_direct
 
-    def cutover(self, **wish: Any) -> Report:
+    def cutover(self, **wish: Any) -> RunReport:
         """A run of the cutover in this process."""
         given: dict[str, Any] = {"evidence": proven, "smoke": quiet_smoke, "tools": self.server.tool, **wish}
         return run_cutover(self.env, folder=self.runs, **given)
 
-    def rollback(self, **wish: Any) -> Report:
+    def rollback(self, **wish: Any) -> RunReport:
         """A run of the rollback in this process."""
         given: dict[str, Any] = {"smoke": quiet_smoke, "tools": self.server.tool, **wish}
         return run_rollback(self.env, folder=self.runs, **given)
@@ -228,14 +228,14 @@ def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     )
 
 
-def run_cutover(env: Environment, *, evidence: Any = None, **options: Any) -> Report:
+def run_cutover(env: Environment, *, evidence: Any = None, **options: Any) -> RunReport:
     """Run the cutover; options: of RunConfig."""
     return cutover.run(env, RunConfig(**options), evidence=evidence or proven)
 
 
 def run_rollback(
     env: Environment, *, discard_writes: bool = False, accept_loss: int | None = None, **options: Any
-) -> Report:
+) -> RunReport:
     """Run the rollback; options: of RunConfig."""
     return rollback.run(env, RunConfig(**options), discard_writes=discard_writes, accept_loss=accept_loss)
 

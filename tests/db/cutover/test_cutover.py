@@ -13,7 +13,7 @@ import pytest
 from db import ops
 from db.cutover import deadline
 from db.cutover.ports import SmokeResult
-from db.cutover.report import Report
+from db.cutover.report import RunReport
 from db.environments import Environment, Hooks, Pointer
 from db.errors import Refusal, Undone
 from db.servers import Server
@@ -32,7 +32,7 @@ class Watched:
     """One cutover, and what was tried beside it."""
 
     world: World
-    report: Report
+    report: RunReport
     refused: dict[str, tuple[int, bool, bool]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
 

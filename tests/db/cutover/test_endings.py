@@ -25,7 +25,7 @@ from db import ops
 from db.console.output import outcome
 from db.cutover import ending
 from db.cutover import report as reports
-from db.cutover.advice import Ends, Fence, FenceOwner, PointerTo, State
+from db.cutover.advice import Ends, EnvironmentState, Fence, FenceOwner, PointerTo
 from db.cutover.journal import Journal
 from db.cutover.ports import SmokeResult
 from db.environments import Environment
@@ -38,8 +38,8 @@ from tests.db.cutover.standing import run, set_up
 from tests.fixtures.spawning import SPAWN
 
 STARTS = {
-    "cutover": State(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY),
-    "rollback": State(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET),
+    "cutover": EnvironmentState(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY),
+    "rollback": EnvironmentState(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET),
 }
 MOMENTS = {
     "cutover": (

@@ -9,7 +9,7 @@ import pytest
 
 from db import ops, snapshots
 from db.cutover import services
-from db.cutover.report import Mark
+from db.cutover.report import CheckMark
 from db.errors import Refusal
 from db.ops import fence
 from db.samples import seed
@@ -95,7 +95,7 @@ def test_a_rollback_that_would_delete_players_is_refused_and_can_leave_the_file_
     missing, lose = LOST[loss]
     lose(world, empty)
 
-    (found,) = [one for one in world.rollback(dry_run=True).checks if one.mark is Mark.REFUSED]
+    (found,) = [one for one in world.rollback(dry_run=True).checks if one.mark is CheckMark.REFUSED]
     assert (found.name, found.expected) == ("players", "all 10 players of the legacy file in Postgres")
     assert found.found.startswith(f"{missing} missing: ")
     with pytest.raises(Refusal, match=f"found {missing} missing"):

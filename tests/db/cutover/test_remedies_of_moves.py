@@ -14,7 +14,7 @@ import pytest
 
 from db import environments, ops
 from db.cutover import ending, hooks, preflight, services
-from db.cutover.report import Mark
+from db.cutover.report import CheckMark
 from db.environments import Hooks
 from db.errors import Failure, Refusal
 from db.ops import locks
@@ -78,14 +78,14 @@ def test_following_the_remedy_of_a_check_helps(name: str, shared: World, monkeyp
     world = next(steps) or shared
     found = finding(world, check)
     try:
-        assert found.mark is Mark.REFUSED, found
+        assert found.mark is CheckMark.REFUSED, found
         assert matches(template, found.do), found.do
     finally:
         try:
             mended = steps.send(found.do)
         except StopIteration:
             mended = None
-    assert finding(mended or shared, check).mark is Mark.OK
+    assert finding(mended or shared, check).mark is CheckMark.OK
     for _ in steps:
         pass
     print(f"refusal: {name}: expected {found.expected}; found {found.found}")

@@ -123,7 +123,7 @@ def test_every_file_of_ours_is_read_so(tmp_path: Path, text: str) -> None:
     seconds = tmp_path / "seconds.json"
     seconds.write_text('{"suite": ' + text + "}")
 
-    error = refusal_of(lambda: checkout.here(tmp_path))
+    error = refusal_of(lambda: checkout.current(tmp_path))
     assert error is None or error.do == f"rm {place}"
     assert next(journal.entries()).event == "run"
     assert all(entry.event in ("run", "end") for entry in journal.entries())

@@ -18,7 +18,7 @@ from db.console.progress import Silent
 from db.conversion.convert import convert
 from db.cutover import report as cutover_report
 from db.cutover.journal import Journal
-from db.cutover.report import Report, Verdict
+from db.cutover.report import RunReport, RunVerdict
 from db.files import private
 from db.samples import seed
 from db.snapshots import Side
@@ -154,7 +154,7 @@ def _journal(folder: Path) -> None:
     journal.write("run", verb="cutover")
     journal.keep_secret("pointer.before", "postgresql://u:words@h/d")
     cutover_report.save(
-        Report("run", "cutover", "test", Verdict.LIVE, "15", (), None),
+        RunReport("run", "cutover", "test", RunVerdict.LIVE, "15", (), None),
         journal,
     )
 

@@ -74,8 +74,8 @@ def test_every_table_has_rows_and_every_player_a_secret(made: tuple[Path, seed.S
 
 def test_every_oddity_is_present(made: tuple[Path, seed.Seeded]) -> None:
     _, result = made
-    assert set(result.odd) == {anomaly.name for anomaly in anomalies.ANOMALIES}
-    assert len(result.odd["an_item_id_that_two_players_have"]) == 2
+    assert set(result.by_anomaly) == {anomaly.name for anomaly in anomalies.ANOMALIES}
+    assert len(result.by_anomaly["an_item_id_that_two_players_have"]) == 2
 
 
 def test_an_oddity_changes_the_columns_that_it_names_and_no_others(
@@ -85,7 +85,7 @@ def test_an_oddity_changes_the_columns_that_it_names_and_no_others(
     seed.seed_legacy(tmp_path / "clean.db", PLAYERS, seed=3, anomalies=False)
     touched: dict[str, set[str]] = {player: set() for player in result.ids}
     for anomaly in anomalies.ANOMALIES:
-        for player in result.odd[anomaly.name]:
+        for player in result.by_anomaly[anomaly.name]:
             touched[player] |= set(anomaly.columns)
     for odd, clean in zip(rows_of(path, "users"), rows_of(tmp_path / "clean.db", "users"), strict=True):
         changed = {column for column in odd if not sqlite_values.same(odd[column], clean[column])}

@@ -14,7 +14,7 @@ import pytest
 
 from db import ops, snapshots, transfer
 from db.cutover import pointer
-from db.cutover.advice import Fence, FenceOwner, PointerTo, State
+from db.cutover.advice import EnvironmentState, Fence, FenceOwner, PointerTo
 from db.environments import Environment
 from db.errors import Failure, Undone
 from db.legacy.comparison import compare_files
@@ -34,8 +34,8 @@ from tests.db.cutover.standing import set_up
 
 SPAWN = get_context("forkserver")
 KILLED = -signal.SIGKILL
-LIVE = State(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET)
-BEFORE = State(Phase.EMPTY, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY)
+LIVE = EnvironmentState(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET)
+BEFORE = EnvironmentState(Phase.EMPTY, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def legacy_restored_fenced(world: World) -> None:
     world.lift_legacy()
 
 
-GIVEN_UP: dict[str, tuple[State, Callable[[World], None]]] = {
+GIVEN_UP: dict[str, tuple[EnvironmentState, Callable[[World], None]]] = {
     "rollback --discard-writes": (LIVE, discard),
     "the same, killed after R3": (LIVE, discard_killed_at("after", "fence Postgres")),
     "the same, killed after R4": (LIVE, discard_killed_at("after", "discard")),
@@ -311,7 +311,7 @@ def rollback_undone(world: World, **wish: object) -> None:
         world.rollback(smoke=failing_smoke, **wish)
 
 
-KEPT: dict[str, tuple[State, Callable[[World], None]]] = {
+KEPT: dict[str, tuple[EnvironmentState, Callable[[World], None]]] = {
     "cutover": (BEFORE, cut_over),
     "cutover, undone": (BEFORE, cut_over_undone),
     "rollback": (LIVE, rolled_back),

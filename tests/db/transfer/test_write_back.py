@@ -12,7 +12,7 @@ import pytest
 from db import ops, transfer
 from db.errors import Failure, Refusal
 from db.legacy.source import opened
-from db.transfer import WrittenBack
+from db.transfer import WriteBackCounts
 from game.legacy import codec, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.legacy.codec import mapping
@@ -28,7 +28,7 @@ def source(tmp_path: Path) -> Path:
     return seeded(tmp_path / "game.db", 20)
 
 
-def carry(database: Database, path: Path, token: str = PASS) -> WrittenBack:
+def carry(database: Database, path: Path, token: str = PASS) -> WriteBackCounts:
     return transfer.write_back(database.owner, path, pass_token=token)
 
 
