@@ -50,19 +50,19 @@ class Watch(Protocol):
     """Counts what a store does; each method but the last is a context that is entered for as long as it lasts."""
 
     def waiting(self) -> AbstractContextManager[object]:
-        """For a connection of the pool, or for a new one."""
+        """Enter while waiting for a connection of the pool, or for a new one."""
         ...
 
     def holding(self) -> AbstractContextManager[object]:
-        """A connection of the pool."""
+        """Enter while holding a connection of the pool."""
         ...
 
     def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
-        """The database for one of these."""
+        """Enter while the database carries out the statement."""
         ...
 
     def rolled_back(self) -> None:
-        """A unit of work ended with an error, and nothing of it was kept."""
+        """Count a unit of work that ended with an error; nothing of it was kept."""
         ...
 
 

@@ -22,7 +22,7 @@ LONGEST_SECONDS = 99 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much of a task is done. seconds: since it began."""
+    """The progress of a task. seconds: since it began."""
 
     title: str
     done: int

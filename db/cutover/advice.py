@@ -50,7 +50,7 @@ class LockHolder(StrEnum):
 
 
 class LastSteps(StrEnum):
-    """What comes after the fences: every process serves the store that is open, and old rows are put away.
+    """The state of the last steps: every process serves the open store, and old rows are put away.
 
     SWITCH: the record of the switches says that the last one was not completed, or was to the other store.
     """

@@ -33,7 +33,7 @@ LOCK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Why a part can't be known. do: a sentence that says what to do about it, or ""."""
+    """The reason why a part can't be known. do: a sentence that says what to do about it, or ""."""
 
     why: str
     do: str
@@ -78,7 +78,7 @@ class Depth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TargetAnswer:
-    """What Postgres answers, as far as it could be asked. target: None unless all of it could."""
+    """The answers of Postgres, as far as it could be asked. target: None unless all of it could."""
 
     depth: Depth = Depth.NOTHING
     marker: str | None = None

@@ -51,7 +51,7 @@ READ_ONLY_ENDS = "read-only ends"
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What a run is given from outside: the options of the command, and what a higher floor does for it.
+    """The configuration of a run: the options of the command, and what a higher floor does for it.
 
     smoke: plays the smoke scenarios. demands: checks of a higher floor. confirm: called after the checks and before any
     change; may raise Refusal. dry_run: only make and list the checks. abort: undo an attempt instead. tools: pg_dump
@@ -121,7 +121,7 @@ class RunContext:
 
     @property
     def owner(self) -> Owner:
-        """What a fence of this run bears."""
+        """Return the owner that a fence of this run names."""
         return Owner(self.journal.run, self._identity)
 
     @contextmanager
@@ -151,7 +151,7 @@ class RunContext:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the phase is as this move found or made it: after the lock was lost, another may have gone on."""
+        """Return True if the phase is as this move left it. False: the lock was lost, and another move went on."""
         return ops.phase_run(self.conn) in (self._run_before, self.journal.run)
 
     def require_lock(self) -> None:
@@ -203,7 +203,7 @@ class RunContext:
         return ops.phase(self.conn)
 
     def legacy_fence(self) -> FenceMark:
-        """What the legacy file's fence says of itself."""
+        """Read the state and the owner of the legacy file's fence."""
         return legacy_mark(self.env.legacy.path)
 
     def check(self, name: str, checks: Callable[[], None]) -> None:
@@ -221,13 +221,13 @@ class RunContext:
         executor.shutdown(wait=False)
 
     def dumped(self) -> dict[str, Any] | None:
-        """What the dump on its thread gave, once it has ended; None where this process began none."""
+        """Wait for the dump on its thread and return its result; None if this process began none."""
         dump, self._dump = self._dump, None
         return None if dump is None else dump.result()
 
     @property
     def dumping(self) -> bool:
-        """Whether a dump was begun beside, and not yet waited for."""
+        """Return True if a dump was begun beside and was not waited for yet."""
         return self._dump is not None
 
     def let_dump_end(self) -> None:
@@ -276,7 +276,7 @@ class RunContext:
 
 
 def legacy_mark(path: Path) -> FenceMark:
-    """What a legacy file's fence says of itself."""
+    """Read the state and the owner of a legacy file's fence."""
     with closing(sqlite_values.connect(path, readonly=True)) as connection:
         return fence_mark(connection)
 

@@ -66,7 +66,7 @@ class Observation:
 
     @property
     def serves(self) -> str:
-        """Who serves the players now, in a clause."""
+        """Say in a clause which store serves the players now."""
         file_open = self.legacy is not None and self.legacy.state == "open"
         target_open = self.target is not None and self.target.fence is Fence.OPEN
         if file_open and target_open:
@@ -140,7 +140,7 @@ class Observation:
 
     @property
     def steps(self) -> list[str]:
-        """What to do next, one by one. Reasons that `unknown`, `amiss` and `silent` give are left out."""
+        """List what to do next. Reasons that `unknown`, `amiss` and `silent` give are left out."""
         prepares = TARGET if self.asked.unprepared else None
         mend = [f"{part}: {why.do}" for part, why in self.unknown.items() if why.do and part != prepares]
         amiss = ["mend the pointer; docs/service.md says what it holds"] if self.amiss else []
@@ -191,7 +191,7 @@ class Observation:
         return f"no move is under way; to go back: {_command(command, self.environment)}"
 
     def _last_steps(self, target: TargetState) -> LastSteps:
-        """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
+        """Find which last steps are still to do; no fence and no phase shows it."""
         served = len(self._serving("postgres" if target.phase is Phase.LIVE else "legacy")) == len(self.services)
         put_away = target.phase is not Phase.RETURNED or not target.rows
         if self.switching:
@@ -213,7 +213,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended; each part is text for people."""
+    """The ending of a run; each part is text for people."""
 
     outcome: str
     serves: str

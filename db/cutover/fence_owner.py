@@ -45,7 +45,7 @@ def of_this_game_or_open(owner: Owner, path: Path) -> Check:
 
 
 def is_of(mark: FenceMark, target: str) -> bool:
-    """Whether a move to or from the database of this identity set the fence."""
+    """Return True if a move to or from the database of this identity set the fence."""
     return mark.owner is not None and mark.owner.target == target
 
 

@@ -1,4 +1,4 @@
-"""Where a move stands: the phase, the run, both fences and the pointer, and what follows from them together."""
+"""Reads the status of a move: the phase, the run, both fences and the pointer, and what follows from them together."""
 
 from __future__ import annotations
 

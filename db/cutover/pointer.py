@@ -29,7 +29,7 @@ _PLAIN = re.compile(r"[\w:/.@%?&=+~,;-]+")
 
 
 def read(pointer: Pointer) -> str:
-    """What the variable says now; Refusal where the file or the variable is missing, or the variable is there twice."""
+    """Return the variable's value. Raises Refusal if the file or the variable is missing, or it is there twice."""
     values = [b.value for b in _bindings(service_file.text(pointer.path)) if b.key == pointer.variable]
     if len(values) != 1 or not values[0]:
         count = "none" if not any(values) else f"{len(values)} of them"

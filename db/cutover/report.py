@@ -1,4 +1,4 @@
-"""What a run gives back: the steps with their times, how long players were read-only, and how it ended."""
+"""The report of a run: the steps with their times, how long players were read-only, and how it ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunVerdict(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """How a step ended: done now, done before, still to do, or stopped."""
+    """The ending of a step: done now, done before, still to do, or stopped."""
 
     DONE = "done"
     ALREADY = "already"

@@ -105,7 +105,7 @@ def compare(context: RunContext, accepted: int) -> dict[str, Any]:
 
 
 def lost_writes(context: RunContext) -> int:
-    """How many granted requests Postgres has that the legacy file has not."""
+    """Count the granted requests that Postgres has and the legacy file lacks."""
     with closing(sqlite_values.connect(context.env.legacy.path, readonly=True)) as connection:
         journal = tables.LEGACY_JOURNALS["action_receipts"].name
         has_journal = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()

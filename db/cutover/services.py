@@ -35,7 +35,7 @@ _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a process says of itself at /readyz; `status` is HTTP's."""
+    """The answer of a process at /readyz; `status` is HTTP's."""
 
     url: str
     status: int
@@ -47,12 +47,12 @@ class Ready:
 
     @property
     def process(self) -> tuple[int, str]:
-        """Which process this is: its id, and its start, for in containers every one may have the id 1."""
+        """Identify the process by id and start; in containers every process may have the id 1."""
         return self.pid, self.started
 
 
 def ask(url: str) -> Ready | None:
-    """What the process at this base URL says; None where nothing that is our service answers."""
+    """Return the answer of the process at this base URL; None if nothing that is our service answers."""
     answer = asked(url)
     return answer if isinstance(answer, Ready) else None
 
@@ -113,7 +113,7 @@ def wait_for(
 
 
 def serves(ready: Ready, url: PostgresUrl | LegacyUrl, identity: str) -> bool:
-    """Whether the process is ready and this store is what it serves."""
+    """Return True if the process is ready and serves this store."""
     return ready.status == OK and ready.engine == engine(url) and ready.store == identity
 
 
@@ -123,7 +123,7 @@ def engine(url: PostgresUrl | LegacyUrl) -> str:
 
 
 def still_runs(ready: Ready) -> bool:
-    """Whether this very process is alive on this machine: one of that id which began when it says that it did.
+    """Return True if the process of that answer is alive on this machine: same id, and same start.
 
     On another machine, or inside a container, it can't be seen from here, and what answers at its URL has to do.
     """

@@ -1,4 +1,4 @@
-"""What undoes a cutover before the point of no return: mark aborted, open the legacy file, switch back.
+"""Undoes a cutover before the point of no return: mark aborted, open the legacy file, switch back.
 
 The file is opened only after Postgres has committed that this attempt is over, so the two stores never both take a
 player's write. The switch comes last: if a hook fails, players on processes that serve the file can play already.

@@ -1,4 +1,4 @@
-"""Whether two legacy files are the same: schema, settings, and every row with its rowid, storage classes and bytes.
+"""Compares two legacy files: schema, settings, and every row with its rowid, storage classes and bytes.
 
 Differences name places, never values: the files hold secrets.
 """

@@ -44,7 +44,7 @@ class Statement:
 
     @property
     def is_internal(self) -> bool:
-        """Whether SQLite makes it by itself, and refuses to be told."""
+        """Return True for a table or index of SQLite's own, which no statement may create."""
         return self.name.startswith("sqlite_")
 
 

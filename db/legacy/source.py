@@ -95,11 +95,11 @@ class Source:
         return schemas.foreign_statistics(self.connection)
 
     def count(self, table: str) -> int:
-        """How many rows SQLite counts."""
+        """Return the number of rows, as SQLite counts them."""
         return int(self.connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0])
 
     def units(self, table: str) -> dict[str, int]:
-        """How many units SQLite itself counts in each column; see `codec.source_units`."""
+        """Return the units in each column, as SQLite itself counts them; see `codec.source_units`."""
         counted = self._taken_apart(table)
         sums = "".join(f", total({units_sql(column)})" for column in counted)
         rows, *totals = self.connection.execute(f"SELECT count(*){sums} FROM {quote(table)}").fetchone()
@@ -182,7 +182,7 @@ class Digest:
 
 
 def table_of(connection: sqlite3.Connection, name: str) -> Table:
-    """What SQLite says about the table."""
+    """Return the table as SQLite describes it."""
     about = connection.execute(f"PRAGMA table_xinfo({quote(name)})").fetchall()
     columns = tuple(row[1] for row in about if row[6] == 0)
     names = {row[1].lower() for row in about}

@@ -118,7 +118,7 @@ def lift(conn: ops.Connection, *, patience_seconds: float = PATIENCE_SECONDS) ->
 
 
 def state(conn: ops.Connection) -> FenceState:
-    """What the fence says of itself, by the owner's connection or the service's.
+    """Read the state of the fence, by the owner's connection or the service's.
 
     Failure when the triggers say otherwise: somebody has switched them by hand.
     """
@@ -128,7 +128,7 @@ def state(conn: ops.Connection) -> FenceState:
 
 
 def recorded_state(conn: ops.Connection) -> FenceState:
-    """What the fence says of itself, whatever its triggers say: for an undo, which nothing of that may stop."""
+    """Read the recorded state, whatever the triggers say. For an undo, which no inconsistent trigger may stop."""
     try:
         row = conn.execute("select state from fence_state").fetchone()
     except errors.UndefinedTable:
@@ -285,7 +285,7 @@ def _tables(conn: ops.Connection) -> list[_Table]:
 
 
 def _attempt(conn: ops.Connection, table: _Table) -> tuple[int, list[str]]:
-    """How many writes the fence refused, and those that did not end as they should."""
+    """Count the writes that the fence refused, and list those that did not end as they should."""
     refused, holes = 0, []
     for event in ("INSERT", "UPDATE", "DELETE"):
         expected = FENCE_SQLSTATE if event in table.rights or _serviced(table, event) else NO_PRIVILEGE_SQLSTATE
@@ -297,7 +297,7 @@ def _attempt(conn: ops.Connection, table: _Table) -> tuple[int, list[str]]:
 
 
 def _serviced(table: _Table, event: str) -> bool:
-    """Whether the service needs the right: then lacking it is a fault, and no fence."""
+    """Return True if the service needs the right: then lacking it is a fault, and no fence."""
     if event == "INSERT" and table.name in {journal.name for journal in game_tables.JOURNALS}:
         return True
     return table.name in {state.name for state in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)}

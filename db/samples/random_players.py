@@ -49,7 +49,7 @@ class Sketch:
 
 
 def sketches(players: int, seed: int) -> Iterator[Sketch]:
-    """That many players; those of a smaller number are the first of a larger one."""
+    """Yield that many players; those of a smaller number are the first of a larger one."""
     names = Faker("ko_KR")
     names.seed_instance(seed)
     for n in range(players):
@@ -167,7 +167,7 @@ def _under_way(n: int, worn: dict[str, str], draw: Random) -> dict[str, object]:
 
 
 def _presets(n: int, worn: dict[str, str], draw: Random) -> dict[str, dict[str, str]]:
-    """What is worn, for most; for every fifth player one of which an item is gone."""
+    """Return the worn items as a preset, for most; every fifth player has a preset of which an item is gone."""
     presets = {"기본 세트": worn} if worn and draw.random() < 0.8 else {}
     if n % 5 == 0:
         presets["옛 세트"] = worn | {draw.choice(catalog.SLOTS): f"item-{new_uuid(draw)}"}

@@ -54,7 +54,7 @@ _COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """What was made. odd: anomaly to the ids of the players that have it; held: ids of those who can't play."""
+    """The result of a seed. by_anomaly: ids of the players with each anomaly; held: ids of those who can't play."""
 
     players: int
     bytes: int

@@ -1,4 +1,4 @@
-"""What a legacy row holds beside what the game models: logs, records, settings.
+"""Makes the columns that the game does not model: logs, records, settings.
 
 Shapes and spellings are the legacy service's; the values are drawn from `draw`, so the same player looks the same.
 """

@@ -223,7 +223,7 @@ def _put_to_use(path: Path, *, keep_fence: bool) -> None:
 
 
 def _beside(path: Path) -> list[Path]:
-    """What there is of the database: a log that lies there without its file would be played into the next one."""
+    """List the database's files that exist. A log without its file would be played into the next database."""
     return [file for file in (path, *sidecars.beside(path)) if file.exists()]
 
 

@@ -37,7 +37,7 @@ _CURRENCIES = ("gold", "diamonds")
 
 @dataclass(frozen=True, slots=True)
 class _RowProblem:
-    """Why a row is kept whole."""
+    """The reason why a row is kept whole."""
 
     kind: Literal["aside", "held"]
     column: str

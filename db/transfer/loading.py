@@ -41,7 +41,7 @@ from game.urls import PostgresUrl
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What a load did. source, loaded, quarantined: units (a cell, or each element of a document taken apart).
+    """The counts of a load. source, loaded, quarantined: units (a cell, or each element of a document of elements).
 
     aside: findings that let the player play on; held: players whose commands are refused; bytes: of the file;
     left_out: tables of statistics that this SQLite can't create.

@@ -1,4 +1,4 @@
-"""What must be so before a chunk is written, and before a load counts as done; each in words that say what to do."""
+"""Checks before a chunk is written, and before a load counts as done; each error says what to do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMED = 5
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """What Postgres raises, as errors of ours; never with a row in them, which may be a secret."""
+    """Raise errors of Postgres as errors of ours, without a row in them: a row may hold a secret."""
     try:
         yield
     except psycopg.OperationalError as error:
@@ -104,7 +104,7 @@ def require_fenced(conn: ops.Connection) -> ops.Phase:
 
 
 def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
-    """Whether this very file was begun to be loaded here before."""
+    """Return True if this very file was begun to be loaded before. Raises Refusal if the target holds other rows."""
     statements_loaded = conn.execute(
         "select type, name, table_name, sql from legacy_schema order by position"
     ).fetchall()

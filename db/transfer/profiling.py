@@ -34,7 +34,7 @@ class ColumnProfile:
 
     @property
     def classes(self) -> dict[str, int]:
-        """How many cells there are of each storage class that occurs."""
+        """Count the cells of each storage class that occurs."""
         return {name: count for name in STORAGE if (count := int(getattr(self, name)))}
 
 

@@ -127,7 +127,7 @@ def _insert_all(target: Target, connection: sqlite3.Connection, name: str, advan
 
 
 def _check(target: Target, part: Path, progress: Progress) -> None:
-    """What SQLite says of the file, and what was read back against the database."""
+    """Check the file: SQLite's integrity check, and every row against the database. Raises Failure."""
     connection = sqlite_values.connect(part)
     try:
         problems = connection.execute("PRAGMA integrity_check(3)").fetchall()

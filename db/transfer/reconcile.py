@@ -36,11 +36,11 @@ class Reconciliation:
         self._quarantined: dict[str, Counter[str]] = {}
 
     def expect(self, table: str, units: Mapping[str, int]) -> None:
-        """What SQLite counted in the table, by column."""
+        """Note the units of the table that SQLite counted, by column."""
         self._source[table] = units
 
     def add(self, table: str, taken: Counter[str], quarantined: Counter[str]) -> None:
-        """What one chunk brought: units taken, and those of them that were quarantined, by column."""
+        """Add the units of one chunk: those taken, and those of them that were quarantined, by column."""
         self._taken.setdefault(table, Counter()).update(taken)
         self._quarantined.setdefault(table, Counter()).update(quarantined)
 

@@ -103,7 +103,7 @@ class Target:
             memory.close()
 
     def count(self, table: sa.Table) -> int:
-        """How many rows a table of the target has."""
+        """Return the number of rows in a table of the target."""
         row = self.conn.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(table.name))).fetchone()
         assert row is not None
         return int(row[0])
@@ -117,7 +117,7 @@ class Target:
         return self._others(table)
 
     def players(self) -> int:
-        """How many rows `users` of the legacy file has."""
+        """Return the number of rows that `users` of the legacy file had."""
         row = self.conn.execute(
             "select (select count(*) from users)"
             " + (select count(*) from legacy_rows where source = 'users' and key is null)"

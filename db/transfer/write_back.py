@@ -37,7 +37,7 @@ _BUSY_SECONDS = 15.0
 
 @dataclass(slots=True)
 class WriteBackCounts:
-    """What was written to the file. players: rows of `users` that changed; cells: columns written in any table.
+    """The counts of a write-back. players: rows of `users` that changed; cells: columns written in any table.
 
     inserted, deleted: rows of other kinds than journal lines; lines: of the journals. All verified, and committed.
     """

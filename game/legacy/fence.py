@@ -91,13 +91,13 @@ def turning(
 
 
 def mark(conn: sqlite3.Connection) -> FenceMark:
-    """What the fence says of itself, and whose it is; one small read."""
+    """Read the state and the owner of the fence. Costs one small read."""
     row = fence_schema.row(conn)
     return FenceMark("open") if row is None else row[0]
 
 
 def state(conn: sqlite3.Connection) -> FenceState:
-    """What the fence says of itself; one small read."""
+    """Read the state of the fence. Costs one small read."""
     return mark(conn).state
 
 

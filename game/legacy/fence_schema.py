@@ -42,7 +42,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class FenceMark:
-    """What the fence says of itself. owner: None where there is no fence, and where it was set for no run.
+    """The state of a file's fence. owner: None where there is no fence, and where it was set for no run.
 
     since: when it was set or turned, epoch milliseconds; two marks that differ in it alone are equal.
     """
@@ -77,7 +77,7 @@ def _is_plain(cell: object) -> bool:
 
 
 def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
-    """What of the file's schema is the fence's own, and so never transferred: (type, name) as sqlite_master has it."""
+    """Return (type, name) of what the fence has in the file's schema; it is never transferred."""
     tables = {("table", TABLE)} if row(conn) is not None else set()
     if draws.exists(conn):
         tables.add(("table", draws.TABLE))
@@ -85,7 +85,7 @@ def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
 
 
 def strangers(conn: sqlite3.Connection) -> list[str]:
-    """What bears a name that is kept for the fence and is none of it; SQLite does not tell capitals apart."""
+    """List what bears a name kept for the fence and is no part of it. SQLite ignores the case of names."""
     rows = conn.execute(
         "SELECT type, name FROM main.sqlite_master WHERE lower(name) = ? OR substr(lower(name), 1, ?) = ?",
         (TABLE, len(PREFIX), PREFIX),

@@ -292,7 +292,7 @@ def _journal(connection: sqlite3.Connection, journal: sa.Table, where: dict[str,
 
 
 def _state(rows: Rows) -> Rows:
-    """What the codec writes: all but the journals."""
+    """Return the rows that the codec writes: all but the journals."""
     return Rows({name: records for name, records in rows.items() if name not in _JOURNALS})
 
 

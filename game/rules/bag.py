@@ -171,17 +171,17 @@ class _Places:
 
 
 def _room(item: Record) -> int:
-    """How many more the item's place holds."""
+    """Return how many more the item's place can hold."""
     return _most(item["type"]) - whole_number(item, "quantity")
 
 
 def _most(kind: Value) -> int:
-    """What a place of the type holds."""
+    """Return how many items a place of the type can hold."""
     return 1 if kind == catalog.EQUIPMENT else catalog.STACK
 
 
 def is_equipment(item: Record) -> bool:
-    """Whether the item is equipment of a slot and grade that the rules know."""
+    """Return True if the item is equipment of a slot and grade that the rules know."""
     return item["type"] == catalog.EQUIPMENT and item["slot"] in catalog.SLOTS and item["grade"] in catalog.GRADES
 
 

@@ -17,7 +17,7 @@ CONSUMABLE = "consumable"
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What every item of one name shares. Only equipment has a slot and a grade, only a material a tier (1..5)."""
+    """The values that all items of one name share. Only equipment has a slot and a grade, only material a tier (1..5)."""
 
     name: str
     type: str
@@ -66,13 +66,13 @@ class Tournament:
 
     @property
     def league(self) -> int:
-        """How many play in it."""
+        """Return the number of players in a league of the tournament."""
         return len(self.scores)
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What opening one gives: of gold or diamonds, an amount drawn from (low, high)."""
+    """The contents of a bundle: of gold or diamonds, an amount drawn from (low, high)."""
 
     currency: str
     amount: tuple[int, int]
@@ -193,7 +193,7 @@ def main_stat(slot: str) -> str:
 
 
 def enhance_gold(grade: Grade, stars: int) -> int:
-    """What the next star costs an item that has `stars`."""
+    """Return the gold that the next star costs for an item that has `stars`."""
     return rounded(grade.enhance_gold * Fraction(3, 2) ** stars)
 
 
@@ -214,7 +214,7 @@ def level_sum_for(star: int) -> int:
 
 
 def main_gain(base: int | float, star: int) -> int:
-    """What reaching the star adds to the main option's value."""
+    """Return the amount that reaching the star adds to the main option's value."""
     return rounded(Fraction(str(base)) * Fraction(_FORGE["main_tenths"].get(str(star), 10), 10))
 
 

@@ -1,4 +1,4 @@
-"""What players ask for: one frozen dataclass an action, declaring the tables that it loads."""
+"""The commands of players: one frozen dataclass an action, which declares the tables that it loads."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def to_json(value: object) -> str:
 
 
 def is_whole_number(value: object) -> bool:
-    """Whether it is a whole number of JSON: neither true nor 1.0."""
+    """Return True for a whole number of JSON; True and 1.0 are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

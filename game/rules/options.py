@@ -100,5 +100,5 @@ def _range(sub: object, grade: Grade) -> tuple[int, int]:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a gain can be added to it; not for NaN, nor for what is too large to be exact."""
+    """Return True for a number to which a gain can be added; not NaN, nor one too large to be exact."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST

@@ -43,7 +43,7 @@ class Player:
 
     @property
     def worn(self) -> dict[str, str]:
-        """What is worn, slot to item id, in the order put on; an entry that is only `kept` counts as nothing worn."""
+        """Return slot to item id, in the order put on; an entry that is only `kept` counts as nothing worn."""
         entries = sorted(self.rows.table("user_equipment").values(), key=_put_on)
         return {text(entry, "slot"): text(entry, "item_id") for entry in entries if entry["item_id"] is not None}
 

@@ -15,7 +15,7 @@ _LEVELS = ("strategy", "playful")
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """What is granted at once; items are (name, number), xp (strategy or playful, amount)."""
+    """A reward, granted at once; items are (name, number), xp (strategy or playful, amount)."""
 
     gold: int = 0
     diamonds: int = 0

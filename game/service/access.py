@@ -1,4 +1,4 @@
-"""Who may ask for what: a player's token opens that player, the operator's every player and, with its pass, a fence."""
+"""Checks who may ask: a player's token opens that player, the operator's every player and, with its pass, a fence."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Access:
             raise Rejected("too_busy", ASK_AGAIN)
 
     def _let(self, player: str, bearer: HTTPAuthorizationCredentials | None) -> bool:
-        """Whether it is the operator who was let through."""
+        """Check the token; return True for the operator. Raises Rejected."""
         if bearer is None:
             raise Rejected("token_needed", "Authorization: Bearer and the player's token")
         if self._operator_token is not None and tokens.same(bearer.credentials, self._operator_token):

@@ -184,7 +184,7 @@ def _add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
 
 
 def _naming(action: str) -> Callable[[Request], Awaitable[None]]:
-    """Of all dependencies the first: whatever comes of the request is counted under the action."""
+    """Note the action. Must be the first dependency: a request that a later one rejects counts under its action."""
 
     async def name(request: Request) -> None:
         about(request.scope).action = action
@@ -193,7 +193,7 @@ def _naming(action: str) -> Callable[[Request], Awaitable[None]]:
 
 
 def _readiness(store: Store, metrics: Metrics, started: str) -> Readiness:
-    """Which store this process serves; not ready where that does not answer, or is no longer the game's."""
+    """Return the store that this process serves; not ready if it does not answer or is no longer the game's."""
     process = Readiness(store.engine, os.getpid(), started, "store_unavailable")
     try:
         status = again(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics))

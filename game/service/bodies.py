@@ -1,4 +1,4 @@
-"""What a client sends with an action: its key, and the command's fields as one JSON object."""
+"""Reads what a client sends with an action: its key, and the command's fields as one JSON object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told of one process; docs/service.md says what each name means."""
+"""The metrics of one process for Prometheus; docs/service.md explains each name."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Metrics:
         )
 
     def waiting(self) -> AbstractContextManager[object]:
-        """See `Watch`."""
+        """Count a request that waits for a connection. See `Watch`."""
         return self.pool_waiting.track_inprogress()
 
     def holding(self) -> AbstractContextManager[object]:
-        """See `Watch`."""
+        """Count a connection in use. See `Watch`."""
         return self.in_use.track_inprogress()
 
     def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
-        """See `Watch`."""
+        """Time a statement of the store. See `Watch`."""
         return self.query_seconds.labels(statement).time()
 
     def rolled_back(self) -> None:
-        """See `Watch`."""
+        """Count a unit of work that was rolled back. See `Watch`."""
         self.rollbacks.inc()
 
     def text(self) -> bytes:

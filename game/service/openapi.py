@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of each endpoint, from the commands, the tables and the table of problems."""
+"""Writes the OpenAPI document from the commands, the tables and the table of problems."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GrantedBody:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The process answers."""
+    """The body of /livez: the process answers."""
 
     status: Literal["alive"]
     pid: int
@@ -48,7 +48,7 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Which store the process serves, and since when. What the store does not say, or not now, is null."""
+    """The store that the process serves, and since when. Null: the store does not say it, or does not answer now."""
 
     engine: Engine
     pid: int
@@ -92,7 +92,7 @@ def of_metrics() -> dict[str, Any]:
 
 
 def of_all() -> Responses:
-    """What any endpoint can answer with."""
+    """Return the responses that any endpoint can give."""
     return _problems(("body_too_large", "internal_error"))
 
 

@@ -88,7 +88,7 @@ def code_of(error: GameError) -> tuple[str, str]:
 
 
 class Message(TypedDict):
-    """What the player is told."""
+    """The message that is shown to the player."""
 
     ko: str
     en: str

@@ -40,7 +40,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return the process id of the child."""
         return self._process.pid
 
     @property
@@ -49,7 +49,7 @@ class Process:
         return self._process.poll()
 
     def loaded(self) -> bool:
-        """Whether it has loaded, waited for; False where it ended instead, or takes too long."""
+        """Wait until the child has loaded; False if it ended instead, or takes too long."""
         readable, _, _ = select.select([self._said], [], [], max(0.0, self.since + LOAD_SECONDS - time.monotonic()))
         return bool(readable) and os.read(self._said, 1) == LOADED
 

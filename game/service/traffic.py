@@ -1,4 +1,4 @@
-"""What every request passes before the endpoints: it is seen, its body is measured, and there is room for it or not.
+"""The layers before the endpoints: they log the request, limit its body, and limit how many are at work.
 
 AccessLog: one line of the log, the counters, and a defect anywhere within becomes a 500 that says nothing of itself.
 """
@@ -31,7 +31,7 @@ ErrorReporter = Callable[[Exception, "RequestFacts"], None]
 
 @dataclass(slots=True)
 class RequestFacts:
-    """What is found out about a request on its way: for the log and the counters, never for the client."""
+    """The facts of a request on its way, for the log and the counters, never for the client."""
 
     action: str = ""
     player: str = ""
@@ -45,7 +45,7 @@ class RequestFacts:
 
 
 def about(scope: Scope) -> RequestFacts:
-    """The request's own."""
+    """Return the facts that are kept of this request."""
     request_state = scope["state"]["about"]
     assert isinstance(request_state, RequestFacts)
     return request_state
@@ -166,7 +166,7 @@ class Capacity:
         return True
 
     def leave(self, now: RequestFacts) -> None:
-        """Give the place back."""
+        """Free the place that the request took."""
         self._now -= 1
         if now.counted:
             self._players[now.counted] -= 1
@@ -240,7 +240,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 def _given(body: bytes, receive: Receive) -> Receive:
-    """What reads the body once more, then whatever comes after it."""
+    """Return a receiver that gives the body once more, then whatever comes after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:

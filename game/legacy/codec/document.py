@@ -1,4 +1,4 @@
-"""What a declaration of the legacy row consists of: documents, and all that follows from them.
+"""Declares the parts of the legacy row's mapping: documents, and all that follows from them.
 
 Decode, encode, SQLite's own counts, the columns that are read and the printed mapping read these objects alone, so a
 field or a document is added by one edit of mapping.py.

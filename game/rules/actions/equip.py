@@ -1,4 +1,4 @@
-"""What is worn: at most one item a slot, each item once; and sets of it that are put on at once."""
+"""Puts equipment on and takes it off: at most one item a slot, each item once; presets are worn at once."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _grant(player: Player, reward: Reward, reason: Reason) -> None:
 
 
 def _is_over(player: Player, period: Record) -> bool:
-    """Whether what was handed out belongs to a period before the one under way; without a time it never does."""
+    """Return True if the period of what was handed out ended before now; without a time it never ends."""
     return bool(period["reset_at"]) and whole_number(period, "reset_at") < days.start(
         text(period, "period"), player.now_ms
     )

@@ -54,7 +54,7 @@ def start_mission(player: Player, command: StartMission) -> Outcome:
 
 
 def collect_mission(player: Player, command: CollectMission) -> Outcome:
-    """What the mission has produced; the remainder of a cycle is kept, a full mission's clock starts again.
+    """Pay what the mission has produced; the remainder of a cycle is kept, a full mission's clock starts again.
 
     Refused: no_such_mission, mission_not_started, nothing_to_collect, balance_too_high.
     """
@@ -66,7 +66,7 @@ def collect_mission(player: Player, command: CollectMission) -> Outcome:
 
 
 def collect_all_missions(player: Player, _command: CollectAllMissions) -> Outcome:
-    """What all started missions have produced; a record that is of no mission of ours is left alone.
+    """Pay what all started missions have produced; a record of an unknown mission is left alone.
 
     Refused: nothing_to_collect, balance_too_high.
     """

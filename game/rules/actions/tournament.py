@@ -107,7 +107,7 @@ def _has_gathered(record: Record) -> bool:
 
 
 def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
-    """What all matches of a round robin gather that ends with the rank."""
+    """Return the gold of all matches of a round robin that ends with the rank."""
     if not tournament.gold_per_match:
         return 0
     leagues = tournament.gold_per_match
