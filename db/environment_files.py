@@ -76,7 +76,7 @@ class FilesRead:
 
     @property
     def raised(self) -> tuple[Override, ...]:
-        """The overrides that weaken a limit."""
+        """Return the overrides that weaken a limit."""
         return tuple(override for override in self.overrides if override.raised)
 
     def lines(self) -> list[str]:

@@ -203,7 +203,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
 
 
 def check_name(name: str | None, offered: Sequence[str] = NAMES) -> str:
-    """The name, if it is an environment's. Refusal naming the choices that the task offers."""
+    """Return the name if it is an environment's. Raises Refusal, which names the choices that the task offers."""
     if name not in NAMES:
         choices = " | ".join(offered)
         raise Refusal(f"--env {choices}", f"--env {name}" if name else "no --env", do="Name one of them with --env.")
@@ -211,7 +211,7 @@ def check_name(name: str | None, offered: Sequence[str] = NAMES) -> str:
 
 
 def throwaway(*, owner: PostgresUrl, service: PostgresUrl, legacy: Path, folder: Path, **more: Any) -> Environment:
-    """The environment `test` on a server of the caller's; all its files stand in the folder. `more`: other fields."""
+    """Make the environment `test` on the caller's server; all its files stand in the folder. `more`: other fields."""
     fields: dict[str, Any] = {
         "pointer": Pointer(folder / "service.env"),
         "snapshots": SnapshotPlan(folder / "snapshots"),
@@ -223,7 +223,7 @@ def throwaway(*, owner: PostgresUrl, service: PostgresUrl, legacy: Path, folder:
 
 
 def guard_destructive(name: str) -> None:
-    """Refusal unless what is there may be thrown away: reset and seed ask this before any variable is read."""
+    """Raise Refusal unless what is there may be thrown away: reset and seed ask this before any variable is read."""
     if name not in DESTRUCTIBLE:
         raise Refusal(
             f"--env {DEVELOPMENT}",
@@ -238,7 +238,7 @@ def is_durable(name: str) -> bool:
 
 
 def secret(name: str, base: Path = Path()) -> str | None:
-    """A secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
+    """Return a secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
     return os.environ.get(name) or private.variables(base / ".env").get(name) or None
 
 
@@ -272,7 +272,7 @@ def is_exported(name: str) -> bool:
 
 
 def operator_token(environment: Environment) -> str:
-    """The token with which the service lets anyone act for any player. Refusal without one."""
+    """Return the token with which the service lets anyone act for any player. Refusal without one."""
     return _secret_of_the_service(environment, "OPERATOR_TOKEN", "for the smoke behind the fence")
 
 

@@ -83,7 +83,7 @@ def again(
     sleep: Callable[[float], None] = time.sleep,
     notice: Notice | None = None,
 ) -> T:
-    """The one loop that tries again, for reads too. Raises StoreUnavailable when every attempt failed for now."""
+    """Try again while attempts fail for now, for reads too: the one such loop. Raises StoreUnavailable at its end."""
     retrying = Retrying(
         retry=retry_if_exception_type(TryAgain),
         stop=stop_after_attempt(attempts),
@@ -119,7 +119,7 @@ def _attempt(store: Store, request: Request, now_ms: int, chance: Chance, fence_
 
 
 def _replayed(receipt: Record, request: Request) -> Answer:
-    """A receipt answers its own request alone, and does so even while the store is fenced."""
+    """Return the receipt's answer, even while the store is fenced. Raises Refused for another request's receipt."""
     if receipt["command"] != request.command.body():
         raise Refused("request_reused", request.request_id)
     return Answer(json.loads(text(receipt, "outcome")), replayed=True)

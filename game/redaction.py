@@ -84,7 +84,7 @@ _NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 
 
 def redact(text: str) -> str:
-    """The text without passwords, tokens and hashes; the same where it has none, and unchanged by a second pass."""
+    """Return the text without passwords, tokens and hashes. A second pass changes nothing."""
     text = _OPTION.sub(_without_value, _without_accounts(text))
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)

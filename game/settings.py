@@ -73,7 +73,7 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """The settings as they stand now; read again at each restart. Raises BadSettings, which shows no value."""
+    """Return the settings as they stand now; read again at each restart. Raises BadSettings, which shows no value."""
     try:
         settings = Settings(_env_file=_env_file())
         url = urls.read(settings.database_url.get_secret_value())

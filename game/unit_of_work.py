@@ -107,15 +107,15 @@ class Store(Protocol):
     engine: ClassVar[Engine]
 
     def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
-        """A unit of work; with a valid pass it may write to a fenced store."""
+        """Return a unit of work; with a valid pass it may write to a fenced store."""
         ...
 
     def state(self, player: str) -> Rows | None:
-        """The player's state, without journals, as of one instant. Raises Moved, TryAgain, StoreUnavailable."""
+        """Return the player's state, without journals, as of one instant. Raises Moved, TryAgain, StoreUnavailable."""
         ...
 
     def read(self, player: str) -> Rows | None:
-        """The player's state and all of his journals as of one instant. Raises as `state` does.
+        """Return the player's state and all of his journals as of one instant. Raises as `state` does.
 
         For tests and proofs: its cost grows with all that the player ever did.
         """

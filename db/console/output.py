@@ -47,7 +47,7 @@ class Ending(Protocol):
 
     @property
     def line(self) -> str:
-        """The last line that the task prints."""
+        """Return the last line that the task prints."""
         ...
 
 
@@ -343,7 +343,7 @@ def _cell(value: object) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A result as the values that JSON has: dataclasses are objects, keys of several parts are joined by dots."""
+    """Return a result as values of JSON: dataclasses are objects, keys of several parts are joined by dots."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -28,7 +28,7 @@ class Progress(Protocol):
     """Shows how far a long task is."""
 
     def bar(self, title: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """A task of `total` units; the function that it yields is told how many more are done."""
+        """Show a task of `total` units; the function that it yields is told how many more are done."""
         ...
 
     def say(self, line: str) -> None:

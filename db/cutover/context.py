@@ -75,7 +75,7 @@ class RunConfig:
         return replace(self, demands=(), confirm=unasked)
 
     def new_context(self, verb: str, env: Environment, *, run: str | None) -> RunContext:
-        """A move of this verb that goes on with a run; None: a new one.
+        """Make the context of a move of this verb that goes on with a run; None: a new one.
 
         A snapshot that was taken for an earlier attempt never counts for a new one, for it bears another run's id.
         """
@@ -115,7 +115,7 @@ class RunContext:
 
     @property
     def conn(self) -> ops.Connection:
-        """The owner's connection: the one that holds the lock, or one that only looks."""
+        """Return the owner's connection: the one that holds the lock, or one that only looks."""
         assert self._conn is not None, "entered by `locked` or `looking`"
         return self._conn
 
@@ -193,7 +193,7 @@ class RunContext:
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """A connection that changes nothing, for a plan."""
+        """Give a connection that changes nothing, for a plan."""
         with ops.connect(self.env.target_direct) as conn:
             self._meet(conn)
             yield
@@ -236,7 +236,7 @@ class RunContext:
             wait([self._dump])
 
     def finished(self, verdict: RunVerdict) -> RunReport:
-        """The report, beside the journal, which ends here."""
+        """Write the report beside the journal, which ends here, and return it."""
         made = RunReport(
             run=self.journal.run,
             verb=self.verb,

@@ -29,7 +29,7 @@ Facts = dict[str, Any]
 
 
 def snapshot_done(context: RunContext) -> bool:
-    """Both stores have a verified snapshot of this run; a target without tables has nothing to keep."""
+    """Return True if both stores have a verified snapshot of this run; a target without tables needs none."""
     sides = Side if migrate.current(context.conn) else (Side.LEGACY,)
     return all(_have(context, side, Label.BEFORE) for side in sides)
 
@@ -43,7 +43,7 @@ def take_snapshots(context: RunContext) -> Facts:
 
 
 def migrated(context: RunContext) -> bool:
-    """The schema is at its head and fenced, and the phase says that what is in it is ours to fill."""
+    """Return True if the schema is at its head and fenced, and the phase says that its contents are ours to fill."""
     at_head = migrate.current(context.conn) == migrate.head()
     return at_head and context.phase() is Phase.LOADING and fence.state(context.conn) == "fenced"
 
@@ -154,7 +154,7 @@ def copy(context: RunContext) -> Facts:
 
 
 def switched(context: RunContext) -> bool:
-    """The pointer names Postgres and every process serves it."""
+    """Return True if the pointer names Postgres and every process serves it."""
     return switch.done(context, context.env.target)
 
 
@@ -179,7 +179,7 @@ def play(context: RunContext, place: switch.Place) -> Facts:
 
 
 def final_dump_done(context: RunContext) -> bool:
-    """The legacy file as it is since its fence stands is kept, verified."""
+    """Return True if the legacy file as it is since its fence stands is kept, verified."""
     return not context.dumping and _have(context, Side.LEGACY, Label.FINAL, since=context.legacy_fence().since / 1000)
 
 
@@ -224,7 +224,7 @@ def _lift(context: RunContext) -> None:
 
 
 def require_whole(context: RunContext, connection: sqlite3.Connection) -> None:
-    """Failure where a trigger of the legacy file's fence is missing or not as it was made."""
+    """Raise Failure if a trigger of the legacy file's fence is missing or not as it was made."""
     if holes := legacy_fence.missing(connection):
         raise Failure("the legacy file's fence, whole", f"holes: {few(holes, 3)}", where=context.env.legacy.redacted)
 

@@ -61,7 +61,7 @@ class Observation:
 
     @property
     def target(self) -> TargetState | None:
-        """The state of Postgres, if all of it could be asked."""
+        """Return the state of Postgres, if all of it could be asked."""
         return self.asked.target
 
     @property
@@ -81,14 +81,14 @@ class Observation:
 
     @property
     def legacy_fence(self) -> str:
-        """The fence of the legacy file, and its run."""
+        """Return the fence of the legacy file, and its run."""
         if self.legacy is None:
             return f"not known: {self.unknown[LEGACY].why}"
         return self.legacy.state if self.legacy.owner is None else f"{self.legacy.state} by run {self.legacy.owner.run}"
 
     @property
     def target_fence(self) -> str:
-        """The fence of Postgres, and the tables on which it differs."""
+        """Return the fence of Postgres, and the tables on which it differs."""
         if self.target is None:
             return f"not known: {self.unknown[TARGET].why}"
         return str(self.target.fence) + (
@@ -97,13 +97,13 @@ class Observation:
 
     @property
     def fences(self) -> str:
-        """Both fences, in a clause."""
+        """Return both fences, in a clause."""
         legacy = "not known" if self.legacy is None else self.legacy_fence
         return f"SQLite {legacy}, Postgres {'not known' if self.target is None else self.target_fence}"
 
     @property
     def advice(self) -> Advice | None:
-        """The advice that ends this state; None if a store does not answer."""
+        """Return the advice that ends this state; None if a store does not answer."""
         if self.legacy is None or self.target is None:
             return None
         phase = Phase.EMPTY if self.target.trial else self.target.phase
@@ -123,7 +123,7 @@ class Observation:
 
     @property
     def next(self) -> str:
-        """The next command, in a clause, with the reason for whatever is to be mended before it."""
+        """Return the next command, in a clause, with the reason for whatever is to be mended before it."""
         amiss = [f"mend the pointer ({self.amiss})"] if self.amiss else []
         urls = ", ".join(self.silent)
         silent = [f"start the service at {urls}, which does not answer{self._serve}"] if self.silent else []
@@ -222,7 +222,7 @@ class Ending:
 
     @property
     def line(self) -> str:
-        """The last line of a run."""
+        """Return the last line of a run."""
         return f"{self.outcome} · {self.serves} · {self.fences} · next: {self.next}"
 
 

@@ -15,7 +15,7 @@ from game.legacy.fence_schema import FenceMark, Owner
 
 
 def of_this_run(owner: Owner, path: Path) -> Check:
-    """Failure unless the file is fenced, by this very run."""
+    """Raise Failure unless the file is fenced, by this very run."""
 
     def check(mark: FenceMark) -> None:
         if mark != FenceMark("fenced", owner):
@@ -25,7 +25,7 @@ def of_this_run(owner: Owner, path: Path) -> Check:
 
 
 def of_this_game(owner: Owner, path: Path) -> Check:
-    """Failure unless the file's fence was set by a move to or from this database; for a game that is live on it."""
+    """Raise Failure unless a move to or from this database set the file's fence; for a game that is live on it."""
 
     def check(mark: FenceMark) -> None:
         if not is_of(mark, owner.target):
@@ -35,7 +35,7 @@ def of_this_game(owner: Owner, path: Path) -> Check:
 
 
 def of_this_game_or_open(owner: Owner, path: Path) -> Check:
-    """Failure where the fence is another database's: what is open may be closed, for players are not on it."""
+    """Raise Failure if the fence is another database's: what is open may be closed, for players are not on it."""
 
     def check(mark: FenceMark) -> None:
         if mark.state != "open":

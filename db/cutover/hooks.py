@@ -280,7 +280,7 @@ def _passwords(env: Environment) -> set[str]:
 
 
 def _without_secrets(text: str, secrets: Sequence[str]) -> str:
-    """The text without anything that looks like a secret, nor any of these values."""
+    """Return the text without anything that looks like a secret, nor any of these values."""
     for value in sorted(secrets, key=len, reverse=True):
         if len(value) >= SECRET_CHARACTERS:
             text = text.replace(value, "***")

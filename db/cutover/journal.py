@@ -54,7 +54,7 @@ class Journal:
 
     @property
     def run(self) -> str:
-        """The run's id: the folder's name."""
+        """Return the run's id: the folder's name."""
         return self.folder.name
 
     def write(self, event: str, step: str = "", /, **facts: Any) -> None:
@@ -76,7 +76,7 @@ class Journal:
             os.fsync(file.fileno())
 
     def entries(self) -> Iterator[JournalEntry]:
-        """The lines, oldest first; one that was cut in two, or is none of ours, is passed over."""
+        """Yield the lines, oldest first; one that was cut in two, or is none of ours, is passed over."""
         path = self.folder / JOURNAL
         if not path.is_file():
             return
@@ -88,11 +88,11 @@ class Journal:
                             yield JournalEntry(at, event, step, {str(name): fact for name, fact in facts.items()})
 
     def first(self, event: str, step: str = "") -> JournalEntry | None:
-        """The oldest line of this event."""
+        """Return the oldest line of this event."""
         return next((e for e in self.entries() if e.event == event and e.step == step), None)
 
     def last(self, event: str, step: str = "") -> JournalEntry | None:
-        """The newest line of this event."""
+        """Return the newest line of this event."""
         return next((e for e in reversed([*self.entries()]) if e.event == event and e.step == step), None)
 
     def keep_secret(self, name: str, text: str) -> None:
@@ -104,7 +104,7 @@ class Journal:
         private.write_whole(path, text)
 
     def secret(self, name: str) -> str | None:
-        """The text that was kept under this name."""
+        """Return the text that was kept under this name."""
         path = self.folder / name
         return path.read_text(encoding="utf-8") if path.exists() else None
 
@@ -115,13 +115,13 @@ class Journal:
 
 
 def unfinished(parent: Path, verb: str, environment: str) -> Journal | None:
-    """The newest run of this verb, if it was begun and has no end."""
+    """Return the newest run of this verb, if it was begun and has no end."""
     journals = runs(parent, verb, environment)
     return journals[-1] if journals and journals[-1].last(END) is None else None
 
 
 def runs(parent: Path, verb: str, environment: str) -> list[Journal]:
-    """The runs of this verb on this environment, oldest first."""
+    """Return the runs of this verb on this environment, oldest first."""
     journals = [Journal(path.parent) for path in parent.glob(f"*/{JOURNAL}")]
     begun = [
         (entry.at, journal) for journal in journals if (entry := journal.first(RUN)) and _is(entry, verb, environment)

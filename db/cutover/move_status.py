@@ -42,7 +42,7 @@ class MoveStatus:
 
     @property
     def legacy(self) -> FenceState:
-        """The state of the legacy file's fence."""
+        """Return the state of the legacy file's fence."""
         return self.mark.state
 
     @property

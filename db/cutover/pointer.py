@@ -43,7 +43,7 @@ def read(pointer: Pointer) -> str:
 
 
 def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
-    """The store that the variable names; Refusal where it is no URL of one."""
+    """Return the store that the variable names; Refusal where it is no URL of one."""
     try:
         return urls.read(read(pointer))
     except BadUrl as error:
@@ -72,7 +72,7 @@ def _assigned(binding: Binding, value: str) -> str:
 
 
 def _quoted_as(was: str, value: str) -> str:
-    """The value quoted as the old one was, where it can be read back so; else in single quotes."""
+    """Return the value quoted as the old one was, where it can be read back so; else in single quotes."""
     if _PLAIN.fullmatch(value) and was[:1] not in ("'", '"'):
         return value
     if _PLAIN.fullmatch(value):

@@ -118,7 +118,7 @@ def lost_writes(context: RunContext) -> int:
 
 
 def switched(context: RunContext) -> bool:
-    """The pointer names the legacy file and every process serves it."""
+    """Return True if the pointer names the legacy file and every process serves it."""
     return switch.done(context, context.env.legacy)
 
 

@@ -51,12 +51,12 @@ class Step:
 
     @property
     def line(self) -> str:
-        """The step in a plan: what will be true after it, and what an undo does about it."""
+        """Describe the step in a plan: what will be true after it, and what an undo does about it."""
         return f"{self.number:>3}  {self.name}: {self.true_after}{f' (undo: {self.undo})' if self.undo else ''}"
 
     @property
     def row(self) -> RunbookRow:
-        """The step on the runbook's page."""
+        """Return the step's row of the runbook's page."""
         return RunbookRow(self.number, self.name, self.detail or self.true_after, self.on_failure)
 
 
@@ -130,12 +130,12 @@ class Runbook:
 
     @property
     def plan(self) -> tuple[Step, ...]:
-        """Every step, in the order in which they are performed."""
+        """Return every step, in the order in which they are performed."""
         return (*self.steps, self.point_of_no_return, *self.then, *self.released)
 
     @property
     def rows(self) -> tuple[RunbookRow, ...]:
-        """The rows of the runbook's page."""
+        """Return the rows of the runbook's page."""
         return (*self.rows_before, *(step.row for step in self.plan), *self.rows_after)
 
     def of(self, status: MoveStatus | None) -> Runbook:

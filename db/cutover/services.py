@@ -118,7 +118,7 @@ def serves(ready: Ready, url: PostgresUrl | LegacyUrl, identity: str) -> bool:
 
 
 def engine(url: PostgresUrl | LegacyUrl) -> str:
-    """The store's engine as /readyz names it."""
+    """Return the store's engine as /readyz names it."""
     return "legacy" if isinstance(url, LegacyUrl) else "postgres"
 
 

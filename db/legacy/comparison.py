@@ -18,7 +18,7 @@ NAMED_PER_TABLE = 20
 
 
 def compare_files(first_path: Path, second_path: Path) -> list[str]:
-    """The differences, at most 20 a table and then their number; empty where the files are equal.
+    """Return the differences, at most 20 a table and then their number; empty where the files are equal.
 
     The fence is no part of a file's contents. Refusal where one of them is no legacy file.
     """

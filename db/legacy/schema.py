@@ -60,7 +60,7 @@ class Schema:
 
     @property
     def tables(self) -> list[Statement]:
-        """The tables that hold rows: all but virtual ones, whose rows stand in tables of their own."""
+        """Return the tables that hold rows: all but virtual ones, whose rows stand in tables of their own."""
         return [statement for statement in self.of_type("table") if not statement.is_virtual]
 
 
@@ -267,7 +267,7 @@ def _register(connection: sqlite3.Connection, statement: Statement) -> None:
 
 
 def to_records(schema: Schema) -> Iterable[dict[str, str | int | None]]:
-    """The schema as records of `legacy_schema`: settings first, then the statements."""
+    """Return the schema as records of `legacy_schema`: settings first, then the statements."""
     settings = [("pragma", name, "", value) for name, value in schema.settings.items()]
     statements = [(s.type, s.name, s.table, s.sql) for s in schema.statements]
     for position, (kind, name, table, sql) in enumerate([*settings, *statements]):
@@ -275,7 +275,7 @@ def to_records(schema: Schema) -> Iterable[dict[str, str | int | None]]:
 
 
 def from_records(records: Iterable[tuple[str, str, str, str | None]]) -> Schema:
-    """The schema again, from (type, name, table_name, sql) in the order of position."""
+    """Return the schema again, from (type, name, table_name, sql) in the order of position."""
     rows = list(records)
     statements = tuple(Statement(*row) for row in rows if row[0] != "pragma")
     return Schema(statements, {name: str(sql) for kind, name, _table, sql in rows if kind == "pragma"})

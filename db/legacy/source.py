@@ -86,7 +86,7 @@ class Source:
 
     @cached_property
     def tables(self) -> dict[str, Table]:
-        """Every table that holds rows, by name, in the order of the file."""
+        """Return every table that holds rows, by name, in the order of the file."""
         return {statement.name: table_of(self.connection, statement.name) for statement in self.schema.tables}
 
     @cached_property
@@ -107,7 +107,7 @@ class Source:
         return by_column | {column: int(total) for column, total in zip(counted, totals, strict=True)}
 
     def rows(self, table: str, *, generated: bool = False) -> Iterator[Row]:
-        """The rows in the order of their positions, one at a time; with their generated columns if asked for."""
+        """Yield the rows in the order of their positions, one at a time; with their generated columns if asked for."""
         shape = self.tables[table]
         columns = (*shape.columns, *shape.generated) if generated else shape.columns
         counted = self._taken_apart(table)
@@ -122,7 +122,7 @@ class Source:
         return map(row, count(1), cursor)  # Unlike a generator, it keeps no row that it has handed on.
 
     def _read(self, shape: Table, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
-        """The expressions of each row, in the table's own order.
+        """Select the expressions of each row, in the table's own order.
 
         SQLite gives at most so many columns at once as a table may have. A wider result is read by several cursors that
         walk the table in step.

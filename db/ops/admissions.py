@@ -42,7 +42,7 @@ COLUMNS = tuple(Admission.__dataclass_fields__)
 
 
 def last(conn: ops.Connection) -> Admission | None:
-    """The one accepted last; None before the first."""
+    """Return the admission accepted last; None before the first."""
     row = conn.execute("select to_regclass('ops.admissions') is not null").fetchone()
     if row != (True,):
         return None

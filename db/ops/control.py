@@ -140,7 +140,7 @@ def _require_fit(conn: Connection, environment: str, service: PostgresUrl | None
 
 
 def marker(conn: Connection) -> str | None:
-    """The environment that this database belongs to; None before `prepare`. Refusal to any role but the owner's."""
+    """Return the environment of this database; None before `prepare`. Raises Refusal for any role but the owner's."""
     try:
         if _value(conn, "select to_regclass('ops.environment')") is None:
             return None
@@ -156,7 +156,7 @@ def marker(conn: Connection) -> str | None:
 
 
 def require_marker(conn: Connection, environment: str) -> None:
-    """Refusal unless the database is the environment's own."""
+    """Raise Refusal unless the database is the environment's own."""
     name = marker(conn)
     if name != environment:
         raise _wrong_marker(conn, environment, name)
@@ -191,7 +191,7 @@ def identity(conn: Connection) -> str:
 
 
 def phase_run(conn: Connection) -> str | None:
-    """The run that brought the phase to where it is."""
+    """Return the run that brought the phase to where it is."""
     run = _value(conn, "select run from ops.phase")
     return None if run is None else str(run)
 
@@ -228,7 +228,7 @@ class RunLock:
     run: str
 
     def require(self) -> None:
-        """Failure when the lock is lost: from here on whatever is done could cross another run."""
+        """Raise Failure if the lock is lost: from here on whatever is done could cross another run."""
         try:
             self.conn.execute("select 1")
         except psycopg.OperationalError as error:
@@ -267,7 +267,7 @@ class RunLock:
                 raise Failure(f"the run {self.run} to be the one that loads", "another", where="ops.phase")
 
     def require_proof(self) -> None:
-        """Failure unless this run's copy is proven; in the transaction that makes it live it holds at its commit."""
+        """Raise Failure unless this run's copy is proven. In the transaction of live it still holds at the commit."""
         if not is_proven(self.conn, self.run):
             raise Failure(
                 "a copy that was proven",
@@ -309,7 +309,7 @@ class RunLock:
 
 @contextmanager
 def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[RunLock]:
-    """The one lock of cutover, rollback and transfer, with a row that says who, where and why.
+    """Take the one lock of cutover, rollback and transfer, with a row that says who, where and why.
 
     Refusal naming the holder when it is taken. It is a session lock: it ends with the connection, however its owner
     dies, and a row left behind by one that died is overwritten.

@@ -88,7 +88,7 @@ where l.locktype = 'relation' and l.granted
 
 
 def new_pass() -> str:
-    """A pass for one run: 256 bits."""
+    """Return a pass for one run: 256 bits."""
     return secrets.token_urlsafe(32)
 
 
@@ -138,7 +138,7 @@ def recorded_state(conn: ops.Connection) -> FenceState:
 
 
 def inconsistent_tables(conn: ops.Connection, recorded: FenceState) -> tuple[str, ...]:
-    """The tables on which the fence's trigger is not as this state has it."""
+    """Return the tables on which the fence's trigger is not as this state has it."""
     wanted = ("D", None) if recorded == "open" else ("A",)
     return tuple(table.name for table in _tables(conn) if table.enabled not in wanted)
 
@@ -179,7 +179,7 @@ def bypass(conn: ops.Connection, token: str) -> None:
 
 @contextmanager
 def own_pass(conn: ops.Connection) -> Iterator[None]:
-    """A transaction of the owner's own that the fence and the journals let through: for maintenance, seed and reset.
+    """Begin a transaction of the owner's that the fence and the journals let through: for maintenance, seed, reset.
 
     The pass is made in the transaction and gone before it ends, so nobody else can ever use it.
     """
@@ -276,7 +276,7 @@ def _write_state(conn: ops.Connection, to: FenceState, token: str | None) -> Non
 
 
 def _tables(conn: ops.Connection) -> list[_Table]:
-    """Each table but Alembic's. Refusal where nothing was migrated."""
+    """Return each table but Alembic's. Refusal where nothing was migrated."""
     rows = conn.execute(TABLES, (list(EVENTS), tables.FENCE_TRIGGER, tables.VERSION_TABLE)).fetchall()
     listed = [_Table(*row) for row in rows]
     if not any(table.name == "users" for table in listed):
@@ -304,7 +304,7 @@ def _serviced(table: _Table, event: str) -> bool:
 
 
 def _try(conn: ops.Connection, table: _Table, event: str) -> str | None:
-    """The SQLSTATE that the write ends in; None when it went through."""
+    """Return the SQLSTATE that the write ends in; None when it went through."""
     names = {"table": sql.Identifier(table.name), "column": sql.Identifier(table.column or "ctid")}
     statements = {
         "INSERT": sql.SQL("insert into {table} default values"),

@@ -52,7 +52,7 @@ _TYPES = (catalog.EQUIPMENT, catalog.MATERIAL, catalog.CONSUMABLE)
 
 
 def player(player_id: str, **given: object) -> Rows:
-    """Rows of all PLAYER_STATE tables for the default player with what `given` says.
+    """Return rows of all PLAYER_STATE tables for the default player with what `given` says.
 
     gold, diamonds: amounts. level: >= 2. forge: level, or {level, xp}. places: a number for all types, or by type.
     bag: {item id: name | {name, stars, quantity, fails, options}}. worn: [item id].
@@ -79,7 +79,7 @@ def player(player_id: str, **given: object) -> Rows:
 
 
 def legacy_row(made: Rows | str, **given: object) -> dict[str, Cell]:
-    """The whole legacy `users` row, every column in order, for a player made here (or for an id and `given`)."""
+    """Return the whole legacy `users` row, every column in order, for a player made here (or for an id and `given`)."""
     rows = player(made, **given) if isinstance(made, str) else made
     (user,) = rows["users"].values()
     draw = Random(str(user["id"]))  # noqa: S311 - variety, not secrecy
@@ -187,7 +187,7 @@ def _bag_item(item_id: str, entry: object) -> Record:
 
 
 def default_options(of: catalog.Template, stars: int) -> legacy_documents.Document | None:
-    """The options that equipment of these stars has when nobody says otherwise; None for what is not equipment."""
+    """Return the options of equipment of these stars when nobody says otherwise; None for anything else."""
     if of.slot is None or of.grade is None:
         return None
     options: dict[str, Any] = json.loads(str(fresh_options(of)))
@@ -199,7 +199,7 @@ def default_options(of: catalog.Template, stars: int) -> legacy_documents.Docume
 
 
 def _sub(n: int, stars: int, sub_range: tuple[int, int]) -> legacy_documents.Document:
-    """The n-th combat sub from 0: each star beyond the fourth raised one of the four, in turn, by the least."""
+    """Return the n-th combat sub from 0: each star beyond the fourth raised one of the four, in turn, by the least."""
     low, high = sub_range
     raised = (stars - 1 - n) // 4
     return {

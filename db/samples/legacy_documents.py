@@ -43,7 +43,7 @@ _COMMENTARY = (
 
 
 def item(record: Record, *, worn: bool, draw: Random) -> Document:
-    """One object of `inventory`; `worn` says what isEquipped says."""
+    """Return one object of `inventory`; `worn` says what isEquipped says."""
     name, kind, slot, grade = (
         None if record[key] is None else str(record[key]) for key in ("name", "type", "slot", "grade")
     )
@@ -70,7 +70,7 @@ def item(record: Record, *, worn: bool, draw: Random) -> Document:
 
 
 def mail(record: Record, *, draw: Random) -> Document:
-    """One object of `mail`; attachments only where there is something attached."""
+    """Return one object of `mail`; attachments only where there is something attached."""
     received = EPOCH_MS - draw.randrange(1, 30 * DAY_MS)
     document: Document = {
         "id": record["id"],
@@ -97,7 +97,7 @@ def _attachments(record: Record) -> Document:
 
 
 def tournament(record: Record, *, player: Record, draw: Random) -> Document:
-    """The state of the player's last tournament of one kind: roster, rounds, what was gathered in its matches."""
+    """Return the state of the last tournament of one kind: roster, rounds, what was gathered in its matches."""
     kind = str(record["kind"])
     roster = [_entrant(str(player["id"]), str(player["nickname"]), str(player["league"]), draw)]
     roster += [_bot(kind, n, str(player["league"]), draw) for n in range(1, catalog.TOURNAMENTS[kind].league)]
@@ -130,7 +130,7 @@ def preset(record: Record) -> Document:
 
 
 def period(record: Record, quests: Iterable[Record], *, draw: Random) -> Document:
-    """One period of `quests`: its record of user_milestones, and its quests."""
+    """Return one period of `quests`: its record of user_milestones, and its quests."""
     return {
         "quests": [_quest(quest, draw) for quest in quests],
         "activityProgress": record["activity"],

@@ -17,12 +17,12 @@ _MODES = ("클래식 바둑", "따내기 바둑", "스피드 바둑", "주사위
 
 
 def credentials(username: Cell, player_id: Cell, draw: Random) -> Cells:
-    """A row of user_credentials; the hash is one of nothing."""
+    """Return a row of user_credentials; the hash is one of nothing."""
     return username, f"{draw.getrandbits(128):032x}:{draw.getrandbits(512):0128x}", player_id
 
 
 def live_game(n: int, players: list[Cell], draw: Random) -> dict[str, Cell]:
-    """A row of live_games: most of its columns NULL, as they are."""
+    """Return a row of live_games: most of its columns NULL, as they are."""
     black, white = draw.sample(players, 2) if len(players) > 1 else (players[0], "bot-ai")
     turns = draw.randrange(80)
     moves = [{"x": draw.randrange(19), "y": draw.randrange(19), "player": 1 + turn % 2} for turn in range(turns)]
@@ -63,7 +63,7 @@ def _board(moves: list[dict[str, int]]) -> list[list[int]]:
 
 
 def key_values(players: list[Cell], draw: Random) -> Iterator[Cells]:
-    """Rows of kv. The administrators' log grows with the players: a megabyte at some 5,000."""
+    """Yield rows of kv. The administrators' log grows with the players: a megabyte at some 5,000."""
     yield "guilds", dumps({guild["id"]: guild for guild in _guilds(players, draw)})
     yield "announcements", dumps([{"id": f"ann-{n}", "message": f"{n}번째 공지: 정기 점검 안내"} for n in range(5)])
     yield "adminLogs", dumps([_admin_log(n, players, draw) for n in range(max(20, len(players)))])

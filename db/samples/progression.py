@@ -27,7 +27,7 @@ _BOTH = {"cleared": True, "rewarded": True}
 
 
 def records(player_id: str, values: Mapping[str, object]) -> Rows:
-    """The records of the five tables."""
+    """Return the records of the five tables."""
     quests: dict[Key, Record] = {}
     for period, entries in mapping(values["quests"], "quests").items():
         one_of(period, PERIODS, "quests")
@@ -45,7 +45,7 @@ def records(player_id: str, values: Mapping[str, object]) -> Rows:
 
 
 def columns(rows: Rows, draw: Random) -> dict[str, Cell]:
-    """The five tables' columns of the legacy row."""
+    """Return the five tables' columns of the legacy row."""
     quests = rows["user_quests"].values()
     periods = {
         str(record["period"]): legacy_documents.period(
@@ -96,7 +96,7 @@ def _quest(where: str, entry: object) -> Record:
 
 
 def _reward(given: object, where: str) -> legacy_documents.Document:
-    """The reward as the legacy service writes it, of what is given as for a mail."""
+    """Return the reward as the legacy service writes it, of what is given as for a mail."""
     keys = {"gold": "gold", "diamonds": "diamonds", "action_points": "actionPoints"}
     values = checked(mapping(given, where), {**dict.fromkeys(keys, 0), "items": {}}, where)
     reward: legacy_documents.Document = {
@@ -148,7 +148,7 @@ def _mission(mission: str, entry: object) -> Record:
 
 
 def _stages(player_id: str, stages: object) -> dict[Key, Record]:
-    """Those that were cleared come first, as the legacy arrays would have them read."""
+    """Return the records of the stages, those cleared first: so the legacy arrays are read."""
     entries = dict.fromkeys(stages, _BOTH) if isinstance(stages, list | tuple) else mapping(stages, "stages")
     flags = {str(name): _stage(str(name), entry) for name, entry in entries.items()}
     in_order = sorted(flags, key=lambda name: not flags[name]["cleared"])

@@ -129,7 +129,7 @@ def _mail(draw: Random) -> tuple[str, dict[str, object]]:
 
 
 def _tournaments(n: int, draw: Random) -> Iterator[tuple[str, dict[str, object]]]:
-    """Each kind in one of the states; which one follows from the player's place, so that each occurs."""
+    """Yield each kind in one of the states; the player's place chooses it, so that each state occurs."""
     for turn, kind in enumerate(catalog.TOURNAMENTS):
         state = _STATES[(n + 2 * turn) % len(_STATES)]
         if state != "absent":
@@ -175,7 +175,7 @@ def _presets(n: int, worn: dict[str, str], draw: Random) -> dict[str, dict[str, 
 
 
 def _quests(period: str, draw: Random) -> Iterator[tuple[str, dict[str, object]]]:
-    """Under way, done, and claimed."""
+    """Yield quests under way, done, and claimed."""
     for quest, target in zip(_QUESTS, _TARGETS, strict=True):
         progress = draw.choice((0, target - 1, target, target))
         reward: dict[str, object] = {"gold": draw.choice((50, 100, 200))}
@@ -194,7 +194,7 @@ def _quests(period: str, draw: Random) -> Iterator[tuple[str, dict[str, object]]
 
 
 def _milestone(draw: Random) -> dict[str, object]:
-    """Most of them never run out, so that there is something to claim whenever the player is played."""
+    """Return a milestone; most never run out, so that there is something to claim whenever the player is played."""
     activity = 20 * draw.randrange(6)
     return {
         "activity": activity,
@@ -219,7 +219,7 @@ def _missions(cleared: int, draw: Random) -> Iterator[tuple[str, dict[str, objec
 
 
 def _stages(cleared: int, draw: Random) -> dict[str, dict[str, bool]]:
-    """The first so many; for some players the reward of the last one was never granted."""
+    """Return the first so many stages; for some players the reward of the last one was never granted."""
     names = [f"{_STAGE_LEVELS[n // _STAGES_A_LEVEL]}-{n % _STAGES_A_LEVEL + 1}" for n in range(cleared)]
     stages = {name: {"cleared": True, "rewarded": True} for name in names}
     stages[names[-1]]["rewarded"] = draw.random() < 0.8

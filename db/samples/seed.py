@@ -71,7 +71,7 @@ class Seeded:
 
 
 def empty_legacy(path: Path, *, user_columns: int | None = None) -> None:
-    """A legacy file with all tables and no rows; Refusal where there is a file already."""
+    """Make a legacy file with all tables and no rows. Raises Refusal if a file exists already."""
     with _new_file(path) as connection:
         declared_tables.create(connection, user_columns=user_columns)
 
@@ -85,7 +85,7 @@ def seed_legacy(
     user_columns: int | None = None,
     progress: Progress | None = None,
 ) -> Seeded:
-    """A legacy file as the service of today writes it, in WAL mode; Refusal where there is a file already.
+    """Make a legacy file as the service of today writes it, in WAL mode. Raises Refusal if a file exists already.
 
     user_columns: 73 for an old file up to 80 and more for a newer one, whose further columns nobody knows.
     """
@@ -123,7 +123,7 @@ def seed_postgres(
     progress: Progress | None = None,
     confirm: Callable[[], None] = unasked,
 ) -> Seeded:
-    """Players in an empty, migrated database, fenced or not, in one transaction; bytes is what the tables take then.
+    """Write players into an empty, migrated database, fenced or not, in one transaction; bytes: of the tables then.
 
     confirm: called after the checks and before any change; may raise Refusal.
     Refusal: an environment other than development and test, a marker that disagrees, players that are there already,
@@ -149,7 +149,7 @@ def seed_postgres(
 
 
 def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[], None] = unasked) -> None:
-    """Every table of the game and of the transfer emptied; in `ops` only the draw epoch changes.
+    """Empty every table of the game and of the transfer; in `ops` only the draw epoch changes.
 
     confirm, Refusal: as for seeding.
     """
@@ -298,7 +298,7 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
+    """Open a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
     paths.require_new(path)
     with part_of(path) as made:
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:

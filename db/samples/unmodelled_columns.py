@@ -18,7 +18,7 @@ _REASONS = ("대국 보상", "동네바둑리그 경기 보상", "장비 강화"
 
 
 def columns(player: Record, draw: Random) -> dict[str, int | str | None]:
-    """Columns of the player's row that the game does not model, by name; those of no use today are None."""
+    """Return columns of the player's row that the game does not model, by name; those of no use today are None."""
     return {
         "stats": dumps({mode: _record(draw) for mode in _MODES}),
         "lastActionPointUpdate": EPOCH_MS - draw.randrange(DAY_MS),

@@ -63,7 +63,7 @@ class Local:
 
     @cached_property
     def binaries(self) -> Binaries | None:
-        """The best that is installed, or None."""
+        """Return the best that is installed, or None."""
         return best(installed())
 
     def missing(self) -> str | None:
@@ -71,7 +71,7 @@ class Local:
         return None if self.binaries else f"no initdb and postgres of version {MAJOR} or newer on the PATH or in /usr"
 
     def version(self) -> str:
-        """The version that would be started."""
+        """Return the version that would be started."""
         assert self.binaries is not None
         return self.binaries.version
 
@@ -82,19 +82,19 @@ class Local:
 
 
 def installed() -> list[Binaries]:
-    """All on this machine that are of our version or newer."""
+    """Return all on this machine that are of our version or newer."""
     versions = {folder: version for folder in _folders() if (version := version_of(folder))}
     return [Binaries(folder, version) for folder, version in versions.items()]
 
 
 def best(binaries: list[Binaries], *, at_least: int = MAJOR) -> Binaries | None:
-    """The oldest that is new enough: the nearest to the version that is meant."""
+    """Return the oldest that is new enough: the nearest to the version that is meant."""
     fitting = [each for each in binaries if each.major >= at_least]
     return min(fitting, key=lambda each: each.major, default=None)
 
 
 def version_of(folder: Path) -> str | None:
-    """The version of the server in a folder; None when it has none, or one that does not run."""
+    """Return the version of the server in a folder; None when it has none, or one that does not run."""
     if not all(os.access(folder / name, os.X_OK) for name in NEEDED):
         return None
     try:
@@ -130,7 +130,7 @@ def launch(kind: str, folder: Path, run: str, guard: ReaperClient, settings: Map
 
 
 def make_folder(path: Path, account: UnixUser | None) -> None:
-    """A folder that its account alone may enter; it must not exist."""
+    """Make a folder that its account alone may enter; it must not exist."""
     path.mkdir(mode=0o700)
     if account is not None:
         os.chown(path, account.uid, account.gid)
@@ -162,7 +162,7 @@ def _initdb(folder: Path, home: Path, login: Login, guard: ReaperClient, account
 def _serve(
     folder: Path, home: Path, login: Login, guard: ReaperClient, account: UnixUser | None, settings: Mapping[str, str]
 ) -> tuple[int, int]:
-    """Port and process id of a server that answers."""
+    """Return port and process id of a server that answers."""
     log = home / "log"
     for port in _free_ports():
         argv = [
@@ -193,7 +193,7 @@ def _free_ports() -> Iterator[int]:
 
 
 def _folders() -> Iterator[Path]:
-    """Folders that may hold binaries, the PATH's first; links are followed, for the rest lies beside the target."""
+    """List folders that may hold binaries, the PATH's first. Links are followed: other files lie beside the target."""
     on_path = shutil.which("postgres")
     if on_path:
         yield Path(on_path).resolve().parent

@@ -65,7 +65,7 @@ class Docker:
         return None
 
     def version(self) -> str:
-        """The image, and the version that it names in its environment."""
+        """Return the image, and the version that it names in its environment."""
         return f"{self._named} ({IMAGE})" if self._named else IMAGE
 
     @cached_property
@@ -129,7 +129,7 @@ def _daemon(seconds: int) -> Iterator[docker.DockerClient]:
 
 @contextmanager
 def _swept() -> Iterator[None]:
-    """The client leaves the socket open that it could not connect; it is collected here, where its warning is known."""
+    """Collect the socket that the client leaves open when it could not connect, where its warning is expected."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
@@ -159,7 +159,7 @@ def _said(container: PostgresContainer) -> str:
 
 
 def _root(error: BaseException) -> str:
-    """The first cause, on one line: "No such file or directory" rather than three libraries' wrappings of it."""
+    """Return the first cause, on one line: "No such file or directory" rather than three libraries' wrappings of it."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     text = getattr(error, "strerror", None) or getattr(error, "explanation", None) or error

@@ -49,7 +49,7 @@ class Embedded:
         return None if self.binaries.major >= MAJOR else f"the wheel has {self.binaries.version}, older than {MAJOR}"
 
     def version(self) -> str:
-        """The version that would be started."""
+        """Return the version that would be started."""
         assert self.binaries is not None
         return self.binaries.version
 
@@ -66,7 +66,7 @@ class Embedded:
 
 
 def _copy(install: Path, to: Path) -> Path:
-    """Programs and libraries, at the same distance from each other: they find each other by relative paths."""
+    """Copy programs and libraries at the same distance from each other: they find each other by relative paths."""
     package = install.parent
     to.mkdir(mode=0o755)
     for part in PARTS:

@@ -52,7 +52,7 @@ class External:
             return str(conn.info.parameter_status("server_version")).split()[0]
 
     def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
-        """Nothing is started; what will be made is announced to the guardian. `settings` are the server's own."""
+        """Announce to the reaper what will be made; nothing is started. `settings` are the server's own."""
         del settings
         logins = new_logins(run)
         logins["superuser"] = Login(self._url.user, self._url.password)

@@ -41,7 +41,7 @@ class Provider(Protocol):
         ...
 
     def version(self) -> str:
-        """The version that would be started, as far as it is known before."""
+        """Return the version that would be started, as far as it is known before."""
         ...
 
     def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
@@ -109,7 +109,7 @@ def needed_secrets(kind: str | None) -> Collection[str]:
 
 
 def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say = lambda _line: None) -> Server:
-    """A running server: of the kind or URL that is asked for, else of the best kind that can be had here.
+    """Start a server: of the kind or URL that is asked for, else of the best kind that can be had here.
 
     `settings` are added to those of every throwaway server; a server behind a URL is only asked for what it must have.
     """
@@ -158,7 +158,7 @@ def _postgres(text: str) -> PostgresUrl:
 
 
 def _choose(finders: Mapping[str, Callable[[], Provider | str]]) -> ProviderChoice:
-    """The first that can be had; those after it are not asked."""
+    """Choose the first provider that can be had; those after it are not asked."""
     passed: list[str] = []
     for kind, find in finders.items():
         provider = find()

@@ -120,7 +120,7 @@ def _how(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Immediate shutdown; its data go too, so nothing is worth a checkpoint."""
+    """Stop the server by an immediate shutdown; its data go too, so nothing is worth a checkpoint."""
     with contextlib.suppress(ProcessLookupError):
         server.send_signal(signal.SIGQUIT)
     try:
@@ -164,7 +164,7 @@ def _drop_guest(guest: dict[str, Any]) -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    """A server that was killed may leave a straggler writing its last line: tried until it holds."""
+    """Remove the folder; tried until it holds, for a killed server may leave a straggler that writes its last line."""
     deadline = time.monotonic() + STOP_SECONDS
     while folder.exists():
         try:

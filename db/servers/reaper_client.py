@@ -117,12 +117,12 @@ class ReaperClient:
         return answer
 
     def let_go(self) -> None:
-        """In a forked child: close its copy of the pipe, which would keep the guardian waiting for the child too."""
+        """Close a forked child's copy of the pipe, which would keep the reaper waiting for the child too."""
         os.close(_stdin(self._process).fileno())
 
 
 def last_lines(log: Path, lines: int = 5) -> str:
-    """The end of a log, on one line."""
+    """Return the end of a log, on one line."""
     try:
         text = log.read_text(errors="replace")
     except FileNotFoundError:

@@ -71,7 +71,7 @@ def refuse_locks(conn: psycopg.Connection) -> None:
 
 
 def _settled(conn: psycopg.Connection, query: str, parameters: list[str]) -> list[Session]:
-    """The sessions that are there still after a client's goodbye has had the time to arrive."""
+    """Return the sessions that remain after a client's goodbye has had the time to arrive."""
 
     def look() -> list[Session]:
         return [Session(*row) for row in conn.execute(query, parameters).fetchall()]

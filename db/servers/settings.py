@@ -36,18 +36,18 @@ DECISIVE = (
 
 
 def decisive(conn: psycopg.Connection) -> dict[str, str]:
-    """The server's values of those, as a session of the role finds them."""
+    """Return the server's values of those, as a session of the role finds them."""
     rows = conn.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(DECISIVE)]).fetchall()
     return dict(sorted(rows))
 
 
 def as_options(settings: Mapping[str, str]) -> list[str]:
-    """The settings as arguments of `postgres`."""
+    """Return the settings as arguments of `postgres`."""
     return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
 
 def prove(conn: psycopg.Connection, settings: Mapping[str, str]) -> str:
-    """The server's version, "15.18". Raises Failure when a setting isn't what it should be, Refusal when too old."""
+    """Return the server's version, "15.18". Raises Failure if a setting differs, Refusal if the server is too old."""
     current: dict[str, str] = dict(
         conn.execute("SELECT lower(name), current_setting(name) FROM pg_settings").fetchall()
     )
@@ -65,7 +65,7 @@ def prove(conn: psycopg.Connection, settings: Mapping[str, str]) -> str:
 
 
 def _same(conn: psycopg.Connection, name: str, value: str, current: str | None) -> bool:
-    """Equal as the server reads them: `128MB` and `131072kB` are one value."""
+    """Compare two values as the server reads them: `128MB` and `131072kB` are one value."""
     if current == value:
         return True
     if current is None:

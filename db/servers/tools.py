@@ -66,7 +66,7 @@ PASSED = "{passed}"
 
 
 def find(name: str, facts: ServerInfo) -> Tool:
-    """The server's own program; for a server elsewhere, one of this machine that is not older. Raises Refusal."""
+    """Return the server's own program; for a server elsewhere, one of this machine not older. Raises Refusal."""
     seen = (facts.host, facts.port)
     docker = shutil.which("docker")
     if facts.container and docker:

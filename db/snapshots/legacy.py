@@ -116,7 +116,7 @@ def restore(
 
 
 def count(connection: sqlite3.Connection) -> dict[str, int]:
-    """Rows a table, by SQLite itself."""
+    """Count the rows of each table, by SQLite itself."""
     names = [name for (name,) in connection.execute(TABLES).fetchall()]
     return {
         name: connection.execute(f"SELECT count(*) FROM {sqlite_values.quote(name)}").fetchone()[0] for name in names
@@ -151,7 +151,7 @@ def opened(snapshot: Snapshot) -> Iterator[BinaryIO]:
 
 
 def check_counts(snapshot: Snapshot, counts: dict[str, int]) -> None:
-    """Failure naming the first table whose rows, once restored, are not those that were counted."""
+    """Raise Failure naming the first table whose rows, once restored, are not those that were counted."""
     expected = snapshot.manifest.counts
     for table in sorted({*expected, *counts}):
         if expected.get(table) != counts.get(table):

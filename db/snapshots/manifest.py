@@ -141,7 +141,7 @@ _NAME_ONE = "Name a folder that `invoke snapshot.take --env NAME` printed; `invo
 
 @contextmanager
 def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iterator[tuple[Path, Callable[[], Path]]]:
-    """A folder to fill, and the function that makes it a snapshot; a folder that was not finished is removed."""
+    """Make a folder to fill, and the function that makes it a snapshot; an unfinished folder is removed."""
     try:
         private.make_folder(parent)
     except OSError as error:
@@ -175,7 +175,7 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """A folder within the snapshot's own to restore into, gone afterwards; one that a killed run left goes first."""
+    """Make a folder within the snapshot's own to restore into, removed afterwards; one of a killed run goes first."""
     with _locked(folder):
         for left in folder.glob(f"{SCRATCH}*"):
             if _is_folder(left):
@@ -200,7 +200,7 @@ def _is_folder(path: Path) -> bool:
 
 @contextmanager
 def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """A lock on the folder that ends with its process; without `wait`, BlockingIOError where another holds it."""
+    """Lock the folder until this process ends. Without `wait`, raises BlockingIOError if another holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -221,7 +221,7 @@ def write(folder: Path, manifest: Manifest, key: str | None) -> Manifest:
 
 
 def read(folder: Path) -> Snapshot:
-    """The snapshot in this folder; Refusal where there is none."""
+    """Return the snapshot in this folder; Refusal where there is none."""
     require_folder(folder, "the folder of a snapshot", do=_NAME_ONE)
     require_file(folder / MANIFEST, f"a snapshot with {MANIFEST}", where=str(folder), do=_NAME_ONE)
     manifest = json_files.load_json(
@@ -272,7 +272,7 @@ def forget_verified(snapshot: Snapshot) -> None:
 
 
 def find(parent: Path, environment: str, *, side: Side | None = None, label: Label | None = None) -> list[Snapshot]:
-    """The environment's snapshots, oldest first."""
+    """Return the environment's snapshots, oldest first."""
     folders = [path.parent for path in parent.glob(f"{environment}-*/{MANIFEST}") if path.parent.suffix != PARTIAL]
     fitting = [s for s in map(_read_listed, folders) if s.manifest.environment == environment]
     fitting = [s for s in fitting if side in (None, s.manifest.side) and label in (None, s.manifest.label)]
@@ -320,7 +320,7 @@ def retain(
 
 
 def digest(path: Path) -> str:
-    """The file's sha256, in hex."""
+    """Return the file's sha256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

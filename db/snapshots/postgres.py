@@ -190,7 +190,7 @@ def _mark(legacy: Path) -> FenceMark:
 
 
 def count(connection: ops.Connection, schema: str) -> dict[str, int]:
-    """Rows a table of the schema."""
+    """Count the rows of each table of the schema."""
     names = [name for (name,) in connection.execute(TABLES, [schema]).fetchall()]
     return {name: _rows(connection, schema, name) for name in names}
 
@@ -223,7 +223,7 @@ def may_create_databases(connection: ops.Connection) -> bool:
 
 
 def no_createdb(url: PostgresUrl) -> Refusal:
-    """A snapshot that can't be restored somewhere can't be verified."""
+    """Return the refusal for a role that may make no database: a snapshot is verified by restoring it into one."""
     return Refusal(
         "a role that may make the scratch database to restore into",
         f"{url.user} without CREATEDB",
@@ -246,13 +246,13 @@ def _exported(connection: ops.Connection) -> str:
 
 
 def _pattern(schema: str) -> str:
-    """The schema as pg_dump's pattern: quoted, for it would fold capitals otherwise."""
+    """Quote the schema as pg_dump's pattern, which would fold capitals otherwise."""
     return f'"{schema}"'
 
 
 @contextmanager
 def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
-    """A database of the snapshot's own, which nobody but its owner may enter; one that a killed run left goes first."""
+    """Make a database of the snapshot's own, which only its owner may enter; one of a killed run goes first."""
     mark = f"{SCRATCH}{hashlib.sha256(url.dbname.encode()).hexdigest()[:8]}_"
     scratch = url.with_(dbname=mark + secrets.token_hex(6))
     name = sql.Identifier(scratch.dbname)

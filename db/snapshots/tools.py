@@ -28,7 +28,7 @@ Tools: TypeAlias = Callable[[str], Tool]
 
 
 def installed(major: int) -> Tools:
-    """This machine's programs that serve a server of this major version."""
+    """Return this machine's programs that serve a server of this major version."""
     return partial(_installed, major)
 
 
@@ -54,7 +54,7 @@ def run(
 
 
 def _installed(major: int, name: str) -> Tool:
-    """The oldest that is not older than the server: what it writes is read by the most."""
+    """Return the oldest program that is not older than the server: what it writes is read by the most."""
     versions = sorted(_found(name))
     fitting = [path for version, path in versions if version >= major]
     if not fitting:

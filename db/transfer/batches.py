@@ -75,7 +75,7 @@ class BatchBuilder:
             self._taken_key(self._cells(row))
 
     def pack(self, rows: list[Row]) -> Batch:
-        """The rows' records and findings. Every row is in it, or nothing is."""
+        """Return the rows' records and findings. Every row is in it, or nothing is."""
         batch = Batch(self._table.name)
         match self._table.name:
             case "users":
@@ -128,7 +128,7 @@ class BatchBuilder:
                 batch.add(journal.name, [plain_line(cells)])
 
     def _taken_key(self, cells: Mapping[str, Cell]) -> str | None:
-        """The first column whose value an earlier row has; else this row's values are remembered."""
+        """Return the first column whose value an earlier row has; else this row's values are remembered."""
         for column, known in self._seen.items():
             if cells.get(column) in known:
                 return column
@@ -162,7 +162,7 @@ class BatchBuilder:
 
 
 def unfit(journal: sa.Table, cells: Mapping[str, Cell]) -> str | None:
-    """The first column whose cell the journal's types and checks would refuse."""
+    """Return the first column whose cell the journal's types and checks would refuse."""
     for column in journal.columns:
         cell = cells[column.name]
         if cell is None:
@@ -179,7 +179,7 @@ def unfit(journal: sa.Table, cells: Mapping[str, Cell]) -> str | None:
 
 
 def plain_line(cells: Mapping[str, Cell]) -> Record:
-    """The record of a journal's line that `unfit` has nothing against."""
+    """Return the record of a journal's line that `unfit` has nothing against."""
     return {column: _value(cell) for column, cell in cells.items()}
 
 

@@ -23,7 +23,7 @@ _numbers = count(1)
 def stream(
     conn: ops.Connection, table: sa.Table, *, order: Sequence[str], source: str | None = None
 ) -> Iterator[Record]:
-    """Every record in the order of the columns named, text by its bytes; `source`: of legacy_rows, only that table's.
+    """Yield records in the order of the columns, text by its bytes; `source`: of legacy_rows, only that table's.
 
     `order` must tell any two records apart. What fits a chunk is fetched at once. Else two cursors walk the same order:
     one reads how large the records are, the other takes as many of them as a chunk holds, or one that is larger.
@@ -58,7 +58,7 @@ def _in_chunks(conn: ops.Connection, wanted: sql.Composed, sizes: sql.Composed) 
 
 
 def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]:
-    """The rows, last one first. The cursor that fetches is closed at once, for an open one keeps its result."""
+    """Return the rows, last one first. The cursor that fetches is closed at once, for an open one keeps its result."""
     with conn.cursor(binary=True) as cursor:
         cursor.execute(query)
         return cursor.fetchall()[::-1]
@@ -67,7 +67,7 @@ def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]
 def fetch(
     conn: ops.Connection, table: sa.Table, column: str, values: list[str] | list[int], *, source: str | None = None
 ) -> Iterator[Record]:
-    """The records whose `column` is one of the values, in no order, all at once."""
+    """Yield the records whose `column` is one of the values, in no order; all are read at once."""
     names = [field.name for field in table.columns]
     query = sql.SQL("select {} from {} where {} = any(%s)").format(
         sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table.name), sql.Identifier(column)

@@ -219,7 +219,7 @@ class _Loading:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One chunk: under the pass, and only while the phase is what it was when the load began."""
+        """Write one chunk under the pass, and only while the phase is what it was when the load began."""
         with self.conn.transaction():
             fence.bypass(self.conn, self.pass_token)
             self.conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this chunk's end.

@@ -89,7 +89,7 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
 
 
 def require_fenced(conn: ops.Connection) -> ops.Phase:
-    """The phase. Refusal: not prepared, not migrated, live, or open to players."""
+    """Return the phase. Raises Refusal: not prepared, not migrated, live, or open to players."""
     phase = ops.phase(conn)
     if phase is ops.Phase.LIVE:
         raise in_use.live(conn)
@@ -125,7 +125,7 @@ def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
 
 
 def another_file(source: Source, difference: str) -> Refusal:
-    """The file is not the one whose chunks are in the target."""
+    """Return the refusal of a file that is not the one whose chunks are in the target."""
     return Refusal(
         "the file that was begun to be loaded",
         difference,
@@ -163,7 +163,7 @@ def check_journals(source: Source) -> None:
 
 
 def check_ids(source: Source) -> None:
-    """Refusal where a player bears an id of the smoke test's: it would be removed as one of its canaries."""
+    """Raise Refusal if a player bears an id of the smoke test's: it would be removed as one of its canaries."""
     if "users" not in source.tables:
         return
     prefix = tables.CANARY_PREFIX
@@ -180,7 +180,7 @@ def check_ids(source: Source) -> None:
 
 
 def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
-    """Refusal, naming some, where more players are held than the policy allows; None allows any number."""
+    """Raise Refusal, naming some, if more players are held than the policy allows; None allows any number."""
     if max_held is None or held <= max_held:
         return
     named = conn.execute(

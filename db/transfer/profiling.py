@@ -84,7 +84,7 @@ def profile(path: Path) -> Profile:
 
 
 def file_bytes(path: Path) -> int:
-    """The size of the file with its write-ahead log."""
+    """Return the size of the file with its write-ahead log."""
     log = sidecars.log_of(path)
     return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 

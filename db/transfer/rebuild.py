@@ -103,7 +103,7 @@ def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
 
 
 def _order(schema: Schema) -> list[str]:
-    """SQLite's own tables last: filling the others writes to them."""
+    """Sort SQLite's own tables last: filling the others writes to them."""
     return sorted((statement.name for statement in schema.tables), key=lambda name: name.startswith("sqlite_"))
 
 

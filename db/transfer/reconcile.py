@@ -45,7 +45,7 @@ class Reconciliation:
         self._quarantined.setdefault(table, Counter()).update(quarantined)
 
     def per_column(self) -> dict[tuple[str, str], UnitCount]:
-        """Every column of the source, and any that only the target counted."""
+        """Return every column of the source, and any that only the target counted."""
         return dict(self._counts())
 
     def _counts(self) -> Iterator[tuple[tuple[str, str], UnitCount]]:
@@ -57,14 +57,14 @@ class Reconciliation:
                 yield (table, column), UnitCount(source.get(column, 0), loaded, aside[column])
 
     def total(self) -> UnitCount:
-        """The sum over all columns."""
+        """Return the sum over all columns."""
         counts = list(self.per_column().values())
         return UnitCount(
             sum(c.source for c in counts), sum(c.loaded for c in counts), sum(c.quarantined for c in counts)
         )
 
     def check(self) -> None:
-        """Failure, naming columns, unless loaded and quarantined make up the source in each of them."""
+        """Raise Failure, naming columns, unless loaded and quarantined make up the source in each of them."""
         wrong = [(place, count) for place, count in self._counts() if not count.adds_up]
         if not wrong:
             return
@@ -80,11 +80,11 @@ class Reconciliation:
 
 
 def to_text(taken: Counter[str], quarantined: Counter[str]) -> str:
-    """One chunk's counts as a checkpoint keeps them: {column: [taken, quarantined]}."""
+    """Return one chunk's counts as a checkpoint keeps them: {column: [taken, quarantined]}."""
     return json.dumps({column: [taken[column], quarantined[column]] for column in taken | quarantined})
 
 
 def from_text(text: str) -> tuple[Counter[str], Counter[str]]:
-    """The counts that `to_text` wrote."""
+    """Return the counts that `to_text` wrote."""
     counts = json.loads(text)
     return Counter({c: n[0] for c, n in counts.items()}), Counter({c: n[1] for c, n in counts.items()})

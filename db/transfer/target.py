@@ -69,7 +69,7 @@ where not exists (select from legacy_rows l where l.source = 'users' and l.key =
 
 @contextmanager
 def opened(url: PostgresUrl) -> Iterator[Target]:
-    """The database in one repeatable-read snapshot; nothing is written. Refusal where it does not answer."""
+    """Open the database in one repeatable-read snapshot; nothing is written. Raises Refusal if it does not answer."""
     with ops.connect(url, application="sudamr transfer") as conn, preconditions.explained(url.redacted):
         conn.execute("begin isolation level repeatable read read only")
         yield Target(conn)
@@ -83,7 +83,7 @@ class Target:
 
     @cached_property
     def schema(self) -> Schema:
-        """The schema of the file that was loaded, with journals that it had not; for none, that of today's service."""
+        """Return the schema of the loaded file, with journals that it had not; for no file, that of today's service."""
         records = self.conn.execute(
             "select type, name, table_name, sql from legacy_schema order by position"
         ).fetchall()
@@ -94,7 +94,7 @@ class Target:
 
     @cached_property
     def users_columns(self) -> tuple[str, ...]:
-        """The columns of `users` in the file that was loaded, in order."""
+        """Return the columns of `users` in the file that was loaded, in order."""
         memory = sqlite3.connect(":memory:", isolation_level=None)
         try:
             schemas.make_tables(memory, self.schema)
@@ -109,7 +109,7 @@ class Target:
         return int(row[0])
 
     def rows(self, table: str) -> Iterator[Line]:
-        """The legacy table's rows in the order of their positions, which only ever rise."""
+        """Yield the legacy table's rows in the order of their positions, which only ever rise."""
         if table == "users":
             return self._players()
         if table in JOURNALS:
@@ -126,15 +126,15 @@ class Target:
         return int(row[0])
 
     def player(self, player: str) -> Rows:
-        """Every row of the player's, with what was kept of the legacy row."""
+        """Return every row of the player's, with what was kept of the legacy row."""
         return self._fetch_players([player])[player]
 
     def legacy_row(self, rows: Rows) -> Cells:
-        """The legacy row that these rows of one player are written back as."""
+        """Return the legacy row that these rows of one player are written back as."""
         return self._encode(rows)
 
     def added_columns(self) -> list[str]:
-        """Columns that `users` needs besides those of the file: a command wrote what it had no place for."""
+        """Return columns that `users` needs besides those of the file: a command wrote what it had no place for."""
         if not self._absent:
             return []
         used = {column for _position, row in self._players() for column in row if column in self._absent}
@@ -142,7 +142,7 @@ class Target:
 
     @cached_property
     def _absent(self) -> Cells:
-        """The modelled columns that the file lacked, each as it is rebuilt for a player whom no command touched."""
+        """Return the modelled columns that the file lacked, each as it is rebuilt for an untouched player."""
         nobody = codec.decode_row({"id": "nobody"}, rowid=0).rows
         for table in tables.PLAYER_STATE:
             nobody.table(table.name)
@@ -152,7 +152,7 @@ class Target:
         return {column: row.get(column) for column in USERS.declared if column not in self.users_columns}
 
     def _encode(self, rows: Rows) -> Cells:
-        """The legacy row; of columns that the file lacked, only those that a command gave a value."""
+        """Return the legacy row; of columns that the file lacked, only those that a command gave a value."""
         row = codec.encode_row(rows)
         for column, cell in self._absent.items():
             if column in row and sqlite_values.same(row[column], cell):
@@ -191,7 +191,7 @@ class Target:
         return rows_of
 
     def _unread(self, ids: list[str]) -> list[tuple[str, str]]:
-        """The cells, as (player, column), that stand in the quarantine and were not loaded since."""
+        """Return the cells, as (player, column), that stand in the quarantine and were not loaded since."""
         query = "select key, column_name from quarantine where source_table = 'users' and path = '$' and key = any(%s)"
         if self._notes_replays:
             query += " and loaded_by is null"
@@ -199,7 +199,7 @@ class Target:
 
     @cached_property
     def _notes_replays(self) -> bool:
-        """False before the revision 0002; a rollback must not need a migration first."""
+        """Return False before the revision 0002; a rollback must not need a migration first."""
         query = "select from pg_attribute where attrelid = 'quarantine'::regclass and attname = 'loaded_by'"
         return bool(self.conn.execute(query).rowcount)
 
@@ -223,7 +223,7 @@ class Target:
             yield line
 
     def _lines(self, table: str) -> Iterator[Line]:
-        """A journal in the order of its key, the lines that were kept whole among the others."""
+        """Yield a journal in the order of its key, the lines that were kept whole among the others."""
         journal = JOURNALS[table]
         kept = [row for _position, row in self._encoded("legacy_rows", ["position"], source=table)]
         lines: Iterator[Cells] = (
@@ -237,7 +237,7 @@ class Target:
 
 
 def sqlite_key(row: Mapping[str, Cell], columns: tuple[str, ...]) -> tuple[tuple[int, int | float | bytes], ...]:
-    """A key that sorts as SQLite does: NULL, numbers, texts by their bytes, blobs."""
+    """Return a key that sorts as SQLite does: NULL, numbers, texts by their bytes, blobs."""
     return tuple(_sortable(row[column]) for column in columns)
 
 
@@ -254,7 +254,7 @@ def _sortable(cell: Cell) -> tuple[int, int | float | bytes]:
 
 
 def default_schema() -> Schema:
-    """The tables as the service of today declares them, in WAL mode, for a database that no file was loaded into."""
+    """Return the tables as today's service declares them, in WAL mode, for a database without a loaded file."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         declared_tables.create(memory)

@@ -31,7 +31,7 @@ class Proof:
     named: tuple[str, ...]
 
     def check(self) -> None:
-        """Failure unless everything is equal."""
+        """Raise Failure unless everything is equal."""
         if self.mismatches:
             raise Failure(
                 "every row rebuilt from the target to equal the one in the file",
@@ -47,13 +47,13 @@ def prove(source: Path, target: PostgresUrl, *, progress: Progress | None = None
 
 
 def prove_source(source: Source, target: PostgresUrl, progress: Progress) -> Proof:
-    """The same for a file that is open already."""
+    """Prove a file that is open already, as `prove` does."""
     with targets.opened(target) as snapshot:
         return compare(source, snapshot, progress)
 
 
 def compare(source: Source, target: Target, progress: Progress) -> Proof:
-    """The same for both open."""
+    """Compare file and target when both are open."""
     counted = _Counted()
     players = source.count("users")
     with progress.bar("proving", players, "players") as advance:
@@ -72,7 +72,7 @@ class Pair:
 
 
 def pairs(rows: Iterator[Row], lines: Iterator[Line]) -> Iterator[Pair]:
-    """Both sides by position, in order. A large value is never held for longer than its turn."""
+    """Yield both sides by position, in order. A large value is never held for longer than its turn."""
     line, row = next(lines, None), next(rows, None)
     while row is not None or line is not None:
         ahead = line is None or (row is not None and row.position < line[0])
@@ -90,7 +90,7 @@ def pairs(rows: Iterator[Row], lines: Iterator[Line]) -> Iterator[Pair]:
 
 
 def differing(columns: tuple[str, ...], row: Row, line: Cells) -> list[str]:
-    """The columns in which the file's row is not what the target says, and those that only the target has."""
+    """Return the columns in which the file's row is not what the target says, and those that only the target has."""
     differing_columns = [
         column
         for column, cell in zip(columns, row.cells, strict=True)
@@ -129,4 +129,4 @@ def _table(name: str, source: Source, target: Target, advance: Advance) -> Itera
 
 
 def uncounted(_more: int) -> None:
-    """Only players are counted on the bar."""
+    """Advance nothing: only players are counted on the bar."""

@@ -73,7 +73,7 @@ def write_back(
 
 @contextmanager
 def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
-    """One transaction under the pass, durable when it has ended; rolled back when the body fails."""
+    """Hold one transaction under the pass, durable when it has ended; rolled back when the body fails."""
     connection = sqlite_values.connect(legacy, timeout_seconds=_BUSY_SECONDS)
     try:
         connection.execute("PRAGMA synchronous=FULL")
@@ -211,7 +211,7 @@ class _WriteBack:
                     insert(self.connection, table, position, row)
 
     def _wholly(self, source: Source, table: Table) -> None:
-        """A table whose rows have no rowid to be known by: left alone where all is equal, else written anew."""
+        """Compare a table whose rows have no rowid; leave it alone where all is equal, else write it anew."""
         digest_of_file, digest_of_target = Digest(), Digest()
         rows_in_file = rows_in_target = 0
         for row in source.rows(table.name):

@@ -38,7 +38,7 @@ Check: TypeAlias = Callable[[FenceMark], None]
 
 
 def unowned(mark: FenceMark) -> None:
-    """The check of who has the file to himself: any fence may be changed."""
+    """Do not check the owner: for callers with exclusive use of the file, who may change any fence."""
     del mark
 
 
@@ -150,18 +150,18 @@ def prove(conn: sqlite3.Connection) -> int:
 
 
 def refusal(state: str) -> Fenced | Moved:
-    """The game's error for a fence in this state."""
+    """Return the game's error for a fence in this state."""
     return Moved(fence_schema.MESSAGES["moved"]) if state == "moved" else Fenced(fence_schema.MESSAGES["fenced"])
 
 
 def refused_by(error: sqlite3.Error) -> Fenced | Moved | None:
-    """The game's error for what SQLite raised, if a fence raised it."""
+    """Return the game's error for what SQLite raised, if a fence raised it."""
     text = str(error)
     return refusal(text.rpartition(" ")[2]) if text.startswith(FENCE_MESSAGE) else None
 
 
 def missing(conn: sqlite3.Connection) -> list[str]:
-    """The triggers of the fence that are not as they were made, by name; none where there is no fence."""
+    """Return the triggers of the fence that are not as they were made, by name; none where there is no fence."""
     recorded = state(conn)
     return [] if recorded == "open" else fence_schema.changed(conn, recorded)
 
@@ -188,7 +188,7 @@ def _refused(conn: sqlite3.Connection, statement: str) -> bool:
 
 @contextmanager
 def _durable(conn: sqlite3.Connection, patience_seconds: float) -> Iterator[None]:
-    """One IMMEDIATE transaction that is on disk when it has ended; rolled back when the body fails."""
+    """Hold one IMMEDIATE transaction, on disk when it has ended; rolled back when the body fails."""
     if _is_open(conn):
         raise ValueError("a transaction is open on the connection")
     before = conn.execute("PRAGMA main.synchronous").fetchone()[0]
@@ -219,7 +219,7 @@ def _is_open(conn: sqlite3.Connection) -> bool:
 
 
 def _is_busy(error: BaseException) -> bool:
-    """Busy in any form; the low byte of SQLite's code is the kind."""
+    """Return True for busy in any form; the low byte of SQLite's code is the kind."""
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in (
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,

@@ -53,7 +53,7 @@ class FenceMark:
 
 
 def row(conn: sqlite3.Connection) -> tuple[FenceMark, str | None] | None:
-    """The mark and the pass's hash; None where no table, or one of other columns, bears the fence's name."""
+    """Return the mark and the pass's hash; None where no table, or one of other columns, bears the fence's name."""
     exists = conn.execute("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
     if exists is None:
         return None
@@ -95,7 +95,7 @@ def strangers(conn: sqlite3.Connection) -> list[str]:
 
 
 def tables(conn: sqlite3.Connection) -> list[str]:
-    """The tables that a fence covers: all but SQLite's and its own. A virtual table is covered by those beneath it."""
+    """List the tables that a fence covers: all but SQLite's and its own. Virtual ones are covered by those beneath."""
     rows = conn.execute(
         "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT IN (?, ?)"
         " AND substr(lower(name), 1, 7) <> 'sqlite_' AND substr(upper(sql), 1, 14) <> 'CREATE VIRTUAL' ORDER BY name",
@@ -105,7 +105,7 @@ def tables(conn: sqlite3.Connection) -> list[str]:
 
 
 def triggers(conn: sqlite3.Connection, state: FenceState) -> dict[str, str]:
-    """Each trigger's name and its CREATE statement, as SQLite keeps it."""
+    """Return each trigger's name and its CREATE statement, as SQLite keeps it."""
     made = {}
     for table in tables(conn):
         for event in EVENTS:
@@ -118,19 +118,19 @@ def triggers(conn: sqlite3.Connection, state: FenceState) -> dict[str, str]:
 
 
 def changed(conn: sqlite3.Connection, state: FenceState) -> list[str]:
-    """The triggers that this state wants and that are missing or otherwise, by name."""
+    """Return the triggers that this state wants and that are missing or otherwise, by name."""
     existing = _existing(conn)
     return [name for name, statement in triggers(conn, state).items() if existing.get(name) != statement]
 
 
 def create_triggers(conn: sqlite3.Connection, state: FenceState) -> None:
-    """All of them, on every table there is."""
+    """Create the fence's triggers on every table of the file."""
     for statement in triggers(conn, state).values():
         conn.execute(statement)
 
 
 def make(conn: sqlite3.Connection, state: FenceState, pass_sha256: str | None, owner: Owner | None) -> None:
-    """Table, row and triggers, where there is no fence; StoreFailure where the game bears names of it."""
+    """Make table, row and triggers, where there is no fence. Raises StoreFailure if the game bears names of it."""
     if foreign := strangers(conn):
         raise StoreFailure(f"names that are kept for the fence are taken: {', '.join(foreign)}")
     conn.execute(
@@ -144,14 +144,14 @@ def make(conn: sqlite3.Connection, state: FenceState, pass_sha256: str | None, o
 
 
 def drop(conn: sqlite3.Connection) -> None:
-    """Table and triggers, and nothing that is not the fence's."""
+    """Drop the fence's table and triggers, and nothing that is not the fence's."""
     drop_triggers(conn)
     if row(conn) is not None:
         conn.execute(f"DROP TABLE {TABLE}")
 
 
 def drop_triggers(conn: sqlite3.Connection) -> None:
-    """The triggers alone: what a pass takes away for its time."""
+    """Drop the triggers alone: a pass takes them away for its time."""
     for kind, name in own(conn):
         if kind == "trigger":
             conn.execute(f"DROP TRIGGER {quote(name)}")

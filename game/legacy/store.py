@@ -93,7 +93,7 @@ class LegacyStore:
 
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
-        """A unit of work that holds the file's write lock."""
+        """Begin a unit of work that holds the file's write lock."""
         with self._watch.waiting():
             had = self._turn.acquire(timeout=self._busy_timeout_seconds)
         if not had:
@@ -127,7 +127,7 @@ class LegacyStore:
         return _without_codec_columns(rows)
 
     def status(self) -> StoreStatus:
-        """The file's own place is the identity: links are followed."""
+        """Read the store's status. The file's own place is its identity: links are followed."""
         with self._transaction("BEGIN") as connection:
             connection.execute("SELECT count(*) FROM users WHERE 0")
             state = fence.state(connection)
@@ -145,7 +145,7 @@ class LegacyStore:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction, which ends with a rollback unless it was committed."""
+        """Hold a connection in a transaction, which ends with a rollback unless it was committed."""
         with _translated():
             with self._watch.waiting():
                 pooled: PoolProxiedConnection = self._pool.connect()
@@ -162,7 +162,7 @@ class LegacyStore:
                 pooled.close()
 
     def _begun(self, connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
-        """The connection once, within a transaction."""
+        """Yield the connection once, within a transaction."""
         try:
             with self._watch.asking("lock") if begin == "BEGIN IMMEDIATE" else nullcontext():
                 connection.execute(begin)
@@ -201,7 +201,7 @@ class LegacyUnit:
         return LoadedPlayer(rows, state, draws.read(self._connection))
 
     def save(self, before: Rows, after: Rows) -> None:
-        """The changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""
+        """Write the changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""
         row = codec.changed(self._row, _state(before), _state(after))
         with self._watch.asking("save"), self._past_the_fence():
             if row:
@@ -268,7 +268,7 @@ def _sentence(lacks: Collection[str]) -> str:
 
 
 def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -> tuple[dict[str, Cell], Rows] | None:
-    """The player's row, as far as the tables need it, and what it says; None where its id can't be a player's."""
+    """Return the player's row, as far as the tables need it, and its rows; None where its id can't be a player's."""
     columns = codec.columns_for(names, _columns(connection))
     listed = ", ".join(quote(column) for column in columns)
     cells = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
@@ -281,7 +281,7 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
 
 
 def _journal(connection: sqlite3.Connection, journal: sa.Table, where: dict[str, str]) -> dict[Key, Record]:
-    """A journal's records; none where the file has no journals yet."""
+    """Return a journal's records; none where the file has no journals yet."""
     name, columns = _JOURNALS[journal.name], [column.name for column in journal.columns]
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone():
         return {}
@@ -309,7 +309,7 @@ def _code(error: sqlite3.Error) -> int:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """SQLite's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
+    """Raise SQLite's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
     try:
         yield
     except sa.exc.TimeoutError as error:

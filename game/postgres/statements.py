@@ -65,17 +65,17 @@ class SavePart:
 
     @classmethod
     def delete(cls, table: str, keys: Sequence[Key]) -> Self:
-        """The rows of these keys."""
+        """Return the part that deletes the rows of these keys."""
         return cls(SaveShape("delete", table, (), len(keys)), [part for key in keys for part in key])
 
     @classmethod
     def update(cls, table: str, key: Key, columns: Record) -> Self:
-        """These columns of one row."""
+        """Return the part that updates these columns of one row."""
         return cls(SaveShape("update", table, tuple(columns)), [*columns.values(), *key])
 
     @classmethod
     def insert(cls, table: str, records: Sequence[Record]) -> Self:
-        """Records that all name the columns which the first one names."""
+        """Return the part that inserts records; all name the columns which the first one names."""
         columns = tuple(records[0])
         values = [record[column] for record in records for column in columns]
         return cls(SaveShape("insert", table, columns, len(records)), values)
@@ -83,7 +83,7 @@ class SavePart:
 
 @cache
 def lock() -> str:
-    """The fence's state, the draw epoch, and the row of :player, locked; NULLs where there is none."""
+    """Return the fence's state, the draw epoch, and the row of :player, locked; NULLs where there is none."""
     columns = tables.game_columns(tables.users)
     player = sa.select(*columns).where(tables.users.c.id == sa.bindparam("player", type_=sa.Text))
     locked = player.with_for_update().cte("player")
@@ -129,7 +129,7 @@ def load(names: tuple[str, ...]) -> Load:
 
 
 def array(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
-    """The table's records as one JSON array: so any number of tables is one round trip."""
+    """Return the table's records as one JSON array: so any number of tables is one round trip."""
     records = sa.select(*tables.game_columns(table)).where(*where).subquery(f"of_{table.name}")
     empty: sa.ColumnElement[Any] = sa.literal_column("'[]'::json")
     return sa.select(sa.func.coalesce(sa.func.json_agg(records.table_valued()), empty)).scalar_subquery()
@@ -137,7 +137,7 @@ def array(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[An
 
 @lru_cache(maxsize=SHAPES_KEPT)
 def save(shapes: tuple[SaveShape, ...]) -> str:
-    """One statement that writes all parts; their values, one after another, are :v0, :v1 and so on."""
+    """Return one statement that writes all parts; their values, one after another, are :v0, :v1 and so on."""
     names = (f"v{n}" for n in count())
     parts = [_VERBS[shape.verb](shape, names) for shape in shapes]
     if len(parts) == 1:
@@ -147,7 +147,7 @@ def save(shapes: tuple[SaveShape, ...]) -> str:
 
 
 def few(things: Iterable[T]) -> Iterator[list[T]]:
-    """As many of them at a time as are rows of one statement."""
+    """Yield as many of them at a time as are rows of one statement."""
     left = iter(things)
     while together := list(islice(left, MOST_ROWS)):
         yield together
@@ -199,5 +199,5 @@ def _bound(column: sa.Column[Any], names: Iterator[str]) -> sa.BindParameter[Any
 
 
 def _compiled(statement: sa.ClauseElement) -> str:
-    """SQL as the driver takes it, bound by name."""
+    """Return SQL as the driver takes it, bound by name."""
     return str(statement.compile(dialect=_dialect))

@@ -87,7 +87,7 @@ class PostgresStore:
 
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
-        """A unit of work on a connection of the pool."""
+        """Begin a unit of work on a connection of the pool."""
         with _translated(), ExitStack() as held:
             with self._watch.waiting():
                 connection = held.enter_context(self._engine.connect())
@@ -137,7 +137,7 @@ class PostgresStore:
         return rows if rows["users"] else None
 
     def status(self) -> StoreStatus:
-        """The cluster's own number, the database and the schema are the identity: none of it is a secret."""
+        """Read the store's status. Its identity is the cluster's own number, the database and the schema: no secret."""
         control = sa.func.pg_control_system().table_valued("system_identifier")
         query = sa.select(
             sa.select(control.c.system_identifier).scalar_subquery().label("cluster"),
@@ -218,7 +218,7 @@ class PostgresUnit:
 
 
 def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
-    """The URL with our session's settings; what the URL itself names stays. They cost no round trip here."""
+    """Add our session's settings to the URL; what the URL itself names stays. They cost no round trip here."""
     defaults = {
         "application_name": "sudamr",
         "connect_timeout": str(timeouts.connect_seconds),
@@ -262,7 +262,7 @@ def _deletes(table: str, change: TableChanges) -> Iterator[SavePart]:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """The driver's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
+    """Raise the driver's errors in the store's words. What is neither transient nor a fence is a defect, and passes."""
     try:
         yield
     except sa.exc.TimeoutError as error:

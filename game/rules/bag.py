@@ -31,31 +31,31 @@ class Bag:
         self._known: _Places | None = None
 
     def items(self) -> list[Record]:
-        """The items in the bag's order."""
+        """Return the items in the bag's order."""
         return in_order(self._items().values())
 
     def contents(self) -> str:
-        """The places that there are, and each item's id and number, as text: the same on either store."""
+        """Return the places that there are, and each item's id and number, as text: the same on either store."""
         kinds = (catalog.EQUIPMENT, catalog.MATERIAL, catalog.CONSUMABLE)
         items = sorted([text(item, "id"), whole_number(item, "quantity")] for item in self._items().values())
         return to_json([[self._user[f"places_{kind}"] for kind in kinds], items])
 
     def item(self, item_id: str) -> Record:
-        """The item of that id. Refused no_such_item."""
+        """Return the item of that id. Refused no_such_item."""
         item = self._items().get((self._player_id, item_id))
         if item is None:
             raise Refused("no_such_item", item_id)
         return item
 
     def equipment(self, item_id: str) -> Record:
-        """The item, of a slot and grade that the rules know. Refused no_such_item, not_equipment."""
+        """Return the item, of a slot and grade that the rules know. Refused no_such_item, not_equipment."""
         item = self.item(item_id)
         if not is_equipment(item):
             raise Refused("not_equipment", item_id)
         return item
 
     def note(self, action: ItemAction, item: Record) -> None:
-        """A line of history for what happened to an item whose number stays."""
+        """Add a line of history for what happened to an item whose number stays."""
         self._journals.item(action, text(item, "id"), 0, whole_number(item, "quantity"))
 
     def gain(self, items: Iterable[tuple[str, int]]) -> None:
@@ -73,7 +73,7 @@ class Bag:
                 left -= stack
 
     def make(self, template: Template, quantity: int = 1, options: str | None = None) -> Record:
-        """A new item in a place of its own, whether or not one is free; with its first options, or those given."""
+        """Make an item in a place of its own, whether or not one is free; with its first options, or those given."""
         self._made += 1
         item_id = new_id(self._request_id, self._made)
         places = self._places()
@@ -144,7 +144,7 @@ class Bag:
             raise Refused("bag_full", f"{taken} of {places} places for {kind} are taken")
 
     def _places(self) -> _Places:
-        """What is where, until something is taken: looked for once, and not again for each of thousands of mails."""
+        """Return the bag's places. Looked for once until something is taken, not for each of thousands of mails."""
         if self._known is None:
             self._known = _Places(self.items())
         return self._known
@@ -164,7 +164,7 @@ class _Places:
             self.add(item)
 
     def add(self, item: Record) -> None:
-        """One more item, in the last place."""
+        """Add one more item, in the last place."""
         self.taken[item["type"]] += 1
         if _room(item) > 0:
             self.stacks[item["type"], item["name"]].append(item)
@@ -186,12 +186,12 @@ def is_equipment(item: Record) -> bool:
 
 
 def in_order(records: Iterable[Record]) -> list[Record]:
-    """Records that have a position and an id, by the position."""
+    """Return records that have a position and an id, by the position."""
     return sorted(records, key=_place)
 
 
 def next_position(records: Iterable[Record]) -> int:
-    """The position of a record that comes after all of these."""
+    """Return the position of a record that comes after all of these."""
     return max((whole_number(record, "position") for record in records), default=-POSITION_GAP) + POSITION_GAP
 
 

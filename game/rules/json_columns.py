@@ -23,7 +23,7 @@ empty key."""
 
 
 def from_json(text: str) -> object:
-    """The value that the text is, or UNREADABLE."""
+    """Return the value that the text is, or UNREADABLE."""
     try:
         return json.loads(text, object_pairs_hook=_each_key_once, parse_float=_finite, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -31,7 +31,7 @@ def from_json(text: str) -> object:
 
 
 def to_json(value: object) -> str:
-    """JSON text as the legacy service writes it: compact, Korean as it is; a lone surrogate, no text, is escaped."""
+    """Write JSON as the legacy service does: compact, Korean as it is; a lone surrogate, no text, is escaped."""
     written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if any("\ud800" <= character <= "\udfff" for character in written):
         return json.dumps(value, separators=(",", ":"))
@@ -44,7 +44,7 @@ def is_whole_number(value: object) -> bool:
 
 
 def _finite(text: str) -> float:
-    """1e999 is JSON, and would be written as Infinity, which is none."""
+    """Refuse 1e999: it is JSON, but would be written as Infinity, which is none."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} is no number that can be written again")

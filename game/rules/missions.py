@@ -33,7 +33,7 @@ class Mission:
     levels: tuple[Level, ...]
 
     def at(self, level: int) -> Level:
-        """The figures of a level, from 1."""
+        """Return the figures of a level, from 1."""
         return self.levels[level - 1]
 
     def asks_for(self, level: int) -> int:
@@ -41,7 +41,7 @@ class Mission:
         return level * 10 * self.at(level).cap
 
     def costs(self, level: int) -> int:
-        """The gold that leaving the level costs."""
+        """Return the gold that leaving the level costs."""
         return self.at(level).cap * (5 if self.pays == "gold" else 1000)
 
 

@@ -60,11 +60,11 @@ class Player:
     # Chance
 
     def draw(self, name: str, low: int, high: int) -> int:
-        """A named draw of this player, both ends included."""
+        """Draw a named number of this player, both ends included."""
         return self._chance.draw(name, low, high, of=self._of)
 
     def percent(self, name: str) -> float:
-        """A named percentage of this player, from 0.5 to 100 in halves."""
+        """Draw a named percentage of this player, from 0.5 to 100 in halves."""
         return self._chance.percent(name, of=self._of)
 
     def draw_by_the_bag(self) -> None:
@@ -132,13 +132,13 @@ class Player:
 
 
 def _nearly_full(user: Record) -> str:
-    """The numbers to which little can be added: balance_too_high may tell what was drawn, so draws follow from them."""
+    """List the numbers to which little can be added: balance_too_high may tell a draw, so draws follow from them."""
     full = sorted((column, value) for column, value in user.items() if isinstance(value, int) and value > LARGEST // 2)
     return f"\0{full}" if full else ""
 
 
 def _put_on(entry: Record) -> tuple[int, str]:
-    """A store gives its rows in any order."""
+    """Return the sort key of worn items; a store gives its rows in any order."""
     return whole_number(entry, "position"), text(entry, "slot")
 
 

@@ -60,7 +60,7 @@ def create_app(
     report: ErrorReporter = lambda _error, _about: None,
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> FastAPI:
-    """The service on the store, which is closed with it.
+    """Make the service on the store, which is closed with it.
 
     token_secret: what players' tokens follow from; token_rules: which of them are good.
     pool_size, metrics: the store's own. report: told of each defect.
@@ -210,7 +210,7 @@ def _readiness(store: Store, metrics: Metrics, started: str) -> Readiness:
 
 
 def _shown(rows: Rows) -> dict[str, object]:
-    """The player's state by table; the journals are the operator's."""
+    """Return the player's state by table; the journals are the operator's."""
     return {table.name: list(rows[table.name].values()) for table in tables.PLAYER_STATE}
 
 

@@ -180,7 +180,7 @@ class Connection(HttpToolsProtocol):
                 self._refuse_this("bad_request", cause_of(error))
 
     def on_message_begin(self) -> None:
-        """Begin a request; one that comes before the last one is answered is not read. See `httptools.HttpRequestParser`."""
+        """Begin a request; one before the last one is answered is not read. See `httptools.HttpRequestParser`."""
         if self._at_work:
             self._hear_no_more()
         if self._deaf:

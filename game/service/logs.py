@@ -131,7 +131,7 @@ def notice(metrics: Metrics, **about: str) -> Notice:
 
 
 def _only_ours(_log: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A library's colored copy of its own message is noise."""
+    """Drop a library's colored copy of its own message: it is noise."""
     event.pop("color_message", None)
     return event
 

@@ -51,5 +51,5 @@ class Metrics:
         self.rollbacks.inc()
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """Write all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

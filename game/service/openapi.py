@@ -61,7 +61,7 @@ class Readiness:
 
 
 def of_action(action: str, command: type[Command]) -> dict[str, Any]:
-    """An action's part: its body, and each status that it can answer with."""
+    """Return an action's part: its body, and each status that it can answer with."""
     schema = TypeAdapter(command).json_schema(ref_template=_COMPONENT)
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
     return {
@@ -74,20 +74,20 @@ def of_action(action: str, command: type[Command]) -> dict[str, Any]:
 
 
 def of_player() -> dict[str, Any]:
-    """The part of reading a player, whose answer has an array for each table."""
+    """Return the part of reading a player, whose answer has an array for each table."""
     shown = {table.name: {"type": "array", "items": _record(table)} for table in tables.PLAYER_STATE}
     player = {"content": {"application/json": {"schema": _object(shown)}}}
     return {"operation_id": "show", "responses": _problems(("no_such_player", *_OF_PLAYERS)) | {200: player}}
 
 
 def of_readiness() -> dict[str, Any]:
-    """The part of readiness: the same body, ready or not."""
+    """Return the part of readiness: the same body, ready or not."""
     unready = {"model": Readiness, "description": "Not ready.", "headers": _header(HTTPStatus.SERVICE_UNAVAILABLE)}
     return {"response_model": Readiness, "responses": {503: unready}}
 
 
 def of_metrics() -> dict[str, Any]:
-    """The part of the counters, which are text."""
+    """Return the part of the counters, which are text."""
     return {"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}}
 
 

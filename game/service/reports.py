@@ -76,7 +76,7 @@ def flush() -> None:
 
 
 def scrubbed(value: Any) -> Any:
-    """The event without passwords in URLs, query strings, tokens, passes, and the rows that Postgres quotes."""
+    """Return the event without passwords in URLs, query strings, tokens, passes, and the rows that Postgres quotes."""
     match value:
         case str():
             return _ROW.sub(rf"\1{HIDDEN}", redact(_QUERY.sub(rf"\1?{HIDDEN}", value)))

@@ -80,7 +80,7 @@ def _mind(slots: list[WorkerSlot]) -> int:
 
 
 def _restart(slots: list[WorkerSlot]) -> list[WorkerSlot]:
-    """Every process anew, by the settings as they stand now; where those won't do, everything stays as it is."""
+    """Restart every process by the settings as they stand now; where those won't do, everything stays as it is."""
     logger().info("restarting")
     fresh: list[WorkerSlot] = []
     try:

@@ -52,7 +52,7 @@ def about(scope: Scope) -> RequestFacts:
 
 
 def refusing(scope: Scope, code: str, detail: str = "", *, headers: dict[str, str] | None = None) -> Response:
-    """The answer with the code, which the log and the counters will bear."""
+    """Return the answer with the code, which the log and the counters will bear."""
     about(scope).code = code
     return problems.response(code, detail, headers)
 

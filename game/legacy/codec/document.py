@@ -128,7 +128,7 @@ class Document(Elements):
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables of which a change may be written to this document."""
+        """Return the tables of which a change may be written to this document."""
         return tuple(name for name in (self.table, self.outer_table, *self.others) if name)
 
     @property
@@ -142,7 +142,7 @@ class Document(Elements):
 
     @property
     def empty(self) -> str:
-        """The document without any element, as it is written plainly."""
+        """Return the document without any element, as it is written plainly."""
         return "[]" if self.counted == "array" else "{}"
 
     @property
@@ -158,7 +158,7 @@ class Document(Elements):
 
     @cached_property
     def refusing(self) -> Record | None:
-        """The record that makes commands on the table refused."""
+        """Return the record that makes commands on the table refused."""
         if not self.refuses:
             return None
         if self.shape == "slots":
@@ -178,7 +178,7 @@ class Group:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """The legacy columns: first those of the documents, then those beside them."""
+        """Return the legacy columns: first those of the documents, then those beside them."""
         rows = zip_longest(*(document.legacy_columns for document in self.documents))
         return tuple(column for row in rows for column in row if column is not None)
 
@@ -196,7 +196,7 @@ class RowMapping:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The documents in groups, without those whose values are columns of `users`."""
+        """Return the documents in groups, without those whose values are columns of `users`."""
         groups: list[list[Document]] = []
         for document in self.documents:
             if document.shape == "object":
@@ -214,12 +214,12 @@ class RowMapping:
 
     @cached_property
     def plain(self) -> tuple[str, ...]:
-        """The columns whose values are columns of `users`."""
+        """Return the columns whose values are columns of `users`."""
         return (*self.scalars, *(document.column for document in self.objects))
 
     @cached_property
     def declared(self) -> dict[str, str]:
-        """The legacy columns that commands may write, with the type to declare where an older file lacks one."""
+        """Return the legacy columns that commands may write, with the type to declare where an older file lacks one."""
         types = {column: scalar.declared for column, scalar in self.scalars.items()}
         for document in self.documents:
             types[document.column] = document.declared
@@ -232,12 +232,12 @@ class RowMapping:
 
     @cached_property
     def counted(self) -> dict[str, str]:
-        """The columns whose units are the elements of their document, with the document's JSON type."""
+        """Return the columns whose units are the elements of their document, with the document's JSON type."""
         return {one.column: one.counted for one in self.documents if one.counted is not None}
 
     @cached_property
     def flags(self) -> dict[str, Record]:
-        """The flags of a record that no array of names lists yet, by table."""
+        """Return the flags of a record that no array of names lists yet, by table."""
         named = [one for one in self.documents if one.shape == "names"]
         return {of.table: {one.name: False for one in named if one.table == of.table} for of in named}
 

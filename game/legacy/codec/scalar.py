@@ -28,7 +28,7 @@ class Scalar:
 
     @property
     def declared(self) -> str:
-        """The type to declare where an older file lacks the column."""
+        """Return the type to declare where an older file lacks the column."""
         return {str: "TEXT", bool: "BOOLEAN"}.get(self.kind, "INTEGER")
 
     def read(self, cell: Cell) -> Value:

@@ -11,7 +11,7 @@ from game.rules.player import Player, add
 
 
 def open_bundle(player: Player, command: OpenBundle) -> Outcome:
-    """One bundle of gold or diamonds of that place. What boxes hold the rules don't name: they are no bundles.
+    """Open one bundle of gold or diamonds of that place. What boxes hold the rules don't name: they are no bundles.
 
     Draw: amount. Refused: no_such_item, not_a_bundle, balance_too_high.
     """
@@ -26,7 +26,7 @@ def open_bundle(player: Player, command: OpenBundle) -> Outcome:
 
 
 def sell_item(player: Player, command: SellItem) -> Outcome:
-    """So many of that place, for gold; equipment one at a time.
+    """Sell so many of that place for gold; equipment one at a time.
 
     Refused: no_such_item, cannot_be_sold, not_equipment (of a slot or grade that the rules don't know), item_is_worn,
     not_enough_material (more than there is), balance_too_high.
@@ -42,7 +42,7 @@ def sell_item(player: Player, command: SellItem) -> Outcome:
 
 
 def expand_bag(player: Player, command: ExpandBag) -> Outcome:
-    """More places of the type, up to the limit, for diamonds: more each time.
+    """Add places of the type, up to the limit, for diamonds: more each time.
 
     Refused: bag_at_limit, not_enough_diamonds.
     """

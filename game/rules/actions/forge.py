@@ -15,7 +15,7 @@ from game.rules.player import Player, add
 
 
 def enhance(player: Player, command: Enhance) -> Outcome:
-    """One star more, with luck; gold, materials and XP are the same either way.
+    """Add one star, with luck; gold, materials and XP are the same either way.
 
     Draws: success (percent), xp; on success of the combat sub: sub.type and sub.value, or sub.index and sub.value.
     Refused: no_such_item, not_equipment, max_stars, level_too_low, not_enough_gold, not_enough_material.
@@ -40,7 +40,7 @@ def enhance(player: Player, command: Enhance) -> Outcome:
 
 
 def combine(player: Player, command: Combine) -> Outcome:
-    """Three items of one grade into one: of the grade above on a great success, else of the same; it always fits.
+    """Combine three items of one grade: into the grade above on a great success, else the same; it always fits.
 
     Three mythics that hit give a divine mythic: one with two mythic subs.
     Draws: success (percent), slot (1 .. 3 of the items in the order given; 1 .. 6 when random), xp; of a divine mythic
@@ -64,7 +64,7 @@ def combine(player: Player, command: Combine) -> Outcome:
 
 
 def disassemble(player: Player, command: Disassemble) -> Outcome:
-    """Equipment into a share of its next star's materials; of what has all stars, its last star's.
+    """Turn equipment into a share of its next star's materials; of what has all stars, its last star's.
 
     Draws: share (whole percent), jackpot (percent), xp. Half a material rounds up, as all halves do.
     Refused: no_such_item, not_equipment, item_is_worn, bag_full.
@@ -84,7 +84,7 @@ def disassemble(player: Player, command: Disassemble) -> Outcome:
 
 
 def convert(player: Player, command: Convert) -> Outcome:
-    """Materials into those of the tier above or below, so many times over; it gives no forge XP.
+    """Convert materials into those of the tier above or below, so many times over; it gives no forge XP.
 
     Draws: number (downwards: how many come of each, drawn once), jackpot (percent).
     Refused: not_material, top_tier, bottom_tier, not_enough_material, bag_full.
@@ -99,7 +99,7 @@ def convert(player: Player, command: Convert) -> Outcome:
 
 
 def _combined(player: Player, command: Combine) -> list[Record]:
-    """The three items, which may be combined."""
+    """Return the three items, which may be combined."""
     if len(set(command.items)) < len(command.items):
         raise Refused("same_item_twice", ", ".join(command.items))
     items = [player.bag.equipment(item_id) for item_id in command.items]

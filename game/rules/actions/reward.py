@@ -20,7 +20,7 @@ CARRIED = ("gold", "diamonds", "action_points")
 
 
 def claim_mail(player: Player, command: ClaimMail) -> Outcome:
-    """All that the mail carries, once, before it expires. What does not fit the bag is refused whole.
+    """Grant all that the mail carries, once, before it expires. What does not fit the bag is refused whole.
 
     Refused: no_such_mail, already_claimed, mail_expired, bag_full, no_such_item (a name that no item bears),
     balance_too_high.
@@ -34,7 +34,7 @@ def claim_mail(player: Player, command: ClaimMail) -> Outcome:
 
 
 def claim_all_mail(player: Player, _command: ClaimAllMail) -> Outcome:
-    """All that is unclaimed, unexpired and carries something, in the mailbox's order; all of it or nothing.
+    """Grant all that is unclaimed, unexpired and carries something, in the mailbox's order; all of it or nothing.
 
     Refused: nothing_to_claim, bag_full, no_such_item, balance_too_high.
     """
@@ -46,7 +46,7 @@ def claim_all_mail(player: Player, _command: ClaimAllMail) -> Outcome:
 
 
 def delete_mail(player: Player, command: DeleteMail) -> Outcome:
-    """Away with a mail that carries nothing, or nothing any more; one that expired unclaimed stays, as evidence.
+    """Remove a mail that carries nothing, or nothing any more; one that expired unclaimed stays, as evidence.
 
     Refused: no_such_mail, mail_unclaimed.
     """
@@ -58,7 +58,7 @@ def delete_mail(player: Player, command: DeleteMail) -> Outcome:
 
 
 def claim_quest(player: Player, command: ClaimQuest) -> Outcome:
-    """The quest's reward, and its activity points, once, within its period.
+    """Grant the quest's reward, and its activity points, once, within its period.
 
     Where the player has no record of the period's activity there is nowhere to add the points to, and no quest.
     Refused: no_such_quest, already_claimed, quest_expired, quest_unfinished, reward_unreadable, bag_full, no_such_item,
@@ -84,7 +84,7 @@ def claim_quest(player: Player, command: ClaimQuest) -> Outcome:
 
 
 def claim_milestone(player: Player, command: ClaimMilestone) -> Outcome:
-    """The milestone's item, once, within its period.
+    """Grant the milestone's item, once, within its period.
 
     Refused: no_such_milestone (no record of the period), already_claimed, milestone_expired, milestone_unreached,
     reward_unreadable (flags of another shape), bag_full.

@@ -13,7 +13,7 @@ from game.rules.stages import STAGES, Stage
 
 
 def clear_stage(player: Player, command: ClearStage) -> Outcome:
-    """A clear: the first one grants the first-clear reward, one that was cleared or rewarded before the repeat reward.
+    """Clear a stage. The first clear grants the first-clear reward; after a clear or a reward, the repeat reward.
 
     XP is the strategy level's; the rules name no curve for it, so it lifts no level.
     Refused: no_such_stage, stage_locked, not_enough_action_points, bag_full, balance_too_high.
@@ -34,7 +34,7 @@ def clear_stage(player: Player, command: ClearStage) -> Outcome:
 
 
 def start_mission(player: Player, command: StartMission) -> Outcome:
-    """The mission produces from now on, at the level that it had; what it had produced before is still there.
+    """Start the mission at the level that it had; what it had produced before is still there.
 
     Refused: no_such_mission, mission_locked, already_started.
     """
@@ -81,7 +81,7 @@ def collect_all_missions(player: Player, _command: CollectAllMissions) -> Outcom
 
 
 def level_up_mission(player: Player, command: LevelUpMission) -> Outcome:
-    """One level more. What was produced before is kept, up to the new cap; at nothing, one cycle of the new is given.
+    """Add one level. What was produced is kept, up to the new cap; at nothing, one cycle of the new is given.
 
     Refused: no_such_mission, mission_not_started, mission_at_top, mission_locked (the last level asks for the opening
     stage again), not_enough_collected, not_enough_gold.
@@ -115,7 +115,7 @@ def _spend_action_points(player: Player, number: int) -> None:
 
 
 def _note_clear(player: Player, stage: Stage) -> bool:
-    """Remember the clear; whether it is the first, which no flag of a clear or a reward contradicts."""
+    """Remember the clear; return True for the first, which no flag of a clear or a reward contradicts."""
     records = player.rows.table("user_stages")
     record = records.get((player.id, stage.name))
     if record is None:

@@ -24,7 +24,7 @@ LOWEST_LEAGUE = "새싹"
 
 
 def start_tournament(player: Player, command: StartTournament) -> Outcome:
-    """A new tournament of the kind, once a day in Seoul; one of an earlier day that was not finished is given up.
+    """Start a tournament of the kind, once a day in Seoul; an unfinished one of an earlier day is given up.
 
     A clock that went back before the day of the last one starts none. One that is finished with a reward unclaimed
     must be claimed first, so that nothing gathered is lost.
@@ -44,7 +44,7 @@ def start_tournament(player: Player, command: StartTournament) -> Outcome:
 
 
 def finish_tournament(player: Player, command: FinishTournament) -> Outcome:
-    """The last match ends: the rank from the server's dice (draw `rank`), and its score at once.
+    """Finish the last match: the rank from the server's dice (draw `rank`), and its score at once.
 
     Where no match was played before, the player's matches gather gold by the league: of five, one win more for each
     rank above the last. A league that the rules don't know counts as the lowest. What was gathered before stays.
@@ -65,7 +65,7 @@ def finish_tournament(player: Player, command: FinishTournament) -> Outcome:
 
 
 def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> Outcome:
-    """The items of the rank, and what the matches gathered, once.
+    """Grant the items of the rank, and what the matches gathered, once.
 
     A legacy one may have ended without a rank in its league: what was gathered is paid out of it, and it stays
     unclaimed, for whoever comes to know the rank.
@@ -91,7 +91,7 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
 
 
 def _last(player: Player, kind: str) -> Record:
-    """The last tournament of the kind. A record without a status remembers only a day or a flag: there is none."""
+    """Return the last tournament of the kind; None for a record without a status, which keeps only a day or a flag."""
     record = player.rows.table("user_tournaments").get((player.id, kind))
     if record is None or record["status"] in (None, UNREADABLE_STATUS):
         raise Refused("no_tournament", kind)
@@ -117,7 +117,7 @@ def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
 
 
 def _gathered(record: Record, tournament: Tournament) -> list[tuple[str, int]]:
-    """Materials or boxes; a legacy document may write a number as 3.0, or null for none."""
+    """Return materials or boxes; a legacy document may write a number as 3.0, or null for none."""
     return [] if tournament.gathers == "gold" else _counts(record, tournament.gathers)
 
 
