@@ -248,9 +248,11 @@ def test_a_home_with_a_service_file_and_a_psqlrc_changes_nothing(
     url = server.url("postgres")
     with ops.connect(url) as conn:
         assert _row(conn.execute(WHERE.encode()).fetchone()) == plain
-    told = server.tool("psql").run(["--command=SHOW timezone"], url, capture_output=True, text=True, check=True).stdout
-    assert plain[3] in told
-    assert "hostile" not in told
+    printed = (
+        server.tool("psql").run(["--command=SHOW timezone"], url, capture_output=True, text=True, check=True).stdout
+    )
+    assert plain[3] in printed
+    assert "hostile" not in printed
 
 
 def test_a_password_that_the_url_leaves_out_is_taken_from_pgpassword_by_all(

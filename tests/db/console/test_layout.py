@@ -69,7 +69,7 @@ def test_a_last_line_breaks_between_its_parts_and_never_in_a_command(command: st
 
 
 @pytest.mark.parametrize(
-    ("number", "nouns", "said"),
+    ("number", "nouns", "text"),
     [
         (1, "texts", "1 text"),
         (0, "texts", "0 texts"),
@@ -80,8 +80,8 @@ def test_a_last_line_breaks_between_its_parts_and_never_in_a_command(command: st
         (1, "databases", "1 database"),
     ],
 )
-def test_a_count_agrees_with_its_noun(number: int, nouns: str, said: str) -> None:
-    assert counted(number, nouns) == said
+def test_a_count_agrees_with_its_noun(number: int, nouns: str, text: str) -> None:
+    assert counted(number, nouns) == text
 
 
 class Screen(io.StringIO):
@@ -101,9 +101,9 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_no_line_of_people_s_text_is_broken_in_a_word_or_a_command(name: str, width: int) -> None:
     text = TEXTS[name]
-    said = layout.fitted(text, Console(file=Screen(), width=width))
-    assert "".join(said.split()) == "".join(text.split())
-    for line in said.splitlines():
+    fitted = layout.fitted(text, Console(file=Screen(), width=width))
+    assert "".join(fitted.split()) == "".join(text.split())
+    for line in fitted.splitlines():
         assert cell_len(line) <= width or len(layout.words(line)) == 1, line
     assert layout.fitted(text, Console(file=io.StringIO(), width=width)) == text
 

@@ -249,7 +249,7 @@ class Slow:
         self._meanwhile = meanwhile
 
     def __call__(self, env: Environment) -> MoveStatus:
-        found = self._real(env)
+        status = self._real(env)
         self._monkeypatch.setattr(move_status, "read_status", self._real)
         self._meanwhile()
-        return found
+        return status

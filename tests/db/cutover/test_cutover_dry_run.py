@@ -71,10 +71,10 @@ def refused_alike(world: World, run: Callable[..., RunReport], check: str, wish:
 
     report = run(dry_run=True, **wish)
 
-    found = {finding.name: finding for finding in report.checks}
+    results = {finding.name: finding for finding in report.checks}
     amiss = [finding for finding in report.checks if finding.mark is not CheckMark.OK]
-    assert found[check] in amiss, amiss
-    assert found[check].expected
+    assert results[check] in amiss, amiss
+    assert results[check].expected
     refused = {finding.name for finding in amiss if finding.mark is CheckMark.REFUSED}
     assert refused <= (OF_THE_TRIGGERS if check in OF_THE_TRIGGERS else {check}), "one cause, one finding"
     assert [str(step.status) for step in report.steps if step.name == "preflight"] != ["done"]
@@ -142,20 +142,24 @@ def test_what_can_t_be_judged_says_why(shared: World) -> None:
 
     report = away.cutover(dry_run=True)
 
-    found = {finding.name: finding for finding in report.checks}
-    assert (found["server"].mark, found["legacy file"].mark, found["players held"].mark) == ("refused", "ok", "ok")
+    results = {finding.name: finding for finding in report.checks}
+    assert (results["server"].mark, results["legacy file"].mark, results["players held"].mark) == (
+        "refused",
+        "ok",
+        "ok",
+    )
     for name in ("lock", "certificate", "rights", "tools", "a service on Postgres"):
-        assert (found[name].mark, found[name].note) == ("not judged", "not judged before: server"), name
+        assert (results[name].mark, results[name].note) == ("not judged", "not judged before: server"), name
 
 
 def services_here() -> set[int]:
     """Processes of the service below this one, by id."""
-    found = set()
+    pids = set()
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if any("game.service" in word for word in process.cmdline()):
-                found.add(process.pid)
-    return found
+                pids.add(process.pid)
+    return pids
 
 
 def contents(world: World) -> tuple[object, ...]:

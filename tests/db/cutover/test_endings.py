@@ -273,8 +273,8 @@ def _watched_smoke(act: Act, *args: Any, **named: Any) -> SmokeResult:
 
 def _legacy_state(world: World) -> str:
     with closing(sqlite3.connect(world.env.legacy.path)) as connection:
-        there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sudamr_fence'").fetchone()
-        return str(connection.execute("SELECT state FROM sudamr_fence").fetchone()[0]) if there else "open"
+        table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sudamr_fence'").fetchone()
+        return str(connection.execute("SELECT state FROM sudamr_fence").fetchone()[0]) if table else "open"
 
 
 def _target_state(world: World) -> str:

@@ -121,8 +121,8 @@ def test_what_is_restored_after_a_rollback_is_put_away_as_often_as_it_is_and_a_c
             world.cutover()
         assert world.rollback().verdict == "returned"
     with ops.connect(world.owner) as conn:
-        found = {one.schema: one.players for one in kept.find(conn)}
-    ours = {name: players for name, players in found.items() if run in name}
-    assert ours == dict.fromkeys((f"rolled_back_{run}", f"rolled_back_{run}_2", f"rolled_back_{run}_3"), 10)
+        players_of = {one.schema: one.players for one in kept.find(conn)}
+    of_this_run = {name: players for name, players in players_of.items() if run in name}
+    assert of_this_run == dict.fromkeys((f"rolled_back_{run}", f"rolled_back_{run}_2", f"rolled_back_{run}_3"), 10)
     assert world.cutover().verdict == "live"
     world.rollback()

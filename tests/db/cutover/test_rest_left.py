@@ -119,9 +119,9 @@ def test_what_ended_well_is_not_offered_to_be_taken_back(world: World) -> None:
 def test_what_follows_a_refusal_is_the_command_that_was_refused(world: World) -> None:
     set_up(world, SETTLED[OperatorCommand.ABORT])
 
-    said = "do what is said above, then: invoke cutover --env test"
-    assert ending.ended(world.env, "refused").next == said
-    assert ending.ended(world.env, "refused", dry_run=True).next == f"{said} --dry-run"
+    last_line = "do what is said above, then: invoke cutover --env test"
+    assert ending.ended(world.env, "refused").next == last_line
+    assert ending.ended(world.env, "refused", dry_run=True).next == f"{last_line} --dry-run"
 
 
 @pytest.mark.parametrize("how", UNREADABLE)

@@ -99,9 +99,9 @@ def test_a_switch_is_done_once_its_hooks_have_ended_with_0(
         with pytest.raises(Failure if way == "undo" else Undone) as ended:
             getattr(struck, verb)(**({"smoke": smoke} if smoke else {}))
         if way == "undo":
-            said = str(ended.value)
-            assert "found refused bag_full" in said.partition("and of the undo")[0], said
-            assert "code 3: mended soon" in said.partition("and of the undo")[2], said
+            message = str(ended.value)
+            assert "found refused bag_full" in message.partition("and of the undo")[0], message
+            assert "code 3: mended soon" in message.partition("and of the undo")[2], message
             assert f"invoke {verb} --env test --abort" in ended.value.do
             assert ending.ended(struck.env, "failed").next.startswith(f"invoke {verb} --env test --abort (")
         if (verb, way) == ("rollback", "undo"):

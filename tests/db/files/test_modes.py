@@ -210,8 +210,8 @@ def test_a_file_is_its_owners_alone_under_every_umask(
 def modes(folder: Path) -> None:
     """Fail for a file that others may read, or a folder that others may enter."""
     for path in [folder, *folder.rglob("*")]:
-        found = stat.S_IMODE(path.stat().st_mode)
-        assert found == (0o700 if path.is_dir() else 0o600), f"{path.relative_to(folder)}: {found:o}"
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), f"{path.relative_to(folder)}: {mode:o}"
 
 
 def test_a_snapshot_is_its_owners_alone_even_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,9 +238,9 @@ def players(draw: st.DrawFn, columns: tuple[str, ...]) -> dict[str, Cell]:
     row: dict[str, Cell] = {"id": draw(st.one_of(st.just(player), st.just(player), st.just(player), any_cell))}
     if draw(st.booleans()):
         row = builders.legacy_row(player, nickname=f"{player}의 별명") | row
-    odd = draw(st.lists(st.sampled_from(columns[1:]), max_size=6, unique=True))
+    altered = draw(st.lists(st.sampled_from(columns[1:]), max_size=6, unique=True))
     likely = draw(st.lists(st.sampled_from([name for name in MODELLED if name in columns]), max_size=4, unique=True))
-    row |= {column: draw(cell_of(column)) for column in (*odd, *likely)}
+    row |= {column: draw(cell_of(column)) for column in (*altered, *likely)}
     return {column: cell for column, cell in row.items() if column in columns}
 
 

@@ -148,14 +148,14 @@ def tool(code: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def marked(folder: Path) -> list[psutil.Process]:
     """Processes that bear the folder as their HOME: what the tool started, directly or not, and the tool itself."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("HOME") == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                processes.append(process)
         except psutil.Error:
             continue
-    return found
+    return processes
 
 
 def running(folder: Path, words: str = "") -> list[str]:

@@ -117,21 +117,21 @@ def test_who_is_held_is_known_and_the_others_can_play(made: tuple[Path, seed.See
 
 def test_players_have_things_to_do_and_tournaments_in_every_state(tmp_path: Path) -> None:
     seed.seed_legacy(tmp_path / "clean.db", 20, seed=1, anomalies=False)
-    found: Counter[object] = Counter()
+    counts: Counter[object] = Counter()
     for n, row in enumerate(rows_of(tmp_path / "clean.db", "users"), start=1):
         rows = codec.decode_row(row, rowid=n).rows
-        found.update(
+        counts.update(
             (record["kind"], record["status"], record["claimed"]) for record in rows["user_tournaments"].values()
         )
-        found["mail"] += any(not mail["claimed"] for mail in rows["user_mail"].values())
-        found["slots"] += any(item["slot"] for item in rows["user_inventory"].values())
-        found["worn"] += bool(rows["user_equipment"])
-    assert found["mail"] >= 18
-    assert found["slots"] == 20
-    assert found["worn"] >= 15
+        counts["mail"] += any(not mail["claimed"] for mail in rows["user_mail"].values())
+        counts["slots"] += any(item["slot"] for item in rows["user_inventory"].values())
+        counts["worn"] += bool(rows["user_equipment"])
+    assert counts["mail"] >= 18
+    assert counts["slots"] == 20
+    assert counts["worn"] >= 15
     for kind in ("neighborhood", "national", "world"):
         for state in (("bracket_ready", False), ("round_in_progress", False), ("complete", False), ("complete", True)):
-            assert found[(kind, *state)]
+            assert counts[(kind, *state)]
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:

@@ -359,10 +359,10 @@ def test_the_epoch_is_in_no_journal_report_or_status(world: World) -> None:
     set_up(world, LIVE)
     discard(world)
     with closing(sqlite_values.connect(world.env.legacy.path, readonly=True)) as connection:
-        found = legacy_draws.read(connection)
-    assert len(found) == 32
-    assert found not in world.journals()
-    assert not [path for path in world.runs.rglob("*") if path.is_file() and found.encode() in path.read_bytes()]
+        drawn_epoch = legacy_draws.read(connection)
+    assert len(drawn_epoch) == 32
+    assert drawn_epoch not in world.journals()
+    assert not [path for path in world.runs.rglob("*") if path.is_file() and drawn_epoch.encode() in path.read_bytes()]
 
 
 def epoch(world: World) -> str:

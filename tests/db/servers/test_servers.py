@@ -249,7 +249,7 @@ def test_the_remedy_of_a_password_in_the_url_works_for_a_variable_and_for_a_file
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "message"),
     [
         ("nonsense", "expected docker, local, embedded or a postgresql:// URL; found nonsense"),
         ("u@hidden/d", "or a postgresql:// URL; found another text"),
@@ -259,8 +259,8 @@ def test_the_remedy_of_a_password_in_the_url_works_for_a_variable_and_for_a_file
         ("postgresql://u@hidden/d?pgbouncer=true", "parameter pgbouncer"),
     ],
 )
-def test_what_is_no_kind_of_server_is_refused_and_not_shown(asked: str, said: str) -> None:
-    with pytest.raises(Refusal, match=said) as refused:
+def test_what_is_no_kind_of_server_is_refused_and_not_shown(asked: str, message: str) -> None:
+    with pytest.raises(Refusal, match=message) as refused:
         plan(asked)
     assert "hidden" not in str(refused.value)
 

@@ -90,8 +90,8 @@ def containers() -> dict[str, str]:
     if "docker" not in HERE:
         return {}
     with closing(docker.from_env()) as client:
-        found = client.api.containers(all=True)
-    return {each["Names"][0].removeprefix("/"): each["Labels"].get("sudamr.owner", "") for each in found}
+        listed = client.api.containers(all=True)
+    return {each["Names"][0].removeprefix("/"): each["Labels"].get("sudamr.owner", "") for each in listed}
 
 
 def traces(owner: int) -> Traces:
@@ -133,9 +133,9 @@ def owner(kind: str, mode: str = "plain") -> Iterator[subprocess.Popen[str]]:
 
 def line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    said = process.stdout.readline()
-    assert said, "the owner died by itself"
-    return said
+    printed = process.stdout.readline()
+    assert printed, "the owner died by itself"
+    return printed
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -234,8 +234,8 @@ def worn_after(equipment: str, commands: list[Command]) -> tuple[dict[str, objec
     back = codec.encode_row(rows, tuple(row))
     again = codec.decode_row(back, rowid=1).rows
     worn = [
-        {str(entry["slot"]): entry["item_id"] for entry in found["user_equipment"].values() if entry["item_id"]}
-        for found in (rows, again)
+        {str(entry["slot"]): entry["item_id"] for entry in side["user_equipment"].values() if entry["item_id"]}
+        for side in (rows, again)
     ]
     return worn[0], worn[1], str(back["equipment"])
 

@@ -108,10 +108,10 @@ class Sequences(RuleBasedStateMachine):
         return cls._starts[player]
 
     def read(self, player: str) -> tuple[Rows, Rows]:
-        found = self.stores[0].read(player), self.stores[1].read(player)
-        assert found[0] is not None
-        assert found[1] is not None
-        return found[0], found[1]
+        pair = self.stores[0].read(player), self.stores[1].read(player)
+        assert pair[0] is not None
+        assert pair[1] is not None
+        return pair[0], pair[1]
 
     @rule(hours=st.sampled_from([-30, -1, 0.1, 1, 7, 24, 24, 200]))
     def time_passes(self, hours: float) -> None:

@@ -62,14 +62,14 @@ def outcomes(place: Place, player: str) -> list[object]:
 
 def amounts(epoch: str) -> list[object]:
     """What the rules alone draw for hana in the epoch."""
-    found = []
+    drawn = []
     for key in REMEMBERED:
         chance = Chance(SECRET, key)
         chance.enter(epoch)
         command = OpenBundle("bundle")
         player = Player(builders.player("hana", bag=BUNDLE), key, NOON_MS, chance, command.body())
-        found.append(perform(player, command))
-    return found
+        drawn.append(perform(player, command))
+    return drawn
 
 
 @pytest.mark.parametrize("epoch", ["", "a", "another epoch"])

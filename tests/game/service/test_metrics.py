@@ -152,10 +152,10 @@ def busy(client: Client) -> None:
 
 
 def test_every_name_is_documented() -> None:
-    told = DOCS.read_text("utf-8")
+    page = DOCS.read_text("utf-8")
     names = {family.name for family in Metrics().registry.collect()}
     assert len(names) == 9
-    assert {name for name in names if f"`{name}" not in told} == set()
+    assert {name for name in names if f"`{name}" not in page} == set()
 
 
 def test_a_players_token_is_no_label(legacy: LegacyPlace) -> None:
