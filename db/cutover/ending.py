@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from db import snapshots
 from db.counts import count
-from db.cutover import answers, fence_owner, hooks, pointer, services, switch, switch_record
+from db.cutover import fence_owner, hooks, pointer, probes, services, switch, switch_record
 from db.cutover.advice import (
     Advice,
     Elsewhere,
@@ -25,8 +25,8 @@ from db.cutover.advice import (
     Settled,
     advise,
 )
-from db.cutover.answers import LEGACY, TARGET, TargetAnswer, TargetState, Unknown
 from db.cutover.context import FAILURES
+from db.cutover.probes import LEGACY, TARGET, TargetAnswer, TargetState, Unknown
 from db.cutover.services import Ready
 from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
@@ -242,12 +242,12 @@ def look(env: Environment) -> Observation:
     unknown: dict[str, Unknown] = {}
     legacy: FenceMark | None = None
     try:
-        legacy = answers.legacy(env.legacy.path)
+        legacy = probes.legacy(env.legacy.path)
     except (ToolError, *FAILURES) as error:
-        unknown[LEGACY] = answers.unknown(error)
+        unknown[LEGACY] = probes.unknown(error)
         if env.name == DEVELOPMENT and not env.legacy.path.exists():
             unknown[LEGACY] = replace(unknown[LEGACY], do=seeding(env.legacy.path))
-    of_target, why = answers.ask(env)
+    of_target, why = probes.ask(env)
     if why is not None:
         unknown[TARGET] = why
     answers_by_url = {url: services.asked(url) for url in env.services}

@@ -75,10 +75,10 @@ class Local:
         assert self.binaries is not None
         return self.binaries.version
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it and wait until it answers."""
         assert self.binaries is not None
-        return launch(self.kind, self.binaries.folder, run, guard, settings)
+        return launch(self.kind, self.binaries.folder, run, reaper, settings)
 
 
 def installed() -> list[Binaries]:
@@ -107,16 +107,16 @@ def version_of(folder: Path) -> str | None:
     return match[1] if match else None
 
 
-def launch(kind: str, folder: Path, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+def launch(kind: str, folder: Path, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
     """Make a cluster in a folder of its own, start its server, wait until it answers."""
     account = lesser()
     logins = new_logins()
     home = scratch() / f"sudamr-{run}"
-    guard.folder(home)
+    reaper.folder(home)
     make_folder(home, account)
     log = home / "log"
-    _initdb(folder, home, logins["superuser"], guard, account, log)
-    port, pid = _serve(folder, home, logins["superuser"], guard, account, settings)
+    _initdb(folder, home, logins["superuser"], reaper, account, log)
+    port, pid = _serve(folder, home, logins["superuser"], reaper, account, settings)
     return ServerInfo(
         kind=kind,
         run=run,
@@ -136,7 +136,7 @@ def make_folder(path: Path, account: UnixUser | None) -> None:
         os.chown(path, account.uid, account.gid)
 
 
-def _initdb(folder: Path, home: Path, login: Login, guard: ReaperClient, account: UnixUser | None, log: Path) -> None:
+def _initdb(folder: Path, home: Path, login: Login, reaper: ReaperClient, account: UnixUser | None, log: Path) -> None:
     words = home / "password"
     private.write(words, login.password + "\n")
     if account is not None:
@@ -155,12 +155,12 @@ def _initdb(folder: Path, home: Path, login: Login, guard: ReaperClient, account
         "--no-sync",
         "--no-instructions",
     ]
-    guard.run(argv, account=account, env=ENVIRONMENT, log=log)
+    reaper.run(argv, account=account, env=ENVIRONMENT, log=log)
     words.unlink()
 
 
 def _serve(
-    folder: Path, home: Path, login: Login, guard: ReaperClient, account: UnixUser | None, settings: Mapping[str, str]
+    folder: Path, home: Path, login: Login, reaper: ReaperClient, account: UnixUser | None, settings: Mapping[str, str]
 ) -> tuple[int, int]:
     """Return port and process id of a server that answers."""
     log = home / "log"
@@ -173,9 +173,9 @@ def _serve(
             str(port),
             *as_options({"listen_addresses": HOST, "unix_socket_directories": "", **settings}),
         ]
-        pid = guard.spawn(argv, account=account, env=ENVIRONMENT, log=log)
+        pid = reaper.spawn(argv, account=account, env=ENVIRONMENT, log=log)
         try:
-            wait(HOST, port, login, ended=lambda pid=pid: guard.ended(pid))  # type: ignore[misc]  # a default binds it
+            wait(HOST, port, login, ended=lambda pid=pid: reaper.ended(pid))  # type: ignore[misc]  # a default binds it
         except ServerEnded:
             if "could not create any TCP/IP sockets" not in last_lines(log):
                 break

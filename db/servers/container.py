@@ -1,4 +1,4 @@
-"""A server in a container of the official image, by testcontainers; removed by name by the guardian.
+"""A server in a container of the official image, by testcontainers; removed by name by the reaper.
 
 The first start pulls the image, where it is missing. A tmpfs holds the data, so a container that is restarted is empty.
 """
@@ -75,9 +75,9 @@ class Docker:
         named = {name: value for name, _, value in pairs}
         return str(named.get("PG_VERSION", "")).partition("-")[0]
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start a container and wait until its server answers."""
-        testcontainers_config.ryuk_disabled = True  # the guardian does its work, and needs no image of its own
+        testcontainers_config.ryuk_disabled = True  # the reaper does its work, and needs no image of its own
         logins = new_logins()
         name = f"sudamr-{run}"
         login = logins["superuser"]
@@ -85,12 +85,12 @@ class Docker:
         container.with_name(name).with_tmpfs_mount(DATA).with_command(["postgres", *as_options(settings)])
         container.with_env("PGDATA", DATA).with_env("POSTGRES_INITDB_ARGS", "--encoding=UTF8 --locale=C --no-sync")
         container.with_kwargs(labels=_labels(run), shm_size=SHARED_MEMORY)
-        guard.container(name, made=False)
+        reaper.container(name, made=False)
         try:
             try:
                 container.start()
             finally:
-                guard.container(name, made=True)
+                reaper.container(name, made=True)
             host, port = _address(container)
             wait(host, port, login, ended=lambda: _ended(container))
         except ServerEnded:

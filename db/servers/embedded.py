@@ -53,15 +53,15 @@ class Embedded:
         assert self.binaries is not None
         return self.binaries.version
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it and wait until it answers."""
         assert self.binaries is not None
         if lesser() is None:
-            return launch(self.kind, self.binaries.folder, run, guard, settings)
+            return launch(self.kind, self.binaries.folder, run, reaper, settings)
         copy = scratch(programs=True) / f"sudamr-{run}-programs"
-        guard.folder(copy)
+        reaper.folder(copy)
         folder = _copy(self.binaries.folder.parent, copy)
-        facts = launch(self.kind, folder, run, guard, settings)
+        facts = launch(self.kind, folder, run, reaper, settings)
         return replace(facts, remains=f"{facts.remains} {copy}")
 
 

@@ -51,7 +51,7 @@ class External:
         with psycopg.connect(self._url.conninfo) as conn:
             return str(conn.info.parameter_status("server_version")).split()[0]
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Announce to the reaper what will be made; nothing is started. `settings` are the server's own."""
         del settings
         logins = new_logins(run)
@@ -67,7 +67,7 @@ class External:
             remains=f"drop the databases and roles with {run} in their names",
         )
         roles = [logins["owner"].user, logins["service"].user]
-        guard.guest(self._url.conninfo, facts.mark, roles)
+        reaper.guest(self._url.conninfo, facts.mark, roles)
         return facts
 
     @cached_property

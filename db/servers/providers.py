@@ -44,7 +44,7 @@ class Provider(Protocol):
         """Return the version that would be started, as far as it is known before."""
         ...
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it, guarded from before its first moment, and wait until it answers."""
         ...
 
@@ -61,12 +61,12 @@ class ProviderChoice:
 
     def start(self, settings: Mapping[str, str] = {}) -> Server:
         """Start it. Nothing is left when that fails."""
-        guard = ReaperClient(drops_databases=self.source.kind == External.kind)
+        reaper = ReaperClient(drops_databases=self.source.kind == External.kind)
         try:
-            facts = self.source.launch(new_run(), guard, {**THROWAWAY, **settings})
-            return Server(_furnish(replace(facts, why=self.why), settings), guard)
+            facts = self.source.launch(new_run(), reaper, {**THROWAWAY, **settings})
+            return Server(_furnish(replace(facts, why=self.why), settings), reaper)
         except BaseException:  # Ctrl-C too: what was half started must not stay.
-            guard.close()
+            reaper.close()
             raise
 
 

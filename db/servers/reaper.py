@@ -1,4 +1,4 @@
-"""The guardian: a process of its own session that clears up after its owner, however the owner died.
+"""The reaper: a process of its own session that clears up after its owner, however the owner died.
 
 Run as a script by `reaper_client.py`, never imported: an isolated interpreter, so that it starts in milliseconds and
 needs nothing of the project. Standard input is a pipe from the owner, one JSON request a line; each is answered by one
@@ -39,7 +39,7 @@ class Registry:
         self.guests: list[dict[str, Any]] = []
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one request; what goes wrong is the answer, not the end of the guardian."""
+        """Carry out one request; what goes wrong is the answer, not the end of the reaper."""
         try:
             done: dict[str, Any] = getattr(self, f"do_{request['do']}")(request)
         except (OSError, subprocess.SubprocessError) as error:
@@ -194,7 +194,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         failed = wards.clear()
     for line in failed:
-        sys.stderr.write(f"guardian: {line}\n")
+        sys.stderr.write(f"reaper: {line}\n")
     return 1 if failed else 0
 
 

@@ -24,9 +24,9 @@ from game.urls import PostgresUrl
 class Server:
     """A Postgres with the roles `owner` (may create databases) and `service`, and no other use."""
 
-    def __init__(self, facts: ServerInfo, guard: ReaperClient | None = None) -> None:
+    def __init__(self, facts: ServerInfo, reaper: ReaperClient | None = None) -> None:
         self._facts = facts
-        self._guard = guard
+        self._reaper = reaper
 
     @property
     def kind(self) -> str:
@@ -115,21 +115,21 @@ class Server:
 
     def stop(self) -> None:
         """Stop it and remove all that it left; what we did not make stays. Raises Failure when something is left."""
-        guard, self._guard = self._guard, None
-        if guard is None:
+        reaper, self._reaper = self._reaper, None
+        if reaper is None:
             return
         try:
-            guard.close()
+            reaper.close()
         except Failure as error:
             do = f"What may be left goes with: {self._facts.remains}"
             raise Failure(error.expected, error.found, where=error.where, do=do) from error
 
     def keep(self) -> str:
         """Let it run on without us; the command that removes it."""
-        guard, self._guard = self._guard, None
-        if guard is None:
+        reaper, self._reaper = self._reaper, None
+        if reaper is None:
             raise Failure("a server of this process's own", "one of another's, or one that was stopped")
-        guard.leave()
+        reaper.leave()
         return self._facts.remains
 
     def __enter__(self) -> Self:

@@ -24,7 +24,7 @@ from db.files.json_files import shown
 from db.ops import fence, locks
 from db.schema import draws, migrate, relocation
 from db.servers.tools import Tool
-from db.snapshots import kept, loading, manifest
+from db.snapshots import kept, manifest, staging_schema
 from db.snapshots.legacy import check_counts, opened
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.snapshots.tools import Tools, installed
@@ -136,7 +136,7 @@ def restore(
                 require_no_other_store(connection, legacy)
             _tool("pg_restore", connection, tools)
             _require_free(connection, url, replace=replace)
-            loading.applied(snapshot)
+            staging_schema.applied(snapshot)
         # Before the lock: an answer may take minutes, and a cutover must not be refused meanwhile. All is checked
         # again.
         confirm()
@@ -161,7 +161,7 @@ def _load(
 ) -> tuple[str, dict[str, int]]:
     """Fill a new schema in the open transaction; its name, and the rows of each table, which the manifest counts."""
     tool = _tool("pg_restore", connection, tools)
-    staging = loading.load(connection, snapshot, file, tool, schema=schema_of(snapshot))
+    staging = staging_schema.load(connection, snapshot, file, tool, schema=schema_of(snapshot))
     counts = count(connection, staging)
     check_counts(snapshot, counts)
     return staging, counts

@@ -26,11 +26,11 @@ from db.ops import fence
 from db.schema import draws
 from db.transfer import reconcile as tallies
 from db.transfer.batches import JOURNALS, Batch, BatchBuilder
-from db.transfer.checks import check_contents
 from db.transfer.copying import copy
 from db.transfer.preconditions import another_file, check_homes, gate, require_empty_or_same, require_fenced, writing
 from db.transfer.profiling import file_bytes
 from db.transfer.reconcile import Reconciliation, UnitCount
+from db.transfer.soundness import check_contents
 from db.transfer.verify import prove_source, uncounted
 from game import tables
 from game.legacy import draws as legacy_draws

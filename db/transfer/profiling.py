@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.legacy.source import Source, opened
-from db.transfer.checks import check_contents
+from db.transfer.soundness import check_contents
 from game.legacy import sidecars
 from game.legacy.sqlite_values import quote
 

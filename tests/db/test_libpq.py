@@ -74,7 +74,7 @@ def env(database: Database, tmp_path: Path) -> Environment:
 
 @pytest.fixture
 def plain(server: Server) -> tuple[Any, ...]:
-    """What a session of the owner sees without any such variable."""
+    """Return what a session of the owner sees without any such variable."""
     with psycopg.connect(server.url("postgres").conninfo) as conn:
         return _row(conn.execute(WHERE.encode()).fetchone())
 

@@ -1,4 +1,4 @@
-"""Where the game's tests play: one fixture for both stores."""
+"""The fixture of the places where the game's tests play: one for both stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the game's tests play: a store of the test's own, and what an operator can do to it."""
+"""The places where the game's tests play: a store of the test's own, and what an operator can do to it."""
 
 from __future__ import annotations
 

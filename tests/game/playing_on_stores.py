@@ -87,5 +87,5 @@ class FailingUnit:
 
 
 def lost() -> TryAgain:
-    """What a store raises when its connection is gone."""
+    """Return the error that a store raises when its connection is gone."""
     return TryAgain("db_unreachable", "the connection was lost")

@@ -52,7 +52,7 @@ CHANGED: dict[str, tuple[tuple[str, ...], Record]] = {
 
 
 def save(store: Store, names: tuple[str, ...], change: Callable[[Rows], None]) -> Rows:
-    """What a command on these tables would see, after `change`, saved."""
+    """Save what `change` makes of the rows of these tables."""
     with store.begin() as unit:
         loaded = unit.load("hana", "r1", names)
         assert loaded is not None

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from game.json_text import Unreadable
 from game.legacy import sqlite_values
-from game.legacy.codec import arrays, equipment, quests, stages
+from game.legacy.codec import arrays, equipment, name_arrays, quests
 from game.legacy.codec.arrays import ArrayRecords
 from game.legacy.codec.decoded import NOTHING, Decoded, Finding
 from game.legacy.codec.document import Document, DocumentShape, QuarantineKind, RowMapping
@@ -225,7 +225,7 @@ class RowDecoder:
             return
         records = self.out.rows.table(document.table).values()
         in_order = [str(record[document.key]) for record in records if record[flag]]
-        if stages.write_names(in_order, None) != self.row[column]:
+        if name_arrays.write_names(in_order, None) != self.row[column]:
             self.cells[arrays.private(column)] = self.row[column]
 
     def _listed(self, document: Document) -> list[str] | None:
@@ -236,7 +236,7 @@ class RowDecoder:
             self._keep_cell(column)
             return None
         try:
-            names, array = stages.read_names(cell, self.units.get(column))
+            names, array = name_arrays.read_names(cell, self.units.get(column))
         except Unreadable as trouble:
             self.note(document.unreadable, column, trouble)
             self._keep_whole(column)

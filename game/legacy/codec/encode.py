@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from game.legacy.codec import arrays, equipment, quests, stages
+from game.legacy.codec import arrays, equipment, name_arrays, quests
 from game.legacy.codec.document import Document, DocumentShape, RowMapping
 from game.legacy.codec.forms import fill
 from game.legacy.codec.scalar import Scalar
@@ -92,7 +92,7 @@ class RowEncoder:
         if not names and column in self.kept:
             row[column] = self.kept[column]
         else:
-            row[column] = stages.write_names(names, self._layout(document))
+            row[column] = name_arrays.write_names(names, self._layout(document))
 
     def _record(self, row: dict[str, Cell], document: Document) -> None:
         record = self.rows.get(document.table, {}).get((str(self.user["id"]), document.name))

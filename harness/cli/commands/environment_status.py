@@ -10,9 +10,9 @@ from pathlib import Path
 from db import environments, ops
 from db.counts import counted
 from db.cutover import ending
-from db.cutover.answers import TARGET, Control, Depth
 from db.cutover.context import FAILURES
 from db.cutover.ending import Observation
+from db.cutover.probes import TARGET, Control, Depth
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError

@@ -48,7 +48,7 @@ KILL_THE_RUN = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat)"
 
 @dataclass(frozen=True)
 class World:
-    """What a move needs, and what a test asks of it."""
+    """A world for one move, and the questions that tests ask of it."""
 
     env: Environment
     folder: Path
@@ -91,7 +91,7 @@ class World:
             return legacy_fence.state(connection)
 
     def engine(self) -> str:
-        """Which store the service says that it serves."""
+        """Return the store that the service says it serves."""
         ready = services.ask(self.env.services[0])
         return ready.engine if ready else "nobody answers"
 
@@ -107,7 +107,7 @@ class World:
         )
 
     def legacy_refuses(self) -> bool:
-        """Whether the legacy file itself refuses a write."""
+        """Return True if the legacy file itself refuses a write."""
         with closing(sqlite_values.connect(self.env.legacy.path)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -117,7 +117,7 @@ class World:
             return False
 
     def postgres_refuses(self) -> bool:
-        """Whether Postgres itself refuses a write of the service's role."""
+        """Return True if Postgres itself refuses a write of the service's role."""
         with psycopg.connect(self.env.target.conninfo) as conn:
             try:
                 conn.execute("UPDATE users SET gold = gold + 1")
@@ -161,7 +161,7 @@ class World:
             self.server.drop_database(name)
 
     def write_to_legacy(self, statement: str) -> None:
-        """What somebody does to the file who knows of no move."""
+        """Write to the file as somebody does who knows of no move."""
         with closing(sqlite3.connect(self.env.legacy.path, timeout=20)) as connection:
             connection.executescript(statement)
 
@@ -222,10 +222,8 @@ def failing_before(step: str) -> Callable[[str, str], None]:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Ask until it holds."""
-    Retrying(retry=retry_if_result(lambda found: not found), stop=stop_after_delay(seconds), wait=wait_fixed(0.02))(
-        holds
-    )
+    """Wait until the condition holds; fail after `seconds`."""
+    Retrying(retry=retry_if_result(lambda held: not held), stop=stop_after_delay(seconds), wait=wait_fixed(0.02))(holds)
 
 
 def run_cutover(env: Environment, *, evidence: Any = None, **options: Any) -> RunReport:

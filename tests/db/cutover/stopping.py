@@ -32,7 +32,7 @@ POSTGRES_TURN = re.compile(r"lock table users|(enable always|disable) trigger|op
 
 @dataclass(frozen=True)
 class Point:
-    """Where a run stops itself.
+    """The point where a run stops itself.
 
     kind step: before or after a step, `at` being "before fence". kind sqlite: at the first statement that begins with
     `at` in the n-th turn of the legacy file's fence. kind postgres: at the n-th statement that turns Postgres' fence or

@@ -1,4 +1,4 @@
-"""What crosses a move: another's hand on the pointer or the file, another server's attempt, another process's end."""
+"""Tests moves that are crossed: the pointer or the file is changed, another server's attempt, a killed process."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ HOLES = {
 
 
 def test_a_fence_that_does_not_stand_when_the_game_would_go_live_undoes_the_cutover(world: World) -> None:
-    for statement, found in HOLES.items():
+    for statement, message in HOLES.items():
 
         def observer(when: str, step: str, statement: str = statement) -> None:
             if (when, step) == ("before", "live"):
                 world.lift_legacy() if statement == "lifted" else world.write_to_legacy(statement)
 
-        with pytest.raises(Undone, match=found):
+        with pytest.raises(Undone, match=message):
             world.cutover(observer=observer)
         world.assert_whole_on_legacy()
 

@@ -95,15 +95,15 @@ def test_a_rollback_that_would_delete_players_is_refused_and_can_leave_the_file_
     missing, lose = LOST[loss]
     lose(world, empty)
 
-    (found,) = [one for one in world.rollback(dry_run=True).checks if one.mark is CheckMark.REFUSED]
-    assert (found.name, found.expected) == ("players", "all 10 players of the legacy file in Postgres")
-    assert found.found.startswith(f"{missing} missing: ")
+    (check,) = [one for one in world.rollback(dry_run=True).checks if one.mark is CheckMark.REFUSED]
+    assert (check.name, check.expected) == ("players", "all 10 players of the legacy file in Postgres")
+    assert check.found.startswith(f"{missing} missing: ")
     with pytest.raises(Refusal, match=f"found {missing} missing"):
         world.rollback()
     assert (world.phase(), world.legacy_fence()) == ("live", "moved")
     world.assert_same_as_before()
 
-    accepted = LEFT_AS_IT_WAS.search(found.do)
+    accepted = LEFT_AS_IT_WAS.search(check.do)
     assert accepted
     assert world.rollback(discard_writes=True, accept_loss=int(accepted[1])).verdict == "returned"
     world.assert_same_as_before()

@@ -118,11 +118,11 @@ def writes(call: ast.Call) -> bool:
 
 
 def test_nothing_writes_a_file_but_by_the_function_that_gives_it_its_mode() -> None:
-    found = list(sites())
-    assert len(found) > 20
+    writers = list(sites())
+    assert len(writers) > 20
     others = [
         f"{file}:{line} in {function}"
-        for file, function, line in found
+        for file, function, line in writers
         if (file, function) not in ALLOWED and (file, "*") not in ALLOWED
     ]
     assert others == []

@@ -1,4 +1,4 @@
-"""What a killed process left of a file that it was making is removed by the next one; a living process's part stays."""
+"""Tests part files: one of a killed process is removed by the next one; a living process's part stays."""
 
 from __future__ import annotations
 

@@ -186,13 +186,13 @@ INHERIT = {
 def test_no_program_is_started_with_whatever_this_process_has() -> None:
     root = Path(__file__).parents[3]
     paths = [path for top in ("db", "game", "harness") for path in (root / top).rglob("*.py")]
-    found = []
+    inheriting = []
     for path in [root / "tasks.py", *paths]:
         name = str(path.relative_to(root))
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(function, ast.FunctionDef) and (name, function.name) not in INHERIT:
-                found += [f"{name}:{call.lineno}" for call in ast.walk(function) if _inherits(call)]
-    assert found == []
+                inheriting += [f"{name}:{call.lineno}" for call in ast.walk(function) if _inherits(call)]
+    assert inheriting == []
 
 
 def _inherits(call: ast.AST) -> bool:

@@ -189,9 +189,9 @@ def test_players_for_postgres_are_those_that_the_builder_makes(database: Databas
     with closing(PostgresStore(database.service)) as store:
         for sketch in sketches(25, seed=6):
             made = builders.player(sketch.id, **sketch.given)
-            found = store.read(sketch.id)
-            assert found is not None
-            assert compare(made, Rows({name: found.get(name, {}) for name in made})) == {}
+            stored = store.read(sketch.id)
+            assert stored is not None
+            assert compare(made, Rows({name: stored.get(name, {}) for name in made})) == {}
 
 
 def test_postgres_is_seeded_behind_its_fence(fenced_database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Where writes are given up, a request that a player remembers as won draws anew; where they are kept, as before."""
+"""Tests that a remembered request draws anew where writes are given up, and as before where they are kept."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Foretelling(Chance):
 
 
 def drawn(world: World) -> int:
-    """What the remembered request draws on the store that serves the game."""
+    """Return what the remembered request draws on the store that serves the game."""
     player, kind = world.unfinished[0]
     with pytest.raises(Foretold) as foretold:
         ask(world, player, FinishTournament(kind), "remembered", Foretelling)
@@ -194,7 +194,7 @@ def _restore_and_die(env: Environment, folder: Path, handle: str, at: str) -> No
 
 
 def put_back(world: World) -> None:
-    """What a restore kept aside is older than what players did since."""
+    """Put back the schema that a restore kept; it is older than what players did since."""
     before = all_kept(world)
     restored(world)
     grant(world)

@@ -53,7 +53,7 @@ class Docker:
 
     @property
     def began(self) -> bool:
-        """Whether anything was started or stopped."""
+        """Return True if anything was started or stopped."""
         return bool(re.search(r"^compose (up|down)", (self.folder / "calls").read_text(), re.MULTILINE))
 
 

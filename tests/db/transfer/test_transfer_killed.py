@@ -34,7 +34,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unbroken(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the database says after a load that nothing disturbed."""
+    """Return the database's contents after a load that nothing disturbed."""
     clone = databases.clone(fenced=True)
     load(clone, seeded(tmp_path_factory.mktemp("unbroken") / "game.db", PLAYERS), chunk_bytes=SMALL_CHUNK_BYTES)
     texts = contents(clone)
@@ -98,7 +98,7 @@ def test_a_load_that_was_killed_within_a_chunk_goes_on(
 
 
 def waits(database: Database) -> bool:
-    """Whether a load waits for a lock. Each look has its own session: one transaction always sees the same activity."""
+    """Return True if a load waits for a lock. Each look has its own session: one transaction sees the same activity."""
     with ops.connect(database.owner) as conn:
         return conn.execute(WAITING).fetchone() is not None
 

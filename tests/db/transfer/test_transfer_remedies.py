@@ -46,7 +46,7 @@ def written(refused_kind: Refused, path: Path) -> Path:
 
 
 def players(path: Path) -> list[tuple[object, ...]]:
-    """What the players own, in order, whatever their table is called by."""
+    """List what the players own, in order, whatever their table is called by."""
     connection = sqlite_values.connect(path, readonly=True)
     connection.execute("PRAGMA writable_schema=ON")  # So that a schema which SQLite can't read is passed over.
     try:

@@ -33,7 +33,7 @@ def carry(database: Database, path: Path, token: str = PASS) -> WriteBackCounts:
 
 
 def play(database: Database, *statements: str) -> None:
-    """What commands would have done, as plain SQL."""
+    """Write what commands would have done, as plain SQL."""
     with written_to(database.owner) as conn:
         for statement in statements:
             assert conn.execute(statement).rowcount > 0, statement

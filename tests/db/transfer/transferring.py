@@ -1,4 +1,4 @@
-"""What the tests of the transfer share: a fenced database with a pass, a small file, a load."""
+"""Helpers of the transfer's tests: a fenced database with a pass, a small file, a load."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class DiesAt:
         yield advance
 
     def say(self, line: str) -> None:
-        """Nothing is said."""
+        """Print nothing: a printer for tests."""
 
 
 def load_and_die(source: Path, target: PostgresUrl, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""What only the legacy store has to stand: other writers, older files, and a file that must keep its bytes."""
+"""Tests what only the legacy store meets: other writers, older files, and a file that must keep its bytes."""
 
 from __future__ import annotations
 

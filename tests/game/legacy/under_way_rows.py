@@ -69,7 +69,7 @@ def counted(row: dict[str, Cell]) -> list[str]:
 
 
 def units(cell: Cell, column: str) -> int:
-    """What SQLite itself counts."""
+    """Count the units of the cell as SQLite itself counts them."""
     with sqlite3.connect(":memory:") as connection:
         query = f"SELECT CASE WHEN typeof({column}) = 'text' THEN {codec.source_units(column)} ELSE 1 END"
         (count,) = connection.execute(f"{query} FROM (SELECT ? AS {column})", (sqlite_values.bind(cell),)).fetchone()
@@ -81,7 +81,7 @@ def records(rows: Rows, table: str) -> dict[str, Record]:
 
 
 def write(row: dict[str, Cell], table: str, **changes: Record | None) -> dict[str, Cell]:
-    """What is written where a command changes these records; None takes one away."""
+    """Return the cells that are written when a command changes these records; None takes one away."""
     before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     for name, change in changes.items():

@@ -1,4 +1,4 @@
-"""What only the Postgres store has to stand: lost connections, waits for locks, a server that is away."""
+"""Tests what only the Postgres store meets: lost connections, waits for locks, a server that is away."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from harness.play.defects import Defect
 
 @dataclass(frozen=True)
 class Played:
-    """What a command did to rows alone: its outcome, what changed, and the journals' lines in short."""
+    """The effects of a command on rows alone: its outcome, what changed, and the journals' lines in short."""
 
     outcome: dict[str, object]
     rows: Rows

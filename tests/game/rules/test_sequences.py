@@ -144,7 +144,7 @@ class Sequences(RuleBasedStateMachine):
             assert compare(before, store.read(done.request.player) or Rows()) == {}
 
     def ask(self, store: Store, request: Request) -> Answer | str:
-        """What is answered, or the code of the refusal."""
+        """Return the answer, or the code of the refusal."""
         chance: Callable[[str], Chance] = partial(Chance, "the secret of tests")
         try:
             return dispatch(store, request, clock=lambda: self.now_ms, chance=chance)

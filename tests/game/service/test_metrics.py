@@ -39,7 +39,7 @@ def serving(url: str, *, pool_size: int = 2) -> Iterator[Client]:
 
 
 def value(client: Client, name: str, **labels: str) -> float:
-    """What is counted now, 0 where it was never."""
+    """Return the counter's value, 0 where nothing was counted."""
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:

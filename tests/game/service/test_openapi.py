@@ -50,7 +50,7 @@ def client(place: Place) -> Iterator[Client]:
 
 
 def run(client: Client, tmp_path: Path, token: str | None, *options: str) -> str:
-    """What Schemathesis has to say against it, with every check, as its own command line runs it."""
+    """Run Schemathesis against the service with every check, as its command line does; return the faults."""
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG + (f'[auth.openapi.HTTPBearer]\nbearer = "{token}"\n' if token else ""))
     command = [

@@ -148,7 +148,7 @@ def revoke(folder: Path, file: Path, player: str, monkeypatch: pytest.MonkeyPatc
 
 
 def statuses(running: Running, player: str, token: str) -> list[int]:
-    """What each process answers to the token."""
+    """Return each process's status for the token."""
     headers = {"Authorization": f"Bearer {token}"}
     return [
         httpx.get(f"{url}/players/{player}", headers=headers, timeout=PATIENCE_SECONDS).status_code
