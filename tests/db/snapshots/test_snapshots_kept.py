@@ -24,7 +24,8 @@ from db.servers import Server
 from db.snapshots import Label, Side, manifest
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
-from game.legacy.fence_schema import FenceState, Owner
+from game.legacy.fence_schema import Owner
+from game.unit_of_work import FenceState
 from harness.cli.commands import transfers
 from harness.databases import Database
 
