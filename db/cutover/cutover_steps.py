@@ -118,8 +118,8 @@ def fence_legacy(context: RunContext) -> Facts:
     ops.clear_proof(context.conn)
     context.journal.write(READ_ONLY_BEGINS)
     context.deadline.start()
-    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
-    turn(context, "fenced", phases=(Phase.LOADING,), owned=owned)
+    owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "fenced", phases=(Phase.LOADING,), owner_check=owner_check)
     with closing(sqlite_values.connect(context.env.legacy.path)) as connection:
         return {"writes_refused": legacy_fence.prove(connection)}
 
@@ -203,8 +203,8 @@ def go_live(context: RunContext) -> None:
     beyond = context.phase() is Phase.LIVE
     checked = fence_owner.of_this_game_or_open if beyond else fence_owner.of_this_run
     phase = Phase.LIVE if beyond else Phase.LOADING
-    owned = checked(context.owner, context.env.legacy.path)
-    with turning(context, "moved", phases=(phase,), owned=owned) as connection:
+    owner_check = checked(context.owner, context.env.legacy.path)
+    with turning(context, "moved", phases=(phase,), owner_check=owner_check) as connection:
         if not beyond:
             require_whole(context, connection)
             _lift(context)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from db.errors import Failure
-from game.legacy.fence import Check
+from game.legacy.fence import OwnerCheck
 from game.legacy.fence_schema import FenceMark, Owner
 
 
-def of_this_run(owner: Owner, path: Path) -> Check:
+def of_this_run(owner: Owner, path: Path) -> OwnerCheck:
     """Raise Failure unless the file is fenced, by this very run."""
 
     def check(mark: FenceMark) -> None:
@@ -24,7 +24,7 @@ def of_this_run(owner: Owner, path: Path) -> Check:
     return check
 
 
-def of_this_game(owner: Owner, path: Path) -> Check:
+def of_this_game(owner: Owner, path: Path) -> OwnerCheck:
     """Raise Failure unless a move to or from this database set the file's fence; for a game that is live on it."""
 
     def check(mark: FenceMark) -> None:
@@ -34,7 +34,7 @@ def of_this_game(owner: Owner, path: Path) -> Check:
     return check
 
 
-def of_this_game_or_open(owner: Owner, path: Path) -> Check:
+def of_this_game_or_open(owner: Owner, path: Path) -> OwnerCheck:
     """Raise Failure if the fence is another database's: what is open may be closed, for players are not on it."""
 
     def check(mark: FenceMark) -> None:

@@ -34,8 +34,8 @@ def unfence(context: RunContext) -> None:
     even if the file looks open, see db.cutover.turning.
     """
     was_open = context.legacy_fence().state == "open"
-    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
-    turn(context, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owned=owned)
+    owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owner_check=owner_check)
     if not was_open:  # Else read-only ended when an earlier run opened it.
         context.journal.write(READ_ONLY_ENDS)
 

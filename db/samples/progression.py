@@ -95,11 +95,11 @@ def _quest(where: str, entry: object) -> Record:
     }
 
 
-def _reward(given: object, where: str) -> legacy_documents.Document:
+def _reward(given: object, where: str) -> legacy_documents.JsonDocument:
     """Return the reward as the legacy service writes it, of what is given as for a mail."""
     keys = {"gold": "gold", "diamonds": "diamonds", "action_points": "actionPoints"}
     values = checked(mapping(given, where), {**dict.fromkeys(keys, 0), "items": {}}, where)
-    reward: legacy_documents.Document = {
+    reward: legacy_documents.JsonDocument = {
         key: amount for name, key in keys.items() if (amount := whole(values[name], f"{where}.{name}"))
     }
     if items := mapping(values["items"], f"{where}.items"):

@@ -194,9 +194,9 @@ def _table(table: sa.Table) -> Iterator[str]:
             where="game/tables.py",
             do="Add it to one: the lists give the service its rights and the table its fence.",
         )
-    mine = rf"(?:CREATE TABLE {table.name} |CREATE (?:UNIQUE )?INDEX \S+ ON {table.name} )"
+    own_statement = rf"(?:CREATE TABLE {table.name} |CREATE (?:UNIQUE )?INDEX \S+ ON {table.name} )"
     for statement in map(str.strip, drift.definitions()):
-        if re.match(mine, statement):
+        if re.match(own_statement, statement):
             yield "\n".join(line.rstrip().replace("\t", "    ") for line in statement.splitlines())
     yield from defended
 

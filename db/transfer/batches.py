@@ -138,15 +138,15 @@ class BatchBuilder:
                 known.add(value)
         return None
 
-    def _keep_whole(self, batch: Batch, row: Row, trouble: _RowProblem) -> None:
-        name, column = self._table.name, trouble.column
+    def _keep_whole(self, batch: Batch, row: Row, problem: _RowProblem) -> None:
+        name, column = self._table.name, problem.column
         cells = self._cells(row)
         record: Record = {"source": name, "position": row.position, "key": None, "cells": sqlite_values.encode(cells)}
         batch.add("legacy_rows", [record])
         original, storage = sqlite_values.original(cells[column]), sqlite_values.storage(cells[column])
         batch.findings.append(
             Finding(
-                trouble.kind,
+                problem.kind,
                 name,
                 f"row {row.position}",
                 column,
@@ -154,8 +154,8 @@ class BatchBuilder:
                 None,
                 storage,
                 original,
-                f"{column}.{trouble.rule}",
-                trouble.reason,
+                f"{column}.{problem.rule}",
+                problem.reason,
             )
         )
         batch.quarantined[column] += 1

@@ -170,14 +170,14 @@ def check_names(source: Source) -> None:
 
 def check_writable(source: Source) -> None:
     """Refuse a file with a table that this program's SQLite can't write: the service and the fence must write it."""
-    trouble = find_unwritable(source)
-    if trouble is None:
+    unwritable = find_unwritable(source)
+    if unwritable is None:
         return
     raise Refusal(
-        f"a table {trouble.table} that this program can write",
-        trouble.error,
+        f"a table {unwritable.table} that this program can write",
+        unwritable.error,
         where=source.where,
-        do=schemas.in_the_file(*trouble.remedy)
-        if trouble.remedy
-        else f"Rebuild {trouble.table} without it, with the program that has it.",
+        do=schemas.in_the_file(*unwritable.remedy)
+        if unwritable.remedy
+        else f"Rebuild {unwritable.table} without it, with the program that has it.",
     )

@@ -33,8 +33,8 @@ from game.rows import Key, Record, Rows
 from game.runs import runs
 from game.urls import PostgresUrl
 
-Cells: TypeAlias = dict[str, Cell]
-Line: TypeAlias = tuple[int, Cells]
+LegacyRow: TypeAlias = dict[str, Cell]
+PlacedRow: TypeAlias = tuple[int, LegacyRow]
 """A row's position and its cells by column."""
 
 _OWN_TABLE = {"user_credentials": "user_credentials", "live_games": "live_games", "kv": "key_values"}
@@ -108,7 +108,7 @@ class Target:
         assert row is not None
         return int(row[0])
 
-    def rows(self, table: str) -> Iterator[Line]:
+    def rows(self, table: str) -> Iterator[PlacedRow]:
         """Yield the legacy table's rows in the order of their positions, which only ever rise."""
         if table == "users":
             return self._players()
@@ -129,7 +129,7 @@ class Target:
         """Return every row of the player's, with what was kept of the legacy row."""
         return self._fetch_players([player])[player]
 
-    def legacy_row(self, rows: Rows) -> Cells:
+    def legacy_row(self, rows: Rows) -> LegacyRow:
         """Return the legacy row that these rows of one player are written back as."""
         return self._encode(rows)
 
@@ -141,7 +141,7 @@ class Target:
         return [column for column in USERS.declared if column in used]
 
     @cached_property
-    def _absent(self) -> Cells:
+    def _absent(self) -> LegacyRow:
         """Return the modelled columns that the file lacked, each as it is rebuilt for an untouched player."""
         nobody = codec.decode_row({"id": "nobody"}, rowid=0).rows
         for table in tables.PLAYER_STATE:
@@ -151,7 +151,7 @@ class Target:
             row |= {column: scalar.write(scalar.absent) for column, scalar in document.beside.items()}
         return {column: row.get(column) for column in USERS.declared if column not in self.users_columns}
 
-    def _encode(self, rows: Rows) -> Cells:
+    def _encode(self, rows: Rows) -> LegacyRow:
         """Return the legacy row; of columns that the file lacked, only those that a command gave a value."""
         row = codec.encode_row(rows)
         for column, cell in self._absent.items():
@@ -159,7 +159,7 @@ class Target:
                 del row[column]
         return row
 
-    def _players(self) -> Iterator[Line]:
+    def _players(self) -> Iterator[PlacedRow]:
         last = 0
         for group in self._groups():
             players = self._fetch_players([str(key) for _position, key in group if key is not None])
@@ -207,7 +207,7 @@ class Target:
         records = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
         return {int(str(r["position"])): Rows({"legacy_rows": {_key(tables.legacy_rows, r): r}}) for r in records}
 
-    def _others(self, table: str) -> Iterator[Line]:
+    def _others(self, table: str) -> Iterator[PlacedRow]:
         streams = [self._encoded("legacy_rows", ["position"], source=table)]
         if (name := _OWN_TABLE.get(table)) is not None:
             streams.append(self._encoded(name, ["position", *tables.KEYS[name]]))
@@ -216,17 +216,17 @@ class Target:
             last = position if last is None or position > last else last + 1
             yield last, row
 
-    def _encoded(self, name: str, order: list[str], source: str | None = None) -> Iterator[Line]:
+    def _encoded(self, name: str, order: list[str], source: str | None = None) -> Iterator[PlacedRow]:
         for record in stream(self.conn, tables.BY_NAME[name], order=order, source=source):
             line = int(str(record["position"])), codec.encode_other(name, record)
             record.clear()  # What is suspended here must not hold a large value twice.
             yield line
 
-    def _lines(self, table: str) -> Iterator[Line]:
+    def _lines(self, table: str) -> Iterator[PlacedRow]:
         """Yield a journal in the order of its key, the lines that were kept whole among the others."""
         journal = JOURNALS[table]
         kept = [row for _position, row in self._encoded("legacy_rows", ["position"], source=table)]
-        lines: Iterator[Cells] = (
+        lines: Iterator[LegacyRow] = (
             _plain(record) for record in stream(self.conn, journal, order=tables.KEYS[journal.name])
         )
         columns = tables.KEYS[journal.name]
@@ -269,7 +269,7 @@ def _journal_statement(name: str) -> Statement:
     return Statement("table", name, name, str(CreateTable(table).compile(dialect=sqlite.dialect())).strip())
 
 
-def _position(line: Line) -> int:
+def _position(line: PlacedRow) -> int:
     return line[0]
 
 
@@ -278,5 +278,5 @@ def _key(table: sa.Table, record: Record) -> Key:
     return tuple(value if isinstance(value, int) else str(value) for value in values)
 
 
-def _plain(record: Record) -> Cells:
+def _plain(record: Record) -> LegacyRow:
     return dict(record.items())

@@ -15,7 +15,7 @@ from db.legacy import source as sources
 from db.legacy.source import Row, Source
 from db.remedies import LOAD_ANEW
 from db.transfer import target as targets
-from db.transfer.target import Cells, Line, Target
+from db.transfer.target import LegacyRow, PlacedRow, Target
 from game.legacy import sqlite_values
 from game.urls import PostgresUrl
 
@@ -68,10 +68,10 @@ class Pair:
 
     position: int
     row: Row | None
-    line: Cells | None
+    line: LegacyRow | None
 
 
-def pairs(rows: Iterator[Row], lines: Iterator[Line]) -> Iterator[Pair]:
+def pairs(rows: Iterator[Row], lines: Iterator[PlacedRow]) -> Iterator[Pair]:
     """Yield both sides by position, in order. A large value is never held for longer than its turn."""
     line, row = next(lines, None), next(rows, None)
     while row is not None or line is not None:
@@ -89,7 +89,7 @@ def pairs(rows: Iterator[Row], lines: Iterator[Line]) -> Iterator[Pair]:
         row = next(rows, None) if not behind else row
 
 
-def differing(columns: tuple[str, ...], row: Row, line: Cells) -> list[str]:
+def differing(columns: tuple[str, ...], row: Row, line: LegacyRow) -> list[str]:
     """Return the columns in which the file's row is not what the target says, and those that only the target has."""
     differing_columns = [
         column

@@ -23,7 +23,7 @@ from db.schema import draws
 from db.transfer import missing_players
 from db.transfer import target as targets
 from db.transfer.batches import JOURNALS
-from db.transfer.target import Cells, Target, sqlite_key
+from db.transfer.target import LegacyRow, Target, sqlite_key
 from db.transfer.verify import compare, differing, pairs, uncounted
 from game.errors import Fenced, Moved
 from game.legacy import draws as legacy_draws
@@ -249,10 +249,10 @@ class _WriteBack:
             self._drop_line(table, line_of_file)
             line_of_file = next(rows, None)
 
-    def _add_line(self, table: Table, line: Cells) -> None:
+    def _add_line(self, table: Table, line: LegacyRow) -> None:
         insert(self.connection, table, 0, line)
         self.carried.lines += 1
 
-    def _drop_line(self, table: Table, line: Cells) -> None:
+    def _drop_line(self, table: Table, line: LegacyRow) -> None:
         delete_by_key(self.connection, table, line)
         self.carried.deleted += 1

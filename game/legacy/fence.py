@@ -33,7 +33,7 @@ class NotFenced(StoreFailure):
     """The fence has holes; the message names each."""
 
 
-Check: TypeAlias = Callable[[FenceMark], None]
+OwnerCheck: TypeAlias = Callable[[FenceMark], None]
 """Asked inside the transaction that is to change the fence; what it raises leaves the file as it was."""
 
 
@@ -48,7 +48,7 @@ def raise_fence(
     state: FenceState = "fenced",
     pass_token: str | None = None,
     owner: Owner | None = None,
-    check: Check = unowned,
+    check: OwnerCheck = unowned,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Fence the file, durably; again is harmless, covers tables made since, and replaces state, pass and owner.
@@ -62,7 +62,7 @@ def raise_fence(
         pass
 
 
-def lift(conn: sqlite3.Connection, *, check: Check = unowned, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def lift(conn: sqlite3.Connection, *, check: OwnerCheck = unowned, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Open the file to writes: the schema is as it was before the fence, to the byte. Harmless where there is none."""
     with turning(conn, "open", check=check, patience_seconds=patience_seconds):
         pass
@@ -75,7 +75,7 @@ def turning(
     *,
     pass_token: str | None = None,
     owner: Owner | None = None,
-    check: Check = unowned,
+    check: OwnerCheck = unowned,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Iterator[None]:
     """Turn the fence to another state after the body, durably; nobody else can write or turn it while the body runs.

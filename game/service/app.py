@@ -26,7 +26,7 @@ from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.service import answers, openapi, problems
 from game.service.access import Access, FencePass, once
-from game.service.bodies import Fields, IdempotencyKey
+from game.service.bodies import BodyFields, IdempotencyKey
 from game.service.logs import logger, notice
 from game.service.metrics import Metrics
 from game.service.openapi import Alive, Readiness
@@ -119,7 +119,7 @@ def _add_action(
         **openapi.of_action(action, command),
     )
     def act(
-        request: Request, player: str, idempotency_key: IdempotencyKey, fields: Fields, x_fence_pass: FencePass = ""
+        request: Request, player: str, idempotency_key: IdempotencyKey, fields: BodyFields, x_fence_pass: FencePass = ""
     ) -> JSONResponse:
         noted = about(request.scope)
         noted.request_id = idempotency_key

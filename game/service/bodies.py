@@ -45,4 +45,4 @@ async def _fields(request: Request) -> dict[str, object]:
     return fields
 
 
-Fields = Annotated[dict[str, object], Depends(_fields)]
+BodyFields = Annotated[dict[str, object], Depends(_fields)]

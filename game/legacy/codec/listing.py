@@ -49,7 +49,7 @@ class MappingSection:
     """A legacy column, or the plain columns of a table, with its lines.
 
     shape: what the document is. unreadable: what happens to the player of a document that can't be read at all.
-    refuses: commands on its tables are then refused. rest: where everything else that it holds is kept.
+    refuses: commands on its tables are then refused. remainder: where everything else that it holds is kept.
     """
 
     source: str
@@ -57,7 +57,7 @@ class MappingSection:
     shape: str
     unreadable: str = ""
     refuses: bool = False
-    rest: str = ""
+    remainder: str = ""
     lines: tuple[MappingLine, ...] = ()
 
 
@@ -72,16 +72,20 @@ def sections(users: RowMapping, others: dict[str, OtherTable]) -> Iterator[Mappi
     for document in users.documents:
         yield _document(document)
     yield MappingSection(
-        source="users.*", targets=("legacy_rows",), shape="every other column", rest=f"legacy_rows.{CELLS}"
+        source="users.*", targets=("legacy_rows",), shape="every other column", remainder=f"legacy_rows.{CELLS}"
     )
     for name, table in others.items():
         lines = tuple(
             MappingLine(f"{name}.{column}", "", f"{table.name}.{target}", "text", WHOLE)
             for column, target in (table.columns or {table.key: table.key}).items()
         )
-        rest = f"{table.name}.{CELLS}"
-        yield MappingSection(source=name, targets=(table.name,), shape="plain columns", rest=rest, lines=lines)
-    yield MappingSection(source="*", targets=("legacy_rows",), shape="every other table", rest=f"legacy_rows.{CELLS}")
+        remainder = f"{table.name}.{CELLS}"
+        yield MappingSection(
+            source=name, targets=(table.name,), shape="plain columns", remainder=remainder, lines=lines
+        )
+    yield MappingSection(
+        source="*", targets=("legacy_rows",), shape="every other table", remainder=f"legacy_rows.{CELLS}"
+    )
 
 
 def _document(document: Document) -> MappingSection:
@@ -122,7 +126,7 @@ def _document(document: Document) -> MappingSection:
         shape=_shape(document),
         unreadable=document.unreadable,
         refuses=document.refuses,
-        rest=f"{kept.get(document.shape, forms)}, byte for byte",
+        remainder=f"{kept.get(document.shape, forms)}, byte for byte",
         lines=tuple(lines),
     )
 

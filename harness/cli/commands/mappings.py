@@ -25,13 +25,13 @@ def listed() -> Listed:
 def notes(section: MappingSection) -> list[str]:
     """Return sentences about the document as a whole."""
     if not section.lines:
-        return [f"{section.shape}: {section.rest}"]
+        return [f"{section.shape}: {section.remainder}"]
     lines = [section.shape]
     if section.unreadable:
         refused = "; commands on its table are refused" if section.refuses else ""
         lines.append(f"if it can't be read at all: {section.unreadable}{refused}")
-    if section.rest:
-        lines.append(f"everything else in it: {section.rest}")
+    if section.remainder:
+        lines.append(f"everything else in it: {section.remainder}")
     return lines
 
 
