@@ -231,7 +231,8 @@ class RunContext:
         return self._dump is not None
 
     def let_dump_end(self) -> None:
-        """Wait for the dump, however it ends: a file that was opened to writes is not what it says that it keeps."""
+        """Wait for the dump on its thread, however it ends."""
+        # A file that is opened to writes meanwhile would not be what the dump says that it keeps.
         if self._dump is not None:
             wait([self._dump])
 

@@ -47,7 +47,8 @@ class Ready:
 
     @property
     def process(self) -> tuple[int, str]:
-        """Identify the process by id and start; in containers every process may have the id 1."""
+        """Identify the process by its id and its start."""
+        # The id alone is not enough: in containers every process may have the id 1.
         return self.pid, self.started
 
 

@@ -128,7 +128,8 @@ def state(conn: ops.Connection) -> FenceState:
 
 
 def recorded_state(conn: ops.Connection) -> FenceState:
-    """Read the recorded state, whatever the triggers say. For an undo, which no inconsistent trigger may stop."""
+    """Read the recorded state, without a look at the triggers."""
+    # For an undo, which no inconsistent trigger may stop.
     try:
         row = conn.execute("select state from fence_state").fetchone()
     except errors.UndefinedTable:

@@ -129,9 +129,10 @@ def _daemon(seconds: int) -> Iterator[docker.DockerClient]:
 
 @contextmanager
 def _swept() -> Iterator[None]:
-    """Collect the socket that the client leaves open when it could not connect, where its warning is expected."""
+    """Collect what the body leaves open, without ResourceWarnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        # A client that could not connect leaves its socket open. Collected later, it would warn in another test.
         yield
         gc.collect()
 

@@ -66,9 +66,10 @@ class Embedded:
 
 
 def _copy(install: Path, to: Path) -> Path:
-    """Copy programs and libraries at the same distance from each other: they find each other by relative paths."""
+    """Copy programs and libraries into the folder. Returns the copy's folder of programs."""
     package = install.parent
     to.mkdir(mode=0o755)
+    # At the same distance from each other: they find each other by relative paths.
     for part in PARTS:
         shutil.copytree(install / part, to / package.name / install.name / part, ignore=UNUSED, symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")

@@ -120,7 +120,8 @@ def _how(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Stop the server by an immediate shutdown; its data go too, so nothing is worth a checkpoint."""
+    """Stop the server by an immediate shutdown; kill it after STOP_SECONDS."""
+    # Its data are removed too, so a checkpoint would be wasted.
     with contextlib.suppress(ProcessLookupError):
         server.send_signal(signal.SIGQUIT)
     try:
@@ -164,9 +165,10 @@ def _drop_guest(guest: dict[str, Any]) -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove the folder; tried until it holds, for a killed server may leave a straggler that writes its last line."""
+    """Remove the folder. Tried again for STOP_SECONDS; then raises the OSError."""
     deadline = time.monotonic() + STOP_SECONDS
     while folder.exists():
+        # A killed server may leave a straggler that writes its last line while we remove.
         try:
             shutil.rmtree(folder)
         except OSError:

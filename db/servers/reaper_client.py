@@ -117,7 +117,8 @@ class ReaperClient:
         return answer
 
     def let_go(self) -> None:
-        """Close a forked child's copy of the pipe, which would keep the reaper waiting for the child too."""
+        """Close a forked child's copy of the pipe to the reaper."""
+        # Left open, it would keep the reaper waiting for the child too.
         os.close(_stdin(self._process).fileno())
 
 

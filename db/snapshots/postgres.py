@@ -246,7 +246,8 @@ def _exported(connection: ops.Connection) -> str:
 
 
 def _pattern(schema: str) -> str:
-    """Quote the schema as pg_dump's pattern, which would fold capitals otherwise."""
+    """Quote the schema as a pattern of pg_dump's."""
+    # Without quotes pg_dump folds capitals.
     return f'"{schema}"'
 
 

@@ -54,7 +54,7 @@ def run(
 
 
 def _installed(major: int, name: str) -> Tool:
-    """Return the oldest program that is not older than the server: what it writes is read by the most."""
+    """Return the oldest program that is not older than the server. Raises Refusal if there is none."""
     versions = sorted(_found(name))
     fitting = [path for version, path in versions if version >= major]
     if not fitting:
@@ -64,6 +64,7 @@ def _installed(major: int, name: str) -> Tool:
             have,
             do=f"Install Postgres's client programs of version {major} or newer.",
         )
+    # The oldest, because most servers can read what it writes.
     return Tool(name, (str(fitting[0]),), ("", 0), ("", 0))
 
 

@@ -58,7 +58,8 @@ def _in_chunks(conn: ops.Connection, wanted: sql.Composed, sizes: sql.Composed) 
 
 
 def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]:
-    """Return the rows, last one first. The cursor that fetches is closed at once, for an open one keeps its result."""
+    """Return the rows, last one first."""
+    # Closed at once: an open cursor keeps its whole result in memory.
     with conn.cursor(binary=True) as cursor:
         cursor.execute(query)
         return cursor.fetchall()[::-1]

@@ -103,7 +103,8 @@ def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
 
 
 def _order(schema: Schema) -> list[str]:
-    """Sort SQLite's own tables last: filling the others writes to them."""
+    """List the tables in the order in which they are filled, SQLite's own last."""
+    # Filling the other tables writes to SQLite's own, such as sqlite_sequence.
     return sorted((statement.name for statement in schema.tables), key=lambda name: name.startswith("sqlite_"))
 
 

@@ -199,7 +199,8 @@ class Target:
 
     @cached_property
     def _notes_replays(self) -> bool:
-        """Return False before the revision 0002; a rollback must not need a migration first."""
+        """Return True from the revision 0002 on."""
+        # A rollback must not need a migration first.
         query = "select from pg_attribute where attrelid = 'quarantine'::regclass and attname = 'loaded_by'"
         return bool(self.conn.execute(query).rowcount)
 

@@ -219,7 +219,8 @@ def _is_open(conn: sqlite3.Connection) -> bool:
 
 
 def _is_busy(error: BaseException) -> bool:
-    """Return True for busy in any form; the low byte of SQLite's code is the kind."""
+    """Return True if another connection holds the file, in any form."""
+    # The low byte of SQLite's code is the kind; the others say which form.
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in (
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,

@@ -27,7 +27,8 @@ def _encodable(text: str) -> str:
 
 
 def _whole_number(value: object) -> object:
-    """Refuse 1.0 and true, which pydantic takes for numbers: a receipt keeps of a command what was sent."""
+    """Return the whole number. Raises ValueError for 1.0 and true."""
+    # Pydantic would take both for numbers, and a receipt has to keep of a command what was sent.
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("a whole number is expected")  # noqa: TRY004 - pydantic turns only ValueError into its own
     return value

@@ -44,8 +44,9 @@ def is_whole_number(value: object) -> bool:
 
 
 def _finite(text: str) -> float:
-    """Refuse 1e999: it is JSON, but would be written as Infinity, which is none."""
+    """Read a number of JSON. Raises ValueError for one beyond the largest float."""
     number = float(text)
+    # 1e999 is JSON, but would be written again as Infinity, which is none.
     if not math.isfinite(number):
         raise ValueError(f"{text} is no number that can be written again")
     return number

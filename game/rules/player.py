@@ -132,13 +132,15 @@ class Player:
 
 
 def _nearly_full(user: Record) -> str:
-    """List the numbers to which little can be added: balance_too_high may tell a draw, so draws follow from them."""
+    """List as text the numbers to which little can be added; "" if there is none."""
+    # balance_too_high may tell what would be drawn, so the draws follow from these numbers.
     full = sorted((column, value) for column, value in user.items() if isinstance(value, int) and value > LARGEST // 2)
     return f"\0{full}" if full else ""
 
 
 def _put_on(entry: Record) -> tuple[int, str]:
-    """Return the sort key of worn items; a store gives its rows in any order."""
+    """Return the key by which worn items are sorted."""
+    # A store gives its rows in any order, and positions may be equal.
     return whole_number(entry, "position"), text(entry, "slot")
 
 

@@ -215,7 +215,8 @@ class Connection(HttpToolsProtocol):
         self.cycle.transport = cast(Transport, _AnswersTransport(self))
 
     def on_chunk_header(self) -> None:
-        """Count the chunk, so that tiny ones are limited too. See `httptools.HttpRequestParser`."""
+        """Count a chunk of the body. See `httptools.HttpRequestParser`."""
+        # Many tiny chunks cost time that a limit of bytes does not see.
         if not self._deaf:
             self._count_part()
 
