@@ -140,7 +140,7 @@ def _nearly_full(user: Record) -> str:
 
 def _put_on(entry: Record) -> tuple[int, str]:
     """Return the key by which worn items are sorted."""
-    # A store gives its rows in any order, and positions may be equal.
+    # A store gives its rows in any order.
     return whole_number(entry, "position"), text(entry, "slot")
 
 
