@@ -35,6 +35,10 @@ from game.rows import Record, Rows, compare
 
 LOCK_TIMEOUT = "10s"
 
+AS_IT_IS = "Nothing was changed. The game can read this value: leave --number and --value out."
+REPLACED = "Nothing was changed. What the player has by now stands; the original stays in the quarantine."
+CORRECT = "Nothing was changed. Correct what --value names, and run the same command again."
+
 
 def require_replayable(conn: ops.Connection) -> Phase:
     """Return the phase. Raises Refusal unless players play on the database, or it holds the copy of a trial."""
@@ -166,7 +170,7 @@ class _Run:
                 "the players of whom values are kept",
                 f"no player {player}",
                 where=ops.place(self.conn),
-                do="Someone removed this player from Postgres. Nothing of the player was changed; load a snapshot.",
+                do="Nothing was changed. Somebody removed this player by SQL; an older snapshot has the player.",
             )
         # Read after the lock: a command that was under way has committed by then.
         values = [
@@ -200,16 +204,16 @@ class _Run:
         if value is None or self.decided is None:
             return row
         if value.is_loaded_as_it_is:
-            raise self._unusable(value, "a value that could not be read", "one that was loaded as it is")
+            raise self._unusable(value, "a value that could not be read", "one that was loaded as it is", AS_IT_IS)
         if value.is_cell:
             cell = row.get(value.column)
             if (sqlite_values.original(cell), sqlite_values.storage(cell)) != (value.original, value.storage):
-                raise self._unusable(value, "a value that play has not replaced", "another value by now")
+                raise self._unusable(value, "a value that play has not replaced", "another value by now", REPLACED)
             stored = decided_values.as_stored(self.target.schema, value.table, value.column, self.decided.text)
             return {**row, value.column: stored}
         document = decided_values.replaced(row.get(value.column), value.original, self.decided.text)
         if document is None:
-            raise self._unusable(value, "a value that play has not replaced", "a document without it by now")
+            raise self._unusable(value, "a value that play has not replaced", "a document without it by now", REPLACED)
         return {**row, value.column: document}
 
     def _check_decided(self, values: Sequence[Value], reading: Reading) -> None:
@@ -217,11 +221,11 @@ class _Run:
         if value is None or (value in reading.loaded and not reading.new):
             return
         found = reading.new[0] if reading.new else reading.pairs[value.n]
-        raise self._unusable(value, "a value that the game can read", f"{found.rule}, {found.reason}")
+        raise self._unusable(value, "a value that the game can read", f"{found.rule}, {found.reason}", CORRECT)
 
-    def _unusable(self, value: Value, expected: str, found: str) -> Refusal:
+    def _unusable(self, value: Value, expected: str, found: str, do: str) -> Refusal:
         place = f"{value.player or value.key} {value.table}.{value.column} {value.path}"
-        return Refusal(expected, found, where=f"number {value.n}, {place}", do="Nothing was changed.")
+        return Refusal(expected, found, where=f"number {value.n}, {place}", do=do)
 
     def _write(self, before: Rows, after: Rows) -> None:
         self.conn.execute("set constraints all deferred")  # An item and what names it as worn go one after the other.
@@ -306,7 +310,7 @@ class _Run:
         kept = KeptRow.read(self.conn, self.target.schema, whole, text)
         obstacle = kept.obstacle(self.conn)
         if obstacle and self.decided:
-            raise self._unusable(whole, "a value that lets the row be loaded", obstacle)
+            raise self._unusable(whole, "a value that lets the row be loaded", obstacle, CORRECT)
         if obstacle:
             return [replace(still, why=obstacle)]
         added = self._add(kept.load(self.conn))

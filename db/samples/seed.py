@@ -300,6 +300,7 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
 def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
     paths.require_new(path)
+    private.make_parent(path)
     with part_of(path) as made:
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = OFF")

@@ -145,7 +145,7 @@ class StartState:
                 "the database as it was at the start",
                 f"changed: {', '.join(odd)}",
                 where=f"{conn.info.dbname}",
-                do="drop it and take a fresh clone",
+                do="Drop this database, and take a fresh clone.",
             )
 
 
