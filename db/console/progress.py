@@ -158,14 +158,14 @@ class _LinesOfSeconds:
         self._title = title
         self._seconds = seconds
         self._passed = 0.0
-        self._said = -PLAIN_INTERVAL_SECONDS
+        self._printed_at = -PLAIN_INTERVAL_SECONDS
 
     def passed(self, seconds: float) -> None:
         self._passed = seconds
 
     def seen(self, text: str, *, last: bool = False) -> None:
-        if last or self._passed - self._said >= PLAIN_INTERVAL_SECONDS:
-            self._said = self._passed
+        if last or self._passed - self._printed_at >= PLAIN_INTERVAL_SECONDS:
+            self._printed_at = self._passed
             left = max(self._seconds - self._passed, 0.0)
             self._progress.say(f"     {self._title}, {_clock(left)} left: {text}")
 

@@ -101,7 +101,7 @@ def wait_for(
         last: list[Ready | None] = error.last_attempt.result()
         pairs = zip(urls, last, strict=True)
         wrong = [
-            f"{url} {(fault(ready) if ready else '') or _said(ready)}"
+            f"{url} {(fault(ready) if ready else '') or _shown(ready)}"
             for url, ready in pairs
             if ready is None or not fits(ready)
         ]
@@ -200,7 +200,7 @@ def _all(answers: list[Ready | None], fits: Callable[[Ready], bool]) -> bool:
     return all(ready is not None and fits(ready) for ready in answers)
 
 
-def _said(ready: Ready | None) -> str:
+def _shown(ready: Ready | None) -> str:
     if ready is None:
         return "does not answer"
     return (

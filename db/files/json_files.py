@@ -89,7 +89,7 @@ def parse(data: bytes) -> object:
         value = json.loads(
             data.decode(),
             object_pairs_hook=_each_key_once,
-            parse_int=_whole,
+            parse_int=_whole_number,
             parse_float=_finite,
             parse_constant=_no_constant,
         )
@@ -183,7 +183,7 @@ def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return values
 
 
-def _whole(text: str) -> int:
+def _whole_number(text: str) -> int:
     if len(text) > len(str(-_LARGEST)) or not -_LARGEST <= (number := int(text)) <= _LARGEST:
         raise Unfit("JSON with a number beyond 64 bits")
     return number

@@ -94,7 +94,7 @@ class Docker:
             host, port = _address(container)
             wait(host, port, login, ended=lambda: _ended(container))
         except ServerEnded:
-            raise Failure("the server to start", _said(container), where=f"container {name}") from None
+            raise Failure("the server to start", _last_lines(container), where=f"container {name}") from None
         except (DockerException, RequestException) as error:
             raise Failure("a container", _root(error), where=f"container {name}") from None
         finally:
@@ -154,7 +154,7 @@ def _ended(container: PostgresContainer) -> bool:
     return str(wrapped.status) in {"exited", "dead"}
 
 
-def _said(container: PostgresContainer) -> str:
+def _last_lines(container: PostgresContainer) -> str:
     lines = b"".join(container.get_logs()).decode(errors="replace").strip().splitlines()
     return " | ".join(lines[-5:]) or "it said nothing"
 

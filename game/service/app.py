@@ -215,7 +215,7 @@ def _shown(rows: Rows) -> dict[str, object]:
 
 
 def _player_id(player: str) -> str:
-    """What Postgres can't even be asked for is nobody's id."""
+    """Check the id. Raises Refused no_such_player for one that Postgres can't be asked for."""
     if "\0" in player or not player.isprintable():
         raise Refused("no_such_player", repr(player))
     return player

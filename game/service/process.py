@@ -30,7 +30,7 @@ class Process:
 
     def __init__(self, listeners: tuple[socket.socket, socket.socket]) -> None:
         self.since = time.monotonic()
-        self._said, says = os.pipe()
+        self._message, says = os.pipe()
         numbers = (*(listener.fileno() for listener in listeners), says)
         command = [sys.executable, "-m", "game.service.child", *map(str, numbers)]
         try:
@@ -50,8 +50,8 @@ class Process:
 
     def loaded(self) -> bool:
         """Wait until the child has loaded; False if it ended instead, or takes too long."""
-        readable, _, _ = select.select([self._said], [], [], max(0.0, self.since + LOAD_SECONDS - time.monotonic()))
-        return bool(readable) and os.read(self._said, 1) == LOADED
+        readable, _, _ = select.select([self._message], [], [], max(0.0, self.since + LOAD_SECONDS - time.monotonic()))
+        return bool(readable) and os.read(self._message, 1) == LOADED
 
     def serve(self) -> None:
         """Let it listen. One that has died meanwhile is found dead like any other."""
@@ -77,7 +77,7 @@ class Process:
         """Let go of its pipes, once it has ended."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        os.close(self._said)
+        os.close(self._message)
 
 
 def end(processes: list[Process]) -> list[Process]:

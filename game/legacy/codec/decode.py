@@ -45,7 +45,7 @@ class RowDecoder:
                 for document in group.documents:
                     if document.shape == "names":
                         self._keep_names(document)
-        self._rest()
+        self._unmodelled()
         self.user["held"] = any(finding.kind == "held" for finding in self.out.findings)
         record: Record = {
             "source": "users",
@@ -277,7 +277,7 @@ class RowDecoder:
             record[scalar.column] = self._scalar(name, scalar)
         self.out.rows.table(document.table)[self.player, document.name] = record
 
-    def _rest(self) -> None:
+    def _unmodelled(self) -> None:
         known = self.mapping.declared
         self.cells |= {column: cell for column, cell in self.row.items() if column not in known and column != "id"}
 
