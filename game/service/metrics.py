@@ -13,7 +13,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 class Closed(StrEnum):
-    """The reasons for which the service closes a connection; docs/service.md lists them. A code of a problem was sent too."""
+    """The reasons for which the service closes a connection, as docs/service.md lists them. A code was sent too."""
 
     IDLE = "idle"
     REQUEST_TIMEOUT = "request_timeout"
