@@ -28,7 +28,7 @@ from db.quarantine.second_reading import Reading
 from db.transfer.batches import as_text, quarantine_record
 from db.transfer.copying import copy
 from db.transfer.preconditions import explained
-from db.transfer.target import Cells, Target
+from db.transfer.target import LegacyRow, Target
 from game import tables
 from game.legacy import codec, sqlite_values
 from game.legacy.codec import Finding
@@ -202,7 +202,7 @@ class _Run:
     def _mended(self, values: Sequence[Value]) -> Value | None:
         return next((one for one in values if self.decided and one.n == self.decided.n), None)
 
-    def _with_decided(self, values: Sequence[Value], row: Cells) -> Cells:
+    def _with_decided(self, values: Sequence[Value], row: LegacyRow) -> LegacyRow:
         """Return the row with the decided value in its place; the row itself if nothing was decided."""
         value = self._mended(values)
         if value is None or self.decided is None:
@@ -258,7 +258,7 @@ class _Run:
         )
         self.conn.execute(query, (*columns.values(), *key))
 
-    def _prove(self, player: str, wanted: Cells) -> None:
+    def _prove(self, player: str, wanted: LegacyRow) -> None:
         """Rebuild the row from the database, and compare it with the one that was read again."""
         rebuilt = self.target.legacy_row(self.target.player(player))
         differing = [

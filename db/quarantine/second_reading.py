@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from db.quarantine.entries import Value
-from db.transfer.target import Cells
+from db.transfer.target import LegacyRow
 from game.legacy import sqlite_values
 from game.legacy.codec import Finding, arrays
 from game.legacy.codec.mapping import USERS
@@ -52,7 +52,7 @@ class Reading:
 
 
 def judge(
-    values: Sequence[Value], findings: Sequence[Finding], before: Rows, row: Cells, *, mended: Value | None
+    values: Sequence[Value], findings: Sequence[Finding], before: Rows, row: LegacyRow, *, mended: Value | None
 ) -> Reading:
     """Compare what could not be read at first with what can't be read now.
 
@@ -187,7 +187,7 @@ def _is_same(value: Value, finding: Finding) -> bool:
     return is_cell if value.is_cell else not is_cell and value.original == finding.original
 
 
-def _is_overwritten(value: Value, before: Rows, row: Cells) -> bool:
+def _is_overwritten(value: Value, before: Rows, row: LegacyRow) -> bool:
     """Return True if the row does not hold the value any more."""
     cell = row.get(value.column)
     if not value.is_cell:

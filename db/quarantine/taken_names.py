@@ -5,13 +5,13 @@ from __future__ import annotations
 from psycopg import sql
 
 from db import ops
-from db.transfer.target import Cells
+from db.transfer.target import LegacyRow
 from game.legacy import sqlite_values
 from game.legacy.codec import Decoded, Finding
 from game.legacy.codec.mapping import USERS
 
 
-def keep_aside(conn: ops.Connection, decoded: Decoded, row: Cells) -> None:
+def keep_aside(conn: ops.Connection, decoded: Decoded, row: LegacyRow) -> None:
     """Give the player no such name, keep its cell of the row, and add a finding: the names of players are unique."""
     for (player,), user in decoded.rows["users"].items():
         for column, scalar in USERS.scalars.items():
@@ -26,13 +26,13 @@ def _has_another(conn: ops.Connection, column: str, name: object, player: str) -
     return bool(conn.execute(query, (name, player)).rowcount)
 
 
-def _keep(decoded: Decoded, column: str, row: Cells) -> None:
+def _keep(decoded: Decoded, column: str, row: LegacyRow) -> None:
     (record,) = decoded.rows["legacy_rows"].values()
     cells = sqlite_values.decode(str(record["cells"]))
     record["cells"] = sqlite_values.encode(cells | {column: row[column]})
 
 
-def _finding(player: str, column: str, row: Cells, name: str) -> Finding:
+def _finding(player: str, column: str, row: LegacyRow, name: str) -> Finding:
     cell = row[column]
     storage, original = sqlite_values.storage(cell), sqlite_values.original(cell)
     rule, reason = f"{column}.taken", f"another player has this {name}"

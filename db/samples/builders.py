@@ -164,7 +164,7 @@ def _bag_item(item_id: str, entry: str | Bagged) -> Record:
     }
 
 
-def default_options(of: catalog.Template, stars: int) -> legacy_documents.Document | None:
+def default_options(of: catalog.Template, stars: int) -> legacy_documents.JsonDocument | None:
     """Return the options of equipment of these stars when nobody gives others; None for what is not equipment."""
     if of.slot is None or of.grade is None:
         return None
@@ -176,7 +176,7 @@ def default_options(of: catalog.Template, stars: int) -> legacy_documents.Docume
     return options
 
 
-def _sub(n: int, stars: int, sub_range: tuple[int, int]) -> legacy_documents.Document:
+def _sub(n: int, stars: int, sub_range: tuple[int, int]) -> legacy_documents.JsonDocument:
     """Return the n-th combat sub from 0: each star beyond the fourth raised one of the four, in turn, by the least."""
     low, high = sub_range
     raised = (stars - 1 - n) // 4

@@ -105,9 +105,9 @@ def _quest(period: str, name: str, quest: Quest) -> Record:
     }
 
 
-def _reward(reward: Reward, where: str) -> legacy_documents.Document:
+def _reward(reward: Reward, where: str) -> legacy_documents.JsonDocument:
     """Return the reward as the legacy service writes it: without what it does not pay."""
-    paid: legacy_documents.Document = {
+    paid: legacy_documents.JsonDocument = {
         "gold": reward.gold,
         "diamonds": reward.diamonds,
         "actionPoints": reward.action_points,

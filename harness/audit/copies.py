@@ -63,7 +63,7 @@ class Copy:
             check=False,
             capture_output=True,
             text=True,
-            env=environments.beside(),
+            env=environments.child_variables(),
         )
         if done.returncode:
             raise Refusal(
@@ -108,7 +108,7 @@ class Copy:
                 capture_output=True,
                 text=True,
                 timeout=TIMEOUT_SECONDS,
-                env=environments.beside(settings, secrets=libpq.KEPT),
+                env=environments.child_variables(settings, secrets=libpq.KEPT),
                 stdin=subprocess.DEVNULL,
                 stop=self.stopping,
             )

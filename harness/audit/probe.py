@@ -26,7 +26,7 @@ def test_every_process_is_named(tmp_path: Path) -> None:
         check=True,
         capture_output=True,
         text=True,
-        env=environments.beside(),
+        env=environments.child_variables(),
     ).stdout
     seed.empty_legacy(tmp_path / "game.db")
     guard = ReaperClient()

@@ -117,7 +117,7 @@ class WorkerPool:
 @contextmanager
 def _without_secrets() -> Iterator[None]:
     """Keep secrets from what starts meanwhile: multiprocessing gives it this process's environment, and no other."""
-    hidden = {name: os.environ.pop(name) for name in os.environ.keys() - environments.beside().keys()}
+    hidden = {name: os.environ.pop(name) for name in os.environ.keys() - environments.child_variables().keys()}
     try:
         yield
     finally:

@@ -108,7 +108,9 @@ def _names(text: str) -> list[str]:
 
 def _git(root: Path, *arguments: str, given: str = "") -> str:
     """Run git on this checkout, without the variables that lead it to another one, and on objects as they were made."""
-    environment = {name: value for name, value in environments.beside({}).items() if not name.startswith("GIT_")}
+    environment = {
+        name: value for name, value in environments.child_variables({}).items() if not name.startswith("GIT_")
+    }
     done = subprocess.run(
         ["git", "--no-replace-objects", "-c", "core.fsmonitor=false", *arguments],
         cwd=root,

@@ -67,7 +67,7 @@ def run(
                 cwd=root,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                env=environments.beside(ITS_OWN, secrets=needed_secrets(postgres)),
+                env=environments.child_variables(ITS_OWN, secrets=needed_secrets(postgres)),
             )
             with _terminated_as_interrupted(), Watched(events, progress) as watched, pytest as process:
                 _wait(process, watched)

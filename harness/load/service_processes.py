@@ -1,4 +1,4 @@
-"""The real service as processes of its own, under a guardian: none of them outlives us, however we end."""
+"""The real service as processes of its own, under a reaper: none of them outlives us, however we end."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Service:
         return all(_answers(services.ask(url)) for url in self.urls) or None
 
     def stop(self) -> None:
-        """Ask it to end, and wait; the guardian ends what does not."""
+        """Ask it to end, and wait; the reaper ends what does not."""
         if not self._pid:
             return
         with suppress(ProcessLookupError):

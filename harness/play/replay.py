@@ -13,7 +13,7 @@ from db.samples import moments
 from db.samples.moments import written
 from game.dispatch import dispatch
 from game.errors import BadDice, Refused, StoreFailure
-from game.rows import Rows, compare, whole
+from game.rows import Rows, compare, whole_number
 from game.rules.chance import Chance
 from harness.play import defects, expectations, invariants, requests
 from harness.play.arena import Stage, starts
@@ -236,7 +236,7 @@ class Play:
     def _check_instant(self, turn: Turn) -> None:
         """Check that a receipt says when its request was granted; one that is missing is told by another check."""
         receipt = self.rows.get("action_receipts", {}).get((turn.action.by, turn.request), {"at": self._now})
-        if (at := whole(receipt, "at")) != self._now:
+        if (at := whole_number(receipt, "at")) != self._now:
             self.standing.append(Problem(turn.path, f"a receipt of {written(self._now)}", f"one of {written(at)}"))
 
     def _check_standing(self, turn: Turn, before: Rows) -> None:

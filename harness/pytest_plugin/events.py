@@ -16,7 +16,7 @@ import pytest
 
 from db.files import private
 from db.servers import Server
-from db.servers.vitals import Lost, Vitals, silence, told_by
+from db.servers.vitals import Lost, Vitals, cause_in, silence
 from harness.pytest_plugin.session import OWN, SERVER
 
 OPTION = "--events"
@@ -47,7 +47,7 @@ def pytest_runtest_makereport(
     report = yield
     if call.excinfo is not None and report.failed:
         crashed = item.config.stash.get(OWN, list[Server]())
-        causes = (told_by(call.excinfo.value), *map(silence, crashed))
+        causes = (cause_in(call.excinfo.value), *map(silence, crashed))
         item.user_properties += [(LOST, cause) for cause in causes if cause]
     return report
 

@@ -140,7 +140,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop what we started. When this does not run (SIGTERM, kill -9), the server's guardian does it."""
+    """Stop what we started. When this does not run (SIGTERM, kill -9), the server's reaper does it."""
     if SERVER in config.stash:
         config.stash[SERVER].stop()
 

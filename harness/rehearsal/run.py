@@ -20,7 +20,7 @@ from db.counts import lines_of
 from db.cutover import cutover, rollback
 from db.cutover.context import FAILURES, RunConfig
 from db.cutover.ports import SmokeResult, When
-from db.cutover.report import Report
+from db.cutover.report import RunReport
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
 from game.stores import open_store
@@ -96,7 +96,10 @@ class Rehearsal:
         return there, self.leg(rollback.run, self._here.environment.legacy, self._returned)
 
     def leg(
-        self, verb: Callable[..., Report], store: PostgresUrl | LegacyUrl, counts: Callable[[Report], dict[str, Any]]
+        self,
+        verb: Callable[..., RunReport],
+        store: PostgresUrl | LegacyUrl,
+        counts: Callable[[RunReport], dict[str, Any]],
     ) -> Leg:
         """One move, and play on the store that it ends on; then the count.
 
@@ -118,7 +121,10 @@ class Rehearsal:
         return leg
 
     def _leg(
-        self, verb: Callable[..., Report], store: PostgresUrl | LegacyUrl, counts: Callable[[Report], dict[str, Any]]
+        self,
+        verb: Callable[..., RunReport],
+        store: PostgresUrl | LegacyUrl,
+        counts: Callable[[RunReport], dict[str, Any]],
     ) -> Leg:
         since = time.monotonic()
         report = verb(
@@ -154,11 +160,11 @@ class Rehearsal:
         )
         return _judged(leg, list(_doubts(leg, tally, since)))
 
-    def _loaded(self, report: Report) -> dict[str, Any]:
+    def _loaded(self, report: RunReport) -> dict[str, Any]:
         self.held = report.counts["held"]
         return {name: report.counts[name] for name in ("source", "loaded", "quarantined", "mismatches")}
 
-    def _returned(self, _report: Report) -> dict[str, Any]:
+    def _returned(self, _report: RunReport) -> dict[str, Any]:
         """Check that the rest came back as it was: nothing is quarantined on the way back."""
         acted = {player for player, _request in self._crowd.tally.granted}
         found = comparison.compare(self._here.source, self._here.legacy, acted)

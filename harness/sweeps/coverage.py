@@ -12,7 +12,7 @@ from typing import ClassVar, TypeAlias
 
 from game import idempotency
 from game.rows import Rows, compare
-from game.unit_of_work import Engine, Loaded, Status
+from game.unit_of_work import Engine, LoadedPlayer, StoreStatus
 from harness.play import arena, requests
 from harness.play.arena import Start
 from harness.play.requests import PreparedRequest
@@ -93,7 +93,7 @@ class MemoryStore:
         del fence_pass
         yield self
 
-    def load(self, player: str, request_id: str, tables: object) -> Loaded | None:
+    def load(self, player: str, request_id: str, tables: object) -> LoadedPlayer | None:
         """The player's all: more than was asked for does no harm. Of receipts the request's own."""
         del tables
         if player not in self._players:
@@ -102,7 +102,7 @@ class MemoryStore:
         rows = self._players[player].copy()
         own = [(player, form) for form in idempotency.forms(request_id)]
         rows["action_receipts"] = {key: row for key, row in rows.get("action_receipts", {}).items() if key in own}
-        return Loaded(rows, "open")
+        return LoadedPlayer(rows, "open")
 
     def save(self, before: Rows, after: Rows) -> None:
         """Kept in mind until the commit."""
@@ -126,9 +126,9 @@ class MemoryStore:
         """Return a copy of all of the player's rows; see `Store`."""
         return self._players.get(player)
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         """Return the status of a store that no environment has."""
-        return Status(self.engine, "paper", None, None, "open")
+        return StoreStatus(self.engine, "paper", None, None, "open")
 
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -54,7 +54,7 @@ class CrashableWorker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for pytest alone; this process ends with its input.
-            env=environments.beside({"PYTHONPATH": str(Path(game.__file__).parent.parent)}),
+            env=environments.child_variables({"PYTHONPATH": str(Path(game.__file__).parent.parent)}),
         )
         self.pid = 0
 

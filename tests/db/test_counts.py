@@ -15,11 +15,11 @@ NAMES = ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(
-    ("given", "most", "said"),
+    ("given", "most", "text"),
     [([], 2, ""), (["a"], 2, "a"), (["a", "b"], 2, "a, b"), (NAMES, 2, "a, b and 2 more"), (NAMES, 4, "a, b, c, d")],
 )
-def test_the_rest_is_counted(given: list[str], most: int, said: str) -> None:
-    assert few(given, most) == said
+def test_the_rest_is_counted(given: list[str], most: int, text: str) -> None:
+    assert few(given, most) == text
 
 
 def test_the_rest_is_counted_where_not_all_are_given() -> None:
@@ -66,11 +66,11 @@ def _is_cut(part: ast.Slice) -> bool:
 
 
 def test_no_other_module_cuts_a_list_in_silence() -> None:
-    found = {
+    modules = {
         f"{path.relative_to(ROOT)}:{line}"
         for folder in ("db", "harness", "game")
         for path in sorted((ROOT / folder).rglob("*.py"))
         if str(path.relative_to(ROOT)) not in CUTS
         for line in cuts(ast.parse(path.read_text("utf-8")))
     }
-    assert found == set()
+    assert modules == set()

@@ -80,7 +80,7 @@ def test_each_action_is_granted_once_and_answered_again(
 
 
 class Counting:
-    """Notes every round trip."""
+    """A Watch that notes every round trip."""
 
     def __init__(self) -> None:
         self.trips: list[RoundTrip] = []

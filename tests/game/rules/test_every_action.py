@@ -1,4 +1,4 @@
-"""What holds of every action, on both stores: granted once, all or nothing, kept before it is answered."""
+"""Tests what holds of every action, on both stores: granted once, all or nothing, kept before it is answered."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Breaking(Chance):
 
 
 def draws_of(action: str) -> int:
-    """How many draws the example makes, on rows alone."""
+    """Count the draws that the example makes, on rows alone."""
     chance = Breaking("r1", 0)
     perform(Player(EXAMPLES[action].player(), "r1", NOON_MS, chance), command(action))
     return chance.drawn

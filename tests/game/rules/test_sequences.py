@@ -109,10 +109,10 @@ class Sequences(RuleBasedStateMachine):
         return cls._starts[player]
 
     def read(self, player: str) -> tuple[Rows, Rows]:
-        found = self.stores[0].read(player), self.stores[1].read(player)
-        assert found[0] is not None
-        assert found[1] is not None
-        return found[0], found[1]
+        pair = self.stores[0].read(player), self.stores[1].read(player)
+        assert pair[0] is not None
+        assert pair[1] is not None
+        return pair[0], pair[1]
 
     @rule(hours=st.sampled_from([-30, -1, 0.1, 1, 7, 24, 24, 200]))
     def time_passes(self, hours: float) -> None:
@@ -146,7 +146,7 @@ class Sequences(RuleBasedStateMachine):
             assert compare(before, store.read(done.request.player) or Rows()) == {}
 
     def ask(self, store: Store, request: Request) -> Answer | str:
-        """What is answered, or the code of the refusal."""
+        """Return the answer, or the code of the refusal."""
         chance: Callable[[str], Chance] = partial(Chance, "the secret of tests")
         try:
             return dispatch(store, request, clock=lambda: self.now_ms, chance=chance)

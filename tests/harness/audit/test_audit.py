@@ -115,6 +115,6 @@ def test_another_tree_in_a_child_is_noticed(copy: Copy, monkeypatch: pytest.Monk
     def without_path(settings: Mapping[str, str] | None = None, **_: object) -> dict[str, str]:
         return {**os.environ, **{name: value for name, value in (settings or {}).items() if name != "PYTHONPATH"}}
 
-    monkeypatch.setattr(environments, "beside", without_path)
+    monkeypatch.setattr(environments, "child_variables", without_path)
     with pytest.raises(Failure, match="another tree in game-"):
         copy.prove()

@@ -178,7 +178,7 @@ def test_due_is_what_pytest_collects_for_a_gate() -> None:
         "no:cacheprovider",
     ]
     said = subprocess.run(
-        command, cwd=ROOT, check=True, capture_output=True, text=True, env=environments.beside(suite.ITS_OWN)
+        command, cwd=ROOT, check=True, capture_output=True, text=True, env=environments.child_variables(suite.ITS_OWN)
     )
     assert {line for line in said.stdout.splitlines() if "::" in line} == due.items(ROOT)
 
@@ -215,7 +215,7 @@ def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestcon
         [sys.executable, "-c", program],
         cwd=tree,
         stderr=subprocess.PIPE,
-        env=environments.beside({"PYTHONPATH": str(ROOT)}),
+        env=environments.child_variables({"PYTHONPATH": str(ROOT)}),
     )
     until(
         lambda: [] if len(psutil.Process(gate.pid).children(recursive=True)) > 2 else ["no pytest with two workers yet"]

@@ -202,8 +202,8 @@ def caused_by(cause: Exception) -> Exception:
     ],
 )
 def test_an_error_tells_of_the_machine_through_whatever_it_was_wrapped_in(error: Exception, is_lost: bool) -> None:
-    assert bool(vitals.told_by(error)) is is_lost
-    assert bool(vitals.told_by(caused_by(error))) is is_lost
+    assert bool(vitals.cause_in(error)) is is_lost
+    assert bool(vitals.cause_in(caused_by(error))) is is_lost
 
 
 @pytest.mark.parametrize("how", [STOPPED, CRASHED])

@@ -13,7 +13,7 @@ from db.samples import seed
 from game.errors import Refused
 from game.legacy.store import LegacyStore, LegacyUnit
 from game.rows import Rows
-from game.unit_of_work import Status, Store, Unit
+from game.unit_of_work import Store, StoreStatus, Unit
 from harness import scenarios
 from harness.play.arena import LegacyStage
 from harness.play.differential import replay_twins
@@ -70,7 +70,7 @@ class TamperedStore:
     def read(self, player: str) -> Rows | None:
         return self._store.read(player)
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         return self._store.status()
 
     def close(self) -> None:

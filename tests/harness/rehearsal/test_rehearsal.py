@@ -20,7 +20,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from db.console.output import outcome
 from db.console.progress import Silent
 from db.cutover.context import RunConfig
-from db.cutover.report import Report, Status, StepReport, Verdict
+from db.cutover.report import RunReport, RunVerdict, StepReport, StepStatus
 from db.errors import Inconclusive, Refusal, ToolError, Undone
 from db.processes.interruption import Interrupted
 from db.samples import legacy_documents, seed
@@ -146,7 +146,7 @@ def test_every_step_of_both_moves_is_reported(rehearsed: Rehearsed) -> None:
     assert there[0] == back[0] == "preflight"
     assert there.index("fence") < there.index("copy") < there.index("switch") < there.index("live")
     assert back.index("carry back") < back.index("switch") < back.index("return")
-    assert {step.status for step in (*rehearsed.report.steps, *rehearsed.report.rollback.steps)} == {Status.DONE}
+    assert {step.status for step in (*rehearsed.report.steps, *rehearsed.report.rollback.steps)} == {StepStatus.DONE}
 
 
 def test_the_file_that_was_given_stays_as_it_was(rehearsed: Rehearsed) -> None:
@@ -172,11 +172,11 @@ Move = Callable[[Stage, VirtualUsers], None]
 def leg(here: Stage, move: Move, share: int) -> Leg:
     """One leg on the legacy file, with players of this share at play, its move a function of the test's own."""
 
-    def verb(_environment: object, config: RunConfig) -> Report:
+    def verb(_environment: object, config: RunConfig) -> RunReport:
         config.observer("before", "move")
         move(here, crowd)
-        steps = (StepReport("move", Status.DONE, 0.1),)
-        return Report("run", "cutover", "test", Verdict.LIVE, "PostgreSQL 15", steps, 0.1)
+        steps = (StepReport("move", StepStatus.DONE, 0.1),)
+        return RunReport("run", "cutover", "test", RunVerdict.LIVE, "PostgreSQL 15", steps, 0.1)
 
     everybody = sorted(scripts.read(here.source, players=PLAYERS).items())
     with VirtualUsers(
