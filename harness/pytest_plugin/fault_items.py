@@ -22,7 +22,7 @@ from harness.pytest_plugin.session import KEEP, OWN, keeps, note_kept, note_kept
 from harness.scenarios import ScenarioFile
 from harness.sweeps import fault_kinds, faults, legacy_faults
 from harness.sweeps.coverage import Coverage
-from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Unharmed
+from harness.sweeps.fault_kinds import NO_FAULT, Crashed, Fault, Killed
 from harness.sweeps.faults import Failure, Swept, Torn
 from harness.sweeps.forkserver import CrashableWorker
 from harness.sweeps.proxied_database import ProxiedDatabase
@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAMES",
         help=f"run scenarios under faults at each round trip: {ALL} or some of {', '.join(NAMES)} on each scenario;"
         f" {GATE}: all of them on each action and each way in which it ends, once, those on the wire"
-        f" on each kind of save too; {Unharmed.name}: no fault, is each command one transaction on the wire",
+        f" on each kind of save too; {NO_FAULT.name}: no fault, is each command one transaction on the wire",
     )
     group.addoption(
         FAULT_AT,
@@ -80,8 +80,8 @@ def asked_for(config: pytest.Config) -> tuple[str, ...]:
     option = config.getoption(FAULTS)
     names = () if option is None else NAMES if option in (ALL, GATE) else tuple(option.split(","))
     for name in names:
-        if name not in (*NAMES, Unharmed.name):
-            known = ", ".join((*NAMES, Unharmed.name))
+        if name not in (*NAMES, NO_FAULT.name):
+            known = ", ".join((*NAMES, NO_FAULT.name))
             raise pytest.UsageError(f"{FAULTS}: expected {ALL}, {GATE} or some of {known}; found {name}.")
     return names
 
@@ -92,7 +92,7 @@ def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[t
     if config.getoption(FAULTS) == GATE:
         wanted = config.stash.setdefault(SEEN, Coverage()).struck(read().scenario)
     for name, steps in wanted.items():
-        where = UNHARMED if name == Unharmed.name else Where(config.getoption(FAULT_AT), steps)
+        where = UNHARMED if name == NO_FAULT.name else Where(config.getoption(FAULT_AT), steps)
         yield PREFIX + name, _call(name, where, read)
 
 
@@ -110,10 +110,10 @@ UNHARMED = Where(None, frozenset())
 def _call(name: str, where: Where, read: Callable[[], ScenarioFile]) -> Callable[..., None]:
     if name in OFF_THE_WIRE:
         return OFF_THE_WIRE[name](where, read)
-    kind = Unharmed if name == Unharmed.name else fault_kinds.ON_THE_WIRE[name]
+    kind = NO_FAULT if name == NO_FAULT.name else fault_kinds.ON_THE_WIRE[name]
 
     def on_the_wire(proxied: ProxiedDatabase, request: pytest.FixtureRequest) -> None:
-        _sweep(read(), kind(proxied), where, request.node)
+        _sweep(read(), kind.on(proxied), where, request.node)
 
     return on_the_wire
 
@@ -187,8 +187,8 @@ def _again(nodeid: str, case: Case) -> str:
     file = nodeid.rpartition("::")[0]
     if case.k is not None:
         return f"{quote(nodeid)} {FAULTS}={case.fault} {FAULT_AT}={case.k}"
-    if case.fault == Unharmed.name:
-        return f"{quote(f'{file}::{PREFIX}{Unharmed.name}')} {FAULTS}={Unharmed.name}"
+    if case.fault == NO_FAULT.name:
+        return f"{quote(f'{file}::{PREFIX}{NO_FAULT.name}')} {FAULTS}={NO_FAULT.name}"
     return quote(f"{file}::legacy")
 
 
@@ -238,7 +238,7 @@ def _torn(file: ScenarioFile, torn: Torn, nodeid: str) -> Iterator[str]:
     yield f"{file.name}:{file.document.mark(torn.path).line}: {where}: {torn.label} without a fault, on the wire"
     yield from (f"      {statement}" for statement in torn.statements)
     yield f"    expected  {ONE_TRANSACTION}\n    found     {torn.found}"
-    yield f"  again: pytest {quote(f'{nodeid.partition(PREFIX)[0]}{PREFIX}{Unharmed.name}')} {FAULTS}={Unharmed.name}"
+    yield f"  again: pytest {quote(f'{nodeid.partition(PREFIX)[0]}{PREFIX}{NO_FAULT.name}')} {FAULTS}={NO_FAULT.name}"
 
 
 def _places(failures: Iterable[Failure]) -> str:
@@ -255,7 +255,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         totals.setdefault(str(one.pop("fault")), Counter()).update(one)
     terminalreporter.write_sep("-", "faults")
     terminalreporter.write_line(f"{'':14}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
-    for name in (each for each in (*NAMES, Unharmed.name) if each in totals):
+    for name in (each for each in (*NAMES, NO_FAULT.name) if each in totals):
         total = totals[name]
         per_case = 1000 * total["seconds"] / max(1, total["cases"])
         terminalreporter.write_line(

@@ -18,7 +18,7 @@ from harness.play.arena import Start
 from harness.play.requests import PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps import fault_kinds, legacy_faults
-from harness.sweeps.fault_kinds import Unharmed
+from harness.sweeps.fault_kinds import NO_FAULT
 
 Saved: TypeAlias = frozenset[tuple[str, str]]
 """What is done (update, insert, delete) to which table."""
@@ -49,7 +49,7 @@ class Coverage:
         """
         by_path, by_end = self._fresh(scenario)
         if not by_path:
-            return {Unharmed.name: frozenset()}
+            return {NO_FAULT.name: frozenset()}
         names = (*fault_kinds.NAMES, *legacy_faults.NAMES)
         steps = {name: by_path if name in fault_kinds.ON_THE_WIRE else by_end for name in names}
         return {name: places for name, places in steps.items() if places}

@@ -9,7 +9,7 @@ import pytest
 from db import servers
 from harness import scenarios
 from harness.sweeps import coverage, fault_kinds
-from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage, Serialization
+from harness.sweeps.fault_kinds import FAULTS, Crashed, Fault, Killed, Outage
 from harness.wire import DropReply, InjectError, Pass, Session, Verdict
 from tests.fixtures.given_server import given
 
@@ -204,20 +204,23 @@ def test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like(
     def nothing(self: Fault, session: Session, *, after: bool) -> Verdict:
         return Pass()
 
-    for fault in fault_kinds.ON_THE_WIRE.values():
-        monkeypatch.setattr(fault, "strike", nothing)
+    for acts in {kind.acts for kind in FAULTS}:
+        monkeypatch.setattr(acts, "strike", nothing)
     for fault in (Killed, Crashed):
         monkeypatch.setattr(fault, "take", lambda self, session: None)
     result = run(suite, "--faults=" + ",".join(fault_kinds.NAMES))
     result.assert_outcomes(failed=10, deselected=3)
     fired = {name: table(result)[name][1] for name in fault_kinds.NAMES}
     assert fired == dict.fromkeys(fault_kinds.NAMES, "0")
-    for fault in (*fault_kinds.ON_THE_WIRE.values(), Killed, Crashed):
+    effects = {kind.name: kind.effect for kind in FAULTS}
+    effects |= {"killed": "an application ended by SIGKILL", "crashed": "a server that recovered from a crash"}
+    assert list(effects) == list(fault_kinds.NAMES)
+    for name, effect in effects.items():
         result.stdout.fnmatch_lines(
             [
-                f"*: {fault.name} at round trip *",
+                f"*: {name} at round trip *",
                 "  the fault",
-                f"    expected  {fault.effect}",
+                f"    expected  {effect}",
                 "*that it struck nothing",
             ]
         )
@@ -232,7 +235,7 @@ def test_what_struck_in_one_case_is_no_evidence_of_the_next(
     def once(self: Fault, session: Session, *, after: bool) -> Verdict:
         return verdicts.pop() if verdicts else Pass()
 
-    monkeypatch.setattr(Serialization, "strike", once)
+    monkeypatch.setattr(Fault, "strike", once)
     assert table(run(suite, "--faults=40001"))["40001"][:2] == ["5", "1"]
 
 
