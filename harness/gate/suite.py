@@ -61,11 +61,11 @@ def run(
             *sweeps,
         ]
         command += [f"--postgres={postgres}"] if postgres else []
-        with private.opened(log, "wb") as said:
+        with private.opened(log, "wb") as log_file:
             pytest = children.started(
                 command,
                 cwd=root,
-                stdout=said,
+                stdout=log_file,
                 stderr=subprocess.STDOUT,
                 env=environments.beside(ITS_OWN, secrets=needed_secrets(postgres)),
             )
@@ -127,7 +127,7 @@ class Watched:
         self._bar.close()
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        """Whole lines alone: the last may be half written."""
+        """Yield the lines that were written since and are whole: the last may be half written."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
@@ -141,7 +141,7 @@ class Watched:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends us as Ctrl-C does, so that what we started ends with us."""
+    """Treat SIGTERM as Ctrl-C within the block, so that what we started ends with us."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

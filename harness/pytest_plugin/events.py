@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The controller writes; workers tell it."""
+    """Register the writer, in the controller alone; workers send their reports to it."""
     path = config.getoption(OPTION)
     if path and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Writer(Path(path), config))
@@ -78,7 +78,7 @@ class Writer:
         self._announce(len(ids))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that can't be read fails as a whole."""
+        """Write a file that can't be read as an item that failed."""
         if report.failed:
             self._write({"item": report.nodeid, "verdict": "failed", "seconds": 0.0, "found": report.longreprtext})
 
@@ -101,7 +101,7 @@ class Writer:
             self._lose(f"a process that ran the tests ended: {node}: {error}")
 
     def pytest_sessionfinish(self) -> None:
-        """A test whose worker crashed has no teardown."""
+        """End the tests without a teardown: those whose worker crashed."""
         for name in list(self._failed):
             self._end(name, {})
         if self._file is not None:

@@ -90,7 +90,7 @@ def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[t
     """An item's name and function for each fault that is asked for; its parameters are the fixtures it needs."""
     wanted: Mapping[str, frozenset[int] | None] = dict.fromkeys(asked_for(config))
     if config.getoption(FAULTS) == GATE:
-        wanted = config.stash.setdefault(SEEN, Coverage()).struck(read().scenario)
+        wanted = config.stash.setdefault(SEEN, Coverage()).select_cases(read().scenario)
     for name, steps in wanted.items():
         where = UNHARMED if name == NO_FAULT.name else Where(config.getoption(FAULT_AT), steps)
         yield PREFIX + name, _call(name, where, read)

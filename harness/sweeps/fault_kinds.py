@@ -14,7 +14,7 @@ from harness.play import requests
 from harness.play.requests import PreparedRequest
 from harness.sweeps.forkserver import CrashableWorker, Died
 from harness.sweeps.proxied_database import ProxiedDatabase
-from harness.wire import DropBefore, DropReply, InjectError, Pass, RoundTrip, Session, Verdict
+from harness.wire import Decision, DropBefore, DropReply, InjectError, Pass, RoundTrip, Session
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Fault:
     verdict: of the round trip at the fault's moment; of one that strikes in other ways too, see its class.
     """
 
-    def __init__(self, proxied: ProxiedDatabase, name: str, effect: str, verdict: Verdict) -> None:
+    def __init__(self, proxied: ProxiedDatabase, name: str, effect: str, decision: Decision) -> None:
         self.proxied = proxied
         self.name = name
         self.effect = effect
-        self.verdict = verdict
+        self.decision = decision
         self.moment: Moment | None = None
         self.trips: list[RoundTrip] = []
         self.struck: RoundTrip | None = None
@@ -50,9 +50,9 @@ class Fault:
     def arm(self, moment: Moment | None) -> None:
         """Count round trips from zero, and strike at the moment; None: never."""
         self.moment, self.trips, self.struck, self.session, self.carried_out = moment, [], None, None, False
-        self.proxied.proxy.judge = self
+        self.proxied.proxy.interceptor = self
 
-    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
+    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
         """Strike at the fault's moment, and let everything else through."""
         place = len(self.trips)
         self.trips.append(trip)
@@ -62,18 +62,18 @@ class Fault:
         session.forget()
         return self.strike(session, after=self.moment.after)
 
-    def otherwise(self) -> Verdict:
+    def otherwise(self) -> Decision:
         """Return the verdict on all other round trips."""
         return Pass()
 
-    def strike(self, session: Session, *, after: bool) -> Verdict:
+    def strike(self, session: Session, *, after: bool) -> Decision:
         """Return the verdict on the round trip at the fault's moment."""
         del session, after
-        return self.verdict
+        return self.decision
 
     def hit(self) -> bool:
         """Return True if it had its effect; asked at the end of a case in which it struck."""
-        match self.verdict:
+        match self.decision:
             case DropBefore():
                 return self.ended and not self.carried_out
             case DropReply():
@@ -127,12 +127,12 @@ class Outage(Fault):
         """Begin a case with a server that answers."""
         self._down = self._turned_away = False
 
-    def strike(self, session: Session, *, after: bool) -> Verdict:
+    def strike(self, session: Session, *, after: bool) -> Decision:
         """Begin the outage with a lost answer."""
         self._down = True
         return super().strike(session, after=after)
 
-    def otherwise(self) -> Verdict:
+    def otherwise(self) -> Decision:
         """Cut whatever comes during the outage."""
         self._turned_away |= self._down
         return DropBefore() if self._down else Pass()
@@ -160,7 +160,7 @@ class Terminated(Fault):
         assert self.session.pid is not None
         return self.heard(self.name) and not self.proxied.serves(self.session.pid)
 
-    def strike(self, session: Session, *, after: bool) -> Verdict:
+    def strike(self, session: Session, *, after: bool) -> Decision:
         """Have the server end the process and tell the client so, in place of the answer."""
         assert session.pid is not None
         self.proxied.terminate(session.pid)
@@ -178,7 +178,7 @@ class AtCommit(Fault, ABC):
             if trip.commits:
                 yield Moment(k, after=True)
 
-    def strike(self, session: Session, *, after: bool) -> Verdict:
+    def strike(self, session: Session, *, after: bool) -> Decision:
         """End the process before the statement is sent, or let the statement run and end the process in `answered`."""
         if after:
             return DropReply()
@@ -287,12 +287,12 @@ class FaultKind:
 
     name: str
     effect: str
-    verdict: Verdict
+    decision: Decision
     acts: type[Fault] = Fault
 
     def on(self, proxied: ProxiedDatabase) -> Fault:
         """Make the fault for one database behind a proxy."""
-        return self.acts(proxied, self.name, self.effect, self.verdict)
+        return self.acts(proxied, self.name, self.effect, self.decision)
 
 
 def _error(sqlstate: str) -> FaultKind:

@@ -182,8 +182,8 @@ def _clean(scenario: Scenario, fault: Fault, todo: Sequence[PreparedRequest]) ->
 def _torn(clean: Clean, todo: Sequence[PreparedRequest]) -> Iterator[Torn]:
     for step, prepared in enumerate(todo):
         trips = [trip for trip, of in zip(clean.trips, clean.step_of, strict=True) if of == step]
-        if (found := beside_one_transaction(trips)) is not None:
-            yield Torn(prepared.turn.path, prepared.label, tuple(trip.short for trip in trips), found)
+        if (borders := beside_one_transaction(trips)) is not None:
+            yield Torn(prepared.turn.path, prepared.label, tuple(trip.short for trip in trips), borders)
 
 
 def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequest]) -> CaseEnd:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from db.errors import Refusal
-from harness.gate.certificate import Certificate, Counts, Standing, Target, digest_of, read, verify
+from harness.gate.certificate import Certificate, CheckoutState, Counts, TargetServer, digest_of, read, verify
 from tests.fixtures.gates import HERE, KEY, certificate
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -27,7 +27,7 @@ def written(folder: Path, made: Certificate, key: str | None = KEY, **tampered: 
 
 
 def check(
-    path: Path, *, here: Standing = HERE, key: str | None = KEY, env: str = "staging", **more: Any
+    path: Path, *, here: CheckoutState = HERE, key: str | None = KEY, env: str = "staging", **more: Any
 ) -> Certificate:
     now = more.pop("now", NOON + timedelta(hours=1))
     return verify(path, env, here, key=key, now=now, **more)
@@ -36,7 +36,7 @@ def check(
 def test_what_the_gate_has_proven_is_admitted(tmp_path: Path) -> None:
     path = written(tmp_path, certificate())
 
-    admitted = check(path, least=LAST, target=Target(15, {"server_encoding": "UTF8"}), budget_seconds=60.0)
+    admitted = check(path, least=LAST, target=TargetServer(15, {"server_encoding": "UTF8"}), budget_seconds=60.0)
 
     assert admitted == certificate()
 
@@ -71,9 +71,9 @@ def test_what_does_not_agree_is_refused_by_name(tmp_path: Path, changes: dict[st
         ({"now": NOON - timedelta(minutes=1)}, "expected one made within 1 day"),
         ({"here": dataclasses.replace(HERE, clean=False)}, "changes that no gate has seen"),
         ({"here": dataclasses.replace(HERE, commit="f" * 40)}, "expected commit ffffffffffff"),
-        ({"target": Target(16)}, "expected PostgreSQL 16; found PostgreSQL 15.18"),
+        ({"target": TargetServer(16)}, "expected PostgreSQL 16; found PostgreSQL 15.18"),
         (
-            {"target": Target(15, {"server_encoding": "SQL_ASCII"})},
+            {"target": TargetServer(15, {"server_encoding": "SQL_ASCII"})},
             "a gate on a server with server_encoding = SQL_ASCII, as the target's; found one with UTF8",
         ),
         ({"least": dataclasses.replace(LAST, scenarios=46)}, "found 45 scenarios (were 46)"),

@@ -21,10 +21,10 @@ from db.servers.vitals import Lost, Vitals, lasting
 from harness import rehearsal
 from harness.gate import Ended, admission, due, suite
 from harness.gate import parts as gate_parts
-from harness.gate.run import Wish, run, show
+from harness.gate.run import GateOptions, run, show
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.run import Rehearsal
-from harness.rehearsal.setup import Stage
+from harness.rehearsal.setup import RehearsalSetup
 from tests.fixtures.gates import HOLDS, KEY, item, items, parts
 from tests.fixtures.losing import CRASHED, STOPPED, lose
 
@@ -129,7 +129,7 @@ def test_a_server_that_is_lost_under_a_move_makes_the_rehearsal_inconclusive(
 
     monkeypatch.setattr(Rehearsal, "_leg", leg)
     made = Rehearsal.__new__(Rehearsal)
-    made._here = cast(Stage, SimpleNamespace(vitals=SimpleNamespace(cause=lambda *_: cause)))
+    made._setup = cast(RehearsalSetup, SimpleNamespace(vitals=SimpleNamespace(cause=lambda *_: cause)))
     if cause:
         found = made.leg(pytest.fail, cast(Any, None), cast(Any, None))
         assert (found.verdict, found.problems[0]) == ("inconclusive", cause)
@@ -262,7 +262,7 @@ def test_a_gate_names_the_cause_and_what_it_did_not_try(
     not_tried: set[str],
 ) -> None:
     gate_with(monkeypatch, **acts)
-    found = run(Wish("staging"), checkout, Silent())
+    found = run(GateOptions("staging"), checkout, Silent())
     assert found.verdict is ended
     assert found.doubts[0].endswith("no longer answers")
     assert {part.name for part in found.parts if "not tried" in "".join(part.problems)} == not_tried
@@ -278,5 +278,5 @@ def test_a_gate_that_could_not_sign_is_refused_before_it_runs(
     monkeypatch.delenv(admission.SIGNING_KEY, raising=False)
     gate_with(monkeypatch, servers=raising(AssertionError("it ran")))
     with pytest.raises(Refusal, match=f"{admission.SIGNING_KEY}, with which a certificate for {environment}") as caught:
-        run(Wish(environment), Path(__file__).parents[3], Silent())
+        run(GateOptions(environment), Path(__file__).parents[3], Silent())
     assert "invoke gate --env test" in str(caught.value)

@@ -78,7 +78,7 @@ def granted(replayed: bool, gold: int = 5) -> Answer:
     return 200, {"outcome": {"gold": gold}, "replayed": replayed}
 
 
-def played(rule: Callable[[str, int], Answer], requests: int = 40) -> tuple[FakeService, virtual_users.Tally]:
+def played(rule: Callable[[str, int], Answer], requests: int = 40) -> tuple[FakeService, virtual_users.AnswerLog]:
     service = FakeService(rule)
     with served(service) as url, VirtualUsers([url], PLANS, token_of=str.upper, clients=3) as crowd:
         crowd.play(requests)

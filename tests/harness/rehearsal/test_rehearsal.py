@@ -35,7 +35,7 @@ from harness.load.virtual_users import VirtualUsers
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.report import show
 from harness.rehearsal.run import Rehearsal
-from harness.rehearsal.setup import Stage, stage
+from harness.rehearsal.setup import RehearsalSetup, set_up
 
 PLAYERS = 50
 COUNTED = {"source": 7, "loaded": 7, "quarantined": 0, "mismatches": 0, "players": 8, "held": 0}
@@ -160,16 +160,16 @@ def test_nothing_is_left_behind(rehearsed: Rehearsed, temporary: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def here(temporary: Path, kind: str | None) -> Iterator[Stage]:
+def here(temporary: Path, kind: str | None) -> Iterator[RehearsalSetup]:
     """A stage with the service at play on its legacy file."""
-    with stage(30, None, kind, Silent()) as made:
+    with set_up(30, None, kind, Silent()) as made:
         yield made
 
 
-Move = Callable[[Stage, VirtualUsers], None]
+Move = Callable[[RehearsalSetup, VirtualUsers], None]
 
 
-def leg(here: Stage, move: Move, share: int) -> Leg:
+def leg(here: RehearsalSetup, move: Move, share: int) -> Leg:
     """One leg on the legacy file, with players of this share at play, its move a function of the test's own."""
 
     def verb(_environment: object, config: RunConfig) -> Report:
@@ -187,7 +187,7 @@ def leg(here: Stage, move: Move, share: int) -> Leg:
         return Rehearsal(here, crowd, 2, Silent()).leg(verb, here.environment.legacy, lambda _report: dict(counts))
 
 
-def lock_out(here: Stage, crowd: VirtualUsers) -> None:
+def lock_out(here: RehearsalSetup, crowd: VirtualUsers) -> None:
     """Fence the file until a client was told to wait."""
     with closing(sqlite_values.connect(here.legacy, timeout_seconds=30)) as connection:
         fence.raise_fence(connection)
@@ -198,7 +198,7 @@ def lock_out(here: Stage, crowd: VirtualUsers) -> None:
             fence.lift(connection)
 
 
-def lose_a_receipt(here: Stage, crowd: VirtualUsers) -> None:
+def lose_a_receipt(here: RehearsalSetup, crowd: VirtualUsers) -> None:
     """What a move that loses one would leave."""
     lock_out(here, crowd)
     player, request = next(iter(crowd.tally.granted))
@@ -208,11 +208,11 @@ def lose_a_receipt(here: Stage, crowd: VirtualUsers) -> None:
         assert gone.rowcount == 1
 
 
-def do_nothing(_here: Stage, _crowd: VirtualUsers) -> None:
+def do_nothing(_setup: RehearsalSetup, _crowd: VirtualUsers) -> None:
     """A move that nobody noticed."""
 
 
-def test_a_move_that_players_had_to_wait_for_and_that_lost_nothing_passes(here: Stage) -> None:
+def test_a_move_that_players_had_to_wait_for_and_that_lost_nothing_passes(here: RehearsalSetup) -> None:
     found = leg(here, lock_out, share=0)
     assert found.problems == ()
     assert found.verdict == "pass"
@@ -220,14 +220,14 @@ def test_a_move_that_players_had_to_wait_for_and_that_lost_nothing_passes(here: 
     assert found.acknowledged >= 20
 
 
-def test_a_receipt_that_a_move_lost_fails_the_rehearsal(here: Stage) -> None:
+def test_a_receipt_that_a_move_lost_fails_the_rehearsal(here: RehearsalSetup) -> None:
     found = leg(here, lose_a_receipt, share=1)
     assert found.verdict == "fail"
     assert found.missing + found.duplicated >= 1
     assert found.problems
 
 
-def test_a_move_that_nobody_noticed_proves_nothing(here: Stage) -> None:
+def test_a_move_that_nobody_noticed_proves_nothing(here: RehearsalSetup) -> None:
     found = leg(here, do_nothing, share=2)
     assert found.verdict == "inconclusive"
     assert found.problems == ("no request had to wait: nobody noticed the move",)
@@ -237,8 +237,8 @@ def test_a_move_that_nobody_noticed_proves_nothing(here: Stage) -> None:
     ("error", "verdict"),
     [(Undone("the end", "a breach"), "fail"), (Inconclusive("an answer", "none"), "inconclusive")],
 )
-def test_a_move_that_does_not_reach_its_end_is_no_pass(here: Stage, error: ToolError, verdict: str) -> None:
-    def stop(_here: Stage, _crowd: VirtualUsers) -> None:
+def test_a_move_that_does_not_reach_its_end_is_no_pass(here: RehearsalSetup, error: ToolError, verdict: str) -> None:
+    def stop(_setup: RehearsalSetup, _crowd: VirtualUsers) -> None:
         raise error
 
     found = leg(here, stop, share=0)
@@ -246,8 +246,8 @@ def test_a_move_that_does_not_reach_its_end_is_no_pass(here: Stage, error: ToolE
     assert found.problems == (str(error),)
 
 
-def test_ctrl_c_within_a_move_ends_the_rehearsal_and_is_no_finding(here: Stage) -> None:
-    def stop(_here: Stage, _crowd: VirtualUsers) -> None:
+def test_ctrl_c_within_a_move_ends_the_rehearsal_and_is_no_finding(here: RehearsalSetup) -> None:
+    def stop(_setup: RehearsalSetup, _crowd: VirtualUsers) -> None:
         raise Undone("the cutover to reach its end", "SIGINT") from Interrupted("SIGINT")
 
     with pytest.raises(Interrupted, match="SIGINT"):

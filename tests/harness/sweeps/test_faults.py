@@ -10,7 +10,7 @@ from db import servers
 from harness import scenarios
 from harness.sweeps import coverage, fault_kinds
 from harness.sweeps.fault_kinds import FAULTS, Crashed, Fault, Killed, Outage
-from harness.wire import DropReply, InjectError, Pass, Session, Verdict
+from harness.wire import Decision, DropReply, InjectError, Pass, Session
 from tests.fixtures.given_server import given
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
@@ -151,7 +151,7 @@ def test_what_takes_another_path_to_the_same_end_is_struck_too(suite: pytest.Pyt
 def test_endings_found_on_paper_are_those_that_scenarios_tell() -> None:
     for path in sorted(SCENARIOS.rglob("*.yaml")):
         scenario = scenarios.read_file(path, path.name).scenario
-        for turn, (action, ends, saved) in zip(scenario.turns, coverage.kinds(scenario), strict=True):
+        for turn, (action, ends, saved) in zip(scenario.turns, coverage.behaviours(scenario), strict=True):
             told = turn.step.refused if turn.step is not None else None
             assert action == turn.action.do
             assert ends.removeprefix("refused ") == told if told else turn.step is None or "refused" not in ends, path
@@ -201,7 +201,7 @@ def test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like(
 ) -> None:
     write(suite, "mail", MAIL)
 
-    def nothing(self: Fault, session: Session, *, after: bool) -> Verdict:
+    def nothing(self: Fault, session: Session, *, after: bool) -> Decision:
         return Pass()
 
     for acts in {kind.acts for kind in FAULTS}:
@@ -230,10 +230,10 @@ def test_what_struck_in_one_case_is_no_evidence_of_the_next(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(suite, "mail", MAIL)
-    verdicts: list[Verdict] = [InjectError("40001")]
+    decisions: list[Decision] = [InjectError("40001")]
 
-    def once(self: Fault, session: Session, *, after: bool) -> Verdict:
-        return verdicts.pop() if verdicts else Pass()
+    def once(self: Fault, session: Session, *, after: bool) -> Decision:
+        return decisions.pop() if decisions else Pass()
 
     monkeypatch.setattr(Fault, "strike", once)
     assert table(run(suite, "--faults=40001"))["40001"][:2] == ["5", "1"]
@@ -244,7 +244,7 @@ def test_an_outage_that_lets_the_next_one_through_is_none(
 ) -> None:
     write(suite, "mail", MAIL)
 
-    def once(self: Fault, session: Session, *, after: bool) -> Verdict:
+    def once(self: Fault, session: Session, *, after: bool) -> Decision:
         return DropReply()
 
     monkeypatch.setattr(Outage, "strike", once)
