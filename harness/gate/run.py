@@ -103,6 +103,7 @@ class _Search:
     options: GateOptions
     root: Path
     progress: Progress
+    due: frozenset[str]
     parts: list[GatePart] = field(default_factory=list)
     settings: Mapping[str, str] = field(default_factory=dict)
     items: tuple[Item, ...] = ()
@@ -116,7 +117,7 @@ class _Search:
     def suite(self) -> None:
         """Run every scenario on both stores and side by side, every action under every fault, races in every order."""
         try:
-            self.items = suite.run(self.root, self.options.postgres, self.progress)
+            self.items = suite.run(self.root, self.options.postgres, self.progress, len(self.due))
         except suite.LostSuite as error:
             self.items = error.items
             raise
@@ -130,8 +131,8 @@ class _Search:
 
 def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
     """Try each part. Where a server or the machine is lost, the rest is not tried: it would be lost too."""
-    search, demanded = _Search(options, root, progress), due.items(root)
-    estimate = Estimate(root / DURATIONS, len(demanded))
+    search = _Search(options, root, progress, due.items(root))
+    estimate = Estimate(root / DURATIONS, len(search.due))
     ways = {"servers": search.servers, "suite": search.suite, "rehearsal": search.rehearsal}
     for part, act in ways.items():
         progress.say(estimate.line(part, SAID[part]))
@@ -146,7 +147,7 @@ def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
         estimate.took(part, time.monotonic() - began)
     else:
         estimate.keep()
-    return Findings(tuple(search.parts), search.settings, search.items, demanded, search.rehearsed)
+    return Findings(tuple(search.parts), search.settings, search.items, search.due, search.rehearsed)
 
 
 def _not_proven(names: list[str], part: str, error: Lost, seconds: float) -> Iterator[GatePart]:

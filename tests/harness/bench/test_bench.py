@@ -25,14 +25,14 @@ ROOT = Path(__file__).parents[3]
 
 
 def measured(dispatch: float, ceiling: float, bench: float | None) -> Measurement:
-    found = Measured()
+    measurements = Measured()
     for factor in (1, 10, 0.1):  # Rounds that were lucky and unlucky: the medians are those of the first.
-        found.add("dispatch", dispatch * factor, [0.010, 0.020])
-        found.add("ceiling", ceiling * factor)
-        found.add("http", 1.0, [0.5])
+        measurements.add("dispatch", dispatch * factor, [0.010, 0.020])
+        measurements.add("ceiling", ceiling * factor)
+        measurements.add("http", 1.0, [0.5])
         if bench is not None:
-            found.add("pgbench", bench * factor)
-    return found.cell("equip", 8)
+            measurements.add("pgbench", bench * factor)
+    return measurements.cell("equip", 8)
 
 
 def test_percentiles_are_the_nearest_ranks() -> None:

@@ -44,11 +44,11 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def certified(tmp_path: Path, checkout: Path, **changes: object) -> Path:
-    here = admission.checkout_state(checkout)
+    state = admission.checkout_state(checkout)
     made = certificate(
-        commit=here.commit,
-        schema_head=here.schema_head,
-        scenario_digest=here.scenario_digest,
+        commit=state.commit,
+        schema_head=state.schema_head,
+        scenario_digest=state.scenario_digest,
         made_at=certificates.now().isoformat(timespec="seconds"),
         **changes,
     )
@@ -81,8 +81,8 @@ def test_what_a_gate_found_is_admitted_as_it_was_written_and_not_as_it_was_edite
 ) -> None:
     engine = {"kind": "docker", "version": "15.18"}
     rehearsed = RehearsalReport(Ended.PASS, engine=engine, players=100, read_only_seconds=3.25)
-    found = Findings(tuple(parts()), {}, tuple(items()), frozenset(one.name for one in items()), rehearsed)
-    monkeypatch.setattr(sys.modules[run.__module__], "_find", lambda *_: found)
+    findings = Findings(tuple(parts()), {}, tuple(items()), frozenset(one.name for one in items()), rehearsed)
+    monkeypatch.setattr(sys.modules[run.__module__], "_find", lambda *_: findings)
     path = tmp_path / "gate.json"
     Output(str(path)).json(run(GateOptions("staging"), checkout, Silent()))
     assert admission.verify("staging", path, checkout).rehearsed_players == 100
@@ -192,11 +192,11 @@ def test_a_certificate_of_a_commit_that_is_not_here_is_refused(tmp_path: Path, c
     for commit in ("f" * 40, "--output=x", "HEAD"):
         path = certified(tmp_path, checkout)
         report = json.loads(path.read_text())
-        here = admission.checkout_state(checkout)
+        state = admission.checkout_state(checkout)
         made = certificate(
             commit=commit,
-            schema_head=here.schema_head,
-            scenario_digest=here.scenario_digest,
+            schema_head=state.schema_head,
+            scenario_digest=state.scenario_digest,
             made_at=report["certificate"]["made_at"],
         )
         path.write_text(json.dumps({"certificate": made.signed(KEY, {})}))

@@ -27,10 +27,10 @@ def written(folder: Path, made: Certificate, key: str | None = KEY, **tampered: 
 
 
 def check(
-    path: Path, *, here: CheckoutState = HERE, key: str | None = KEY, env: str = "staging", **more: Any
+    path: Path, *, state: CheckoutState = HERE, key: str | None = KEY, env: str = "staging", **more: Any
 ) -> Certificate:
     now = more.pop("now", NOON + timedelta(hours=1))
-    return verify(path, env, here, key=key, now=now, **more)
+    return verify(path, env, state, key=key, now=now, **more)
 
 
 def test_what_the_gate_has_proven_is_admitted(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_what_the_gate_has_proven_is_admitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"verdict": "inconclusive"}, "expected the verdict pass; found inconclusive"),
         ({"environment": "production"}, "expected a certificate for staging; found one for production"),
@@ -57,15 +57,15 @@ def test_what_the_gate_has_proven_is_admitted(tmp_path: Path) -> None:
         ({"race_orders": 0}, "at least one of race orders; found none"),
     ],
 )
-def test_what_does_not_agree_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_what_does_not_agree_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(Refusal) as caught:
         check(written(tmp_path, certificate(**changes)))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "gate.json" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"now": NOON + timedelta(hours=25)}, "expected one made within 1 day"),
         ({"now": NOON - timedelta(minutes=1)}, "expected one made within 1 day"),
@@ -84,10 +84,10 @@ def test_what_does_not_agree_is_refused_by_name(tmp_path: Path, changes: dict[st
         ({"env": "production"}, "expected a certificate for production"),
     ],
 )
-def test_what_holds_here_and_now_counts(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+def test_what_holds_here_and_now_counts(tmp_path: Path, more: dict[str, Any], message: str) -> None:
     with pytest.raises(Refusal) as caught:
         check(written(tmp_path, certificate()), **more)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Certificate)])
@@ -148,7 +148,7 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "not JSON"),
         ("{}", "JSON of another kind"),
@@ -160,12 +160,12 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
         (json.dumps({"certificate": {"signature": None}}), "environment"),
     ],
 )
-def test_what_is_no_certificate_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_no_certificate_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "gate.json"
     path.write_text(text)
     with pytest.raises(Refusal) as caught:
         read(path)
-    assert said in " ".join(str(caught.value).split())
+    assert message in " ".join(str(caught.value).split())
 
 
 def test_a_file_that_is_not_there_is_refused_saying_how_to_make_one(tmp_path: Path) -> None:

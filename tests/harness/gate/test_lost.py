@@ -75,7 +75,7 @@ def test_a_loss_in_the_suite_is_no_failure_of_an_item(tree: Path, pytestconfig: 
     does, cause = LOSSES[what]
     (tree / "conftest.py").write_text(AT_THE_LAST.format(does))
     with pytest.raises(suite.LostSuite) as caught:
-        suite.run(tree, kind(pytestconfig), Silent(), sweeps=(), workers=1)
+        suite.run(tree, kind(pytestconfig), Silent(), 3, sweeps=(), workers=1)
     assert cause in caught.value.found
     assert caught.value.exit_code == 3
     assert [one.name for one in caught.value.items if not one.passed] == []
@@ -85,13 +85,13 @@ def test_a_loss_in_the_suite_is_no_failure_of_an_item(tree: Path, pytestconfig: 
 def test_a_pytest_that_can_not_run_is_no_failure_either(tree: Path, pytestconfig: pytest.Config) -> None:
     (tree / "conftest.py").write_text("def pytest_sessionstart(): pytest.exit('no', returncode=1)\nimport pytest\n")
     with pytest.raises(suite.LostSuite, match="exit code 1"):
-        suite.run(tree, kind(pytestconfig), Silent(), sweeps=(), workers=1)
+        suite.run(tree, kind(pytestconfig), Silent(), 3, sweeps=(), workers=1)
 
 
 def test_what_fails_while_the_server_stands_is_a_failure(tree: Path, pytestconfig: pytest.Config) -> None:
     (tree / "conftest.py").write_text(AT_THE_LAST.format("raise psycopg.OperationalError('connection lost')"))
-    found = suite.run(tree, kind(pytestconfig), Silent(), sweeps=(), workers=1)
-    assert [one.way for one in found if not one.passed] == ["twins"]
+    ran = suite.run(tree, kind(pytestconfig), Silent(), 3, sweeps=(), workers=1)
+    assert [one.way for one in ran if not one.passed] == ["twins"]
 
 
 @pytest.mark.parametrize("error", [Failure("a", "b"), Refusal("a", "b"), psycopg.OperationalError("gone")])
@@ -131,8 +131,8 @@ def test_a_server_that_is_lost_under_a_move_makes_the_rehearsal_inconclusive(
     made = Rehearsal.__new__(Rehearsal)
     made._setup = cast(RehearsalSetup, SimpleNamespace(vitals=SimpleNamespace(cause=lambda *_: cause)))
     if cause:
-        found = made.leg(pytest.fail, cast(Any, None), cast(Any, None))
-        assert (found.verdict, found.problems[0]) == ("inconclusive", cause)
+        rehearsed = made.leg(pytest.fail, cast(Any, None), cast(Any, None))
+        assert (rehearsed.verdict, rehearsed.problems[0]) == ("inconclusive", cause)
     elif isinstance(ended, Failure | Leg):
         assert made.leg(pytest.fail, cast(Any, None), cast(Any, None)).verdict == "fail"
     else:
@@ -262,11 +262,11 @@ def test_a_gate_names_the_cause_and_what_it_did_not_try(
     not_tried: set[str],
 ) -> None:
     gate_with(monkeypatch, **acts)
-    found = run(GateOptions("staging"), checkout, Silent())
-    assert found.verdict is ended
-    assert found.doubts[0].endswith("no longer answers")
-    assert {part.name for part in found.parts if "not tried" in "".join(part.problems)} == not_tried
-    show(found, Output(None))
+    report = run(GateOptions("staging"), checkout, Silent())
+    assert report.verdict is ended
+    assert report.doubts[0].endswith("no longer answers")
+    assert {part.name for part in report.parts if "not tried" in "".join(part.problems)} == not_tried
+    show(report, Output(None))
     assert "in doubt: " in capsys.readouterr().out
 
 

@@ -177,8 +177,8 @@ def test_a_refused_request_with_a_receipt_is_a_problem(played: Played) -> None:
 
 
 def test_receipts_of_before_are_read_from_the_file(played: Played, tmp_path: Path) -> None:
-    found = receipts.earlier(played.path)
-    assert {(player, request) for player in found for request in found[player]} == {
+    requests = receipts.earlier(played.path)
+    assert {(player, request) for player in requests for request in requests[player]} == {
         g.request.key for g in played.granted
     }
     seed.empty_legacy(tmp_path / "new.db")

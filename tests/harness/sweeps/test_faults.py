@@ -114,15 +114,15 @@ def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pyte
     write(suite, "mail", MAIL)
     result = run(suite, "--faults=all")
     result.assert_outcomes(passed=12, deselected=3)
-    found = {name: counts[:4] for name, counts in table(result).items()}
+    counted = {name: counts[:4] for name, counts in table(result).items()}
     on_the_wire = ["5", "5", "1", "0"]
-    assert found.pop("killed") == ["6", "6", "2", "0"]
-    assert found.pop("legacy-busy") == ["2", "2", "0", "0"]
-    cases, fired, at_commit, failures = found.pop("legacy-killed")
+    assert counted.pop("killed") == ["6", "6", "2", "0"]
+    assert counted.pop("legacy-busy") == ["2", "2", "0", "0"]
+    cases, fired, at_commit, failures = counted.pop("legacy-killed")
     assert int(cases) > 10
     assert (fired, at_commit, failures) == (cases, "1", "0")
-    assert found.pop("crashed") == ["2", "2", "2", "0"]
-    assert found == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
+    assert counted.pop("crashed") == ["2", "2", "2", "0"]
+    assert counted == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
 
 
 def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pytest.Pytester) -> None:
@@ -132,29 +132,31 @@ def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pyt
     write(suite, "c", MAIL + again + again.replace("r1", "r2").replace("}\n", ", refused: already_claimed}\n"))
     result = run(suite, "--faults=gate")
     result.assert_outcomes(passed=25, deselected=9)
-    found = {name: counts[:3] for name, counts in table(result).items()}
-    assert found["cut"] == found["40001"] == ["13", "13", "1"], "5 granted, 4 answered again, 4 refused"
-    assert found["legacy-busy"] == ["6", "6", "0"]
-    assert found["crashed"] == ["2", "2", "2"]
-    assert found["legacy-killed"][2] == "1"
+    counted = {name: counts[:3] for name, counts in table(result).items()}
+    assert counted["cut"] == counted["40001"] == ["13", "13", "1"], "5 granted, 4 answered again, 4 refused"
+    assert counted["legacy-busy"] == ["6", "6", "0"]
+    assert counted["crashed"] == ["2", "2", "2"]
+    assert counted["legacy-killed"][2] == "1"
 
 
 def test_what_takes_another_path_to_the_same_end_is_struck_too(suite: pytest.Pytester) -> None:
     write(suite, "a", MAIL)
     write(suite, "b", MAIL.replace("{gold: 50}", "{gold: 50, items: {골드 꾸러미1: 1}}"))
     result = run(suite, "--faults=gate", "-k", "cut or busy")
-    found = {name: counts[:3] for name, counts in table(result).items()}
-    assert found["cut"] == ["10", "10", "2"], "5 for gold alone, 5 with an item"
-    assert found["legacy-busy"] == ["2", "2", "0"], "what ends alike is alike to what is not on the wire"
+    counted = {name: counts[:3] for name, counts in table(result).items()}
+    assert counted["cut"] == ["10", "10", "2"], "5 for gold alone, 5 with an item"
+    assert counted["legacy-busy"] == ["2", "2", "0"], "what ends alike is alike to what is not on the wire"
 
 
 def test_endings_found_on_paper_are_those_that_scenarios_tell() -> None:
     for path in sorted(SCENARIOS.rglob("*.yaml")):
         scenario = scenarios.read_file(path, path.name).scenario
         for turn, (action, ends, saved) in zip(scenario.turns, coverage.behaviours(scenario), strict=True):
-            told = turn.step.refused if turn.step is not None else None
+            refused = turn.step.refused if turn.step is not None else None
             assert action == turn.action.do
-            assert ends.removeprefix("refused ") == told if told else turn.step is None or "refused" not in ends, path
+            assert (
+                ends.removeprefix("refused ") == refused if refused else turn.step is None or "refused" not in ends
+            ), path
             assert ends != "broken", path
             assert bool(saved) == (ends == "granted"), path
 

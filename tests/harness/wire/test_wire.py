@@ -72,9 +72,9 @@ def test_frames_are_whole_whatever_pieces_they_come_in() -> None:
     data = opening + b"".join(frame.data for frame in sent)
     for size in (1, 4, 5, 7, len(data)):
         incoming = frames.Frames(opening=True)
-        found = [frame for n in range(0, len(data), size) for frame in incoming.feed(data[n : n + size])]
-        assert found[2:] == sent
-        assert [frame.kind for frame in found[:2]] == [b"", b""]
+        read = [frame for n in range(0, len(data), size) for frame in incoming.feed(data[n : n + size])]
+        assert read[2:] == sent
+        assert [frame.kind for frame in read[:2]] == [b"", b""]
 
 
 def test_simple_and_extended_queries_pass_and_each_is_one_round_trip(
@@ -207,8 +207,8 @@ def test_ten_megabytes_pass_each_way(client: psycopg.Connection) -> None:
 def test_fifty_connections_are_served_at_once(conninfo: str, proxy: Proxy) -> None:
     clients = [psycopg.connect(conninfo, autocommit=True) for _ in range(50)]
     with ThreadPoolExecutor(50) as pool:
-        found = list(pool.map(lambda client: [one(client, "SELECT %s::int", n) for n in range(20)], clients))
-    assert found == [list(range(20))] * 50
+        answers = list(pool.map(lambda client: [one(client, "SELECT %s::int", n) for n in range(20)], clients))
+    assert answers == [list(range(20))] * 50
     assert len(proxy.sessions) == 50
     assert len({session.pid for session in proxy.sessions}) == 50
     for client in clients:
@@ -262,8 +262,8 @@ def bridge(path: Path, target: tuple[str, int]) -> Iterator[None]:
     def carry() -> None:
         ends = listener.accept()[0], socket.create_connection(target)
         with selectors.DefaultSelector() as selector, suppress(OSError), ends[0], ends[1]:
-            for here, there in (ends, ends[::-1]):
-                selector.register(here, selectors.EVENT_READ, there)
+            for source, destination in (ends, ends[::-1]):
+                selector.register(source, selectors.EVENT_READ, destination)
             while all(key.data.send(key.fileobj.recv(65536)) for key, _ in selector.select()):  # type: ignore[union-attr]
                 pass
 
