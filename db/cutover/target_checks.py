@@ -84,17 +84,20 @@ def check_lock(context: RunContext) -> None:
                 )
 
 
-def check_rights(context: RunContext) -> None:
-    """Check that the owner may make the schema, change it, and change every table in it."""
+def check_rights(context: RunContext, *, puts_away: bool) -> None:
+    """Check that the owner may make the schema, change it, and change every table in it.
+
+    puts_away: the run renames the schema at its end, so it needs the ownership of it, and makes another.
+    """
     schema, direct = context.env.target_direct.schema, context.env.target_direct
     with ops.connect(direct) as conn:
         row = conn.execute(RIGHTS, [schema]).fetchone()
         assert row is not None
         may_create, schema_exists, may_add, owns = row
-        # A shared schema stays where it is: a rollback moves only the game's objects out of it.
-        renamed = context.verb == "rollback" and not relocation.is_shared(conn, schema)
+        # A shared schema stays where it is: only the game's objects are moved out of it.
+        renamed = puts_away and not relocation.is_shared(conn, schema)
         foreign = [name for (name,) in conn.execute(FOREIGN, [_identifier(schema)]).fetchall()]
-    if not may_create and (context.verb == "rollback" or not schema_exists):
+    if not may_create and (puts_away or not schema_exists):
         raise Refusal(
             f"a role that may create the schema {schema}",
             f"{direct.user} without CREATE",

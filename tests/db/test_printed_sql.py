@@ -24,7 +24,7 @@ def check_rights(own: OwnDatabase, folder: Path) -> None:
     """Check the owner's rights as a cutover does."""
     env = environments.throwaway(owner=own.owner, service=own.service, legacy=folder / "game.db", folder=folder)
     env = dataclasses.replace(env, target_direct=own.owner.with_(schema=SCHEMA))
-    target_checks.check_rights(cast(Any, SimpleNamespace(env=env, verb="cutover")))
+    target_checks.check_rights(cast(Any, SimpleNamespace(env=env)), puts_away=False)
 
 
 def check_createdb(own: OwnDatabase, folder: Path) -> None:
