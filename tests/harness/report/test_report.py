@@ -234,7 +234,7 @@ def test_what_is_no_finding_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forged", "found"),
+    ("forged", "reason"),
     [
         ({"scenarios": {"count": 500, "failures": 0}}, "scenarios 500, the counts of the items"),
         ({"verdict": "pass"}, "verdict pass"),
