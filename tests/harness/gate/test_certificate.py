@@ -69,8 +69,8 @@ def test_what_does_not_agree_is_refused_by_name(tmp_path: Path, changes: dict[st
     [
         ({"now": NOON + timedelta(hours=25)}, "expected one made within 1 day"),
         ({"now": NOON - timedelta(minutes=1)}, "expected one made within 1 day"),
-        ({"here": dataclasses.replace(HERE, clean=False)}, "changes that no gate has seen"),
-        ({"here": dataclasses.replace(HERE, commit="f" * 40)}, "expected commit ffffffffffff"),
+        ({"state": dataclasses.replace(HERE, clean=False)}, "changes that no gate has seen"),
+        ({"state": dataclasses.replace(HERE, commit="f" * 40)}, "expected commit ffffffffffff"),
         ({"target": TargetServer(16)}, "expected PostgreSQL 16; found PostgreSQL 15.18"),
         (
             {"target": TargetServer(15, {"server_encoding": "SQL_ASCII"})},
