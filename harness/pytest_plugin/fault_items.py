@@ -21,7 +21,7 @@ from harness.pytest_plugin.session import KEEP, OWN, keeps, note_kept, note_kept
 from harness.scenarios import ScenarioFile
 from harness.sweeps import fault_kinds, faults, legacy_faults
 from harness.sweeps.coverage import Coverage
-from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Unharmed
+from harness.sweeps.fault_kinds import NO_FAULT, Crashed, Fault, Killed
 from harness.sweeps.faults import Swept
 from harness.sweeps.forkserver import CrashableWorker
 from harness.sweeps.proxied_database import ProxiedDatabase
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAMES",
         help=f"run scenarios under faults at each round trip: {ALL} or some of {', '.join(NAMES)} on each scenario;"
         f" {GATE}: all of them on each action and each way in which it ends, once, those on the wire"
-        f" on each kind of save too; {Unharmed.name}: no fault, is each command one transaction on the wire",
+        f" on each kind of save too; {NO_FAULT.name}: no fault, is each command one transaction on the wire",
     )
     group.addoption(
         FAULT_AT,
@@ -72,8 +72,8 @@ def asked_for(config: pytest.Config) -> tuple[str, ...]:
     option = config.getoption(FAULTS)
     names = () if option is None else NAMES if option in (ALL, GATE) else tuple(option.split(","))
     for name in names:
-        if name not in (*NAMES, Unharmed.name):
-            known = ", ".join((*NAMES, Unharmed.name))
+        if name not in (*NAMES, NO_FAULT.name):
+            known = ", ".join((*NAMES, NO_FAULT.name))
             raise pytest.UsageError(f"{FAULTS}: expected {ALL}, {GATE} or some of {known}; found {name}.")
     return names
 
@@ -107,8 +107,8 @@ class FaultItem(ScenarioItem):
         file = self.nodeid.rpartition("::")[0]
         if case.k is not None:
             return f"{quote(self.nodeid)} {FAULTS}={case.fault} {FAULT_AT}={case.k}"
-        if case.fault == Unharmed.name:
-            return f"{quote(f'{file}::{PREFIX}{Unharmed.name}')} {FAULTS}={Unharmed.name}"
+        if case.fault == NO_FAULT.name:
+            return f"{quote(f'{file}::{PREFIX}{NO_FAULT.name}')} {FAULTS}={NO_FAULT.name}"
         return quote(f"{file}::legacy")
 
     def sweep(self, make: Callable[[], Swept]) -> None:
@@ -130,8 +130,8 @@ class WireFaultItem(FaultItem):
 
     def play(self, proxied: ProxiedDatabase) -> None:
         """Sweep the fault that the item names."""
-        kind = Unharmed if self.fault == Unharmed.name else fault_kinds.ON_THE_WIRE[self.fault]
-        self.sweep_wire(kind(proxied))
+        kind = NO_FAULT if self.fault == NO_FAULT.name else fault_kinds.ON_THE_WIRE[self.fault]
+        self.sweep_wire(kind.on(proxied))
 
 
 class KilledItem(FaultItem):
@@ -187,9 +187,9 @@ def items(parent: pytest.Collector, file: ScenarioFile) -> Iterator[FaultItem]:
     config = parent.config
     wanted: Mapping[str, frozenset[int] | None] = dict.fromkeys(asked_for(config))
     if config.getoption(FAULTS) == GATE:
-        wanted = config.stash.setdefault(SEEN, Coverage()).struck(file.scenario)
+        wanted = config.stash.setdefault(SEEN, Coverage()).select_cases(file.scenario)
     for fault, steps in wanted.items():
-        point = NOWHERE if fault == Unharmed.name else Point(config.getoption(FAULT_AT), steps)
+        point = NOWHERE if fault == NO_FAULT.name else Point(config.getoption(FAULT_AT), steps)
         kind = OFF_THE_WIRE.get(fault, WireFaultItem)
         yield kind.from_parent(parent, name=PREFIX + fault, file=file, fault=fault, point=point)
 

@@ -13,7 +13,7 @@ from db.counts import count
 from harness.pytest_plugin.items import pair, shown
 from harness.scenarios import ScenarioFile
 from harness.sweeps import fault_kinds, legacy_faults
-from harness.sweeps.fault_kinds import Unharmed
+from harness.sweeps.fault_kinds import NO_FAULT
 from harness.sweeps.faults import Failure, Swept, Torn
 from harness.wire import ONE_TRANSACTION
 
@@ -67,7 +67,7 @@ def _torn(file: ScenarioFile, torn: Torn, nodeid: str) -> Iterator[str]:
     yield f"{file.place(torn.path)}: {torn.label} without a fault, on the wire"
     yield from (f"      {statement}" for statement in torn.statements)
     yield pair(ONE_TRANSACTION, torn.found)
-    yield f"  again: pytest {quote(f'{nodeid.partition(PREFIX)[0]}{PREFIX}{Unharmed.name}')} {FAULTS}={Unharmed.name}"
+    yield f"  again: pytest {quote(f'{nodeid.partition(PREFIX)[0]}{PREFIX}{NO_FAULT.name}')} {FAULTS}={NO_FAULT.name}"
 
 
 def _places(failures: Iterable[Failure]) -> str:
@@ -81,7 +81,7 @@ def write_table(terminalreporter: pytest.TerminalReporter, counted: Sequence[dic
         totals.setdefault(str(one.pop("fault")), Counter()).update(one)
     terminalreporter.write_sep("-", "faults")
     terminalreporter.write_line(f"{'':14}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
-    for name in (each for each in (*NAMES, Unharmed.name) if each in totals):
+    for name in (each for each in (*NAMES, NO_FAULT.name) if each in totals):
         total = totals[name]
         per_case = 1000 * total["seconds"] / max(1, total["cases"])
         terminalreporter.write_line(

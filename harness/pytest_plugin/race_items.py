@@ -17,7 +17,7 @@ from harness.scenarios import ScenarioFile
 from harness.sweeps import pairs, races
 from harness.sweeps.pairs import BadPairs
 from harness.sweeps.proxied_database import ProxiedDatabase
-from harness.sweeps.races import Lost, Race, Raced, Track
+from harness.sweeps.races import FailedOrder, Race, Raced, Track
 
 RACES, RACE_ORDER = "--races", "--race-order"
 GATE, ALL = "gate", "all"
@@ -134,12 +134,12 @@ def _first_failure(raced: Raced, race: Race, nodeid: str, where: str) -> Iterato
     yield from (f"\n{defect.trace}" for defect in dict.fromkeys(lost.defects))
 
 
-def _timeline(lost: Lost, race: Race) -> Iterator[str]:
+def _timeline(lost: FailedOrder, race: Race) -> Iterator[str]:
     """Yield one line a statement, the second session's further in."""
     for name, prepared in zip(races.NAMES, race.racers, strict=True):
         yield f"  {name}: {prepared.turn.action.do} {json.dumps(dict(prepared.turn.action.fields), ensure_ascii=False)}"
     for event in lost.timeline:
-        yield f"    {'      ' * races.NAMES.index(event.session)}{event.session}  {event.said}"
+        yield f"    {'      ' * races.NAMES.index(event.session)}{event.session}  {event.statement}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

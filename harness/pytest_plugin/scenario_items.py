@@ -114,14 +114,14 @@ class Shared:
         self._open()
 
     def _open(self) -> None:
-        self._database = self._databases.clone(sealed=True)
+        self._database = self._databases.clone(restricted=True)
         self.stage = PostgresStage(self._database.service, lambda: self._databases.reset(self._database))
 
     def leave(self) -> Database:
         """Leave the database as it is and take another. Returns the one that was left."""
         left = self._database
         self.stage.close()
-        self._databases.unseal(left)
+        self._databases.lift_restriction(left)
         self._open()
         return left
 

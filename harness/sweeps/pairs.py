@@ -57,7 +57,7 @@ class Table:
     gate: tuple[tuple[str, str], ...]
 
     def pairs(self, *, every: bool) -> list[tuple[str, str]]:
-        """Those of the gate; with `every`, then all others whose tables meet."""
+        """Return the pairs of the gate; with `every`, then all others whose tables meet."""
         if not every:
             return list(self.gate)
         others = [pair for pair in combinations_with_replacement(self.fields, 2) if _meet(*pair)]
@@ -65,7 +65,7 @@ class Table:
         return [*self.gate, *(pair for pair in others if frozenset(pair) not in known)]
 
     def race(self, pair: tuple[str, str]) -> Race:
-        """The race of two commands, requests a and b."""
+        """Return the race of two commands, requests a and b."""
         aliases = Aliases(NAMES)
         turns = (_turn(action, self.fields[action], name) for action, name in zip(pair, NAMES, strict=True))
         now_ms = moments.absolute(DEFAULT_CLOCK)
@@ -90,7 +90,7 @@ def read(path: Path, name: str | None = None) -> Table:
         raise BadPairs(reading.lines(shown, document, shapes.problems(document, error))) from None
     if problems := list(_problems(written, document)):
         raise BadPairs(reading.lines(shown, document, problems))
-    fields = {action: said for action, said in written.fields.items() if action in COMMANDS}
+    fields = {action: given for action, given in written.fields.items() if action in COMMANDS}
     gate = tuple((first, second) for first, second in written.gate if first in fields and second in fields)
     rows = start(PLAYER, written.player, moments.absolute(DEFAULT_CLOCK)).rows
     for table, records in written.rows.items():
@@ -124,13 +124,13 @@ def _turn(action: str, fields: Mapping[str, JsonValue], request: str = "") -> Tu
 
 def _add(rows: Rows, table: str, records: Iterable[Mapping[str, JsonValue]]) -> None:
     for record in records:
-        there = rows.table(table)
-        position = {"position": 1024 * len(there)} if "position" in tables.BY_NAME[table].columns else {}
+        table_rows = rows.table(table)
+        position = {"position": 1024 * len(table_rows)} if "position" in tables.BY_NAME[table].columns else {}
         whole: dict[str, Any] = {**pair_rows.empty(table), "user_id": PLAYER, **position, **record}
-        there[tuple(whole[column] for column in tables.KEYS[table])] = whole
+        table_rows[tuple(whole[column] for column in tables.KEYS[table])] = whole
 
 
 def _meet(first: str, second: str) -> bool:
-    """A command that loads no table but the player's own row meets every other there."""
-    ours, theirs = set(COMMANDS[first].tables), set(COMMANDS[second].tables)
-    return bool(ours & theirs) or not ours or not theirs
+    """Return True if the commands share a table. One that loads only the player's own row meets every other."""
+    first_tables, second_tables = set(COMMANDS[first].tables), set(COMMANDS[second].tables)
+    return bool(first_tables & second_tables) or not first_tables or not second_tables

@@ -180,7 +180,7 @@ def _certificate(env: Environment, root: Path) -> str:
         admitted = certificate.verify(
             root / path,
             env.name,
-            admission.standing(root),
+            admission.checkout_state(root),
             key=environments.secret(SIGNING_KEY, root),
             now=certificate.now(),
         )

@@ -59,7 +59,7 @@ seed.empty_legacy(folder / "game.db")
 Service(folder, ReaperClient()).start(LegacyUrl(folder / "game.db").as_text())
 time.sleep(600)
 """
-GATE = "slow_test('scenarios')\nsuite.run(folder, None, Silent(), sweeps=(), workers=1)"
+GATE = "slow_test('scenarios')\nsuite.run(folder, None, Silent(), 1, sweeps=(), workers=1)"
 AUDIT = "slow_test('tests')\nCopy(folder, SimpleNamespace(maintenance=nowhere)).pytest(['tests'])"
 KINDS = {
     "trial service": (TRIAL, "game.service.child"),
