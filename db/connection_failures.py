@@ -14,14 +14,11 @@ from typing import LiteralString
 import psycopg
 
 from db.errors import Refusal
-from db.remedies import statement
+from db.remedies import ANOTHER_SERVER, statement
 from game.redaction import redact
 from game.urls import PostgresUrl
 
 ANSWERS = "a Postgres that answers"
-ANOTHER_SERVER = (
-    " Or name a Postgres of your own in environments.local.toml: target and target_direct of [development]."
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ MOST_LINE_BYTES = 1 << 12
 """tomllib takes the square of the parts of a key, and Python converts numbers of up to 4,300 digits."""
 
 MOST_LEVELS = 10
+_CORRECT_TOML = "Correct that line; at the end of the document, close what is open: a quote, [ or {."
 
 Table = Mapping[str, Any]
 
@@ -183,7 +184,7 @@ def _read(path: Path, known: Sequence[str], *, first: bool) -> tuple[dict[str, d
     try:
         sections = _parsed(content.decode())
     except ValueError as error:  # Also of a text that is not UTF-8.
-        raise Refusal("TOML", str(error), where=str(path), do="Correct that line.") from None
+        raise Refusal("TOML", str(error), where=str(path), do=_CORRECT_TOML) from None
     except RecursionError:
         raise Refusal("TOML", "values nested too deeply", where=str(path), do="Take the nesting out.") from None
     for name, section in sections.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from game import libpq, paths, urls
+from game import env_file, libpq, paths, urls
 from game.errors import BadSettings, BadUrl
 
 ENV_FILE = "SUDAMR_ENV_FILE"
@@ -121,4 +121,6 @@ def _env_file() -> Path | None:
     found = paths.found(path)
     if found not in (paths.FILE, paths.EMPTY):
         raise BadSettings(f"{ENV_FILE}: expected a file, found {found} at {path}")
+    if wrong := env_file.malformed(path.read_bytes().decode(errors="replace")):
+        raise BadSettings(f"{ENV_FILE}: expected {env_file.EXPECTED}, found {wrong} of {path}. {env_file.REMEDY}")
     return path

@@ -178,6 +178,7 @@ class Output:
             self._stdout.flush()
             return
         try:
+            self._make_folder()
             private.write(Path(self._json_path), text)
         except OSError as error:
             path, self._json_path = self._json_path, None
@@ -191,6 +192,11 @@ class Output:
                     do="The work itself is done; the JSON is above.",
                 ) from None
 
+    def _make_folder(self) -> None:
+        """Make the folder of the JSON, and say so, if it is to be written into one that is missing."""
+        if self._json_path is not None and self._json_path != "-":
+            private.make_parent(Path(self._json_path))
+
     def check_json(self) -> None:
         """Check that the JSON can be written. Raises Refusal before the task begins; see `files.require_writable`."""
         if self._json_path is None or self._json_path == "-":
@@ -202,7 +208,9 @@ class Output:
             raise
 
     def complain(self, error: ToolError | GameError) -> None:
-        """Print the error that stopped the task, in a line or two."""
+        """Print the error that stopped the task, in a line or two. Nothing is printed after its remedy."""
+        with suppress(OSError):  # `json` reports it.
+            self._make_folder()
         verdict = getattr(error, "verdict", "refused")
         text = escaped(cut(redact(str(error)), ERROR_CHARACTERS))
         text = layout.fitted(f"{verdict} {text}", self._errors).removeprefix(verdict)

@@ -256,9 +256,7 @@ def _snapshot(context: RunContext, side: Side, label: Label) -> Facts:
 def _rows_away(context: RunContext) -> str:
     env = context.env.name
     if context.phase() is Phase.RETURNED:
-        return (
-            f"A rollback left them; it keeps them in another schema when it is run again: invoke rollback --env {env}"
-        )
+        return f"A rollback left them. Finish it, and they are kept in another schema: invoke rollback --env {env}"
     return (
         "No move made these rows. Name an empty database in target and target_direct; or, if nobody needs them, empty"
         f" this one: invoke transfer.cleanup --env {env}"

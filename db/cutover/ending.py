@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from db import snapshots
 from db.counts import count
-from db.cutover import answers, fence_owner, hooks, pointer, services, switch, switch_record
+from db.cutover import answers, fence_owner, hooks, pointer, services, starting, switch, switch_record
 from db.cutover.advice import (
     Advice,
     Command,
@@ -28,6 +28,7 @@ from db.cutover.advice import (
 from db.cutover.answers import LEGACY, TARGET, Answer, Target, Unknown
 from db.cutover.context import FAILURES
 from db.cutover.services import Ready
+from db.cutover.starting import Start
 from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
 from db.ops import Phase
@@ -42,6 +43,7 @@ class Seen:
     """The state of an environment. A part that is None does not answer; `unknown` says why.
 
     amiss: why the pointer can't be read. silent: by service, why it does not answer. asked: the answer of Postgres.
+    starts: how silent ones are started.
     unfinished: the game is live, and Postgres has no verified snapshot since. switching: the switch to the store of the
     phase was not completed. undoing: an undo was begun. hook: the signature of a hook at work, or "".
     """
@@ -58,6 +60,7 @@ class Seen:
     switching: bool = False
     undoing: bool = False
     hook: str = ""
+    starts: tuple[Start, ...] = ()
 
     @property
     def target(self) -> Target | None:
@@ -125,8 +128,7 @@ class Seen:
     def next(self) -> str:
         """The next command, in a clause, with the reason for whatever is to be mended before it."""
         amiss = [f"mend the pointer ({self.amiss})"] if self.amiss else []
-        urls = ", ".join(self.silent)
-        silent = [f"start the service at {urls}, which does not answer{self._serve}"] if self.silent else []
+        silent = [start.sentence(", which does not answer") for start in self.starts]
         return ", then ".join([*amiss, *silent, self._next])
 
     def next_after_refusal(self, *, dry_run: bool) -> str:
@@ -145,14 +147,10 @@ class Seen:
         mend = [f"{part}: {why.do}" for part, why in self.unknown.items() if why.do and part != prepares]
         amiss = ["mend the pointer; docs/service.md says what it holds"] if self.amiss else []
         # A restart hook that signals a process can't start one that is gone.
-        silent = [f"start the service at {url}{self._serve}" for url in self.silent]
+        silent = [start.sentence() for start in self.starts]
         look = f"invoke status --env {self.environment}"
         last = look if self.unknown and not self.asked.unprepared else self._next
         return [*mend, *amiss, *silent, last]
-
-    @property
-    def _serve(self) -> str:
-        return ": invoke serve --env development" if self.environment == DEVELOPMENT else ""
 
     @property
     def _next(self) -> str:
@@ -250,6 +248,7 @@ def look(env: Environment) -> Seen:
     if why is not None:
         unknown[TARGET] = why
     said = {url: services.asked(url) for url in env.services}
+    silent = {url: answer for url, answer in said.items() if isinstance(answer, str)}
     return Seen(
         env.name,
         legacy,
@@ -257,12 +256,13 @@ def look(env: Environment) -> Seen:
         switch.pointed(env),
         _amiss(env),
         {url: answer if isinstance(answer, Ready) else None for url, answer in said.items()},
-        {url: answer for url, answer in said.items() if isinstance(answer, str)},
+        silent,
         unknown,
         _lacks_first_snapshot(env, asked.target),
         _is_switching(env, asked.target),
         switch_record.undoing(env),
         _hook(env),
+        starting.starts(env, silent),
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from db import ops
-from db.connection_failures import ANOTHER_SERVER
 from db.cutover import fence_owner, switch, switch_record
 from db.cutover.advice import OVER, PointerTo
 from db.cutover.context import legacy_mark
@@ -15,6 +14,7 @@ from db.environments import Environment
 from db.errors import Inconclusive, Refusal
 from db.legacy.opening import check_file
 from db.ops import Phase, fence
+from db.remedies import ANOTHER_SERVER
 from db.schema import migrate
 from game.legacy.fence_schema import Mark, State
 from game.unit_of_work import Fence

@@ -48,7 +48,10 @@ def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
         return urls.read(read(pointer))
     except BadUrl as error:
         raise Refusal(
-            error.expected, error.found, where=f"{pointer.variable} in {pointer.path}", do="Correct that line."
+            error.expected,
+            error.found,
+            where=f"{pointer.variable} in {pointer.path}",
+            do="Have that line name the store that the service uses today.",
         ) from None
 
 

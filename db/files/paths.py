@@ -37,14 +37,8 @@ def require_folder(path: Path, expected: str, *, do: str) -> None:
 
 def require_new(path: Path, *, beside: tuple[str, ...] = sidecars.SUFFIXES) -> None:
     """Check that a file can be made at the path, and that nothing is there, nor at the names beside it."""
-    _require_parent(path, "a folder that exists, to write into")
-    if len(os.fsencode(path.name)) > MOST_NAME_BYTES:
-        raise Refusal(
-            f"the name of a file in {MOST_NAME_BYTES} bytes or fewer",
-            "a name that is too long",
-            where=str(path),
-            do="Nothing was begun. Name a shorter one.",
-        )
+    require_parent(path, "a folder to write into")
+    _require_short(path)
     for taken in (path, *(path.with_name(path.name + suffix) for suffix in beside)):
         if os.path.lexists(taken):
             found = paths.found(taken)
@@ -63,21 +57,37 @@ def require_writable(path: Path, expected: str) -> None:
         if found == paths.FOLDER:
             raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name a file in it, or another path.")
         if not paths.may(path, os.W_OK):
-            raise Refusal(
-                expected, "a file that this user may not write", where=str(path), do="Nothing was begun. Name another."
-            )
+            found = "a file that this user may not write"
+            raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.")
         return
-    if found != paths.NOTHING and not found.startswith(("a link to", "no folder")):
-        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.")
-    _require_parent(Path(os.path.realpath(path)), expected)
+    if found.startswith(paths.DANGLING):
+        path = Path(os.path.realpath(path))
+    elif not paths.is_missing(found):
+        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.")
+    require_parent(path, expected)
+    _require_short(path)
 
 
-def _require_parent(path: Path, expected: str) -> None:
-    parent = path.parent
-    found = paths.found(parent)
-    if found != paths.FOLDER:
-        found = f"no folder {parent}" if found == paths.NOTHING else f"{found} at {parent}"
-        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Make the folder, or name another path.")
+def _require_short(path: Path) -> None:
+    if len(os.fsencode(path.name)) > MOST_NAME_BYTES:
+        raise Refusal(
+            f"the name of a file in {MOST_NAME_BYTES} bytes or fewer",
+            "a name that is too long",
+            where=str(path),
+            do="Nothing was begun. Name a shorter one.",
+        )
+
+
+def require_parent(path: Path, expected: str) -> None:
+    """Check the folder of a file to make. One of a relative path may be missing: `private.make_parent` makes it."""
+    parent = path.parent if path.is_absolute() else _nearest(path.parent)
+    if paths.found(parent) != paths.FOLDER:
+        raise Refusal(
+            expected,
+            paths.found_folder(parent),
+            where=str(path),
+            do="Nothing was begun. Make the folder, or name another path.",
+        )
     if not paths.may(parent, os.W_OK | os.X_OK):
         raise Refusal(
             expected,
@@ -85,3 +95,11 @@ def _require_parent(path: Path, expected: str) -> None:
             where=str(path),
             do="Nothing was begun. Name another path, or allow this user to write there.",
         )
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that is there; also one whose name no folder can have."""
+    is_possible = len(os.fsencode(folder.name)) <= MOST_NAME_BYTES
+    if is_possible and folder != folder.parent and paths.is_missing(paths.found(folder)):
+        return _nearest(folder.parent)
+    return folder

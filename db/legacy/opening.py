@@ -32,7 +32,7 @@ def check_file(path: Path) -> None:
             expected,
             "a file of another kind, or a damaged database",
             where=where,
-            do=f"Name the database that the game writes. If this is it: {RESTORE_FILE}",
+            do=f"Name the database that the game writes. If this is its path, the file is damaged. {RESTORE_FILE}",
         )
 
 

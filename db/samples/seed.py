@@ -197,7 +197,7 @@ def _copy_players(conn: ops.Connection, players: int, seed: int, progress: Progr
     ids: list[str] = []
     with progress.bar("making players", players, "players") as advance:
         for batch in _batches(sketches(players, seed), BATCH_PLAYERS):
-            made = [builders.player(sketch.id, **sketch.given) for sketch in batch]
+            made = [sketch.rows() for sketch in batch]
             for table in tables.PLAYER_STATE:
                 _copy(conn, table, [record for rows in made for record in rows[table.name].values()])
             ids += [sketch.id for sketch in batch]
@@ -245,7 +245,7 @@ def _users(
 
 def _user_rows(players: int, seed: int, odd: Mapping[int, Sequence[Anomaly]]) -> Iterator[dict[str, Cell]]:
     for n, sketch in enumerate(sketches(players, seed)):
-        row = builders.legacy_row(sketch.id, **sketch.given)
+        row = builders.legacy_row(sketch.rows())
         draw = Random(f"{seed}/odd/{n}")  # noqa: S311 - variety, not secrecy
         for anomaly in odd.get(n, ()):
             anomaly.change(row, draw)
@@ -293,6 +293,7 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
 def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
     paths.require_new(path)
+    private.make_parent(path)
     with part_of(path) as made:
         with closing(sqlite3.connect(made, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = OFF")

@@ -91,7 +91,7 @@ class ReaperClient:
                 raise Failure(
                     f"the server to be gone within {CLEARING_SECONDS:.0f} s",
                     "its guardian still at work",
-                    do=f"see what process {process.pid} waits for",
+                    do=f"Look what it waits for (ps -fp {process.pid}); once it has ended, nothing is left.",
                 ) from None
         if code != 0:
             raise Failure(

@@ -121,7 +121,7 @@ class Server:
         try:
             guard.close()
         except Failure as error:
-            do = f"What may be left goes with: {self._facts.remains}"
+            do = f"Remove what may be left: {self._facts.remains}"
             raise Failure(error.expected, error.found, where=error.where, do=do) from error
 
     def keep(self) -> str:

@@ -14,14 +14,14 @@ from typing import BinaryIO
 from psycopg import errors, sql
 
 from db import ops, remedies, tables
-from db.errors import Failure, Refusal
+from db.errors import Refusal
 from db.files.json_files import shown
 from db.ops import fence
 from db.schema import migrate, revisions
 from db.schema.revisions import NO_PASS, PASS, Revision
 from db.servers.tools import Tool
 from db.snapshots import dump
-from db.snapshots.manifest import NAME_ANOTHER, Snapshot
+from db.snapshots.manifest import NAME_ANOTHER, Snapshot, Unsound
 from db.target.extensions import not_an_extensions
 
 RESTORING = "restoring_"
@@ -80,8 +80,8 @@ def applied(snapshot: Snapshot) -> tuple[Revision, ...]:
 def load(conn: ops.Connection, snapshot: Snapshot, file: BinaryIO, tool: Tool, *, schema: str) -> str:
     """Make and fill a new schema, which is fenced. Return its name; the search path is as it was before.
 
-    schema: the one that was dumped. Raises Refusal, before a row is read, if the dump holds anything else than what the
-    revisions make.
+    schema: the one that was dumped. Raises Unsound: before a row is read, if the dump holds anything else than what the
+    revisions make; later, if its rows do not fit.
     """
     staging = f"{RESTORING}{secrets.token_hex(6)}"
     with _made(conn, staging, applied(snapshot)):
@@ -89,7 +89,7 @@ def load(conn: ops.Connection, snapshot: Snapshot, file: BinaryIO, tool: Tool, *
         with fence.own_pass(conn), _without_references(conn, staging):
             dump.copy_rows(snapshot, file, tool, conn, schema=schema, into=staging, tables=_columns(conn, staging))
         if (found := migrate.current(conn)) != snapshot.manifest.schema:
-            raise Failure(
+            raise Unsound(
                 f"the rows of revision {snapshot.manifest.schema}",
                 f"those of {shown(str(found))}",
                 where=str(snapshot.path),
@@ -153,7 +153,7 @@ def _without_references(conn: ops.Connection, schema: str) -> Iterator[None]:
         try:
             conn.execute(adding)
         except errors.IntegrityError as error:
-            raise Failure(
+            raise Unsound(
                 f"rows of {table} that fit",
                 shown(str(error).splitlines()[0], 200),
                 where=ops.place(conn),

@@ -133,6 +133,10 @@ class Note:
         return {"verified": {"at": self.at, "sha256": self.sha256, "manifest": asdict(manifest)}}
 
 
+class Unsound(Refusal):
+    """A snapshot that is not what its manifest says. Nothing was changed: what is read is the snapshot alone."""
+
+
 _MANIFESTS = TypeAdapter(Manifest)
 _NOTES = TypeAdapter(Note)
 NAME_ANOTHER = "Nothing was changed. Name another snapshot with --path."

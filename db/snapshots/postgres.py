@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from db.counts import few
 from db.errors import Refusal
 from db.files import private
 from db.files.json_files import shown
+from db.legacy.opening import check_file
+from db.legacy.read_errors import unreadable
 from db.ops import fence, locks
 from db.schema import draws, migrate, relocation
 from db.servers.tools import Tool
@@ -93,7 +96,7 @@ def take(
 
 
 def verify(snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None) -> dict[str, int]:
-    """Restore into a scratch database beside the URL's and count: rows a table. Failure where any disagree."""
+    """Restore into a scratch database beside the URL's and count: rows a table. Raises Unsound where any disagree."""
     schema = schema_of(snapshot)
     with opened(snapshot) as file:
         with ops.connect(url) as connection:
@@ -182,11 +185,15 @@ def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
 
 
 def _mark(legacy: Path) -> Mark:
-    """Read the legacy file's fence. A missing file counts as moved: nobody plays on it."""
+    """Read the legacy file's fence. Raises Refusal of one that can't be read; a missing one counts as moved."""
     if not legacy.exists():
         return Mark("moved")
-    with closing(sqlite_values.connect(legacy, readonly=True)) as file:
-        return legacy_fence.mark(file)
+    try:
+        with closing(sqlite_values.connect(legacy, readonly=True)) as file:
+            return legacy_fence.mark(file)
+    except sqlite3.DatabaseError as error:
+        check_file(legacy)
+        raise unreadable(legacy, error) from None
 
 
 def count(connection: ops.Connection, schema: str) -> dict[str, int]:

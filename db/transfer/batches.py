@@ -159,6 +159,29 @@ class BatchBuilder:
         batch.quarantined[column] += 1
 
 
+def quarantine_record(run: str, n: int, finding: Finding) -> Record:
+    """Return the finding as number `n` of the quarantine."""
+    return {
+        "run": run,
+        "n": n,
+        "kind": finding.kind,
+        "source_table": finding.table,
+        "key": finding.key,
+        "column_name": finding.column,
+        "path": as_text(finding.path),
+        "position": finding.position,
+        "storage": finding.storage,
+        "original": finding.original,
+        "rule": as_text(finding.rule),
+        "reason": as_text(finding.reason),
+    }
+
+
+def as_text(text: str) -> str:
+    """Return the text with what Postgres can't hold (NUL, lone surrogates) written as escapes."""
+    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
 def unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
     """The first column whose cell the journal's types and checks would refuse."""
     for column in journal.columns:

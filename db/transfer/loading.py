@@ -25,7 +25,7 @@ from db.legacy.source import CHUNK_BYTES, Digest, Row, Source, chunks, opened
 from db.ops import fence
 from db.schema import draws
 from db.transfer import reconcile as tallies
-from db.transfer.batches import JOURNALS, Batch, BatchBuilder
+from db.transfer.batches import JOURNALS, Batch, BatchBuilder, quarantine_record
 from db.transfer.checks import check_contents
 from db.transfer.copying import copy
 from db.transfer.preconditions import another_file, check_homes, gate, require_empty_or_same, require_fenced, writing
@@ -201,20 +201,7 @@ class _Loading:
 
     def _quarantine(self, batch: Batch) -> Iterator[Record]:
         for finding in batch.findings:
-            yield {
-                "run": self.run_id,
-                "n": self.findings,
-                "kind": finding.kind,
-                "source_table": finding.table,
-                "key": finding.key,
-                "column_name": finding.column,
-                "path": _storable(finding.path),
-                "position": finding.position,
-                "storage": finding.storage,
-                "original": finding.original,
-                "rule": _storable(finding.rule),
-                "reason": _storable(finding.reason),
-            }
+            yield quarantine_record(self.run_id, self.findings, finding)
             self.findings += 1
 
     @contextmanager
@@ -239,10 +226,6 @@ class _Loading:
 
 def _all_tables() -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL))
-
-
-def _storable(text: str) -> str:
-    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _next_finding(conn: ops.Connection) -> int:

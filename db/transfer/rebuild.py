@@ -66,6 +66,7 @@ def made(into: Path) -> Iterator[Path]:
     """Make a file beside `into`. Rename it to `into` if the block succeeds, and remove it if the block fails."""
     with ExitStack() as stack:
         try:
+            private.make_parent(into)
             part = stack.enter_context(part_of(into))
         except OSError as error:
             raise Refusal(

@@ -172,7 +172,8 @@ class _Carriage:
                 f"the file that was loaded, with its table {statement.name}",
                 "no such table",
                 where=self.where,
-                do="Nothing was written. Name in environments.toml, as `legacy`, the file that the game moved from.",
+                do="Nothing was written. Correct `legacy` where it is set (invoke status --env NAME: settings): it is"
+                " the file that the game moved from.",
             )
         self.connection.execute(str(statement.sql))
 

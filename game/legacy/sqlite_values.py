@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from game.legacy.guarding import guard, names_another_file
+from game.legacy.sidecars import no_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,19 @@ def insert_into(table: str, values: Iterable[str], columns: Iterable[str] = ()) 
 def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0) -> sqlite3.Connection:
     """A guarded connection whose rows are Cells and whose transactions are begun by hand.
 
+    Raises OperationalError for what is no file, there or in the place of a log: SQLite would wait for ever on a pipe.
     Read-only connections see what is in the write-ahead log and write nothing but, where it is in WAL mode, the
     shared-memory file that SQLite itself keeps beside it.
     """
     mode = "ro" if readonly else "rw"
+    # Path.resolve raises RuntimeError for a link to itself.
+    real = Path(os.path.realpath(path))
+    if (other := no_file(real)) is not None:
+        raise _not_opened(f"{other.name} is no file")
     if not readonly and names_another_file(path):
-        raise _another_file()
-    # Path.resolve raises RuntimeError for a link to itself; here SQLite says that it can't open it.
+        raise _not_opened("the rollback journal beside the file names another file")
     connection = sqlite3.connect(
-        f"{Path(os.path.realpath(path)).as_uri()}?mode={mode}",
+        f"{real.as_uri()}?mode={mode}",
         uri=True,
         timeout=timeout_seconds,
         isolation_level=None,
@@ -61,9 +66,9 @@ def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0)
     return guard(connection)
 
 
-def _another_file() -> sqlite3.OperationalError:
+def _not_opened(why: str) -> sqlite3.OperationalError:
     # As SQLite's own errors: whoever explains those looks at the code.
-    error = sqlite3.OperationalError("the rollback journal beside the file names another file")
+    error = sqlite3.OperationalError(why)
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"
     return error
 

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from game.service import problems
 from game.service.heads import cause_of, check_head
 from game.service.logs import logger
-from game.service.metrics import Metrics
+from game.service.metrics import Closed, Metrics
 
 KEEP_ALIVE_SECONDS = 75
 """An idle connection is closed after this. It is longer than the 60 s of nginx and haproxy, so that they close first:
@@ -70,10 +70,10 @@ class Door:
         if len(self._open) >= self.most:
             longest = next(iter(self._waiting), None)
             if longest is None:
-                self.count("turned_away")
+                self.count(Closed.TURNED_AWAY)
                 return False
             self.leave(longest)
-            longest.abort("displaced")
+            longest.abort(Closed.DISPLACED)
         self._open.add(connection)
         self._waiting[connection] = None
         return True
@@ -92,7 +92,7 @@ class Door:
         if connection in self._open:
             self._waiting[connection] = None
 
-    def count(self, reason: str) -> None:
+    def count(self, reason: Closed) -> None:
         """Count a connection that was closed before its client closed it."""
         self.metrics.closed.labels(reason).inc()
 
@@ -177,7 +177,7 @@ class Connection(HttpToolsProtocol):
             self._hear_no_more()
         except httptools.HttpParserError as error:
             if not self._deaf:
-                self._refuse_this("bad_request", cause_of(error))
+                self._refuse_this(Closed.BAD_REQUEST, cause_of(error))
 
     def on_message_begin(self) -> None:
         """See httptools. A request that comes before the last one is answered is not read."""
@@ -246,7 +246,7 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """See asyncio.Protocol. The client has not read all that was sent."""
         super().pause_writing()
-        self._send_timer = self.loop.call_later(self._door.limits.send_seconds, self.abort, "unread")
+        self._send_timer = self.loop.call_later(self._door.limits.send_seconds, self.abort, Closed.UNREAD)
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol. The client has read all that was sent."""
@@ -271,7 +271,7 @@ class Connection(HttpToolsProtocol):
         if not self.flow.write_paused:  # Otherwise the client has the time for an answer first.
             self._start_linger_timer()
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: Closed) -> None:
         """Close the connection at once, whatever is unsent."""
         self._door.count(reason)
         self.transport.abort()
@@ -287,9 +287,9 @@ class Connection(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._request_timer = None
         if self._received == 0:
-            self.abort("idle")
+            self.abort(Closed.IDLE)
         else:
-            self._refuse("request_timeout")
+            self._refuse(Closed.REQUEST_TIMEOUT)
 
     def _hear_no_more(self) -> None:
         self._deaf = True
@@ -298,22 +298,22 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     @property
-    def _too_large(self) -> str:
-        return "head_too_large" if self._in_head else "body_too_large"
+    def _too_large(self) -> Closed:
+        return Closed.HEAD_TOO_LARGE if self._in_head else Closed.BODY_TOO_LARGE
 
     def _count_part(self) -> None:
         self._parts += 1
         if self._parts > self._door.limits.parts:
             self._refuse_this(self._too_large)
 
-    def _refuse_this(self, code: str, detail: str = "") -> None:
+    def _refuse_this(self, code: Closed, detail: str = "") -> None:
         """Refuse what is being read. What follows a whole request must not take the place of its answer."""
         if self._at_work:
             self._hear_no_more()
         else:
             self._refuse(code, detail)
 
-    def _refuse(self, code: str, detail: str = "") -> None:
+    def _refuse(self, code: Closed, detail: str = "") -> None:
         """Answer with the problem, unless an answer has begun, and close the connection."""
         self._hear_no_more()
         if self._lingers or self.transport.is_closing():
@@ -346,7 +346,7 @@ class Connection(HttpToolsProtocol):
         if self._discarded <= LINGER_BYTES:
             return
         if self._lingers:
-            self.abort("endless")
+            self.abort(Closed.ENDLESS)
         else:  # The answer to a whole request is still to come.
             self.flow.pause_reading()
 

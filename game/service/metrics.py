@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from game.unit_of_work import Statement
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Closed(StrEnum):
+    """Why the service closed a connection; docs/service.md lists them. One that is a problem's code was answered so."""
+
+    IDLE = "idle"
+    REQUEST_TIMEOUT = "request_timeout"
+    UNREAD = "unread"
+    DISPLACED = "displaced"
+    TURNED_AWAY = "turned_away"
+    BAD_REQUEST = "bad_request"
+    HEAD_TOO_LARGE = "head_too_large"
+    BODY_TOO_LARGE = "body_too_large"
+    ENDLESS = "endless"
 
 
 class Metrics:

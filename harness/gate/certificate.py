@@ -140,7 +140,7 @@ def read(path: Path, do: str = MAKE_ONE) -> tuple[Certificate, str | None, dict[
             rest = {str(name): value for name, value in others.items()}
         case {"verdict": str() as verdict, **others} if "certificate" not in others:
             unfinished = f"what a task wrote that ended without one: {json_files.shown(verdict, SHOWN_CHARACTERS)}"
-            raise Refusal(A_REPORT, unfinished, where=str(path), do=f"Run the gate again, or name another file. {do}")
+            raise Refusal(A_REPORT, unfinished, where=str(path), do=do)
         case _:
             raise Refusal(A_REPORT, ANOTHER_KIND, where=str(path), do=do)
     try:
@@ -208,8 +208,8 @@ def _check_signature(
             "the signature that the gate made",
             "one that does not fit: the file was changed, or another key",
             where=str(path),
-            do="Write the GATE_SIGNING_KEY with which the gate signed it into .env. If it was changed: "
-            + another(environment, path),
+            do="Write the GATE_SIGNING_KEY with which the gate signed it into .env. Without that key the file is of"
+            " no use. " + another(environment, path),
         )
 
 

@@ -187,8 +187,8 @@ def _backup(env: Environment, server: Server, players: int) -> Found:
     seed.seed_postgres(env.target_direct, env.name, players, SEED, progress=Silent())
     rows: dict[str, int] = {}
     for side in Side:
-        taken = snapshots.take(env, side, tools=server.tool)
-        rows[side] = sum(snapshots.verify(env, taken, tools=server.tool).values())
+        taken = snapshots.take_verified(env, side, tools=server.tool)
+        rows[side] = sum(taken.manifest.counts.values())
     snapshots.restore(env, taken, keep_fence=True, replace=True, tools=server.tool)
     with ops.connect(env.target_direct) as conn:
         counts = snapshots.postgres.count(conn, env.target_direct.schema)

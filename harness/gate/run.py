@@ -24,7 +24,7 @@ from harness.gate.admission import checkout_state
 from harness.gate.certificate import Certificate, CheckoutState
 from harness.gate.estimate import Estimate
 from harness.gate.report import Ended, GatePart, GateReport, Item, ItemKind, doubts, judge, sweeps, tally
-from harness.play import replay
+from harness.play import requests
 from harness.rehearsal import RehearsalReport
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _certified(report: GateReport, findings: Findings, checkout: CheckoutState, 
         server_kind=engine.get("kind", ""),
         server_version=engine.get("version", ""),
         server_settings=dict(findings.settings),
-        seeds={"players": str(parts.SEED), "dice": replay.SEED, "clients": str(rehearsal.SEED)},
+        seeds={"players": str(parts.SEED), "dice": requests.SEED, "clients": str(rehearsal.SEED)},
         made_at=certificate.now().isoformat(timespec="seconds"),
     )
     rest = plain(report)

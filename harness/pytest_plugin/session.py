@@ -28,6 +28,7 @@ FAILED = pytest.StashKey[bool]()
 """On an item: whether one of its phases failed."""
 
 KEEP = "--keep"
+UPDATE = "--update-scenarios"
 SERVICE = "kept"
 
 

@@ -22,8 +22,8 @@ from game.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
 from harness import scenarios
 from harness.play import expectations
+from harness.play.aliases import Aliases
 from harness.play.arena import starts
-from harness.play.expectations import Aliases
 from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.model import Step, Turn
 from harness.scenarios.problems import Problem

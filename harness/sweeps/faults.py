@@ -15,7 +15,8 @@ from functools import partial
 
 from harness.play import arena, requests
 from harness.play.defects import Case, Raised
-from harness.play.requests import Apart, FinalState, PreparedRequest
+from harness.play.differences import Difference, of_rows
+from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
 from harness.sweeps.fault_kinds import NO_FAULT, Fault, Moment
@@ -31,7 +32,7 @@ class Failure:
     moment: Moment
     path: Path
     statement: str
-    differences: tuple[Apart, ...]
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class CaseEnd:
 
     struck: bool
     path: Path
-    differences: tuple[Apart, ...]
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequ
     fault.arm(moment)
     fault.begin()
     answers: list[tuple[str, str]] = []
-    partial_ends: list[Apart] = []
+    partial_ends: list[Difference] = []
     struck: PreparedRequest | None = None
     for place, prepared in enumerate(todo):
         check = partial(_check_whole, fault.proxied, clean.ends[place : place + 2], partial_ends)
@@ -214,23 +215,23 @@ def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequ
     hit = fault.struck is not None and fault.hit()
     missed = [] if hit else [_missed(fault)]
     end = FinalState(tuple(answers), fault.proxied.read())
-    differences = (*partial_ends, *missed, *requests.apart(clean.ends[-1], end))
+    differences = (*partial_ends, *missed, *requests.differences(clean.ends[-1], end))
     return CaseEnd(hit, (struck or todo[-1]).turn.path, differences)
 
 
-def _missed(fault: Fault) -> Apart:
+def _missed(fault: Fault) -> Difference:
     """Return the difference of a fault without effect: it proves nothing, however well the case ended."""
     if fault.struck is None:
-        return Apart("the fault", "to strike there", "a run that never came there")
-    return Apart("the fault", fault.effect, "that it struck nothing")
+        return Difference("the fault", "to strike there", "a run that never came there")
+    return Difference("the fault", fault.effect, "that it struck nothing")
 
 
 def _check_whole(
-    proxied: ProxiedDatabase, between: Sequence[FinalState], partial_ends: list[Apart], prepared: PreparedRequest
+    proxied: ProxiedDatabase, between: Sequence[FinalState], partial_ends: list[Difference], prepared: PreparedRequest
 ) -> None:
     """Check that a command without an answer is saved whole or not at all; note in `partial_ends` how it is neither."""
     rows = proxied.read()
-    before, after = (list(requests.rows_apart(end, replace(end, rows=rows))) for end in between)
+    before, after = (list(of_rows(end.rows, rows)) for end in between)
     if before and after:
         what = f"{prepared.label} left without an answer: "
         partial_ends += [replace(each, what=what + each.what) for each in after]

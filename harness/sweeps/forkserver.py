@@ -34,8 +34,7 @@ from game.rules.chance import Chance
 from game.rules.commands import decode
 from game.unit_of_work import Store
 from harness.play.defects import Defect, Raised
-from harness.play.replay import SEED
-from harness.play.requests import PreparedRequest
+from harness.play.requests import SEED, PreparedRequest
 
 
 class Died(Exception):

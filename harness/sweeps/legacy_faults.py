@@ -18,7 +18,8 @@ from game.rows import Rows
 from game.urls import LegacyUrl
 from harness.play import arena, requests
 from harness.play.arena import LegacyStage
-from harness.play.requests import Apart, FinalState, PreparedRequest
+from harness.play.differences import Difference
+from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps.fault_kinds import Moment
 from harness.sweeps.faults import CaseEnd, FaultCase, Swept, try_cases
@@ -138,8 +139,8 @@ def _killed(
                 struck = prepared if death.killed else None
         answers.append(answer or requests.carry_out(place.store, prepared))
     crashable.end()
-    missed = [] if struck else [Apart("the application", f"killed at statement {n}", "alive at the end")]
-    differences = (*missed, *requests.apart(clean, _end(scenario, place, todo, answers)))
+    missed = [] if struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
+    differences = (*missed, *requests.differences(clean, _end(scenario, place, todo, answers)))
     return CaseEnd(bool(struck), (struck or todo[-1]).turn.path, differences)
 
 
@@ -165,8 +166,8 @@ def _busy(
             continue
         with _second_writer(place.path) as writer:
             answers.append(_beside(writer, store, prepared, waited, lasts=moment.after))
-    missed = [] if waited else [Apart("the store", "turned away by the other writer", "let through")]
-    differences = (*missed, *requests.apart(clean, _end(scenario, place, todo, answers)))
+    missed = [] if waited else [Difference("the store", "turned away by the other writer", "let through")]
+    differences = (*missed, *requests.differences(clean, _end(scenario, place, todo, answers)))
     return CaseEnd(bool(waited), todo[moment.k].turn.path, differences)
 
 

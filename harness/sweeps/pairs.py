@@ -14,15 +14,16 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, ValidationError
 
+from db.samples import moments
+from db.samples.given import DEFAULT_CLOCK, AsList, Given, Model
 from game import tables
-from game.dispatch import Request
 from game.rows import Rows
-from game.rules.commands import COMMANDS, decode
+from game.rules.commands import COMMANDS
+from harness.play import requests
+from harness.play.aliases import Aliases
 from harness.play.arena import Start, start
-from harness.play.expectations import Aliases
-from harness.play.requests import PreparedRequest
-from harness.scenarios import BadScenario, checks, moments, reading, shapes, toml_reader
-from harness.scenarios.model import DEFAULT_CLOCK, Action, AsList, Given, Model, Turn
+from harness.scenarios import BadScenario, checks, reading, shapes, toml_reader
+from harness.scenarios.model import Action, Turn
 from harness.scenarios.problems import Problem, known
 from harness.scenarios.toml_reader import BadToml
 from harness.scenarios.yaml_reader import Document
@@ -66,15 +67,10 @@ class Table:
     def race(self, pair: tuple[str, str]) -> Race:
         """Return the race of two commands, requests a and b."""
         aliases = Aliases(NAMES)
-        first, second = (self._prepare(n, action, aliases) for n, action in enumerate(pair))
+        turns = (_turn(action, self.fields[action], name) for action, name in zip(pair, NAMES, strict=True))
+        now_ms = moments.absolute(DEFAULT_CLOCK)
+        first, second = (requests.prepare(turn, now_ms, aliases) for turn in turns)
         return Race((self.start,), (), (first, second), ())
-
-    def _prepare(self, place: int, action: str, aliases: Aliases) -> PreparedRequest:
-        fields = dict(self.fields[action])
-        asked = Action.model_validate({"by": PLAYER, "do": action, "with": fields})
-        turn = Turn(("with", action), asked, NAMES[place], None)
-        request = Request(PLAYER, NAMES[place], decode(action, fields))
-        return PreparedRequest(turn, request, moments.absolute(DEFAULT_CLOCK), aliases)
 
 
 def read(path: Path, name: str | None = None) -> Table:
@@ -121,8 +117,9 @@ def _problems(written: Written, document: Document) -> Iterator[Problem]:
     yield from pair_rows.check(written.rows)
 
 
-def _turn(action: str, fields: Mapping[str, JsonValue]) -> Turn:
-    return Turn(("with", action), Action.model_validate({"by": PLAYER, "do": action, "with": dict(fields)}), "", None)
+def _turn(action: str, fields: Mapping[str, JsonValue], request: str = "") -> Turn:
+    validated = Action.model_validate({"by": PLAYER, "do": action, "with": dict(fields)})
+    return Turn(("with", action), validated, request, None)
 
 
 def _add(rows: Rows, table: str, records: Iterable[Mapping[str, JsonValue]]) -> None:

@@ -25,7 +25,8 @@ from harness.databases import Database
 from harness.play import arena, requests
 from harness.play.arena import Start
 from harness.play.defects import Defect, Raised
-from harness.play.requests import Apart, FinalState, PreparedRequest
+from harness.play.differences import Difference
+from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
 from harness.sweeps.proxied_database import ProxiedDatabase
@@ -56,7 +57,7 @@ class FailedOrder:
     order: str
     serial: str
     timeline: tuple[Event, ...]
-    differences: tuple[Apart, ...]
+    differences: tuple[Difference, ...]
     defects: tuple[Defect, ...] = ()
 
 
@@ -202,7 +203,7 @@ class Run:
 
 
 def _failed_order(run: Run, serial: dict[str, FinalState]) -> list[FailedOrder]:
-    differences = {name: requests.apart(end, run.end) for name, end in serial.items()}
+    differences = {name: requests.differences(end, run.end) for name, end in serial.items()}
     if not all(differences.values()):
         return []
     nearest = min(differences, key=lambda name: len(differences[name]))

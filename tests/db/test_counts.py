@@ -42,7 +42,7 @@ CUTS = {
     "db/conversion/table_pages.py": "the pages of a file are no list to be read",
     "game/tables.py": "`named` counts the rest",
     "harness/pytest_plugin/items.py": "`shown` counts the rest in a line of its own",
-    "harness/pytest_plugin/fault_items.py": "the line after it names the places of the rest",
+    "harness/pytest_plugin/fault_report.py": "the line after it names the places of the rest",
     "harness/cli/commands/quarantine.py": "the line after it counts the rest, and names the option that lists it",
 }
 """Modules that cut a list themselves, and why they may."""

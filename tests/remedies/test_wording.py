@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -34,6 +35,11 @@ two that catch the refusal of a note that they can do without.
 """
 
 VAGUE = ("see the docs", "Correct the file", "Look into", "or stop it.", "Mend it,", "as needed", "if necessary")
+NOT_WHICH = ("Name another.", "Install it.", "Install it,", "Nothing was changed.")
+"""Whole remedies that leave open what is to be done."""
+
+BEGINS = re.compile(r"[A-Z{`]|invoke |rm |unset |pg_|--")
+"""A remedy begins as a sentence, or with what is to be typed."""
 
 
 def test_the_source_has_its_remedies() -> None:
@@ -57,9 +63,17 @@ def test_no_remedy_is_vague() -> None:
     assert {text: where for text, where in texts().items() if any(word in text for word in VAGUE)} == {}
 
 
+def test_a_remedy_is_a_sentence_that_says_what_to_do() -> None:
+    assert {text: where for text, where in texts().items() if not BEGINS.match(text) or text in NOT_WHICH} == {}
+    # After a colon comes what is typed: a second sentence there reads as if it were that.
+    doubled = re.compile(r": (?:Restore|Make|Name|Run|Write|Correct) [a-z]")
+    assert {text: where for text, where in texts().items() if doubled.search(text)} == {}
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "Run: invoke snapshot.restore --env NAME",
         "Run: invoke prepare --env <name>",
         "Go on with the cutover, or undo it: invoke cutover --abort.",
         "Run: invoke snapshot.restore --env NAME --path FOLDER --force",

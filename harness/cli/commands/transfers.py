@@ -22,6 +22,7 @@ from db.legacy.comparison import compare_files
 from db.ops import Phase, RunLock, fence
 from db.schema import in_use, migrate
 from db.transfer import Loaded, Profile, Returned
+from db.transfer.rebuild import refuse_taken
 from game.urls import PostgresUrl
 from harness.cli.commands import quarantine
 from harness.cli.commands.quarantine import Original
@@ -137,20 +138,8 @@ def _check(wish: Wish) -> None:
         )
     if wish.into is not None and not wish.back:
         raise Refusal("--back with --into FILE", "--into alone", do="Add --back to rebuild a file from the database.")
-    if wish.into is not None and not wish.into.parent.is_dir():
-        raise Refusal(
-            "a folder that exists",
-            "none",
-            where=str(wish.into.parent),
-            do="Make that folder, or name another place: --into NEW",
-        )
-    if wish.into is not None and wish.into.exists():
-        raise Refusal(
-            "a new file",
-            "one that exists",
-            where=str(wish.into),
-            do="Nothing is overwritten. Name a path where no file is yet: --into NEW",
-        )
+    if wish.into is not None:
+        refuse_taken(wish.into)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 
 from db import ops
 from db.cutover import deadline
+from db.cutover.cutover import CUTOVER
 from db.cutover.ports import SmokeResult
 from db.cutover.report import Report
 from db.environments import Environment, Hooks, Pointer
@@ -23,8 +24,8 @@ from tests.db.cutover.cutover_world import World, failing_before, failing_smoke,
 
 __all__ = ["world"]
 
-STEPS = ("snapshot", "migrate", "fence", "copy", "switch", "smoke", "final dump", "live", "first snapshot")
-UNDER_THE_FENCE = STEPS[3:8]
+STEPS = [step.name for step in CUTOVER.plan]
+UNDER_THE_FENCE = STEPS[STEPS.index("fence") + 1 : STEPS.index("live") + 1]
 
 
 @dataclass

@@ -12,6 +12,9 @@ import pytest
 
 from db.cutover import ending, hooks, undoing
 from db.cutover.advice import Command, Ends, Fence, FenceOwner, PointerTo, Settled, State
+from db.cutover.cutover import CUTOVER
+from db.cutover.rollback import ROLLBACK
+from db.cutover.runbook import Step
 from db.errors import Failure, ToolError
 from db.ops import Phase
 from db.servers import Server
@@ -38,11 +41,17 @@ OTHERS = {
         (Command.ABORT_ROLLBACK, Command.ROLLBACK),
     ),
 }
+
+
+def named(*steps: Step) -> tuple[str, ...]:
+    return tuple(step.name for step in steps)
+
+
 STEPS = {
-    Command.CUTOVER: ("snapshot", "migrate", "fence", "copy", "switch", "smoke", "final dump", "live"),
-    Command.ABORT: ("mark aborted", "unfence", "switch back"),
-    Command.ROLLBACK: ("fence Postgres", "carry back", "switch", "smoke", "return", "put away"),
-    BACK: ("lift", "switch forward"),
+    Command.CUTOVER: named(*CUTOVER.steps, CUTOVER.point_of_no_return),
+    Command.ABORT: named(*CUTOVER.undo),
+    Command.ROLLBACK: named(*ROLLBACK.plan),
+    BACK: named(*ROLLBACK.undo),
 }
 SQLITE = {
     Command.CUTOVER: {

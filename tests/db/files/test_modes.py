@@ -69,7 +69,7 @@ ALLOWED = {
     ("harness/audit/probe.py", "*"): "in that copy",
     ("harness/audit/run.py", "_copies"): "mkdtemp: 0700",
     ("harness/bench/actions.py", "_service"): "0700; alone if it must not be there yet",
-    ("harness/pytest_plugin/collect.py", "legacy_stage"): "mkdtemp: 0700",
+    ("harness/pytest_plugin/scenario_items.py", "legacy_stage"): "mkdtemp: 0700",
     ("harness/pytest_plugin/session.py", "note_kept_database"): "mkdtemp: 0700",
     ("harness/gate/parts.py", "_with_dummies"): "revisions without data, in a temporary folder: 0700",
     ("harness/play/arena.py", "place"): "copies into a file that files.make() made",

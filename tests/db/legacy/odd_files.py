@@ -237,7 +237,7 @@ def players(draw: st.DrawFn, columns: tuple[str, ...]) -> dict[str, Cell]:
     player = f"user-{draw(st.integers(0, 99))}"
     row: dict[str, Cell] = {"id": draw(st.one_of(st.just(player), st.just(player), st.just(player), any_cell))}
     if draw(st.booleans()):
-        row = builders.legacy_row(player, nickname=f"{player}의 별명") | row
+        row = builders.legacy_row(player) | {"nickname": f"{player}의 별명"} | row
     odd = draw(st.lists(st.sampled_from(columns[1:]), max_size=6, unique=True))
     likely = draw(st.lists(st.sampled_from([name for name in MODELLED if name in columns]), max_size=4, unique=True))
     row |= {column: draw(cell_of(column)) for column in (*odd, *likely)}

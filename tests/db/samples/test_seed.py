@@ -14,7 +14,7 @@ from db import ops
 from db.errors import Refusal
 from db.legacy import declared_tables
 from db.ops import Phase, fence
-from db.samples import anomalies, builders, seed
+from db.samples import anomalies, seed
 from db.samples.random_players import sketches
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import Cell
@@ -188,7 +188,7 @@ def test_players_for_postgres_are_those_that_the_builder_makes(database: Databas
     assert len(result.ids) == 25
     with closing(PostgresStore(database.service)) as store:
         for sketch in sketches(25, seed=6):
-            made = builders.player(sketch.id, **sketch.given)
+            made = sketch.rows()
             found = store.read(sketch.id)
             assert found is not None
             assert compare(made, Rows({name: found.get(name, {}) for name in made})) == {}

@@ -17,7 +17,7 @@ import pytest
 from db import environments, ops, snapshots
 from db.console.progress import Silent
 from db.environments import Environment, SnapshotPlan
-from db.errors import Failure, Refusal, ToolError
+from db.errors import Refusal, ToolError
 from db.ops import Phase, fence
 from db.samples import seed
 from db.servers import Server
@@ -295,7 +295,7 @@ def test_one_that_fails_to_be_verified_again_is_not_verified_any_more(kept: Kept
     good, damaged = kept.take(), kept.take()
     file = snapshots.read(damaged).path
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(Failure, match="bytes; found"):
+    with pytest.raises(Refusal, match="bytes; found"):
         snapshots.verify(kept.env, snapshots.read(damaged), tools=kept.server.tool)
     kept.players(gone=True)
     for _ in range(KEEP + 1):
@@ -351,7 +351,7 @@ def test_a_file_that_is_gone_from_its_folder_and_a_place_that_is_not_there_are_n
         snapshots.restore(env, taken, keep_fence=False, into=tmp_path / "nowhere" / "back.db")
     taken.path.unlink()
 
-    with pytest.raises(Failure, match="the file of the snapshot"):
+    with pytest.raises(Refusal, match="the file of the snapshot"):
         snapshots.verify(env, taken)
 
 

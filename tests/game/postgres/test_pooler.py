@@ -76,7 +76,7 @@ def test_each_action_is_granted_once_and_answered_again(
     assert after is not None
     assert seen is not None
     assert invariants.breaches(after, ["r1"]) == []
-    assert list(differential.rows_apart(after, seen)) == []
+    assert list(differential.differences(after, seen)) == []
 
 
 class Counting:

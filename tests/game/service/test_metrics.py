@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from db.samples import builders
 from game.legacy import fence
 from game.postgres.store import Timeouts
+from game.service import connections
 from game.service.app import WAITING_PER_CONNECTION
-from game.service.metrics import Metrics
+from game.service.metrics import Closed, Metrics
 from game.service.problems import PROBLEMS, end_of
 from game.stores import open_store
 from tests.game.places import LegacyPlace, PostgresPlace
@@ -59,9 +60,21 @@ def test_only_what_nobody_planned_is_a_failure() -> None:
 
 
 def test_each_end_is_documented() -> None:
-    page = DOCS.read_text("utf-8").partition("## Metrics")[2].partition("## Logs")[0]
-    rows = [line.split("|")[1] for line in page.partition("| `end` |")[2].splitlines() if line.startswith("| `")]
-    assert set(re.findall(r"`(\w+)`", "".join(rows))) == ENDS
+    assert documented("end") == ENDS
+
+
+def test_each_reason_to_close_a_connection_is_documented_and_given() -> None:
+    assert documented("reason") == set(Closed)
+    given = Path(connections.__file__).read_text("utf-8")
+    assert [reason for reason in Closed if f"Closed.{reason.name}" not in given] == []
+
+
+def documented(head: str) -> set[str]:
+    """Return the names in the first column of the table of docs/service.md that this head begins."""
+    page = DOCS.read_text("utf-8").partition("## Metrics")[2]
+    table = page.partition(f"| `{head}` |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return set(re.findall(r"`(\w+)`", "".join(rows)))
 
 
 @pytest.mark.parametrize("place", ["postgres", "legacy"])

@@ -13,7 +13,7 @@ from harness.sweeps.race_gates import Gate
 from harness.wire import Decision, Pass, RoundTrip, Session
 from tests.fixtures.given_server import given
 
-PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
 TABLE = Path(__file__).parents[3] / "scenarios" / pairs.FILE
 
 RACE = """\
