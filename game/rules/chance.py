@@ -1,8 +1,9 @@
 """Chance: named draws that follow from (secret, epoch, player, command, request, name, n): a retry decides as before.
 
 Player and command are part of it: else a second account, or a command that is refused or cheap, could be sent first
-under the same request id, to see what the draw will be. The epoch is the store's own (`game.unit_of_work.LoadedPlayer`):
-once writes are given up, a player may remember which requests won, and with another epoch these draw anew.
+under the same request id, to see what the draw will be. The epoch is the store's own, see
+`game.unit_of_work.LoadedPlayer`: once writes are given up, a player may remember which requests won, and with another
+epoch these draw anew.
 """
 
 from __future__ import annotations
