@@ -36,6 +36,8 @@ IN_A_URL = (
 ALONE = [
     ("token", "--env", "development", "--player", "hana"),
     ("status", "--env", "development"),
+    ("watch", "--env", "development", "--once", "--json", "watch.json"),
+    ("upkeep", "--env", "development", "--json", "upkeep.json"),
     ("prepare", "--env", "development"),
     ("migrate", "--env", "staging", "--json", "out.json"),
     ("revision", "--env", "development", "--message", "x"),
@@ -105,7 +107,7 @@ LONG = [
     ("gate", "--env", "staging", "--players", "5", "--json", "gate.json"),
 ]
 SHORT = frozenset({"transfer"})
-"""Of these, the ones that take seconds: a throwaway server and its guardian are looked at in every run."""
+"""Of these, the ones that take seconds: a throwaway server and its reaper are looked at in every run."""
 
 DOCKER = {"up": "it needs Docker Compose; what it hands on is in test_compose.py", "down": "the same"}
 
