@@ -19,6 +19,11 @@ LOAD_ANEW = (
     " it anew."
 )
 
+ANOTHER_SERVER = (
+    " Or name a Postgres of your own in environments.local.toml (in the file that SUDAMR_ENVIRONMENTS names, if it is"
+    " set): target and target_direct of [development]."
+)
+
 AS_THE_SERVICE = "Run as the user of the service, or allow this user to read and write it."
 
 

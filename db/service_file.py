@@ -8,6 +8,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from db.errors import Refusal
+from db.files import private
 from db.files.paths import require_file
 
 _NAMED = "If it is another file, correct pointer.path where it is set (invoke status --env NAME: settings)."
@@ -19,8 +20,8 @@ def require(path: Path, variable: str) -> None:
         path,
         "the env file that the service reads",
         do=f"Write three lines into it: {variable}=file:FILE, the file of `legacy`, and CHANCE_SECRET and"
-        " TOKEN_SECRET, each a text of 16 characters or more. To make one: invoke seed --legacy FILE. More:"
-        " docs/service.md.",
+        " TOKEN_SECRET, each a text of 16 characters or more; docs/service.md has them all. To make a legacy"
+        " file: invoke seed --legacy FILE.",
     )
 
 
@@ -45,5 +46,7 @@ def text(path: Path) -> str:
 
 
 def values(path: Path) -> dict[str, str | None]:
-    """Return the variables of the file. Raises Refusal as `text` does."""
-    return dotenv_values(stream=io.StringIO(text(path)))
+    """Return the variables of the file. Raises Refusal as `text` does, and for lines that set nothing."""
+    content = text(path)
+    private.require_well_formed(content, path)
+    return dotenv_values(stream=io.StringIO(content))

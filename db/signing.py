@@ -31,7 +31,7 @@ def sign(document: Mapping[str, object], key: str) -> str:
         raise Refusal(
             f"a {SIGNING_KEY} of {KEY_LENGTH} characters or more",
             f"one of {len(key)}",
-            do='Make one: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
+            do='Make one, and write it into .env: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
         )
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 
 NOTHING = "no such file"
+NO_FOLDER = "no folder"
+DANGLING = "a link to"
 FOLDER = "a folder"
 FILE = "a file"
 EMPTY = "an empty file"
@@ -33,7 +35,7 @@ def may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
-def found(path: Path) -> str:
+def describe(path: Path) -> str:
     """Say in a few words what is at the path, following links; FILE for a readable file that holds anything."""
     try:
         status = path.stat()
@@ -50,9 +52,22 @@ def found(path: Path) -> str:
     return FILE if status.st_size else EMPTY
 
 
+def describe_folder(path: Path) -> str:
+    """Say the same of a path where a folder should be, and name the folder."""
+    text = describe(path)
+    if text == NOTHING:
+        return f"{NO_FOLDER} {path}"
+    return text if text.startswith(NO_FOLDER) else f"{text} at {path}"
+
+
+def is_missing(text: str) -> bool:
+    """Return True if the text, of this module, says that nothing is there, or no folder that would hold it."""
+    return text == NOTHING or text.startswith(NO_FOLDER)
+
+
 def _missing(path: Path) -> str:
     if path.is_symlink():
-        return f"a link to {path.readlink()}, where nothing is"
+        return f"{DANGLING} {path.readlink()}, where nothing is"
     if not path.parent.exists():
-        return f"no folder {path.parent}"
+        return f"{NO_FOLDER} {path.parent}"
     return NOTHING

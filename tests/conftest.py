@@ -16,6 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--exhaustive", action="store_true", help="every state, point and signal of a move instead of a sample; nightly"
     )
     parser.addoption(
-        "--remedies", type=whole(0), metavar="SEED", help="follow twelve remedies that the seed draws, not all"
+        "--remedies",
+        type=whole(0, 2**32),  # a date, say: 20261129
+        metavar="SEED",
+        help="follow twelve remedies that the seed draws, not all",
     )
     parser.addoption("--write-pages", action="store_true", help="write what the commands of a page print into it")

@@ -47,7 +47,7 @@ class Ending(Protocol):
 
     @property
     def line(self) -> str:
-        """The last line that the task prints."""
+        """Return the last line that the task prints."""
         ...
 
 
@@ -160,7 +160,7 @@ class Output:
             bool(rows) and all(isinstance(row[n], int | float) for row in rows) for n in range(len(columns))
         )
         text = tuple(tuple(map(_cell, row)) for row in rows)
-        layout.print_table(self._out, layout.Cells(tuple(columns), text, numbers))
+        layout.print_table(self._out, layout.TextTable(tuple(columns), text, numbers))
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
         """A result of names and values. On a terminal values are wrapped; elsewhere each stays on its line."""
@@ -183,6 +183,7 @@ class Output:
             self._stdout.flush()
             return
         try:
+            self._make_folder()
             private.write(Path(self._json_path), text)
         except OSError as error:
             path, self._json_path = self._json_path, None
@@ -196,6 +197,11 @@ class Output:
                     do="The work itself is done; the JSON is above.",
                 ) from None
 
+    def _make_folder(self) -> None:
+        """Make the folder of the JSON, and say so, if it is to be written into one that is missing."""
+        if self._json_path is not None and self._json_path != "-":
+            private.make_parent(Path(self._json_path))
+
     def check_json(self) -> None:
         """Check that the JSON can be written. Raises Refusal before the task begins; see `files.require_writable`."""
         if self._json_path is None or self._json_path == "-":
@@ -207,7 +213,9 @@ class Output:
             raise
 
     def complain(self, error: ToolError | GameError) -> None:
-        """Print the error that stopped the task, in a line or two."""
+        """Print the error that stopped the task, in a line or two. Nothing is printed after its remedy."""
+        with suppress(OSError):  # `json` reports it.
+            self._make_folder()
         verdict = getattr(error, "verdict", "refused")
         text = escaped(cut(redact(str(error)), ERROR_CHARACTERS))
         text = layout.fitted(f"{verdict} {text}", self._errors).removeprefix(verdict)
@@ -337,8 +345,8 @@ def _open_standard_streams() -> None:
 
 
 def _as_result(error: ToolError) -> Mapping[str, object]:
-    said = {name: redact(getattr(error, name) or "") for name in ("expected", "found", "where", "do")}
-    return {"verdict": error.verdict, **said}
+    texts = {name: redact(getattr(error, name) or "") for name in ("expected", "found", "where", "do")}
+    return {"verdict": error.verdict, **texts}
 
 
 def _cell(value: object) -> str:
@@ -348,7 +356,7 @@ def _cell(value: object) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A result as the values that JSON has: dataclasses are objects, keys of several parts are joined by dots."""
+    """Return a result as values of JSON: dataclasses are objects, keys of several parts are joined by dots."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

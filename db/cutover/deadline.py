@@ -35,7 +35,8 @@ class Deadline:
             raise DeadlinePassed(
                 f"the point of no return within {self._budget:g} s of read-only",
                 f"{self._spent():.1f} s",
-                do="The journal says which step took it. Choose a quieter hour, or raise policy.freeze_budget_seconds.",
+                do="The journal says how long each step took. Choose a quieter hour, or raise"
+                " policy.freeze_budget_seconds where it is set (invoke status --env NAME: settings).",
             )
 
     def left(self, at_most: float = float("inf")) -> float:
@@ -44,7 +45,7 @@ class Deadline:
 
     @contextmanager
     def watching(self, progress: Progress) -> Iterator[Progress]:
-        """The progress, checked at every advance, so that long work stops at the deadline and not after it."""
+        """Give the progress, checked at every advance, so that long work stops at the deadline and not after it."""
         yield _Watched(progress, self)
 
     def _spent(self) -> float:

@@ -28,7 +28,7 @@ def existing(path: Path) -> Path:
 
 def check_pointer(context: RunContext) -> None:
     """Check that a rename can replace the pointer and keep its owner, and the hooks' lock can be held."""
-    service_file.text(context.env.pointer.path)
+    service_file.values(context.env.pointer.path)
     path = context.env.pointer.path.resolve()
     _require_writable(path.parent, "the folder of the pointer", path.parent, AS_THE_SERVICE)
     was, root = path.stat(), os.geteuid() == 0
@@ -95,7 +95,7 @@ def _require_writable(folder: Path, what: str, wanted: Path, do: str) -> None:
     if not folder.is_dir():
         raise Refusal(
             f"{what}, to write into",
-            f"{paths.found(folder)}, {folder}",
+            paths.describe_folder(folder),
             where=str(wanted),
             do="Move that file away: a folder goes there.",
         )

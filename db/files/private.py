@@ -8,6 +8,7 @@ scenarios) get the umask's.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -21,6 +22,7 @@ from dotenv import dotenv_values
 from db.errors import Refusal
 from db.files import paths
 from db.files.part_file import part_of
+from game import env_file
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -75,34 +77,44 @@ def _narrow(descriptor: int) -> None:
 
 
 def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
-    """Return what an env file says; nothing if there is none. Raises Refusal if it can't be read."""
+    """Return what an env file says; nothing if there is none.
+
+    Raises Refusal if it can't be read, and one for all of its lines that set nothing.
+    """
     if not os.path.lexists(path):
         return {}
     paths.require_file(path, "an env file", do="Put the file there, or move away what is there.")
     try:
-        return dotenv_values(path, interpolate=interpolate, encoding="utf-8")
+        text = path.read_bytes().decode()
     except UnicodeDecodeError as error:
-        found = f"another encoding, from byte {error.start} on"
-        raise Refusal("an env file in UTF-8", found, where=str(path), do="Save it in UTF-8.") from None
+        reason = f"another encoding, from byte {error.start} on"
+        raise Refusal("an env file in UTF-8", reason, where=str(path), do="Save it in UTF-8.") from None
+    require_well_formed(text, path)
+    return dotenv_values(stream=io.StringIO(text), interpolate=interpolate)
+
+
+def require_well_formed(text: str, path: Path) -> None:
+    """Raise one Refusal for all lines of the env file that set nothing; it shows their numbers, never their text."""
+    if reason := env_file.malformed(text):
+        raise Refusal(env_file.EXPECTED, reason, where=str(path), do=env_file.REMEDY)
 
 
 def require_writable(path: Path, option: str) -> None:
     """Raise Refusal if a file can't be written there. What stands there is not changed.
 
-    Makes the folder of a relative path, and says so; the folder of an absolute path must exist. Where there is no
-    file, one is made and removed: permissions, a read-only disk, a name that is too long all show, for root too.
+    The folder of an absolute path must exist; that of a relative one is made when the file is written (`make_parent`).
+    Where there is no file, one is made and removed: permissions, a read-only disk all show, for root too.
     """
     expected = f"a file to write for {option}"
     try:
-        if not path.is_absolute():
-            _make_folder_aloud(path.parent)
         paths.require_writable(path, expected)
         real = Path(os.path.realpath(path))  # A link may point to where no file is yet.
-        _try(real)
-        _require_own(real, expected)
+        if real.parent.is_dir():
+            _try(real)
+            _require_own(real, expected)
     except OSError as error:
-        found = (error.strerror or "another fault").lower()
-        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another.") from None
+        reason = (error.strerror or "another fault").lower()
+        raise Refusal(expected, reason, where=str(path), do="Nothing was begun. Name another path.") from None
 
 
 def _require_own(path: Path, expected: str) -> None:
@@ -167,8 +179,10 @@ def fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _make_folder_aloud(folder: Path) -> None:
-    if folder.exists():
+def make_parent(path: Path) -> None:
+    """Make the folder of a relative path if it is missing, and say so; call it after every check. Raises OSError."""
+    folder = path.parent
+    if path.is_absolute() or folder.exists():
         return
     make_folder(folder)
     if sys.stderr is not None:  # The shell closed it (`2>&-`).

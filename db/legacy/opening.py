@@ -13,7 +13,7 @@ from db.legacy import schema_code
 from db.remedies import RESTORE_FILE
 from game.legacy import sidecars, sqlite_values
 from game.legacy.guarding import at_most, names_another_file
-from game.paths import found
+from game.paths import describe
 
 
 def check_file(path: Path) -> None:
@@ -32,7 +32,7 @@ def check_file(path: Path) -> None:
             expected,
             "a file of another kind, or a damaged database",
             where=where,
-            do=f"Name the database that the game writes. If this is it: {RESTORE_FILE}",
+            do=f"Name the database that the game writes. If this is its path, the file is damaged. {RESTORE_FILE}",
         )
 
 
@@ -44,7 +44,7 @@ def _check_beside(path: Path) -> None:
         if beside.is_symlink() or (beside.exists() and not beside.is_file()):
             raise Refusal(
                 "SQLite's own files beside the file, or none",
-                "a link" if beside.is_symlink() else found(beside),
+                "a link" if beside.is_symlink() else describe(beside),
                 where=str(beside),
                 do="Move it away: SQLite made none such.",
             )

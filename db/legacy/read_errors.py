@@ -66,7 +66,7 @@ def _of_a_limit(path: Path, error: sqlite3.DatabaseError | MemoryError) -> Refus
             f" {min(MOST_PRODUCTS.values()):,} pairs of characters in a call",
             "more",
             where=str(path),
-            do="Shorten in a copy what is not the game's.",
+            do="Make a copy of the file, shorten in it what is not the game's, and name the copy.",
         )
     if is_not_utf8(error):
         return Refusal(

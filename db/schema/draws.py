@@ -70,5 +70,5 @@ def _apply(conn: ops.Connection, schema: str, revision: revisions.Revision) -> N
             redact(str(error).partition("\n")[0]),
             where=ops.place(conn),
             do="Nothing was changed. Somebody altered these tables by hand. Restore a snapshot instead:"
-            f" invoke snapshot.restore --env {ops.named(conn)}",
+            f" invoke snapshot.restore --env {ops.named(conn)} --path FOLDER",
         ) from error

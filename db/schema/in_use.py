@@ -25,7 +25,7 @@ def require_unused(conn: ops.Connection) -> Phase:
             "a rollback that has put away what players did",
             "a copy that it left",
             where=ops.place(conn),
-            do=f"It keeps them in another schema when it is run again: invoke rollback --env {name}",
+            do=f"Finish the rollback, which keeps these rows in another schema: invoke rollback --env {name}",
         )
     return phase
 

@@ -15,7 +15,7 @@ from db.environments import Environment
 from db.errors import Failure, Refusal
 from db.snapshots import legacy, manifest, postgres, trust
 from db.snapshots.dump import Foreign
-from db.snapshots.manifest import Label, Side, Snapshot, find, read
+from db.snapshots.manifest import Label, Side, Snapshot, Unsound, find, read
 from db.snapshots.postgres import Inspect
 from db.snapshots.tools import Tools
 from db.snapshots.trust import is_admitted, is_verified
@@ -34,6 +34,8 @@ __all__ = [
     "take_verified",
     "verify",
 ]
+
+_TAKE_AGAIN = "Something changed the copy while it was written or read: look at that disk, and take another."
 
 
 def take(
@@ -62,10 +64,20 @@ def take_verified(
     tools: Tools | None = None,
     inspect: Inspect | None = None,
 ) -> Snapshot:
-    """Take a snapshot and verify it, see `verify`. Then remove the old ones by the rule of `manifest.retain`."""
+    """Take a snapshot and verify it. Then remove the old ones by the rule of `manifest.retain`.
+
+    Raises Foreign, a Refusal, if the database holds what no revision makes; Failure if the copy is not what was taken.
+    """
     snapshot = take(env, side, label=label, run=run, tools=tools)
-    verify(env, snapshot, tools=tools, inspect=inspect)
-    manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep, ours=is_admitted, is_verified=is_verified)
+    try:
+        verify(env, snapshot, tools=tools, inspect=inspect)
+    except Foreign:
+        raise
+    except Unsound as error:  # Nobody's input: it was written a moment ago.
+        raise Failure(error.expected, error.found, where=error.where, do=_TAKE_AGAIN) from error
+    manifest.retain(
+        env.snapshots.folder, env.name, env.snapshots.keep, is_admitted=is_admitted, is_verified=is_verified
+    )
     return snapshot
 
 
@@ -77,7 +89,9 @@ def verify(
     tools: Tools | None = None,
     inspect: Inspect | None = None,
 ) -> dict[str, int]:
-    """Restore into a scratch place, count each table's rows, and note the success. Raises Failure if counts differ.
+    """Restore into a scratch place, count each table's rows, and note the success.
+
+    Raises Unsound if it is not what its manifest says.
 
     inspect: looks at the restored database, of a snapshot of Postgres; what it raises is raised, and nothing is noted.
     unsigned: admit a snapshot without a signature, which staging and production refuse otherwise.
@@ -88,7 +102,7 @@ def verify(
             counts = legacy.verify(snapshot)
         else:
             counts = postgres.verify(snapshot, env.target_direct, tools=tools, inspect=inspect)
-    except (Failure, Foreign):
+    except (Failure, Unsound):
         # `retain` must not keep this snapshot as a verified one and remove others.
         manifest.forget_verified(snapshot)
         raise

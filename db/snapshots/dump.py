@@ -18,11 +18,11 @@ from psycopg import sql
 
 from db import ops
 from db.counts import few
-from db.errors import Failure, Refusal
+from db.errors import Failure
 from db.files.json_files import shown
 from db.processes import children
 from db.servers.tools import Tool
-from db.snapshots.manifest import NAME_ANOTHER, Snapshot
+from db.snapshots.manifest import NAME_ANOTHER, Snapshot, Unsound
 from game.redaction import redact
 
 LONGEST_LINE = 1 << 16
@@ -33,6 +33,7 @@ PIECE = 1 << 18
 """Bytes of rows that are sent at once; a row may be longer, and is sent in pieces."""
 
 NAMED = 3
+MEND = "Nothing was changed. Mend what the server names, and run the same command again."
 UNCHANGED = (
     f"{NAME_ANOTHER} If it was taken of this database: take the manual changes"
     " back (every line of them: invoke status --env {env}) and take another."
@@ -50,7 +51,7 @@ _ENTRY = re.compile(r"\d+; \d+ \d+ (.+)")
 _END = b"\\.\n"
 
 
-class Foreign(Refusal):
+class Foreign(Unsound):
     """A dump that holds something else than rows of tables that we know."""
 
 
@@ -76,10 +77,10 @@ def copy_rows(
 ) -> None:
     """Copy the rows of the dumped `schema` into the schema `into`, in the transaction that is open.
 
-    tables: the columns of each table that may be filled. Raises Refusal for anything but such rows, Failure for more
-    rows than the manifest counts, for rows that break a constraint, and for a dump that is cut off.
+    tables: the columns of each table that may be filled. Raises Unsound for anything but such rows, for more rows than
+    the manifest counts, for rows that break a constraint, and for a dump that is cut off.
     """
-    left = dict(tables)
+    expected = dict(tables)
     with _written(snapshot, file, tool, "--data-only", "--file=-") as script:
         for line in _lines(snapshot, script):
             if (header := _COPY.fullmatch(line)) is None:
@@ -87,9 +88,9 @@ def copy_rows(
                     raise _foreign(snapshot, f"the line {shown(line.rstrip())}")
                 continue
             of, table = _unquoted(header[1]), _unquoted(header[2])
-            columns = [_unquoted(one) for one in re.findall(_IDENTIFIER, header[3])]
-            ours = left.pop(table, frozenset()) if of == schema else frozenset()
-            if differing := ours ^ frozenset(columns):
+            columns = [_unquoted(name) for name in re.findall(_IDENTIFIER, header[3])]
+            fillable = expected.pop(table, frozenset()) if of == schema else frozenset()
+            if differing := fillable ^ frozenset(columns):
                 raise _foreign(snapshot, f"rows of {shown(of)}.{shown(table)} with or without {shown(min(differing))}")
             _copy(snapshot, script, conn, sql.Identifier(into, table), columns, table)
 
@@ -105,25 +106,23 @@ def _copy(
     except psycopg.DatabaseError as error:
         if conn.closed:
             raise
-        raise Failure(
-            f"rows of {table} that fit",
-            shown(redact(str(error).partition("\n")[0]), 200),
-            where=str(snapshot.path),
-            do=NAME_ANOTHER,
-        ) from error
+        message = shown(redact(str(error).partition("\n")[0]), 200)
+        if not is_of_the_rows(error):
+            raise Failure(f"rows of {table} to be copied", message, where=ops.place(conn), do=MEND) from error
+        raise Unsound(f"rows of {table} that fit", message, where=str(snapshot.path), do=NAME_ANOTHER) from error
 
 
 def _rows(snapshot: Snapshot, script: IO[bytes], table: str) -> Iterator[bytes]:
     """Yield the rows up to the mark of their end, in pieces. Holds no whole row, for one may have a gigabyte."""
-    left, whole, piece = snapshot.manifest.counts.get(table, 0), True, bytearray()
+    rows_left, at_line_start, piece = snapshot.manifest.counts.get(table, 0), True, bytearray()
     while line := script.readline(PIECE):
-        if whole and line == _END:
+        if at_line_start and line == _END:
             yield bytes(piece)
             return
-        whole = line.endswith(b"\n")
-        left -= whole
-        if left < 0:
-            raise Failure(
+        at_line_start = line.endswith(b"\n")
+        rows_left -= at_line_start
+        if rows_left < 0:
+            raise Unsound(
                 f"{snapshot.manifest.counts.get(table, 0)} rows in {table}",
                 "more",
                 where=str(snapshot.path),
@@ -164,7 +163,7 @@ def _lines(snapshot: Snapshot, script: IO[bytes]) -> Iterator[str]:
 
 @contextmanager
 def _written(snapshot: Snapshot, file: BinaryIO, tool: Tool, *options: str) -> Iterator[IO[bytes]]:
-    """Run pg_restore on the dump without a database. Gives what it writes; raises Failure if it fails."""
+    """Run pg_restore on the dump without a database. Gives what it writes; raises Unsound if it can't read the dump."""
     file.seek(0)
     command, environment = tool.alone(options)
     with tempfile.TemporaryFile() as errors:
@@ -176,30 +175,40 @@ def _written(snapshot: Snapshot, file: BinaryIO, tool: Tool, *options: str) -> I
             code = process.wait()
         if code != 0:
             errors.seek(0)
-            said = shown(redact(errors.read(2000).decode(errors="replace").strip()), 200)
-            raise Failure(
+            message = shown(redact(errors.read(2000).decode(errors="replace").strip()), 200)
+            if code < 0:  # A signal: that says nothing against the dump.
+                raise Failure("pg_restore to end by itself", f"signal {-code}", where=str(snapshot.path))
+            raise Unsound(
                 "a dump that pg_restore can read",
-                f"{code}: {said or 'it said nothing'}",
+                f"{code}: {message or 'it said nothing'}",
                 where=str(snapshot.path),
                 do=NAME_ANOTHER,
             )
+
+
+def is_of_the_rows(error: psycopg.DatabaseError) -> bool:
+    """Return True if the rows are the error's cause: its class is data, a constraint, a limit or a trigger's own.
+
+    Any other, such as a full disk or a lost session, says nothing against the dump.
+    """
+    return (error.sqlstate or "")[:2] in ("22", "23", "54", "P0")
 
 
 def _unquoted(identifier: str) -> str:
     return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier
 
 
-def _foreign(snapshot: Snapshot, found: str) -> Foreign:
+def _foreign(snapshot: Snapshot, item: str) -> Foreign:
     return Foreign(
         f"a dump of what revision {snapshot.manifest.schema} makes, and nothing else",
-        found,
+        item,
         where=str(snapshot.path),
         do=UNCHANGED.format(env=snapshot.manifest.environment),
     )
 
 
-def _cut_off(snapshot: Snapshot) -> Failure:
-    return Failure(
+def _cut_off(snapshot: Snapshot) -> Unsound:
+    return Unsound(
         "a whole dump",
         "one that is cut off",
         where=str(snapshot.path),

@@ -23,7 +23,7 @@ from db.files.json_files import shown
 from db.files.part_file import part_of
 from db.legacy import source
 from db.snapshots import manifest
-from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
+from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot, Unsound
 from game import paths as kinds
 from game.legacy import draws, fence, sidecars, sqlite_values
 
@@ -69,7 +69,7 @@ def take(path: Path, parent: Path, *, environment: str, label: Label, run: str, 
 
 
 def verify(snapshot: Snapshot) -> dict[str, int]:
-    """Restore into a scratch file and count: rows a table. Failure where hash, integrity, fence or counts disagree."""
+    """Restore into a scratch file and count: rows a table. Raises Unsound if anything differs from the manifest."""
     with manifest.scratch(snapshot.folder) as scratch:
         copy = scratch / snapshot.path.name
         _copy(snapshot, copy)
@@ -89,20 +89,19 @@ def restore(
     """
     with opened(snapshot):
         pass  # Read whole before anything is asked: a file that was changed is not worth an answer.
-    there = _beside(into)
-    if there and not replace:
+    existing = _beside(into)
+    if existing and not replace:
         raise Refusal(
             "no file there, nor a log beside it",
-            " and ".join(path.name for path in there),
+            " and ".join(path.name for path in existing),
             where=str(into),
             do="Name a path where no file is yet: --into NEW",
         )
-    paths.require_folder(
-        into.parent, "a folder that exists, to restore into", do="Make that folder, or name another place: --into NEW"
-    )
+    paths.require_parent(into, "a folder to restore into")
     confirm()
     with ExitStack() as stack:
         try:
+            private.make_parent(into)
             partial = stack.enter_context(part_of(into))
         except OSError as error:
             raise _no_room(error, into.parent) from None
@@ -116,7 +115,7 @@ def restore(
 
 
 def count(connection: sqlite3.Connection) -> dict[str, int]:
-    """Rows a table, by SQLite itself."""
+    """Count the rows of each table, by SQLite itself."""
     names = [name for (name,) in connection.execute(TABLES).fetchall()]
     return {
         name: connection.execute(f"SELECT count(*) FROM {sqlite_values.quote(name)}").fetchone()[0] for name in names
@@ -125,7 +124,7 @@ def count(connection: sqlite3.Connection) -> dict[str, int]:
 
 @contextmanager
 def opened(snapshot: Snapshot) -> Iterator[BinaryIO]:
-    """Open the snapshot's file at its beginning, once its bytes were compared with the manifest. Raises Failure.
+    """Open the snapshot's file at its beginning, once its bytes were compared with the manifest. Raises Unsound.
 
     What is read from here is what was compared, whatever takes the file's place meanwhile.
     """
@@ -135,29 +134,29 @@ def opened(snapshot: Snapshot) -> Iterator[BinaryIO]:
         descriptor = os.open(snapshot.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         found = "a link" if snapshot.path.is_symlink() else str(error.strerror)
-        raise Failure(expected, found, where=where, do=_ANOTHER) from None
+        raise Unsound(expected, found, where=where, do=_ANOTHER) from None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise Failure(expected, kinds.found(snapshot.path), where=where, do=_ANOTHER)
+        raise Unsound(expected, kinds.describe(snapshot.path), where=where, do=_ANOTHER)
     with os.fdopen(descriptor, "rb") as file:
         if status.st_size != snapshot.manifest.size:
-            raise Failure(f"{snapshot.manifest.size:,} bytes", f"{status.st_size:,}", where=where, do=_ANOTHER)
+            raise Unsound(f"{snapshot.manifest.size:,} bytes", f"{status.st_size:,}", where=where, do=_ANOTHER)
         found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != snapshot.manifest.sha256:
-            raise Failure(f"sha256 {snapshot.manifest.sha256}", found, where=where, do=_ANOTHER)
+            raise Unsound(f"sha256 {snapshot.manifest.sha256}", found, where=where, do=_ANOTHER)
         file.seek(0)
         yield file
 
 
-def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
-    """Failure naming the first table whose rows, once restored, are not those that were counted."""
+def check_counts(snapshot: Snapshot, counts: dict[str, int]) -> None:
+    """Raise Unsound naming the first table whose rows, once restored, are not those that were counted."""
     expected = snapshot.manifest.counts
-    for table in sorted({*expected, *found}):
-        if expected.get(table) != found.get(table):
-            raise Failure(
+    for table in sorted({*expected, *counts}):
+        if expected.get(table) != counts.get(table):
+            raise Unsound(
                 f"{expected.get(table, 'no')} rows in {table}",
-                f"{found.get(table, 'none')} once restored",
+                f"{counts.get(table, 'none')} once restored",
                 where=str(snapshot.path),
                 do=f"This one does not hold what it was taken of. {_ANOTHER}",
             )
@@ -182,21 +181,21 @@ def _no_room(error: OSError, folder: Path) -> Refusal:
 
 
 def _checked(snapshot: Snapshot, copy: Path) -> dict[str, int]:
-    """Return rows a table of the copy. Raises Failure if it is not sound, or its fence or rows are not those taken."""
+    """Return rows a table of the copy. Raises Unsound if it is not sound, or its fence or rows are not those taken."""
     where = str(snapshot.path)  # The copy is removed.
     try:
         with source.opened(copy) as reading:
             connection = reading.connection
             answer = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
             if answer != "ok":
-                raise Failure("a sound SQLite file", answer)
+                raise Unsound("a sound SQLite file", answer)
             state, counts = fence.state(connection), count(connection)
     except (ToolError, sqlite3.DatabaseError) as error:
         found = error.found if isinstance(error, ToolError) else str(error)
         expected = error.expected if isinstance(error, ToolError) else "a sound SQLite file"
-        raise Failure(expected, found, where=where, do=_ANOTHER) from error
+        raise Unsound(expected, found, where=where, do=_ANOTHER) from error
     if state != snapshot.manifest.fence:
-        raise Failure(f"a file that is {snapshot.manifest.fence}", f"one that is {state}", where=where, do=_ANOTHER)
+        raise Unsound(f"a file that is {snapshot.manifest.fence}", f"one that is {state}", where=where, do=_ANOTHER)
     check_counts(snapshot, counts)
     return counts
 
@@ -223,13 +222,13 @@ def _put_to_use(path: Path, *, keep_fence: bool) -> None:
 
 
 def _beside(path: Path) -> list[Path]:
-    """What there is of the database: a log that lies there without its file would be played into the next one."""
-    return [found for found in (path, *sidecars.beside(path)) if found.exists()]
+    """List the database's files that exist. A log without its file would be played into the next database."""
+    return [file for file in (path, *sidecars.beside(path)) if file.exists()]
 
 
 def _move_aside(path: Path) -> Path | None:
-    there = _beside(path)
+    existing = _beside(path)
     aside = path.with_name(f"{path.name}.replaced-{manifest.now():%Y%m%dT%H%M%SZ}")
-    for found in there:
-        found.replace(aside.with_name(aside.name + found.name.removeprefix(path.name)))
-    return aside if there else None
+    for file in existing:
+        file.replace(aside.with_name(aside.name + file.name.removeprefix(path.name)))
+    return aside if existing else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -21,10 +22,12 @@ from db.counts import few
 from db.errors import Refusal
 from db.files import private
 from db.files.json_files import shown
+from db.legacy.opening import check_file
+from db.legacy.read_errors import unreadable
 from db.ops import fence, locks
 from db.schema import draws, migrate, relocation
 from db.servers.tools import Tool
-from db.snapshots import kept, loading, manifest
+from db.snapshots import kept, manifest, staging_schema
 from db.snapshots.legacy import check_counts, opened
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.snapshots.tools import Tools, installed
@@ -34,7 +37,7 @@ from db.target.extensions import not_an_extensions
 from game.errors import BadUrl
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
-from game.legacy.fence_schema import Mark
+from game.legacy.fence_schema import FenceMark
 from game.urls import PostgresUrl, read
 
 TABLES = f"""
@@ -98,7 +101,7 @@ def take(
 def verify(
     snapshot: Snapshot, url: PostgresUrl, *, tools: Tools | None = None, inspect: Inspect | None = None
 ) -> dict[str, int]:
-    """Restore into a scratch database beside the URL's and count: rows a table. Failure where any disagree.
+    """Restore into a scratch database beside the URL's and count: rows a table. Raises Unsound where any disagree.
 
     inspect: is called with the scratch database, whose fence is open, before it is dropped; what it raises is raised.
     """
@@ -151,7 +154,7 @@ def restore(
                 require_no_other_store(connection, legacy)
             _tool("pg_restore", connection, tools)
             _require_free(connection, url, replace=replace)
-            loading.applied(snapshot)
+            staging_schema.applied(snapshot)
         # Before the lock: an answer may take minutes, and a cutover must not be refused meanwhile. All is checked
         # again.
         confirm()
@@ -176,7 +179,7 @@ def _load(
 ) -> tuple[str, dict[str, int]]:
     """Fill a new schema in the open transaction; its name, and the rows of each table, which the manifest counts."""
     tool = _tool("pg_restore", connection, tools)
-    staging = loading.load(connection, snapshot, file, tool, schema=schema_of(snapshot))
+    staging = staging_schema.load(connection, snapshot, file, tool, schema=schema_of(snapshot))
     counts = count(connection, staging)
     check_counts(snapshot, counts)
     return staging, counts
@@ -185,8 +188,8 @@ def _load(
 def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
     """Refuse to open Postgres while the legacy file is open, or while a move of this database can still open it."""
     phase, mark = ops.phase(connection), _mark(legacy)
-    ours = mark.owner is not None and mark.owner.target == ops.identity(connection)
-    if mark.state == "open" or phase not in (ops.Phase.EMPTY, ops.Phase.LIVE) or (phase is ops.Phase.EMPTY and ours):
+    is_ours = mark.owner is not None and mark.owner.target == ops.identity(connection)
+    if mark.state == "open" or phase not in (ops.Phase.EMPTY, ops.Phase.LIVE) or (phase is ops.Phase.EMPTY and is_ours):
         raise Refusal(
             "a legacy file on which nobody plays, before Postgres is opened to writes",
             f"the phase {phase}, and a file that is {mark.state}",
@@ -196,16 +199,20 @@ def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
         )
 
 
-def _mark(legacy: Path) -> Mark:
-    """Read the legacy file's fence. A missing file counts as moved: nobody plays on it."""
+def _mark(legacy: Path) -> FenceMark:
+    """Read the legacy file's fence. Raises Refusal of one that can't be read; a missing one counts as moved."""
     if not legacy.exists():
-        return Mark("moved")
-    with closing(sqlite_values.connect(legacy, readonly=True)) as file:
-        return legacy_fence.mark(file)
+        return FenceMark("moved")
+    try:
+        with closing(sqlite_values.connect(legacy, readonly=True)) as file:
+            return legacy_fence.mark(file)
+    except sqlite3.DatabaseError as error:
+        check_file(legacy)
+        raise unreadable(legacy, error) from None
 
 
 def count(connection: ops.Connection, schema: str) -> dict[str, int]:
-    """Rows a table of the schema."""
+    """Count the rows of each table of the schema."""
     names = [name for (name,) in connection.execute(TABLES, [schema]).fetchall()]
     return {name: _rows(connection, schema, name) for name in names}
 
@@ -238,7 +245,7 @@ def may_create_databases(connection: ops.Connection) -> bool:
 
 
 def no_createdb(url: PostgresUrl) -> Refusal:
-    """A snapshot that can't be restored somewhere can't be verified."""
+    """Return the refusal for a role that may make no database: a snapshot is verified by restoring it into one."""
     return Refusal(
         "a role that may make the scratch database to restore into",
         f"{url.user} without CREATEDB",
@@ -261,13 +268,14 @@ def _exported(connection: ops.Connection) -> str:
 
 
 def _pattern(schema: str) -> str:
-    """The schema as pg_dump's pattern: quoted, for it would fold capitals otherwise."""
+    """Quote the schema as a pattern of pg_dump's."""
+    # Without quotes pg_dump folds capitals.
     return f'"{schema}"'
 
 
 @contextmanager
 def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
-    """A database of the snapshot's own, which nobody but its owner may enter; one that a killed run left goes first."""
+    """Make a database of the snapshot's own, which only its owner may enter; one of a killed run goes first."""
     mark = _mark_of(url)
     scratch = url.with_(dbname=mark + secrets.token_hex(6))
     name = sql.Identifier(scratch.dbname)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from game.legacy.guarding import guard, names_another_file
+from game.legacy.sidecars import no_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,21 @@ def insert_into(table: str, values: Iterable[str], columns: Iterable[str] = ()) 
 
 
 def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0) -> sqlite3.Connection:
-    """A guarded connection whose rows are Cells and whose transactions are begun by hand.
+    """Return a guarded connection whose rows are Cells and whose transactions are begun by hand.
 
+    Raises OperationalError for what is no file, there or in the place of a log: SQLite would wait for ever on a pipe.
     Read-only connections see what is in the write-ahead log and write nothing but, where it is in WAL mode, the
     shared-memory file that SQLite itself keeps beside it.
     """
     mode = "ro" if readonly else "rw"
+    # Path.resolve raises RuntimeError for a link to itself.
+    real = Path(os.path.realpath(path))
+    if (other := no_file(real)) is not None:
+        raise _not_opened(f"{other.name} is no file")
     if not readonly and names_another_file(path):
-        raise _another_file()
-    # Path.resolve raises RuntimeError for a link to itself; here SQLite says that it can't open it.
+        raise _not_opened("the rollback journal beside the file names another file")
     connection = sqlite3.connect(
-        f"{Path(os.path.realpath(path)).as_uri()}?mode={mode}",
+        f"{real.as_uri()}?mode={mode}",
         uri=True,
         timeout=timeout_seconds,
         isolation_level=None,
@@ -61,9 +66,9 @@ def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0)
     return guard(connection)
 
 
-def _another_file() -> sqlite3.OperationalError:
+def _not_opened(why: str) -> sqlite3.OperationalError:
     # As SQLite's own errors: whoever explains those looks at the code.
-    error = sqlite3.OperationalError("the rollback journal beside the file names another file")
+    error = sqlite3.OperationalError(why)
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"
     return error
 
@@ -76,27 +81,27 @@ def _text(data: bytes) -> str | BadText:
 
 
 def storage(cell: Cell) -> str:
-    """SQLite's name of the cell's storage class, as typeof() gives it."""
+    """Return SQLite's name of the cell's storage class, as typeof() gives it."""
     return _STORAGE[type(cell)]
 
 
 def same(left: Cell, right: Cell) -> bool:
-    """Equal in storage class and bytes: 1 and 1.0 differ, and so do 0.0 and -0.0."""
+    """Compare storage class and bytes: 1 and 1.0 differ, and so do 0.0 and -0.0."""
     return type(left) is type(right) and (repr(left) == repr(right) if isinstance(left, float) else left == right)
 
 
 def placeholder(cell: Cell) -> str:
-    """The SQL that stands for the cell in a statement; its parameter is `bind(cell)`."""
+    """Return the SQL that stands for the cell in a statement; its parameter is `bind(cell)`."""
     return "CAST(? AS TEXT)" if isinstance(cell, BadText) else "?"
 
 
 def bind(cell: Cell) -> int | float | str | bytes | None:
-    """The cell as a parameter of sqlite3."""
+    """Return the cell as a parameter of sqlite3."""
     return cell.data if isinstance(cell, BadText) else cell
 
 
 def original(cell: Cell) -> bytes:
-    """The cell's bytes as a quarantine keeps them; numbers in their shortest decimal form."""
+    """Return the cell's bytes as a quarantine keeps them; numbers in their shortest decimal form."""
     match cell:
         case None:
             return b""
@@ -111,12 +116,12 @@ def original(cell: Cell) -> bytes:
 
 
 def encode(cells: Mapping[str, Cell]) -> str:
-    """Cells by name as JSON text that Postgres can hold: every storage class, NUL and bad bytes included."""
+    """Write cells by name as JSON text that Postgres can hold: every storage class, NUL and bad bytes included."""
     return json.dumps({name: _plain(cell) for name, cell in cells.items()}, ensure_ascii=False, separators=(",", ":"))
 
 
 def decode(text: str) -> dict[str, Cell]:
-    """The cells that `encode` wrote."""
+    """Return the cells that `encode` wrote."""
     return {name: _cell(value) for name, value in json.loads(text).items()}
 
 

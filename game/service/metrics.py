@@ -1,14 +1,15 @@
-"""What Prometheus is told of one process; docs/service.md says what each name means."""
+"""The metrics of one process for Prometheus; docs/service.md explains each name."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from game.rules.actions import ACTIONS
 from game.service.problems import PROBLEMS, end_of
-from game.unit_of_work import Statement
+from game.unit_of_work import UnitStatement
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -17,6 +18,20 @@ TRIED_AGAIN = ("db_unreachable", "tx_rolled_back")
 
 READ = "show"
 """The action of a GET."""
+
+
+class Closed(StrEnum):
+    """The reasons for which the service closes a connection, as docs/service.md lists them. A code was sent too."""
+
+    IDLE = "idle"
+    REQUEST_TIMEOUT = "request_timeout"
+    UNREAD = "unread"
+    DISPLACED = "displaced"
+    TURNED_AWAY = "turned_away"
+    BAD_REQUEST = "bad_request"
+    HEAD_TOO_LARGE = "head_too_large"
+    BODY_TOO_LARGE = "body_too_large"
+    ENDLESS = "endless"
 
 
 class Metrics:
@@ -61,21 +76,21 @@ class Metrics:
                 self.requests.labels(action, end)
 
     def waiting(self) -> AbstractContextManager[object]:
-        """See `Watch`."""
+        """Count a request that waits for a connection. See `Watch`."""
         return self.pool_waiting.track_inprogress()
 
     def holding(self) -> AbstractContextManager[object]:
-        """See `Watch`."""
+        """Count a connection in use. See `Watch`."""
         return self.in_use.track_inprogress()
 
-    def asking(self, statement: Statement) -> AbstractContextManager[object]:
-        """See `Watch`."""
+    def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
+        """Time a statement of the store. See `Watch`."""
         return self.query_seconds.labels(statement).time()
 
     def rolled_back(self) -> None:
-        """See `Watch`."""
+        """Count a unit of work that was rolled back. See `Watch`."""
         self.rollbacks.inc()
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """Write all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -15,8 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HOLE = "{}"
 ERRORS = ("Refusal", "Failure", "Inconclusive", "Undone", "DeadlinePassed")
-OWN_ERRORS = {"db.cutover.deadline": "DeadlinePassed", "db.snapshots.dump": "Foreign"}
-"""Errors that a module derives from these for itself."""
+OWN_ERRORS = {
+    "db.cutover.deadline": {"DeadlinePassed"},
+    "db.snapshots.dump": {"Foreign", "Unsound"},
+    "db.snapshots.legacy": {"Unsound"},
+    "db.snapshots.staging_schema": {"Unsound"},
+}
+"""Errors that are derived from these, by the modules that raise them."""
 
 CHECKS = ("require_file", "require_folder", "read_json", "load_json")
 """Functions of db/files/paths.py and db/files/json_files.py that raise a Refusal with the `do` that they are given."""
@@ -82,7 +87,7 @@ def _of(module: Module) -> Iterator[Remedy]:
         if isinstance(node, ast.ImportFrom) and node.module == "db.errors"
         for alias in node.names
         if alias.name in ERRORS
-    } | {one for home, one in OWN_ERRORS.items() if home == module.name}
+    } | OWN_ERRORS.get(module.name, set())
     for function, node in _calls(module.tree):
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         error = "Refusal" if name in CHECKS or (name == "kind" and "Refusal" in ours) else name
@@ -157,8 +162,11 @@ class _Reader:
         assert self.function is not None
         found: set[str] = set()
         for caller, call in _calls(self.module.tree):
-            if isinstance(call.func, ast.Name) and call.func.id == self.function.name:
-                values = [k.value for k in call.keywords if k.arg == name] or call.args[position : position + 1]
+            called = call.func
+            of_self = isinstance(called, ast.Attribute) and getattr(called.value, "id", "") == "self"
+            if (called.attr if of_self else getattr(called, "id", "")) == self.function.name:
+                at = position - of_self
+                values = [k.value for k in call.keywords if k.arg == name] or call.args[at : at + 1]
                 for value in values:
                     found |= _Reader(self.module, caller, self.depth + 1).read(value)
         return found

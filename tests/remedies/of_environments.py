@@ -23,7 +23,7 @@ def no_environments_toml_in_this_folder(a: Scratch) -> None:
     a.works()
 
 
-@follows("Correct that line.")
+@follows("Correct that line; at the end of the document, close what is open: a quote, [ or {.")
 def a_line_of_environments_toml_that_is_no_toml(a: Scratch) -> None:
     whole = a.config.read_text()
     a.config.write_text(whole + "services = [\n")

@@ -18,7 +18,7 @@ RESTORE = (
     " --unfence"
 )
 NEW = "Name a path where no file is yet: --into NEW"
-MAKE = "Make that folder, or name another place: --into NEW"
+MAKE = "Nothing was begun. Make the folder, or name another path."
 ROWS = (
     "Name an empty database in target and target_direct; or, if nobody needs these rows, empty this one:"
     " invoke transfer.cleanup --env {}"
@@ -93,7 +93,7 @@ def a_legacy_file_to_make_that_is_there(a: Scratch) -> None:
 
 @follows("Nothing was begun. Make the folder, or name another path.")
 def a_legacy_file_to_make_in_no_folder(a: Scratch) -> None:
-    a.refused("seed", "--legacy", "made/game.db", "--players", "3")
+    a.refused("seed", "--legacy", str(a.folder / "made" / "game.db"), "--players", "3")
     (a.folder / "made").mkdir()
     a.did("mkdir made")
     a.works()
@@ -199,19 +199,19 @@ def a_transfer_back_into_nothing(a: Scratch) -> None:
     a.with_options(NEW="copy.db")
 
 
-@follows("Nothing is overwritten. Name a path where no file is yet: --into NEW")
+@follows("Name another path, or move away what is there; nothing is overwritten.")
 def a_transfer_back_into_a_file_that_is_there(a: Scratch) -> None:
     a.migrated()
     load(a)
     a.refused("transfer", *DEV, "--back", "--into", a.legacy.name)
-    a.with_options(NEW="copy.db")
+    a.works("transfer", *DEV, "--back", "--into", "copy.db")
 
 
 @follows(MAKE)
 def a_transfer_back_into_no_folder(a: Scratch) -> None:
     a.migrated()
     load(a)
-    a.refused("transfer", *DEV, "--back", "--into", "made/copy.db")
+    a.refused("transfer", *DEV, "--back", "--into", str(a.folder / "made" / "copy.db"))
     (a.folder / "made").mkdir()
     a.did("mkdir made")
     a.works()
@@ -236,7 +236,7 @@ def an_empty_legacy_file(a: Scratch) -> None:
     a.works("transfer.profile", "--source", a.legacy.name)
 
 
-@follows(f"Name the database that the game writes. If this is it: {RESTORE}")
+@follows(f"Name the database that the game writes. If this is its path, the file is damaged. {RESTORE}")
 def a_legacy_file_of_another_kind(a: Scratch) -> None:
     (a.folder / "text.db").write_text("no database at all, but a text of some length\n")
     a.refused("transfer.profile", "--source", "text.db")
@@ -348,7 +348,7 @@ def a_transfer_into_a_live_game(a: Scratch) -> None:
     a.works()
 
 
-@follows("It keeps them in another schema when it is run again: invoke rollback --env {}")
+@follows("Finish the rollback, which keeps these rows in another schema: invoke rollback --env {}")
 def a_transfer_after_a_rollback_that_left_rows(a: Scratch) -> None:
     a.migrated()
     load(a)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import pytest
 
 from db import environments
 from db.cutover import refusals
-from db.cutover.advice import Fence, FenceOwner, PointerTo, State, Tool, Unreachable, advise
+from db.cutover.advice import EnvironmentState, Fence, FenceOwner, LockHolder, PointerTo, Unreachable, advise
 from db.cutover.move_status import MoveStatus
 from db.environments import Environment
 from db.errors import ToolError
 from db.ops import Phase
-from game.legacy.fence_schema import Mark, Owner
+from game.legacy.fence_schema import FenceMark, Owner
 from game.urls import PostgresUrl
 from tests.remedies.collecting import remedies, texts
 from tests.remedies.vocabulary import COMMAND, faults
@@ -34,6 +35,11 @@ two that catch the refusal of a note that they can do without.
 """
 
 VAGUE = ("see the docs", "Correct the file", "Look into", "or stop it.", "Mend it,", "as needed", "if necessary")
+NOT_WHICH = ("Name another.", "Install it.", "Install it,", "Nothing was changed.")
+"""Whole remedies that leave open what is to be done."""
+
+BEGINS = re.compile(r"[A-Z{`]|invoke |rm |unset |pg_|--")
+"""A remedy begins as a sentence, or with what is to be typed."""
 
 
 def test_the_source_has_its_remedies() -> None:
@@ -57,9 +63,17 @@ def test_no_remedy_is_vague() -> None:
     assert {text: where for text, where in texts().items() if any(word in text for word in VAGUE)} == {}
 
 
+def test_a_remedy_is_a_sentence_that_says_what_to_do() -> None:
+    assert {text: where for text, where in texts().items() if not BEGINS.match(text) or text in NOT_WHICH} == {}
+    # After a colon comes what is typed: a second sentence there reads as if it were that.
+    doubled = re.compile(r": (?:Restore|Make|Name|Run|Write|Correct) [a-z]")
+    assert {text: where for text, where in texts().items() if doubled.search(text)} == {}
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "Run: invoke snapshot.restore --env NAME",
         "Run: invoke prepare --env <name>",
         "Go on with the cutover, or undo it: invoke cutover --abort.",
         "Run: invoke snapshot.restore --env NAME --path FOLDER --force",
@@ -98,11 +112,11 @@ def standings() -> list[MoveStatus]:
         FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
     }
     return [
-        MoveStatus(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer, *record)
+        MoveStatus(phase, "run", target.value, (), FenceMark(legacy.value, owners[owner]), "here/1", pointer, *record)
         for phase, legacy, owner, target, pointer, *record in product(
             Phase, Fence, FenceOwner, Fence, PointerTo, (False, True), (False, True)
         )
-        if not isinstance(advise(State(phase, legacy, owner, target, pointer, Tool.NONE)), Unreachable)
+        if not isinstance(advise(EnvironmentState(phase, legacy, owner, target, pointer, LockHolder.NONE)), Unreachable)
     ]
 
 

@@ -10,6 +10,7 @@ import tasks
 from db import environments
 from game.libpq import KEPT
 from game.settings import Settings
+from harness.cli.framework.options import Option
 from tests.remedies.collecting import ROOT
 
 PLACEHOLDERS = frozenset(
@@ -65,6 +66,20 @@ def options() -> dict[str, frozenset[str]]:
 
 
 @cache
+def required() -> dict[str, frozenset[str]]:
+    """The options without which a task refuses, but --env, which has rules of its own; as its help says."""
+    found = {}
+    for context in tasks.namespace.to_contexts():
+        needed = {
+            one.names[0]
+            for one in context.flags.values()
+            if isinstance(one, Option) and re.search("required(?! without)", one.help or "")
+        }
+        found |= {name: frozenset(needed - {"env"}) for name in (str(context.name), *map(str, context.aliases))}
+    return found
+
+
+@cache
 def variables() -> frozenset[str]:
     """Every environment variable that the project reads or its documents explain."""
     written = (ROOT / ".env.example").read_text() + (ROOT / "docs" / "service.md").read_text()
@@ -112,6 +127,8 @@ def _commands(text: str) -> list[str]:
             found.append(f"there is no task {task}")
             continue
         found += [f"{task} has no option --{option}" for option in given - options()[task]]
+        if "--" in command[2]:  # Without any option it names a task, and is no command to type.
+            found += [f"invoke {task} lacks --{option}" for option in sorted(required()[task] - given)]
         if "env" in options()[task] and not {"env", "legacy"} & given:
             found.append(f"invoke {task} lacks --env")
     if (many := len(re.findall(r"\binvoke (?!--)\S", text))) != len(COMMAND.findall(text)):

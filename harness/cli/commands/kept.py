@@ -28,9 +28,13 @@ class Done:
 def run(env: Environment, put_back: str, drop: str, *, unfence: bool, confirmed: Callable[[], None]) -> Done:
     """List, put back or drop. Raises Refusal if the name is none that is kept, or both are asked for."""
     if put_back and drop:
-        raise Refusal("--put-back NAME or --drop NAME", "both", do="Nothing was changed.")
+        raise Refusal("--put-back NAME or --drop NAME", "both", do="Nothing was changed. Leave one of them out.")
     if unfence and not put_back:
-        raise Refusal("--unfence with --put-back NAME", "--unfence alone", do="Nothing was changed.")
+        raise Refusal(
+            "--unfence with --put-back NAME",
+            "--unfence alone",
+            do="Nothing was changed. Leave it out, or add --put-back NAME.",
+        )
     done = ""
     if put_back or drop:
         with ops.connect(env.target_direct) as conn:

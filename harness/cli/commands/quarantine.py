@@ -105,7 +105,11 @@ def listed(conn: ops.Connection, environment: str, player: str = "", rule: str =
 def export(environment: str, number: int | None, into: str, out: Output) -> None:
     """Write the original bytes of one value to a new file, readable by its owner alone."""
     if number is None or not into:
-        raise Refusal("--number N with --into FILE", "one of them alone", do="N is the number that the list shows.")
+        raise Refusal(
+            "--number N with --into FILE",
+            "one of them alone",
+            do="N is a number that `invoke transfer.quarantine --env NAME` shows.",
+        )
     target, path = _target(environment), Path(into)
     refuse_taken(path)
     with ops.connect(target) as conn:

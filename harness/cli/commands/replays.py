@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from db.console.output import Output
 
 MOST_BYTES = 64 * 1024 * 1024
+_NAME_A_FILE = "Name the file that holds the decided value: --value FILE"
 NAMED = 5
 
 
@@ -65,9 +66,9 @@ def _decided(wish: Wish) -> Decided | None:
     try:
         data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
     except OSError as error:
-        raise Refusal("a file with the value", str(error.strerror), where=wish.value, do="Name another.") from None
+        raise Refusal("a file with the value", str(error.strerror), where=wish.value, do=_NAME_A_FILE) from None
     if data is None:
-        raise Refusal(f"a file of at most {MOST_BYTES:,} bytes", "a larger one", where=wish.value, do="Name another.")
+        raise Refusal(f"a file of at most {MOST_BYTES:,} bytes", "a larger one", where=wish.value, do=_NAME_A_FILE)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -21,7 +21,8 @@ from db.errors import Failure, Refusal
 from db.legacy.comparison import compare_files
 from db.ops import Phase, RunLock, fence
 from db.schema import in_use, migrate
-from db.transfer import Loaded, Profile, Returned
+from db.transfer import LoadResult, Profile, Returned
+from db.transfer.rebuild import refuse_taken
 from game.urls import PostgresUrl
 from harness.cli.commands import quarantine
 from harness.cli.commands.quarantine import Original
@@ -63,7 +64,7 @@ class Transferred:
 
     verdict: str
     engine: Engine
-    loaded: Loaded | None
+    loaded: LoadResult | None
     returned: Returned | None
     equal: bool | None
     differences: tuple[str, ...]
@@ -137,20 +138,8 @@ def _check(wish: Wish) -> None:
         )
     if wish.into is not None and not wish.back:
         raise Refusal("--back with --into FILE", "--into alone", do="Add --back to rebuild a file from the database.")
-    if wish.into is not None and not wish.into.parent.is_dir():
-        raise Refusal(
-            "a folder that exists",
-            "none",
-            where=str(wish.into.parent),
-            do="Make that folder, or name another place: --into NEW",
-        )
-    if wish.into is not None and wish.into.exists():
-        raise Refusal(
-            "a new file",
-            "one that exists",
-            where=str(wish.into),
-            do="Nothing is overwritten. Name a path where no file is yet: --into NEW",
-        )
+    if wish.into is not None:
+        refuse_taken(wish.into)
 
 
 @contextmanager
@@ -180,7 +169,7 @@ def _does(wish: Wish, target: PostgresUrl) -> str:
     return " and ".join(does)
 
 
-def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> Loaded:
+def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> LoadResult:
     with _lock(target, f"transfer of {_printable(source.name)}") as (held, token):
         return moving.load(source, target, run=held.run, pass_token=token, max_held=wish.max_held, progress=progress)
 

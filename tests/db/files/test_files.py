@@ -73,8 +73,11 @@ def test_what_can_be_written_is_left_as_it_was(folder: Path, monkeypatch: pytest
         private.require_writable(path, "--json")
     assert (kept.read_text(), sorted(path.name for path in folder.iterdir())) == ("kept", before)
     monkeypatch.chdir(folder)
-    private.require_writable(Path("made/for/it.json"), "--json")
-    assert [path.name for path in (folder / "made" / "for").iterdir()] == []
+    later = Path("made/for/it.json")
+    private.require_writable(later, "--json")
+    assert not Path("made").exists()
+    private.make_parent(later)
+    private.write(later, "{}")
 
 
 def test_what_this_user_may_not_write_is_refused(folder: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_hostile_file_is_refused_or_carried(
     path = hostile.write(tmp_path / "game.db")
     databases.reset(reused)
     give_pass(reused)
-    before = _contents(tmp_path)
+    before = contents(tmp_path)
     ended = _run(path, reused)
     shown = json.dumps(list(ended.values()), indent=1, ensure_ascii=False)
     seconds = sum(float(str(line["seconds"])) for line in ended.values())
@@ -53,7 +53,7 @@ def test_a_hostile_file_is_refused_or_carried(
     assert codes["convert"] == REFUSED  # It is in UTF-8 already.
     if hostile.end == "refused":
         assert REFUSED == codes["check"] == codes["transfer"], shown
-        assert {name: content for name, content in _contents(tmp_path).items() if name in before} == before
+        assert {name: content for name, content in contents(tmp_path).items() if name in before} == before
         return
     assert {name: codes[name] for name in READ} == dict.fromkeys(READ, DONE), shown
     assert codes["play"] in (DONE, REFUSED), shown
@@ -61,7 +61,7 @@ def test_a_hostile_file_is_refused_or_carried(
         assert codes["play"] == DONE, shown  # Whoever else's document is hostile.
 
 
-def _contents(folder: Path) -> dict[str, bytes | None]:
+def contents(folder: Path) -> dict[str, bytes | None]:
     """The small files of the folder; what is a pipe, a device or a folder is only named."""
     return {path.name: path.read_bytes() if path.is_file() else None for path in folder.iterdir()}
 

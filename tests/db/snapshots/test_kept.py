@@ -128,6 +128,16 @@ def test_a_restore_that_is_killed_anywhere_leaves_the_game_as_it_was(env: Enviro
     assert players(env) == 5
 
 
+def test_options_that_exclude_or_need_each_other_are_refused_with_what_to_leave_out(env: Environment) -> None:
+    with pytest.raises(Refusal, match="found both") as both:
+        run(env, put_back="a", drop="b")
+    assert both.value.do == "Nothing was changed. Leave one of them out."
+    with pytest.raises(Refusal, match="--unfence alone") as alone:
+        run(env, unfence=True)
+    assert alone.value.do == "Nothing was changed. Leave it out, or add --put-back NAME."
+    assert run(env).kept == ()
+
+
 def test_a_put_back_that_fails_changes_nothing(
     env: Environment, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from db import environments, ops, snapshots
 from db.environments import Environment, SnapshotPlan
-from db.errors import Failure, Refusal
+from db.errors import Refusal
 from db.legacy.comparison import compare_files
 from db.ops import fence
 from db.samples import seed
@@ -78,9 +78,9 @@ def test_a_file_that_changed_since_is_not_restored(env: Environment, tmp_path: P
         file.seek(5000)
         file.write(b"\xff")
 
-    with pytest.raises(Failure, match="sha256"):
+    with pytest.raises(Refusal, match="sha256"):
         snapshots.verify(env, taken)
-    with pytest.raises(Failure, match="sha256"):
+    with pytest.raises(Refusal, match="sha256"):
         snapshots.restore(env, taken, keep_fence=False, into=tmp_path / "back.db")
     assert not (tmp_path / "back.db").exists()
     assert not snapshots.is_verified(snapshots.read(taken.folder))
@@ -93,7 +93,7 @@ def test_rows_that_are_missing_once_restored_are_found(env: Environment) -> None
     text = (taken.folder / manifest.MANIFEST).read_text()
     (taken.folder / manifest.MANIFEST).write_text(text.replace(taken.manifest.sha256, manifest.digest(taken.path)))
 
-    with pytest.raises(Failure, match="3 rows in users; found 2"):
+    with pytest.raises(Refusal, match="3 rows in users; found 2"):
         snapshots.verify(env, snapshots.read(taken.folder))
 
 
@@ -184,8 +184,8 @@ def test_a_scratch_database_that_a_killed_verifying_left_goes_with_the_next(env:
             rights = conn.execute("SELECT has_database_privilege(%s, %s, 'connect')", [env.target.user, scratch.dbname])
             assert rights.fetchone() == (False,)
         snapshots.verify(env, taken, tools=server.tool)
-        found = conn.execute("SELECT datname FROM pg_database WHERE datname = %s", [left]).fetchall()
-    assert found == []
+        databases = conn.execute("SELECT datname FROM pg_database WHERE datname = %s", [left]).fetchall()
+    assert databases == []
 
 
 def test_postgres_is_dumped_without_ops_and_verified_in_a_scratch_database(env: Environment, server: Server) -> None:

@@ -67,6 +67,33 @@ AMBIGUOUS = {
 """Requests that a proxy and a server may read as different ones. Those with a head bear hana's token."""
 
 
+_READ = b"GET /players/hana HTTP/1.1\r\nHost: a\r\n" + TOKEN
+_UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nUpgrade: "
+_CHUNKED = HEAD + b"Host: a\r\n" + GOOD + b"Transfer-Encoding: chunked\r\n\r\n"
+UNUSUAL = {
+    "100-continue": HEAD + b"Host: a\r\n" + GOOD + b"Expect: 100-continue\r\n" + LENGTH + b"\r\n",
+    "another expectation": HEAD + b"Host: a\r\n" + GOOD + b"Expect: x\r\n" + LENGTH + b"\r\n" + BODY,
+    "HTTP/1.0 kept alive": _READ.replace(b"1.1", b"1.0") + b"Connection: keep-alive\r\n\r\n",
+    "large cookies": _READ + b"Cookie: " + b"a=b; " * 6000 + b"\r\n\r\n",
+    "many headers": _READ + b"".join(b"h%d: x\r\n" % n for n in range(990)) + b"\r\n",
+    "a websocket": _READ + _UPGRADE + b"websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "HTTP/2 in the clear": _READ + _UPGRADE + b"h2c\r\n\r\n",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xa5" * 500,
+    **{f"the method {name}": _READ.replace(b"GET", name.encode()) + b"\r\n" for name in ("TRACE", "HEAD", "PURGE")},
+    "all addresses": _READ.replace(b"GET /players/hana", b"OPTIONS *") + b"\r\n",
+    "an encoded path": _READ.replace(b"/players", b"/%70layers/%2e%2e/%00/%2f") + b"\r\n",
+    "a long path": _READ.replace(b"/players", b"/%41" * 8000) + b"\r\n",
+    "a long query": _READ.replace(b"/hana", b"/hana?" + b"a=1&" * 7500) + b"\r\n",
+    "deep JSON": HEAD + b"Host: a\r\n" + GOOD + b"Content-Length: 60000\r\n\r\n" + b"[" * 60_000,
+    "a long number": HEAD + b"Host: a\r\n" + GOOD + b"Content-Length: 60000\r\n\r\n[" + b"9" * 59_999,
+    "chunks with long extensions": _CHUNKED + b"1;" + b"a=b;" * 50_000 + b"\r\n \r\n0\r\n\r\n",
+    "a chunk's size with zeros": _CHUNKED + b"0" * 250_000 + b"1\r\n \r\n0\r\n\r\n",
+    "empty lines alone": b"\r\n" * 4000,
+}
+"""Requests that servers meet seldom: each is answered, or closed in time."""
+
+
 def status(client: socket.socket) -> int:
     answer = everything(client)
     if answer.startswith(b"{"):  # HTTP/0.9 has no status line.
@@ -76,7 +103,7 @@ def status(client: socket.socket) -> int:
 
 
 def everything(client: socket.socket) -> bytes:
-    """What the service sends until it closes, or one whole answer of JSON."""
+    """Read what the service sends until it closes, or one whole answer of JSON."""
     answer = b""
     try:
         while part := client.recv(65536):

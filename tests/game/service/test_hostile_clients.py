@@ -19,8 +19,9 @@ from game import tables
 from game.service import tokens
 from game.service.connections import LINGER_BYTES
 from game.service.logs import Sparing
+from game.service.metrics import Closed
 from tests.game.places import Place, PostgresPlace
-from tests.game.service.hostile import AMBIGUOUS, BODY, GOOD, HEAD, LENGTH, TOKEN, everything, status
+from tests.game.service.hostile import AMBIGUOUS, BODY, GOOD, HEAD, LENGTH, TOKEN, UNUSUAL, everything, status
 from tests.game.service.running import BEARER, PATIENCE_SECONDS, TOKEN_SECRET, Running, eventually
 
 MAIL = {f"m{n}": {"gold": 1} for n in range(12)}
@@ -114,6 +115,19 @@ def enough(asked: Sequence[Future[int]], number: int) -> None:
     assert sum(one.done() for one in asked) >= number
 
 
+def test_who_was_accepted_in_a_flood_is_read_before_he_is_displaced(running: Running) -> None:
+    """The process is stopped while they connect, so that it meets all of them in one turn of its loop."""
+    (child,) = running.children()
+    child.suspend()
+    try:
+        with connections(running, 1) as (honest,), connections(running, 3 * SLOTS):
+            honest.sendall(b"GET /players/hana HTTP/1.1\r\nHost: a\r\n" + TOKEN + b"\r\n")
+            child.resume()
+            assert status(honest) == 200
+    finally:
+        child.resume()
+
+
 def test_a_head_without_an_end_and_a_late_body_are_answered_and_closed(running: Running) -> None:
     with connections(running, 2) as (endless, late):
         send(endless, b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-Filler: aaaaaaaaaaaaaaaa\r\n" * 4000)
@@ -144,10 +158,27 @@ def test_who_sends_for_ever_after_a_refusal_is_cut_off_and_keeps_nothing(running
     with connections(running, SLOTS + 2) as attackers:
         for attacker in attackers:
             attacker.sendall(LARGE_HEAD)
-        assert sent_until_cut_off(attackers[0]) < 4 * LINGER_BYTES
         assert granted(running, 5) == ["granted"] * 5
-        eventually(lambda: all_cut_off(attackers[1:]))
+        eventually(lambda: all_cut_off(attackers))  # A byte now and then: the time ends them.
+    eventually(lambda: one_is_cut_off_by_its_bytes(running))
     eventually(lambda: few_descriptors(running, before))
+
+
+def one_is_cut_off_by_its_bytes(running: Running) -> None:
+    """Send as fast as the service reads. Raises AssertionError if the time ended the connection, or nothing did."""
+    before = closed(running, Closed.ENDLESS)
+    with connections(running, 1) as (attacker,):
+        attacker.sendall(LARGE_HEAD)
+        size = sent_until_cut_off(attacker)
+    assert closed(running, Closed.ENDLESS) == before + 1
+    assert size < 4 * LINGER_BYTES
+
+
+def closed(running: Running, reason: Closed) -> float:
+    """Return how many connections the service has closed for this reason."""
+    text = httpx.get(f"{running.urls[0]}/metrics", timeout=PATIENCE_SECONDS).text
+    counted = re.search(rf'^sudamr_connections_closed_total{{reason="{reason}"}} (\S+)', text, re.MULTILINE)
+    return float(counted[1]) if counted else 0.0
 
 
 def statuses(client: socket.socket) -> list[bytes]:
@@ -188,8 +219,8 @@ def few_descriptors(running: Running, before: int) -> None:
 def test_many_chunks_take_little_more_time_than_one(running: Running, place: Place) -> None:
     """Without a limit 50 of these take seconds of a process, and its probes and players wait as long."""
     head = b"POST /players/mallory/actions/claim_mail HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    whole = time_of_requests(running, head + b"%x\r\n%b\r\n" % (200_000, b" " * 200_000))
-    assert time_of_requests(running, head + b"1\r\n \r\n" * 33_000) < 4 * whole + 0.3
+    time_of_one = time_of_requests(running, head + b"%x\r\n%b\r\n" % (200_000, b" " * 200_000))
+    assert time_of_requests(running, head + b"1\r\n \r\n" * 33_000) < 4 * time_of_one + 0.3
     assert granted(running, 3) == ["granted"] * 3
     assert probes(running) == [200, 200]
 
@@ -231,6 +262,19 @@ def test_what_a_proxy_may_read_otherwise_is_refused_and_the_connection_closed(ru
     with connections(running, 1) as (client,):
         client.sendall(plain)
         assert status(client) == 200
+
+
+def test_unusual_requests_keep_nobody_out_and_nothing_grows(running: Running) -> None:
+    before = memory(running)
+    mallory = f"Authorization: Bearer {tokens.issue(TOKEN_SECRET, 'mallory')}\r\n".encode()
+    for name, request in UNUSUAL.items():
+        with connections(running, 2 * SLOTS) as attackers:
+            for attacker in attackers:
+                send(attacker, request.replace(TOKEN, mallory).replace(b"/hana", b"/mallory"))
+            assert (name, granted(running, 1)) == (name, ["granted"])
+    assert memory(running) - before < 100_000_000
+    assert len(running.log) < 2_000 * 2 * SLOTS * len(UNUSUAL)
+    assert "Traceback" not in running.log
 
 
 def test_a_request_sent_before_the_last_one_is_answered_is_not_read(running: Running) -> None:

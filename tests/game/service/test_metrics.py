@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from db.samples import builders
 from game.legacy import fence
 from game.postgres.store import Timeouts
+from game.service import connections
 from game.service.app import WAITING_PER_CONNECTION
-from game.service.metrics import Metrics
+from game.service.metrics import Closed, Metrics
 from game.service.problems import PROBLEMS, end_of
 from game.stores import open_store
 from tests.game.places import LegacyPlace, PostgresPlace
@@ -39,7 +40,7 @@ def serving(url: str, *, pool_size: int = 2) -> Iterator[Client]:
 
 
 def value(client: Client, name: str, **labels: str) -> float:
-    """What is counted now, 0 where it was never."""
+    """Return the counter's value, 0 where nothing was counted."""
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:
@@ -59,15 +60,27 @@ def test_only_what_nobody_planned_is_a_failure() -> None:
 
 
 def test_each_end_is_documented() -> None:
-    page = DOCS.read_text("utf-8").partition("## Metrics")[2].partition("## Logs")[0]
-    rows = [line.split("|")[1] for line in page.partition("| `end` |")[2].splitlines() if line.startswith("| `")]
-    assert set(re.findall(r"`(\w+)`", "".join(rows))) == ENDS
+    assert documented("end") == ENDS
+
+
+def test_each_reason_to_close_a_connection_is_documented_and_given() -> None:
+    assert documented("reason") == set(Closed)
+    given = Path(connections.__file__).read_text("utf-8")
+    assert [reason for reason in Closed if f"Closed.{reason.name}" not in given] == []
+
+
+def documented(head: str) -> set[str]:
+    """Return the names in the first column of the table of docs/service.md that this head begins."""
+    page = DOCS.read_text("utf-8").partition("## Metrics")[2]
+    table = page.partition(f"| `{head}` |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return set(re.findall(r"`(\w+)`", "".join(rows)))
 
 
 @pytest.mark.parametrize("place", ["postgres", "legacy"])
 @pytest.mark.parametrize("state", ["fenced", "moved"])
 def test_a_request_that_meets_a_move_is_no_failure(
-    place: str, state: fence.State, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    place: str, state: fence.FenceState, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     at: PostgresPlace | LegacyPlace = request.getfixturevalue(place)
     at.put(builders.player("hana", **HANA))
@@ -152,10 +165,10 @@ def busy(client: Client) -> None:
 
 
 def test_every_name_is_documented() -> None:
-    told = DOCS.read_text("utf-8")
+    page = DOCS.read_text("utf-8")
     names = {family.name for family in Metrics().registry.collect()}
     assert len(names) == 9
-    assert {name for name in names if f"`{name}" not in told} == set()
+    assert {name for name in names if f"`{name}" not in page} == set()
 
 
 def test_a_players_token_is_no_label(legacy: LegacyPlace) -> None:

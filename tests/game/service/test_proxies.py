@@ -100,6 +100,15 @@ def test_a_proxy_changes_no_answer(
         assert plain == MADE_PLAIN[kind], " | ".join(sorted(plain ^ MADE_PLAIN[kind]))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_lines_of_the_docs_are_those_that_are_tested(kind: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text("utf-8")
+    written = page.partition(f"```{kind}\n")[2].partition("```")[0].splitlines()
+    tested = KINDS[kind][0].replace("{{", "{").replace("}}", "}").replace("{service}", "8000")
+    assert written
+    assert [line for line in written if line not in map(str.strip, tested.splitlines())] == []
+
+
 def answered(port: int, request: bytes) -> int:
     with closing(socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)) as client:
         client.sendall(request)

@@ -19,6 +19,7 @@ from invoke.parser.context import ParserContext
 
 import tasks
 from db.console import layout
+from harness.cli.framework import command_line
 from harness.cli.framework.options import Option
 from tests.harness.cli.running_tasks import COLOR, COLUMNS, CTRL_D, Folder, Ran
 
@@ -125,6 +126,17 @@ def folder_for_a_file(folder: Folder, context: ParserContext) -> Iterator[tuple[
         yield given, folder.run(context.name, *given)
 
 
+def file_in_a_new_folder(folder: Folder, context: ParserContext) -> Iterator[tuple[tuple[str, ...], Ran]]:
+    """Name a file to write in a folder that is not there: it is made for the file alone, never for a refusal."""
+    for option in _written(context):
+        given = _with(context, option, f"new-{option.names[0]}/below/file")
+        ran = folder.run(context.name, *given)
+        new = folder.path / f"new-{option.names[0]}"
+        assert not new.exists() or (new / "below" / "file").is_file(), (given, ran)
+        assert not new.exists() or not ran.code or option.flag == "--json", (given, ran)
+        yield given, ran
+
+
 def unreadable_file(folder: Folder, context: ParserContext) -> Iterator[tuple[tuple[str, ...], Ran]]:
     closed = folder.path / "closed"
     closed.write_text("closed")
@@ -160,6 +172,7 @@ CONDITIONS: dict[str, Callable[[Folder, ParserContext], Iterator[tuple[tuple[str
     "NO_COLOR": no_color,
     "--json -": json_to_stdout,
     "a folder for a file": folder_for_a_file,
+    "a file in a new folder": file_in_a_new_folder,
     "an unreadable file": unreadable_file,
     "a negative number": numbers("-1"),
     "a huge number": numbers("9" * 24),
@@ -215,6 +228,11 @@ def _in_production(context: ParserContext) -> tuple[str, ...]:
 
 def _files(context: ParserContext) -> list[Option]:
     return [one for one in options(context) if re.search("=(FILE|PATH|FOLDER)$", one.shown[0])]
+
+
+def _written(context: ParserContext) -> list[Option]:
+    names = {*command_line.OUTPUTS, *tasks.namespace[context.name].writes}
+    return [one for one in options(context) if one.names[0] in names]
 
 
 def _with(context: ParserContext, option: Option, value: str) -> tuple[str, ...]:

@@ -14,14 +14,14 @@ from typing import BinaryIO
 from psycopg import errors, sql
 
 from db import ops, remedies, tables
-from db.errors import Failure, Refusal
+from db.errors import Refusal
 from db.files.json_files import shown
 from db.ops import fence
 from db.schema import migrate, revisions
 from db.schema.revisions import NO_PASS, PASS, Revision
 from db.servers.tools import Tool
 from db.snapshots import dump
-from db.snapshots.manifest import NAME_ANOTHER, Snapshot
+from db.snapshots.manifest import NAME_ANOTHER, Snapshot, Unsound
 from db.target.extensions import not_an_extensions
 
 RESTORING = "restoring_"
@@ -80,18 +80,18 @@ def applied(snapshot: Snapshot) -> tuple[Revision, ...]:
 def load(conn: ops.Connection, snapshot: Snapshot, file: BinaryIO, tool: Tool, *, schema: str) -> str:
     """Make and fill a new schema, which is fenced. Return its name; the search path is as it was before.
 
-    schema: the one that was dumped. Raises Refusal, before a row is read, if the dump holds anything else than what the
-    revisions make.
+    schema: the one that was dumped. Raises Unsound: before a row is read, if the dump holds anything else than what the
+    revisions make; later, if its rows do not fit.
     """
     staging = f"{RESTORING}{secrets.token_hex(6)}"
     with _made(conn, staging, applied(snapshot)):
         dump.require_known(snapshot, file, tool, _known(conn, staging, schema))
         with fence.own_pass(conn), _without_references(conn, staging):
             dump.copy_rows(snapshot, file, tool, conn, schema=schema, into=staging, tables=_columns(conn, staging))
-        if (found := migrate.current(conn)) != snapshot.manifest.schema:
-            raise Failure(
+        if (revision := migrate.current(conn)) != snapshot.manifest.schema:
+            raise Unsound(
                 f"the rows of revision {snapshot.manifest.schema}",
-                f"those of {shown(str(found))}",
+                f"those of {shown(str(revision))}",
                 where=str(snapshot.path),
                 do=NAME_ANOTHER,
             )
@@ -140,20 +140,20 @@ def _columns(conn: ops.Connection, schema: str) -> dict[str, frozenset[str]]:
 @contextmanager
 def _without_references(conn: ops.Connection, schema: str) -> Iterator[None]:
     """Take the foreign keys away and set them again: rows come in the order of the tables' names."""
-    found = conn.execute(_REFERENCES, (schema,)).fetchall()
-    for table, name, _ in found:
+    references = conn.execute(_REFERENCES, (schema,)).fetchall()
+    for table, name, _ in references:
         conn.execute(
             sql.SQL("alter table {} drop constraint {}").format(sql.Identifier(schema, table), sql.Identifier(name))
         )
     yield
-    for table, name, definition in found:
+    for table, name, definition in references:
         adding = sql.SQL("alter table {} add constraint {} {}").format(
             sql.Identifier(schema, table), sql.Identifier(name), sql.SQL(definition)
         )
         try:
             conn.execute(adding)
         except errors.IntegrityError as error:
-            raise Failure(
+            raise Unsound(
                 f"rows of {table} that fit",
                 shown(str(error).splitlines()[0], 200),
                 where=ops.place(conn),
