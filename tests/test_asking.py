@@ -58,6 +58,10 @@ READS: dict[str, Options] = {
     "transfer.quarantine": lambda _: {},
     # Adds a folder. A backup that asked would not be made at night.
     "snapshot.take": lambda _: {"of": "target"},
+    # Writes looks and alarms beside var/; the database is only read.
+    "watch": lambda _: {"once": True},
+    # Adds folders, and statistics that change no row. An upkeep that asked would not be done at night.
+    "upkeep": lambda _: {},
     "snapshot.verify": lambda project: {"path": snapshot(project, Side.TARGET)},
 }
 

@@ -36,6 +36,8 @@ IN_A_URL = (
 ALONE = [
     ("token", "--env", "development", "--player", "hana"),
     ("status", "--env", "development"),
+    ("watch", "--env", "development", "--once", "--json", "watch.json"),
+    ("upkeep", "--env", "development", "--json", "upkeep.json"),
     ("prepare", "--env", "development"),
     ("migrate", "--env", "staging", "--json", "out.json"),
     ("revision", "--env", "development", "--message", "x"),

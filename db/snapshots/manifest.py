@@ -310,17 +310,14 @@ def retain(
 ) -> list[Path]:
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
 
-    ours: others are neither counted nor removed, so that a forged one pushes out none of ours. Also kept: the newest
-    `keep` verified ones, which unverified ones must not push out, the newest verified one with players, even if many
-    snapshots of an empty store follow it, and the newest verified one of each of the last two days that have one.
+    is_admitted: others are neither counted nor removed, so that a forged one pushes out none of ours. Also kept: the
+    newest `keep` verified ones, which unverified ones must not push out; the newest verified one with players, even if
+    many snapshots of an empty store follow it; the newest verified one of each of the last two days that have one.
     """
     gone: list[Path] = []
     for side in Side:
-        of_days = {
-            s.manifest.taken_at[:10]: s
-            for s in find(parent, environment, side=side)
-            if is_admitted(s) and is_verified(s)
-        }
+        snapshots = [s for s in find(parent, environment, side=side) if is_admitted(s) and is_verified(s)]
+        of_days = {s.manifest.taken_at[:10]: s for s in snapshots}
         days = list(of_days.values())[-2:]
         for label in Label:
             snapshots = [s for s in find(parent, environment, side=side, label=label) if is_admitted(s)]

@@ -11,8 +11,6 @@ from db.monitor.checks import game
 from db.monitor.checks.tables import NOT_VALID
 from game.urls import PostgresUrl
 
-EVERYONE = 2**31 - 1
-
 
 def inspect(url: PostgresUrl, play: Callable[[PostgresUrl], SmokeResult]) -> str:
     """Check every player of a restored copy and play on it; say what was checked. Raises Failure for what is wrong."""
@@ -21,7 +19,7 @@ def inspect(url: PostgresUrl, play: Callable[[PostgresUrl], SmokeResult]) -> str
             ("gold and diamonds = opening + ledger", game.BALANCES),
             ("stock = opening + history", game.STOCK),
         ):
-            wrong = conn.execute(query, [0, EVERYONE]).fetchall()
+            wrong = conn.execute(query, game.OF_EVERYONE).fetchall()
             if wrong:
                 raise Failure(name, f"{len(wrong):,} that differ: {wrong[0][1]}", where="the restored copy")
         if loose := conn.execute(NOT_VALID, [url.schema]).fetchall():

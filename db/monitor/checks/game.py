@@ -85,6 +85,9 @@ select count(*) over ()::float8, format('%%s owns %%s of %%s, booked %%s', user_
 from wrong order by 2
 """
 )
+OF_EVERYONE: tuple[object, ...] = ("(0,0)", 0, 2**31 - 1, [])
+"""The parameters of BALANCES and STOCK for all players with a receipt, whenever they played."""
+
 CONSTRAINTS_OFF = """
 select count(*) over ()::float8, format('%%s on %%s', conname, conrelid::regclass)
 from pg_constraint where connamespace = to_regnamespace(quote_ident(%s)) and contype = 'f'

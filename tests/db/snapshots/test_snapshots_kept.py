@@ -348,7 +348,7 @@ def test_a_file_that_is_gone_from_its_folder_and_a_place_that_is_not_there_are_n
     env: Environment, tmp_path: Path
 ) -> None:
     taken = snapshots.take_verified(env, Side.LEGACY)
-    with pytest.raises(Refusal, match="a folder that exists"):
+    with pytest.raises(Refusal, match="a folder to restore into"):
         snapshots.restore(env, taken, keep_fence=False, into=tmp_path / "nowhere" / "back.db")
     taken.path.unlink()
 

@@ -40,6 +40,7 @@ USUAL = {
     "transfer.profile": ("--source", "none.db"),
     "transfer.mapping": (),
     "transfer.convert": ("--source", "none.db", "--into", "new.db"),
+    "watch": ("--env", "development", "--once"),
     "snapshot.verify": ("--env", "development", "--path", "none"),
     "snapshot.restore": ("--env", "development", "--path", "none"),
 }
