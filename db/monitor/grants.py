@@ -1,4 +1,4 @@
-"""The rights of the role that the watch looks as: it reads, and not the players' credentials."""
+"""The rights of the role that the watch looks as: it reads, and not what players log in by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from db import ops
 from db.tables import VERSION_TABLE
 from game import tables
 
-UNREAD = frozenset({"user_credentials"})
+UNREAD = frozenset({tables.user_credentials.name})
 """Tables of the game that no check reads."""
 
 READ = (*sorted(set(tables.BY_NAME) - UNREAD), "fence_state", VERSION_TABLE)

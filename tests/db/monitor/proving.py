@@ -10,6 +10,7 @@ from tests.fixtures.waiting import until
 
 def prove(own: Watched, name: str, plant: Plant) -> None:
     """Look as the monitor and as the owner, before and during the defect, and after the remedy's own statements."""
+    own.require_statements(name)
     own.limits |= plant.limits
     for role in own.kept:
         require(own.judge(name, role), Outcome.OK, Outcome.NOT_APPLICABLE)

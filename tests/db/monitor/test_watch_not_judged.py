@@ -21,13 +21,12 @@ from db.snapshots import manifest
 from game.urls import PostgresUrl
 from tests.db.monitor.plants_of_services import CLOSED
 from tests.db.monitor.plants_of_tables import plant_table
-from tests.db.monitor.watched import BY_NAME, Watched, own_watched
+from tests.db.monitor.watched import BY_NAME, OF_STATEMENTS, Watched, own_watched
 
 Why = Mapping[str, str]
 OF_RDS = tuple(check.name for check in rds.CHECKS)
 OF_STATISTICS = [name for name, check in BY_NAME.items() if check.statistics]
 OF_COUNTERS = ["rolled back transactions", "deadlocks", "cache hits", "temporary files", "lost sessions"]
-OF_STATEMENTS = ["slow statements", "statements forgotten"]
 OF_SERVICE = [
     "requests that failed",
     "database unreachable",
@@ -224,8 +223,8 @@ CASES: dict[Callable[[Watched], AbstractContextManager[Case]], tuple[str, ...]] 
     nothing_of_the_tables: ("sequences", "bloat", "age of vacuum"),
     first_look: (*OF_COUNTERS, *OF_STATEMENTS, "restarts"),
     counters_reset: (*OF_COUNTERS, *OF_STATEMENTS),
-    statements_reset: tuple(OF_STATEMENTS),
-    no_extension: tuple(OF_STATEMENTS),
+    statements_reset: OF_STATEMENTS,
+    no_extension: OF_STATEMENTS,
     silent_process: (*OF_SERVICE, "one store", "connection pool in use", "waiting for a connection"),
     odd_pool_size: ("room for a restart", "connection pool in use"),
     no_certificate: ("settings of the certificate",),
@@ -249,6 +248,7 @@ def test_every_check_is_not_judged_in_one_situation_or_says_never() -> None:
 def test_what_can_not_be_judged_says_why_and_the_look_is_inconclusive(
     own: Watched, tmp_path: Path, situation: Callable[[Watched], AbstractContextManager[Case]]
 ) -> None:
+    own.require_statements(*CASES[situation])
     with situation(own) as case, samples.opened(tmp_path / "kept.sqlite") as kept:
         if case.between is not None:
             own.look_as(case.monitor, kept, env=case.env)

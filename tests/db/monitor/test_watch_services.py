@@ -13,7 +13,7 @@ from db.monitor.check import Outcome
 from tests.db.monitor import plants_of_servers, plants_of_services
 from tests.db.monitor.plants_of_services import POOL, Players
 from tests.db.monitor.proving import prove
-from tests.db.monitor.watched import Watched, own_watched
+from tests.db.monitor.watched import BY_NAME, Watched, own_watched
 from tests.game.service.running import Running
 
 SETTINGS = {"shared_preload_libraries": "pg_stat_statements", "log_min_duration_statement": "500"}
@@ -43,6 +43,7 @@ def test_a_planted_defect_of_the_service_is_named_and_its_absence_is_silent(own:
 
 
 def test_a_look_at_a_sound_database_judges_every_check_and_finds_nothing(own: Watched) -> None:
+    own.require_statements(*BY_NAME)
     plants_of_servers.snapshot(own.env.snapshots.folder, 0, verified=0)
     own.look()
     looked = own.look()
