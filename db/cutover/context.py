@@ -203,8 +203,9 @@ class RunContext:
         return ops.phase(self.conn)
 
     def legacy_fence(self) -> Mark:
-        """What the legacy file's fence says of itself."""
-        return legacy_mark(self.env.legacy.path)
+        """Read what the legacy file's fence says of itself. Raises an error of SQLite's, which fails the step."""
+        with closing(sqlite_values.connect(self.env.legacy.path, readonly=True)) as connection:
+            return fence_mark(connection)
 
     def check(self, name: str, checks: Callable[[], None]) -> None:
         """Perform what comes before the lock, and so before the journal."""
@@ -273,12 +274,6 @@ class RunContext:
     def _counts(self) -> dict[str, int]:
         counted = self.journal.last("counts")
         return dict(counted.facts) if counted else {}
-
-
-def legacy_mark(path: Path) -> Mark:
-    """What a legacy file's fence says of itself."""
-    with closing(sqlite_values.connect(path, readonly=True)) as connection:
-        return fence_mark(connection)
 
 
 def text_of(error: Exception) -> str:
