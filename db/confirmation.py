@@ -75,8 +75,8 @@ class Confirmation:
         self._given = False
         self._ask = not yes and not confirm and terminal.can_ask and name in CONFIRMED
         if not self._ask and not dry_run:
-            found = "--yes without it" if yes else "no terminal to type it on"
-            require_confirmation(name, confirm, found)
+            typed = "--yes without it" if yes else "no terminal to type it on"
+            require_confirmation(name, confirm, typed)
 
     def __call__(self, change: Change) -> None:
         """Print the change, and ask if need be. Raises Refusal for another name, or another checkout's database.
@@ -93,12 +93,12 @@ class Confirmation:
         self._given = True
 
 
-def require_confirmation(name: str, typed: str | None, found: str = "nothing") -> None:
+def require_confirmation(name: str, typed: str | None, reason: str = "nothing") -> None:
     """Check that production was named a second time, typed or by --confirm. Raises Refusal; found: for it."""
     if name in CONFIRMED and typed != name:
         raise Refusal(
             f"the name {name}, typed",
-            "another" if typed else found,
+            "another" if typed else reason,
             do=f"Nothing was changed. Run it again and type {name} when asked, or add --confirm {name}.",
         )
 

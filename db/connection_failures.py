@@ -196,11 +196,11 @@ _HINT = re.compile(r"\s*(?:Is the server running|This probably means).*", re.DOT
 
 def refusal(url: PostgresUrl, error: psycopg.OperationalError) -> Refusal:
     """Make the Refusal for a connection that failed."""
-    cause, found = explain(error)
+    cause, message = explain(error)
     do = f"{cause.do} {_sql(cause, url)}" if cause.sql else cause.do
     if cause is NOT_RUNNING and url.started_by:
         do = f"Start it: {url.started_by} (it needs Docker with its Compose plugin).{ANOTHER_SERVER}"
-    return Refusal(cause.expected, found, where=url.redacted, do=do)
+    return Refusal(cause.expected, message, where=url.redacted, do=do)
 
 
 def explain(error: psycopg.OperationalError) -> tuple[Cause, str]:
@@ -222,12 +222,12 @@ def _without_names(text: str) -> str:
 
 
 def _attempts(text: str) -> Iterator[str]:
-    found = False
+    any_line = False
     for part in _ATTEMPT.split(text):
         if line := " ".join(_HINT.sub("", _NOISE.sub("", part)).split()):
-            found = True
+            any_line = True
             yield line
-    if not found:
+    if not any_line:
         yield "no answer"
 
 

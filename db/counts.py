@@ -18,10 +18,10 @@ def counted(number: int, nouns: str) -> str:
 
 def singular(nouns: str) -> str:
     """Return the singular of a regular plural. A unit such as `s` stays as it is."""
-    first, space, rest = nouns.partition(" ")
+    first, space, others = nouns.partition(" ")
     if len(first) > 1:
         first = first.removesuffix("es") if first.endswith(("xes", "sses")) else first.removesuffix("s")
-    return first + space + rest
+    return first + space + others
 
 
 def few(items: Sequence[str], most: int, *, between: str = ", ", total: int | None = None) -> str:
@@ -36,8 +36,8 @@ def few(items: Sequence[str], most: int, *, between: str = ", ", total: int | No
 
 def first_of(items: Iterable[str], most: int, *, between: str = "; ") -> str:
     """Join the first of the items, and say that there are more, for items that are too many to be counted."""
-    found = list(islice(items, most + 1))
-    return between.join(found[:most]) + (" and more" if len(found) > most else "")
+    listed = list(islice(items, most + 1))
+    return between.join(listed[:most]) + (" and more" if len(listed) > most else "")
 
 
 def lines_of(lines: Sequence[str], most: int, nouns: str = "lines", see: str = "") -> list[str]:
@@ -46,5 +46,5 @@ def lines_of(lines: Sequence[str], most: int, nouns: str = "lines", see: str = "
     nouns: what a line is, in the plural. see: where all of them are.
     """
     more = len(lines) - most
-    rest = f"and {more:,} more {singular(nouns) if more == 1 else nouns}{f'; {see}' if see else ''}"
-    return [*lines[:most], *([rest] if more > 0 else [])]
+    last_line = f"and {more:,} more {singular(nouns) if more == 1 else nouns}{f'; {see}' if see else ''}"
+    return [*lines[:most], *([last_line] if more > 0 else [])]

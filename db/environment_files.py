@@ -34,7 +34,7 @@ MOST_LINE_BYTES = 1 << 12
 MOST_LEVELS = 10
 _CORRECT_TOML = "Correct that line; at the end of the document, close what is open: a quote, [ or {."
 
-Table = Mapping[str, Any]
+TomlTable = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class FilesRead:
 
     @property
     def raised(self) -> tuple[Override, ...]:
-        """The overrides that weaken a limit."""
+        """Return the overrides that weaken a limit."""
         return tuple(override for override in self.overrides if override.raised)
 
     def lines(self) -> list[str]:
@@ -97,8 +97,8 @@ class FilesRead:
 
     def file_of(self, key: str) -> str:
         """Return the path of the file to edit for the key, `hooks.restart`."""
-        said = any(_is_within(key, override.key) for override in self.overrides)
-        return self.files[-1 if said else 0].path if self.files else "environments.toml"
+        overridden = any(_is_within(key, override.key) for override in self.overrides)
+        return self.files[-1 if overridden else 0].path if self.files else "environments.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Section:
     """One environment's section, merged. own: what the operator's file says of it."""
 
     name: str
-    project: Table
-    own: Table
+    project: TomlTable
+    own: TomlTable
     paths: tuple[Path, ...]
     files: tuple[FileRead, ...]
     names: tuple[str, ...]
@@ -201,7 +201,7 @@ def _read(path: Path, known: Sequence[str], *, first: bool) -> tuple[dict[str, d
 def _parsed(text: str) -> dict[str, Any]:
     """Return the sections. Raises RecursionError if tables are nested too deeply."""
     sections = tomllib.loads(text)
-    tables: list[Table] = [sections]
+    tables: list[TomlTable] = [sections]
     for _level in range(MOST_LEVELS):
         tables = [value for table in tables for value in table.values() if isinstance(value, dict)]
     if tables:
@@ -237,7 +237,7 @@ def _content(path: Path, *, first: bool) -> bytes:
         raise Refusal(what, error.strerror or type(error).__name__, where=str(path), do=do) from None
 
 
-def _merged(project: Table, own: Table) -> dict[str, Any]:
+def _merged(project: TomlTable, own: TomlTable) -> dict[str, Any]:
     both = {
         key: _merged(project[key], value) if isinstance(value, dict) and isinstance(project.get(key), dict) else value
         for key, value in own.items()
@@ -245,7 +245,7 @@ def _merged(project: Table, own: Table) -> dict[str, Any]:
     return {**project, **both}
 
 
-def _leaves(table: Table, parent: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(table: TomlTable, parent: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{parent}{key}.")
@@ -324,8 +324,8 @@ def _weaker_tls(old: object, new: object) -> str:
 
 
 def _sslmode(url: object) -> str:
-    found = _SSLMODE.search(str(url))
-    return found[1] if found and found[1] in TLS else "prefer"
+    match = _SSLMODE.search(str(url))
+    return match[1] if match and match[1] in TLS else "prefer"
 
 
 _LIMITS: Mapping[str, Judge] = {

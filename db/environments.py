@@ -203,7 +203,7 @@ def load(name: str | None, path: Path | str = DEFAULT_PATH) -> Environment:
 
 
 def check_name(name: str | None, offered: Sequence[str] = NAMES) -> str:
-    """The name, if it is an environment's. Refusal naming the choices that the task offers."""
+    """Return the name if it is an environment's. Raises Refusal, which names the choices that the task offers."""
     if name not in NAMES:
         choices = " | ".join(offered)
         raise Refusal(f"--env {choices}", f"--env {name}" if name else "no --env", do="Name one of them with --env.")
@@ -211,7 +211,7 @@ def check_name(name: str | None, offered: Sequence[str] = NAMES) -> str:
 
 
 def throwaway(*, owner: PostgresUrl, service: PostgresUrl, legacy: Path, folder: Path, **more: Any) -> Environment:
-    """The environment `test` on a server of the caller's; all its files stand in the folder. `more`: other fields."""
+    """Make the environment `test` on the caller's server; all its files stand in the folder. `more`: other fields."""
     fields: dict[str, Any] = {
         "pointer": Pointer(folder / "service.env"),
         "snapshots": SnapshotPlan(folder / "snapshots"),
@@ -223,7 +223,7 @@ def throwaway(*, owner: PostgresUrl, service: PostgresUrl, legacy: Path, folder:
 
 
 def guard_destructive(name: str) -> None:
-    """Refusal unless what is there may be thrown away: reset and seed ask this before any variable is read."""
+    """Raise Refusal unless what is there may be thrown away: reset and seed ask this before any variable is read."""
     if name not in DESTRUCTIBLE:
         raise Refusal(
             f"--env {DEVELOPMENT}",
@@ -238,7 +238,7 @@ def is_durable(name: str) -> bool:
 
 
 def secret(name: str, base: Path = Path()) -> str | None:
-    """A secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
+    """Return a secret of the tools' own, such as GATE_SIGNING_KEY: exported, or in .env; None where it is not set."""
     return os.environ.get(name) or private.variables(base / ".env").get(name) or None
 
 
@@ -248,13 +248,13 @@ def step_summary() -> Path | None:
     return Path(named) if named else None
 
 
-def beside(settings: Mapping[str, str] = {}, *, secrets: Collection[str] = ()) -> dict[str, str]:
+def child_variables(settings: Mapping[str, str] = {}, *, secrets: Collection[str] = ()) -> dict[str, str]:
     """Return the environment for a process of ours: this one's, with the settings added.
 
     Left out are libpq's variables and every secret (`game.redaction`) but those named in `secrets`: libpq.KEPT, say.
     """
-    ours = libpq.without(os.environ).items()
-    return {**{name: value for name, value in ours if name in secrets or not is_secret(name, value)}, **settings}
+    variables = libpq.without(os.environ).items()
+    return {**{name: value for name, value in variables if name in secrets or not is_secret(name, value)}, **settings}
 
 
 def check_libpq(parameters: Iterable[tuple[str, str]], *, where: str) -> None:
@@ -272,7 +272,7 @@ def is_exported(name: str) -> bool:
 
 
 def operator_token(environment: Environment) -> str:
-    """The token with which the service lets anyone act for any player. Refusal without one."""
+    """Return the token with which the service lets anyone act for any player. Refusal without one."""
     return _secret_of_the_service(environment, "OPERATOR_TOKEN", "for the smoke behind the fence")
 
 
@@ -298,20 +298,22 @@ def pool_size(environment: Environment) -> int:
 
 def _secret_of_the_service(environment: Environment, name: str, purpose: str) -> str:
     """Return a secret of the service's. Refusal without one."""
-    found = of_the_service(environment, name)
-    if not found:
+    value = of_the_service(environment, name)
+    if not value:
         raise Refusal(
             f"{name}, {purpose}",
             "none",
             where=str(environment.pointer.path),
             do=f"Give {name} a value of 16 characters or more in this file, and restart the service.",
         )
-    return found
+    return value
 
 
 def become(argv: Sequence[str], settings: Mapping[str, str]) -> NoReturn:
     """Replace this process by the service, with the settings exported to it besides what is exported already."""
-    os.execve(argv[0], list(argv), beside(settings, secrets={*libpq.KEPT, *map(str.upper, Settings.model_fields)}))
+    os.execve(
+        argv[0], list(argv), child_variables(settings, secrets={*libpq.KEPT, *map(str.upper, Settings.model_fields)})
+    )
 
 
 def _require_own_target(section: environment_files.Section) -> None:
@@ -319,7 +321,7 @@ def _require_own_target(section: environment_files.Section) -> None:
     pointer = section.values.get("pointer")
     variable = pointer.get("variable", "DATABASE_URL") if isinstance(pointer, dict) else "DATABASE_URL"
     for key in ("target", "target_direct", "legacy"):
-        if variable in (found["name"] for found in VARIABLE.finditer(str(section.values.get(key, "")))):
+        if variable in (match["name"] for match in VARIABLE.finditer(str(section.values.get(key, "")))):
             raise Refusal(
                 f"a variable of its own in {key}",
                 f"${{{variable}}}, the pointer that the service follows",

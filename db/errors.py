@@ -58,8 +58,8 @@ class Undone(ToolError):
 def folded(lines: Iterable[str]) -> list[str]:
     """Return the lines; of more than MOST_LISTED the first, and how many there are beside them."""
     listed = list(lines)
-    rest = len(listed) - MOST_LISTED
-    return [*listed[:MOST_LISTED], f"and {rest:,} more"] if rest > 0 else listed
+    unlisted = len(listed) - MOST_LISTED
+    return [*listed[:MOST_LISTED], f"and {unlisted:,} more"] if unlisted > 0 else listed
 
 
 def together(refusals: Iterable[Refusal]) -> Refusal:

@@ -82,7 +82,7 @@ select
 
 
 def ddl() -> list[str]:
-    """The triggers and the view, statement by statement, for a schema that has all tables already."""
+    """Return the triggers and the view, statement by statement, for a schema that has all tables already."""
     fences = [
         _trigger(table, FENCE_TRIGGER, "insert or update or delete or truncate", "refuse_fenced") for table in _all()
     ]

@@ -23,12 +23,12 @@ from tenacity import (
 
 from game import idempotency
 from game.errors import Fenced, Refused, StoreUnavailable, TryAgain
-from game.rows import Record, Rows, text, whole
+from game.rows import Record, Rows, text, whole_number
 from game.rules.actions import Outcome, perform
 from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.rules.player import Player
-from game.unit_of_work import Loaded, Store
+from game.unit_of_work import LoadedPlayer, Store
 
 ATTEMPTS = 4
 
@@ -83,7 +83,7 @@ def again(
     sleep: Callable[[float], None] = time.sleep,
     notice: Notice | None = None,
 ) -> T:
-    """The one loop that tries again, for reads too. Raises StoreUnavailable when every attempt failed for now."""
+    """Try again while attempts fail for now, for reads too: the one such loop. Raises StoreUnavailable at its end."""
     retrying = Retrying(
         retry=retry_if_exception_type(TryAgain),
         stop=stop_after_attempt(attempts),
@@ -119,13 +119,13 @@ def _attempt(store: Store, request: Request, now_ms: int, chance: Chance, fence_
 
 
 def _replayed(receipt: Record, request: Request) -> Answer:
-    """A receipt answers its own request alone, and does so even while the store is fenced."""
+    """Return the receipt's answer, even while the store is fenced. Raises Refused for another request's receipt."""
     if receipt["command"] != request.command.body():
         raise Refused("request_reused", request.request_id)
     return Answer(json.loads(text(receipt, "outcome")), replayed=True)
 
 
-def _check_open(loaded: Loaded, request: Request, fence_pass: str | None) -> None:
+def _check_open(loaded: LoadedPlayer, request: Request, fence_pass: str | None) -> None:
     if loaded.fence != "open" and fence_pass is None:
         raise Fenced(loaded.fence)
     if loaded.rows["users"][(request.player,)]["held"]:
@@ -149,7 +149,7 @@ def _journal(before: Rows, after: Rows, request: Request, outcome: Outcome, now_
 
 def _opening(before: Rows) -> Record:
     (user,) = before["users"].values()
-    stock = {text(item, "id"): whole(item, "quantity") for item in before.get("user_inventory", {}).values()}
+    stock = {text(item, "id"): whole_number(item, "quantity") for item in before.get("user_inventory", {}).values()}
     return {
         "user_id": user["id"],
         "gold": user["gold"],

@@ -81,7 +81,7 @@ def skip(text: str, start: int) -> int:
     return match.end() if match else start
 
 
-class Part(NamedTuple):
+class JsonPart(NamedTuple):
     """An element of an array, or an entry of an object: where it stands in its text."""
 
     start: int
@@ -91,17 +91,17 @@ class Part(NamedTuple):
     key: str | None = None
 
 
-def parts(text: str, start: int, *, whole: bool = False) -> tuple[list[Part], int]:
+def parts(text: str, start: int, *, to_end: bool = False) -> tuple[list[JsonPart], int]:
     """Return the parts of the array or object that begins at `start`, and the offset after its closing bracket.
 
     `whole` asks that nothing but spaces follows. Raises Unreadable.
     """
     is_object = text[start] == "{"
     close = "}" if is_object else "]"
-    parsed: list[Part] = []
+    parsed: list[JsonPart] = []
     at = skip(text, start + 1)
     if text[at : at + 1] == close:
-        return parsed, _closed(text, at + 1, whole)
+        return parsed, _closed(text, at + 1, to_end)
     while True:
         part = _entry(text, at) if is_object else _element(text, at)
         parsed.append(part)
@@ -109,24 +109,24 @@ def parts(text: str, start: int, *, whole: bool = False) -> tuple[list[Part], in
         at = skip(text, part.end)
         mark = text[at : at + 1]
         if mark == close:
-            return parsed, _closed(text, at + 1, whole)
+            return parsed, _closed(text, at + 1, to_end)
         if mark != ",":
             raise Unreadable("broken_json", f"expected , or {close} at offset {at}")
         at = skip(text, at + 1)
 
 
-def _closed(text: str, end: int, whole: bool) -> int:
-    if whole and skip(text, end) != len(text):
+def _closed(text: str, end: int, to_end: bool) -> int:
+    if to_end and skip(text, end) != len(text):
         raise Unreadable("broken_json", f"something follows the value at offset {end}")
     return end
 
 
-def _element(text: str, at: int) -> Part:
+def _element(text: str, at: int) -> JsonPart:
     value, end = value_at(text, at)
-    return Part(at, end, at, value)
+    return JsonPart(at, end, at, value)
 
 
-def _entry(text: str, at: int) -> Part:
+def _entry(text: str, at: int) -> JsonPart:
     if text[at : at + 1] != '"':
         raise Unreadable("broken_json", f"expected a key at offset {at}")
     key, end = value_at(text, at)
@@ -135,7 +135,7 @@ def _entry(text: str, at: int) -> Part:
         raise Unreadable("broken_json", f"expected : at offset {end}")
     value_start = skip(text, end + 1)
     value, end = value_at(text, value_start)
-    return Part(at, end, value_start, value, str(key))
+    return JsonPart(at, end, value_start, value, str(key))
 
 
 def rewritten(text: str, value: Json) -> str:

@@ -8,7 +8,8 @@ libpq reads a PG* variable for each parameter that a connection does not set, an
   not be dropped in silence; the rest can't be pinned (PGSERVICE, PGTZ). A variable is not refused if the URL has its
   parameter, because libpq prefers the parameter. New variables of a newer libpq are refused until this list names them.
 
-Programs that we start get only the kept variables, and PGPASSWORD only if they connect: see `db.environments.beside`.
+Programs that we start get only the kept variables, and PGPASSWORD only if they connect: see
+`db.environments.child_variables`.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
-def found(path: Path) -> str:
+def describe(path: Path) -> str:
     """Say in a few words what is at the path, following links; FILE for a readable file that holds anything."""
     try:
         status = path.stat()
@@ -52,9 +52,9 @@ def found(path: Path) -> str:
     return FILE if status.st_size else EMPTY
 
 
-def found_folder(path: Path) -> str:
+def describe_folder(path: Path) -> str:
     """Say the same of a path where a folder should be, and name the folder."""
-    text = found(path)
+    text = describe(path)
     if text == NOTHING:
         return f"{NO_FOLDER} {path}"
     return text if text.startswith(NO_FOLDER) else f"{text} at {path}"

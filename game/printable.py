@@ -91,12 +91,12 @@ def _left_out(value: dict[Any, Any]) -> dict[str, int]:
     return {"left_out": len(value) - FIELD_ITEMS} if len(value) > FIELD_ITEMS else {}
 
 
-def _escape(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    if found[0] in _SHORT:
-        return _SHORT[found[0]]
+def _escape(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    if match[0] in _SHORT:
+        return _SHORT[match[0]]
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _json_escape(found: re.Match[str]) -> str:
-    return json.dumps(found[0])[1:-1]
+def _json_escape(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]

@@ -84,7 +84,7 @@ _NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 
 
 def redact(text: str) -> str:
-    """The text without passwords, tokens and hashes; the same where it has none, and unchanged by a second pass."""
+    """Return the text without passwords, tokens and hashes. A second pass changes nothing."""
     text = _OPTION.sub(_without_value, _without_accounts(text))
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
@@ -134,6 +134,6 @@ def _password(text: str, url: re.Match[str]) -> tuple[int, int]:
         return url.end(), url.end()
     begin = url.start() + account.end()
     end = text.rfind("@", begin, url.end())
-    if end < 0 and not _PORT.match(text, begin) and (rest := _REST.match(text, url.end())):
-        end = rest.end() - 1
+    if end < 0 and not _PORT.match(text, begin) and (continuation := _REST.match(text, url.end())):
+        end = continuation.end() - 1
     return (begin, end) if end >= 0 else (url.end(), url.end())

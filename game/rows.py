@@ -19,11 +19,11 @@ class Rows(dict[str, dict[Key, Record]]):
     """
 
     def copy(self) -> Rows:
-        """A copy two levels deep: changing a record of one leaves the other as it was."""
+        """Return a copy two levels deep: changing a record of one leaves the other as it was."""
         return Rows({table: {key: dict(record) for key, record in records.items()} for table, records in self.items()})
 
     def table(self, name: str) -> dict[Key, Record]:
-        """The table's records, made empty where the table is missing."""
+        """Return the table's records, made empty where the table is missing."""
         return self.setdefault(name, {})
 
 
@@ -39,22 +39,22 @@ class TableChanges:
         return bool(self.deletes or self.inserts or self.updates)
 
 
-def whole(record: Record, column: str) -> int:
-    """A column that holds a whole number; NULL reads as 0."""
+def whole_number(record: Record, column: str) -> int:
+    """Return the value of a column that holds a whole number; NULL reads as 0."""
     value = record[column]
     assert value is None or isinstance(value, int)
     return int(value or 0)
 
 
 def text(record: Record, column: str) -> str:
-    """A column that holds text; NULL reads as nothing."""
+    """Return the value of a column that holds text; NULL reads as nothing."""
     value = record[column]
     assert value is None or isinstance(value, str)
     return value or ""
 
 
 def compare(before: Rows, after: Rows) -> dict[str, TableChanges]:
-    """The tables that differ, in the order of `after`, then those that only `before` has.
+    """Return the tables that differ, in the order of `after`, then those that only `before` has.
 
     Types are strict: 1, 1.0 and True differ. A column that one record lacks reads as None.
     """

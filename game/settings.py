@@ -73,13 +73,15 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """The settings as they stand now; read again at each restart. Raises BadSettings, which shows no value."""
+    """Return the settings as they stand now; read again at each restart. Raises BadSettings, which shows no value."""
     try:
         settings = Settings(_env_file=_env_file())
         url = urls.read(settings.database_url.get_secret_value())
     except ValidationError as error:
         # In brackets: what follows `SECRET:` is hidden as if it were one.
-        wrong = [f"{str(found['loc'][0]).upper()} ({found['msg']})" for found in error.errors(include_input=False)]
+        wrong = [
+            f"{str(problem['loc'][0]).upper()} ({problem['msg']})" for problem in error.errors(include_input=False)
+        ]
         raise BadSettings("; ".join(wrong)) from None
     except BadUrl as error:
         raise BadSettings(f"DATABASE_URL: {error}") from None
@@ -118,9 +120,9 @@ def _env_file() -> Path | None:
     if not named:
         return None
     path = Path(named)
-    found = paths.found(path)
-    if found not in (paths.FILE, paths.EMPTY):
-        raise BadSettings(f"{ENV_FILE}: expected a file, found {found} at {path}")
+    file_state = paths.describe(path)
+    if file_state not in (paths.FILE, paths.EMPTY):
+        raise BadSettings(f"{ENV_FILE}: expected a file, found {file_state} at {path}")
     if wrong := env_file.malformed(path.read_bytes().decode(errors="replace")):
         raise BadSettings(f"{ENV_FILE}: expected {env_file.EXPECTED}, found {wrong} of {path}. {env_file.REMEDY}")
     return path

@@ -9,7 +9,7 @@ from game.unit_of_work import UNWATCHED, Store, Watch
 
 
 def open_store(url: str, *, pool_size: int = 10, timeouts: Timeouts | None = None, watch: Watch = UNWATCHED) -> Store:
-    """The store at the URL, which nothing has connected to yet. Raises BadUrl.
+    """Return the store at the URL, which nothing has connected to yet. Raises BadUrl.
 
     timeouts: Postgres's; the legacy store takes the pool's alone.
     """

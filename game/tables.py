@@ -34,7 +34,7 @@ def _text(name: str, *, key: bool = False, null: bool = False, default: str | No
 
 
 def _integer(name: str, default: int | None = 0, *, key: bool = False) -> sa.Column[int]:
-    """A bigint; with no default it may be NULL, unless it is part of the key."""
+    """Return a bigint; with no default it may be NULL, unless it is part of the key."""
     server_default = None if default is None else sa.text(str(default))
     return sa.Column(
         name,
@@ -379,7 +379,7 @@ legacy_metadata = sa.MetaData()
 
 
 def _for_legacy(journal: sa.Table) -> sa.Table:
-    """The journal as it stands in the legacy file: same columns, the prefix, no foreign key (the file has none)."""
+    """Return the journal for the legacy file: same columns, the prefix, no foreign key (the file has none)."""
     columns = [sa.Column(c.name, c.type, primary_key=c.primary_key, nullable=c.nullable) for c in journal.columns]
     return sa.Table(LEGACY_PREFIX + journal.name, legacy_metadata, *columns, sqlite_with_rowid=False)
 
@@ -388,7 +388,7 @@ LEGACY_JOURNALS = {journal.name: _for_legacy(journal) for journal in JOURNALS}
 
 
 def game_columns(table: sa.Table) -> list[sa.Column[object]]:
-    """The columns that a command reads and writes: all but those that only rebuild the legacy row."""
+    """Return the columns that a command reads and writes: all but those that only rebuild the legacy row."""
     return [column for column in table.columns if not column.info.get("codec")]
 
 

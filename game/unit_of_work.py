@@ -10,13 +10,13 @@ from typing import ClassVar, Literal, Protocol
 from game.rows import Rows
 
 Engine = Literal["postgres", "legacy"]
-Fence = Literal["open", "fenced", "moved"]
-Statement = Literal["lock", "load", "save", "commit"]
+FenceState = Literal["open", "fenced", "moved"]
+UnitStatement = Literal["lock", "load", "save", "commit"]
 """What a unit of work asks its database for, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedPlayer:
     """A player whom nobody else can change until the unit ends.
 
     rows: `users` and the tables asked for; the request's own action_receipts, under either form of its key
@@ -27,12 +27,12 @@ class Loaded:
     """
 
     rows: Rows
-    fence: Fence
+    fence: FenceState
     draw_epoch: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class StoreStatus:
     """The state of the store that a process serves. `store` is the same for every process on one database.
 
     lacks: a sentence that names the columns of game.tables missing from the store, and the remedy; "" if none is.
@@ -42,7 +42,7 @@ class Status:
     store: str
     marker: str | None
     schema_head: str | None
-    fence: Fence
+    fence: FenceState
     lacks: str = ""
 
 
@@ -50,19 +50,19 @@ class Watch(Protocol):
     """Counts what a store does; each method but the last is a context that is entered for as long as it lasts."""
 
     def waiting(self) -> AbstractContextManager[object]:
-        """For a connection of the pool, or for a new one."""
+        """Enter while waiting for a connection of the pool, or for a new one."""
         ...
 
     def holding(self) -> AbstractContextManager[object]:
-        """A connection of the pool."""
+        """Enter while holding a connection of the pool."""
         ...
 
-    def asking(self, statement: Statement) -> AbstractContextManager[object]:
-        """The database for one of these."""
+    def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
+        """Enter while the database carries out the statement."""
         ...
 
     def rolled_back(self) -> None:
-        """A unit of work ended with an error, and nothing of it was kept."""
+        """Count a unit of work that ended with an error; nothing of it was kept."""
         ...
 
 
@@ -75,7 +75,7 @@ class Unwatched:
     def holding(self) -> AbstractContextManager[object]:
         return nullcontext()
 
-    def asking(self, statement: Statement) -> AbstractContextManager[object]:
+    def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
         del statement
         return nullcontext()
 
@@ -88,7 +88,7 @@ UNWATCHED = Unwatched()
 class Unit(Protocol):
     """One transaction. Leaving it without `commit` rolls back; every method may raise TryAgain, Fenced or Moved."""
 
-    def load(self, player: str, request_id: str, tables: Collection[str]) -> Loaded | None:
+    def load(self, player: str, request_id: str, tables: Collection[str]) -> LoadedPlayer | None:
         """Lock the player, then read; None where there is no such player."""
         ...
 
@@ -107,21 +107,21 @@ class Store(Protocol):
     engine: ClassVar[Engine]
 
     def begin(self, fence_pass: str | None = None) -> AbstractContextManager[Unit]:
-        """A unit of work; with a valid pass it may write to a fenced store."""
+        """Return a unit of work; with a valid pass it may write to a fenced store."""
         ...
 
     def state(self, player: str) -> Rows | None:
-        """The player's state, without journals, as of one instant. Raises Moved, TryAgain, StoreUnavailable."""
+        """Return the player's state, without journals, as of one instant. Raises Moved, TryAgain, StoreUnavailable."""
         ...
 
     def read(self, player: str) -> Rows | None:
-        """The player's state and all of his journals as of one instant. Raises as `state` does.
+        """Return the player's state and all of his journals as of one instant. Raises as `state` does.
 
         For tests and proofs: its cost grows with all that the player ever did.
         """
         ...
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         """Return the database's identity, and whether it can be written. Raises TryAgain, StoreUnavailable."""
         ...
 

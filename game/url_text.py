@@ -104,16 +104,16 @@ def named(name: str) -> str:
 
 def _parts(url: str) -> tuple[str, str, str]:
     """Cut the URL, still encoded, into account and address; path; and query."""
-    _, slashes, rest = url.partition("://")
-    begins = re.search(r"[/?]", rest)
+    _, slashes, after_scheme = url.partition("://")
+    begins = re.search(r"[/?]", after_scheme)
     if not slashes or begins is None or begins[0] != "/":
         raise BadUrl(f"a host and a database: {SHAPE} (in a password, / ? @ are written %2F %3F %40)", "another form")
-    path, _, query = rest[begins.end() :].partition("?")
+    path, _, query = after_scheme[begins.end() :].partition("?")
     if "@" in path + query:
         raise BadUrl(
             f"one @, before the host: {SHAPE} (elsewhere @ is written %40, / is %2F, ? is %3F)", "an @ after it"
         )
-    return rest[: begins.start()], path, query
+    return after_scheme[: begins.start()], path, query
 
 
 def _account(text: str) -> tuple[str, str]:
@@ -145,11 +145,11 @@ def _name(text: str, part: str) -> str:
 def _address(text: str) -> tuple[str, int]:
     """Read host and port. The host is empty if a parameter names the socket."""
     if text.startswith("["):
-        inside, bracket, rest = text[1:].partition("]")
+        inside, bracket, after_host = text[1:].partition("]")
         host = _ipv6(decoded(inside, "the host")) if bracket else ""
-        if not bracket or rest[:1] not in {"", ":"}:
+        if not bracket or after_host[:1] not in {"", ":"}:
             raise BadUrl("an IPv6 address as in postgresql://user:password@[::1]:5432/database", "a stray [ or ]")
-        return host, _port(rest)
+        return host, _port(after_host)
     written, colon, port = text.partition(":")
     host = decoded(written, "the host")
     if ":" in host and not host.startswith("/"):

@@ -110,7 +110,7 @@ class PostgresUrl:
 
     @property
     def sqlalchemy(self) -> sa.URL:
-        """The same connection for SQLAlchemy. Bears the password."""
+        """Return the URL for SQLAlchemy. Bears the password."""
         import sqlalchemy as sa  # noqa: PLC0415  # a third of the supervisor's start, which reads a URL and connects nowhere
 
         return sa.URL.create(
@@ -125,16 +125,16 @@ class PostgresUrl:
 
     @property
     def redacted(self) -> str:
-        """The URL for people: no password."""
+        """Return the URL for people: no password."""
         return self._text(quote(self.user, safe=""))
 
     def as_text(self) -> str:
-        """The URL in Prisma's form, with the password: `read` gives an equal one back."""
+        """Return the URL in Prisma's form, with the password: `read` gives an equal one back."""
         password = f":{quote(self.password, safe='')}" if self.password else ""
         return self._text(quote(self.user, safe="") + password)
 
     def with_(self, **changes: Any) -> PostgresUrl:
-        """The URL with some fields changed, each as `read` would have given it."""
+        """Return the URL with some fields changed, each as `read` would have given it."""
         return replace(self, **changes)
 
     def __str__(self) -> str:
@@ -164,7 +164,7 @@ class LegacyUrl:
 
     @property
     def redacted(self) -> str:
-        """The URL for people; a file has no password."""
+        """Return the URL for people; a file has no password."""
         return self.as_text()
 
     def as_text(self) -> str:
@@ -176,7 +176,7 @@ class LegacyUrl:
 
 
 def read(url: str, *, base: Path | None = None) -> PostgresUrl | LegacyUrl:
-    """The URL's parts; a relative path is the base's, or the working folder's.
+    """Return the URL's parts; a relative path is the base's, or the working folder's.
 
     Raises BadUrl, naming what can't be honoured and what to write instead.
     """
@@ -194,8 +194,8 @@ def read(url: str, *, base: Path | None = None) -> PostgresUrl | LegacyUrl:
     )
 
 
-def _legacy_path(scheme: str, rest: str) -> Path:
-    text, _, query = rest.partition("?")
+def _legacy_path(scheme: str, after_scheme: str) -> Path:
+    text, _, query = after_scheme.partition("?")
     if query:
         name = query.partition("=")[0]
         raise BadUrl(f"a path alone after {scheme}: (in it ? is written %3F)", f"{named(name)} after it")
@@ -210,7 +210,7 @@ def _legacy_path(scheme: str, rest: str) -> Path:
 
 
 def _after_slashes(scheme: str, text: str) -> str:
-    """The path behind `//`, which `file:` and `sqlite:` read differently: one as a host, one as an option to it."""
+    """Return the path behind `//`: `file:` reads it as a host, `sqlite:` as an option to it."""
     if not text.startswith("//"):
         return text
     if scheme == "file" and text.startswith("///"):

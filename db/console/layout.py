@@ -25,7 +25,7 @@ GAP = "  "
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class TextTable:
     """A table as text. numbers: which columns are set to the right."""
 
     columns: tuple[str, ...]
@@ -87,7 +87,7 @@ def last_line(line: str, width: int) -> str:
     return "\n".join(fold(part, width - len(GAP), indent=GAP * 2) for part in line.split(" · "))
 
 
-def print_table(console: Console, cells: Cells) -> None:
+def print_table(console: Console, cells: TextTable) -> None:
     """Print the table: names and values as lines, else with borders, else each row as lines where it is too wide.
 
     Where no terminal is, nothing is folded.
@@ -101,7 +101,7 @@ def print_table(console: Console, cells: Cells) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _print_borders(console: Console, cells: Cells, widths: Sequence[int]) -> None:
+def _print_borders(console: Console, cells: TextTable, widths: Sequence[int]) -> None:
     table = Table(header_style="bold")
     for name, width, number in zip(cells.columns, widths, cells.numbers, strict=True):
         table.add_column(name, justify="right" if number else "left", width=width)
@@ -112,7 +112,7 @@ def _print_borders(console: Console, cells: Cells, widths: Sequence[int]) -> Non
     wide.print(table)
 
 
-def _records(cells: Cells, width: int | None) -> Iterator[str]:
+def _records(cells: TextTable, width: int | None) -> Iterator[str]:
     for n, row in enumerate(cells.rows):
         if n:
             yield ""

@@ -47,7 +47,7 @@ class Ending(Protocol):
 
     @property
     def line(self) -> str:
-        """The last line that the task prints."""
+        """Return the last line that the task prints."""
         ...
 
 
@@ -155,7 +155,7 @@ class Output:
             bool(rows) and all(isinstance(row[n], int | float) for row in rows) for n in range(len(columns))
         )
         text = tuple(tuple(map(_cell, row)) for row in rows)
-        layout.print_table(self._out, layout.Cells(tuple(columns), text, numbers))
+        layout.print_table(self._out, layout.TextTable(tuple(columns), text, numbers))
 
     def fields(self, rows: Sequence[tuple[str, str]]) -> None:
         """A result of names and values. On a terminal values are wrapped; elsewhere each stays on its line."""
@@ -340,8 +340,8 @@ def _open_standard_streams() -> None:
 
 
 def _as_result(error: ToolError) -> Mapping[str, object]:
-    said = {name: redact(getattr(error, name) or "") for name in ("expected", "found", "where", "do")}
-    return {"verdict": error.verdict, **said}
+    texts = {name: redact(getattr(error, name) or "") for name in ("expected", "found", "where", "do")}
+    return {"verdict": error.verdict, **texts}
 
 
 def _cell(value: object) -> str:
@@ -351,7 +351,7 @@ def _cell(value: object) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A result as the values that JSON has: dataclasses are objects, keys of several parts are joined by dots."""
+    """Return a result as values of JSON: dataclasses are objects, keys of several parts are joined by dots."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from db.console import layout
-from db.console.bars import Amount, Line
+from db.console.bars import Amount, TaskLine
 from db.counts import counted
 from game import printable
 
@@ -28,7 +28,7 @@ class Progress(Protocol):
     """Shows how far a long task is."""
 
     def bar(self, title: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        """A task of `total` units; the function that it yields is told how many more are done."""
+        """Show a task of `total` units; the function that it yields is told how many more are done."""
         ...
 
     def say(self, line: str) -> None:
@@ -48,7 +48,7 @@ class Silent:
         del line
 
 
-class Terminal:
+class TerminalBars:
     """Bars that redraw themselves, on standard error."""
 
     def __init__(self, console: Console) -> None:
@@ -59,8 +59,8 @@ class Terminal:
         began = time.monotonic()
         done = 0
 
-        def line() -> Line:
-            return Line(Amount(title, done, total, unit, time.monotonic() - began))
+        def line() -> TaskLine:
+            return TaskLine(Amount(title, done, total, unit, time.monotonic() - began))
 
         def advance(more: int) -> None:
             nonlocal done
@@ -99,16 +99,16 @@ class Plain:
 
     @contextmanager
     def bar(self, title: str, total: int, unit: str) -> Iterator[Advance]:
-        began = said = time.monotonic()
+        began = printed_at = time.monotonic()
         interval = CI_INTERVAL_SECONDS if self._quiet else PLAIN_INTERVAL_SECONDS
         done = 0
 
         def advance(more: int) -> None:
-            nonlocal done, said
+            nonlocal done, printed_at
             done += more
             now = time.monotonic()
-            if now - said >= interval:
-                said = now
+            if now - printed_at >= interval:
+                printed_at = now
                 amount = Amount(title, done, total, unit, now - began)
                 self._write(f"{title}: {amount.counts[0]}, {amount.rate}, {amount.left}")
 
@@ -158,14 +158,14 @@ class _LinesOfSeconds:
         self._title = title
         self._seconds = seconds
         self._passed = 0.0
-        self._said = -PLAIN_INTERVAL_SECONDS
+        self._printed_at = -PLAIN_INTERVAL_SECONDS
 
     def passed(self, seconds: float) -> None:
         self._passed = seconds
 
     def seen(self, text: str, *, last: bool = False) -> None:
-        if last or self._passed - self._said >= PLAIN_INTERVAL_SECONDS:
-            self._said = self._passed
+        if last or self._passed - self._printed_at >= PLAIN_INTERVAL_SECONDS:
+            self._printed_at = self._passed
             left = max(self._seconds - self._passed, 0.0)
             self._progress.say(f"     {self._title}, {_clock(left)} left: {text}")
 
@@ -173,7 +173,7 @@ class _LinesOfSeconds:
 @contextmanager
 def countdown(progress: Progress, title: str, seconds: float) -> Iterator[Countdown]:
     """Show the time left and what was seen last: in a bar on a terminal, in lines elsewhere."""
-    if isinstance(progress, Terminal):
+    if isinstance(progress, TerminalBars):
         with progress.countdown(title, seconds) as shown:
             yield shown
     else:
@@ -190,5 +190,5 @@ def for_people(console: Console, *, quiet: bool = False) -> Progress:
     FORCE_COLOR makes Rich take a file for a terminal, so the stream itself is asked. quiet: see Plain.
     """
     if console.is_interactive and console.file.isatty():
-        return Terminal(console)
+        return TerminalBars(console)
     return Plain(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), quiet=quiet)

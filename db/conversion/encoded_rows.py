@@ -31,7 +31,7 @@ class LargeText:
     utf8: bytes
 
 
-Value: TypeAlias = int | float | str | bytes | LargeText | None
+EncodedValue: TypeAlias = int | float | str | bytes | LargeText | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Converted:
     """One row: its rowid, or its place from 1 if it has none, and the values that its record stores."""
 
     rowid: int
-    values: tuple[Value, ...]
+    values: tuple[EncodedValue, ...]
 
 
 @dataclass(slots=True)
@@ -124,14 +124,14 @@ class RowReader:
         return map(chain.from_iterable, zip(*cursors, strict=True))
 
     def _row(self, table: StoredTable, rowid: int, cells: Iterator[object]) -> Converted:
-        values: list[Value] = []
+        values: list[EncodedValue] = []
         for column, kind, value in zip(table.columns, cells, cells, strict=True):
             values.append(self._value(table, rowid, column, kind, value))
         if table.alias is not None:
             values[table.alias] = None  # The record stores NULL; SQLite reads the rowid instead.
         return Converted(rowid, tuple(values))
 
-    def _value(self, table: StoredTable, rowid: int, column: str, kind: object, value: object) -> Value:
+    def _value(self, table: StoredTable, rowid: int, column: str, kind: object, value: object) -> EncodedValue:
         assert value is None or isinstance(value, int | float | bytes)
         if kind != "text" or not isinstance(value, bytes):
             return value

@@ -23,7 +23,7 @@ FROM sqlite_master ORDER BY rowid
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SchemaEntry:
     """One row of sqlite_master. root: its b-tree's first page; 0 or None for a view, a trigger, a virtual table."""
 
     rowid: int
@@ -43,7 +43,7 @@ class StoredTable:
     key: for a table WITHOUT ROWID, (place, collation, descending) of each column of its primary key.
     """
 
-    entry: Entry
+    entry: SchemaEntry
     columns: tuple[str, ...]
     rowid: str | None
     alias: int | None
@@ -80,11 +80,13 @@ class EncodedSchema:
         return tuple(self._table(entry) for entry in self.entries if entry.type == "table" and entry.root)
 
     @property
-    def indexes(self) -> list[Entry]:
+    def indexes(self) -> list[SchemaEntry]:
         """List the indexes in order, including those that SQLite made for UNIQUE and PRIMARY KEY."""
         return [entry for entry in self.entries if entry.type == "index"]
 
-    def _entry(self, rowid: int, kind: bytes, name: bytes, table: bytes, root: int | None, sql: bytes | None) -> Entry:
+    def _entry(
+        self, rowid: int, kind: bytes, name: bytes, table: bytes, root: int | None, sql: bytes | None
+    ) -> SchemaEntry:
         try:
             texts = [part.decode(self.codec) for part in (kind, name, table)]
             statement = None if sql is None else sql.decode(self.codec)
@@ -96,9 +98,9 @@ class EncodedSchema:
                 where=self.where,
                 do="Rename it in the source, or what its statement names.",
             ) from None
-        return Entry(rowid, texts[0], texts[1], texts[2], root, statement)
+        return SchemaEntry(rowid, texts[0], texts[1], texts[2], root, statement)
 
-    def _table(self, entry: Entry) -> StoredTable:
+    def _table(self, entry: SchemaEntry) -> StoredTable:
         about = self.connection.execute(f"PRAGMA table_xinfo({quote(entry.name)})").fetchall()
         stored = [row for row in about if row[6] in (0, 3)]
         place = {row[0]: at for at, row in enumerate(stored)}

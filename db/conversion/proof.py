@@ -40,10 +40,10 @@ _SHOWN = 20
 _COLUMNS_A_PASS = 400
 _PIECE = 1 << 20
 
-Cell: TypeAlias = tuple[str, bytes]
+TypedBytes: TypeAlias = tuple[str, bytes]
 """A storage class, and the value as bytes: UTF-16 for a text, a digest for a large value."""
 
-Line: TypeAlias = tuple[int | None, list[Cell]]
+RowLine: TypeAlias = tuple[int | None, list[TypedBytes]]
 """A row: its rowid, and its cells."""
 
 
@@ -178,7 +178,7 @@ class _Comparison:
                     yield f"{table}, rowid {source[0]}: {', '.join(name for name, one, other in cells if one != other)}"
 
     @contextmanager
-    def _both(self, table: str, root: int, columns: list[str]) -> Iterator[tuple[Iterator[Line], Iterator[Line]]]:
+    def _both(self, table: str, root: int, columns: list[str]) -> Iterator[tuple[Iterator[RowLine], Iterator[RowLine]]]:
         """Give the rows of both files with their rowids. If columns take each name of the rowid, its pages are read."""
         taken = {str(row[1]).lower() for row in self.copy.execute(f"PRAGMA table_xinfo({quote(table)})").fetchall()}
         rowid = next((name for name in ("_rowid_", "oid", "rowid") if name not in taken), None)
@@ -199,19 +199,19 @@ class _Comparison:
                 _numbered(rowids(self.path, root), copy),
             )
 
-    def _lines(self, connection: sqlite3.Connection, query: str) -> Iterator[Line]:
+    def _lines(self, connection: sqlite3.Connection, query: str) -> Iterator[RowLine]:
         read = self._from_source if connection is self.source else self._from_copy
         return (
             (rowid, [read(kind, value) for kind, value in zip(pairs[::2], pairs[1::2], strict=True)])
             for rowid, *pairs in connection.execute(query)
         )
 
-    def _from_source(self, kind: str, value: object) -> Cell:
+    def _from_source(self, kind: str, value: object) -> TypedBytes:
         if kind == "text" and self.blobs and isinstance(value, bytes) and not _decodes(value, self.codec):
             return _cell("blob", value)
         return _cell(kind, value)
 
-    def _from_copy(self, kind: str, value: object) -> Cell:
+    def _from_copy(self, kind: str, value: object) -> TypedBytes:
         if kind == "text" and isinstance(value, bytes):
             try:
                 return _cell(kind, b"".join(_as_utf16(value, self.codec)))
@@ -229,7 +229,7 @@ def _pair(column: str) -> str:
     return "typeof({0}), iif(typeof({0}) = 'text', CAST({0} AS BLOB), {0})".format(quote(column))
 
 
-def _cell(kind: str, value: object) -> Cell:
+def _cell(kind: str, value: object) -> TypedBytes:
     match value:
         case float():
             return kind, struct.pack(">d", value)
@@ -257,7 +257,7 @@ def _decodes(data: bytes, codec: str) -> bool:
     return True
 
 
-def _sum(lines: Iterator[Line]) -> tuple[int, int]:
+def _sum(lines: Iterator[RowLine]) -> tuple[int, int]:
     """Count the rows, and add up their digests, so that their order does not matter."""
     many = total = 0
     for _rowid, cells in lines:
@@ -266,5 +266,5 @@ def _sum(lines: Iterator[Line]) -> tuple[int, int]:
     return many, total
 
 
-def _numbered(numbers: Iterator[int], lines: Iterator[Line]) -> Iterator[Line]:
+def _numbered(numbers: Iterator[int], lines: Iterator[RowLine]) -> Iterator[RowLine]:
     return ((rowid, cells) for rowid, (_none, cells) in zip(numbers, lines, strict=True))

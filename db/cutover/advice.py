@@ -37,7 +37,7 @@ class PointerTo(StrEnum):
     OTHER = "something else"
 
 
-class Tool(StrEnum):
+class LockHolder(StrEnum):
     """The run that holds the lock. NONE: nobody holds it. STOPPED: its process is paused, its session lives.
 
     HOOK: nobody holds it, and a hook of a run that ended is at work.
@@ -49,8 +49,8 @@ class Tool(StrEnum):
     STOPPED = "stopped"
 
 
-class Rest(StrEnum):
-    """What comes after the fences: every process serves the store that is open, and old rows are put away.
+class LastSteps(StrEnum):
+    """The state of the last steps: every process serves the open store, and old rows are put away.
 
     SWITCH: the record of the switches says that the last one was not completed, or was to the other store.
     """
@@ -60,7 +60,7 @@ class Rest(StrEnum):
     SWITCH = "a switch"
 
 
-class Command(StrEnum):
+class OperatorCommand(StrEnum):
     """A command of the operator, without its --env."""
 
     CUTOVER = "invoke cutover"
@@ -70,7 +70,7 @@ class Command(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class EnvironmentState:
     """The state of an environment. target: the fence of Postgres. owner: of the legacy file's fence.
 
     undoing: an undo was begun, and has neither ended nor been followed by a run that goes forward.
@@ -81,8 +81,8 @@ class State:
     owner: FenceOwner
     target: Fence
     pointer: PointerTo
-    tool: Tool = Tool.NONE
-    rest: Rest = Rest.DONE
+    holder: LockHolder = LockHolder.NONE
+    last_steps: LastSteps = LastSteps.DONE
     undoing: bool = False
 
 
@@ -93,7 +93,7 @@ class Ends:
     why: what the command does from this state. loses: what is lost, whichever command is run.
     """
 
-    command: Command
+    command: OperatorCommand
     why: str
     loses: str = ""
 
@@ -109,7 +109,7 @@ class Elsewhere:
 class Settled:
     """Nothing is under way. next: the command that begins a move from this state, if any."""
 
-    next: Command | None = None
+    next: OperatorCommand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,11 @@ OVER = (Phase.EMPTY, Phase.ABORTED, Phase.RETURNED)
 """Phases in which no attempt is under way."""
 
 
-def advise(state: State) -> Advice:
+def advise(state: EnvironmentState) -> Advice:
     """Return what ends the state. Checks for impossible states first, then for who must act first, then the phase."""
     if guard := _guard(state):
         return Unreachable(guard)
-    if (who := _AT_WORK.get((state.tool, state.undoing))) is not None:
+    if (who := _AT_WORK.get((state.holder, state.undoing))) is not None:
         return Elsewhere(who)
     if state.owner is FenceOwner.ANOTHER_DATABASE:
         return _another_database(state)
@@ -141,15 +141,15 @@ _UNDO = "An undo is at work, and no signal stops it: wait for it. kill -9 of its
 _STOPPED = "The run that holds the lock is stopped: kill -9 of its process is safe; then look again."
 _HOOK = "A hook of a run that ended is still at work."
 _AT_WORK = {
-    (Tool.ALIVE, False): _RUN,
-    (Tool.ALIVE, True): _UNDO,
-    **dict.fromkeys(((Tool.STOPPED, False), (Tool.STOPPED, True)), _STOPPED),
-    **dict.fromkeys(((Tool.HOOK, False), (Tool.HOOK, True)), _HOOK),
+    (LockHolder.ALIVE, False): _RUN,
+    (LockHolder.ALIVE, True): _UNDO,
+    **dict.fromkeys(((LockHolder.STOPPED, False), (LockHolder.STOPPED, True)), _STOPPED),
+    **dict.fromkeys(((LockHolder.HOOK, False), (LockHolder.HOOK, True)), _HOOK),
 }
 """What must act first, by who is at work, and whether it is an undo."""
 
 
-def _guard(state: State) -> str:
+def _guard(state: EnvironmentState) -> str:
     closed = state.legacy is not Fence.OPEN
     if not closed and state.owner is not FenceOwner.NOBODY:
         return "fence_schema.row: the owner stands in the fence's own row, which goes with it"
@@ -164,7 +164,7 @@ def _guard(state: State) -> str:
     return ""
 
 
-def _another_database(state: State) -> Advice:
+def _another_database(state: EnvironmentState) -> Advice:
     if state.target is Fence.OPEN and state.pointer is PointerTo.TARGET:
         return Settled()
     return Elsewhere(
@@ -172,7 +172,7 @@ def _another_database(state: State) -> Advice:
     )
 
 
-def _lift_lost(command: Command) -> Ends:
+def _lift_lost(command: OperatorCommand) -> Ends:
     return Ends(
         command,
         "opens the legacy file as it was when it was fenced",
@@ -181,62 +181,65 @@ def _lift_lost(command: Command) -> Ends:
     )
 
 
-def _empty(state: State) -> Advice:
+def _empty(state: EnvironmentState) -> Advice:
     if state.legacy is Fence.MOVED:
-        return _lift_lost(Command.ABORT)
+        return _lift_lost(OperatorCommand.ABORT)
     if state.legacy is not Fence.OPEN:
-        return Ends(Command.ABORT, "opens the legacy file, whose fence no run needs any more")
-    if state.rest is Rest.SWITCH:
-        return Ends(Command.ABORT, "has the hooks end for the legacy file, and every process serve it")
+        return Ends(OperatorCommand.ABORT, "opens the legacy file, whose fence no run needs any more")
+    if state.last_steps is LastSteps.SWITCH:
+        return Ends(OperatorCommand.ABORT, "has the hooks end for the legacy file, and every process serve it")
     if state.pointer is not PointerTo.LEGACY:
         return Elsewhere("No move was begun: have the pointer name the store that the service is to read.")
-    if state.rest is Rest.LEFT:
+    if state.last_steps is LastSteps.LEFT:
         return Elsewhere("No move was begun: start every process of the service on the legacy file.")
-    return Settled(Command.CUTOVER)
+    return Settled(OperatorCommand.CUTOVER)
 
 
-def _loading(state: State) -> Advice:
+def _loading(state: EnvironmentState) -> Advice:
     if state.legacy is Fence.MOVED:
-        return _lift_lost(Command.ABORT)
+        return _lift_lost(OperatorCommand.ABORT)
     if state.undoing:
-        return Ends(Command.ABORT, "finishes the undo that was begun")
-    return Ends(Command.CUTOVER, "goes on with the attempt; --abort undoes it")
+        return Ends(OperatorCommand.ABORT, "finishes the undo that was begun")
+    return Ends(OperatorCommand.CUTOVER, "goes on with the attempt; --abort undoes it")
 
 
-def _live(state: State) -> Advice:
+def _live(state: EnvironmentState) -> Advice:
     if state.legacy is Fence.OPEN and state.pointer is not PointerTo.TARGET:
         return Ends(
-            Command.ROLLBACK, "finishes a return of which Postgres does not know, if the file has all that was granted"
+            OperatorCommand.ROLLBACK,
+            "finishes a return of which Postgres does not know, if the file has all that was granted",
         )
     if state.legacy is Fence.OPEN and state.target is Fence.FENCED:
-        return Ends(Command.ABORT_ROLLBACK, "closes the legacy file and opens Postgres, which the pointer names")
-    if state.undoing and (state.target is Fence.FENCED or state.rest is not Rest.DONE):
-        return Ends(Command.ABORT_ROLLBACK, "finishes the undo that was begun")
+        return Ends(
+            OperatorCommand.ABORT_ROLLBACK, "closes the legacy file and opens Postgres, which the pointer names"
+        )
+    if state.undoing and (state.target is Fence.FENCED or state.last_steps is not LastSteps.DONE):
+        return Ends(OperatorCommand.ABORT_ROLLBACK, "finishes the undo that was begun")
     if state.target is Fence.FENCED:
-        return Ends(Command.ROLLBACK, "goes on with the rollback; --abort undoes it")
-    if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET and state.rest is Rest.DONE:
-        return Settled(Command.ROLLBACK)
-    return Ends(Command.CUTOVER, "finishes the switch to Postgres, where players play")
+        return Ends(OperatorCommand.ROLLBACK, "goes on with the rollback; --abort undoes it")
+    if state.legacy is Fence.MOVED and state.pointer is PointerTo.TARGET and state.last_steps is LastSteps.DONE:
+        return Settled(OperatorCommand.ROLLBACK)
+    return Ends(OperatorCommand.CUTOVER, "finishes the switch to Postgres, where players play")
 
 
-def _aborted(state: State) -> Advice:
+def _aborted(state: EnvironmentState) -> Advice:
     if state.legacy is Fence.MOVED:
-        return _lift_lost(Command.ABORT)
+        return _lift_lost(OperatorCommand.ABORT)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
-        return Ends(Command.ABORT, "opens the legacy file and switches back to it")
-    if state.rest is not Rest.DONE:
-        return Ends(Command.ABORT, "has every process serve the legacy file")
-    return Settled(Command.CUTOVER)
+        return Ends(OperatorCommand.ABORT, "opens the legacy file and switches back to it")
+    if state.last_steps is not LastSteps.DONE:
+        return Ends(OperatorCommand.ABORT, "has every process serve the legacy file")
+    return Settled(OperatorCommand.CUTOVER)
 
 
-def _returned(state: State) -> Advice:
+def _returned(state: EnvironmentState) -> Advice:
     if state.legacy is Fence.MOVED:
-        return _lift_lost(Command.ROLLBACK)
+        return _lift_lost(OperatorCommand.ROLLBACK)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
-        return Ends(Command.ROLLBACK, "opens the legacy file and switches to it")
-    if state.rest is not Rest.DONE:
-        return Ends(Command.ROLLBACK, "has every process serve the legacy file, and puts the old rows away")
-    return Settled(Command.CUTOVER)
+        return Ends(OperatorCommand.ROLLBACK, "opens the legacy file and switches to it")
+    if state.last_steps is not LastSteps.DONE:
+        return Ends(OperatorCommand.ROLLBACK, "has every process serve the legacy file, and puts the old rows away")
+    return Settled(OperatorCommand.CUTOVER)
 
 
 _BY_PHASE = {

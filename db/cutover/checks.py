@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from db.console.progress import Progress
 from db.cutover.context import FAILURES
-from db.cutover.report import Finding, Mark
+from db.cutover.report import CheckMark, CheckResult
 from db.errors import Failure, Inconclusive, Refusal, ToolError
 from game.redaction import redact
 
@@ -33,24 +33,26 @@ def require(checks: Iterable[Check], progress: Progress) -> None:
         progress.say(f"     {check.name}: {note or 'ok'}")
 
 
-def judge(checks: Iterable[Check]) -> tuple[Finding, ...]:
+def judge(checks: Iterable[Check]) -> tuple[CheckResult, ...]:
     """Make every check. A check whose needs did not pass is not judged, and its note names them."""
-    findings: dict[str, Finding] = {}
+    findings: dict[str, CheckResult] = {}
     for check in checks:
-        unmet = [name for name in check.needs if name in findings and findings[name].mark is not Mark.OK]
+        unmet = [name for name in check.needs if name in findings and findings[name].mark is not CheckMark.OK]
         if unmet:
-            findings[check.name] = Finding(check.name, Mark.NOT_JUDGED, f"not judged before: {', '.join(unmet)}")
+            findings[check.name] = CheckResult(
+                check.name, CheckMark.NOT_JUDGED, f"not judged before: {', '.join(unmet)}"
+            )
         else:
             findings[check.name] = _finding(check)
     return tuple(findings.values())
 
 
-def _finding(check: Check) -> Finding:
+def _finding(check: Check) -> CheckResult:
     try:
-        return Finding(check.name, Mark.OK, _run(check) or "")
+        return CheckResult(check.name, CheckMark.OK, _run(check) or "")
     except ToolError as error:
-        mark = Mark.NOT_JUDGED if isinstance(error, Inconclusive) else Mark.REFUSED
-        return Finding(check.name, mark, expected=error.expected, found=error.found, where=error.where, do=error.do)
+        mark = CheckMark.NOT_JUDGED if isinstance(error, Inconclusive) else CheckMark.REFUSED
+        return CheckResult(check.name, mark, expected=error.expected, found=error.found, where=error.where, do=error.do)
 
 
 def _run(check: Check) -> str | None:

@@ -26,7 +26,7 @@ from db.cutover import report as reports
 from db.cutover.deadline import Deadline
 from db.cutover.journal import Journal
 from db.cutover.ports import Demand, Observer, Smoke, unobserved
-from db.cutover.report import Report, Status, StepReport, Verdict
+from db.cutover.report import RunReport, RunVerdict, StepReport, StepStatus
 from db.environments import Environment
 from db.ops import fence
 from db.processes.interruption import Signals
@@ -34,7 +34,7 @@ from db.snapshots.tools import Tools
 from game.errors import StoreFailure
 from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
-from game.legacy.fence_schema import Mark, Owner
+from game.legacy.fence_schema import FenceMark, Owner
 
 FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, OSError)
 """What stores, files and processes raise when they fail; anything else is a defect of ours and goes on."""
@@ -51,7 +51,7 @@ READ_ONLY_ENDS = "read-only ends"
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What a run is given from outside: the options of the command, and what a higher floor does for it.
+    """The configuration of a run: the options of the command, and what a higher floor does for it.
 
     smoke: plays the smoke scenarios. demands: checks of a higher floor. confirm: called after the checks and before any
     change; may raise Refusal. dry_run: only make and list the checks. abort: undo an attempt instead. tools: pg_dump
@@ -75,7 +75,7 @@ class RunConfig:
         return replace(self, demands=(), confirm=unasked)
 
     def new_context(self, verb: str, env: Environment, *, run: str | None) -> RunContext:
-        """A move of this verb that goes on with a run; None: a new one.
+        """Make the context of a move of this verb that goes on with a run; None: a new one.
 
         A snapshot that was taken for an earlier attempt never counts for a new one, for it bears another run's id.
         """
@@ -115,13 +115,13 @@ class RunContext:
 
     @property
     def conn(self) -> ops.Connection:
-        """The owner's connection: the one that holds the lock, or one that only looks."""
+        """Return the owner's connection: the one that holds the lock, or one that only looks."""
         assert self._conn is not None, "entered by `locked` or `looking`"
         return self._conn
 
     @property
     def owner(self) -> Owner:
-        """What a fence of this run bears."""
+        """Return the owner that a fence of this run names."""
         return Owner(self.journal.run, self._identity)
 
     @contextmanager
@@ -151,7 +151,7 @@ class RunContext:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the phase is as this move found or made it: after the lock was lost, another may have gone on."""
+        """Return True if the phase is as this move left it. False: the lock was lost, and another move went on."""
         return ops.phase_run(self.conn) in (self._run_before, self.journal.run)
 
     def require_lock(self) -> None:
@@ -193,7 +193,7 @@ class RunContext:
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """A connection that changes nothing, for a plan."""
+        """Give a connection that changes nothing, for a plan."""
         with ops.connect(self.env.target_direct) as conn:
             self._meet(conn)
             yield
@@ -202,7 +202,7 @@ class RunContext:
         """Read the phase of the move from Postgres."""
         return ops.phase(self.conn)
 
-    def legacy_fence(self) -> Mark:
+    def legacy_fence(self) -> FenceMark:
         """Read what the legacy file's fence says of itself. Raises an error of SQLite's, which fails the step."""
         with closing(sqlite_values.connect(self.env.legacy.path, readonly=True)) as connection:
             return fence_mark(connection)
@@ -212,7 +212,7 @@ class RunContext:
         self.config.observer("before", name)
         began = time.monotonic()
         checks()
-        self.performed.append(StepReport(name, Status.DONE, round(time.monotonic() - began, 3)))
+        self.performed.append(StepReport(name, StepStatus.DONE, round(time.monotonic() - began, 3)))
         self.config.observer("after", name)
 
     def dump_beside(self, dump: Callable[[], dict[str, Any]]) -> None:
@@ -222,23 +222,24 @@ class RunContext:
         executor.shutdown(wait=False)
 
     def dumped(self) -> dict[str, Any] | None:
-        """What the dump on its thread gave, once it has ended; None where this process began none."""
+        """Wait for the dump on its thread and return its result; None if this process began none."""
         dump, self._dump = self._dump, None
         return None if dump is None else dump.result()
 
     @property
     def dumping(self) -> bool:
-        """Whether a dump was begun beside, and not yet waited for."""
+        """Return True if a dump was begun beside and was not waited for yet."""
         return self._dump is not None
 
     def let_dump_end(self) -> None:
-        """Wait for the dump, however it ends: a file that was opened to writes is not what it says that it keeps."""
+        """Wait for the dump on its thread, however it ends."""
+        # A file that is opened to writes meanwhile would not be what the dump says that it keeps.
         if self._dump is not None:
             wait([self._dump])
 
-    def finished(self, verdict: Verdict) -> Report:
-        """The report, beside the journal, which ends here."""
-        made = Report(
+    def finished(self, verdict: RunVerdict) -> RunReport:
+        """Write the report beside the journal, which ends here, and return it."""
+        made = RunReport(
             run=self.journal.run,
             verb=self.verb,
             environment=self.env.name,
@@ -251,7 +252,7 @@ class RunContext:
             settings=self.env.files_read,
             predicted_seconds=self.predicted_seconds,
         )
-        if verdict is not Verdict.PLANNED and self.journal.last(journals.END) is None:
+        if verdict is not RunVerdict.PLANNED and self.journal.last(journals.END) is None:
             try:
                 reports.save(made, self.journal)
             except OSError as error:  # A missing report must not fail a finished move.
@@ -259,7 +260,7 @@ class RunContext:
             self.journal.write(journals.END, verdict=str(verdict))
         return made
 
-    def note_step(self, name: str, status: Status, seconds: float, facts: dict[str, Any]) -> None:
+    def note_step(self, name: str, status: StepStatus, seconds: float, facts: dict[str, Any]) -> None:
         """Record how a step ended, in the report and in the journal."""
         self.performed.append(StepReport(name, status, round(seconds, 3)))
         self.journal.write(str(status), name, seconds=round(seconds, 3), **facts)

@@ -15,8 +15,8 @@ from db.cutover.checks import Check
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
 from db.cutover.move_status import MoveStatus
 from db.cutover.ports import Evidence
-from db.cutover.report import Report, Verdict
-from db.cutover.runbook import Row, Runbook, Step
+from db.cutover.report import RunReport, RunVerdict
+from db.cutover.runbook import Runbook, RunbookRow, Step
 from db.environments import Environment
 from db.errors import Failure, Refusal, Undone
 from db.ops import Phase
@@ -139,8 +139,8 @@ SWITCH_BACK = Step(
 )
 
 ROWS_BEFORE = (
-    Row("1", PREFLIGHT, "everything below can be expected to work", "Exit 2; see the next table."),
-    Row(
+    RunbookRow("1", PREFLIGHT, "everything below can be expected to work", "Exit 2; see the next table."),
+    RunbookRow(
         "2",
         "lock",
         "this run alone changes the phase; no hook of a run that died is at work; all is as it was read before the"
@@ -149,7 +149,7 @@ ROWS_BEFORE = (
         " hook left at work: exit 3, see below. *Another run went on meanwhile*: look at `status`, run again.",
     ),
 )
-WATCH = Row(
+WATCH = RunbookRow(
     "12",
     "watch",
     "every process served Postgres, smoke and `health` passed for `watch_seconds`, at the end of it too",
@@ -175,7 +175,7 @@ def _watch(context: RunContext) -> None:
     """Watch, and answer a breach as the policy says: report it, or roll back."""
     if (breach := watch.watch(context)) is None:
         return
-    context.finished(Verdict.LIVE)
+    context.finished(RunVerdict.LIVE)
     if context.env.policy.on_breach == "report":
         raise Failure("a quiet watch", breach, where=context.env.name, do=_AFTER_A_BREACH)
     try:
@@ -199,7 +199,7 @@ CUTOVER = Runbook(
     undo=(MARK_ABORTED, UNFENCE, SWITCH_BACK),
     begun=Phase.LOADING,
     beyond=Phase.LIVE,
-    verdict=Verdict.LIVE,
+    verdict=RunVerdict.LIVE,
     refuse=refusals.refuse_cutover,
     refuse_abort=refusals.refuse_abort,
     preflight=_preflight,
@@ -214,6 +214,6 @@ CUTOVER = Runbook(
 )
 
 
-def run(env: Environment, config: RunConfig, *, evidence: Evidence) -> Report:
+def run(env: Environment, config: RunConfig, *, evidence: Evidence) -> RunReport:
     """Move the game to Postgres. Raises what `engine.run` raises."""
     return engine.run(env, dataclasses.replace(CUTOVER, preflight=partial(_preflight, evidence=evidence)), config)

@@ -29,7 +29,7 @@ Facts = dict[str, Any]
 
 
 def snapshot_done(context: RunContext) -> bool:
-    """Both stores have a verified snapshot of this run; a target without tables has nothing to keep."""
+    """Return True if both stores have a verified snapshot of this run; a target without tables needs none."""
     sides = Side if migrate.current(context.conn) else (Side.LEGACY,)
     return all(_have(context, side, Label.BEFORE) for side in sides)
 
@@ -43,7 +43,7 @@ def take_snapshots(context: RunContext) -> Facts:
 
 
 def migrated(context: RunContext) -> bool:
-    """The schema is at its head and fenced, and the phase says that what is in it is ours to fill."""
+    """Return True if the schema is at its head and fenced, and the phase says that its contents are ours to fill."""
     at_head = migrate.current(context.conn) == migrate.head()
     return at_head and context.phase() is Phase.LOADING and fence.state(context.conn) == "fenced"
 
@@ -118,8 +118,8 @@ def fence_legacy(context: RunContext) -> Facts:
     ops.clear_proof(context.conn)
     context.journal.write(READ_ONLY_BEGINS)
     context.deadline.start()
-    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
-    turn(context, "fenced", phases=(Phase.LOADING,), owned=owned)
+    owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "fenced", phases=(Phase.LOADING,), owner_check=owner_check)
     with closing(sqlite_values.connect(context.env.legacy.path)) as connection:
         return {"writes_refused": legacy_fence.prove(connection)}
 
@@ -154,7 +154,7 @@ def copy(context: RunContext) -> Facts:
 
 
 def switched(context: RunContext) -> bool:
-    """The pointer names Postgres and every process serves it."""
+    """Return True if the pointer names Postgres and every process serves it."""
     return switch.done(context, context.env.target)
 
 
@@ -173,13 +173,13 @@ def play(context: RunContext, place: switch.Place) -> Facts:
     """Run the smoke scenarios; Failure naming those that failed, or that there were none."""
     result = context.config.smoke(context.env.services, place, pass_token=context.pass_token)
     if result.failed or not result.passed:
-        found = few(result.failed, 5, between="; ") or "none was run"
-        raise Failure("every smoke scenario to pass", found, where=", ".join(context.env.services))
+        failed = few(result.failed, 5, between="; ") or "none was run"
+        raise Failure("every smoke scenario to pass", failed, where=", ".join(context.env.services))
     return {"passed": result.passed}
 
 
 def final_dump_done(context: RunContext) -> bool:
-    """The legacy file as it is since its fence stands is kept, verified."""
+    """Return True if the legacy file as it is since its fence stands is kept, verified."""
     return not context.dumping and _have(context, Side.LEGACY, Label.FINAL, since=context.legacy_fence().since / 1000)
 
 
@@ -203,8 +203,8 @@ def go_live(context: RunContext) -> None:
     beyond = context.phase() is Phase.LIVE
     checked = fence_owner.of_this_game_or_open if beyond else fence_owner.of_this_run
     phase = Phase.LIVE if beyond else Phase.LOADING
-    owned = checked(context.owner, context.env.legacy.path)
-    with turning(context, "moved", phases=(phase,), owned=owned) as connection:
+    owner_check = checked(context.owner, context.env.legacy.path)
+    with turning(context, "moved", phases=(phase,), owner_check=owner_check) as connection:
         if not beyond:
             require_whole(context, connection)
             _lift(context)
@@ -224,7 +224,7 @@ def _lift(context: RunContext) -> None:
 
 
 def require_whole(context: RunContext, connection: sqlite3.Connection) -> None:
-    """Failure where a trigger of the legacy file's fence is missing or not as it was made."""
+    """Raise Failure if a trigger of the legacy file's fence is missing or not as it was made."""
     if holes := legacy_fence.missing(connection):
         raise Failure("the legacy file's fence, whole", f"holes: {few(holes, 3)}", where=context.env.legacy.redacted)
 

@@ -45,7 +45,7 @@ class Deadline:
 
     @contextmanager
     def watching(self, progress: Progress) -> Iterator[Progress]:
-        """The progress, checked at every advance, so that long work stops at the deadline and not after it."""
+        """Give the progress, checked at every advance, so that long work stops at the deadline and not after it."""
         yield _Watched(progress, self)
 
     def _spent(self) -> float:

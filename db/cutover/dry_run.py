@@ -15,7 +15,7 @@ from db.cutover import checks, hooks, move_status
 from db.cutover.checks import Check
 from db.cutover.context import FAILURES, PREFLIGHT, RunContext
 from db.cutover.move_status import MoveStatus, Refuse
-from db.cutover.report import Finding, Mark, Report, Status, StepReport, Verdict
+from db.cutover.report import CheckMark, CheckResult, RunReport, RunVerdict, StepReport, StepStatus
 from db.cutover.runbook import Runbook, Step
 from db.errors import Inconclusive, ToolError
 from db.legacy.opening import tidied
@@ -25,13 +25,13 @@ STANDS_ON = ("legacy file", "server")
 """Checks of the stores from which it is read where the move stands."""
 
 
-def run(context: RunContext, runbook: Runbook) -> Report:
+def run(context: RunContext, runbook: Runbook) -> RunReport:
     """Make the checks of a run, or (config.abort) of its abort, from this state."""
     with tidied(context.env.legacy.path):
         return _abort(context, runbook) if context.config.abort else _go(context, runbook)
 
 
-def _go(context: RunContext, runbook: Runbook) -> Report:
+def _go(context: RunContext, runbook: Runbook) -> RunReport:
     status, where = _where(context, runbook.refuse)
     runbook = runbook.of(status)
     begins = status is None or runbook.begins(status)
@@ -52,7 +52,7 @@ def _go(context: RunContext, runbook: Runbook) -> Report:
     return _report(context, checked, runbook.plan)
 
 
-def _abort(context: RunContext, runbook: Runbook) -> Report:
+def _abort(context: RunContext, runbook: Runbook) -> RunReport:
     _, where = _where(context, runbook.refuse_abort)
     wanted = [check for check in runbook.preflight(context) if not check.begins and check.name in runbook.for_undo]
     return _report(context, _placed(where, wanted), runbook.undo)
@@ -95,7 +95,7 @@ def _no_hook_at_work(context: RunContext) -> None:
         )
 
 
-def _report(context: RunContext, wanted: Iterable[Check], steps: tuple[Step, ...]) -> Report:
+def _report(context: RunContext, wanted: Iterable[Check], steps: tuple[Step, ...]) -> RunReport:
     began = time.monotonic()
     at_work = Check("no hook of another run", lambda: _no_hook_at_work(context), ("file of the pointer",), begins=False)
     findings = checks.judge([*wanted, at_work])
@@ -103,20 +103,20 @@ def _report(context: RunContext, wanted: Iterable[Check], steps: tuple[Step, ...
     context.performed.append(StepReport(PREFLIGHT, _STATUS[verdict], round(time.monotonic() - began, 3)))
     for step in steps:
         context.config.progress.say(step.line)
-        context.performed.append(StepReport(step.name, Status.PLANNED, 0.0))
-    return dataclasses.replace(context.finished(Verdict.PLANNED), verdict=verdict, checks=findings)
+        context.performed.append(StepReport(step.name, StepStatus.PLANNED, 0.0))
+    return dataclasses.replace(context.finished(RunVerdict.PLANNED), verdict=verdict, checks=findings)
 
 
 _STATUS = {
-    Verdict.PLANNED: Status.DONE,
-    Verdict.REFUSED: Status.FAILED,
-    Verdict.INCONCLUSIVE: Status.PLANNED,
+    RunVerdict.PLANNED: StepStatus.DONE,
+    RunVerdict.REFUSED: StepStatus.FAILED,
+    RunVerdict.INCONCLUSIVE: StepStatus.PLANNED,
 }
 """How the step of the checks ended; it is still to do where a check could not be judged."""
 
 
-def _verdict(findings: tuple[Finding, ...]) -> Verdict:
+def _verdict(findings: tuple[CheckResult, ...]) -> RunVerdict:
     marks = {finding.mark for finding in findings}
-    if Mark.REFUSED in marks:
-        return Verdict.REFUSED
-    return Verdict.INCONCLUSIVE if Mark.NOT_JUDGED in marks else Verdict.PLANNED
+    if CheckMark.REFUSED in marks:
+        return RunVerdict.REFUSED
+    return RunVerdict.INCONCLUSIVE if CheckMark.NOT_JUDGED in marks else RunVerdict.PLANNED

@@ -10,23 +10,23 @@ from dataclasses import dataclass, replace
 
 from db import snapshots
 from db.counts import count
-from db.cutover import answers, fence_owner, hooks, pointer, services, starting, switch, switch_record
+from db.cutover import fence_owner, hooks, pointer, probes, services, starting, switch, switch_record
 from db.cutover.advice import (
     Advice,
-    Command,
     Elsewhere,
     Ends,
+    EnvironmentState,
     Fence,
     FenceOwner,
+    LastSteps,
+    LockHolder,
+    OperatorCommand,
     PointerTo,
-    Rest,
     Settled,
-    State,
-    Tool,
     advise,
 )
-from db.cutover.answers import LEGACY, TARGET, Answer, Target, Unknown
 from db.cutover.context import FAILURES
+from db.cutover.probes import LEGACY, TARGET, TargetAnswer, TargetState, Unknown
 from db.cutover.services import Ready
 from db.cutover.starting import Start
 from db.environments import DEVELOPMENT, Environment
@@ -35,11 +35,11 @@ from db.ops import Phase
 from db.ops.locks import Holder
 from db.remedies import seeding
 from db.snapshots import Label, Side
-from game.legacy.fence_schema import Mark
+from game.legacy.fence_schema import FenceMark
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """The state of an environment. A part that is None does not answer; `unknown` says why.
 
     amiss: why the pointer can't be read. silent: by service, why it does not answer. asked: the answer of Postgres.
@@ -49,8 +49,8 @@ class Seen:
     """
 
     environment: str
-    legacy: Mark | None
-    asked: Answer
+    legacy: FenceMark | None
+    asked: TargetAnswer
     pointer: PointerTo
     amiss: str
     services: dict[str, Ready | None]
@@ -63,13 +63,13 @@ class Seen:
     starts: tuple[Start, ...] = ()
 
     @property
-    def target(self) -> Target | None:
-        """The state of Postgres, if all of it could be asked."""
+    def target(self) -> TargetState | None:
+        """Return the state of Postgres, if all of it could be asked."""
         return self.asked.target
 
     @property
     def serves(self) -> str:
-        """Who serves the players now, in a clause."""
+        """Say in a clause which store serves the players now."""
         file_open = self.legacy is not None and self.legacy.state == "open"
         target_open = self.target is not None and self.target.fence is Fence.OPEN
         if file_open and target_open:
@@ -84,14 +84,14 @@ class Seen:
 
     @property
     def legacy_fence(self) -> str:
-        """The fence of the legacy file, and its run."""
+        """Return the fence of the legacy file, and its run."""
         if self.legacy is None:
             return f"not known: {self.unknown[LEGACY].why}"
         return self.legacy.state if self.legacy.owner is None else f"{self.legacy.state} by run {self.legacy.owner.run}"
 
     @property
     def target_fence(self) -> str:
-        """The fence of Postgres, and the tables on which it differs."""
+        """Return the fence of Postgres, and the tables on which it differs."""
         if self.target is None:
             return f"not known: {self.unknown[TARGET].why}"
         return str(self.target.fence) + (
@@ -100,33 +100,33 @@ class Seen:
 
     @property
     def fences(self) -> str:
-        """Both fences, in a clause."""
+        """Return both fences, in a clause."""
         legacy = "not known" if self.legacy is None else self.legacy_fence
         return f"SQLite {legacy}, Postgres {'not known' if self.target is None else self.target_fence}"
 
     @property
     def advice(self) -> Advice | None:
-        """The advice that ends this state; None if a store does not answer."""
+        """Return the advice that ends this state; None if a store does not answer."""
         if self.legacy is None or self.target is None:
             return None
         phase = Phase.EMPTY if self.target.trial else self.target.phase
-        tool = _tool(self.target.holder)
+        holder = _holder_of_lock(self.target.holder)
         return advise(
-            State(
+            EnvironmentState(
                 phase,
                 Fence(self.legacy.state),
                 _owner(self.legacy, self.target),
                 self.target.fence,
                 self.pointer,
-                Tool.HOOK if tool is Tool.NONE and self.hook else tool,
-                self._rest(self.target),
+                LockHolder.HOOK if holder is LockHolder.NONE and self.hook else holder,
+                self._last_steps(self.target),
                 self.undoing,
             )
         )
 
     @property
     def next(self) -> str:
-        """The next command, in a clause, with the reason for whatever is to be mended before it."""
+        """Return the next command, in a clause, with the reason for whatever is to be mended before it."""
         amiss = [f"mend the pointer ({self.amiss})"] if self.amiss else []
         silent = [start.sentence(", which does not answer") for start in self.starts]
         return ", then ".join([*amiss, *silent, self._next])
@@ -134,15 +134,15 @@ class Seen:
     def next_after_refusal(self, *, dry_run: bool) -> str:
         """Return the same for a settled state, after a refusal: it says what stands in the way of the next command."""
         above = "do what is said above"
-        if dry_run and self.advice == Settled(Command.CUTOVER):
-            return f"{above}, then: {_command(Command.CUTOVER, self.environment)} --dry-run"
+        if dry_run and self.advice == Settled(OperatorCommand.CUTOVER):
+            return f"{above}, then: {_command(OperatorCommand.CUTOVER, self.environment)} --dry-run"
         if self._next.startswith("invoke "):
             return f"{above}, then: {self.next}"
         return f"{above}; {self.next}"
 
     @property
     def steps(self) -> list[str]:
-        """What to do next, one by one. Reasons that `unknown`, `amiss` and `silent` give are left out."""
+        """List what to do next. Reasons that `unknown`, `amiss` and `silent` give are left out."""
         prepares = TARGET if self.asked.unprepared else None
         mend = [f"{part}: {why.do}" for part, why in self.unknown.items() if why.do and part != prepares]
         amiss = ["mend the pointer; docs/service.md says what it holds"] if self.amiss else []
@@ -179,21 +179,22 @@ class Seen:
             return do
         return f"{do} It is {self.hook}. {hooks.to_end(self.hook)}; then: {replace(self, hook='')._next}"
 
-    def _settled(self, command: Command) -> str:
-        if command is not Command.ROLLBACK:
+    def _settled(self, command: OperatorCommand) -> str:
+        if command is not OperatorCommand.ROLLBACK:
             return _command(command, self.environment)
         if self.unfinished:
-            return f"{_command(Command.CUTOVER, self.environment)} (takes the first snapshot of Postgres, and watches)"
+            again = _command(OperatorCommand.CUTOVER, self.environment)
+            return f"{again} (takes the first snapshot of Postgres, and watches)"
         # What ended well is not to be taken back because a line says that this is next.
         return f"no move is under way; to go back: {_command(command, self.environment)}"
 
-    def _rest(self, target: Target) -> Rest:
-        """What the last steps do, which no fence and no phase tells of: restart every process, put the rows away."""
+    def _last_steps(self, target: TargetState) -> LastSteps:
+        """Find which last steps are still to do; no fence and no phase shows it."""
         served = len(self._serving("postgres" if target.phase is Phase.LIVE else "legacy")) == len(self.services)
         put_away = target.phase is not Phase.RETURNED or not target.rows
         if self.switching:
-            return Rest.SWITCH
-        return Rest.DONE if served and put_away else Rest.LEFT
+            return LastSteps.SWITCH
+        return LastSteps.DONE if served and put_away else LastSteps.LEFT
 
     def _serving(self, engine: str) -> list[str]:
         return [url for url, r in self.services.items() if r is not None and (r.engine, r.fence) == (engine, "open")]
@@ -210,7 +211,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended; each part is text for people."""
+    """The ending of a run; each part is text for people."""
 
     outcome: str
     serves: str
@@ -219,7 +220,7 @@ class Ending:
 
     @property
     def line(self) -> str:
-        """The last line of a run."""
+        """Return the last line of a run."""
         return f"{self.outcome} · {self.serves} · {self.fences} · next: {self.next}"
 
 
@@ -228,45 +229,45 @@ def ended(env: Environment, outcome: str, todo: str = "", *, dry_run: bool = Fal
     seen = look(env)
     if outcome == "refused" and isinstance(seen.advice, Settled):
         todo = todo or seen.next_after_refusal(dry_run=dry_run)
-    if outcome == "interrupted" and seen.advice == Settled(Command.ROLLBACK):
+    if outcome == "interrupted" and seen.advice == Settled(OperatorCommand.ROLLBACK):
         # Most likely it was the watch: nobody is to be sent back to SQLite for that.
         todo = todo or f"invoke cutover --env {env.name} (watches again); {seen.next}"
     return Ending(outcome, seen.serves, seen.fences, todo or seen.next)
 
 
-def look(env: Environment) -> Seen:
+def look(env: Environment) -> Observation:
     """Ask both stores, the pointer and the services. Raises nothing if a part does not answer."""
     unknown: dict[str, Unknown] = {}
-    legacy: Mark | None = None
+    legacy: FenceMark | None = None
     try:
-        legacy = answers.legacy(env.legacy.path)
+        legacy = probes.legacy(env.legacy.path)
     except (ToolError, *FAILURES) as error:
-        unknown[LEGACY] = answers.unknown(error)
+        unknown[LEGACY] = probes.unknown(error)
         if env.name == DEVELOPMENT and not env.legacy.path.exists():
             unknown[LEGACY] = replace(unknown[LEGACY], do=seeding(env.legacy.path))
-    asked, why = answers.ask(env)
+    of_target, why = probes.ask(env)
     if why is not None:
         unknown[TARGET] = why
-    said = {url: services.asked(url) for url in env.services}
-    silent = {url: answer for url, answer in said.items() if isinstance(answer, str)}
-    return Seen(
+    answers_by_url = {url: services.asked(url) for url in env.services}
+    silent = {url: answer for url, answer in answers_by_url.items() if isinstance(answer, str)}
+    return Observation(
         env.name,
         legacy,
-        asked,
+        of_target,
         switch.pointed(env),
         _amiss(env),
-        {url: answer if isinstance(answer, Ready) else None for url, answer in said.items()},
+        {url: answer if isinstance(answer, Ready) else None for url, answer in answers_by_url.items()},
         silent,
         unknown,
-        _lacks_first_snapshot(env, asked.target),
-        _is_switching(env, asked.target),
+        _lacks_first_snapshot(env, of_target.target),
+        _is_switching(env, of_target.target),
         switch_record.undoing(env),
         _hook(env),
         starting.starts(env, silent),
     )
 
 
-def _is_switching(env: Environment, target: Target | None) -> bool:
+def _is_switching(env: Environment, target: TargetState | None) -> bool:
     if target is None:
         return False
     return switch.is_unfinished(env, env.target if target.phase is Phase.LIVE else env.legacy)
@@ -280,16 +281,16 @@ def _hook(env: Environment) -> str:
         return ""
 
 
-def _lacks_first_snapshot(env: Environment, target: Target | None) -> bool:
+def _lacks_first_snapshot(env: Environment, target: TargetState | None) -> bool:
     """Return True if the live game has no verified snapshot of Postgres: a cutover that is run again takes it."""
     if target is None or target.phase is not Phase.LIVE:
         return False
     try:
-        found = snapshots.find(env.snapshots.folder, env.name, side=Side.TARGET, label=Label.FIRST)
+        listed = snapshots.find(env.snapshots.folder, env.name, side=Side.TARGET, label=Label.FIRST)
     except (Refusal, OSError):
         return True  # The cutover that takes it says what is wrong with the folder.
     return not any(
-        s.manifest.run == target.run and snapshots.is_verified(s) and snapshots.is_admitted(s) for s in found
+        s.manifest.run == target.run and snapshots.is_verified(s) and snapshots.is_admitted(s) for s in listed
     )
 
 
@@ -301,13 +302,13 @@ def _amiss(env: Environment) -> str:
     return ""
 
 
-def _tool(holder: Holder | None) -> Tool:
+def _holder_of_lock(holder: Holder | None) -> LockHolder:
     if holder is None:
-        return Tool.NONE
-    return Tool.STOPPED if holder.stopped else Tool.ALIVE
+        return LockHolder.NONE
+    return LockHolder.STOPPED if holder.stopped else LockHolder.ALIVE
 
 
-def _owner(mark: Mark, target: Target) -> FenceOwner:
+def _owner(mark: FenceMark, target: TargetState) -> FenceOwner:
     if mark.state == "open" or mark.owner is None:
         return FenceOwner.NOBODY
     if not fence_owner.is_of(mark, target.identity):
@@ -315,6 +316,6 @@ def _owner(mark: Mark, target: Target) -> FenceOwner:
     return FenceOwner.THIS_RUN if mark.owner.run == target.run else FenceOwner.ANOTHER_RUN
 
 
-def _command(command: Command, environment: str) -> str:
+def _command(command: OperatorCommand, environment: str) -> str:
     verb, abort, _ = command.value.partition(" --abort")
     return f"{verb} --env {environment}{abort}"

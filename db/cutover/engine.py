@@ -10,13 +10,13 @@ from functools import partial
 from db.cutover import checks, dry_run, move_status, undoing
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
 from db.cutover.move_status import MoveStatus, Refuse
-from db.cutover.report import Report, Verdict
+from db.cutover.report import RunReport, RunVerdict
 from db.cutover.runbook import Runbook, perform
 from db.environments import Environment
 from db.errors import Refusal
 
 
-def run(env: Environment, runbook: Runbook, config: RunConfig) -> Report:
+def run(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
     """Perform a runbook, or its abort or dry run.
 
     Raises Refusal if nothing was changed; Undone, with the cause, if the attempt was undone completely; Inconclusive if
@@ -36,7 +36,7 @@ def run(env: Environment, runbook: Runbook, config: RunConfig) -> Report:
     return _go(config.new_context(runbook.verb, env, run=run_id), runbook, status)
 
 
-def abort(env: Environment, runbook: Runbook, config: RunConfig) -> Report:
+def abort(env: Environment, runbook: Runbook, config: RunConfig) -> RunReport:
     """Undo an attempt. Safe to call again. Raises Refusal if there is none, or it is past its point of no return."""
     status = _read(env, runbook.refuse_abort)
     config.confirm()
@@ -45,10 +45,10 @@ def abort(env: Environment, runbook: Runbook, config: RunConfig) -> Report:
     with context.locked(recheck, undoing=True):
         _note_lost_lift(context, status)
         undoing.undo(context, runbook, status.inconsistent)
-    return context.finished(Verdict.UNDONE)
+    return context.finished(RunVerdict.UNDONE)
 
 
-def _go(context: RunContext, runbook: Runbook, status: MoveStatus) -> Report:
+def _go(context: RunContext, runbook: Runbook, status: MoveStatus) -> RunReport:
     """Begin, or go on from this state, to the end."""
     if runbook.agreement is not None:
         runbook.agreement.check(context, status)

@@ -10,46 +10,46 @@ from __future__ import annotations
 from pathlib import Path
 
 from db.errors import Failure
-from game.legacy.fence import Check
-from game.legacy.fence_schema import Mark, Owner
+from game.legacy.fence import OwnerCheck
+from game.legacy.fence_schema import FenceMark, Owner
 
 
-def of_this_run(owner: Owner, path: Path) -> Check:
-    """Failure unless the file is fenced, by this very run."""
+def of_this_run(owner: Owner, path: Path) -> OwnerCheck:
+    """Raise Failure unless the file is fenced, by this very run."""
 
-    def check(mark: Mark) -> None:
-        if mark != Mark("fenced", owner):
+    def check(mark: FenceMark) -> None:
+        if mark != FenceMark("fenced", owner):
             raise _foreign(f"a legacy file that run {owner.run} fenced", mark, path)
 
     return check
 
 
-def of_this_game(owner: Owner, path: Path) -> Check:
-    """Failure unless the file's fence was set by a move to or from this database; for a game that is live on it."""
+def of_this_game(owner: Owner, path: Path) -> OwnerCheck:
+    """Raise Failure unless a move to or from this database set the file's fence; for a game that is live on it."""
 
-    def check(mark: Mark) -> None:
+    def check(mark: FenceMark) -> None:
         if not is_of(mark, owner.target):
             raise _foreign("a legacy file whose game is in this database", mark, path)
 
     return check
 
 
-def of_this_game_or_open(owner: Owner, path: Path) -> Check:
-    """Failure where the fence is another database's: what is open may be closed, for players are not on it."""
+def of_this_game_or_open(owner: Owner, path: Path) -> OwnerCheck:
+    """Raise Failure if the fence is another database's: what is open may be closed, for players are not on it."""
 
-    def check(mark: Mark) -> None:
+    def check(mark: FenceMark) -> None:
         if mark.state != "open":
             of_this_game(owner, path)(mark)
 
     return check
 
 
-def is_of(mark: Mark, target: str) -> bool:
-    """Whether a move to or from the database of this identity set the fence."""
+def is_of(mark: FenceMark, target: str) -> bool:
+    """Return True if a move to or from the database of this identity set the fence."""
     return mark.owner is not None and mark.owner.target == target
 
 
-def describe(mark: Mark) -> str:
+def describe(mark: FenceMark) -> str:
     """Describe a fence and its owner in words."""
     if mark.state == "open":
         return "one that is open"
@@ -57,7 +57,7 @@ def describe(mark: Mark) -> str:
     return f"one that is {mark.state}, {by}"
 
 
-def remedy(mark: Mark, environment: str) -> str:
+def remedy(mark: FenceMark, environment: str) -> str:
     """Say what to do about a fence that is not this run's.
 
     Never to restore a snapshot where a move is named: players may play in that move's database, and a second game from
@@ -77,5 +77,5 @@ def remedy(mark: Mark, environment: str) -> str:
     )
 
 
-def _foreign(expected: str, mark: Mark, path: Path) -> Failure:
+def _foreign(expected: str, mark: FenceMark, path: Path) -> Failure:
     return Failure(expected, describe(mark), where=str(path), do=remedy(mark, "NAME"))

@@ -69,35 +69,35 @@ def run(
     if not command:
         return False
     known, secrets = _variables(env, command), _secrets(env)
-    given = {"ENVIRONMENT": env.name, "ENGINE": engine, "ENV_FILE": str(env.pointer.path)}
+    switch = {"ENVIRONMENT": env.name, "ENGINE": engine, "ENV_FILE": str(env.pointer.path)}
     began = time.monotonic()
     # A file, not a pipe: a server that the hook leaves running would keep a pipe open for ever.
     with tempfile.TemporaryFile() as output, alone(env) as lock:
         require()
-        what = f"the {hook} hook of run {journal.run}: {_without_secrets(command, secrets)}"
-        _sign(lock, what)
+        description = f"the {hook} hook of run {journal.run}: {_without_secrets(command, secrets)}"
+        _sign(lock, description)
         with children.started(
             ["/bin/sh", "-c", command],
-            env={**known, **given},
+            env={**known, **switch},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=[lock.fileno()],
             may_go_on_seconds=timeout_seconds,
         ) as process:
-            _sign(lock, f"process group {process.pid}, {what}")
+            _sign(lock, f"process group {process.pid}, {description}")
             code = _code(process, timeout_seconds)
         output.seek(0)
-        said = _without_secrets(output.read().decode(errors="replace"), secrets)[-KEPT_CHARACTERS:].strip()
+        printed = _without_secrets(output.read().decode(errors="replace"), secrets)[-KEPT_CHARACTERS:].strip()
     seconds = round(time.monotonic() - began, 3)
     command = _without_secrets(command, secrets)
-    journal.write("hook", hook, command=command, code=code, seconds=seconds, output=said)
+    journal.write("hook", hook, command=command, code=code, seconds=seconds, output=printed)
     if code != 0:
-        found = f"no end in {timeout_seconds:.0f} s" if code is None else f"code {code}"
-        last = said.splitlines()[-1:] or ["it said nothing"]
+        end = f"no end in {timeout_seconds:.0f} s" if code is None else f"code {code}"
+        last_line = printed.splitlines()[-1:] or ["it said nothing"]
         raise Failure(
             f"the {hook} hook to end with 0",
-            f"{found}: {last[0]}",
+            f"{end}: {last_line[0]}",
             where=command,
             do=f"Mend what it says; the whole of its output is in {journal.folder}/{JOURNAL}.",
         )
@@ -251,7 +251,7 @@ def _signed(path: Path) -> str:
 
 def _variables(env: Environment, command: str) -> dict[str, str]:
     """Return the variables that a hook gets. A secret is one by its name or value, or holds the target's password."""
-    named = {found[1] for found in NAMED.finditer(command)}
+    named = {match[1] for match in NAMED.finditer(command)}
     passwords = _passwords(env)
     return {
         name: value
@@ -280,7 +280,7 @@ def _passwords(env: Environment) -> set[str]:
 
 
 def _without_secrets(text: str, secrets: Sequence[str]) -> str:
-    """The text without anything that looks like a secret, nor any of these values."""
+    """Return the text without anything that looks like a secret, nor any of these values."""
     for value in sorted(secrets, key=len, reverse=True):
         if len(value) >= SECRET_CHARACTERS:
             text = text.replace(value, "***")

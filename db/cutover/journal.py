@@ -33,7 +33,7 @@ def _on_standard_error(line: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One line. `at` is epoch seconds; `facts` is what the event adds: seconds, counts, what a hook printed."""
 
     at: float
@@ -54,7 +54,7 @@ class Journal:
 
     @property
     def run(self) -> str:
-        """The run's id: the folder's name."""
+        """Return the run's id: the folder's name."""
         return self.folder.name
 
     def write(self, event: str, step: str = "", /, **facts: Any) -> None:
@@ -75,8 +75,8 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def entries(self) -> Iterator[Entry]:
-        """The lines, oldest first; one that was cut in two, or is none of ours, is passed over."""
+    def entries(self) -> Iterator[JournalEntry]:
+        """Yield the lines, oldest first; one that was cut in two, or is none of ours, is passed over."""
         path = self.folder / JOURNAL
         if not path.is_file():
             return
@@ -85,14 +85,14 @@ class Journal:
                 with suppress(json_files.Unfit):
                     match json_files.parse(line):
                         case {"at": int() | float() as at, "event": str() as event, "step": str() as step, **facts}:
-                            yield Entry(at, event, step, {str(name): fact for name, fact in facts.items()})
+                            yield JournalEntry(at, event, step, {str(name): fact for name, fact in facts.items()})
 
-    def first(self, event: str, step: str = "") -> Entry | None:
-        """The oldest line of this event."""
+    def first(self, event: str, step: str = "") -> JournalEntry | None:
+        """Return the oldest line of this event."""
         return next((e for e in self.entries() if e.event == event and e.step == step), None)
 
-    def last(self, event: str, step: str = "") -> Entry | None:
-        """The newest line of this event."""
+    def last(self, event: str, step: str = "") -> JournalEntry | None:
+        """Return the newest line of this event."""
         return next((e for e in reversed([*self.entries()]) if e.event == event and e.step == step), None)
 
     def keep_secret(self, name: str, text: str) -> None:
@@ -104,7 +104,7 @@ class Journal:
         private.write_whole(path, text)
 
     def secret(self, name: str) -> str | None:
-        """The text that was kept under this name."""
+        """Return the text that was kept under this name."""
         path = self.folder / name
         return path.read_text(encoding="utf-8") if path.exists() else None
 
@@ -115,13 +115,13 @@ class Journal:
 
 
 def unfinished(parent: Path, verb: str, environment: str) -> Journal | None:
-    """The newest run of this verb, if it was begun and has no end."""
+    """Return the newest run of this verb, if it was begun and has no end."""
     journals = runs(parent, verb, environment)
     return journals[-1] if journals and journals[-1].last(END) is None else None
 
 
 def runs(parent: Path, verb: str, environment: str) -> list[Journal]:
-    """The runs of this verb on this environment, oldest first."""
+    """Return the runs of this verb on this environment, oldest first."""
     journals = [Journal(path.parent) for path in parent.glob(f"*/{JOURNAL}")]
     begun = [
         (entry.at, journal) for journal in journals if (entry := journal.first(RUN)) and _is(entry, verb, environment)
@@ -134,7 +134,7 @@ def new_run() -> str:
     return f"{_now():%Y%m%d_%H%M%S}_{secrets.token_hex(2)}"
 
 
-def _is(entry: Entry, verb: str, environment: str) -> bool:
+def _is(entry: JournalEntry, verb: str, environment: str) -> bool:
     return bool(entry.facts.get("verb") == verb and entry.facts.get("environment") == environment)
 
 

@@ -1,4 +1,4 @@
-"""Where a move stands: the phase, the run, both fences and the pointer, and what follows from them together."""
+"""Reads the status of a move: the phase, the run, both fences and the pointer, and what follows from them together."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from db.cutover import fence_owner, switch, switch_record
 from db.cutover.advice import OVER, PointerTo
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
-from db.legacy.opening import check_file, reading
+from db.legacy.opening import reading
 from db.ops import Phase, fence
 from db.remedies import ANOTHER_SERVER
 from db.schema import migrate
 from game.legacy.fence import mark as fence_mark
-from game.legacy.fence_schema import Mark, State
-from game.unit_of_work import Fence
+from game.legacy.fence_schema import FenceMark
+from game.unit_of_work import FenceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class MoveStatus:
 
     phase: Phase
     run: str | None
-    target: Fence
+    target: FenceState
     inconsistent: tuple[str, ...]
-    mark: Mark
+    mark: FenceMark
     identity: str
     pointer: PointerTo
     unfinished: bool = False
     undoing: bool = field(default=False, compare=False)
 
     @property
-    def legacy(self) -> State:
-        """The state of the legacy file's fence."""
+    def legacy(self) -> FenceState:
+        """Return the state of the legacy file's fence."""
         return self.mark.state
 
     @property
@@ -98,12 +98,12 @@ Refuse: TypeAlias = Callable[[MoveStatus, Environment], None]
 """Raises Refusal if a verb may not begin from this state."""
 
 
-def unknowable(found: str, env: Environment, do: str = "Bring that server back, on its own disk.") -> Inconclusive:
+def unknowable(reason: str, env: Environment, do: str = "Bring that server back, on its own disk.") -> Inconclusive:
     """Make the error for a Postgres that can't be asked while the legacy file is closed. do: advice for the cause."""
     do = do.removesuffix(ANOTHER_SERVER)  # In the middle of a move no other will do.
     return Inconclusive(
         "Postgres to say whether players play on it",
-        found,
+        reason,
         where=env.target_direct.redacted,
         do=f"Nothing more was changed; the legacy file stays read-only. {do} Then invoke status --env {env.name}"
         " names the next command.",
@@ -112,7 +112,6 @@ def unknowable(found: str, env: Environment, do: str = "Bring that server back, 
 
 def read_status(env: Environment) -> MoveStatus:
     """Read where the move stands. Without Postgres, raises Refusal if the file is open, else Inconclusive."""
-    check_file(env.legacy.path)
     with reading(env.legacy.path) as connection:
         mark = fence_mark(connection)
     try:
@@ -123,7 +122,7 @@ def read_status(env: Environment) -> MoveStatus:
         raise unknowable(error.found, env, error.do) from error
     with conn:
         ops.require_marker(conn, env.name)
-        target: Fence = "fenced"
+        target: FenceState = "fenced"
         inconsistent: tuple[str, ...] = ()
         if migrate.current(conn):
             target = fence.recorded_state(conn)

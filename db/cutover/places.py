@@ -95,7 +95,7 @@ def _require_writable(folder: Path, what: str, wanted: Path, do: str) -> None:
     if not folder.is_dir():
         raise Refusal(
             f"{what}, to write into",
-            paths.found_folder(folder),
+            paths.describe_folder(folder),
             where=str(wanted),
             do="Move that file away: a folder goes there.",
         )

@@ -29,13 +29,13 @@ _PLAIN = re.compile(r"[\w:/.@%?&=+~,;-]+")
 
 
 def read(pointer: Pointer) -> str:
-    """What the variable says now; Refusal where the file or the variable is missing, or the variable is there twice."""
+    """Return the variable's value. Raises Refusal if the file or the variable is missing, or it is there twice."""
     values = [b.value for b in _bindings(service_file.text(pointer.path)) if b.key == pointer.variable]
     if len(values) != 1 or not values[0]:
-        found = "none" if not any(values) else f"{len(values)} of them"
+        count = "none" if not any(values) else f"{len(values)} of them"
         raise Refusal(
             f"one line {pointer.variable}=<URL of the store>",
-            found,
+            count,
             where=str(pointer.path),
             do=f"Have one line {pointer.variable}= there, with the URL that the service uses today.",
         )
@@ -43,7 +43,7 @@ def read(pointer: Pointer) -> str:
 
 
 def url(pointer: Pointer) -> urls.PostgresUrl | urls.LegacyUrl:
-    """The store that the variable names; Refusal where it is no URL of one."""
+    """Return the store that the variable names; Refusal where it is no URL of one."""
     try:
         return urls.read(read(pointer))
     except BadUrl as error:
@@ -75,7 +75,7 @@ def _assigned(binding: Binding, value: str) -> str:
 
 
 def _quoted_as(was: str, value: str) -> str:
-    """The value quoted as the old one was, where it can be read back so; else in single quotes."""
+    """Return the value quoted as the old one was, where it can be read back so; else in single quotes."""
     if _PLAIN.fullmatch(value) and was[:1] not in ("'", '"'):
         return value
     if _PLAIN.fullmatch(value):

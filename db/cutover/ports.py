@@ -1,4 +1,4 @@
-"""What a cutover needs from a higher floor, as Protocols: evidence that it may begin, proof that players can play."""
+"""Protocols for what a higher floor does for a cutover: evidence that it may begin, proof that players can play."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Demand: TypeAlias = tuple[str, Callable[[Environment], None]]
 
 
 class Evidence(Protocol):
-    """Whether this environment may be cut over: a certificate of a gate that passed."""
+    """Checks that this environment may be cut over: a certificate of a gate that passed."""
 
     def __call__(self, env: Environment) -> None:
         """Refusal saying what is missing."""
@@ -25,7 +25,7 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SmokeResult:
-    """How many scenarios passed, and a sentence for each that did not. None run is no pass."""
+    """The number of scenarios that passed, and a sentence for each that did not. No scenario at all is no pass."""
 
     passed: int
     failed: tuple[str, ...] = ()

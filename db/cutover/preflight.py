@@ -285,11 +285,11 @@ def check_services(context: RunContext) -> None:
 def _check_service(context: RunContext, url: str, identity: str) -> None:
     ready = services.ask(url)
     if ready is None or not services.serves(ready, context.env.legacy, identity):
-        found = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
+        answer = f"{ready.status} from {ready.store or ready.engine}" if ready else "no answer"
         start = "Restart it: it" if ready else "Start the service there: it"
         raise Refusal(
             f"a process that serves {context.env.legacy.redacted}",
-            found,
+            answer,
             where=url,
             do=f"{start} must read {context.env.pointer.path} (SUDAMR_ENV_FILE). Or correct `services`"
             f" in {context.env.files_read.file_of('services')}.",

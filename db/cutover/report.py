@@ -1,4 +1,4 @@
-"""What a run gives back: the steps with their times, how long players were read-only, and how it ended."""
+"""The report of a run: the steps with their times, how long players were read-only, and how it ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from db.environment_files import FilesRead
 from db.files import private
 
 
-class Verdict(StrEnum):
+class RunVerdict(StrEnum):
     """The ending of a run, as its report names it."""
 
     LIVE = "live"
@@ -23,8 +23,8 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-class Status(StrEnum):
-    """How a step ended: done now, done before, still to do, or stopped."""
+class StepStatus(StrEnum):
+    """The ending of a step: done now, done before, still to do, or stopped."""
 
     DONE = "done"
     ALREADY = "already"
@@ -37,11 +37,11 @@ class StepReport:
     """One step; seconds of this process's own work on it."""
 
     name: str
-    status: Status
+    status: StepStatus
     seconds: float
 
 
-class Mark(StrEnum):
+class CheckMark(StrEnum):
     """The result of a check."""
 
     OK = "ok"
@@ -50,11 +50,11 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One check of a dry run: a note if it passed, else what was expected and found, where, and what to do."""
 
     name: str
-    mark: Mark
+    mark: CheckMark
     note: str = ""
     expected: str = ""
     found: str = ""
@@ -63,7 +63,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RunReport:
     """One run of cutover or rollback.
 
     engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where
@@ -75,18 +75,18 @@ class Report:
     run: str
     verb: str
     environment: str
-    verdict: Verdict
+    verdict: RunVerdict
     engine: str
     steps: tuple[StepReport, ...]
     read_only_seconds: float | None
     counts: dict[str, int] = field(default_factory=dict)
     journal: str = ""
-    checks: tuple[Finding, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
     predicted_seconds: float | None = None
     settings: FilesRead = field(default_factory=FilesRead)
 
 
-def save(report: Report, journal: Journal) -> None:
+def save(report: RunReport, journal: Journal) -> None:
     """Put it beside the journal."""
     text = json.dumps(dataclasses.asdict(report), ensure_ascii=False, indent=2)
     private.write(journal.folder / "report.json", text + "\n")

@@ -16,8 +16,8 @@ from db.cutover.checks import Check
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
 from db.cutover.dry_run import STANDING
 from db.cutover.move_status import MoveStatus
-from db.cutover.report import Report, Verdict
-from db.cutover.runbook import Agreement, Row, Runbook, Step
+from db.cutover.report import RunReport, RunVerdict
+from db.cutover.runbook import Agreement, Runbook, RunbookRow, Step
 from db.environments import Environment
 from db.errors import Refusal
 from db.ops import Phase, fence
@@ -91,7 +91,7 @@ SWITCH_FORWARD = Step(
     "b", "switch forward", "every service process serves Postgres", steps.stays, steps.switch_forward, checked=False
 )
 
-PREFLIGHT_AND_LOCK = Row(
+PREFLIGHT_AND_LOCK = RunbookRow(
     "R1",
     f"{PREFLIGHT}, lock",
     "the game is live on Postgres, with every player of SQLite; hooks, pointer and room are there",
@@ -127,7 +127,7 @@ ROLLBACK = Runbook(
     undo=(LIFT, SWITCH_FORWARD),
     begun=Phase.LIVE,
     beyond=Phase.RETURNED,
-    verdict=Verdict.RETURNED,
+    verdict=RunVerdict.RETURNED,
     refuse=refusals.refuse_rollback,
     refuse_abort=refusals.refuse_rollback_abort,
     preflight=_preflight,
@@ -191,7 +191,9 @@ def runbook_of(*, discard_writes: bool, accept_loss: int | None) -> Runbook:
     return dataclasses.replace(wanted, adapted=adapted)
 
 
-def run(env: Environment, config: RunConfig, *, discard_writes: bool = False, accept_loss: int | None = None) -> Report:
+def run(
+    env: Environment, config: RunConfig, *, discard_writes: bool = False, accept_loss: int | None = None
+) -> RunReport:
     """Move the game back to the legacy file. Raises what `engine.run` raises.
 
     discard_writes: leave on Postgres what players did there; `accept_loss` must then be the number of their granted

@@ -77,8 +77,10 @@ def discard(context: RunContext, accepted: int) -> dict[str, Any]:
             f"{lost}",
             do=f"Accept the new count with --discard-writes --accept-loss {lost}, or leave them out to carry back.",
         )
-    owned = fence_owner.of_this_game(context.owner, context.env.legacy.path)
-    with turning(context, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=context.pass_token) as connection:
+    owner_check = fence_owner.of_this_game(context.owner, context.env.legacy.path)
+    with turning(
+        context, "fenced", phases=(Phase.LIVE,), owner_check=owner_check, pass_token=context.pass_token
+    ) as connection:
         draws.renew(connection)
     context.journal.write("counts", discarded=lost)
     return {"discarded": lost}
@@ -97,26 +99,28 @@ def compare(context: RunContext, accepted: int) -> dict[str, Any]:
             f" --accept-loss {lost}",
         )
     if lost:
-        owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
-        with turning(context, "open", phases=(Phase.LIVE,), owned=owned) as connection:
+        owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+        with turning(context, "open", phases=(Phase.LIVE,), owner_check=owner_check) as connection:
             draws.renew(connection)
     context.journal.write("counts", discarded=lost)
     return {"discarded": lost}
 
 
 def lost_writes(context: RunContext) -> int:
-    """How many granted requests Postgres has that the legacy file has not."""
+    """Count the granted requests that Postgres has and the legacy file lacks."""
     with closing(sqlite_values.connect(context.env.legacy.path, readonly=True)) as connection:
         journal = tables.LEGACY_JOURNALS["action_receipts"].name
-        there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()
-        known = set(connection.execute(f'SELECT user_id, request_id FROM "{journal}"').fetchall()) if there else set()
+        has_journal = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()
+        known = (
+            set(connection.execute(f'SELECT user_id, request_id FROM "{journal}"').fetchall()) if has_journal else set()
+        )
     with context.conn.cursor(name="receipts", withhold=True) as cursor:
         cursor.execute("select user_id, request_id from action_receipts")
         return sum(key not in known for key in cursor)
 
 
 def switched(context: RunContext) -> bool:
-    """The pointer names the legacy file and every process serves it."""
+    """Return True if the pointer names the legacy file and every process serves it."""
     return switch.done(context, context.env.legacy)
 
 
@@ -148,8 +152,8 @@ def go_back(context: RunContext, *, adopted: bool = False) -> None:
         undo.unfence(context)
         return
     checked = fence_owner.of_this_game_or_open if adopted else fence_owner.of_this_run
-    owned = checked(context.owner, context.env.legacy.path)
-    with turning(context, "open", phases=(Phase.LIVE,), owned=owned) as connection:
+    owner_check = checked(context.owner, context.env.legacy.path)
+    with turning(context, "open", phases=(Phase.LIVE,), owner_check=owner_check) as connection:
         require_whole(context, connection)
         context.check_deadline()
         context.journal.write("return begun")
@@ -202,8 +206,8 @@ def lift(context: RunContext) -> None:
     Repeated even if it looks done, so that it waits for a paused run that still holds the file's write lock.
     """
     was_open = fence.recorded_state(context.conn) == "open"
-    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
-    turn(context, "moved", phases=(Phase.LIVE,), owned=owned)
+    owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "moved", phases=(Phase.LIVE,), owner_check=owner_check)
     fence.lift(context.conn)
     if not was_open:  # Else read-only ended when an earlier run lifted it.
         context.journal.write(READ_ONLY_ENDS)
@@ -211,11 +215,11 @@ def lift(context: RunContext) -> None:
 
 def _arm_legacy(context: RunContext) -> None:
     """Fence the legacy file with the pass of this process: the pass of an earlier process is lost with it."""
-    owned = fence_owner.of_this_game(context.owner, context.env.legacy.path)
-    turn(context, "fenced", phases=(Phase.LIVE,), owned=owned, pass_token=context.pass_token)
+    owner_check = fence_owner.of_this_game(context.owner, context.env.legacy.path)
+    turn(context, "fenced", phases=(Phase.LIVE,), owner_check=owner_check, pass_token=context.pass_token)
 
 
 def has_rows(conn: ops.Connection) -> bool:
     """Return True where a table of the game, of this version's, holds something."""
-    there = {name for (name,) in conn.execute(NAMES).fetchall()} & {table.name for table in tables.ALL}
-    return statements.first_filled(conn, sorted(there)) is not None
+    existing = {name for (name,) in conn.execute(NAMES).fetchall()} & {table.name for table in tables.ALL}
+    return statements.first_filled(conn, sorted(existing)) is not None

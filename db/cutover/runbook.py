@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from db.cutover.checks import Check
 from db.cutover.context import FAILURES, RunConfig, RunContext, text_of
 from db.cutover.move_status import MoveStatus, Refuse
-from db.cutover.report import Status, Verdict
+from db.cutover.report import RunVerdict, StepStatus
 from db.environments import Environment
 from db.errors import Failure
 from db.ops import Phase
@@ -18,7 +18,7 @@ from game.redaction import redact
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RunbookRow:
     """A row of the runbook's page: a step, or what the engine itself does before and after the steps."""
 
     number: str
@@ -51,13 +51,13 @@ class Step:
 
     @property
     def line(self) -> str:
-        """The step in a plan: what will be true after it, and what an undo does about it."""
+        """Describe the step in a plan: what will be true after it, and what an undo does about it."""
         return f"{self.number:>3}  {self.name}: {self.true_after}{f' (undo: {self.undo})' if self.undo else ''}"
 
     @property
-    def row(self) -> Row:
-        """The step on the runbook's page."""
-        return Row(self.number, self.name, self.detail or self.true_after, self.on_failure)
+    def row(self) -> RunbookRow:
+        """Return the step's row of the runbook's page."""
+        return RunbookRow(self.number, self.name, self.detail or self.true_after, self.on_failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Runbook:
     undo: tuple[Step, ...]
     begun: Phase
     beyond: Phase
-    verdict: Verdict
+    verdict: RunVerdict
     refuse: Refuse
     refuse_abort: Refuse
     preflight: Callable[[RunContext], tuple[Check, ...]]
@@ -125,17 +125,17 @@ class Runbook:
     adapted: Callable[[MoveStatus], Runbook] | None = None
     agreement: Agreement | None = None
     watch: Callable[[RunContext], None] | None = None
-    rows_before: tuple[Row, ...] = ()
-    rows_after: tuple[Row, ...] = ()
+    rows_before: tuple[RunbookRow, ...] = ()
+    rows_after: tuple[RunbookRow, ...] = ()
 
     @property
     def plan(self) -> tuple[Step, ...]:
-        """Every step, in the order in which they are performed."""
+        """Return every step, in the order in which they are performed."""
         return (*self.steps, self.point_of_no_return, *self.then, *self.released)
 
     @property
-    def rows(self) -> tuple[Row, ...]:
-        """The rows of the runbook's page."""
+    def rows(self) -> tuple[RunbookRow, ...]:
+        """Return the rows of the runbook's page."""
         return (*self.rows_before, *(step.row for step in self.plan), *self.rows_after)
 
     def of(self, status: MoveStatus | None) -> Runbook:
@@ -151,7 +151,7 @@ def perform(context: RunContext, step: Step) -> None:
     context.config.signals.check()
     context.require_lock()
     if step.done is not None and step.done(context):
-        context.note_step(step.name, Status.ALREADY, 0.0, {})
+        context.note_step(step.name, StepStatus.ALREADY, 0.0, {})
         return
     context.config.observer("before", step.name)
     context.config.progress.say(f"{step.number:>3}  {step.name}")
@@ -160,9 +160,9 @@ def perform(context: RunContext, step: Step) -> None:
     try:
         facts = _done(context, step)
     except BaseException as error:  # Ctrl-C too: the journal records it, and it is raised again.
-        context.note_step(step.name, Status.FAILED, time.monotonic() - began, {"error": str(error)})
+        context.note_step(step.name, StepStatus.FAILED, time.monotonic() - began, {"error": str(error)})
         raise
-    context.note_step(step.name, Status.DONE, time.monotonic() - began, facts)
+    context.note_step(step.name, StepStatus.DONE, time.monotonic() - began, facts)
     context.config.observer("after", step.name)
 
 

@@ -35,7 +35,7 @@ _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a process says of itself at /readyz; `status` is HTTP's."""
+    """The answer of a process at /readyz; `status` is HTTP's."""
 
     url: str
     status: int
@@ -47,14 +47,15 @@ class Ready:
 
     @property
     def process(self) -> tuple[int, str]:
-        """Which process this is: its id, and its start, for in containers every one may have the id 1."""
+        """Identify the process by its id and its start."""
+        # The id alone is not enough: in containers every process may have the id 1.
         return self.pid, self.started
 
 
 def ask(url: str) -> Ready | None:
-    """What the process at this base URL says; None where nothing that is our service answers."""
-    found = asked(url)
-    return found if isinstance(found, Ready) else None
+    """Return the answer of the process at this base URL; None if nothing that is our service answers."""
+    answer = asked(url)
+    return answer if isinstance(answer, Ready) else None
 
 
 def asked(url: str) -> Ready | str:
@@ -90,17 +91,17 @@ def wait_for(
     fault: says in a clause why one does not fit; "" where its answer shows it.
     """
     waiting = Retrying(
-        retry=retry_if_result(lambda found: not _all(found, fits)),
+        retry=retry_if_result(lambda answers: not _all(answers, fits)),
         stop=stop_after_delay(timeout_seconds),
         wait=wait_fixed(POLL_SECONDS),
     )
     try:
-        found: list[Ready | None] = waiting(lambda: [ask(url) for url in urls])
+        answers: list[Ready | None] = waiting(lambda: [ask(url) for url in urls])
     except RetryError as error:
         last: list[Ready | None] = error.last_attempt.result()
         pairs = zip(urls, last, strict=True)
         wrong = [
-            f"{url} {(fault(ready) if ready else '') or _said(ready)}"
+            f"{url} {(fault(ready) if ready else '') or _shown(ready)}"
             for url, ready in pairs
             if ready is None or not fits(ready)
         ]
@@ -109,21 +110,21 @@ def wait_for(
             "; ".join(wrong),
             do="Mend what the service's own log says; the hooks' output is in the journal.",
         ) from None
-    return [ready for ready in found if ready is not None]
+    return [ready for ready in answers if ready is not None]
 
 
 def serves(ready: Ready, url: PostgresUrl | LegacyUrl, identity: str) -> bool:
-    """Whether the process is ready and this store is what it serves."""
+    """Return True if the process is ready and serves this store."""
     return ready.status == OK and ready.engine == engine(url) and ready.store == identity
 
 
 def engine(url: PostgresUrl | LegacyUrl) -> str:
-    """The store's engine as /readyz names it."""
+    """Return the store's engine as /readyz names it."""
     return "legacy" if isinstance(url, LegacyUrl) else "postgres"
 
 
 def still_runs(ready: Ready) -> bool:
-    """Whether this very process is alive on this machine: one of that id which began when it says that it did.
+    """Return True if the process of that answer is alive on this machine: same id, and same start.
 
     On another machine, or inside a container, it can't be seen from here, and what answers at its URL has to do.
     """
@@ -150,10 +151,10 @@ def trial(url: PostgresUrl | LegacyUrl) -> Ready:
         ready: Ready | None = waiting(ask, base)
         if ready is None:
             output.seek(0)
-            said = redact(output.read().decode(errors="replace")).strip().splitlines()[-1:] or ["nothing"]
+            last_line = redact(output.read().decode(errors="replace")).strip().splitlines()[-1:] or ["nothing"]
             raise Refusal(
                 "a service process started on this URL to answer /readyz",
-                f"it said: {said[0][:300]}",
+                f"it said: {last_line[0][:300]}",
                 where=url.redacted,
                 do="Mend what it says: a service of this machine could not start on that store.",
             )
@@ -180,7 +181,7 @@ def _started(url: PostgresUrl | LegacyUrl, output: int) -> Iterator[tuple[subpro
     needed = libpq.KEPT if isinstance(url, PostgresUrl) and not url.password else ()
     with children.started(
         [sys.executable, "-m", "game.service"],
-        env=environments.beside(given, secrets=needed),
+        env=environments.child_variables(given, secrets=needed),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -195,11 +196,11 @@ def _free_ports() -> tuple[int, int]:
         return one.getsockname()[1], another.getsockname()[1]
 
 
-def _all(found: list[Ready | None], fits: Callable[[Ready], bool]) -> bool:
-    return all(ready is not None and fits(ready) for ready in found)
+def _all(answers: list[Ready | None], fits: Callable[[Ready], bool]) -> bool:
+    return all(ready is not None and fits(ready) for ready in answers)
 
 
-def _said(ready: Ready | None) -> str:
+def _shown(ready: Ready | None) -> str:
     if ready is None:
         return "does not answer"
     return (

@@ -42,7 +42,7 @@ def done(context: RunContext, place: Place) -> bool:
 
 
 def points_at(context: RunContext, place: Place) -> bool:
-    """Whether the pointer names the store; the role's password and the parameters may differ."""
+    """Return True if the pointer names the store; the role's password and the parameters may differ."""
     return address(pointer.url(context.env.pointer)) == address(place)
 
 
@@ -128,7 +128,7 @@ def note_served(context: RunContext) -> None:
 
 
 def store_identity(place: Place) -> str:
-    """What a process that serves this store says it is."""
+    """Return the identity that a process which serves this store shows at /readyz."""
     try:
         with closing(open_store(place.as_text(), pool_size=1)) as store:
             return store.status().store
@@ -136,7 +136,7 @@ def store_identity(place: Place) -> str:
         raise Failure("a store that answers", str(error), where=place.redacted) from None
 
 
-def address(place: Place) -> switch_record.Address:
+def address(place: Place) -> switch_record.StoreAddress:
     """Return what tells the store from others, without its password and parameters."""
     if isinstance(place, LegacyUrl):
         return (os.path.realpath(place.path),)

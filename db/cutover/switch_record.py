@@ -15,7 +15,7 @@ from pathlib import Path
 from db.environments import Environment
 from db.files import json_files, private
 
-Address = tuple[object, ...]
+StoreAddress = tuple[object, ...]
 """A store without its password; see `switch.address`."""
 
 
@@ -27,7 +27,7 @@ class Switched(StrEnum):
     UNKNOWN = "unknown"
 
 
-def switched(env: Environment, address: Address) -> Switched:
+def switched(env: Environment, address: StoreAddress) -> Switched:
     """Return YES if the last switch was to this store and was completed."""
     try:
         content = _path(env, "switched").read_bytes()
@@ -44,7 +44,7 @@ def begin(env: Environment) -> None:
     _write(_path(env, "switched"), None)
 
 
-def complete(env: Environment, address: Address) -> None:
+def complete(env: Environment, address: StoreAddress) -> None:
     """Record that the switch to this store was completed. Call it under the lock of the hooks. Raises OSError."""
     _write(_path(env, "switched"), [*address])
 

@@ -55,19 +55,19 @@ def check_players(context: RunContext) -> str:
     env = context.env
     with context.looking():
         with opened(env.legacy.path) as source:
-            found = transfer.find_missing(source, context.conn)
-        if found.missing:
+            missing = transfer.find_missing(source, context.conn)
+        if missing.missing:
             lost = rollback_steps.lost_writes(context)
             raise Refusal(
-                found.expected,
-                found.found,
+                missing.expected,
+                missing.found,
                 where=env.target_direct.redacted,
                 do="A rollback would delete them from the file. The game deletes no player: SQL by hand or a restored"
                 f" snapshot did. To see what was kept of Postgres, and to put it back: invoke snapshot.kept"
                 f" --env {env.name}. Or leave the file as it was before the cutover: invoke rollback --env {env.name}"
                 f" --discard-writes --accept-loss {lost}",
             )
-    return f"all {found.players:,} of the legacy file are on Postgres"
+    return f"all {missing.players:,} of the legacy file are on Postgres"
 
 
 def check_lock(context: RunContext) -> None:

@@ -22,17 +22,23 @@ from db.ops import Phase
 from game.errors import StoreUnavailable
 from game.legacy import draws, sqlite_values
 from game.legacy import fence as legacy_fence
-from game.legacy.fence import Check
-from game.legacy.fence_schema import Mark, State
+from game.legacy.fence import OwnerCheck
+from game.legacy.fence_schema import FenceMark
+from game.unit_of_work import FenceState
 
 
 @contextmanager
 def turning(
-    context: RunContext, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
+    context: RunContext,
+    to: FenceState,
+    *,
+    phases: tuple[Phase, ...],
+    owner_check: OwnerCheck,
+    pass_token: str | None = None,
 ) -> Iterator[sqlite3.Connection]:
     """Turn the legacy file's fence to `to` after the body; during the body nobody else can write to the file.
 
-    phases: the phases in which the fence may be turned. owned: the check of its owner, see db.cutover.fence_owner.
+    phases: the phases in which the fence may be turned. owner_check: see db.cutover.fence_owner.
     A file that said moved gets a new draw epoch (`game.legacy.draws`): players played elsewhere since, and remember
     which requests won there. What carries their writes back brings the epoch back with them.
     Raises Failure if the lock is lost, the phase is another, or other processes keep the file locked; the file is then
@@ -40,9 +46,9 @@ def turning(
     """
     path = context.env.legacy.path
 
-    def check(mark: Mark) -> None:
+    def check(mark: FenceMark) -> None:
         context.require_phase(*phases)
-        owned(mark)
+        owner_check(mark)
 
     try:
         with (
@@ -62,10 +68,15 @@ def turning(
 
 
 def turn(
-    context: RunContext, to: State, *, phases: tuple[Phase, ...], owned: Check, pass_token: str | None = None
+    context: RunContext,
+    to: FenceState,
+    *,
+    phases: tuple[Phase, ...],
+    owner_check: OwnerCheck,
+    pass_token: str | None = None,
 ) -> None:
     """Turn the fence at once; see `turning`."""
-    with turning(context, to, phases=phases, owned=owned, pass_token=pass_token):
+    with turning(context, to, phases=phases, owner_check=owner_check, pass_token=pass_token):
         pass
 
 

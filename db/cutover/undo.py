@@ -1,4 +1,4 @@
-"""What undoes a cutover before the point of no return: mark aborted, open the legacy file, switch back.
+"""Undoes a cutover before the point of no return: mark aborted, open the legacy file, switch back.
 
 The file is opened only after Postgres has committed that this attempt is over, so the two stores never both take a
 player's write. The switch comes last: if a hook fails, players on processes that serve the file can play already.
@@ -34,8 +34,8 @@ def unfence(context: RunContext) -> None:
     even if the file looks open, see db.cutover.turning.
     """
     was_open = context.legacy_fence().state == "open"
-    owned = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
-    turn(context, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owned=owned)
+    owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
+    turn(context, "open", phases=(Phase.EMPTY, Phase.ABORTED, Phase.RETURNED), owner_check=owner_check)
     if not was_open:  # Else read-only ended when an earlier run opened it.
         context.journal.write(READ_ONLY_ENDS)
 

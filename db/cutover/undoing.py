@@ -18,7 +18,7 @@ from db.cutover import hooks, switch
 from db.cutover.context import FAILURES, RunContext
 from db.cutover.deadline import Deadline
 from db.cutover.move_status import unknowable
-from db.cutover.report import Status, Verdict
+from db.cutover.report import RunVerdict, StepStatus
 from db.cutover.runbook import Runbook, Step, perform
 from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal, ToolError, Undone
@@ -54,7 +54,7 @@ def after(context: RunContext, runbook: Runbook, cause: BaseException) -> None:
                 raise cause
             reason = f"the session that held the lock was lost: {_text(cause)}" if lost else _text(cause)
             undo(context, runbook, cause=cause, reason=reason)
-            context.finished(Verdict.UNDONE)
+            context.finished(RunVerdict.UNDONE)
             raise Undone(
                 f"the {context.verb} to reach its end",
                 reason,
@@ -68,7 +68,7 @@ def _restored(context: RunContext, switch_back: Step) -> str:
     """Say who serves the players after an undo. An undo that found the switch not begun has switched nothing back."""
     status = [step.status for step in context.performed if step.name == switch_back.name][-1]
     serves = switch_back.true_after[:1].upper() + switch_back.true_after[1:]
-    return f"{serves}, as before." if status is Status.ALREADY else f"{serves} again."
+    return f"{serves}, as before." if status is StepStatus.ALREADY else f"{serves} again."
 
 
 def settled(context: RunContext) -> None:
@@ -99,12 +99,12 @@ def _settled_phase(context: RunContext, cause: BaseException) -> Phase:
     """Read the phase under the lock. Raises the cause if another run has changed the phase since."""
     try:
         settled(context)
-        phase, ours = context.phase(), context.is_ours
+        phase, is_ours = context.phase(), context.is_ours
     except Inconclusive as error:
         raise error from cause
     except psycopg.OperationalError as error:
         raise unknowable(str(error).strip(), context.env) from cause
-    if not ours:
+    if not is_ours:
         raise cause
     return phase
 

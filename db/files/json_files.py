@@ -89,7 +89,7 @@ def parse(data: bytes) -> object:
         value = json.loads(
             data.decode(),
             object_pairs_hook=_each_key_once,
-            parse_int=_whole,
+            parse_int=_whole_number,
             parse_float=_finite,
             parse_constant=_no_constant,
         )
@@ -139,11 +139,13 @@ def _bytes(path: Path, expected: str, *, do: str, most_bytes: int, follow: bool)
         # Not to wait: a pipe may take the file's place after it was looked at.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     except OSError as error:
-        found = "a link" if path.is_symlink() else kinds.found(path)
-        raise Refusal(expected, found if found != kinds.FILE else str(error.strerror), where=str(path), do=do) from None
+        description = "a link" if path.is_symlink() else kinds.describe(path)
+        raise Refusal(
+            expected, description if description != kinds.FILE else str(error.strerror), where=str(path), do=do
+        ) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Refusal(expected, kinds.found(path), where=str(path), do=do)
+        raise Refusal(expected, kinds.describe(path), where=str(path), do=do)
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
@@ -174,14 +176,14 @@ def _within(value: object) -> Iterator[object]:
 
 
 def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise Unfit(f"JSON in which the key {shown(twice)} stands twice")
-    return found
+    return values
 
 
-def _whole(text: str) -> int:
+def _whole_number(text: str) -> int:
     if len(text) > len(str(-_LARGEST)) or not -_LARGEST <= (number := int(text)) <= _LARGEST:
         raise Unfit("JSON with a number beyond 64 bits")
     return number

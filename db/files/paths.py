@@ -18,52 +18,54 @@ MOST_NAME_BYTES = 200
 
 def require_file(path: Path, expected: str, *, do: str, where: str = "") -> None:
     """Check that a file is there which this user may read; it may be empty. do: for a path that is wrong."""
-    found = paths.found(path)
-    if found in (paths.FILE, paths.EMPTY):
+    description = paths.describe(path)
+    if description in (paths.FILE, paths.EMPTY):
         return
-    remedy = "Allow this user to read it." if found == paths.UNREADABLE else do
-    raise Refusal(expected, found, where=where or str(path), do=remedy)
+    remedy = "Allow this user to read it." if description == paths.UNREADABLE else do
+    raise Refusal(expected, description, where=where or str(path), do=remedy)
 
 
 def require_folder(path: Path, expected: str, *, do: str) -> None:
     """Check that a folder is there which this user may list and enter."""
-    found = paths.found(path)
-    if found == paths.FOLDER and not paths.may(path, os.R_OK | os.X_OK):
-        found, do = "a folder that this user may not read", "Allow this user to read it."
-    elif found == paths.FOLDER:
+    description = paths.describe(path)
+    if description == paths.FOLDER and not paths.may(path, os.R_OK | os.X_OK):
+        description, do = "a folder that this user may not read", "Allow this user to read it."
+    elif description == paths.FOLDER:
         return
-    raise Refusal(expected, found.replace(paths.NOTHING, "no such folder"), where=str(path), do=do)
+    raise Refusal(expected, description.replace(paths.NOTHING, "no such folder"), where=str(path), do=do)
 
 
 def require_new(path: Path, *, beside: tuple[str, ...] = sidecars.SUFFIXES) -> None:
     """Check that a file can be made at the path, and that nothing is there, nor at the names beside it."""
     require_parent(path, "a folder to write into")
     _require_short(path)
-    for taken in (path, *(path.with_name(path.name + suffix) for suffix in beside)):
-        if os.path.lexists(taken):
-            found = paths.found(taken)
+    for name in (path, *(path.with_name(path.name + suffix) for suffix in beside)):
+        if os.path.lexists(name):
+            description = paths.describe(name)
             raise Refusal(
                 "a name that is free",
-                found,
-                where=str(taken),
+                description,
+                where=str(name),
                 do="Name another path, or move away what is there; nothing is overwritten.",
             )
 
 
 def require_writable(path: Path, expected: str) -> None:
     """Check that a file can be written at the path: a new one, or one that is replaced. Devices and pipes will do."""
-    found = paths.found(path)
+    description = paths.describe(path)
     if paths.may(path, os.F_OK):
-        if found == paths.FOLDER:
-            raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name a file in it, or another path.")
+        if description == paths.FOLDER:
+            raise Refusal(
+                expected, description, where=str(path), do="Nothing was begun. Name a file in it, or another path."
+            )
         if not paths.may(path, os.W_OK):
             found = "a file that this user may not write"
             raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.")
         return
-    if found.startswith(paths.DANGLING):
+    if description.startswith(paths.DANGLING):
         path = Path(os.path.realpath(path))
-    elif not paths.is_missing(found):
-        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.")
+    elif not paths.is_missing(description):
+        raise Refusal(expected, description, where=str(path), do="Nothing was begun. Name another path.")
     require_parent(path, expected)
     _require_short(path)
 
@@ -81,10 +83,10 @@ def _require_short(path: Path) -> None:
 def require_parent(path: Path, expected: str) -> None:
     """Check the folder of a file to make. One of a relative path may be missing: `private.make_parent` makes it."""
     parent = path.parent if path.is_absolute() else _nearest(path.parent)
-    if paths.found(parent) != paths.FOLDER:
+    if paths.describe(parent) != paths.FOLDER:
         raise Refusal(
             expected,
-            paths.found_folder(parent),
+            paths.describe_folder(parent),
             where=str(path),
             do="Nothing was begun. Make the folder, or name another path.",
         )
@@ -100,6 +102,6 @@ def require_parent(path: Path, expected: str) -> None:
 def _nearest(folder: Path) -> Path:
     """Return the folder, or the nearest above it that is there; also one whose name no folder can have."""
     is_possible = len(os.fsencode(folder.name)) <= MOST_NAME_BYTES
-    if is_possible and folder != folder.parent and paths.is_missing(paths.found(folder)):
+    if is_possible and folder != folder.parent and paths.is_missing(paths.describe(folder)):
         return _nearest(folder.parent)
     return folder

@@ -87,16 +87,16 @@ def variables(path: Path, *, interpolate: bool = True) -> Mapping[str, str | Non
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError as error:
-        found = f"another encoding, from byte {error.start} on"
-        raise Refusal("an env file in UTF-8", found, where=str(path), do="Save it in UTF-8.") from None
+        reason = f"another encoding, from byte {error.start} on"
+        raise Refusal("an env file in UTF-8", reason, where=str(path), do="Save it in UTF-8.") from None
     require_well_formed(text, path)
     return dotenv_values(stream=io.StringIO(text), interpolate=interpolate)
 
 
 def require_well_formed(text: str, path: Path) -> None:
     """Raise one Refusal for all lines of the env file that set nothing; it shows their numbers, never their text."""
-    if found := env_file.malformed(text):
-        raise Refusal(env_file.EXPECTED, found, where=str(path), do=env_file.REMEDY)
+    if reason := env_file.malformed(text):
+        raise Refusal(env_file.EXPECTED, reason, where=str(path), do=env_file.REMEDY)
 
 
 def require_writable(path: Path, option: str) -> None:
@@ -113,8 +113,8 @@ def require_writable(path: Path, option: str) -> None:
             _try(real)
             _require_own(real, expected)
     except OSError as error:
-        found = (error.strerror or "another fault").lower()
-        raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.") from None
+        reason = (error.strerror or "another fault").lower()
+        raise Refusal(expected, reason, where=str(path), do="Nothing was begun. Name another path.") from None
 
 
 def _require_own(path: Path, expected: str) -> None:

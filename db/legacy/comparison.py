@@ -1,4 +1,4 @@
-"""Whether two legacy files are the same: schema, settings, and every row with its rowid, storage classes and bytes.
+"""Compares two legacy files: schema, settings, and every row with its rowid, storage classes and bytes.
 
 Differences name places, never values: the files hold secrets.
 """
@@ -17,28 +17,28 @@ from game.legacy.sqlite_values import Cell
 NAMED_PER_TABLE = 20
 
 
-def compare_files(left: Path, right: Path) -> list[str]:
-    """The differences, at most 20 a table and then their number; empty where the files are equal.
+def compare_files(first_path: Path, second_path: Path) -> list[str]:
+    """Return the differences, at most 20 a table and then their number; empty where the files are equal.
 
     The fence is no part of a file's contents. Refusal where one of them is no legacy file.
     """
-    with opened(left) as one, opened(right) as other:
-        found = list(_schemas(one, other))
-        for name, table in one.tables.items():
-            if name in other.tables and table.columns == other.tables[name].columns:
-                found += _few(name, _rows(name, one, other))
-        return found
+    with opened(first_path) as first, opened(second_path) as second:
+        differences = list(_schemas(first, second))
+        for name, table in first.tables.items():
+            if name in second.tables and table.columns == second.tables[name].columns:
+                differences += _few(name, _rows(name, first, second))
+        return differences
 
 
-def _schemas(one: Source, other: Source) -> Iterator[str]:
-    for name, setting in one.schema.settings.items():
-        if setting != other.schema.settings[name]:
-            yield f"pragma {name}: {setting} and {other.schema.settings[name]}"
-    pairs = zip(schemas.order_by_type(one.schema), schemas.order_by_type(other.schema), strict=True)
-    for (kind, here_all), (_kind, there_all) in pairs:
-        for here, there in zip_longest(here_all, there_all):
-            if here != there:
-                yield f"{kind}: {here.name if here else 'none'} and {there.name if there else 'none'} are not the same"
+def _schemas(first: Source, second: Source) -> Iterator[str]:
+    for name, setting in first.schema.settings.items():
+        if setting != second.schema.settings[name]:
+            yield f"pragma {name}: {setting} and {second.schema.settings[name]}"
+    pairs = zip(schemas.order_by_type(first.schema), schemas.order_by_type(second.schema), strict=True)
+    for (kind, of_first), (_kind, of_second) in pairs:
+        for a, b in zip_longest(of_first, of_second):
+            if a != b:
+                yield f"{kind}: {a.name if a else 'none'} and {b.name if b else 'none'} are not the same"
 
 
 def _few(table: str, differences: Iterator[str]) -> list[str]:
@@ -52,25 +52,25 @@ def _few(table: str, differences: Iterator[str]) -> list[str]:
     return [*shown, f"{table}: {more} more"] if more else shown
 
 
-def _rows(table: str, one: Source, other: Source) -> Iterator[str]:
-    columns = one.tables[table].columns
+def _rows(table: str, first: Source, second: Source) -> Iterator[str]:
+    columns = first.tables[table].columns
     # Generated columns are compared, though they are never written.
-    for here, there in zip_longest(one.rows(table, generated=True), other.rows(table, generated=True)):
-        if here is None or there is None:
-            has = "the second" if here is None else "the first"
-            position = there.position if here is None and there is not None else here.position if here else None
+    for a, b in zip_longest(first.rows(table, generated=True), second.rows(table, generated=True)):
+        if a is None or b is None:
+            has = "the second" if a is None else "the first"
+            position = b.position if a is None and b is not None else a.position if a else None
             yield f"{table} row {position}: only in {has} file"
-        elif here.position != there.position:
-            yield f"{table}: row {here.position} against row {there.position}"
+        elif a.position != b.position:
+            yield f"{table}: row {a.position} against row {b.position}"
         else:
-            yield from _cells(table, columns, here, there)
+            yield from _cells(table, columns, a, b)
 
 
-def _cells(table: str, columns: tuple[str, ...], here: Row, there: Row) -> Iterator[str]:
-    names = (*columns, *("a generated column",) * (len(here.cells) - len(columns)))
-    for column, left, right in zip(names, here.cells, there.cells, strict=True):
-        if not sqlite_values.same(left, right):
-            yield f"{table} row {here.position}, {column}: {_shape(left)} and {_shape(right)} differ"
+def _cells(table: str, columns: tuple[str, ...], a: Row, b: Row) -> Iterator[str]:
+    names = (*columns, *("a generated column",) * (len(a.cells) - len(columns)))
+    for column, first, second in zip(names, a.cells, b.cells, strict=True):
+        if not sqlite_values.same(first, second):
+            yield f"{table} row {a.position}, {column}: {_shape(first)} and {_shape(second)} differ"
 
 
 def _shape(cell: Cell) -> str:

@@ -23,7 +23,7 @@ _PAGE_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class UnwritableTable:
     """A table that can't be written. error: SQLite's. remedy: statements that make it writable; empty if none can."""
 
     table: str
@@ -31,12 +31,12 @@ class Trouble:
     remedy: tuple[str, ...]
 
 
-def find_trouble(source: Source) -> Trouble | None:
+def find_unwritable(source: Source) -> UnwritableTable | None:
     """Return the first table that can't be written, or None. Costs milliseconds: reads only the schema."""
     statements = [_plain(source.connection, statement) for statement in source.schema.statements]
     with closing(_Compiler(source.tables)) as compiler:
-        found = compiler.first_error(statements)
-        return None if found is None else Trouble(*found, tuple(_remedy(compiler, statements)))
+        error = compiler.first_error(statements)
+        return None if error is None else UnwritableTable(*error, tuple(_remedy(compiler, statements)))
 
 
 def _plain(connection: sqlite3.Connection, statement: Statement) -> Statement:
@@ -108,18 +108,18 @@ def _probes(table: Table) -> Iterator[str]:
 def _remedy(compiler: _Compiler, statements: list[Statement]) -> Iterator[str]:
     """Yield statements after which everything compiles; nothing if there are none."""
     extras = [s for s in statements if s.type == "trigger" or (s.type == "index" and s.sql is not None)]
-    kept = [s for s in statements if s not in extras]
+    remaining = [s for s in statements if s not in extras]
     edits, edited = [], []
-    while (found := compiler.first_error(kept)) is not None:
-        step = _edit(kept, *found)
+    while (error := compiler.first_error(remaining)) is not None:
+        step = _edit(remaining, *error)
         if step is None:
             return
-        kept, edit = step
+        remaining, edit = step
         edits.append(edit)
-        edited.append(found[0])
+        edited.append(error[0])
     for extra in sorted(extras, key=lambda statement: statement.type):  # Indexes first: triggers write through them.
-        if compiler.first_error([*kept, extra]) is None:
-            kept.append(extra)
+        if compiler.first_error([*remaining, extra]) is None:
+            remaining.append(extra)
         else:
             yield f"DROP {extra.type.upper()} {quote(extra.name)};"
     if edits:

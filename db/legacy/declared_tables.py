@@ -17,7 +17,7 @@ COLUMNS = _load()
 
 
 def names(table: str, count: int | None = None) -> tuple[str, ...]:
-    """The table's column names in order; `count` of them for an older file, or with unknown ones after for a newer."""
+    """List the table's columns in order; `count` of them for an older file, or unknown ones after them for a newer."""
     known = tuple(name for name, _type, _constraint in COLUMNS[table])
     if count is None:
         return known

@@ -14,7 +14,7 @@ from db.legacy.read_errors import unreadable
 from db.remedies import RESTORE_FILE
 from game.legacy import sidecars, sqlite_values
 from game.legacy.guarding import at_most, names_another_file
-from game.paths import found
+from game.paths import describe
 
 
 def check_file(path: Path) -> None:
@@ -45,7 +45,7 @@ def _check_beside(path: Path) -> None:
         if beside.is_symlink() or (beside.exists() and not beside.is_file()):
             raise Refusal(
                 "SQLite's own files beside the file, or none",
-                "a link" if beside.is_symlink() else found(beside),
+                "a link" if beside.is_symlink() else describe(beside),
                 where=str(beside),
                 do="Move it away: SQLite made none such.",
             )
@@ -83,12 +83,11 @@ def _is_sqlite(path: Path) -> bool:
 @contextmanager
 def reading(path: Path, *, timeout_seconds: float = 5.0) -> Iterator[sqlite3.Connection]:
     """Connect read-only for a small read. Raises Refusal if the file can't be read: nothing was changed."""
-    # check_file lets pass a schema that SQLite can't read: only the first read of a table tells.
-    try:
+    check_file(path)  # First: SQLite would read a schema of any size.
+    try:  # A schema that SQLite can't read is known only by the first read of a table.
         with closing(sqlite_values.connect(path, readonly=True, timeout_seconds=timeout_seconds)) as connection:
             yield connection
     except (sqlite3.DatabaseError, MemoryError) as error:
-        check_file(path)  # It names the cause better, where it finds one.
         raise unreadable(path, error) from error
 
 

@@ -31,10 +31,10 @@ def update(
     changes = ", ".join(
         f"{quote(column)} = {placeholder(value)}" for column, value in zip(columns, values, strict=True)
     )
-    found = connection.execute(
+    cursor = connection.execute(
         f"UPDATE {quote(table.name)} SET {changes} WHERE {table.rowid} = ?", [*map(bind, values), position]
     )
-    assert found.rowcount == 1, f"{table.name} row {position} was there a moment ago"
+    assert cursor.rowcount == 1, f"{table.name} row {position} was there a moment ago"
 
 
 def delete(connection: sqlite3.Connection, table: Table, position: int) -> None:

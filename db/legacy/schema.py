@@ -44,7 +44,7 @@ class Statement:
 
     @property
     def is_internal(self) -> bool:
-        """Whether SQLite makes it by itself, and refuses to be told."""
+        """Return True for a table or index of SQLite's own, which no statement may create."""
         return self.name.startswith("sqlite_")
 
 
@@ -60,7 +60,7 @@ class Schema:
 
     @property
     def tables(self) -> list[Statement]:
-        """The tables that hold rows: all but virtual ones, whose rows stand in tables of their own."""
+        """Return the tables that hold rows: all but virtual ones, whose rows stand in tables of their own."""
         return [statement for statement in self.of_type("table") if not statement.is_virtual]
 
 
@@ -89,9 +89,9 @@ def read(connection: sqlite3.Connection) -> Schema:
             where="sqlite_master",
             do=in_the_file(*(_freeing(*stranger.split(" ", 1)) for stranger in taken)),
         )
-    ours = fence_schema.own(connection) | {("table", name) for name in foreign_statistics(connection)}
-    found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid").fetchall()
-    statements = tuple(Statement(*row) for row in found if (row[0], row[1]) not in ours)
+    fence_names = fence_schema.own(connection) | {("table", name) for name in foreign_statistics(connection)}
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid").fetchall()
+    statements = tuple(Statement(*row) for row in rows if (row[0], row[1]) not in fence_names)
     for statement in statements:
         for column, part in (("name", statement.name), ("tbl_name", statement.table), ("sql", statement.sql)):
             if isinstance(part, BadText) or (part is not None and "\0" in part):
@@ -103,16 +103,16 @@ def _no_text(statement: Statement, column: str, part: str | BadText) -> Refusal:
     """Refuse a name or statement that Postgres can't hold, with the SQL that mends every one of its kind."""
     data = part.data if isinstance(part, BadText) else part.encode()
     if b"\0" in data:  # SQLite reads only up to the NUL.
-        found, blob = "a NUL", f"CAST({column} AS BLOB)"
+        fault, blob = "a NUL", f"CAST({column} AS BLOB)"
         end = f"instr({blob}, x'00')"
         mend = f"{column} = CAST(substr({blob}, 1, {end} - 1) AS TEXT) WHERE {end}"
     else:
         bad = list(_not_utf8(data))
-        found = f"the bytes {b''.join(bad)[:8].hex(' ')}"
+        fault = f"the bytes {b''.join(bad)[:8].hex(' ')}"
         mend = ", ".join(f"{name} = {_replaced(name, bad)}" for name in ("name", "tbl_name", "sql"))
     return Refusal(
         "a schema in UTF-8",
-        f"{found} in {statement.type} {data.decode(errors='replace')[:40]!r}",
+        f"{fault} in {statement.type} {data.decode(errors='replace')[:40]!r}",
         where="sqlite_master",
         do=in_the_file(f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET {mend};"),
     )
@@ -267,7 +267,7 @@ def _register(connection: sqlite3.Connection, statement: Statement) -> None:
 
 
 def to_records(schema: Schema) -> Iterable[dict[str, str | int | None]]:
-    """The schema as records of `legacy_schema`: settings first, then the statements."""
+    """Return the schema as records of `legacy_schema`: settings first, then the statements."""
     settings = [("pragma", name, "", value) for name, value in schema.settings.items()]
     statements = [(s.type, s.name, s.table, s.sql) for s in schema.statements]
     for position, (kind, name, table, sql) in enumerate([*settings, *statements]):
@@ -275,7 +275,7 @@ def to_records(schema: Schema) -> Iterable[dict[str, str | int | None]]:
 
 
 def from_records(records: Iterable[tuple[str, str, str, str | None]]) -> Schema:
-    """The schema again, from (type, name, table_name, sql) in the order of position."""
+    """Return the schema again, from (type, name, table_name, sql) in the order of position."""
     rows = list(records)
     statements = tuple(Statement(*row) for row in rows if row[0] != "pragma")
     return Schema(statements, {name: str(sql) for kind, name, _table, sql in rows if kind == "pragma"})

@@ -92,11 +92,11 @@ class _Attempts:
             self._memory.create_collation(name, lambda left, right: (left > right) - (left < right))
 
 
-def _costly(statement: Statement, found: str, where: str) -> Refusal:
+def _costly(statement: Statement, call: str, where: str) -> Refusal:
     drop = in_the_file(f"DROP INDEX {sqlite_values.quote(statement.name)};")
     return Refusal(
         "a schema that calls only functions whose cost is bounded",
-        f"{statement.type} {statement.name}: {found}",
+        f"{statement.type} {statement.name}: {call}",
         where=where,
         do=drop if statement.type == "index" else f"Rebuild {statement.name} without it.",
     )

@@ -86,7 +86,7 @@ class Source:
 
     @cached_property
     def tables(self) -> dict[str, Table]:
-        """Every table that holds rows, by name, in the order of the file."""
+        """Return every table that holds rows, by name, in the order of the file."""
         return {statement.name: table_of(self.connection, statement.name) for statement in self.schema.tables}
 
     @cached_property
@@ -95,11 +95,11 @@ class Source:
         return schemas.foreign_statistics(self.connection)
 
     def count(self, table: str) -> int:
-        """How many rows SQLite counts."""
+        """Return the number of rows, as SQLite counts them."""
         return int(self.connection.execute(f"SELECT count(*) FROM {quote(table)}").fetchone()[0])
 
     def units(self, table: str) -> dict[str, int]:
-        """How many units SQLite itself counts in each column; see `codec.source_units`."""
+        """Return the units in each column, as SQLite itself counts them; see `codec.source_units`."""
         counted = self._taken_apart(table)
         sums = "".join(f", total({units_sql(column)})" for column in counted)
         rows, *totals = self.connection.execute(f"SELECT count(*){sums} FROM {quote(table)}").fetchone()
@@ -107,22 +107,22 @@ class Source:
         return by_column | {column: int(total) for column, total in zip(counted, totals, strict=True)}
 
     def rows(self, table: str, *, generated: bool = False) -> Iterator[Row]:
-        """The rows in the order of their positions, one at a time; with their generated columns if asked for."""
+        """Yield the rows in the order of their positions, one at a time; with their generated columns if asked for."""
         shape = self.tables[table]
         columns = (*shape.columns, *shape.generated) if generated else shape.columns
         counted = self._taken_apart(table)
-        found = self._read(shape, [shape.rowid or "NULL", *map(quote, columns), *map(units_sql, counted)])
+        cursor = self._read(shape, [shape.rowid or "NULL", *map(quote, columns), *map(units_sql, counted)])
         width = len(columns) + 1
 
-        def row(place: int, found: tuple[Any, ...]) -> Row:
-            position, values = found[0], found[1:width]
-            units = dict(zip(counted, found[width:], strict=True))
+        def row(place: int, cells: tuple[Any, ...]) -> Row:
+            position, values = cells[0], cells[1:width]
+            units = dict(zip(counted, cells[width:], strict=True))
             return Row(place if position is None else position, values, units, size_of(values))
 
-        return map(row, count(1), found)  # Unlike a generator, it keeps no row that it has handed on.
+        return map(row, count(1), cursor)  # Unlike a generator, it keeps no row that it has handed on.
 
     def _read(self, shape: Table, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
-        """The expressions of each row, in the table's own order.
+        """Select the expressions of each row, in the table's own order.
 
         SQLite gives at most so many columns at once as a table may have. A wider result is read by several cursors that
         walk the table in step.
@@ -182,7 +182,7 @@ class Digest:
 
 
 def table_of(connection: sqlite3.Connection, name: str) -> Table:
-    """What SQLite says about the table."""
+    """Return the table as SQLite describes it."""
     about = connection.execute(f"PRAGMA table_xinfo({quote(name)})").fetchall()
     columns = tuple(row[1] for row in about if row[6] == 0)
     names = {row[1].lower() for row in about}
@@ -278,13 +278,13 @@ def _drop_of_malformed(connection: sqlite3.Connection, error: sqlite3.DatabaseEr
     if named is None:
         return None
     connection.execute("PRAGMA writable_schema=ON")  # SQLite then skips the statement that it can't read.
-    found = connection.execute(
+    kind = connection.execute(
         "SELECT type FROM sqlite_master WHERE name = ? AND sql IS NOT NULL", (named[1],)
     ).fetchone()
-    if found is None or found[0] not in ("index", "trigger", "view"):
+    if kind is None or kind[0] not in ("index", "trigger", "view"):
         return None
     name = "'" + named[1].replace("'", "''") + "'"
-    where = f"type = '{found[0]}' AND name = {name}"
+    where = f"type = '{kind[0]}' AND name = {name}"
     return f"PRAGMA writable_schema=ON; DELETE FROM sqlite_master WHERE {where}; VACUUM;"
 
 

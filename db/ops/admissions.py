@@ -42,13 +42,13 @@ COLUMNS = tuple(Admission.__dataclass_fields__)
 
 
 def last(conn: ops.Connection) -> Admission | None:
-    """The one accepted last; None before the first."""
+    """Return the admission accepted last; None before the first."""
     row = conn.execute("select to_regclass('ops.admissions') is not null").fetchone()
     if row != (True,):
         return None
     listed = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-    found = conn.execute(sql.SQL("select {} from ops.admissions order by n desc limit 1").format(listed)).fetchone()
-    return None if found is None else Admission(*found)
+    admission = conn.execute(sql.SQL("select {} from ops.admissions order by n desc limit 1").format(listed)).fetchone()
+    return None if admission is None else Admission(*admission)
 
 
 def add(conn: ops.Connection, admission: Admission) -> None:

@@ -56,18 +56,18 @@ class Checkout:
 _CHECKOUTS = TypeAdapter(Checkout)
 
 
-def here(folder: Path | None = None) -> Checkout:
+def current(folder: Path | None = None) -> Checkout:
     """Return the checkout of the folder, by default of the one with environments.toml. Writes its file if need be.
 
     Raises Refusal if the file holds something else.
     """
     path = (folder or environments.DEFAULT_PATH.absolute().parent).resolve()
     host, file = socket.gethostname(), path / FILE
-    kept = _read(file)
-    if kept is None or _is_copy(kept, host, path):
+    stored = _read(file)
+    if stored is None or _is_copy(stored, host, path):
         return _write(Checkout(str(uuid.uuid4()), host, str(path)), file)
-    found = Checkout(kept.id, host, str(path))
-    return found if found == kept else _write(found, file)
+    checkout = Checkout(stored.id, host, str(path))
+    return checkout if checkout == stored else _write(checkout, file)
 
 
 def of(conn: Connection) -> Checkout | None:
@@ -78,15 +78,15 @@ def of(conn: Connection) -> Checkout | None:
 
 def describe(conn: Connection) -> str:
     """Say for `status` whose the database is."""
-    owner, this = of(conn), here()
+    owner, own = of(conn), current()
     if owner is None:
         return "no checkout yet; invoke prepare makes it this one's"
-    return f"this checkout, {this}" if owner.is_same(this) else f"another checkout, {owner}"
+    return f"this checkout, {own}" if owner.is_same(own) else f"another checkout, {owner}"
 
 
 def require_own(conn: Connection, environment: str) -> None:
     """Check that the database is this checkout's. Raises Refusal naming the owner."""
-    owner, this = of(conn), here()
+    owner, own = of(conn), current()
     if owner is None:
         raise Refusal(
             "a database that names its checkout",
@@ -94,24 +94,24 @@ def require_own(conn: Connection, environment: str) -> None:
             where=place(conn),
             do=f"Run: invoke prepare --env {environment}",
         )
-    _require_same(conn, owner, this, environment)
+    _require_same(conn, owner, own, environment)
 
 
-def require_claimable(conn: Connection, environment: str, this: Checkout) -> None:
+def require_claimable(conn: Connection, environment: str, own: Checkout) -> None:
     """Check that the database is this checkout's or nobody's. Raises Refusal naming the owner."""
     if (owner := of(conn)) is not None:
-        _require_same(conn, owner, this, environment)
+        _require_same(conn, owner, own, environment)
 
 
-def claim(conn: Connection, this: Checkout) -> None:
+def claim(conn: Connection, own: Checkout) -> None:
     """Record that the database is this checkout's; also where it is already: one that was moved has a new place."""
-    conn.execute("update ops.environment set checkout = %s::jsonb", (json.dumps(asdict(this)),))
+    conn.execute("update ops.environment set checkout = %s::jsonb", (json.dumps(asdict(own)),))
 
 
-def _require_same(conn: Connection, owner: Checkout, this: Checkout, environment: str) -> None:
-    if not owner.is_same(this):
+def _require_same(conn: Connection, owner: Checkout, own: Checkout, environment: str) -> None:
+    if not owner.is_same(own):
         raise Refusal(
-            f"a database of this checkout, {this}",
+            f"a database of this checkout, {own}",
             f"one that belongs to {owner}",
             where=place(conn),
             do=f"To make it this one's, with what is in it: invoke prepare --env {environment} --take-over"

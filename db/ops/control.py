@@ -140,7 +140,7 @@ def _require_fit(conn: Connection, environment: str, service: PostgresUrl | None
 
 
 def marker(conn: Connection) -> str | None:
-    """The environment that this database belongs to; None before `prepare`. Refusal to any role but the owner's."""
+    """Return the environment of this database; None before `prepare`. Raises Refusal for any role but the owner's."""
     try:
         if _value(conn, "select to_regclass('ops.environment')") is None:
             return None
@@ -156,18 +156,20 @@ def marker(conn: Connection) -> str | None:
 
 
 def require_marker(conn: Connection, environment: str) -> None:
-    """Refusal unless the database is the environment's own."""
-    found = marker(conn)
-    if found != environment:
-        raise _wrong_marker(conn, environment, found)
+    """Raise Refusal unless the database is the environment's own."""
+    name = marker(conn)
+    if name != environment:
+        raise _wrong_marker(conn, environment, name)
 
 
 def require_prepared(conn: Connection) -> None:
     """Refusal before `prepare`, and where an older version of it made `ops`."""
     name = marker(conn)
     if not _value(conn, _PREPARED):
-        found = "no schema ops" if name is None else "one by an older version"
-        raise Refusal("a prepared database", found, where=place(conn), do=f"Run: invoke prepare --env {name or 'NAME'}")
+        version = "no schema ops" if name is None else "one by an older version"
+        raise Refusal(
+            "a prepared database", version, where=place(conn), do=f"Run: invoke prepare --env {name or 'NAME'}"
+        )
 
 
 def named(conn: Connection) -> str:
@@ -189,7 +191,7 @@ def identity(conn: Connection) -> str:
 
 
 def phase_run(conn: Connection) -> str | None:
-    """The run that brought the phase to where it is."""
+    """Return the run that brought the phase to where it is."""
     run = _value(conn, "select run from ops.phase")
     return None if run is None else str(run)
 
@@ -212,10 +214,10 @@ def clear_proof(conn: Connection) -> None:
 def phase(conn: Connection) -> Phase:
     """Return the phase. Raises Refusal before `prepare`, or if the row was deleted; `prepare` makes it."""
     require_prepared(conn)
-    found = _value(conn, "select phase from ops.phase")
-    if found is None:
+    value = _value(conn, "select phase from ops.phase")
+    if value is None:
         raise Refusal("a row in ops.phase", "none", where=place(conn), do=f"Run: invoke prepare --env {marker(conn)}")
-    return Phase(str(found))
+    return Phase(str(value))
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class RunLock:
     run: str
 
     def require(self) -> None:
-        """Failure when the lock is lost: from here on whatever is done could cross another run."""
+        """Raise Failure if the lock is lost: from here on whatever is done could cross another run."""
         try:
             self.conn.execute("select 1")
         except psycopg.OperationalError as error:
@@ -265,7 +267,7 @@ class RunLock:
                 raise Failure(f"the run {self.run} to be the one that loads", "another", where="ops.phase")
 
     def require_proof(self) -> None:
-        """Failure unless this run's copy is proven; in the transaction that makes it live it holds at its commit."""
+        """Raise Failure unless this run's copy is proven. In the transaction of live it still holds at the commit."""
         if not is_proven(self.conn, self.run):
             raise Failure(
                 "a copy that was proven",
@@ -292,12 +294,12 @@ class RunLock:
                     "update ops.phase set phase = %s, run = %s, since = now() where phase = %s", (to, self.run, from_)
                 ).rowcount
         except psycopg.OperationalError as error:
-            found = redact(str(error).splitlines()[0])
+            reason = redact(str(error).splitlines()[0])
             if joined or changed is None:  # The COMMIT was never sent: the change died with the connection.
-                raise _lock_lost(found) from None
+                raise _lock_lost(reason) from None
             raise Inconclusive(
                 f"an answer to the phase {to}",
-                found,
+                reason,
                 where="ops.phase",
                 do="Bring the server back, on its own disk; then invoke status --env NAME names the next command.",
             ) from None
@@ -307,7 +309,7 @@ class RunLock:
 
 @contextmanager
 def lock(direct: PostgresUrl, *, run: str, why: str) -> Iterator[RunLock]:
-    """The one lock of cutover, rollback and transfer, with a row that says who, where and why.
+    """Take the one lock of cutover, rollback and transfer, with a row that says who, where and why.
 
     Refusal naming the holder when it is taken. It is a session lock: it ends with the connection, however its owner
     dies, and a row left behind by one that died is overwritten.
@@ -346,17 +348,17 @@ def _unsign(conn: Connection) -> None:
     conn.execute("delete from ops.lock_holder where backend_pid = pg_backend_pid()")
 
 
-def _lock_lost(found: str) -> Failure:
+def _lock_lost(reason: str) -> Failure:
     return Failure(
         "the connection that holds the lock",
-        f"it is lost: {found}",
+        f"it is lost: {reason}",
         where="ops.phase",
         do="Run the same command again: it asks the databases how far this one came.",
     )
 
 
-def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refusal:
-    if found is None:
+def _wrong_marker(conn: Connection, environment: str, name: str | None) -> Refusal:
+    if name is None:
         return Refusal(
             f"a database prepared for {environment}",
             "one without a marker",
@@ -365,7 +367,7 @@ def _wrong_marker(conn: Connection, environment: str, found: str | None) -> Refu
         )
     return Refusal(
         f"the database of {environment}",
-        f"the database of {found}",
+        f"the database of {name}",
         where=place(conn),
         do=f"The URL is another environment's: correct target_direct and target of [{environment}], where they are set"
         " (invoke status --env NAME: settings). Never the marker.",

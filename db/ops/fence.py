@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import psycopg
 from psycopg import errors, sql
@@ -27,9 +27,8 @@ from db.target import pooler
 from db.target.extensions import not_an_extensions
 from game import tables as game_tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE
+from game.unit_of_work import FenceState
 from game.urls import PostgresUrl
-
-State: TypeAlias = Literal["open", "fenced", "moved"]
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,16 @@ class _Table:
     name: str
     enabled: str | None
     kind: int | None
-    ours: bool | None
+    is_own_function: bool | None
     column: str | None
     rights: list[str]
 
     @property
     def fenced(self) -> bool:
         """On whatever the session's replication role is, before each statement of every kind, calling our function."""
-        return self.enabled == "A" and bool(self.ours) and self.kind == BEFORE_STATEMENT + sum(EVENTS.values())
+        return (
+            self.enabled == "A" and bool(self.is_own_function) and self.kind == BEFORE_STATEMENT + sum(EVENTS.values())
+        )
 
 
 LOCK_TIMEOUT_MS = 1000
@@ -87,14 +88,14 @@ where l.locktype = 'relation' and l.granted
 
 
 def new_pass() -> str:
-    """A pass for one run: 256 bits."""
+    """Return a pass for one run: 256 bits."""
     return secrets.token_urlsafe(32)
 
 
 def raise_fence(
     conn: ops.Connection,
     *,
-    state: State = "fenced",
+    state: FenceState = "fenced",
     pass_token: str | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
@@ -116,8 +117,8 @@ def lift(conn: ops.Connection, *, patience_seconds: float = PATIENCE_SECONDS) ->
     _switch(conn, "disable", "open", None, patience_seconds)
 
 
-def state(conn: ops.Connection) -> State:
-    """What the fence says of itself, by the owner's connection or the service's.
+def state(conn: ops.Connection) -> FenceState:
+    """Read the state of the fence, by the owner's connection or the service's.
 
     Failure when the triggers say otherwise: somebody has switched them by hand.
     """
@@ -126,23 +127,24 @@ def state(conn: ops.Connection) -> State:
     return recorded
 
 
-def recorded_state(conn: ops.Connection) -> State:
-    """What the fence says of itself, whatever its triggers say: for an undo, which nothing of that may stop."""
+def recorded_state(conn: ops.Connection) -> FenceState:
+    """Read the recorded state, without a look at the triggers."""
+    # For an undo, which no inconsistent trigger may stop.
     try:
         row = conn.execute("select state from fence_state").fetchone()
     except errors.UndefinedTable:
         raise _not_migrated(conn) from None
     assert row is not None, "the view has one row always"
-    return cast(State, row[0])
+    return cast(FenceState, row[0])
 
 
-def inconsistent_tables(conn: ops.Connection, recorded: State) -> tuple[str, ...]:
-    """The tables on which the fence's trigger is not as this state has it."""
+def inconsistent_tables(conn: ops.Connection, recorded: FenceState) -> tuple[str, ...]:
+    """Return the tables on which the fence's trigger is not as this state has it."""
     wanted = ("D", None) if recorded == "open" else ("A",)
     return tuple(table.name for table in _tables(conn) if table.enabled not in wanted)
 
 
-def require_consistent(recorded: State, inconsistent: tuple[str, ...], schema: str, *, where: str) -> None:
+def require_consistent(recorded: FenceState, inconsistent: tuple[str, ...], schema: str, *, where: str) -> None:
     """Raise Failure naming the tables whose trigger differs from the fence's state, with the SQL that mends them."""
     if inconsistent:
         raise Failure(
@@ -153,7 +155,7 @@ def require_consistent(recorded: State, inconsistent: tuple[str, ...], schema: s
         )
 
 
-def _mending(table: str, schema: str, to: State) -> str:
+def _mending(table: str, schema: str, to: FenceState) -> str:
     """Return the SQL after which the fence holds on a table of the game; one that is not the game's is moved away."""
     if table not in {each.name for each in (*game_tables.ALL, *tables.ALL)}:
         return statement(
@@ -178,7 +180,7 @@ def bypass(conn: ops.Connection, token: str) -> None:
 
 @contextmanager
 def own_pass(conn: ops.Connection) -> Iterator[None]:
-    """A transaction of the owner's own that the fence and the journals let through: for maintenance, seed and reset.
+    """Begin a transaction of the owner's that the fence and the journals let through: for maintenance, seed, reset.
 
     The pass is made in the transaction and gone before it ends, so nobody else can ever use it.
     """
@@ -201,10 +203,10 @@ def prove(service: PostgresUrl) -> int:
     """
     with pooler.transaction(service, application="sudamr fence") as conn:
         conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
-        found = _tables(conn)
-        holes = [f"{table.name}: its trigger is not wholly on" for table in found if not table.fenced]
+        fenced_tables = _tables(conn)
+        holes = [f"{table.name}: its trigger is not wholly on" for table in fenced_tables if not table.fenced]
         proven = 0
-        for table in found:
+        for table in fenced_tables:
             refused, let_through = _attempt(conn, table)
             proven += refused
             holes += let_through
@@ -218,11 +220,11 @@ def prove(service: PostgresUrl) -> int:
     return proven
 
 
-def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patience_seconds: float) -> None:
+def _switch(conn: ops.Connection, verb: str, to: FenceState, token: str | None, patience_seconds: float) -> None:
     if token == "":  # An empty setting is what every session has.
         raise ValueError("an empty pass")
-    found = _tables(conn)
-    without = [table.name for table in found if table.enabled is None]
+    fenced_tables = _tables(conn)
+    without = [table.name for table in fenced_tables if table.enabled is None]
     if without and to != "open":
         raise Failure(
             "the fence's trigger on every table",
@@ -230,7 +232,7 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
             where=ops.place(conn),
             do=f"Run as the owner: {' '.join(_mending(table, _schema(conn), to) for table in without)}",
         )
-    names = [table.name for table in found if table.enabled is not None]
+    names = [table.name for table in fenced_tables if table.enabled is not None]
     retrying = Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
         stop=stop_after_delay(patience_seconds),
@@ -247,7 +249,7 @@ def _switch(conn: ops.Connection, verb: str, to: State, token: str | None, patie
         ) from None
 
 
-def _switch_once(conn: ops.Connection, verb: str, to: State, token: str | None, names: list[str]) -> None:
+def _switch_once(conn: ops.Connection, verb: str, to: FenceState, token: str | None, names: list[str]) -> None:
     with conn.transaction():
         before = _value(conn, "select current_setting('lock_timeout')")
         conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
@@ -262,7 +264,7 @@ def _switch_once(conn: ops.Connection, verb: str, to: State, token: str | None, 
         conn.execute("select set_config('lock_timeout', %s, true)", (before,))
 
 
-def _write_state(conn: ops.Connection, to: State, token: str | None) -> None:
+def _write_state(conn: ops.Connection, to: FenceState, token: str | None) -> None:
     schema = _schema(conn)
     conn.execute(
         "insert into ops.fence (schema, state) values (%s, %s)"
@@ -275,35 +277,35 @@ def _write_state(conn: ops.Connection, to: State, token: str | None) -> None:
 
 
 def _tables(conn: ops.Connection) -> list[_Table]:
-    """Each table but Alembic's. Refusal where nothing was migrated."""
+    """Return each table but Alembic's. Refusal where nothing was migrated."""
     rows = conn.execute(TABLES, (list(EVENTS), tables.FENCE_TRIGGER, tables.VERSION_TABLE)).fetchall()
-    found = [_Table(*row) for row in rows]
-    if not any(table.name == "users" for table in found):
+    listed = [_Table(*row) for row in rows]
+    if not any(table.name == "users" for table in listed):
         raise _not_migrated(conn)
-    return found
+    return listed
 
 
 def _attempt(conn: ops.Connection, table: _Table) -> tuple[int, list[str]]:
-    """How many writes the fence refused, and those that did not end as they should."""
+    """Count the writes that the fence refused, and list those that did not end as they should."""
     refused, holes = 0, []
     for event in ("INSERT", "UPDATE", "DELETE"):
         expected = FENCE_SQLSTATE if event in table.rights or _serviced(table, event) else NO_PRIVILEGE_SQLSTATE
-        found = _try(conn, table, event)
-        refused += found == FENCE_SQLSTATE
-        if found != expected:
-            holes.append(f"{event} on {table.name}: {found or 'done'}, not {expected}")
+        sqlstate = _try(conn, table, event)
+        refused += sqlstate == FENCE_SQLSTATE
+        if sqlstate != expected:
+            holes.append(f"{event} on {table.name}: {sqlstate or 'done'}, not {expected}")
     return refused, holes
 
 
 def _serviced(table: _Table, event: str) -> bool:
-    """Whether the service needs the right: then lacking it is a fault, and no fence."""
+    """Return True if the service needs the right: then lacking it is a fault, and no fence."""
     if event == "INSERT" and table.name in {journal.name for journal in game_tables.JOURNALS}:
         return True
     return table.name in {state.name for state in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)}
 
 
 def _try(conn: ops.Connection, table: _Table, event: str) -> str | None:
-    """The SQLSTATE that the write ends in; None when it went through."""
+    """Return the SQLSTATE that the write ends in; None when it went through."""
     names = {"table": sql.Identifier(table.name), "column": sql.Identifier(table.column or "ctid")}
     statements = {
         "INSERT": sql.SQL("insert into {table} default values"),

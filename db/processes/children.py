@@ -43,7 +43,7 @@ def started(
     pass_fds: stay open until the program has ended; the program itself does not inherit them.
     options: those of subprocess.Popen. Without `env`, the program gets this process's variables without secrets.
     """
-    options.setdefault("env", environments.beside())
+    options.setdefault("env", environments.child_variables())
     alive, held = os.pipe()
     command = [sys.executable, "-I", "-S", str(SCRIPT), str(alive), str(may_go_on_seconds), *argv]
     try:
@@ -61,7 +61,7 @@ def started(
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProgramEnd:
     """The end of a program: its exit code, and the names of the signals that this process got meanwhile."""
 
     code: int
@@ -72,7 +72,7 @@ FORCED_AT = 3
 """The number of the signal at which a program that was asked to end is ended."""
 
 
-def attended(argv: Sequence[str], *, ending: str, interrupt: int = signal.SIGINT, **options: Any) -> Ended:
+def attended(argv: Sequence[str], *, ending: str, interrupt: int = signal.SIGINT, **options: Any) -> ProgramEnd:
     """Run a program whose output is this terminal's, and wait until it has ended, also after Ctrl-C.
 
     At the first signal that this process gets, the program is sent `interrupt`, so that it can say what it has found;
@@ -99,7 +99,7 @@ def attended(argv: Sequence[str], *, ending: str, interrupt: int = signal.SIGINT
 
         with handled(pass_on):
             code = process.wait()
-    return Ended(code if code >= 0 else 128 - code, tuple(received))
+    return ProgramEnd(code if code >= 0 else 128 - code, tuple(received))
 
 
 def run(

@@ -13,7 +13,7 @@ from db.quarantine import decided_values
 from db.quarantine.entries import Value
 from db.transfer.batches import JOURNALS, plain_line, unfit
 from db.transfer.copying import copy
-from db.transfer.target import Cells
+from db.transfer.target import LegacyRow
 from game import tables
 from game.legacy import codec, sqlite_values
 from game.legacy.codec import Finding
@@ -29,7 +29,7 @@ class KeptRow:
 
     table: str
     position: int
-    cells: Cells
+    cells: LegacyRow
 
     @classmethod
     def read(cls, conn: ops.Connection, schema: Schema, value: Value, decided: str | None) -> KeptRow:
@@ -123,7 +123,7 @@ class KeptRow:
                 do="It is as before. Keep the quarantine; mend the program.",
             )
 
-    def _rebuilt(self, conn: ops.Connection) -> Cells:
+    def _rebuilt(self, conn: ops.Connection) -> LegacyRow:
         if self.table in JOURNALS:
             name, record = JOURNALS[self.table].name, plain_line(self.cells)
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from db import ops
-from game.rows import Rows, whole
+from game.rows import Rows, whole_number
 
 _LEDGER = "select currency, sum(amount)::bigint from currency_ledger where user_id = %s group by currency"
 _HISTORY = "select item_id, sum(delta)::bigint from inventory_history where user_id = %s group by item_id"
@@ -48,8 +48,8 @@ def _lacking(
 
 def _money(rows: Rows) -> dict[str, int]:
     (user,) = rows["users"].values()
-    return {"gold": whole(user, "gold"), "diamonds": whole(user, "diamonds")}
+    return {"gold": whole_number(user, "gold"), "diamonds": whole_number(user, "diamonds")}
 
 
 def _stock(rows: Rows) -> dict[str, int]:
-    return {str(key[-1]): whole(record, "quantity") for key, record in rows.get("user_inventory", {}).items()}
+    return {str(key[-1]): whole_number(record, "quantity") for key, record in rows.get("user_inventory", {}).items()}

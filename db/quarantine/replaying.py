@@ -19,15 +19,16 @@ from db import tables as db_tables
 from db.console.progress import Progress
 from db.errors import Failure, Refusal
 from db.ops import Phase, RunLock, fence
-from db.quarantine import decided_values, entries, second_reading
+from db.quarantine import decided_values, entries, second_reading, taken_names
 from db.quarantine.entries import Value
 from db.quarantine.kept_rows import KeptRow
 from db.quarantine.openings import amend
 from db.quarantine.results import Decided, Replay, Replayed
 from db.quarantine.second_reading import Reading
+from db.transfer.batches import as_text, quarantine_record
 from db.transfer.copying import copy
 from db.transfer.preconditions import explained
-from db.transfer.target import Cells, Target
+from db.transfer.target import LegacyRow, Target
 from game import tables
 from game.legacy import codec, sqlite_values
 from game.legacy.codec import Finding
@@ -183,22 +184,25 @@ class _Run:
         wanted = self._with_decided(values, row)
         ((_source, position),) = before["legacy_rows"]
         decoded = codec.decode_row(wanted, rowid=int(position), units=decided_values.units(wanted))
+        taken_names.keep_aside(self.conn, decoded, wanted)
         reading = second_reading.judge(values, decoded.findings, before, wanted, mended=self._mended(values))
         self._check_decided(values, reading)
-        opening = None
+        opening, added = None, []
         if reading.changes:
             after = second_reading.merge(before, decoded.rows, reading)
             self._write(before, after)
+            added = self._add(reading.parts)
             self._add(reading.flags)
-            self._settle(reading)  # Before the proof: from here on the kept cells count as read.
+        self._settle(values, reading)  # Before the proof: from here on the kept cells count as read.
+        if reading.changes:
             self._prove(player, wanted)
             opening = amend(self.conn, player, before, after)
-        return [self._told(value, reading, opening) for value in values]
+        return [*(self._told(value, reading, opening) for value in values), *added]
 
     def _mended(self, values: Sequence[Value]) -> Value | None:
         return next((one for one in values if self.decided and one.n == self.decided.n), None)
 
-    def _with_decided(self, values: Sequence[Value], row: Cells) -> Cells:
+    def _with_decided(self, values: Sequence[Value], row: LegacyRow) -> LegacyRow:
         """Return the row with the decided value in its place; the row itself if nothing was decided."""
         value = self._mended(values)
         if value is None or self.decided is None:
@@ -218,9 +222,10 @@ class _Run:
 
     def _check_decided(self, values: Sequence[Value], reading: Reading) -> None:
         value = self._mended(values)
-        if value is None or (value in reading.loaded and not reading.new):
+        if value is None or value in reading.loaded:
             return
-        found = reading.new[0] if reading.new else reading.pairs[value.n]
+        found = reading.pairs.get(value.n) or reading.obstacle(value)
+        assert found is not None, "a value that was decided is never overwritten"
         raise self._unusable(value, "a value that the game can read", f"{found.rule}, {found.reason}", CORRECT)
 
     def _unusable(self, value: Value, expected: str, found: str, do: str) -> Refusal:
@@ -253,7 +258,7 @@ class _Run:
         )
         self.conn.execute(query, (*columns.values(), *key))
 
-    def _prove(self, player: str, wanted: Cells) -> None:
+    def _prove(self, player: str, wanted: LegacyRow) -> None:
         """Rebuild the row from the database, and compare it with the one that was read again."""
         rebuilt = self.target.legacy_row(self.target.player(player))
         differing = [
@@ -269,8 +274,8 @@ class _Run:
                 do="This player is as before. Keep the quarantine; mend the program.",
             )
 
-    def _settle(self, reading: Reading) -> None:
-        """Note what was loaded, by which run and in whose place; its original bytes stay."""
+    def _settle(self, values: Sequence[Value], reading: Reading) -> None:
+        """Note what was loaded, by which run and in whose place, and why the rest was not; original bytes stay."""
         replacement = self.decided.text.encode() if self.decided else None
         for value in reading.loaded:
             decided = replacement if self.decided and value.n == self.decided.n else None
@@ -278,25 +283,28 @@ class _Run:
                 "update quarantine set loaded_by = %s, loaded_at = %s, replacement = %s where run = %s and n = %s",
                 (self.run, time.time_ns() // 1_000_000, decided, value.run, value.n),
             )
-        for value in reading.released:
-            found = reading.pairs[value.n]
-            self.conn.execute(
-                "update quarantine set kind = %s, rule = %s, reason = %s where run = %s and n = %s",
-                (found.kind, found.rule, found.reason, value.run, value.n),
-            )
+        for value in values:
+            now = reading.pairs.get(value.n)
+            if now and (now.kind == value.kind or value in reading.released):
+                self.conn.execute(
+                    "update quarantine set kind = %s, rule = %s, reason = %s, path = %s, position = %s"
+                    " where run = %s and n = %s",
+                    (now.kind, as_text(now.rule), as_text(now.reason), now.path, now.position, value.run, value.n),
+                )
 
     def _told(self, value: Value, reading: Reading, opening: dict[str, int] | None) -> Replay:
         done = Replay(value.n, "aside", value.kind, value.table, value.player, value.column, value.path, value.rule)
-        if value in reading.loaded and reading.changes:
+        if value in reading.loaded:
             return replace(done, outcome="loaded", opening=opening)
-        if value in reading.released and reading.changes:
+        if value in reading.released:
             return replace(done, outcome="released", why=reading.pairs[value.n].reason)
         if value in reading.overwritten:
             return replace(done, outcome="overwritten", why="play has replaced it since; its bytes stay here")
-        why = value.reason if value.n not in reading.pairs else reading.pairs[value.n].reason
-        if reading.new and not value.is_loaded_as_it_is:
-            other = reading.new[0]
-            why = f"this version can't read {other.column} {other.path} either: {other.reason}"
+        why = value.reason
+        if value.n in reading.pairs:
+            why = reading.pairs[value.n].reason
+        elif (other := reading.obstacle(value)) and not value.is_loaded_as_it_is:
+            why = f"this version can't read {other.column} {other.path}: {other.reason}"
         return replace(done, outcome="held" if value.kind == "held" else "aside", why=why)
 
     def _whole_row(self, value: Value) -> list[Replay]:
@@ -314,7 +322,7 @@ class _Run:
         if obstacle:
             return [replace(still, why=obstacle)]
         added = self._add(kept.load(self.conn))
-        self._settle(Reading(loaded=[whole]))
+        self._settle([whole], Reading(loaded=[whole]))
         self._prove_kept(kept)
         return [replace(done, player=kept.player), *added]
 
@@ -329,23 +337,7 @@ class _Run:
         row = self.conn.execute("select coalesce(max(n), 0) + 1 from quarantine").fetchone()
         assert row is not None
         numbered = list(enumerate(findings, int(row[0])))
-        records: list[Record] = [
-            {
-                "run": self.run,
-                "n": number,
-                "kind": one.kind,
-                "source_table": one.table,
-                "key": one.key,
-                "column_name": one.column,
-                "path": one.path,
-                "position": one.position,
-                "storage": one.storage,
-                "original": one.original,
-                "rule": one.rule,
-                "reason": one.reason,
-            }
-            for number, one in numbered
-        ]
+        records = [quarantine_record(self.run, number, one) for number, one in numbered]
         copy(self.conn, db_tables.quarantine, records)
         return [
             Replay(number, one.kind, one.kind, one.table, one.key, one.column, one.path, one.rule, one.reason)

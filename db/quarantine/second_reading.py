@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from db.quarantine.entries import Value
-from db.transfer.target import Cells
+from db.transfer.target import LegacyRow
 from game.legacy import sqlite_values
 from game.legacy.codec import Finding, arrays
 from game.legacy.codec.mapping import USERS
@@ -23,27 +23,36 @@ _BAG = frozenset(("inventory", "equipment"))
 
 @dataclass(slots=True)
 class Reading:
-    """The values by what became of them. pairs: the finding that a value still is, by number; new: findings of others.
+    """The values by what became of them. pairs: the finding that a value still is, by number; within: one around it.
 
-    flags: findings of items that say they are worn and are not, or the reverse, once the bag is read again.
+    parts: findings inside values that were loaded, and others that a fresh load would have beside them; new: those that
+    keep values, or all values of the player, from being loaded. flags: findings of items that say they are worn and are
+    not, or the reverse, once the bag is read again.
     """
 
     loaded: list[Value] = field(default_factory=list)
     released: list[Value] = field(default_factory=list)
     overwritten: list[Value] = field(default_factory=list)
     pairs: dict[int, Finding] = field(default_factory=dict)
+    within: dict[int, Finding] = field(default_factory=dict)
+    parts: list[Finding] = field(default_factory=list)
     new: list[Finding] = field(default_factory=list)
     flags: list[Finding] = field(default_factory=list)
     lets_go: bool = False
 
     @property
     def changes(self) -> bool:
-        """True if something can be loaded and nothing else became unreadable."""
-        return bool(self.loaded or self.released) and not self.new
+        """True if something can be loaded."""
+        return bool(self.loaded or self.released)
+
+    def obstacle(self, value: Value) -> Finding | None:
+        """Return what keeps a value that can be read from being loaded; None if nothing does."""
+        beside = [one for one in self.new if _group(one.column) == _group(value.column)]
+        return self.within.get(value.n) or next(iter((*beside, *self.new)), None)
 
 
 def judge(
-    values: Sequence[Value], findings: Sequence[Finding], before: Rows, row: Cells, *, mended: Value | None
+    values: Sequence[Value], findings: Sequence[Finding], before: Rows, row: LegacyRow, *, mended: Value | None
 ) -> Reading:
     """Compare what could not be read at first with what can't be read now.
 
@@ -51,28 +60,82 @@ def judge(
     """
     reading = Reading()
     left = [one for one in findings if not one.rule.endswith(".disagrees")]
-    for value in values:
-        if value.is_loaded_as_it_is:
-            continue
-        match = next((one for one in left if value is not mended and _is_same(value, one)), None)
-        if match is not None:
-            left.remove(match)
-            reading.pairs[value.n] = match
-            if (value.kind, match.kind) == ("held", "aside"):
+    unread = [value for value in values if not value.is_loaded_as_it_is]
+    reading.pairs = _pairs([value for value in unread if value is not mended], left)
+    for value in unread:
+        match (value.kind, reading.pairs[value.n].kind) if value.n in reading.pairs else None:
+            case ("held", "aside"):
                 reading.released.append(value)
-            elif (value.kind, match.kind) == ("aside", "held"):
-                reading.new.append(match)
+            case ("aside", "held"):
+                reading.new.append(reading.pairs[value.n])
+    unmatched = [value for value in unread if value.n not in reading.pairs]
+    for value in unmatched:
+        if around := next((one for one in left if _is_inside(value, one)), None):
+            reading.within[value.n] = around
         elif value is mended or not _is_overwritten(value, before, row):
             reading.loaded.append(value)
         else:
             reading.overwritten.append(value)
-    reading.new += left
-    if reading.changes and not _BAG.isdisjoint(value.column for value in (*reading.loaded, *reading.released)):
+    (user,) = before["users"].values()
+    _accept(reading, left, mended, held=bool(user["held"]))
+    if not _BAG.isdisjoint(value.column for value in (*reading.loaded, *reading.released)):
         _judge_flags(reading, values, [one for one in findings if one.rule.endswith(".disagrees")])
-    still = {value.n for value in values if value.kind == "held"} - {one.n for one in reading.released}
-    still -= {one.n for one in (*reading.loaded, *reading.overwritten)}
-    reading.lets_go = any(value.kind == "held" for value in values) and not still
+    # A fresh load would hold the player for any such finding.
+    reading.lets_go = any(value.kind == "held" for value in values) and all(one.kind == "aside" for one in findings)
     return reading
+
+
+def _pairs(values: Sequence[Value], left: list[Finding]) -> dict[int, Finding]:
+    """Take from `left` the finding that each value still is: first those in the same place, then by their bytes."""
+    pairs: dict[int, Finding] = {}
+    for exactly in (True, False):
+        for value in values:
+            alike = (one for one in left if _is_same(value, one) and (one.path == value.path or not exactly))
+            if value.n not in pairs and (match := next(alike, None)) is not None:
+                left.remove(match)
+                pairs[value.n] = match
+    return pairs
+
+
+def _accept(reading: Reading, findings: Sequence[Finding], mended: Value | None, *, held: bool) -> None:
+    """Sort out the findings that no value was before, and take back what they keep from being loaded.
+
+    One inside a value that was loaded is what is left of it: the document can be read by now, but not that element. Any
+    other means that something can't be read that could be. Of a held player it is taken as a fresh load would (an item
+    that is read by now may make a later one with its id a repetition) if it stands beside what is loaded; otherwise it
+    keeps everything back. A player who plays keeps what can be read: values that are written together with it wait.
+    """
+    stricter = list(reading.new)
+    for one in findings:
+        outer = next((value for value in reading.loaded if _is_inside(one, value)), None)
+        if outer is not None and outer is not mended and (held or (outer.kind, one.kind) != ("aside", "held")):
+            reading.parts.append(one)
+        else:
+            reading.new.append(one)
+    if held and mended is None:
+        progress = [_group(value.column) for value in (*reading.loaded, *reading.released)]
+        beside = [one for one in reading.new if one not in stricter and _group(one.column) in progress]
+        reading.parts += beside
+        reading.new = [one for one in reading.new if one not in beside]
+    if held:
+        decided = mended and _group(mended.column)
+        reading.new = [one for one in reading.new if one.kind == "held" or _group(one.column) == decided]
+    blocked = [_group(one.column) for one in reading.new]
+    waits = set(range(-1, len(_WRITTEN_TOGETHER))) if held and blocked else set(blocked)
+    reading.loaded = [one for one in reading.loaded if _group(one.column) not in waits]
+    reading.released = [one for one in reading.released if _group(one.column) not in waits]
+    reading.parts = [one for one in reading.parts if _group(one.column) not in waits]
+
+
+def _group(column: str) -> int:
+    """Return the place in _WRITTEN_TOGETHER of the columns that are written together with this one; -1: none."""
+    return next((n for n, (columns, _tables) in enumerate(_WRITTEN_TOGETHER) if column in columns), -1)
+
+
+def _is_inside(inner: Value | Finding, outer: Value | Finding) -> bool:
+    """Return True if the inner one is a part of the outer one: an element of a document, a quest of a period."""
+    rest = inner.path.removeprefix(outer.path)
+    return inner.column == outer.column and inner.path.startswith(outer.path) and rest[:1] in (".", "[")
 
 
 def _judge_flags(reading: Reading, values: Sequence[Value], findings: list[Finding]) -> None:
@@ -124,7 +187,7 @@ def _is_same(value: Value, finding: Finding) -> bool:
     return is_cell if value.is_cell else not is_cell and value.original == finding.original
 
 
-def _is_overwritten(value: Value, before: Rows, row: Cells) -> bool:
+def _is_overwritten(value: Value, before: Rows, row: LegacyRow) -> bool:
     """Return True if the row does not hold the value any more."""
     cell = row.get(value.column)
     if not value.is_cell:

@@ -21,18 +21,18 @@ def assign(players: int, draw: Random) -> dict[int, list[Anomaly]]:
     """
     order = draw.sample(range(players), players)
     alone = sum(1 for anomaly in ANOMALIES if anomaly.holds)
-    odd = order[: max(alone + 8, players // 8) if players >= 50 else players // 2]
+    candidates = order[: max(alone + 8, players // 8) if players >= 50 else players // 2]
     assigned: dict[int, list[Anomaly]] = {}
     for anomaly in ANOMALIES:
-        for n in _places(anomaly, odd, assigned, max(anomaly.least, round(players * anomaly.share))):
+        for n in _places(anomaly, candidates, assigned, max(anomaly.least, round(players * anomaly.share))):
             assigned.setdefault(n, []).append(anomaly)
     return assigned
 
 
-def _places(anomaly: Anomaly, odd: list[int], assigned: dict[int, list[Anomaly]], wanted: int) -> list[int]:
+def _places(anomaly: Anomaly, candidates: list[int], assigned: dict[int, list[Anomaly]], number: int) -> list[int]:
     """Return the players with the fewest anomalies so far whose columns are free; a held player has one alone."""
-    free = [n for n in odd if _fits(anomaly, assigned.get(n, []))]
-    return sorted(free, key=lambda n: len(assigned.get(n, ())))[:wanted]
+    free = [n for n in candidates if _fits(anomaly, assigned.get(n, []))]
+    return sorted(free, key=lambda n: len(assigned.get(n, ())))[:number]
 
 
 def _fits(anomaly: Anomaly, others: list[Anomaly]) -> bool:

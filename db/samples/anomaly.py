@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from game.json_text import dumps
 from game.legacy.sqlite_values import Cell
 
-Row: TypeAlias = dict[str, Cell]
-Change: TypeAlias = Callable[[Row, Random], None]
+LegacyRow: TypeAlias = dict[str, Cell]
+Alteration: TypeAlias = Callable[[LegacyRow, Random], None]
 
 PAST_64_BITS = 10**20
 
@@ -23,7 +23,7 @@ class Anomaly:
 
     name: str
     columns: tuple[str, ...]
-    change: Change
+    change: Alteration
     holds: bool
     share: float
     least: int
@@ -34,10 +34,10 @@ class Catalogue(list[Anomaly]):
 
     def add(
         self, *columns: str, holds: bool = False, share: float = 0.001, least: int = 1
-    ) -> Callable[[Change], Change]:
+    ) -> Callable[[Alteration], Alteration]:
         """Return the decorator that adds a function under its own name."""
 
-        def register(change: Change) -> Change:
+        def register(change: Alteration) -> Alteration:
             self.append(Anomaly(change.__name__.strip("_"), columns, change, holds, share, least))
             return change
 
@@ -47,7 +47,7 @@ class Catalogue(list[Anomaly]):
 class DocumentOf:
     """A column's document to change in place; written back compact."""
 
-    def __init__(self, row: Row, column: str) -> None:
+    def __init__(self, row: LegacyRow, column: str) -> None:
         self._row = row
         self._column = column
         self._document: Any = None

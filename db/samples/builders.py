@@ -1,85 +1,68 @@
 """Players made to order: the default one, and what differs, in the terms of a scenario's `given`.
 
-`player` gives Rows for either store, `legacy_row` the whole legacy `users` row of the same player. A wrong key or value
-raises BadGiven.
+`rows` makes them for either store of a `Given`, `player` of its fields by name; `legacy_row` makes the whole legacy
+`users` row of the same player.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from random import Random
-from types import MappingProxyType
 from typing import Any
 
 from db.legacy import declared_tables
 from db.samples import legacy_documents, progression, unmodelled_columns
-from db.samples.given import BadGiven, checked, instant, mapping, numbered, template, whole
+from db.samples.given import BadGiven, Bagged, Forge, Given, Letter, Places, Tournament
+from db.samples.legacy_documents import EPOCH_MS
+from db.samples.progression import instant, item, numbered
 from game import tables
 from game.json_text import dumps
 from game.legacy.codec.arrays import STEP
 from game.legacy.codec.mapping import KINDS
 from game.legacy.sqlite_values import Cell
-from game.rows import Record, Rows
+from game.rows import Key, Record, Rows
 from game.rules import catalog
 from game.rules.options import fresh_options
 
-DEFAULT: Mapping[str, object] = MappingProxyType(
-    {
-        "gold": 0,
-        "diamonds": 0,
-        "level": 2,
-        "forge": 1,
-        "places": 30,
-        "bag": {},
-        "worn": [],
-        "mail": {},
-        "presets": {},
-        "quests": {},
-        "milestones": {},
-        "missions": {},
-        "stages": [],
-        "progress": 0,
-        "tournaments": {},
-        "league": "새싹",
-        "action_points": 30,
-    }
-)
-"""The default player. `level` is the sum of the strategy and playful levels; `places` those of each type in the bag."""
-
 TABLES = tuple(table.name for table in tables.PLAYER_STATE)
-_TYPES = (catalog.EQUIPMENT, catalog.MATERIAL, catalog.CONSUMABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The player behind what is given, as the service's other parts know one."""
+
+    username: str
+    nickname: str
+    admin: bool = False
+
+
+def rows(player_id: str, given: Given, *, clock_ms: int = EPOCH_MS, account: Account | None = None) -> Rows:
+    """Return the rows of all PLAYER_STATE tables for a player. Raises BadGiven for a name that names nothing.
+
+    clock_ms: the moment from which distances count, in epoch milliseconds. account: of the id's own name, if None.
+    """
+    made = Rows({table: {} for table in TABLES})
+    made["users"][(player_id,)] = _user(player_id, given, account or Account(player_id, player_id))
+    bag = {item_id: _bag_item(item_id, entry) for item_id, entry in given.bag.items()}
+    made["user_inventory"] = numbered(player_id, "id", bag)
+    made["user_equipment"] = _worn(player_id, given.worn, made["user_inventory"].values())
+    mail = {mail_id: _mail(mail_id, letter, clock_ms) for mail_id, letter in given.mail.items()}
+    made["user_mail"] = numbered(player_id, "id", mail)
+    made |= progression.records(player_id, given, clock_ms)
+    for kind, tournament in given.tournaments.items():
+        made["user_tournaments"][(player_id, kind)] = _tournament(player_id, kind, tournament, clock_ms)
+    return made
 
 
 def player(player_id: str, **given: object) -> Rows:
-    """Rows of all PLAYER_STATE tables for the default player with what `given` says.
-
-    gold, diamonds: amounts. level: >= 2. forge: level, or {level, xp}. places: a number for all types, or by type.
-    bag: {item id: name | {name, stars, quantity, fails, options}}. worn: [item id].
-    mail: {id: {gold, diamonds, action_points, items: {name: n}, expires, claimed}}; expires: ISO time or epoch ms.
-    tournaments: {kind: {status, rank, gold, materials, boxes, claimed, played}}.
-    presets: {name: {slot: item id}}; an item need not be in the bag.
-    quests: {period: {id: {target, progress, reward, activity_points, claimed}}}; reward: as what a mail carries.
-    milestones: {period: {activity, claimed: [20, 40, ...], reset}}; a period with quests has them in any case.
-    missions: {id: {started, level, amount, collected, since}}.
-    stages: [name] cleared and rewarded, or {name: {cleared, rewarded}}. progress: a number.
-    Besides, for seeds: username, nickname, admin.
-    """
-    extra = {"username": player_id, "nickname": player_id, "admin": False}
-    told = checked(given, {**DEFAULT, **extra}, player_id)
-    rows = Rows({table: {} for table in TABLES})
-    rows["users"][(player_id,)] = _user(player_id, told)
-    rows["user_inventory"] = numbered(player_id, "id", mapping(told["bag"], "bag"), _bag_item)
-    rows["user_equipment"] = _worn(player_id, told["worn"], rows["user_inventory"].values())
-    rows["user_mail"] = numbered(player_id, "id", mapping(told["mail"], "mail"), _mail)
-    rows |= progression.records(player_id, told)
-    for kind, entry in mapping(told["tournaments"], "tournaments").items():
-        rows["user_tournaments"][(player_id, kind)] = {"user_id": player_id, **_tournament(kind, entry)}
-    return rows
+    """Return the rows of a player with what is given by the names of Given's fields, as a scenario writes it."""
+    return rows(player_id, Given.model_validate(given))
 
 
 def legacy_row(made: Rows | str, **given: object) -> dict[str, Cell]:
-    """The whole legacy `users` row, every column in order, for a player made here (or for an id and `given`)."""
+    """Return the whole legacy `users` row, every column in order, for a player made here (or an id and `given`)."""
     rows = player(made, **given) if isinstance(made, str) else made
     (user,) = rows["users"].values()
     draw = Random(str(user["id"]))  # noqa: S311 - variety, not secrecy
@@ -134,60 +117,55 @@ def _cell(value: object) -> Cell:
     return value
 
 
-def _user(player_id: str, told: Mapping[str, object]) -> Record:
-    level, forge = whole(told["level"], "level", least=2), told["forge"]
-    steps = checked(forge if isinstance(forge, Mapping) else {"level": forge}, {"level": 1, "xp": 0}, "forge")
-    places = told["places"]
-    by_type = places if isinstance(places, Mapping) else dict.fromkeys(_TYPES, places)
-    room = checked(by_type, dict.fromkeys(_TYPES, 30), "places")
+def _user(player_id: str, given: Given, account: Account) -> Record:
+    forge = given.forge if isinstance(given.forge, Forge) else Forge(level=given.forge)
+    every = given.places
+    places = every if isinstance(every, Places) else Places(equipment=every, material=every, consumable=every)
     return {
         "id": player_id,
-        "username": str(told["username"]),
-        "nickname": str(told["nickname"]),
-        "is_admin": bool(told["admin"]),
-        "strategy_level": level - 1,
+        "username": account.username,
+        "nickname": account.nickname,
+        "is_admin": account.admin,
+        "strategy_level": given.level - 1,
         "strategy_xp": 0,
         "playful_level": 1,
         "playful_xp": 0,
-        "gold": whole(told["gold"], "gold"),
-        "diamonds": whole(told["diamonds"], "diamonds"),
-        "league": str(told["league"]),
+        "gold": given.gold,
+        "diamonds": given.diamonds,
+        "league": given.league,
         "tournament_score": 0,
         "cumulative_tournament_score": 0,
-        "forge_level": whole(steps["level"], "forge.level", least=1),
-        "forge_xp": whole(steps["xp"], "forge.xp"),
-        "action_points": whole(told["action_points"], "action_points"),
+        "forge_level": forge.level,
+        "forge_xp": forge.xp,
+        "action_points": given.action_points,
         "action_points_max": 30,
-        "stage_progress": whole(told["progress"], "progress"),
-        "places_equipment": whole(room["equipment"], "places.equipment"),
-        "places_material": whole(room["material"], "places.material"),
-        "places_consumable": whole(room["consumable"], "places.consumable"),
+        "stage_progress": given.progress,
+        "places_equipment": places.equipment,
+        "places_material": places.material,
+        "places_consumable": places.consumable,
         "held": False,
     }
 
 
-def _bag_item(item_id: str, entry: object) -> Record:
-    where = f"bag.{item_id}"
-    fields = entry if isinstance(entry, Mapping) else {"name": entry}
-    told = checked(fields, {"name": None, "stars": 0, "quantity": 1, "fails": 0, "options": None}, where)
-    kind = template(told["name"], where)
-    stars = whole(told["stars"], f"{where}.stars")
-    options = told["options"] if told["options"] is not None else default_options(kind, stars)
+def _bag_item(item_id: str, entry: str | Bagged) -> Record:
+    bagged = entry if isinstance(entry, Bagged) else Bagged(name=entry)
+    kind = item(bagged.name, f"bag.{item_id}")
+    options = bagged.options if bagged.options is not None else default_options(kind, bagged.stars)
     return {
         "name": kind.name,
         "type": kind.type,
         "slot": kind.slot,
         "grade": kind.grade,
-        "stars": stars,
-        "quantity": whole(told["quantity"], f"{where}.quantity", least=1),
-        "fails": whole(told["fails"], f"{where}.fails"),
+        "stars": bagged.stars,
+        "quantity": bagged.quantity,
+        "fails": bagged.fails,
         "options": None if options is None else dumps(options),
         "worn_flag": None,
     }
 
 
-def default_options(of: catalog.Template, stars: int) -> legacy_documents.Document | None:
-    """The options that equipment of these stars has when nobody says otherwise; None for what is not equipment."""
+def default_options(of: catalog.Template, stars: int) -> legacy_documents.JsonDocument | None:
+    """Return the options of equipment of these stars when nobody gives others; None for what is not equipment."""
     if of.slot is None or of.grade is None:
         return None
     options: dict[str, Any] = json.loads(str(fresh_options(of)))
@@ -198,8 +176,8 @@ def default_options(of: catalog.Template, stars: int) -> legacy_documents.Docume
     return options
 
 
-def _sub(n: int, stars: int, sub_range: tuple[int, int]) -> legacy_documents.Document:
-    """The n-th combat sub from 0: each star beyond the fourth raised one of the four, in turn, by the least."""
+def _sub(n: int, stars: int, sub_range: tuple[int, int]) -> legacy_documents.JsonDocument:
+    """Return the n-th combat sub from 0: each star beyond the fourth raised one of the four, in turn, by the least."""
     low, high = sub_range
     raised = (stars - 1 - n) // 4
     return {
@@ -211,11 +189,9 @@ def _sub(n: int, stars: int, sub_range: tuple[int, int]) -> legacy_documents.Doc
     }
 
 
-def _worn(player_id: str, ids: object, bag: Iterable[Record]) -> dict[tuple[str | int, ...], Record]:
-    if not isinstance(ids, list | tuple):
-        raise BadGiven(f"worn: expected a list of item ids; found {ids!r}")
+def _worn(player_id: str, ids: Iterable[str], bag: Iterable[Record]) -> dict[Key, Record]:
     slots = {record["id"]: record["slot"] for record in bag}
-    worn: dict[tuple[str | int, ...], Record] = {}
+    worn: dict[Key, Record] = {}
     for n, item_id in enumerate(ids):
         slot = slots.get(item_id)
         if not isinstance(slot, str) or (player_id, slot) in worn:
@@ -225,42 +201,27 @@ def _worn(player_id: str, ids: object, bag: Iterable[Record]) -> dict[tuple[str 
     return worn
 
 
-def _mail(mail_id: str, entry: object) -> Record:
-    where = f"mail.{mail_id}"
-    default = {"gold": 0, "diamonds": 0, "action_points": 0, "items": {}, "expires": None, "claimed": False}
-    told = checked(mapping(entry, where), default, where)
-    items = mapping(told["items"], f"{where}.items")
+def _mail(mail_id: str, letter: Letter, clock_ms: int) -> Record:
+    items = [[item(name, f"mail.{mail_id}").name, quantity] for name, quantity in letter.items.items()]
     return {
-        "gold": whole(told["gold"], f"{where}.gold"),
-        "diamonds": whole(told["diamonds"], f"{where}.diamonds"),
-        "action_points": whole(told["action_points"], f"{where}.action_points"),
-        "items": dumps([[template(name, where).name, whole(n, where, least=1)] for name, n in items.items()]),
-        "expires_at": instant(told["expires"], f"{where}.expires"),
-        "claimed": bool(told["claimed"]),
+        "gold": letter.gold,
+        "diamonds": letter.diamonds,
+        "action_points": letter.action_points,
+        "items": dumps(items),
+        "expires_at": instant(letter.expires, clock_ms),
+        "claimed": letter.claimed,
     }
 
 
-def _tournament(kind: str, entry: object) -> Record:
-    where = f"tournaments.{kind}"
-    if kind not in KINDS:
-        raise BadGiven(f"tournaments: expected one of {', '.join(KINDS)}; found {kind!r}")
-    default: dict[str, object] = {
-        "status": "bracket_ready",
-        "rank": None,
-        "gold": 0,
-        "materials": {},
-        "boxes": {},
-        "claimed": False,
-        "played": None,
-    }
-    told = checked(mapping(entry, where), default, where)
+def _tournament(player_id: str, kind: str, tournament: Tournament, clock_ms: int) -> Record:
     return {
+        "user_id": player_id,
         "kind": kind,
-        "status": None if told["status"] is None else str(told["status"]),
-        "rank": None if told["rank"] is None else whole(told["rank"], f"{where}.rank", least=1),
-        "gold": whole(told["gold"], f"{where}.gold"),
-        "materials": dumps(dict(mapping(told["materials"], f"{where}.materials"))),
-        "boxes": dumps(dict(mapping(told["boxes"], f"{where}.boxes"))),
-        "claimed": bool(told["claimed"]),
-        "played_at": instant(told["played"], f"{where}.played"),
+        "status": tournament.status,
+        "rank": tournament.rank,
+        "gold": tournament.gold,
+        "materials": dumps(dict(tournament.materials)),
+        "boxes": dumps(dict(tournament.boxes)),
+        "claimed": tournament.claimed,
+        "played_at": instant(tournament.played, clock_ms),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from random import Random
 
-from db.samples.anomaly import PAST_64_BITS, Anomaly, Catalogue, DocumentOf, Row
+from db.samples.anomaly import PAST_64_BITS, Anomaly, Catalogue, DocumentOf, LegacyRow
 from db.samples.legacy_documents import EPOCH_MS
 from game.legacy.sqlite_values import BadText
 
@@ -16,20 +16,20 @@ _anomaly = ANOMALIES.add
 
 
 @_anomaly("equipment", share=0.04)
-def _worn_item_in_no_bag(row: Row, _draw: Random) -> None:
+def _worn_item_in_no_bag(row: LegacyRow, _draw: Random) -> None:
     with DocumentOf(row, "equipment") as worn:
         worn["fan"] = "item-ffffffff-0000-4000-8000-000000000000"
         worn["halo"] = "item-ffffffff-0000-4000-8000-000000000001"
 
 
 @_anomaly("inventory", share=0.01)
-def _worn_flag_that_disagrees(row: Row, _draw: Random) -> None:
+def _worn_flag_that_disagrees(row: LegacyRow, _draw: Random) -> None:
     with DocumentOf(row, "inventory") as bag:
         bag[0]["isEquipped"] = not bag[0]["isEquipped"]
 
 
 @_anomaly("inventorySlots", share=0.02)
-def _places_as_an_integer(row: Row, _draw: Random) -> None:
+def _places_as_an_integer(row: LegacyRow, _draw: Random) -> None:
     row["inventorySlots"] = 40
 
 
@@ -37,7 +37,7 @@ _NEWER = ("equipmentPresets", "appSettings", "cumulativeTournamentScore", "clear
 
 
 @_anomaly(*_NEWER, share=0.02)
-def _newer_columns_null(row: Row, _draw: Random) -> None:
+def _newer_columns_null(row: LegacyRow, _draw: Random) -> None:
     row.update(dict.fromkeys(_NEWER))
 
 
@@ -45,7 +45,7 @@ _EMPTIED = ("equipmentPresets", "guildApplications", "guildShopPurchases", "last
 
 
 def _nothing_as(name: str, nothing: str | None) -> None:
-    def change(row: Row, _draw: Random) -> None:
+    def change(row: LegacyRow, _draw: Random) -> None:
         row.update(dict.fromkeys(_EMPTIED, nothing))
 
     ANOMALIES.append(Anomaly(f"nothing_as_{name}", _EMPTIED, change, holds=False, share=0.002, least=1))
@@ -61,103 +61,103 @@ _TIMES = ("lastLoginAt", "chatBanUntil", "lastNeighborhoodPlayedDate", "lastActi
 
 
 @_anomaly(*_TIMES, share=0.004)
-def _times_of_zero(row: Row, _draw: Random) -> None:
+def _times_of_zero(row: LegacyRow, _draw: Random) -> None:
     row.update(dict.fromkeys(_TIMES, 0))
 
 
 @_anomaly(*_TIMES, share=0.004)
-def _times_of_null(row: Row, _draw: Random) -> None:
+def _times_of_null(row: LegacyRow, _draw: Random) -> None:
     row.update(dict.fromkeys(_TIMES))
 
 
 @_anomaly("mannerScore", "strategyXp", "tournamentScore")
-def _decimals_in_integers(row: Row, _draw: Random) -> None:
+def _decimals_in_integers(row: LegacyRow, _draw: Random) -> None:
     row.update(mannerScore=198.5, strategyXp=1200.25, tournamentScore=-0.5)
 
 
 @_anomaly("nickname")
-def _invalid_utf8_in_a_nickname(row: Row, _draw: Random) -> None:
+def _invalid_utf8_in_a_nickname(row: LegacyRow, _draw: Random) -> None:
     row["nickname"] = BadText(str(row["nickname"]).encode() + b"\xc3\x28")
 
 
 @_anomaly("appSettings")
-def _invalid_utf8_in_a_document(row: Row, _draw: Random) -> None:
+def _invalid_utf8_in_a_document(row: LegacyRow, _draw: Random) -> None:
     row["appSettings"] = BadText(b'{"theme":"' + "어두움".encode("euc-kr") + b'"}')
 
 
 @_anomaly("appSettings")
-def _surrogate_bytes(row: Row, _draw: Random) -> None:
+def _surrogate_bytes(row: LegacyRow, _draw: Random) -> None:
     row["appSettings"] = BadText(b'{"emoji":"\xed\xa0\xbd"}')
 
 
 @_anomaly("nickname", "pendingPenaltyNotification")
-def _nul_bytes(row: Row, _draw: Random) -> None:
+def _nul_bytes(row: LegacyRow, _draw: Random) -> None:
     row["nickname"] = str(row["nickname"]) + "\x00끝"
     row["pendingPenaltyNotification"] = "\x00"
 
 
 @_anomaly("inventory", "appSettings")
-def _nul_escapes(row: Row, _draw: Random) -> None:
+def _nul_escapes(row: LegacyRow, _draw: Random) -> None:
     with DocumentOf(row, "inventory") as bag:
         bag[0]["description"] = "설명\x00없음"
     row["appSettings"] = '{"memo":"a\\u0000b"}'
 
 
 @_anomaly("mail", "seasonHistory")
-def _lone_surrogate_escapes(row: Row, _draw: Random) -> None:
+def _lone_surrogate_escapes(row: LegacyRow, _draw: Random) -> None:
     row["mail"] = str(row["mail"]).replace('"title":"', '"title":"\\ud83d', 1)
     row["seasonHistory"] = '{"2025-1":"\\udc00"}'
 
 
 @_anomaly("appSettings", "lastNationalTournament")
-def _truncated_documents(row: Row, _draw: Random) -> None:
+def _truncated_documents(row: LegacyRow, _draw: Random) -> None:
     row["appSettings"] = str(row["appSettings"])[:40]
     row["lastNationalTournament"] = '{"type":"national","status":"compl'
 
 
 @_anomaly("appSettings", "inventory", "equipment")
-def _duplicate_keys(row: Row, _draw: Random) -> None:
+def _duplicate_keys(row: LegacyRow, _draw: Random) -> None:
     row["appSettings"] = '{"theme":"dark","theme":"light","theme":null}'
     row["inventory"] = str(row["inventory"]).replace('"level":1,', '"level":1,"stars":9,"level":2,', 1)
     row["equipment"] = '{"fan":"item-gone-1","fan":"item-gone-2"}'
 
 
 @_anomaly("currencyLogs", "lastLeagueUpdate")
-def _integers_past_64_bits(row: Row, _draw: Random) -> None:
+def _integers_past_64_bits(row: LegacyRow, _draw: Random) -> None:
     row["currencyLogs"] = f'[{{"timestamp":{EPOCH_MS},"amount":{PAST_64_BITS},"reason":"-{PAST_64_BITS}"}}]'
     row["lastLeagueUpdate"] = float(PAST_64_BITS)
 
 
 @_anomaly("stats", "lastWeeklyCompetitorsUpdate", "guildCoins")
-def _nan_and_infinity(row: Row, _draw: Random) -> None:
+def _nan_and_infinity(row: LegacyRow, _draw: Random) -> None:
     row["stats"] = '{"클래식 바둑":{"wins":NaN,"losses":Infinity,"rankingScore":-Infinity}}'
     row["lastWeeklyCompetitorsUpdate"] = float("inf")
     row["guildCoins"] = "NaN"
 
 
 @_anomaly("inventory", least=2)
-def _an_item_id_that_two_players_have(row: Row, _draw: Random) -> None:
+def _an_item_id_that_two_players_have(row: LegacyRow, _draw: Random) -> None:
     with DocumentOf(row, "inventory") as bag:
         next(item for item in reversed(bag) if not item["isEquipped"])["id"] = SHARED_ITEM_ID
 
 
 @_anomaly("guildCoins", "mannerScore", "bonusStatPoints")
-def _negative_amounts(row: Row, _draw: Random) -> None:
+def _negative_amounts(row: LegacyRow, _draw: Random) -> None:
     row.update(guildCoins=-5, mannerScore=-200, bonusStatPoints=-1)
 
 
 @_anomaly("strategyLevel", "playfulLevel", "lastLoginAt")
-def _text_in_integers(row: Row, _draw: Random) -> None:
+def _text_in_integers(row: LegacyRow, _draw: Random) -> None:
     row.update(strategyLevel="십", playfulLevel="", lastLoginAt="2025-12-31T00:00:00Z")
 
 
 @_anomaly("mbti", "avatarId", "guildCoins")
-def _blobs_in_text(row: Row, _draw: Random) -> None:
+def _blobs_in_text(row: LegacyRow, _draw: Random) -> None:
     row.update(mbti=b"INTJ", avatarId=b"\x00\xff\x10", guildCoins=b"")
 
 
 @_anomaly("mail", "inventory", "actionPoints")
-def _json_written_otherwise(row: Row, _draw: Random) -> None:
+def _json_written_otherwise(row: LegacyRow, _draw: Random) -> None:
     """Valid, but not as JSON.stringify writes it: spaces, escapes, decimals, exponents."""
     row["mail"] = json.dumps(json.loads(str(row["mail"])), indent=2, ensure_ascii=True)
     bag = str(row["inventory"])
@@ -167,7 +167,7 @@ def _json_written_otherwise(row: Row, _draw: Random) -> None:
 
 
 @_anomaly("inventory", "mail")
-def _unknown_keys(row: Row, _draw: Random) -> None:
+def _unknown_keys(row: LegacyRow, _draw: Random) -> None:
     with DocumentOf(row, "inventory") as bag:
         bag[0] |= {"isDivineMythic": True, "새 열쇠": [None, {"a": 1}]}
     with DocumentOf(row, "mail") as mail:
@@ -175,43 +175,43 @@ def _unknown_keys(row: Row, _draw: Random) -> None:
 
 
 @_anomaly("singlePlayerMissions", share=0.01)
-def _missions_without_a_sum(row: Row, _draw: Random) -> None:
+def _missions_without_a_sum(row: LegacyRow, _draw: Random) -> None:
     with DocumentOf(row, "singlePlayerMissions") as missions:
         for mission in missions.values():
             del mission["accumulatedCollection"]
 
 
 @_anomaly("singlePlayerMissions", share=0.004)
-def _mission_with_a_decimal_amount(row: Row, _draw: Random) -> None:
+def _mission_with_a_decimal_amount(row: LegacyRow, _draw: Random) -> None:
     with DocumentOf(row, "singlePlayerMissions") as missions:
         missions |= {"mission_attendance": {"isStarted": True, "accumulatedAmount": 12.5, "level": 1}}
 
 
 @_anomaly("clearedSinglePlayerStages", share=0.01)
-def _no_cleared_stages_beside_a_progress(row: Row, _draw: Random) -> None:
+def _no_cleared_stages_beside_a_progress(row: LegacyRow, _draw: Random) -> None:
     row["clearedSinglePlayerStages"] = None
 
 
 @_anomaly("claimedFirstClearRewards", "clearedSinglePlayerStages")
-def _stages_twice_and_no_stages(row: Row, _draw: Random) -> None:
+def _stages_twice_and_no_stages(row: LegacyRow, _draw: Random) -> None:
     row["clearedSinglePlayerStages"] = '["입문-1","입문-2", "입문-1",3]'
     row["claimedFirstClearRewards"] = '["입문-2","\\uc785\\ubb38-1",null]'
 
 
 @_anomaly("equipmentPresets")
-def _odd_presets(row: Row, _draw: Random) -> None:
+def _odd_presets(row: LegacyRow, _draw: Random) -> None:
     row["equipmentPresets"] = (
         '[{"name":"하나","equipment":null},{"name":"하나"}, {"equipment":{}},{"name":"둘","equipment":[]}]'
     )
 
 
 @_anomaly("quests", share=0.004)
-def _quests_of_an_unknown_period(row: Row, _draw: Random) -> None:
+def _quests_of_an_unknown_period(row: LegacyRow, _draw: Random) -> None:
     with DocumentOf(row, "quests") as quests:
         quests |= {"yearly": quests["daily"], "monthly": None}
         del quests["weekly"]["claimedMilestones"], quests["weekly"]["quests"][0]["isClaimed"]
 
 
 @_anomaly("seasonHistory")
-def _deep_nesting(row: Row, _draw: Random) -> None:
+def _deep_nesting(row: LegacyRow, _draw: Random) -> None:
     row["seasonHistory"] = "[" * 2_000 + "]" * 2_000

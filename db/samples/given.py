@@ -1,88 +1,227 @@
-"""What is `given` of a player, checked: each check names the key, what was expected and what was found."""
+"""What is given of a player: the differences from the default one, for scenarios, seeds and builders alike.
+
+Frozen and checked when it is made: an unknown key, a wrong type and a number out of range raise pydantic's
+ValidationError, which names the place. The game's own names are checked by those who use it: a scenario before anything
+runs, a builder while it makes the player.
+"""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from game.legacy.codec.arrays import STEP
-from game.rows import Record
-from game.rules import catalog
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    PlainValidator,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from db.samples import moments
+from db.samples.legacy_documents import EPOCH_MS
+from game.rules.commands import Milestone, Period, Slot, TournamentKind
+
+DEFAULT_CLOCK = "2026-01-05T12:00:00+09:00"
+START_OF_DAY = "2026-01-05T00:00:00+09:00"
+NAME = r"^[a-z][a-z0-9_-]*$"
+MOMENTS = {"mail": "expires", "milestones": "reset", "missions": "since", "tournaments": "played"}
+"""Of what is given, the field of each entry that is a moment: it may be written as a distance from the clock."""
+UNKNOWN_KEYS: Final = "unknown_keys"
+EMPTY_KEYS: Final = "empty_keys"
 
 
 class BadGiven(ValueError):
-    """A player that can't be made; the message names the key, what was expected and what was found."""
+    """What is given names something that there is not; the message says where, what was expected and what was found."""
 
 
-def checked(given: Mapping[str, object], default: Mapping[str, object], where: str) -> dict[str, object]:
-    """What is given, over the default; it may have no other keys."""
-    for key in given:
-        if key not in default:
-            near = difflib.get_close_matches(str(key), default, n=1)
-            raise BadGiven(f"{where}: expected one of {', '.join(default)}; found {key!r}{_nearest(near)}")
-    return {**default, **given}
-
-
-def _nearest(names: list[str]) -> str:
-    return f"; did you mean {names[0]!r}?" if names else ""
-
-
-def mapping(value: object, where: str) -> Mapping[str, object]:
-    """The value, which must be a mapping."""
-    if not isinstance(value, Mapping):
-        raise BadGiven(f"{where}: expected a mapping; found {value!r}")
-    return value
-
-
-def whole(value: object, where: str, least: int = 0, most: int | None = None) -> int:
-    """The value, which must be a whole number of at least `least`, and of at most `most`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise BadGiven(f"{where}: expected a whole number of at least {least}; found {value!r}")
-    if most is not None and value > most:
-        raise BadGiven(f"{where}: expected a whole number of at most {most}; found {value!r}")
-    return value
-
-
-def one_of(value: str, choices: Iterable[str], where: str) -> str:
-    """The value, which must be one of the choices."""
-    known = list(choices)
-    if value not in known:
-        near = difflib.get_close_matches(str(value), known, n=1)
-        raise BadGiven(f"{where}: expected one of {', '.join(known)}; found {value!r}{_nearest(near)}")
-    return value
-
-
-def instant(value: object, where: str) -> int | None:
-    """Epoch milliseconds of an ISO time with an offset, or of a number that is that already."""
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+def _moment(value: object) -> str | int:
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
-    moment = _moment(value)
-    if moment is None or moment.tzinfo is None:
-        raise BadGiven(f"{where}: expected an ISO time with an offset, or epoch milliseconds; found {value!r}")
-    return int(moment.timestamp() * 1000)
+    if not isinstance(value, str):
+        raise ValueError(moments.EXPECTED)  # noqa: TRY004 - pydantic makes an error of a ValueError alone
+    moments.moved(EPOCH_MS, value)
+    return value
 
 
-def _moment(value: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
+AsList: Final = Field(strict=False)
+"""On a tuple: a list is taken for one; its elements stay strict."""
+Count: TypeAlias = Annotated[int, Field(ge=0)]
+Positive: TypeAlias = Annotated[int, Field(ge=1)]
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
+Title: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
+Level: TypeAlias = Annotated[int, Field(ge=1, le=20)]
+Moment: TypeAlias = Annotated[str | int, PlainValidator(_moment), WithJsonSchema({"type": "string"})]
+"""An ISO time, a distance from a clock, or epoch milliseconds; these are for code, and no scenario may have them."""
 
 
-def template(name: object, where: str) -> catalog.Template:
-    """The template of the item of that name."""
-    if isinstance(name, str) and name in catalog.TEMPLATES:
-        return catalog.TEMPLATES[name]
-    near = difflib.get_close_matches(str(name), catalog.TEMPLATES, n=1, cutoff=0.3)
-    raise BadGiven(f"{where}: expected an item's name; found {name!r}{_nearest(near)}")
+class Model(BaseModel):
+    """Frozen; an unknown key is an error, and nothing is converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    nullable: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_and_empty_keys(cls, data: Any) -> Any:
+        """Do as `extra="forbid"` does, but say which keys there are; refuse a key without a value."""
+        if not isinstance(data, dict):
+            return data
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        if unknown := [key for key in data if key not in known]:
+            context = {"unknown": unknown, "known": known}
+            raise PydanticCustomError(UNKNOWN_KEYS, "Keys should be of {known}, not {unknown}", context)
+        if empty := [key for key, value in data.items() if value is None and key not in cls.nullable]:
+            raise PydanticCustomError(EMPTY_KEYS, "Keys should have values, and {empty} have none", {"empty": empty})
+        return data
 
 
-def numbered(
-    player_id: str, key: str, entries: Mapping[str, object], make: Callable[[str, object], Record]
-) -> dict[tuple[str | int, ...], Record]:
-    """Records by (player, entry), their positions in the order given."""
-    return {
-        (player_id, name): {"user_id": player_id, key: name, "position": n * STEP, **make(name, entry)}
-        for n, (name, entry) in enumerate(entries.items())
-    }
+class Bagged(Model):
+    """An item in a bag; its type, slot and grade follow from its name."""
+
+    name: str
+    stars: Annotated[int, Field(ge=0, le=10)] = 0
+    quantity: Positive = 1
+    fails: Count = 0
+    options: dict[str, JsonValue] | None = None
+
+
+class Letter(Model):
+    """A mail and what is attached to it."""
+
+    gold: Count = 0
+    diamonds: Count = 0
+    action_points: Count = 0
+    items: dict[str, Positive] = {}
+    expires: Moment | None = None
+    claimed: bool = False
+
+
+class Places(Model):
+    """The number of places of a bag, by type."""
+
+    equipment: Count = 30
+    material: Count = 30
+    consumable: Count = 30
+
+
+class Forge(Model):
+    """The forge's level, and the experience gathered at it."""
+
+    level: Level = 1
+    xp: Count = 0
+
+
+class Tournament(Model):
+    """The last tournament of a kind: its state, and what was gathered in its matches."""
+
+    nullable = frozenset({"status"})
+    status: str | None = "bracket_ready"
+    rank: Annotated[int, Field(ge=1, le=16)] | None = None
+    gold: Count = 0
+    materials: dict[str, Positive] = {}
+    boxes: dict[str, Positive] = {}
+    claimed: bool = False
+    played: Moment | None = None
+
+
+class Reward(Model):
+    """The reward of a quest; of experience one kind."""
+
+    gold: Count = 0
+    diamonds: Count = 0
+    action_points: Count = 0
+    xp: Annotated[dict[Literal["strategy", "playful"], Positive], Field(max_length=1)] = {}
+    items: dict[str, Positive] = {}
+
+
+class Quest(Model):
+    """A quest of a period, and how far it is."""
+
+    target: Count = 1
+    progress: Count = 0
+    reward: Reward = Reward()
+    activity_points: Count = 0
+    claimed: bool = False
+
+
+class Milestones(Model):
+    """A period's activity points, which of its milestones were claimed, and when its quests were handed out."""
+
+    nullable = frozenset({"reset"})
+    activity: Count = 0
+    claimed: Annotated[tuple[Milestone, ...], AsList] = ()
+    reset: Moment | None = START_OF_DAY
+
+
+class Mission(Model):
+    """A training mission: amount is what can be collected, collected what was at this level, since when it produces."""
+
+    nullable = frozenset({"since"})
+    started: bool = True
+    level: Annotated[int, Field(ge=1, le=10)] = 1
+    amount: Count = 0
+    collected: Count = 0
+    since: Moment | None = DEFAULT_CLOCK
+
+
+class Stage(Model):
+    """A single-play stage: whether it was cleared, and whether its first-clear reward was granted."""
+
+    cleared: bool = True
+    rewarded: bool = True
+
+    @model_validator(mode="after")
+    def _require_one_of_both(self) -> Stage:
+        if not (self.cleared or self.rewarded):
+            raise ValueError("a stage that was cleared or rewarded")
+        return self
+
+
+def _name_or_item(value: Any) -> str:
+    return "name" if isinstance(value, str) else "item"
+
+
+def _list_or_mapping(value: Any) -> str:
+    return "list" if isinstance(value, list | tuple) else "mapping"
+
+
+BagItem: TypeAlias = Annotated[
+    Annotated[str, Tag("name")] | Annotated[Bagged, Tag("item")], Discriminator(_name_or_item)
+]
+
+
+Stages: TypeAlias = Annotated[
+    Annotated[tuple[Title, ...], AsList, Tag("list")] | Annotated[dict[Title, Stage], Tag("mapping")],
+    Discriminator(_list_or_mapping),
+]
+
+
+class Given(Model):
+    """What a player has; the defaults are the default player. legacy: raw values, over columns of the legacy row."""
+
+    # level is the sum of the strategy and playful levels. Of the bag: worn names items of it, presets need not. A
+    # period with quests has milestones in any case. Only a scenario's stage heeds `legacy`, not the builder.
+    gold: Count = 0
+    diamonds: Count = 0
+    level: Annotated[int, Field(ge=2)] = 2
+    forge: Level | Forge = 1
+    places: Count | Places = 30
+    bag: dict[Name, BagItem] = {}
+    worn: Annotated[tuple[Name, ...], AsList] = ()
+    mail: dict[Name, Letter] = {}
+    presets: dict[Title, dict[Slot, Name]] = {}
+    quests: dict[Period, dict[Name, Quest]] = {}
+    milestones: dict[Period, Milestones] = {}
+    missions: dict[Name, Mission] = {}
+    stages: Stages = ()
+    progress: Count = 0
+    league: str = "새싹"
+    action_points: Count = 30
+    tournaments: dict[TournamentKind, Tournament] = {}
+    legacy: dict[str, str | int | float | None] = {}

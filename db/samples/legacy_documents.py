@@ -14,7 +14,7 @@ from typing import TypeAlias
 from game.rows import Record, Value
 from game.rules import catalog
 
-Document: TypeAlias = dict[str, object]
+JsonDocument: TypeAlias = dict[str, object]
 
 EPOCH_MS = 1_767_582_000_000
 """2026-01-05T12:00:00+09:00, the scenarios' default clock; the made players' past lies before it."""
@@ -42,12 +42,12 @@ _COMMENTARY = (
 )
 
 
-def item(record: Record, *, worn: bool, draw: Random) -> Document:
-    """One object of `inventory`; `worn` says what isEquipped says."""
+def item(record: Record, *, worn: bool, draw: Random) -> JsonDocument:
+    """Return one object of `inventory`; `worn` says what isEquipped says."""
     name, kind, slot, grade = (
         None if record[key] is None else str(record[key]) for key in ("name", "type", "slot", "grade")
     )
-    document: Document = {
+    document: JsonDocument = {
         "id": record["id"],
         "name": name,
         "description": f"{name}입니다.",
@@ -69,10 +69,10 @@ def item(record: Record, *, worn: bool, draw: Random) -> Document:
     return document
 
 
-def mail(record: Record, *, draw: Random) -> Document:
-    """One object of `mail`; attachments only where there is something attached."""
+def mail(record: Record, *, draw: Random) -> JsonDocument:
+    """Return one object of `mail`; attachments only where there is something attached."""
     received = EPOCH_MS - draw.randrange(1, 30 * DAY_MS)
-    document: Document = {
+    document: JsonDocument = {
         "id": record["id"],
         "from": "System",
         "title": draw.choice(("출석 보상", "주간 리그 보상", "점검 보상", "이벤트 당첨 안내")),
@@ -88,21 +88,21 @@ def mail(record: Record, *, draw: Random) -> Document:
     return document
 
 
-def _attachments(record: Record) -> Document:
+def _attachments(record: Record) -> JsonDocument:
     keys = {"gold": "gold", "diamonds": "diamonds", "action_points": "actionPoints"}
-    attached: Document = {key: record[column] for column, key in keys.items() if record[column]}
+    attached: JsonDocument = {key: record[column] for column, key in keys.items() if record[column]}
     if items := json.loads(str(record["items"])):
         attached["items"] = [{"itemId": name, "quantity": quantity} for name, quantity in items]
     return attached
 
 
-def tournament(record: Record, *, player: Record, draw: Random) -> Document:
-    """The state of the player's last tournament of one kind: roster, rounds, what was gathered in its matches."""
+def tournament(record: Record, *, player: Record, draw: Random) -> JsonDocument:
+    """Return the state of the last tournament of one kind: roster, rounds, what was gathered in its matches."""
     kind = str(record["kind"])
     roster = [_entrant(str(player["id"]), str(player["nickname"]), str(player["league"]), draw)]
     roster += [_bot(kind, n, str(player["league"]), draw) for n in range(1, catalog.TOURNAMENTS[kind].league)]
     finished = record["status"] in {"complete", "eliminated"}
-    document: Document = {
+    document: JsonDocument = {
         "type": kind,
         "status": record["status"],
         "title": TITLES[kind],
@@ -116,7 +116,7 @@ def tournament(record: Record, *, player: Record, draw: Random) -> Document:
     }
     if record["rank"] is not None:
         document["finalRank"] = record["rank"]
-    gathered: dict[str, Value | Document] = {
+    gathered: dict[str, Value | JsonDocument] = {
         "accumulatedGold": record["gold"],
         "accumulatedMaterials": json.loads(str(record["materials"])),
         "accumulatedEquipmentBoxes": json.loads(str(record["boxes"])),
@@ -124,13 +124,13 @@ def tournament(record: Record, *, player: Record, draw: Random) -> Document:
     return document | {key: value for key, value in gathered.items() if value}
 
 
-def preset(record: Record) -> Document:
+def preset(record: Record) -> JsonDocument:
     """Make one object of the list `equipmentPresets`."""
     return {"name": record["name"], "equipment": json.loads(str(record["equipment"]))}
 
 
-def period(record: Record, quests: Iterable[Record], *, draw: Random) -> Document:
-    """One period of `quests`: its record of user_milestones, and its quests."""
+def period(record: Record, quests: Iterable[Record], *, draw: Random) -> JsonDocument:
+    """Return one period of `quests`: its record of user_milestones, and its quests."""
     return {
         "quests": [_quest(quest, draw) for quest in quests],
         "activityProgress": record["activity"],
@@ -139,7 +139,7 @@ def period(record: Record, quests: Iterable[Record], *, draw: Random) -> Documen
     }
 
 
-def _quest(record: Record, draw: Random) -> Document:
+def _quest(record: Record, draw: Random) -> JsonDocument:
     title, description = draw.choice(QUESTS)
     return {
         "id": record["id"],
@@ -153,7 +153,7 @@ def _quest(record: Record, draw: Random) -> Document:
     }
 
 
-def mission(record: Record) -> Document:
+def mission(record: Record) -> JsonDocument:
     """Make one value of the object `singlePlayerMissions`."""
     return {
         "isStarted": record["started"],
@@ -164,7 +164,7 @@ def mission(record: Record) -> Document:
     }
 
 
-def _entrant(entrant: str, nickname: str, league: str, draw: Random) -> Document:
+def _entrant(entrant: str, nickname: str, league: str, draw: Random) -> JsonDocument:
     return {
         "id": entrant,
         "nickname": nickname,
@@ -178,11 +178,11 @@ def _entrant(entrant: str, nickname: str, league: str, draw: Random) -> Document
     }
 
 
-def _bot(kind: str, n: int, league: str, draw: Random) -> Document:
+def _bot(kind: str, n: int, league: str, draw: Random) -> JsonDocument:
     return _entrant(f"bot-{kind}-{n}", draw.choice(_SURNAMES) + draw.choice(_GIVEN), league, draw)
 
 
-def _league_rounds(roster: list[Document], draw: Random, finished: bool) -> list[Document]:
+def _league_rounds(roster: list[JsonDocument], draw: Random, finished: bool) -> list[JsonDocument]:
     """Everybody against everybody, three matches a round: the circle method."""
     wheel = list(roster)
     rounds = []
@@ -193,9 +193,9 @@ def _league_rounds(roster: list[Document], draw: Random, finished: bool) -> list
     return rounds
 
 
-def _knock_out(roster: list[Document], draw: Random, finished: bool) -> list[Document]:
-    left: list[Document] = list(roster)
-    rounds: list[Document] = []
+def _knock_out(roster: list[JsonDocument], draw: Random, finished: bool) -> list[JsonDocument]:
+    left: list[JsonDocument] = list(roster)
+    rounds: list[JsonDocument] = []
     while len(left) > 1:
         pairs = list(zip(left[::2], left[1::2], strict=True))
         rounds.append(_round(len(rounds) + 1, ROUND_NAMES[len(left)], pairs, draw, finished or not rounds))
@@ -205,12 +205,14 @@ def _knock_out(roster: list[Document], draw: Random, finished: bool) -> list[Doc
     return rounds
 
 
-def _round(number: int, name: str, pairs: list[tuple[Document, Document]], draw: Random, played: bool) -> Document:
+def _round(
+    number: int, name: str, pairs: list[tuple[JsonDocument, JsonDocument]], draw: Random, played: bool
+) -> JsonDocument:
     matches = [_match(number, n, pair, draw, played) for n, pair in enumerate(pairs)]
     return {"id": number, "name": name, "matches": matches}
 
 
-def _match(number: int, n: int, pair: tuple[Document, Document], draw: Random, played: bool) -> Document:
+def _match(number: int, n: int, pair: tuple[JsonDocument, JsonDocument], draw: Random, played: bool) -> JsonDocument:
     lead = draw.randrange(51, 70)
     brief = [{"id": entrant["id"]} for entrant in pair]
     return {

@@ -6,23 +6,23 @@ from collections.abc import Iterator
 from random import Random
 
 from db.legacy import declared_tables
-from db.samples.legacy_documents import DAY_MS, EPOCH_MS, Document
+from db.samples.legacy_documents import DAY_MS, EPOCH_MS, JsonDocument
 from game.json_text import dumps
 from game.legacy.sqlite_values import BadText, Cell
 from game.rules import catalog
 
-Cells = tuple[Cell, ...]
+RowCells = tuple[Cell, ...]
 
 _MODES = ("클래식 바둑", "따내기 바둑", "스피드 바둑", "주사위 바둑", "알까기")
 
 
-def credentials(username: Cell, player_id: Cell, draw: Random) -> Cells:
-    """A row of user_credentials; the hash is one of nothing."""
+def credentials(username: Cell, player_id: Cell, draw: Random) -> RowCells:
+    """Return a row of user_credentials; the hash is one of nothing."""
     return username, f"{draw.getrandbits(128):032x}:{draw.getrandbits(512):0128x}", player_id
 
 
 def live_game(n: int, players: list[Cell], draw: Random) -> dict[str, Cell]:
-    """A row of live_games: most of its columns NULL, as they are."""
+    """Return a row of live_games: most of its columns NULL, as they are."""
     black, white = draw.sample(players, 2) if len(players) > 1 else (players[0], "bot-ai")
     turns = draw.randrange(80)
     moves = [{"x": draw.randrange(19), "y": draw.randrange(19), "player": 1 + turn % 2} for turn in range(turns)]
@@ -62,8 +62,8 @@ def _board(moves: list[dict[str, int]]) -> list[list[int]]:
     return board
 
 
-def key_values(players: list[Cell], draw: Random) -> Iterator[Cells]:
-    """Rows of kv. The administrators' log grows with the players: a megabyte at some 5,000."""
+def key_values(players: list[Cell], draw: Random) -> Iterator[RowCells]:
+    """Yield rows of kv. The administrators' log grows with the players: a megabyte at some 5,000."""
     yield "guilds", dumps({guild["id"]: guild for guild in _guilds(players, draw)})
     yield "announcements", dumps([{"id": f"ann-{n}", "message": f"{n}번째 공지: 정기 점검 안내"} for n in range(5)])
     yield "adminLogs", dumps([_admin_log(n, players, draw) for n in range(max(20, len(players)))])
@@ -72,7 +72,7 @@ def key_values(players: list[Cell], draw: Random) -> Iterator[Cells]:
     yield "maintenance", "false"
 
 
-def _guilds(players: list[Cell], draw: Random) -> Iterator[Document]:
+def _guilds(players: list[Cell], draw: Random) -> Iterator[JsonDocument]:
     for n in range(max(1, len(players) // 25)):
         members = draw.sample(players, min(len(players), draw.randrange(1, 25)))
         yield {
@@ -84,7 +84,7 @@ def _guilds(players: list[Cell], draw: Random) -> Iterator[Document]:
         }
 
 
-def _admin_log(n: int, players: list[Cell], draw: Random) -> Document:
+def _admin_log(n: int, players: list[Cell], draw: Random) -> JsonDocument:
     return {
         "id": f"log-{draw.getrandbits(64):016x}",
         "timestamp": EPOCH_MS - n * 3_600_000,
@@ -95,7 +95,7 @@ def _admin_log(n: int, players: list[Cell], draw: Random) -> Document:
     }
 
 
-def odd_key_values() -> Iterator[Cells]:
+def odd_key_values() -> Iterator[RowCells]:
     """Values that are no JSON, or no text at all."""
     yield "brokenFlag", '{"on":tru'
     yield "blobFlag", b"\x00\xff"

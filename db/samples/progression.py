@@ -1,15 +1,17 @@
 """What a player has under way, made to order: presets, quests and milestones, missions, stages.
 
-As records from what is given (see `builders.player`), and as the legacy columns from the records.
+As records from what is given (see `builders.rows`), and as the legacy columns from the records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Mapping
 from random import Random
+from typing import get_args
 
-from db.samples import legacy_documents
-from db.samples.given import BadGiven, checked, instant, mapping, numbered, one_of, template, whole
+from db.samples import legacy_documents, moments
+from db.samples.given import BadGiven, Given, Milestones, Mission, Moment, Quest, Reward, Stage, Stages
 from db.samples.legacy_documents import DAY_MS, EPOCH_MS
 from game.json_text import dumps
 from game.legacy.codec.arrays import STEP
@@ -17,35 +19,53 @@ from game.legacy.codec.mapping import PERIODS, STAGES
 from game.legacy.sqlite_values import Cell
 from game.rows import Key, Record, Rows
 from game.rules import catalog
+from game.rules.commands import Period
 
 TODAY_MS = EPOCH_MS - DAY_MS // 2
 """When the day, a Monday, began in Seoul."""
 
-MILESTONES = (20, 40, 60, 80, 100)
-TOP_MISSION_LEVEL = 10
-_BOTH = {"cleared": True, "rewarded": True}
 
-
-def records(player_id: str, told: Mapping[str, object]) -> Rows:
-    """The records of the five tables."""
-    quests: dict[Key, Record] = {}
-    for period, entries in mapping(told["quests"], "quests").items():
-        one_of(period, PERIODS, "quests")
-        listed = numbered(player_id, "id", mapping(entries, f"quests.{period}"), _quest_of(period))
-        quests |= {(player_id, period, key[1]): record for key, record in listed.items()}
+def records(player_id: str, given: Given, clock_ms: int) -> Rows:
+    """Return the records of the five tables. clock_ms: from which distances count, in epoch milliseconds."""
     return Rows(
         {
-            "user_equipment_presets": numbered(player_id, "name", mapping(told["presets"], "presets"), _preset),
-            "user_quests": quests,
-            "user_milestones": _milestones(player_id, told),
-            "user_missions": numbered(player_id, "id", mapping(told["missions"], "missions"), _mission),
-            "user_stages": _stages(player_id, told["stages"]),
+            "user_equipment_presets": numbered(
+                player_id, "name", {name: {"equipment": dumps(dict(preset))} for name, preset in given.presets.items()}
+            ),
+            "user_quests": _quests(player_id, given),
+            "user_milestones": _milestones(player_id, given, clock_ms),
+            "user_missions": numbered(
+                player_id, "id", {name: _mission(mission, clock_ms) for name, mission in given.missions.items()}
+            ),
+            "user_stages": _stages(player_id, given.stages),
         }
     )
 
 
+def numbered(player_id: str, key: str, entries: Mapping[str, Record]) -> dict[Key, Record]:
+    """Return the entries as records by (player, entry), their positions in the order given."""
+    return {
+        (player_id, name): {"user_id": player_id, key: name, "position": n * STEP, **entry}
+        for n, (name, entry) in enumerate(entries.items())
+    }
+
+
+def instant(moment: Moment | None, clock_ms: int) -> int | None:
+    """Return the epoch milliseconds of a moment. Raises ValueError if a distance leads out of the calendar."""
+    return moments.moved(clock_ms, moment) if isinstance(moment, str) else moment
+
+
+def item(name: str, where: str) -> catalog.Template:
+    """Return the template of the item of that name. Raises BadGiven, with the nearest names, if there is none."""
+    if name in catalog.TEMPLATES:
+        return catalog.TEMPLATES[name]
+    near = difflib.get_close_matches(name, catalog.TEMPLATES, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise BadGiven(f"{where}: expected an item's name; found {name!r}{hint}")
+
+
 def columns(rows: Rows, draw: Random) -> dict[str, Cell]:
-    """The five tables' columns of the legacy row."""
+    """Return the five tables' columns of the legacy row."""
     quests = rows["user_quests"].values()
     periods = {
         str(record["period"]): legacy_documents.period(
@@ -66,101 +86,78 @@ def columns(rows: Rows, draw: Random) -> dict[str, Cell]:
     }
 
 
-def _preset(name: str, entry: object) -> Record:
-    where = f"presets.{name}"
-    equipment = mapping(entry, where)
-    for slot, item in equipment.items():
-        one_of(slot, catalog.SLOTS, where)
-        if not isinstance(item, str):
-            raise BadGiven(f"{where}.{slot}: expected an item's id; found {item!r}")
-    return {"equipment": dumps(dict(equipment))}
+def _quests(player_id: str, given: Given) -> dict[Key, Record]:
+    records: dict[Key, Record] = {}
+    for period, quests in given.quests.items():
+        listed = numbered(player_id, "id", {name: _quest(period, name, quest) for name, quest in quests.items()})
+        records |= {(player_id, period, key[1]): record for key, record in listed.items()}
+    return records
 
 
-def _quest_of(period: str) -> Callable[[str, object], Record]:
-    def quest(quest_id: str, entry: object) -> Record:
-        return {"period": period, **_quest(f"quests.{period}.{quest_id}", entry)}
-
-    return quest
-
-
-def _quest(where: str, entry: object) -> Record:
-    default = {"target": 1, "progress": 0, "reward": {}, "activity_points": 0, "claimed": False}
-    told = checked(mapping(entry, where), default, where)
+def _quest(period: str, name: str, quest: Quest) -> Record:
     return {
-        "target": whole(told["target"], f"{where}.target"),
-        "progress": whole(told["progress"], f"{where}.progress"),
-        "reward": dumps(_reward(told["reward"], f"{where}.reward")),
-        "activity_points": whole(told["activity_points"], f"{where}.activity_points"),
-        "claimed": bool(told["claimed"]),
+        "period": period,
+        "target": quest.target,
+        "progress": quest.progress,
+        "reward": dumps(_reward(quest.reward, f"quests.{period}.{name}.reward")),
+        "activity_points": quest.activity_points,
+        "claimed": quest.claimed,
     }
 
 
-def _reward(given: object, where: str) -> legacy_documents.Document:
-    """The reward as the legacy service writes it, of what is given as for a mail."""
-    keys = {"gold": "gold", "diamonds": "diamonds", "action_points": "actionPoints"}
-    told = checked(mapping(given, where), {**dict.fromkeys(keys, 0), "items": {}}, where)
-    reward: legacy_documents.Document = {
-        key: amount for name, key in keys.items() if (amount := whole(told[name], f"{where}.{name}"))
+def _reward(reward: Reward, where: str) -> legacy_documents.JsonDocument:
+    """Return the reward as the legacy service writes it: without what it does not pay."""
+    paid: legacy_documents.JsonDocument = {
+        "gold": reward.gold,
+        "diamonds": reward.diamonds,
+        "actionPoints": reward.action_points,
+        "items": [{"itemId": item(name, where).name, "quantity": quantity} for name, quantity in reward.items.items()],
+        "xp": next(({"type": kind, "amount": amount} for kind, amount in reward.xp.items()), None),
     }
-    if items := mapping(told["items"], f"{where}.items"):
-        reward["items"] = [
-            {"itemId": template(name, where).name, "quantity": whole(quantity, where, least=1)}
-            for name, quantity in items.items()
-        ]
-    return reward
+    return {key: value for key, value in paid.items() if value}
 
 
-def _milestones(player_id: str, told: Mapping[str, object]) -> dict[Key, Record]:
-    given = mapping(told["milestones"], "milestones")
-    for period in given:
-        one_of(period, PERIODS, "milestones")
-    wanted = [period for period in PERIODS if period in given or period in mapping(told["quests"], "quests")]
+def _milestones(player_id: str, given: Given, clock_ms: int) -> dict[Key, Record]:
     return {
-        (player_id, period): {"user_id": player_id, "period": period, **_milestone(period, given.get(period, {}))}
-        for period in wanted
+        (player_id, period): {
+            "user_id": player_id,
+            "period": period,
+            **_milestone(given.milestones.get(period, Milestones()), clock_ms),
+        }
+        for period in get_args(Period)
+        if period in given.milestones or period in given.quests
     }
 
 
-def _milestone(period: str, entry: object) -> Record:
-    where = f"milestones.{period}"
-    told = checked(mapping(entry, where), {"activity": 0, "claimed": [], "reset": TODAY_MS}, where)
-    claimed = told["claimed"]
-    if not isinstance(claimed, list | tuple) or not set(claimed) <= set(MILESTONES):
-        raise BadGiven(f"{where}.claimed: expected a list of {', '.join(map(str, MILESTONES))}; found {claimed!r}")
+def _milestone(milestones: Milestones, clock_ms: int) -> Record:
     return {
-        "activity": whole(told["activity"], f"{where}.activity"),
-        "claimed": dumps([milestone in claimed for milestone in MILESTONES]),
-        "reset_at": instant(told["reset"], f"{where}.reset"),
+        "activity": milestones.activity,
+        "claimed": dumps([points in milestones.claimed for points in catalog.MILESTONES]),
+        "reset_at": instant(milestones.reset, clock_ms),
     }
 
 
-def _mission(mission: str, entry: object) -> Record:
-    where = f"missions.{mission}"
-    default = {"started": True, "level": 1, "amount": 0, "collected": 0, "since": EPOCH_MS}
-    told = checked(mapping(entry, where), default, where)
+def _mission(mission: Mission, clock_ms: int) -> Record:
     return {
-        "started": bool(told["started"]),
-        "level": whole(told["level"], f"{where}.level", least=1, most=TOP_MISSION_LEVEL),
-        "amount": whole(told["amount"], f"{where}.amount"),
-        "collected": whole(told["collected"], f"{where}.collected"),
-        "since": instant(told["since"], f"{where}.since"),
+        "started": mission.started,
+        "level": mission.level,
+        "amount": mission.amount,
+        "collected": mission.collected,
+        "since": instant(mission.since, clock_ms),
     }
 
 
-def _stages(player_id: str, stages: object) -> dict[Key, Record]:
-    """Those that were cleared come first, as the legacy arrays would have them read."""
-    given = dict.fromkeys(stages, _BOTH) if isinstance(stages, list | tuple) else mapping(stages, "stages")
-    told = {str(name): _stage(str(name), entry) for name, entry in given.items()}
-    in_order = sorted(told, key=lambda name: not told[name]["cleared"])
+def _stages(player_id: str, given: Stages) -> dict[Key, Record]:
+    """Return the stages; those that were cleared come first, as the legacy arrays would have them read."""
+    stages = given if isinstance(given, dict) else dict.fromkeys(given, Stage())
+    in_order = sorted(stages, key=lambda name: not stages[name].cleared)
     return {
-        (player_id, name): {"user_id": player_id, "stage": name, "position": n * STEP, **told[name]}
+        (player_id, name): {
+            "user_id": player_id,
+            "stage": name,
+            "position": n * STEP,
+            "cleared": stages[name].cleared,
+            "rewarded": stages[name].rewarded,
+        }
         for n, name in enumerate(in_order)
     }
-
-
-def _stage(name: str, entry: object) -> Record:
-    where = f"stages.{name}"
-    told = checked(mapping(entry, where), _BOTH, where)
-    if not told["cleared"] and not told["rewarded"]:
-        raise BadGiven(f"{where}: expected it to be cleared or rewarded; found neither")
-    return {flag: bool(told[flag]) for flag in _BOTH}

@@ -12,9 +12,13 @@ from uuid import UUID
 
 from faker import Faker
 
+from db.samples import builders
+from db.samples.builders import Account
+from db.samples.given import Given, Stage
 from db.samples.legacy_documents import DAY_MS, EPOCH_MS, LEAGUES
-from db.samples.progression import MILESTONES, TODAY_MS
+from db.samples.progression import TODAY_MS
 from game.legacy.codec.mapping import PERIODS
+from game.rows import Rows
 from game.rules import catalog
 
 _GRADES = tuple(catalog.GRADES)[:5]
@@ -29,6 +33,7 @@ _QUESTS = ("attend", "play", "league", "enhance", "combine", "quiz", "single")
 _TARGETS = (1, 3, 1, 1, 1, 5, 2)
 _STAGE_LEVELS = ("입문", "초급", "중급", "고급", "유단자")
 _STAGES_A_LEVEL = 20
+_CLEARED = Stage()  # one for all: a player has up to a hundred of them, and each costs a validation
 _MISSIONS = {
     "mission_attendance": (1, 50),
     "mission_complete_game": (20, 150),
@@ -42,14 +47,19 @@ _MISSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """A player to make: `builders.player(sketch.id, **sketch.given)`."""
+    """A player to make, by `rows`."""
 
     id: str
-    given: dict[str, object]
+    account: Account
+    given: Given
+
+    def rows(self) -> Rows:
+        """Return the player's rows of all PLAYER_STATE tables."""
+        return builders.rows(self.id, self.given, account=self.account)
 
 
 def sketches(players: int, seed: int) -> Iterator[Sketch]:
-    """That many players; those of a smaller number are the first of a larger one."""
+    """Yield that many players; those of a smaller number are the first of a larger one."""
     names = Faker("ko_KR")
     names.seed_instance(seed)
     for n in range(players):
@@ -57,6 +67,7 @@ def sketches(players: int, seed: int) -> Iterator[Sketch]:
 
 
 def new_uuid(draw: Random) -> str:
+    """Return an id that depends on the draws alone."""
     return str(UUID(int=draw.getrandbits(128), version=4))
 
 
@@ -64,10 +75,8 @@ def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
     level = draw.randrange(3, 60)
     bag, kinds = _bag(draw)
     worn = _worn(kinds, level, draw)
+    account = Account(username=f"{names.user_name()}{n}", nickname=f"{names.name()}{n}", admin=n == 0)
     given: dict[str, object] = {
-        "username": f"{names.user_name()}{n}",
-        "nickname": f"{names.name()}{n}",
-        "admin": n == 0,
         "league": LEAGUES[min(level // 8, 7)],
         "gold": draw.randrange(3_000, 60_000),
         "diamonds": draw.randrange(500),
@@ -81,7 +90,7 @@ def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
     }
     given |= _under_way(n, {str(kinds[item_id].slot): item_id for item_id in worn}, draw)
     kind = "admin-" if n == 0 else "test-" if n % 97 == 96 else ""
-    return Sketch(f"user-{kind}{new_uuid(draw)}", given)
+    return Sketch(f"user-{kind}{new_uuid(draw)}", account, Given.model_validate(given))
 
 
 def _bag(draw: Random) -> tuple[dict[str, dict[str, object]], dict[str, catalog.Template]]:
@@ -115,10 +124,9 @@ def _worn(kinds: dict[str, catalog.Template], level: int, draw: Random) -> list[
 
 
 def _mail(draw: Random) -> tuple[str, dict[str, object]]:
-    entry: dict[str, object] = {
-        "claimed": draw.random() < 0.4,
-        "expires": draw.choice((_NEVER, _FAR_AHEAD, _FAR_AHEAD, _FAR_AHEAD, _LONG_PAST)),
-    }
+    entry: dict[str, object] = {"claimed": draw.random() < 0.4}
+    if (expires := draw.choice((_NEVER, _FAR_AHEAD, _FAR_AHEAD, _FAR_AHEAD, _LONG_PAST))) is not None:
+        entry["expires"] = expires
     if draw.random() < 0.8:
         entry["gold"] = draw.randrange(10, 500)
     if draw.random() < 0.3:
@@ -129,7 +137,7 @@ def _mail(draw: Random) -> tuple[str, dict[str, object]]:
 
 
 def _tournaments(n: int, draw: Random) -> Iterator[tuple[str, dict[str, object]]]:
-    """Each kind in one of the states; which one follows from the player's place, so that each occurs."""
+    """Yield each kind in one of the states; which one follows from the player's place, so that each occurs."""
     for turn, kind in enumerate(catalog.TOURNAMENTS):
         state = _STATES[(n + 2 * turn) % len(_STATES)]
         if state != "absent":
@@ -142,8 +150,9 @@ def _tournament(kind: str, state: str, draw: Random) -> dict[str, object]:
         "status": "complete" if state == "claimed" else state,
         "played": EPOCH_MS - draw.randrange(DAY_MS),
         "claimed": state == "claimed",
-        "rank": draw.randrange(1, catalog.TOURNAMENTS[kind].league + 1) if over else None,
     }
+    if over:
+        entry["rank"] = draw.randrange(1, catalog.TOURNAMENTS[kind].league + 1)
     if kind == "neighborhood":
         entry["gold"] = draw.randrange(50, 2_000)
     elif kind == "national":
@@ -167,7 +176,7 @@ def _under_way(n: int, worn: dict[str, str], draw: Random) -> dict[str, object]:
 
 
 def _presets(n: int, worn: dict[str, str], draw: Random) -> dict[str, dict[str, str]]:
-    """What is worn, for most; for every fifth player one of which an item is gone."""
+    """Return what is worn as a preset, for most; for every fifth player one of which an item is gone."""
     presets = {"기본 세트": worn} if worn and draw.random() < 0.8 else {}
     if n % 5 == 0:
         presets["옛 세트"] = worn | {draw.choice(catalog.SLOTS): f"item-{new_uuid(draw)}"}
@@ -175,7 +184,7 @@ def _presets(n: int, worn: dict[str, str], draw: Random) -> dict[str, dict[str, 
 
 
 def _quests(period: str, draw: Random) -> Iterator[tuple[str, dict[str, object]]]:
-    """Under way, done, and claimed."""
+    """Yield the quests of a period: some under way, some done, some claimed."""
     for quest, target in zip(_QUESTS, _TARGETS, strict=True):
         progress = draw.choice((0, target - 1, target, target))
         reward: dict[str, object] = {"gold": draw.choice((50, 100, 200))}
@@ -194,11 +203,11 @@ def _quests(period: str, draw: Random) -> Iterator[tuple[str, dict[str, object]]
 
 
 def _milestone(draw: Random) -> dict[str, object]:
-    """Most of them never run out, so that there is something to claim whenever the player is played."""
+    """Return a period's milestones; most never run out, so that whenever the player is played some can be claimed."""
     activity = 20 * draw.randrange(6)
     return {
         "activity": activity,
-        "claimed": [points for points in MILESTONES if points <= activity and draw.random() < 0.4],
+        "claimed": [points for points in catalog.MILESTONES if points <= activity and draw.random() < 0.4],
         "reset": draw.choice((0, None, 0, TODAY_MS)),
     }
 
@@ -218,9 +227,7 @@ def _missions(cleared: int, draw: Random) -> Iterator[tuple[str, dict[str, objec
             )
 
 
-def _stages(cleared: int, draw: Random) -> dict[str, dict[str, bool]]:
-    """The first so many; for some players the reward of the last one was never granted."""
+def _stages(cleared: int, draw: Random) -> dict[str, Stage]:
+    """Return the first so many stages; for some players the reward of the last one was never granted."""
     names = [f"{_STAGE_LEVELS[n // _STAGES_A_LEVEL]}-{n % _STAGES_A_LEVEL + 1}" for n in range(cleared)]
-    stages = {name: {"cleared": True, "rewarded": True} for name in names}
-    stages[names[-1]]["rewarded"] = draw.random() < 0.8
-    return stages
+    return dict.fromkeys(names, _CLEARED) | {names[-1]: Stage(rewarded=draw.random() < 0.8)}

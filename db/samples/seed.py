@@ -54,24 +54,24 @@ _COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """What was made. odd: anomaly to the ids of the players that have it; held: ids of those who can't play."""
+    """The result of a seed. by_anomaly: ids of the players with each anomaly; held: ids of those who can't play."""
 
     players: int
     bytes: int
     seconds: float
     ids: tuple[str, ...]
-    odd: Mapping[str, tuple[str, ...]]
+    by_anomaly: Mapping[str, tuple[str, ...]]
     held: frozenset[str]
 
     @property
     def playable(self) -> str | None:
         """Return the id of a player to try the service with, of whom everything can be read; None if there is none."""
-        odd = {player for players in self.odd.values() for player in players}
-        return next((player for player in self.ids if player not in odd), None)
+        anomalous = {player for players in self.by_anomaly.values() for player in players}
+        return next((player for player in self.ids if player not in anomalous), None)
 
 
 def empty_legacy(path: Path, *, user_columns: int | None = None) -> None:
-    """A legacy file with all tables and no rows; Refusal where there is a file already."""
+    """Make a legacy file with all tables and no rows. Raises Refusal if a file exists already."""
     with _new_file(path) as connection:
         declared_tables.create(connection, user_columns=user_columns)
 
@@ -85,25 +85,32 @@ def seed_legacy(
     user_columns: int | None = None,
     progress: Progress | None = None,
 ) -> Seeded:
-    """A legacy file as the service of today writes it, in WAL mode; Refusal where there is a file already.
+    """Make a legacy file as the service of today writes it, in WAL mode. Raises Refusal if a file exists already.
 
     user_columns: 73 for an old file up to 80 and more for a newer one, whose further columns nobody knows.
     """
     _require_players(players, str(path))
     began = time.monotonic()
     draw = Random(f"{seed}/file")  # noqa: S311 - variety, not secrecy
-    odd = assign(players, draw) if anomalies else {}
+    anomalies_of = assign(players, draw) if anomalies else {}
     with _new_file(path) as connection:
         declared_tables.create(connection, user_columns=user_columns)
-        ids = _users(connection, players, seed, odd=odd, user_columns=user_columns, progress=progress or Silent())
+        ids = _users(
+            connection,
+            players,
+            seed,
+            anomalies_of=anomalies_of,
+            user_columns=user_columns,
+            progress=progress or Silent(),
+        )
         _other_tables(connection, ids, draw, odd_values=anomalies)
     return Seeded(
         players=players,
         bytes=path.stat().st_size,
         seconds=time.monotonic() - began,
         ids=tuple(ids),
-        odd=_by_name(ids, odd),
-        held=frozenset(ids[n] for n, found in odd.items() if any(anomaly.holds for anomaly in found)),
+        by_anomaly=_by_name(ids, anomalies_of),
+        held=frozenset(ids[n] for n, assigned in anomalies_of.items() if any(anomaly.holds for anomaly in assigned)),
     )
 
 
@@ -116,7 +123,7 @@ def seed_postgres(
     progress: Progress | None = None,
     confirm: Callable[[], None] = unasked,
 ) -> Seeded:
-    """Players in an empty, migrated database, fenced or not, in one transaction; bytes is what the tables take then.
+    """Write players into an empty, migrated database, fenced or not, in one transaction; bytes: of the tables then.
 
     confirm: called after the checks and before any change; may raise Refusal.
     Refusal: an environment other than development and test, a marker that disagrees, players that are there already,
@@ -138,11 +145,11 @@ def seed_postgres(
             ids = _copy_players(conn, players, seed, progress or Silent())
         row = conn.execute(_TABLES_SIZE).fetchone()
     seconds = time.monotonic() - began
-    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), odd={}, held=frozenset())
+    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), by_anomaly={}, held=frozenset())
 
 
 def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[], None] = unasked) -> None:
-    """Every table of the game and of the transfer emptied; in `ops` only the draw epoch changes.
+    """Empty every table of the game and of the transfer; in `ops` only the draw epoch changes.
 
     confirm, Refusal: as for seeding.
     """
@@ -197,7 +204,7 @@ def _copy_players(conn: ops.Connection, players: int, seed: int, progress: Progr
     ids: list[str] = []
     with progress.bar("making players", players, "players") as advance:
         for batch in _batches(sketches(players, seed), BATCH_PLAYERS):
-            made = [builders.player(sketch.id, **sketch.given) for sketch in batch]
+            made = [sketch.rows() for sketch in batch]
             for table in tables.PLAYER_STATE:
                 _copy(conn, table, [record for rows in made for record in rows[table.name].values()])
             ids += [sketch.id for sketch in batch]
@@ -215,10 +222,10 @@ def _copy(conn: ops.Connection, table: sa.Table, records: Sequence[Record]) -> N
             copy.write_row([record[column.name] for column in columns])
 
 
-def _by_name(ids: Sequence[str], odd: Mapping[int, Sequence[Anomaly]]) -> dict[str, tuple[str, ...]]:
+def _by_name(ids: Sequence[str], anomalies_of: Mapping[int, Sequence[Anomaly]]) -> dict[str, tuple[str, ...]]:
     named: dict[str, tuple[str, ...]] = {}
-    for n in sorted(odd):
-        for anomaly in odd[n]:
+    for n in sorted(anomalies_of):
+        for anomaly in anomalies_of[n]:
             named[anomaly.name] = (*named.get(anomaly.name, ()), ids[n])
     return named
 
@@ -228,7 +235,7 @@ def _users(
     players: int,
     seed: int,
     *,
-    odd: Mapping[int, Sequence[Anomaly]],
+    anomalies_of: Mapping[int, Sequence[Anomaly]],
     user_columns: int | None,
     progress: Progress,
 ) -> list[str]:
@@ -236,18 +243,18 @@ def _users(
     ids: list[str] = []
     columns = declared_tables.names("users", user_columns)
     with progress.bar("making players", players, "players") as advance:
-        for batch in _batches(_user_rows(players, seed, odd), BATCH_PLAYERS):
+        for batch in _batches(_user_rows(players, seed, anomalies_of), BATCH_PLAYERS):
             ids += [str(row["id"]) for row in batch]
             _insert(connection, "users", [tuple(row.get(column) for column in columns) for row in batch])
             advance(len(batch))
     return ids
 
 
-def _user_rows(players: int, seed: int, odd: Mapping[int, Sequence[Anomaly]]) -> Iterator[dict[str, Cell]]:
+def _user_rows(players: int, seed: int, anomalies_of: Mapping[int, Sequence[Anomaly]]) -> Iterator[dict[str, Cell]]:
     for n, sketch in enumerate(sketches(players, seed)):
-        row = builders.legacy_row(sketch.id, **sketch.given)
+        row = builders.legacy_row(sketch.rows())
         draw = Random(f"{seed}/odd/{n}")  # noqa: S311 - variety, not secrecy
-        for anomaly in odd.get(n, ()):
+        for anomaly in anomalies_of.get(n, ()):
             anomaly.change(row, draw)
         yield row
 
@@ -291,7 +298,7 @@ def _insert_alike(connection: sqlite3.Connection, table: str, rows: Sequence[tup
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
+    """Open a file that gets its name once it is whole, in WAL mode; nothing is left when making it fails."""
     paths.require_new(path)
     private.make_parent(path)
     with part_of(path) as made:

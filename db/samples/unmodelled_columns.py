@@ -1,4 +1,4 @@
-"""What a legacy row holds beside what the game models: logs, records, settings.
+"""Makes the columns that the game does not model: logs, records, settings.
 
 Shapes and spellings are the legacy service's; the values are drawn from `draw`, so the same player looks the same.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from random import Random
 
-from db.samples.legacy_documents import DAY_MS, EPOCH_MS, Document
+from db.samples.legacy_documents import DAY_MS, EPOCH_MS, JsonDocument
 from game.json_text import dumps
 from game.rows import Record
 from game.rules import catalog
@@ -18,7 +18,7 @@ _REASONS = ("대국 보상", "동네바둑리그 경기 보상", "장비 강화"
 
 
 def columns(player: Record, draw: Random) -> dict[str, int | str | None]:
-    """Columns of the player's row that the game does not model, by name; those of no use today are None."""
+    """Return columns of the player's row that the game does not model, by name; those of no use today are None."""
     return {
         "stats": dumps({mode: _record(draw) for mode in _MODES}),
         "lastActionPointUpdate": EPOCH_MS - draw.randrange(DAY_MS),
@@ -57,12 +57,12 @@ def columns(player: Record, draw: Random) -> dict[str, int | str | None]:
     }
 
 
-def _record(draw: Random) -> Document:
+def _record(draw: Random) -> JsonDocument:
     wins, losses = draw.randrange(200), draw.randrange(200)
     return {"wins": wins, "losses": losses, "rankingScore": 1200 + wins - losses, "aiWins": 3, "aiLosses": 1}
 
 
-def _competitor(n: int, draw: Random) -> Document:
+def _competitor(n: int, draw: Random) -> JsonDocument:
     return {
         "id": f"bot-competitor-{n}",
         "nickname": f"경쟁자{n}",
@@ -73,7 +73,7 @@ def _competitor(n: int, draw: Random) -> Document:
     }
 
 
-def _logs(player: Record, draw: Random) -> list[Document]:
+def _logs(player: Record, draw: Random) -> list[JsonDocument]:
     """Newest first, cut off by age: no full ledger."""
     return [
         {
@@ -87,7 +87,7 @@ def _logs(player: Record, draw: Random) -> list[Document]:
     ]
 
 
-def _settings(draw: Random) -> Document:
+def _settings(draw: Random) -> JsonDocument:
     return {
         "graphics": {"theme": "dark", "panelColor": "#1f2937", "textColor": "#d1d5db"},
         "sound": {"masterVolume": draw.randrange(11), "masterMuted": False, "categoryMuted": {"notification": False}},

@@ -257,15 +257,15 @@ def _switches(conn: ops.Connection, schema: str) -> list[str]:
     names = [tables.FENCE_TRIGGER, tables.APPEND_ONLY_TRIGGER]
     rows = conn.execute(SWITCHES, (sql.Identifier(schema).as_string(conn), names)).fetchall()
     fences = {table: enabled for table, name, enabled in rows if name == tables.FENCE_TRIGGER}
-    odd = [
+    differences = [
         f"switched off: trigger {name} on {table}"
         for table, name, enabled in rows
         if name == tables.APPEND_ONLY_TRIGGER and enabled != "A"
     ]
     if len(set(fences.values())) > 1:
-        odd += [
+        differences += [
             f"switched unlike the others: trigger {tables.FENCE_TRIGGER} on {table} ({enabled})"
             for table, enabled in fences.items()
             if enabled != "A"
         ]
-    return sorted(odd)
+    return sorted(differences)

@@ -24,10 +24,12 @@ def statements(conn: ops.Connection, schema: str, role: str | None) -> list[sql.
     state = _names(schema, [table.name for table in (*game_tables.PLAYER_STATE, *game_tables.OTHER_STATE)])
     journals = _names(schema, [table.name for table in game_tables.JOURNALS])
     readable = ["fence_state", tables.VERSION_TABLE]
-    ours = (*game_tables.ALL, *tables.ALL)
+    own_tables = (*game_tables.ALL, *tables.ALL)
     return [
         sql.SQL("grant usage on schema {} to {}").format(sql.Identifier(schema), to),
-        sql.SQL("revoke all on {} from {}").format(_names(schema, [*(table.name for table in ours), *readable]), to),
+        sql.SQL("revoke all on {} from {}").format(
+            _names(schema, [*(table.name for table in own_tables), *readable]), to
+        ),
         sql.SQL("grant select, insert, update, delete on {} to {}").format(state, to),
         sql.SQL("grant select, insert on {} to {}").format(journals, to),
         sql.SQL("grant select on {} to {}").format(_names(schema, readable), to),

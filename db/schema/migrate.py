@@ -107,7 +107,7 @@ def migrate(
 
 
 def head() -> str:
-    """The newest revision that this version knows."""
+    """Return the newest revision that this version knows."""
     return revisions.read().head
 
 

@@ -72,7 +72,7 @@ class Made:
 
 
 @dataclass
-class Plan:
+class RevisionPlan:
     """The statements that a comparison gives. within: for one transaction. alone: each outside any. See Made."""
 
     within: list[str] = field(default_factory=list)
@@ -151,12 +151,12 @@ def _require_nothing_gone(have: set[str], wanted: set[str]) -> None:
         )
 
 
-def _plan(have: set[str], wanted: set[str]) -> Plan:
+def _plan(have: set[str], wanted: set[str]) -> RevisionPlan:
     had = {drift.name_of(line): line for line in have}
     new = {drift.name_of(line): line for line in sorted(wanted - have)}
     types = {name.removeprefix("type ") for name in new if name.startswith("type ")}
     fresh = {name.removeprefix("table ") for name in new if name.startswith("table ")}
-    plan = Plan()
+    plan = RevisionPlan()
     plan.within += [one.strip() for one in drift.definitions() if re.match(_any(r"\s*CREATE TYPE", types), one)]
     plan.within += [statement for table in _in_order(fresh) for statement in _table(table)]
     for name, line in new.items():
@@ -194,14 +194,14 @@ def _table(table: sa.Table) -> Iterator[str]:
             where="game/tables.py",
             do="Add it to one: the lists give the service its rights and the table its fence.",
         )
-    mine = rf"(?:CREATE TABLE {table.name} |CREATE (?:UNIQUE )?INDEX \S+ ON {table.name} )"
+    own_statement = rf"(?:CREATE TABLE {table.name} |CREATE (?:UNIQUE )?INDEX \S+ ON {table.name} )"
     for statement in map(str.strip, drift.definitions()):
-        if re.match(mine, statement):
+        if re.match(own_statement, statement):
             yield "\n".join(line.rstrip().replace("\t", "    ") for line in statement.splitlines())
     yield from defended
 
 
-def _add(plan: Plan, line: str, before: str | None, had: set[str], new: Mapping[str, str]) -> None:
+def _add(plan: RevisionPlan, line: str, before: str | None, had: set[str], new: Mapping[str, str]) -> None:
     """Add the statements for one line of the schema that is new or has changed."""
     if column := re.fullmatch(r"column ([^.]+)\.(\S+) (.*)", line):
         statements = _column(column[1], column[2], column[3], before)
@@ -276,11 +276,11 @@ def _call(statement: str, *, indent: str) -> str:
     if "\n" in statement:
         body = "\n".join(f"{indent}    {line}" for line in statement.splitlines())
         return f'{indent}op.execute(\n{indent}    """\n{body}\n{indent}    """\n{indent})'
-    whole = _literal(statement)
-    if len(line := f"{indent}op.execute({whole})") <= LINE:
+    literal = _literal(statement)
+    if len(line := f"{indent}op.execute({literal})") <= LINE:
         return line
     pieces = re.findall(rf".{{1,{PIECE}}}(?: |$)|\S+(?: |$)", statement)
-    inner = [f"{indent}    {whole}"]
+    inner = [f"{indent}    {literal}"]
     if len(inner[0]) > LINE:
         inner = [f"{indent}    {_literal(piece)}" for piece in pieces]
     return "\n".join([f"{indent}op.execute(", *inner, f"{indent})"])

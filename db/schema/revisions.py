@@ -75,23 +75,23 @@ class Revision:
 
     @property
     def sql(self) -> str:
-        """All statements as text, for a linter and for the digest."""
+        """Return all statements as text, for a linter and for the digest."""
         return "".join(f"{statement}\n\n" for statement in self.statements)
 
     @property
     def digest(self) -> str:
-        """A hash of the statements without white space, so that reformatting a file does not change it."""
+        """Return a hash of the statements without white space, so that reformatting a file does not change it."""
         return hashlib.sha256(" ".join(self.sql.split()).encode()).hexdigest()
 
     @property
     def for_a_copy(self) -> str:
-        """The SQL for a schema without rows, in one transaction. No statement needs CONCURRENTLY there."""
+        """Return the SQL for a schema without rows, in one transaction. No statement needs CONCURRENTLY there."""
         if not self.outside:
             return self.sql
         return "\n".join(CONCURRENTLY.sub("", one) for one in self.statements if one not in OUTSIDE)
 
     def record(self, schema: str) -> str:
-        """The SQL that notes in `ops` that the revision was applied to the schema."""
+        """Return the SQL that notes in `ops` that the revision was applied to the schema."""
         quoted = schema.replace("'", "''")
         return (
             f"insert into ops.revisions (schema, revision, sha256) values ('{quoted}', '{self.id}', '{self.digest}')"
@@ -108,7 +108,7 @@ class History:
 
     @property
     def head(self) -> str:
-        """The id of the newest revision."""
+        """Return the id of the newest revision."""
         return self.revisions[-1].id
 
     def __contains__(self, revision: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from db.errors import Failure
 from db.files import private
-from db.servers.readiness import Ended, wait
+from db.servers.readiness import ServerEnded, wait
 from db.servers.reaper_client import ReaperClient, last_lines
 from db.servers.server_info import NO_TLS, Login, ServerInfo, new_logins
 from db.servers.settings import MAJOR, as_options
@@ -63,7 +63,7 @@ class Local:
 
     @cached_property
     def binaries(self) -> Binaries | None:
-        """The best that is installed, or None."""
+        """Return the best that is installed, or None."""
         return best(installed())
 
     def missing(self) -> str | None:
@@ -71,52 +71,52 @@ class Local:
         return None if self.binaries else f"no initdb and postgres of version {MAJOR} or newer on the PATH or in /usr"
 
     def version(self) -> str:
-        """The version that would be started."""
+        """Return the version that would be started."""
         assert self.binaries is not None
         return self.binaries.version
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it and wait until it answers."""
         assert self.binaries is not None
-        return launch(self.kind, self.binaries.folder, run, guard, settings)
+        return launch(self.kind, self.binaries.folder, run, reaper, settings)
 
 
 def installed() -> list[Binaries]:
-    """All on this machine that are of our version or newer."""
-    found = {folder: version for folder in _folders() if (version := version_of(folder))}
-    return [Binaries(folder, version) for folder, version in found.items()]
+    """Return all on this machine that are of our version or newer."""
+    versions = {folder: version for folder in _folders() if (version := version_of(folder))}
+    return [Binaries(folder, version) for folder, version in versions.items()]
 
 
 def best(binaries: list[Binaries], *, at_least: int = MAJOR) -> Binaries | None:
-    """The oldest that is new enough: the nearest to the version that is meant."""
+    """Return the oldest that is new enough: the nearest to the version that is meant."""
     fitting = [each for each in binaries if each.major >= at_least]
     return min(fitting, key=lambda each: each.major, default=None)
 
 
 def version_of(folder: Path) -> str | None:
-    """The version of the server in a folder; None when it has none, or one that does not run."""
+    """Return the version of the server in a folder; None when it has none, or one that does not run."""
     if not all(os.access(folder / name, os.X_OK) for name in NEEDED):
         return None
     try:
-        said = subprocess.run(
+        printed = subprocess.run(
             [folder / "postgres", "--version"], capture_output=True, text=True, check=False, env=ENVIRONMENT
         ).stdout
     except OSError:
         return None
-    match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", said)
+    match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", printed)
     return match[1] if match else None
 
 
-def launch(kind: str, folder: Path, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+def launch(kind: str, folder: Path, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
     """Make a cluster in a folder of its own, start its server, wait until it answers."""
     account = lesser()
     logins = new_logins()
     home = scratch() / f"sudamr-{run}"
-    guard.folder(home)
+    reaper.folder(home)
     make_folder(home, account)
     log = home / "log"
-    _initdb(folder, home, logins["superuser"], guard, account, log)
-    port, pid = _serve(folder, home, logins["superuser"], guard, account, settings)
+    _initdb(folder, home, logins["superuser"], reaper, account, log)
+    port, pid = _serve(folder, home, logins["superuser"], reaper, account, settings)
     return ServerInfo(
         kind=kind,
         run=run,
@@ -130,13 +130,13 @@ def launch(kind: str, folder: Path, run: str, guard: ReaperClient, settings: Map
 
 
 def make_folder(path: Path, account: UnixUser | None) -> None:
-    """A folder that its account alone may enter; it must not exist."""
+    """Make a folder that its account alone may enter; it must not exist."""
     path.mkdir(mode=0o700)
     if account is not None:
         os.chown(path, account.uid, account.gid)
 
 
-def _initdb(folder: Path, home: Path, login: Login, guard: ReaperClient, account: UnixUser | None, log: Path) -> None:
+def _initdb(folder: Path, home: Path, login: Login, reaper: ReaperClient, account: UnixUser | None, log: Path) -> None:
     words = home / "password"
     private.write(words, login.password + "\n")
     if account is not None:
@@ -155,14 +155,14 @@ def _initdb(folder: Path, home: Path, login: Login, guard: ReaperClient, account
         "--no-sync",
         "--no-instructions",
     ]
-    guard.run(argv, account=account, env=ENVIRONMENT, log=log)
+    reaper.run(argv, account=account, env=ENVIRONMENT, log=log)
     words.unlink()
 
 
 def _serve(
-    folder: Path, home: Path, login: Login, guard: ReaperClient, account: UnixUser | None, settings: Mapping[str, str]
+    folder: Path, home: Path, login: Login, reaper: ReaperClient, account: UnixUser | None, settings: Mapping[str, str]
 ) -> tuple[int, int]:
-    """Port and process id of a server that answers."""
+    """Return port and process id of a server that answers."""
     log = home / "log"
     for port in _free_ports():
         argv = [
@@ -173,10 +173,10 @@ def _serve(
             str(port),
             *as_options({"listen_addresses": HOST, "unix_socket_directories": "", **settings}),
         ]
-        pid = guard.spawn(argv, account=account, env=ENVIRONMENT, log=log)
+        pid = reaper.spawn(argv, account=account, env=ENVIRONMENT, log=log)
         try:
-            wait(HOST, port, login, ended=lambda pid=pid: guard.ended(pid))  # type: ignore[misc]  # a default binds it
-        except Ended:
+            wait(HOST, port, login, ended=lambda pid=pid: reaper.ended(pid))  # type: ignore[misc]  # a default binds it
+        except ServerEnded:
             if "could not create any TCP/IP sockets" not in last_lines(log):
                 break
         else:
@@ -193,7 +193,7 @@ def _free_ports() -> Iterator[int]:
 
 
 def _folders() -> Iterator[Path]:
-    """Folders that may hold binaries, the PATH's first; links are followed, for the rest lies beside the target."""
+    """List folders that may hold binaries, the PATH's first. Links are followed: other files lie beside the target."""
     on_path = shutil.which("postgres")
     if on_path:
         yield Path(on_path).resolve().parent

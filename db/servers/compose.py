@@ -41,7 +41,9 @@ def run(folder: Path, *arguments: str) -> None:
             "another Postgres there, perhaps of another checkout",
             do=_own(name, port),
         )
-    done = subprocess.run(["docker", "compose", *arguments], cwd=folder, check=False, env=environments.beside())
+    done = subprocess.run(
+        ["docker", "compose", *arguments], cwd=folder, check=False, env=environments.child_variables()
+    )
     if done.returncode:  # Docker has codes of its own, which mean other things than a task's.
         raise Failure(f"docker compose {arguments[0]} to succeed", f"its exit code {done.returncode}")
 
@@ -108,11 +110,11 @@ def _output(folder: Path, *arguments: str) -> str:
             check=False,
             capture_output=True,
             text=True,
-            env=environments.beside(),
+            env=environments.child_variables(),
         )
     except OSError as error:
         raise Refusal("docker", error.strerror or "no such command", do="Install Docker.") from None
     if done.returncode:
-        found = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
-        raise Refusal(f"`docker {arguments[0]}` to work", found, do="See that Docker runs: docker info") from None
+        message = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
+        raise Refusal(f"`docker {arguments[0]}` to work", message, do="See that Docker runs: docker info") from None
     return done.stdout

@@ -1,4 +1,4 @@
-"""A server in a container of the official image, by testcontainers; removed by name by the guardian.
+"""A server in a container of the official image, by testcontainers; removed by name by the reaper.
 
 The first start pulls the image, where it is missing. A tmpfs holds the data, so a container that is restarted is empty.
 """
@@ -22,7 +22,7 @@ from testcontainers.core.config import testcontainers_config
 from testcontainers.core.docker_client import DockerClient
 
 from db.errors import Failure
-from db.servers.readiness import Ended, wait
+from db.servers.readiness import ServerEnded, wait
 from db.servers.reaper_client import ReaperClient
 from db.servers.server_info import NO_TLS, ServerInfo, new_logins
 from db.servers.settings import MAJOR, as_options
@@ -50,10 +50,10 @@ class Docker:
         with _swept():
             try:
                 with _daemon(ANSWER_SECONDS) as client:
-                    here = bool(client.images.list(IMAGE))
+                    has_image = bool(client.images.list(IMAGE))
             except (DockerException, RequestException, OSError) as error:
                 return f"its daemon does not answer ({_root(error)})"
-        return None if here else self._pull()
+        return None if has_image else self._pull()
 
     def _pull(self) -> str | None:
         self._say(f"pulling {IMAGE}")
@@ -65,7 +65,7 @@ class Docker:
         return None
 
     def version(self) -> str:
-        """The image, and the version that it names in its environment."""
+        """Return the image, and the version that it names in its environment."""
         return f"{self._named} ({IMAGE})" if self._named else IMAGE
 
     @cached_property
@@ -75,9 +75,9 @@ class Docker:
         named = {name: value for name, _, value in pairs}
         return str(named.get("PG_VERSION", "")).partition("-")[0]
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start a container and wait until its server answers."""
-        testcontainers_config.ryuk_disabled = True  # the guardian does its work, and needs no image of its own
+        testcontainers_config.ryuk_disabled = True  # the reaper does its work, and needs no image of its own
         logins = new_logins()
         name = f"sudamr-{run}"
         login = logins["superuser"]
@@ -85,16 +85,16 @@ class Docker:
         container.with_name(name).with_tmpfs_mount(DATA).with_command(["postgres", *as_options(settings)])
         container.with_env("PGDATA", DATA).with_env("POSTGRES_INITDB_ARGS", "--encoding=UTF8 --locale=C --no-sync")
         container.with_kwargs(labels=_labels(run), shm_size=SHARED_MEMORY)
-        guard.container(name, made=False)
+        reaper.container(name, made=False)
         try:
             try:
                 container.start()
             finally:
-                guard.container(name, made=True)
+                reaper.container(name, made=True)
             host, port = _address(container)
             wait(host, port, login, ended=lambda: _ended(container))
-        except Ended:
-            raise Failure("the server to start", _said(container), where=f"container {name}") from None
+        except ServerEnded:
+            raise Failure("the server to start", _last_lines(container), where=f"container {name}") from None
         except (DockerException, RequestException) as error:
             raise Failure("a container", _root(error), where=f"container {name}") from None
         finally:
@@ -129,9 +129,10 @@ def _daemon(seconds: int) -> Iterator[docker.DockerClient]:
 
 @contextmanager
 def _swept() -> Iterator[None]:
-    """The client leaves the socket open that it could not connect; it is collected here, where its warning is known."""
+    """Collect what the body leaves open, without ResourceWarnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        # A client that could not connect leaves its socket open. Collected later, it would warn in another test.
         yield
         gc.collect()
 
@@ -153,13 +154,13 @@ def _ended(container: PostgresContainer) -> bool:
     return str(wrapped.status) in {"exited", "dead"}
 
 
-def _said(container: PostgresContainer) -> str:
+def _last_lines(container: PostgresContainer) -> str:
     lines = b"".join(container.get_logs()).decode(errors="replace").strip().splitlines()
     return " | ".join(lines[-5:]) or "it said nothing"
 
 
 def _root(error: BaseException) -> str:
-    """The first cause, on one line: "No such file or directory" rather than three libraries' wrappings of it."""
+    """Return the first cause, on one line: "No such file or directory" rather than three libraries' wrappings of it."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     text = getattr(error, "strerror", None) or getattr(error, "explanation", None) or error

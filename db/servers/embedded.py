@@ -49,26 +49,27 @@ class Embedded:
         return None if self.binaries.major >= MAJOR else f"the wheel has {self.binaries.version}, older than {MAJOR}"
 
     def version(self) -> str:
-        """The version that would be started."""
+        """Return the version that would be started."""
         assert self.binaries is not None
         return self.binaries.version
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it and wait until it answers."""
         assert self.binaries is not None
         if lesser() is None:
-            return launch(self.kind, self.binaries.folder, run, guard, settings)
+            return launch(self.kind, self.binaries.folder, run, reaper, settings)
         copy = scratch(programs=True) / f"sudamr-{run}-programs"
-        guard.folder(copy)
+        reaper.folder(copy)
         folder = _copy(self.binaries.folder.parent, copy)
-        facts = launch(self.kind, folder, run, guard, settings)
+        facts = launch(self.kind, folder, run, reaper, settings)
         return replace(facts, remains=f"{facts.remains} {copy}")
 
 
 def _copy(install: Path, to: Path) -> Path:
-    """Programs and libraries, at the same distance from each other: they find each other by relative paths."""
+    """Copy programs and libraries into the folder. Returns the copy's folder of programs."""
     package = install.parent
     to.mkdir(mode=0o755)
+    # At the same distance from each other: they find each other by relative paths.
     for part in PARTS:
         shutil.copytree(install / part, to / package.name / install.name / part, ignore=UNUSED, symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")

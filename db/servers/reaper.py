@@ -1,4 +1,4 @@
-"""The guardian: a process of its own session that clears up after its owner, however the owner died.
+"""The reaper: a process of its own session that clears up after its owner, however the owner died.
 
 Run as a script by `reaper_client.py`, never imported: an isolated interpreter, so that it starts in milliseconds and
 needs nothing of the project. Standard input is a pipe from the owner, one JSON request a line; each is answered by one
@@ -39,7 +39,7 @@ class Registry:
         self.guests: list[dict[str, Any]] = []
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one request; what goes wrong is the answer, not the end of the guardian."""
+        """Carry out one request; what goes wrong is the answer, not the end of the reaper."""
         try:
             done: dict[str, Any] = getattr(self, f"do_{request['do']}")(request)
         except (OSError, subprocess.SubprocessError) as error:
@@ -120,7 +120,8 @@ def _how(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Immediate shutdown; its data go too, so nothing is worth a checkpoint."""
+    """Stop the server by an immediate shutdown; kill it after STOP_SECONDS."""
+    # Its data are removed too, so a checkpoint would be wasted.
     with contextlib.suppress(ProcessLookupError):
         server.send_signal(signal.SIGQUIT)
     try:
@@ -164,9 +165,10 @@ def _drop_guest(guest: dict[str, Any]) -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    """A server that was killed may leave a straggler writing its last line: tried until it holds."""
+    """Remove the folder. Tried again for STOP_SECONDS; then raises the OSError."""
     deadline = time.monotonic() + STOP_SECONDS
     while folder.exists():
+        # A killed server may leave a straggler that writes its last line while we remove.
         try:
             shutil.rmtree(folder)
         except OSError:
@@ -194,7 +196,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         failed = wards.clear()
     for line in failed:
-        sys.stderr.write(f"guardian: {line}\n")
+        sys.stderr.write(f"reaper: {line}\n")
     return 1 if failed else 0
 
 

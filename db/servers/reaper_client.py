@@ -1,4 +1,4 @@
-"""The owner's side of the guardian: tell it what to clear up, have it start servers, end it.
+"""The owner's side of the reaper: tell it what to clear up, have it start servers, end it.
 
 Everything is announced before it is made, so that no moment exists at which the owner's death would leave something.
 """
@@ -26,7 +26,7 @@ CLEARING_SECONDS = 60.0
 
 
 class ReaperClient:
-    """A guardian process, alive until `close`, `leave` or the death of this process."""
+    """A reaper process, alive until `close`, `leave` or the death of this process."""
 
     def __init__(self, *, drops_databases: bool = False) -> None:
         """Start it. drops_databases: `guest` will be called, so it needs the password that connections take."""
@@ -37,9 +37,9 @@ class ReaperClient:
             cwd="/",
             start_new_session=True,
             # What a run made on a server of yours is dropped with a password that may stand in PGPASSWORD alone.
-            env=environments.beside(secrets=libpq.KEPT if drops_databases else ()),
+            env=environments.child_variables(secrets=libpq.KEPT if drops_databases else ()),
         )
-        _guards.add(self)
+        _clients.add(self)
 
     @property
     def pid(self) -> int:
@@ -76,13 +76,13 @@ class ReaperClient:
         return self._ask("poll", pid=pid)["code"] is not None
 
     def leave(self) -> None:
-        """End the guardian and let everything stay."""
+        """End the reaper and let everything stay."""
         self._ask("leave")
         self.close()
 
     def close(self) -> None:
         """Have everything cleared up, and wait for it. Raises Failure when something could not be."""
-        _guards.discard(self)
+        _clients.discard(self)
         with self._process as process:
             _stdin(process).close()
             try:
@@ -90,13 +90,13 @@ class ReaperClient:
             except subprocess.TimeoutExpired:
                 raise Failure(
                     f"the server to be gone within {CLEARING_SECONDS:.0f} s",
-                    "its guardian still at work",
+                    "its reaper still at work",
                     do=f"Look what it waits for (ps -fp {process.pid}); once it has ended, nothing is left.",
                 ) from None
         if code != 0:
             raise Failure(
                 "the server to leave nothing behind",
-                f"its guardian ended with code {code}",
+                f"its reaper ended with code {code}",
                 do="Remove by hand what it named on standard error.",
             )
 
@@ -109,20 +109,21 @@ class ReaperClient:
             line = b""
         if not line:
             raise Failure(
-                "the server's guardian at work", "it ended", do="Run the same command again: that process was killed."
+                "the server's reaper at work", "it ended", do="Run the same command again: that process was killed."
             )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise Failure(f"the guardian to {do}", answer["error"])
+            raise Failure(f"the reaper to {do}", answer["error"])
         return answer
 
     def let_go(self) -> None:
-        """In a forked child: close its copy of the pipe, which would keep the guardian waiting for the child too."""
+        """Close a forked child's copy of the pipe to the reaper."""
+        # Left open, it would keep the reaper waiting for the child too.
         os.close(_stdin(self._process).fileno())
 
 
 def last_lines(log: Path, lines: int = 5) -> str:
-    """The end of a log, on one line."""
+    """Return the end of a log, on one line."""
     try:
         text = log.read_text(errors="replace")
     except FileNotFoundError:
@@ -139,12 +140,12 @@ def _ids(account: UnixUser | None) -> dict[str, int]:
     return {} if account is None else {"uid": account.uid, "gid": account.gid}
 
 
-_guards: weakref.WeakSet[ReaperClient] = weakref.WeakSet()
+_clients: weakref.WeakSet[ReaperClient] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for guard in list(_guards):
-        guard.let_go()
+    for reaper in list(_clients):
+        reaper.let_go()
 
 
 os.register_at_fork(after_in_child=_after_fork)

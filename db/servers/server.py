@@ -24,13 +24,13 @@ from game.urls import PostgresUrl
 class Server:
     """A Postgres with the roles `owner` (may create databases) and `service`, and no other use."""
 
-    def __init__(self, facts: ServerInfo, guard: ReaperClient | None = None) -> None:
+    def __init__(self, facts: ServerInfo, reaper: ReaperClient | None = None) -> None:
         self._facts = facts
-        self._guard = guard
+        self._reaper = reaper
 
     @property
     def kind(self) -> str:
-        """docker, local, embedded or url."""
+        """Return docker, local, embedded or url."""
         return self._facts.kind
 
     @property
@@ -57,7 +57,7 @@ class Server:
         return f"{self.kind} {self.version}"
 
     def url(self, dbname: str, role: Role = "owner") -> PostgresUrl:
-        """The URL of a database as one of the three roles."""
+        """Return the URL of a database as one of the three roles."""
         login = self._facts.logins[role]
         return PostgresUrl(
             host=self._facts.host,
@@ -70,7 +70,7 @@ class Server:
 
     @property
     def maintenance(self) -> PostgresUrl:
-        """The database to stand in while others are made, as the role that may do most."""
+        """Return the database to stand in while others are made, as the role that may do most."""
         return self.url(self._facts.maintenance, "superuser")
 
     def create_database(self, name: str, template: str | None = None, conn: psycopg.Connection | None = None) -> None:
@@ -95,41 +95,41 @@ class Server:
             conn.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
     def tool(self, name: str) -> Tool:
-        """One of Postgres's programs (`pg_dump`, `psql`), not older than the server. Raises Refusal without one."""
+        """Return one of Postgres's programs (`pg_dump`, `psql`), not older than the server. Raises Refusal if none."""
         return find(name, self._facts)
 
     def handle(self) -> str:
-        """All that another process needs to use this server; bears the passwords."""
+        """Return all that another process needs to use this server; bears the passwords."""
         return self._facts.as_text()
 
     @classmethod
     def attach(cls, handle: str) -> Self:
-        """The server of another process; stopping it from here does nothing."""
+        """Attach to the server of another process; stopping it from here does nothing."""
         return cls(ServerInfo.read(handle))
 
     @contextmanager
     def admin(self) -> Iterator[psycopg.Connection]:
-        """A connection in autocommit to the maintenance database, as the role that may do most."""
+        """Open a connection in autocommit to the maintenance database, as the role that may do most."""
         with psycopg.connect(self.maintenance.conninfo, autocommit=True) as conn:
             yield conn
 
     def stop(self) -> None:
         """Stop it and remove all that it left; what we did not make stays. Raises Failure when something is left."""
-        guard, self._guard = self._guard, None
-        if guard is None:
+        reaper, self._reaper = self._reaper, None
+        if reaper is None:
             return
         try:
-            guard.close()
+            reaper.close()
         except Failure as error:
             do = f"Remove what may be left: {self._facts.remains}"
             raise Failure(error.expected, error.found, where=error.where, do=do) from error
 
     def keep(self) -> str:
         """Let it run on without us; the command that removes it."""
-        guard, self._guard = self._guard, None
-        if guard is None:
+        reaper, self._reaper = self._reaper, None
+        if reaper is None:
             raise Failure("a server of this process's own", "one of another's, or one that was stopped")
-        guard.leave()
+        reaper.leave()
         return self._facts.remains
 
     def __enter__(self) -> Self:
@@ -142,7 +142,7 @@ class Server:
 
     @contextmanager
     def as_owner(self) -> Iterator[psycopg.Connection]:
-        """A connection in autocommit to the maintenance database, as the role that may create databases."""
+        """Open a connection in autocommit to the maintenance database, as the role that may create databases."""
         url = self.url(self._facts.maintenance, "owner")
         with psycopg.connect(url.conninfo, autocommit=True) as conn:
             yield conn

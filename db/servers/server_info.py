@@ -47,7 +47,7 @@ class ServerInfo:
         return f"sudamr_{self.run}_"
 
     def as_text(self) -> str:
-        """JSON, with the passwords: for another process of ours alone."""
+        """Write it as JSON, with the passwords: for another process of ours alone."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -60,11 +60,11 @@ class ServerInfo:
 
 
 def new_run() -> str:
-    """A run's id: eight letters and digits, in the name of all that the run makes."""
+    """Return a run's id: eight letters and digits, in the name of all that the run makes."""
     return secrets.token_hex(4)
 
 
 def new_logins(run: str = "") -> dict[Role, Login]:
-    """Names with fresh passwords; a run's id is added where the server is not ours alone."""
+    """Return names with fresh passwords; a run's id is added where the server is not ours alone."""
     suffix = f"_{run}" if run else ""
     return {role: Login(NAMES[role] + suffix, secrets.token_urlsafe(24)) for role in ROLES}

@@ -71,11 +71,12 @@ def refuse_locks(conn: psycopg.Connection) -> None:
 
 
 def _settled(conn: psycopg.Connection, query: str, parameters: list[str]) -> list[Session]:
-    """The sessions that are there still after a client's goodbye has had the time to arrive."""
+    """Return the sessions that remain after LEAVING_SECONDS at most."""
 
     def look() -> list[Session]:
         return [Session(*row) for row in conn.execute(query, parameters).fetchall()]
 
+    # A client's goodbye takes a moment to arrive, so one look would name sessions that are ending.
     return tenacity.Retrying(
         retry=tenacity.retry_if_result(bool),
         wait=tenacity.wait_fixed(0.01),

@@ -36,23 +36,25 @@ DECISIVE = (
 
 
 def decisive(conn: psycopg.Connection) -> dict[str, str]:
-    """The server's values of those, as a session of the role finds them."""
+    """Return the server's values of those, as a session of the role finds them."""
     rows = conn.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(DECISIVE)]).fetchall()
     return dict(sorted(rows))
 
 
 def as_options(settings: Mapping[str, str]) -> list[str]:
-    """The settings as arguments of `postgres`."""
+    """Return the settings as arguments of `postgres`."""
     return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
 
 def prove(conn: psycopg.Connection, settings: Mapping[str, str]) -> str:
-    """The server's version, "15.18". Raises Failure when a setting isn't what it should be, Refusal when too old."""
-    found: dict[str, str] = dict(conn.execute("SELECT lower(name), current_setting(name) FROM pg_settings").fetchall())
+    """Return the server's version, "15.18". Raises Failure if a setting differs, Refusal if the server is too old."""
+    current: dict[str, str] = dict(
+        conn.execute("SELECT lower(name), current_setting(name) FROM pg_settings").fetchall()
+    )
     for name, value in settings.items():
-        if not _same(conn, name, value, found.get(name.lower())):
-            raise Failure(f"{name} = {value}", f"{found.get(name.lower())}", where="settings of the server")
-    version = str(found["server_version"]).split()[0]
+        if not _same(conn, name, value, current.get(name.lower())):
+            raise Failure(f"{name} = {value}", f"{current.get(name.lower())}", where="settings of the server")
+    version = str(current["server_version"]).split()[0]
     if int(version.partition(".")[0]) < MAJOR:
         raise Refusal(
             f"PostgreSQL {MAJOR} or newer",
@@ -62,11 +64,11 @@ def prove(conn: psycopg.Connection, settings: Mapping[str, str]) -> str:
     return version
 
 
-def _same(conn: psycopg.Connection, name: str, value: str, found: str | None) -> bool:
-    """Equal as the server reads them: `128MB` and `131072kB` are one value."""
-    if found == value:
+def _same(conn: psycopg.Connection, name: str, value: str, current: str | None) -> bool:
+    """Compare two values as the server reads them: `128MB` and `131072kB` are one value."""
+    if current == value:
         return True
-    if found is None:
+    if current is None:
         return False
     with conn.transaction(force_rollback=True):
         try:
@@ -74,4 +76,4 @@ def _same(conn: psycopg.Connection, name: str, value: str, found: str | None) ->
         except psycopg.errors.Error:
             return False
         row = conn.execute("SELECT current_setting(%s)", [name]).fetchone()
-    return row is not None and row[0] == found
+    return row is not None and row[0] == current

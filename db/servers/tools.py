@@ -54,11 +54,11 @@ class Tool:
             arguments.insert(0, "--no-psqlrc")
         if self.name == "pgbench":  # Version 15 has no --dbname yet.
             arguments = [*args, database]
-        return [*command, *arguments], environments.beside(settings, secrets=libpq.KEPT)
+        return [*command, *arguments], environments.child_variables(settings, secrets=libpq.KEPT)
 
     def alone(self, args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Build the command line and the environment of a run that reaches no database."""
-        return [*(part for part in self.command if part != PASSED), *args], environments.beside({})
+        return [*(part for part in self.command if part != PASSED), *args], environments.child_variables({})
 
 
 PASSED = "{passed}"
@@ -66,7 +66,7 @@ PASSED = "{passed}"
 
 
 def find(name: str, facts: ServerInfo) -> Tool:
-    """The server's own program; for a server elsewhere, one of this machine that is not older. Raises Refusal."""
+    """Return the server's own program; for a server elsewhere, one of this machine not older. Raises Refusal."""
     seen = (facts.host, facts.port)
     docker = shutil.which("docker")
     if facts.container and docker:

@@ -32,7 +32,7 @@ class UnixUser:
 
 
 def lesser(names: Sequence[str] = ("postgres", "nobody")) -> UnixUser | None:
-    """The account to drop to, when root; None, when not: a server then runs as oneself."""
+    """Return the account to drop to, when root; None, when not: a server then runs as oneself."""
     if os.geteuid() != 0:
         return None
     for name in names:
@@ -45,7 +45,7 @@ def lesser(names: Sequence[str] = ("postgres", "nobody")) -> UnixUser | None:
 
 
 def scratch(*, programs: bool = False) -> Path:
-    """The folder under which a server's own folder is made: in memory where that has room, else the temporary one.
+    """Return the folder under which a server's folder is made: in memory where that has room, else the temporary one.
 
     `programs` asks for one that files can be executed from.
     """

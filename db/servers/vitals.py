@@ -56,8 +56,8 @@ class Vitals:
 
         Asks the server for some ten seconds at most.
         """
-        if raised is not None and (told := told_by(raised)):
-            return told
+        if raised is not None and (loss := cause_in(raised)):
+            return loss
         if shutil.disk_usage(tempfile.gettempdir()).free < LEAST_FREE_BYTES:
             return f"no space left in {tempfile.gettempdir()}"
         try:
@@ -111,7 +111,7 @@ def lost(cause: str) -> Lost:
     )
 
 
-def told_by(error: BaseException) -> str:
+def cause_in(error: BaseException) -> str:
     """Return what the error, or one that led to it, says of a loss; empty if it says nothing of that kind."""
     for each in _chain(error):
         if isinstance(each, Lost):

@@ -67,7 +67,9 @@ def take_verified(
         raise
     except Unsound as error:  # Nobody's input: it was written a moment ago.
         raise Failure(error.expected, error.found, where=error.where, do=_TAKE_AGAIN) from error
-    manifest.retain(env.snapshots.folder, env.name, env.snapshots.keep, ours=is_admitted, is_verified=is_verified)
+    manifest.retain(
+        env.snapshots.folder, env.name, env.snapshots.keep, is_admitted=is_admitted, is_verified=is_verified
+    )
     return snapshot
 
 

@@ -80,7 +80,7 @@ def copy_rows(
     tables: the columns of each table that may be filled. Raises Unsound for anything but such rows, for more rows than
     the manifest counts, for rows that break a constraint, and for a dump that is cut off.
     """
-    left = dict(tables)
+    expected = dict(tables)
     with _written(snapshot, file, tool, "--data-only", "--file=-") as script:
         for line in _lines(snapshot, script):
             if (header := _COPY.fullmatch(line)) is None:
@@ -88,9 +88,9 @@ def copy_rows(
                     raise _foreign(snapshot, f"the line {shown(line.rstrip())}")
                 continue
             of, table = _unquoted(header[1]), _unquoted(header[2])
-            columns = [_unquoted(one) for one in re.findall(_IDENTIFIER, header[3])]
-            ours = left.pop(table, frozenset()) if of == schema else frozenset()
-            if differing := ours ^ frozenset(columns):
+            columns = [_unquoted(name) for name in re.findall(_IDENTIFIER, header[3])]
+            fillable = expected.pop(table, frozenset()) if of == schema else frozenset()
+            if differing := fillable ^ frozenset(columns):
                 raise _foreign(snapshot, f"rows of {shown(of)}.{shown(table)} with or without {shown(min(differing))}")
             _copy(snapshot, script, conn, sql.Identifier(into, table), columns, table)
 
@@ -114,14 +114,14 @@ def _copy(
 
 def _rows(snapshot: Snapshot, script: IO[bytes], table: str) -> Iterator[bytes]:
     """Yield the rows up to the mark of their end, in pieces. Holds no whole row, for one may have a gigabyte."""
-    left, whole, piece = snapshot.manifest.counts.get(table, 0), True, bytearray()
+    rows_left, at_line_start, piece = snapshot.manifest.counts.get(table, 0), True, bytearray()
     while line := script.readline(PIECE):
-        if whole and line == _END:
+        if at_line_start and line == _END:
             yield bytes(piece)
             return
-        whole = line.endswith(b"\n")
-        left -= whole
-        if left < 0:
+        at_line_start = line.endswith(b"\n")
+        rows_left -= at_line_start
+        if rows_left < 0:
             raise Unsound(
                 f"{snapshot.manifest.counts.get(table, 0)} rows in {table}",
                 "more",
@@ -175,12 +175,12 @@ def _written(snapshot: Snapshot, file: BinaryIO, tool: Tool, *options: str) -> I
             code = process.wait()
         if code != 0:
             errors.seek(0)
-            said = shown(redact(errors.read(2000).decode(errors="replace").strip()), 200)
+            message = shown(redact(errors.read(2000).decode(errors="replace").strip()), 200)
             if code < 0:  # A signal: that says nothing against the dump.
                 raise Failure("pg_restore to end by itself", f"signal {-code}", where=str(snapshot.path))
             raise Unsound(
                 "a dump that pg_restore can read",
-                f"{code}: {said or 'it said nothing'}",
+                f"{code}: {message or 'it said nothing'}",
                 where=str(snapshot.path),
                 do=NAME_ANOTHER,
             )
@@ -198,10 +198,10 @@ def _unquoted(identifier: str) -> str:
     return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier
 
 
-def _foreign(snapshot: Snapshot, found: str) -> Foreign:
+def _foreign(snapshot: Snapshot, item: str) -> Foreign:
     return Foreign(
         f"a dump of what revision {snapshot.manifest.schema} makes, and nothing else",
-        found,
+        item,
         where=str(snapshot.path),
         do=UNCHANGED.format(env=snapshot.manifest.environment),
     )

@@ -42,9 +42,9 @@ class Kept:
 def find(conn: ops.Connection) -> list[Kept]:
     """List the schemas that are kept, by name."""
     counting = sql.SQL("select count(*) from {}")
-    found = conn.execute(_KEPT, (REPLACED, ROLLED_BACK)).fetchall()
+    schemas = conn.execute(_KEPT, (REPLACED, ROLLED_BACK)).fetchall()
     counted = [
-        (name, size, conn.execute(counting.format(sql.Identifier(name, "users"))).fetchone()) for name, size in found
+        (name, size, conn.execute(counting.format(sql.Identifier(name, "users"))).fetchone()) for name, size in schemas
     ]
     return [Kept(name, int(row[0]) if row else 0, size) for name, size, row in counted]
 

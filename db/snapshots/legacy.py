@@ -89,11 +89,11 @@ def restore(
     """
     with opened(snapshot):
         pass  # Read whole before anything is asked: a file that was changed is not worth an answer.
-    there = _beside(into)
-    if there and not replace:
+    existing = _beside(into)
+    if existing and not replace:
         raise Refusal(
             "no file there, nor a log beside it",
-            " and ".join(path.name for path in there),
+            " and ".join(path.name for path in existing),
             where=str(into),
             do="Name a path where no file is yet: --into NEW",
         )
@@ -115,7 +115,7 @@ def restore(
 
 
 def count(connection: sqlite3.Connection) -> dict[str, int]:
-    """Rows a table, by SQLite itself."""
+    """Count the rows of each table, by SQLite itself."""
     names = [name for (name,) in connection.execute(TABLES).fetchall()]
     return {
         name: connection.execute(f"SELECT count(*) FROM {sqlite_values.quote(name)}").fetchone()[0] for name in names
@@ -138,7 +138,7 @@ def opened(snapshot: Snapshot) -> Iterator[BinaryIO]:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise Unsound(expected, kinds.found(snapshot.path), where=where, do=_ANOTHER)
+        raise Unsound(expected, kinds.describe(snapshot.path), where=where, do=_ANOTHER)
     with os.fdopen(descriptor, "rb") as file:
         if status.st_size != snapshot.manifest.size:
             raise Unsound(f"{snapshot.manifest.size:,} bytes", f"{status.st_size:,}", where=where, do=_ANOTHER)
@@ -149,14 +149,14 @@ def opened(snapshot: Snapshot) -> Iterator[BinaryIO]:
         yield file
 
 
-def check_counts(snapshot: Snapshot, found: dict[str, int]) -> None:
+def check_counts(snapshot: Snapshot, counts: dict[str, int]) -> None:
     """Raise Unsound naming the first table whose rows, once restored, are not those that were counted."""
     expected = snapshot.manifest.counts
-    for table in sorted({*expected, *found}):
-        if expected.get(table) != found.get(table):
+    for table in sorted({*expected, *counts}):
+        if expected.get(table) != counts.get(table):
             raise Unsound(
                 f"{expected.get(table, 'no')} rows in {table}",
-                f"{found.get(table, 'none')} once restored",
+                f"{counts.get(table, 'none')} once restored",
                 where=str(snapshot.path),
                 do=f"This one does not hold what it was taken of. {_ANOTHER}",
             )
@@ -222,13 +222,13 @@ def _put_to_use(path: Path, *, keep_fence: bool) -> None:
 
 
 def _beside(path: Path) -> list[Path]:
-    """What there is of the database: a log that lies there without its file would be played into the next one."""
-    return [found for found in (path, *sidecars.beside(path)) if found.exists()]
+    """List the database's files that exist. A log without its file would be played into the next database."""
+    return [file for file in (path, *sidecars.beside(path)) if file.exists()]
 
 
 def _move_aside(path: Path) -> Path | None:
-    there = _beside(path)
+    existing = _beside(path)
     aside = path.with_name(f"{path.name}.replaced-{manifest.now():%Y%m%dT%H%M%SZ}")
-    for found in there:
-        found.replace(aside.with_name(aside.name + found.name.removeprefix(path.name)))
-    return aside if there else None
+    for file in existing:
+        file.replace(aside.with_name(aside.name + file.name.removeprefix(path.name)))
+    return aside if existing else None

@@ -145,14 +145,14 @@ _NAME_ONE = "Name a folder that `invoke snapshot.take --env NAME` printed; `invo
 
 @contextmanager
 def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iterator[tuple[Path, Callable[[], Path]]]:
-    """A folder to fill, and the function that makes it a snapshot; a folder that was not finished is removed."""
+    """Make a folder to fill, and the function that makes it a snapshot; an unfinished folder is removed."""
     try:
         private.make_folder(parent)
     except OSError as error:
-        found = paths.found(parent)
+        description = paths.describe(parent)
         raise Refusal(
             "a folder for snapshots",
-            str(error.strerror) if found == paths.NOTHING else found,
+            str(error.strerror) if description == paths.NOTHING else description,
             where=str(parent),
             do="Let this user make it, or correct snapshots.folder; invoke status --env NAME says where it is set.",
         ) from None
@@ -179,7 +179,7 @@ def being_made(parent: Path, environment: str, side: Side, label: Label) -> Iter
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """A folder within the snapshot's own to restore into, gone afterwards; one that a killed run left goes first."""
+    """Make a folder within the snapshot's own to restore into, removed afterwards; one of a killed run goes first."""
     with _locked(folder):
         for left in folder.glob(f"{SCRATCH}*"):
             if _is_folder(left):
@@ -204,7 +204,7 @@ def _is_folder(path: Path) -> bool:
 
 @contextmanager
 def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """A lock on the folder that ends with its process; without `wait`, BlockingIOError where another holds it."""
+    """Lock the folder until this process ends. Without `wait`, raises BlockingIOError if another holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -225,10 +225,10 @@ def write(folder: Path, manifest: Manifest, key: str | None) -> Manifest:
 
 
 def read(folder: Path) -> Snapshot:
-    """The snapshot in this folder; Refusal where there is none."""
+    """Return the snapshot in this folder; Refusal where there is none."""
     require_folder(folder, "the folder of a snapshot", do=_NAME_ONE)
     require_file(folder / MANIFEST, f"a snapshot with {MANIFEST}", where=str(folder), do=_NAME_ONE)
-    found = json_files.load_json(
+    manifest = json_files.load_json(
         folder / MANIFEST,
         _MANIFESTS,
         f"a snapshot with {MANIFEST}",
@@ -236,14 +236,14 @@ def read(folder: Path) -> Snapshot:
         most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
         follow=False,
     )
-    if found.file != FILE_NAMES[found.side]:  # Else a manifest could name any file of the machine.
+    if manifest.file != FILE_NAMES[manifest.side]:  # Else a manifest could name any file of the machine.
         raise Refusal(
-            f"a snapshot whose file is {FILE_NAMES[found.side]}",
-            json_files.shown(found.file),
+            f"a snapshot whose file is {FILE_NAMES[manifest.side]}",
+            json_files.shown(manifest.file),
             where=str(folder),
             do=_NAME_ONE,
         )
-    return Snapshot(folder, found)
+    return Snapshot(folder, manifest)
 
 
 def note(snapshot: Snapshot) -> Note | None:
@@ -276,7 +276,7 @@ def forget_verified(snapshot: Snapshot) -> None:
 
 
 def find(parent: Path, environment: str, *, side: Side | None = None, label: Label | None = None) -> list[Snapshot]:
-    """The environment's snapshots, oldest first."""
+    """Return the environment's snapshots, oldest first."""
     folders = [path.parent for path in parent.glob(f"{environment}-*/{MANIFEST}") if path.parent.suffix != PARTIAL]
     fitting = [s for s in map(_read_listed, folders) if s.manifest.environment == environment]
     fitting = [s for s in fitting if side in (None, s.manifest.side) and label in (None, s.manifest.label)]
@@ -301,7 +301,7 @@ def retain(
     environment: str,
     keep: int,
     *,
-    ours: Callable[[Snapshot], bool],
+    is_admitted: Callable[[Snapshot], bool],
     is_verified: Callable[[Snapshot], bool],
 ) -> list[Path]:
     """Remove all but the newest `keep` of each side and label, verified or not. Return the removed folders.
@@ -313,7 +313,7 @@ def retain(
     gone: list[Path] = []
     for side in Side:
         for label in Label:
-            snapshots = [s for s in find(parent, environment, side=side, label=label) if ours(s)]
+            snapshots = [s for s in find(parent, environment, side=side, label=label) if is_admitted(s)]
             verified = [s for s in snapshots if is_verified(s)]
             with_players = [s for s in verified if s.players]
             safe = snapshots[-keep:] + verified[-keep:] + with_players[-1:]
@@ -324,7 +324,7 @@ def retain(
 
 
 def digest(path: Path) -> str:
-    """The file's sha256, in hex."""
+    """Return the file's sha256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

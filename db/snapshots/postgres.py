@@ -25,7 +25,7 @@ from db.legacy.opening import reading
 from db.ops import fence, locks
 from db.schema import draws, migrate, relocation
 from db.servers.tools import Tool
-from db.snapshots import kept, loading, manifest
+from db.snapshots import kept, manifest, staging_schema
 from db.snapshots.legacy import check_counts, opened
 from db.snapshots.manifest import FILE_NAMES, Label, Manifest, Side, Snapshot
 from db.snapshots.tools import Tools, installed
@@ -34,7 +34,7 @@ from db.target import requirements
 from db.target.extensions import not_an_extensions
 from game.errors import BadUrl
 from game.legacy import fence as legacy_fence
-from game.legacy.fence_schema import Mark
+from game.legacy.fence_schema import FenceMark
 from game.urls import PostgresUrl, read
 
 TABLES = f"""
@@ -136,7 +136,7 @@ def restore(
                 require_no_other_store(connection, legacy)
             _tool("pg_restore", connection, tools)
             _require_free(connection, url, replace=replace)
-            loading.applied(snapshot)
+            staging_schema.applied(snapshot)
         # Before the lock: an answer may take minutes, and a cutover must not be refused meanwhile. All is checked
         # again.
         confirm()
@@ -161,7 +161,7 @@ def _load(
 ) -> tuple[str, dict[str, int]]:
     """Fill a new schema in the open transaction; its name, and the rows of each table, which the manifest counts."""
     tool = _tool("pg_restore", connection, tools)
-    staging = loading.load(connection, snapshot, file, tool, schema=schema_of(snapshot))
+    staging = staging_schema.load(connection, snapshot, file, tool, schema=schema_of(snapshot))
     counts = count(connection, staging)
     check_counts(snapshot, counts)
     return staging, counts
@@ -170,8 +170,8 @@ def _load(
 def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
     """Refuse to open Postgres while the legacy file is open, or while a move of this database can still open it."""
     phase, mark = ops.phase(connection), _mark(legacy)
-    ours = mark.owner is not None and mark.owner.target == ops.identity(connection)
-    if mark.state == "open" or phase not in (ops.Phase.EMPTY, ops.Phase.LIVE) or (phase is ops.Phase.EMPTY and ours):
+    is_ours = mark.owner is not None and mark.owner.target == ops.identity(connection)
+    if mark.state == "open" or phase not in (ops.Phase.EMPTY, ops.Phase.LIVE) or (phase is ops.Phase.EMPTY and is_ours):
         raise Refusal(
             "a legacy file on which nobody plays, before Postgres is opened to writes",
             f"the phase {phase}, and a file that is {mark.state}",
@@ -181,16 +181,16 @@ def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
         )
 
 
-def _mark(legacy: Path) -> Mark:
+def _mark(legacy: Path) -> FenceMark:
     """Read the legacy file's fence. Raises Refusal of one that can't be read; a missing one counts as moved."""
     if not legacy.exists():
-        return Mark("moved")
+        return FenceMark("moved")
     with reading(legacy) as file:
         return legacy_fence.mark(file)
 
 
 def count(connection: ops.Connection, schema: str) -> dict[str, int]:
-    """Rows a table of the schema."""
+    """Count the rows of each table of the schema."""
     names = [name for (name,) in connection.execute(TABLES, [schema]).fetchall()]
     return {name: _rows(connection, schema, name) for name in names}
 
@@ -223,7 +223,7 @@ def may_create_databases(connection: ops.Connection) -> bool:
 
 
 def no_createdb(url: PostgresUrl) -> Refusal:
-    """A snapshot that can't be restored somewhere can't be verified."""
+    """Return the refusal for a role that may make no database: a snapshot is verified by restoring it into one."""
     return Refusal(
         "a role that may make the scratch database to restore into",
         f"{url.user} without CREATEDB",
@@ -246,13 +246,14 @@ def _exported(connection: ops.Connection) -> str:
 
 
 def _pattern(schema: str) -> str:
-    """The schema as pg_dump's pattern: quoted, for it would fold capitals otherwise."""
+    """Quote the schema as a pattern of pg_dump's."""
+    # Without quotes pg_dump folds capitals.
     return f'"{schema}"'
 
 
 @contextmanager
 def _scratch(url: PostgresUrl) -> Iterator[PostgresUrl]:
-    """A database of the snapshot's own, which nobody but its owner may enter; one that a killed run left goes first."""
+    """Make a database of the snapshot's own, which only its owner may enter; one of a killed run goes first."""
     mark = f"{SCRATCH}{hashlib.sha256(url.dbname.encode()).hexdigest()[:8]}_"
     scratch = url.with_(dbname=mark + secrets.token_hex(6))
     name = sql.Identifier(scratch.dbname)

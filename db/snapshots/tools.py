@@ -28,7 +28,7 @@ Tools: TypeAlias = Callable[[str], Tool]
 
 
 def installed(major: int) -> Tools:
-    """This machine's programs that serve a server of this major version."""
+    """Return this machine's programs that serve a server of this major version."""
     return partial(_installed, major)
 
 
@@ -44,26 +44,27 @@ def run(
     streams: dict[str, Any] = {"stdin": stdin or subprocess.DEVNULL, "stdout": stdout or subprocess.DEVNULL}
     ended = tool.run(args, url, stderr=subprocess.PIPE, **streams)
     if ended.returncode != 0:
-        said = redact(ended.stderr.decode(errors="replace")).strip().splitlines()
+        lines = redact(ended.stderr.decode(errors="replace")).strip().splitlines()
         raise Failure(
             f"{tool.name} to end with 0",
-            f"{ended.returncode}: {few(said, 3, between='; ') or 'it said nothing'}",
+            f"{ended.returncode}: {few(lines, 3, between='; ') or 'it said nothing'}",
             where=url.redacted,
             do=f"Its arguments were: {' '.join(args)}",
         )
 
 
 def _installed(major: int, name: str) -> Tool:
-    """The oldest that is not older than the server: what it writes is read by the most."""
-    found = sorted(_found(name))
-    fitting = [path for version, path in found if version >= major]
+    """Return the oldest program that is not older than the server. Raises Refusal if there is none."""
+    versions = sorted(_found(name))
+    fitting = [path for version, path in versions if version >= major]
     if not fitting:
-        have = ", ".join(f"{version} in {path.parent}" for version, path in found) or "none"
+        have = ", ".join(f"{version} in {path.parent}" for version, path in versions) or "none"
         raise Refusal(
             f"{name} of version {major} or newer on this machine",
             have,
             do=f"Install Postgres's client programs of version {major} or newer.",
         )
+    # The oldest, because most servers can read what it writes.
     return Tool(name, (str(fitting[0]),), ("", 0), ("", 0))
 
 
@@ -71,8 +72,8 @@ def _found(name: str) -> Iterator[tuple[int, Path]]:
     folders = [folder for pattern in FOLDERS for folder in map(str, Path("/").glob(pattern.lstrip("/")))]
     for path in {shutil.which(name), *(shutil.which(name, path=folder) for folder in folders)}:
         if path is not None:
-            said = subprocess.run(
-                [path, "--version"], capture_output=True, text=True, check=False, env=environments.beside()
+            version_text = subprocess.run(
+                [path, "--version"], capture_output=True, text=True, check=False, env=environments.child_variables()
             ).stdout
-            if version := re.search(r"\b(\d+)(?:\.\d+|beta|rc|devel|\b)", said):
+            if version := re.search(r"\b(\d+)(?:\.\d+|beta|rc|devel|\b)", version_text):
                 yield int(version.group(1)), Path(os.path.realpath(path))

@@ -98,10 +98,10 @@ def require_connections(conn: Connection, service_role: str, *, service: int) ->
         ("for the service's role", role, service, "ALTER ROLE {role} CONNECTION LIMIT -1;"),
         ("for the database", database, needed, "ALTER DATABASE {database} CONNECTION LIMIT -1;"),
     ]
-    for whose, limit, need, remedy in checks:
+    for subject, limit, need, remedy in checks:
         if 0 <= limit < need:
             raise Refusal(
-                f"{count(need, 'connection')} {whose}",
+                f"{count(need, 'connection')} {subject}",
                 f"a limit of {limit}",
                 where=place(conn),
                 do=sql.SQL(remedy).format(**names).as_string(conn),
@@ -171,8 +171,8 @@ def _require_patience(conn: Connection) -> None:
             )
 
 
-def _unfit(conn: Connection, name: str, expected: str, found: str) -> Refusal:
-    return Refusal(f"{name} {expected or 'empty'}", f"{found}", where=place(conn), do=_remedy(conn, name, expected))
+def _unfit(conn: Connection, name: str, expected: str, current: str) -> Refusal:
+    return Refusal(f"{name} {expected or 'empty'}", f"{current}", where=place(conn), do=_remedy(conn, name, expected))
 
 
 def _remedy(conn: Connection, name: str, expected: str) -> str:

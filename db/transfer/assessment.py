@@ -12,7 +12,7 @@ from db.legacy import schema as schemas
 from db.legacy.source import Source, chunks, opened
 from db.transfer.batches import BatchBuilder
 from db.transfer.preconditions import NAMED, check_ids, check_journals
-from db.transfer.reconcile import Tally
+from db.transfer.reconcile import Reconciliation
 from db.transfer.verify import uncounted
 from game.legacy.codec import Finding
 
@@ -43,7 +43,7 @@ def assess(path: Path, progress: Progress) -> Assessed:
 class _Assessment:
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._tally = Tally()
+        self._tally = Reconciliation()
         self._held: set[str] = set()
         self._named: list[str] = []
         self._aside = 0

@@ -36,8 +36,8 @@ _CURRENCIES = ("gold", "diamonds")
 
 
 @dataclass(frozen=True, slots=True)
-class _Trouble:
-    """Why a row is kept whole."""
+class _RowProblem:
+    """The reason why a row is kept whole."""
 
     kind: Literal["aside", "held"]
     column: str
@@ -75,7 +75,7 @@ class BatchBuilder:
             self._taken_key(self._cells(row))
 
     def pack(self, rows: list[Row]) -> Batch:
-        """The rows' records and findings. Every row is in it, or nothing is."""
+        """Return the rows' records and findings. Every row is in it, or nothing is."""
         batch = Batch(self._table.name)
         match self._table.name:
             case "users":
@@ -92,59 +92,61 @@ class BatchBuilder:
         return dict(zip(self._table.columns, row.cells, strict=True))
 
     def _player(self, batch: Batch, row: Row) -> None:
-        found = self._cells(row)
-        if (column := self._taken_key(found)) is not None:
-            batch.taken.update(dict.fromkeys(found, 1) | row.units)
-            self._keep_whole(batch, row, _Trouble("held", column, "duplicate", f"another player has this {column}"))
+        cells = self._cells(row)
+        if (column := self._taken_key(cells)) is not None:
+            batch.taken.update(dict.fromkeys(cells, 1) | row.units)
+            self._keep_whole(batch, row, _RowProblem("held", column, "duplicate", f"another player has this {column}"))
             return
-        decoded = codec.decode_row(found, rowid=row.position, units=row.units)
+        decoded = codec.decode_row(cells, rowid=row.position, units=row.units)
         for table, records in decoded.rows.items():
             batch.add(table, records.values())
         batch.findings += decoded.findings
-        batch.taken.update(decoded.counts if decoded.rows.get("users") else dict.fromkeys(found, 1) | row.units)
+        batch.taken.update(decoded.counts if decoded.rows.get("users") else dict.fromkeys(cells, 1) | row.units)
         batch.quarantined.update(decoded.quarantined())
 
     def _other(self, batch: Batch, row: Row) -> None:
-        found = self._cells(row)
-        batch.taken.update(found.keys())
-        if (column := self._taken_key(found)) is not None:
-            self._keep_whole(batch, row, _Trouble("aside", column, "duplicate", f"another row has this {column}"))
+        cells = self._cells(row)
+        batch.taken.update(cells.keys())
+        if (column := self._taken_key(cells)) is not None:
+            self._keep_whole(batch, row, _RowProblem("aside", column, "duplicate", f"another row has this {column}"))
             return
-        table, record = codec.decode_other(self._table.name, found, rowid=row.position)
+        table, record = codec.decode_other(self._table.name, cells, rowid=row.position)
         batch.add(table, [record])
 
     def _lines(self, batch: Batch, journal: sa.Table, rows: list[Row]) -> None:
         lines = [(row, self._cells(row)) for row in rows]
-        players = self._known(str(found["user_id"]) for _row, found in lines if isinstance(found["user_id"], str))
-        for row, found in lines:
-            batch.taken.update(found.keys())
-            if found["user_id"] not in players:
-                self._keep_whole(batch, row, _Trouble("aside", "user_id", "unknown", "the target has no such player"))
-            elif (column := unfit(journal, found)) is not None:
-                self._keep_whole(batch, row, _Trouble("aside", column, "unfit", f"no value for {column}"))
+        players = self._known(str(cells["user_id"]) for _row, cells in lines if isinstance(cells["user_id"], str))
+        for row, cells in lines:
+            batch.taken.update(cells.keys())
+            if cells["user_id"] not in players:
+                self._keep_whole(
+                    batch, row, _RowProblem("aside", "user_id", "unknown", "the target has no such player")
+                )
+            elif (column := unfit(journal, cells)) is not None:
+                self._keep_whole(batch, row, _RowProblem("aside", column, "unfit", f"no value for {column}"))
             else:
-                batch.add(journal.name, [plain_line(found)])
+                batch.add(journal.name, [plain_line(cells)])
 
-    def _taken_key(self, found: Mapping[str, Cell]) -> str | None:
-        """The first column whose value an earlier row has; else this row's values are remembered."""
-        for column, seen in self._seen.items():
-            if found.get(column) in seen:
+    def _taken_key(self, cells: Mapping[str, Cell]) -> str | None:
+        """Return the first column whose value an earlier row has; else this row's values are remembered."""
+        for column, known in self._seen.items():
+            if cells.get(column) in known:
                 return column
-        for column, seen in self._seen.items():
-            value = found.get(column)
+        for column, known in self._seen.items():
+            value = cells.get(column)
             if isinstance(value, str):
-                seen.add(value)
+                known.add(value)
         return None
 
-    def _keep_whole(self, batch: Batch, row: Row, trouble: _Trouble) -> None:
-        name, column = self._table.name, trouble.column
-        found = self._cells(row)
-        record: Record = {"source": name, "position": row.position, "key": None, "cells": sqlite_values.encode(found)}
+    def _keep_whole(self, batch: Batch, row: Row, problem: _RowProblem) -> None:
+        name, column = self._table.name, problem.column
+        cells = self._cells(row)
+        record: Record = {"source": name, "position": row.position, "key": None, "cells": sqlite_values.encode(cells)}
         batch.add("legacy_rows", [record])
-        original, storage = sqlite_values.original(found[column]), sqlite_values.storage(found[column])
+        original, storage = sqlite_values.original(cells[column]), sqlite_values.storage(cells[column])
         batch.findings.append(
             Finding(
-                trouble.kind,
+                problem.kind,
                 name,
                 f"row {row.position}",
                 column,
@@ -152,17 +154,40 @@ class BatchBuilder:
                 None,
                 storage,
                 original,
-                f"{column}.{trouble.rule}",
-                trouble.reason,
+                f"{column}.{problem.rule}",
+                problem.reason,
             )
         )
         batch.quarantined[column] += 1
 
 
-def unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
-    """The first column whose cell the journal's types and checks would refuse."""
+def quarantine_record(run: str, n: int, finding: Finding) -> Record:
+    """Return the finding as number `n` of the quarantine."""
+    return {
+        "run": run,
+        "n": n,
+        "kind": finding.kind,
+        "source_table": finding.table,
+        "key": finding.key,
+        "column_name": finding.column,
+        "path": as_text(finding.path),
+        "position": finding.position,
+        "storage": finding.storage,
+        "original": finding.original,
+        "rule": as_text(finding.rule),
+        "reason": as_text(finding.reason),
+    }
+
+
+def as_text(text: str) -> str:
+    """Return the text with what Postgres can't hold (NUL, lone surrogates) written as escapes."""
+    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def unfit(journal: sa.Table, cells: Mapping[str, Cell]) -> str | None:
+    """Return the first column whose cell the journal's types and checks would refuse."""
     for column in journal.columns:
-        cell = found[column.name]
+        cell = cells[column.name]
         if cell is None:
             if not column.nullable:
                 return column.name
@@ -171,14 +196,14 @@ def unfit(journal: sa.Table, found: Mapping[str, Cell]) -> str | None:
                 return column.name
         elif not isinstance(cell, str) or not (indexable if column.primary_key else storable)(cell):
             return column.name
-    if journal.name == "currency_ledger" and found["currency"] not in _CURRENCIES:
+    if journal.name == "currency_ledger" and cells["currency"] not in _CURRENCIES:
         return "currency"
     return None
 
 
-def plain_line(found: Mapping[str, Cell]) -> Record:
-    """The record of a journal's line that `unfit` has nothing against."""
-    return {column: _value(cell) for column, cell in found.items()}
+def plain_line(cells: Mapping[str, Cell]) -> Record:
+    """Return the record of a journal's line that `unfit` has nothing against."""
+    return {column: _value(cell) for column, cell in cells.items()}
 
 
 def _value(cell: Cell) -> str | int | None:

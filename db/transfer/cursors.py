@@ -23,7 +23,7 @@ _numbers = count(1)
 def stream(
     conn: ops.Connection, table: sa.Table, *, order: Sequence[str], source: str | None = None
 ) -> Iterator[Record]:
-    """Every record in the order of the columns named, text by its bytes; `source`: of legacy_rows, only that table's.
+    """Yield records in the order of the columns, text by its bytes; `source`: of legacy_rows, only that table's.
 
     `order` must tell any two records apart. What fits a chunk is fetched at once. Else two cursors walk the same order:
     one reads how large the records are, the other takes as many of them as a chunk holds, or one that is larger.
@@ -32,17 +32,17 @@ def stream(
     texts = [column.name for column in table.columns if isinstance(column.type, sa.Text)]
     sizes = [sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(name)) for name in texts]
     size = sql.SQL(" + ").join([*sizes, sql.Literal(CELL_BYTES * len(names))])
-    whole, ordered = _from(table, source), _order(table, order)
-    wanted = sql.SQL("select {}").format(sql.SQL(", ").join(map(sql.Identifier, names))) + whole + ordered
-    row = conn.execute(sql.SQL("select coalesce(sum({}), 0)").format(size) + whole).fetchone()
+    from_table, ordered = _from(table, source), _order(table, order)
+    select = sql.SQL("select {}").format(sql.SQL(", ").join(map(sql.Identifier, names))) + from_table + ordered
+    row = conn.execute(sql.SQL("select coalesce(sum({}), 0)").format(size) + from_table).fetchone()
     assert row is not None
     if row[0] <= CHUNK_BYTES:
-        groups = iter([_fetched(conn, wanted)] if row[0] else [])
+        groups = iter([_fetched(conn, select)] if row[0] else [])
     else:
-        groups = _in_chunks(conn, wanted, sql.SQL("select {}").format(size) + whole + ordered)
-    for found in groups:
-        while found:
-            yield dict(zip(names, found.pop(), strict=True))
+        groups = _in_chunks(conn, select, sql.SQL("select {}").format(size) + from_table + ordered)
+    for records in groups:
+        while records:
+            yield dict(zip(names, records.pop(), strict=True))
 
 
 def _in_chunks(conn: ops.Connection, wanted: sql.Composed, sizes: sql.Composed) -> Iterator[list[tuple[Any, ...]]]:
@@ -58,7 +58,8 @@ def _in_chunks(conn: ops.Connection, wanted: sql.Composed, sizes: sql.Composed) 
 
 
 def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]:
-    """The rows, last one first. The cursor that fetches is closed at once, for an open one keeps its result."""
+    """Return the rows, last one first."""
+    # Closed at once: an open cursor keeps its whole result in memory.
     with conn.cursor(binary=True) as cursor:
         cursor.execute(query)
         return cursor.fetchall()[::-1]
@@ -67,8 +68,8 @@ def _fetched(conn: ops.Connection, query: sql.Composed) -> list[tuple[Any, ...]]
 def fetch(
     conn: ops.Connection, table: sa.Table, column: str, values: list[str] | list[int], *, source: str | None = None
 ) -> Iterator[Record]:
-    """The records whose `column` is one of the values, in no order, all at once."""
-    names = [found.name for found in table.columns]
+    """Yield the records whose `column` is one of the values, in no order; all are read at once."""
+    names = [field.name for field in table.columns]
     query = sql.SQL("select {} from {} where {} = any(%s)").format(
         sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table.name), sql.Identifier(column)
     )

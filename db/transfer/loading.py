@@ -25,12 +25,12 @@ from db.legacy.source import CHUNK_BYTES, Digest, Row, Source, chunks, opened
 from db.ops import fence
 from db.schema import draws
 from db.transfer import reconcile as tallies
-from db.transfer.batches import JOURNALS, Batch, BatchBuilder
-from db.transfer.checks import check_contents
+from db.transfer.batches import JOURNALS, Batch, BatchBuilder, quarantine_record
 from db.transfer.copying import copy
 from db.transfer.preconditions import another_file, check_homes, gate, require_empty_or_same, require_fenced, writing
 from db.transfer.profiling import file_bytes
-from db.transfer.reconcile import Count, Tally
+from db.transfer.reconcile import Reconciliation, UnitCount
+from db.transfer.soundness import check_contents
 from db.transfer.verify import prove_source, uncounted
 from game import tables
 from game.legacy import draws as legacy_draws
@@ -40,8 +40,8 @@ from game.urls import PostgresUrl
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a load did. source, loaded, quarantined: units (a cell, or each element of a document taken apart).
+class LoadResult:
+    """The counts of a load. source, loaded, quarantined: units (a cell, or each element of a document of elements).
 
     aside: findings that let the player play on; held: players whose commands are refused; bytes: of the file;
     left_out: tables of statistics that this SQLite can't create.
@@ -58,7 +58,7 @@ class Loaded:
     resumed: bool
     seconds: float
     bytes: int
-    per_column: dict[tuple[str, str], Count] = field(repr=False)
+    per_column: dict[tuple[str, str], UnitCount] = field(repr=False)
     left_out: tuple[str, ...] = ()
 
 
@@ -71,7 +71,7 @@ def load(
     max_held: int | None = None,
     progress: Progress | None = None,
     chunk_bytes: int = CHUNK_BYTES,
-) -> Loaded:
+) -> LoadResult:
     """Move the whole file into the target and prove it; the caller holds `ops.lock`.
 
     Refusal: no legacy file; a target that is not empty, or holds another file, or is live; another load at work; more
@@ -94,7 +94,7 @@ def load(
         proof = prove_source(legacy, target, shown)
         proof.check()
         total = loading.tally.total()
-        return Loaded(
+        return LoadResult(
             run=run,
             source=total.source,
             loaded=total.loaded,
@@ -129,7 +129,7 @@ class _Loading:
         self.run_id = run
         self.pass_token = pass_token
         self.chunk_bytes = chunk_bytes
-        self.tally = Tally()
+        self.tally = Reconciliation()
         self.phase = require_fenced(conn)
         self.resumed = require_empty_or_same(conn, source)
         self.findings = _next_finding(conn)
@@ -177,10 +177,10 @@ class _Loading:
 
     def _pass_over(self, name: str, rows: Iterator[Row], packer: BatchBuilder, digest: Digest, advance: Advance) -> int:
         """Read again what earlier chunks loaded, and see that it is the same; gives the number of the last chunk."""
-        found = self.conn.execute(
+        checkpoints = self.conn.execute(
             "select n, rows, source, counts from transfer_checkpoints where source_table = %s order by n", (name,)
         ).fetchall()
-        for _number, many, expected, counts in found:
+        for _number, many, expected, counts in checkpoints:
             for row in islice(rows, many):
                 digest.add(row)
                 packer.pass_over(row)
@@ -188,7 +188,7 @@ class _Loading:
                 raise another_file(self.source, f"other rows in {name}")
             self.tally.add(name, *tallies.from_text(counts))
             advance(many)
-        return int(found[-1][0]) if found else 0
+        return int(checkpoints[-1][0]) if checkpoints else 0
 
     def _write(self, batch: Batch, checkpoint: Record) -> None:
         with self._transaction():
@@ -201,25 +201,12 @@ class _Loading:
 
     def _quarantine(self, batch: Batch) -> Iterator[Record]:
         for finding in batch.findings:
-            yield {
-                "run": self.run_id,
-                "n": self.findings,
-                "kind": finding.kind,
-                "source_table": finding.table,
-                "key": finding.key,
-                "column_name": finding.column,
-                "path": _storable(finding.path),
-                "position": finding.position,
-                "storage": finding.storage,
-                "original": finding.original,
-                "rule": _storable(finding.rule),
-                "reason": _storable(finding.reason),
-            }
+            yield quarantine_record(self.run_id, self.findings, finding)
             self.findings += 1
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One chunk: under the pass, and only while the phase is what it was when the load began."""
+        """Write one chunk under the pass, and only while the phase is what it was when the load began."""
         with self.conn.transaction():
             fence.bypass(self.conn, self.pass_token)
             self.conn.execute("select from ops.phase for share")  # Whoever aborts the run waits for this chunk's end.
@@ -239,10 +226,6 @@ class _Loading:
 
 def _all_tables() -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(table.name) for table in (*tables.ALL, *db_tables.ALL))
-
-
-def _storable(text: str) -> str:
-    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def _next_finding(conn: ops.Connection) -> int:

@@ -1,4 +1,4 @@
-"""What must be so before a chunk is written, and before a load counts as done; each in words that say what to do."""
+"""Checks before a chunk is written, and before a load counts as done; each error says what to do."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ NAMED = 5
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """What Postgres raises, as errors of ours; never with a row in them, which may be a secret."""
+    """Raise errors of Postgres as errors of ours, without a row in them: a row may hold a secret."""
     try:
         yield
     except psycopg.OperationalError as error:
-        found = redact(str(error).strip().splitlines()[0]) if str(error).strip() else "no answer"
+        message = redact(str(error).strip().splitlines()[0]) if str(error).strip() else "no answer"
         raise Failure(
-            "Postgres to answer throughout", found, where=where, do="Run again: it goes on where it stopped."
+            "Postgres to answer throughout", message, where=where, do="Run again: it goes on where it stopped."
         ) from None
     except psycopg.Error as error:
         if error.sqlstate == FENCE_SQLSTATE:
@@ -49,10 +49,10 @@ def explained(where: str) -> Iterator[None]:
                 where=where,
                 do="Another run took over, and nothing more was written. The next command: invoke status --env NAME",
             ) from None
-        found = f"{error.sqlstate} {error.diag.message_primary}"
+        message = f"{error.sqlstate} {error.diag.message_primary}"
         raise Failure(
             "rows that the target takes",
-            found,
+            message,
             where=f"{where} {error.diag.table_name or ''}".strip(),
             do="What was loaded stays, fenced; the file is whole. Empty the target: invoke transfer.cleanup --env NAME",
         ) from None
@@ -89,7 +89,7 @@ def writing(target: PostgresUrl) -> Iterator[ops.Connection]:
 
 
 def require_fenced(conn: ops.Connection) -> ops.Phase:
-    """The phase. Refusal: not prepared, not migrated, live, or open to players."""
+    """Return the phase. Raises Refusal: not prepared, not migrated, live, or open to players."""
     phase = ops.phase(conn)
     if phase is ops.Phase.LIVE:
         raise in_use.live(conn)
@@ -104,10 +104,12 @@ def require_fenced(conn: ops.Connection) -> ops.Phase:
 
 
 def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
-    """Whether this very file was begun to be loaded here before."""
-    found = conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
-    if found:
-        if schemas.from_records(found) != source.schema:
+    """Return True if this very file was begun to be loaded before. Raises Refusal if the target holds other rows."""
+    statements_loaded = conn.execute(
+        "select type, name, table_name, sql from legacy_schema order by position"
+    ).fetchall()
+    if statements_loaded:
+        if schemas.from_records(statements_loaded) != source.schema:
             raise another_file(source, "another schema")
         return True
     filled = statements.first_filled(conn, [table.name for table in tables.ALL])
@@ -122,11 +124,11 @@ def require_empty_or_same(conn: ops.Connection, source: Source) -> bool:
     return False
 
 
-def another_file(source: Source, found: str) -> Refusal:
-    """The file is not the one whose chunks are in the target."""
+def another_file(source: Source, difference: str) -> Refusal:
+    """Return the refusal of a file that is not the one whose chunks are in the target."""
     return Refusal(
         "the file that was begun to be loaded",
-        found,
+        difference,
         where=source.where,
         do="It is another file, or was written to since. Empty the target (invoke transfer.cleanup --env NAME), and run"
         " this command again.",
@@ -137,8 +139,8 @@ def check_journals(source: Source) -> None:
     """Refuse a table that has a journal's name but not its columns, and what would act in a journal's place."""
     for statement in source.schema.statements:
         # What a trigger or a view does with a line of a journal, no receipt would tell.
-        ours = statement.table.lower().startswith(tables.LEGACY_PREFIX)
-        if ours and (statement.type in ("trigger", "view") or statement.is_virtual):
+        is_journal = statement.table.lower().startswith(tables.LEGACY_PREFIX)
+        if is_journal and (statement.type in ("trigger", "view") or statement.is_virtual):
             kind = "TABLE" if statement.is_virtual else statement.type.upper()
             raise Refusal(
                 f"journals ({tables.LEGACY_PREFIX}…) that are tables without triggers",
@@ -150,35 +152,35 @@ def check_journals(source: Source) -> None:
     for name, journal in JOURNALS.items():
         if name not in spelt:
             continue
-        found, expected = source.tables[spelt[name]], tuple(column.name for column in journal.columns)
-        if found.name != name or set(found.columns) != set(expected) or found.primary_key != tables.KEYS[journal.name]:
+        table, expected = source.tables[spelt[name]], tuple(column.name for column in journal.columns)
+        if table.name != name or set(table.columns) != set(expected) or table.primary_key != tables.KEYS[journal.name]:
             raise Refusal(
                 f"our journal {name} ({', '.join(expected)})",
-                f"a table {found.name} of {', '.join(found.columns)}",
+                f"a table {table.name} of {', '.join(table.columns)}",
                 where=source.where,
-                do=schemas.in_the_file(schemas.renaming(found.name, f"game_{name}")),
+                do=schemas.in_the_file(schemas.renaming(table.name, f"game_{name}")),
             )
 
 
 def check_ids(source: Source) -> None:
-    """Refusal where a player bears an id of the smoke test's: it would be removed as one of its canaries."""
+    """Raise Refusal if a player bears an id of the smoke test's: it would be removed as one of its canaries."""
     if "users" not in source.tables:
         return
     prefix = tables.CANARY_PREFIX
-    found = source.connection.execute(
+    player = source.connection.execute(
         "SELECT id FROM users WHERE id >= ? AND id < ? LIMIT 1", (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
     ).fetchone()
-    if found is not None:
+    if player is not None:
         raise Refusal(
             f"no player whose id begins with {prefix}",
-            str(found[0]),
+            str(player[0]),
             where=source.where,
             do="Smoke tests make such players and remove them: rename it, or remove what an older smoke left.",
         )
 
 
 def gate(conn: ops.Connection, held: int, max_held: int | None) -> None:
-    """Refusal, naming some, where more players are held than the policy allows; None allows any number."""
+    """Raise Refusal, naming some, if more players are held than the policy allows; None allows any number."""
     if max_held is None or held <= max_held:
         return
     named = conn.execute(

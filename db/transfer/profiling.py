@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.legacy.source import Source, opened
-from db.transfer.checks import check_contents
+from db.transfer.soundness import check_contents
 from game.legacy import sidecars
 from game.legacy.sqlite_values import quote
 
@@ -34,7 +34,7 @@ class ColumnProfile:
 
     @property
     def classes(self) -> dict[str, int]:
-        """How many cells there are of each storage class that occurs."""
+        """Count the cells of each storage class that occurs."""
         return {name: count for name in STORAGE if (count := int(getattr(self, name)))}
 
 
@@ -71,8 +71,8 @@ class Profile:
 
     @property
     def largest(self) -> tuple[str, str, int]:
-        found = [(table.name, column.name, column.largest) for table in self.tables for column in table.columns]
-        return max(found, key=lambda place: place[2])
+        sizes = [(table.name, column.name, column.largest) for table in self.tables for column in table.columns]
+        return max(sizes, key=lambda place: place[2])
 
 
 def profile(path: Path) -> Profile:
@@ -84,22 +84,22 @@ def profile(path: Path) -> Profile:
 
 
 def file_bytes(path: Path) -> int:
-    """The size of the file with its write-ahead log."""
+    """Return the size of the file with its write-ahead log."""
     log = sidecars.log_of(path)
     return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 
 
 def _table(source: Source, name: str) -> TableProfile:
     columns = source.tables[name].columns
-    found: list[ColumnProfile] = []
+    profiles: list[ColumnProfile] = []
     for start in range(0, len(columns), _COLUMNS_A_QUERY):
-        some = columns[start : start + _COLUMNS_A_QUERY]
-        wanted = ", ".join(_measures(quote(column)) for column in some)
-        measured = source.connection.execute(f"SELECT {wanted} FROM {quote(name)}").fetchone()
-        per_column = len(measured) // len(some)
-        for n, column in enumerate(some):
-            found.append(ColumnProfile(column, *map(int, measured[n * per_column : (n + 1) * per_column])))
-    return TableProfile(name, source.count(name), tuple(found))
+        group = columns[start : start + _COLUMNS_A_QUERY]
+        measures = ", ".join(_measures(quote(column)) for column in group)
+        measured = source.connection.execute(f"SELECT {measures} FROM {quote(name)}").fetchone()
+        per_column = len(measured) // len(group)
+        for n, column in enumerate(group):
+            profiles.append(ColumnProfile(column, *map(int, measured[n * per_column : (n + 1) * per_column])))
+    return TableProfile(name, source.count(name), tuple(profiles))
 
 
 def _measures(column: str) -> str:

@@ -104,7 +104,8 @@ def _write(target: Target, part: Path, progress: Progress) -> dict[str, int]:
 
 
 def _order(schema: Schema) -> list[str]:
-    """SQLite's own tables last: filling the others writes to them."""
+    """List the tables in the order in which they are filled, SQLite's own last."""
+    # Filling the other tables writes to SQLite's own, such as sqlite_sequence.
     return sorted((statement.name for statement in schema.tables), key=lambda name: name.startswith("sqlite_"))
 
 
@@ -128,12 +129,12 @@ def _insert_all(target: Target, connection: sqlite3.Connection, name: str, advan
 
 
 def _check(target: Target, part: Path, progress: Progress) -> None:
-    """What SQLite says of the file, and what was read back against the database."""
+    """Check the file: SQLite's integrity check, and every row against the database. Raises Failure."""
     connection = sqlite_values.connect(part)
     try:
-        found = connection.execute("PRAGMA integrity_check(3)").fetchall()
-        if found != [("ok",)]:
-            raise Failure("a sound file", "; ".join(str(row[0]) for row in found), where=str(part))
+        problems = connection.execute("PRAGMA integrity_check(3)").fetchall()
+        if problems != [("ok",)]:
+            raise Failure("a sound file", "; ".join(str(row[0]) for row in problems), where=str(part))
         compare(Source(connection, str(part)), target, progress).check()
     finally:
         connection.close()

@@ -15,7 +15,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class UnitCount:
     """Units of one column: a cell, or each element of a document that is taken apart."""
 
     source: int
@@ -27,7 +27,7 @@ class Count:
         return self.loaded + self.quarantined == self.source
 
 
-class Tally:
+class Reconciliation:
     """Units by table and column, added up chunk by chunk."""
 
     def __init__(self) -> None:
@@ -36,33 +36,35 @@ class Tally:
         self._quarantined: dict[str, Counter[str]] = {}
 
     def expect(self, table: str, units: Mapping[str, int]) -> None:
-        """What SQLite counted in the table, by column."""
+        """Note the units of the table that SQLite counted, by column."""
         self._source[table] = units
 
     def add(self, table: str, taken: Counter[str], quarantined: Counter[str]) -> None:
-        """What one chunk brought: units taken, and those of them that were quarantined, by column."""
+        """Add the units of one chunk: those taken, and those of them that were quarantined, by column."""
         self._taken.setdefault(table, Counter()).update(taken)
         self._quarantined.setdefault(table, Counter()).update(quarantined)
 
-    def per_column(self) -> dict[tuple[str, str], Count]:
-        """Every column of the source, and any that only the target counted."""
+    def per_column(self) -> dict[tuple[str, str], UnitCount]:
+        """Return every column of the source, and any that only the target counted."""
         return dict(self._counts())
 
-    def _counts(self) -> Iterator[tuple[tuple[str, str], Count]]:
+    def _counts(self) -> Iterator[tuple[tuple[str, str], UnitCount]]:
         for table, source in self._source.items():
             taken = self._taken.get(table, Counter())
             aside = self._quarantined.get(table, Counter())
             for column in dict.fromkeys((*source, *taken, *aside)):
                 loaded = taken[column] - aside[column]
-                yield (table, column), Count(source.get(column, 0), loaded, aside[column])
+                yield (table, column), UnitCount(source.get(column, 0), loaded, aside[column])
 
-    def total(self) -> Count:
-        """The sum over all columns."""
+    def total(self) -> UnitCount:
+        """Return the sum over all columns."""
         counts = list(self.per_column().values())
-        return Count(sum(c.source for c in counts), sum(c.loaded for c in counts), sum(c.quarantined for c in counts))
+        return UnitCount(
+            sum(c.source for c in counts), sum(c.loaded for c in counts), sum(c.quarantined for c in counts)
+        )
 
     def check(self) -> None:
-        """Failure, naming columns, unless loaded and quarantined make up the source in each of them."""
+        """Raise Failure, naming columns, unless loaded and quarantined make up the source in each of them."""
         wrong = [(place, count) for place, count in self._counts() if not count.adds_up]
         if not wrong:
             return
@@ -78,11 +80,11 @@ class Tally:
 
 
 def to_text(taken: Counter[str], quarantined: Counter[str]) -> str:
-    """One chunk's counts as a checkpoint keeps them: {column: [taken, quarantined]}."""
+    """Return one chunk's counts as a checkpoint keeps them: {column: [taken, quarantined]}."""
     return json.dumps({column: [taken[column], quarantined[column]] for column in taken | quarantined})
 
 
 def from_text(text: str) -> tuple[Counter[str], Counter[str]]:
-    """The counts that `to_text` wrote."""
-    found = json.loads(text)
-    return Counter({c: n[0] for c, n in found.items()}), Counter({c: n[1] for c, n in found.items()})
+    """Return the counts that `to_text` wrote."""
+    counts = json.loads(text)
+    return Counter({c: n[0] for c, n in counts.items()}), Counter({c: n[1] for c, n in counts.items()})

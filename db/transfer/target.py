@@ -33,8 +33,8 @@ from game.rows import Key, Record, Rows
 from game.runs import runs
 from game.urls import PostgresUrl
 
-Cells: TypeAlias = dict[str, Cell]
-Line: TypeAlias = tuple[int, Cells]
+LegacyRow: TypeAlias = dict[str, Cell]
+PlacedRow: TypeAlias = tuple[int, LegacyRow]
 """A row's position and its cells by column."""
 
 _OWN_TABLE = {"user_credentials": "user_credentials", "live_games": "live_games", "kv": "key_values"}
@@ -69,7 +69,7 @@ where not exists (select from legacy_rows l where l.source = 'users' and l.key =
 
 @contextmanager
 def opened(url: PostgresUrl) -> Iterator[Target]:
-    """The database in one repeatable-read snapshot; nothing is written. Refusal where it does not answer."""
+    """Open the database in one repeatable-read snapshot; nothing is written. Raises Refusal if it does not answer."""
     with ops.connect(url, application="sudamr transfer") as conn, preconditions.explained(url.redacted):
         conn.execute("begin isolation level repeatable read read only")
         yield Target(conn)
@@ -83,16 +83,18 @@ class Target:
 
     @cached_property
     def schema(self) -> Schema:
-        """The schema of the file that was loaded, with journals that it had not; for none, that of today's service."""
-        found = self.conn.execute("select type, name, table_name, sql from legacy_schema order by position").fetchall()
-        schema = schemas.from_records(found) if found else default_schema()
+        """Return the schema of the loaded file, with journals that it had not; for no file, that of today's service."""
+        records = self.conn.execute(
+            "select type, name, table_name, sql from legacy_schema order by position"
+        ).fetchall()
+        schema = schemas.from_records(records) if records else default_schema()
         have = {statement.name for statement in schema.tables}
         missing = [name for name, journal in JOURNALS.items() if name not in have and self.count(journal)]
         return Schema((*schema.statements, *map(_journal_statement, missing)), schema.settings)
 
     @cached_property
     def users_columns(self) -> tuple[str, ...]:
-        """The columns of `users` in the file that was loaded, in order."""
+        """Return the columns of `users` in the file that was loaded, in order."""
         memory = sqlite3.connect(":memory:", isolation_level=None)
         try:
             schemas.make_tables(memory, self.schema)
@@ -101,13 +103,13 @@ class Target:
             memory.close()
 
     def count(self, table: sa.Table) -> int:
-        """How many rows a table of the target has."""
+        """Return the number of rows in a table of the target."""
         row = self.conn.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(table.name))).fetchone()
         assert row is not None
         return int(row[0])
 
-    def rows(self, table: str) -> Iterator[Line]:
-        """The legacy table's rows in the order of their positions, which only ever rise."""
+    def rows(self, table: str) -> Iterator[PlacedRow]:
+        """Yield the legacy table's rows in the order of their positions, which only ever rise."""
         if table == "users":
             return self._players()
         if table in JOURNALS:
@@ -115,7 +117,7 @@ class Target:
         return self._others(table)
 
     def players(self) -> int:
-        """How many rows `users` of the legacy file has."""
+        """Return the number of rows that `users` of the legacy file had."""
         row = self.conn.execute(
             "select (select count(*) from users)"
             " + (select count(*) from legacy_rows where source = 'users' and key is null)"
@@ -124,23 +126,23 @@ class Target:
         return int(row[0])
 
     def player(self, player: str) -> Rows:
-        """Every row of the player's, with what was kept of the legacy row."""
+        """Return every row of the player's, with what was kept of the legacy row."""
         return self._fetch_players([player])[player]
 
-    def legacy_row(self, rows: Rows) -> Cells:
-        """The legacy row that these rows of one player are written back as."""
+    def legacy_row(self, rows: Rows) -> LegacyRow:
+        """Return the legacy row that these rows of one player are written back as."""
         return self._encode(rows)
 
     def added_columns(self) -> list[str]:
-        """Columns that `users` needs besides those of the file: a command wrote what it had no place for."""
+        """Return columns that `users` needs besides those of the file: a command wrote what it had no place for."""
         if not self._absent:
             return []
-        found = {column for _position, row in self._players() for column in row if column in self._absent}
-        return [column for column in USERS.declared if column in found]
+        used = {column for _position, row in self._players() for column in row if column in self._absent}
+        return [column for column in USERS.declared if column in used]
 
     @cached_property
-    def _absent(self) -> Cells:
-        """The modelled columns that the file lacked, each as it is rebuilt for a player whom no command touched."""
+    def _absent(self) -> LegacyRow:
+        """Return the modelled columns that the file lacked, each as it is rebuilt for an untouched player."""
         nobody = codec.decode_row({"id": "nobody"}, rowid=0).rows
         for table in tables.PLAYER_STATE:
             nobody.table(table.name)
@@ -149,22 +151,22 @@ class Target:
             row |= {column: scalar.write(scalar.absent) for column, scalar in document.beside.items()}
         return {column: row.get(column) for column in USERS.declared if column not in self.users_columns}
 
-    def _encode(self, rows: Rows) -> Cells:
-        """The legacy row; of columns that the file lacked, only those that a command gave a value."""
+    def _encode(self, rows: Rows) -> LegacyRow:
+        """Return the legacy row; of columns that the file lacked, only those that a command gave a value."""
         row = codec.encode_row(rows)
         for column, cell in self._absent.items():
             if column in row and sqlite_values.same(row[column], cell):
                 del row[column]
         return row
 
-    def _players(self) -> Iterator[Line]:
+    def _players(self) -> Iterator[PlacedRow]:
         last = 0
         for group in self._groups():
             players = self._fetch_players([str(key) for _position, key in group if key is not None])
-            whole = self._fetch_whole([position for position, key in group if key is None])
+            kept_rows = self._fetch_whole([position for position, key in group if key is None])
             for position, key in group:
                 last = position
-                yield position, self._encode(whole.pop(position) if key is None else players.pop(key))
+                yield position, self._encode(kept_rows.pop(position) if key is None else players.pop(key))
         for (player,) in self.conn.execute(_PLAYERS_WITHOUT_A_ROW).fetchall():
             last += 1
             yield last, self._encode(self._fetch_players([player])[player])
@@ -177,19 +179,19 @@ class Target:
                 yield [(position, key) for position, key, _bytes in group]
 
     def _fetch_players(self, ids: list[str]) -> dict[str, Rows]:
-        found = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}
+        rows_of = {player: Rows({table.name: {} for table in tables.PLAYER_STATE}) for player in ids}
         for table in tables.PLAYER_STATE:
             column = "id" if table is tables.users else "user_id"
             for record in fetch(self.conn, table, column, ids):
-                found[str(record[column])][table.name][_key(table, record)] = record
+                rows_of[str(record[column])][table.name][_key(table, record)] = record
         for record in fetch(self.conn, tables.legacy_rows, "key", ids, source="users"):
-            found[str(record["key"])].table("legacy_rows")[_key(tables.legacy_rows, record)] = record
+            rows_of[str(record["key"])].table("legacy_rows")[_key(tables.legacy_rows, record)] = record
         for player, column in self._unread(ids):
-            found[player].table(codec.UNREAD)[player, column] = {}
-        return found
+            rows_of[player].table(codec.UNREAD)[player, column] = {}
+        return rows_of
 
     def _unread(self, ids: list[str]) -> list[tuple[str, str]]:
-        """The cells, as (player, column), that stand in the quarantine and were not loaded since."""
+        """Return the cells, as (player, column), that stand in the quarantine and were not loaded since."""
         query = "select key, column_name from quarantine where source_table = 'users' and path = '$' and key = any(%s)"
         if self._notes_replays:
             query += " and loaded_by is null"
@@ -197,15 +199,16 @@ class Target:
 
     @cached_property
     def _notes_replays(self) -> bool:
-        """False before the revision 0002; a rollback must not need a migration first."""
+        """Return True from the revision 0002 on."""
+        # A rollback must not need a migration first.
         query = "select from pg_attribute where attrelid = 'quarantine'::regclass and attname = 'loaded_by'"
         return bool(self.conn.execute(query).rowcount)
 
     def _fetch_whole(self, positions: list[int]) -> dict[int, Rows]:
-        found = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
-        return {int(str(r["position"])): Rows({"legacy_rows": {_key(tables.legacy_rows, r): r}}) for r in found}
+        records = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
+        return {int(str(r["position"])): Rows({"legacy_rows": {_key(tables.legacy_rows, r): r}}) for r in records}
 
-    def _others(self, table: str) -> Iterator[Line]:
+    def _others(self, table: str) -> Iterator[PlacedRow]:
         streams = [self._encoded("legacy_rows", ["position"], source=table)]
         if (name := _OWN_TABLE.get(table)) is not None:
             streams.append(self._encoded(name, ["position", *tables.KEYS[name]]))
@@ -214,17 +217,17 @@ class Target:
             last = position if last is None or position > last else last + 1
             yield last, row
 
-    def _encoded(self, name: str, order: list[str], source: str | None = None) -> Iterator[Line]:
+    def _encoded(self, name: str, order: list[str], source: str | None = None) -> Iterator[PlacedRow]:
         for record in stream(self.conn, tables.BY_NAME[name], order=order, source=source):
             line = int(str(record["position"])), codec.encode_other(name, record)
             record.clear()  # What is suspended here must not hold a large value twice.
             yield line
 
-    def _lines(self, table: str) -> Iterator[Line]:
-        """A journal in the order of its key, the lines that were kept whole among the others."""
+    def _lines(self, table: str) -> Iterator[PlacedRow]:
+        """Yield a journal in the order of its key, the lines that were kept whole among the others."""
         journal = JOURNALS[table]
         kept = [row for _position, row in self._encoded("legacy_rows", ["position"], source=table)]
-        lines: Iterator[Cells] = (
+        lines: Iterator[LegacyRow] = (
             _plain(record) for record in stream(self.conn, journal, order=tables.KEYS[journal.name])
         )
         columns = tables.KEYS[journal.name]
@@ -235,7 +238,7 @@ class Target:
 
 
 def sqlite_key(row: Mapping[str, Cell], columns: tuple[str, ...]) -> tuple[tuple[int, int | float | bytes], ...]:
-    """A key that sorts as SQLite does: NULL, numbers, texts by their bytes, blobs."""
+    """Return a key that sorts as SQLite does: NULL, numbers, texts by their bytes, blobs."""
     return tuple(_sortable(row[column]) for column in columns)
 
 
@@ -252,7 +255,7 @@ def _sortable(cell: Cell) -> tuple[int, int | float | bytes]:
 
 
 def default_schema() -> Schema:
-    """The tables as the service of today declares them, in WAL mode, for a database that no file was loaded into."""
+    """Return the tables as today's service declares them, in WAL mode, for a database without a loaded file."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
     try:
         declared_tables.create(memory)
@@ -267,7 +270,7 @@ def _journal_statement(name: str) -> Statement:
     return Statement("table", name, name, str(CreateTable(table).compile(dialect=sqlite.dialect())).strip())
 
 
-def _position(line: Line) -> int:
+def _position(line: PlacedRow) -> int:
     return line[0]
 
 
@@ -276,5 +279,5 @@ def _key(table: sa.Table, record: Record) -> Key:
     return tuple(value if isinstance(value, int) else str(value) for value in values)
 
 
-def _plain(record: Record) -> Cells:
+def _plain(record: Record) -> LegacyRow:
     return dict(record.items())

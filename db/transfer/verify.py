@@ -15,7 +15,7 @@ from db.legacy import source as sources
 from db.legacy.source import Row, Source
 from db.remedies import LOAD_ANEW
 from db.transfer import target as targets
-from db.transfer.target import Cells, Line, Target
+from db.transfer.target import LegacyRow, PlacedRow, Target
 from game.legacy import sqlite_values
 from game.urls import PostgresUrl
 
@@ -31,7 +31,7 @@ class Proof:
     named: tuple[str, ...]
 
     def check(self) -> None:
-        """Failure unless everything is equal."""
+        """Raise Failure unless everything is equal."""
         if self.mismatches:
             raise Failure(
                 "every row rebuilt from the target to equal the one in the file",
@@ -47,13 +47,13 @@ def prove(source: Path, target: PostgresUrl, *, progress: Progress | None = None
 
 
 def prove_source(source: Source, target: PostgresUrl, progress: Progress) -> Proof:
-    """The same for a file that is open already."""
+    """Prove a file that is open already, as `prove` does."""
     with targets.opened(target) as snapshot:
         return compare(source, snapshot, progress)
 
 
 def compare(source: Source, target: Target, progress: Progress) -> Proof:
-    """The same for both open."""
+    """Compare file and target when both are open."""
     counted = _Counted()
     players = source.count("users")
     with progress.bar("proving", players, "players") as advance:
@@ -67,38 +67,38 @@ class Pair:
     """One position: the file's row, the target's, or both. It is emptied once the next one is asked for."""
 
     position: int
-    here: Row | None
-    there: Cells | None
+    row: Row | None
+    line: LegacyRow | None
 
 
-def pairs(rows: Iterator[Row], lines: Iterator[Line]) -> Iterator[Pair]:
-    """Both sides by position, in order. A large value is never held for longer than its turn."""
+def pairs(rows: Iterator[Row], lines: Iterator[PlacedRow]) -> Iterator[Pair]:
+    """Yield both sides by position, in order. A large value is never held for longer than its turn."""
     line, row = next(lines, None), next(rows, None)
     while row is not None or line is not None:
         ahead = line is None or (row is not None and row.position < line[0])
         behind = row is None or (line is not None and line[0] < row.position)
         pair = Pair(0, None, None)
         if row is not None and not behind:
-            pair.position, pair.here, row = row.position, row, None
+            pair.position, pair.row, row = row.position, row, None
         if line is not None and not ahead:
-            pair.position, pair.there = line
+            pair.position, pair.line = line
             line = None
         yield pair
-        pair.here = pair.there = None
+        pair.row = pair.line = None
         line = next(lines, None) if not ahead else line
         row = next(rows, None) if not behind else row
 
 
-def differing(columns: tuple[str, ...], row: Row, line: Cells) -> list[str]:
-    """The columns in which the file's row is not what the target says, and those that only the target has."""
-    found = [
+def differing(columns: tuple[str, ...], row: Row, line: LegacyRow) -> list[str]:
+    """Return the columns in which the file's row is not what the target says, and those that only the target has."""
+    differing_columns = [
         column
         for column, cell in zip(columns, row.cells, strict=True)
         if not sqlite_values.same(cell, line.get(column))
     ]
     if len(line) > len(columns) or not line.keys() <= set(columns):
-        found += [column for column, cell in line.items() if column not in columns and cell is not None]
-    return found
+        differing_columns += [column for column, cell in line.items() if column not in columns and cell is not None]
+    return differing_columns
 
 
 class _Counted:
@@ -106,8 +106,8 @@ class _Counted:
         self.mismatches = 0
         self.named: list[str] = []
 
-    def add(self, found: Iterator[str]) -> None:
-        for place in found:
+    def add(self, differences: Iterator[str]) -> None:
+        for place in differences:
             self.mismatches += 1
             if len(self.named) < NAMED:
                 self.named.append(place)
@@ -118,15 +118,15 @@ def _table(name: str, source: Source, target: Target, advance: Advance) -> Itera
     rows = source.rows(name) if shape else iter(())
     columns = shape.columns if shape else ()
     for pair in pairs(rows, target.rows(name)):
-        if pair.here is None:
+        if pair.row is None:
             yield f"{name} row {pair.position}: only in the target"
-        elif pair.there is None:
+        elif pair.line is None:
             yield f"{name} row {pair.position}: not in the target"
         else:
-            yield from (f"{name} row {pair.position}, {column}" for column in differing(columns, pair.here, pair.there))
-        if pair.here is not None:
+            yield from (f"{name} row {pair.position}, {column}" for column in differing(columns, pair.row, pair.line))
+        if pair.row is not None:
             advance(1)
 
 
 def uncounted(_more: int) -> None:
-    """Only players are counted on the bar."""
+    """Advance nothing: only players are counted on the bar."""

@@ -23,7 +23,7 @@ from db.schema import draws
 from db.transfer import missing_players
 from db.transfer import target as targets
 from db.transfer.batches import JOURNALS
-from db.transfer.target import Cells, Target, sqlite_key
+from db.transfer.target import LegacyRow, Target, sqlite_key
 from db.transfer.verify import compare, differing, pairs, uncounted
 from game.errors import Fenced, Moved
 from game.legacy import draws as legacy_draws
@@ -36,8 +36,8 @@ _BUSY_SECONDS = 15.0
 
 
 @dataclass(slots=True)
-class WrittenBack:
-    """What was written to the file. players: rows of `users` that changed; cells: columns written in any table.
+class WriteBackCounts:
+    """The counts of a write-back. players: rows of `users` that changed; cells: columns written in any table.
 
     inserted, deleted: rows of other kinds than journal lines; lines: of the journals. All verified, and committed.
     """
@@ -51,7 +51,9 @@ class WrittenBack:
     added_columns: list[str] = field(default_factory=list)
 
 
-def write_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None) -> WrittenBack:
+def write_back(
+    target: PostgresUrl, legacy: Path, *, pass_token: str, progress: Progress | None = None
+) -> WriteBackCounts:
     """Make the fenced legacy file say what the database says; again is harmless.
 
     Refusal: no legacy file, one that is not fenced or has another pass, one without a table that was loaded, a database
@@ -62,7 +64,7 @@ def write_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: 
     shown = progress or Silent()
     check_file(legacy)
     with targets.opened(target) as snapshot, _writing(legacy, pass_token) as connection:
-        carried = _Carriage(connection, snapshot, str(legacy)).run(shown)
+        carried = _WriteBack(connection, snapshot, str(legacy)).run(shown)
         compare(Source(connection, str(legacy)), snapshot, shown).check()
         legacy_draws.write(connection, draws.read(snapshot.conn))
     carried.seconds = time.monotonic() - began
@@ -71,7 +73,7 @@ def write_back(target: PostgresUrl, legacy: Path, *, pass_token: str, progress: 
 
 @contextmanager
 def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
-    """One transaction under the pass, durable when it has ended; rolled back when the body fails."""
+    """Hold one transaction under the pass, durable when it has ended; rolled back when the body fails."""
     connection = sqlite_values.connect(legacy, timeout_seconds=_BUSY_SECONDS)
     try:
         connection.execute("PRAGMA synchronous=FULL")
@@ -111,24 +113,26 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
 def without_triggers(connection: sqlite3.Connection) -> Iterator[None]:
     """Drop the file's own triggers in the open transaction, and create them again in their order afterwards."""
     # They would react to our writes as if players had made them, or refuse them.
-    found = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid").fetchall()
-    for name, _sql in found:
+    triggers = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid"
+    ).fetchall()
+    for name, _sql in triggers:
         connection.execute(f"DROP TRIGGER {quote(name)}")
     yield
-    for _name, sql in found:
+    for _name, sql in triggers:
         connection.execute(sql)
 
 
-class _Carriage:
+class _WriteBack:
     """One pass over every table, the file beside the database."""
 
     def __init__(self, connection: sqlite3.Connection, target: Target, where: str) -> None:
         self.connection = connection
         self.target = target
         self.where = where
-        self.carried = WrittenBack()
+        self.carried = WriteBackCounts()
 
-    def run(self, progress: Progress) -> WrittenBack:
+    def run(self, progress: Progress) -> WriteBackCounts:
         self._require_players()
         self._make_room()
         source = Source(self.connection, self.where)
@@ -145,12 +149,12 @@ class _Carriage:
         return self.carried
 
     def _require_players(self) -> None:
-        found = missing_players.find(Source(self.connection, self.where), self.target.conn)
-        if found.missing:
+        missing = missing_players.find(Source(self.connection, self.where), self.target.conn)
+        if missing.missing:
             name = ops.named(self.target.conn)
             raise Refusal(
-                found.expected,
-                found.found,
+                missing.expected,
+                missing.found,
                 where=ops.place(self.target.conn),
                 do=f"Nothing was written. To see what to do: invoke rollback --env {name} --dry-run",
             )
@@ -182,19 +186,19 @@ class _Carriage:
         gone: list[int] = []
         wanted: set[int] = set()
         for pair in pairs(source.rows(table.name), self.target.rows(table.name)):
-            if pair.there is None:
+            if pair.line is None:
                 gone.append(pair.position)
-            elif pair.here is None:
+            elif pair.row is None:
                 wanted.add(pair.position)
                 self.carried.inserted += 1
-            elif changed := differing(table.columns, pair.here, pair.there):
+            elif changed := differing(table.columns, pair.row, pair.line):
                 self.carried.cells += len(changed)
                 self.carried.players += table.name == "users"
                 if table.indexed.isdisjoint(changed):
-                    update(self.connection, table, pair.position, pair.there, changed)
+                    update(self.connection, table, pair.position, pair.line, changed)
                 else:
                     wanted.add(pair.position)
-            if pair.here is not None:
+            if pair.row is not None:
                 advance(1)
         self.carried.deleted += len(gone)
         self._replace(table, [*gone, *wanted], wanted)
@@ -208,48 +212,48 @@ class _Carriage:
                     insert(self.connection, table, position, row)
 
     def _wholly(self, source: Source, table: Table) -> None:
-        """A table whose rows have no rowid to be known by: left alone where all is equal, else written anew."""
-        here, there = Digest(), Digest()
-        before = after = 0
+        """Compare a table whose rows have no rowid; leave it alone where all is equal, else write it anew."""
+        digest_of_file, digest_of_target = Digest(), Digest()
+        rows_in_file = rows_in_target = 0
         for row in source.rows(table.name):
-            here.add(row)
-            before += 1
+            digest_of_file.add(row)
+            rows_in_file += 1
         for position, line in self.target.rows(table.name):
-            there.add(Row(position, tuple(line.get(column) for column in table.columns), {}, 0))
-            after += 1
-        if here.hex() == there.hex():
+            digest_of_target.add(Row(position, tuple(line.get(column) for column in table.columns), {}, 0))
+            rows_in_target += 1
+        if digest_of_file.hex() == digest_of_target.hex():
             return
         self.connection.execute(f"DELETE FROM {quote(table.name)}")
         for position, line in self.target.rows(table.name):
             insert(self.connection, table, position, line)
-        self.carried.deleted += before
-        self.carried.inserted += after
+        self.carried.deleted += rows_in_file
+        self.carried.inserted += rows_in_target
 
     def _journal(self, source: Source, table: Table) -> None:
         """Add the lines that the file lacks. Both sides come in the key's order, so what is added lies behind us."""
         key = table.primary_key
         rows = (dict(zip(table.columns, row.cells, strict=True)) for row in source.rows(table.name))
-        here = next(rows, None)
+        line_of_file = next(rows, None)
         for _position, line in self.target.rows(table.name):
             place = sqlite_key(line, key)
-            while here is not None and sqlite_key(here, key) < place:
-                self._drop_line(table, here)
-                here = next(rows, None)
-            if here is None or sqlite_key(here, key) != place:
+            while line_of_file is not None and sqlite_key(line_of_file, key) < place:
+                self._drop_line(table, line_of_file)
+                line_of_file = next(rows, None)
+            if line_of_file is None or sqlite_key(line_of_file, key) != place:
                 self._add_line(table, line)
                 continue
-            if any(not sqlite_values.same(here[column], line.get(column)) for column in table.columns):
-                self._drop_line(table, here)
+            if any(not sqlite_values.same(line_of_file[column], line.get(column)) for column in table.columns):
+                self._drop_line(table, line_of_file)
                 self._add_line(table, line)
-            here = next(rows, None)
-        while here is not None:
-            self._drop_line(table, here)
-            here = next(rows, None)
+            line_of_file = next(rows, None)
+        while line_of_file is not None:
+            self._drop_line(table, line_of_file)
+            line_of_file = next(rows, None)
 
-    def _add_line(self, table: Table, line: Cells) -> None:
+    def _add_line(self, table: Table, line: LegacyRow) -> None:
         insert(self.connection, table, 0, line)
         self.carried.lines += 1
 
-    def _drop_line(self, table: Table, line: Cells) -> None:
+    def _drop_line(self, table: Table, line: LegacyRow) -> None:
         delete_by_key(self.connection, table, line)
         self.carried.deleted += 1

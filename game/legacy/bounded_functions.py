@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-Value: TypeAlias = int | float | str | bytes | None
+SqlValue: TypeAlias = int | float | str | bytes | None
 
 MOST_PRODUCTS = {
     "instr": 4_000_000_000,
@@ -47,7 +47,7 @@ class _Evaluator:
     limits: Mapping[int, int]
     memory: sqlite3.Connection | None = field(default=None, init=False)
 
-    def call(self, query: str, values: tuple[Value, ...]) -> Value:
+    def call(self, query: str, values: tuple[SqlValue, ...]) -> SqlValue:
         if self.memory is None:
             # A cached statement would keep copies of its arguments.
             self.memory = sqlite3.connect(":memory:", check_same_thread=False, cached_statements=0)
@@ -73,12 +73,12 @@ class _Bounded:
     evaluator: _Evaluator
     check: Callable[[], None]
 
-    def __call__(self, *values: Value) -> Value:
+    def __call__(self, *values: SqlValue) -> SqlValue:
         self.check()
         if _characters(values[0]) * _characters(values[1]) > self.most:
             raise OverflowError  # The module sqlite3 makes SQLITE_TOOBIG of it.
         return self.evaluator.call(self.query, values)
 
 
-def _characters(value: Value) -> int:
+def _characters(value: SqlValue) -> int:
     return len(value) if isinstance(value, str | bytes) else _NUMBER_CHARACTERS

@@ -44,5 +44,5 @@ def renew(conn: sqlite3.Connection) -> None:
 
 def exists(conn: sqlite3.Connection) -> bool:
     """Return True if the file has our table, and not something else of that name."""
-    found = conn.execute("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
-    return found is not None and found[0] == _MADE
+    table = conn.execute("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
+    return table is not None and table[0] == _MADE

@@ -23,7 +23,8 @@ from tenacity import RetryError, Retrying, retry_if_exception, stop_after_delay,
 
 from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreFailure, StoreUnavailable
 from game.legacy import fence_schema, sqlite_values
-from game.legacy.fence_schema import Mark, Owner, State
+from game.legacy.fence_schema import FenceMark, Owner
+from game.unit_of_work import FenceState
 
 PATIENCE_SECONDS = 15.0
 
@@ -32,22 +33,22 @@ class NotFenced(StoreFailure):
     """The fence has holes; the message names each."""
 
 
-Check: TypeAlias = Callable[[Mark], None]
+OwnerCheck: TypeAlias = Callable[[FenceMark], None]
 """Asked inside the transaction that is to change the fence; what it raises leaves the file as it was."""
 
 
-def unowned(mark: Mark) -> None:
-    """The check of who has the file to himself: any fence may be changed."""
+def unowned(mark: FenceMark) -> None:
+    """Do not check the owner: for callers with exclusive use of the file, who may change any fence."""
     del mark
 
 
 def raise_fence(
     conn: sqlite3.Connection,
     *,
-    state: State = "fenced",
+    state: FenceState = "fenced",
     pass_token: str | None = None,
     owner: Owner | None = None,
-    check: Check = unowned,
+    check: OwnerCheck = unowned,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> None:
     """Fence the file, durably; again is harmless, covers tables made since, and replaces state, pass and owner.
@@ -61,7 +62,7 @@ def raise_fence(
         pass
 
 
-def lift(conn: sqlite3.Connection, *, check: Check = unowned, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def lift(conn: sqlite3.Connection, *, check: OwnerCheck = unowned, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Open the file to writes: the schema is as it was before the fence, to the byte. Harmless where there is none."""
     with turning(conn, "open", check=check, patience_seconds=patience_seconds):
         pass
@@ -70,11 +71,11 @@ def lift(conn: sqlite3.Connection, *, check: Check = unowned, patience_seconds: 
 @contextmanager
 def turning(
     conn: sqlite3.Connection,
-    to: State,
+    to: FenceState,
     *,
     pass_token: str | None = None,
     owner: Owner | None = None,
-    check: Check = unowned,
+    check: OwnerCheck = unowned,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Iterator[None]:
     """Turn the fence to another state after the body, durably; nobody else can write or turn it while the body runs.
@@ -89,14 +90,14 @@ def turning(
             fence_schema.make(conn, to, _sha256(pass_token), owner)
 
 
-def mark(conn: sqlite3.Connection) -> Mark:
-    """What the fence says of itself, and whose it is; one small read."""
+def mark(conn: sqlite3.Connection) -> FenceMark:
+    """Read the state and the owner of the fence. Costs one small read."""
     row = fence_schema.row(conn)
-    return Mark("open") if row is None else row[0]
+    return FenceMark("open") if row is None else row[0]
 
 
-def state(conn: sqlite3.Connection) -> State:
-    """What the fence says of itself; one small read."""
+def state(conn: sqlite3.Connection) -> FenceState:
+    """Read the state of the fence. Costs one small read."""
     return mark(conn).state
 
 
@@ -149,18 +150,18 @@ def prove(conn: sqlite3.Connection) -> int:
 
 
 def refusal(state: str) -> Fenced | Moved:
-    """The game's error for a fence in this state."""
+    """Return the game's error for a fence in this state."""
     return Moved(fence_schema.MESSAGES["moved"]) if state == "moved" else Fenced(fence_schema.MESSAGES["fenced"])
 
 
 def refused_by(error: sqlite3.Error) -> Fenced | Moved | None:
-    """The game's error for what SQLite raised, if a fence raised it."""
+    """Return the game's error for what SQLite raised, if a fence raised it."""
     text = str(error)
     return refusal(text.rpartition(" ")[2]) if text.startswith(FENCE_MESSAGE) else None
 
 
 def missing(conn: sqlite3.Connection) -> list[str]:
-    """The triggers of the fence that are not as they were made, by name; none where there is no fence."""
+    """Return the triggers of the fence that are not as they were made, by name; none where there is no fence."""
     recorded = state(conn)
     return [] if recorded == "open" else fence_schema.changed(conn, recorded)
 
@@ -187,7 +188,7 @@ def _refused(conn: sqlite3.Connection, statement: str) -> bool:
 
 @contextmanager
 def _durable(conn: sqlite3.Connection, patience_seconds: float) -> Iterator[None]:
-    """One IMMEDIATE transaction that is on disk when it has ended; rolled back when the body fails."""
+    """Hold one IMMEDIATE transaction, on disk when it has ended; rolled back when the body fails."""
     if _is_open(conn):
         raise ValueError("a transaction is open on the connection")
     before = conn.execute("PRAGMA main.synchronous").fetchone()[0]
@@ -218,7 +219,8 @@ def _is_open(conn: sqlite3.Connection) -> bool:
 
 
 def _is_busy(error: BaseException) -> bool:
-    """Busy in any form; the low byte of SQLite's code is the kind."""
+    """Return True if another connection holds the file, in any form."""
+    # The low byte of SQLite's code is the kind; the others say which form.
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in (
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,

@@ -6,13 +6,12 @@ import re
 import sqlite3
 import time
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, cast
+from typing import cast
 
 from game.errors import FENCE_MESSAGE, StoreFailure
 from game.legacy import draws
 from game.legacy.sqlite_values import quote
-
-State: TypeAlias = Literal["open", "fenced", "moved"]
+from game.unit_of_work import FenceState
 
 TABLE = "sudamr_fence"
 PREFIX = "sudamr_fence_"
@@ -42,35 +41,35 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """What the fence says of itself. owner: None where there is no fence, and where it was set for no run.
+class FenceMark:
+    """The state of a file's fence. owner: None where there is no fence, and where it was set for no run.
 
     since: when it was set or turned, epoch milliseconds; two marks that differ in it alone are equal.
     """
 
-    state: State
+    state: FenceState
     owner: Owner | None = None
     since: int = field(default=0, compare=False)
 
 
-def row(conn: sqlite3.Connection) -> tuple[Mark, str | None] | None:
-    """The mark and the pass's hash; None where no table, or one of other columns, bears the fence's name."""
-    there = conn.execute("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
-    if there is None:
+def row(conn: sqlite3.Connection) -> tuple[FenceMark, str | None] | None:
+    """Return the mark and the pass's hash; None where no table, or one of other columns, bears the fence's name."""
+    exists = conn.execute("SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?", (TABLE,)).fetchone()
+    if exists is None:
         return None
     cursor = conn.execute(f"SELECT * FROM main.{TABLE}")
-    columns, found = tuple(column[0] for column in cursor.description), cursor.fetchone()
+    columns, values = tuple(column[0] for column in cursor.description), cursor.fetchone()
     if columns not in (COLUMNS, COLUMNS[:5]):
         return None
-    if found is None:  # A fence without its row is a fence that nobody passes.
-        return Mark("fenced"), None
+    if values is None:  # A fence without its row is a fence that nobody passes.
+        return FenceMark("fenced"), None
     # An older row, and one for no run, name nobody: the fence holds as well, and no run takes it for its own.
-    run, target = found[5:] or (None, None)
-    _id, state, pass_sha256, _message, since = found[:5]
+    run, target = values[5:] or (None, None)
+    _id, state, pass_sha256, _message, since = values[:5]
     if state not in MESSAGES or not isinstance(since, int) or not all(map(_is_plain, (pass_sha256, run, target))):
-        return Mark("fenced"), None  # What nobody here wrote opens nothing, and is nobody's.
+        return FenceMark("fenced"), None  # What nobody here wrote opens nothing, and is nobody's.
     owner = Owner(run, target) if run and target else None
-    return Mark(cast(State, state), owner, since), pass_sha256
+    return FenceMark(cast(FenceState, state), owner, since), pass_sha256
 
 
 def _is_plain(cell: object) -> bool:
@@ -78,7 +77,7 @@ def _is_plain(cell: object) -> bool:
 
 
 def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
-    """What of the file's schema is the fence's own, and so never transferred: (type, name) as sqlite_master has it."""
+    """Return (type, name) of what the fence has in the file's schema; it is never transferred."""
     tables = {("table", TABLE)} if row(conn) is not None else set()
     if draws.exists(conn):
         tables.add(("table", draws.TABLE))
@@ -86,17 +85,17 @@ def own(conn: sqlite3.Connection) -> frozenset[tuple[str, str]]:
 
 
 def strangers(conn: sqlite3.Connection) -> list[str]:
-    """What bears a name that is kept for the fence and is none of it; SQLite does not tell capitals apart."""
+    """List what bears a name kept for the fence and is no part of it. SQLite ignores the case of names."""
     rows = conn.execute(
         "SELECT type, name FROM main.sqlite_master WHERE lower(name) = ? OR substr(lower(name), 1, ?) = ?",
         (TABLE, len(PREFIX), PREFIX),
     )
-    ours = own(conn)
-    return [f"{kind} {name}" for kind, name in rows.fetchall() if (kind, name) not in ours]
+    fence_names = own(conn)
+    return [f"{kind} {name}" for kind, name in rows.fetchall() if (kind, name) not in fence_names]
 
 
 def tables(conn: sqlite3.Connection) -> list[str]:
-    """The tables that a fence covers: all but SQLite's and its own. A virtual table is covered by those beneath it."""
+    """List the tables that a fence covers: all but SQLite's and its own. Virtual ones are covered by those beneath."""
     rows = conn.execute(
         "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT IN (?, ?)"
         " AND substr(lower(name), 1, 7) <> 'sqlite_' AND substr(upper(sql), 1, 14) <> 'CREATE VIRTUAL' ORDER BY name",
@@ -105,8 +104,8 @@ def tables(conn: sqlite3.Connection) -> list[str]:
     return [str(name) for (name,) in rows.fetchall()]
 
 
-def triggers(conn: sqlite3.Connection, state: State) -> dict[str, str]:
-    """Each trigger's name and its CREATE statement, as SQLite keeps it."""
+def triggers(conn: sqlite3.Connection, state: FenceState) -> dict[str, str]:
+    """Return each trigger's name and its CREATE statement, as SQLite keeps it."""
     made = {}
     for table in tables(conn):
         for event in EVENTS:
@@ -118,22 +117,22 @@ def triggers(conn: sqlite3.Connection, state: State) -> dict[str, str]:
     return made
 
 
-def changed(conn: sqlite3.Connection, state: State) -> list[str]:
-    """The triggers that this state wants and that are missing or otherwise, by name."""
-    there = _existing(conn)
-    return [name for name, statement in triggers(conn, state).items() if there.get(name) != statement]
+def changed(conn: sqlite3.Connection, state: FenceState) -> list[str]:
+    """Return the triggers that this state wants and that are missing or otherwise, by name."""
+    existing = _existing(conn)
+    return [name for name, statement in triggers(conn, state).items() if existing.get(name) != statement]
 
 
-def create_triggers(conn: sqlite3.Connection, state: State) -> None:
-    """All of them, on every table there is."""
+def create_triggers(conn: sqlite3.Connection, state: FenceState) -> None:
+    """Create the fence's triggers on every table of the file."""
     for statement in triggers(conn, state).values():
         conn.execute(statement)
 
 
-def make(conn: sqlite3.Connection, state: State, pass_sha256: str | None, owner: Owner | None) -> None:
-    """Table, row and triggers, where there is no fence; StoreFailure where the game bears names of it."""
-    if found := strangers(conn):
-        raise StoreFailure(f"names that are kept for the fence are taken: {', '.join(found)}")
+def make(conn: sqlite3.Connection, state: FenceState, pass_sha256: str | None, owner: Owner | None) -> None:
+    """Make table, row and triggers, where there is no fence. Raises StoreFailure if the game bears names of it."""
+    if foreign := strangers(conn):
+        raise StoreFailure(f"names that are kept for the fence are taken: {', '.join(foreign)}")
     conn.execute(
         f"CREATE TABLE {TABLE} (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL,"
         " pass_sha256 TEXT, message TEXT NOT NULL, since INTEGER NOT NULL, run TEXT, target TEXT)"
@@ -145,14 +144,14 @@ def make(conn: sqlite3.Connection, state: State, pass_sha256: str | None, owner:
 
 
 def drop(conn: sqlite3.Connection) -> None:
-    """Table and triggers, and nothing that is not the fence's."""
+    """Drop the fence's table and triggers, and nothing that is not the fence's."""
     drop_triggers(conn)
     if row(conn) is not None:
         conn.execute(f"DROP TABLE {TABLE}")
 
 
 def drop_triggers(conn: sqlite3.Connection) -> None:
-    """The triggers alone: what a pass takes away for its time."""
+    """Drop the triggers alone: a pass takes them away for its time."""
     for kind, name in own(conn):
         if kind == "trigger":
             conn.execute(f"DROP TRIGGER {quote(name)}")

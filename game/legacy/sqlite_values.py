@@ -42,7 +42,7 @@ def insert_into(table: str, values: Iterable[str], columns: Iterable[str] = ()) 
 
 
 def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0) -> sqlite3.Connection:
-    """A guarded connection whose rows are Cells and whose transactions are begun by hand.
+    """Return a guarded connection whose rows are Cells and whose transactions are begun by hand.
 
     Raises OperationalError for what is no file, there or in the place of a log: SQLite would wait for ever on a pipe.
     Read-only connections see what is in the write-ahead log and write nothing but, where it is in WAL mode, the
@@ -100,27 +100,27 @@ def _text(data: bytes) -> str | BadText:
 
 
 def storage(cell: Cell) -> str:
-    """SQLite's name of the cell's storage class, as typeof() gives it."""
+    """Return SQLite's name of the cell's storage class, as typeof() gives it."""
     return _STORAGE[type(cell)]
 
 
 def same(left: Cell, right: Cell) -> bool:
-    """Equal in storage class and bytes: 1 and 1.0 differ, and so do 0.0 and -0.0."""
+    """Compare storage class and bytes: 1 and 1.0 differ, and so do 0.0 and -0.0."""
     return type(left) is type(right) and (repr(left) == repr(right) if isinstance(left, float) else left == right)
 
 
 def placeholder(cell: Cell) -> str:
-    """The SQL that stands for the cell in a statement; its parameter is `bind(cell)`."""
+    """Return the SQL that stands for the cell in a statement; its parameter is `bind(cell)`."""
     return "CAST(? AS TEXT)" if isinstance(cell, BadText) else "?"
 
 
 def bind(cell: Cell) -> int | float | str | bytes | None:
-    """The cell as a parameter of sqlite3."""
+    """Return the cell as a parameter of sqlite3."""
     return cell.data if isinstance(cell, BadText) else cell
 
 
 def original(cell: Cell) -> bytes:
-    """The cell's bytes as a quarantine keeps them; numbers in their shortest decimal form."""
+    """Return the cell's bytes as a quarantine keeps them; numbers in their shortest decimal form."""
     match cell:
         case None:
             return b""
@@ -135,12 +135,12 @@ def original(cell: Cell) -> bytes:
 
 
 def encode(cells: Mapping[str, Cell]) -> str:
-    """Cells by name as JSON text that Postgres can hold: every storage class, NUL and bad bytes included."""
+    """Write cells by name as JSON text that Postgres can hold: every storage class, NUL and bad bytes included."""
     return json.dumps({name: _plain(cell) for name, cell in cells.items()}, ensure_ascii=False, separators=(",", ":"))
 
 
 def decode(text: str) -> dict[str, Cell]:
-    """The cells that `encode` wrote."""
+    """Return the cells that `encode` wrote."""
     return {name: _cell(value) for name, value in json.loads(text).items()}
 
 

@@ -27,7 +27,7 @@ from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
 from game.rows import Key, Record, Rows, compare
-from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
+from game.unit_of_work import UNWATCHED, Engine, LoadedPlayer, StoreStatus, Watch
 
 BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 UNREACHABLE = frozenset(
@@ -93,7 +93,7 @@ class LegacyStore:
 
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[LegacyUnit]:
-        """A unit of work that holds the file's write lock."""
+        """Begin a unit of work that holds the file's write lock."""
         with self._watch.waiting():
             had = self._turn.acquire(timeout=self._busy_timeout_seconds)
         if not had:
@@ -118,21 +118,21 @@ class LegacyStore:
                 raise fence.refusal("moved")
             if lacks := homes.homeless():
                 raise StoreUnavailable(_sentence(lacks))
-            found = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
-            if found is None:
+            row_and_rows = _find(connection, player, [table.name for table in tables.PLAYER_STATE])
+            if row_and_rows is None:
                 return None
-            rows = Rows({table.name: found[1].get(table.name, {}) for table in tables.PLAYER_STATE})
+            rows = Rows({table.name: row_and_rows[1].get(table.name, {}) for table in tables.PLAYER_STATE})
             for journal in journals:
                 rows[journal.name] = _journal(connection, journal, {"user_id": player})
         return _without_codec_columns(rows)
 
-    def status(self) -> Status:
-        """The file's own place is the identity: links are followed."""
+    def status(self) -> StoreStatus:
+        """Read the store's status. The file's own place is its identity: links are followed."""
         with self._transaction("BEGIN") as connection:
             connection.execute("SELECT count(*) FROM users WHERE 0")
             state = fence.state(connection)
             lacks = homes.homeless() or _lacking(connection)
-        return Status(self.engine, f"legacy:{self._path.resolve()}", None, None, state, _sentence(lacks))
+        return StoreStatus(self.engine, f"legacy:{self._path.resolve()}", None, None, state, _sentence(lacks))
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""
@@ -145,7 +145,7 @@ class LegacyStore:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction, which ends with a rollback unless it was committed."""
+        """Hold a connection in a transaction, which ends with a rollback unless it was committed."""
         with _translated():
             with self._watch.waiting():
                 pooled: PoolProxiedConnection = self._pool.connect()
@@ -162,7 +162,7 @@ class LegacyStore:
                 pooled.close()
 
     def _begun(self, connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
-        """The connection once, within a transaction."""
+        """Yield the connection once, within a transaction."""
         try:
             with self._watch.asking("lock") if begin == "BEGIN IMMEDIATE" else nullcontext():
                 connection.execute(begin)
@@ -181,7 +181,7 @@ class LegacyUnit:
         self._watch = watch
         self._row: dict[str, Cell] = {}
 
-    def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
+    def load(self, player: str, request_id: str, names: Collection[str]) -> LoadedPlayer | None:
         """See `Unit`; the bag always comes along, for it is read anyway."""
         if lacks := homes.homeless():
             raise StoreUnavailable(_sentence(lacks))
@@ -189,19 +189,19 @@ class LegacyUnit:
         if state == "moved" and self._fence_pass is None:
             raise fence.refusal(state)
         with self._watch.asking("load"):
-            found = _find(self._connection, player, names)
-            if found is None:
+            row_and_rows = _find(self._connection, player, names)
+            if row_and_rows is None:
                 return None
-            self._row, rows = found
+            self._row, rows = row_and_rows
             receipts, openings = tables.action_receipts, tables.player_openings
             rows[receipts.name] = {}
             for form in idempotency.forms(request_id):
                 rows[receipts.name] |= _journal(self._connection, receipts, {"user_id": player, "request_id": form})
             rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
-        return Loaded(rows, state, draws.read(self._connection))
+        return LoadedPlayer(rows, state, draws.read(self._connection))
 
     def save(self, before: Rows, after: Rows) -> None:
-        """The changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""
+        """Write the changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""
         row = codec.changed(self._row, _state(before), _state(after))
         with self._watch.asking("save"), self._past_the_fence():
             if row:
@@ -245,9 +245,9 @@ def _require_tables(connection: sqlite3.Connection) -> None:
         "SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger') AND substr(lower(tbl_name), 1, ?) = ?"
         " AND substr(name, 1, ?) <> ?"
     )
-    ours, fences = tables.LEGACY_PREFIX, fence_schema.PREFIX
-    if found := connection.execute(query, (len(ours), ours, len(fences), fences)).fetchone():
-        raise StoreUnavailable(f"the legacy file: {found[0]} acts in the place of a journal")
+    prefix, fences = tables.LEGACY_PREFIX, fence_schema.PREFIX
+    if intruder := connection.execute(query, (len(prefix), prefix, len(fences), fences)).fetchone():
+        raise StoreUnavailable(f"the legacy file: {intruder[0]} acts in the place of a journal")
 
 
 def _columns(connection: sqlite3.Connection) -> list[str]:
@@ -268,31 +268,31 @@ def _sentence(lacks: Collection[str]) -> str:
 
 
 def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -> tuple[dict[str, Cell], Rows] | None:
-    """The player's row, as far as the tables need it, and what it says; None where its id can't be a player's."""
+    """Return the player's row, as far as the tables need it, and its rows; None where its id can't be a player's."""
     columns = codec.columns_for(names, _columns(connection))
     listed = ", ".join(quote(column) for column in columns)
-    found = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
-    if found is None:
+    cells = connection.execute(f"SELECT {listed} FROM users WHERE id = ?", (player,)).fetchone()
+    if cells is None:
         return None
-    row = dict(zip(columns, found, strict=True))
+    row = dict(zip(columns, cells, strict=True))
     # Not the real rowid: the table may have none, and only the transfer uses it.
     rows = codec.decode_row(row, rowid=0).rows
     return (row, rows) if rows.get("users") else None
 
 
 def _journal(connection: sqlite3.Connection, journal: sa.Table, where: dict[str, str]) -> dict[Key, Record]:
-    """A journal's records; none where the file has no journals yet."""
+    """Return a journal's records; none where the file has no journals yet."""
     name, columns = _JOURNALS[journal.name], [column.name for column in journal.columns]
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone():
         return {}
     conditions = " AND ".join(f"{column} = ?" for column in where)
-    found = connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE {conditions}", list(where.values()))
-    records = [dict(zip(columns, values, strict=True)) for values in found]
+    selected = connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE {conditions}", list(where.values()))
+    records = [dict(zip(columns, values, strict=True)) for values in selected]
     return {tuple(record[part] for part in tables.KEYS[journal.name]): record for record in records}
 
 
 def _state(rows: Rows) -> Rows:
-    """What the codec writes: all but the journals."""
+    """Return the rows that the codec writes: all but the journals."""
     return Rows({name: records for name, records in rows.items() if name not in _JOURNALS})
 
 
@@ -309,7 +309,7 @@ def _code(error: sqlite3.Error) -> int:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """SQLite's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
+    """Raise SQLite's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
     try:
         yield
     except sa.exc.TimeoutError as error:

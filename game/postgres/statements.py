@@ -47,7 +47,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SaveShape:
     """A part of a save without its values: so many rows of a table deleted or inserted, or one updated."""
 
     verb: Literal["delete", "update", "insert"]
@@ -57,33 +57,33 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SavePart:
     """A part of a save: its shape and, in the order in which the statement binds them, its values."""
 
-    shape: Shape
+    shape: SaveShape
     values: Sequence[Value]
 
     @classmethod
     def delete(cls, table: str, keys: Sequence[Key]) -> Self:
-        """The rows of these keys."""
-        return cls(Shape("delete", table, (), len(keys)), [part for key in keys for part in key])
+        """Return the part that deletes the rows of these keys."""
+        return cls(SaveShape("delete", table, (), len(keys)), [part for key in keys for part in key])
 
     @classmethod
     def update(cls, table: str, key: Key, columns: Record) -> Self:
-        """These columns of one row."""
-        return cls(Shape("update", table, tuple(columns)), [*columns.values(), *key])
+        """Return the part that updates these columns of one row."""
+        return cls(SaveShape("update", table, tuple(columns)), [*columns.values(), *key])
 
     @classmethod
     def insert(cls, table: str, records: Sequence[Record]) -> Self:
-        """Records that all name the columns which the first one names."""
+        """Return the part that inserts records; all name the columns which the first one names."""
         columns = tuple(records[0])
         values = [record[column] for record in records for column in columns]
-        return cls(Shape("insert", table, columns, len(records)), values)
+        return cls(SaveShape("insert", table, columns, len(records)), values)
 
 
 @cache
 def lock() -> str:
-    """The fence's state, the draw epoch, and the row of :player, locked; NULLs where there is none."""
+    """Return the fence's state, the draw epoch, and the row of :player, locked; NULLs where there is none."""
     columns = tables.game_columns(tables.users)
     player = sa.select(*columns).where(tables.users.c.id == sa.bindparam("player", type_=sa.Text))
     locked = player.with_for_update().cte("player")
@@ -129,15 +129,15 @@ def load(names: tuple[str, ...]) -> Load:
 
 
 def array(table: sa.Table, *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
-    """The table's records as one JSON array: so any number of tables is one round trip."""
+    """Return the table's records as one JSON array: so any number of tables is one round trip."""
     records = sa.select(*tables.game_columns(table)).where(*where).subquery(f"of_{table.name}")
     empty: sa.ColumnElement[Any] = sa.literal_column("'[]'::json")
     return sa.select(sa.func.coalesce(sa.func.json_agg(records.table_valued()), empty)).scalar_subquery()
 
 
 @lru_cache(maxsize=SHAPES_KEPT)
-def save(shapes: tuple[Shape, ...]) -> str:
-    """One statement that writes all parts; their values, one after another, are :v0, :v1 and so on."""
+def save(shapes: tuple[SaveShape, ...]) -> str:
+    """Return one statement that writes all parts; their values, one after another, are :v0, :v1 and so on."""
     names = (f"v{n}" for n in count())
     parts = [_VERBS[shape.verb](shape, names) for shape in shapes]
     if len(parts) == 1:
@@ -147,13 +147,13 @@ def save(shapes: tuple[Shape, ...]) -> str:
 
 
 def few(things: Iterable[T]) -> Iterator[list[T]]:
-    """As many of them at a time as are rows of one statement."""
+    """Yield as many of them at a time as are rows of one statement."""
     left = iter(things)
     while together := list(islice(left, MOST_ROWS)):
         yield together
 
 
-def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
+def batches(parts: Iterable[SavePart]) -> Iterator[list[SavePart]]:
     """Split the parts into those of one statement each, in their order."""
     return runs(parts, lambda part: part.shape.rows, MOST_ROWS)
 
@@ -170,18 +170,18 @@ _WITH_UNIQUE = {
 }
 
 
-def _delete(shape: Shape, names: Iterator[str]) -> sa.Delete:
+def _delete(shape: SaveShape, names: Iterator[str]) -> sa.Delete:
     table = tables.BY_NAME[shape.table]
     return sa.delete(table).where(sa.or_(*(_is(table, names) for _ in range(shape.rows))))
 
 
-def _update(shape: Shape, names: Iterator[str]) -> sa.Update:
+def _update(shape: SaveShape, names: Iterator[str]) -> sa.Update:
     table = tables.BY_NAME[shape.table]
     values = {column: _bound(table.c[column], names) for column in shape.columns}
     return sa.update(table).values(values).where(_is(table, names))
 
 
-def _insert(shape: Shape, names: Iterator[str]) -> sa.Insert:
+def _insert(shape: SaveShape, names: Iterator[str]) -> sa.Insert:
     table = tables.BY_NAME[shape.table]
     rows = [{column: _bound(table.c[column], names) for column in shape.columns} for _ in range(shape.rows)]
     return sa.insert(table).values(rows)
@@ -199,5 +199,5 @@ def _bound(column: sa.Column[Any], names: Iterator[str]) -> sa.BindParameter[Any
 
 
 def _compiled(statement: sa.ClauseElement) -> str:
-    """SQL as the driver takes it, bound by name."""
+    """Return SQL as the driver takes it, bound by name."""
     return str(statement.compile(dialect=_dialect))

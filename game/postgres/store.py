@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from game import idempotency, session, tables
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.postgres import statements
-from game.postgres.statements import FENCE, HEAD, Part
+from game.postgres.statements import FENCE, HEAD, SavePart
 from game.rows import Key, Record, Rows, TableChanges, compare
-from game.unit_of_work import UNWATCHED, Engine, Loaded, Status, Watch
+from game.unit_of_work import UNWATCHED, Engine, LoadedPlayer, StoreStatus, Watch
 from game.urls import PostgresUrl
 
 AGAIN = frozenset(
@@ -87,7 +87,7 @@ class PostgresStore:
 
     @contextmanager
     def begin(self, fence_pass: str | None = None) -> Iterator[PostgresUnit]:
-        """A unit of work on a connection of the pool."""
+        """Begin a unit of work on a connection of the pool."""
         with _translated(), ExitStack() as held:
             with self._watch.waiting():
                 connection = held.enter_context(self._engine.connect())
@@ -136,8 +136,8 @@ class PostgresStore:
         rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in wanted})
         return rows if rows["users"] else None
 
-    def status(self) -> Status:
-        """The cluster's own number, the database and the schema are the identity: none of it is a secret."""
+    def status(self) -> StoreStatus:
+        """Read the store's status. Its identity is the cluster's own number, the database and the schema: no secret."""
         control = sa.func.pg_control_system().table_valued("system_identifier")
         query = sa.select(
             sa.select(control.c.system_identifier).scalar_subquery().label("cluster"),
@@ -151,7 +151,7 @@ class PostgresStore:
             row = unit.connection.execute(query).one()
         store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
         lacks = f"the database has no {tables.named(row.lacking)}: {MIGRATE}" if row.lacking else ""
-        return Status(self.engine, store, row.environment, row.head, row.state, lacks)
+        return StoreStatus(self.engine, store, row.environment, row.head, row.state, lacks)
 
     def close(self) -> None:
         """Close all connections of the pool; see `Store`."""
@@ -166,7 +166,7 @@ class PostgresUnit:
         self._fence_pass = fence_pass
         self._watch = watch
 
-    def load(self, player: str, request_id: str, names: Collection[str]) -> Loaded | None:
+    def load(self, player: str, request_id: str, names: Collection[str]) -> LoadedPlayer | None:
         """See `Unit`. Columns marked CODEC are never read."""
         if self._fence_pass is not None:
             setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
@@ -179,14 +179,14 @@ class PostgresUnit:
         if record["id"] is None:
             return None
         rows = Rows({"users": {(player,): record}})
-        wanted = statements.load(tuple(names))
+        statement = statements.load(tuple(names))
         values = dict(zip(("request_id", "other_form"), idempotency.forms(request_id), strict=True))
         with self._watch.asking("load"):
-            found = self.connection.exec_driver_sql(wanted.sql, {"player": player, **values}).one()
-        for name, records in zip(wanted.tables, found, strict=True):
+            selected = self.connection.exec_driver_sql(statement.sql, {"player": player, **values}).one()
+        for name, records in zip(statement.tables, selected, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
-        return Loaded(rows, fence, epoch or "")
+        return LoadedPlayer(rows, fence, epoch or "")
 
     def save(self, before: Rows, after: Rows) -> None:
         """One statement, of one part for each record updated and each table added to or taken from.
@@ -202,11 +202,11 @@ class PostgresUnit:
                     self._write(_deletes(name, change))
             self._write([part for name, change in changes.items() for part in _parts(name, change)])
 
-    def _write(self, parts: Iterable[Part]) -> None:
+    def _write(self, parts: Iterable[SavePart]) -> None:
         for together in statements.batches(parts):
             self._execute(together)
 
-    def _execute(self, parts: Sequence[Part]) -> None:
+    def _execute(self, parts: Sequence[SavePart]) -> None:
         values = chain.from_iterable(part.values for part in parts)
         statement = statements.save(tuple(part.shape for part in parts))
         self.connection.exec_driver_sql(statement, {f"v{n}": value for n, value in enumerate(values)})
@@ -218,7 +218,7 @@ class PostgresUnit:
 
 
 def _with_timeouts(url: PostgresUrl, timeouts: Timeouts) -> sa.URL:
-    """The URL with our session's settings; what the URL itself names stays. They cost no round trip here."""
+    """Add our session's settings to the URL; what the URL itself names stays. They cost no round trip here."""
     defaults = {
         "application_name": "sudamr",
         "connect_timeout": str(timeouts.connect_seconds),
@@ -241,28 +241,28 @@ def _owner(table: sa.Table) -> str:
     return "id" if table is tables.users else "user_id"
 
 
-def _records(table: sa.Table, found: Iterable[Record]) -> dict[Key, Record]:
+def _records(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
     key = tables.KEYS[table.name]
-    return {tuple(record[column] for column in key): record for record in found}  # type: ignore[misc]  # keys are text or numbers
+    return {tuple(record[column] for column in key): record for record in records}  # type: ignore[misc]  # keys are text or numbers
 
 
-def _parts(table: str, change: TableChanges) -> Iterator[Part]:
+def _parts(table: str, change: TableChanges) -> Iterator[SavePart]:
     if change.deletes and not statements.loses_first(table, change):
         yield from _deletes(table, change)
     for key, columns in change.updates.items():
-        yield Part.update(table, key, {name: after for name, (_, after) in columns.items()})
+        yield SavePart.update(table, key, {name: after for name, (_, after) in columns.items()})
     for records in statements.few(change.inserts.values()):
-        yield Part.insert(table, records)
+        yield SavePart.insert(table, records)
 
 
-def _deletes(table: str, change: TableChanges) -> Iterator[Part]:
+def _deletes(table: str, change: TableChanges) -> Iterator[SavePart]:
     for keys in statements.few(change.deletes):
-        yield Part.delete(table, keys)
+        yield SavePart.delete(table, keys)
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """The driver's errors in the store's words. What is neither transient nor a fence is a defect, and goes on."""
+    """Raise the driver's errors in the store's words. What is neither transient nor a fence is a defect, and passes."""
     try:
         yield
     except sa.exc.TimeoutError as error:
@@ -281,14 +281,14 @@ def _translated() -> Iterator[None]:
 
 def _failure(original: BaseException | None, *, lost: bool = False) -> StoreFailure | None:
     state = original.sqlstate if isinstance(original, psycopg.Error) else None
-    said = str(original).strip().partition("\n")[0]
+    message = str(original).strip().partition("\n")[0]
     if state == FENCE_SQLSTATE:
-        return Moved(said) if said.endswith("moved") else Fenced(said)
+        return Moved(message) if message.endswith("moved") else Fenced(message)
     if state in NO_GAME_HERE:
-        return StoreUnavailable(f"the database is not migrated: {said}; {MIGRATE}")
+        return StoreUnavailable(f"the database is not migrated: {message}; {MIGRATE}")
     if state in AGAIN:
-        return TryAgain("tx_rolled_back", f"{state} {said}")
+        return TryAgain("tx_rolled_back", f"{state} {message}")
     lost = lost or (state is None and isinstance(original, psycopg.OperationalError))
     if lost or (state is not None and state.startswith(UNREACHABLE_CLASSES)):
-        return TryAgain("db_unreachable", f"{state or 'lost'} {said}")
+        return TryAgain("db_unreachable", f"{state or 'lost'} {message}")
     return None

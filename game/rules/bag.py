@@ -6,7 +6,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
 from game.errors import Refused
-from game.rows import Key, Record, Rows, Value, text, whole
+from game.rows import Key, Record, Rows, Value, text, whole_number
 from game.rules import catalog
 from game.rules.catalog import Template
 from game.rules.chance import new_id
@@ -31,32 +31,32 @@ class Bag:
         self._known: _Places | None = None
 
     def items(self) -> list[Record]:
-        """The items in the bag's order."""
+        """Return the items in the bag's order."""
         return in_order(self._items().values())
 
     def contents(self) -> str:
-        """The places that there are, and each item's id and number, as text: the same on either store."""
+        """Return the places that there are, and each item's id and number, as text: the same on either store."""
         kinds = (catalog.EQUIPMENT, catalog.MATERIAL, catalog.CONSUMABLE)
-        items = sorted([text(item, "id"), whole(item, "quantity")] for item in self._items().values())
+        items = sorted([text(item, "id"), whole_number(item, "quantity")] for item in self._items().values())
         return to_json([[self._user[f"places_{kind}"] for kind in kinds], items])
 
     def item(self, item_id: str) -> Record:
-        """The item of that id. Refused no_such_item."""
+        """Return the item of that id. Refused no_such_item."""
         item = self._items().get((self._player_id, item_id))
         if item is None:
             raise Refused("no_such_item", item_id)
         return item
 
     def equipment(self, item_id: str) -> Record:
-        """The item, of a slot and grade that the rules know. Refused no_such_item, not_equipment."""
+        """Return the item, of a slot and grade that the rules know. Refused no_such_item, not_equipment."""
         item = self.item(item_id)
         if not is_equipment(item):
             raise Refused("not_equipment", item_id)
         return item
 
     def note(self, action: ItemAction, item: Record) -> None:
-        """A line of history for what happened to an item whose number stays."""
-        self._journals.item(action, text(item, "id"), 0, whole(item, "quantity"))
+        """Add a line of history for what happened to an item whose number stays."""
+        self._journals.item(action, text(item, "id"), 0, whole_number(item, "quantity"))
 
     def gain(self, items: Iterable[tuple[str, int]]) -> None:
         """Put (name, number) into the bag. Refused bag_full, no_such_item for a name that no item bears."""
@@ -73,7 +73,7 @@ class Bag:
                 left -= stack
 
     def make(self, template: Template, quantity: int = 1, options: str | None = None) -> Record:
-        """A new item in a place of its own, whether or not one is free; with its first options, or those given."""
+        """Make an item in a place of its own, whether or not one is free; with its first options, or those given."""
         self._made += 1
         item_id = new_id(self._request_id, self._made)
         places = self._places()
@@ -100,18 +100,18 @@ class Bag:
     def spend(self, name: str, number: int) -> None:
         """Take so many of the material from the bag, first place first. Refused not_enough_material."""
         places = [item for item in self.items() if item["name"] == name and item["type"] == catalog.MATERIAL]
-        have = sum(whole(item, "quantity") for item in places)
+        have = sum(whole_number(item, "quantity") for item in places)
         if have < number:
             raise Refused("not_enough_material", f"{number} of {name} are asked for, there are {have}")
         for item in places:
-            taken = min(number, whole(item, "quantity"))
+            taken = min(number, whole_number(item, "quantity"))
             if taken:
                 self.take(item, taken)
             number -= taken
 
     def take(self, item: Record, number: int = 1) -> None:
         """Take so many of one place. Refused not_enough_material."""
-        left = whole(item, "quantity") - number
+        left = whole_number(item, "quantity") - number
         if left < 0:
             raise Refused("not_enough_material", f"{number} are asked for, there are {left + number}")
         self._known = None
@@ -130,8 +130,8 @@ class Bag:
         while stacks and number > 0:
             item = stacks[0]
             added = min(_room(item), number)
-            item["quantity"] = whole(item, "quantity") + added
-            self._journals.item("gain", text(item, "id"), added, whole(item, "quantity"))
+            item["quantity"] = whole_number(item, "quantity") + added
+            self._journals.item("gain", text(item, "id"), added, whole_number(item, "quantity"))
             number -= added
             if not _room(item):
                 stacks.popleft()
@@ -139,12 +139,12 @@ class Bag:
 
     def _need_places(self, kind: str, number: int) -> None:
         taken = self._places().taken[kind]
-        places = whole(self._user, f"places_{kind}")
+        places = whole_number(self._user, f"places_{kind}")
         if number > 0 and taken + number > places:
             raise Refused("bag_full", f"{taken} of {places} places for {kind} are taken")
 
     def _places(self) -> _Places:
-        """What is where, until something is taken: looked for once, and not again for each of thousands of mails."""
+        """Return the bag's places. Looked for once until something is taken, not for each of thousands of mails."""
         if self._known is None:
             self._known = _Places(self.items())
         return self._known
@@ -164,36 +164,36 @@ class _Places:
             self.add(item)
 
     def add(self, item: Record) -> None:
-        """One more item, in the last place."""
+        """Add one more item, in the last place."""
         self.taken[item["type"]] += 1
         if _room(item) > 0:
             self.stacks[item["type"], item["name"]].append(item)
 
 
 def _room(item: Record) -> int:
-    """How many more the item's place holds."""
-    return _most(item["type"]) - whole(item, "quantity")
+    """Return how many more the item's place can hold."""
+    return _most(item["type"]) - whole_number(item, "quantity")
 
 
 def _most(kind: Value) -> int:
-    """What a place of the type holds."""
+    """Return how many items a place of the type can hold."""
     return 1 if kind == catalog.EQUIPMENT else catalog.STACK
 
 
 def is_equipment(item: Record) -> bool:
-    """Whether the item is equipment of a slot and grade that the rules know."""
+    """Return True if the item is equipment of a slot and grade that the rules know."""
     return item["type"] == catalog.EQUIPMENT and item["slot"] in catalog.SLOTS and item["grade"] in catalog.GRADES
 
 
 def in_order(records: Iterable[Record]) -> list[Record]:
-    """Records that have a position and an id, by the position."""
+    """Return records that have a position and an id, by the position."""
     return sorted(records, key=_place)
 
 
 def next_position(records: Iterable[Record]) -> int:
-    """The position of a record that comes after all of these."""
-    return max((whole(record, "position") for record in records), default=-POSITION_GAP) + POSITION_GAP
+    """Return the position of a record that comes after all of these."""
+    return max((whole_number(record, "position") for record in records), default=-POSITION_GAP) + POSITION_GAP
 
 
 def _place(record: Record) -> tuple[int, str]:
-    return whole(record, "position"), text(record, "id")
+    return whole_number(record, "position"), text(record, "id")

@@ -17,7 +17,7 @@ CONSUMABLE = "consumable"
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What every item of one name shares. Only equipment has a slot and a grade, only a material a tier (1..5)."""
+    """The values that items of one name share. Only equipment has a slot and a grade, only material a tier (1..5)."""
 
     name: str
     type: str
@@ -66,25 +66,25 @@ class Tournament:
 
     @property
     def league(self) -> int:
-        """How many play in it."""
+        """Return the number of players in a league of the tournament."""
         return len(self.scores)
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What opening one gives: of gold or diamonds, an amount drawn from (low, high)."""
+    """The contents of a bundle: of gold or diamonds, an amount drawn from (low, high)."""
 
     currency: str
     amount: tuple[int, int]
 
 
 def rounded(value: Fraction) -> int:
-    """The game's rounding: halves go up, which Python's round() does only for every other one."""
+    """Round as the game does: halves go up, which Python's round() does only for every other one."""
     return math.floor(value + Fraction(1, 2))
 
 
 def read(name: str) -> dict[str, Any]:
-    """A data file, by its name."""
+    """Read a data file, by its name."""
     return tomllib.loads(files("game.rules").joinpath("data", name).read_text(encoding="utf-8"))
 
 
@@ -182,44 +182,44 @@ MILESTONE_ITEMS: dict[str, tuple[str, ...]] = {period: tuple(names) for period, 
 
 
 def main_base(slot: str, grade: Grade) -> tuple[int, bool]:
-    """The base value of the main option, and whether it is a percentage."""
+    """Return the base value of the main option, and whether it is a percentage."""
     percentage = slot in _ITEMS["percentage_slots"]
     return (grade.main_percentage if percentage else grade.main_plain), percentage
 
 
 def main_stat(slot: str) -> str:
-    """The core stat that the main option of the slot's items raises: the rules name none, so one each, in order."""
+    """Return the core stat that the main option of the slot raises: the rules name none, so one each, in order."""
     return CORE_STATS[SLOTS.index(slot)]
 
 
 def enhance_gold(grade: Grade, stars: int) -> int:
-    """What the next star costs an item that has `stars`."""
+    """Return the gold that the next star costs for an item that has `stars`."""
     return rounded(grade.enhance_gold * Fraction(3, 2) ** stars)
 
 
 def enhance_material(grade: Grade, stars: int) -> tuple[str, int]:
-    """The material's name, and how many of it, for the next star of an item that has `stars`."""
+    """Return the material's name, and how many of it, for the next star of an item that has `stars`."""
     tier, amount = grade.materials[stars]
     return MATERIALS[tier - 1], amount
 
 
 def enhance_chance(grade: Grade, stars: int, fails: int) -> float:
-    """Percent, in halves: what the next star of an item with `stars` and so many earlier failures succeeds with."""
+    """Return the percent, in halves, at which the next star succeeds, by `stars` and earlier failures."""
     return min(100.0, float(_FORGE["success_percent"][stars]) + grade.failure_bonus * fails)
 
 
 def level_sum_for(star: int) -> int:
-    """The level sum that reaching the star asks for; 0 for most."""
+    """Return the level sum that reaching the star asks for; 0 for most."""
     return int(_FORGE["level_sum"].get(str(star), 0))
 
 
 def main_gain(base: int | float, star: int) -> int:
-    """What reaching the star adds to the main option's value."""
+    """Return the amount that reaching the star adds to the main option's value."""
     return rounded(Fraction(str(base)) * Fraction(_FORGE["main_tenths"].get(str(star), 10), 10))
 
 
 def xp_to_leave(level: int) -> int:
-    """The forge XP that takes a player from the level to the next; levels 1 .. 19."""
+    """Return the forge XP that takes a player from the level to the next; levels 1 .. 19."""
     for last, base, step in _FORGE["level_xp"]:
         if level <= last:
             return int(base + step * level)
@@ -227,7 +227,7 @@ def xp_to_leave(level: int) -> int:
 
 
 def great_success(grade: Grade, level: int) -> float:
-    """Percent, in halves: what combining three of the grade makes something better with, at the forge level."""
+    """Return the percent, in halves, at which combining three of the grade makes a better one, by forge level."""
     if level >= MAX_FORGE_LEVEL and grade.combine_top is not None:
         return grade.combine_top
     early, fifth = grade.combine_percent
@@ -235,14 +235,14 @@ def great_success(grade: Grade, level: int) -> float:
 
 
 def next_grade(grade: Grade) -> Grade | None:
-    """The grade above; None for the highest."""
+    """Return the grade above; None for the highest."""
     names = list(GRADES)
     following = names[names.index(grade.name) + 1 :]
     return GRADES[following[0]] if following else None
 
 
 def disassembled(grade: Grade, stars: int, percent: int) -> tuple[str, int]:
-    """The material's name, and how many of it, that so many percent of the next star's come to: one at least.
+    """Return the material's name, and how many of it, that so many percent of the next star's come to: one at least.
 
     An item that has all its stars counts as its last star's.
     """
@@ -251,12 +251,12 @@ def disassembled(grade: Grade, stars: int, percent: int) -> tuple[str, int]:
 
 
 def equipment_price(grade: Grade, stars: int) -> int:
-    """The gold that equipment of the grade with so many stars sells for."""
+    """Return the gold that equipment of the grade with so many stars sells for."""
     return math.floor(grade.price * Fraction(6, 5) ** stars)
 
 
 def material_price(tier: int) -> int:
-    """The gold that one material of the tier sells for."""
+    """Return the gold that one material of the tier sells for."""
     return int(_ITEMS["material_prices"][tier - 1])
 
 
@@ -265,7 +265,7 @@ MORE_PLACES: int = _ITEMS["places"]["more"]
 
 
 def places_price(places: int) -> int:
-    """The diamonds that more places cost one who has so many; never less than the first time."""
+    """Return the diamonds that more places cost one who has so many; never less than the first time."""
     figures = _ITEMS["places"]
     times = max(0, (places - figures["first"]) // figures["more"])
     return int(figures["diamonds"] + figures["diamonds_more"] * times)

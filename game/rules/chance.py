@@ -1,8 +1,9 @@
 """Chance: named draws that follow from (secret, epoch, player, command, request, name, n): a retry decides as before.
 
 Player and command are part of it: else a second account, or a command that is refused or cheap, could be sent first
-under the same request id, to see what the draw will be. The epoch is the store's own (`game.unit_of_work.Loaded`):
-once writes are given up, a player may remember which requests won, and with another epoch these draw anew.
+under the same request id, to see what the draw will be. The epoch is the store's own, see
+`game.unit_of_work.LoadedPlayer`: once writes are given up, a player may remember which requests won, and with another
+epoch these draw anew.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _NAMESPACE = uuid.UUID("3d0a4f0c-6c1f-5f0e-9c6e-5b6f6a1d7c11")
 
 
 def new_id(request_id: str, n: int) -> str:
-    """The id of the n-th item that a request makes, n from 1."""
+    """Return the id of the n-th item that a request makes, n from 1."""
     return f"item-{uuid.uuid5(_NAMESPACE, f'{request_id}/{n}')}"
 
 
@@ -41,7 +42,7 @@ class Chance:
             self._secret = hmac.digest(self._secret, f"draw epoch {epoch}".encode(), hashlib.sha256)
 
     def draw(self, name: str, low: int, high: int, *, of: str = "") -> int:
-        """A whole number from low to high, both included, `of` a player and a command. BadDice: an override outside."""
+        """Draw a number from low to high, both included, `of` a player and a command. BadDice: an override outside."""
         key, n = self._next(name)
         fixed = self._overrides.get(key)
         if fixed is None:
@@ -51,7 +52,7 @@ class Chance:
         return int(fixed)
 
     def percent(self, name: str, *, of: str = "") -> float:
-        """A percentage from 0.5 to 100 in halves. It succeeds where it is at most the chance."""
+        """Draw a percentage from 0.5 to 100 in halves. It succeeds where it is at most the chance."""
         key, n = self._next(name)
         fixed = self._overrides.get(key)
         if fixed is None:
@@ -61,7 +62,7 @@ class Chance:
         return float(fixed)
 
     def unused(self) -> set[str]:
-        """The overrides that nothing has drawn."""
+        """Return the overrides that nothing has drawn."""
         return set(self._unused)
 
     def _next(self, name: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""What players ask for: one frozen dataclass an action, declaring the tables that it loads."""
+"""The commands of players: one frozen dataclass an action, which declares the tables that it loads."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _whole(value: object) -> object:
-    """Neither 1.0 nor true stands for a number here: what a receipt keeps of a command is what was sent."""
+def _whole_number(value: object) -> object:
+    """Return the whole number. Raises ValueError for 1.0 and true."""
+    # Pydantic would take both for numbers, and a receipt has to keep of a command what was sent.
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError("a whole number is expected")  # noqa: TRY004 - pydantic turns only ValueError into its own
     return value
@@ -63,7 +64,7 @@ class Command:
     draws: ClassVar[tuple[str, ...]] = ()
 
     def body(self) -> str:
-        """The command as canonical JSON: what a receipt keeps, so that an id reused for another body is noticed."""
+        """Return the command as canonical JSON, kept by a receipt: an id reused for another body is noticed."""
         return json.dumps([self.action, dataclasses.asdict(self)], ensure_ascii=False, sort_keys=True)
 
 
@@ -105,7 +106,7 @@ class ClaimMilestone(Command):
     tables: ClassVar[tuple[str, ...]] = ("user_inventory", "user_milestones")
     outcome: ClassVar[tuple[str, ...]] = ("items",)
     period: Period
-    milestone: Annotated[Milestone, BeforeValidator(_whole)]
+    milestone: Annotated[Milestone, BeforeValidator(_whole_number)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +304,7 @@ _ADAPTERS = {action: TypeAdapter(command) for action, command in COMMANDS.items(
 
 
 def decode(action: str, fields: Mapping[str, object]) -> Command:
-    """The command that `action` and its fields name; BadRequest says which field is wrong and what was expected."""
+    """Return the command that `action` and its fields name. BadRequest says which field is wrong, and why."""
     if action not in _ADAPTERS:
         raise BadRequest(f"unknown action {action!r}; expected one of {', '.join(COMMANDS)}")
     try:

@@ -13,12 +13,12 @@ _EPOCH = date(1970, 1, 1)
 
 
 def day(at_ms: int) -> int:
-    """The number of the day in Seoul: 0 for 1970-01-01."""
+    """Return the number of the day in Seoul: 0 for 1970-01-01."""
     return (at_ms + OFFSET_MS) // DAY_MS
 
 
 def start(period: str, now_ms: int) -> int:
-    """The instant at which the day, week or month (daily, weekly, monthly) that `now_ms` lies in began."""
+    """Return the instant at which the day, week or month (daily, weekly, monthly) that `now_ms` lies in began."""
     today = day(now_ms)
     match period:
         case "daily":

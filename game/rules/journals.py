@@ -24,11 +24,11 @@ class Journals:
         self._request_id = request_id
 
     def currency(self, currency: str, amount: int, reason: Reason, balance: int) -> None:
-        """A line of the ledger: `balance` is what is left."""
+        """Add a line of the ledger: `balance` is what is left."""
         self._add("currency_ledger", currency=currency, amount=amount, reason=reason, balance=balance)
 
     def item(self, action: ItemAction, item_id: str, delta: int, stock: int) -> None:
-        """A line of the item's history: `stock` is its quantity after."""
+        """Add a line of the item's history: `stock` is its quantity after."""
         self._add("inventory_history", action=action, item_id=item_id, delta=delta, stock=stock)
 
     def _add(self, table: str, **columns: str | int) -> None:

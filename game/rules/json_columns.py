@@ -23,7 +23,7 @@ empty key."""
 
 
 def from_json(text: str) -> object:
-    """The value that the text is, or UNREADABLE."""
+    """Return the value that the text is, or UNREADABLE."""
     try:
         return json.loads(text, object_pairs_hook=_each_key_once, parse_float=_finite, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -31,21 +31,22 @@ def from_json(text: str) -> object:
 
 
 def to_json(value: object) -> str:
-    """JSON text as the legacy service writes it: compact, Korean as it is; a lone surrogate, no text, is escaped."""
+    """Write JSON as the legacy service does: compact, Korean as it is; a lone surrogate, no text, is escaped."""
     written = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if any("\ud800" <= character <= "\udfff" for character in written):
         return json.dumps(value, separators=(",", ":"))
     return written
 
 
-def is_whole(value: object) -> bool:
-    """Whether it is a whole number of JSON: neither true nor 1.0."""
+def is_whole_number(value: object) -> bool:
+    """Return True for a whole number of JSON; True and 1.0 are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _finite(text: str) -> float:
-    """1e999 is JSON, and would be written as Infinity, which is none."""
+    """Read a number of JSON. Raises ValueError for one beyond the largest float."""
     number = float(text)
+    # 1e999 is JSON, but would be written again as Infinity, which is none.
     if not math.isfinite(number):
         raise ValueError(f"{text} is no number that can be written again")
     return number
@@ -56,7 +57,7 @@ def _no_constant(name: str) -> float:
 
 
 def _each_key_once(pairs: list[tuple[str, object]]) -> Mapping[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a key occurs twice")
-    return found
+    return values

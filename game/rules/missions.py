@@ -33,21 +33,21 @@ class Mission:
     levels: tuple[Level, ...]
 
     def at(self, level: int) -> Level:
-        """The figures of a level, from 1."""
+        """Return the figures of a level, from 1."""
         return self.levels[level - 1]
 
     def asks_for(self, level: int) -> int:
-        """How much must have been collected at the level to leave it."""
+        """Return how much must have been collected at the level to leave it."""
         return level * 10 * self.at(level).cap
 
     def costs(self, level: int) -> int:
-        """The gold that leaving the level costs."""
+        """Return the gold that leaving the level costs."""
         return self.at(level).cap * (5 if self.pays == "gold" else 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """What there is to collect at an instant, and up to which instant the clock is accounted for with that."""
+    """The amount to collect at an instant, and the instant up to which the clock is accounted for with it."""
 
     amount: int
     since: int
@@ -55,7 +55,7 @@ class Produced:
 
 
 def produced(level: Level, amount: int, since: int, now_ms: int) -> Produced:
-    """What `amount` has become since then: whole cycles only, up to the cap. Instants are epoch milliseconds.
+    """Return what `amount` has become since then: whole cycles only, up to the cap. Instants are epoch milliseconds.
 
     A clock that went back adds nothing and takes nothing; an amount beyond the cap stays as it is.
     """

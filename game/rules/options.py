@@ -25,14 +25,14 @@ _LARGEST = 2**53
 
 
 def fresh_options(template: Template) -> str | None:
-    """The options of an item just made, as JSON text: its main option, and no subs. None for what is no equipment."""
+    """Return a new item's options as JSON text: its main option, and no subs. None for what is no equipment."""
     if template.slot is None or template.grade is None:
         return None
     return to_json(_fresh(template.slot, template.grade))
 
 
 def divine_options(slot: str, grade: str, draw: Draw) -> str:
-    """The options of a divine mythic just made: two mythic subs of different stats.
+    """Return the options of a divine mythic just made: two mythic subs of different stats.
 
     Draws: mythic.type and mythic.value, each twice.
     """
@@ -46,12 +46,12 @@ def divine_options(slot: str, grade: str, draw: Draw) -> str:
 
 
 def improved(options: str, grade: Grade, star: int, draw: Draw) -> str:
-    """The options that reaching the star leaves.
+    """Return the options after the item reaches the star.
 
     Draws: sub.type and sub.value where there are under 4 combat subs, else sub.index and sub.value.
     """
-    found = from_json(options or "{}")
-    document: dict[str, Any] | None = {} if found is None else found if isinstance(found, dict) else None
+    parsed = from_json(options or "{}")
+    document: dict[str, Any] | None = {} if parsed is None else parsed if isinstance(parsed, dict) else None
     if document is None:
         return options
     main = document.get("main")
@@ -91,7 +91,7 @@ def _sub(stat: str, value: int, drawn_from: tuple[int, int]) -> dict[str, object
 
 
 def _range(sub: object, grade: Grade) -> tuple[int, int]:
-    """The sub's own range; its grade's where it has none that can be drawn from."""
+    """Return the sub's own range; its grade's where it has none that can be drawn from."""
     match sub:
         case {"range": [int(low), int(high)]} if low <= high and _is_number(low) and _is_number(high):
             return low, high
@@ -100,5 +100,5 @@ def _range(sub: object, grade: Grade) -> tuple[int, int]:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a gain can be added to it; not for NaN, nor for what is too large to be exact."""
+    """Return True for a number to which a gain can be added; not NaN, nor one too large to be exact."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST

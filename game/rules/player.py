@@ -6,7 +6,7 @@ Methods change the rows they were given and raise Refused half way; who calls th
 from __future__ import annotations
 
 from game.errors import Refused
-from game.rows import Record, Rows, text, whole
+from game.rows import Record, Rows, text, whole_number
 from game.rules import catalog
 from game.rules.bag import Bag, next_position
 from game.rules.chance import Chance
@@ -39,11 +39,11 @@ class Player:
     @property
     def level_sum(self) -> int:
         """Strategy level + playful level."""
-        return whole(self.user, "strategy_level") + whole(self.user, "playful_level")
+        return whole_number(self.user, "strategy_level") + whole_number(self.user, "playful_level")
 
     @property
     def worn(self) -> dict[str, str]:
-        """What is worn, slot to item id, in the order put on; an entry that is only `kept` counts as nothing worn."""
+        """Return slot to item id, in the order put on; an entry that is only `kept` counts as nothing worn."""
         entries = sorted(self.rows.table("user_equipment").values(), key=_put_on)
         return {text(entry, "slot"): text(entry, "item_id") for entry in entries if entry["item_id"] is not None}
 
@@ -60,11 +60,11 @@ class Player:
     # Chance
 
     def draw(self, name: str, low: int, high: int) -> int:
-        """A named draw of this player, both ends included."""
+        """Draw a named number of this player, both ends included."""
         return self._chance.draw(name, low, high, of=self._of)
 
     def percent(self, name: str) -> float:
-        """A named percentage of this player, from 0.5 to 100 in halves."""
+        """Draw a named percentage of this player, from 0.5 to 100 in halves."""
         return self._chance.percent(name, of=self._of)
 
     def draw_by_the_bag(self) -> None:
@@ -81,7 +81,7 @@ class Player:
 
         Refused not_enough_gold, not_enough_diamonds, balance_too_high.
         """
-        have = whole(self.user, currency)
+        have = whole_number(self.user, currency)
         if have + amount < 0:
             detail = f"{-amount} is asked for, there is {have}"
             raise Refused("not_enough_gold" if currency == "gold" else "not_enough_diamonds", detail)
@@ -115,11 +115,11 @@ class Player:
 
     def gain_forge_xp(self, xp: int) -> None:
         """Forge XP, and the levels that it takes the player up; at the top it changes nothing."""
-        level = whole(self.user, "forge_level")
+        level = whole_number(self.user, "forge_level")
         if level >= catalog.MAX_FORGE_LEVEL:
             return
         add(self.user, "forge_xp", xp)
-        have = whole(self.user, "forge_xp")
+        have = whole_number(self.user, "forge_xp")
         while level < catalog.MAX_FORGE_LEVEL and have >= catalog.xp_to_leave(level):
             have -= catalog.xp_to_leave(level)
             level += 1
@@ -132,19 +132,21 @@ class Player:
 
 
 def _nearly_full(user: Record) -> str:
-    """The numbers to which little can be added: balance_too_high may tell what was drawn, so draws follow from them."""
+    """List as text the numbers to which little can be added; "" if there is none."""
+    # balance_too_high may tell what would be drawn, so the draws follow from these numbers.
     full = sorted((column, value) for column, value in user.items() if isinstance(value, int) and value > LARGEST // 2)
     return f"\0{full}" if full else ""
 
 
 def _put_on(entry: Record) -> tuple[int, str]:
-    """A store gives its rows in any order."""
-    return whole(entry, "position"), text(entry, "slot")
+    """Return the key by which worn items are sorted."""
+    # A store gives its rows in any order.
+    return whole_number(entry, "position"), text(entry, "slot")
 
 
 def add(record: Record, column: str, amount: int) -> None:
     """Add to a number that is kept. Refused balance_too_high beyond what a column holds."""
-    value = whole(record, column) + amount
+    value = whole_number(record, column) + amount
     if value > LARGEST:
         raise Refused("balance_too_high", f"{column} would be {value}")
     record[column] = value

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from game.errors import Refused
-from game.rules.json_columns import from_json, is_whole
+from game.rules.json_columns import from_json, is_whole_number
 
 _AMOUNTS = {"gold", "diamonds", "actionPoints"}
 _KEYS = {*_AMOUNTS, "xp", "items"}
@@ -15,7 +15,7 @@ _LEVELS = ("strategy", "playful")
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """What is granted at once; items are (name, number), xp (strategy or playful, amount)."""
+    """A reward, granted at once; items are (name, number), xp (strategy or playful, amount)."""
 
     gold: int = 0
     diamonds: int = 0
@@ -29,41 +29,43 @@ def quest_reward(document: str) -> Reward:
 
     Refused reward_unreadable for anything else: what the rules can't read whole is not granted in part.
     """
-    found = from_json(document)
-    if not isinstance(found, dict) or not found.keys() <= _KEYS:
+    parsed = from_json(document)
+    if not isinstance(parsed, dict) or not parsed.keys() <= _KEYS:
         raise Refused("reward_unreadable", f"expected an object of {', '.join(sorted(_KEYS))}")
-    if not all(_is_amount(found[key]) for key in _AMOUNTS & found.keys()):
+    if not all(_is_amount(parsed[key]) for key in _AMOUNTS & parsed.keys()):
         raise Refused("reward_unreadable", f"expected whole numbers as {', '.join(sorted(_AMOUNTS))}")
     return Reward(
-        gold=found.get("gold", 0),
-        diamonds=found.get("diamonds", 0),
-        action_points=found.get("actionPoints", 0),
-        items=_items(found.get("items", [])),
-        xp=_xp(found["xp"]) if "xp" in found else (),
+        gold=parsed.get("gold", 0),
+        diamonds=parsed.get("diamonds", 0),
+        action_points=parsed.get("actionPoints", 0),
+        items=_items(parsed.get("items", [])),
+        xp=_xp(parsed["xp"]) if "xp" in parsed else (),
     )
 
 
-def _items(found: object) -> list[tuple[str, int]]:
-    if not isinstance(found, list):
+def _items(entries: object) -> list[tuple[str, int]]:
+    if not isinstance(entries, list):
         raise Refused("reward_unreadable", "items")
-    return [_item(each) for each in found]
+    return [_item(entry) for entry in entries]
 
 
-def _item(found: object) -> tuple[str, int]:
-    match found:
-        case {"itemId": str(name), "quantity": quantity, **others} if not others and _is_amount(quantity) and quantity:
+def _item(entry: object) -> tuple[str, int]:
+    match entry:
+        case {"itemId": str(name), "quantity": quantity, **unknown} if (
+            not unknown and _is_amount(quantity) and quantity
+        ):
             return name, quantity
         case _:
             raise Refused("reward_unreadable", "items")
 
 
-def _xp(found: object) -> list[tuple[str, int]]:
-    match found:
-        case {"type": str(kind), "amount": amount, **others} if kind in _LEVELS and not others and _is_amount(amount):
+def _xp(entry: object) -> list[tuple[str, int]]:
+    match entry:
+        case {"type": str(kind), "amount": amount, **unknown} if kind in _LEVELS and not unknown and _is_amount(amount):
             return [(kind, amount)]
         case _:
             raise Refused("reward_unreadable", "xp")
 
 
 def _is_amount(value: object) -> bool:
-    return is_whole(value) and isinstance(value, int) and value >= 0
+    return is_whole_number(value) and isinstance(value, int) and value >= 0

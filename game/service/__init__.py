@@ -1,1 +1,1 @@
-"""The HTTP service."""
+"""The HTTP service: endpoints over dispatch, its processes, tokens, log and metrics."""

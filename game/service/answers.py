@@ -16,7 +16,7 @@ _KEY = ("header", "Idempotency-Key")
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Have the app answer with problems. A defect goes on: `traffic.Seen` answers it."""
+    """Have the app answer with problems. A defect goes on: `traffic.AccessLog` answers it."""
 
     @app.exception_handler(GameError)
     async def of_the_game(request: Request, error: GameError) -> Response:

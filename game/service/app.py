@@ -25,13 +25,13 @@ from game.rules import commands
 from game.rules.chance import Chance
 from game.rules.commands import Command
 from game.service import answers, openapi, problems
-from game.service.bodies import Fields, IdempotencyKey
-from game.service.guard import FencePass, Guard, once
+from game.service.access import Access, FencePass, once
+from game.service.bodies import BodyFields, IdempotencyKey
 from game.service.logs import logger, notice
 from game.service.metrics import Metrics
 from game.service.openapi import Alive, Readiness
 from game.service.tokens import RULES, Rules
-from game.service.traffic import Admitted, Measured, Private, Report, Room, Seen, about
+from game.service.traffic import AccessLog, Admitted, BodyLimit, Capacity, ErrorReporter, Private, about
 from game.unit_of_work import Store
 
 READY_ATTEMPTS = 2
@@ -57,10 +57,10 @@ def create_app(
     operator_token: str | None = None,
     pool_size: int = 10,
     metrics: Metrics | None = None,
-    report: Report = lambda _error, _about: None,
+    report: ErrorReporter = lambda _error, _about: None,
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> FastAPI:
-    """The service on the store, which is closed with it.
+    """Make the service on the store, which is closed with it.
 
     token_secret: what players' tokens follow from; token_rules: which of them are good.
     pool_size, metrics: the store's own. report: told of each defect.
@@ -68,7 +68,7 @@ def create_app(
     """
     metrics = metrics or Metrics()
     most = pool_size * WAITING_PER_CONNECTION
-    room = Room(most=most, share=max(FEWEST_OF_A_PLAYER, pool_size // 2))
+    room = Capacity(most=most, share=max(FEWEST_OF_A_PLAYER, pool_size // 2))
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -85,12 +85,12 @@ def create_app(
         responses=openapi.of_all(),
     )
     app.add_middleware(Admitted, room=room)
-    app.add_middleware(Measured)
+    app.add_middleware(BodyLimit)
     app.add_middleware(Private)
-    app.add_middleware(Seen, metrics=metrics, report=report)
+    app.add_middleware(AccessLog, metrics=metrics, report=report)
     answers.handle_errors(app)
     openapi.add_to(app)
-    guard = Guard(token_secret, token_rules, operator_token, room)
+    guard = Access(token_secret, token_rules, operator_token, room)
 
     def carry_out(asked: Asked, fence_pass: str | None) -> Answer:
         return dispatch(
@@ -111,7 +111,7 @@ def create_app(
 
 
 def _add_action(
-    app: FastAPI, action: str, command: type[Command], guard: Guard, carry_out: Callable[[Asked, str | None], Answer]
+    app: FastAPI, action: str, command: type[Command], guard: Access, carry_out: Callable[[Asked, str | None], Answer]
 ) -> None:
     @app.post(
         f"/players/{{player}}/actions/{action}",
@@ -119,7 +119,7 @@ def _add_action(
         **openapi.of_action(action, command),
     )
     def act(
-        request: Request, player: str, idempotency_key: IdempotencyKey, fields: Fields, x_fence_pass: FencePass = ""
+        request: Request, player: str, idempotency_key: IdempotencyKey, fields: BodyFields, x_fence_pass: FencePass = ""
     ) -> JSONResponse:
         noted = about(request.scope)
         noted.request_id = idempotency_key
@@ -129,7 +129,7 @@ def _add_action(
         return JSONResponse({"outcome": answer.outcome, "replayed": answer.replayed})
 
 
-def _add_unknown_action(app: FastAPI, guard: Guard) -> None:
+def _add_unknown_action(app: FastAPI, guard: Access) -> None:
     @app.post(
         "/players/{player}/actions/{action}",
         dependencies=[Depends(once), Depends(guard.acting)],
@@ -139,7 +139,7 @@ def _add_unknown_action(app: FastAPI, guard: Guard) -> None:
         commands.decode(action, {})
 
 
-def _add_player(app: FastAPI, guard: Guard, store: Store, metrics: Metrics) -> None:
+def _add_player(app: FastAPI, guard: Access, store: Store, metrics: Metrics) -> None:
     @app.get(
         "/players/{player}",
         dependencies=[Depends(_naming("show")), Depends(once), Depends(guard.reading)],
@@ -184,7 +184,7 @@ def _add_probes(app: FastAPI, store: Store, metrics: Metrics) -> None:
 
 
 def _naming(action: str) -> Callable[[Request], Awaitable[None]]:
-    """Of all dependencies the first: whatever comes of the request is counted under the action."""
+    """Note the action. Must be the first dependency: a request that a later one rejects counts under its action."""
 
     async def name(request: Request) -> None:
         about(request.scope).action = action
@@ -193,7 +193,7 @@ def _naming(action: str) -> Callable[[Request], Awaitable[None]]:
 
 
 def _readiness(store: Store, metrics: Metrics, started: str) -> Readiness:
-    """Which store this process serves; not ready where that does not answer, or is no longer the game's."""
+    """Return the store that this process serves; not ready if it does not answer or is no longer the game's."""
     process = Readiness(store.engine, os.getpid(), started, "store_unavailable")
     try:
         status = again(store.status, attempts=READY_ATTEMPTS, notice=notice(metrics))
@@ -210,12 +210,12 @@ def _readiness(store: Store, metrics: Metrics, started: str) -> Readiness:
 
 
 def _shown(rows: Rows) -> dict[str, object]:
-    """The player's state by table; the journals are the operator's."""
+    """Return the player's state by table; the journals are the operator's."""
     return {table.name: list(rows[table.name].values()) for table in tables.PLAYER_STATE}
 
 
 def _player_id(player: str) -> str:
-    """What Postgres can't even be asked for is nobody's id."""
+    """Check the id. Raises Refused no_such_player for one that Postgres can't be asked for."""
     if "\0" in player or not player.isprintable():
         raise Refused("no_such_player", repr(player))
     return player

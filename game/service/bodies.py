@@ -1,4 +1,4 @@
-"""What a client sends with an action: its key, and the command's fields as one JSON object."""
+"""Reads what a client sends with an action: its key, and the command's fields as one JSON object."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ JSON = "application/json"
 
 async def _fields(request: Request) -> dict[str, object]:
     """The body's object. Raises Rejected where it is said to be something else, BadRequest where it is."""
-    said = request.headers.get("content-type", "")
-    if said.partition(";")[0].strip().lower() != JSON:
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != JSON:
         raise Rejected("not_json", f"Content-Type: {JSON}")
     try:
         fields = from_json((await request.body()).decode())
@@ -45,4 +45,4 @@ async def _fields(request: Request) -> dict[str, object]:
     return fields
 
 
-Fields = Annotated[dict[str, object], Depends(_fields)]
+BodyFields = Annotated[dict[str, object], Depends(_fields)]

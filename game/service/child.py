@@ -24,7 +24,7 @@ from game.service.logs import configure_logs, logger
 from game.service.metrics import Metrics
 from game.service.process import LOADED, SERVE
 from game.service.revocations import Revocations
-from game.service.server import GRACE_SECONDS, Server, server
+from game.service.server import GRACE_SECONDS, UvicornServer, server
 from game.service.tokens import Rules
 from game.settings import Settings
 from game.stores import open_store
@@ -55,7 +55,7 @@ def main() -> int:
     return 0
 
 
-def _server(now: Settings, public: int, private: int) -> Server:
+def _server(now: Settings, public: int, private: int) -> UvicornServer:
     """Return the server for the two ports. Raises BadSettings, StoreLacks."""
     metrics = Metrics()
     try:

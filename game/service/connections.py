@@ -123,7 +123,7 @@ class Connection(HttpToolsProtocol):
         self._linger_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """See asyncio.Protocol."""
+        """Take a place at the door, and await a request; without a place, abort. See `asyncio.Protocol`."""
         super().connection_made(transport)
         assert self.server is not None
         port = self.server[1]
@@ -138,7 +138,7 @@ class Connection(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
+        """Free the connection's place and stop its timers. See `asyncio.Protocol`."""
         self._door.leave(self)
         self._stop_request_timer()
         self._stop_send_timer()
@@ -146,23 +146,23 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+        """Feed the parser, slice by slice, as far as the limits allow. See `asyncio.Protocol`."""
         self._unset_keepalive_if_required()
         if self._deaf:
             self._discard(len(data))
             return
         if self._request_timer is None and not self._at_work:
             self._expect_request()
-        rest = memoryview(data)
-        while rest and not self._deaf:
+        unfed = memoryview(data)
+        while unfed and not self._deaf:
             limits = self._door.limits
-            left = (limits.head_bytes if self._in_head else limits.request_bytes) - self._received
-            if left <= 0:
+            room = (limits.head_bytes if self._in_head else limits.request_bytes) - self._received
+            if room <= 0:
                 self._refuse_this(self._too_large)
                 return
-            size = min(left, SLICE_BYTES)
-            self._feed(rest[:size])
-            rest = rest[size:]
+            size = min(room, SLICE_BYTES)
+            self._feed(unfed[:size])
+            unfed = unfed[size:]
 
     def _feed(self, part: memoryview) -> None:
         """Parse bytes that are within the limits."""
@@ -180,7 +180,7 @@ class Connection(HttpToolsProtocol):
                 self._refuse_this(Closed.BAD_REQUEST, cause_of(error))
 
     def on_message_begin(self) -> None:
-        """See httptools. A request that comes before the last one is answered is not read."""
+        """Begin a request; one before the last one is answered is not read. See `httptools.HttpRequestParser`."""
         if self._at_work:
             self._hear_no_more()
         if self._deaf:
@@ -191,12 +191,12 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        """See httptools."""
+        """Take the URL, unless nothing more is read. See `httptools.HttpRequestParser`."""
         if not self._deaf:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """See httptools."""
+        """Count and take a header. Raises ValueError after the body. See `httptools.HttpRequestParser`."""
         if self._deaf:
             return
         if not self._in_head:  # It would join the headers that were checked already.
@@ -205,7 +205,7 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value.strip(b" \t"))  # The parser leaves what follows a value.
 
     def on_headers_complete(self) -> None:
-        """See httptools."""
+        """Check the head once it is complete. See `httptools.HttpRequestParser`."""
         if self._deaf:
             return
         line = bytes(self._line.partition(b"\n")[0])
@@ -215,17 +215,18 @@ class Connection(HttpToolsProtocol):
         self.cycle.transport = cast(Transport, _AnswersTransport(self))
 
     def on_chunk_header(self) -> None:
-        """See httptools."""
+        """Count a chunk of the body. See `httptools.HttpRequestParser`."""
+        # Many tiny chunks cost time that a limit of bytes does not see.
         if not self._deaf:
             self._count_part()
 
     def on_body(self, body: bytes) -> None:
-        """See httptools."""
+        """Take a piece of the body, unless nothing more is read. See `httptools.HttpRequestParser`."""
         if not self._deaf:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """See httptools."""
+        """Reset the limits for the next request. See `httptools.HttpRequestParser`."""
         if self._deaf:
             return
         self._stop_request_timer()
@@ -237,19 +238,19 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """See uvicorn."""
+        """Count the connection as waiting for its next request. See uvicorn's `HttpToolsProtocol`."""
         self._door.waits(self)
         super().on_response_complete()
         if self._lingers:
             self._unset_keepalive_if_required()
 
     def pause_writing(self) -> None:
-        """See asyncio.Protocol. The client has not read all that was sent."""
+        """Start the timer for a client that has not read all that was sent. See `asyncio.Protocol`."""
         super().pause_writing()
         self._send_timer = self.loop.call_later(self._door.limits.send_seconds, self.abort, Closed.UNREAD)
 
     def resume_writing(self) -> None:
-        """See asyncio.Protocol. The client has read all that was sent."""
+        """Stop that timer: the client has read all that was sent. See `asyncio.Protocol`."""
         self._stop_send_timer()
         super().resume_writing()
         if self._lingers:

@@ -78,7 +78,7 @@ class Sparing(logging.Filter):
         self._kinds: dict[str, _Window] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """See logging.Filter."""
+        """Return False for a record to drop; see `logging.Filter.filter`."""
         kind = _kind(record)
         if kind is None:
             return True
@@ -115,7 +115,7 @@ def _add(record: logging.LogRecord, left_out: int) -> None:
 
 
 def logger() -> structlog.stdlib.BoundLogger:
-    """The service's log."""
+    """Return the service's own logger, which writes JSON lines."""
     log: structlog.stdlib.BoundLogger = structlog.get_logger("game.service")
     return log
 
@@ -131,7 +131,7 @@ def notice(metrics: Metrics, **about: str) -> Notice:
 
 
 def _only_ours(_log: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A library's colored copy of its own message is noise."""
+    """Drop a library's colored copy of its own message: it is noise."""
     event.pop("color_message", None)
     return event
 

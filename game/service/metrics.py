@@ -1,4 +1,4 @@
-"""What Prometheus is told of one process; docs/service.md says what each name means."""
+"""The metrics of one process for Prometheus; docs/service.md explains each name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from game.unit_of_work import Statement
+from game.unit_of_work import UnitStatement
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Closed(StrEnum):
-    """Why the service closed a connection; docs/service.md lists them. One that is a problem's code was answered so."""
+    """The reasons for which the service closes a connection, as docs/service.md lists them. A code was sent too."""
 
     IDLE = "idle"
     REQUEST_TIMEOUT = "request_timeout"
@@ -50,21 +50,21 @@ class Metrics:
         )
 
     def waiting(self) -> AbstractContextManager[object]:
-        """See `Watch`."""
+        """Count a request that waits for a connection. See `Watch`."""
         return self.pool_waiting.track_inprogress()
 
     def holding(self) -> AbstractContextManager[object]:
-        """See `Watch`."""
+        """Count a connection in use. See `Watch`."""
         return self.in_use.track_inprogress()
 
-    def asking(self, statement: Statement) -> AbstractContextManager[object]:
-        """See `Watch`."""
+    def asking(self, statement: UnitStatement) -> AbstractContextManager[object]:
+        """Time a statement of the store. See `Watch`."""
         return self.query_seconds.labels(statement).time()
 
     def rolled_back(self) -> None:
-        """See `Watch`."""
+        """Count a unit of work that was rolled back. See `Watch`."""
         self.rollbacks.inc()
 
     def text(self) -> bytes:
-        """All of them, as Prometheus reads them."""
+        """Write all metrics in Prometheus' text format."""
         return generate_latest(self.registry)

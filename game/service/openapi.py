@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of each endpoint, from the commands, the tables and the table of problems."""
+"""Writes the OpenAPI document from the commands, the tables and the table of problems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from game import tables
 from game.rules.commands import Command
 from game.rules.refusals import REFUSALS
 from game.service.problems import CHALLENGE, MEDIA_TYPE, PROBLEMS, RETRY_AFTER_SECONDS
-from game.unit_of_work import Engine, Fence
+from game.unit_of_work import Engine, FenceState
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
@@ -31,7 +31,7 @@ _OF_ACTIONS = ("bad_request", "idempotency_key_needed", "pass_refused", "not_jso
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class GrantedBody:
     """An action's answer: its outcome, and whether an earlier request under the same key was given it before."""
 
     outcome: dict[str, Any]
@@ -40,7 +40,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The process answers."""
+    """The body of /livez: the process answers."""
 
     status: Literal["alive"]
     pid: int
@@ -48,7 +48,7 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Which store the process serves, and since when. What the store does not say, or not now, is null."""
+    """The store that the process serves, and since when. Null: the store does not say it, or does not answer now."""
 
     engine: Engine
     pid: int
@@ -57,42 +57,42 @@ class Readiness:
     store: str | None = None
     marker: str | None = None
     schema_head: str | None = None
-    fence: Fence | None = None
+    fence: FenceState | None = None
 
 
 def of_action(action: str, command: type[Command]) -> dict[str, Any]:
-    """An action's part: its body, and each status that it can answer with."""
+    """Return an action's part: its body, and each status that it can answer with."""
     schema = TypeAdapter(command).json_schema(ref_template=_COMPONENT)
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
     return {
         "operation_id": action,
         "summary": action.replace("_", " ").capitalize(),
-        "response_model": Granted,
+        "response_model": GrantedBody,
         "responses": _problems((*REFUSALS, *_OF_PLAYERS, *_OF_ACTIONS)),
         "openapi_extra": {"requestBody": body},
     }
 
 
 def of_player() -> dict[str, Any]:
-    """The part of reading a player, whose answer has an array for each table."""
+    """Return the part of reading a player, whose answer has an array for each table."""
     shown = {table.name: {"type": "array", "items": _record(table)} for table in tables.PLAYER_STATE}
     player = {"content": {"application/json": {"schema": _object(shown)}}}
     return {"operation_id": "show", "responses": _problems(("no_such_player", *_OF_PLAYERS)) | {200: player}}
 
 
 def of_readiness() -> dict[str, Any]:
-    """The part of readiness: the same body, ready or not."""
+    """Return the part of readiness: the same body, ready or not."""
     unready = {"model": Readiness, "description": "Not ready.", "headers": _header(HTTPStatus.SERVICE_UNAVAILABLE)}
     return {"response_model": Readiness, "responses": {503: unready}}
 
 
 def of_metrics() -> dict[str, Any]:
-    """The part of the counters, which are text."""
+    """Return the part of the counters, which are text."""
     return {"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}}
 
 
 def of_all() -> Responses:
-    """What any endpoint can answer with."""
+    """Return the responses that any endpoint can give."""
     return _problems(("body_too_large", "internal_error"))
 
 
@@ -117,7 +117,7 @@ def _problems(codes: Iterable[str]) -> Responses:
     by_status: dict[HTTPStatus, list[str]] = defaultdict(list)
     for code in codes:
         by_status[PROBLEMS[code].status].append(code)
-    return {status.value: _problem(status, found) for status, found in by_status.items()}
+    return {status.value: _problem(status, codes_of_status) for status, codes_of_status in by_status.items()}
 
 
 def _problem(status: HTTPStatus, codes: list[str]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Rejected(GameError):
 
 
 def code_of(error: GameError) -> tuple[str, str]:
-    """The error's code and the detail that a client may see; a store's failure shows none of its own."""
+    """Return the error's code and the detail that a client may see; a store's failure shows none of its own."""
     match error:
         case Refused() | Rejected():
             return error.code, error.detail
@@ -88,7 +88,7 @@ def code_of(error: GameError) -> tuple[str, str]:
 
 
 class Message(TypedDict):
-    """What the player is told."""
+    """The message that is shown to the player."""
 
     ko: str
     en: str
@@ -106,7 +106,7 @@ class ProblemBody(TypedDict):
 
 
 def response(code: str, detail: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The code as application/problem+json, with the headers that its status asks for."""
+    """Return the code as application/problem+json, with the headers that its status asks for."""
     problem = PROBLEMS[code]
     body: ProblemBody = {
         "type": f"urn:sudamr:problem:{code}",

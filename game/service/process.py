@@ -30,7 +30,7 @@ class Process:
 
     def __init__(self, listeners: tuple[socket.socket, socket.socket]) -> None:
         self.since = time.monotonic()
-        self._said, says = os.pipe()
+        self._message, says = os.pipe()
         numbers = (*(listener.fileno() for listener in listeners), says)
         command = [sys.executable, "-m", "game.service.child", *map(str, numbers)]
         try:
@@ -40,7 +40,7 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return the process id of the child."""
         return self._process.pid
 
     @property
@@ -49,9 +49,9 @@ class Process:
         return self._process.poll()
 
     def loaded(self) -> bool:
-        """Whether it has loaded, waited for; False where it ended instead, or takes too long."""
-        readable, _, _ = select.select([self._said], [], [], max(0.0, self.since + LOAD_SECONDS - time.monotonic()))
-        return bool(readable) and os.read(self._said, 1) == LOADED
+        """Wait until the child has loaded; False if it ended instead, or takes too long."""
+        readable, _, _ = select.select([self._message], [], [], max(0.0, self.since + LOAD_SECONDS - time.monotonic()))
+        return bool(readable) and os.read(self._message, 1) == LOADED
 
     def serve(self) -> None:
         """Let it listen. One that has died meanwhile is found dead like any other."""
@@ -77,7 +77,7 @@ class Process:
         """Let go of its pipes, once it has ended."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        os.close(self._said)
+        os.close(self._message)
 
 
 def end(processes: list[Process]) -> list[Process]:

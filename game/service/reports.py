@@ -18,7 +18,7 @@ from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from game.redaction import HIDDEN, is_secret_name, redact
-from game.service.traffic import About
+from game.service.traffic import RequestFacts
 from game.settings import Settings
 
 NEVER_SENT = frozenset({"query_string", "data", "env", "vars"})
@@ -59,7 +59,7 @@ def start(now: Settings, **options: Any) -> None:
     )
 
 
-def report(error: Exception, about: About) -> None:
+def report(error: Exception, about: RequestFacts) -> None:
     """A defect, with what is known of the request; nothing happens where nobody asked for reports."""
     with sentry_sdk.new_scope() as scope:
         for name in ("action", "request_id"):
@@ -76,7 +76,7 @@ def flush() -> None:
 
 
 def scrubbed(value: Any) -> Any:
-    """The event without passwords in URLs, query strings, tokens, passes, and the rows that Postgres quotes."""
+    """Return the event without passwords in URLs, query strings, tokens, passes, and the rows that Postgres quotes."""
     match value:
         case str():
             return _ROW.sub(rf"\1{HIDDEN}", redact(_QUERY.sub(rf"\1?{HIDDEN}", value)))

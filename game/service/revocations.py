@@ -46,16 +46,16 @@ class Revocations:
 
 def parse(text: str) -> dict[str, int]:
     """Return epoch milliseconds by player. Raises ValueError, which says what was expected."""
-    found = from_json(text)
-    if not isinstance(found, dict):
+    parsed = from_json(text)
+    if not isinstance(parsed, dict):
         raise ValueError(_FORM)  # noqa: TRY004  # the text is wrong, not a type of ours
-    return {player: _milliseconds(said) for player, said in found.items()}
+    return {player: _milliseconds(text_of_moment) for player, text_of_moment in parsed.items()}
 
 
 def write(revoked_ms: Mapping[str, int]) -> str:
     """Return the file's text for epoch milliseconds by player."""
-    said = {player: moment(at_ms) for player, at_ms in sorted(revoked_ms.items())}
-    return json.dumps(said, ensure_ascii=False, indent=2) + "\n"
+    moments = {player: moment(at_ms) for player, at_ms in sorted(revoked_ms.items())}
+    return json.dumps(moments, ensure_ascii=False, indent=2) + "\n"
 
 
 def moment(at_ms: int) -> str:
@@ -63,9 +63,9 @@ def moment(at_ms: int) -> str:
     return (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds")
 
 
-def _milliseconds(said: object) -> int:
+def _milliseconds(moment_text: object) -> int:
     try:
-        at = datetime.fromisoformat(said) if isinstance(said, str) else None
+        at = datetime.fromisoformat(moment_text) if isinstance(moment_text, str) else None
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
@@ -75,9 +75,9 @@ def _milliseconds(said: object) -> int:
 
 def _read(path: Path) -> dict[str, int]:
     """Read the file. Raises BadSettings."""
-    found = paths.found(path)
-    if found not in (paths.FILE, paths.EMPTY):
-        raise BadSettings(f"REVOKED_TOKENS: expected a file, found {found} at {path}")
+    file_state = paths.describe(path)
+    if file_state not in (paths.FILE, paths.EMPTY):
+        raise BadSettings(f"REVOKED_TOKENS: expected a file, found {file_state} at {path}")
     try:
         return parse(path.read_text("utf-8"))
     except OSError as error:

@@ -22,7 +22,7 @@ GRACE_SECONDS = 8
 """For requests in flight when the process is told to stop."""
 
 
-class Server(uvicorn.Server):
+class UvicornServer(uvicorn.Server):
     """uvicorn's server, with more connections waiting in the kernel than asyncio accepts at once."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
             listener.listen(WAITING)
 
 
-def server(app: FastAPI, doors: Mapping[int, Door]) -> Server:
+def server(app: FastAPI, doors: Mapping[int, Door]) -> UvicornServer:
     """Return the server for the application. doors: by port; `run` is given a listening socket for each."""
     most = min((door.most for door in doors.values() if not door.private), default=TURNS * ACCEPTED_AT_ONCE)
     config = uvicorn.Config(
@@ -49,4 +49,4 @@ def server(app: FastAPI, doors: Mapping[int, Door]) -> Server:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     config.load()
-    return Server(config)
+    return UvicornServer(config)

@@ -36,7 +36,7 @@ class CannotStart(GameError):
 
 
 @dataclass(slots=True)
-class Slot:
+class WorkerSlot:
     """Two ports, public and private, and the process on them.
 
     due: when to start one that died, by the monotonic clock.
@@ -63,7 +63,7 @@ def run(first: Settings) -> int:
             _close(slots)
 
 
-def _mind(slots: list[Slot]) -> int:
+def _mind(slots: list[WorkerSlot]) -> int:
     """Wait for signals, and do what each asks for."""
     while True:
         match signal.sigwait(SIGNALS):
@@ -79,10 +79,10 @@ def _mind(slots: list[Slot]) -> int:
         _set_alarm(slots)
 
 
-def _restart(slots: list[Slot]) -> list[Slot]:
-    """Every process anew, by the settings as they stand now; where those won't do, everything stays as it is."""
+def _restart(slots: list[WorkerSlot]) -> list[WorkerSlot]:
+    """Restart every process by the settings as they stand now; where those won't do, everything stays as it is."""
     logger().info("restarting")
-    fresh: list[Slot] = []
+    fresh: list[WorkerSlot] = []
     try:
         fresh = _listen(settings.load(), slots)
         _renew(fresh)
@@ -96,19 +96,19 @@ def _restart(slots: list[Slot]) -> list[Slot]:
     return fresh
 
 
-def _listen(on: Settings, have: list[Slot]) -> list[Slot]:
+def _listen(on: Settings, have: list[WorkerSlot]) -> list[WorkerSlot]:
     """Return a slot for each pair of ports: the one that we have, or a new one. Raises CannotStart."""
-    ours = {slot.addresses: slot for slot in have}
+    slots_by_address = {slot.addresses: slot for slot in have}
     first = settings.private_port(on)
-    slots: list[Slot] = []
+    slots: list[WorkerSlot] = []
     with ExitStack() as failed:
         for n in range(on.processes):
             addresses = ((on.host, on.port + n), (on.private_host, first + n))
-            slot = ours.get(addresses)
+            slot = slots_by_address.get(addresses)
             if slot is None:
                 public = failed.enter_context(_listener(addresses[0], "PORT (invoke serve: --port)"))
                 private = failed.enter_context(_listener(addresses[1], "PRIVATE_PORT"))
-                slot = Slot(addresses, (public, private))
+                slot = WorkerSlot(addresses, (public, private))
             slots.append(slot)
         failed.pop_all()
     return slots
@@ -119,14 +119,14 @@ def _listener(address: Address, setting: str) -> socket.socket:
     try:
         return socket.create_server(address, family=family, backlog=WAITING)
     except OSError as error:
-        found = os.strerror(error.errno) if error.errno else str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise CannotStart(
-            f"expected {address[0]}:{address[1]} to be free; found: {found}."
+            f"expected {address[0]}:{address[1]} to be free; found: {reason}."
             f" End what listens there (ss -ltnp 'sport = :{address[1]}' names it), or choose another {setting}"
         ) from None
 
 
-def _renew(slots: list[Slot]) -> None:
+def _renew(slots: list[WorkerSlot]) -> None:
     """A new process for each slot: all load while the old ones serve, then those end, then the new ones begin."""
     fresh = [Process(slot.listeners) for slot in slots]
     if not all(process.loaded() for process in fresh):
@@ -140,7 +140,7 @@ def _renew(slots: list[Slot]) -> None:
         logger().info("started", child=process.pid, port=slot.addresses[0][1], private=slot.addresses[1][1])
 
 
-def _revive(slots: list[Slot]) -> None:
+def _revive(slots: list[WorkerSlot]) -> None:
     """Start what has been dead for long enough; one that does not even load is a death like any other."""
     for slot in slots:
         if slot.due is not None and slot.due <= time.monotonic():
@@ -149,7 +149,7 @@ def _revive(slots: list[Slot]) -> None:
             logger().info("started", child=slot.process.pid, port=slot.addresses[0][1])
 
 
-def _note_deaths(slots: list[Slot]) -> None:
+def _note_deaths(slots: list[WorkerSlot]) -> None:
     for slot in slots:
         if slot.process is None or slot.process.code is None:
             continue
@@ -161,7 +161,7 @@ def _note_deaths(slots: list[Slot]) -> None:
         slot.process, slot.deaths, slot.due = None, slot.deaths + 1, now + delay
 
 
-def _set_alarm(slots: list[Slot]) -> None:
+def _set_alarm(slots: list[WorkerSlot]) -> None:
     waits = [slot.due - time.monotonic() for slot in slots if slot.due is not None]
     signal.setitimer(signal.ITIMER_REAL, max(0.01, min(waits)) if waits else 0)
 
@@ -171,7 +171,7 @@ def _end(processes: list[Process]) -> None:
         logger().error("killed", child=process.pid)
 
 
-def _close(slots: list[Slot]) -> None:
+def _close(slots: list[WorkerSlot]) -> None:
     for slot in slots:
         for listener in slot.listeners:
             listener.close()
@@ -197,7 +197,7 @@ def _pidfile(path: Path | None) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise CannotStart(
-            f"expected to write the pidfile {path}; found {paths.found(path)}: {error.strerror}"
+            f"expected to write the pidfile {path}; found {paths.describe(path)}: {error.strerror}"
         ) from None
     try:
         os.ftruncate(file, 0)

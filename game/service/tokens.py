@@ -31,7 +31,7 @@ class BadToken(GameError):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which signed tokens are good.
+    """The rules by which a signed token is accepted.
 
     previous_secret: signs tokens too, while the secret is being changed. undated_until_ms: until then a token of the
     old form, without a time of issue, is good. revoked_ms: the last time of issue of a player's that is revoked.

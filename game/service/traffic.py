@@ -1,6 +1,6 @@
-"""What every request passes before the endpoints: it is seen, its body is measured, and there is room for it or not.
+"""The layers before the endpoints: they log the request, limit its body, and limit how many are at work.
 
-Seen: one line of the log, the counters, and a defect anywhere within becomes a 500 that says nothing of itself.
+AccessLog: one line of the log, the counters, and a defect anywhere within becomes a 500 that says nothing of itself.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ASK_AGAIN = "Ask again with the same Idempotency-Key."
 LOGGED = 1000
 """Characters of a path or a detail: both may be as long as a client likes."""
 
-Report = Callable[[Exception, "About"], None]
+ErrorReporter = Callable[[Exception, "RequestFacts"], None]
 
 
 @dataclass(slots=True)
-class About:
-    """What is found out about a request on its way: for the log and the counters, never for the client."""
+class RequestFacts:
+    """The facts of a request on its way, for the log and the counters, never for the client."""
 
     action: str = ""
     player: str = ""
@@ -44,23 +44,23 @@ class About:
     """The player whose share of the places it has."""
 
 
-def about(scope: Scope) -> About:
-    """The request's own."""
-    found = scope["state"]["about"]
-    assert isinstance(found, About)
-    return found
+def about(scope: Scope) -> RequestFacts:
+    """Return the facts that are kept of this request."""
+    request_state = scope["state"]["about"]
+    assert isinstance(request_state, RequestFacts)
+    return request_state
 
 
 def refusing(scope: Scope, code: str, detail: str = "", *, headers: dict[str, str] | None = None) -> Response:
-    """The answer with the code, which the log and the counters will bear."""
+    """Return the answer with the code, which the log and the counters will bear."""
     about(scope).code = code
     return problems.response(code, detail, headers)
 
 
-class Seen:
+class AccessLog:
     """Logs and counts each request as its answer begins; answers what nothing else caught."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, report: Report) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, report: ErrorReporter) -> None:
         self._app = app
         self._metrics = metrics
         self._report = report
@@ -70,7 +70,7 @@ class Seen:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope.setdefault("state", {})["about"] = now = About()
+        scope.setdefault("state", {})["about"] = now = RequestFacts()
         began = time.perf_counter()
         status = 0
 
@@ -90,7 +90,7 @@ class Seen:
             now.error = error
             await refusing(scope, "internal_error")(scope, receive, seen)
 
-    def _note(self, scope: Scope, now: About, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, now: RequestFacts, status: int, seconds: float) -> None:
         if now.code:
             self._metrics.refusals.labels(now.code).inc()
             now.end = problems.end_of(now.code)
@@ -116,7 +116,7 @@ class Seen:
         log("request", **{name: value for name, value in line.items() if value})
 
 
-class Measured:
+class BodyLimit:
     """Reads the body before anyone needs it; one that is too large is refused as soon as that is known."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -141,7 +141,7 @@ class Measured:
             await self._app(scope, _given(body, receive), send)
 
 
-class Room:
+class Capacity:
     """The requests at work or waiting for the store: so many at once, and so many of one player."""
 
     def __init__(self, *, most: int, share: int) -> None:
@@ -157,7 +157,7 @@ class Room:
         self._now += 1
         return True
 
-    def enter_as(self, now: About, player: str) -> bool:
+    def enter_as(self, now: RequestFacts, player: str) -> bool:
         """Note whose request it is, once that is known. Returns False if the player has his share of the places."""
         if self._players[player] >= self._share:
             return False
@@ -165,8 +165,8 @@ class Room:
         now.counted = player
         return True
 
-    def leave(self, now: About) -> None:
-        """Give the place back."""
+    def leave(self, now: RequestFacts) -> None:
+        """Free the place that the request took."""
         self._now -= 1
         if now.counted:
             self._players[now.counted] -= 1
@@ -181,7 +181,7 @@ class Admitted:
     it keeps no place; the connection limits how long that may take.
     """
 
-    def __init__(self, app: ASGIApp, *, room: Room) -> None:
+    def __init__(self, app: ASGIApp, *, room: Capacity) -> None:
         self._app = app
         self._room = room
 
@@ -240,7 +240,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 def _given(body: bytes, receive: Receive) -> Receive:
-    """What reads the body once more, then whatever comes after it."""
+    """Return a receiver that gives the body once more, then whatever comes after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:

@@ -63,7 +63,7 @@ class Copy:
             check=False,
             capture_output=True,
             text=True,
-            env=environments.beside(),
+            env=environments.child_variables(),
         )
         if done.returncode:
             raise Refusal(
@@ -108,18 +108,18 @@ class Copy:
                 capture_output=True,
                 text=True,
                 timeout=TIMEOUT_SECONDS,
-                env=environments.beside(settings, secrets=libpq.KEPT),
+                env=environments.child_variables(settings, secrets=libpq.KEPT),
                 stdin=subprocess.DEVNULL,
                 stop=self.stopping,
             )
         except subprocess.TimeoutExpired:
             return Ran(-1, (), f"no end within {TIMEOUT_SECONDS} s")
-        said = done.stdout + done.stderr
-        return Ran(done.returncode, tuple(_FAILED_TEST.findall(said)), redact(" / ".join(said.splitlines()[-4:])))
+        output = done.stdout + done.stderr
+        return Ran(done.returncode, tuple(_FAILED_TEST.findall(output)), redact(" / ".join(output.splitlines()[-4:])))
 
     @contextmanager
     def mutated(self, mutation: Mutation) -> Iterator[None]:
-        """The copy with this one mutation."""
+        """Apply one mutation to the copy for the block."""
         path = self.folder / mutation.file
         before = path.read_bytes()
         path.write_bytes(mutation.applied(before.decode()).encode())
@@ -131,7 +131,7 @@ class Copy:
             path.write_bytes(before)
 
     def prove(self) -> None:
-        """Failure unless the copy is what runs: in the test process, in a child, in every process of the service.
+        """Raise Failure unless the copy is what runs: in the test process, in a child, in every process of the service.
 
         Each package of the copy is made to leave a mark when it is loaded, named by the process that loaded it.
         """
@@ -154,8 +154,8 @@ class Copy:
         processes = json.loads((self.folder / PROBE).with_suffix(".json").read_text())
         expected = [f"{name}-{processes[who]}" for who in ("test", "child") for name in PACKAGES]
         expected += [f"game-{pid}" for pid in processes["service"]]
-        found = {mark.name for mark in marks.iterdir()}
-        if missing := [name for name in expected if name not in found]:
+        loaded = {mark.name for mark in marks.iterdir()}
+        if missing := [name for name in expected if name not in loaded]:
             raise Failure(
                 "the copy to be what every process loads",
                 f"another tree in {', '.join(missing)}",
@@ -165,7 +165,7 @@ class Copy:
 
 
 def _sweeps(tests: Sequence[str]) -> Iterator[str]:
-    """The options without which these items of scenarios are not there."""
+    """Return the options without which pytest does not collect these items of scenarios."""
     ways = {test.partition(".yaml::")[2] for test in tests}
     if faults := sorted(way.removeprefix("fault-") for way in ways if way.startswith("fault-")):
         yield f"--faults={','.join(faults)}"

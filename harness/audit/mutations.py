@@ -31,7 +31,7 @@ class Mutation:
         return "" if times == 1 else f"{self.name}: {times} times in {self.file}"
 
     def applied(self, text: str) -> str:
-        """The file's text with it."""
+        """Return the file's text with the mutation."""
         return text.replace(self.find, self.replace, 1)
 
 

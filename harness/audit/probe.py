@@ -19,24 +19,24 @@ CHILD = "import os, game, db, harness; print(os.getpid())"
 
 
 def test_every_process_is_named(tmp_path: Path) -> None:
-    """This one, a child that was started elsewhere, and those of the real service."""
+    """Record the ids of this process, a child that was started elsewhere, and those of the real service."""
     child = subprocess.run(
         [sys.executable, "-c", CHILD],
         cwd=tmp_path,
         check=True,
         capture_output=True,
         text=True,
-        env=environments.beside(),
+        env=environments.child_variables(),
     ).stdout
     seed.empty_legacy(tmp_path / "game.db")
-    guard = ReaperClient()
+    reaper = ReaperClient()
     try:
-        service = Service(tmp_path, guard)
+        service = Service(tmp_path, reaper)
         service.start(LegacyUrl(tmp_path / "game.db").as_text())
         answers = [services.ask(url) for url in service.urls]
         service.stop()
     finally:
-        guard.close()
+        reaper.close()
     serving = [ready.pid for ready in answers if ready]
     assert len(serving) == service.processes
     named = {"test": os.getpid(), "child": int(child), "service": serving}

@@ -39,7 +39,7 @@ class AuditReport:
 
 
 def judged(results: list[Result], seconds: float) -> AuditReport:
-    """Pass where each was caught; nothing tried is no pass."""
+    """Return the report: it passes where each mutation was caught; nothing tried is no pass."""
     caught = sum(bool(result.caught_by) for result in results)
     verdict = "pass" if results and caught == len(results) else "fail"
     ordered = tuple(sorted(results, key=lambda result: (bool(result.caught_by), result.file, result.name)))
@@ -47,7 +47,7 @@ def judged(results: list[Result], seconds: float) -> AuditReport:
 
 
 def show(report: AuditReport, out: Output) -> None:
-    """The report for people: what survived first."""
+    """Print the report for people: what survived first."""
     rows = [(result.name, _said(result), result.seconds) for result in report.results]
     out.table(f"audit of {count(report.mutations, 'mutation')}", ("mutation", "caught by", "seconds"), rows)
     for result in report.results:

@@ -50,13 +50,13 @@ def run(
         for mutation in chosen:
             waiting.put(mutation)
         with progress.bar("mutations", len(chosen), "mutations") as advance:
-            found = pool.map(lambda copy: list(_work(copy, waiting, advance)), copies)
-            results = [result for of_copy in found for result in of_copy]
+            by_copy = pool.map(lambda copy: list(_work(copy, waiting, advance)), copies)
+            results = [result for of_copy in by_copy for result in of_copy]
     return judged(results, time.monotonic() - began)
 
 
 def _check_matches(root: Path, mutations: Sequence[Mutation]) -> None:
-    """All of them, so that they are mended at once."""
+    """Raise Failure naming every mutation that does not match once, so that all are mended at once."""
     wrong = [trouble for mutation in mutations if (trouble := mutation.trouble(root))]
     if wrong:
         raise Failure(
@@ -69,16 +69,16 @@ def _check_matches(root: Path, mutations: Sequence[Mutation]) -> None:
 
 @contextmanager
 def _copies(root: Path, kind: str | None, progress: Progress) -> Iterator[list[Copy]]:
-    """Copies and servers, gone afterwards however we end."""
+    """Make the copies and their servers; both are removed afterwards, however we end."""
     with ExitStack() as stack:
-        guard = ReaperClient()
-        stack.callback(guard.close)
+        reaper = ReaperClient()
+        stack.callback(reaper.close)
         plan = servers.plan(kind)
         progress.say(f"{COPIES} copies of the tree, each with a throwaway Postgres: {plan}")
         copies = []
         for _ in range(COPIES):
             folder = Path(tempfile.mkdtemp(prefix="sudamr-audit-"))
-            guard.folder(folder)
+            reaper.folder(folder)
             copies.append(Copy(folder, stack.enter_context(plan.start())))
             copies[-1].fill(root)
         yield copies
@@ -104,10 +104,10 @@ def _check_catchers(
     runs = pool.map(lambda pair: pair[0].pytest(pair[1]), zip(copies, filter(None, shares), strict=False))
     for ran in runs:
         if ran.code != PASSED:
-            found = few(ran.failed, SHOWN) or ran.said
+            failed = few(ran.failed, SHOWN) or ran.said
             raise Inconclusive(
                 "each catcher to pass before anything is broken",
-                f"failed: {found}",
+                f"failed: {failed}",
                 where="the tree",
                 do="Mend these tests first: nothing was broken yet.",
             )

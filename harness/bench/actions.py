@@ -21,9 +21,9 @@ from db.counts import count
 from db.errors import Refusal
 from db.servers.reaper_client import ReaperClient
 from harness.bench import pgbench
-from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
+from harness.bench.samples import Judgement, Spread, Threshold, Verdict, ratio
 from harness.bench.setup import COMMANDS, FIRST, Setup, proxied
-from harness.bench.targets import Bare, Dispatched, Side, Web
+from harness.bench.targets import Bare, BenchTarget, Dispatched, Web
 from harness.bench.workers import WorkerPool, processes
 from harness.load.service_processes import Service
 
@@ -36,7 +36,7 @@ PLAYERS_PER_REQUEST = 4
 
 
 @dataclass(frozen=True)
-class Cell:
+class Measurement:
     """One action at one number of clients. Rates are medians of the rounds, in commands a second; times are of all."""
 
     action: str
@@ -52,7 +52,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Report:
+class ActionsReport:
     """All cells, and what they were measured on."""
 
     verdict: Verdict
@@ -61,7 +61,7 @@ class Report:
     processes: int
     rounds: int
     requests: int
-    cells: list[Cell]
+    cells: list[Measurement]
     missed: tuple[str, ...]
     unmeasured: tuple[str, ...]
 
@@ -73,22 +73,22 @@ class Measured:
     tps: dict[str, list[float]] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, side: str, tps: float, seconds: Sequence[float] = ()) -> None:
+    def add(self, target: str, tps: float, seconds: Sequence[float] = ()) -> None:
         """Add the timings of one more round."""
-        self.tps.setdefault(side, []).append(tps)
-        self.seconds.setdefault(side, []).extend(seconds)
+        self.tps.setdefault(target, []).append(tps)
+        self.seconds.setdefault(target, []).extend(seconds)
 
-    def cell(self, action: str, clients: int) -> Cell:
+    def cell(self, action: str, clients: int) -> Measurement:
         """Return the results of all rounds so far."""
-        ours, bench = self.tps["dispatch"], self.tps.get("pgbench", [])
-        return Cell(
+        dispatch, bench = self.tps["dispatch"], self.tps.get("pgbench", [])
+        return Measurement(
             action=action,
             clients=clients,
-            dispatch_tps=median(ours),
+            dispatch_tps=median(dispatch),
             ceiling_tps=median(self.tps["ceiling"]),
             pgbench_tps=median(bench) if bench else None,
-            ratio_ceiling=ratio(ours, self.tps["ceiling"]),
-            ratio_pgbench=ratio(ours, bench),
+            ratio_ceiling=ratio(dispatch, self.tps["ceiling"]),
+            ratio_pgbench=ratio(dispatch, bench),
             dispatch=Spread.of(self.seconds["dispatch"]),
             http_tps=median(self.tps["http"]),
             http=Spread.of(self.seconds["http"]),
@@ -97,7 +97,7 @@ class Measured:
 
 def run(
     rounds: int, requests: int, kind: str | None, progress: Progress, *, clients: Sequence[int] = CLIENTS
-) -> Report:
+) -> ActionsReport:
     """Measure every action at each number of clients, in so many rounds of so many requests a side."""
     if rounds < 1 or requests < max(clients):
         raise Refusal(
@@ -108,12 +108,16 @@ def run(
     cells = [(action, number) for action in COMMANDS for number in clients]
     measured = {cell: Measured() for cell in cells}
     progress.say("starting a throwaway Postgres")
-    with proxied(kind, requests * PLAYERS_PER_REQUEST) as made, WorkerPool(processes()) as crew, _service(made) as web:
+    with (
+        proxied(kind, requests * PLAYERS_PER_REQUEST) as made,
+        WorkerPool(processes()) as workers,
+        _service(made) as web,
+    ):
         progress.say(
             f"measuring on {made.server}, {count(processes(), 'process', 'processes')},"
             f" {count(rounds, 'round')} of {count(requests, 'request')}"
         )
-        turns = _turns(made, crew, web, requests, progress)
+        turns = _turns(made, workers, web, requests, progress)
         with progress.bar("playing", len(cells) * len(turns) * rounds, "turns") as advance:
             for _round in range(rounds):
                 for action, number in cells:
@@ -127,13 +131,13 @@ def run(
 Turn = Callable[[Measured, str, int], None]
 
 
-def _turns(made: Setup, crew: WorkerPool, web: Web, requests: int, progress: Progress) -> list[Turn]:
-    sides: dict[str, Side] = {
+def _turns(made: Setup, workers: WorkerPool, web: Web, requests: int, progress: Progress) -> list[Turn]:
+    targets: dict[str, BenchTarget] = {
         "dispatch": Dispatched(made.service),
         "ceiling": Bare(made.service, made.recorded),
         "http": web,
     }
-    turns = [_played(name, side, made, crew, requests) for name, side in sides.items()]
+    turns = [_played(name, target, made, workers, requests) for name, target in targets.items()]
     try:
         turns.insert(2, _benched(made, requests))
     except Refusal as error:
@@ -141,13 +145,13 @@ def _turns(made: Setup, crew: WorkerPool, web: Web, requests: int, progress: Pro
     return turns
 
 
-def _played(name: str, side: Side, made: Setup, crew: WorkerPool, requests: int) -> Turn:
+def _played(name: str, target: BenchTarget, made: Setup, workers: WorkerPool, requests: int) -> Turn:
     draw = Random(name)  # noqa: S311 - variety, not secrecy
 
     def turn(measured: Measured, action: str, clients: int) -> None:
         players = draw.sample(range(FIRST, FIRST + made.players), requests)
         run = f"{secrets.randbelow(10**9)}"
-        played = crew.play(side, action, [str(player) for player in players], clients, run)
+        played = workers.play(target, action, [str(player) for player in players], clients, run)
         measured.add(name, played.tps, played.seconds)
 
     return turn
@@ -165,38 +169,38 @@ def _benched(made: Setup, requests: int) -> Turn:
 
 @contextmanager
 def _service(made: Setup) -> Iterator[Web]:
-    """The real service on the same database, with as many processes as cores."""
+    """Start the real service on the same database, with as many processes as cores."""
     folder = Path(tempfile.gettempdir()) / f"sudamr-bench-{secrets.token_hex(6)}"
-    guard = ReaperClient()
+    reaper = ReaperClient()
     try:
-        guard.folder(folder)
+        reaper.folder(folder)
         folder.mkdir(mode=0o700)
-        service = Service(folder, guard, processes())
+        service = Service(folder, reaper, processes())
         service.start(made.service.as_text())
         try:
             yield Web(service.urls, service.operator_token)
         finally:
             service.stop()
     finally:
-        guard.close()
+        reaper.close()
 
 
-def judge(cells: Sequence[Cell]) -> Judgement:
-    """At eight clients, dispatch is to reach a part of what each rival does."""
-    targets = []
+def judge(cells: Sequence[Measurement]) -> Judgement:
+    """Judge the rates at eight clients: dispatch is to reach a part of what each rival does."""
+    thresholds = []
     for cell in cells:
         if cell.clients == JUDGED_CLIENTS:
             where = f"{cell.action} at {count(cell.clients, 'client')}"
-            targets += [
-                Target(f"{where}, of pgbench", cell.ratio_pgbench, least=LEAST_OF_PGBENCH),
-                Target(f"{where}, of the ceiling", cell.ratio_ceiling, least=LEAST_OF_CEILING),
+            thresholds += [
+                Threshold(f"{where}, of pgbench", cell.ratio_pgbench, least=LEAST_OF_PGBENCH),
+                Threshold(f"{where}, of the ceiling", cell.ratio_ceiling, least=LEAST_OF_CEILING),
             ]
-    return Judgement.of(targets)
+    return Judgement.of(thresholds)
 
 
-def _report(cells: list[Cell], made: Setup, rounds: int, requests: int) -> Report:
+def _report(cells: list[Measurement], made: Setup, rounds: int, requests: int) -> ActionsReport:
     judged = judge(cells)
-    return Report(
+    return ActionsReport(
         judged.verdict,
         str(made.server),
         made.settings(),
@@ -209,8 +213,8 @@ def _report(cells: list[Cell], made: Setup, rounds: int, requests: int) -> Repor
     )
 
 
-def show(report: Report, out: Output) -> None:
-    """The report as two tables and its verdict."""
+def show(report: ActionsReport, out: Output) -> None:
+    """Print the report as two tables, and its verdict."""
     settings = ", ".join(f"{name}={value}" for name, value in report.settings.items())
     out.table(
         f"commands a second on {report.server} ({settings}), {count(report.processes, 'process', 'processes')}",

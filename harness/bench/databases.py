@@ -1,9 +1,9 @@
 """Measures a fresh migrated database: a clone and a reset of ours, beside the ways that others take.
 
 They take turns on one server, some in a row a turn, as a worker that goes from case to case makes them. A reset is
-timed after a claim_mail was played on the database: that is what a scenario leaves. It is sealed, as those are on which
-scenarios are played, and for comparison one where the owner may have been. A container each is a server of its own, and
-migrated; of those there are few.
+timed after a claim_mail was played on the database: that is what a scenario leaves. It is restricted, as those are on
+which scenarios are played, and for comparison one where the owner may have been. A container each is a server of its
+own, and migrated; of those there are few.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from db.schema import migrate
 from db.servers import Server
 from game.postgres.store import PostgresStore
 from game.rules.commands import ClaimMail
-from harness.bench.samples import Judgement, Spread, Target, Verdict, ratio
+from harness.bench.samples import Judgement, Spread, Threshold, Verdict, ratio
 from harness.bench.setup import ask
 from harness.databases import ENVIRONMENT, Databases
 from harness.play import arena
@@ -45,7 +45,7 @@ Turn = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Report:
+class DatabasesReport:
     """Milliseconds by way. clone_of_bare: the medians' ratio to the bare CREATE DATABASE that is faster."""
 
     verdict: Verdict
@@ -58,7 +58,7 @@ class Report:
     absent: dict[str, str]
 
 
-def run(rounds: int, containers: int, kind: str | None, progress: Progress) -> Report:
+def run(rounds: int, containers: int, kind: str | None, progress: Progress) -> DatabasesReport:
     """Let every way make so many databases, in turns, and so many containers start."""
     if rounds < 1 or containers < 0:
         raise Refusal(
@@ -78,8 +78,8 @@ def run(rounds: int, containers: int, kind: str | None, progress: Progress) -> R
                     seconds.setdefault(name, []).extend([] if warm else spent)
                     advance(count)
         seconds["container"] = _containers(containers, progress, absent)
-        found = str(server)
-    return _report(found, rounds, seconds, absent)
+        engine = str(server)
+    return _report(engine, rounds, seconds, absent)
 
 
 def _turns(rounds: int) -> Iterator[tuple[int, bool]]:
@@ -96,8 +96,8 @@ def _ways(server: Server, databases: Databases, stack: ExitStack, absent: dict[s
         "clone": lambda: _clone(databases),
         "bare": lambda: _bare(server, admin, template, ""),
         "bare, FILE_COPY": lambda: _bare(server, admin, template, " STRATEGY FILE_COPY"),
-        "reset": stack.enter_context(_played(databases, sealed=True)),
-        "reset, not sealed": stack.enter_context(_played(databases, sealed=False)),
+        "reset": stack.enter_context(_played(databases, restricted=True)),
+        "reset, not restricted": stack.enter_context(_played(databases, restricted=False)),
     }
     if find_spec("pytest_postgresql") is None:
         absent["pytest-postgresql"] = "not installed; pip install '.[bench]'"
@@ -125,9 +125,9 @@ def _bare(server: Server, admin: psycopg.Connection, template: str, strategy: st
 
 
 @contextmanager
-def _played(databases: Databases, *, sealed: bool) -> Iterator[Turn]:
-    """A database on which a player claims a mail each time, and then the reset."""
-    clone = databases.clone(sealed=sealed)
+def _played(databases: Databases, *, restricted: bool) -> Iterator[Turn]:
+    """Make a database on which a player claims a mail in each turn, before the timed reset."""
+    clone = databases.clone(restricted=restricted)
     rows = builders.player("mina", gold=100, mail={"mail": {"gold": 50, "items": {"하급 강화석": 1}}})
     store = PostgresStore(clone.service, pool_size=1)
     with psycopg.connect(clone.service.conninfo) as conn:
@@ -168,7 +168,7 @@ def _janitor(server: Server, template: str) -> float:
 
 
 def _containers(count: int, progress: Progress, absent: dict[str, str]) -> list[float]:
-    """Seconds of each: from nothing to a migrated database in a container of its own."""
+    """Return the seconds of each: from nothing to a migrated database in a container of its own."""
     try:
         plan = servers.plan("docker")
     except Refusal as error:
@@ -193,22 +193,22 @@ def _migrated(server: Server) -> None:
     migrate.migrate(owner, environment=ENVIRONMENT, service_role=server.url(name, "service").user)
 
 
-def _report(server: str, rounds: int, seconds: dict[str, list[float]], absent: dict[str, str]) -> Report:
+def _report(server: str, rounds: int, seconds: dict[str, list[float]], absent: dict[str, str]) -> DatabasesReport:
     ways = {name: Spread.of(spent) for name, spent in seconds.items() if spent}
     faster = min(("bare", "bare, FILE_COPY"), key=lambda name: ways[name].p50_ms)
     of_bare = ratio(seconds["clone"], seconds[faster])
     judged = Judgement.of(
         [
-            Target("clone, p50, to the bare one", of_bare, most=MOST_OF_BARE),
-            Target("reset, p50 in ms", ways["reset"].p50_ms, most=MOST_RESET_MS),
-            *(Target(f"{name}: {why}", None) for name, why in absent.items()),
+            Threshold("clone, p50, to the bare one", of_bare, most=MOST_OF_BARE),
+            Threshold("reset, p50 in ms", ways["reset"].p50_ms, most=MOST_RESET_MS),
+            *(Threshold(f"{name}: {why}", None) for name, why in absent.items()),
         ]
     )
-    return Report(judged.verdict, server, rounds, ways, of_bare, judged.missed, judged.unmeasured, absent)
+    return DatabasesReport(judged.verdict, server, rounds, ways, of_bare, judged.missed, judged.unmeasured, absent)
 
 
-def show(report: Report, out: Output) -> None:
-    """The report as a table and its verdict."""
+def show(report: DatabasesReport, out: Output) -> None:
+    """Print the report as a table, and its verdict."""
     rows = [(name, way.p50_ms, way.p95_ms, way.samples) for name, way in report.ways.items()]
     out.table(f"milliseconds to a fresh migrated database on {report.server}", ("way", "p50", "p95", "of"), rows)
     for name, why in report.absent.items():

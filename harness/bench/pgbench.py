@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from db.errors import Failure
 from db.servers import Tool
 from game.rows import Value
-from harness.bench.setup import FIRST, Setup, Statement
+from harness.bench.setup import FIRST, RecordedStatement, Setup
 
 PLACE = re.compile(r"%\((\w+)\)s|%%")
 TPS = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)", re.MULTILINE)
@@ -29,8 +29,8 @@ class Script:
     variables: dict[str, str]
 
 
-def script(statements: Sequence[Statement], players: int) -> Script:
-    """One transaction of the statements for one of the players, drawn, under a request id that is drawn too."""
+def script(statements: Sequence[RecordedStatement], players: int) -> Script:
+    """Write one transaction of the statements, for a player and under a request id that pgbench draws."""
     lines = [
         f"\\set player random({FIRST}, {FIRST + players - 1})",
         "\\set request random(1, 9000000000000000000)",
@@ -42,9 +42,9 @@ def script(statements: Sequence[Statement], players: int) -> Script:
     return Script("\n".join([*lines, "COMMIT;", ""]), variables)
 
 
-def _written(statement: Statement, prefix: str, variables: dict[str, str]) -> str:
-    def place(found: re.Match[str]) -> str:
-        name = found[1]
+def _written(statement: RecordedStatement, prefix: str, variables: dict[str, str]) -> str:
+    def place(hole: re.Match[str]) -> str:
+        name = hole[1]
         if name is None:
             return "%"
         if name in statement.player:
@@ -65,7 +65,7 @@ def _text(value: Value) -> str:
 
 
 def run(tool: Tool, proxied: Setup, script: Script, *, clients: int, requests: int) -> float:
-    """Transactions a second, the time to connect aside. Raises Failure with what pgbench said."""
+    """Return transactions a second, without the time to connect. Raises Failure with pgbench's error."""
     threads = min(clients, len(os.sched_getaffinity(0)))
     options = ["-n", "-M", "extended", "-c", clients, "-j", threads, "-t", max(1, requests // clients), "-f", "-"]
     variables = [part for name, value in script.variables.items() for part in ("-D", f"{name}={value}")]
@@ -76,9 +76,9 @@ def run(tool: Tool, proxied: Setup, script: Script, *, clients: int, requests: i
         capture_output=True,
         text=True,
     )
-    found = TPS.search(done.stdout)
-    if done.returncode or found is None:
+    tps = TPS.search(done.stdout)
+    if done.returncode or tps is None:
         raise Failure(
             "pgbench to succeed", (done.stderr or done.stdout).strip()[-600:], where=f"exit {done.returncode}"
         )
-    return float(found[1])
+    return float(tps[1])

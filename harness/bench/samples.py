@@ -22,31 +22,31 @@ class Spread:
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> Spread:
-        """Of times in seconds, in any order."""
+        """Return the spread of times in seconds, in any order."""
         ordered = sorted(seconds)
         p50, p95, p99 = (percentile(ordered, percent) * 1000 for percent in (50, 95, 99))
         return cls(p50, p95, p99, len(ordered))
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The nearest rank of sorted numbers: the smallest that so many percent are not above; 0 of nothing."""
+    """Return the nearest rank of sorted numbers: the smallest that so many percent are not above; 0 of nothing."""
     if not ordered:
         return 0.0
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    """The median of ours to the median of theirs; None where one was never measured.
+def ratio(measured: Sequence[float], baseline: Sequence[float]) -> float | None:
+    """Return the ratio of the medians; None where one was never measured.
 
     Of medians over rounds that took turns: what slowed the machine down in one round slowed all of it down.
     """
-    if not ours or not theirs or not median(theirs):
+    if not measured or not baseline or not median(baseline):
         return None
-    return median(ours) / median(theirs)
+    return median(measured) / median(baseline)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Threshold:
     """A figure that is to be at least, or at most, so much; None where it could not be measured."""
 
     name: str
@@ -75,7 +75,7 @@ class Judgement:
     unmeasured: tuple[str, ...] = field(default=())
 
     @classmethod
-    def of(cls, targets: Sequence[Target]) -> Judgement:
+    def of(cls, targets: Sequence[Threshold]) -> Judgement:
         """Judge all targets together. No target at all is no pass."""
         missed = tuple(str(target) for target in targets if target.met is False)
         unmeasured = tuple(str(target) for target in targets if target.met is None)

@@ -66,7 +66,7 @@ OWN = frozenset({"id", "user_id", "username", "nickname"})
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class RecordedStatement:
     """SQL as psycopg takes it, bound by name: the values, and which names bear the player's id and the request's."""
 
     sql: str
@@ -75,11 +75,11 @@ class Statement:
     request: tuple[str, ...]
 
     def bound(self, player: str, request_id: str) -> dict[str, Value]:
-        """The values of one player's request."""
+        """Return the statement's values for one player's request."""
         return {**self.values, **dict.fromkeys(self.player, player), **dict.fromkeys(self.request, request_id)}
 
 
-Recorded = Mapping[str, tuple[Statement, ...]]
+Recorded = Mapping[str, tuple[RecordedStatement, ...]]
 """The statements of each action between BEGIN and COMMIT, in order."""
 
 
@@ -100,7 +100,7 @@ class Setup:
             return dict(conn.execute(query, [list(DURABLE)]).fetchall())
 
     def refill(self) -> None:
-        """Every player as at first, but for the journals, and no dead rows left of what was played."""
+        """Put every player back as at first, but for the journals, and vacuum the dead rows of what was played."""
         with ops.connect(self.owner, application="sudamr bench") as conn:
             for table in REFILLED:
                 conn.execute(_refill(table).encode())
@@ -150,14 +150,14 @@ def record(service: PostgresUrl) -> Recorded:
 
 
 def _open_journals(store: PostgresStore, player: str) -> None:
-    """A player's first granted request writes its openings too; later ones don't."""
+    """Have each player's openings written: a first granted request writes them too, later ones don't."""
     ask(store, player, "first", commands.Unequip("fan"))
     ask(store, player, "second", commands.Equip("worn"))
 
 
 @contextmanager
 def listening() -> Iterator[list[tuple[str, dict[str, Value]]]]:
-    """The statements that this process sends by SQLAlchemy meanwhile, with their values; BEGIN and COMMIT aside."""
+    """Record the statements that this process sends by SQLAlchemy within the block, with values; no BEGIN or COMMIT."""
     heard: list[tuple[str, dict[str, Value]]] = []
 
     def note(_connection: object, _cursor: object, statement: str, values: dict[str, Value], *_rest: object) -> None:
@@ -170,15 +170,15 @@ def listening() -> Iterator[list[tuple[str, dict[str, Value]]]]:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
-def _statement(sql: str, values: Mapping[str, Value], player: str, request_id: str) -> Statement:
+def _statement(sql: str, values: Mapping[str, Value], player: str, request_id: str) -> RecordedStatement:
     players = tuple(name for name, value in values.items() if value == player and isinstance(value, str))
     requests = tuple(name for name, value in values.items() if value == request_id)
     others = {name: value for name, value in values.items() if name not in (*players, *requests)}
-    return Statement(sql, others, players, requests)
+    return RecordedStatement(sql, others, players, requests)
 
 
 def _multiply(conn: psycopg.Connection, players: int) -> None:
-    """The pattern's rows once more for every player, and the openings of the one that has some."""
+    """Insert the pattern's rows once more for every player, and the openings of the one that has some."""
     made = f"FROM {{table}} t, generate_series({FIRST}, {FIRST + players - 1}) n WHERE t.{{owner}} = '{{of}}'"
     for table, of in (*((table, PATTERN) for table in REFILLED), (tables.player_openings, RECORDED)):
         names = [column.name for column in table.columns]
@@ -190,14 +190,14 @@ def _multiply(conn: psycopg.Connection, players: int) -> None:
 
 
 def _refill(table: sa.Table) -> str:
-    """Each row that differs from the pattern's row of the same key gets the pattern's values."""
+    """Write the UPDATE that gives each row that differs from the pattern's row of the same key the pattern's values."""
     owner = "id" if table is tables.users else "user_id"
     keys = [name for name in tables.KEYS[table.name] if name != owner]
     others = [column.name for column in table.columns if column.name not in {*keys, *OWN}]
-    mine, theirs = (", ".join(f"{alias}.{name}" for name in others) for alias in ("t", "o"))
+    target_columns, other_columns = (", ".join(f"{alias}.{name}" for name in others) for alias in ("t", "o"))
     same = "".join(f" AND t.{name} = o.{name}" for name in keys)
     return (
-        f"UPDATE {table.name} t SET ({', '.join(others)}) = ROW ({theirs}) FROM {table.name} o"
+        f"UPDATE {table.name} t SET ({', '.join(others)}) = ROW ({other_columns}) FROM {table.name} o"
         f" WHERE o.{owner} = '{PATTERN}' AND t.{owner} <> '{PATTERN}'{same}"
-        f" AND ({mine}) IS DISTINCT FROM ({theirs})"
+        f" AND ({target_columns}) IS DISTINCT FROM ({other_columns})"
     )

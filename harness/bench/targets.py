@@ -1,4 +1,4 @@
-"""The sides of a benchmark of commands: dispatch, the bare driver, a client of the service; one request at a time.
+"""The targets of a benchmark of commands: dispatch, the bare driver, a client of the service; one request at a time.
 
 A client keeps its connection. The bare driver sends what dispatch sends, in the same round trips, and decides nothing.
 """
@@ -26,11 +26,11 @@ Act = Callable[[str, str, str], None]
 """Carries out an action of a player's under a request id."""
 
 
-class Side(Protocol):
+class BenchTarget(Protocol):
     """One way to have a command carried out."""
 
     def open(self, clients: int, stack: ExitStack) -> Sequence[Act]:
-        """One for each client, connected; closed with the stack."""
+        """Open one connected act for each client; they are closed with the stack."""
         ...
 
 
@@ -41,7 +41,7 @@ class Dispatched:
     service: PostgresUrl
 
     def open(self, clients: int, stack: ExitStack) -> Sequence[Act]:
-        """Open the target for one client; see `Side`."""
+        """Open the target for one client; see `BenchTarget`."""
         store = PostgresStore(self.service, pool_size=clients)
         stack.callback(store.close)
         with ExitStack() as warming:
@@ -63,7 +63,7 @@ class Bare:
     recorded: Recorded
 
     def open(self, clients: int, stack: ExitStack) -> Sequence[Act]:
-        """Open the target for one client; see `Side`."""
+        """Open the target for one client; see `BenchTarget`."""
         return [self._act(stack) for _ in range(clients)]
 
     def _act(self, stack: ExitStack) -> Act:
@@ -88,7 +88,7 @@ class Web:
     first: int = 0
 
     def open(self, clients: int, stack: ExitStack) -> Sequence[Act]:
-        """Open the target for one client; see `Side`."""
+        """Open the target for one client; see `BenchTarget`."""
         return [self._act(self.urls[(self.first + n) % len(self.urls)], stack) for n in range(clients)]
 
     def _act(self, url: str, stack: ExitStack) -> Act:

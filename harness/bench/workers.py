@@ -22,7 +22,7 @@ from typing import Self
 
 from db import environments
 from db.errors import Failure
-from harness.bench.targets import Act, Side
+from harness.bench.targets import Act, BenchTarget
 
 START_SECONDS = 60.0
 ROUND_SECONDS = 600.0
@@ -32,7 +32,7 @@ ROUND_SECONDS = 600.0
 class Job:
     """The work of one process in a round: the action once for each of the players, by so many clients."""
 
-    side: Side
+    target: BenchTarget
     action: str
     players: tuple[str, ...]
     clients: int
@@ -50,14 +50,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Round:
-    """A round of the whole crew: requests a second, and seconds of each request."""
+    """A round of all workers: requests a second, and seconds of each request."""
 
     tps: float
     seconds: tuple[float, ...]
 
     @classmethod
     def of(cls, timings: Sequence[Timing]) -> Self:
-        """Of the processes' timings, from the first begin to the last end."""
+        """Return the round of the processes' timings, from the first begin to the last end."""
         spent = max(timing.ended for timing in timings) - min(timing.began for timing in timings)
         seconds = tuple(second for timing in timings for second in timing.seconds)
         return cls(len(seconds) / spent, seconds)
@@ -76,8 +76,8 @@ class WorkerPool:
         self._pipes: list[Connection] = []
         self._processes = []
         for _ in range(size):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs,), daemon=True)
+            parent_end, child_end = context.Pipe()
+            process = context.Process(target=_work, args=(child_end,), daemon=True)
             # Ctrl-C reaches the whole group of a terminal: a worker would print a traceback, and ends with its pipe.
             # The tracker is started first, for its start lifts the mask: the first worker would be without it.
             with _without_secrets():
@@ -88,8 +88,8 @@ class WorkerPool:
                     process.start()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            theirs.close()
-            self._pipes.append(ours)
+            child_end.close()
+            self._pipes.append(parent_end)
             self._processes.append(process)
 
     def __enter__(self) -> Self:
@@ -101,12 +101,12 @@ class WorkerPool:
         for process in self._processes:
             process.join()
 
-    def play(self, side: Side, action: str, players: Sequence[str], clients: int, run: str) -> Round:
-        """One round. Raises Failure with what a client of it ran into."""
+    def play(self, target: BenchTarget, action: str, players: Sequence[str], clients: int, run: str) -> Round:
+        """Run one round. Raises Failure with the error of a client."""
         size = min(len(self._pipes), clients)
         pipes = self._pipes[:size]
         for n, pipe in enumerate(pipes):
-            pipe.send(Job(side, action, tuple(players[n::size]), _share(clients, size, n), f"{run}{n}"))
+            pipe.send(Job(target, action, tuple(players[n::size]), _share(clients, size, n), f"{run}{n}"))
         for pipe in pipes:
             _hear(pipe, START_SECONDS)
         for pipe in pipes:
@@ -117,7 +117,7 @@ class WorkerPool:
 @contextmanager
 def _without_secrets() -> Iterator[None]:
     """Keep secrets from what starts meanwhile: multiprocessing gives it this process's environment, and no other."""
-    hidden = {name: os.environ.pop(name) for name in os.environ.keys() - environments.beside().keys()}
+    hidden = {name: os.environ.pop(name) for name in os.environ.keys() - environments.child_variables().keys()}
     try:
         yield
     finally:
@@ -131,15 +131,15 @@ def _share(clients: int, size: int, n: int) -> int:
 def _hear(pipe: Connection, seconds: float) -> Timing:
     if not pipe.poll(seconds):
         raise Failure(f"a worker's answer within {seconds:.0f} s", "none", where="a worker process")
-    said = pipe.recv()
-    if isinstance(said, str):
-        raise Failure("every request to be carried out", said, where="a worker process")
-    assert isinstance(said, Timing)
-    return said
+    answer = pipe.recv()
+    if isinstance(answer, str):
+        raise Failure("every request to be carried out", answer, where="a worker process")
+    assert isinstance(answer, Timing)
+    return answer
 
 
 def _work(pipe: Connection) -> None:
-    """The life of a worker process: a job, a timing, the next job; what goes wrong is said, not swallowed."""
+    """Run a worker process: a job, a timing, the next job. An error is sent to the parent, which raises it."""
     try:
         while True:
             job: Job = pipe.recv()
@@ -153,7 +153,7 @@ def _work(pipe: Connection) -> None:
 
 def _carry_out(job: Job, pipe: Connection) -> None:
     with ExitStack() as stack:
-        acts = job.side.open(job.clients, stack)
+        acts = job.target.open(job.clients, stack)
         gate = threading.Barrier(job.clients + 1)
         threads = stack.enter_context(ThreadPoolExecutor(job.clients))
         shares = [job.players[n :: job.clients] for n in range(job.clients)]

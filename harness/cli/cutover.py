@@ -20,7 +20,7 @@ from harness.cli.texts import (
 
 if TYPE_CHECKING:
     from db.cutover.context import RunConfig
-    from db.cutover.report import Report
+    from db.cutover.report import RunReport
     from db.environments import Environment
 
 _MOVE = {
@@ -97,7 +97,7 @@ class _Asked:
     abort: bool
 
 
-def _move(asked: _Asked, where: str, run: Callable[[Environment, RunConfig], Report]) -> None:
+def _move(asked: _Asked, where: str, run: Callable[[Environment, RunConfig], RunReport]) -> None:
     """Run a move of one direction, or its dry run or abort; show it, and end with its exit code."""
     from db import environments
     from db.confirmation import require_same_name

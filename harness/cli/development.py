@@ -49,7 +49,7 @@ def _pytest(postgres: str, workers: int, choice: list[str], select: str = "") ->
         selecting.check(select)
         argv = told("pytest", "-n", str(workers), "--dist", "worksteal", *options, *choice)
         print("collecting all tests and scenarios: it takes a while until the first result", flush=True)
-        env = environments.beside(secrets=needed_secrets(postgres or None))
+        env = environments.child_variables(secrets=needed_secrets(postgres or None))
         ended = children.attended(argv, ending="the tests end; the failures so far follow.", cwd=root(), env=env)
         leave(selecting.exit_code(ended.code, select))
 

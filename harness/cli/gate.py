@@ -68,13 +68,13 @@ def gate(
         if verify:
             out.say(f"admitted: {gates.verify(env, Path(verify), root()).commit[:12]} to {env}")
             return
-        wish = gates.Wish(env, Path(legacy) if legacy else None, players, postgres or None)
-        found = gates.run(wish, root(), out.progress)
-        gates.show(found, out)
-        out.json(found)
-        for path in reports.write(found, _page(report, json)):
+        options = gates.GateOptions(env, Path(legacy) if legacy else None, players, postgres or None)
+        finding = gates.run(options, root(), out.progress)
+        gates.show(finding, out)
+        out.json(finding)
+        for path in reports.write(finding, _page(report, json)):
             out.say(f"written: {path}")
-        end(found.verdict)
+        end(finding.verdict)
 
 
 @task(help={"from": "the JSON of a gate", "into": "where the page goes, JUnit XML beside it; by default beside --from"})

@@ -52,13 +52,13 @@ MAKERS = (
 
 @dataclass(frozen=True)
 class Database:
-    """A database of its own for one test, and the state that it began with. seal: where the owner is kept out."""
+    """A database of its own for one test, and the state that it began with. restriction: keeps the owner out."""
 
     name: str
     owner: PostgresUrl
     service: PostgresUrl
     start: StartState = field(repr=False)
-    seal: Restriction | None = None
+    restriction: Restriction | None = None
 
 
 class Databases:
@@ -73,10 +73,10 @@ class Databases:
         self._maker = ExitStack()
         self._made_by: psycopg.Connection | None = None
 
-    def clone(self, *, fenced: bool = False, sealed: bool = False) -> Database:
-        """A migrated, empty database with the marker `test`: open, or fenced as the migration leaves it.
+    def clone(self, *, fenced: bool = False, restricted: bool = False) -> Database:
+        """Make a migrated, empty database with the marker `test`: open, or fenced as the migration leaves it.
 
-        sealed: only the service may come in, which makes a reset cheaper.
+        restricted: only the service may come in, which makes a reset cheaper.
         """
         template = self.template(fenced=fenced)
         name = f"{self._server.mark}{secrets.token_hex(4)}"
@@ -84,33 +84,33 @@ class Databases:
         if template not in self._starts:
             self._starts[template] = StartState.read(self._enter(name))
         owner, service = self._server.url(name, "owner"), self._server.url(name, "service")
-        seal = Restriction(owner.user, service.user) if sealed else None
-        if seal:
-            seal.put(self._making(), name)
-        return Database(name, owner, service, self._starts[template], seal)
+        restriction = Restriction(owner.user, service.user) if restricted else None
+        if restriction:
+            restriction.put(self._making(), name)
+        return Database(name, owner, service, self._starts[template], restriction)
 
-    def unseal(self, database: Database) -> None:
+    def lift_restriction(self, database: Database) -> None:
         """Let the owner in, to look at what is there."""
-        if database.seal:
-            database.seal.lift(self._making(), database.name)
+        if database.restriction:
+            database.restriction.lift(self._making(), database.name)
 
     def reset(self, database: Database) -> None:
-        """Back to the start, in place, proven. Raises Failure naming a held lock, or what could not be put back."""
+        """Put it back to the start, in place, proven. Raises Failure naming a held lock, or what could not be reset."""
         self._reset(database).run()
 
     def drop(self, database: Database) -> None:
-        """Drop it. Raises Failure naming who is connected still, or what changed in a sealed one that nobody could."""
-        if database.seal and database.name in self._resets:
+        """Drop it. Raises Failure naming who is connected still, or what changed in a restricted one."""
+        if database.restriction and database.name in self._resets:
             self._reset(database).prove()
         self._leave(database.name)
         self._server.drop_database(database.name)
 
     def _reset(self, database: Database) -> Reset:
-        """The one over the connection that there is: a new one after that was lost."""
+        """Return the reset over the connection that is kept, or over a new one after that was lost."""
         conn = self._enter(database.name)
         reset = self._resets.get(database.name)
         if reset is None or reset.conn is not conn:
-            reset = self._resets[database.name] = Reset(conn, database.start, database.seal)
+            reset = self._resets[database.name] = Reset(conn, database.start, database.restriction)
         return reset
 
     def close(self) -> None:
@@ -127,14 +127,14 @@ class Databases:
         self.close()
 
     def _making(self) -> psycopg.Connection:
-        """The owner's connection to where databases are made, kept between clones."""
+        """Return the owner's connection to where databases are made, kept between clones."""
         if self._made_by is None or not _alive(self._made_by):
             self._maker.close()
             self._made_by = self._maker.enter_context(self._server.as_owner())
         return self._made_by
 
     def _enter(self, name: str) -> psycopg.Connection:
-        """Our connection to a database: kept until its drop, for a warm one resets it in half the time.
+        """Return our connection to a database: kept until its drop, for a warm one resets it in half the time.
 
         Its role is neither the owner nor the service, but the one that sees what the sessions of both do.
         """
@@ -159,7 +159,7 @@ class Databases:
         return digest.hexdigest()[:12]
 
     def template(self, *, fenced: bool) -> str:
-        """The template's name; made by whoever comes first, while the others wait."""
+        """Return the template's name; the first process to come makes it, while the others wait."""
         name = f"{self._server.mark}{'fenced' if fenced else 'open'}_{self._digest}"
         if name in self._ready:
             return name
@@ -208,13 +208,13 @@ def _alive(conn: psycopg.Connection) -> bool:
 
 
 def _close(conn: psycopg.Connection, name: str) -> None:
-    """No connections from now on: one left on a template fails every clone of it, after 5 s each."""
+    """Allow no connections from now on: one left on a template fails every clone of it, after 5 s each."""
     wait_until_left(conn, name)
     conn.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
 
 
 def _files(makers: Iterable[str]) -> Iterator[Path]:
-    """The files behind the names, whichever tree the packages were imported from."""
+    """Return the files behind the names, whichever tree the packages were imported from."""
     roots = {"db": Path(db.__file__).parent, "game": Path(game.__file__).parent}
     for maker in makers:
         package, _, rest = maker.partition("/")

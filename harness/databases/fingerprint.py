@@ -1,4 +1,4 @@
-"""A cheap and exact witness that nothing of a database changed: no row of CATALOG, no row of its tables.
+"""A cheap and exact proof that nothing of a database changed: no row of CATALOG, no row of its tables.
 
 Every version of a row bears the id of the transaction that wrote it, and ids are not used twice. So where a table has
 as many rows as before, and all of them were written by the transactions known from before, they are the same rows: an
@@ -44,7 +44,7 @@ class Fingerprint:
 
     @classmethod
     def read(cls, conn: psycopg.Connection, filled: Collection[str], catalog: Mapping[str, str] = CATALOG) -> Self:
-        """As the database is now: of its catalog, and of these tables, by quoted name."""
+        """Read the fingerprint of the database as it is now: of its catalog, and of these tables, by quoted name."""
         sources = {**catalog, **dict.fromkeys(filled, "true")}
         versions = " UNION ALL ".join(f"SELECT xmin FROM {table} WHERE {rows}" for table, rows in sources.items())
         writers = conn.execute(f"SELECT DISTINCT xmin::text FROM ({versions}) x".encode()).fetchall()
@@ -55,5 +55,5 @@ class Fingerprint:
 
     @property
     def condition(self) -> str:
-        """An expression that is true where the database is as it was."""
+        """Return an SQL expression that is true where the database is as it was."""
         return f"({self.query}) = ARRAY[{self.rows}, {self.rows}]::bigint[]"

@@ -1,9 +1,9 @@
 """A database put back in place and proven to be back, at the cost of what was done to it.
 
-Where only rows were added to tables that begin empty, they are deleted, and a witness proves that nothing else changed:
-one round trip, about a millisecond, and two thirds of it where the database is sealed. Everything else (a column, a
-trigger switched, a marker rewritten, many rows) goes the whole way: TRUNCATE and the digests of every object, some
-fifteen.
+Where only rows were added to tables that begin empty, they are deleted, and a fingerprint proves that nothing else
+changed: one round trip, about a millisecond, and two thirds of it where the database is restricted. Everything else (a
+column, a trigger switched, a marker rewritten, many rows) goes the whole way: TRUNCATE and the digests of every object,
+some fifteen milliseconds.
 """
 
 from __future__ import annotations
@@ -87,29 +87,29 @@ END IF;
 class Reset:
     """Puts one database back to its start over one connection, in autocommit, of a role that may do all of it."""
 
-    def __init__(self, conn: psycopg.Connection, start: StartState, seal: Restriction | None = None) -> None:
+    def __init__(self, conn: psycopg.Connection, start: StartState, restriction: Restriction | None = None) -> None:
         self.conn = conn
         self._cursor = conn.cursor()
         self._start = start
-        self._seal = seal
+        self._seal = restriction
         conn.execute("SET lock_timeout = '1s'")
         conn.execute(NO_FOREIGN_KEYS)
         self._make_function()
 
     def run(self) -> None:
-        """Back to the start, proven. Raises Failure naming a held lock, or what could not be put back."""
+        """Put it back to the start, proven. Raises Failure naming a held lock, or what could not be put back."""
         if self._start.has_sequences or not self._quickly():
             refuse_locks(self.conn)
             self._start = self._start.restore(self.conn)
             self._make_function()
 
     def prove(self) -> None:
-        """Back to the start, and every object of it looked at. Raises Failure naming what is not as it was."""
+        """Put it back to the start, and look at every object of it. Raises Failure naming what is not as it was."""
         self.run()
         self._start.prove(self.conn)
 
     def _quickly(self) -> bool:
-        """Delete the few rows of tables that begin empty; whether the witness says that all is as at the start."""
+        """Delete the few rows of tables that begin empty. Returns True if the fingerprint is that of the start."""
         said, worn = self._attempt()
         if said == "locked":
             refuse_locks(self.conn)  # It waits for a client that is about to leave; then nobody holds any.
@@ -142,9 +142,9 @@ class Reset:
         self.conn.execute(function.encode())
 
     def _looked_at(self) -> tuple[Sequence[str], str]:
-        """The tables that may have been filled, and the condition under which all else is as at the start."""
-        start, seal = self._start, self._seal
+        """Return the tables that may have been filled, and the condition under which all else is as at the start."""
+        start, restriction = self._start, self._seal
         empty = [table for table in start.empty if table != PASSES]
-        if seal is None or seal.gaps(self.conn, start.rows):
+        if restriction is None or restriction.gaps(self.conn, start.rows):
             return empty, start.witness.condition
-        return seal.writable(self.conn, empty), f"{start.everybodys.condition} AND {seal.condition}"
+        return restriction.writable(self.conn, empty), f"{start.everybodys.condition} AND {restriction.condition}"

@@ -1,7 +1,7 @@
-"""A sealed database: only the service's role may come in, and what that role can't change needs no look after a case.
+"""A restricted database: only the service role may connect, so a reset checks only what that role can change.
 
-A scenario is played by the service alone, so on a sealed database it is proven besides that the service's rights are
-enough, and a reset need not read the catalog: nobody was there who may change it. Superusers come in everywhere, and
+A scenario is played by the service alone, so on a restricted database it is proven besides that its rights are enough,
+and a reset need not read the catalog: nobody was there who may change it. Superusers come in everywhere, and
 so does the harness's own role. That nothing was missed is proven as a whole when the database is dropped. Temporary
 tables are nobody else's, and go with their session.
 """
@@ -44,7 +44,7 @@ WHERE (stored.relkind <> 'r' OR stored.name = ANY (%(filled)s)) AND (
     OR has_table_privilege(service.oid, stored.oid, 'DELETE, TRUNCATE')
 )
 """
-"""Every way in which something could change that the reset of a sealed database does not look at."""
+"""Every way in which something could change that the reset of a restricted database does not look at."""
 
 WRITABLE = """
 SELECT t FROM unnest(%(tables)s::text[]) WITH ORDINALITY AS x (t, n)
@@ -75,15 +75,15 @@ class Restriction:
 
     @property
     def condition(self) -> str:
-        """An expression that is true while the owner is kept out of the database that it is asked in."""
+        """Return an SQL expression that is true while the owner is kept out of the database that it is asked in."""
         return f"NOT has_database_privilege({sql.quote(self.owner)}, current_database(), 'CONNECT')"
 
     def gaps(self, conn: psycopg.Connection, filled: Iterable[str]) -> list[str]:
         """Return the reasons why the database is not restricted. filled: the tables that begin with rows."""
-        found = conn.execute(GAPS, {"service": self.service, "filled": list(filled)}).fetchall()
-        return [reason for (reason,) in found]
+        rows = conn.execute(GAPS, {"service": self.service, "filled": list(filled)}).fetchall()
+        return [reason for (reason,) in rows]
 
     def writable(self, conn: psycopg.Connection, tables: Sequence[str]) -> tuple[str, ...]:
-        """Those of the tables to which the service may add rows, in their order."""
-        found = conn.execute(WRITABLE, {"service": self.service, "tables": list(tables)}).fetchall()
-        return tuple(table for (table,) in found)
+        """Return those of the tables to which the service may add rows, in their order."""
+        rows = conn.execute(WRITABLE, {"service": self.service, "tables": list(tables)}).fetchall()
+        return tuple(table for (table,) in rows)

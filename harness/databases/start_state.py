@@ -92,7 +92,7 @@ class StartState:
 
     @classmethod
     def read(cls, conn: psycopg.Connection) -> Self:
-        """The state of a database as it is now."""
+        """Read the state of a database as it is now."""
         tables = _tables(conn)
         rows = {table: _copy_out(conn, table) for table, filled in tables.items() if filled}
         empty = tuple(table for table in tables if table not in rows)
@@ -137,13 +137,13 @@ class StartState:
                         copy.write(rows)
 
     def prove(self, conn: psycopg.Connection) -> None:
-        """Raises Failure naming each object and table that is not as it was."""
+        """Compare the database with this state. Raises Failure, which names each object and table that differs."""
         now = _digests(conn)
-        odd = sorted(name for name in self.digests.keys() | now.keys() if self.digests.get(name) != now.get(name))
-        if odd:
+        changed = sorted(name for name in self.digests.keys() | now.keys() if self.digests.get(name) != now.get(name))
+        if changed:
             raise Failure(
                 "the database as it was at the start",
-                f"changed: {', '.join(odd)}",
+                f"changed: {', '.join(changed)}",
                 where=f"{conn.info.dbname}",
                 do="Drop this database, and take a fresh clone.",
             )
@@ -154,7 +154,7 @@ def _witnesses(conn: psycopg.Connection, rows: Mapping[str, bytes]) -> tuple[Fin
 
 
 def _tables(conn: psycopg.Connection) -> dict[str, bool]:
-    """Quoted names, and whether something was ever written since the last TRUNCATE."""
+    """Return the quoted name of each table, and True if something was written into it since the last TRUNCATE."""
     return dict(conn.execute(TABLES).fetchall())
 
 
@@ -168,7 +168,7 @@ def _copy_out(conn: psycopg.Connection, table: str) -> bytes:
 
 
 def _digests(conn: psycopg.Connection) -> dict[str, str]:
-    """A digest by name: of each object, and of each table's rows in an order that does not depend on their history."""
+    """Return a digest by name: of each object, and of each table's rows in an order that no history changes."""
     rows = [
         f"SELECT 'rows of {table}', string_agg(r::text, E'\\n' ORDER BY r::text COLLATE \"C\") FROM {table} r"
         for table in _tables(conn)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from harness.gate.admission import standing, verify
-from harness.gate.report import Ended, GateReport, Item, Part, Sweeps, Tally
-from harness.gate.run import Wish, run, show
+from harness.gate.admission import checkout_state, verify
+from harness.gate.report import Ended, GatePart, GateReport, Item, RunCounts, Sweeps
+from harness.gate.run import GateOptions, run, show
 
 __all__ = [
     "Ended",
+    "GateOptions",
+    "GatePart",
     "GateReport",
     "Item",
-    "Part",
+    "RunCounts",
     "Sweeps",
-    "Tally",
-    "Wish",
+    "checkout_state",
     "run",
     "show",
-    "standing",
     "verify",
 ]

@@ -24,15 +24,15 @@ from db.servers.settings import decisive
 from db.signing import SIGNING_KEY
 from db.target import pooler
 from harness.gate import certificate, checkout
-from harness.gate.certificate import Certificate, Counts, Standing, Target
+from harness.gate.certificate import Certificate, CheckoutState, Counts, TargetServer
 
 _COUNTS = TypeAdapter(Counts)
 
 
-def standing(root: Path) -> Standing:
+def checkout_state(root: Path) -> CheckoutState:
     """Read the state of this checkout."""
     changes = tuple(checkout.changes(root))
-    return Standing(
+    return CheckoutState(
         commit=checkout.head(root),
         clean=not changes,
         schema_head=migrate.head(),
@@ -42,7 +42,7 @@ def standing(root: Path) -> Standing:
 
 
 def verify(environment: str, path: Path, root: Path) -> Certificate:
-    """The certificate, if it admits this commit to the environment, whose target is not asked; it becomes the last."""
+    """Return the certificate, if it admits this commit to the environment; record it as the last. Asks no target."""
     environments.check_name(environment)
     record = path.with_name(f"accepted-{environment}.json")
     admitted = certificate.verify(
@@ -58,9 +58,9 @@ def verify(environment: str, path: Path, root: Path) -> Certificate:
 
 
 def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certificate:
-    """The same for a move to the environment's own server, whose version, settings and last admission count too."""
+    """Verify for a move to the environment's own server, whose version, settings and last admission count too."""
     with pooler.transaction(env.target) as service:
-        target = Target(service.info.server_version // 10_000, decisive(service))
+        target = TargetServer(service.info.server_version // 10_000, decisive(service))
     with ops.connect(env.target_direct) as conn:
         ops.require_marker(conn, env.name)
         last = admissions.last(conn)
@@ -81,7 +81,7 @@ def admit(env: Environment, path: Path, root: Path, *, remember: bool) -> Certif
 
 
 def _recorded(record: Path) -> Counts | None:
-    """The counts in the file; None where there is none yet."""
+    """Return the counts in the file; None if there is no file yet."""
     if not os.path.lexists(record):
         return None
     return json_files.load_json(
@@ -93,11 +93,11 @@ def _recorded(record: Path) -> Counts | None:
     )
 
 
-def _standing(path: Path, root: Path, environment: str) -> Standing:
+def _standing(path: Path, root: Path, environment: str) -> CheckoutState:
     """Return what is true of this checkout, with the certificate's commit if nothing certified differs between them.
 
     The signature is checked later, so the certificate's commit may be any text here.
     """
-    here = standing(root)
+    state = checkout_state(root)
     commit = certificate.read(path, certificate.to_read(environment, path))[0].commit
-    return replace(here, commit=commit) if checkout.is_same_code(root, commit, here.commit) else here
+    return replace(state, commit=commit) if checkout.is_same_code(root, commit, state.commit) else state

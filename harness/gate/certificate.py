@@ -34,7 +34,7 @@ ANOTHER_KIND = "JSON of another kind"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class CheckoutState:
     """The state of this checkout, to which a certificate must agree. changes: the files unlike the commit's."""
 
     commit: str
@@ -45,7 +45,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetServer:
     """The server to move to; `settings` are those that decide what a statement means."""
 
     major: int = MAJOR
@@ -108,7 +108,7 @@ class Certificate:
         return self.server_version.partition(".")[0]
 
     def signed(self, key: str | None, rest: Mapping[str, object]) -> dict[str, object]:
-        """The certificate as JSON values, with its signature, or None without a key. rest: the report that it is of."""
+        """Return the certificate as JSON values; its signature is None without a key. rest: the rest of the report."""
         body = asdict(self)
         return {**body, "signature": signature(body, rest, key) if key else None}
 
@@ -117,7 +117,7 @@ _CERTIFICATES = TypeAdapter(Certificate)
 
 
 def signature(body: Mapping[str, object], rest: Mapping[str, object], key: str) -> str:
-    """The HMAC-SHA256, in hex, of the canonical JSON of a report: a certificate, and all that the gate says besides.
+    """Return the HMAC-SHA256, in hex, of the canonical JSON of a report: a certificate, and the rest of the report.
 
     Refusal of a key that could be guessed.
     """
@@ -125,7 +125,7 @@ def signature(body: Mapping[str, object], rest: Mapping[str, object], key: str) 
 
 
 def digest_of(folder: Path) -> str:
-    """One hash over the path and content of every scenario file, and of the table of pairs."""
+    """Return one hash over the path and content of every scenario file, and of the table of pairs."""
     whole = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.suffix in SCENARIO_SUFFIXES):
         whole.update(f"{path.relative_to(folder).as_posix()}\0".encode())
@@ -139,8 +139,8 @@ def read(path: Path, do: str = MAKE_ONE) -> tuple[Certificate, str | None, dict[
         case {"certificate": {"signature": str() | None as given, **values}, **others}:
             rest = {str(name): value for name, value in others.items()}
         case {"verdict": str() as verdict, **others} if "certificate" not in others:
-            found = f"what a task wrote that ended without one: {json_files.shown(verdict, SHOWN_CHARACTERS)}"
-            raise Refusal(A_REPORT, found, where=str(path), do=do)
+            unfinished = f"what a task wrote that ended without one: {json_files.shown(verdict, SHOWN_CHARACTERS)}"
+            raise Refusal(A_REPORT, unfinished, where=str(path), do=do)
         case _:
             raise Refusal(A_REPORT, ANOTHER_KIND, where=str(path), do=do)
     try:
@@ -152,15 +152,15 @@ def read(path: Path, do: str = MAKE_ONE) -> tuple[Certificate, str | None, dict[
 def verify(
     path: Path,
     environment: str,
-    here: Standing,
+    checkout: CheckoutState,
     *,
     key: str | None,
     now: datetime,
-    target: Target | None = None,
+    target: TargetServer | None = None,
     least: Counts | None = None,
     budget_seconds: float | None = None,
 ) -> Certificate:
-    """The certificate, if it admits what stands here to `environment`; else a Refusal that says which part does not.
+    """Return the certificate, if it admits this checkout to `environment`. Raises Refusal naming what does not fit.
 
     target: the server to move to, where it was asked; least: what the last accepted certificate counted;
     budget_seconds: how long the environment's players may be kept from playing.
@@ -169,8 +169,8 @@ def verify(
     _check_signature(certificate, given, rest, environment, key, path)
     checks = (
         *_of_the_gate(certificate, environment, now),
-        *_of_the_commit(certificate, here),
-        *_of_the_server(certificate, target or Target()),
+        *_of_the_commit(certificate, checkout),
+        *_of_the_server(certificate, target or TargetServer()),
         *_of_the_counts(certificate, least, budget_seconds),
     )
     for expected, found, agrees, *first in checks:
@@ -229,13 +229,13 @@ def another(environment: str, path: Path) -> str:
     return f"Make one of this commit: invoke gate --env {environment} --json {path}"
 
 
-Check = tuple[str, str, bool] | tuple[str, str, bool, str]
+Agreement = tuple[str, str, bool] | tuple[str, str, bool, str]
 """What was expected and found, whether they agree, and what is to be done before another gate is run, if anything."""
 
 _CLEAN = "Commit these files, or take the changes back."
 
 
-def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> Iterator[Check]:
+def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> Iterator[Agreement]:
     made = datetime.fromisoformat(certificate.made_at)
     same = certificate.environment == environment
     yield "the verdict pass", certificate.verdict, certificate.verdict == "pass", "Mend what its page shows."
@@ -243,27 +243,32 @@ def _of_the_gate(certificate: Certificate, environment: str, now: datetime) -> I
     yield f"one made within {MAX_AGE}", f"one made at {certificate.made_at}", timedelta(0) <= now - made <= MAX_AGE
 
 
-def _of_the_commit(certificate: Certificate, here: Standing) -> Iterator[Check]:
+def _of_the_commit(certificate: Certificate, checkout: CheckoutState) -> Iterator[Agreement]:
     yield "a certificate of a clean tree", "one of a tree with changes", certificate.clean
-    named = few(here.changes, NAMED)
+    named = few(checkout.changes, NAMED)
     # Another gate on a tree with changes would be refused again, after four minutes.
-    yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", here.clean, _CLEAN
-    yield f"commit {here.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == here.commit
+    yield CLEAN_HERE, f"changes that no gate has seen{f': {named}' if named else ''}", checkout.clean, _CLEAN
+    yield f"commit {checkout.commit[:12]}", f"commit {certificate.commit[:12]}", certificate.commit == checkout.commit
     head = certificate.schema_head
-    yield f"schema {here.schema_head}", f"schema {head}", head == here.schema_head
-    yield "the scenarios that stand here", "other scenarios", certificate.scenario_digest == here.scenario_digest
+    yield f"schema {checkout.schema_head}", f"schema {head}", head == checkout.schema_head
+    yield "the scenarios that stand here", "other scenarios", certificate.scenario_digest == checkout.scenario_digest
 
 
-def _of_the_server(certificate: Certificate, target: Target) -> Iterator[Check]:
+def _of_the_server(certificate: Certificate, target: TargetServer) -> Iterator[Agreement]:
     major = str(target.major)
     other = "Name a server like the target: add --postgres URL."
     yield f"PostgreSQL {major}", f"PostgreSQL {certificate.server_version}", certificate.major == major, other
     for name, value in target.settings.items():
-        found = certificate.server_settings.get(name, "nothing")
-        yield f"a gate on a server with {name} = {value}, as the target's", f"one with {found}", found == value, other
+        its = certificate.server_settings.get(name, "nothing")
+        yield (
+            f"a gate on a server with {name} = {value}, as the target's",
+            f"one with {its}",
+            its == value,
+            other,
+        )
 
 
-def _of_the_counts(certificate: Certificate, least: Counts | None, budget_seconds: float | None) -> Iterator[Check]:
+def _of_the_counts(certificate: Certificate, least: Counts | None, budget_seconds: float | None) -> Iterator[Agreement]:
     for name, count in asdict(certificate.counts).items():
         yield f"at least one of {name.replace('_', ' ')}", "none", count > 0
     if least is not None:
@@ -281,5 +286,5 @@ def _of_the_counts(certificate: Certificate, least: Counts | None, budget_second
 
 
 def now() -> datetime:
-    """The time that certificates speak of, in UTC."""
+    """Return the current time in UTC, as certificates give it."""
     return datetime.now(UTC)

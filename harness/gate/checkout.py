@@ -30,12 +30,12 @@ def head(root: Path) -> str:
     return _git(root, "rev-parse", "HEAD").strip()
 
 
-def is_same_code(root: Path, certified: str, here: str) -> bool:
+def is_same_code(root: Path, certified: str, current: str) -> bool:
     """Return True if the two commits are one, or differ in files alone that no gate reads."""
-    if certified == here or not _COMMIT.fullmatch(certified):
-        return certified == here
+    if certified == current or not _COMMIT.fullmatch(certified):
+        return certified == current
     try:
-        differing = _names(_git(root, "diff-tree", "-r", "-z", "--name-only", "--no-renames", certified, here))
+        differing = _names(_git(root, "diff-tree", "-r", "-z", "--name-only", "--no-renames", certified, current))
     except Refusal:  # The commit is not in this checkout, so nobody knows what it holds.
         return False
     return NOT_CERTIFIED.issuperset(differing)
@@ -59,13 +59,13 @@ def changes(root: Path) -> Iterator[str]:
     )
     others = _names(_git(root, "ls-files", "-z", "--others", "--", *OF_A_RUN))
     marked = [entry for entry in _names(_git(root, "ls-files", "-v", "-z")) if not entry.startswith(f"{TRACKED} ")]
-    found = {
+    changed = {
         *(entry[3:] for entry in _names(status)),
         *(entry[2:] for entry in marked),
         *(name for name in others if "__pycache__" not in Path(name).parts),
         *_edited(root),
     }
-    yield from sorted(found - NOT_CERTIFIED)
+    yield from sorted(changed - NOT_CERTIFIED)
 
 
 def _edited(root: Path) -> Iterator[str]:
@@ -108,7 +108,9 @@ def _names(text: str) -> list[str]:
 
 def _git(root: Path, *arguments: str, given: str = "") -> str:
     """Run git on this checkout, without the variables that lead it to another one, and on objects as they were made."""
-    environment = {name: value for name, value in environments.beside({}).items() if not name.startswith("GIT_")}
+    environment = {
+        name: value for name, value in environments.child_variables({}).items() if not name.startswith("GIT_")
+    }
     done = subprocess.run(
         ["git", "--no-replace-objects", "-c", "core.fsmonitor=false", *arguments],
         cwd=root,

@@ -15,23 +15,23 @@ WAYS = ("postgres", "legacy", "twins")
 
 
 def items(root: Path) -> frozenset[str]:
-    """Every `file::way` of the scenarios under `root`. A file that can't be read is no item: it fails as a whole."""
+    """Return every `file::way` of the scenarios under `root`. An unreadable file is no item: it fails as a whole."""
     folder = root / "scenarios"
     files = sorted(folder.rglob("*.yaml"), key=lambda path: path.relative_to(folder).parts)
-    kinds = Coverage()
-    ways = [(path, way) for path in files for way in _ways(path, kinds)]
+    coverage = Coverage()
+    ways = [(path, way) for path in files for way in _ways(path, coverage)]
     table = folder / pairs.FILE
     ways += [(table, way) for way in _pairs(table)] if table.exists() else []
     return frozenset(f"{path.relative_to(root).as_posix()}::{way}" for path, way in ways)
 
 
-def _ways(path: Path, kinds: Coverage) -> Iterator[str]:
+def _ways(path: Path, coverage: Coverage) -> Iterator[str]:
     try:
         scenario = scenarios.read_file(path).scenario
     except BadScenario:
         return
     yield from WAYS
-    yield from (f"fault-{name}" for name in kinds.struck(scenario))
+    yield from (f"fault-{name}" for name in coverage.select_cases(scenario))
     yield from (RACES,) if scenario.race is not None else ()
 
 

@@ -43,10 +43,10 @@ class Estimate:
     def line(self, part: str, what: str) -> str:
         """Say which part runs now, of how many, and how long this one and all of them will take."""
         names = list(BUILT_IN)
-        here, after = self._expected[part], [name for name in names if name not in self.seconds]
+        seconds, after = self._expected[part], [name for name in names if name not in self.seconds]
         left = sum(self._expected[name] for name in after)
         by = " on two idle cores" if self._is_first else ""
-        return f"{names.index(part) + 1} of {len(names)}: {what}; some {here:.0f} s, {_clock(left)} left in all{by}"
+        return f"{names.index(part) + 1} of {len(names)}: {what}; some {seconds:.0f} s, {_clock(left)} left in all{by}"
 
     def took(self, part: str, seconds: float) -> None:
         """Record that a part has ended, and its seconds."""
@@ -60,10 +60,10 @@ class Estimate:
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        found = load_json(path, _SECONDS, "seconds by part", do="", most_bytes=MOST_BYTES_OF_A_NOTE)
+        noted = load_json(path, _SECONDS, "seconds by part", do="", most_bytes=MOST_BYTES_OF_A_NOTE)
     except Refusal:
         return {}
-    return {name: found[name] for name in (*BUILT_IN, COUNTED) if name in found}
+    return {name: noted[name] for name in (*BUILT_IN, COUNTED) if name in noted}
 
 
 def _clock(seconds: float) -> str:

@@ -23,7 +23,7 @@ from db.servers.vitals import Vitals, lasting, lost
 from db.snapshots import Side
 from db.target import pooler
 from game.urls import PostgresUrl
-from harness.gate.report import Ended, Part
+from harness.gate.report import Ended, GatePart
 
 SEED = 1
 STRAY_COLUMN = "alter table users add column gate_stray text"
@@ -49,8 +49,8 @@ def upgrade() -> None:
 Found = tuple[Mapping[str, object], tuple[str, ...]]
 
 
-def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[Part, ...], dict[str, str]]:
-    """Both parts, and the server's decisive settings as the service's role finds them. Raises Lost if it is lost."""
+def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[GatePart, ...], dict[str, str]]:
+    """Try both parts. Returns them, and the server's decisive settings as the service's role sees them. Raises Lost."""
     with lasting(kind) as (server, vitals), tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
         environment = _environment(server, Path(folder), players)
         progress.say(f"     on {server}")
@@ -60,21 +60,21 @@ def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[Part,
             return (migrations, backup), decisive(conn)
 
 
-def attempt(name: str, act: Callable[[], Found], vitals: Vitals | None = None) -> Part:
+def attempt(name: str, act: Callable[[], Found], vitals: Vitals | None = None) -> GatePart:
     """Return what the act finds; an error that stops it is its verdict, for what could not be tried proves nothing.
 
     Raises Lost if it was stopped because the server was lost.
     """
     began = time.monotonic()
     try:
-        found, problems = act()
+        figures, problems = act()
     except ToolError as error:
         if vitals is not None and (cause := vitals.cause(error)):
             raise lost(cause) from error
         ended = Ended.INCONCLUSIVE if isinstance(error, Inconclusive | Refusal) else Ended.FAIL
-        return Part(name, ended, round(time.monotonic() - began, 3), {}, (str(error),))
+        return GatePart(name, ended, round(time.monotonic() - began, 3), {}, (str(error),))
     ended = Ended.FAIL if problems else Ended.PASS
-    return Part(name, ended, round(time.monotonic() - began, 3), found, problems)
+    return GatePart(name, ended, round(time.monotonic() - began, 3), figures, problems)
 
 
 def _environment(server: Server, folder: Path, players: int) -> Environment:
@@ -100,14 +100,14 @@ def _migrations(env: Environment) -> Found:
     drifted = migrate.drift(owner)
     seen = _drift_seen(owner)
     dummies, problems = _dummies(env)
-    found = {
+    figures = {
         "head": first.head,
         "applied": first.applied,
         "writes refused": refused,
         "drift": drifted,
         "on top": dummies,
     }
-    return found, (*_migration_problems(again.applied, drifted, seen), *problems)
+    return figures, (*_migration_problems(again.applied, drifted, seen), *problems)
 
 
 def _dummies(env: Environment) -> tuple[list[str], list[str]]:
@@ -183,7 +183,7 @@ def _drift_seen(owner: PostgresUrl) -> list[str]:
 
 
 def _backup(env: Environment, server: Server, players: int) -> Found:
-    """Both stores dumped, restored somewhere else and counted; the game's schema also put back in its own place."""
+    """Dump both stores, restore them elsewhere and count; put the game's schema also back in its own place."""
     seed.seed_postgres(env.target_direct, env.name, players, SEED, progress=Silent())
     rows: dict[str, int] = {}
     for side in Side:

@@ -25,7 +25,7 @@ class Ended(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-class Kind(StrEnum):
+class ItemKind(StrEnum):
     """The kind of an item of the suite."""
 
     SCENARIOS = "scenarios"
@@ -54,13 +54,13 @@ class Item:
         return f"{self.file}::{self.way}"
 
     @property
-    def kind(self) -> Kind:
-        """By the way's name: `postgres` and `legacy`, `twins`, `fault-cut`, `races`; a pair of the table is a race."""
+    def kind(self) -> ItemKind:
+        """Return the kind by the way's name, such as `postgres` or `fault-cut`; a pair of the table is a race."""
         if self.way.startswith("fault-"):
-            return Kind.FAULTS
+            return ItemKind.FAULTS
         if self.way == RACES or self.is_pair:
-            return Kind.RACES
-        return Kind.TWINS if self.way == "twins" else Kind.SCENARIOS
+            return ItemKind.RACES
+        return ItemKind.TWINS if self.way == "twins" else ItemKind.SCENARIOS
 
     @property
     def is_pair(self) -> bool:
@@ -68,13 +68,13 @@ class Item:
         return self.file.endswith(pairs.FILE)
 
     def figure(self, name: str) -> int:
-        """A whole number that the sweep says of itself; 0 where it says none."""
+        """Return a whole number of the sweep by its name; 0 if it has none."""
         value = self.sweep.get(name)
         return value if isinstance(value, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class RunCounts:
     """Counts of what was run, and of what failed. Of scenarios and twins, files; of sweeps, items."""
 
     count: int
@@ -82,7 +82,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweeps(Tally):
+class Sweeps(RunCounts):
     """Of fault sweeps: cases tried and faults that really fired. Of race sweeps: orders tried."""
 
     cases: int = 0
@@ -91,7 +91,7 @@ class Sweeps(Tally):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class GatePart:
     """Something else that the gate tries: what it found, by name, and what is wrong or missing, a sentence each."""
 
     name: str
@@ -108,12 +108,12 @@ class GateReport:
     verdict: Ended
     environment: str
     seconds: float
-    scenarios: Tally
-    twins: Tally
+    scenarios: RunCounts
+    twins: RunCounts
     faults: Sweeps
     races: Sweeps
     doubts: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[GatePart, ...]
     items: tuple[Item, ...]
     rehearsal: object
     certificate: Mapping[str, object]
@@ -129,15 +129,15 @@ class Checked(StrEnum):
     UNSIGNED = "unsigned"
 
 
-def tally(items: Sequence[Item], kind: Kind) -> Tally:
-    """Files of that kind, and those that failed in any way of that kind."""
+def tally(items: Sequence[Item], kind: ItemKind) -> RunCounts:
+    """Count the files of that kind, and those that failed in any way of that kind."""
     files = {item.file for item in items if item.kind is kind}
     failed = {item.file for item in items if item.kind is kind and not item.passed}
-    return Tally(len(files), len(failed))
+    return RunCounts(len(files), len(failed))
 
 
-def sweeps(items: Sequence[Item], kind: Kind) -> Sweeps:
-    """Items of that kind, with what they counted."""
+def sweeps(items: Sequence[Item], kind: ItemKind) -> Sweeps:
+    """Count the items of that kind, and sum what they counted."""
     mine = [item for item in items if item.kind is kind]
     return Sweeps(
         count=len(mine),
@@ -148,25 +148,25 @@ def sweeps(items: Sequence[Item], kind: Kind) -> Sweeps:
     )
 
 
-def doubts(items: Sequence[Item], parts: Iterable[Part], due: Collection[str]) -> Iterator[str]:
+def doubts(items: Sequence[Item], parts: Iterable[GatePart], due: Collection[str]) -> Iterator[str]:
     """Return what a pass needs and was not run. due: the names of the items that there must be."""
     for part in parts:
         if part.verdict is Ended.INCONCLUSIVE:
             yield f"{part.name}: {'; '.join(part.problems) or 'not tried'}"
     if missing := sorted(set(due) - {item.name for item in items}):
         yield f"of {count(len(due), 'item')} {len(missing)} were not run: {few(missing, NAMED)}"
-    scenarios, twins = tally(items, Kind.SCENARIOS), tally(items, Kind.TWINS)
+    scenarios, twins = tally(items, ItemKind.SCENARIOS), tally(items, ItemKind.TWINS)
     if not scenarios.count:
         yield "no scenario was run"
     if twins.count != scenarios.count:
         yield f"of {count(scenarios.count, 'scenario')} {twins.count} were run side by side on both stores"
-    if not sweeps(items, Kind.FAULTS).fired:
+    if not sweeps(items, ItemKind.FAULTS).fired:
         yield "no fault fired"
-    if not sweeps(items, Kind.RACES).orders:
+    if not sweeps(items, ItemKind.RACES).orders:
         yield "no order of two sessions was tried"
 
 
-def judge(items: Sequence[Item], parts: Iterable[Part], doubted: Sequence[str]) -> Ended:
+def judge(items: Sequence[Item], parts: Iterable[GatePart], doubted: Sequence[str]) -> Ended:
     """Fail where anything failed; pass where nothing did and nothing is in doubt."""
     if any(not item.passed for item in items) or any(part.verdict is Ended.FAIL for part in parts):
         return Ended.FAIL

@@ -20,11 +20,11 @@ from db.servers.vitals import Lost
 from db.signing import SIGNING_KEY, UNSIGNED_STAGES
 from harness import rehearsal
 from harness.gate import certificate, due, parts, suite
-from harness.gate.admission import standing
-from harness.gate.certificate import Certificate, Standing
+from harness.gate.admission import checkout_state
+from harness.gate.certificate import Certificate, CheckoutState
 from harness.gate.estimate import Estimate
-from harness.gate.report import Ended, GateReport, Item, Kind, Part, doubts, judge, sweeps, tally
-from harness.play import replay
+from harness.gate.report import Ended, GatePart, GateReport, Item, ItemKind, doubts, judge, sweeps, tally
+from harness.play import requests
 from harness.rehearsal import RehearsalReport
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ SHOWN_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class GateOptions:
     """The options of a gate. legacy: a file to rehearse with, else `players` are made; postgres: the servers' kind."""
 
     environment: str
@@ -57,30 +57,30 @@ class Wish:
 class Findings:
     """All that a gate found, before it is judged."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[GatePart, ...]
     settings: Mapping[str, str]
     items: tuple[Item, ...]
     due: frozenset[str]
     rehearsed: RehearsalReport
 
 
-def run(wish: Wish, root: Path, progress: Progress) -> GateReport:
+def run(options: GateOptions, root: Path, progress: Progress) -> GateReport:
     """Return the gate's finding, its certificate included.
 
     Raises Refusal where nothing can be proven at all, also without a key for an environment that asks for a signature.
     """
-    environments.check_name(wish.environment)
+    environments.check_name(options.environment)
     key = environments.secret(SIGNING_KEY)
-    _check_key(wish.environment, key)
-    began, before = time.monotonic(), standing(root)
-    if wish.legacy is not None:
-        transfer.profile(wish.legacy)
+    _check_key(options.environment, key)
+    began, before = time.monotonic(), checkout_state(root)
+    if options.legacy is not None:
+        transfer.profile(options.legacy)
     if not before.clean:
         progress.say("The tree has changes that are not committed: the certificate will say so, and be refused.")
-    found = _find(wish, root, progress)
-    after = standing(root)
-    report = _report(wish, found, time.monotonic() - began)
-    return _certified(report, found, before if before == after else _changed(after), key)
+    findings = _find(options, root, progress)
+    after = checkout_state(root)
+    report = _report(options, findings, time.monotonic() - began)
+    return _certified(report, findings, before if before == after else _changed(after), key)
 
 
 def _check_key(environment: str, key: str | None) -> None:
@@ -100,64 +100,65 @@ def _check_key(environment: str, key: str | None) -> None:
 class _Search:
     """The results of a gate so far."""
 
-    wish: Wish
+    options: GateOptions
     root: Path
     progress: Progress
-    parts: list[Part] = field(default_factory=list)
+    due: frozenset[str]
+    parts: list[GatePart] = field(default_factory=list)
     settings: Mapping[str, str] = field(default_factory=dict)
     items: tuple[Item, ...] = ()
     rehearsed: RehearsalReport = field(default_factory=lambda: RehearsalReport(str(Ended.INCONCLUSIVE)))
 
     def servers(self) -> None:
-        """Migrations up from nothing and drift, a backup restored and counted."""
-        tried, self.settings = parts.run(self.wish.postgres, self.wish.players, self.progress)
+        """Migrate up from nothing and look for drift; restore a backup and count."""
+        tried, self.settings = parts.run(self.options.postgres, self.options.players, self.progress)
         self.parts += tried
 
     def suite(self) -> None:
-        """Every scenario on both stores and side by side, every action under every fault, races in every order."""
+        """Run every scenario on both stores and side by side, every action under every fault, races in every order."""
         try:
-            self.items = suite.run(self.root, self.wish.postgres, self.progress)
+            self.items = suite.run(self.root, self.options.postgres, self.progress, len(self.due))
         except suite.LostSuite as error:
             self.items = error.items
             raise
 
     def rehearsal(self) -> None:
-        """The whole move and the way back, under load."""
-        wish = self.wish
-        self.rehearsed = rehearsal.rehearse(wish.players, wish.legacy, wish.postgres, progress=self.progress)
+        """Rehearse the whole move and the way back, under load."""
+        options = self.options
+        self.rehearsed = rehearsal.rehearse(options.players, options.legacy, options.postgres, progress=self.progress)
         self.parts.append(_rehearsal(self.rehearsed))
 
 
-def _find(wish: Wish, root: Path, progress: Progress) -> Findings:
+def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
     """Try each part. Where a server or the machine is lost, the rest is not tried: it would be lost too."""
-    found, demanded = _Search(wish, root, progress), due.items(root)
-    estimate = Estimate(root / DURATIONS, len(demanded))
-    ways = {"servers": found.servers, "suite": found.suite, "rehearsal": found.rehearsal}
+    search = _Search(options, root, progress, due.items(root))
+    estimate = Estimate(root / DURATIONS, len(search.due))
+    ways = {"servers": search.servers, "suite": search.suite, "rehearsal": search.rehearsal}
     for part, act in ways.items():
         progress.say(estimate.line(part, SAID[part]))
         began = time.monotonic()
         try:
             act()
         except Lost as error:
-            found.parts += _not_proven(list(ways), part, error, time.monotonic() - began)
+            search.parts += _not_proven(list(ways), part, error, time.monotonic() - began)
             break
         except Failure as error:
-            found.parts.append(Part(part, Ended.FAIL, round(time.monotonic() - began, 1), {}, (str(error),)))
+            search.parts.append(GatePart(part, Ended.FAIL, round(time.monotonic() - began, 1), {}, (str(error),)))
         estimate.took(part, time.monotonic() - began)
     else:
         estimate.keep()
-    return Findings(tuple(found.parts), found.settings, found.items, demanded, found.rehearsed)
+    return Findings(tuple(search.parts), search.settings, search.items, search.due, search.rehearsed)
 
 
-def _not_proven(names: list[str], part: str, error: Lost, seconds: float) -> Iterator[Part]:
-    yield Part(part, Ended.INCONCLUSIVE, round(seconds, 1), {}, (error.found,))
+def _not_proven(names: list[str], part: str, error: Lost, seconds: float) -> Iterator[GatePart]:
+    yield GatePart(part, Ended.INCONCLUSIVE, round(seconds, 1), {}, (error.found,))
     for name in names[names.index(part) + 1 :]:
-        yield Part(name, Ended.INCONCLUSIVE, 0.0, {}, (f"not tried: the gate ended in the part {part}",))
+        yield GatePart(name, Ended.INCONCLUSIVE, 0.0, {}, (f"not tried: the gate ended in the part {part}",))
 
 
-def _rehearsal(report: RehearsalReport) -> Part:
+def _rehearsal(report: RehearsalReport) -> GatePart:
     back = report.rollback
-    found = {
+    figures = {
         "players": report.players,
         "values": report.source,
         "quarantined": report.quarantined,
@@ -168,48 +169,48 @@ def _rehearsal(report: RehearsalReport) -> Part:
         "read-only on the way back, seconds": back.read_only_seconds,
     }
     if report.predicted_seconds is not None:
-        found["read-only, seconds predicted"] = report.predicted_seconds
-    return Part("rehearsal", Ended(report.verdict), report.seconds, found, (*report.problems, *back.problems))
+        figures["read-only, seconds predicted"] = report.predicted_seconds
+    return GatePart("rehearsal", Ended(report.verdict), report.seconds, figures, (*report.problems, *back.problems))
 
 
-def _report(wish: Wish, found: Findings, seconds: float) -> GateReport:
-    doubted = tuple(doubts(found.items, found.parts, found.due))
+def _report(options: GateOptions, findings: Findings, seconds: float) -> GateReport:
+    doubted = tuple(doubts(findings.items, findings.parts, findings.due))
     return GateReport(
-        verdict=judge(found.items, found.parts, doubted),
-        environment=wish.environment,
+        verdict=judge(findings.items, findings.parts, doubted),
+        environment=options.environment,
         seconds=round(seconds, 1),
-        scenarios=tally(found.items, Kind.SCENARIOS),
-        twins=tally(found.items, Kind.TWINS),
-        faults=sweeps(found.items, Kind.FAULTS),
-        races=sweeps(found.items, Kind.RACES),
+        scenarios=tally(findings.items, ItemKind.SCENARIOS),
+        twins=tally(findings.items, ItemKind.TWINS),
+        faults=sweeps(findings.items, ItemKind.FAULTS),
+        races=sweeps(findings.items, ItemKind.RACES),
         doubts=doubted,
-        parts=found.parts,
-        items=found.items,
-        rehearsal=found.rehearsed,
+        parts=findings.parts,
+        items=findings.items,
+        rehearsal=findings.rehearsed,
         certificate={},
     )
 
 
-def _certified(report: GateReport, found: Findings, here: Standing, key: str | None) -> GateReport:
-    """The report with its certificate: made of a failed gate too, to be refused by name."""
-    engine = found.rehearsed.engine
+def _certified(report: GateReport, findings: Findings, checkout: CheckoutState, key: str | None) -> GateReport:
+    """Return the report with its certificate. A failed gate gets one too, so that it is refused by name."""
+    engine = findings.rehearsed.engine
     made = Certificate(
         environment=report.environment,
         verdict=str(report.verdict),
-        commit=here.commit,
-        clean=here.clean,
-        schema_head=here.schema_head,
-        scenario_digest=here.scenario_digest,
+        commit=checkout.commit,
+        clean=checkout.clean,
+        schema_head=checkout.schema_head,
+        scenario_digest=checkout.scenario_digest,
         scenarios=report.scenarios.count,
         twins=report.twins.count,
         faults_fired=report.faults.fired,
         race_orders=report.races.orders,
-        rehearsed_players=found.rehearsed.players,
-        freeze_seconds=float(found.rehearsed.read_only_seconds),
+        rehearsed_players=findings.rehearsed.players,
+        freeze_seconds=float(findings.rehearsed.read_only_seconds),
         server_kind=engine.get("kind", ""),
         server_version=engine.get("version", ""),
-        server_settings=dict(found.settings),
-        seeds={"players": str(parts.SEED), "dice": replay.SEED, "clients": str(rehearsal.SEED)},
+        server_settings=dict(findings.settings),
+        seeds={"players": str(parts.SEED), "dice": requests.SEED, "clients": str(rehearsal.SEED)},
         made_at=certificate.now().isoformat(timespec="seconds"),
     )
     rest = plain(report)
@@ -217,8 +218,8 @@ def _certified(report: GateReport, found: Findings, here: Standing, key: str | N
     return replace(report, certificate=made.signed(key, rest))
 
 
-def _changed(after: Standing) -> Standing:
-    """A tree that was edited under the gate is of no commit."""
+def _changed(after: CheckoutState) -> CheckoutState:
+    """Mark the checkout as not clean: a tree that was edited under the gate is of no commit."""
     return replace(after, clean=False)
 
 

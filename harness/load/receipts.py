@@ -27,7 +27,7 @@ _RECEIPTS = LEGACY_JOURNALS["action_receipts"].name
 
 
 @dataclass
-class Count:
+class ReceiptCount:
     """missing: acknowledged, but not there or otherwise than told. duplicated: there more than once, or unasked."""
 
     acknowledged: int = 0
@@ -46,14 +46,14 @@ Lines = Counter[str]
 
 
 def earlier(path: Path) -> dict[str, set[str]]:
-    """The requests of each player that a legacy file has receipts for already."""
-    found: dict[str, set[str]] = {}
+    """Return the requests of each player that a legacy file has receipts for already."""
+    requests: dict[str, set[str]] = {}
     with closing(sqlite_values.connect(path, readonly=True)) as connection:
         query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
         if connection.execute(query, (_RECEIPTS,)).fetchone():
             for player, request in connection.execute(f"SELECT user_id, request_id FROM {_RECEIPTS}"):
-                found.setdefault(str(player), set()).add(str(request))
-    return found
+                requests.setdefault(str(player), set()).add(str(request))
+    return requests
 
 
 def count(
@@ -61,12 +61,12 @@ def count(
     granted: Iterable[Granted],
     refused: Iterable[tuple[str, str]],
     before: Mapping[str, set[str]] | None = None,
-) -> Count:
+) -> ReceiptCount:
     """Read each player that acted, whole, and compare.
 
     read: a store's. granted: in each player's order. before: requests that had receipts before, which are there still.
     """
-    result = Count()
+    result = ReceiptCount()
     asked: dict[str, Asked] = {}
     for grant in granted:
         asked.setdefault(grant.request.player, Asked()).granted.append(grant)
@@ -88,47 +88,47 @@ class Asked:
     before: set[tuple[str, str]] = field(default_factory=set)
 
 
-def _player(result: Count, player: str, rows: Rows | None, asked: Asked) -> None:
+def _player(result: ReceiptCount, player: str, rows: Rows | None, asked: Asked) -> None:
     if rows is None:
         result.missing += len(asked.granted)
         result.problems.append(f"{player}: no such player any more, with {len(asked.granted)} acknowledged requests")
         return
     for grant in asked.granted:
         _grant(result, rows, grant)
-    there = set(rows.get("action_receipts", {}))
-    lost = sorted(asked.before - there)
-    unasked = sorted(there - asked.before - {grant.request.key for grant in asked.granted}, key=str)
+    present = set(rows.get("action_receipts", {}))
+    lost = sorted(asked.before - present)
+    unasked = sorted(present - asked.before - {grant.request.key for grant in asked.granted}, key=str)
     result.missing += len(lost)
     result.duplicated += len(unasked)
     result.problems += [f"{player}: the receipt of {request}, of before, is gone" for _player, request in lost]
-    result.problems += [f"{key[0]}: {key[1]} has a receipt, and was {_told_of(key, asked)}" for key in unasked]
+    result.problems += [f"{key[0]}: {key[1]} has a receipt, and was {_named(key, asked)}" for key in unasked]
     # In which order the earlier ones came is not known: then only the sums are checked, not each line's balance.
     order = [] if asked.before else [grant.request.id for grant in asked.granted]
     breaches = invariants.breaches(rows, order, signed=SIGNED)
     result.problems += [f"{b.player}: {b.law}: expected {b.expected}; found {b.found}" for b in breaches]
 
 
-def _told_of(key: Key, asked: Asked) -> str:
+def _named(key: Key, asked: Asked) -> str:
     return "refused" if key in asked.refused else "asked for by nobody"
 
 
-def _grant(result: Count, rows: Rows, grant: Granted) -> None:
+def _grant(result: ReceiptCount, rows: Rows, grant: Granted) -> None:
     where = f"{grant.request.player}: {grant.request.action} {grant.request.id}"
     receipt = rows.get("action_receipts", {}).get(grant.request.key)
     if receipt is None or json.loads(str(receipt["outcome"])) != grant.outcome:
-        found = "no receipt" if receipt is None else f"a receipt for {receipt['outcome']!r}"
+        kept = "no receipt" if receipt is None else f"a receipt for {receipt['outcome']!r}"
         result.missing += 1
-        result.problems.append(f"{where}: told {dict(grant.outcome)}; found {found}")
+        result.problems.append(f"{where}: told {dict(grant.outcome)}; found {kept}")
         return
-    told, found_lines = _told(grant, rows), _found(rows, grant.request.key)
-    if told != found_lines:
-        fewer = any(abs(found_lines[name]) < abs(told[name]) for name in told)
+    expected, found = _expected(grant, rows), _found(rows, grant.request.key)
+    if expected != found:
+        fewer = any(abs(found[name]) < abs(expected[name]) for name in expected)
         result.missing += fewer
         result.duplicated += not fewer
-        result.problems.append(f"{where}: expected in the journals {dict(told)}; found {dict(found_lines)}")
+        result.problems.append(f"{where}: expected in the journals {dict(expected)}; found {dict(found)}")
 
 
-def _told(grant: Granted, rows: Rows) -> Lines:
+def _expected(grant: Granted, rows: Rows) -> Lines:
     """Return what the journals must hold by the outcome."""
     outcome, lines = grant.outcome, Lines()
     match grant.request.action:

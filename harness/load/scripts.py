@@ -13,15 +13,15 @@ from game.rows import Record, Rows
 from game.rules import catalog
 from game.rules.actions.tournament import FINISHED
 
-Plan: TypeAlias = list[tuple[str, dict[str, object]]]
+Script: TypeAlias = list[tuple[str, dict[str, object]]]
 
 ENHANCED_ITEMS = 6
 WORN_ITEMS = 3
 
 
-def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Plan]:
-    """Plans for at most that many players of the legacy file, none of them held; every second stays without one."""
-    plans: dict[str, Plan] = {}
+def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Script]:
+    """Write scripts for at most that many players of the legacy file, none of them held; every second gets none."""
+    scripts: dict[str, Script] = {}
     with closing(sqlite_values.connect(path, readonly=True)) as connection:
         count = connection.execute("SELECT count(*) FROM users").fetchone()[0]
         for place in range(0, count, max(2, count // players)):
@@ -31,25 +31,25 @@ def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Plan]:
             rows = codec.decode_row(row, rowid=place).rows
             for (player,), user in rows.get("users", {}).items():
                 if not user["held"]:
-                    plans[str(player)] = plan(rows, Random(f"{seed}/{player}"))  # noqa: S311 - variety, not secrecy
-    return plans
+                    scripts[str(player)] = script(rows, Random(f"{seed}/{player}"))  # noqa: S311 - variety, not secrecy
+    return scripts
 
 
-def plan(rows: Rows, draw: Random) -> Plan:
-    """Commands of all kinds in a mixed order; what depends on another comes after it."""
+def script(rows: Rows, draw: Random) -> Script:
+    """Write one player's script: commands of all kinds in a mixed order; what depends on another comes after it."""
     (user,) = rows["users"].values()
     chains = [*_mail(rows), *_worn(rows, user, draw), *_forge(rows, draw), *_tournaments(rows)]
     draw.shuffle(chains)
     return [command for chain in chains for command in chain]
 
 
-def _mail(rows: Rows) -> Iterator[Plan]:
+def _mail(rows: Rows) -> Iterator[Script]:
     for (_player, mail_id), record in rows["user_mail"].items():
         if not record["claimed"]:
             yield [("claim_mail", {"mail": mail_id})]
 
 
-def _worn(rows: Rows, user: Record, draw: Random) -> Iterator[Plan]:
+def _worn(rows: Rows, user: Record, draw: Random) -> Iterator[Script]:
     worn = {record["item_id"] for record in rows["user_equipment"].values()}
     level = int(user["strategy_level"] or 0) + int(user["playful_level"] or 0)
     fits = [
@@ -61,21 +61,21 @@ def _worn(rows: Rows, user: Record, draw: Random) -> Iterator[Plan]:
         and catalog.GRADES[str(item["grade"])].wear_level <= level
     ]
     for item in draw.sample(fits, min(WORN_ITEMS, len(fits))):
-        chain: Plan = [("equip", {"item": item["id"]})]
+        chain: Script = [("equip", {"item": item["id"]})]
         if draw.random() < 0.3:
             chain.append(("unequip", {"slot": item["slot"]}))
         yield chain
 
 
-def _forge(rows: Rows, draw: Random) -> Iterator[Plan]:
+def _forge(rows: Rows, draw: Random) -> Iterator[Script]:
     known = [item["id"] for item in rows["user_inventory"].values() if item["grade"] in catalog.GRADES and item["slot"]]
     for item_id in draw.sample(known, min(ENHANCED_ITEMS, len(known))):
         yield [("enhance", {"item": item_id})]
 
 
-def _tournaments(rows: Rows) -> Iterator[Plan]:
+def _tournaments(rows: Rows) -> Iterator[Script]:
     for (_player, kind), record in rows["user_tournaments"].items():
         if record["status"] is None or record["claimed"]:
             continue
-        first: Plan = [] if record["status"] in FINISHED else [("finish_tournament", {"kind": kind})]
+        first: Script = [] if record["status"] in FINISHED else [("finish_tournament", {"kind": kind})]
         yield [*first, ("claim_tournament_reward", {"kind": kind})]

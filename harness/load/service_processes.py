@@ -1,4 +1,4 @@
-"""The real service as processes of its own, under a guardian: none of them outlives us, however we end."""
+"""The real service as processes of its own, under a reaper: none of them outlives us, however we end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Service:
     """
 
     folder: Path
-    guard: ReaperClient
+    reaper: ReaperClient
     processes: int = 2
     operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     token_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
@@ -70,17 +70,17 @@ class Service:
 
     @property
     def pointer(self) -> Pointer:
-        """The line of the env file that names the store."""
+        """Return the pointer: the line of the env file that names the store."""
         return Pointer(self.env_file, VARIABLE)
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The base URL of each process's private port."""
+        """Return the base URL of each process's private port."""
         return tuple(f"http://127.0.0.1:{self._port + n}" for n in range(self.processes))
 
     @property
     def restart(self) -> str:
-        """The hook that has every process start anew, reading the env file again."""
+        """Return the hook that restarts every process, so that it reads the env file again."""
         return f"read -r pid < '{self.pid_file}' && kill -HUP $pid"
 
     def token_of(self, player: str) -> str:
@@ -93,10 +93,10 @@ class Service:
         pointer.write(self.pointer, store)
         for _attempt in range(ATTEMPTS):
             self._port = _free_ports(2 * self.processes)
-            self._pid = self.guard.spawn(_ARGV, account=None, env=self._environment(), log=self.log)
+            self._pid = self.reaper.spawn(_ARGV, account=None, env=self._environment(), log=self.log)
             if self._came_up():
                 return
-            if not (self.guard.ended(self._pid) and PORT_TAKEN in last_lines(self.log, 1)):
+            if not (self.reaper.ended(self._pid) and PORT_TAKEN in last_lines(self.log, 1)):
                 break  # Somebody else's taking the port since we looked is all that another attempt can help.
         raise Failure("the service to start", redact(last_lines(self.log)), where=", ".join(self.urls))
 
@@ -111,12 +111,12 @@ class Service:
         return bool(coming(self._decided))
 
     def _decided(self) -> bool | None:
-        if self.guard.ended(self._pid):
+        if self.reaper.ended(self._pid):
             return False
         return all(_answers(services.ask(url)) for url in self.urls) or None
 
     def stop(self) -> None:
-        """Ask it to end, and wait; the guardian ends what does not."""
+        """Ask it to end, and wait; the reaper ends what does not."""
         if not self._pid:
             return
         with suppress(ProcessLookupError):
@@ -131,13 +131,13 @@ class Service:
             wait=wait_fixed(POLL_SECONDS),
         )
         try:
-            ending(self.guard.ended, pid)
+            ending(self.reaper.ended, pid)
         except RetryError:
-            found = redact(last_lines(self.log))
-            raise Failure(f"the service to end within {STOP_SECONDS:.0f} s", found, where=f"process {pid}") from None
+            last = redact(last_lines(self.log))
+            raise Failure(f"the service to end within {STOP_SECONDS:.0f} s", last, where=f"process {pid}") from None
 
     def _environment(self) -> Mapping[str, str]:
-        """Nothing of ours but where programs are: an exported variable would win over the env file."""
+        """Return an environment with our PATH and little else: an exported variable would win over the env file."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         return kept | {
             "PYTHONPATH": str(Path(game.__file__).parent.parent),
@@ -158,7 +158,7 @@ def _answers(ready: services.Ready | None) -> bool:
 
 
 def _free_ports(count: int) -> int:
-    """The first of that many ports in a row that nobody has now, of those that no outgoing connection is given."""
+    """Return the first of that many free ports in a row, out of those that no outgoing connection is given."""
     while True:
         first = PORTS.start + secrets.randbelow(len(PORTS) - count)
         with ExitStack() as sockets, suppress(OSError):

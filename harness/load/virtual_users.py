@@ -37,7 +37,7 @@ GOING_AWAY = 0.05
 ASKING_AGAIN = 0.15
 _UNAVAILABLE = 503
 
-Planned: TypeAlias = tuple[str, Mapping[str, object]]
+PlannedRequest: TypeAlias = tuple[str, Mapping[str, object]]
 """An action and its fields."""
 
 
@@ -57,12 +57,12 @@ class Request:
 
     @property
     def body(self) -> bytes:
-        """The fields as JSON, the same bytes each time."""
+        """Return the fields as JSON, the same bytes each time."""
         return json.dumps(dict(self.fields)).encode()
 
     @property
     def headers(self) -> dict[str, str]:
-        """The key under which the service knows it again."""
+        """Return the headers, with the key under which the service knows the request again."""
         return {"Idempotency-Key": self.id, "Content-Type": "application/json"}
 
 
@@ -75,7 +75,7 @@ class Granted:
 
 
 @dataclass
-class Tally:
+class AnswerLog:
     """The answers that all clients got. granted: in the order of the answers, which is that of a player's requests."""
 
     granted: dict[tuple[str, str], Granted] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Tally:
     unanswered_at: list[float] = field(default_factory=list)
 
     def freeze(self, since: float) -> float:
-        """Seconds from the first request that went unanswered to the next that was granted, at their longest.
+        """Return the longest time in seconds from a request without an answer to the next that was granted.
 
         `since` is a time.monotonic(); 0 where every request was answered at once.
         """
@@ -127,13 +127,13 @@ class VirtualUsers:
     def __init__(
         self,
         services: Sequence[str],
-        plans: Mapping[str, Sequence[Planned]],
+        scripts: Mapping[str, Sequence[PlannedRequest]],
         *,
         token_of: Callable[[str], str],
         clients: int = 4,
         seed: int = 1,
     ) -> None:
-        self.tally = Tally()
+        self.tally = AnswerLog()
         self._token_of = token_of
         self._services = tuple(services)
         self._run = f"rehearsal-{secrets.token_hex(4)}"
@@ -141,9 +141,9 @@ class VirtualUsers:
         self._leaving = False
         self._allowed = 0
         self._busy = 0
-        self._left = sum(map(len, plans.values()))
-        players = list(plans)
-        shares = [{player: list(plans[player]) for player in players[n::clients]} for n in range(clients)]
+        self._left = sum(map(len, scripts.values()))
+        players = list(scripts)
+        shares = [{player: list(scripts[player]) for player in players[n::clients]} for n in range(clients)]
         self._threads = [
             threading.Thread(target=self._play, args=(n, share, seed), name=f"client-{n}", daemon=True)
             for n, share in enumerate(shares)
@@ -185,7 +185,7 @@ class VirtualUsers:
     def _settled(self) -> bool:
         return self._busy == 0 and (self._allowed == 0 or self._left == 0)
 
-    def _play(self, n: int, share: dict[str, list[Planned]], seed: int) -> None:
+    def _play(self, n: int, share: dict[str, list[PlannedRequest]], seed: int) -> None:
         draw = Random(f"{seed}/{n}")  # noqa: S311 - variety, not secrecy
         with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False, verify=authorities()) as web:
             client = _Client(self, web, self._services, self._token_of, draw)
@@ -196,9 +196,9 @@ class VirtualUsers:
                 client.act(request)
                 self._rest(request)
 
-    def _next(self, share: dict[str, list[Planned]], request_id: str, draw: Random) -> Request | None:
-        """A request of one of the players; None where nothing new is allowed or all of them have done everything."""
-        able = [player for player, plan in share.items() if plan]
+    def _next(self, share: dict[str, list[PlannedRequest]], request_id: str, draw: Random) -> Request | None:
+        """Return a request of one of the players; None if nothing new is allowed or all scripts are at their end."""
+        able = [player for player, script in share.items() if script]
         with self._changed:
             if not able or not self._allowed:
                 return None
@@ -220,7 +220,7 @@ class VirtualUsers:
             )
 
     def wait_a_little(self) -> bool:
-        """Between two tries; whether to try on."""
+        """Pause between two tries. Returns False if the clients are leaving."""
         with self._changed:
             self.tally.unanswered_at.append(time.monotonic())
             return not self._changed.wait_for(lambda: self._leaving, PAUSE_SECONDS)
@@ -262,13 +262,13 @@ class _Client:
 
     def __init__(
         self,
-        crowd: VirtualUsers,
+        users: VirtualUsers,
         web: httpx.Client,
         services: Sequence[str],
         token_of: Callable[[str], str],
         draw: Random,
     ) -> None:
-        self._crowd = crowd
+        self._users = users
         self._web = web
         self._services = services
         self._token_of = token_of
@@ -280,28 +280,28 @@ class _Client:
         if request is not None:
             if self._draw.random() < GOING_AWAY:
                 self._go_away(request)
-                self._crowd.count(retried=1, dropped=1)
+                self._users.count(retried=1, dropped=1)
             if (answer := self._carry(request)) and answer.outcome is not None:
                 self._mine.append(request)
         if self._mine and (request is None or self._draw.random() < ASKING_AGAIN):
             self._ask_again(self._draw.choice(self._mine))
 
     def _ask_again(self, request: Request) -> None:
-        self._crowd.count(retried=1)
+        self._users.count(retried=1)
         answer = self._carry(request)
         if answer is not None and not answer.replayed:
-            self._crowd.wrong(request, "known to be granted, and carried out again")
+            self._users.wrong(request, "known to be granted, and carried out again")
 
     def _carry(self, request: Request) -> Answer | None:
         """Send until there is an answer; None where the clients leave before."""
         while True:
             answer = self._send(request)
             if answer is not None:
-                self._crowd.record(request, answer)
+                self._users.record(request, answer)
                 return answer
-            if not self._crowd.wait_a_little():
+            if not self._users.wait_a_little():
                 return None
-            self._crowd.count(retried=1)
+            self._users.count(retried=1)
 
     def _send(self, request: Request) -> Answer | None:
         try:
@@ -327,7 +327,7 @@ class _Client:
             case 4, {"code": str(code)}:
                 return Answer(None, code, replayed=False)
             case _:
-                self._crowd.wrong(request, f"status {response.status_code}: {response.text[:200]}")
+                self._users.wrong(request, f"status {response.status_code}: {response.text[:200]}")
                 return None
 
     def _headers(self, request: Request) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
@@ -16,24 +15,20 @@ from psycopg import sql
 
 from db.files import private
 from db.ops import statements
-from db.samples import builders
+from db.samples import builders, moments
+from db.samples.given import Given
 from game import tables
-from game.json_text import dumps
 from game.legacy import codec, sidecars, sqlite_values
 from game.legacy.sqlite_values import Cell, placeholder
 from game.legacy.store import LegacyStore
 from game.postgres.store import PostgresStore
-from game.rows import Rows, text
+from game.rows import Rows
 from game.unit_of_work import Store
 from game.urls import PostgresUrl
-from harness.scenarios import moments
-from harness.scenarios.model import MOMENTS, Given, Scenario
+from harness.scenarios.model import Scenario
 
 TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
 """Parents before their children."""
-
-_UNTOLD: Mapping[str, Any] = {"legacy": True, "quests": {"__all__": {"__all__": {"reward": {"xp"}}}}}
-"""Of what is given, what the builder has no words for."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +49,23 @@ class Stage(Protocol):
 
     @property
     def store(self) -> Store:
-        """The store as it is now; another one after `place`."""
+        """Return the store as it is now; another one after `place`."""
         ...
 
     def place(self, starts: Iterable[Start]) -> None:
-        """Empties the store and puts these players into it."""
+        """Empty the store and put these players into it."""
         ...
 
 
 def starts(scenario: Scenario, *, named: Callable[[str], str] = str) -> dict[str, Start]:
-    """The scenario's players by handle; `named` gives a handle's player id."""
+    """Return the scenario's players by handle; `named` gives a handle's player id."""
     clock = moments.absolute(scenario.clock)
     return {handle: start(named(handle), given, clock) for handle, given in scenario.given.items()}
 
 
 def start(player: str, given: Given, clock: int) -> Start:
     """Return the player of that id. clock: the moment from which distances count, in epoch milliseconds."""
-    rows = builders.player(player, **_told(given, clock))
-    _add_experience(rows, player, given)
+    rows = builders.rows(player, given, clock_ms=clock)
     legacy = builders.legacy_row(rows)
     if not given.legacy:
         return Start(rows, legacy)
@@ -79,30 +73,8 @@ def start(player: str, given: Given, clock: int) -> Start:
     return Start(codec.decode_row(legacy, rowid=1).rows, legacy)
 
 
-def _told(given: Given, clock: int) -> dict[str, object]:
-    """Return the builder's arguments: times as epoch milliseconds, and nothing that the scenario leaves out."""
-    told: dict[str, object] = given.model_dump(exclude_unset=True, exclude=_UNTOLD)
-    for key, field in MOMENTS.items():
-        entries = told.get(key, {})
-        assert isinstance(entries, dict)
-        for entry in entries.values():
-            if isinstance(text := entry.get(field), str):
-                entry[field] = moments.moved(clock, text)
-    return told
-
-
-def _add_experience(rows: Rows, player: str, given: Given) -> None:
-    """The experience that quests pay, in the rewards' documents as the rules read them; the builder makes none."""
-    quests = ((period, quest, told) for period, each in given.quests.items() for quest, told in each.items())
-    for period, quest, told in quests:
-        for kind, amount in told.reward.xp.items():
-            record = rows["user_quests"][(player, period, quest)]
-            paid = json.loads(text(record, "reward"))
-            record["reward"] = dumps({**paid, "xp": {"type": kind, "amount": amount}})
-
-
 def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:
-    """Writes the rows, parents first, within the transaction that is open."""
+    """Write the rows, parents first, within the transaction that is open."""
     for table in TABLE_ORDER:
         if records := list(rows.get(table.name, {}).values()):
             columns = list(records[0])
@@ -113,7 +85,7 @@ def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:
 
 
 def insert_legacy(connection: sqlite3.Connection, row: Mapping[str, Cell]) -> None:
-    """Writes a row of `users`, within the transaction that is open."""
+    """Write a row of `users`, within the transaction that is open."""
     statement = sqlite_values.insert_into("users", map(placeholder, row.values()), map(sqlite_values.quote, row))
     connection.execute(statement, [sqlite_values.bind(cell) for cell in row.values()])
 
@@ -129,14 +101,14 @@ class PostgresStage:
         self.store: Store = PostgresStore(service)
 
     def place(self, starts: Iterable[Start]) -> None:
-        """Empties the database and puts these players into it."""
+        """Empty the database and put these players into it."""
         self._reset()
         with self._connection.transaction():
             for start in starts:
                 insert(self._connection, start.rows)
 
     def close(self) -> None:
-        """Lets the database go, so that it can be dropped."""
+        """Let the database go, so that it can be dropped."""
         self.store.close()
         self._connection.close()
 
@@ -154,12 +126,12 @@ class LegacyStage:
 
     @property
     def store(self) -> Store:
-        """The store on the file as it was placed last."""
+        """Return the store on the file as it was placed last."""
         assert self._store is not None, "a stage is placed before it is played on"
         return self._store
 
     def place(self, starts: Iterable[Start]) -> None:
-        """Makes the file anew with these players in it."""
+        """Make the file anew with these players in it."""
         self.close()
         private.make(self.path)
         shutil.copyfile(self._empty, self.path)
@@ -176,7 +148,7 @@ class LegacyStage:
             old.backup(new)
 
     def close(self) -> None:
-        """Closes the store and removes its file."""
+        """Close the store and remove its file, with what SQLite keeps beside it."""
         if self._store is not None:
             self._store.close()
             self._store = None

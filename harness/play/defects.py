@@ -28,12 +28,12 @@ class Defect:
     @classmethod
     def of(cls, error: BaseException) -> Defect:
         """Return the defect that an exception is."""
-        told = traceback.TracebackException.from_exception(error)
-        last = next((frame for frame in reversed(told.stack) if _is_ours(frame)), told.stack[-1])
+        trace = traceback.TracebackException.from_exception(error)
+        last = next((frame for frame in reversed(trace.stack) if _is_of_the_project(frame)), trace.stack[-1])
         first_line = next(iter(str(error).splitlines()), "")
         what = f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
         where = f"{_shown(last.filename)}:{last.lineno}, in {last.name}"
-        return cls(redact(what), where, redact("".join(_lines(told))).rstrip())
+        return cls(redact(what), where, redact("".join(_lines(trace))).rstrip())
 
 
 class Raised(Exception):
@@ -60,7 +60,7 @@ class Case:
 
 
 @contextmanager
-def told(path: YamlPath, label: str) -> Iterator[None]:
+def naming_the_command(path: YamlPath, label: str) -> Iterator[None]:
     """Raise what the game raises by mistake as Raised; refusals, failures and tool errors pass as they are."""
     try:
         yield
@@ -70,15 +70,15 @@ def told(path: YamlPath, label: str) -> Iterator[None]:
         raise Raised(path, label, Defect.of(error)) from error
 
 
-def _lines(told: traceback.TracebackException) -> Iterator[str]:
-    """Of a library only the frame that raised is shown: SQLAlchemy alone has a dozen between a rule and the driver."""
-    shown = [frame for frame in told.stack if _is_ours(frame) or frame is told.stack[-1]]
+def _lines(trace: traceback.TracebackException) -> Iterator[str]:
+    """Yield the traceback; of a library only the frame that raised: SQLAlchemy alone has a dozen before the driver."""
+    shown = [frame for frame in trace.stack if _is_of_the_project(frame) or frame is trace.stack[-1]]
     yield "Traceback (most recent call last):\n"
     yield from traceback.StackSummary.from_list(shown).format()
-    yield from told.format_exception_only()
+    yield from trace.format_exception_only()
 
 
-def _is_ours(frame: traceback.FrameSummary) -> bool:
+def _is_of_the_project(frame: traceback.FrameSummary) -> bool:
     path = Path(frame.filename)
     return path.is_relative_to(ROOT) and "site-packages" not in path.parts and path != Path(__file__)
 

@@ -1,21 +1,21 @@
-"""Expected against found: outcomes, and the whole difference from start to end, in the shape that `after` has."""
+"""Expected against found: outcomes, and all changes from start to end, in the shape that `after` has."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import sqlalchemy as sa
 
+from db.samples import moments
 from game import tables
 from game.rows import Key, Record, Rows, Value, compare
 from game.rules import catalog
-from game.rules.chance import new_id
 from game.rules.options import fresh_options
-from harness.scenarios import moments
+from harness.play.aliases import Aliases
+from harness.play.differences import as_data
 from harness.scenarios.checks import columns
 from harness.scenarios.model import GONE, Added, After, Change, Step
 from harness.scenarios.problems import Problem
@@ -24,67 +24,32 @@ from harness.scenarios.yaml_reader import Data, Path, flow
 JSON_COLUMNS = frozenset({"options", "items", "materials", "boxes", "equipment", "reward", "claimed"})
 """Where they are text: a milestone's `claimed` is a list, elsewhere it is a flag."""
 TIME_COLUMNS = frozenset({"expires_at", "played_at", "reset_at", "since"})
-IDS_PER_REQUEST = 40
-_ITEM_ID = re.compile(r"item-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LEDGER = ("currency_ledger", ("currency", "amount", "reason"))
 HISTORY = ("inventory_history", ("action", "item_id", "delta"))
 ALWAYS_SHOWN = frozenset({"name", "quantity"})
 
-Changes: TypeAlias = dict[str, dict[str, Change]]
-
-
-class Aliases:
-    """Ids as a scenario writes them: the n-th that a request made is `<request>.<n>`."""
-
-    def __init__(self, requests: Iterable[str]) -> None:
-        self._ids = {f"{request}.{n}": new_id(request, n) for request in requests for n in range(1, IDS_PER_REQUEST)}
-        self._names = {item_id: name for name, item_id in self._ids.items()}
-
-    def to_ids(self, value: Data) -> Data:
-        """The value with the aliases in it replaced by ids, at any depth; keys of mappings too."""
-        return _replaced(value, self._ids)
-
-    def to_names(self, value: Data) -> Data:
-        """Replace ids by the names that a scenario uses."""
-        return _replaced(value, self._names)
-
-    def name(self, text: str) -> str:
-        """The alias of an id, or the text itself."""
-        return self._names.get(text, text)
-
-    def in_text(self, text: str) -> str:
-        """The text with the ids in it replaced by their aliases."""
-        return _ITEM_ID.sub(lambda match: self.name(match[0]), text)
-
-
-def _replaced(value: Data, by: Mapping[str, str]) -> Data:
-    if isinstance(value, str):
-        return by.get(value, value)
-    if isinstance(value, list):
-        return [_replaced(each, by) for each in value]
-    if isinstance(value, dict):
-        return {by.get(key, key): _replaced(each, by) for key, each in value.items()}
-    return value
+RowChanges: TypeAlias = dict[str, dict[str, Change]]
+"""By table and key as a scenario writes them."""
 
 
 def same(left: Data, right: Data) -> bool:
-    """Equal as JSON: 1, 1.0 and true differ; the order of a mapping's keys does not count."""
+    """Return True if both are equal as JSON: 1, 1.0 and true differ; the order of a mapping's keys does not count."""
     return _canonical(left) == _canonical(right)
 
 
 def answer(step: Step, path: Path, refused: str | None) -> Iterator[Problem]:
-    """A refusal that was not expected, or another than the one expected; None is a grant."""
+    """Yield a refusal that was not expected, or another than the one expected; None is a grant."""
     if step.refused != refused:
-        yield Problem((*path, "refused") if step.refused else path, said(step.refused), said(refused))
+        yield Problem((*path, "refused") if step.refused else path, in_words(step.refused), in_words(refused))
 
 
-def said(refused: str | None) -> str:
-    """An answer in words: refused with the code, or granted."""
+def in_words(refused: str | None) -> str:
+    """Return an answer in words: refused with the code, or granted."""
     return f"refused {refused}" if refused else "granted"
 
 
 def outcome(path: Path, expected: Mapping[str, Data], found: Mapping[str, Data]) -> Iterator[Problem]:
-    """The fields in which two outcomes differ; each must have every field of the other."""
+    """Yield the fields in which two outcomes differ; each must have every field of the other."""
     for name in dict.fromkeys((*expected, *found)):
         if name not in found:
             yield Problem((*path, name), flow(expected[name]), "no such field")
@@ -95,45 +60,47 @@ def outcome(path: Path, expected: Mapping[str, Data], found: Mapping[str, Data])
 
 
 @dataclass(frozen=True)
-class Difference:
+class Changes:
     """The changes from start to end: rows, and the lines that the journals gained, ids as a scenario writes them."""
 
-    changes: Changes
+    rows: RowChanges
     ledger: dict[str, list[Data]]
     history: dict[str, list[Data]]
 
     def as_data(self) -> dict[str, Data]:
-        """As `after` would say it, in full and no more."""
+        """Return what `after` would say, in full and no more."""
         shown: dict[str, Data] = {
             table: {key: _short(table, change) for key, change in changes.items()}
-            for table, changes in self.changes.items()
+            for table, changes in self.rows.items()
         }
         journals: dict[str, Data] = {"ledger": dict(self.ledger), "history": dict(self.history)}
         return shown | {name: lines for name, lines in journals.items() if lines}
 
 
-def difference(start: Rows, end: Rows, aliases: Aliases, order: Sequence[str] = ()) -> Difference:
-    """The difference, its tables in the game's order and its journals' requests in `order`."""
-    found = compare(start, end)
-    changes: Changes = {}
-    for table in (table.name for table in tables.PLAYER_STATE if table.name in found):
+def changes(start: Rows, end: Rows, aliases: Aliases, order: Sequence[str] = ()) -> Changes:
+    """Return what changed, its tables in the game's order and its journals' requests in `order`."""
+    compared = compare(start, end)
+    rows: RowChanges = {}
+    for table, changed in (
+        (table.name, compared[table.name]) for table in tables.PLAYER_STATE if table.name in compared
+    ):
         each: dict[str, Change] = {}
-        each |= {_key(key, aliases): _updated(table, columns, aliases) for key, columns in found[table].updates.items()}
-        each |= {_key(key, aliases): Added(new=_record(table, r, aliases)) for key, r in found[table].inserts.items()}
-        each |= {_key(key, aliases): GONE for key in found[table].deletes}
+        each |= {_key(key, aliases): _updated(table, columns, aliases) for key, columns in changed.updates.items()}
+        each |= {_key(key, aliases): Added(new=_record(table, r, aliases)) for key, r in changed.inserts.items()}
+        each |= {_key(key, aliases): GONE for key in changed.deletes}
         if kept := {key: change for key, change in each.items() if change != {}}:
-            changes[table] = kept
-    return Difference(
-        changes,
+            rows[table] = kept
+    return Changes(
+        rows,
         ledger=_journal(start, end, LEDGER, aliases=aliases, order=order),
         history=_journal(start, end, HISTORY, aliases=aliases, order=order),
     )
 
 
-def after(expected: After, found: Difference) -> Iterator[Problem]:
-    """Return where the whole difference is another than the one expected."""
-    for table in dict.fromkeys((*expected.tables, *found.changes)):
-        wanted, happened = expected.tables.get(table, {}), found.changes.get(table, {})
+def after(expected: After, found: Changes) -> Iterator[Problem]:
+    """Yield where the changes are others than the ones expected, a column or a request at a time."""
+    for table in dict.fromkeys((*expected.tables, *found.rows)):
+        wanted, happened = expected.tables.get(table, {}), found.rows.get(table, {})
         for key in dict.fromkeys((*wanted, *happened)):
             path: Path = ("after", table, key)
             yield from _change(path, table, wanted.get(key), happened.get(key))
@@ -146,18 +113,18 @@ def after(expected: After, found: Difference) -> Iterator[Problem]:
 def _change(path: Path, table: str, wanted: Change | None, happened: Change | None) -> Iterator[Problem]:
     if isinstance(wanted, dict) and isinstance(happened, dict):
         for column in dict.fromkeys((*wanted, *happened)):
-            yield from _told((*path, column), _pair(wanted.get(column)), _pair(happened.get(column)))
+            yield from _unequal((*path, column), _pair(wanted.get(column)), _pair(happened.get(column)))
     elif isinstance(wanted, Added) and isinstance(happened, Added):
         full = _defaults(table, str(wanted.new.get("name", ""))) | wanted.new
         for column in dict.fromkeys((*full, *happened.new)):
-            yield from _told((*path, "new", column), full.get(column), happened.new.get(column))
+            yield from _unequal((*path, "new", column), full.get(column), happened.new.get(column))
     elif wanted != happened:
         yield Problem(path, _shown(table, wanted), _shown(table, happened))
 
 
-def _told(path: Path, wanted: Data, found: Data) -> Iterator[Problem]:
-    if not same(wanted, found):
-        yield Problem(path, _or_unchanged(wanted), _or_unchanged(found))
+def _unequal(path: Path, expected: Data, found: Data) -> Iterator[Problem]:
+    if not same(expected, found):
+        yield Problem(path, _or_unchanged(expected), _or_unchanged(found))
 
 
 def _or_unchanged(value: Data) -> str:
@@ -178,7 +145,7 @@ def _journals(name: str, expected: Mapping[str, Data], found: Mapping[str, Data]
 def _journal(
     start: Rows, end: Rows, journal: tuple[str, Sequence[str]], *, aliases: Aliases, order: Sequence[str]
 ) -> dict[str, list[Data]]:
-    """The journal's new lines by request, in their order, of the requests in theirs."""
+    """Return the journal's new lines by request: requests in `order`, each one's lines by number."""
     table, shown = journal
     known = start.get(table, {})
     records = [record for key, record in end.get(table, {}).items() if key not in known]
@@ -186,7 +153,7 @@ def _journal(
     records.sort(key=lambda r: (place.get(str(r["request_id"]), len(place)), str(r["user_id"]), _number(r["n"])))
     lines: dict[str, list[Data]] = {}
     for record in records:
-        line: list[Data] = [aliases.to_names(_plain(record[column])) for column in shown]
+        line: list[Data] = [aliases.to_names(as_data(record[column])) for column in shown]
         lines.setdefault(str(record["request_id"]), []).append(line)
     return lines
 
@@ -225,7 +192,7 @@ def _default(column: sa.Column[object]) -> Data:
 
 
 def _short(table: str, change: Change) -> Data:
-    """A change as one would write it: of a new row only what is not at its default, and what names it."""
+    """Return a change as one would write it: of a new row only what is not at its default, and what names it."""
     if isinstance(change, Added):
         defaults = _defaults(table, str(change.new.get("name", "")))
         shown = {c: v for c, v in change.new.items() if c in ALWAYS_SHOWN or not same(v, defaults.get(c))}
@@ -242,22 +209,18 @@ def _key(key: Key, aliases: Aliases) -> str:
 
 
 def _written(column: str, value: Value, aliases: Aliases) -> Data:
-    """A column's value as a scenario writes it: documents as YAML, times as ISO times, ids by their aliases."""
+    """Return a column's value as a scenario writes it: documents as YAML, times as ISO times, ids by their aliases."""
     if value is None:
         return None
     if column in JSON_COLUMNS and isinstance(value, str):
         return aliases.to_names(_json(value))
     if column in TIME_COLUMNS and isinstance(value, int) and value:
         return moments.written(value)
-    return aliases.to_names(_plain(value))
-
-
-def _plain(value: Value) -> Data:
-    return value.hex() if isinstance(value, bytes) else value
+    return aliases.to_names(as_data(value))
 
 
 def _json(text: str) -> Data:
-    """The document, or the text itself where it is none."""
+    """Return the document, or the text itself where it is none."""
     try:
         document: Data = json.loads(text)
     except ValueError:

@@ -38,36 +38,36 @@ def breaches(rows: Rows, order: Sequence[str] = (), *, signed: Collection[str] =
     With `order`, the granted requests' ids from the first to the last, each line's balance and stock is checked too.
     signed: columns of `users` that may be negative, for a legacy file holds such values and they are moved as they are.
     """
-    found: list[Breach] = []
+    broken: list[Breach] = []
     for (player, *_), user in rows.get("users", {}).items():
         mine = _of(rows, str(player))
-        found += _worn_once(str(player), mine)
-        found += _nothing_negative(str(player), mine, signed)
-        found += _journals(str(player), user, mine, order)
-    return found
+        broken += _worn_once(str(player), mine)
+        broken += _nothing_negative(str(player), mine, signed)
+        broken += _journals(str(player), user, mine, order)
+    return broken
 
 
 def receipts(rows: Rows, granted: Collection[tuple[str, str]], refused: Collection[tuple[str, str]]) -> list[Breach]:
-    """One receipt a granted (player, request), and none a refused one; nor any that nobody asked for."""
-    there = set(rows.get("action_receipts", {}))
-    unasked = {key for key in there if key not in granted and key not in refused}
+    """Check that each granted (player, request) has one receipt, a refused one none, and that nobody else has any."""
+    stored = set(rows.get("action_receipts", {}))
+    unasked = {key for key in stored if key not in granted and key not in refused}
     return [
-        *(Breach(p, f"receipt of {r}", "one, for it was granted", "none") for p, r in granted if (p, r) not in there),
-        *(Breach(p, f"receipt of {r}", "none, for it was refused", "one") for p, r in refused if (p, r) in there),
+        *(Breach(p, f"receipt of {r}", "one, for it was granted", "none") for p, r in granted if (p, r) not in stored),
+        *(Breach(p, f"receipt of {r}", "none, for it was refused", "one") for p, r in refused if (p, r) in stored),
         *(Breach(str(p), f"receipt of {r}", "none, for nobody asked", "one") for p, r in sorted(unasked, key=str)),
     ]
 
 
 def order_kept(before: Rows, after: Rows) -> list[Breach]:
     """Check that rows that stay keep their order, and new ones come last, in every table that has an order."""
-    found = []
+    broken = []
     for table in ORDERED:
         for (player,) in before.get("users", {}):
             old, new = in_order(before, table, player), in_order(after, table, player)
             expected = [key for key in old if key in new] + [key for key in new if key not in old]
             if new != expected:
-                found.append(Breach(str(player), f"order of {table}", _listed(expected), _listed(new)))
-    return found
+                broken.append(Breach(str(player), f"order of {table}", _listed(expected), _listed(new)))
+    return broken
 
 
 def still_readable(before: Rows, after: Rows) -> list[Breach]:
@@ -82,13 +82,13 @@ def still_readable(before: Rows, after: Rows) -> list[Breach]:
 
 
 def in_order(rows: Rows, table: str, player: object) -> list[str]:
-    """The keys of a player's rows by position, without the player's own id."""
+    """Return the keys of a player's rows by position, without the player's own id."""
     mine = [(record["position"], key) for key, record in rows.get(table, {}).items() if key[0] == player]
     return ["/".join(map(str, key[1:])) for _, key in sorted(mine, key=str_last)]
 
 
 def str_last(entry: tuple[object, Key]) -> tuple[int, str]:
-    """Sorts by position, and rows that share one by their keys."""
+    """Return what to sort by: the position, and for rows that share one their keys."""
     position, key = entry
     return (position if isinstance(position, int) else -1, str(key))
 
@@ -172,7 +172,7 @@ class Account:
 
 
 def _lines(mine: Rows, journal: str, order: Sequence[str]) -> Iterator[Line]:
-    """The lines, requests in `order`, then by number."""
+    """Yield the lines, requests in `order`, each one's lines by number."""
     place = {request: n for n, request in enumerate(order)}
     name, change, left = (
         ("currency", "amount", "balance") if journal == "currency_ledger" else ("item_id", "delta", "stock")
@@ -211,9 +211,9 @@ def _numbered(player: str, mine: Rows) -> Iterator[Breach]:
         numbers: dict[str, list[int]] = {}
         for record in mine.get(journal, {}).values():
             numbers.setdefault(str(record["request_id"]), []).append(_whole(record["n"]))
-        for request, found in numbers.items():
-            if sorted(found) != list(range(1, len(found) + 1)):
-                yield Breach(player, f"{journal} of {request}", "lines numbered from 1", str(sorted(found)))
+        for request, lines in numbers.items():
+            if sorted(lines) != list(range(1, len(lines) + 1)):
+                yield Breach(player, f"{journal} of {request}", "lines numbered from 1", str(sorted(lines)))
 
 
 def _without_receipt(player: str, mine: Rows) -> Iterator[Breach]:

@@ -9,21 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from game.dispatch import Request, dispatch
+from db.samples import moments
+from db.samples.moments import written
+from game.dispatch import dispatch
 from game.errors import BadDice, Refused, StoreFailure
-from game.rows import Rows, compare, whole
+from game.rows import Rows, compare, whole_number
 from game.rules.chance import Chance
-from game.rules.commands import decode
-from harness.play import defects, expectations, invariants
+from harness.play import defects, expectations, invariants, requests
 from harness.play.arena import Stage, starts
-from harness.play.expectations import Aliases, Difference
-from harness.scenarios import moments
+from harness.play.expectations import Changes
 from harness.scenarios.model import OK, Scenario, Turn
-from harness.scenarios.moments import written
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_reader import Data, Path, flow
-
-SEED = "scenarios"
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Taken:
 
     @property
     def result(self) -> str:
-        """`ok` or the refusal's code."""
+        """Return `ok` or the refusal's code."""
         return self.refused or OK
 
 
@@ -46,7 +43,7 @@ class Run:
     """One play from start to end, in one order."""
 
     taken: tuple[Taken, ...]
-    difference: Difference
+    changes: Changes
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,12 @@ class Verdict:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """All that is not as it should be; nothing means that the scenario holds."""
+        """Return all that is not as it should be; nothing means that the scenario holds."""
         return (*self.standing, *self.unexpected)
 
 
 def replay(scenario: Scenario, stage: Stage) -> Verdict:
-    """The scenario on the stage; with a race once in each of its serial orders."""
+    """Play the scenario on the stage, with a race once in each of its serial orders, and return all that is wrong."""
     turns_of = orders(scenario)
     plays: list[Play] = []
     runs: list[Run] = []
@@ -74,7 +71,7 @@ def replay(scenario: Scenario, stage: Stage) -> Verdict:
         if all(play.take(turn) for turn in turns):
             runs.append(play.end())
             if scenario.after is not None:
-                play.unexpected += expectations.after(scenario.after, runs[-1].difference)
+                play.unexpected += expectations.after(scenario.after, runs[-1].changes)
     names = [order_of(turns) for turns in turns_of]
     standing = in_orders([play.standing for play in plays], names)
     standing += _never_drawn(set.intersection(*(play.undrawn for play in plays)))
@@ -100,7 +97,7 @@ def in_orders(problems: Sequence[Sequence[Problem]], names: Sequence[str]) -> li
 
 
 def orders(scenario: Scenario) -> list[tuple[Turn, ...]]:
-    """The serial orders: one, or with a race two."""
+    """Return the serial orders: one, or with a race two."""
     turns = scenario.turns
     racing = [n for n, turn in enumerate(turns) if turn.step is None]
     if not racing:
@@ -111,17 +108,17 @@ def orders(scenario: Scenario) -> list[tuple[Turn, ...]]:
 
 def outcomes(runs: Iterable[Run]) -> list[dict[str, str]]:
     """Return the outcomes of the race, by request: each different one once, in the order of the runs."""
-    found: list[dict[str, str]] = []
+    different: list[dict[str, str]] = []
     for run in runs:
         racing = sorted((t for t in run.taken if t.turn.step is None), key=lambda taken: str(taken.turn.path))
         outcome = {taken.turn.request: taken.result for taken in racing}
-        if outcome not in found:
-            found.append(outcome)
-    return found
+        if outcome not in different:
+            different.append(outcome)
+    return different
 
 
 def _never_drawn(dice: Iterable[Path]) -> Iterator[Problem]:
-    """In a race, the order may decide whether there is anything to draw: an error is what no order draws."""
+    """Yield the dice that no order drew: in a race, the order may decide whether there is anything to draw."""
     for path in sorted(dice, key=str):
         yield Problem(path, f"a draw named {path[-1]!r}", "no such draw")
 
@@ -147,7 +144,7 @@ class Play:
     undrawn: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.aliases = Aliases(dict.fromkeys(turn.request for turn in self.scenario.turns))
+        self.aliases = requests.aliases_of(self.scenario)
         self._now = moments.absolute(self.scenario.clock)
         self._taken: list[Taken] = []
         self._granted: dict[tuple[str, str], Taken] = {}
@@ -155,9 +152,8 @@ class Play:
         self._start = self.rows = self._read()
 
     def take(self, turn: Turn) -> Taken | None:
-        """Plays one command and checks all that can be checked at once; None where it could not be answered."""
-        if turn.step is not None and turn.step.clock is not None:
-            self._now = moments.moved(self._now, turn.step.clock)
+        """Play one command and check all that can be checked at once; None where it could not be answered."""
+        self._now = requests.instant(turn, self._now)
         before, taken = self.rows, self._dispatch(turn)
         if taken is None:
             return None
@@ -173,9 +169,9 @@ class Play:
         return taken
 
     def end(self) -> Run:
-        """Return the changes from the start to here."""
+        """Return the play's commands with their answers, and all that changed since its start."""
         order = [request for _, request in self._granted]
-        return Run(tuple(self._taken), expectations.difference(self._start, self.rows, self.aliases, order))
+        return Run(tuple(self._taken), expectations.changes(self._start, self.rows, self.aliases, order))
 
     def _read(self) -> Rows:
         rows = Rows()
@@ -186,19 +182,17 @@ class Play:
 
     def _dispatch(self, turn: Turn) -> Taken | None:
         action = turn.action
+        prepared = requests.prepare(turn, self._now, self.aliases)
         drawn: list[Chance] = []
 
         def chance(request_id: str) -> Chance:
-            drawn.append(Chance(SEED, request_id, action.dice))
+            drawn.append(prepared.chance(request_id))
             return drawn[-1]
 
-        fields = self.aliases.to_ids(dict(action.fields))
-        assert isinstance(fields, dict)
-        request = Request(action.by, turn.request, decode(action.do, fields))
         label = f"{action.by}'s {action.do}, request {turn.request}, on {self.stage.name}"
         try:
-            with defects.told(turn.path, label):
-                answer = dispatch(self.stage.store, request, clock=lambda: self._now, chance=chance)
+            with defects.naming_the_command(turn.path, label):
+                answer = dispatch(self.stage.store, prepared.request, clock=lambda: prepared.now_ms, chance=chance)
         except Refused as refusal:
             taken = Taken(turn, None, refused=refusal.code)
         except (BadDice, StoreFailure) as error:
@@ -228,21 +222,21 @@ class Play:
     def _check_retry(self, taken: Taken, earlier: Taken) -> None:
         if not taken.replayed or taken.outcome != earlier.outcome:
             first = "granted" if earlier.outcome is None else flow(dict(earlier.outcome))
-            again = expectations.said(taken.refused) if taken.outcome is None else flow(dict(taken.outcome))
-            found = again if taken.replayed or taken.refused else f"{again}, done once more"
-            self.standing.append(Problem(taken.turn.path, f"the first answer again, {first}", found))
+            again = expectations.in_words(taken.refused) if taken.outcome is None else flow(dict(taken.outcome))
+            second = again if taken.replayed or taken.refused else f"{again}, done once more"
+            self.standing.append(Problem(taken.turn.path, f"the first answer again, {first}", second))
 
     def _check_unchanged(self, taken: Taken, before: Rows) -> None:
-        """A refusal and a retry change nothing: no row, no line, no receipt."""
+        """Check that a refusal and a retry change nothing: no row, no line, no receipt."""
         if compare(before, self.rows):
-            found = expectations.difference(before, self.rows, self.aliases).as_data()
+            changes = expectations.changes(before, self.rows, self.aliases).as_data()
             what = "refused" if taken.refused else "retried"
-            self.standing.append(Problem(taken.turn.path, f"nothing changed by a {what} command", flow(found)))
+            self.standing.append(Problem(taken.turn.path, f"nothing changed by a {what} command", flow(changes)))
 
     def _check_instant(self, turn: Turn) -> None:
-        """A receipt says when its request was granted; one that is missing is said elsewhere."""
+        """Check that a receipt says when its request was granted; one that is missing is told by another check."""
         receipt = self.rows.get("action_receipts", {}).get((turn.action.by, turn.request), {"at": self._now})
-        if (at := whole(receipt, "at")) != self._now:
+        if (at := whole_number(receipt, "at")) != self._now:
             self.standing.append(Problem(turn.path, f"a receipt of {written(self._now)}", f"one of {written(at)}"))
 
     def _check_standing(self, turn: Turn, before: Rows) -> None:
@@ -258,7 +252,7 @@ class Play:
             self.standing.append(Problem(turn.path, self.named(expected), self.named(breach.found)))
 
     def named(self, text: str) -> str:
-        """The text with the ids in it as a scenario writes them."""
+        """Return the text with the ids in it as a scenario writes them."""
         return self.aliases.in_text(text)
 
 

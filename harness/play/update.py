@@ -18,34 +18,34 @@ LINE = 118
 
 
 def rewrite(path: Path, scenario: Scenario, verdict: Verdict) -> None:
-    """Rewrites the file, at once and whole, so that it expects what the verdict's runs gave; what holds stays as it is.
+    """Rewrite the file, at once and whole, so that it expects what the verdict's runs gave; what holds stays as it is.
 
     The verdict has no standing problem. With a race, `after` is what its first order leaves.
     """
     yaml = _yaml()
     document = yaml.load(path.read_text("utf-8"))
     wrong = {problem.path[:3] for problem in verdict.unexpected}
-    found = {taken.turn.path: taken for taken in verdict.runs[0].taken}
+    taken_by_path = {taken.turn.path: taken for taken in verdict.runs[0].taken}
     for n, step in enumerate(scenario.steps):
         if isinstance(step, Race) and ("steps", n, "outcomes") in wrong:
             _put(document["steps"][n], "outcomes", [dict(outcome) for outcome in outcomes(verdict.runs)])
         elif isinstance(step, Step) and ("steps", n, "expect") in wrong:
-            _put(document["steps"][n], "expect", dict(found[("steps", n)].outcome or {}))
-    _put_after(document, plain(verdict.runs[0].difference.as_data()), wrong)
+            _put(document["steps"][n], "expect", dict(taken_by_path[("steps", n)].outcome or {}))
+    _put_after(document, plain(verdict.runs[0].changes.as_data()), wrong)
     _write(path, yaml, document)
 
 
-def _put_after(document: CommentedMap, found: Data, wrong: Collection[YamlPath]) -> None:
-    """Each row and each request's lines that are wrong, gone where there are none; tables left empty go too."""
-    assert isinstance(found, dict)
+def _put_after(document: CommentedMap, changes: Data, wrong: Collection[YamlPath]) -> None:
+    """Put each row and each request's lines that are wrong; delete what did not change, and tables left empty."""
+    assert isinstance(changes, dict)
     tables = [path[1] for path in wrong if path[0] == "after"]
     if not tables:
         return
     if not document["after"]:
-        document["after"] = _laid_out(found, indent=0)
+        document["after"] = _laid_out(changes, indent=0)
         return
-    for table in [table for table in dict.fromkeys((*document["after"], *found)) if table in tables]:
-        rows = found.get(table, {})
+    for table in [table for table in dict.fromkeys((*document["after"], *changes)) if table in tables]:
+        rows = changes.get(table, {})
         assert isinstance(rows, dict)
         written = document["after"].setdefault(table, _laid_out({}, indent=LINE))
         for key in [key for key in (*written, *rows) if ("after", table, key) in wrong]:
@@ -58,7 +58,7 @@ def _put_after(document: CommentedMap, found: Data, wrong: Collection[YamlPath])
 
 
 def _yaml() -> YAML:
-    """As scenario files are written: lists indented under their key, no line folded, every mapping in its braces."""
+    """Return a writer of scenario files: lists indented under their key, lines whole, every mapping in its braces."""
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = 10_000
@@ -68,7 +68,7 @@ def _yaml() -> YAML:
 
 
 def _write(path: Path, yaml: YAML, document: CommentedMap) -> None:
-    """The old file stands until the new one is whole."""
+    """Replace the file at once: the old one stands until the new one is whole."""
     text = io.StringIO()
     yaml.dump(document, text)
     beside = path.with_name(f"{path.name}.new")
@@ -77,7 +77,7 @@ def _write(path: Path, yaml: YAML, document: CommentedMap) -> None:
 
 
 def _put(holder: CommentedMap, key: str, value: Data) -> None:
-    """Sets the key; where it holds a mapping already, only what differs in it, so that comments stay."""
+    """Set the key; where it holds a mapping already, only what differs in it, so that comments stay."""
     old = holder.get(key)
     if isinstance(old, CommentedMap) and old and isinstance(value, dict):
         for name in [name for name in old if name not in value]:
@@ -89,7 +89,7 @@ def _put(holder: CommentedMap, key: str, value: Data) -> None:
 
 
 def _laid_out(value: Data, *, indent: int) -> object:
-    """In flow style what fits on a line, the rest in blocks; the whole difference always a table a line."""
+    """Write in flow style what fits on a line, the rest in blocks; all of `after` always a table a line."""
     flowing = indent >= LINE or ((indent > 0 or not value) and indent + len(flow(value)) < LINE)
     inner = LINE if flowing else indent + 2
     if isinstance(value, dict):

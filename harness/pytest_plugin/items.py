@@ -1,4 +1,4 @@
-"""The base of all our items: run on a store, failing by differences; and the counts of the items of a run."""
+"""The bases of all our items: what they are made of is data, they run on a store and fail by differences."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import psycopg
 import pytest
 from _pytest._code.code import TerminalRepr, TracebackStyle
 
-from harness.play.defects import Raised
-from harness.play.requests import Apart
-from harness.pytest_plugin.session import SERVER
-from harness.scenarios import ScenarioFile
+from harness import scenarios
+from harness.play.defects import Case, Raised
+from harness.play.differences import Difference
+from harness.pytest_plugin.session import SERVER, UPDATE
+from harness.scenarios import BadScenario, ScenarioFile
 
 SHOWN_DIFFERENCES = 12
 MOST = 1_000_000
@@ -29,10 +30,21 @@ class PlayFailed(Exception):
 
 
 class PlayItem(pytest.Function):
-    """An item that is run on a store and fails by a difference."""
+    """An item that is run on a store and fails by a difference. A subclass names in `play` the fixtures that it needs.
+
+    The rest of what it needs are attributes, so that an item can be looked at without being run.
+    """
+
+    def __init__(self, *, name: str, parent: pytest.Collector) -> None:
+        # pytest takes the names of the fixtures from the signature of what it is to call, here of a bound method.
+        super().__init__(name=name, parent=parent, callobj=self.play)
+
+    def play(self, *fixtures: Any, **named: Any) -> None:
+        """Run the item on the fixtures that the parameters name. Raises PlayFailed with all that is to be read."""
+        raise NotImplementedError
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """The file itself, not the function that runs it."""
+        """Return the file itself, not the function that runs it."""
         return self.path, 0, f"{self.parent.name if self.parent else ''}::{self.name}"
 
     def setup(self) -> None:
@@ -41,7 +53,7 @@ class PlayItem(pytest.Function):
             super().setup()
 
     def runtest(self) -> None:
-        """Play the item. Raises AssertionError with its differences."""
+        """Play the item. Raises PlayFailed with its differences."""
         with self._blaming_the_server():
             super().runtest()
 
@@ -51,18 +63,53 @@ class PlayItem(pytest.Function):
         try:
             yield
         except Exception:
-            if "server" in self.fixturenames and (said := _silent(self.config)) is not None:
-                pytest.fail(f"the server is gone: {said}", pytrace=False)
+            if "server" in self.fixturenames and (cause := _silence(self.config)) is not None:
+                pytest.fail(f"the server is gone: {cause}", pytrace=False)
             raise
 
     def repr_failure(
         self, excinfo: pytest.ExceptionInfo[BaseException], style: TracebackStyle | None = None
     ) -> str | TerminalRepr:
-        """Only what the scenario says; a defect of ours keeps its traceback."""
+        """Show only what the scenario says; a defect of ours keeps its traceback."""
         del style  # pytest's own items have no use for it either
-        # A file may be deleted or half saved while the tests run: it is read again by each of its items.
-        is_told = isinstance(excinfo.value, (PlayFailed, pytest.Collector.CollectError))
-        return str(excinfo.value) if is_told else super().repr_failure(excinfo)
+        if isinstance(excinfo.value, PlayFailed | BadScenario):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+
+class ScenarioItem(PlayItem):
+    """One way to run a scenario, which was read and checked when its file was collected.
+
+    With --update-scenarios the file is read again before each item: an item before this one may have rewritten it.
+    """
+
+    def __init__(self, *, name: str, parent: pytest.Collector, file: ScenarioFile) -> None:
+        super().__init__(name=name, parent=parent)
+        self.file = file
+
+    def runtest(self) -> None:
+        """Play the item; with --update-scenarios read the file first. Raises BadScenario if it holds none."""
+        if self.config.getoption(UPDATE):
+            self.read_again()
+        super().runtest()
+
+    def read_again(self) -> None:
+        """Take the file as it stands now. Raises BadScenario if it holds no scenario."""
+        self.file = scenarios.read_file(self.path, self.file.name)
+
+    def repeated_by(self, case: Case) -> str:
+        """Return the arguments with which pytest repeats the case alone."""
+        del case  # a play without faults is repeated by its name
+        return quote(self.nodeid)
+
+    @contextmanager
+    def failing_by_a_block(self) -> Iterator[None]:
+        """Fail the item by one block where a command of the file makes the game raise."""
+        try:
+            yield
+        except Raised as raised:
+            where, again = self.file.place(raised.path), self.repeated_by(raised.case)
+            raise PlayFailed(raised_block(where, raised, again)) from None
 
 
 def whole(least: int, most: int = MOST) -> Callable[[str], int]:
@@ -80,7 +127,7 @@ def whole(least: int, most: int = MOST) -> Callable[[str], int]:
     return read
 
 
-def _silent(config: pytest.Config) -> str | None:
+def _silence(config: pytest.Config) -> str | None:
     """Return why the run's server does not answer; None if it does, or if there is none yet."""
     if SERVER not in config.stash:
         return None
@@ -91,15 +138,9 @@ def _silent(config: pytest.Config) -> str | None:
     return None
 
 
-@contextmanager
-def raised_in(file: ScenarioFile, again: str) -> Iterator[None]:
-    """Fail the item by one block where a command of the file makes the game raise. again: what pytest is to repeat."""
-    try:
-        yield
-    except Raised as raised:
-        mark = file.document.mark(raised.path)
-        where = ".".join(str(part) for part in raised.path)
-        raise PlayFailed(raised_block(f"{file.name}:{mark.line}: {where}", raised, quote(again))) from None
+def pair(expected: str, found: str) -> str:
+    """Return the two lines in which every failure of ours says what was expected and what was found."""
+    return f"    expected  {expected}\n    found     {found}"
 
 
 def raised_block(where: str, raised: Raised, again: str) -> str:
@@ -107,20 +148,20 @@ def raised_block(where: str, raised: Raised, again: str) -> str:
     case = raised.case
     under = f", {case.fault} at {case.k}: {case.statement}" if case.k is not None else ""
     return (
-        f"{where}: {raised.label}{under}\n    expected  an answer or a refusal\n    found     {raised.defect.what}"
+        f"{where}: {raised.label}{under}\n{pair('an answer or a refusal', raised.defect.what)}"
         f"\n    raised at {raised.defect.where}\n  again: pytest {again}\n\n{raised.defect.trace}"
     )
 
 
-def shown(differences: Sequence[Apart]) -> Iterator[str]:
-    """Each difference: what, expected, found."""
+def shown(differences: Sequence[Difference]) -> Iterator[str]:
+    """Yield each difference: what, expected, found; beyond a dozen, how many more there are."""
     for difference in differences[:SHOWN_DIFFERENCES]:
-        yield f"  {difference.what}\n    expected  {difference.expected}\n    found     {difference.found}"
+        yield f"  {difference.what}\n{pair(difference.expected, difference.found)}"
     if (more := len(differences) - SHOWN_DIFFERENCES) > 0:
         yield f"  and {more} more differences"
 
 
-def found(terminalreporter: pytest.TerminalReporter, wanted: str) -> list[dict[str, Any]]:
+def counts_of(terminalreporter: pytest.TerminalReporter, wanted: str) -> list[dict[str, Any]]:
     """Return the counts of the items of this run and of all its workers, under the name of a property."""
     reports = (report for reports in terminalreporter.stats.values() for report in reports)
     calls = (report for report in reports if getattr(report, "when", None) == "call")

@@ -20,6 +20,7 @@ from harness.pytest_plugin.session import FAILED, KEEP, KEPT, NONE, PLAN, SERVER
 
 pytest_plugins = [
     "harness.pytest_plugin.durations",
+    "harness.pytest_plugin.scenario_items",
     "harness.pytest_plugin.fault_items",
     "harness.pytest_plugin.race_items",
     "harness.pytest_plugin.collect",
@@ -45,7 +46,7 @@ class Node(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of the harness."""
+    """Add the options of the harness."""
     group = parser.getgroup("harness", "Postgres to test against")
     group.addoption(
         "--postgres",
@@ -128,7 +129,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The server that was used, to the last figure of its version; and what was left of it."""
+    """Name the server that was used, to the last figure of its version, and what was left of it."""
     for line in config.stash[KEPT]:
         terminalreporter.write_line(f"kept: {line}")
     if SERVER not in config.stash:
@@ -139,7 +140,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop what we started. When this does not run (SIGTERM, kill -9), the server's guardian does it."""
+    """Stop what we started. When this does not run (SIGTERM, kill -9), the server's reaper does it."""
     if SERVER in config.stash:
         config.stash[SERVER].stop()
 
@@ -155,26 +156,26 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.fixture(scope="session")
 def server(pytestconfig: pytest.Config) -> Server:
-    """The run's Postgres: started when the first test asks for it, shared with xdist's workers."""
+    """Provide the run's Postgres: started when the first test asks for it, shared with xdist's workers."""
     return _server(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def databases(server: Server) -> Iterator[Databases]:
-    """The run's templates and clones."""
+    """Provide the run's templates, and make and drop their clones."""
     with Databases(server) as made:
         yield made
 
 
 @pytest.fixture
 def database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A migrated, empty, open database of the test's own."""
+    """Provide a migrated, empty, open database of the test's own."""
     yield from _clone(databases, request, fenced=False)
 
 
 @pytest.fixture
 def fenced_database(databases: Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A migrated, empty database of the test's own, fenced still."""
+    """Provide a migrated, empty database of the test's own, fenced still."""
     yield from _clone(databases, request, fenced=True)
 
 
@@ -197,7 +198,7 @@ def _server(config: pytest.Config) -> Server:
 
 
 def _start(config: pytest.Config) -> Server:
-    """One server or no run: without it, each test would fail with the same words."""
+    """Start the run's server, or end the run: without it, each test would fail with the same words."""
     try:
         if NONE in config.stash:
             raise config.stash[NONE]

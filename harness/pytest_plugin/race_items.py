@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from shlex import quote
 
@@ -11,13 +11,13 @@ import pytest
 
 from db.counts import count
 from harness.play.defects import Raised
-from harness.pytest_plugin.items import PlayFailed, PlayItem, found, raised_block, shown
+from harness.pytest_plugin.items import PlayFailed, PlayItem, ScenarioItem, counts_of, pair, raised_block, shown
 from harness.pytest_plugin.session import KEEP, keeps, note_kept_database
 from harness.scenarios import ScenarioFile
 from harness.sweeps import pairs, races
 from harness.sweeps.pairs import BadPairs
 from harness.sweeps.proxied_database import ProxiedDatabase
-from harness.sweeps.races import Lost, Race, Raced, Track
+from harness.sweeps.races import FailedOrder, Race, Raced, Track
 
 RACES, RACE_ORDER = "--races", "--race-order"
 GATE, ALL = "gate", "all"
@@ -26,7 +26,7 @@ PROPERTY = "race"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of the race sweep."""
+    """Add the options of the race sweep."""
     group = parser.getgroup("harness")
     group.addoption(
         RACES,
@@ -53,21 +53,23 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-def calls(config: pytest.Config, read: Callable[[], ScenarioFile]) -> Iterator[tuple[str, Callable[..., None]]]:
-    """The item of a scenario that has a race, if races are asked for."""
-    if config.getoption(RACES) is None or read().scenario.race is None:
-        return
+class RaceItem(ScenarioItem):
+    """The race of a scenario, in every order."""
 
-    def run(track: Track, request: pytest.FixtureRequest) -> None:
-        file = read()
-        where = f"{file.name}:{file.document.mark(races.place(file.scenario)).line}"
-        _sweep(races.of(file.scenario), track, request.node, where)
+    def play(self, track: Track) -> None:
+        """Sweep the orders. Raises PlayFailed with the first that fails."""
+        where = f"{self.file.name}:{self.file.document.mark(races.place(self.file.scenario)).line}"
+        _sweep(races.of(self.file.scenario), track, self, where)
 
-    yield ITEM, run
+
+def items(parent: pytest.Collector, file: ScenarioFile) -> Iterator[RaceItem]:
+    """Yield the item of a scenario that has a race, if races are asked for."""
+    if parent.config.getoption(RACES) is not None and file.scenario.race is not None:
+        yield RaceItem.from_parent(parent, name=ITEM, file=file)
 
 
 def collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """The collector of the table of pairs, if races are asked for."""
+    """Return the collector of the table of pairs, if races are asked for."""
     if file_path.name != pairs.FILE or parent.config.getoption(RACES) is None:
         return None
     return PairsCollector.from_parent(parent, path=file_path)
@@ -82,21 +84,25 @@ class PairsCollector(pytest.File):
             table = pairs.read(self.path, f"scenarios/{self.path.name}")
         except BadPairs as error:
             raise self.CollectError(str(error)) from None
-        for pair in table.pairs(every=self.config.getoption(RACES) == ALL):
-            yield PlayItem.from_parent(self, name="+".join(pair), callobj=_pair(table.race(pair), self.path.name))
+        for names in table.pairs(every=self.config.getoption(RACES) == ALL):
+            yield PairItem.from_parent(self, name="+".join(names), race=table.race(names))
 
 
-def _pair(race: Race, name: str) -> Callable[..., None]:
-    def run(track: Track, request: pytest.FixtureRequest) -> None:
-        raced = _sweep(race, track, request.node, name)
+class PairItem(PlayItem):
+    """The race of a pair of the table, each of whose commands is granted if nobody comes before it."""
+
+    def __init__(self, *, name: str, parent: pytest.Collector, race: Race) -> None:
+        super().__init__(name=name, parent=parent)
+        self.race = race
+
+    def play(self, track: Track) -> None:
+        """Sweep the orders. Raises PlayFailed with the first that fails, or with a command that is never granted."""
+        raced = _sweep(self.race, track, self, self.path.name)
         for first, end in raced.serial.items():
-            label, answer = next(said for said in end.answers if said[0].startswith(f"{pairs.PLAYER}'s {first} "))
+            label, answer = next(each for each in end.answers if each[0].startswith(f"{pairs.PLAYER}'s {first} "))
             if not answer.startswith("granted"):
-                raise PlayFailed(
-                    f"{name}: {label}, if nobody comes before it\n    expected  granted\n    found     {answer}"
-                )
-
-    return run
+                where = f"{self.path.name}: {label}, if nobody comes before it"
+                raise PlayFailed(f"{where}\n{pair('granted', answer)}")
 
 
 def _sweep(race: Race, track: Track, item: pytest.Item, where: str) -> Raced:
@@ -108,16 +114,14 @@ def _sweep(race: Race, track: Track, item: pytest.Item, where: str) -> Raced:
     counted = {"orders": raced.orders, "failures": len(raced.failures), "seconds": round(raced.seconds, 3)}
     item.user_properties.append((PROPERTY, json.dumps(counted)))
     if raced.failures:
-        raise PlayFailed("\n".join(_said(raced, race, item.nodeid, where)))
+        raise PlayFailed("\n".join(_first_failure(raced, race, item.nodeid, where)))
     if not raced.whole:
-        raise PlayFailed(
-            f"{where}\n    expected  at most {races.MOST_ORDERS} orders\n    found     that there are more"
-        )
+        raise PlayFailed(f"{where}\n{pair(f'at most {races.MOST_ORDERS} orders', 'that there are more')}")
     return raced
 
 
-def _said(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
-    """The first order that fails: it is the one with the fewest preemptions."""
+def _first_failure(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
+    """Yield the lines of the first order that fails: it is the one with the fewest preemptions."""
     lost = raced.failures[0]
     first, second = (prepared.turn for prepared in race.racers)
     if lost.serial == races.NAMES[1]:
@@ -130,17 +134,17 @@ def _said(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
     yield from (f"\n{defect.trace}" for defect in dict.fromkeys(lost.defects))
 
 
-def _timeline(lost: Lost, race: Race) -> Iterator[str]:
-    """One line a statement, the second session's further in."""
+def _timeline(lost: FailedOrder, race: Race) -> Iterator[str]:
+    """Yield one line a statement, the second session's further in."""
     for name, prepared in zip(races.NAMES, race.racers, strict=True):
         yield f"  {name}: {prepared.turn.action.do} {json.dumps(dict(prepared.turn.action.fields), ensure_ascii=False)}"
     for event in lost.timeline:
-        yield f"    {'      ' * races.NAMES.index(event.session)}{event.session}  {event.said}"
+        yield f"    {'      ' * races.NAMES.index(event.session)}{event.session}  {event.statement}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show how many races were run, in how many orders."""
-    counted = found(terminalreporter, PROPERTY)
+    counted = counts_of(terminalreporter, PROPERTY)
     if not counted:
         return
     orders, failures = (sum(one[name] for one in counted) for name in ("orders", "failures"))
@@ -160,7 +164,7 @@ def worker_track(worker_ground: ProxiedDatabase) -> Iterator[Track]:
 
 @pytest.fixture
 def track(worker_track: Track, request: pytest.FixtureRequest) -> Iterator[Track]:
-    """Two sessions of one application; with --keep, the database on which a race failed is left as it is."""
+    """Provide two sessions of one application; with --keep, the database on which a race failed is left as it is."""
     yield worker_track
     if keeps(request):
         left = worker_track.leave()

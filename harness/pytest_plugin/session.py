@@ -11,10 +11,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from db.errors import ToolError
 from db.files import private
-from db.servers import Plan, Server
+from db.servers import ProviderChoice, Server
 from harness.databases import Database
 
-PLAN = pytest.StashKey[Plan]()
+PLAN = pytest.StashKey[ProviderChoice]()
 """The kind of server that was chosen, before any is started."""
 NONE = pytest.StashKey[ToolError]()
 """Why no server can be had, where none was asked for by --postgres."""
@@ -28,6 +28,7 @@ FAILED = pytest.StashKey[bool]()
 """On an item: whether one of its phases failed."""
 
 KEEP = "--keep"
+UPDATE = "--update-scenarios"
 SERVICE = "kept"
 
 

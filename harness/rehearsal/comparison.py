@@ -27,8 +27,8 @@ class Untouched:
 
 
 def compare(before: Path, after: Path, acted: Collection[str]) -> Untouched:
-    """Every row of every table of `before`, by its place, in `after`; of `users` only the players that did not act."""
-    found = Untouched()
+    """Compare every row of every table, by its place, in both files; of `users` only players that did not act."""
+    untouched = Untouched()
     with (
         closing(sqlite_values.connect(before, readonly=True)) as first,
         closing(sqlite_values.connect(after, readonly=True)) as second,
@@ -42,11 +42,11 @@ def compare(before: Path, after: Path, acted: Collection[str]) -> Untouched:
                     continue
                 now = None if row is None else [row.cells[n] for n in places]
                 wrong = _wrong(columns, None if was is None else was.cells, now)
-                found.cells += len(columns)
-                found.differing += len(wrong)
+                untouched.cells += len(columns)
+                untouched.differing += len(wrong)
                 if wrong:
-                    found.differences.append(f"{table}, row {place}: not as it was: {', '.join(wrong)}")
-    return found
+                    untouched.differences.append(f"{table}, row {place}: not as it was: {', '.join(wrong)}")
+    return untouched
 
 
 def _wrong(columns: Sequence[str], was: Sequence[Cell] | None, now: Sequence[Cell] | None) -> list[str]:

@@ -20,16 +20,16 @@ from db.counts import lines_of
 from db.cutover import cutover, rollback
 from db.cutover.context import FAILURES, RunConfig
 from db.cutover.ports import SmokeResult, When
-from db.cutover.report import Report
+from db.cutover.report import RunReport
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
 from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
 from harness.load import receipts, scripts
-from harness.load.virtual_users import Tally, VirtualUsers
+from harness.load.virtual_users import AnswerLog, VirtualUsers
 from harness.rehearsal import comparison
 from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalReport
-from harness.rehearsal.setup import Stage, stage
+from harness.rehearsal.setup import RehearsalSetup, set_up
 from harness.smoke import smoke
 
 SLICES = 60
@@ -57,48 +57,51 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
             do="Nothing was begun. Say how many: --players 200, or name a file: --legacy FILE",
         )
     began = time.monotonic()
-    with stage(players, source, kind, progress) as here:
-        planned = scripts.read(here.source, players=MOST_PLAYERS, seed=SEED)
-        with VirtualUsers(here.service.urls, planned, token_of=here.service.token_of, seed=SEED) as crowd:
-            rehearsal = Rehearsal(here, crowd, _slice(planned), progress)
-            there, back = rehearsal.both()
-        tally = crowd.tally
+    with set_up(players, source, kind, progress) as setup:
+        planned = scripts.read(setup.source, players=MOST_PLAYERS, seed=SEED)
+        with VirtualUsers(setup.service.urls, planned, token_of=setup.service.token_of, seed=SEED) as users:
+            rehearsal = Rehearsal(setup, users, _slice(planned), progress)
+            outward, way_back = rehearsal.both()
+        tally = users.tally
         return RehearsalReport(
-            **_fields(there) | {"verdict": _worst(there.verdict, back.verdict)},
-            engine={"kind": here.server.kind, "version": here.server.version},
-            players=here.players,
+            **_fields(outward) | {"verdict": _worst(outward.verdict, way_back.verdict)},
+            engine={"kind": setup.server.kind, "version": setup.server.version},
+            players=setup.players,
             held=rehearsal.held,
             refused=len(tally.refused),
             dropped=tally.dropped,
             seconds=round(time.monotonic() - began, 1),
-            rollback=back,
+            rollback=way_back,
         )
 
 
 class Rehearsal:
     """Before, there, after, back, after: the moves, with players at it all the while."""
 
-    def __init__(self, here: Stage, crowd: VirtualUsers, a_slice: int, progress: Progress) -> None:
-        self._here = here
-        self._crowd = crowd
+    def __init__(self, setup: RehearsalSetup, users: VirtualUsers, a_slice: int, progress: Progress) -> None:
+        self._setup = setup
+        self._users = users
         self._slice = a_slice
         self._progress = progress
-        self._before = receipts.earlier(here.source)
+        self._before = receipts.earlier(setup.source)
         self.held = 0
 
     def both(self) -> tuple[Leg, Leg]:
-        """The way there, and where that passed, the way back."""
+        """Rehearse the way there and, where that passed, the way back."""
         self._progress.say("players play on the legacy file")
-        self._crowd.play(SETTLED_SLICES * self._slice)
-        there = self.leg(partial(cutover.run, evidence=_no_evidence), self._here.environment.target, self._loaded)
-        if there.verdict != PASS:
-            return there, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
-        return there, self.leg(rollback.run, self._here.environment.legacy, self._returned)
+        self._users.play(SETTLED_SLICES * self._slice)
+        outward = self.leg(partial(cutover.run, evidence=_no_evidence), self._setup.environment.target, self._loaded)
+        if outward.verdict != PASS:
+            return outward, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
+        return outward, self.leg(rollback.run, self._setup.environment.legacy, self._returned)
 
     def leg(
-        self, verb: Callable[..., Report], store: PostgresUrl | LegacyUrl, counts: Callable[[Report], dict[str, Any]]
+        self,
+        verb: Callable[..., RunReport],
+        store: PostgresUrl | LegacyUrl,
+        counts: Callable[[RunReport], dict[str, Any]],
     ) -> Leg:
-        """One move, and play on the store that it ends on; then the count.
+        """Run one move, let players play on the store that it ends on, and count.
 
         counts: what the move's report says of values, under a Leg's names, and `problems`. Refusal: it was not begun.
         A server that was lost makes it inconclusive, whatever else was found.
@@ -108,40 +111,43 @@ class Rehearsal:
         except (ToolError, *FAILURES) as error:
             if isinstance(error.__cause__, KeyboardInterrupt):  # The move was undone because of it.
                 raise error.__cause__ from None
-            if cause := self._here.vitals.cause(error):
+            if cause := self._setup.vitals.cause(error):
                 return Leg(INCONCLUSIVE, problems=(cause, str(error)))
             if isinstance(error, Refusal) or not isinstance(error, ToolError):
                 raise
             return Leg(INCONCLUSIVE if isinstance(error, Inconclusive) else FAIL, problems=(str(error),))
-        if leg.verdict != PASS and (cause := self._here.vitals.cause()):
+        if leg.verdict != PASS and (cause := self._setup.vitals.cause()):
             return dataclasses.replace(leg, verdict=INCONCLUSIVE, problems=(cause, *leg.problems))
         return leg
 
     def _leg(
-        self, verb: Callable[..., Report], store: PostgresUrl | LegacyUrl, counts: Callable[[Report], dict[str, Any]]
+        self,
+        verb: Callable[..., RunReport],
+        store: PostgresUrl | LegacyUrl,
+        counts: Callable[[RunReport], dict[str, Any]],
     ) -> Leg:
         since = time.monotonic()
         report = verb(
-            self._here.environment,
+            self._setup.environment,
             RunConfig(
                 self._smoke,
-                tools=self._here.server.tool,
+                tools=self._setup.server.tool,
                 progress=self._progress,
                 observer=self._observe,
-                folder=self._here.folder / "runs",
+                folder=self._setup.folder / "runs",
             ),
         )
         self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
-        self._crowd.play(SETTLED_SLICES * self._slice)
-        tally = self._crowd.tally
+        self._users.play(SETTLED_SLICES * self._slice)
+        tally = self._users.tally
         with closing(open_store(store.as_text())) as opened:
             counted = receipts.count(opened.read, list(tally.granted.values()), list(tally.refused), self._before)
-        found = counts(report)
-        problems = [*tally.wrong, *counted.problems, *found.pop("problems", ())]
+        moved = counts(report)
+        problems = [*tally.wrong, *counted.problems, *moved.pop("problems", ())]
         shown = lines_of(problems, SHOWN_PROBLEMS, "problems")
         leg = Leg(
             verdict=PASS,
-            **found,
+            **moved,
             acknowledged=counted.acknowledged,
             missing=counted.missing,
             duplicated=counted.duplicated,
@@ -154,38 +160,38 @@ class Rehearsal:
         )
         return _judged(leg, list(_doubts(leg, tally, since)))
 
-    def _loaded(self, report: Report) -> dict[str, Any]:
+    def _loaded(self, report: RunReport) -> dict[str, Any]:
         self.held = report.counts["held"]
         return {name: report.counts[name] for name in ("source", "loaded", "quarantined", "mismatches")}
 
-    def _returned(self, _report: Report) -> dict[str, Any]:
+    def _returned(self, _report: RunReport) -> dict[str, Any]:
         """Check that the rest came back as it was: nothing is quarantined on the way back."""
-        acted = {player for player, _request in self._crowd.tally.granted}
-        found = comparison.compare(self._here.source, self._here.legacy, acted)
+        acted = {player for player, _request in self._users.tally.granted}
+        untouched = comparison.compare(self._setup.source, self._setup.legacy, acted)
         return {
-            "source": found.cells,
-            "loaded": found.cells - found.differing,
-            "mismatches": found.differing,
-            "problems": found.differences,
+            "source": untouched.cells,
+            "loaded": untouched.cells - untouched.differing,
+            "mismatches": untouched.differing,
+            "problems": untouched.differences,
         }
 
     def _observe(self, when: When, step: str) -> None:
-        """Players go on asking at every step, those that find them locked out too."""
+        """Let players go on asking before every step, also while they are locked out."""
         del step
         if when == "before":
-            self._crowd.allow(self._slice)
+            self._users.allow(self._slice)
 
     def _smoke(self, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
-        owner = self._here.environment.target_direct if isinstance(store, PostgresUrl) else store
-        return smoke.run(services, owner, pass_token=pass_token, operator_token=self._here.service.operator_token)
+        owner = self._setup.environment.target_direct if isinstance(store, PostgresUrl) else store
+        return smoke.run(services, owner, pass_token=pass_token, operator_token=self._setup.service.operator_token)
 
 
 def _no_evidence(env: Environment) -> None:
-    """A rehearsal is what evidence is made of."""
+    """Demand no evidence: a rehearsal is what evidence is made of."""
     del env
 
 
-def _slice(planned: dict[str, scripts.Plan]) -> int:
+def _slice(planned: dict[str, scripts.Script]) -> int:
     return max(1, min(MOST_IN_A_SLICE, sum(map(len, planned.values())) // SLICES))
 
 
@@ -195,7 +201,7 @@ def _judged(leg: Leg, doubts: list[str]) -> Leg:
     return dataclasses.replace(leg, verdict=INCONCLUSIVE if doubts else PASS, problems=tuple(doubts))
 
 
-def _doubts(leg: Leg, tally: Tally, since: float) -> Iterator[str]:
+def _doubts(leg: Leg, tally: AnswerLog, since: float) -> Iterator[str]:
     """Return what would have to have happened for the leg to prove anything, and did not."""
     if not tally.newly_granted(since):
         yield "nothing was granted during the move or after it: there was too little to do"

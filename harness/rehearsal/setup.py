@@ -29,7 +29,7 @@ ANY_NUMBER = 10**9
 
 
 @dataclass(frozen=True)
-class Stage:
+class RehearsalSetup:
     """Everything in its place, the service playing on `legacy`. `source`: the same file as it was before anything."""
 
     folder: Path
@@ -42,12 +42,12 @@ class Stage:
 
     @property
     def legacy(self) -> Path:
-        """The copy that is moved."""
+        """Return the path of the copy that is moved."""
         return self.environment.legacy.path
 
 
 @contextmanager
-def stage(players: int, given: Path | None, kind: str | None, progress: Progress) -> Iterator[Stage]:
+def set_up(players: int, given: Path | None, kind: str | None, progress: Progress) -> Iterator[RehearsalSetup]:
     """Set the stage, with a copy of the file given or with so many made players; nothing of it is left afterwards.
 
     Raises Lost, in place of what else is raised, if the server is lost.
@@ -56,9 +56,9 @@ def stage(players: int, given: Path | None, kind: str | None, progress: Progress
         transfer.check(given)
     folder = Path(tempfile.gettempdir()) / f"sudamr-rehearsal-{secrets.token_hex(6)}"
     with ExitStack() as stack:
-        guard = ReaperClient()
-        stack.callback(guard.close)
-        guard.folder(folder)
+        reaper = ReaperClient()
+        stack.callback(reaper.close)
+        reaper.folder(folder)
         folder.mkdir(mode=0o700)
         progress.say("starting a throwaway Postgres")
         server, vitals = stack.enter_context(lasting(kind))
@@ -66,11 +66,11 @@ def stage(players: int, given: Path | None, kind: str | None, progress: Progress
         source = _source(folder, players, given, progress)
         legacy = folder / "game.db"
         copy(source, legacy)
-        service = Service(folder, guard)
+        service = Service(folder, reaper)
         stack.callback(service.stop)
         service.start(LegacyUrl(legacy).as_text())
         environment = _environment(server, service, legacy, folder)
-        yield Stage(folder, source, server, vitals, service, environment, _count(source))
+        yield RehearsalSetup(folder, source, server, vitals, service, environment, _count(source))
 
 
 def _source(folder: Path, players: int, given: Path | None, progress: Progress) -> Path:
@@ -84,7 +84,7 @@ def _source(folder: Path, players: int, given: Path | None, progress: Progress) 
 
 
 def copy(source: Path, into: Path) -> None:
-    """The file as of one moment, what is in its write-ahead log included; `source` is only read."""
+    """Copy the file as of one moment, with what is in its write-ahead log; `source` is only read."""
     private.make(into)
     with closing(sqlite_values.connect(source, readonly=True)) as old, closing(sqlite3.connect(into)) as new:
         old.backup(new)

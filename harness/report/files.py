@@ -13,7 +13,7 @@ from db.files import json_files, private
 from db.signing import SIGNING_KEY
 from harness.gate import certificate as certificates
 from harness.gate.certificate import A_REPORT, MAKE_ONE
-from harness.gate.report import Checked, GateReport, Kind, sweeps, tally
+from harness.gate.report import Checked, GateReport, ItemKind, sweeps, tally
 from harness.report.junit import junit
 from harness.report.page import page
 from harness.report.summary import summary
@@ -33,12 +33,12 @@ def checked(path: Path) -> Checked:
 
 
 def read(path: Path) -> GateReport:
-    """A gate's finding from its JSON; Refusal where there is none."""
+    """Return a gate's report from its JSON. Raises Refusal if there is none, or if it contradicts its certificate."""
     report = json_files.load_json(path, _REPORTS, A_REPORT, do=MAKE_ONE)
-    if odd := ", ".join(_contradicted(report)):
+    if contradictions := ", ".join(_contradicted(report)):
         raise Refusal(
             "the JSON that a gate wrote, unchanged",
-            f"its certificate says otherwise: {json_files.shown(odd, 200)}",
+            f"its certificate says otherwise: {json_files.shown(contradictions, 200)}",
             where=str(path),
             do=f"The file was changed since. {MAKE_ONE}",
         )
@@ -47,8 +47,8 @@ def read(path: Path) -> GateReport:
 
 def _contradicted(report: GateReport) -> Iterator[str]:
     """Return where the items contradict the certificate, which alone is signed."""
-    faults, races = sweeps(report.items, Kind.FAULTS), sweeps(report.items, Kind.RACES)
-    said = {
+    faults, races = sweeps(report.items, ItemKind.FAULTS), sweeps(report.items, ItemKind.RACES)
+    reported = {
         "verdict": str(report.verdict),
         "environment": report.environment,
         "scenarios": report.scenarios.count,
@@ -56,14 +56,14 @@ def _contradicted(report: GateReport) -> Iterator[str]:
         "faults_fired": report.faults.fired,
         "race_orders": report.races.orders,
     }
-    yield from (f"{name} {value}" for name, value in said.items() if report.certificate.get(name) != value)
-    counted = (tally(report.items, Kind.SCENARIOS), tally(report.items, Kind.TWINS), faults, races)
+    yield from (f"{name} {value}" for name, value in reported.items() if report.certificate.get(name) != value)
+    counted = (tally(report.items, ItemKind.SCENARIOS), tally(report.items, ItemKind.TWINS), faults, races)
     if counted != (report.scenarios, report.twins, report.faults, report.races):
         yield "the counts of the items"
 
 
 def write(report: GateReport, into: Path, signature: Checked = Checked.MADE) -> list[Path]:
-    """The page at `into` and JUnit XML beside it; under GitHub's runner its summary is added to as well.
+    """Write the page at `into` and JUnit XML beside it; under GitHub's runner also add to its summary.
 
     signature: what is known of it, for the page to say.
     """

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from xml.etree import ElementTree as Xml
 
 from game.printable import escaped
-from harness.gate.report import Ended, GateReport, Item, Kind, Part
+from harness.gate.report import Ended, GatePart, GateReport, Item, ItemKind
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(report: GateReport) -> bytes:
-    """UTF-8, with its declaration. A doubt is an error: nothing failed, and nothing is proven."""
+    """Return JUnit XML in UTF-8, with its declaration. A doubt is an error: nothing failed, and nothing is proven."""
     root = Xml.Element("testsuites", name=f"gate for {report.environment}", time=f"{report.seconds:.3f}")
-    for kind in Kind:
+    for kind in ItemKind:
         _suite(root, str(kind), [_item(item) for item in report.items if item.kind is kind])
     _suite(root, "parts", [_part(part) for part in report.parts])
     _suite(root, "doubts", [_doubt(doubt) for doubt in report.doubts])
@@ -47,7 +47,7 @@ def _item(item: Item) -> Xml.Element:
     return case
 
 
-def _part(part: Part) -> Xml.Element:
+def _part(part: GatePart) -> Xml.Element:
     case = _case("gate", part.name, part.seconds)
     if part.verdict is not Ended.PASS:
         _wrong(case, "failure" if part.verdict is Ended.FAIL else "error", "\n".join(part.problems))
@@ -64,9 +64,9 @@ def _case(where: str, name: str, seconds: float) -> Xml.Element:
     return Xml.Element("testcase", classname=_text(where), name=_text(name), time=f"{seconds:.3f}")
 
 
-def _wrong(case: Xml.Element, tag: str, found: str) -> None:
-    first = found.strip().partition("\n")[0]
-    Xml.SubElement(case, tag, message=_text(first)).text = _text(found)
+def _wrong(case: Xml.Element, tag: str, reason: str) -> None:
+    first = reason.strip().partition("\n")[0]
+    Xml.SubElement(case, tag, message=_text(first)).text = _text(reason)
 
 
 def _text(text: str) -> str:

@@ -18,23 +18,23 @@ COMMIT_LENGTH = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class MatrixCell:
     """One item in the matrix. mark: what is shown; said: the same for those who hear it; anchor: its drill-down."""
 
     state: str
     mark: str
-    said: str
+    label: str
     anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MatrixRow:
     """A scenario: its folder, its name as a sentence, and a cell a way."""
 
     area: str
     name: str
     file: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MatrixCell, ...]
     failed: bool
 
 
@@ -70,7 +70,7 @@ UNTRUSTED = {
 
 
 def page(report: GateReport, signature: Checked = Checked.MADE) -> str:
-    """The whole page; every text in it is escaped, control and bidirectional characters too."""
+    """Return the whole page; every text in it is escaped, control and bidirectional characters too."""
     ways = _ways(report)
     environment = Environment(
         loader=PackageLoader("harness.report"),
@@ -85,7 +85,7 @@ def page(report: GateReport, signature: Checked = Checked.MADE) -> str:
         ways=ways,
         rows=_rows(report, ways),
         failures=_failures(report),
-        facts=_facts(report),
+        facts=_certificate_lines(report),
         figures=_figures(report),
         about=[(way, WAYS.get(way, "")) for way in ways],
         untrusted=UNTRUSTED.get(signature, ""),
@@ -97,26 +97,26 @@ def _shown(value: object) -> object:
 
 
 def _ways(report: GateReport) -> list[str]:
-    """The columns: the stores, twins, each fault, races."""
-    found = dict.fromkeys(_place(item)[1] for item in report.items)
-    first = [way for way in FIRST_WAYS if way in found]
-    rest = sorted((way for way in found if way not in FIRST_WAYS), key=lambda way: (way == RACES, way))
+    """Return the columns: the stores, twins, each fault, races."""
+    tried = dict.fromkeys(_place(item)[1] for item in report.items)
+    first = [way for way in FIRST_WAYS if way in tried]
+    rest = sorted((way for way in tried if way not in FIRST_WAYS), key=lambda way: (way == RACES, way))
     return first + rest
 
 
 def _place(item: Item) -> tuple[str, str]:
-    """The row and the column: a pair of the table has a row of its own, and is a race."""
+    """Return the row and the column: a pair of the table has a row of its own, and is a race."""
     return (item.name, RACES) if item.is_pair else (item.file, item.way)
 
 
-def _rows(report: GateReport, ways: list[str]) -> list[Row]:
+def _rows(report: GateReport, ways: list[str]) -> list[MatrixRow]:
     by_row: dict[str, dict[str, Item]] = {}
     for item in report.items:
         row, column = _place(item)
         by_row.setdefault(row, {})[column] = item
     anchors = {id(item): f"failure-{n}" for n, item in enumerate(_failures(report), start=1)}
     return [
-        Row(*_named(row), row, tuple(_cell(items.get(way), anchors) for way in ways), not _all_passed(items))
+        MatrixRow(*_named(row), row, tuple(_cell(items.get(way), anchors) for way in ways), not _all_passed(items))
         for row, items in sorted(by_row.items(), key=lambda pair: ("::" in pair[0], pair[0]))
     ]
 
@@ -132,21 +132,21 @@ def _all_passed(items: Mapping[str, Item]) -> bool:
     return all(item.passed for item in items.values())
 
 
-def _cell(item: Item | None, anchors: Mapping[int, str]) -> Cell:
+def _cell(item: Item | None, anchors: Mapping[int, str]) -> MatrixCell:
     if item is None:
-        return Cell("none", "·", "nothing to try")
+        return MatrixCell("none", "·", "nothing to try")
     count = item.figure("fired") or item.figure("orders")
     if item.passed:
-        return Cell("pass", f"✓ {count}" if count else "✓", f"passed, {count} tried" if count else "passed")
-    return Cell("fail", "✗", "failed", anchors[id(item)])
+        return MatrixCell("pass", f"✓ {count}" if count else "✓", f"passed, {count} tried" if count else "passed")
+    return MatrixCell("fail", "✗", "failed", anchors[id(item)])
 
 
 def _failures(report: GateReport) -> list[Item]:
     return [item for item in report.items if not item.passed]
 
 
-def _facts(report: GateReport) -> list[tuple[str, str]]:
-    """The certificate, line by line."""
+def _certificate_lines(report: GateReport) -> list[tuple[str, str]]:
+    """Return the certificate as names and values, line by line."""
     certificate = report.certificate
     shown = {name: value for name, value in certificate.items() if name not in {"signature", "commit", "clean"}}
     signed = certificate.get("signature")
@@ -165,7 +165,7 @@ def _text(value: object) -> str:
 
 
 def _figures(report: GateReport) -> list[tuple[str, str, str, str]]:
-    """The tiles: (what, how much, how that came about, state)."""
+    """Return the tiles: (what, how much, how that came about, state)."""
     scenarios, twins, faults, races = report.scenarios, report.twins, report.faults, report.races
     counted = [
         ("scenarios", scenarios.count, f"on both stores, {scenarios.failures} failed", scenarios.failures),

@@ -14,7 +14,7 @@ MOST_LINES = 40
 
 
 def summary(report: GateReport) -> str:
-    """A heading, a table of counts, and what failed."""
+    """Return Markdown: a heading, a table of counts, and what failed."""
     races = report.races
     lines = [f"## Gate for {report.environment}: {report.verdict}", "", "| what | run | failed |", "|---|---|---|"]
     lines += [
@@ -33,7 +33,7 @@ def summary(report: GateReport) -> str:
 
 
 def _failure(item: Item) -> str:
-    """HTML, for a text can hold any run of backticks."""
+    """Return an item that failed as HTML, for a text can hold any run of backticks."""
     shown = escaped("\n".join(lines_of(item.found.splitlines(), MOST_LINES)))
     name = html.escape(escaped(item.name))
     parts = ["", f"<details><summary>{name}</summary>", "", f"<pre>{html.escape(shown)}</pre>", "", "</details>"]

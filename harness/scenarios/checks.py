@@ -9,24 +9,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from db.legacy import declared_tables
+from db.samples import moments
+from db.samples.given import MOMENTS, Bagged, Given
 from game import tables
 from game.rules import catalog
 from game.rules.commands import COMMANDS
 from game.rules.missions import MISSIONS
 from game.rules.refusals import REFUSALS
 from game.rules.stages import STAGES
-from harness.scenarios import game_names, moments, references, shapes
+from harness.scenarios import game_names, references, shapes
 from harness.scenarios.game_names import LEAGUES, STATUSES
 from harness.scenarios.model import (
     GONE,
-    MOMENTS,
     OK,
     Action,
     Added,
     After,
-    Bagged,
     Change,
-    Given,
     Race,
     Scenario,
     Step,
@@ -45,7 +44,7 @@ UNWRITTEN = {"position"}
 
 
 def check(scenario: Scenario, document: Document) -> Iterator[Problem]:
-    """All problems of meaning; a scenario that passed the check of its shape is expected."""
+    """Yield all problems of meaning of a scenario that passed the check of its shape."""
     for handle, given in scenario.given.items():
         yield from check_given(("given", handle), given)
     for turn in scenario.turns:
@@ -64,7 +63,7 @@ def check(scenario: Scenario, document: Document) -> Iterator[Problem]:
 
 
 def columns(table: str) -> list[str]:
-    """The columns of a table that `after` may name: all that the game knows but the key's and the order's."""
+    """Return the columns of a table that `after` may name: all that the game knows but the key's and the order's."""
     names = [column.name for column in tables.game_columns(tables.BY_NAME[table])]
     return [name for name in names if name not in tables.KEYS[table] and name not in UNWRITTEN]
 
@@ -73,31 +72,30 @@ def check_given(path: Path, given: Given) -> Iterator[Problem]:
     """Yield the problems of one player."""
     for at, name, choices, what in _names(given):
         yield from known((*path, *at), name, choices, what)
-    for kind, told in given.tournaments.items():
+    for kind, tournament in given.tournaments.items():
         league = catalog.TOURNAMENTS[kind].league
-        if told.rank is not None and told.rank > league:
-            yield Problem((*path, "tournaments", kind, "rank"), f"{league} or less", str(told.rank))
+        if tournament.rank is not None and tournament.rank > league:
+            yield Problem((*path, "tournaments", kind, "rank"), f"{league} or less", str(tournament.rank))
     yield from _worn((*path, "worn"), given)
 
 
 def _names(given: Given) -> Iterator[tuple[Path, str, Collection[str], str]]:
-    """Every name of the game that is given of a player: where, the name, those that there are, and what they name."""
+    """Yield each name of the game that is given of a player: where, the name, those there are, and what they name."""
     for at, item in _items(given):
         yield at, item, catalog.TEMPLATES, "the name of an item"
-    for kind, told in given.tournaments.items():
+    for kind, tournament in given.tournaments.items():
         at = ("tournaments", kind)
-        if told.status is not None:
-            yield (*at, "status"), told.status, STATUSES, "a status"
-        for name in told.materials:
+        if tournament.status is not None:
+            yield (*at, "status"), tournament.status, STATUSES, "a status"
+        for name in tournament.materials:
             yield (*at, "materials", name), name, catalog.MATERIALS, "a material"
-        for name in told.boxes:
+        for name in tournament.boxes:
             yield (*at, "boxes", name), name, BOXES, "an equipment box"
     for mission in given.missions:
         yield ("missions", mission), mission, MISSIONS, "a mission"
     for n, stage in enumerate(given.stages):
         yield ("stages", stage if isinstance(given.stages, dict) else n), stage, STAGES, "the name of a stage"
-    if given.league is not None:
-        yield ("league",), given.league, LEAGUES, "a league"
+    yield ("league",), given.league, LEAGUES, "a league"
     for column in given.legacy:
         yield ("legacy", column), column, declared_tables.names("users"), "a column of the legacy users"
 
@@ -109,13 +107,13 @@ def _items(given: Given) -> Iterator[tuple[Path, str]]:
         for name in letter.items:
             yield ("mail", mail, "items", name), name
     for period, quests in given.quests.items():
-        for quest, told in quests.items():
-            for name in told.reward.items:
-                yield ("quests", period, quest, "reward", "items", name), name
+        for quest_id, quest in quests.items():
+            for name in quest.reward.items:
+                yield ("quests", period, quest_id, "reward", "items", name), name
 
 
 def _worn(path: Path, given: Given) -> Iterator[Problem]:
-    """Items of the bag, each for a slot of its own."""
+    """Check that what is worn are items of the bag, each for a slot of its own."""
     slots: dict[str, str] = {}
     for n, item in enumerate(given.worn):
         yield from known((*path, n), item, given.bag, "an item of the bag")
@@ -155,7 +153,7 @@ def _fields(path: Path, action: Action, document: Document) -> Iterator[Problem]
 
 
 def _dice(path: Path, action: Action) -> Iterator[Problem]:
-    """Each is a draw of the action: its name, or of a draw that is made again `name.2`, `name.3`."""
+    """Check that each is a draw of the action: its name, or of a draw that is made again `name.2`, `name.3`."""
     draws = COMMANDS[action.do].draws
     for name in action.dice:
         base = _DRAWN_AGAIN.sub("", name)
@@ -190,7 +188,7 @@ def _outcomes(path: Path, race: Race) -> Iterator[Problem]:
 
 
 def _moments(scenario: Scenario) -> Iterator[Problem]:
-    """Distances are added up: each may be in range, and where they lead to may not."""
+    """Check where distances lead when they are added up: each alone may be in range, and their sum may not."""
     clock = moments.absolute(scenario.clock)
     for handle, given in scenario.given.items():
         yield from check_moments(("given", handle), given, clock)
@@ -210,15 +208,18 @@ def check_moments(path: Path, given: Given, clock: int) -> Iterator[Problem]:
             yield from _moment((*path, key, name, field), clock, getattr(entry, field))
 
 
-def _moment(path: Path, clock: int, text: str | None) -> Iterator[Problem]:
+def _moment(path: Path, clock: int, moment: str | int | None) -> Iterator[Problem]:
+    if isinstance(moment, int):
+        yield Problem(path, moments.EXPECTED, str(moment))
+        return
     try:
-        moments.moved(clock, text or "+0s")
+        moments.moved(clock, moment or "+0s")
     except ValueError as error:
-        yield Problem(path, str(error), str(text))
+        yield Problem(path, str(error), str(moment))
 
 
 def _requests(turns: Iterable[Turn]) -> Iterator[Problem]:
-    """The same request of the same player again is a retry, or else must be refused as reused; never in a race."""
+    """Check that a request which comes again is a retry, or is to be refused as reused, and stands in no race."""
     first: dict[tuple[str, str], Turn] = {}
     for turn in turns:
         earlier = first.setdefault((turn.action.by, turn.request), turn)
@@ -275,7 +276,7 @@ def _change(path: Path, table: str, change: Change) -> Iterator[Problem]:
 
 
 def _smoke(scenario: Scenario) -> Iterator[Problem]:
-    """By HTTP, on the live service: nothing that only a test can arrange."""
+    """Check that nothing is asked for that only a test can arrange: a smoke runs by HTTP, on the live service."""
     expected = "no clock, dice, race or legacy columns in a smoke scenario"
     if "clock" in scenario.model_fields_set:
         yield Problem(("clock",), expected, "a clock")

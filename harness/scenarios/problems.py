@@ -24,7 +24,7 @@ class Problem:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A hint at the choice that `name` may have meant, or nothing."""
+    """Return a hint at the choice that `name` may have meant, or nothing."""
     matches = difflib.get_close_matches(name, list(choices), n=1)
     return f"Did you mean {matches[0]!r}?" if matches else ""
 

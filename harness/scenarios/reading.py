@@ -18,6 +18,7 @@ from harness.scenarios.model import Scenario
 from harness.scenarios.problems import Problem
 from harness.scenarios.yaml_errors import BadYaml
 from harness.scenarios.yaml_reader import Document
+from harness.scenarios.yaml_reader import Path as YamlPath
 
 BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """Of UTF-16: what Windows' editors write as `Unicode`."""
@@ -35,8 +36,12 @@ class ScenarioFile:
     scenario: Scenario
     document: Document
 
+    def place(self, path: YamlPath) -> str:
+        """Return where a path stands: the file's name, the line, and the path itself, for the head of a message."""
+        return f"{self.name}:{self.document.mark(path).line}: {'.'.join(map(str, path))}"
+
     def line(self, problem: Problem) -> str:
-        """The problem in one line, where it stands."""
+        """Return the problem in one line, with where it stands."""
         return _line(self.name, self.document, problem)
 
 
@@ -82,7 +87,7 @@ def _not_utf_8(written: bytes, at: int) -> str:
 
 
 def read(text: str, name: str) -> ScenarioFile:
-    """The scenario that `text` holds; BadScenario lists what is wrong, all of it."""
+    """Return the scenario that `text` holds. Raises BadScenario, which lists all that is wrong."""
     try:
         document = yaml_reader.read(text)
     except BadYaml as error:

@@ -10,11 +10,12 @@ import re
 from collections.abc import Collection, Iterator
 from typing import get_args
 
+from db.samples.given import Given
 from game.rules import catalog
 from game.rules.commands import Period, Slot, TournamentKind
 from game.rules.missions import MISSIONS
 from game.rules.stages import STAGES
-from harness.scenarios.model import OK, Given, Race, Scenario, Turn
+from harness.scenarios.model import OK, Race, Scenario, Turn
 from harness.scenarios.problems import Problem, known
 from harness.scenarios.yaml_reader import Path
 

@@ -36,18 +36,18 @@ def schema() -> Schema:
         _name_actions(definitions[name])
     _name_refusals(definitions)
     _name_items(definitions)
-    _name_undertakings(definitions)
+    _name_progress(definitions)
     definitions["After"] = _after(definitions["After"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidied(whole)}
 
 
 def text() -> str:
-    """The schema as the file holds it."""
+    """Return the schema as the file holds it."""
     return json.dumps(schema(), ensure_ascii=False, indent=2) + "\n"
 
 
 def _name_actions(definition: Schema) -> None:
-    """Each action with exactly its own fields; `with` may be left out where none is needed."""
+    """Define each action with exactly its own fields; `with` may be left out where none is needed."""
     definition["properties"]["do"] = {"enum": list(COMMANDS)}
     definition["allOf"] = [
         {
@@ -81,20 +81,20 @@ def _name_items(definitions: Schema) -> None:
     bag["oneOf"] = [item, *(each for each in bag["oneOf"] if "$ref" in each)]
 
 
-def _name_undertakings(definitions: Schema) -> None:
-    given, told = definitions["Given"]["properties"], definitions["Tournament"]["properties"]
+def _name_progress(definitions: Schema) -> None:
+    given, tournament = definitions["Given"]["properties"], definitions["Tournament"]["properties"]
     given["league"] = {"enum": list(LEAGUES)}
     given["missions"]["propertyNames"] = {"enum": list(MISSIONS)}
     listed, mapped = given["stages"]["oneOf"]
     listed["items"] = mapped["propertyNames"] = {"enum": list(STAGES)}
-    told["status"]["enum"] = [*STATUSES, None]
-    del told["status"]["anyOf"]
-    told["materials"]["propertyNames"] = {"enum": list(catalog.MATERIALS)}
-    told["boxes"]["propertyNames"] = {"enum": list(BOXES)}
+    tournament["status"]["enum"] = [*STATUSES, None]
+    del tournament["status"]["anyOf"]
+    tournament["materials"]["propertyNames"] = {"enum": list(catalog.MATERIALS)}
+    tournament["boxes"]["propertyNames"] = {"enum": list(BOXES)}
 
 
 def _after(definition: Schema) -> Schema:
-    """The tables stand beside the journals, each with its own columns."""
+    """Put the tables beside the journals, each with its own columns."""
     properties = definition["properties"]
     del properties["tables"]
     properties |= {table.name: _table(table.name) for table in tables.PLAYER_STATE}
@@ -118,7 +118,7 @@ def _table(name: str) -> Schema:
 
 
 def _tidied(schema: Any) -> Any:
-    """Without titles (they repeat the keys), without null where it only says that the key may be left out."""
+    """Remove titles (they repeat the keys), and null where it only says that the key may be left out."""
     if isinstance(schema, list):
         return [_tidied(each) for each in schema]
     if not isinstance(schema, dict):

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator
 from pydantic import JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
+from db.samples.given import EMPTY_KEYS, NAME, UNKNOWN_KEYS
 from harness.scenarios import yaml_reader
-from harness.scenarios.model import EMPTY_KEYS, NAME, SENTENCE, UNKNOWN_KEYS
+from harness.scenarios.model import SENTENCE
 from harness.scenarios.problems import Problem, nearest
 from harness.scenarios.yaml_reader import Document, Path
 
@@ -52,7 +53,7 @@ def problems(document: Document, error: ValidationError, within: Path = ()) -> l
 
 
 def _is_consequence(problem: Problem, by_path: Collection[Path]) -> bool:
-    """A list is called too short where one of its elements is wrong; the element's own problem says more."""
+    """Return True if a list is called too short because an element is wrong: the element's own problem says more."""
     depth = len(problem.path)
     counts = problem.expected.endswith("of them") or problem.expected == AT_LEAST_ONE
     return counts and any(p[:depth] == problem.path and len(p) > depth for p in by_path)
@@ -109,7 +110,7 @@ def _expected(detail: ErrorDetails, path: Path) -> str:
 
 
 def _described(value: JsonValue) -> str:
-    """A scalar as YAML writes it; of a container its kind and its keys."""
+    """Return a scalar as YAML writes it; of a container its kind and its keys."""
     if isinstance(value, dict):
         return f"a mapping of {', '.join(value)}" if value else "an empty mapping"
     if isinstance(value, list):

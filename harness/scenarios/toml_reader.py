@@ -50,12 +50,12 @@ def read(text: str) -> Document:
     return Document(_plain(data, (), document.mark), scan.values, scan.keys)
 
 
-def _broken(text: str, said: str) -> BadToml:
-    place = _PLACE.search(said)
+def _broken(text: str, message: str) -> BadToml:
+    place = _PLACE.search(message)
     last = Mark(text.count("\n") + 1, 1)
     mark = Mark(int(place[1]), int(place[2])) if place and place[1] else last
-    found = _PLACE.sub("", said)
-    return BadToml(mark, "TOML", found[:1].lower() + found[1:], "https://toml.io shows its forms.")
+    problem = _PLACE.sub("", message)
+    return BadToml(mark, "TOML", problem[:1].lower() + problem[1:], "https://toml.io shows its forms.")
 
 
 def _plain(value: object, path: Path, mark: Callable[[Path], Mark]) -> Data:
@@ -86,8 +86,8 @@ class _Scan:
     keys: dict[Path, Mark] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        found = (token for token in TOKEN.finditer(self.text) if token.lastgroup != "blank")
-        self._tokens = [(str(token.lastgroup), token[0], token.start()) for token in found]
+        tokens = (token for token in TOKEN.finditer(self.text) if token.lastgroup != "blank")
+        self._tokens = [(str(token.lastgroup), token[0], token.start()) for token in tokens]
         self._at = 0
         self._elements: dict[Path, int] = {}
 

@@ -65,14 +65,14 @@ class Document:
         return Mark(1, 1)
 
     def within(self, location: Path) -> Path:
-        """The longest path of this document along `location`; parts of it that name nothing here are left out."""
+        """Return the longest path of this document along `location`, without the parts that name nothing in it."""
         path: list[str | int] = []
-        here: Data = self.data
+        value: Data = self.data
         for part in location:
-            if isinstance(here, dict) and part in here:
-                here = here[str(part)]
-            elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-                here = here[part]
+            if isinstance(value, dict) and part in value:
+                value = value[str(part)]
+            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+                value = value[part]
             else:
                 continue
             path.append(part)
@@ -80,7 +80,7 @@ class Document:
 
 
 def read(text: str) -> Document:
-    """The document that `text` holds; BadYaml says what else was found, and where."""
+    """Return the document that `text` holds. Raises BadYaml, which says what else was found, and where."""
     document = Document(None, {}, {})
     if text.startswith("\ufeff"):
         cure = "Save the file as UTF-8 without a byte order mark."
@@ -100,13 +100,13 @@ def read(text: str) -> Document:
 
 
 def plain(value: Data) -> Data:
-    """The value in plain types alone: ruamel's emitter knows no subclass of text."""
+    """Return the value in plain types alone: ruamel's emitter knows no subclass of text."""
     copied: Data = json.loads(json.dumps(value))
     return copied
 
 
 def flow(value: Data) -> str:
-    """The value as YAML on one line, ready to be pasted into a file."""
+    """Return the value as YAML on one line, ready to be pasted into a file."""
     yaml = YAML(typ="rt")
     yaml.default_flow_style = True
     yaml.width = 10_000
@@ -116,7 +116,7 @@ def flow(value: Data) -> str:
 
 
 def _events(text: str) -> Iterator[Event]:
-    """The parser's events for nodes, of one document."""
+    """Yield the parser's events for nodes, of one document."""
     documents = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         if isinstance(event, NodeEvent | MappingEndEvent | SequenceEndEvent):
@@ -183,7 +183,7 @@ def _mapping(events: Iterator[Event], path: Path, document: Document) -> dict[st
 
 
 def _scalar(event: ScalarEvent, mark: Mark) -> Data:
-    """The core schema's reading of a plain scalar; what is quoted is text."""
+    """Read a plain scalar by YAML's core schema; what is quoted is text."""
     text = str(event.value)
     if event.style is not None:
         return text
@@ -201,7 +201,7 @@ def _scalar(event: ScalarEvent, mark: Mark) -> Data:
 
 
 def _integer(text: str, mark: Mark) -> int:
-    """Raises BadYaml beyond what a bigint holds."""
+    """Check the range of a whole number. Raises BadYaml beyond what a bigint holds."""
     # Python's int() raises ValueError for thousands of digits.
     value = MOST + 1 if len(text) > _MOST_DIGITS else int(text, 0 if _BASED.fullmatch(text) else 10)
     if not LEAST <= value <= MOST:

@@ -26,7 +26,7 @@ PREFIX = tables.CANARY_PREFIX
 
 @contextmanager
 def canaries(store: PostgresUrl | LegacyUrl, starts: Iterable[Start], *, pass_token: str) -> Iterator[None]:
-    """These players are in the store within the block; they and any that were left behind are gone after it.
+    """Put these players into the store for the block; they and any that were left behind are removed after it.
 
     pass_token: the fence's, for the legacy file; on Postgres the owner makes a pass of its own.
     """
@@ -39,7 +39,7 @@ def canaries(store: PostgresUrl | LegacyUrl, starts: Iterable[Start], *, pass_to
 
 
 def remove(store: PostgresUrl | LegacyUrl, *, pass_token: str) -> None:
-    """Removes every canary, its receipts and journals with it."""
+    """Remove every canary, its receipts and journals with it."""
     if isinstance(store, LegacyUrl):
         with _legacy(store, pass_token) as legacy:
             _remove_legacy(legacy)
@@ -60,8 +60,8 @@ def _make(store: PostgresUrl | LegacyUrl, starts: list[Start], pass_token: str) 
 
 
 def _remove_postgres(connection: ops.Connection) -> None:
-    found = connection.execute("SELECT id FROM users WHERE starts_with(id, %s)", [PREFIX]).fetchall()
-    ids = [row[0] for row in found]
+    rows = connection.execute("SELECT id FROM users WHERE starts_with(id, %s)", [PREFIX]).fetchall()
+    ids = [row[0] for row in rows]
     if ids:
         for table in reversed((*tables.PLAYER_STATE, *tables.JOURNALS)):
             owner = "id" if table is tables.users else "user_id"
@@ -70,12 +70,12 @@ def _remove_postgres(connection: ops.Connection) -> None:
 
 
 def _remove_legacy(connection: sqlite3.Connection) -> None:
-    """Canaries by the range of their ids, which the index on it finds."""
+    """Delete canaries by the range of their ids, which an index serves."""
     among = "BETWEEN ? AND ?"
     span = (PREFIX, PREFIX + chr(0x10FFFF))
-    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for journal in tables.LEGACY_JOURNALS.values():
-        if journal.name in there:
+        if journal.name in existing:
             connection.execute(f'DELETE FROM "{journal.name}" WHERE user_id {among}', span)
     connection.execute(f"DELETE FROM users WHERE id {among}", span)
 

@@ -22,8 +22,8 @@ from game.redaction import redact
 from game.urls import LegacyUrl, PostgresUrl
 from harness import scenarios
 from harness.play import expectations
+from harness.play.aliases import Aliases
 from harness.play.arena import starts
-from harness.play.expectations import Aliases
 from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.model import Step, Turn
 from harness.scenarios.problems import Problem
@@ -42,7 +42,7 @@ def run(
     operator_token: str,
     folder: Path = FOLDER,
 ) -> SmokeResult:
-    """Every smoke scenario on every service; what failed is reported, never raised.
+    """Run every smoke scenario on every service; what failed is reported, never raised.
 
     services: base URLs. store: where they keep their players, on Postgres by its owner's URL.
     operator_token: what lets us act for the canaries; with pass_token through a fence too.
@@ -119,11 +119,11 @@ class _Play:
         self._granted: dict[tuple[str, str], Data] = {}
 
     def player(self, handle: str) -> str:
-        """The canary that plays this handle."""
+        """Return the canary that plays this handle."""
         return f"{PREFIX}{self._run}-{handle}"
 
     def run(self) -> list[str]:
-        """Plays it; a line for each thing that is not as expected."""
+        """Play the scenario. Returns a line for each thing that is not as expected."""
         try:
             with httpx.Client(
                 base_url=self.service,

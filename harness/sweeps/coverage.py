@@ -1,7 +1,7 @@
 """Of which kind each command of a scenario is: a second one of the same kind takes the same path through the game.
 
 A kind is the action, how it ends, and the shape of what it saves: which tables it updates, adds to and takes from.
-Commands are carried out on paper, without a database, so a scenario's kinds cost a millisecond or two each.
+Commands are carried out in memory, without a database, so a scenario's kinds cost a millisecond or two each.
 """
 
 from __future__ import annotations
@@ -12,68 +12,69 @@ from typing import ClassVar, TypeAlias
 
 from game import idempotency
 from game.rows import Rows, compare
-from game.unit_of_work import Engine, Loaded, Status
+from game.unit_of_work import Engine, LoadedPlayer, StoreStatus
 from harness.play import arena, requests
 from harness.play.arena import Start
 from harness.play.requests import PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps import fault_kinds, legacy_faults
-from harness.sweeps.fault_kinds import Unharmed
+from harness.sweeps.fault_kinds import NO_FAULT
 
 Saved: TypeAlias = frozenset[tuple[str, str]]
 """What is done (update, insert, delete) to which table."""
 
-Kind: TypeAlias = tuple[str, str, Saved]
+Behaviour: TypeAlias = tuple[str, str, Saved]
 
 OPENINGS = "player_openings"
 """Whatever a player does first writes them, so they tell nothing of it."""
 
 
-def kinds(scenario: Scenario) -> list[Kind]:
-    """The kind of each command, in the order written."""
-    paper = MemoryStore(arena.starts(scenario))
-    return [_kind(paper, prepared) for prepared in requests.prepared_requests(scenario)]
+def behaviours(scenario: Scenario) -> list[Behaviour]:
+    """Return the behaviour of each command, in the order written."""
+    store = MemoryStore(arena.starts(scenario))
+    return [_behaviour(store, prepared) for prepared in requests.prepared_requests(scenario)]
 
 
 class Coverage:
     """The faults that a gate tries in each scenario, in the order in which the scenarios are run."""
 
     def __init__(self) -> None:
-        self._seen: set[Kind] = set()
+        self._seen: set[Behaviour] = set()
         self._ended: set[tuple[str, str]] = set()
 
-    def struck(self, scenario: Scenario) -> dict[str, frozenset[int]]:
-        """The places of the commands that each fault strikes; where no kind is new, it is looked at unharmed.
+    def select_cases(self, scenario: Scenario) -> dict[str, frozenset[int]]:
+        """Return where each fault strikes, by command; with no new behaviour, only the run without faults.
 
-        What ends a process, or finds the legacy file, minds how a command ends; only the wire minds all that it saves.
+        For a fault that ends a process, or is on the legacy file, commands differ by how they end; on the wire by
+        all that they save.
         """
         by_path, by_end = self._fresh(scenario)
         if not by_path:
-            return {Unharmed.name: frozenset()}
+            return {NO_FAULT.name: frozenset()}
         names = (*fault_kinds.NAMES, *legacy_faults.NAMES)
         steps = {name: by_path if name in fault_kinds.ON_THE_WIRE else by_end for name in names}
         return {name: places for name, places in steps.items() if places}
 
     def _fresh(self, scenario: Scenario) -> tuple[frozenset[int], frozenset[int]]:
-        """The places of those commands of whose kind there was none before; and of those that first end as they do."""
+        """Return the places of the commands with a new behaviour, and of those with a new ending."""
         by_path, by_end = set(), set()
-        for place, kind in enumerate(kinds(scenario)):
-            action, ends, _ = kind
-            by_path |= set() if kind in self._seen else {place}
+        for place, behaviour in enumerate(behaviours(scenario)):
+            action, ends, _ = behaviour
+            by_path |= set() if behaviour in self._seen else {place}
             by_end |= set() if (action, ends) in self._ended else {place}
-            self._seen.add(kind)
+            self._seen.add(behaviour)
             self._ended.add((action, ends))
         return frozenset(by_path), frozenset(by_end)
 
 
-def _kind(paper: MemoryStore, prepared: PreparedRequest) -> Kind:
-    action, paper.saved = prepared.turn.action.do, None
+def _behaviour(store: MemoryStore, prepared: PreparedRequest) -> Behaviour:
+    action, store.saved = prepared.turn.action.do, None
     try:
-        answer = requests.carry_out(paper, prepared)
+        answer = requests.carry_out(store, prepared)
     except Exception:  # noqa: BLE001  # a defect of the game's; whoever plays the scenario will show it
         return (action, "broken", frozenset())
-    ends = answer if answer.startswith("refused") else "answered again" if paper.saved is None else "granted"
-    return (action, ends, paper.saved or frozenset())
+    ends = answer if answer.startswith("refused") else "answered again" if store.saved is None else "granted"
+    return (action, ends, store.saved or frozenset())
 
 
 class MemoryStore:
@@ -93,8 +94,8 @@ class MemoryStore:
         del fence_pass
         yield self
 
-    def load(self, player: str, request_id: str, tables: object) -> Loaded | None:
-        """The player's all: more than was asked for does no harm. Of receipts the request's own."""
+    def load(self, player: str, request_id: str, tables: object) -> LoadedPlayer | None:
+        """Return all of the player's rows, of receipts the request's own. More than was asked for does no harm."""
         del tables
         if player not in self._players:
             return None
@@ -102,10 +103,10 @@ class MemoryStore:
         rows = self._players[player].copy()
         own = [(player, form) for form in idempotency.forms(request_id)]
         rows["action_receipts"] = {key: row for key, row in rows.get("action_receipts", {}).items() if key in own}
-        return Loaded(rows, "open")
+        return LoadedPlayer(rows, "open")
 
     def save(self, before: Rows, after: Rows) -> None:
-        """Kept in mind until the commit."""
+        """Keep both in memory until the commit."""
         self._before, self._after = before, after
         self.saved = _saved(before, after)
 
@@ -126,12 +127,12 @@ class MemoryStore:
         """Return a copy of all of the player's rows; see `Store`."""
         return self._players.get(player)
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         """Return the status of a store that no environment has."""
-        return Status(self.engine, "paper", None, None, "open")
+        return StoreStatus(self.engine, "memory", None, None, "open")
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: this store holds no resource."""
 
 
 def _saved(before: Rows, after: Rows) -> Saved:

@@ -1,4 +1,7 @@
-"""Faults on the wire and at either end of it. Each judges round trips, and strikes once a case."""
+"""Faults on the wire and at either end of it. Each decides about round trips, and strikes once a case.
+
+A fault that is a name, an effect and a verdict of the proxy's is a row of FAULTS; only one that does more has a class.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from harness.play import requests
 from harness.play.requests import PreparedRequest
 from harness.sweeps.forkserver import CrashableWorker, Died
 from harness.sweeps.proxied_database import ProxiedDatabase
-from harness.wire import DropBefore, DropReply, InjectError, Pass, RoundTrip, Session, Verdict
+from harness.wire import Decision, DropBefore, DropReply, InjectError, Pass, RoundTrip, Session
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,18 @@ class Moment:
     after: bool = False
 
 
-class Fault(ABC):
+class Fault:
     """A fault, and the interceptor that makes it happen: once a case, at its moment.
 
-    effect: what is to come of a strike; whether it did is asked of whoever it befell, not of the one who struck.
+    effect: the expected consequence. `hit()` checks it on the victim, never on the injector.
+    verdict: of the round trip at the fault's moment; of one that strikes in other ways too, see its class.
     """
 
-    name: ClassVar[str]
-    effect: ClassVar[str]
-
-    def __init__(self, proxied: ProxiedDatabase) -> None:
+    def __init__(self, proxied: ProxiedDatabase, name: str, effect: str, decision: Decision) -> None:
         self.proxied = proxied
+        self.name = name
+        self.effect = effect
+        self.decision = decision
         self.moment: Moment | None = None
         self.trips: list[RoundTrip] = []
         self.struck: RoundTrip | None = None
@@ -45,12 +48,12 @@ class Fault(ABC):
         yield from (Moment(k) for k in range(len(trips)))
 
     def arm(self, moment: Moment | None) -> None:
-        """Count from here on, and strike at the moment."""
+        """Count round trips from zero, and strike at the moment; None: never."""
         self.moment, self.trips, self.struck, self.session, self.carried_out = moment, [], None, None, False
-        self.proxied.proxy.judge = self
+        self.proxied.proxy.interceptor = self
 
-    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
-        """Strikes at its moment and lets everything else through."""
+    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
+        """Strike at the fault's moment, and let everything else through."""
         place = len(self.trips)
         self.trips.append(trip)
         if self.moment is None or self.struck is not None or place != self.moment.k:
@@ -59,20 +62,29 @@ class Fault(ABC):
         session.forget()
         return self.strike(session, after=self.moment.after)
 
-    def otherwise(self) -> Verdict:
+    def otherwise(self) -> Decision:
         """Return the verdict on all other round trips."""
         return Pass()
 
-    @abstractmethod
-    def strike(self, session: Session, *, after: bool) -> Verdict:
+    def strike(self, session: Session, *, after: bool) -> Decision:
         """Return the verdict on the round trip at the fault's moment."""
+        del session, after
+        return self.decision
 
-    @abstractmethod
     def hit(self) -> bool:
         """Return True if it had its effect; asked at the end of a case in which it struck."""
+        match self.decision:
+            case DropBefore():
+                return self.ended and not self.carried_out
+            case DropReply():
+                return self.ended and self.carried_out
+            case InjectError(sqlstate):
+                return self.heard(sqlstate)
+            case Pass():
+                return False
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
-        """A round trip has been carried out, and its client knows nothing of it yet."""
+        """Note that a round trip has been carried out; its client has not heard of it yet."""
         del session
         self.carried_out |= trip is self.struck
 
@@ -81,191 +93,100 @@ class Fault(ABC):
         """Return True if the connection that was struck was ended."""
         return self.session is not None and self.session.over
 
+    def heard(self, sqlstate: str) -> bool:
+        """Return True if the client heard this error from the server."""
+        return self.session is not None and self.session.raised == sqlstate
+
     def sleep(self, seconds: float) -> None:
         """Wait as dispatch does before it tries again: not at all, if the store is there at once."""
         requests.no_sleep(seconds)
 
     def carry_out(self, prepared: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
-        """The answer to a command."""
+        """Return the answer to a request. unanswered: called each time that the client gives up waiting for it."""
         return requests.carry_out(self.proxied.wired, prepared, sleep=self.sleep, unanswered=unanswered)
 
-    def begin(self) -> None:  # noqa: B027 - few faults have anything to do here
-        """Before the first command of a case."""
+    def begin(self) -> None:
+        """Prepare a case, before its first request; few faults have anything to do."""
 
-    def end(self) -> None:  # noqa: B027 - the same
-        """Clean up after the last command of a case."""
-
-
-class Unharmed(Fault):
-    """Nothing goes wrong; what there is to see in a run without faults is still seen."""
-
-    name = "none"
-    effect = "nothing"
-
-    def strike(self, session: Session, *, after: bool) -> Verdict:
-        """Let every round trip through."""
-        del session, after
-        return Pass()
-
-    def hit(self) -> bool:
-        """Return False: it has no effect."""
-        return False
-
-
-class CutBefore(Fault):
-    """The connection is lost before the statement reaches the server."""
-
-    name = "cut"
-    effect = "a connection that ended, and a server that never saw the statement"
-
-    def hit(self) -> bool:
-        """Return True if the connection ended before the server saw the statement."""
-        return self.ended and not self.carried_out
-
-    def strike(self, session: Session, *, after: bool) -> Verdict:
-        """Drop the round trip before the server sees it."""
-        del session, after
-        return DropBefore()
-
-
-class Lost(Fault):
-    """The statement is carried out, and its answer lost with the connection."""
-
-    name = "lost"
-    effect = "a statement carried out, and a connection that ended in place of its answer"
-
-    def hit(self) -> bool:
-        """Return True if the connection ended after the server had carried the statement out."""
-        return self.ended and self.carried_out
-
-    def strike(self, session: Session, *, after: bool) -> Verdict:
-        """Its client never hears of it."""
-        del session, after
-        return DropReply()
+    def end(self) -> None:
+        """Clean up after the last request of a case; few faults have anything to do."""
 
 
 class Outage(Fault):
     """An answer is lost, and nothing gets through after it until the command was given up as unavailable."""
 
-    name = "outage"
-    effect = "an answer lost, and nothing let through after it"
     _down = False
     _turned_away = False
 
     def hit(self) -> bool:
-        """As the connection says; after a ROLLBACK nobody need come again."""
+        """Return True if the answer was lost and a later round trip cut; after a ROLLBACK none need follow."""
         away = self._turned_away or (self.struck is not None and self.struck.verb == "ROLLBACK")
-        return self.ended and self.carried_out and away
+        return away and super().hit()
 
     def begin(self) -> None:
         """Begin a case with a server that answers."""
         self._down = self._turned_away = False
 
-    def strike(self, session: Session, *, after: bool) -> Verdict:
-        """From here on, nothing is."""
-        del session, after
+    def strike(self, session: Session, *, after: bool) -> Decision:
+        """Begin the outage with a lost answer."""
         self._down = True
-        return DropReply()
+        return super().strike(session, after=after)
 
-    def otherwise(self) -> Verdict:
-        """Whatever comes during the outage is cut."""
+    def otherwise(self) -> Decision:
+        """Cut whatever comes during the outage."""
         self._turned_away |= self._down
         return DropBefore() if self._down else Pass()
 
     def carry_out(self, prepared: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
-        """The outage ends when the client has been told that the store is unavailable."""
+        """End the outage when the client has heard that the store is unavailable."""
 
-        def told(given_up: PreparedRequest) -> None:
+        def end_outage(given_up: PreparedRequest) -> None:
             unanswered(given_up)
             self._down = False
 
-        return super().carry_out(prepared, told)
+        return super().carry_out(prepared, end_outage)
 
     def end(self) -> None:
         """End the outage, so that it outlasts no case."""
         self._down = False
 
 
-class ServerError(Fault):
-    """The server itself raises an error in place of the statement."""
-
-    effect = "a client that heard the error from the server"
-
-    def hit(self) -> bool:
-        """Return True if the client heard the error."""
-        return self.session is not None and self.session.raised == self.name
-
-    def strike(self, session: Session, *, after: bool) -> Verdict:
-        """The code is the fault's name."""
-        del session, after
-        return InjectError(self.name)
-
-
-class Serialization(ServerError):
-    """The server answers serialization_failure (40001): another transaction changed what it read."""
-
-    name = "40001"
-
-
-class Deadlock(ServerError):
-    """The server answers deadlock_detected (40P01)."""
-
-    name = "40P01"
-
-
-class LockTimeout(ServerError):
-    """The server answers lock_not_available (55P03) after lock_timeout."""
-
-    name = "55P03"
-
-
-class Cancelled(ServerError):
-    """The server answers query_canceled (57014), as after statement_timeout."""
-
-    name = "57014"
-
-
 class Terminated(Fault):
     """An operator ends the server's process: admin_shutdown."""
 
-    name = "57P01"
-    effect = "a server that said so to the client, and has the process no more"
-
     def hit(self) -> bool:
-        """Return True if it had its effect; asked at the end of a case in which it struck."""
-        session = self.session
-        assert session is not None
-        assert session.pid is not None
-        return session.raised == self.name and not self.proxied.serves(session.pid)
+        """Return True if the client heard admin_shutdown, and the server has ended the process."""
+        assert self.session is not None
+        assert self.session.pid is not None
+        return self.heard(self.name) and not self.proxied.serves(self.session.pid)
 
-    def strike(self, session: Session, *, after: bool) -> Verdict:
-        """The server says so, in place of the answer."""
-        del after
+    def strike(self, session: Session, *, after: bool) -> Decision:
+        """Have the server end the process and tell the client so, in place of the answer."""
         assert session.pid is not None
         self.proxied.terminate(session.pid)
         session.await_end()
-        return Pass()
+        return super().strike(session, after=after)
 
 
-class AtCommit(Fault):
+class AtCommit(Fault, ABC):
     """Faults that take a whole process: before every statement, and after each COMMIT."""
 
     def moments(self, trips: Sequence[RoundTrip]) -> Iterator[Moment]:
-        """Of statements within a transaction, after one is before the next."""
+        """Return the moment before each statement, and after each COMMIT: after another is before the next."""
         for k, trip in enumerate(trips):
             yield Moment(k)
             if trip.commits:
                 yield Moment(k, after=True)
 
-    def strike(self, session: Session, *, after: bool) -> Verdict:
-        """Before: the process is gone, and the statement with it."""
+    def strike(self, session: Session, *, after: bool) -> Decision:
+        """End the process before the statement is sent, or let the statement run and end the process in `answered`."""
         if after:
             return DropReply()
         self.take(session)
         return DropBefore()
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
-        """After: the process goes before anyone has heard."""
+        """End the process once the server has answered, before anyone hears."""
         super().answered(session, trip)
         if trip is self.struck and self.moment is not None and self.moment.after:
             self.take(session)
@@ -279,19 +200,18 @@ class Killed(AtCommit):
     """The application is killed by SIGKILL; the player's client asks the next one."""
 
     name = "killed"
-    effect = "an application ended by SIGKILL"
 
     def __init__(self, proxied: ProxiedDatabase, crashable: CrashableWorker) -> None:
-        super().__init__(proxied)
+        super().__init__(proxied, self.name, "an application ended by SIGKILL", DropBefore())
         self._worker = crashable
         self._killed = False
 
     def hit(self) -> bool:
-        """As its parent process was told."""
+        """Return True if the application ended by SIGKILL, as its parent process saw."""
         return self._killed
 
     def begin(self) -> None:
-        """A fresh application, warm; what it asked to become so does not count."""
+        """Start a fresh application and warm it. The round trips of the warming do not count."""
         self._killed = False
         armed, self.moment = self.moment, None
         self._worker.start(self.proxied.url.as_text())
@@ -303,7 +223,7 @@ class Killed(AtCommit):
         self._worker.kill()
 
     def carry_out(self, prepared: PreparedRequest, unanswered: Callable[[PreparedRequest], None]) -> str:
-        """From the application while it lives; then from another."""
+        """Return the answer of the application while it lives; then of another."""
         if not self._worker.pid:
             return super().carry_out(prepared, unanswered)
         try:
@@ -315,7 +235,7 @@ class Killed(AtCommit):
         return requests.UNANSWERED if answer is None else answer
 
     def end(self) -> None:
-        """One that was not killed ends."""
+        """End the application, if it was not killed."""
         self._worker.end()
 
 
@@ -326,41 +246,72 @@ class Crashed(AtCommit):
     """
 
     name = "crashed"
-    effect = "a server that recovered from a crash"
-    _life: object = None
+
+    def __init__(self, proxied: ProxiedDatabase) -> None:
+        super().__init__(proxied, self.name, "a server that recovered from a crash", DropBefore())
+        self._life: object = None
 
     def begin(self) -> None:
-        """It has not crashed yet."""
+        """Note which life the server is in, before it crashes."""
         self._life = self.proxied.life()
 
     def hit(self) -> bool:
-        """As the server says, once it is back."""
+        """Return True if the server, once it is back, is in another life."""
         return self.proxied.life() != self._life
 
     def sleep(self, seconds: float) -> None:
-        """It takes a moment to be back."""
+        """Wait in earnest: the server takes a moment to be back."""
         time.sleep(seconds)
 
     def moments(self, trips: Sequence[RoundTrip]) -> Iterator[Moment]:
-        """Before and after each COMMIT; before the first statement where there is none."""
+        """Return the moments before and after each COMMIT; before the first statement where there is none."""
         commits = [k for k, trip in enumerate(trips) if trip.commits]
         yield from (Moment(k, after) for k in commits for after in (False, True))
         if trips and not commits:
             yield Moment(0)
 
     def take(self, session: Session) -> None:
-        """SIGKILL, on the server's side."""
+        """Kill the session's process on the server with SIGKILL."""
         assert session.pid is not None
         self.proxied.crash(session.pid)
 
     def end(self) -> None:
-        """All our own connections were taken too."""
+        """Connect anew: the crash took our own connections too."""
         if self.struck is not None:
             self.proxied.reopen()
 
 
-ON_THE_WIRE: dict[str, type[Fault]] = {
-    fault.name: fault
-    for fault in (CutBefore, Lost, Outage, Serialization, Deadlock, LockTimeout, Cancelled, Terminated)
-}
+@dataclass(frozen=True)
+class FaultKind:
+    """A row of the table: a fault by its name and effect, and the class that acts it out on a database."""
+
+    name: str
+    effect: str
+    decision: Decision
+    acts: type[Fault] = Fault
+
+    def on(self, proxied: ProxiedDatabase) -> Fault:
+        """Make the fault for one database behind a proxy."""
+        return self.acts(proxied, self.name, self.effect, self.decision)
+
+
+def _error(sqlstate: str) -> FaultKind:
+    return FaultKind(sqlstate, "a client that heard the error from the server", InjectError(sqlstate))
+
+
+NO_FAULT = FaultKind("none", "nothing", Pass())
+"""Nothing goes wrong; what there is to see in a run without faults is still seen."""
+
+FAULTS = (
+    FaultKind("cut", "a connection that ended, and a server that never saw the statement", DropBefore()),
+    FaultKind("lost", "a statement carried out, and a connection that ended in place of its answer", DropReply()),
+    FaultKind("outage", "an answer lost, and nothing let through after it", DropReply(), Outage),
+    _error("40001"),  # serialization_failure: another transaction changed what this one read.
+    _error("40P01"),  # deadlock_detected
+    _error("55P03"),  # lock_not_available, after lock_timeout.
+    _error("57014"),  # query_canceled, as after statement_timeout.
+    FaultKind("57P01", "a server that said so to the client, and has the process no more", Pass(), Terminated),
+)
+
+ON_THE_WIRE = {kind.name: kind for kind in FAULTS}
 NAMES = (*ON_THE_WIRE, Killed.name, Crashed.name)

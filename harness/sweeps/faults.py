@@ -9,16 +9,17 @@ costs some 30 ms, one with a process of its own or a crashed server some 150.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from harness.play import arena, requests
 from harness.play.defects import Case, Raised
-from harness.play.requests import Apart, FinalState, PreparedRequest
+from harness.play.differences import Difference, of_rows
+from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
-from harness.sweeps.fault_kinds import Fault, Moment, Unharmed
+from harness.sweeps.fault_kinds import NO_FAULT, Fault, Moment
 from harness.sweeps.proxied_database import ProxiedDatabase
 from harness.wire import RoundTrip, beside_one_transaction
 
@@ -31,7 +32,7 @@ class Failure:
     moment: Moment
     path: Path
     statement: str
-    differences: tuple[Apart, ...]
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,25 @@ class Clean:
     ends: tuple[FinalState, ...]
 
 
+@dataclass(frozen=True)
+class CaseEnd:
+    """The end of a case. path: of the command under way when the fault struck. struck: False if it came to nothing."""
+
+    struck: bool
+    path: Path
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class FaultCase:
+    """A case to try: the moment of its fault, the statement there, and the function that runs it."""
+
+    moment: Moment
+    statement: str
+    run: Callable[[], CaseEnd]
+    commits: bool = False
+
+
 def sweep(
     scenario: Scenario,
     fault: Fault,
@@ -83,7 +103,7 @@ def sweep(
     *,
     to_first: bool = False,
 ) -> Swept:
-    """The scenario under the fault at each of its moments, or only at those of the k-th round trip.
+    """Run the scenario under the fault at each of its moments, or only at those of the k-th round trip.
 
     steps: the places of the commands in which the fault strikes, from 0; None: in all of them.
     to_first: end at the first case that fails, so that the database stays as it left it.
@@ -93,40 +113,60 @@ def sweep(
     try:
         clean = _clean(scenario, fault, todo)
     except Raised as raised:
-        raised.case = Case(Unharmed.name)
+        raised.case = Case(NO_FAULT.name)
         raise
     within = {k for k, step in enumerate(clean.step_of) if steps is None or step in steps}
-    moments = [moment for moment in fault.moments(clean.trips) if moment.k in within and at in (None, moment.k)]
+    cases = [
+        FaultCase(moment, trip.short, partial(_case, fault, moment, clean, todo), trip.commits)
+        for moment in fault.moments(clean.trips)
+        if moment.k in within and at in (None, moment.k)
+        for trip in [clean.trips[moment.k]]
+    ]
+    commits = sum(clean.trips[k].commits for k in within) if at is None else 0
+    swept = try_cases(fault.name, cases, todo, commits, began, to_first=to_first)
+    return replace(swept, torn=tuple(_torn(clean, todo)))
+
+
+def try_cases(
+    fault: str,
+    cases: Sequence[FaultCase],
+    todo: Sequence[PreparedRequest],
+    commits: int,
+    began: float,
+    *,
+    to_first: bool,
+) -> Swept:
+    """Run the cases; with `to_first`, up to the first that fails. A defect of the game is raised with its case.
+
+    commits: how many COMMITs there are to strike. began: the monotonic time at which the sweep began.
+    """
     failures: list[Failure] = []
-    fired: list[RoundTrip] = []
-    for moment in moments:
+    fired: list[FaultCase] = []
+    for case in cases:
         try:
-            failure, hit = _case(fault, moment, clean, todo)
+            end = case.run()
         except Raised as raised:
-            fault.end()
-            raised.case = Case(fault.name, moment.k, clean.trips[moment.k].short)
+            raised.case = Case(fault, case.moment.k, case.statement)
             raise
-        except Exception as error:
-            error.add_note(f"under {fault.name} at round trip {moment.k}: {clean.trips[moment.k].short}")
-            raise
-        failures += [failure] if failure is not None else []
-        fired += [hit] if hit is not None else []
-        if failures and to_first:
-            break
+        fired += [case] if end.struck else []
+        if end.differences:
+            named = tuple(each.named(todo[0].aliases) for each in end.differences)
+            failures.append(Failure(fault, case.moment, end.path, case.statement, named))
+            if to_first:
+                break
     return Swept(
-        fault=fault.name,
-        cases=len(moments),
+        fault=fault,
+        cases=len(cases),
         fired=len(fired),
-        fired_at_commit=sum(trip.commits for trip in fired),
-        commits=sum(clean.trips[k].commits for k in within) if at is None else 0,
+        fired_at_commit=sum(case.commits for case in fired),
+        commits=commits,
         seconds=time.monotonic() - began,
         failures=tuple(failures),
-        torn=tuple(_torn(clean, todo)),
     )
 
 
 def _clean(scenario: Scenario, fault: Fault, todo: Sequence[PreparedRequest]) -> Clean:
-    """Without a fault; the rows are read after every command, past the proxy."""
+    """Run the scenario without a fault; the rows are read after every command, past the proxy."""
     proxied = fault.proxied
     proxied.place(arena.starts(scenario).values())
     fault.arm(None)
@@ -135,58 +175,63 @@ def _clean(scenario: Scenario, fault: Fault, todo: Sequence[PreparedRequest]) ->
     for step, prepared in enumerate(todo):
         answer = requests.carry_out(proxied.wired, prepared)
         step_of += [step] * (len(fault.trips) - len(step_of))
-        said = (*ends[-1].answers, (prepared.label, answer))
-        ends.append(FinalState(said, proxied.read()))
+        answers = (*ends[-1].answers, (prepared.label, answer))
+        ends.append(FinalState(answers, proxied.read()))
     return Clean(tuple(fault.trips), tuple(step_of), tuple(ends))
 
 
 def _torn(clean: Clean, todo: Sequence[PreparedRequest]) -> Iterator[Torn]:
     for step, prepared in enumerate(todo):
         trips = [trip for trip, of in zip(clean.trips, clean.step_of, strict=True) if of == step]
-        if (found := beside_one_transaction(trips)) is not None:
-            yield Torn(prepared.turn.path, prepared.label, tuple(trip.short for trip in trips), found)
+        if (borders := beside_one_transaction(trips)) is not None:
+            yield Torn(prepared.turn.path, prepared.label, tuple(trip.short for trip in trips), borders)
 
 
-def _case(
-    fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequest]
-) -> tuple[Failure | None, RoundTrip | None]:
-    """Return the differences of a case's end, and the round trip that was really struck."""
+def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequest]) -> CaseEnd:
+    """Run one case. Any exception but Raised bears a note of the fault and its round trip."""
+    try:
+        return _run(fault, moment, clean, todo)
+    except Raised:
+        fault.end()
+        raise
+    except Exception as error:
+        error.add_note(f"under {fault.name} at round trip {moment.k}: {clean.trips[moment.k].short}")
+        raise
+
+
+def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequest]) -> CaseEnd:
     fault.proxied.again()
     fault.arm(moment)
     fault.begin()
     answers: list[tuple[str, str]] = []
-    odd: list[Apart] = []
+    partial_ends: list[Difference] = []
     struck: PreparedRequest | None = None
     for place, prepared in enumerate(todo):
-        check = partial(_check_whole, fault.proxied, clean.ends[place : place + 2], odd)
+        check = partial(_check_whole, fault.proxied, clean.ends[place : place + 2], partial_ends)
         answers.append((prepared.label, fault.carry_out(prepared, check)))
         if struck is None and fault.struck is not None:
             struck = prepared
     fault.end()
-    hit = fault.struck if fault.struck is not None and fault.hit() else None
-    odd += _missed(fault) if hit is None else []
-    differences = (*odd, *requests.apart(clean.ends[-1], FinalState(tuple(answers), fault.proxied.read())))
-    if not differences:
-        return None, hit
-    path = struck.turn.path if struck is not None else todo[-1].turn.path
-    statement = clean.trips[moment.k].short
-    named = tuple(each.named(todo[0].aliases) for each in differences)
-    return Failure(fault.name, moment, path, statement, named), hit
+    hit = fault.struck is not None and fault.hit()
+    missed = [] if hit else [_missed(fault)]
+    end = FinalState(tuple(answers), fault.proxied.read())
+    differences = (*partial_ends, *missed, *requests.differences(clean.ends[-1], end))
+    return CaseEnd(hit, (struck or todo[-1]).turn.path, differences)
 
 
-def _missed(fault: Fault) -> list[Apart]:
-    """A fault that came to nothing proves nothing, however well the case ended."""
+def _missed(fault: Fault) -> Difference:
+    """Return the difference of a fault without effect: it proves nothing, however well the case ended."""
     if fault.struck is None:
-        return [Apart("the fault", "to strike there", "a run that never came there")]
-    return [Apart("the fault", fault.effect, "that it struck nothing")]
+        return Difference("the fault", "to strike there", "a run that never came there")
+    return Difference("the fault", fault.effect, "that it struck nothing")
 
 
 def _check_whole(
-    proxied: ProxiedDatabase, between: Sequence[FinalState], odd: list[Apart], prepared: PreparedRequest
+    proxied: ProxiedDatabase, between: Sequence[FinalState], partial_ends: list[Difference], prepared: PreparedRequest
 ) -> None:
-    """A command that nobody knows the end of is there whole, or not at all."""
-    found = proxied.read()
-    before, after = (list(requests.rows_apart(end, replace(end, rows=found))) for end in between)
+    """Check that a command without an answer is saved whole or not at all; note in `partial_ends` how it is neither."""
+    rows = proxied.read()
+    before, after = (list(of_rows(end.rows, rows)) for end in between)
     if before and after:
         what = f"{prepared.label} left without an answer: "
-        odd += [replace(each, what=what + each.what) for each in after]
+        partial_ends += [replace(each, what=what + each.what) for each in after]

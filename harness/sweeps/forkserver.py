@@ -34,8 +34,7 @@ from game.rules.chance import Chance
 from game.rules.commands import decode
 from game.unit_of_work import Store
 from harness.play.defects import Defect, Raised
-from harness.play.replay import SEED
-from harness.play.requests import PreparedRequest
+from harness.play.requests import SEED, PreparedRequest
 
 
 class Died(Exception):
@@ -55,12 +54,12 @@ class CrashableWorker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for pytest alone; this process ends with its input.
-            env=environments.beside({"PYTHONPATH": str(Path(game.__file__).parent.parent)}),
+            env=environments.child_variables({"PYTHONPATH": str(Path(game.__file__).parent.parent)}),
         )
         self.pid = 0
 
     def start(self, store: str) -> None:
-        """A fresh application on the store; `pid` is its process. Ends the one before, if a case left it."""
+        """Start a fresh application on the store; `pid` is its process. Ends the one before, if a case left it."""
         self.end()
         self.pid = int(self._ask(store=store)["pid"])
 
@@ -69,19 +68,19 @@ class CrashableWorker:
         os.kill(self.pid, signal.SIGKILL)
 
     def die_at(self, statement: int) -> None:
-        """Kills itself before its n-th statement from here on, n from 0: on a legacy file only."""
+        """Have the application kill itself before its n-th statement from now, n from 0; on a legacy file only."""
         self._ask(die_at=statement)
 
     def statements(self) -> list[str]:
         """Return the statements that it ran since `die_at`."""
-        said: list[str] = self._ask(statements=True)["statements"]
-        return said
+        ran: list[str] = self._ask(statements=True)["statements"]
+        return ran
 
     def carry_out(self, prepared: PreparedRequest) -> str | None:
-        """The answer in words; None where the store could not answer. Raises Died."""
+        """Return the answer in words; None where the store could not answer. Raises Died."""
         request, action = prepared.request, prepared.turn.action
         fields = prepared.aliases.to_ids(dict(action.fields))
-        said = self._ask(
+        answer = self._ask(
             command={
                 "player": request.player,
                 "request": request.request_id,
@@ -91,14 +90,14 @@ class CrashableWorker:
                 "now_ms": prepared.now_ms,
             }
         )
-        if "raised" in said:
-            raise Raised(prepared.turn.path, prepared.label, Defect(**said["raised"]))
-        if "refused" in said:
-            return f"refused {said['refused']}"
-        return prepared.granted(said["outcome"]) if "outcome" in said else None
+        if "raised" in answer:
+            raise Raised(prepared.turn.path, prepared.label, Defect(**answer["raised"]))
+        if "refused" in answer:
+            return f"refused {answer['refused']}"
+        return prepared.granted(answer["outcome"]) if "outcome" in answer else None
 
     def end(self) -> None:
-        """Ends the application, if it lives."""
+        """End the application, if it lives."""
         if self.pid:
             with suppress(Died):
                 self._ask(end=True)
@@ -111,10 +110,10 @@ class CrashableWorker:
         self._process.wait(10)
         self._process.stdout.close()
 
-    def _ask(self, **said: object) -> dict[str, Any]:
+    def _ask(self, **message: object) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(said).encode() + b"\n")
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, "the process that forks applications ended; it said why on standard error"
@@ -146,7 +145,7 @@ class TracedStore(LegacyStore):
         return connection
 
     def reach(self, statement: str) -> None:
-        """Dies here, if this is the place."""
+        """Kill this process, if the statement is the one to die at."""
         if len(self.ran) == self.last:
             os.kill(os.getpid(), signal.SIGKILL)
         self.ran.append(statement)
@@ -158,14 +157,14 @@ class Application:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def answer(self, said: dict[str, Any]) -> dict[str, Any]:
-        """Carries out what is said."""
-        if "command" in said:
-            return self._dispatch(said["command"])
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Carry out a message of the parent, and return the answer."""
+        if "command" in message:
+            return self._dispatch(message["command"])
         assert isinstance(self._store, TracedStore)
-        if "die_at" in said:
+        if "die_at" in message:
             self._store.ran.clear()
-            self._store.last = said["die_at"]
+            self._store.last = message["die_at"]
         return {"statements": self._store.ran}
 
     def _dispatch(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +191,7 @@ class Application:
 
 
 def _lines() -> Iterator[dict[str, Any]]:
-    """Lines of the input, no byte beyond: what follows is for whoever reads next, the parent or another child."""
+    """Yield the lines of the input, and read no byte beyond: the rest is for the next reader, parent or child."""
     line = b""
     while byte := os.read(0, 1):
         line += byte
@@ -201,8 +200,8 @@ def _lines() -> Iterator[dict[str, Any]]:
             line = b""
 
 
-def _say(**said: object) -> None:
-    os.write(1, json.dumps(said).encode() + b"\n")
+def _say(**message: object) -> None:
+    os.write(1, json.dumps(message).encode() + b"\n")
 
 
 def _open(url: str) -> Store:
@@ -217,18 +216,18 @@ def _open(url: str) -> Store:
 def _child(url: str) -> None:
     application = Application(_open(url))
     _say(pid=os.getpid())
-    for said in _lines():
-        if "end" in said:
+    for message in _lines():
+        if "end" in message:
             return
-        _say(**application.answer(said))
+        _say(**application.answer(message))
 
 
 def main() -> None:
-    """Forks an application for each store that is named, and says when it died and of what."""
-    for said in _lines():
+    """Fork an application for each store that is named, and report its exit code when it ends."""
+    for message in _lines():
         child = os.fork()
         if child == 0:
-            _child(said["store"])
+            _child(message["store"])
             os._exit(0)
         _, status = os.waitpid(child, 0)
         _say(died=os.waitstatus_to_exitcode(status))

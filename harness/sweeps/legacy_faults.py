@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from game.dispatch import again
@@ -17,11 +18,11 @@ from game.rows import Rows
 from game.urls import LegacyUrl
 from harness.play import arena, requests
 from harness.play.arena import LegacyStage
-from harness.play.defects import Case, Raised
-from harness.play.requests import Apart, FinalState, PreparedRequest
+from harness.play.differences import Difference
+from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps.fault_kinds import Moment
-from harness.sweeps.faults import Failure, Swept
+from harness.sweeps.faults import CaseEnd, FaultCase, Swept, try_cases
 from harness.sweeps.forkserver import CrashableWorker, Died
 
 KILLED, BUSY = "legacy-killed", "legacy-busy"
@@ -39,7 +40,7 @@ def sweep_killed(
     *,
     to_first: bool = False,
 ) -> Swept:
-    """The application killed by SIGKILL before each of its statements, and before each of its answers.
+    """Kill the application by SIGKILL before each of its statements, and before each of its answers.
 
     steps: the places of the commands in which it is killed, from 0; None: in all of them. to_first: end at the first
     case that fails, so that the file stays as it left it.
@@ -47,42 +48,17 @@ def sweep_killed(
     began = time.monotonic()
     todo = requests.prepared_requests(scenario)
     statements, step_of, clean = _clean(scenario, place, crashable, todo)
-    within = [n for n, step in enumerate(step_of) if steps is None or step in steps]
-    failures: list[Failure] = []
-    fired: list[str] = []
-    tried = [n for n in within if at in (None, n)]
-    for n in tried:
-        with _under(KILLED, n, " ".join(statements[n].split())):
-            end, struck = _killed(scenario, place, crashable, todo, n)
-        fired += [statements[n]] if struck else []
-        missed = [] if struck else [Apart("the application", f"killed at statement {n}", "alive at the end")]
-        path = (struck or todo[-1]).turn.path
-        failures += _failure(KILLED, n, " ".join(statements[n].split()), path, clean, (end, missed, todo))
-        if failures and to_first:
-            break
-    return Swept(
-        KILLED,
-        len(tried),
-        len(fired),
-        _commits(fired),
-        _commits([statements[n] for n in within]) if at is None else 0,
-        time.monotonic() - began,
-        tuple(failures),
-    )
-
-
-@contextmanager
-def _under(fault: str, k: int, statement: str) -> Iterator[None]:
-    """Note on a defect of the game the fault under which it came."""
-    try:
-        yield
-    except Raised as raised:
-        raised.case = Case(fault, k, statement)
-        raise
-
-
-def _commits(statements: Sequence[str]) -> int:
-    return sum(statement.startswith("COMMIT") for statement in statements)
+    cases = [
+        FaultCase(
+            Moment(n),
+            " ".join(statements[n].split()),
+            partial(_killed, scenario, place, crashable, todo, clean, n),
+            statements[n].startswith("COMMIT"),
+        )
+        for n, step in enumerate(step_of)
+        if steps is None or step in steps
+    ]
+    return _sweep(KILLED, cases, todo, began, at, to_first=to_first)
 
 
 def sweep_busy(
@@ -93,48 +69,40 @@ def sweep_busy(
     *,
     to_first: bool = False,
 ) -> Swept:
-    """At each command, or those of `steps`, a second writer has the file until a new attempt, and until it gives up.
+    """Have a second writer hold the file at each command, or those of `steps`, until a new attempt, and until it ends.
 
     to_first: end at the first case that fails, so that the file stays as it left it.
     """
     began = time.monotonic()
     todo = requests.prepared_requests(scenario)
     clean = _end(scenario, place, todo, [requests.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
-    within = [k for k in range(len(todo)) if (steps is None or k in steps) and at in (None, k)]
-    moments = [Moment(k, after) for k in within for after in (False, True)]
-    failures: list[Failure] = []
-    fired = 0
-    for moment in moments:
-        with _under(BUSY, moment.k, "BEGIN IMMEDIATE"):
-            answers, waited = _busy(scenario, place, todo, moment)
-        fired += waited
-        missed = [] if waited else [Apart("the store", "turned away by the other writer", "let through")]
-        end = _end(scenario, place, todo, answers)
-        path = todo[moment.k].turn.path
-        failures += _failure(BUSY, moment.k, "BEGIN IMMEDIATE", path, clean, (end, missed, todo))
-        if failures and to_first:
-            break
-    return Swept(BUSY, len(moments), fired, 0, 0, time.monotonic() - began, tuple(failures))
+    cases = [
+        FaultCase(Moment(k), "BEGIN IMMEDIATE", partial(_busy, scenario, place, todo, clean, Moment(k, lasts)))
+        for k in range(len(todo))
+        if steps is None or k in steps
+        for lasts in (False, True)
+    ]
+    return _sweep(BUSY, cases, todo, began, at, to_first=to_first)
 
 
-def _failure(
+def _sweep(
     fault: str,
-    k: int,
-    statement: str,
-    path: tuple[str | int, ...],
-    clean: FinalState,
-    found: tuple[FinalState, list[Apart], Sequence[PreparedRequest]],
-) -> list[Failure]:
-    end, missed, todo = found
-    differences = [*missed, *requests.apart(clean, end)]
-    named = tuple(each.named(todo[0].aliases) for each in differences)
-    return [Failure(fault, Moment(k), path, statement, named)] if differences else []
+    cases: Sequence[FaultCase],
+    todo: Sequence[PreparedRequest],
+    began: float,
+    at: int | None,
+    *,
+    to_first: bool,
+) -> Swept:
+    tried = [case for case in cases if at in (None, case.moment.k)]
+    commits = sum(case.commits for case in cases) if at is None else 0
+    return try_cases(fault, tried, todo, commits, began, to_first=to_first)
 
 
 def _clean(
     scenario: Scenario, place: LegacyStage, crashable: CrashableWorker, todo: Sequence[PreparedRequest]
 ) -> tuple[list[str], list[int], FinalState]:
-    """The statements of a run without faults, for each the place of its command, and the end."""
+    """Run the scenario without faults. Returns its statements, for each the place of its command, and the end."""
     place.place(arena.starts(scenario).values())
     crashable.start(_url(place.path))
     crashable.die_at(-1)
@@ -149,9 +117,14 @@ def _clean(
 
 
 def _killed(
-    scenario: Scenario, place: LegacyStage, crashable: CrashableWorker, todo: Sequence[PreparedRequest], n: int
-) -> tuple[FinalState, PreparedRequest | None]:
-    """The end, and the command under way at the kill."""
+    scenario: Scenario,
+    place: LegacyStage,
+    crashable: CrashableWorker,
+    todo: Sequence[PreparedRequest],
+    clean: FinalState,
+    n: int,
+) -> CaseEnd:
+    """Run a case in which the application is killed before its n-th statement."""
     place.place(arena.starts(scenario).values())
     crashable.start(_url(place.path))
     crashable.die_at(n)
@@ -166,13 +139,15 @@ def _killed(
                 struck = prepared if death.killed else None
         answers.append(answer or requests.carry_out(place.store, prepared))
     crashable.end()
-    return _end(scenario, place, todo, answers), struck
+    missed = [] if struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
+    differences = (*missed, *requests.differences(clean, _end(scenario, place, todo, answers)))
+    return CaseEnd(bool(struck), (struck or todo[-1]).turn.path, differences)
 
 
 def _placed(
     scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest]
 ) -> Iterator[tuple[LegacyStore, PreparedRequest]]:
-    """Each command, with a store on the file that does not wait long for its lock."""
+    """Place the players and yield each command, with a store on the file that does not wait long for its lock."""
     place.place(arena.starts(scenario).values())
     with closing(LegacyStore(place.path, busy_timeout_seconds=IMPATIENT_SECONDS)) as store:
         for prepared in todo:
@@ -180,9 +155,9 @@ def _placed(
 
 
 def _busy(
-    scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], moment: Moment
-) -> tuple[list[str], bool]:
-    """The answers, and whether the store was turned away."""
+    scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], clean: FinalState, moment: Moment
+) -> CaseEnd:
+    """Run a case in which the file is busy at the k-th command; `after`: until the client has given up once."""
     answers: list[str] = []
     waited: list[float] = []
     for n, (store, prepared) in enumerate(_placed(scenario, place, todo)):
@@ -191,7 +166,9 @@ def _busy(
             continue
         with _second_writer(place.path) as writer:
             answers.append(_beside(writer, store, prepared, waited, lasts=moment.after))
-    return answers, bool(waited)
+    missed = [] if waited else [Difference("the store", "turned away by the other writer", "let through")]
+    differences = (*missed, *requests.differences(clean, _end(scenario, place, todo, answers)))
+    return CaseEnd(bool(waited), todo[moment.k].turn.path, differences)
 
 
 def _beside(writer: Writer, store: LegacyStore, prepared: PreparedRequest, waited: list[float], *, lasts: bool) -> str:
@@ -222,7 +199,7 @@ class Writer:
             self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close the connection, and remove the file."""
+        """Close the connection, which releases the lock."""
         self._connection.close()
 
 
@@ -235,8 +212,8 @@ def _second_writer(path: Path) -> Iterator[Writer]:
 def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], answers: Sequence[str]) -> FinalState:
     rows = Rows()
     for player in scenario.given:
-        found = again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
-        for table, records in found.items():
+        own = again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
+        for table, records in own.items():
             rows.table(table).update(records)
     return FinalState(tuple((prepared.label, answer) for prepared, answer in zip(todo, answers, strict=True)), rows)
 

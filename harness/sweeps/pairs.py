@@ -14,15 +14,16 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, ValidationError
 
+from db.samples import moments
+from db.samples.given import DEFAULT_CLOCK, AsList, Given, Model
 from game import tables
-from game.dispatch import Request
 from game.rows import Rows
-from game.rules.commands import COMMANDS, decode
+from game.rules.commands import COMMANDS
+from harness.play import requests
+from harness.play.aliases import Aliases
 from harness.play.arena import Start, start
-from harness.play.expectations import Aliases
-from harness.play.requests import PreparedRequest
-from harness.scenarios import BadScenario, checks, moments, reading, shapes, toml_reader
-from harness.scenarios.model import DEFAULT_CLOCK, Action, AsList, Given, Model, Turn
+from harness.scenarios import BadScenario, checks, reading, shapes, toml_reader
+from harness.scenarios.model import Action, Turn
 from harness.scenarios.problems import Problem, known
 from harness.scenarios.toml_reader import BadToml
 from harness.scenarios.yaml_reader import Document
@@ -56,7 +57,7 @@ class Table:
     gate: tuple[tuple[str, str], ...]
 
     def pairs(self, *, every: bool) -> list[tuple[str, str]]:
-        """Those of the gate; with `every`, then all others whose tables meet."""
+        """Return the pairs of the gate; with `every`, then all others whose tables meet."""
         if not every:
             return list(self.gate)
         others = [pair for pair in combinations_with_replacement(self.fields, 2) if _meet(*pair)]
@@ -64,17 +65,12 @@ class Table:
         return [*self.gate, *(pair for pair in others if frozenset(pair) not in known)]
 
     def race(self, pair: tuple[str, str]) -> Race:
-        """The race of two commands, requests a and b."""
+        """Return the race of two commands, requests a and b."""
         aliases = Aliases(NAMES)
-        first, second = (self._prepare(n, action, aliases) for n, action in enumerate(pair))
+        turns = (_turn(action, self.fields[action], name) for action, name in zip(pair, NAMES, strict=True))
+        now_ms = moments.absolute(DEFAULT_CLOCK)
+        first, second = (requests.prepare(turn, now_ms, aliases) for turn in turns)
         return Race((self.start,), (), (first, second), ())
-
-    def _prepare(self, place: int, action: str, aliases: Aliases) -> PreparedRequest:
-        fields = dict(self.fields[action])
-        said = Action.model_validate({"by": PLAYER, "do": action, "with": fields})
-        turn = Turn(("with", action), said, NAMES[place], None)
-        request = Request(PLAYER, NAMES[place], decode(action, fields))
-        return PreparedRequest(turn, request, moments.absolute(DEFAULT_CLOCK), aliases)
 
 
 def read(path: Path, name: str | None = None) -> Table:
@@ -94,7 +90,7 @@ def read(path: Path, name: str | None = None) -> Table:
         raise BadPairs(reading.lines(shown, document, shapes.problems(document, error))) from None
     if problems := list(_problems(written, document)):
         raise BadPairs(reading.lines(shown, document, problems))
-    fields = {action: said for action, said in written.fields.items() if action in COMMANDS}
+    fields = {action: given for action, given in written.fields.items() if action in COMMANDS}
     gate = tuple((first, second) for first, second in written.gate if first in fields and second in fields)
     rows = start(PLAYER, written.player, moments.absolute(DEFAULT_CLOCK)).rows
     for table, records in written.rows.items():
@@ -121,19 +117,20 @@ def _problems(written: Written, document: Document) -> Iterator[Problem]:
     yield from pair_rows.check(written.rows)
 
 
-def _turn(action: str, fields: Mapping[str, JsonValue]) -> Turn:
-    return Turn(("with", action), Action.model_validate({"by": PLAYER, "do": action, "with": dict(fields)}), "", None)
+def _turn(action: str, fields: Mapping[str, JsonValue], request: str = "") -> Turn:
+    validated = Action.model_validate({"by": PLAYER, "do": action, "with": dict(fields)})
+    return Turn(("with", action), validated, request, None)
 
 
 def _add(rows: Rows, table: str, records: Iterable[Mapping[str, JsonValue]]) -> None:
     for record in records:
-        there = rows.table(table)
-        position = {"position": 1024 * len(there)} if "position" in tables.BY_NAME[table].columns else {}
+        table_rows = rows.table(table)
+        position = {"position": 1024 * len(table_rows)} if "position" in tables.BY_NAME[table].columns else {}
         whole: dict[str, Any] = {**pair_rows.empty(table), "user_id": PLAYER, **position, **record}
-        there[tuple(whole[column] for column in tables.KEYS[table])] = whole
+        table_rows[tuple(whole[column] for column in tables.KEYS[table])] = whole
 
 
 def _meet(first: str, second: str) -> bool:
-    """A command that loads no table but the player's own row meets every other there."""
-    ours, theirs = set(COMMANDS[first].tables), set(COMMANDS[second].tables)
-    return bool(ours & theirs) or not ours or not theirs
+    """Return True if the commands share a table. One that loads only the player's own row meets every other."""
+    first_tables, second_tables = set(COMMANDS[first].tables), set(COMMANDS[second].tables)
+    return bool(first_tables & second_tables) or not first_tables or not second_tables

@@ -30,7 +30,7 @@ from harness.wire import Proxy
 
 
 def _everything() -> sql.Composed:
-    """A JSON array of records a table, all of them as of one instant."""
+    """Return the query for a JSON array of records per table, all of them as of one instant."""
     arrays = [sql.SQL("(SELECT json_agg(r) FROM {} r)").format(sql.Identifier(table.name)) for table in tables.ALL]
     return sql.SQL("SELECT ") + sql.SQL(", ").join(arrays)
 
@@ -45,7 +45,7 @@ def _by_key(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
 
 
 def _refill(starts: Sequence[Start]) -> sql.Composed:
-    """Statements, children emptied first, that leave these rows and no others."""
+    """Return statements that leave these rows and no others; children are emptied first."""
     parts: list[sql.Composable] = [sql.SQL("SET LOCAL lock_timeout = '2s'")]
     parts += [sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)) for table in EMPTIED]
     parts += [
@@ -58,12 +58,12 @@ def _refill(starts: Sequence[Start]) -> sql.Composed:
 
 
 def _insert(table: str, record: Record) -> sql.Composed:
-    """A statement a record: one may name columns that another leaves at their defaults."""
+    """Return an INSERT of one record: each may name columns that another leaves at their defaults."""
     return statements.insert_into(sql.Identifier(table), record, map(sql.Literal, record.values()))
 
 
 class ProxiedDatabase:
-    """One database, reset in place between cases. `wired` is the store whose every round trip is judged."""
+    """One database, reset in place between cases. `wired` is the store whose round trips go through the proxy."""
 
     def __init__(self, server: Server, databases: Databases) -> None:
         self._server = server
@@ -80,37 +80,37 @@ class ProxiedDatabase:
 
     @property
     def url(self) -> PostgresUrl:
-        """The database by way of the proxy."""
+        """Return the URL of the database by way of the proxy."""
         return self.proxy.url(self._database.service)
 
     def store(self, proxy: Proxy | None = None) -> PostgresStore:
-        """Another store by way of a proxy, of one connection, which is warm: a first one asks the server much."""
+        """Open another store by way of a proxy, with one warm connection: a cold one makes more round trips."""
         store = PostgresStore((proxy or self.proxy).url(self._database.service), pool_size=1)
         with store.begin():
             return store
 
     def place(self, starts: Iterable[Start]) -> None:
-        """Empties the database, proves that it is as it began, and puts these players into it."""
+        """Empty the database, prove that it is as it began, and put these players into it."""
         placed = list(starts)
         self._stage.place(placed)
         self._refill = _refill(placed)
 
     def again(self) -> None:
-        """Puts what was placed last back as it was. Raises psycopg's LockNotAvailable where a lock was left behind."""
+        """Put the rows that were placed last back. Raises psycopg's LockNotAvailable where a lock was left behind."""
         with fence.own_pass(self._owner):
             self._owner.execute(self._refill)
 
     def read(self) -> Rows:
-        """All rows of the game's, past the proxy; bytes as their hexadecimal text."""
-        found = self._owner.execute(EVERYTHING).fetchone()
-        assert found is not None
+        """Return all rows of the game's tables, past the proxy; bytes as their hexadecimal text."""
+        row = self._owner.execute(EVERYTHING).fetchone()
+        assert row is not None
         return Rows(
-            {table.name: _by_key(table, records) for table, records in zip(tables.ALL, found, strict=True) if records}
+            {table.name: _by_key(table, records) for table, records in zip(tables.ALL, row, strict=True) if records}
         )
 
     @property
     def direct(self) -> Store:
-        """The store past the proxy."""
+        """Return the store past the proxy."""
         return self._stage.store
 
     def terminate(self, pid: int) -> None:

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from harness.wire import Pass, RoundTrip, Session, Verdict
+from harness.wire import Decision, Pass, RoundTrip, Session
 
 NO_CHOICE = frozenset({"BEGIN", "ROLLBACK"})
 """They see and change nothing, so when they run makes no difference."""
@@ -14,7 +14,7 @@ NO_CHOICE = frozenset({"BEGIN", "ROLLBACK"})
 BLOCKED = "(waits for a lock of the other's)"
 
 
-class State(Enum):
+class SessionState(Enum):
     """The state of a session in a race."""
 
     RUNNING = auto()
@@ -28,18 +28,18 @@ class Event:
     """A statement that a session was let through with, or what befell it."""
 
     session: str
-    said: str
+    statement: str
 
 
 class Gate:
-    """The judge of one session: it holds each statement until it is let through.
+    """The interceptor of one session: it holds each statement until it is let through.
 
     came, let: how many statements came that are a choice, and how many of them were let through.
     """
 
     def __init__(self, name: str, changed: threading.Condition, timeline: list[Event]) -> None:
         self.name = name
-        self.state = State.RUNNING
+        self.state = SessionState.RUNNING
         self.pid: int | None = None
         self.came = self.let = 0
         self.changed = changed
@@ -47,15 +47,15 @@ class Gate:
         self._go = threading.Semaphore(0)
         self._open = False
 
-    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
-        """Waits, unless it is no choice."""
+    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
+        """Hold the statement until it is let through, unless it is no choice."""
         with self.changed:
             self.pid = session.pid
             choice = trip.verb not in NO_CHOICE
             self.came += choice
             held = choice and not self._open
             if held:
-                self._become(State.WAITING)
+                self._become(SessionState.WAITING)
         if held:
             self._go.acquire()
         with self.changed:
@@ -63,41 +63,41 @@ class Gate:
         return Pass()
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
-        """Nothing to do: the session comes to its next statement, or to its end."""
+        """Do nothing: the session comes to its next statement, or to its end."""
 
     def let_through(self) -> None:
-        """The statement that waits goes on."""
-        self.state = State.RUNNING
+        """Let the waiting statement go on."""
+        self.state = SessionState.RUNNING
         self.let += 1
         self._go.release()
 
     def done(self) -> None:
-        """The command has been answered."""
+        """Note that the command has been answered."""
         with self.changed:
-            self._become(State.DONE)
+            self._become(SessionState.DONE)
 
     def give_up(self) -> None:
-        """Holds nothing from here on, so that its session can end."""
+        """Hold nothing from now on, so that the session can end."""
         self._open = True
         self._go.release()
 
     def note_blocked(self) -> None:
-        """The other session holds what this one waits for."""
-        if self.state is State.RUNNING:
-            self._become(State.BLOCKED)
+        """Note that the other session holds the lock that this one waits for."""
+        if self.state is SessionState.RUNNING:
+            self._become(SessionState.BLOCKED)
             if Event(self.name, BLOCKED) != next((e for e in reversed(self._timeline) if e.session == self.name), None):
                 self._timeline.append(Event(self.name, BLOCKED))
 
     @property
     def settled(self) -> bool:
         """Return True if the session does nothing by itself."""
-        return self.state is not State.RUNNING
+        return self.state is not SessionState.RUNNING
 
     def look_again(self) -> None:
         """Ask again about a session that was blocked: its blocker may be gone."""
-        if self.state is State.BLOCKED:
-            self.state = State.RUNNING
+        if self.state is SessionState.BLOCKED:
+            self.state = SessionState.RUNNING
 
-    def _become(self, state: State) -> None:
+    def _become(self, state: SessionState) -> None:
         self.state = state
         self.changed.notify_all()

@@ -25,11 +25,12 @@ from harness.databases import Database
 from harness.play import arena, requests
 from harness.play.arena import Start
 from harness.play.defects import Defect, Raised
-from harness.play.requests import Apart, FinalState, PreparedRequest
+from harness.play.differences import Difference
+from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
 from harness.sweeps.proxied_database import ProxiedDatabase
-from harness.sweeps.race_gates import Event, Gate, State
+from harness.sweeps.race_gates import Event, Gate, SessionState
 from harness.wire import Proxy
 
 NAMES = ("a", "b")
@@ -50,13 +51,13 @@ class Race:
 
 
 @dataclass(frozen=True)
-class Lost:
+class FailedOrder:
     """An order that ended as neither serial order does, and how it differs from the one that it is nearest to."""
 
     order: str
     serial: str
     timeline: tuple[Event, ...]
-    differences: tuple[Apart, ...]
+    differences: tuple[Difference, ...]
     defects: tuple[Defect, ...] = ()
 
 
@@ -69,7 +70,7 @@ class Raced:
     longest: int
     whole: bool
     seconds: float
-    failures: tuple[Lost, ...]
+    failures: tuple[FailedOrder, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Track:
 
 
 def of(scenario: Scenario) -> Race:
-    """The race of a scenario that has one."""
+    """Return the race of a scenario that has one."""
     todo = requests.prepared_requests(scenario)
     first = next(n for n, prepared in enumerate(todo) if prepared.turn.step is None)
     return Race(
@@ -140,13 +141,13 @@ def place(scenario: Scenario) -> Path:
 
 
 def sweep(race: Race, track: Track, order: str | None = None, *, to_first: bool = False) -> Raced:
-    """Every feasible order of the race, or the one that is given, as far as it goes.
+    """Run every feasible order of the race, or the one that is given, as far as it goes.
 
     to_first: end at the first that fails, so that the database stays as it left it.
     """
     began = time.monotonic()
     serial = _serial(race, track.proxied)
-    failures: list[Lost] = []
+    failures: list[FailedOrder] = []
     longest = orders = 0
     todo: list[tuple[int, int, str]] = [(0, 0, order or "")]
     while todo and orders < MOST_ORDERS:
@@ -158,7 +159,7 @@ def sweep(race: Race, track: Track, order: str | None = None, *, to_first: bool 
             raise
         orders += 1
         longest = max(longest, len(run.choices))
-        failures += _judged(run, serial)
+        failures += _failed_order(run, serial)
         if failures and to_first:
             break
         if order is None:
@@ -176,7 +177,7 @@ def _alternatives(choices: Sequence[Choice], settled: int) -> Iterator[tuple[int
 
 
 def _serial(race: Race, proxied: ProxiedDatabase) -> dict[str, FinalState]:
-    """The ends of the two serial orders, by which came first."""
+    """Run the two serial orders. Returns their ends, by which command came first."""
     proxied.place(race.starts)
     ends = {}
     for name, racers in zip(NAMES, (race.racers, race.racers[::-1]), strict=True):
@@ -187,7 +188,7 @@ def _serial(race: Race, proxied: ProxiedDatabase) -> dict[str, FinalState]:
 
 
 def _answers(proxied: ProxiedDatabase, todo: Sequence[PreparedRequest]) -> list[tuple[str, str]]:
-    """Each command and its answer, one after the other and past the proxies."""
+    """Carry out the commands one after the other, past the proxies. Returns each label and answer."""
     return [(prepared.label, requests.carry_out(proxied.direct, prepared)) for prepared in todo]
 
 
@@ -201,13 +202,13 @@ class Run:
     end: FinalState = field(default_factory=lambda: FinalState((), Rows()))
 
 
-def _judged(run: Run, serial: dict[str, FinalState]) -> list[Lost]:
-    found = {name: requests.apart(end, run.end) for name, end in serial.items()}
-    if not all(found.values()):
+def _failed_order(run: Run, serial: dict[str, FinalState]) -> list[FailedOrder]:
+    differences = {name: requests.differences(end, run.end) for name, end in serial.items()}
+    if not all(differences.values()):
         return []
-    nearest = min(found, key=lambda name: len(found[name]))
+    nearest = min(differences, key=lambda name: len(differences[name]))
     order = "".join(choice.chosen for choice in run.choices)
-    return [Lost(order, nearest, tuple(run.timeline), tuple(found[nearest]), tuple(run.defects))]
+    return [FailedOrder(order, nearest, tuple(run.timeline), tuple(differences[nearest]), tuple(run.defects))]
 
 
 def _run(race: Race, track: Track, prefix: str) -> Run:
@@ -232,7 +233,7 @@ def _run(race: Race, track: Track, prefix: str) -> Run:
 
 
 def _racer(prepared: PreparedRequest, store: Store, gate: Gate, defects: list[Defect]) -> str:
-    """The answer; what the game raises is one that no serial order gives, and is noted in `defects`."""
+    """Return the answer. A defect of the game becomes one that no serial order gives, and is noted in `defects`."""
     try:
         return requests.carry_out(store, prepared)
     except Raised as raised:
@@ -251,14 +252,14 @@ def _gates(track: Track, run: Run) -> Iterator[tuple[Gate, ...]]:
     changed = threading.Condition()
     gates = tuple(Gate(name, changed, run.timeline) for name in NAMES)
     for proxy, gate in zip(track.proxies, gates, strict=True):
-        proxy.judge = gate
+        proxy.interceptor = gate
     yield gates
     for proxy in track.proxies:
-        proxy.judge = wire.Open()
+        proxy.interceptor = wire.Open()
 
 
 def _walk(proxied: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: Run) -> None:
-    """Lets one statement through at a time, until both sessions are done."""
+    """Let one statement through at a time, until both sessions are done."""
     last: str | None = None
     deadline = time.monotonic() + STUCK_SECONDS
     changed = gates[0].changed
@@ -266,8 +267,8 @@ def _walk(proxied: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: Run
         for gate in gates:
             _settle(proxied, gate, gates)
         with changed:
-            waiting = [gate for gate in gates if gate.state is State.WAITING]
-            if all(gate.state is State.DONE for gate in gates):
+            waiting = [gate for gate in gates if gate.state is SessionState.WAITING]
+            if all(gate.state is SessionState.DONE for gate in gates):
                 return
             if waiting:
                 gate = _choose(waiting, last, prefix, run)
@@ -279,13 +280,13 @@ def _walk(proxied: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: Run
 
 
 def _check_held(gates: Sequence[Gate], run: Run) -> None:
-    """An order in which statements came past a gate, or in which there was nothing to choose, was no order at all."""
+    """Raise Failure if a statement came past a gate, or if there was nothing to choose: such a run tried no order."""
     if run.choices and all(gate.let == gate.came for gate in gates):
         return
-    said = " and ".join(f"{gate.let} of {gate.came} statements of {gate.name}" for gate in gates)
+    held = " and ".join(f"{gate.let} of {gate.came} statements of {gate.name}" for gate in gates)
     raise Failure(
         "each statement held at its gate, and at least one choice of who goes on",
-        f"{len(run.choices)} choices, and {said} held",
+        f"{len(run.choices)} choices, and {held} held",
         where="the race's gates",
     )
 

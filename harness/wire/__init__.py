@@ -5,18 +5,19 @@ from __future__ import annotations
 from harness.wire.proxy import Open, Proxy, address
 from harness.wire.round_trips import (
     ONE_TRANSACTION,
+    Decision,
     DropBefore,
     DropReply,
     InjectError,
     Pass,
     RoundTrip,
-    Verdict,
     beside_one_transaction,
 )
 from harness.wire.session import Interceptor, Session
 
 __all__ = [
     "ONE_TRANSACTION",
+    "Decision",
     "DropBefore",
     "DropReply",
     "InjectError",
@@ -26,7 +27,6 @@ __all__ = [
     "Proxy",
     "RoundTrip",
     "Session",
-    "Verdict",
     "address",
     "beside_one_transaction",
 ]

@@ -34,7 +34,7 @@ class Frame:
 
     @property
     def code(self) -> int:
-        """Of a message without a kind: the protocol's version, or what is requested instead."""
+        """Return, of a message without a kind, the protocol's version, or the code of what is requested instead."""
         return int(_LENGTH.unpack_from(self.body)[0])
 
 
@@ -51,7 +51,7 @@ class Frames:
         self._opening = opening
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are whole with these bytes; what is left waits for the next."""
+        """Return the frames that these bytes complete; the rest is kept for the next call."""
         self._held += data
         start = 0
         while (end := self._end(start)) is not None:
@@ -96,12 +96,12 @@ class Statements:
 
 
 def backend(frame: Frame) -> int:
-    """The server process that a BackendKeyData names."""
+    """Return the id of the server process that a BackendKeyData names."""
     return int(_LENGTH.unpack_from(frame.body)[0])
 
 
 def sqlstate(frame: Frame) -> str:
-    """The code of an error; its fields are a letter and a text each, and end with a zero of their own."""
+    """Return the SQLSTATE of an error message; its fields are a letter and a text each, ended by a zero byte."""
     return next((_text(field[1:]) for field in frame.body.split(b"\0") if field[:1] == b"C"), "")
 
 

@@ -12,20 +12,20 @@ from contextlib import suppress
 from typing import Self
 
 from game.urls import PostgresUrl
-from harness.wire.round_trips import Pass, RoundTrip, Verdict
+from harness.wire.round_trips import Decision, Pass, RoundTrip
 from harness.wire.session import GONE_SECONDS, Address, Interceptor, Session
 
 
 class Open:
     """An interceptor that lets every round trip through."""
 
-    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
+    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
         """Let the round trip through."""
         del session, trip
         return Pass()
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
-        """Take note of nothing."""
+        """Do nothing with an answered round trip."""
 
 
 def address(url: PostgresUrl) -> Address:
@@ -34,11 +34,11 @@ def address(url: PostgresUrl) -> Address:
 
 
 class Proxy:
-    """Listens on a port of its own before one server. `judge` may be changed between round trips."""
+    """Listens on a port of its own before one server. `interceptor` may be changed between round trips."""
 
-    def __init__(self, upstream: Address, judge: Interceptor | None = None) -> None:
+    def __init__(self, upstream: Address, interceptor: Interceptor | None = None) -> None:
         self.upstream = upstream
-        self.judge: Interceptor = judge or Open()
+        self.interceptor: Interceptor = interceptor or Open()
         self._sessions: set[Session] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -48,18 +48,18 @@ class Proxy:
         self._accepting.start()
 
     def url(self, url: PostgresUrl) -> PostgresUrl:
-        """The same database, by way of the proxy."""
+        """Return the URL of the same database, by way of the proxy."""
         parameters = tuple(pair for pair in url.parameters if pair[0] != "sslmode")
         return url.with_(host="127.0.0.1", port=self.port, parameters=(*parameters, ("sslmode", "disable")))
 
     @property
     def sessions(self) -> list[Session]:
-        """The connections that are open."""
+        """Return the connections that are open."""
         with self._lock:
             return list(self._sessions)
 
     def close(self) -> None:
-        """End every connection and every thread; whoever judges must not be waiting any more."""
+        """End every connection and every thread; no interceptor may be waiting any more."""
         self._closed = True
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
             pass  # Closing a socket does not wake who accepts on it; a caller does.
@@ -70,7 +70,7 @@ class Proxy:
         for session in self.sessions:
             session.join(GONE_SECONDS)
         stuck = [session for session in self.sessions if session.is_alive()]
-        assert not stuck, f"a judge still waits for round trips of {stuck}"
+        assert not stuck, f"an interceptor still waits for round trips of {stuck}"
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +84,7 @@ class Proxy:
             if self._closed:
                 client.close()
                 return
-            session = Session(client, self.upstream, lambda: self.judge, self._forget, f"wire {self.port}")
+            session = Session(client, self.upstream, lambda: self.interceptor, self._forget, f"wire {self.port}")
             with self._lock:
                 self._sessions.add(session)
             session.start()

@@ -40,7 +40,7 @@ class InjectError:
     sqlstate: str
 
 
-Verdict: TypeAlias = Pass | DropBefore | DropReply | InjectError
+Decision: TypeAlias = Pass | DropBefore | DropReply | InjectError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class RoundTrip:
 
     @property
     def verb(self) -> str:
-        """Its first word, in capitals."""
-        found = re.match(r"\s*(\w+)", self.sql)
-        return found[1].upper() if found else ""
+        """Return the first word of the SQL, in capitals."""
+        word = re.match(r"\s*(\w+)", self.sql)
+        return word[1].upper() if word else ""
 
     @property
     def commits(self) -> bool:
@@ -65,12 +65,12 @@ class RoundTrip:
     @property
     def borders(self) -> list[str]:
         """Return where transactions begin and end in it: BEGIN, COMMIT and ROLLBACK, by whatever name, in order."""
-        said = (word.upper() for word in BORDER.findall(self.sql))
-        return [CALLED.get(word, word) for word in said]
+        borders = (word.upper() for word in BORDER.findall(self.sql))
+        return [CALLED.get(word, word) for word in borders]
 
     @property
     def short(self) -> str:
-        """The SQL on one line, as much of it as a line takes: how it begins, and how it ends."""
+        """Return the SQL on one line: its beginning and end, as much as a line takes."""
         line = " ".join(self.sql.split())
         return line if len(line) <= SHOWN else f"{line[: SHOWN - SHOWN_END]} … {line[-SHOWN_END:]}"
 

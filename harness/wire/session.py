@@ -15,11 +15,11 @@ from typing import Protocol, TypeAlias
 
 from harness.wire import frames
 from harness.wire.frames import Frame, Frames, Statements
-from harness.wire.round_trips import DropReply, InjectError, Pass, RoundTrip, Verdict
+from harness.wire.round_trips import Decision, DropReply, InjectError, Pass, RoundTrip
 
 CHUNK = 1 << 16
 GONE_SECONDS = 10.0
-"""How long a connection that was ended may take to be gone; longer is a defect of the proxy's, or of its judge's."""
+"""How long a connection that was ended may take to be gone; longer is a defect of the proxy or its interceptor."""
 
 Address: TypeAlias = tuple[str, int] | str
 """Host and port, or the path of a socket."""
@@ -28,12 +28,12 @@ Address: TypeAlias = tuple[str, int] | str
 class Interceptor(Protocol):
     """Judges round trips. It is asked on the connection's own thread and may wait; other connections go on."""
 
-    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
+    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
         """Return the verdict on a round trip."""
         ...
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
-        """The server has answered it; the client, unless the answer is to be lost, is about to hear."""
+        """Hear that the server has answered; the client hears after this, unless the answer is to be lost."""
         ...
 
 
@@ -44,11 +44,11 @@ class Session(threading.Thread):
         self,
         client: socket.socket,
         upstream: Address,
-        judge: Callable[[], Interceptor],
+        interceptor: Callable[[], Interceptor],
         gone: Callable[[Session], None],
         name: str,
     ) -> None:
-        """judge: asked anew at each round trip who decides; gone: told when both connections are closed.
+        """Take over the client's connection. interceptor: called at each round trip; gone: called once both are closed.
 
         pid: the server's process.
         raised: the SQLSTATE of the last error that the client heard from the server, since `forget`.
@@ -58,7 +58,7 @@ class Session(threading.Thread):
         self.raised: str | None = None
         self._client = client
         self._upstream = upstream
-        self._judge = judge
+        self._interceptor = interceptor
         self._gone = gone
         self._server: socket.socket | None = None
         self._down: threading.Thread | None = None
@@ -93,7 +93,7 @@ class Session(threading.Thread):
             assert self._state.wait_for(lambda: self._over, GONE_SECONDS), f"the server still serves {self}"
 
     def run(self) -> None:
-        """From the client to the server, until either is gone."""
+        """Carry frames from the client to the server, until either is gone."""
         try:
             self._serve(Frames(opening=True))
         except OSError:
@@ -146,7 +146,7 @@ class Session(threading.Thread):
         return True
 
     def _open(self, frame: Frame) -> bool:
-        """The client's first words: encryption is declined, all else goes to a server of its own."""
+        """Decline encryption, or connect to the server for anything else that the client begins with."""
         if frame.code in (frames.SSL_REQUEST, frames.GSSENC_REQUEST):
             self._client.sendall(b"N")
             return True
@@ -167,22 +167,22 @@ class Session(threading.Thread):
     def _round_trip(self) -> bool:
         trip = RoundTrip(self._count, self._statements.of(self._batch), tuple(self._batch[self._flushed :]))
         self._count, self._batch, self._flushed = self._count + 1, [], 0
-        verdict = self._judge().judge(self, trip)
-        if isinstance(verdict, Pass):
+        decision = self._interceptor().intercept(self, trip)
+        if isinstance(decision, Pass):
             self._forward(trip, trip.frames)
             return True
         self._settle()
-        if isinstance(verdict, DropReply):
+        if isinstance(decision, DropReply):
             self._mute = True
             self._forward(trip, trip.frames)
             self._settle()
-        elif isinstance(verdict, InjectError):
-            self._forward(trip, self._instead(trip, verdict.sqlstate))
+        elif isinstance(decision, InjectError):
+            self._forward(trip, self._instead(trip, decision.sqlstate))
             return True
         return False
 
     def _instead(self, trip: RoundTrip, sqlstate: str) -> list[Frame]:
-        """An error and a ReadyForQuery are what a failed Query and a failed extended query are answered with alike."""
+        """Return frames that raise the error: a failed Query and a failed extended query are answered alike."""
         raised = frames.query(f"DO $$ BEGIN RAISE EXCEPTION 'injected' USING ERRCODE = '{sqlstate}'; END $$")
         if not trip.commits:
             return [raised]
@@ -210,7 +210,7 @@ class Session(threading.Thread):
             self._down.join(GONE_SECONDS)
 
     def _bring_back(self) -> None:
-        """From the server to the client, until either is gone."""
+        """Carry frames from the server to the client, until either is gone."""
         assert self._server is not None
         incoming = Frames()
         with suppress(OSError):
@@ -238,7 +238,7 @@ class Session(threading.Thread):
             trip = self._pending[0] if self._pending else None
             copying = kind != frames.READY
         if trip is not None and not copying:
-            self._judge().answered(self, trip)
+            self._interceptor().answered(self, trip)
         with self._state:
             self._copying = copying
             if trip is not None and (not copying or self._mute):

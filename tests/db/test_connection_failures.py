@@ -175,9 +175,9 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_of_libpq_or_a_server_has_its_advice(text: str) -> None:
-    cause, found = connection_failures.explain(psycopg.OperationalError(AT + text))
+    cause, message = connection_failures.explain(psycopg.OperationalError(AT + text))
     assert TEXTS[text] in cause.do
-    assert "running" not in cause.do + found
+    assert "running" not in cause.do + message
 
 
 def test_of_several_attempts_the_one_that_got_furthest_is_told() -> None:
@@ -189,8 +189,8 @@ def test_of_several_attempts_the_one_that_got_furthest_is_told() -> None:
             f"- host: 'localhost', port: '5432', hostaddr: '::1': {first}\n"
             f"- host: 'localhost', port: '5432', hostaddr: '127.0.0.1': {second}"
         )
-        cause, found = connection_failures.explain(psycopg.OperationalError(text))
-        assert found == 'password authentication failed for user "u"'
+        cause, message = connection_failures.explain(psycopg.OperationalError(text))
+        assert message == 'password authentication failed for user "u"'
         assert cause.reached
 
 

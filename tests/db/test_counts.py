@@ -15,11 +15,11 @@ NAMES = ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(
-    ("given", "most", "said"),
+    ("given", "most", "text"),
     [([], 2, ""), (["a"], 2, "a"), (["a", "b"], 2, "a, b"), (NAMES, 2, "a, b and 2 more"), (NAMES, 4, "a, b, c, d")],
 )
-def test_the_rest_is_counted(given: list[str], most: int, said: str) -> None:
-    assert few(given, most) == said
+def test_the_rest_is_counted(given: list[str], most: int, text: str) -> None:
+    assert few(given, most) == text
 
 
 def test_the_rest_is_counted_where_not_all_are_given() -> None:
@@ -40,9 +40,10 @@ def test_lines_end_with_the_number_of_those_left_out() -> None:
 CUTS = {
     "db/counts.py": "the functions that count the rest",
     "db/conversion/table_pages.py": "the pages of a file are no list to be read",
+    "game/env_file.py": "the line after it counts the rest",
     "game/tables.py": "`named` counts the rest",
     "harness/pytest_plugin/items.py": "`shown` counts the rest in a line of its own",
-    "harness/pytest_plugin/fault_items.py": "the line after it names the places of the rest",
+    "harness/pytest_plugin/fault_report.py": "the line after it names the places of the rest",
     "harness/cli/commands/quarantine.py": "the line after it counts the rest, and names the option that lists it",
 }
 """Modules that cut a list themselves, and why they may."""
@@ -66,11 +67,11 @@ def _is_cut(part: ast.Slice) -> bool:
 
 
 def test_no_other_module_cuts_a_list_in_silence() -> None:
-    found = {
+    modules = {
         f"{path.relative_to(ROOT)}:{line}"
         for folder in ("db", "harness", "game")
         for path in sorted((ROOT / folder).rglob("*.py"))
         if str(path.relative_to(ROOT)) not in CUTS
         for line in cuts(ast.parse(path.read_text("utf-8")))
     }
-    assert found == set()
+    assert modules == set()

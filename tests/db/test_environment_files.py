@@ -149,15 +149,15 @@ def test_a_limit_that_is_weakened_is_said_in_words(folder: Path, key: str) -> No
 
 @pytest.mark.parametrize("key", AS_STRICT)
 def test_a_value_as_strict_as_before_is_no_alarm(folder: Path, key: str) -> None:
-    found = overrides(folder, f"[staging]\n{key} = {AS_STRICT[key]}\n")
-    assert (found[key].raised, found[key].old != found[key].new) == ("", True)
+    overridden = overrides(folder, f"[staging]\n{key} = {AS_STRICT[key]}\n")
+    assert (overridden[key].raised, overridden[key].old != overridden[key].new) == ("", True)
 
 
 def test_a_limit_that_can_not_be_compared_counts_as_weakened(folder: Path) -> None:
     (folder / ".env").write_text("SERVICE=x\nMANY=9\n")
-    found = overrides(folder, '[staging]\npolicy.max_held = "${MANY}"\npolicy.watch_seconds = "${MANY}"\n')
-    assert found["policy.max_held"].raised.startswith("RAISED")
-    assert found["policy.watch_seconds"].raised.startswith("WEAKER")
+    overridden = overrides(folder, '[staging]\npolicy.max_held = "${MANY}"\npolicy.watch_seconds = "${MANY}"\n')
+    assert overridden["policy.max_held"].raised.startswith("RAISED")
+    assert overridden["policy.watch_seconds"].raised.startswith("WEAKER")
 
 
 def test_every_number_that_limits_a_move_has_a_direction() -> None:
@@ -227,10 +227,10 @@ def test_an_operators_file_that_is_amiss_is_refused_by_name(
     make(path)
     with pytest.raises(Refusal) as refused:
         load(folder)
-    said = str(refused.value)
-    assert str(path) in said
-    assert words in said
-    assert "secret" not in said
+    message = str(refused.value)
+    assert str(path) in message
+    assert words in message
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,9 @@ def test_paths_and_files_are_read_from_the_files_folder(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", [None, "", "prod", "Staging"])
 def test_a_missing_or_unknown_name_is_refused_naming_the_choices(folder: Path, name: str | None) -> None:
-    said = refusal(folder, name=name)
-    assert "development | staging | production" in said
-    assert (name or "no --env") in said
+    message = refusal(folder, name=name)
+    assert "development | staging | production" in message
+    assert (name or "no --env") in message
 
 
 def test_a_refusal_ends_with_exit_code_2() -> None:
@@ -126,10 +126,10 @@ def test_a_file_that_is_no_toml_is_refused_with_the_line(folder: Path) -> None:
     ],
 )
 def test_an_unknown_key_is_refused_by_name_with_those_that_there_are(folder: Path, line: str, named: str) -> None:
-    said = refusal(folder, SMALLEST + line)
-    assert f"the unknown key {named}." in said
-    assert "expected keys out of" in said
-    assert "name," not in said
+    message = refusal(folder, SMALLEST + line)
+    assert f"the unknown key {named}." in message
+    assert "expected keys out of" in message
+    assert "name," not in message
 
 
 def test_a_misspelt_key_is_named_rather_than_the_one_it_stands_for(folder: Path) -> None:
@@ -157,9 +157,9 @@ def test_an_unknown_section_is_refused(folder: Path) -> None:
     ],
 )
 def test_a_value_that_can_not_be_is_refused_with_its_key(folder: Path, old: str, new: str, named: str) -> None:
-    said = refusal(folder, SMALLEST.replace(old, new))
-    assert named in said
-    assert "secret" not in said
+    message = refusal(folder, SMALLEST.replace(old, new))
+    assert named in message
+    assert "secret" not in message
 
 
 def test_variables_come_from_the_shell_then_the_environments_file_then_the_common_one(
@@ -178,9 +178,9 @@ def test_variables_come_from_the_shell_then_the_environments_file_then_the_commo
 @pytest.mark.parametrize("written", ["", "SUDAMR_MISSING=\n"])
 def test_a_variable_that_is_missing_or_empty_is_refused_by_name(folder: Path, written: str) -> None:
     (folder / ".env").write_text(written)
-    said = refusal(folder, SMALLEST.replace("owner:p@", "owner:${SUDAMR_MISSING}@"))
-    assert "the variable SUDAMR_MISSING" in said
-    assert "target_direct" in said or "[staging]" in said
+    message = refusal(folder, SMALLEST.replace("owner:p@", "owner:${SUDAMR_MISSING}@"))
+    assert "the variable SUDAMR_MISSING" in message
+    assert "target_direct" in message or "[staging]" in message
 
 
 def test_a_secret_of_the_tools_is_exported_or_in_the_file_or_none(

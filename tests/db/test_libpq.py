@@ -74,7 +74,7 @@ def env(database: Database, tmp_path: Path) -> Environment:
 
 @pytest.fixture
 def plain(server: Server) -> tuple[Any, ...]:
-    """What a session of the owner sees without any such variable."""
+    """Return what a session of the owner sees without any such variable."""
     with psycopg.connect(server.url("postgres").conninfo) as conn:
         return _row(conn.execute(WHERE.encode()).fetchone())
 
@@ -248,9 +248,11 @@ def test_a_home_with_a_service_file_and_a_psqlrc_changes_nothing(
     url = server.url("postgres")
     with ops.connect(url) as conn:
         assert _row(conn.execute(WHERE.encode()).fetchone()) == plain
-    told = server.tool("psql").run(["--command=SHOW timezone"], url, capture_output=True, text=True, check=True).stdout
-    assert plain[3] in told
-    assert "hostile" not in told
+    printed = (
+        server.tool("psql").run(["--command=SHOW timezone"], url, capture_output=True, text=True, check=True).stdout
+    )
+    assert plain[3] in printed
+    assert "hostile" not in printed
 
 
 def test_a_password_that_the_url_leaves_out_is_taken_from_pgpassword_by_all(
@@ -284,7 +286,7 @@ def test_a_task_is_refused_in_one_sentence_whatever_is_under_way(
         capture_output=True,
         text=True,
         check=False,
-        env=environments.beside({"PGTZ": "Asia/Seoul", "PGHOSTADDR": "203.0.113.1"}),
+        env=environments.child_variables({"PGTZ": "Asia/Seoul", "PGHOSTADDR": "203.0.113.1"}),
     )
     assert done.returncode == 2, done.stderr
     assert "found PGTZ." in done.stderr

@@ -1,4 +1,4 @@
-"""Where the game's tests play: one fixture for both stores."""
+"""The fixture of the places where the game's tests play: one for both stores."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def legacy(tmp_path: Path) -> Iterator[LegacyPlace]:
 @pytest.fixture(params=["postgres", "legacy"])
 def place(request: pytest.FixtureRequest) -> Place:
     """Each test that asks for it runs on both stores."""
-    found: Place = request.getfixturevalue(request.param)
-    return found
+    fixture: Place = request.getfixturevalue(request.param)
+    return fixture
 
 
 @pytest.fixture

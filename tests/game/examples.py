@@ -84,5 +84,5 @@ EXAMPLES: dict[str, Example] = {
 
 
 def command(action: str) -> Command:
-    """The example's command."""
+    """Return the example's command, decoded from its fields."""
     return decode(action, EXAMPLES[action].fields)

@@ -1,4 +1,4 @@
-"""Where the game's tests play: a store of the test's own, and what an operator can do to it."""
+"""The places where the game's tests play: a store of the test's own, and what an operator can do to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from game.legacy.sqlite_values import Cell
 from game.legacy.store import LegacyStore
 from game.postgres.store import PostgresStore
 from game.rows import Rows
-from game.unit_of_work import Store
+from game.unit_of_work import FenceState, Store
 from harness.databases import Database
 from harness.play import arena
 
@@ -33,7 +33,7 @@ class Place(Protocol):
 
     def put_row(self, row: Mapping[str, Cell]) -> None: ...
 
-    def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None: ...
+    def fence(self, state: FenceState = "fenced", *, pass_token: str | None = None) -> None: ...
 
     def lift(self) -> None: ...
 
@@ -52,7 +52,7 @@ class PostgresPlace:
         """As a transfer loads it."""
         self.put(codec.decode_row(row, rowid=1).rows)
 
-    def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
+    def fence(self, state: FenceState = "fenced", *, pass_token: str | None = None) -> None:
         with ops.connect(self.database.owner) as connection:
             fence.raise_fence(connection, state=state, pass_token=pass_token)
 
@@ -75,7 +75,7 @@ class LegacyPlace:
         with closing(sqlite_values.connect(self.path)) as connection:
             arena.insert_legacy(connection, row)
 
-    def fence(self, state: fence.State = "fenced", *, pass_token: str | None = None) -> None:
+    def fence(self, state: FenceState = "fenced", *, pass_token: str | None = None) -> None:
         with closing(sqlite_values.connect(self.path)) as connection:
             legacy_fence.raise_fence(connection, state=state, pass_token=pass_token)
 

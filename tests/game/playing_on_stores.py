@@ -10,7 +10,7 @@ from game.errors import TryAgain
 from game.rows import Rows
 from game.rules.chance import Chance
 from game.rules.commands import Command
-from game.unit_of_work import Engine, Loaded, Status, Store, Unit
+from game.unit_of_work import Engine, LoadedPlayer, Store, StoreStatus, Unit
 
 NOON_MS = 1_767_582_000_000
 
@@ -60,7 +60,7 @@ class Failing:
     def read(self, player: str) -> Rows | None:
         return self.store.read(player)
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         return self.store.status()
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class FailingUnit:
     def __init__(self, plan: Failing, unit: Unit) -> None:
         self.plan, self.unit = plan, unit
 
-    def load(self, player: str, request_id: str, tables: Collection[str]) -> Loaded | None:
+    def load(self, player: str, request_id: str, tables: Collection[str]) -> LoadedPlayer | None:
         loaded = self.unit.load(player, request_id, tables)
         self.plan.fail("load")
         return loaded
@@ -87,5 +87,5 @@ class FailingUnit:
 
 
 def lost() -> TryAgain:
-    """What a store raises when its connection is gone."""
+    """Return the error that a store raises when its connection is gone."""
     return TryAgain("db_unreachable", "the connection was lost")

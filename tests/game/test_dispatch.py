@@ -237,7 +237,7 @@ def test_a_store_says_which_it_is_and_how_its_fence_stands(place: Place) -> None
 
 
 def test_both_stores_tell_the_same_of_a_player(request: pytest.FixtureRequest) -> None:
-    told = []
+    results = []
     for name in ("postgres", "legacy"):
         place: Place = request.getfixturevalue(name)
         place.put(builders.player("hana", **HANA))
@@ -245,9 +245,9 @@ def test_both_stores_tell_the_same_of_a_player(request: pytest.FixtureRequest) -
         rows = read(place)
         for item in rows["user_inventory"].values():
             del item["position"]
-        told.append((outcomes, rows))
-    assert told[0][0] == told[1][0]
-    assert compare(told[0][1], told[1][1]) == {}
+        results.append((outcomes, rows))
+    assert results[0][0] == results[1][0]
+    assert compare(results[0][1], results[1][1]) == {}
 
 
 def test_a_roll_is_of_the_command_so_it_can_not_be_tried_out_on_another(hana: Place) -> None:

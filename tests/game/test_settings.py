@@ -14,8 +14,8 @@ ROW = re.compile(r"^\| `([A-Z_]+)` \| ([^|]*) \|", re.MULTILINE)
 
 
 def test_the_table_of_settings_is_that_of_the_service() -> None:
-    told = {name: default.strip().strip("`") for name, default in ROW.findall(DOCS.read_text("utf-8"))}
-    assert told == {name.upper(): _default(field.default) for name, field in Settings.model_fields.items()}
+    defaults = {name: default.strip().strip("`") for name, default in ROW.findall(DOCS.read_text("utf-8"))}
+    assert defaults == {name.upper(): _default(field.default) for name, field in Settings.model_fields.items()}
 
 
 def _default(value: object) -> str:

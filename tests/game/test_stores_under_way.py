@@ -52,7 +52,7 @@ CHANGED: dict[str, tuple[tuple[str, ...], Record]] = {
 
 
 def save(store: Store, names: tuple[str, ...], change: Callable[[Rows], None]) -> Rows:
-    """What a command on these tables would see, after `change`, saved."""
+    """Save what `change` makes of the rows of these tables."""
     with store.begin() as unit:
         loaded = unit.load("hana", "r1", names)
         assert loaded is not None
@@ -114,7 +114,7 @@ def test_a_stage_is_written_to_a_file_without_the_column(tmp_path: Path) -> None
         save(store, ("user_stages",), lambda rows: rows.table("user_stages").update({("hana", "입문-3"): new}))
         assert set(read(store)["user_stages"]) == {("hana", "입문-3")}
     with closing(sqlite_values.connect(path)) as connection:
-        found = connection.execute("SELECT clearedSinglePlayerStages, claimedFirstClearRewards FROM users").fetchone()
-        assert found == ('["입문-3"]', '["입문-3"]')
+        stages = connection.execute("SELECT clearedSinglePlayerStages, claimedFirstClearRewards FROM users").fetchone()
+        assert stages == ('["입문-3"]', '["입문-3"]')
         declared = {row[1]: row[2] for row in connection.execute("PRAGMA table_info(users)")}
     assert declared["clearedSinglePlayerStages"] == "TEXT"

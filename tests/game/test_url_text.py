@@ -110,8 +110,8 @@ def _sees_itself(url: PostgresUrl, server: Server) -> None:
     with sa.create_engine(url.sqlalchemy, poolclass=sa.NullPool).connect() as connection:
         assert tuple(connection.execute(sa.text(asked)).one()) == (url.dbname, url.user)
     options = ["--tuples-only", "--no-align", f"--command={asked}"]
-    told = server.tool("psql").run(options, url, capture_output=True, text=True, check=True).stdout
-    assert told == f"{url.dbname}|{url.user}\n"
+    printed = server.tool("psql").run(options, url, capture_output=True, text=True, check=True).stdout
+    assert printed == f"{url.dbname}|{url.user}\n"
 
 
 SECRET = "hunter2"

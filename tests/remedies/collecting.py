@@ -19,7 +19,7 @@ OWN_ERRORS = {
     "db.cutover.deadline": {"DeadlinePassed"},
     "db.snapshots.dump": {"Foreign", "Unsound"},
     "db.snapshots.legacy": {"Unsound"},
-    "db.snapshots.loading": {"Unsound"},
+    "db.snapshots.staging_schema": {"Unsound"},
 }
 """Errors that are derived from these, by the modules that raise them."""
 

@@ -10,12 +10,12 @@ import pytest
 
 from db import environments
 from db.cutover import refusals
-from db.cutover.advice import Fence, FenceOwner, PointerTo, State, Tool, Unreachable, advise
+from db.cutover.advice import EnvironmentState, Fence, FenceOwner, LockHolder, PointerTo, Unreachable, advise
 from db.cutover.move_status import MoveStatus
 from db.environments import Environment
 from db.errors import ToolError
 from db.ops import Phase
-from game.legacy.fence_schema import Mark, Owner
+from game.legacy.fence_schema import FenceMark, Owner
 from game.urls import PostgresUrl
 from tests.remedies.collecting import remedies, texts
 from tests.remedies.vocabulary import COMMAND, faults
@@ -112,11 +112,11 @@ def standings() -> list[MoveStatus]:
         FenceOwner.ANOTHER_DATABASE: Owner("c", "there/1"),
     }
     return [
-        MoveStatus(phase, "run", target.value, (), Mark(legacy.value, owners[owner]), "here/1", pointer, *record)
+        MoveStatus(phase, "run", target.value, (), FenceMark(legacy.value, owners[owner]), "here/1", pointer, *record)
         for phase, legacy, owner, target, pointer, *record in product(
             Phase, Fence, FenceOwner, Fence, PointerTo, (False, True), (False, True)
         )
-        if not isinstance(advise(State(phase, legacy, owner, target, pointer, Tool.NONE)), Unreachable)
+        if not isinstance(advise(EnvironmentState(phase, legacy, owner, target, pointer, LockHolder.NONE)), Unreachable)
     ]
 
 

@@ -3,7 +3,7 @@
 A document is taken apart into rows; each row's `form` is its element's own text with the modelled values cut out, so
 what the game does not know comes back as it was and what it changes is changed alone. What does not fit a column (NULL
 for a number, a text in a number, broken JSON, an item without an id) stays in its place: as a cell of the player's
-`legacy_rows` record, or as raw text in the document's frame, and comes back. No command overwrites it: either
+`legacy_rows` record, or as raw text in the document's layout, and comes back. No command overwrites it: either
 the player is held, or a record with the key "" makes commands on its table refused, or commands write beside it.
 """
 

@@ -1,6 +1,6 @@
 """The legacy documents that are taken apart: bag, mail, what is worn, presets, missions, tournaments, small objects.
 
-An array or object of elements becomes records in order, each with its form, and a frame where assembling the elements
+An array or object of elements becomes records in order, each with its form, and a layout where assembling the elements
 plainly would not give the source text: spaces, elements that can't be read, entries written in another way.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from game.json_text import SPACE, Part, Unreadable, check_size, dumps, loads, parts, skip
+from game.json_text import SPACE, JsonPart, Unreadable, check_size, dumps, loads, parts, skip
 from game.legacy.codec import readers
-from game.legacy.codec.document import Check, Document, Elements
+from game.legacy.codec.document import Document, ElementCheck, Elements
 from game.legacy.codec.forms import MARK, Fields, cut, cut_part, fill
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Value
@@ -21,18 +21,18 @@ from game.rows import Record, Value
 STEP = 1024
 """The gap between the positions of neighbours."""
 
-FrameItem: TypeAlias = "tuple[str, int | str, str] | tuple[str, int | str, str, str]"
+LayoutItem: TypeAlias = "tuple[str, int | str, str] | tuple[str, int | str, str, str]"
 """Spaces before, the element's position (or its raw text), spaces after; for an entry also its own text, or ""."""
 
-Frame: TypeAlias = tuple[str, list[FrameItem], str]
+Layout: TypeAlias = tuple[str, list[LayoutItem], str]
 """What opens the document, its elements, what closes it."""
 
 PRIVATE = MARK
-"""Begins the names of forms and frames among a player's cells; no column is called so."""
+"""Begins the names of forms and layouts among a player's cells; no column is called so."""
 
 
 @dataclass(slots=True)
-class Apart:
+class ArrayRecords:
     """A document taken apart. units: its elements, one at least; troubles: (place, what, source text).
 
     refuses: an element that commands could overwrite can't be read, so commands on the document are refused.
@@ -40,13 +40,13 @@ class Apart:
 
     units: int
     records: list[Record] = field(default_factory=list)
-    troubles: list[tuple[int, Unreadable, str]] = field(default_factory=list)
-    frame: str | None = None
+    unreadable: list[tuple[int, Unreadable, str]] = field(default_factory=list)
+    layout: str | None = None
     refuses: bool = False
 
 
 def private(column: str) -> str:
-    """Return the name among a player's cells of the column's form or frame."""
+    """Return the name among a player's cells of the column's form or layout."""
     return PRIVATE + column
 
 
@@ -99,46 +99,46 @@ def object_again(cell: Cell, document: Document, record: Mapping[str, Value]) ->
     return write_object(None, document, record)
 
 
-def read_array(cell: Cell, shape: Elements, units: int | None, check: Check | None = None) -> Apart:
+def read_array(cell: Cell, shape: Elements, units: int | None, check: ElementCheck | None = None) -> ArrayRecords:
     """Read an array of objects; the first that they need is their key. Raises Unreadable if the whole can't be read.
 
     `check` may still refuse an element that was read; its key counts as there, so that one like it is a repetition.
     """
-    text, elements, apart = taken(cell, "[", "an array", units)
-    seen: set[Value] = set()
+    text, elements, array = opened_parts(cell, "[", "an array", units)
+    keys: set[Value] = set()
     nothing = shape.absent
 
-    def element(part: Part) -> Record:
-        record = {**nothing, **_element(text, part, shape, seen)}
+    def element(part: JsonPart) -> Record:
+        record = {**nothing, **_element(text, part, shape, keys)}
         if check is not None:
             check(part.value, record)
         return record
 
-    return _apart(text, elements, apart, element)
+    return _read_parts(text, elements, array, element)
 
 
-def read_entries(cell: Cell, document: Document, units: int | None) -> Apart:
+def read_entries(cell: Cell, document: Document, units: int | None) -> ArrayRecords:
     """Read an object of objects; a record's form is the whole entry's. Raises Unreadable if the whole can't be read.
 
     If an entry whose key commands write can't be read, commands are refused: a second entry with the key would hide
     the first.
     """
-    text, entries, apart = taken(cell, "{", "an object", units)
+    text, entries, array = opened_parts(cell, "{", "an object", units)
     last = {part.key: part for part in entries}
     nothing = document.absent
 
-    def entry(part: Part) -> Record:
+    def entry(part: JsonPart) -> Record:
         if last[part.key] is not part:
             raise Unreadable("repeated_key", "the key occurs again further on")
         try:
             values: Record = {document.key: readers.key(part.key, ""), **_inner(text, part, document.fields)}
         except Unreadable:
-            apart.refuses = apart.refuses or part.key in document.used
+            array.refuses = array.refuses or part.key in document.used
             raise
         values["form"] = text[part.start : part.value_start] + str(values["form"])
         return {**nothing, **values}
 
-    return _apart(text, entries, apart, entry)
+    return _read_parts(text, entries, array, entry)
 
 
 def element_texts(shape: Elements, records: Iterable[Record]) -> list[tuple[int, str]]:
@@ -156,20 +156,20 @@ def entry_texts(document: Document, records: Iterable[Record]) -> list[tuple[int
     ]
 
 
-def write_array(texts: list[tuple[int, str]], frame: str | None, brackets: str = "[]") -> str:
-    """Return the array (or, with other brackets, object): what the frame names in its place, the rest by position."""
+def write_array(texts: list[tuple[int, str]], layout: str | None, brackets: str = "[]") -> str:
+    """Return the array (or, with other brackets, object): what the layout names in its place, the rest by position."""
     texts = sorted(texts)
-    if frame is None:
+    if layout is None:
         return f"{brackets[0]}{','.join(text for _, text in texts)}{brackets[1]}"
-    opening, items, closing = opened_frame(frame)
+    opening, items, closing = opened_layout(layout)
     by_position = dict(texts)
-    elements, rest = framed(items, by_position, [place for place, _ in texts])
-    return opening + ",".join([*elements, *(by_position[place] for place in rest)]) + closing
+    elements, positions_left = laid_out(items, by_position, [place for place, _ in texts])
+    return opening + ",".join([*elements, *(by_position[place] for place in positions_left)]) + closing
 
 
-def opened_frame(frame: str) -> Frame:
-    """Read a frame from the text that is kept of it."""
-    opening, items, closing = json.loads(frame)
+def opened_layout(layout: str) -> Layout:
+    """Read a layout from the text that is kept of it."""
+    opening, items, closing = json.loads(layout)
     return opening, [tuple(item) for item in items], closing
 
 
@@ -185,53 +185,55 @@ def opened(cell: Cell, bracket: str, name: str) -> tuple[str, int]:
     return cell, start
 
 
-def taken(cell: Cell, bracket: str, name: str, units: int | None) -> tuple[str, list[Part], Apart]:
+def opened_parts(cell: Cell, bracket: str, name: str, units: int | None) -> tuple[str, list[JsonPart], ArrayRecords]:
     """Return the document as text, its parts, and what takes its records. Raises Unreadable."""
     text, start = opened(cell, bracket, name)
-    elements, _ = parts(text, start, whole=True)
+    elements, _ = parts(text, start, to_end=True)
     counted = max(1, len(elements))
     if units is not None and units != counted:
         raise Unreadable("count_disagrees", f"SQLite counts {units} elements, we count {counted}")
-    return text, elements, Apart(counted)
+    return text, elements, ArrayRecords(counted)
 
 
-def _apart(text: str, elements: list[Part], apart: Apart, read: Callable[[Part], Record]) -> Apart:
-    pieces: list[tuple[Part, int | str]] = []
+def _read_parts(
+    text: str, elements: list[JsonPart], array: ArrayRecords, read: Callable[[JsonPart], Record]
+) -> ArrayRecords:
+    pieces: list[tuple[JsonPart, int | str]] = []
     for place, part in enumerate(elements):
         try:
             record = read(part)
         except Unreadable as trouble:
             raw = text[part.start : part.end]
-            apart.troubles.append((place, trouble, raw))
+            array.unreadable.append((place, trouble, raw))
             pieces.append((part, raw))
             continue
         record["position"] = place * STEP
-        apart.records.append(record)
+        array.records.append(record)
         pieces.append((part, place * STEP))
-    apart.frame = _frame_of(text, pieces)
-    return apart
+    array.layout = _layout_of(text, pieces)
+    return array
 
 
-def _element(text: str, part: Part, shape: Elements, seen: set[Value]) -> Record:
+def _element(text: str, part: JsonPart, shape: Elements, keys: set[Value]) -> Record:
     record = _inner(text, part, shape.fields)
     for need in shape.needs:
         if need not in record:
             raise Unreadable(f"without_{need}", f"the element has no {need}")
     key = record[shape.needs[0]]
-    if key in seen:
+    if key in keys:
         raise Unreadable(f"repeated_{shape.needs[0]}", f"the {shape.needs[0]} occurs twice in this document")
-    seen.add(key)
+    keys.add(key)
     return record
 
 
-def _inner(text: str, part: Part, fields: Fields) -> Record:
+def _inner(text: str, part: JsonPart, fields: Fields) -> Record:
     if not isinstance(part.value, dict):
         raise Unreadable("not_an_object", "expected an object")
     form, values = cut_part(text, part, fields)
     return {**values, "form": form}
 
 
-def _frame_of(text: str, pieces: list[tuple[Part, int | str]]) -> str | None:
+def _layout_of(text: str, pieces: list[tuple[JsonPart, int | str]]) -> str | None:
     elements = [part for part, _ in pieces]
     if not elements:
         return None
@@ -245,7 +247,7 @@ def _frame_of(text: str, pieces: list[tuple[Part, int | str]]) -> str | None:
     return dumps([text[: _outer(text)], items, text[len(text.rstrip(SPACE)) - 1 :]])
 
 
-def around(text: str, elements: list[Part], place: int) -> tuple[str, str]:
+def around(text: str, elements: list[JsonPart], place: int) -> tuple[str, str]:
     """Return the spaces before and after a part, up to the comma or bracket on either side."""
     part = elements[place]
     begin = elements[place - 1].end if place else _outer(text)
@@ -261,8 +263,8 @@ def _spaces(text: str) -> int:
     return len(text) - len(text.lstrip(SPACE))
 
 
-def framed(items: list[FrameItem], texts: Mapping[int, str], positions: list[int]) -> tuple[list[str], list[int]]:
-    """Return the frame's elements that still exist, and the positions that it does not name."""
+def laid_out(items: list[LayoutItem], texts: Mapping[int, str], positions: list[int]) -> tuple[list[str], list[int]]:
+    """Return the layout's elements that still exist, and the positions that it does not name."""
     named = {item[1] for item in items if isinstance(item[1], int)}
     elements = [
         item[0] + (texts[item[1]] if isinstance(item[1], int) else item[1]) + item[2]

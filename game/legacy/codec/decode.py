@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from game.json_text import Unreadable
 from game.legacy import sqlite_values
-from game.legacy.codec import arrays, equipment, quests, stages
-from game.legacy.codec.arrays import Apart
+from game.legacy.codec import arrays, equipment, name_arrays, quests
+from game.legacy.codec.arrays import ArrayRecords
 from game.legacy.codec.decoded import NOTHING, Decoded, Finding
-from game.legacy.codec.document import Document, Kind, RowMapping, Shape
+from game.legacy.codec.document import Document, DocumentShape, QuarantineKind, RowMapping
 from game.legacy.codec.scalar import Scalar
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows, Value
@@ -45,7 +45,7 @@ class RowDecoder:
                 for document in group.documents:
                     if document.shape == "names":
                         self._keep_names(document)
-        self._rest()
+        self._unmodelled()
         self.user["held"] = any(finding.kind == "held" for finding in self.out.findings)
         record: Record = {
             "source": "users",
@@ -58,9 +58,9 @@ class RowDecoder:
 
     def note(
         self,
-        kind: Kind,
+        kind: QuarantineKind,
         column: str,
-        trouble: Unreadable,
+        error: Unreadable,
         *,
         path: str = "$",
         position: int | None = None,
@@ -68,10 +68,12 @@ class RowDecoder:
     ) -> None:
         """Add a finding; `original` where it is not of the whole cell."""
         cell = self.row[column]
-        kept = sqlite_values.original(cell) if original is None else original
-        rule, reason = f"{column}.{trouble.rule}", trouble.reason
+        source = sqlite_values.original(cell) if original is None else original
+        rule, reason = f"{column}.{error.rule}", error.reason
         self.out.findings.append(
-            Finding(kind, "users", self.player, column, path, position, sqlite_values.storage(cell), kept, rule, reason)
+            Finding(
+                kind, "users", self.player, column, path, position, sqlite_values.storage(cell), source, rule, reason
+            )
         )
 
     def _scalar(self, column: str, scalar: Scalar) -> Value:
@@ -102,7 +104,7 @@ class RowDecoder:
         try:
             form, values = arrays.read_object(cell, document)
         except Unreadable as trouble:
-            self.note(document.whole, column, trouble)
+            self.note(document.unreadable, column, trouble)
             self._object_whole(document)
             return
         self.user |= values
@@ -143,7 +145,7 @@ class RowDecoder:
                     "aside", bag.column, Unreadable("disagrees", reason), path=path, position=place, original=original
                 )
 
-    def _elements(self, document: Document, read: Callable[[Cell, int | None], Apart]) -> None:
+    def _elements(self, document: Document, read: Callable[[Cell, int | None], ArrayRecords]) -> None:
         """Decode a document of elements, each a record."""
         column, records = document.column, self.out.rows.table(document.table)
         cell = self.row.get(column)
@@ -151,20 +153,20 @@ class RowDecoder:
             self._keep_cell(column)
             return
         try:
-            apart = read(cell, self.units.get(column))
+            array = read(cell, self.units.get(column))
         except Unreadable as trouble:
-            self.note(document.whole, column, trouble)
+            self.note(document.unreadable, column, trouble)
             self._keep_whole(column)
             self._refuse_commands(document)
             return
-        self._count(document, apart)
-        if apart.frame is not None:
-            self.cells[arrays.private(column)] = apart.frame
-        elif not apart.records and cell != document.empty:
+        self._count(document, array)
+        if array.layout is not None:
+            self.cells[arrays.private(column)] = array.layout
+        elif not array.records and cell != document.empty:
             self.cells[column] = cell
-        for record in apart.records:
+        for record in array.records:
             records[self.player, str(record[document.key])] = {"user_id": self.player, **record}
-        if apart.refuses:
+        if array.refuses:
             self._refuse_commands(document)
 
     def _refuse_commands(self, document: Document) -> None:
@@ -173,11 +175,11 @@ class RowDecoder:
             record: Record = {"user_id": self.player, "position": 0, **document.refusing}
             self.out.rows.table(document.table)[self.player, UNREADABLE_KEY] = record
 
-    def _count(self, document: Document, apart: Apart) -> None:
-        self.out.counts[document.column] = apart.units
-        for place, trouble, raw in apart.troubles:
-            kind: Kind = "aside" if trouble.aside else document.elements
-            self.note(kind, document.column, trouble, path=f"$[{place}]", position=place, original=raw.encode())
+    def _count(self, document: Document, array: ArrayRecords) -> None:
+        self.out.counts[document.column] = array.units
+        for place, error, raw in array.unreadable:
+            kind: QuarantineKind = "aside" if error.aside else document.elements
+            self.note(kind, document.column, error, path=f"$[{place}]", position=place, original=raw.encode())
 
     def _periods(self, document: Document) -> None:
         column, cell = document.column, self.row[document.column]
@@ -187,21 +189,21 @@ class RowDecoder:
                 self._keep_cell(column)
             return
         try:
-            apart = quests.read_quests(cell, document)
+            decoded = quests.read_quests(cell, document)
         except Unreadable as trouble:
-            self.note(document.whole, column, trouble)
+            self.note(document.unreadable, column, trouble)
             self._keep_whole(column)
             return
-        for path, unreadable, raw in apart.troubles:
+        for path, unreadable, raw in decoded.unreadable:
             self.note(document.elements, column, unreadable, path=path, original=raw.encode())
-        if not apart.milestones:
+        if not decoded.milestones:
             self._keep_whole(column)
-        elif not apart.is_plain(document.periods):
-            self.cells[arrays.private(column)] = apart.form
-        self.cells |= {arrays.private(f"{column}.{period}"): frame for period, frame in apart.frames.items()}
-        for quest in apart.quests:
+        elif not decoded.is_plain(document.periods):
+            self.cells[arrays.private(column)] = decoded.form
+        self.cells |= {arrays.private(f"{column}.{period}"): layout for period, layout in decoded.layouts.items()}
+        for quest in decoded.quests:
             inner[self.player, str(quest["period"]), str(quest[document.key])] = {"user_id": self.player, **quest}
-        for period in apart.milestones:
+        for period in decoded.milestones:
             outer[self.player, str(period["period"])] = {"user_id": self.player, **period}
 
     def _names(self, document: Document) -> None:
@@ -223,7 +225,7 @@ class RowDecoder:
             return
         records = self.out.rows.table(document.table).values()
         in_order = [str(record[document.key]) for record in records if record[flag]]
-        if stages.write_names(in_order, None) != self.row[column]:
+        if name_arrays.write_names(in_order, None) != self.row[column]:
             self.cells[arrays.private(column)] = self.row[column]
 
     def _listed(self, document: Document) -> list[str] | None:
@@ -234,12 +236,12 @@ class RowDecoder:
             self._keep_cell(column)
             return None
         try:
-            names, apart = stages.read_names(cell, self.units.get(column))
+            names, array = name_arrays.read_names(cell, self.units.get(column))
         except Unreadable as trouble:
-            self.note(document.whole, column, trouble)
+            self.note(document.unreadable, column, trouble)
             self._keep_whole(column)
             return None
-        self._count(document, apart)
+        self._count(document, array)
         return names
 
     def _keep_cell(self, column: str) -> None:
@@ -252,34 +254,34 @@ class RowDecoder:
 
     def _record(self, document: Document) -> None:
         """Decode an object with a record of its own, and the plain columns beside it."""
-        column, beside = document.column, document.beside
+        column, plain_columns = document.column, document.beside
         cell = self.row.get(column)
         try:
             form, values = arrays.read_object(cell, document)
         except Unreadable as trouble:
             if cell not in NOTHING:
-                self.note(document.whole, column, trouble)
+                self.note(document.unreadable, column, trouble)
             form = None
-        unknown = any(self._is_lost(name, scalar) for name, scalar in beside.items())
+        unknown = any(self._is_lost(name, scalar) for name, scalar in plain_columns.items())
         if form is None or cell in NOTHING or unknown:
             self._keep_cell(column)
-            if cell in NOTHING and not unknown and not any(self.row.get(name) for name in beside):
-                self.cells |= {name: self.row[name] for name in beside if name in self.row}
+            if cell in NOTHING and not unknown and not any(self.row.get(name) for name in plain_columns):
+                self.cells |= {name: self.row[name] for name in plain_columns if name in self.row}
                 return
             # Day and flag count without a document too: else it could be played twice a day, or lost to a start; and
             # where one of them can't be read, it could be claimed twice.
             status = None if cell in NOTHING and not unknown else UNREADABLE_STATUS
             form, values = None, document.absent | {document.status: status}
         record: Record = {"user_id": self.player, document.key: document.name, **values, "form": form}
-        for name, scalar in beside.items():
+        for name, scalar in plain_columns.items():
             record[scalar.column] = self._scalar(name, scalar)
         self.out.rows.table(document.table)[self.player, document.name] = record
 
-    def _rest(self) -> None:
+    def _unmodelled(self) -> None:
         known = self.mapping.declared
         self.cells |= {column: cell for column, cell in self.row.items() if column not in known and column != "id"}
 
-    _SHAPES: ClassVar[Mapping[Shape, Callable[[RowDecoder, Document], None]]] = {
+    _SHAPES: ClassVar[Mapping[DocumentShape, Callable[[RowDecoder, Document], None]]] = {
         "array": _array,
         "entries": _entries,
         "slots": _slots,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from game.legacy import sqlite_values
-from game.legacy.codec.document import Kind
+from game.legacy.codec.document import QuarantineKind
 from game.legacy.sqlite_values import Cell
 from game.rows import Record, Rows
 
@@ -22,7 +22,7 @@ class Finding:
     position: the element's place in its document, from 0; None for a whole cell.
     """
 
-    kind: Kind
+    kind: QuarantineKind
     table: str
     key: str | None
     column: str

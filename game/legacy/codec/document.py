@@ -1,4 +1,4 @@
-"""What a declaration of the legacy row consists of: documents, and all that follows from them.
+"""Declares the parts of the legacy row's mapping: documents, and all that follows from them.
 
 Decode, encode, SQLite's own counts, the columns that are read and the printed mapping read these objects alone, so a
 field or a document is added by one edit of mapping.py.
@@ -18,10 +18,10 @@ from game.legacy.codec.scalar import Scalar
 from game.rows import Record, Value
 from game.rules.json_columns import UNREADABLE_KEY
 
-Kind = Literal["aside", "held"]
+QuarantineKind = Literal["aside", "held"]
 """`held`: the player's commands are refused until someone decides; `aside`: the player plays on."""
 
-Shape = Literal["object", "record", "array", "entries", "slots", "names", "periods"]
+DocumentShape = Literal["object", "record", "array", "entries", "slots", "names", "periods"]
 """object: one JSON object, whose values become columns of `users`.
 record: one JSON object, whose values become a record of their own, with plain columns beside.
 array: an array of objects, each a record. entries: an object of objects, each a record.
@@ -29,10 +29,10 @@ slots: {slot: item id}, each a record. names: an array of texts, each a record o
 periods: {period: {…, quests: [object]}}: a record for each period, and for each object of its array.
 """
 
-Check: TypeAlias = Callable[[Json, Record], None]
+ElementCheck: TypeAlias = Callable[[Json, Record], None]
 """Takes an element as it was parsed, and its record; raises Unreadable."""
 
-_COUNTED: Mapping[Shape, str] = {"array": "array", "names": "array", "entries": "object", "slots": "object"}
+_COUNTED: Mapping[DocumentShape, str] = {"array": "array", "names": "array", "entries": "object", "slots": "object"}
 
 
 def absent(fields: Fields) -> dict[str, Value]:
@@ -91,16 +91,16 @@ class Document(Elements):
 
     column: str
     table: str
-    shape: Shape
+    shape: DocumentShape
     key: str = ""
     """array, entries, slots, names: the table's column that holds an element's key. record: its value is `name`."""
-    elements: Kind = "held"
+    elements: QuarantineKind = "held"
     """What an element that can't be read does to the player."""
-    whole: Kind = "held"
+    unreadable: QuarantineKind = "held"
     """What a document that can't be read at all does to the player."""
     refuses: bool = False
     """A document that can't be read makes commands on its table refused, even after a held player is let go."""
-    check: Check | None = None
+    check: ElementCheck | None = None
     """May refuse an element that was read."""
     used: Container[str | None] = ()
     """entries: the keys that commands write. One of them that can't be read makes commands refused."""
@@ -128,7 +128,7 @@ class Document(Elements):
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables of which a change may be written to this document."""
+        """Return the tables of which a change may be written to this document."""
         return tuple(name for name in (self.table, self.outer_table, *self.others) if name)
 
     @property
@@ -142,12 +142,12 @@ class Document(Elements):
 
     @property
     def empty(self) -> str:
-        """The document without any element, as it is written plainly."""
+        """Return the document without any element, as it is written plainly."""
         return "[]" if self.counted == "array" else "{}"
 
     @property
     def holds(self) -> bool:
-        return "held" in (self.elements, self.whole)
+        return "held" in (self.elements, self.unreadable)
 
     @cached_property
     def flags(self) -> tuple[str, str]:
@@ -158,7 +158,7 @@ class Document(Elements):
 
     @cached_property
     def refusing(self) -> Record | None:
-        """The record that makes commands on the table refused."""
+        """Return the record that makes commands on the table refused."""
         if not self.refuses:
             return None
         if self.shape == "slots":
@@ -178,7 +178,7 @@ class Group:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """The legacy columns: first those of the documents, then those beside them."""
+        """Return the legacy columns: first those of the documents, then those beside them."""
         rows = zip_longest(*(document.legacy_columns for document in self.documents))
         return tuple(column for row in rows for column in row if column is not None)
 
@@ -196,7 +196,7 @@ class RowMapping:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The documents in groups, without those whose values are columns of `users`."""
+        """Return the documents in groups, without those whose values are columns of `users`."""
         groups: list[list[Document]] = []
         for document in self.documents:
             if document.shape == "object":
@@ -214,12 +214,12 @@ class RowMapping:
 
     @cached_property
     def plain(self) -> tuple[str, ...]:
-        """The columns whose values are columns of `users`."""
+        """Return the columns whose values are columns of `users`."""
         return (*self.scalars, *(document.column for document in self.objects))
 
     @cached_property
     def declared(self) -> dict[str, str]:
-        """The legacy columns that commands may write, with the type to declare where an older file lacks one."""
+        """Return the legacy columns that commands may write, with the type to declare where an older file lacks one."""
         types = {column: scalar.declared for column, scalar in self.scalars.items()}
         for document in self.documents:
             types[document.column] = document.declared
@@ -232,12 +232,12 @@ class RowMapping:
 
     @cached_property
     def counted(self) -> dict[str, str]:
-        """The columns whose units are the elements of their document, with the document's JSON type."""
+        """Return the columns whose units are the elements of their document, with the document's JSON type."""
         return {one.column: one.counted for one in self.documents if one.counted is not None}
 
     @cached_property
     def flags(self) -> dict[str, Record]:
-        """The flags of a record that no array of names lists yet, by table."""
+        """Return the flags of a record that no array of names lists yet, by table."""
         named = [one for one in self.documents if one.shape == "names"]
         return {of.table: {one.name: False for one in named if one.table == of.table} for of in named}
 
@@ -259,7 +259,7 @@ def _shares_a_table(group: list[Document], document: Document) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class OtherTable:
     """Another legacy table: the table that its rows go to, their key, and the column of each plain text.
 
     Without columns the whole row is kept, under its key.

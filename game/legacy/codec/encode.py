@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from game.legacy.codec import arrays, equipment, quests, stages
-from game.legacy.codec.document import Document, RowMapping, Shape
+from game.legacy.codec import arrays, equipment, name_arrays, quests
+from game.legacy.codec.document import Document, DocumentShape, RowMapping
 from game.legacy.codec.forms import fill
 from game.legacy.codec.scalar import Scalar
 from game.legacy.sqlite_values import Cell
@@ -59,14 +59,14 @@ class RowEncoder:
             flag, kept = document.flags
             named = {one["item_id"] for one in self._records(self.mapping.by_column[document.worn_by].table)}
             records = [{**one, flag: one["id"] in named if one.get(kept) is None else one[kept]} for one in records]
-        self._write(row, document, arrays.write_array(arrays.element_texts(document, records), self._frame(document)))
+        self._write(row, document, arrays.write_array(arrays.element_texts(document, records), self._layout(document)))
 
     def _entries(self, row: dict[str, Cell], document: Document) -> None:
         texts = arrays.entry_texts(document, self._records(document.table))
-        self._write(row, document, arrays.write_array(texts, self._frame(document), document.empty))
+        self._write(row, document, arrays.write_array(texts, self._layout(document), document.empty))
 
     def _slots(self, row: dict[str, Cell], document: Document) -> None:
-        text = equipment.write_equipment(self._records(document.table), self._frame(document))
+        text = equipment.write_equipment(self._records(document.table), self._layout(document))
         self._write(row, document, text)
 
     def _write(self, row: dict[str, Cell], document: Document, text: str) -> None:
@@ -81,9 +81,9 @@ class RowEncoder:
         if not handed_out and not milestones:
             row[column] = self.kept.get(column, document.empty)
             return
-        frames = {period: self._private(f"{column}.{period}") for period in document.periods}
-        framed = {period: frame for period, frame in frames.items() if frame is not None}
-        row[column] = quests.write_quests(document, self._frame(document), milestones, handed_out, framed)
+        layouts = {period: self._private(f"{column}.{period}") for period in document.periods}
+        laid_out = {period: layout for period, layout in layouts.items() if layout is not None}
+        row[column] = quests.write_quests(document, self._layout(document), milestones, handed_out, laid_out)
 
     def _names(self, row: dict[str, Cell], document: Document) -> None:
         column = document.column
@@ -92,7 +92,7 @@ class RowEncoder:
         if not names and column in self.kept:
             row[column] = self.kept[column]
         else:
-            row[column] = stages.write_names(names, self._frame(document))
+            row[column] = name_arrays.write_names(names, self._layout(document))
 
     def _record(self, row: dict[str, Cell], document: Document) -> None:
         record = self.rows.get(document.table, {}).get((str(self.user["id"]), document.name))
@@ -110,14 +110,14 @@ class RowEncoder:
         """Return the table's records, without the one that marks its document as unreadable."""
         return [record for key, record in self.rows.get(table, {}).items() if key[-1] != UNREADABLE_KEY]
 
-    def _frame(self, document: Document) -> str | None:
+    def _layout(self, document: Document) -> str | None:
         return self._private(document.column)
 
     def _private(self, column: str) -> str | None:
-        frame = self.kept.get(arrays.private(column))
-        return frame if isinstance(frame, str) else None
+        layout = self.kept.get(arrays.private(column))
+        return layout if isinstance(layout, str) else None
 
-    _SHAPES: ClassVar[Mapping[Shape, Callable[[RowEncoder, dict[str, Cell], Document], None]]] = {
+    _SHAPES: ClassVar[Mapping[DocumentShape, Callable[[RowEncoder, dict[str, Cell], Document], None]]] = {
         "array": _array,
         "entries": _entries,
         "slots": _slots,

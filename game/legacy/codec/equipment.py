@@ -4,63 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from game.json_text import Part, Unreadable, dumps, parts
-from game.legacy.codec.arrays import STEP, Apart, FrameItem, around, framed, opened_frame, position, taken
+from game.json_text import JsonPart, Unreadable, dumps, parts
+from game.legacy.codec.arrays import (
+    STEP,
+    ArrayRecords,
+    LayoutItem,
+    around,
+    laid_out,
+    opened_layout,
+    opened_parts,
+    position,
+)
 from game.legacy.codec.readers import indexable
 from game.legacy.sqlite_values import Cell
 from game.rows import Record
 
 
-def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> Apart:
+def read_equipment(cell: Cell, slots: Mapping[str, str], units: int | None) -> ArrayRecords:
     """Read what is worn, by slot; `slots`: the slot of each equipment in the bag, by its id.
 
     An entry that names no equipment for its slot, or one worn already, is kept as its text: were a stack of materials
     worn, it could never be used up. Commands are refused if a slot is named twice or its value is no item's id:
     putting on and taking off would lose that entry.
     """
-    text, entries, apart = taken(cell, "{", "an object", units)
+    text, entries, array = opened_parts(cell, "{", "an object", units)
     last = {part.key: place for place, part in enumerate(entries)}
-    items: list[FrameItem] = []
+    items: list[LayoutItem] = []
     worn: set[str] = set()
     plain = True
     for place, part in enumerate(entries):
         raw = text[part.start : part.end]
         before, after = around(text, entries, place)
         if last[part.key] != place or not part.key or not indexable(part.key):
-            apart.troubles.append((place, Unreadable("repeated_slot", "the slot is repeated or no usable name"), raw))
-            apart.refuses = apart.refuses or last[part.key] != place
+            array.unreadable.append((place, Unreadable("repeated_slot", "the slot is repeated or no usable name"), raw))
+            array.refuses = array.refuses or last[part.key] != place
             items.append((before, raw, after))
             plain = False
             continue
         record = _worn_record(text, part, slots, worn)
         record["position"] = place * STEP
-        apart.records.append(record)
-        apart.refuses = apart.refuses or not isinstance(part.value, str | None)
+        array.records.append(record)
+        array.refuses = array.refuses or not isinstance(part.value, str | None)
         if record["kept"] not in (None, "null"):
-            apart.troubles.append((place, Unreadable("dangling", "names no free equipment of the slot"), raw))
+            array.unreadable.append((place, Unreadable("dangling", "names no free equipment of the slot"), raw))
         same = _entry_text(record) == raw
         plain = plain and same and not before and not after
         items.append((before, place * STEP, after, "" if same else raw))
     if entries and not (plain and text.startswith("{") and text.endswith("}")):
-        apart.frame = dumps([text[: text.index("{") + 1], items, text[text.rindex("}") :]])
-    return apart
+        array.layout = dumps([text[: text.index("{") + 1], items, text[text.rindex("}") :]])
+    return array
 
 
-def write_equipment(worn: Iterable[Record], frame: str | None) -> str:
+def write_equipment(worn: Iterable[Record], layout: str | None) -> str:
     """Return the object of `read_equipment` again, with these records."""
     records = {position(record): record for record in worn}
-    if frame is None:
+    if layout is None:
         return "{" + ",".join(_entry_text(record) for _, record in sorted(records.items(), key=_first)) + "}"
-    opening, items, closing = opened_frame(frame)
+    opening, items, closing = opened_layout(layout)
     texts = {position: _entry_text(record) for position, record in records.items()}
     for item in items:
         if len(item) == 4 and item[3] and (record := records.get(int(item[1]))) and _still_reads(item[3], record):
             texts[position(record)] = item[3]
-    elements, rest = framed(items, texts, sorted(records))
-    return opening + ",".join([*elements, *(texts[position] for position in rest)]) + closing
+    elements, positions_left = laid_out(items, texts, sorted(records))
+    return opening + ",".join([*elements, *(texts[position] for position in positions_left)]) + closing
 
 
-def _worn_record(text: str, part: Part, slots: Mapping[str, str], worn: set[str]) -> Record:
+def _worn_record(text: str, part: JsonPart, slots: Mapping[str, str], worn: set[str]) -> Record:
     value = part.value
     if isinstance(value, str) and slots.get(value) == part.key and value not in worn:
         worn.add(value)

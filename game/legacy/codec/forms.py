@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from game.json_text import Json, Part, Unreadable, dumps, loads, parts, with_entries
+from game.json_text import Json, JsonPart, Unreadable, dumps, loads, parts, with_entries
 from game.rows import Value
 
 MARK = "\x01"
@@ -38,7 +38,7 @@ class Field:
 Fields: TypeAlias = "Mapping[str, Field | Fields]"
 
 
-def cut_part(text: str, part: Part, fields: Fields) -> tuple[str, dict[str, Value]]:
+def cut_part(text: str, part: JsonPart, fields: Fields) -> tuple[str, dict[str, Value]]:
     """Return the object that is the part's value as (form, values by column), as `cut` does. Raises Unreadable.
 
     An object written as we would write it, which nearly every one is, is cut without going through its text.
@@ -112,7 +112,7 @@ def cut(text: str, start: int, fields: Fields) -> tuple[str, dict[str, Value], i
     return "".join(form), values, end
 
 
-def _start(part: Part) -> int:
+def _start(part: JsonPart) -> int:
     return part.start
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from game import tables
 from game.json_text import dumps
 from game.legacy import codec
-from game.legacy.codec.document import Document, RowMapping, Shape
+from game.legacy.codec.document import Document, DocumentShape, RowMapping
 from game.legacy.codec.mapping import USERS
 from game.legacy.codec.quests import ARRAY
 from game.legacy.sqlite_values import Cell
@@ -18,7 +18,7 @@ def _needed(document: Document) -> dict[str, str]:
     return {document.keys[column]: "a" for column in document.needs}
 
 
-_EXAMPLES: dict[Shape, Callable[[Document], str]] = {
+_EXAMPLES: dict[DocumentShape, Callable[[Document], str]] = {
     "object": lambda _: "{}",
     "record": lambda document: dumps({document.status: "active"}),
     "array": lambda document: dumps([_needed(document)]),

@@ -11,7 +11,7 @@ from collections.abc import Container
 
 from game.json_text import Json, Unreadable, dumps
 from game.legacy.codec import readers
-from game.legacy.codec.document import Document, Elements, RowMapping, Table
+from game.legacy.codec.document import Document, Elements, OtherTable, RowMapping
 from game.legacy.codec.forms import Field, Fields
 from game.legacy.codec.readers import BIGINT, MILESTONES, NO_FLAGS, write_items, write_text
 from game.legacy.codec.scalar import Scalar
@@ -224,7 +224,7 @@ def _tournament(kind: str, name: str) -> Document:
         fields=TOURNAMENT,
         template={"type": kind, "status": "status", **{key: one.column for key, one in _flat(TOURNAMENT)}},
         elements="aside",
-        whole="aside",
+        unreadable="aside",
         status="status",
         beside={f"last{name}PlayedDate": PLAYED_AT, f"{kind}RewardClaimed": CLAIMED},
     )
@@ -272,7 +272,7 @@ USERS = RowMapping(
             key="slot",
             fields={},
             elements="aside",
-            whole="aside",
+            unreadable="aside",
             refuses=True,
             worn="inventory",
             others=("user_inventory",),
@@ -295,7 +295,7 @@ USERS = RowMapping(
             fields=PRESET,
             needs=("name",),
             elements="aside",
-            whole="aside",
+            unreadable="aside",
             refuses=True,
         ),
         Document(
@@ -326,13 +326,13 @@ USERS = RowMapping(
 )
 """The legacy `users`."""
 
-OTHERS: dict[str, Table] = {
-    "user_credentials": Table(
+OTHERS: dict[str, OtherTable] = {
+    "user_credentials": OtherTable(
         "user_credentials",
         key="username",
         columns={"username": "username", "passwordHash": "password_hash", "userId": "user_id"},
     ),
-    "kv": Table("key_values", key="key", columns={"key": "key", "value": "value"}),
-    "live_games": Table("live_games", key="id", columns={}),
+    "kv": OtherTable("key_values", key="key", columns={"key": "key", "value": "value"}),
+    "live_games": OtherTable("live_games", key="id", columns={}),
 }
 """The other legacy tables of which something is modelled. Every other table's rows are kept whole."""

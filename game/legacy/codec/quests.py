@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from game.json_text import Part, Unreadable, parts
+from game.json_text import JsonPart, Unreadable, parts
 from game.legacy.codec.arrays import element_texts, form_of, opened, read_array, write_array
 from game.legacy.codec.document import Document, Elements
 from game.legacy.codec.forms import MARK, Field, cut_part, fill
@@ -23,7 +23,7 @@ ARRAY = "quests"
 
 @dataclass(slots=True)
 class Quests:
-    """The document as records: the whole's form, records, and the frame of a period's array where it has one.
+    """The document as records: the whole's form, records, and the layout of a period's array where it has one.
 
     troubles: (path, what, source text) of each period or quest that can't be read.
     """
@@ -31,8 +31,8 @@ class Quests:
     form: str = ""
     milestones: list[Record] = field(default_factory=list)
     quests: list[Record] = field(default_factory=list)
-    frames: dict[str, str] = field(default_factory=dict)
-    troubles: list[tuple[str, Unreadable, str]] = field(default_factory=list)
+    layouts: dict[str, str] = field(default_factory=dict)
+    unreadable: list[tuple[str, Unreadable, str]] = field(default_factory=list)
 
     def is_plain(self, periods: Iterable[str]) -> bool:
         """Return True if the form is the one that the records give by themselves."""
@@ -42,22 +42,22 @@ class Quests:
 def read_quests(cell: Cell, document: Document) -> Quests:
     """Read the document as records of its periods and their quests. Raises Unreadable if it is no object."""
     text, start = opened(cell, "{", "an object")
-    entries, _ = parts(text, start, whole=True)
+    entries, _ = parts(text, start, to_end=True)
     last = {part.key: part for part in entries if part.key in document.periods and part.value is not None}
-    apart = Quests()
+    decoded = Quests()
     form: list[str] = []
     at = 0
     for part in sorted(last.values(), key=_start):
         try:
-            _read_period(apart, document, text, part)
+            _read_period(decoded, document, text, part)
         except Unreadable as trouble:
-            apart.troubles.append((f"$.{part.key}", trouble, text[part.value_start : part.end]))
+            decoded.unreadable.append((f"$.{part.key}", trouble, text[part.value_start : part.end]))
             continue
         form += [text[at : part.value_start], f"{MARK}{part.key}{MARK}"]
         at = part.end
-    apart.form = "".join([*form, text[at:]])
-    apart.milestones.sort(key=lambda record: document.periods.index(str(record["period"])))
-    return apart
+    decoded.form = "".join([*form, text[at:]])
+    decoded.milestones.sort(key=lambda record: document.periods.index(str(record["period"])))
+    return decoded
 
 
 def write_quests(
@@ -65,7 +65,7 @@ def write_quests(
     form: str | None,
     milestones: Iterable[Record],
     quests: Iterable[Record],
-    frames: Mapping[str, str],
+    layouts: Mapping[str, str],
 ) -> str:
     """Return the document of `read_quests` again, with these records."""
     by_period: dict[str, Record] = {str(record["period"]): record for record in milestones}
@@ -74,7 +74,7 @@ def write_quests(
         handed_out.setdefault(str(quest["period"]), []).append(quest)
     none = _without_values(document)
     texts = {
-        period: _period_text(document, by_period.get(period, none), handed_out.get(period, []), frames.get(period))
+        period: _period_text(document, by_period.get(period, none), handed_out.get(period, []), layouts.get(period))
         for period in document.periods
         if period in by_period or period in handed_out
     }
@@ -94,7 +94,7 @@ def _without_values(document: Document) -> Record:
     return {column: value for column, value in _outer(document).absent.items() if column != ARRAY}
 
 
-def _read_period(apart: Quests, document: Document, text: str, part: Part) -> None:
+def _read_period(decoded: Quests, document: Document, text: str, part: JsonPart) -> None:
     """Add the period's records, once all of it is read. Raises Unreadable."""
     period = str(part.key)
     if not isinstance(part.value, dict):
@@ -103,23 +103,23 @@ def _read_period(apart: Quests, document: Document, text: str, part: Part) -> No
     array = values.pop(ARRAY, None)
     quests: list[Record] = []
     if array is not None:
-        taken = read_array(str(array), document, None)
-        quests = taken.records
-        apart.troubles += [(f"$.{period}.{ARRAY}[{place}]", what, raw) for place, what, raw in taken.troubles]
-        if quests and taken.frame is not None:
-            apart.frames[period] = taken.frame
+        read = read_array(str(array), document, None)
+        quests = read.records
+        decoded.unreadable += [(f"$.{period}.{ARRAY}[{place}]", error, raw) for place, error, raw in read.unreadable]
+        if quests and read.layout is not None:
+            decoded.layouts[period] = read.layout
     if not quests:
         form = form.replace(f"{MARK}{ARRAY}{MARK}", "null" if array is None else str(array))
-    apart.quests += [{"period": period, **quest} for quest in quests]
-    apart.milestones.append({"period": period, **_without_values(document), **values, "form": form})
+    decoded.quests += [{"period": period, **quest} for quest in quests]
+    decoded.milestones.append({"period": period, **_without_values(document), **values, "form": form})
 
 
-def _period_text(document: Document, milestones: Record, quests: list[Record], frame: str | None) -> str:
+def _period_text(document: Document, milestones: Record, quests: list[Record], layout: str | None) -> str:
     outer = _outer(document)
     form = form_of(milestones, outer.plain_form)
     array = None
     if quests or f"{MARK}{ARRAY}{MARK}" in form:
-        array = write_array(element_texts(document, quests), frame)
+        array = write_array(element_texts(document, quests), layout)
     return fill(form, outer.columns, {**milestones, ARRAY: array}, outer.keys)
 
 
@@ -127,5 +127,5 @@ def _plain_top(periods: Iterable[str], named: Container[str]) -> str:
     return "{" + ",".join(f'"{period}":{MARK}{period}{MARK}' for period in periods if period in named) + "}"
 
 
-def _start(part: Part) -> int:
+def _start(part: JsonPart) -> int:
     return part.start

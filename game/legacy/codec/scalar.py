@@ -28,7 +28,7 @@ class Scalar:
 
     @property
     def declared(self) -> str:
-        """The type to declare where an older file lacks the column."""
+        """Return the type to declare where an older file lacks the column."""
         return {str: "TEXT", bool: "BOOLEAN"}.get(self.kind, "INTEGER")
 
     def read(self, cell: Cell) -> Value:
@@ -45,8 +45,8 @@ class Scalar:
 
     def stand_in(self, cell: Cell) -> Value:
         """Return what a cell that can't be read counts as: a decimal as its whole part, anything else as nothing."""
-        whole = self._whole_part(cell)
-        return self.absent if whole is None else whole
+        floor = self._whole_part(cell)
+        return self.absent if floor is None else floor
 
     def counts(self, cell: Cell) -> bool:
         """Return True if the cell's value, or at least its whole part, is known."""
@@ -61,8 +61,8 @@ class Scalar:
         if self.kind is not int or not isinstance(cell, float) or not math.isfinite(cell):
             return None
         # floor, not trunc: floor(cell + added) equals floor(cell) + added for negative cells too.
-        whole = math.floor(cell)
-        return whole if self.low <= whole <= BIGINT else None
+        floor = math.floor(cell)
+        return floor if self.low <= floor <= BIGINT else None
 
     def _text(self, cell: Cell) -> str:
         if not isinstance(cell, str):
@@ -89,9 +89,9 @@ class Scalar:
             read = self.stand_in(cell)
         if type(read) is type(value) and read == value:
             return cell
-        whole = self._whole_part(cell)
-        if whole is not None and isinstance(cell, float) and not cell.is_integer() and isinstance(value, int):
-            added = cell + (value - whole)
+        floor = self._whole_part(cell)
+        if floor is not None and isinstance(cell, float) and not cell.is_integer() and isinstance(value, int):
+            added = cell + (value - floor)
             # A sum past 2**53 is not exact, so the whole number is written instead.
             if math.floor(added) == value:
                 return added

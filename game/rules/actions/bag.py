@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules import catalog
 from game.rules.actions.outcome import Outcome
 from game.rules.commands import ExpandBag, OpenBundle, SellItem
@@ -11,7 +11,7 @@ from game.rules.player import Player, add
 
 
 def open_bundle(player: Player, command: OpenBundle) -> Outcome:
-    """One bundle of gold or diamonds of that place. What boxes hold the rules don't name: they are no bundles.
+    """Open one bundle of gold or diamonds of that place. What boxes hold the rules don't name: they are no bundles.
 
     Draw: amount. Refused: no_such_item, not_a_bundle, balance_too_high.
     """
@@ -26,7 +26,7 @@ def open_bundle(player: Player, command: OpenBundle) -> Outcome:
 
 
 def sell_item(player: Player, command: SellItem) -> Outcome:
-    """So many of that place, for gold; equipment one at a time.
+    """Sell so many of that place for gold; equipment one at a time.
 
     Refused: no_such_item, cannot_be_sold, not_equipment (of a slot or grade that the rules don't know), item_is_worn,
     not_enough_material (more than there is), balance_too_high.
@@ -42,12 +42,12 @@ def sell_item(player: Player, command: SellItem) -> Outcome:
 
 
 def expand_bag(player: Player, command: ExpandBag) -> Outcome:
-    """More places of the type, up to the limit, for diamonds: more each time.
+    """Add places of the type, up to the limit, for diamonds: more each time.
 
     Refused: bag_at_limit, not_enough_diamonds.
     """
     column = f"places_{command.type}"
-    places = whole(player.user, column)
+    places = whole_number(player.user, column)
     if places >= catalog.MOST_PLACES:
         raise Refused("bag_at_limit", f"{places} places for {command.type}")
     player.pay("diamonds", -catalog.places_price(places), "expand_bag")
@@ -58,7 +58,7 @@ def expand_bag(player: Player, command: ExpandBag) -> Outcome:
 def _price(player: Player, item: Record) -> int:
     if item["type"] == catalog.EQUIPMENT:
         known = player.bag.equipment(text(item, "id"))
-        return catalog.equipment_price(catalog.GRADES[text(known, "grade")], whole(known, "stars"))
+        return catalog.equipment_price(catalog.GRADES[text(known, "grade")], whole_number(known, "stars"))
     if item["type"] == catalog.MATERIAL and item["name"] in catalog.MATERIALS:
         return catalog.material_price(1 + catalog.MATERIALS.index(text(item, "name")))
     raise Refused("cannot_be_sold", text(item, "id"))

@@ -1,4 +1,4 @@
-"""What is worn: at most one item a slot, each item once; and sets of it that are put on at once."""
+"""Puts equipment on and takes it off: at most one item a slot, each item once; presets are worn at once."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _wear_level(item: Record) -> int:
 
 
 def _preset(player: Player, name: str) -> dict[str, Record]:
-    """The preset's items by slot."""
+    """Return the preset's items by slot."""
     preset = player.rows.table("user_equipment_presets").get((player.id, name))
     if preset is None:
         raise Refused("no_such_preset", name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules import catalog
 from game.rules.actions.outcome import Outcome
 from game.rules.catalog import Grade, Template
@@ -15,20 +15,20 @@ from game.rules.player import Player, add
 
 
 def enhance(player: Player, command: Enhance) -> Outcome:
-    """One star more, with luck; gold, materials and XP are the same either way.
+    """Add one star, with luck; gold, materials and XP are the same either way.
 
     Draws: success (percent), xp; on success of the combat sub: sub.type and sub.value, or sub.index and sub.value.
     Refused: no_such_item, not_equipment, max_stars, level_too_low, not_enough_gold, not_enough_material.
     """
     item = player.bag.equipment(command.item)
     grade = catalog.GRADES[text(item, "grade")]
-    stars = whole(item, "stars")
+    stars = whole_number(item, "stars")
     if stars >= catalog.MAX_STARS:
         raise Refused("max_stars", command.item)
     player.need_level(catalog.level_sum_for(stars + 1))
     player.pay("gold", -catalog.enhance_gold(grade, stars), "enhance")
     player.bag.spend(*catalog.enhance_material(grade, stars))
-    success = player.percent("success") <= catalog.enhance_chance(grade, stars, whole(item, "fails"))
+    success = player.percent("success") <= catalog.enhance_chance(grade, stars, whole_number(item, "fails"))
     player.gain_forge_xp(player.draw("xp", *grade.enhance_xp))
     if success:
         options = improved(text(item, "options"), grade, stars + 1, player.draw)
@@ -40,7 +40,7 @@ def enhance(player: Player, command: Enhance) -> Outcome:
 
 
 def combine(player: Player, command: Combine) -> Outcome:
-    """Three items of one grade into one: of the grade above on a great success, else of the same; it always fits.
+    """Combine three items of one grade: into the grade above on a great success, else the same; it always fits.
 
     Three mythics that hit give a divine mythic: one with two mythic subs.
     Draws: success (percent), slot (1 .. 3 of the items in the order given; 1 .. 6 when random), xp; of a divine mythic
@@ -49,7 +49,7 @@ def combine(player: Player, command: Combine) -> Outcome:
     """
     items = _combined(player, command)
     grade = catalog.GRADES[text(items[0], "grade")]
-    level = whole(player.user, "forge_level")
+    level = whole_number(player.user, "forge_level")
     if level < grade.combine_level:
         raise Refused("forge_level_too_low", f"{grade.combine_level} is asked for, the forge level is {level}")
     success = player.percent("success") <= catalog.great_success(grade, level)
@@ -64,7 +64,7 @@ def combine(player: Player, command: Combine) -> Outcome:
 
 
 def disassemble(player: Player, command: Disassemble) -> Outcome:
-    """Equipment into a share of its next star's materials; of what has all stars, its last star's.
+    """Turn equipment into a share of its next star's materials; of what has all stars, its last star's.
 
     Draws: share (whole percent), jackpot (percent), xp. Half a material rounds up, as all halves do.
     Refused: no_such_item, not_equipment, item_is_worn, bag_full.
@@ -75,7 +75,7 @@ def disassemble(player: Player, command: Disassemble) -> Outcome:
     grade = catalog.GRADES[text(item, "grade")]
     share = player.draw("share", *catalog.DISASSEMBLE_PERCENT)
     jackpot = _jackpot(player)
-    name, amount = catalog.disassembled(grade, whole(item, "stars"), share)
+    name, amount = catalog.disassembled(grade, whole_number(item, "stars"), share)
     gained = amount * 2 if jackpot else amount
     player.bag.take(item)
     player.bag.gain([(name, gained)])
@@ -84,7 +84,7 @@ def disassemble(player: Player, command: Disassemble) -> Outcome:
 
 
 def convert(player: Player, command: Convert) -> Outcome:
-    """Materials into those of the tier above or below, so many times over; it gives no forge XP.
+    """Convert materials into those of the tier above or below, so many times over; it gives no forge XP.
 
     Draws: number (downwards: how many come of each, drawn once), jackpot (percent).
     Refused: not_material, top_tier, bottom_tier, not_enough_material, bag_full.
@@ -99,7 +99,7 @@ def convert(player: Player, command: Convert) -> Outcome:
 
 
 def _combined(player: Player, command: Combine) -> list[Record]:
-    """The three items, which may be combined."""
+    """Return the three items, which may be combined."""
     if len(set(command.items)) < len(command.items):
         raise Refused("same_item_twice", ", ".join(command.items))
     items = [player.bag.equipment(item_id) for item_id in command.items]
@@ -123,7 +123,7 @@ def _equipment(slot: str, grade: Grade) -> Template:
 
 
 def _jackpot(player: Player) -> bool:
-    level = min(whole(player.user, "forge_level"), catalog.MAX_FORGE_LEVEL)
+    level = min(whole_number(player.user, "forge_level"), catalog.MAX_FORGE_LEVEL)
     return player.percent("jackpot") <= catalog.JACKPOT_PERCENT * level
 
 

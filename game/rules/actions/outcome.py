@@ -10,7 +10,7 @@ Outcome: TypeAlias = dict[str, object]
 
 
 def total(items: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """The numbers by name, names in the order of their first."""
+    """Return the numbers by name, names in the order of their first."""
     numbers: Counter[str] = Counter()
     for name, number in items:
         numbers[name] += number

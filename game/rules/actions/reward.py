@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules import catalog, days
 from game.rules.actions.outcome import Outcome, total
 from game.rules.bag import in_order
@@ -20,7 +20,7 @@ CARRIED = ("gold", "diamonds", "action_points")
 
 
 def claim_mail(player: Player, command: ClaimMail) -> Outcome:
-    """All that the mail carries, once, before it expires. What does not fit the bag is refused whole.
+    """Grant all that the mail carries, once, before it expires. What does not fit the bag is refused whole.
 
     Refused: no_such_mail, already_claimed, mail_expired, bag_full, no_such_item (a name that no item bears),
     balance_too_high.
@@ -34,7 +34,7 @@ def claim_mail(player: Player, command: ClaimMail) -> Outcome:
 
 
 def claim_all_mail(player: Player, _command: ClaimAllMail) -> Outcome:
-    """All that is unclaimed, unexpired and carries something, in the mailbox's order; all of it or nothing.
+    """Grant all that is unclaimed, unexpired and carries something, in the mailbox's order; all of it or nothing.
 
     Refused: nothing_to_claim, bag_full, no_such_item, balance_too_high.
     """
@@ -46,7 +46,7 @@ def claim_all_mail(player: Player, _command: ClaimAllMail) -> Outcome:
 
 
 def delete_mail(player: Player, command: DeleteMail) -> Outcome:
-    """Away with a mail that carries nothing, or nothing any more; one that expired unclaimed stays, as evidence.
+    """Remove a mail that carries nothing, or nothing any more; one that expired unclaimed stays, as evidence.
 
     Refused: no_such_mail, mail_unclaimed.
     """
@@ -58,7 +58,7 @@ def delete_mail(player: Player, command: DeleteMail) -> Outcome:
 
 
 def claim_quest(player: Player, command: ClaimQuest) -> Outcome:
-    """The quest's reward, and its activity points, once, within its period.
+    """Grant the quest's reward, and its activity points, once, within its period.
 
     Where the player has no record of the period's activity there is nowhere to add the points to, and no quest.
     Refused: no_such_quest, already_claimed, quest_expired, quest_unfinished, reward_unreadable, bag_full, no_such_item,
@@ -72,19 +72,19 @@ def claim_quest(player: Player, command: ClaimQuest) -> Outcome:
         raise Refused("already_claimed", command.quest)
     if _is_over(player, activity):
         raise Refused("quest_expired", command.quest)
-    progress, target = whole(quest, "progress"), whole(quest, "target")
+    progress, target = whole_number(quest, "progress"), whole_number(quest, "target")
     if progress < target:
         raise Refused("quest_unfinished", f"{progress} of {target}")
     reward = quest_reward(text(quest, "reward"))
     quest["claimed"] = True
     _grant(player, reward, "quest")
-    add(activity, "activity", whole(quest, "activity_points"))
+    add(activity, "activity", whole_number(quest, "activity_points"))
     granted = {"gold": reward.gold, "diamonds": reward.diamonds, "action_points": reward.action_points}
     return {**granted, "xp": dict(reward.xp), "items": total(reward.items), "activity_points": quest["activity_points"]}
 
 
 def claim_milestone(player: Player, command: ClaimMilestone) -> Outcome:
-    """The milestone's item, once, within its period.
+    """Grant the milestone's item, once, within its period.
 
     Refused: no_such_milestone (no record of the period), already_claimed, milestone_expired, milestone_unreached,
     reward_unreadable (flags of another shape), bag_full.
@@ -98,7 +98,7 @@ def claim_milestone(player: Player, command: ClaimMilestone) -> Outcome:
         raise Refused("already_claimed", f"{command.period} {command.milestone}")
     if _is_over(player, record):
         raise Refused("milestone_expired", command.period)
-    activity = whole(record, "activity")
+    activity = whole_number(record, "activity")
     if activity < command.milestone:
         raise Refused("milestone_unreached", f"{activity} of {command.milestone}")
     flags[n] = True
@@ -116,7 +116,7 @@ def _mail(player: Player, mail_id: str) -> Record:
 
 
 def _has_expired(player: Player, mail: Record) -> bool:
-    return bool(mail["expires_at"]) and whole(mail, "expires_at") <= player.now_ms
+    return bool(mail["expires_at"]) and whole_number(mail, "expires_at") <= player.now_ms
 
 
 def _carries(mail: Record) -> bool:
@@ -130,9 +130,9 @@ def _items(mail: Record) -> list[tuple[str, int]]:
 def _claim(player: Player, mails: list[Record]) -> Outcome:
     for mail in mails:
         mail["claimed"] = True
-        gold, diamonds, action_points = (whole(mail, column) for column in CARRIED)
+        gold, diamonds, action_points = (whole_number(mail, column) for column in CARRIED)
         _grant(player, Reward(gold, diamonds, action_points, _items(mail)), "mail")
-    amounts = {column: sum(whole(mail, column) for mail in mails) for column in CARRIED}
+    amounts = {column: sum(whole_number(mail, column) for mail in mails) for column in CARRIED}
     return {**amounts, "items": total(item for mail in mails for item in _items(mail))}
 
 
@@ -146,8 +146,10 @@ def _grant(player: Player, reward: Reward, reason: Reason) -> None:
 
 
 def _is_over(player: Player, period: Record) -> bool:
-    """Whether what was handed out belongs to a period before the one under way; without a time it never does."""
-    return bool(period["reset_at"]) and whole(period, "reset_at") < days.start(text(period, "period"), player.now_ms)
+    """Return True if the period of what was handed out ended before now; without a time it never ends."""
+    return bool(period["reset_at"]) and whole_number(period, "reset_at") < days.start(
+        text(period, "period"), player.now_ms
+    )
 
 
 def _flags(record: Record) -> list[bool]:

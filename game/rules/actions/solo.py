@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules.actions.outcome import Outcome, total
 from game.rules.bag import in_order, next_position
 from game.rules.commands import ClearStage, CollectAllMissions, CollectMission, LevelUpMission, StartMission
@@ -13,7 +13,7 @@ from game.rules.stages import STAGES, Stage
 
 
 def clear_stage(player: Player, command: ClearStage) -> Outcome:
-    """A clear: the first one grants the first-clear reward, one that was cleared or rewarded before the repeat reward.
+    """Clear a stage. The first clear grants the first-clear reward; after a clear or a reward, the repeat reward.
 
     XP is the strategy level's; the rules name no curve for it, so it lifts no level.
     Refused: no_such_stage, stage_locked, not_enough_action_points, bag_full, balance_too_high.
@@ -29,12 +29,12 @@ def clear_stage(player: Player, command: ClearStage) -> Outcome:
     player.pay("gold", gold, "stage")
     add(player.user, "strategy_xp", xp)
     player.bag.gain(items)
-    player.user["stage_progress"] = max(whole(player.user, "stage_progress"), stage.ordinal)
+    player.user["stage_progress"] = max(whole_number(player.user, "stage_progress"), stage.ordinal)
     return {"first": first, "gold": gold, "xp": xp, "items": total(items)}
 
 
 def start_mission(player: Player, command: StartMission) -> Outcome:
-    """The mission produces from now on, at the level that it had; what it had produced before is still there.
+    """Start the mission at the level that it had; what it had produced before is still there.
 
     Refused: no_such_mission, mission_locked, already_started.
     """
@@ -54,7 +54,7 @@ def start_mission(player: Player, command: StartMission) -> Outcome:
 
 
 def collect_mission(player: Player, command: CollectMission) -> Outcome:
-    """What the mission has produced; the remainder of a cycle is kept, a full mission's clock starts again.
+    """Pay what the mission has produced; the remainder of a cycle is kept, a full mission's clock starts again.
 
     Refused: no_such_mission, mission_not_started, nothing_to_collect, balance_too_high.
     """
@@ -66,7 +66,7 @@ def collect_mission(player: Player, command: CollectMission) -> Outcome:
 
 
 def collect_all_missions(player: Player, _command: CollectAllMissions) -> Outcome:
-    """What all started missions have produced; a record that is of no mission of ours is left alone.
+    """Pay what all started missions have produced; a record of an unknown mission is left alone.
 
     Refused: nothing_to_collect, balance_too_high.
     """
@@ -81,19 +81,19 @@ def collect_all_missions(player: Player, _command: CollectAllMissions) -> Outcom
 
 
 def level_up_mission(player: Player, command: LevelUpMission) -> Outcome:
-    """One level more. What was produced before is kept, up to the new cap; at nothing, one cycle of the new is given.
+    """Add one level. What was produced is kept, up to the new cap; at nothing, one cycle of the new is given.
 
     Refused: no_such_mission, mission_not_started, mission_at_top, mission_locked (the last level asks for the opening
     stage again), not_enough_collected, not_enough_gold.
     """
     mission = _mission(command.mission)
     record = _started(player, mission)
-    level = whole(record, "level")
+    level = whole_number(record, "level")
     if level >= TOP_LEVEL:
         raise Refused("mission_at_top", mission.id)
     if level + 1 == OPENED_AGAIN_AT:
         _need_open(player, mission)
-    if (collected := whole(record, "collected")) < mission.asks_for(level):
+    if (collected := whole_number(record, "collected")) < mission.asks_for(level):
         raise Refused("not_enough_collected", f"{collected} of {mission.asks_for(level)}")
     player.pay("gold", -mission.costs(level), "level_up_mission")
     kept, new = _produced(player, mission, record), mission.at(level + 1)
@@ -108,14 +108,14 @@ def _is_cleared(player: Player, stage: str) -> bool:
 
 
 def _spend_action_points(player: Player, number: int) -> None:
-    left = whole(player.user, "action_points") - number
+    left = whole_number(player.user, "action_points") - number
     if left < 0:
         raise Refused("not_enough_action_points", f"{number} are asked for, there are {left + number}")
     player.user["action_points"] = left
 
 
 def _note_clear(player: Player, stage: Stage) -> bool:
-    """Remember the clear; whether it is the first, which no flag of a clear or a reward contradicts."""
+    """Remember the clear; return True for the first, which no flag of a clear or a reward contradicts."""
     records = player.rows.table("user_stages")
     record = records.get((player.id, stage.name))
     if record is None:
@@ -147,18 +147,18 @@ def _started(player: Player, mission: Mission) -> Record:
 
 
 def _produced(player: Player, mission: Mission, record: Record) -> Produced:
-    level = mission.at(whole(record, "level"))
-    return produced(level, whole(record, "amount"), whole(record, "since"), player.now_ms)
+    level = mission.at(whole_number(record, "level"))
+    return produced(level, whole_number(record, "amount"), whole_number(record, "since"), player.now_ms)
 
 
 def _collect(player: Player, mission: Mission, record: Record) -> int:
     """Pay what there is, if anything; how much."""
-    there = _produced(player, mission, record)
-    if there.amount:
-        player.pay(mission.pays, there.amount, "mission")
-        add(record, "collected", there.amount)
-        record |= {"amount": 0, "since": restarted(there, player.now_ms)}
-    return there.amount
+    waiting = _produced(player, mission, record)
+    if waiting.amount:
+        player.pay(mission.pays, waiting.amount, "mission")
+        add(record, "collected", waiting.amount)
+        record |= {"amount": 0, "since": restarted(waiting, player.now_ms)}
+    return waiting.amount
 
 
 def _collected(amounts: dict[str, int]) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from game.errors import Refused
-from game.rows import Record, text, whole
+from game.rows import Record, text, whole_number
 from game.rules import catalog, days
 from game.rules.actions.outcome import Outcome, total
 from game.rules.catalog import Tournament
@@ -24,7 +24,7 @@ LOWEST_LEAGUE = "새싹"
 
 
 def start_tournament(player: Player, command: StartTournament) -> Outcome:
-    """A new tournament of the kind, once a day in Seoul; one of an earlier day that was not finished is given up.
+    """Start a tournament of the kind, once a day in Seoul; an unfinished one of an earlier day is given up.
 
     A clock that went back before the day of the last one starts none. One that is finished with a reward unclaimed
     must be claimed first, so that nothing gathered is lost.
@@ -32,7 +32,7 @@ def start_tournament(player: Player, command: StartTournament) -> Outcome:
     """
     records = player.rows.table("user_tournaments")
     record = records.setdefault((player.id, command.kind), {"user_id": player.id, "kind": command.kind})
-    if record.get("played_at") and days.day(player.now_ms) <= days.day(whole(record, "played_at")):
+    if record.get("played_at") and days.day(player.now_ms) <= days.day(whole_number(record, "played_at")):
         raise Refused("already_played_today", command.kind)
     if record.get("status") in FINISHED and not record["claimed"] and (_has_rank(record) or _has_gathered(record)):
         raise Refused("reward_unclaimed", command.kind)
@@ -44,7 +44,7 @@ def start_tournament(player: Player, command: StartTournament) -> Outcome:
 
 
 def finish_tournament(player: Player, command: FinishTournament) -> Outcome:
-    """The last match ends: the rank from the server's dice (draw `rank`), and its score at once.
+    """Finish the last match: the rank from the server's dice (draw `rank`), and its score at once.
 
     Where no match was played before, the player's matches gather gold by the league: of five, one win more for each
     rank above the last. A league that the rules don't know counts as the lowest. What was gathered before stays.
@@ -65,7 +65,7 @@ def finish_tournament(player: Player, command: FinishTournament) -> Outcome:
 
 
 def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> Outcome:
-    """The items of the rank, and what the matches gathered, once.
+    """Grant the items of the rank, and what the matches gathered, once.
 
     A legacy one may have ended without a rank in its league: what was gathered is paid out of it, and it stays
     unclaimed, for whoever comes to know the rank.
@@ -74,7 +74,7 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
     """
     record = _last(player, command.kind)
     tournament = catalog.TOURNAMENTS[command.kind]
-    gold = whole(record, "gold") if tournament.gathers == "gold" else 0
+    gold = whole_number(record, "gold") if tournament.gathers == "gold" else 0
     items = _gathered(record, tournament)
     if record["status"] not in FINISHED or not (_has_rank(record) or gold or items):
         raise Refused("not_finished", command.kind)
@@ -82,7 +82,7 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
         raise Refused("already_claimed", command.kind)
     if _has_rank(record):
         record["claimed"] = True
-        items = [*tournament.rewards[whole(record, "rank") - 1].items(), *items]
+        items = [*tournament.rewards[whole_number(record, "rank") - 1].items(), *items]
     else:
         record[tournament.gathers] = 0 if tournament.gathers == "gold" else "{}"
     player.pay("gold", gold, "tournament")
@@ -91,7 +91,7 @@ def claim_tournament_reward(player: Player, command: ClaimTournamentReward) -> O
 
 
 def _last(player: Player, kind: str) -> Record:
-    """The last tournament of the kind. A record without a status remembers only a day or a flag: there is none."""
+    """Return the last tournament of the kind; None for a record without a status, which keeps only a day or a flag."""
     record = player.rows.table("user_tournaments").get((player.id, kind))
     if record is None or record["status"] in (None, UNREADABLE_STATUS):
         raise Refused("no_tournament", kind)
@@ -99,7 +99,7 @@ def _last(player: Player, kind: str) -> Record:
 
 
 def _has_rank(record: Record) -> bool:
-    return 1 <= whole(record, "rank") <= catalog.TOURNAMENTS[text(record, "kind")].league
+    return 1 <= whole_number(record, "rank") <= catalog.TOURNAMENTS[text(record, "kind")].league
 
 
 def _has_gathered(record: Record) -> bool:
@@ -107,7 +107,7 @@ def _has_gathered(record: Record) -> bool:
 
 
 def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
-    """What all matches of a round robin gather that ends with the rank."""
+    """Return the gold of all matches of a round robin that ends with the rank."""
     if not tournament.gold_per_match:
         return 0
     leagues = tournament.gold_per_match
@@ -117,7 +117,7 @@ def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
 
 
 def _gathered(record: Record, tournament: Tournament) -> list[tuple[str, int]]:
-    """Materials or boxes; a legacy document may write a number as 3.0, or null for none."""
+    """Return materials or boxes; a legacy document may write a number as 3.0, or null for none."""
     return [] if tournament.gathers == "gold" else _counts(record, tournament.gathers)
 
 

@@ -14,7 +14,7 @@ from db.cutover import cutover as cutovers
 from db.cutover import ending, rollback
 from db.cutover.context import RunConfig
 from db.cutover.dry_run import STANDING
-from db.cutover.report import Finding, Mark, Report, Verdict
+from db.cutover.report import CheckMark, CheckResult, RunReport, RunVerdict
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
 from db.processes.interruption import Signals
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 
 _TODO = {
-    Verdict.REFUSED: "mend each ✗ above, then make the dry run again: {}",
-    Verdict.INCONCLUSIVE: "see to each ? above, then make the dry run again: {}",
+    RunVerdict.REFUSED: "mend each ✗ above, then make the dry run again: {}",
+    RunVerdict.INCONCLUSIVE: "see to each ? above, then make the dry run again: {}",
 }
 """What comes after a dry run that found something."""
 
 _ELSEWHERE = "do what `where the move stands` says above; or see what is next: invoke status --env {1}"
 
-_SIGNS = {Mark.OK: "✓", Mark.REFUSED: "✗", Mark.NOT_JUDGED: "?"}
+_SIGNS = {CheckMark.OK: "✓", CheckMark.REFUSED: "✗", CheckMark.NOT_JUDGED: "?"}
 
 
 def show_settings(env: Environment, out: Output) -> None:
@@ -79,7 +79,7 @@ def configure(
     )
 
 
-def cutover(env: Environment, config: RunConfig, *, certificate: str = "") -> Report:
+def cutover(env: Environment, config: RunConfig, *, certificate: str = "") -> RunReport:
     """Move the game to Postgres. Errors: as of `db.cutover.engine.run`.
 
     certificate: the path of the gate's report; by default where the workflow `promote` leaves it.
@@ -88,7 +88,7 @@ def cutover(env: Environment, config: RunConfig, *, certificate: str = "") -> Re
     return cutovers.run(env, config, evidence=partial(_admit, proof=proof, remember=not config.dry_run))
 
 
-def roll_back(env: Environment, config: RunConfig, *, discard_writes: bool, accept_loss: int | None) -> Report:
+def roll_back(env: Environment, config: RunConfig, *, discard_writes: bool, accept_loss: int | None) -> RunReport:
     """Move the game back to the legacy file. Errors: as of `db.cutover.engine.run`."""
     return rollback.run(env, config, discard_writes=discard_writes, accept_loss=accept_loss)
 
@@ -107,7 +107,7 @@ def _admit(env: Environment, proof: Path, *, remember: bool) -> None:
         admission.admit(env, proof, ROOT, remember=remember)
 
 
-def show(report: Report, out: Output) -> None:
+def show(report: RunReport, out: Output) -> None:
     """Print a run for people: the checks of a dry run, the steps, what is weakened, and the time of read-only."""
     for finding in report.checks:
         for line in _lines(finding):
@@ -121,17 +121,19 @@ def show(report: Report, out: Output) -> None:
         out.say(f"read-only for {report.read_only_seconds:.1f} s{predicted}")
     again = command_line() or f"invoke {report.verb} --env {report.environment} --dry-run"
     todo = _TODO.get(report.verdict, "")
-    if any(finding.name == STANDING and finding.mark is Mark.REFUSED for finding in report.checks):
+    if any(finding.name == STANDING and finding.mark is CheckMark.REFUSED for finding in report.checks):
         todo = _ELSEWHERE  # The same dry run would be refused again.
     out.end(str(report.verdict), todo.format(again, report.environment))
 
 
-def exit_code(report: Report) -> int:
+def exit_code(report: RunReport) -> int:
     """Return the exit code: 0, or for a dry run 2 if a check failed, 3 if one could not be judged."""
-    return {Verdict.REFUSED: Refusal.exit_code, Verdict.INCONCLUSIVE: Inconclusive.exit_code}.get(report.verdict, 0)
+    return {RunVerdict.REFUSED: Refusal.exit_code, RunVerdict.INCONCLUSIVE: Inconclusive.exit_code}.get(
+        report.verdict, 0
+    )
 
 
-def _lines(finding: Finding) -> Iterator[str]:
+def _lines(finding: CheckResult) -> Iterator[str]:
     yield f"{_SIGNS[finding.mark]} {finding.name}{f': {finding.note}' if finding.note else ''}"
     for name in ("expected", "found", "where", "do"):
         if text := getattr(finding, name):

@@ -10,9 +10,9 @@ from pathlib import Path
 from db import environments, ops
 from db.counts import counted
 from db.cutover import ending
-from db.cutover.answers import TARGET, Control, Depth
 from db.cutover.context import FAILURES
-from db.cutover.ending import Seen
+from db.cutover.ending import Observation
+from db.cutover.probes import TARGET, Control, Depth
 from db.cutover.services import Ready
 from db.environments import Environment
 from db.errors import Refusal, ToolError
@@ -97,7 +97,7 @@ def status(env: Environment, root: Path = ROOT) -> Status:
     )
 
 
-def _postgres(env: Environment, seen: Seen) -> list[Row]:
+def _postgres(env: Environment, seen: Observation) -> list[Row]:
     """The rows of Postgres. One of them says why it could be asked no further; the others that miss name that row."""
     url, control, target = env.target_direct.redacted, seen.asked.control, seen.target
     cause = _CAUSES.get(seen.asked.depth, "")
@@ -159,7 +159,7 @@ def _answer(ready: Ready | None) -> str:
     return f"{ready.engine}, {ready.fence or 'its store does not answer'}, process {ready.pid}"
 
 
-def _gate(env: Environment, seen: Seen, admits: str) -> list[str]:
+def _gate(env: Environment, seen: Observation, admits: str) -> list[str]:
     """The step that makes the certificate, where a cutover is next and would be refused without one."""
     begins = seen.target is not None and seen.target.phase not in (Phase.LOADING, Phase.LIVE)
     path = _certificate_path(env)
@@ -180,7 +180,7 @@ def _certificate(env: Environment, root: Path) -> str:
         admitted = certificate.verify(
             root / path,
             env.name,
-            admission.standing(root),
+            admission.checkout_state(root),
             key=environments.secret(SIGNING_KEY, root),
             now=certificate.now(),
         )
@@ -209,7 +209,7 @@ def _described(snapshot: Snapshot) -> str:
     return f"{manifest.side} {manifest.label}, {verified}{signed}, {snapshot.players:,} players, {snapshot.folder}"
 
 
-def _checkout(env: Environment, seen: Seen) -> list[Row]:
+def _checkout(env: Environment, seen: Observation) -> list[Row]:
     """Whose a development database is."""
     if env.name not in checkout.OWNED or seen.target is None:
         return []
@@ -221,7 +221,7 @@ def _checkout(env: Environment, seen: Seen) -> list[Row]:
     return [_asked("belongs to", owner)]
 
 
-def _kept(env: Environment, seen: Seen) -> list[Row]:
+def _kept(env: Environment, seen: Observation) -> list[Row]:
     """The schemas that are kept, and what to do with them if the game's own is missing."""
     if (target := seen.target) is None:
         return []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from db.console.output import Output
 from game.legacy.codec import listing
-from game.legacy.codec.listing import Section
+from game.legacy.codec.listing import MappingSection
 from game.legacy.codec.mapping import OTHERS, USERS
 
 
@@ -14,7 +14,7 @@ from game.legacy.codec.mapping import OTHERS, USERS
 class Listed:
     """The declared mapping, section by section."""
 
-    sections: tuple[Section, ...]
+    sections: tuple[MappingSection, ...]
 
 
 def listed() -> Listed:
@@ -22,20 +22,20 @@ def listed() -> Listed:
     return Listed(tuple(listing.sections(USERS, OTHERS)))
 
 
-def notes(section: Section) -> list[str]:
+def notes(section: MappingSection) -> list[str]:
     """Return sentences about the document as a whole."""
     if not section.lines:
-        return [f"{section.shape}: {section.rest}"]
+        return [f"{section.shape}: {section.remainder}"]
     lines = [section.shape]
     if section.unreadable:
         refused = "; commands on its table are refused" if section.refuses else ""
         lines.append(f"if it can't be read at all: {section.unreadable}{refused}")
-    if section.rest:
-        lines.append(f"everything else in it: {section.rest}")
+    if section.remainder:
+        lines.append(f"everything else in it: {section.remainder}")
     return lines
 
 
-def rows(section: Section) -> list[tuple[str, str, str, str]]:
+def rows(section: MappingSection) -> list[tuple[str, str, str, str]]:
     """Return (key or legacy column, column, type, what happens to another value) for each line of the section."""
     table = section.targets[0]
     return [

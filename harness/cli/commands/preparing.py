@@ -27,7 +27,7 @@ def prepare(env: Environment, confirm: Confirm, *, take_over: bool) -> str:
         )
     with ops.connect(env.target_direct):
         pass  # The checkout writes down its id; not for a server that does not answer.
-    this = checkout.here() if owned else None
+    this = checkout.current() if owned else None
     url, durable = env.target_direct.redacted, environments.is_durable(env.name)
     run = partial(
         ops.prepare, env.target_direct, env.name, service=env.target, durable=durable, whose=this, take_over=take_over

@@ -21,7 +21,7 @@ from db.errors import Failure, Refusal
 from db.legacy.comparison import compare_files
 from db.ops import Phase, RunLock, fence
 from db.schema import in_use, migrate
-from db.transfer import Loaded, Profile, Returned
+from db.transfer import LoadResult, Profile, Returned
 from db.transfer.rebuild import refuse_taken
 from game.urls import PostgresUrl
 from harness.cli.commands import quarantine
@@ -64,7 +64,7 @@ class Transferred:
 
     verdict: str
     engine: Engine
-    loaded: Loaded | None
+    loaded: LoadResult | None
     returned: Returned | None
     equal: bool | None
     differences: tuple[str, ...]
@@ -169,7 +169,7 @@ def _does(wish: Wish, target: PostgresUrl) -> str:
     return " and ".join(does)
 
 
-def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> Loaded:
+def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> LoadResult:
     with _lock(target, f"transfer of {_printable(source.name)}") as (held, token):
         return moving.load(source, target, run=held.run, pass_token=token, max_held=wish.max_held, progress=progress)
 

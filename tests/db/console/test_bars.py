@@ -13,9 +13,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from db.console.bars import Amount, Line, layout
+from db.console.bars import Amount, TaskLine, layout
 from db.console.output import Output
-from db.console.progress import Plain, Terminal, for_people
+from db.console.progress import Plain, TerminalBars, for_people
 
 WIDTHS = (30, 40, 60, 80, 120, 200)
 TITLES = (
@@ -44,7 +44,7 @@ def test_count_and_time_left_are_whole_at_every_width(width: int) -> None:
 @pytest.mark.parametrize(("old", "new"), [(120, 40), (40, 120)])
 def test_a_bar_follows_the_terminal_s_width(old: int, new: int) -> None:
     """The same line, drawn before and after somebody changed the window."""
-    line = Line(Amount("loading", 1_234, 20_000, "players", 12.0))
+    line = TaskLine(Amount("loading", 1_234, 20_000, "players", 12.0))
     for width in (old, new):
         screen = io.StringIO()
         console = Console(file=screen, force_terminal=True, width=width, color_system=None)
@@ -73,7 +73,7 @@ def test_a_terminal_has_bars_if_it_can_redraw_a_line(
     master, slave = pty.openpty()
     with os.fdopen(slave, "w") as terminal, os.fdopen(master, "rb"):
         progress = for_people(Console(file=terminal))
-        assert isinstance(progress, Terminal if bars else Plain)
+        assert isinstance(progress, TerminalBars if bars else Plain)
 
 
 def test_a_file_has_lines_also_where_colours_are_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""How tasks speak: what could not be written is refused before the work."""
+"""Tests how tasks print: what could not be written is refused before the work."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from db.console import layout
-from db.console.layout import Cells
+from db.console.layout import TextTable
 from db.counts import counted
 
 URL = "postgresql://sudamr_owner@production-db.example.net:5432/sudamr?schema=game&sslmode=verify-full&sslrootcert=/x"
@@ -20,17 +20,17 @@ COMMANDS = (
     "kill -- -4711",
 )
 TABLES = {
-    "a list": Cells(("what", "found"), (("url", URL), ("next", f"{COMMANDS[0]} (opens the file)")), (False, False)),
-    "numbers": Cells(
+    "a list": TextTable(("what", "found"), (("url", URL), ("next", f"{COMMANDS[0]} (opens the file)")), (False, False)),
+    "numbers": TextTable(
         ("column", "bytes"), (("lastSinglePlayerMissionRewardAt", "12,345"), ("한글", "1")), (False, True)
     ),
-    "a URL": Cells(("rule", "where", "reason"), (("held", URL, "a reason of a good many words"),), (False,) * 3),
-    "many": Cells(tuple("abcdefghij"), (tuple(f"word_{n}_of_twelve" for n in range(10)),) * 2, (False,) * 10),
-    "markup": Cells(("what", "found"), (("[bold]", "[/]"),), (False, False)),
+    "a URL": TextTable(("rule", "where", "reason"), (("held", URL, "a reason of a good many words"),), (False,) * 3),
+    "many": TextTable(tuple("abcdefghij"), (tuple(f"word_{n}_of_twelve" for n in range(10)),) * 2, (False,) * 10),
+    "markup": TextTable(("what", "found"), (("[bold]", "[/]"),), (False, False)),
 }
 
 
-def printed(cells: Cells, width: int | None) -> str:
+def printed(cells: TextTable, width: int | None) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=width is not None, width=width, color_system=None)
     layout.print_table(console, cells)
@@ -69,7 +69,7 @@ def test_a_last_line_breaks_between_its_parts_and_never_in_a_command(command: st
 
 
 @pytest.mark.parametrize(
-    ("number", "nouns", "said"),
+    ("number", "nouns", "text"),
     [
         (1, "texts", "1 text"),
         (0, "texts", "0 texts"),
@@ -80,8 +80,8 @@ def test_a_last_line_breaks_between_its_parts_and_never_in_a_command(command: st
         (1, "databases", "1 database"),
     ],
 )
-def test_a_count_agrees_with_its_noun(number: int, nouns: str, said: str) -> None:
-    assert counted(number, nouns) == said
+def test_a_count_agrees_with_its_noun(number: int, nouns: str, text: str) -> None:
+    assert counted(number, nouns) == text
 
 
 class Screen(io.StringIO):
@@ -101,9 +101,9 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_no_line_of_people_s_text_is_broken_in_a_word_or_a_command(name: str, width: int) -> None:
     text = TEXTS[name]
-    said = layout.fitted(text, Console(file=Screen(), width=width))
-    assert "".join(said.split()) == "".join(text.split())
-    for line in said.splitlines():
+    fitted = layout.fitted(text, Console(file=Screen(), width=width))
+    assert "".join(fitted.split()) == "".join(text.split())
+    for line in fitted.splitlines():
         assert cell_len(line) <= width or len(layout.words(line)) == 1, line
     assert layout.fitted(text, Console(file=io.StringIO(), width=width)) == text
 

@@ -128,12 +128,12 @@ def contents(path: Path) -> dict[str, Any]:
         schema = connection.execute(
             "SELECT rowid, type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid"
         ).fetchall()
-        found: dict[str, Any] = {name: connection.execute(f"PRAGMA {name}").fetchall() for name in PRAGMAS}
-        found["sqlite_master"] = schema
+        by_name: dict[str, Any] = {name: connection.execute(f"PRAGMA {name}").fetchall() for name in PRAGMAS}
+        by_name["sqlite_master"] = schema
         stored = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
         for (name,) in connection.execute(stored).fetchall():
-            found[f"rows of {name.decode()}"] = _rows(connection, name.decode().replace('"', '""'))
-        return found
+            by_name[f"rows of {name.decode()}"] = _rows(connection, name.decode().replace('"', '""'))
+        return by_name
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> list[list[tuple[str, bytes]]]:

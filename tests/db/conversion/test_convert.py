@@ -308,7 +308,7 @@ class At:
         yield lambda _more: None
 
     def say(self, line: str) -> None:
-        """Nothing is said."""
+        """Print nothing: a printer for tests."""
 
 
 @pytest.mark.parametrize("title", ["converting", "indexing", "proving"])

@@ -1,4 +1,4 @@
-"""What can't be converted, or can't be written, is refused by name, and nothing is left."""
+"""Tests that a file that can't be converted or written is refused by name, and nothing is left."""
 
 from __future__ import annotations
 

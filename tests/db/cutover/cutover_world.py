@@ -26,7 +26,7 @@ from db import environments, ops, transfer, web
 from db.cutover import cutover, pointer, rollback, services
 from db.cutover.context import RunConfig
 from db.cutover.ports import SmokeResult
-from db.cutover.report import Report
+from db.cutover.report import RunReport
 from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
 from db.errors import Failure
 from db.legacy.comparison import compare_files
@@ -48,7 +48,7 @@ KILL_THE_RUN = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat)"
 
 @dataclass(frozen=True)
 class World:
-    """What a move needs, and what a test asks of it."""
+    """A world for one move, and the questions that tests ask of it."""
 
     env: Environment
     folder: Path
@@ -60,12 +60,12 @@ class World:
     def owner(self) -> PostgresUrl:
         return self.env.target_direct
 
-    def cutover(self, **wish: Any) -> Report:
+    def cutover(self, **wish: Any) -> RunReport:
         """A run of the cutover in this process."""
         given: dict[str, Any] = {"evidence": proven, "smoke": quiet_smoke, "tools": self.server.tool, **wish}
         return run_cutover(self.env, folder=self.runs, **given)
 
-    def rollback(self, **wish: Any) -> Report:
+    def rollback(self, **wish: Any) -> RunReport:
         """A run of the rollback in this process."""
         given: dict[str, Any] = {"smoke": quiet_smoke, "tools": self.server.tool, **wish}
         return run_rollback(self.env, folder=self.runs, **given)
@@ -91,7 +91,7 @@ class World:
             return legacy_fence.state(connection)
 
     def engine(self) -> str:
-        """Which store the service says that it serves."""
+        """Return the store that the service says it serves."""
         ready = services.ask(self.env.services[0])
         return ready.engine if ready else "nobody answers"
 
@@ -107,7 +107,7 @@ class World:
         )
 
     def legacy_refuses(self) -> bool:
-        """Whether the legacy file itself refuses a write."""
+        """Return True if the legacy file itself refuses a write."""
         with closing(sqlite_values.connect(self.env.legacy.path)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -117,7 +117,7 @@ class World:
             return False
 
     def postgres_refuses(self) -> bool:
-        """Whether Postgres itself refuses a write of the service's role."""
+        """Return True if Postgres itself refuses a write of the service's role."""
         with psycopg.connect(self.env.target.conninfo) as conn:
             try:
                 conn.execute("UPDATE users SET gold = gold + 1")
@@ -161,7 +161,7 @@ class World:
             self.server.drop_database(name)
 
     def write_to_legacy(self, statement: str) -> None:
-        """What somebody does to the file who knows of no move."""
+        """Write to the file as somebody does who knows of no move."""
         with closing(sqlite3.connect(self.env.legacy.path, timeout=20)) as connection:
             connection.executescript(statement)
 
@@ -222,20 +222,18 @@ def failing_before(step: str) -> Callable[[str, str], None]:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Ask until it holds."""
-    Retrying(retry=retry_if_result(lambda found: not found), stop=stop_after_delay(seconds), wait=wait_fixed(0.02))(
-        holds
-    )
+    """Wait until the condition holds; fail after `seconds`."""
+    Retrying(retry=retry_if_result(lambda held: not held), stop=stop_after_delay(seconds), wait=wait_fixed(0.02))(holds)
 
 
-def run_cutover(env: Environment, *, evidence: Any = None, **options: Any) -> Report:
+def run_cutover(env: Environment, *, evidence: Any = None, **options: Any) -> RunReport:
     """Run the cutover; options: of RunConfig."""
     return cutover.run(env, RunConfig(**options), evidence=evidence or proven)
 
 
 def run_rollback(
     env: Environment, *, discard_writes: bool = False, accept_loss: int | None = None, **options: Any
-) -> Report:
+) -> RunReport:
     """Run the rollback; options: of RunConfig."""
     return rollback.run(env, RunConfig(**options), discard_writes=discard_writes, accept_loss=accept_loss)
 

@@ -8,8 +8,8 @@ from psycopg import sql
 
 from db import ops, transfer
 from db.cutover import pointer, switch, switch_record
-from db.cutover.advice import Command, Fence, FenceOwner, PointerTo, State
-from db.cutover.report import Report
+from db.cutover.advice import EnvironmentState, Fence, FenceOwner, OperatorCommand, PointerTo
+from db.cutover.report import RunReport
 from db.ops import Phase, fence
 from db.schema import migrate
 from game.legacy import fence as legacy_fence
@@ -21,7 +21,7 @@ RUN, OTHER_RUN = "20261128_010203_abcd", "20261127_010203_ef01"
 ELSEWHERE = "file:/nowhere/else.db"
 
 
-def set_up(world: World, state: State) -> None:
+def set_up(world: World, state: EnvironmentState) -> None:
     """Have both stores and the pointer say what the state says, whatever they said before."""
     _lift(world)
     world.env.pointer.path.write_text(world.pointer_before)
@@ -44,10 +44,10 @@ def set_up(world: World, state: State) -> None:
     switch_record.end_undo(world.env)
 
 
-def run(world: World, command: Command) -> Report:
+def run(world: World, command: OperatorCommand) -> RunReport:
     """Run the command as the operator does."""
-    verb = world.cutover if command in (Command.CUTOVER, Command.ABORT) else world.rollback
-    return verb(abort=command in (Command.ABORT, Command.ABORT_ROLLBACK))
+    verb = world.cutover if command in (OperatorCommand.CUTOVER, OperatorCommand.ABORT) else world.rollback
+    return verb(abort=command in (OperatorCommand.ABORT, OperatorCommand.ABORT_ROLLBACK))
 
 
 def _lift(world: World) -> None:
@@ -74,7 +74,7 @@ def _load(world: World, conn: ops.Connection) -> None:
     transfer.load(world.env.legacy.path, world.owner, run=RUN, pass_token=token)
 
 
-def _close_legacy(world: World, state: State, identity: str) -> None:
+def _close_legacy(world: World, state: EnvironmentState, identity: str) -> None:
     if state.legacy is Fence.OPEN:
         return
     owners = {

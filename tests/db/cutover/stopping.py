@@ -32,7 +32,7 @@ POSTGRES_TURN = re.compile(r"lock table users|(enable always|disable) trigger|op
 
 @dataclass(frozen=True)
 class Point:
-    """Where a run stops itself.
+    """The point where a run stops itself.
 
     kind step: before or after a step, `at` being "before fence". kind sqlite: at the first statement that begins with
     `at` in the n-th turn of the legacy file's fence. kind postgres: at the n-th statement that turns Postgres' fence or
@@ -90,11 +90,11 @@ class Writers:
     def _write(self) -> None:
         while not self._stop.wait(TICK_SECONDS):
             # Postgres first: a move from SQLite to Postgres between the two tries must not look like both.
-            there, here = self._postgres(), self._legacy()
+            on_postgres, on_legacy = self._postgres(), self._legacy()
             self.ticks += 1
-            self.both += there and here
-            self.accepted["postgres"] += there
-            self.accepted["legacy"] += here
+            self.both += on_postgres and on_legacy
+            self.accepted["postgres"] += on_postgres
+            self.accepted["legacy"] += on_legacy
 
     def _legacy(self) -> bool:
         with closing(sqlite_values.connect(self.world.env.legacy.path, timeout_seconds=0.05)) as connection:

@@ -12,8 +12,9 @@ import pytest
 
 from db import ops
 from db.cutover import deadline
+from db.cutover.cutover import CUTOVER
 from db.cutover.ports import SmokeResult
-from db.cutover.report import Report
+from db.cutover.report import RunReport
 from db.environments import Environment, Hooks, Pointer
 from db.errors import Refusal, Undone
 from db.servers import Server
@@ -23,8 +24,8 @@ from tests.db.cutover.cutover_world import World, failing_before, failing_smoke,
 
 __all__ = ["world"]
 
-STEPS = ("snapshot", "migrate", "fence", "copy", "switch", "smoke", "final dump", "live", "first snapshot")
-UNDER_THE_FENCE = STEPS[3:8]
+STEPS = [step.name for step in CUTOVER.plan]
+UNDER_THE_FENCE = STEPS[STEPS.index("fence") + 1 : STEPS.index("live") + 1]
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Watched:
     """One cutover, and what was tried beside it."""
 
     world: World
-    report: Report
+    report: RunReport
     refused: dict[str, tuple[int, bool, bool]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
 
@@ -84,11 +85,11 @@ def test_two_cutovers_at_once_are_one_and_a_refusal_that_names_it(watched: Watch
 def test_the_journal_and_the_report_bear_no_secret(watched: Watched) -> None:
     world = watched.world
 
-    told = world.journals() + "".join(path.read_text() for path in world.runs.glob("*/report.json"))
+    written = world.journals() + "".join(path.read_text() for path in world.runs.glob("*/report.json"))
 
-    assert "DATABASE_URL" in told  # The deploy hook printed the whole env file.
+    assert "DATABASE_URL" in written  # The deploy hook printed the whole env file.
     for secret in (world.env.target.password, world.owner.password, "dice-of-the-tests-only"):
-        assert secret not in told
+        assert secret not in written
     kept = next(world.runs.glob("*/pointer.before"))
     assert kept.stat().st_mode & 0o777 == 0o600
     assert kept.read_text() == f"file:{world.env.legacy.path}"

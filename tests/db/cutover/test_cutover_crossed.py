@@ -1,4 +1,4 @@
-"""What crosses a move: another's hand on the pointer or the file, another server's attempt, another process's end."""
+"""Tests moves that are crossed: the pointer or the file is changed, another server's attempt, a killed process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from db.cutover.move_status import MoveStatus
 from db.environments import Environment, Hooks
 from db.errors import Failure, Inconclusive, Refusal, Undone
 from game.legacy import fence as legacy_fence
-from game.legacy.fence_schema import State
+from game.legacy.fence_schema import FenceState
 from tests.db.cutover.cutover_world import KILL_THE_RUN, World, run_cutover, run_rollback, wait_until, world
 
 __all__ = ["world"]
@@ -79,7 +79,7 @@ def test_one_that_lost_its_lock_does_not_lift_the_fence_of_the_next(
     turning = legacy_fence.turning
 
     @contextmanager
-    def turns_late(conn: sqlite3.Connection, to: State, **named: Any) -> Iterator[None]:
+    def turns_late(conn: sqlite3.Connection, to: FenceState, **named: Any) -> Iterator[None]:
         monkeypatch.setattr(legacy_fence, "turning", turning)
         world.cut()
         assert world.cutover().verdict == "live"
@@ -100,13 +100,13 @@ HOLES = {
 
 
 def test_a_fence_that_does_not_stand_when_the_game_would_go_live_undoes_the_cutover(world: World) -> None:
-    for statement, found in HOLES.items():
+    for statement, message in HOLES.items():
 
         def observer(when: str, step: str, statement: str = statement) -> None:
             if (when, step) == ("before", "live"):
                 world.lift_legacy() if statement == "lifted" else world.write_to_legacy(statement)
 
-        with pytest.raises(Undone, match=found):
+        with pytest.raises(Undone, match=message):
             world.cutover(observer=observer)
         world.assert_whole_on_legacy()
 
@@ -249,7 +249,7 @@ class Slow:
         self._meanwhile = meanwhile
 
     def __call__(self, env: Environment) -> MoveStatus:
-        found = self._real(env)
+        status = self._real(env)
         self._monkeypatch.setattr(move_status, "read_status", self._real)
         self._meanwhile()
-        return found
+        return status

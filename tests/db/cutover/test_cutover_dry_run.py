@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from db.cutover import services
-from db.cutover.report import Mark, Report
+from db.cutover.report import CheckMark, RunReport
 from db.errors import Inconclusive, Refusal, ToolError
 from db.servers import Server
 from tests.db.cutover.cutover_world import World, live, made, world
@@ -66,16 +66,16 @@ OF_THE_TRIGGERS = {"where the move stands", "tables", "a service on Postgres"}
 """A fence with a hole is seen by each of these: as a state that no run leaves, as drift, and as a store to refuse."""
 
 
-def refused_alike(world: World, run: Callable[..., Report], check: str, wish: dict[str, Any]) -> None:
+def refused_alike(world: World, run: Callable[..., RunReport], check: str, wish: dict[str, Any]) -> None:
     before = contents(world)
 
     report = run(dry_run=True, **wish)
 
-    found = {finding.name: finding for finding in report.checks}
-    amiss = [finding for finding in report.checks if finding.mark is not Mark.OK]
-    assert found[check] in amiss, amiss
-    assert found[check].expected
-    refused = {finding.name for finding in amiss if finding.mark is Mark.REFUSED}
+    results = {finding.name: finding for finding in report.checks}
+    amiss = [finding for finding in report.checks if finding.mark is not CheckMark.OK]
+    assert results[check] in amiss, amiss
+    assert results[check].expected
+    refused = {finding.name for finding in amiss if finding.mark is CheckMark.REFUSED}
     assert refused <= (OF_THE_TRIGGERS if check in OF_THE_TRIGGERS else {check}), "one cause, one finding"
     assert [str(step.status) for step in report.steps if step.name == "preflight"] != ["done"]
     assert contents(world) == before
@@ -93,7 +93,7 @@ def test_what_a_dry_run_finds_nothing_against_is_done(world: World) -> None:
 
     report = world.cutover(dry_run=True)
 
-    assert [finding for finding in report.checks if finding.mark is not Mark.OK] == []
+    assert [finding for finding in report.checks if finding.mark is not CheckMark.OK] == []
     assert report.verdict == "planned"
     assert contents(world) == before
     assert not world.runs.exists()
@@ -102,7 +102,7 @@ def test_what_a_dry_run_finds_nothing_against_is_done(world: World) -> None:
     after = contents(world)
     again, back = world.cutover(dry_run=True), world.rollback(dry_run=True)
     for report in (again, back):
-        assert [finding for finding in report.checks if finding.mark is not Mark.OK] == []
+        assert [finding for finding in report.checks if finding.mark is not CheckMark.OK] == []
     assert contents(world) == after
     with pytest.raises(Refusal):
         world.cutover(abort=True)
@@ -131,7 +131,7 @@ def test_several_defects_are_all_listed(shared: World, monkeypatch: pytest.Monke
             wish |= more
         report = world.cutover(dry_run=True, **wish)
 
-    refused = {finding.name for finding in report.checks if finding.mark is Mark.REFUSED}
+    refused = {finding.name for finding in report.checks if finding.mark is CheckMark.REFUSED}
     assert refused == {check for check, _plant in several.values()}
     assert report.verdict == "refused"
 
@@ -142,20 +142,24 @@ def test_what_can_t_be_judged_says_why(shared: World) -> None:
 
     report = away.cutover(dry_run=True)
 
-    found = {finding.name: finding for finding in report.checks}
-    assert (found["server"].mark, found["legacy file"].mark, found["players held"].mark) == ("refused", "ok", "ok")
+    results = {finding.name: finding for finding in report.checks}
+    assert (results["server"].mark, results["legacy file"].mark, results["players held"].mark) == (
+        "refused",
+        "ok",
+        "ok",
+    )
     for name in ("lock", "certificate", "rights", "tools", "a service on Postgres"):
-        assert (found[name].mark, found[name].note) == ("not judged", "not judged before: server"), name
+        assert (results[name].mark, results[name].note) == ("not judged", "not judged before: server"), name
 
 
 def services_here() -> set[int]:
     """Processes of the service below this one, by id."""
-    found = set()
+    pids = set()
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if any("game.service" in word for word in process.cmdline()):
-                found.add(process.pid)
-    return found
+                pids.add(process.pid)
+    return pids
 
 
 def contents(world: World) -> tuple[object, ...]:

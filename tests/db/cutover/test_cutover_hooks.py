@@ -70,9 +70,9 @@ def test_a_secret_of_the_env_files_stands_in_no_command_line_and_in_no_log(tmp_p
         hooks.run(env, "deploy", journal, engine="postgres", timeout_seconds=10)
 
     (line,) = journal.entries()
-    said = str(line.facts["output"])
-    assert said.startswith("curl -u deploy:*** on")
-    assert "$DEPLOY_KEY" in said.splitlines()[1]
+    output = str(line.facts["output"])
+    assert output.startswith("curl -u deploy:*** on")
+    assert "$DEPLOY_KEY" in output.splitlines()[1]
     assert "quite-a-secret" not in str(caught.value) + (journal.folder / "journal.jsonl").read_text() + repr(env)
 
 

@@ -28,44 +28,44 @@ FILES = {
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Pointer:
+def pointer_file(tmp_path: Path) -> Pointer:
     return Pointer(tmp_path / "service.env")
 
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
-def test_only_the_one_value_changes_and_there_and_back_is_the_same_file(here: Pointer, text: str) -> None:
-    here.path.write_bytes(text.encode())
-    others = {name: value for name, value in dotenv_values(here.path).items() if name != "DATABASE_URL"}
+def test_only_the_one_value_changes_and_there_and_back_is_the_same_file(pointer_file: Pointer, text: str) -> None:
+    pointer_file.path.write_bytes(text.encode())
+    others = {name: value for name, value in dotenv_values(pointer_file.path).items() if name != "DATABASE_URL"}
 
-    pointer.write(here, TARGET.as_text())
+    pointer.write(pointer_file, TARGET.as_text())
 
-    assert pointer.url(here) == TARGET
-    assert dotenv_values(here.path) == others | {"DATABASE_URL": TARGET.as_text()}
-    assert here.path.read_bytes().count(b"\r\n") == text.count("\r\n")
-    pointer.write(here, "file:/srv/game.db")
-    assert here.path.read_bytes().decode() == text
-
-
-def test_a_value_that_needs_quotes_gets_them(here: Pointer) -> None:
-    here.path.write_text("DATABASE_URL=file:/srv/game.db\n")
-
-    pointer.write(here, "file:/srv/it's here\\#1.db")
-
-    assert dotenv_values(here.path) == {"DATABASE_URL": "file:/srv/it's here\\#1.db"}
+    assert pointer.url(pointer_file) == TARGET
+    assert dotenv_values(pointer_file.path) == others | {"DATABASE_URL": TARGET.as_text()}
+    assert pointer_file.path.read_bytes().count(b"\r\n") == text.count("\r\n")
+    pointer.write(pointer_file, "file:/srv/game.db")
+    assert pointer_file.path.read_bytes().decode() == text
 
 
-def test_mode_and_link_stay(here: Pointer, tmp_path: Path) -> None:
+def test_a_value_that_needs_quotes_gets_them(pointer_file: Pointer) -> None:
+    pointer_file.path.write_text("DATABASE_URL=file:/srv/game.db\n")
+
+    pointer.write(pointer_file, "file:/srv/it's here\\#1.db")
+
+    assert dotenv_values(pointer_file.path) == {"DATABASE_URL": "file:/srv/it's here\\#1.db"}
+
+
+def test_mode_and_link_stay(pointer_file: Pointer, tmp_path: Path) -> None:
     real = tmp_path / "real.env"
     real.write_text("DATABASE_URL=file:/srv/game.db\n")
     real.chmod(0o640)
-    here.path.symlink_to(real)
+    pointer_file.path.symlink_to(real)
 
-    pointer.write(here, TARGET.as_text())
+    pointer.write(pointer_file, TARGET.as_text())
 
-    assert here.path.is_symlink()
+    assert pointer_file.path.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o640
     assert sorted(path.name for path in tmp_path.iterdir()) == ["real.env", "service.env"]
-    assert pointer.url(here) == TARGET
+    assert pointer.url(pointer_file) == TARGET
 
 
 @pytest.mark.parametrize(
@@ -77,22 +77,22 @@ def test_mode_and_link_stay(here: Pointer, tmp_path: Path) -> None:
         ("DATABASE_URL=mysql://x\n", "mysql"),
     ],
 )
-def test_a_pointer_that_names_no_store_is_refused(here: Pointer, text: str, found: str) -> None:
-    here.path.write_text(text)
+def test_a_pointer_that_names_no_store_is_refused(pointer_file: Pointer, text: str, found: str) -> None:
+    pointer_file.path.write_text(text)
 
     with pytest.raises(Refusal, match=found):
-        pointer.url(here)
+        pointer.url(pointer_file)
 
 
-def test_a_file_that_is_not_there_is_refused(here: Pointer) -> None:
+def test_a_file_that_is_not_there_is_refused(pointer_file: Pointer) -> None:
     with pytest.raises(Refusal, match=r"service\.env"):
-        pointer.read(here)
+        pointer.read(pointer_file)
 
 
-def test_the_pointer_names_the_legacy_file(here: Pointer) -> None:
-    here.path.write_text("DATABASE_URL=file:/srv/game.db\n")
+def test_the_pointer_names_the_legacy_file(pointer_file: Pointer) -> None:
+    pointer_file.path.write_text("DATABASE_URL=file:/srv/game.db\n")
 
-    assert pointer.url(here) == LegacyUrl(Path("/srv/game.db"))
+    assert pointer.url(pointer_file) == LegacyUrl(Path("/srv/game.db"))
 
 
 def test_a_line_that_was_cut_in_two_is_passed_over_and_the_next_one_is_whole(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from db.cutover import ending, hooks, undoing
-from db.cutover.advice import Command, Ends, Fence, FenceOwner, PointerTo, Settled, State
+from db.cutover.advice import Ends, EnvironmentState, Fence, FenceOwner, OperatorCommand, PointerTo, Settled
+from db.cutover.cutover import CUTOVER
+from db.cutover.rollback import ROLLBACK
+from db.cutover.runbook import Step
 from db.errors import Failure, ToolError
 from db.ops import Phase
 from db.servers import Server
@@ -21,36 +24,54 @@ from tests.db.cutover.standing import run, set_up
 from tests.db.cutover.stopping import Point, Writers, stopped
 
 NOBODY, OURS = FenceOwner.NOBODY, FenceOwner.THIS_RUN
-BACK = Command.ABORT_ROLLBACK
+BACK = OperatorCommand.ABORT_ROLLBACK
 STARTS = {
-    Command.CUTOVER: State(Phase.ABORTED, Fence.OPEN, NOBODY, Fence.FENCED, PointerTo.LEGACY),
-    Command.ABORT: State(Phase.LOADING, Fence.FENCED, OURS, Fence.FENCED, PointerTo.TARGET),
-    Command.ROLLBACK: State(Phase.LIVE, Fence.MOVED, OURS, Fence.OPEN, PointerTo.TARGET),
-    BACK: State(Phase.LIVE, Fence.FENCED, OURS, Fence.FENCED, PointerTo.LEGACY),
+    OperatorCommand.CUTOVER: EnvironmentState(Phase.ABORTED, Fence.OPEN, NOBODY, Fence.FENCED, PointerTo.LEGACY),
+    OperatorCommand.ABORT: EnvironmentState(Phase.LOADING, Fence.FENCED, OURS, Fence.FENCED, PointerTo.TARGET),
+    OperatorCommand.ROLLBACK: EnvironmentState(Phase.LIVE, Fence.MOVED, OURS, Fence.OPEN, PointerTo.TARGET),
+    BACK: EnvironmentState(Phase.LIVE, Fence.FENCED, OURS, Fence.FENCED, PointerTo.LEGACY),
 }
 OTHERS = {
-    Command.CUTOVER: ((Command.ABORT,), (Command.CUTOVER,), (Command.CUTOVER, Command.ROLLBACK)),
-    Command.ABORT: ((Command.ABORT,), (Command.CUTOVER,), (Command.ABORT, Command.CUTOVER)),
-    Command.ROLLBACK: ((Command.ABORT_ROLLBACK,), (Command.ROLLBACK,), (Command.ROLLBACK, Command.CUTOVER)),
+    OperatorCommand.CUTOVER: (
+        (OperatorCommand.ABORT,),
+        (OperatorCommand.CUTOVER,),
+        (OperatorCommand.CUTOVER, OperatorCommand.ROLLBACK),
+    ),
+    OperatorCommand.ABORT: (
+        (OperatorCommand.ABORT,),
+        (OperatorCommand.CUTOVER,),
+        (OperatorCommand.ABORT, OperatorCommand.CUTOVER),
+    ),
+    OperatorCommand.ROLLBACK: (
+        (OperatorCommand.ABORT_ROLLBACK,),
+        (OperatorCommand.ROLLBACK,),
+        (OperatorCommand.ROLLBACK, OperatorCommand.CUTOVER),
+    ),
     BACK: (
-        (Command.ABORT_ROLLBACK,),
-        (Command.ROLLBACK,),
-        (Command.ABORT_ROLLBACK, Command.ROLLBACK),
+        (OperatorCommand.ABORT_ROLLBACK,),
+        (OperatorCommand.ROLLBACK,),
+        (OperatorCommand.ABORT_ROLLBACK, OperatorCommand.ROLLBACK),
     ),
 }
+
+
+def named(*steps: Step) -> tuple[str, ...]:
+    return tuple(step.name for step in steps)
+
+
 STEPS = {
-    Command.CUTOVER: ("snapshot", "migrate", "fence", "copy", "switch", "smoke", "final dump", "live"),
-    Command.ABORT: ("mark aborted", "unfence", "switch back"),
-    Command.ROLLBACK: ("fence Postgres", "carry back", "switch", "smoke", "return", "put away"),
-    BACK: ("lift", "switch forward"),
+    OperatorCommand.CUTOVER: named(*CUTOVER.steps, CUTOVER.point_of_no_return),
+    OperatorCommand.ABORT: named(*CUTOVER.undo),
+    OperatorCommand.ROLLBACK: named(*ROLLBACK.plan),
+    BACK: named(*ROLLBACK.undo),
 }
 SQLITE = {
-    Command.CUTOVER: {
+    OperatorCommand.CUTOVER: {
         1: ("BEGIN", "CREATE TABLE", "INSERT", "CREATE TRIGGER", "COMMIT"),
         2: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "CREATE TABLE", "CREATE TRIGGER", "COMMIT"),
     },
-    Command.ABORT: {1: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "COMMIT")},
-    Command.ROLLBACK: {
+    OperatorCommand.ABORT: {1: ("BEGIN", "DROP TRIGGER", "DROP TABLE", "COMMIT")},
+    OperatorCommand.ROLLBACK: {
         1: ("BEGIN", "DROP TRIGGER", "CREATE TRIGGER", "COMMIT"),
         2: ("BEGIN", "COMMIT"),
         3: ("BEGIN", "COMMIT"),
@@ -58,26 +79,26 @@ SQLITE = {
     },
     BACK: {1: ("BEGIN", "DROP TRIGGER", "CREATE TRIGGER", "COMMIT")},
 }
-POSTGRES = {Command.CUTOVER: 12, Command.ABORT: 1, Command.ROLLBACK: 12, BACK: 6}
+POSTGRES = {OperatorCommand.CUTOVER: 12, OperatorCommand.ABORT: 1, OperatorCommand.ROLLBACK: 12, BACK: 6}
 """How many statements that turn the fence of Postgres or the phase are struck, of those that the run makes."""
-COMMITS = {Command.CUTOVER: 5, Command.ABORT: 1, Command.ROLLBACK: 3, BACK: 1}
+COMMITS = {OperatorCommand.CUTOVER: 5, OperatorCommand.ABORT: 1, OperatorCommand.ROLLBACK: 3, BACK: 1}
 
 SAMPLE = [
-    (Command.CUTOVER, Point("sqlite", "BEGIN", 1), 0),
-    (Command.CUTOVER, Point("sqlite", "COMMIT", 1), 0),
-    (Command.CUTOVER, Point("sqlite", "CREATE TRIGGER", 1), 2),
-    (Command.CUTOVER, Point("sqlite", "BEGIN", 2), 2),
-    (Command.CUTOVER, Point("pointer"), 0),
-    (Command.CUTOVER, Point("step", "after live"), 2),
-    (Command.ABORT, Point("sqlite", "BEGIN", 1), 2),
-    (Command.ROLLBACK, Point("sqlite", "COMMIT", 4), 1),
-    (Command.ROLLBACK, Point("postgres", "COMMIT", 1), 0),
+    (OperatorCommand.CUTOVER, Point("sqlite", "BEGIN", 1), 0),
+    (OperatorCommand.CUTOVER, Point("sqlite", "COMMIT", 1), 0),
+    (OperatorCommand.CUTOVER, Point("sqlite", "CREATE TRIGGER", 1), 2),
+    (OperatorCommand.CUTOVER, Point("sqlite", "BEGIN", 2), 2),
+    (OperatorCommand.CUTOVER, Point("pointer"), 0),
+    (OperatorCommand.CUTOVER, Point("step", "after live"), 2),
+    (OperatorCommand.ABORT, Point("sqlite", "BEGIN", 1), 2),
+    (OperatorCommand.ROLLBACK, Point("sqlite", "COMMIT", 4), 1),
+    (OperatorCommand.ROLLBACK, Point("postgres", "COMMIT", 1), 0),
     (BACK, Point("sqlite", "BEGIN", 1), 1),
 ]
 """One of each kind; `--exhaustive` plays every point with every other run."""
 
 
-def _points(verb: Command) -> Iterator[Point]:
+def _points(verb: OperatorCommand) -> Iterator[Point]:
     yield from (Point("step", f"{when} {step}") for step in STEPS[verb] for when in ("before", "after"))
     yield from (Point("sqlite", at, turn) for turn, statements in SQLITE[verb].items() for at in statements)
     yield from (Point("postgres", nth=n + 1) for n in range(POSTGRES[verb]))
@@ -111,7 +132,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(undoing, "RECONNECT_SECONDS", 5.0)
 
 
-def test_a_run_that_lost_its_lock_and_wakes_leaves_no_dead_end(world: World, case: tuple[Command, Point, int]) -> None:
+def test_a_run_that_lost_its_lock_and_wakes_leaves_no_dead_end(
+    world: World, case: tuple[OperatorCommand, Point, int]
+) -> None:
     verb, point, other = case
     _stop_and_wake(world, STARTS[verb], verb, point, OTHERS[verb][other])
 
@@ -120,11 +143,13 @@ def test_a_run_that_lost_its_lock_and_wakes_leaves_no_dead_end(world: World, cas
 def test_a_live_run_that_sees_to_its_end_again_closes_no_file_on_which_players_play_by_then(
     world: World, at: str
 ) -> None:
-    live = State(Phase.LIVE, Fence.FENCED, OURS, Fence.OPEN, PointerTo.TARGET)
-    _stop_and_wake(world, live, Command.CUTOVER, Point("sqlite", at, 1), (Command.ROLLBACK,))
+    live = EnvironmentState(Phase.LIVE, Fence.FENCED, OURS, Fence.OPEN, PointerTo.TARGET)
+    _stop_and_wake(world, live, OperatorCommand.CUTOVER, Point("sqlite", at, 1), (OperatorCommand.ROLLBACK,))
 
 
-def _stop_and_wake(world: World, start: State, verb: Command, point: Point, others: Sequence[Command]) -> None:
+def _stop_and_wake(
+    world: World, start: EnvironmentState, verb: OperatorCommand, point: Point, others: Sequence[OperatorCommand]
+) -> None:
     """Stop a run at the point, cut its session, let others go on, wake it, and follow what status prints to an end."""
     set_up(world, start)
     writers = Writers(world)
@@ -148,7 +173,7 @@ def _stop_and_wake(world: World, start: State, verb: Command, point: Point, othe
 
 
 def test_a_run_that_is_stopped_with_the_file_in_its_hands_is_named_to_whoever_waits(world: World) -> None:
-    set_up(world, STARTS[Command.CUTOVER])
+    set_up(world, STARTS[OperatorCommand.CUTOVER])
 
     with stopped(world, Point("sqlite", "COMMIT", 1), "cutover", abort=False) as process:
         advised = ending.look(world.env).next
@@ -164,14 +189,14 @@ def test_a_run_that_is_stopped_with_the_file_in_its_hands_is_named_to_whoever_wa
     assert ending.look(world.env).serves == "players play on SQLite"
 
 
-def _stands(seen: ending.Seen) -> tuple[object, ...]:
+def _stands(seen: ending.Observation) -> tuple[object, ...]:
     """Everything but the run that a fence names: whoever undoes what is undone already puts its own name there."""
     assert seen.legacy is not None
     assert seen.target is not None
     return seen.legacy.state, seen.target.phase, seen.target.fence, seen.pointer, seen.services
 
 
-def _tried(world: World, command: Command) -> bool:
+def _tried(world: World, command: OperatorCommand) -> bool:
     """Run the command as another process would; False where it has to wait for the stopped run, and says so."""
     try:
         run(world, command)
@@ -180,7 +205,7 @@ def _tried(world: World, command: Command) -> bool:
     return True
 
 
-def _end(world: World) -> ending.Seen:
+def _end(world: World) -> ending.Observation:
     """Follow what `status` prints, until nothing is left to do."""
     seen = ending.look(world.env)
     for _ in range(4):

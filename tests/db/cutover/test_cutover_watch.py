@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from db import environments
-from db.console.progress import Plain, Progress, Silent, Terminal
+from db.console.progress import Plain, Progress, Silent, TerminalBars
 from db.cutover import services, switch, watch
 from db.cutover.context import RunConfig, RunContext
 from db.cutover.deadline import Deadline
@@ -170,7 +170,9 @@ def test_a_terminal_of_80_columns_shows_the_time_left_and_what_was_seen_last(
 ) -> None:
     screen = io.StringIO()
 
-    watching(seconds, Clock(), progress=Terminal(Console(file=screen, force_terminal=True, width=80)), health="true")
+    watching(
+        seconds, Clock(), progress=TerminalBars(Console(file=screen, force_terminal=True, width=80)), health="true"
+    )
 
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     bars = [line.rstrip() for line in re.split(r"[\r\n]", drawn) if " left" in line]

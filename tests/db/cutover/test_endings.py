@@ -25,7 +25,7 @@ from db import ops
 from db.console.output import outcome
 from db.cutover import ending
 from db.cutover import report as reports
-from db.cutover.advice import Ends, Fence, FenceOwner, PointerTo, State
+from db.cutover.advice import Ends, EnvironmentState, Fence, FenceOwner, PointerTo
 from db.cutover.journal import Journal
 from db.cutover.ports import SmokeResult
 from db.environments import Environment
@@ -38,8 +38,8 @@ from tests.db.cutover.standing import run, set_up
 from tests.fixtures.spawning import SPAWN
 
 STARTS = {
-    "cutover": State(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY),
-    "rollback": State(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET),
+    "cutover": EnvironmentState(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY),
+    "rollback": EnvironmentState(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET),
 }
 MOMENTS = {
     "cutover": (
@@ -95,7 +95,7 @@ ONE = {"SIGINT", "SIGTERM", "SIGHUP"}
 
 @dataclass(frozen=True)
 class End:
-    """What a run printed, and its exit code."""
+    """The output of a run, and its exit code."""
 
     code: int
     text: str
@@ -164,12 +164,12 @@ def test_a_breach_of_the_watch_and_a_full_disk_end_with_a_line_that_is_true(worl
 
 
 def ending_word(verb: str) -> str:
-    """How the verb says that all of it was done."""
+    """Return the word with which the verb says that all of it was done."""
     return "live" if verb == "cutover" else "returned"
 
 
 def _code(world: World, verb: str, at: str, how: str) -> int:
-    """What the exit code must be, by what the databases say."""
+    """Return the exit code that the state of the databases asks for."""
     begun = at not in ("before preflight",)
     with ops.connect(world.owner) as conn:
         beyond = ops.phase(conn) is (Phase.LIVE if verb == "cutover" else Phase.RETURNED)
@@ -229,7 +229,7 @@ def _run(env: Environment, folder: Path, handle: str, verb: str, at: str, how: s
 
 
 class Act:
-    """What befalls a run: the first thing at its moment, each further signal at a later boundary."""
+    """A disturbance of a run: the first thing at its moment, each further signal at a later boundary."""
 
     def __init__(self, how: str) -> None:
         self._left = how.split() if how.split(maxsplit=1)[0] in ONE else [how]
@@ -273,8 +273,8 @@ def _watched_smoke(act: Act, *args: Any, **named: Any) -> SmokeResult:
 
 def _legacy_state(world: World) -> str:
     with closing(sqlite3.connect(world.env.legacy.path)) as connection:
-        there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sudamr_fence'").fetchone()
-        return str(connection.execute("SELECT state FROM sudamr_fence").fetchone()[0]) if there else "open"
+        table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sudamr_fence'").fetchone()
+        return str(connection.execute("SELECT state FROM sudamr_fence").fetchone()[0]) if table else "open"
 
 
 def _target_state(world: World) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from db import ops, snapshots
 from db.cutover import services
-from db.cutover.report import Mark
+from db.cutover.report import CheckMark
 from db.errors import Refusal
 from db.ops import fence
 from db.samples import seed
@@ -95,15 +95,15 @@ def test_a_rollback_that_would_delete_players_is_refused_and_can_leave_the_file_
     missing, lose = LOST[loss]
     lose(world, empty)
 
-    (found,) = [one for one in world.rollback(dry_run=True).checks if one.mark is Mark.REFUSED]
-    assert (found.name, found.expected) == ("players", "all 10 players of the legacy file in Postgres")
-    assert found.found.startswith(f"{missing} missing: ")
+    (check,) = [one for one in world.rollback(dry_run=True).checks if one.mark is CheckMark.REFUSED]
+    assert (check.name, check.expected) == ("players", "all 10 players of the legacy file in Postgres")
+    assert check.found.startswith(f"{missing} missing: ")
     with pytest.raises(Refusal, match=f"found {missing} missing"):
         world.rollback()
     assert (world.phase(), world.legacy_fence()) == ("live", "moved")
     world.assert_same_as_before()
 
-    accepted = LEFT_AS_IT_WAS.search(found.do)
+    accepted = LEFT_AS_IT_WAS.search(check.do)
     assert accepted
     assert world.rollback(discard_writes=True, accept_loss=int(accepted[1])).verdict == "returned"
     world.assert_same_as_before()
@@ -121,8 +121,8 @@ def test_what_is_restored_after_a_rollback_is_put_away_as_often_as_it_is_and_a_c
             world.cutover()
         assert world.rollback().verdict == "returned"
     with ops.connect(world.owner) as conn:
-        found = {one.schema: one.players for one in kept.find(conn)}
-    ours = {name: players for name, players in found.items() if run in name}
-    assert ours == dict.fromkeys((f"rolled_back_{run}", f"rolled_back_{run}_2", f"rolled_back_{run}_3"), 10)
+        players_of = {one.schema: one.players for one in kept.find(conn)}
+    of_this_run = {name: players for name, players in players_of.items() if run in name}
+    assert of_this_run == dict.fromkeys((f"rolled_back_{run}", f"rolled_back_{run}_2", f"rolled_back_{run}_3"), 10)
     assert world.cutover().verdict == "live"
     world.rollback()

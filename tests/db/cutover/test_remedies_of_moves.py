@@ -14,7 +14,7 @@ import pytest
 
 from db import environments, ops
 from db.cutover import ending, hooks, preflight, services
-from db.cutover.report import Mark
+from db.cutover.report import CheckMark
 from db.environments import Hooks
 from db.errors import Failure, Refusal
 from db.ops import locks
@@ -57,7 +57,7 @@ def quick(monkeypatch: Patch) -> None:
 
 
 def finding(world: World, check: str) -> Any:
-    return next(found for found in world.cutover(dry_run=True).checks if found.name == check)
+    return next(result for result in world.cutover(dry_run=True).checks if result.name == check)
 
 
 def follow(remedy: str, world: World) -> None:
@@ -76,20 +76,20 @@ def test_following_the_remedy_of_a_check_helps(name: str, shared: World, monkeyp
     check, template, entry = CHECKS[name]
     steps = entry(shared, monkeypatch)
     world = next(steps) or shared
-    found = finding(world, check)
+    result = finding(world, check)
     try:
-        assert found.mark is Mark.REFUSED, found
-        assert matches(template, found.do), found.do
+        assert result.mark is CheckMark.REFUSED, result
+        assert matches(template, result.do), result.do
     finally:
         try:
-            mended = steps.send(found.do)
+            mended = steps.send(result.do)
         except StopIteration:
             mended = None
-    assert finding(mended or shared, check).mark is Mark.OK
+    assert finding(mended or shared, check).mark is CheckMark.OK
     for _ in steps:
         pass
-    print(f"refusal: {name}: expected {found.expected}; found {found.found}")
-    print(f"remedy:  {found.do}")
+    print(f"refusal: {name}: expected {result.expected}; found {result.found}")
+    print(f"remedy:  {result.do}")
     print("was run: what it says, then invoke cutover --env test --dry-run")
     print("result:  the check passes")
 
@@ -110,10 +110,10 @@ def a_pointer_to_another_file(world: World, _: Patch) -> Generator[World | None,
 @refused("pointer", "Have one line {}= there, with the URL that the service uses today.")
 def no_line_of_the_pointer(world: World, _: Patch) -> Generator[World | None, str, None]:
     path = world.env.pointer.path
-    whole = path.read_text()
-    path.write_text(whole.replace("DATABASE_URL=", "#"))
+    text = path.read_text()
+    path.write_text(text.replace("DATABASE_URL=", "#"))
     yield None
-    path.write_text(whole)
+    path.write_text(text)
 
 
 @refused(
@@ -160,12 +160,12 @@ def two_databases(world: World, _: Patch) -> Generator[World | None, str, None]:
 @refused("server", "Write a number, such as POOL_SIZE=10.")
 def a_pool_without_a_number(world: World, _: Patch) -> Generator[World | None, str, None]:
     path = world.env.pointer.path
-    whole = path.read_text()
-    path.write_text(whole + "POOL_SIZE=ten\n")
+    text = path.read_text()
+    path.write_text(text + "POOL_SIZE=ten\n")
     yield None
-    path.write_text(whole + "POOL_SIZE=10\n")
+    path.write_text(text + "POOL_SIZE=10\n")
     yield None
-    path.write_text(whole)
+    path.write_text(text)
 
 
 def policy(world: World, **fields: Any) -> World:
@@ -180,9 +180,9 @@ def a_freeze_past_its_budget(world: World, _: Patch) -> Generator[World | None, 
 
 def raised(remedy: str) -> dict[str, float]:
     """The field of the policy that the remedy names, with the value that it gives."""
-    found = re.search(r"policy\.(\w+) to (\d+)", remedy)
-    assert found is not None, remedy
-    return {found[1]: float(found[2]) + 5 if "seconds" in found[1] else int(found[2])}
+    match = re.search(r"policy\.(\w+) to (\d+)", remedy)
+    assert match is not None, remedy
+    return {match[1]: float(match[2]) + 5 if "seconds" in match[1] else int(match[2])}
 
 
 @refused(

@@ -12,7 +12,18 @@ import pytest
 
 from db import ops
 from db.cutover import ending
-from db.cutover.advice import Command, Elsewhere, Ends, Fence, FenceOwner, PointerTo, Rest, Settled, State, advise
+from db.cutover.advice import (
+    Elsewhere,
+    Ends,
+    EnvironmentState,
+    Fence,
+    FenceOwner,
+    LastSteps,
+    OperatorCommand,
+    PointerTo,
+    Settled,
+    advise,
+)
 from db.errors import Failure, Refusal, ToolError, Undone
 from db.ops import Phase, fence
 from db.servers import Server
@@ -22,9 +33,9 @@ from tests.db.cutover.standing import run, set_up
 
 NOBODY, OURS = FenceOwner.NOBODY, FenceOwner.THIS_RUN
 SETTLED = {
-    Command.CUTOVER: State(Phase.LIVE, Fence.MOVED, OURS, Fence.OPEN, PointerTo.TARGET),
-    Command.ABORT: State(Phase.ABORTED, Fence.OPEN, NOBODY, Fence.FENCED, PointerTo.LEGACY),
-    Command.ROLLBACK: State(Phase.RETURNED, Fence.OPEN, NOBODY, Fence.MOVED, PointerTo.LEGACY),
+    OperatorCommand.CUTOVER: EnvironmentState(Phase.LIVE, Fence.MOVED, OURS, Fence.OPEN, PointerTo.TARGET),
+    OperatorCommand.ABORT: EnvironmentState(Phase.ABORTED, Fence.OPEN, NOBODY, Fence.FENCED, PointerTo.LEGACY),
+    OperatorCommand.ROLLBACK: EnvironmentState(Phase.RETURNED, Fence.OPEN, NOBODY, Fence.MOVED, PointerTo.LEGACY),
 }
 """States in which the fences are done with, by the command that finishes what is left there."""
 
@@ -47,7 +58,7 @@ def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.mark.parametrize("command", SETTLED)
 def test_a_process_that_serves_another_store_is_served_by_the_command_that_is_next(
-    world: World, command: Command
+    world: World, command: OperatorCommand
 ) -> None:
     state = SETTLED[command]
     set_up(world, state)
@@ -62,7 +73,7 @@ def test_a_process_that_serves_another_store_is_served_by_the_command_that_is_ne
     with following(deployed) as url:
         wider = world.with_(services=(*world.env.services, url), hooks=hooks)
         seen = ending.look(wider.env)
-        assert seen.advice == advise(dataclasses.replace(state, rest=Rest.LEFT))
+        assert seen.advice == advise(dataclasses.replace(state, last_steps=LastSteps.LEFT))
         assert isinstance(seen.advice, Ends)
         assert seen.advice.command is command
 
@@ -74,7 +85,7 @@ def test_a_process_that_serves_another_store_is_served_by_the_command_that_is_ne
 
 
 def test_rows_that_a_rollback_did_not_put_away_are_put_away_by_the_next_command(world: World) -> None:
-    set_up(world, SETTLED[Command.CUTOVER])
+    set_up(world, SETTLED[OperatorCommand.CUTOVER])
 
     def observer(when: str, step: str) -> None:
         if (when, step) == ("before", "put away"):
@@ -86,18 +97,18 @@ def test_rows_that_a_rollback_did_not_put_away_are_put_away_by_the_next_command(
     advice = ending.look(world.env).advice
     assert isinstance(advice, Ends)
     run(world, advice.command)
-    assert ending.look(world.env).advice == Settled(Command.CUTOVER)
+    assert ending.look(world.env).advice == Settled(OperatorCommand.CUTOVER)
 
 
 def test_where_no_move_was_begun_the_service_is_to_be_started() -> None:
-    state = State(Phase.EMPTY, Fence.OPEN, NOBODY, Fence.FENCED, PointerTo.LEGACY, rest=Rest.LEFT)
+    state = EnvironmentState(Phase.EMPTY, Fence.OPEN, NOBODY, Fence.FENCED, PointerTo.LEGACY, last_steps=LastSteps.LEFT)
 
     assert isinstance(advise(state), Elsewhere)
 
 
 def test_what_ended_well_is_not_offered_to_be_taken_back(world: World) -> None:
-    set_up(world, SETTLED[Command.CUTOVER])
-    run(world, Command.CUTOVER)  # It takes the first snapshot of Postgres, which the state lacks.
+    set_up(world, SETTLED[OperatorCommand.CUTOVER])
+    run(world, OperatorCommand.CUTOVER)  # It takes the first snapshot of Postgres, which the state lacks.
 
     back = "no move is under way; to go back: invoke rollback --env test"
     assert ending.look(world.env).next == back
@@ -106,18 +117,18 @@ def test_what_ended_well_is_not_offered_to_be_taken_back(world: World) -> None:
 
 
 def test_what_follows_a_refusal_is_the_command_that_was_refused(world: World) -> None:
-    set_up(world, SETTLED[Command.ABORT])
+    set_up(world, SETTLED[OperatorCommand.ABORT])
 
-    said = "do what is said above, then: invoke cutover --env test"
-    assert ending.ended(world.env, "refused").next == said
-    assert ending.ended(world.env, "refused", dry_run=True).next == f"{said} --dry-run"
+    last_line = "do what is said above, then: invoke cutover --env test"
+    assert ending.ended(world.env, "refused").next == last_line
+    assert ending.ended(world.env, "refused", dry_run=True).next == f"{last_line} --dry-run"
 
 
 @pytest.mark.parametrize("how", UNREADABLE)
 def test_a_pointer_that_can_not_be_read_keeps_no_file_closed_and_is_named_with_what_to_do(
     world: World, how: str
 ) -> None:
-    set_up(world, State(Phase.LOADING, Fence.FENCED, OURS, Fence.FENCED, PointerTo.LEGACY))
+    set_up(world, EnvironmentState(Phase.LOADING, Fence.FENCED, OURS, Fence.FENCED, PointerTo.LEGACY))
     content = UNREADABLE[how]
     if content is None:
         world.env.pointer.path.unlink()
@@ -134,12 +145,12 @@ def test_a_pointer_that_can_not_be_read_keeps_no_file_closed_and_is_named_with_w
     assert "--abort" in seen.next
 
     world.env.pointer.path.write_text(world.pointer_before)  # As the remedies say: a file in UTF-8 with its one line.
-    run(world, Command.ABORT)
+    run(world, OperatorCommand.ABORT)
     assert isinstance(ending.look(world.env).advice, Settled)
 
 
 def test_a_hook_that_writes_the_pointer_back_makes_no_game_live_whose_next_restart_fails(world: World) -> None:
-    set_up(world, SETTLED[Command.ABORT])
+    set_up(world, SETTLED[OperatorCommand.ABORT])
     path, deployed = world.env.pointer.path, world.folder / "taken.env"
     deployed.write_text(world.pointer_before)
     hooks = dataclasses.replace(
@@ -153,11 +164,11 @@ def test_a_hook_that_writes_the_pointer_back_makes_no_game_live_whose_next_resta
             wider.cutover()
 
         after = ending.look(wider.env)
-        assert (after.serves, after.advice) == ("players play on SQLite", Settled(Command.CUTOVER))
+        assert (after.serves, after.advice) == ("players play on SQLite", Settled(OperatorCommand.CUTOVER))
 
 
 def test_what_the_file_lacks_is_given_up_by_the_command_that_is_printed(world: World) -> None:
-    set_up(world, State(Phase.LIVE, Fence.OPEN, NOBODY, Fence.OPEN, PointerTo.LEGACY))
+    set_up(world, EnvironmentState(Phase.LIVE, Fence.OPEN, NOBODY, Fence.OPEN, PointerTo.LEGACY))
     with ops.connect(world.owner) as conn, fence.own_pass(conn):
         conn.execute("insert into action_receipts select id, 'r', 'claim_reward', '{}', 1 from users limit 2")
 

@@ -7,13 +7,14 @@ import signal
 import pytest
 
 from db import ops
+from db.cutover.rollback import ROLLBACK
 from db.errors import Refusal, Undone
 from tests.db.cutover.cutover_world import World, failing_before, failing_smoke, live, run_rollback, world
 
 __all__ = ["live", "world"]
 
 KILLED = -signal.SIGKILL
-STEPS = ("fence Postgres", "carry back", "switch", "smoke", "return")
+STEPS = [step.name for step in (*ROLLBACK.steps, ROLLBACK.point_of_no_return)]
 
 
 @pytest.mark.core

@@ -37,8 +37,8 @@ def checks() -> str:
     names = list(dict.fromkeys([*there, *back]))
     rows = ["| check | what has to be so | cutover | rollback |", "|---|---|---|---|"]
     for name in names:
-        texts = list(dict.fromkeys(text(found[name]) for found in (there, back) if name in found))
-        marks = " | ".join("✓" if name in found else "" for found in (there, back))
+        texts = list(dict.fromkeys(text(runbook[name]) for runbook in (there, back) if name in runbook))
+        marks = " | ".join("✓" if name in runbook else "" for runbook in (there, back))
         rows.append(f"| {name} | {'; of a rollback: '.join(texts)} | {marks} |")
     return "\n".join(rows)
 
@@ -71,11 +71,11 @@ def test_the_page_has_what_the_code_lists(title: str, expected: str, pytestconfi
     page = PAGE.read_text("utf-8")
     part = re.compile(rf"(<!-- {title} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
     if pytestconfig.getoption("--write-pages"):
-        PAGE.write_text(part.sub(lambda found: f"{found[1]}{expected}\n{found[3]}", page), "utf-8")
+        PAGE.write_text(part.sub(lambda section: f"{section[1]}{expected}\n{section[3]}", page), "utf-8")
         return
-    found = part.search(page)
-    assert found, title
-    assert found[2] == f"{expected}\n", "write it: pytest tests/db/cutover/test_runbook_tables.py --write-pages"
+    section = part.search(page)
+    assert section, title
+    assert section[2] == f"{expected}\n", "write it: pytest tests/db/cutover/test_runbook_tables.py --write-pages"
 
 
 def test_a_row_says_what_to_do_about_each_step() -> None:

@@ -15,7 +15,18 @@ import pytest
 
 from db import environments, ops
 from db.cutover import ending
-from db.cutover.advice import Elsewhere, Ends, Fence, FenceOwner, PointerTo, Settled, State, Tool, Unreachable, advise
+from db.cutover.advice import (
+    Elsewhere,
+    Ends,
+    EnvironmentState,
+    Fence,
+    FenceOwner,
+    LockHolder,
+    PointerTo,
+    Settled,
+    Unreachable,
+    advise,
+)
 from db.errors import Refusal
 from db.ops import Phase
 from db.samples import seed
@@ -24,7 +35,7 @@ from game.urls import PostgresUrl
 from tests.db.cutover.cutover_world import World, quiet_world
 from tests.db.cutover.standing import run, set_up
 
-STATES = [State(*fields) for fields in product(Phase, Fence, FenceOwner, Fence, PointerTo, Tool)]
+STATES = [EnvironmentState(*fields) for fields in product(Phase, Fence, FenceOwner, Fence, PointerTo, LockHolder)]
 ENDED = [state for state in STATES if isinstance(advise(state), Ends)]
 SAMPLE = ENDED[::4]
 """Of every phase, fence, owner and pointer some; `--exhaustive` plays all of them."""
@@ -66,7 +77,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("state", states, ids=_title)
 
 
-def test_the_command_that_status_prints_ends_the_state(state: State, world: World) -> None:
+def test_the_command_that_status_prints_ends_the_state(state: EnvironmentState, world: World) -> None:
     set_up(world, state)
     seen = ending.look(world.env)
     advice = advise(state)
@@ -87,5 +98,5 @@ def test_the_command_that_status_prints_ends_the_state(state: State, world: Worl
     assert world.legacy_refuses() != world.postgres_refuses(), "one store takes writes, and one does not"
 
 
-def _title(state: State) -> str:
+def _title(state: EnvironmentState) -> str:
     return "-".join(part.name.lower() for part in (state.phase, state.legacy, state.owner, state.target, state.pointer))

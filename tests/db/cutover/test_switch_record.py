@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from db.cutover import ending, hooks, move_status, pointer, switch
-from db.cutover.advice import Command, Elsewhere, Ends, Fence, FenceOwner, PointerTo, Settled, State
+from db.cutover.advice import Elsewhere, Ends, EnvironmentState, Fence, FenceOwner, OperatorCommand, PointerTo, Settled
 from db.cutover.context import READ_ONLY_BEGINS as BEGINS
 from db.cutover.context import READ_ONLY_ENDS as ENDS
 from db.cutover.context import read_only_seconds, text_of
@@ -42,8 +42,8 @@ from tests.db.cutover.cutover_world import (
 from tests.db.cutover.standing import run, set_up
 
 STARTS = {
-    "cutover": State(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY),
-    "rollback": State(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET),
+    "cutover": EnvironmentState(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY),
+    "rollback": EnvironmentState(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET),
 }
 ENGINES = {
     ("cutover", "forward"): "postgres",
@@ -51,7 +51,7 @@ ENGINES = {
     ("rollback", "forward"): "legacy",
     ("rollback", "undo"): "postgres",
 }
-ABORTS = {"cutover": Command.ABORT, "rollback": Command.ABORT_ROLLBACK}
+ABORTS = {"cutover": OperatorCommand.ABORT, "rollback": OperatorCommand.ABORT_ROLLBACK}
 FAULTS = {
     "fails": "echo mended soon; exit 3",
     "killed": f"{KILL_THE_RUN}; exit 3",
@@ -99,9 +99,9 @@ def test_a_switch_is_done_once_its_hooks_have_ended_with_0(
         with pytest.raises(Failure if way == "undo" else Undone) as ended:
             getattr(struck, verb)(**({"smoke": smoke} if smoke else {}))
         if way == "undo":
-            said = str(ended.value)
-            assert "found refused bag_full" in said.partition("and of the undo")[0], said
-            assert "code 3: mended soon" in said.partition("and of the undo")[2], said
+            message = str(ended.value)
+            assert "found refused bag_full" in message.partition("and of the undo")[0], message
+            assert "code 3: mended soon" in message.partition("and of the undo")[2], message
             assert f"invoke {verb} --env test --abort" in ended.value.do
             assert ending.ended(struck.env, "failed").next.startswith(f"invoke {verb} --env test --abort (")
         if (verb, way) == ("rollback", "undo"):
@@ -186,7 +186,7 @@ def test_a_process_that_was_not_restarted_is_called_the_old_one_and_both_faults_
         world.with_(hooks=Hooks(restart="true")).cutover()
 
     assert len(re.findall(r"is still the old process, \d+, which was not restarted", failed.value.found)) == 2
-    assert _finish(world) == [Command.ABORT]
+    assert _finish(world) == [OperatorCommand.ABORT]
 
 
 def test_a_full_disk_is_reported_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def test_no_other_server_is_advised_in_the_middle_of_a_move(world: World) -> Non
     with pytest.raises(Refusal, match="Or name a Postgres of your own"):
         move_status.read_status(env)
 
-    set_up(world, State(Phase.LOADING, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.LEGACY))
+    set_up(world, EnvironmentState(Phase.LOADING, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.LEGACY))
     with pytest.raises(Inconclusive) as caught:
         move_status.read_status(env)
 
@@ -247,9 +247,9 @@ def _end_what_hangs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     wait_until(lambda: hooks.at_work(world.env) is None)
 
 
-def _finish(world: World) -> list[Command]:
+def _finish(world: World) -> list[OperatorCommand]:
     """Run what the status names until nothing is left."""
-    done: list[Command] = []
+    done: list[OperatorCommand] = []
     while isinstance(advice := ending.look(world.env).advice, Ends):
         assert len(done) < 3, done
         done.append(advice.command)

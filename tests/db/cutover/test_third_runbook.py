@@ -14,7 +14,7 @@ from db.cutover import engine
 from db.cutover.checks import Check
 from db.cutover.context import RunConfig, RunContext
 from db.cutover.move_status import MoveStatus
-from db.cutover.report import Report, Verdict
+from db.cutover.report import RunReport, RunVerdict
 from db.cutover.runbook import Runbook, Step
 from db.environments import Environment
 from db.errors import Failure, Refusal, ToolError, Undone
@@ -84,7 +84,7 @@ THIRD = Runbook(
     ),
     begun=Phase.LOADING,
     beyond=Phase.LIVE,
-    verdict=Verdict.LIVE,
+    verdict=RunVerdict.LIVE,
     refuse=refuse,
     refuse_abort=refuse_abort,
     preflight=lambda _context: (Check("an easy check", lambda: "ok"),),
@@ -93,7 +93,7 @@ THIRD = Runbook(
 )
 
 
-def run_third(env: Environment, **options: Any) -> Report:
+def run_third(env: Environment, **options: Any) -> RunReport:
     return engine.run(env, THIRD, RunConfig(**options))
 
 
@@ -111,7 +111,7 @@ def world(shared: World) -> World:
     return shared
 
 
-def third(world: World, **options: Any) -> Report:
+def third(world: World, **options: Any) -> RunReport:
     return run_third(world.env, smoke=quiet_smoke, folder=world.runs, **options)
 
 

@@ -123,7 +123,7 @@ def test_every_file_of_ours_is_read_so(tmp_path: Path, text: str) -> None:
     seconds = tmp_path / "seconds.json"
     seconds.write_text('{"suite": ' + text + "}")
 
-    error = refusal_of(lambda: checkout.here(tmp_path))
+    error = refusal_of(lambda: checkout.current(tmp_path))
     assert error is None or error.do == f"rm {place}"
     assert next(journal.entries()).event == "run"
     assert all(entry.event in ("run", "end") for entry in journal.entries())
@@ -138,6 +138,6 @@ def test_the_worst_that_is_read_keeps_within_memory(tmp_path: Path) -> None:
         "read_json(Path(sys.argv[1]), 'some JSON', do='')\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
-    said = subprocess.run([sys.executable, "-c", program, str(worst)], capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-c", program, str(worst)], capture_output=True, text=True, check=True)
     per_unit = 1024 if sys.platform == "linux" else 1
-    assert int(said.stdout) * per_unit < 400 * 1024 * 1024
+    assert int(ended.stdout) * per_unit < 400 * 1024 * 1024

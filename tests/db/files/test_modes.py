@@ -18,7 +18,7 @@ from db.console.progress import Silent
 from db.conversion.convert import convert
 from db.cutover import report as cutover_report
 from db.cutover.journal import Journal
-from db.cutover.report import Report, Verdict
+from db.cutover.report import RunReport, RunVerdict
 from db.files import private
 from db.samples import seed
 from db.snapshots import Side
@@ -69,7 +69,7 @@ ALLOWED = {
     ("harness/audit/probe.py", "*"): "in that copy",
     ("harness/audit/run.py", "_copies"): "mkdtemp: 0700",
     ("harness/bench/actions.py", "_service"): "0700; alone if it must not be there yet",
-    ("harness/pytest_plugin/collect.py", "legacy_stage"): "mkdtemp: 0700",
+    ("harness/pytest_plugin/scenario_items.py", "legacy_stage"): "mkdtemp: 0700",
     ("harness/pytest_plugin/session.py", "note_kept_database"): "mkdtemp: 0700",
     ("harness/gate/parts.py", "_with_dummies"): "revisions without data, in a temporary folder: 0700",
     ("harness/play/arena.py", "place"): "copies into a file that files.make() made",
@@ -118,11 +118,11 @@ def writes(call: ast.Call) -> bool:
 
 
 def test_nothing_writes_a_file_but_by_the_function_that_gives_it_its_mode() -> None:
-    found = list(sites())
-    assert len(found) > 20
+    writers = list(sites())
+    assert len(writers) > 20
     others = [
         f"{file}:{line} in {function}"
-        for file, function, line in found
+        for file, function, line in writers
         if (file, function) not in ALLOWED and (file, "*") not in ALLOWED
     ]
     assert others == []
@@ -154,7 +154,7 @@ def _journal(folder: Path) -> None:
     journal.write("run", verb="cutover")
     journal.keep_secret("pointer.before", "postgresql://u:words@h/d")
     cutover_report.save(
-        Report("run", "cutover", "test", Verdict.LIVE, "15", (), None),
+        RunReport("run", "cutover", "test", RunVerdict.LIVE, "15", (), None),
         journal,
     )
 
@@ -210,8 +210,8 @@ def test_a_file_is_its_owners_alone_under_every_umask(
 def modes(folder: Path) -> None:
     """Fail for a file that others may read, or a folder that others may enter."""
     for path in [folder, *folder.rglob("*")]:
-        found = stat.S_IMODE(path.stat().st_mode)
-        assert found == (0o700 if path.is_dir() else 0o600), f"{path.relative_to(folder)}: {found:o}"
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), f"{path.relative_to(folder)}: {mode:o}"
 
 
 def test_a_snapshot_is_its_owners_alone_even_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

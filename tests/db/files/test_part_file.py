@@ -1,4 +1,4 @@
-"""What a killed process left of a file that it was making is removed by the next one; a living process's part stays."""
+"""Tests part files: one of a killed process is removed by the next one; a living process's part stays."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_a_seed_removes_what_a_killed_one_left(tmp_path: Path) -> None:
 
 def test_no_other_module_makes_a_hidden_file_beside_another() -> None:
     hidden = re.compile(r"""with_name\(\s*f["']\.""")
-    found = {
+    modules = {
         path.relative_to(ROOT)
         for folder in ("db", "harness")
         for path in (ROOT / folder).rglob("*.py")
         if hidden.search(path.read_text("utf-8"))
     }
-    assert found == {Path("db/files/part_file.py")}
+    assert modules == {Path("db/files/part_file.py")}

@@ -40,7 +40,7 @@ def convert(path: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """What a rehearsal and a cutover's preflight ask."""
+    """Check the file as a rehearsal and a cutover's preflight do."""
     transfer.check(path)
 
 
@@ -51,7 +51,7 @@ def snapshot(path: Path) -> None:
 
 
 def load_and_rebuild(path: Path, target: PostgresUrl) -> None:
-    """What `transfer --back` does."""
+    """Load the file and rebuild it, as `invoke transfer --back` does."""
     transfer.check(path)
     transfer.load(path, target, run=RUN, pass_token=PASS)
     copy = path.with_name("copy.db")
@@ -60,7 +60,7 @@ def load_and_rebuild(path: Path, target: PostgresUrl) -> None:
 
 
 def play(path: Path) -> None:
-    """What the service does with a command that changes a player."""
+    """Play a command that changes a player, as the service does."""
     with opened(path) as source:
         (player,) = source.connection.execute("SELECT id FROM users WHERE rowid = 2").fetchone()
     with closing(LegacyStore(path)) as store:
@@ -75,7 +75,7 @@ def play(path: Path) -> None:
 
 
 def fence_and_carry_back(path: Path, target: PostgresUrl) -> None:
-    """What a cutover and its rollback do with the file."""
+    """Fence the file and write back to it, as a cutover and its rollback do."""
     transfer.check(path)
     with closing(sqlite_values.connect(path)) as connection:
         fence.raise_fence(connection, pass_token=PASS)

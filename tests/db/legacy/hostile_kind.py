@@ -1,4 +1,4 @@
-"""What a hostile legacy file is: how it is made, and what becomes of it."""
+"""A kind of hostile legacy file: how it is made, and what is expected of it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ DROPPABLE = [name for name in declared_tables.names("users", 73) if name in MODE
 
 @dataclass(frozen=True)
 class OddFile:
-    """What to write: the players' rows by rowid, rows of other tables, and further statements."""
+    """The contents of a file to write: the players' rows by rowid, rows of other tables, and further statements."""
 
     columns: int
     dropped: list[str]
@@ -226,7 +226,7 @@ def written(draw: st.DrawFn, values: st.SearchStrategy[object]) -> str:
 
 
 def cell_of(column: str) -> st.SearchStrategy[Cell]:
-    """What the column may hold: mostly its kind of document, or anything."""
+    """Draw a cell for the column: mostly its kind of document, or anything."""
     documented = written(documents[column]) if column in documents else written(json_values)
     return st.one_of(documented, documented, any_cell, numbers)
 
@@ -237,10 +237,10 @@ def players(draw: st.DrawFn, columns: tuple[str, ...]) -> dict[str, Cell]:
     player = f"user-{draw(st.integers(0, 99))}"
     row: dict[str, Cell] = {"id": draw(st.one_of(st.just(player), st.just(player), st.just(player), any_cell))}
     if draw(st.booleans()):
-        row = builders.legacy_row(player, nickname=f"{player}의 별명") | row
-    odd = draw(st.lists(st.sampled_from(columns[1:]), max_size=6, unique=True))
+        row = builders.legacy_row(player) | {"nickname": f"{player}의 별명"} | row
+    altered = draw(st.lists(st.sampled_from(columns[1:]), max_size=6, unique=True))
     likely = draw(st.lists(st.sampled_from([name for name in MODELLED if name in columns]), max_size=4, unique=True))
-    row |= {column: draw(cell_of(column)) for column in (*odd, *likely)}
+    row |= {column: draw(cell_of(column)) for column in (*altered, *likely)}
     return {column: cell for column, cell in row.items() if column in columns}
 
 
@@ -261,7 +261,7 @@ EXTRA_TABLES = ('"odd "" name"', "plain", "hidden", "counted", "made")
 
 @st.composite
 def odd_files(draw: st.DrawFn) -> OddFile:
-    """A whole file."""
+    """Draw a whole legacy file with odd values."""
     count = draw(st.sampled_from([73, 78, 78, 80]))
     dropped = draw(st.one_of(st.just([]), st.lists(st.sampled_from(DROPPABLE), max_size=5, unique=True)))
     columns = tuple(name for name in declared_tables.names("users", count) if name not in dropped)

@@ -19,7 +19,7 @@ def _values(name: str, column: str, values: Sequence[object]) -> Case:
 
 
 def _documents(name: str, documents: Mapping[str, str]) -> Case:
-    """The first player's documents."""
+    """Return the documents of the first player, by column."""
     return case(
         name, *((f"UPDATE users SET {column} = ? WHERE rowid = 1", [(text,)]) for column, text in documents.items())
     )

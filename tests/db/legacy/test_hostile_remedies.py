@@ -1,4 +1,4 @@
-"""What a refusal of a hostile file says to do makes the file one that can be moved."""
+"""Tests that following the refusal of a hostile file makes it one that can be moved."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ class Lines(Silent):
 
 
 def test_statistics_of_another_sqlite_are_left_out_and_named(fenced_database: Database, tmp_path: Path) -> None:
-    (odd,) = (odd for odd in CARRIED if odd.name == "statistics of another SQLite, sqlite_stat2")
+    (file,) = (file for file in CARRIED if file.name == "statistics of another SQLite, sqlite_stat2")
     lines = Lines()
-    loaded = load(fenced_database, odd.write(tmp_path / "game.db"), progress=lines)
+    loaded = load(fenced_database, file.write(tmp_path / "game.db"), progress=lines)
     assert loaded.left_out == ("sqlite_stat2",)
     assert lines.said == ["left out: sqlite_stat2, the statistics of another SQLite; ANALYZE makes new ones"]

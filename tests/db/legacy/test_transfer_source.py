@@ -1,4 +1,4 @@
-"""What is no legacy file is refused in words, and left as it was; what is one is read whole, its log included."""
+"""Tests that other files are refused and left alone, and that a legacy file is read whole, its log included."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.db.transfer.transferring import seeded
 
 
 def nothing(path: Path) -> None:
-    """No file at all."""
+    """Make no file at all."""
 
 
 def a_folder(path: Path) -> None:
@@ -89,7 +89,7 @@ def _sqlite(path: Path, *statements: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "found"),
+    ("make", "message"),
     [
         (nothing, "no such file"),
         (a_folder, "a folder"),
@@ -108,14 +108,14 @@ def _sqlite(path: Path, *statements: str) -> None:
     ],
 )
 def test_what_is_no_legacy_file_is_refused_and_left_alone(
-    make: Callable[[Path], None], found: str, tmp_path: Path
+    make: Callable[[Path], None], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "game.db"
     make(path)
     before = _state(tmp_path)
     with pytest.raises(Refusal) as refusal:
         profile(path)
-    assert found in refusal.value.found
+    assert message in refusal.value.found
     assert refusal.value.where == str(path)
     assert refusal.value.expected
     assert refusal.value.do
@@ -224,9 +224,9 @@ def test_a_large_row_is_handed_on_before_the_next_one_is_read() -> None:
             read.append(n)
             yield Row(n, (), {}, n)
 
-    found = chunks(rows(), 10)
-    assert len(next(found)) == 1
-    assert len(next(found)) == 1
+    groups = chunks(rows(), 10)
+    assert len(next(groups)) == 1
+    assert len(next(groups)) == 1
     assert read == [1, 99]
 
 
@@ -238,17 +238,17 @@ def test_the_profile_counts_what_is_there_and_shows_no_value(tmp_path: Path) -> 
     connection.execute("INSERT INTO users (id, gold, inventory) VALUES ('user-2', 'many', x'00ff')")
     connection.execute("INSERT INTO user_credentials VALUES ('hana', 'a hash', 'user-1')")
     connection.close()
-    found = profile(path)
-    assert found.players == 2
-    columns = {column.name: column for table in found.tables if table.name == "users" for column in table.columns}
+    profiled = profile(path)
+    assert profiled.players == 2
+    columns = {column.name: column for table in profiled.tables if table.name == "users" for column in table.columns}
     assert columns["gold"].classes == {"integer": 1, "text": 1}
     assert columns["inventory"].classes == {"text": 1, "blob": 1}
     assert (columns["inventory"].documents, columns["inventory"].broken) == (1, 0)
     assert (columns["mail"].documents, columns["mail"].broken) == (1, 1)
     assert columns["mail"].largest == len("[broken")
-    assert found.largest[:2] == ("users", "mail")
-    assert "a hash" not in repr(found)
-    assert "a hash" not in str([list(table.lines()) for table in found.tables])
+    assert profiled.largest[:2] == ("users", "mail")
+    assert "a hash" not in repr(profiled)
+    assert "a hash" not in str([list(table.lines()) for table in profiled.tables])
 
 
 def test_two_files_that_differ_are_told_apart_without_a_value(tmp_path: Path) -> None:

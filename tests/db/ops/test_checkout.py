@@ -80,7 +80,7 @@ def test_another_checkouts_database_is_refused_naming_it_and_stays_as_it_was(
     for more in ({}, {"yes": True}, {"confirm": "development"}):
         assert run(second, monkeypatch, name, **options, **more) == 2
         shown = capsys.readouterr().err
-        assert f"belongs to {checkout.here(filled.folder)}" in shown
+        assert f"belongs to {checkout.current(filled.folder)}" in shown
         assert str(second.folder) in shown
         assert "invoke prepare --env development --take-over" in shown
     assert filled.digest() == before
@@ -116,9 +116,9 @@ def test_what_reads_needs_no_database_of_its_own_and_status_says_whose_it_is(
     assert run(second, monkeypatch, "migrate", sql=True) == 0
     capsys.readouterr()
     run(second, monkeypatch, "status")
-    assert f"another checkout, {checkout.here(filled.folder)}" in capsys.readouterr().out
+    assert f"another checkout, {checkout.current(filled.folder)}" in capsys.readouterr().out
     run(filled, monkeypatch, "status")
-    assert f"this checkout, {checkout.here(filled.folder)}" in capsys.readouterr().out
+    assert f"this checkout, {checkout.current(filled.folder)}" in capsys.readouterr().out
 
 
 def test_what_an_older_version_prepared_is_given_to_the_checkout_that_prepares_it(
@@ -152,12 +152,12 @@ def test_no_other_environment_belongs_to_a_checkout(
 
 def test_a_checkout_that_is_moved_is_the_same_and_one_that_is_copied_is_another(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    made = checkout.here(tmp_path / "a")
-    assert checkout.here(tmp_path / "a") == made
+    made = checkout.current(tmp_path / "a")
+    assert checkout.current(tmp_path / "a") == made
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
-    assert not checkout.here(tmp_path / "copy").is_same(made)
+    assert not checkout.current(tmp_path / "copy").is_same(made)
     (tmp_path / "a").rename(tmp_path / "b")
-    moved = checkout.here(tmp_path / "b")
+    moved = checkout.current(tmp_path / "b")
     assert moved.is_same(made)
     assert moved.folder == str(tmp_path / "b")
 
@@ -165,42 +165,42 @@ def test_a_checkout_that_is_moved_is_the_same_and_one_that_is_copied_is_another(
 def test_a_container_keeps_its_database_when_its_host_name_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = checkout.here(tmp_path)
+    made = checkout.current(tmp_path)
     monkeypatch.setattr("socket.gethostname", lambda: "5f3a9c")
-    started_again = checkout.here(tmp_path)
+    started_again = checkout.current(tmp_path)
     assert started_again.is_same(made)
     assert started_again.host == "5f3a9c"
 
 
 def test_a_checkout_whose_var_was_removed_is_known_by_its_place(tmp_path: Path) -> None:
-    made = checkout.here(tmp_path)
+    made = checkout.current(tmp_path)
     shutil.rmtree(tmp_path / "var")
-    assert checkout.here(tmp_path).id != made.id
-    assert checkout.here(tmp_path).is_same(made)
+    assert checkout.current(tmp_path).id != made.id
+    assert checkout.current(tmp_path).is_same(made)
 
 
 def test_where_nothing_can_be_written_the_place_is_the_checkout(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("a file stands in the way")
-    assert checkout.here(tmp_path) == checkout.here(tmp_path)
+    assert checkout.current(tmp_path) == checkout.current(tmp_path)
     assert not list(tmp_path.glob("var/*"))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": 1}', "null", "\x00"])
 def test_a_file_that_is_something_else_is_refused_and_the_remedy_works(tmp_path: Path, text: str) -> None:
-    made = checkout.here(tmp_path)
+    made = checkout.current(tmp_path)
     file = tmp_path / checkout.FILE
     file.write_text(text)
     with pytest.raises(Refusal, match=f"rm {file}"):
-        checkout.here(tmp_path)
+        checkout.current(tmp_path)
     file.unlink()
-    assert checkout.here(tmp_path).is_same(made)
+    assert checkout.current(tmp_path).is_same(made)
     assert Checkout(**json.loads(file.read_text())).is_same(made)
 
 
 def test_a_link_to_a_folder_is_the_folder(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    assert checkout.here(tmp_path / "link") == checkout.here(tmp_path / "real")
+    assert checkout.current(tmp_path / "link") == checkout.current(tmp_path / "real")
 
 
 def test_a_moved_checkout_goes_on_with_its_database_and_its_new_place_is_recorded(
@@ -211,7 +211,7 @@ def test_a_moved_checkout_goes_on_with_its_database_and_its_new_place_is_recorde
     assert run(moved, monkeypatch, "reset") == 0
     assert run(moved, monkeypatch, "prepare") == 0
     with ops.connect(filled.own.owner) as conn:
-        assert checkout.of(conn) == checkout.here(moved.folder)
+        assert checkout.of(conn) == checkout.current(moved.folder)
 
 
 def test_the_example_takes_the_port_of_development_from_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

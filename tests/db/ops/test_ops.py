@@ -95,9 +95,12 @@ def test_a_database_is_itself_whatever_it_is_called_and_its_copy_is_another(serv
         conn.execute(f'alter database "{blank.dbname}" rename to "{renamed}"')
         conn.execute(f'create database "{copy}" template "{renamed}"')
     try:
-        with ops.connect(blank.with_(dbname=renamed)) as here, ops.connect(blank.with_(dbname=copy)) as there:
-            assert ops.identity(here) == first
-            assert ops.identity(there) != first
+        with (
+            ops.connect(blank.with_(dbname=renamed)) as renamed_conn,
+            ops.connect(blank.with_(dbname=copy)) as copy_conn,
+        ):
+            assert ops.identity(renamed_conn) == first
+            assert ops.identity(copy_conn) != first
     finally:
         with ops.connect(server.maintenance) as conn:
             conn.execute(f'drop database "{copy}"')
@@ -207,10 +210,10 @@ def test_a_second_holder_is_refused_naming_the_first(prepared: PostgresUrl) -> N
     with ops.lock(prepared, run="run-1", why="cutover of test"):
         with pytest.raises(Refusal) as refused, ops.lock(prepared, run="run-2", why="rollback"):
             pass
-        said = str(refused.value)
-        assert "run run-1 (cutover of test)" in said
-        assert f"process {os.getpid()}, since 20" in said
-        assert os.uname().nodename in said
+        message = str(refused.value)
+        assert "run run-1 (cutover of test)" in message
+        assert f"process {os.getpid()}, since 20" in message
+        assert os.uname().nodename in message
     with ops.lock(prepared, run="run-2", why="rollback"):
         pass
 

@@ -59,7 +59,7 @@ seed.empty_legacy(folder / "game.db")
 Service(folder, ReaperClient()).start(LegacyUrl(folder / "game.db").as_text())
 time.sleep(600)
 """
-GATE = "slow_test('scenarios')\nsuite.run(folder, None, Silent(), sweeps=(), workers=1)"
+GATE = "slow_test('scenarios')\nsuite.run(folder, None, Silent(), 1, sweeps=(), workers=1)"
 AUDIT = "slow_test('tests')\nCopy(folder, SimpleNamespace(maintenance=nowhere)).pytest(['tests'])"
 KINDS = {
     "trial service": (TRIAL, "game.service.child"),
@@ -148,14 +148,14 @@ def tool(code: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def marked(folder: Path) -> list[psutil.Process]:
     """Processes that bear the folder as their HOME: what the tool started, directly or not, and the tool itself."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("HOME") == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                processes.append(process)
         except psutil.Error:
             continue
-    return found
+    return processes
 
 
 def running(folder: Path, words: str = "") -> list[str]:
@@ -186,13 +186,13 @@ INHERIT = {
 def test_no_program_is_started_with_whatever_this_process_has() -> None:
     root = Path(__file__).parents[3]
     paths = [path for top in ("db", "game", "harness") for path in (root / top).rglob("*.py")]
-    found = []
+    inheriting = []
     for path in [root / "tasks.py", *paths]:
         name = str(path.relative_to(root))
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(function, ast.FunctionDef) and (name, function.name) not in INHERIT:
-                found += [f"{name}:{call.lineno}" for call in ast.walk(function) if _inherits(call)]
-    assert found == []
+                inheriting += [f"{name}:{call.lineno}" for call in ast.walk(function) if _inherits(call)]
+    assert inheriting == []
 
 
 def _inherits(call: ast.AST) -> bool:

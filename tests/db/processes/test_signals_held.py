@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 from db.cutover import cutover_steps, ending, undoing
-from db.cutover.advice import Fence, FenceOwner, PointerTo, State
+from db.cutover.advice import EnvironmentState, Fence, FenceOwner, PointerTo
 from db.cutover.context import RunContext
 from db.errors import Undone
 from db.ops import Phase
@@ -23,8 +23,8 @@ from db.servers import Server
 from tests.db.cutover.cutover_world import World, quiet_world
 from tests.db.cutover.standing import set_up
 
-UNFINISHED = State(Phase.ABORTED, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.LEGACY)
-FRESH = State(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY)
+UNFINISHED = EnvironmentState(Phase.ABORTED, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.LEGACY)
+FRESH = EnvironmentState(Phase.ABORTED, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_signal_whose_exception_vanished_still_undoes_before_the_point_of_no_r
 
 
 def test_an_abort_that_is_interrupted_still_ends_as_undone(world: World) -> None:
-    set_up(world, State(Phase.LOADING, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.TARGET))
+    set_up(world, EnvironmentState(Phase.LOADING, Fence.FENCED, FenceOwner.THIS_RUN, Fence.FENCED, PointerTo.TARGET))
 
     with Signals() as signals:
         report = world.cutover(abort=True, signals=signals, observer=_signal_at("before unfence"))

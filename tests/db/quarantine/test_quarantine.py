@@ -61,11 +61,11 @@ def test_no_value_breaks_the_page(loaded: Database, capsys: pytest.CaptureFixtur
 
 def test_the_list_for_machines_has_every_byte(loaded: Database) -> None:
     with ops.connect(loaded.owner) as conn:
-        found = quarantine.listed(conn, "test", whole=True).values
+        values = quarantine.listed(conn, "test", whole=True).values
 
-    originals = [one.original if one.original is not None else bytes.fromhex(one.original_hex or "") for one in found]
+    originals = [one.original if one.original is not None else bytes.fromhex(one.original_hex or "") for one in values]
     assert sorted(map(str, originals)) == sorted(map(str, HOSTILE.values()))
-    assert json.dumps([one.original for one in found])
+    assert json.dumps([one.original for one in values])
 
 
 def test_a_rule_of_many_values_is_cut_and_narrowed(loaded: Database, capsys: pytest.CaptureFixture[str]) -> None:

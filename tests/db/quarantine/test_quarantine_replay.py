@@ -1,9 +1,8 @@
-"""The quarantine is loaded again, by a rule that was mended or a value that was decided; never over what play did."""
+"""The quarantine is loaded again: a value that was decided, rows that were kept whole; never over what play did."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,8 @@ from db import ops, transfer
 from db.console.progress import Silent
 from db.errors import Failure, Refusal
 from db.legacy.comparison import compare_files
-from db.ops import Phase, fence
 from db.quarantine import replaying
-from db.quarantine.results import Decided, Replayed
+from db.quarantine.results import Decided
 from db.servers import Server
 from game import tables
 from game.dispatch import Request, dispatch
@@ -32,68 +30,9 @@ from harness.cli.commands import replays
 from harness.databases import Database
 from harness.play.invariants import breaches
 from tests.db.cutover.cutover_world import quiet_world
+from tests.db.quarantine.replays import column, kept, playing, replay, rows
 from tests.db.quarantine.unread_values import unread
 from tests.db.transfer.transferring import PASS, load, moved, seeded, sqlite, value, written_to
-
-
-def replay(database: Database, **wish: object) -> Replayed:
-    with ops.lock(database.owner, run="replay-1", why="a test") as held:
-        return replaying.replay(held, Silent(), **wish)  # type: ignore[arg-type]  # a test names only what matters
-
-
-def rows(database: Database, *names: str) -> dict[str, list[str]]:
-    """Every row of the tables, sorted; of kept cells the order carries no meaning."""
-    with ops.connect(database.owner) as conn:
-        return {
-            name: sorted(_plain(name, row) for row in conn.execute(f"select * from {name}").fetchall())
-            for name in names or [table.name for table in tables.ALL]
-        }
-
-
-def _plain(name: str, row: tuple[object, ...]) -> str:
-    read = [*row[:-1], json.loads(str(row[-1]))] if name == "legacy_rows" else row
-    return json.dumps(read, sort_keys=True, ensure_ascii=False, default=str)
-
-
-def kept(database: Database) -> list[tuple[object, ...]]:
-    """What is still in the quarantine and was not loaded."""
-    query = (
-        "select kind, source_table, key, column_name, path, position, storage, original from quarantine"
-        " where loaded_by is null order by 2, 3, 4, 5, 8"
-    )
-    with ops.connect(database.owner) as conn:
-        return conn.execute(query).fetchall()
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_once_a_rule_is_mended_the_database_is_as_if_it_had_read_all_from_the_start(
-    fenced_database: Database, tmp_path: Path, seed: int
-) -> None:
-    source = seeded(tmp_path / "game.db", 20)
-    with unread(seed):
-        first = load(fenced_database, source)
-    originals = value(fenced_database.owner, "select count(*) from quarantine")
-
-    done = replay(fenced_database)
-
-    assert len(done.of("loaded")) > 5
-    assert value(fenced_database.owner, "select count(*) from quarantine") == originals
-    assert transfer.prove(source, fenced_database.owner).mismatches == 0
-    after, still = rows(fenced_database), kept(fenced_database)
-    transfer.clear(fenced_database.owner, pass_token=PASS)
-    second = load(fenced_database, source)
-    assert second.held < first.held
-    assert after == rows(fenced_database)
-    assert still == kept(fenced_database)
-    assert len(done.held) == second.held
-
-
-def playing(database: Database) -> PostgresStore:
-    """Open the loaded copy to players, as a cutover does."""
-    with ops.connect(database.owner) as conn:
-        fence.lift(conn)
-        conn.execute("update ops.phase set phase = %s", (Phase.LIVE,))
-    return PostgresStore(database.service)
 
 
 def play_on(store: PostgresStore, ids: list[str]) -> int:
@@ -160,11 +99,6 @@ def laws(store: PostgresStore, player: str) -> list[str]:
     found = store.read(player)
     assert found is not None
     return [breach.law for breach in breaches(found)]
-
-
-def column(database: Database, query: str) -> list[object]:
-    with ops.connect(database.owner) as conn:
-        return [row[0] for row in conn.execute(query).fetchall()]
 
 
 def originals(database: Database) -> list[object]:

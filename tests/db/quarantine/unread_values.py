@@ -11,12 +11,12 @@ import pytest
 
 from db.transfer import loading
 from game.json_text import Unreadable
-from game.legacy.codec import arrays, equipment, quests, stages
+from game.legacy.codec import arrays, equipment, name_arrays, quests
 from game.legacy.codec.scalar import Scalar
 
 WHOLE = (
     (quests, "read_quests"),
-    (stages, "read_names"),
+    (name_arrays, "read_names"),
     (equipment, "read_equipment"),
     (arrays, "read_object"),
 )

@@ -14,7 +14,7 @@ from db import ops
 from db.errors import Refusal
 from db.legacy import declared_tables
 from db.ops import Phase, fence
-from db.samples import anomalies, builders, seed
+from db.samples import anomalies, seed
 from db.samples.random_players import sketches
 from game.legacy import codec, sqlite_values
 from game.legacy.sqlite_values import Cell
@@ -74,8 +74,8 @@ def test_every_table_has_rows_and_every_player_a_secret(made: tuple[Path, seed.S
 
 def test_every_oddity_is_present(made: tuple[Path, seed.Seeded]) -> None:
     _, result = made
-    assert set(result.odd) == {anomaly.name for anomaly in anomalies.ANOMALIES}
-    assert len(result.odd["an_item_id_that_two_players_have"]) == 2
+    assert set(result.by_anomaly) == {anomaly.name for anomaly in anomalies.ANOMALIES}
+    assert len(result.by_anomaly["an_item_id_that_two_players_have"]) == 2
 
 
 def test_an_oddity_changes_the_columns_that_it_names_and_no_others(
@@ -85,7 +85,7 @@ def test_an_oddity_changes_the_columns_that_it_names_and_no_others(
     seed.seed_legacy(tmp_path / "clean.db", PLAYERS, seed=3, anomalies=False)
     touched: dict[str, set[str]] = {player: set() for player in result.ids}
     for anomaly in anomalies.ANOMALIES:
-        for player in result.odd[anomaly.name]:
+        for player in result.by_anomaly[anomaly.name]:
             touched[player] |= set(anomaly.columns)
     for odd, clean in zip(rows_of(path, "users"), rows_of(tmp_path / "clean.db", "users"), strict=True):
         changed = {column for column in odd if not sqlite_values.same(odd[column], clean[column])}
@@ -117,21 +117,21 @@ def test_who_is_held_is_known_and_the_others_can_play(made: tuple[Path, seed.See
 
 def test_players_have_things_to_do_and_tournaments_in_every_state(tmp_path: Path) -> None:
     seed.seed_legacy(tmp_path / "clean.db", 20, seed=1, anomalies=False)
-    found: Counter[object] = Counter()
+    counts: Counter[object] = Counter()
     for n, row in enumerate(rows_of(tmp_path / "clean.db", "users"), start=1):
         rows = codec.decode_row(row, rowid=n).rows
-        found.update(
+        counts.update(
             (record["kind"], record["status"], record["claimed"]) for record in rows["user_tournaments"].values()
         )
-        found["mail"] += any(not mail["claimed"] for mail in rows["user_mail"].values())
-        found["slots"] += any(item["slot"] for item in rows["user_inventory"].values())
-        found["worn"] += bool(rows["user_equipment"])
-    assert found["mail"] >= 18
-    assert found["slots"] == 20
-    assert found["worn"] >= 15
+        counts["mail"] += any(not mail["claimed"] for mail in rows["user_mail"].values())
+        counts["slots"] += any(item["slot"] for item in rows["user_inventory"].values())
+        counts["worn"] += bool(rows["user_equipment"])
+    assert counts["mail"] >= 18
+    assert counts["slots"] == 20
+    assert counts["worn"] >= 15
     for kind in ("neighborhood", "national", "world"):
         for state in (("bracket_ready", False), ("round_in_progress", False), ("complete", False), ("complete", True)):
-            assert found[(kind, *state)]
+            assert counts[(kind, *state)]
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_players_for_postgres_are_those_that_the_builder_makes(database: Databas
     assert len(result.ids) == 25
     with closing(PostgresStore(database.service)) as store:
         for sketch in sketches(25, seed=6):
-            made = builders.player(sketch.id, **sketch.given)
-            found = store.read(sketch.id)
-            assert found is not None
-            assert compare(made, Rows({name: found.get(name, {}) for name in made})) == {}
+            made = sketch.rows()
+            stored = store.read(sketch.id)
+            assert stored is not None
+            assert compare(made, Rows({name: stored.get(name, {}) for name in made})) == {}
 
 
 def test_postgres_is_seeded_behind_its_fence(fenced_database: Database) -> None:

@@ -1,4 +1,4 @@
-"""What must never be, the database itself refuses: for each of its constraints, a row that only this one forbids."""
+"""Tests each constraint of the database by a row that only this one forbids."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def connection(databases: Databases) -> Iterator[psycopg.Connection[Any]]:
 
 
 def test_every_constraint_of_the_database_is_tried(connection: psycopg.Connection[Any]) -> None:
-    found = connection.execute(
+    constraints = connection.execute(
         "SELECT conname, conrelid::regclass::text FROM pg_constraint WHERE conrelid = ANY(%s::regclass[])",
         ([table.name for table in TABLES],),
     ).fetchall()
-    assert dict(found) == {name: table for name, (table, _) in FORBIDDEN.items()}
+    assert dict(constraints) == {name: table for name, (table, _) in FORBIDDEN.items()}
 
 
 def test_no_table_is_without_a_row_that_is_let_in() -> None:

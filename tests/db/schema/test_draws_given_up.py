@@ -1,4 +1,4 @@
-"""Where writes are given up, a request that a player remembers as won draws anew; where they are kept, as before."""
+"""Tests that a remembered request draws anew where writes are given up, and as before where they are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from db import ops, snapshots, transfer
 from db.cutover import pointer
-from db.cutover.advice import Fence, FenceOwner, PointerTo, State
+from db.cutover.advice import EnvironmentState, Fence, FenceOwner, PointerTo
 from db.environments import Environment
 from db.errors import Failure, Undone
 from db.legacy.comparison import compare_files
@@ -34,8 +34,8 @@ from tests.db.cutover.standing import set_up
 
 SPAWN = get_context("forkserver")
 KILLED = -signal.SIGKILL
-LIVE = State(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET)
-BEFORE = State(Phase.EMPTY, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY)
+LIVE = EnvironmentState(Phase.LIVE, Fence.MOVED, FenceOwner.THIS_RUN, Fence.OPEN, PointerTo.TARGET)
+BEFORE = EnvironmentState(Phase.EMPTY, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ class Foretelling(Chance):
 
 
 def drawn(world: World) -> int:
-    """What the remembered request draws on the store that serves the game."""
+    """Return what the remembered request draws on the store that serves the game."""
     player, kind = world.unfinished[0]
     with pytest.raises(Foretold) as foretold:
         ask(world, player, FinishTournament(kind), "remembered", Foretelling)
@@ -194,7 +194,7 @@ def _restore_and_die(env: Environment, folder: Path, handle: str, at: str) -> No
 
 
 def put_back(world: World) -> None:
-    """What a restore kept aside is older than what players did since."""
+    """Put back the schema that a restore kept; it is older than what players did since."""
     before = all_kept(world)
     restored(world)
     grant(world)
@@ -218,7 +218,7 @@ def legacy_restored_fenced(world: World) -> None:
     world.lift_legacy()
 
 
-GIVEN_UP: dict[str, tuple[State, Callable[[World], None]]] = {
+GIVEN_UP: dict[str, tuple[EnvironmentState, Callable[[World], None]]] = {
     "rollback --discard-writes": (LIVE, discard),
     "the same, killed after R3": (LIVE, discard_killed_at("after", "fence Postgres")),
     "the same, killed after R4": (LIVE, discard_killed_at("after", "discard")),
@@ -311,7 +311,7 @@ def rollback_undone(world: World, **wish: object) -> None:
         world.rollback(smoke=failing_smoke, **wish)
 
 
-KEPT: dict[str, tuple[State, Callable[[World], None]]] = {
+KEPT: dict[str, tuple[EnvironmentState, Callable[[World], None]]] = {
     "cutover": (BEFORE, cut_over),
     "cutover, undone": (BEFORE, cut_over_undone),
     "rollback": (LIVE, rolled_back),
@@ -359,10 +359,10 @@ def test_the_epoch_is_in_no_journal_report_or_status(world: World) -> None:
     set_up(world, LIVE)
     discard(world)
     with closing(sqlite_values.connect(world.env.legacy.path, readonly=True)) as connection:
-        found = legacy_draws.read(connection)
-    assert len(found) == 32
-    assert found not in world.journals()
-    assert not [path for path in world.runs.rglob("*") if path.is_file() and found.encode() in path.read_bytes()]
+        drawn_epoch = legacy_draws.read(connection)
+    assert len(drawn_epoch) == 32
+    assert drawn_epoch not in world.journals()
+    assert not [path for path in world.runs.rglob("*") if path.is_file() and drawn_epoch.encode() in path.read_bytes()]
 
 
 def epoch(world: World) -> str:

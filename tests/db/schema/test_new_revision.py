@@ -70,13 +70,13 @@ def altered(name: str, **attributes: object) -> Change:
 
 def without(kind: str, name: str, table: str = "users") -> Change:
     def edit(tables: sa.MetaData) -> None:
-        found = tables.tables[table]
+        changed = tables.tables[table]
         if kind == "column":
-            found._columns.remove(found.c[name])  # type: ignore[attr-defined]  # SQLAlchemy has no public way
+            changed._columns.remove(changed.c[name])  # type: ignore[attr-defined]  # SQLAlchemy has no public way
         elif kind == "check":
-            found.constraints = {one for one in found.constraints if str(one.name) != name}
+            changed.constraints = {one for one in changed.constraints if str(one.name) != name}
         else:
-            tables.remove(found)
+            tables.remove(changed)
 
     return edit
 

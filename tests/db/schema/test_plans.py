@@ -1,4 +1,4 @@
-"""How Postgres means to find what a command asks for, at 50,000 players: by an index, whatever the statement.
+"""Tests that Postgres finds what a command asks for by an index, at 50,000 players, whatever the statement.
 
 The statements are those that the store sends, listened to while it sends them.
 """

@@ -53,7 +53,7 @@ class Docker:
 
     @property
     def began(self) -> bool:
-        """Whether anything was started or stopped."""
+        """Return True if anything was started or stopped."""
         return bool(re.search(r"^compose (up|down)", (self.folder / "calls").read_text(), re.MULTILINE))
 
 
@@ -74,7 +74,7 @@ def taken(docker: Docker) -> Iterator[int]:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Path:
+def checkout_folder(tmp_path: Path) -> Path:
     (tmp_path / "sudamr").mkdir()
     return tmp_path / "sudamr"
 
@@ -85,54 +85,58 @@ def refusal(folder: Path, *arguments: str) -> str:
     return str(refused.value)
 
 
-def test_a_container_of_ones_own_is_started_and_stopped(docker: Docker, here: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(here)
-    compose.run(here, "up", "--detach")
+def test_a_container_of_ones_own_is_started_and_stopped(docker: Docker, checkout_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(checkout_folder)
+    compose.run(checkout_folder, "up", "--detach")
     docker.containers(f"running {tmp_path / 'link'}\n")
-    compose.run(here, "up", "--detach")
-    compose.run(here, "down")
+    compose.run(checkout_folder, "up", "--detach")
+    compose.run(checkout_folder, "down")
     assert docker.began
 
 
-def test_ones_own_container_that_runs_has_the_port(docker: Docker, here: Path, taken: int) -> None:
-    docker.containers(f"running {here}\n")
-    compose.run(here, "up")
+def test_ones_own_container_that_runs_has_the_port(docker: Docker, checkout_folder: Path, taken: int) -> None:
+    docker.containers(f"running {checkout_folder}\n")
+    compose.run(checkout_folder, "up")
 
 
 @pytest.mark.parametrize("state", ["running", "exited"])
 @pytest.mark.parametrize("verb", ["up", "down"])
 def test_another_checkouts_container_of_the_same_name_is_left_alone(
-    docker: Docker, here: Path, state: str, verb: str
+    docker: Docker, checkout_folder: Path, state: str, verb: str
 ) -> None:
     docker.containers(f"{state} /srv/my games/sudamr\n")
-    said = refusal(here, verb)
-    assert "that of /srv/my games/sudamr, also called sudamr" in said
+    message = refusal(checkout_folder, verb)
+    assert "that of /srv/my games/sudamr, also called sudamr" in message
     assert not docker.began
 
 
-def test_a_port_that_is_taken_is_named_with_two_lines_that_help(docker: Docker, here: Path, taken: int) -> None:
-    said = refusal(here, "up")
-    assert f"the port 127.0.0.1:{taken} to be free" in said
+def test_a_port_that_is_taken_is_named_with_two_lines_that_help(
+    docker: Docker, checkout_folder: Path, taken: int
+) -> None:
+    message = refusal(checkout_folder, "up")
+    assert f"the port 127.0.0.1:{taken} to be free" in message
     assert not docker.began
-    written = dict(re.findall(r"^  (\w+)=(\S+)$", said, re.MULTILINE))
+    written = dict(re.findall(r"^  (\w+)=(\S+)$", message, re.MULTILINE))
     assert set(written) == {"DEVELOPMENT_PORT", "COMPOSE_PROJECT_NAME"}
     docker.port(int(written["DEVELOPMENT_PORT"]))
-    compose.run(here, "up")
+    compose.run(checkout_folder, "up")
 
 
-def test_what_docker_can_not_do_is_a_failure_whatever_its_code_means_there(docker: Docker, here: Path) -> None:
+def test_what_docker_can_not_do_is_a_failure_whatever_its_code_means_there(
+    docker: Docker, checkout_folder: Path
+) -> None:
     with pytest.raises(Failure, match="docker compose up to succeed; found its exit code 18") as failed:
-        compose.run(here, "up", "--fails")
+        compose.run(checkout_folder, "up", "--fails")
     assert failed.value.exit_code == 1
 
 
 def test_without_the_plugin_or_without_docker_it_is_refused(
-    docker: Docker, here: Path, monkeypatch: pytest.MonkeyPatch
+    docker: Docker, checkout_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docker.write(version=1)
-    assert "docker with its compose plugin" in refusal(here, "up")
-    monkeypatch.setenv("PATH", str(here))
-    assert "docker with its compose plugin" in refusal(here, "up")
+    assert "docker with its compose plugin" in refusal(checkout_folder, "up")
+    monkeypatch.setenv("PATH", str(checkout_folder))
+    assert "docker with its compose plugin" in refusal(checkout_folder, "up")
 
 
 def test_compose_reads_the_same_variable_as_environments_toml() -> None:

@@ -59,8 +59,8 @@ def test_each_kind_says_the_version_that_it_runs(each: Server) -> None:
 
 def test_each_kind_runs_with_the_settings_of_a_throwaway_and_those_asked_for(each: Server) -> None:
     with psycopg.connect(each.maintenance.conninfo) as conn:
-        found = {name: conn.execute("SELECT current_setting(%s)", [name]).fetchone() for name in THROWAWAY}
-    assert found == {name: (value,) for name, value in THROWAWAY.items()}
+        current = {name: conn.execute("SELECT current_setting(%s)", [name]).fetchone() for name in THROWAWAY}
+    assert current == {name: (value,) for name, value in THROWAWAY.items()}
     assert ask(each.maintenance, "SHOW work_mem") == ("8MB",)
 
 
@@ -146,7 +146,7 @@ def test_a_server_behind_a_url_keeps_what_it_had_and_loses_what_we_made(
 
 
 def names(server: Server) -> set[str]:
-    """Of all roles and databases."""
+    """List the names of all roles and databases."""
     with server.admin() as conn:
         rows = conn.execute("SELECT rolname FROM pg_roles UNION ALL SELECT datname FROM pg_database").fetchall()
     return {row[0] for row in rows}
@@ -238,7 +238,7 @@ def test_the_remedy_of_a_password_in_the_url_works_for_a_variable_and_for_a_file
     url = server.maintenance
     monkeypatch.setenv("PGPASSWORD", url.password)
     with start(url.redacted) as guest:
-        guest.create_database(f"{guest.mark}made")  # Leaving raises Failure unless the guardian can drop it.
+        guest.create_database(f"{guest.mark}made")  # Leaving raises Failure unless the reaper can drop it.
     monkeypatch.delenv("PGPASSWORD")
     file = tmp_path / "passwords"
     file.write_text(f"{url.host}:{url.port}:*:{url.user}:{url.password}\n")
@@ -249,7 +249,7 @@ def test_the_remedy_of_a_password_in_the_url_works_for_a_variable_and_for_a_file
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "message"),
     [
         ("nonsense", "expected docker, local, embedded or a postgresql:// URL; found nonsense"),
         ("u@hidden/d", "or a postgresql:// URL; found another text"),
@@ -259,8 +259,8 @@ def test_the_remedy_of_a_password_in_the_url_works_for_a_variable_and_for_a_file
         ("postgresql://u@hidden/d?pgbouncer=true", "parameter pgbouncer"),
     ],
 )
-def test_what_is_no_kind_of_server_is_refused_and_not_shown(asked: str, said: str) -> None:
-    with pytest.raises(Refusal, match=said) as refused:
+def test_what_is_no_kind_of_server_is_refused_and_not_shown(asked: str, message: str) -> None:
+    with pytest.raises(Refusal, match=message) as refused:
         plan(asked)
     assert "hidden" not in str(refused.value)
 
@@ -281,10 +281,10 @@ def test_without_any_kind_the_refusal_names_what_was_tried() -> None:
 
 
 def test_binaries_nearest_to_the_version_that_is_meant_are_taken() -> None:
-    found = [Binaries(Path(f"/{version}"), version) for version in ("14.20", "17.1", "15.3", "16.9")]
-    assert best(found) == Binaries(Path("/15.3"), "15.3")
-    assert best(found, at_least=17) == Binaries(Path("/17.1"), "17.1")
-    assert best(found, at_least=18) is None
+    binaries = [Binaries(Path(f"/{version}"), version) for version in ("14.20", "17.1", "15.3", "16.9")]
+    assert best(binaries) == Binaries(Path("/15.3"), "15.3")
+    assert best(binaries, at_least=17) == Binaries(Path("/17.1"), "17.1")
+    assert best(binaries, at_least=18) is None
 
 
 def ordinary_users() -> list[str | None]:

@@ -44,7 +44,7 @@ class Traces:
     container: str | None
 
     def left(self) -> list[str]:
-        """What of it is there still, in words."""
+        """Say in words what of it still exists."""
         return [
             *(f"process {process.pid}" for process in self.processes if running(process)),
             *(f"path {path}" for path in self.paths if path.exists()),
@@ -52,10 +52,10 @@ class Traces:
         ]
 
     def complete(self, kind: str) -> bool:
-        """Whether it is a guardian and a whole server; the server is nobody's who may do everything."""
+        """Return True for a reaper and a whole server that nobody who may do everything owns."""
         if kind == "docker":
             return self.container is not None and len(self.processes) == 1
-        _guardian, *server = self.processes
+        _reaper, *server = self.processes
         return (
             self.container is None
             and len(server) > 1
@@ -65,7 +65,7 @@ class Traces:
         )
 
     def not_begun(self, kind: str) -> list[str]:
-        """What there is not yet, of what could stay."""
+        """Say what of it does not exist yet."""
         return [] if (self.container if kind == "docker" else self.paths) else ["nothing begun"]
 
 
@@ -90,8 +90,8 @@ def containers() -> dict[str, str]:
     if "docker" not in HERE:
         return {}
     with closing(docker.from_env()) as client:
-        found = client.api.containers(all=True)
-    return {each["Names"][0].removeprefix("/"): each["Labels"].get("sudamr.owner", "") for each in found}
+        listed = client.api.containers(all=True)
+    return {each["Names"][0].removeprefix("/"): each["Labels"].get("sudamr.owner", "") for each in listed}
 
 
 def traces(owner: int) -> Traces:
@@ -133,9 +133,9 @@ def owner(kind: str, mode: str = "plain") -> Iterator[subprocess.Popen[str]]:
 
 def line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    said = process.stdout.readline()
-    assert said, "the owner died by itself"
-    return said
+    printed = process.stdout.readline()
+    assert printed, "the owner died by itself"
+    return printed
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -190,12 +190,12 @@ def test_a_forked_child_that_outlives_the_owner_does_not_keep_the_server() -> No
         child.kill()
 
 
-def test_a_server_whose_guardian_was_killed_is_said_to_be_left_and_how_to_remove_it() -> None:
+def test_a_server_whose_reaper_was_killed_is_said_to_be_left_and_how_to_remove_it() -> None:
     others = set(psutil.Process().children())
     server = start(HERE[-1])
-    (guardian,) = set(psutil.Process().children()) - others
-    guardian.kill()
-    with pytest.raises(Failure, match="its guardian ended with code -9") as failed:
+    (reaper,) = set(psutil.Process().children()) - others
+    reaper.kill()
+    with pytest.raises(Failure, match="its reaper ended with code -9") as failed:
         server.stop()
     assert answers(server.maintenance.conninfo)
     subprocess.run(failed.value.do.partition("goes with: ")[2], shell=True, check=True, capture_output=True)

@@ -184,8 +184,8 @@ def test_a_scratch_database_that_a_killed_verifying_left_goes_with_the_next(env:
             rights = conn.execute("SELECT has_database_privilege(%s, %s, 'connect')", [env.target.user, scratch.dbname])
             assert rights.fetchone() == (False,)
         snapshots.verify(env, taken, tools=server.tool)
-        found = conn.execute("SELECT datname FROM pg_database WHERE datname = %s", [left]).fetchall()
-    assert found == []
+        databases = conn.execute("SELECT datname FROM pg_database WHERE datname = %s", [left]).fetchall()
+    assert databases == []
 
 
 def test_postgres_is_dumped_without_ops_and_verified_in_a_scratch_database(env: Environment, server: Server) -> None:

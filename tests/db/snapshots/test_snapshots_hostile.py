@@ -133,21 +133,21 @@ FOREIGN: dict[str, tuple[str, ...]] = {
 def test_what_no_revision_makes_is_refused_by_name_and_nothing_is_changed(
     env: Environment, server: Server, kind: str
 ) -> None:
-    found = taken(env, server, *FOREIGN[kind])
+    taken_snapshot = taken(env, server, *FOREIGN[kind])
     before = state(env)
 
     for act in (restored, verified):
-        ended = act(kind, env, server, found)
+        ended = act(kind, env, server, taken_snapshot)
         assert (ended.outcome, "a dump of what revision" in ended.error) == ("refused", True), ended
         assert "\n" not in ended.found
         assert any(word in ended.error for word in ("evil", "odd", "quarantine", "===")), ended
     assert state(env) == before
-    assert not snapshots.is_verified(found)
+    assert not snapshots.is_verified(taken_snapshot)
 
 
 def test_once_the_manual_changes_are_taken_back_another_is_taken(env: Environment, server: Server) -> None:
-    found = taken(env, server, FUNCTION)
-    error = refusal_of(lambda: snapshots.verify(env, found, tools=server.tool))
+    taken_snapshot = taken(env, server, FUNCTION)
+    error = refusal_of(lambda: snapshots.verify(env, taken_snapshot, tools=server.tool))
     assert error is not None
     assert "take the manual changes back" in error.do
 
@@ -170,10 +170,10 @@ CARRIED: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("kind", CARRIED)
 def test_of_a_table_that_we_know_the_rows_alone_are_taken(env: Environment, server: Server, kind: str) -> None:
-    found = taken(env, server, *CARRIED[kind])
+    taken_snapshot = taken(env, server, *CARRIED[kind])
 
-    assert verified(kind, env, server, found).outcome == "carried"
-    assert restored(kind, env, server, found, keep_fence=True).outcome == "carried"
+    assert verified(kind, env, server, taken_snapshot).outcome == "carried"
+    assert restored(kind, env, server, taken_snapshot, keep_fence=True).outcome == "carried"
 
     assert migrate.drift(env.target_direct) == []
     with ops.connect(env.target_direct) as conn:
@@ -223,11 +223,11 @@ ARCHIVES: dict[str, Callable[[Environment, Server, bytes], bytes]] = {
 
 @pytest.mark.parametrize("kind", ARCHIVES)
 def test_an_archive_that_was_made_by_another_hand_changes_nothing(env: Environment, server: Server, kind: str) -> None:
-    found = taken(env, server)
-    found = forged(found, ARCHIVES[kind](env, server, found.path.read_bytes()))
+    taken_snapshot = taken(env, server)
+    taken_snapshot = forged(taken_snapshot, ARCHIVES[kind](env, server, taken_snapshot.path.read_bytes()))
     before = state(env)
 
-    ended = restored(kind, env, server, found)
+    ended = restored(kind, env, server, taken_snapshot)
 
     assert ended.outcome == "refused", ended
     assert "\n" not in ended.found
@@ -250,13 +250,13 @@ def test_an_archive_that_was_made_by_another_hand_changes_nothing(env: Environme
 def test_a_manifest_that_says_otherwise_than_its_dump_changes_nothing(
     env: Environment, server: Server, changes: dict[str, Any], words: str
 ) -> None:
-    found = taken(env, server)
+    taken_snapshot = taken(env, server)
     if "counts" in changes:
-        changes = {"counts": {**found.manifest.counts, **changes["counts"]}}
-    found = forged(found, **changes)
+        changes = {"counts": {**taken_snapshot.manifest.counts, **changes["counts"]}}
+    taken_snapshot = forged(taken_snapshot, **changes)
     before = state(env)
 
-    ended = restored(f"a manifest: {words}", env, server, found)
+    ended = restored(f"a manifest: {words}", env, server, taken_snapshot)
 
     assert ended.outcome == "refused", ended
     assert words in ended.error
@@ -291,17 +291,17 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_rows_that_no_game_could_have_are_not_restored(env: Environment, server: Server, kind: str) -> None:
-    whole = taken(env, server)
+    sound = taken(env, server)
     broken = dumped_after(env, server, CONSTRAINTS, BROKEN[kind])
     counts = {
         name: count - (name == "users" and kind.startswith("a reference"))
-        for name, count in whole.manifest.counts.items()
+        for name, count in sound.manifest.counts.items()
     }
     counts["alembic_version"] += {"two revisions": 1, "no revision": -1}.get(kind, 0)
-    found = forged(whole, broken, counts=counts)
+    taken_snapshot = forged(sound, broken, counts=counts)
     before = state(env)
 
-    ended = restored(kind, env, server, found)
+    ended = restored(kind, env, server, taken_snapshot)
 
     assert ended.outcome == "refused", ended
     assert "\n" not in ended.found
@@ -321,28 +321,28 @@ class Stopped(BaseException):
 
 def stopping(monkeypatch: pytest.MonkeyPatch, at: int | None) -> list[str]:
     """Have the statement of this number raise; every statement is noted."""
-    execute, said = psycopg.Connection.execute, []
+    execute, queries = psycopg.Connection.execute, []
 
     def counted(self: psycopg.Connection[Any], query: Any, *arguments: Any, **named: Any) -> Any:
-        said.append(str(query))
-        if at is not None and len(said) == at:
-            raise Stopped(said[-1])
+        queries.append(str(query))
+        if at is not None and len(queries) == at:
+            raise Stopped(queries[-1])
         return execute(self, query, *arguments, **named)
 
     monkeypatch.setattr(psycopg.Connection, "execute", counted)
-    return said
+    return queries
 
 
 def test_a_restore_that_fails_at_any_statement_leaves_all_as_it_was(
     env: Environment, server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    found = taken(env, server)
+    taken_snapshot = taken(env, server)
     with monkeypatch.context() as patch:
-        said = stopping(patch, None)
-        snapshots.restore(env, found, keep_fence=False, replace=True, tools=server.tool)
-    before, last = state(env), len(said)
-    begun = next(n for n, one in enumerate(said, 1) if "create schema" in one)
-    release = next(n for n, one in enumerate(said, 1) if "delete from ops.lock_holder where" in one)
+        queries = stopping(patch, None)
+        snapshots.restore(env, taken_snapshot, keep_fence=False, replace=True, tools=server.tool)
+    before, last = state(env), len(queries)
+    begun = next(n for n, one in enumerate(queries, 1) if "create schema" in one)
+    release = next(n for n, one in enumerate(queries, 1) if "delete from ops.lock_holder where" in one)
     every = range(begun, release)
     chosen = every if request.config.getoption("--exhaustive") else [*every[::9], *every[-12::2]]
     assert last > begun
@@ -351,5 +351,5 @@ def test_a_restore_that_fails_at_any_statement_leaves_all_as_it_was(
         with monkeypatch.context() as patch:
             stopping(patch, at)
             with pytest.raises(Stopped):
-                snapshots.restore(env, found, keep_fence=False, replace=True, tools=server.tool)
-        assert state(env) == before, said[at - 1]
+                snapshots.restore(env, taken_snapshot, keep_fence=False, replace=True, tools=server.tool)
+        assert state(env) == before, queries[at - 1]

@@ -24,7 +24,8 @@ from db.servers import Server
 from db.snapshots import Label, Side, manifest
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
-from game.legacy.fence_schema import Owner, State
+from game.legacy.fence_schema import Owner
+from game.unit_of_work import FenceState
 from harness.cli.commands import transfers
 from harness.databases import Database
 
@@ -140,7 +141,7 @@ def refusal(act: Callable[[], Any]) -> tuple[type[ToolError], str]:
 
 
 def of_transfer(path: Path) -> tuple[type[ToolError], str]:
-    """How `invoke transfer` ends on the file."""
+    """Return how `invoke transfer` ends on the file."""
     wish = transfers.Wish("test", path, into=None, back=False, max_held=None, postgres=None)
     return refusal(lambda: transfers.run(wish, Silent()))
 
@@ -153,9 +154,9 @@ def test_a_file_that_transfer_refuses_is_refused_in_the_same_words_and_costs_no_
     FILES[state](env.legacy.path)
     before = sorted(path.name for path in env.legacy.path.parent.iterdir())
 
-    found = {refusal(lambda: snapshots.take_verified(env, Side.LEGACY)) for _ in range(KEEP + 1)}
+    refusals = {refusal(lambda: snapshots.take_verified(env, Side.LEGACY)) for _ in range(KEEP + 1)}
 
-    assert found == {of_transfer(env.legacy.path)}
+    assert refusals == {of_transfer(env.legacy.path)}
     assert [snapshot.folder for snapshot in snapshots.find(env.snapshots.folder, env.name)] == [good.folder]
     assert sorted(path.name for path in env.legacy.path.parent.iterdir()) == before
     assert [path.name for path in env.snapshots.folder.iterdir()] == [good.folder.name]
@@ -166,10 +167,10 @@ def test_a_locked_file_is_refused_in_the_same_words(env: Environment) -> None:
         holder.execute("PRAGMA journal_mode = DELETE")
         holder.execute("BEGIN EXCLUSIVE")
 
-        found = refusal(lambda: snapshots.take_verified(env, Side.LEGACY))
+        words = refusal(lambda: snapshots.take_verified(env, Side.LEGACY))
 
-        assert found == of_transfer(env.legacy.path)
-    assert "locked by another" in found[1]
+        assert words == of_transfer(env.legacy.path)
+    assert "locked by another" in words[1]
     assert not env.snapshots.folder.exists()
 
 
@@ -182,8 +183,8 @@ def test_a_file_with_a_damaged_page_is_never_a_verified_snapshot(env: Environmen
         with pytest.raises(ToolError, match="sound SQLite file"):
             snapshots.take_verified(env, Side.LEGACY)
 
-    found = snapshots.find(env.snapshots.folder, env.name)
-    assert [snapshot.folder for snapshot in found if snapshots.is_verified(snapshot)] == [good.folder]
+    listed = snapshots.find(env.snapshots.folder, env.name)
+    assert [snapshot.folder for snapshot in listed if snapshots.is_verified(snapshot)] == [good.folder]
 
 
 def test_a_virtual_table_whose_module_is_not_here_is_no_hindrance(env: Environment) -> None:
@@ -347,7 +348,7 @@ def test_a_file_that_is_gone_from_its_folder_and_a_place_that_is_not_there_are_n
     env: Environment, tmp_path: Path
 ) -> None:
     taken = snapshots.take_verified(env, Side.LEGACY)
-    with pytest.raises(Refusal, match="a folder that exists"):
+    with pytest.raises(Refusal, match="a folder to restore into"):
         snapshots.restore(env, taken, keep_fence=False, into=tmp_path / "nowhere" / "back.db")
     taken.path.unlink()
 
@@ -356,7 +357,7 @@ def test_a_file_that_is_gone_from_its_folder_and_a_place_that_is_not_there_are_n
 
 
 @pytest.mark.parametrize(
-    ("phase", "state", "theirs", "opens"),
+    ("phase", "state", "of_another", "opens"),
     [
         (Phase.EMPTY, "open", True, False),
         (Phase.EMPTY, "moved", False, False),
@@ -369,13 +370,13 @@ def test_a_file_that_is_gone_from_its_folder_and_a_place_that_is_not_there_are_n
     ],
 )
 def test_a_restore_into_service_asks_whether_players_play_on_the_file(
-    env: Environment, server: Server, phase: Phase, state: State, theirs: bool, opens: bool
+    env: Environment, server: Server, phase: Phase, state: FenceState, of_another: bool, opens: bool
 ) -> None:
     taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
     with ops.connect(env.target_direct) as conn, closing(sqlite_values.connect(env.legacy.path)) as file:
         conn.execute("update ops.phase set phase = %s", (phase,))
         if state != "open":
-            target = "another/1" if theirs else ops.identity(conn)
+            target = "another/1" if of_another else ops.identity(conn)
             legacy_fence.raise_fence(file, state=state, owner=Owner("20261128_010203_abcd", target))
 
     if opens:

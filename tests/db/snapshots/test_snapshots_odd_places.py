@@ -29,14 +29,14 @@ from tests.fixtures.hostile_json import HOSTILE, refusal_of, with_value
 
 def test_a_folder_that_can_not_be_read_is_named_until_it_is_moved_away(env: Environment, tmp_path: Path) -> None:
     seed.seed_legacy(env.legacy.path, 1, anomalies=False)
-    found = snapshots.take(env, Side.LEGACY)
-    (found.folder / MANIFEST).write_text("[" * 100_000)
+    snapshot = snapshots.take(env, Side.LEGACY)
+    (snapshot.folder / MANIFEST).write_text("[" * 100_000)
     with pytest.raises(Refusal, match="levels deep") as caught:
         snapshots.find(env.snapshots.folder, env.name)
-    assert str(found.folder) in caught.value.where
+    assert str(snapshot.folder) in caught.value.where
     assert "Move this folder out" in caught.value.do
 
-    found.folder.rename(tmp_path / "elsewhere")
+    snapshot.folder.rename(tmp_path / "elsewhere")
 
     assert snapshots.find(env.snapshots.folder, env.name) == []
 
@@ -56,15 +56,15 @@ def test_what_lies_beside_a_snapshot_is_neither_waited_for_nor_followed(
     env: Environment, tmp_path: Path, thing: str
 ) -> None:
     seed.seed_legacy(env.legacy.path, 1, anomalies=False)
-    found = snapshots.take(env, Side.LEGACY)
+    snapshot = snapshots.take(env, Side.LEGACY)
     other = tmp_path / "other"
     other.mkdir()
     (other / "theirs").write_text("theirs")
-    BESIDE[thing](found.folder, other)
+    BESIDE[thing](snapshot.folder, other)
 
-    assert not snapshots.is_verified(found)
-    snapshots.verify(env, found)
-    assert snapshots.is_verified(found)
+    assert not snapshots.is_verified(snapshot)
+    snapshots.verify(env, snapshot)
+    assert snapshots.is_verified(snapshot)
     snapshots.take_verified(env, Side.LEGACY)
 
     assert (other / "theirs").read_text() == "theirs"
@@ -72,10 +72,10 @@ def test_what_lies_beside_a_snapshot_is_neither_waited_for_nor_followed(
 
 def test_a_note_of_another_file_verifies_nothing(env: Environment) -> None:
     seed.seed_legacy(env.legacy.path, 1, anomalies=False)
-    found = snapshots.take_verified(env, Side.LEGACY)
+    snapshot = snapshots.take_verified(env, Side.LEGACY)
     for text in ("", "{}", '{"at": "now", "sha256": "' + "0" * 64 + '"}'):
-        (found.folder / VERIFIED).write_text(text)
-        assert not snapshots.is_verified(found)
+        (snapshot.folder / VERIFIED).write_text(text)
+        assert not snapshots.is_verified(snapshot)
 
 
 def a_link(path: Path) -> None:
@@ -118,11 +118,11 @@ def test_another_thing_in_place_of_a_snapshot_s_file_is_answered_in_one_line(
     env: Environment, tmp_path: Path, place: str, which: str
 ) -> None:
     seed.seed_legacy(env.legacy.path, 1, anomalies=False)
-    found = snapshots.take(env, Side.LEGACY)
-    PLACES[place](found.folder / MANIFEST if which == "manifest" else found.path)
+    snapshot = snapshots.take(env, Side.LEGACY)
+    PLACES[place](snapshot.folder / MANIFEST if which == "manifest" else snapshot.path)
 
     with pytest.raises(Refusal) as caught:
-        restored(env, found.folder, tmp_path / "back.db")
+        restored(env, snapshot.folder, tmp_path / "back.db")
 
     assert "\n" not in caught.value.found
     assert not (tmp_path / "back.db").exists()
@@ -136,23 +136,23 @@ def restored(env: Environment, folder: Path, into: Path) -> None:
 @pytest.mark.parametrize("name", ["../../game.db", "/etc/passwd", "game.dump", "manifest.json", "", ".", "\0", "x\n"])
 def test_a_manifest_names_only_its_own_file(env: Environment, name: str) -> None:
     seed.seed_legacy(env.legacy.path, 1, anomalies=False)
-    found = snapshots.take(env, Side.LEGACY)
-    path = found.folder / MANIFEST
+    snapshot = snapshots.take(env, Side.LEGACY)
+    path = snapshot.folder / MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"file": name}))
 
     with pytest.raises(Refusal, match="a snapshot w"):
-        snapshots.read(found.folder)
+        snapshots.read(snapshot.folder)
 
 
 @pytest.mark.parametrize("field", [*(one.name for one in dataclasses.fields(Manifest)), "counts.users", ""])
 def test_whatever_stands_in_a_manifest_is_answered_in_one_line(env: Environment, tmp_path: Path, field: str) -> None:
     seed.seed_legacy(env.legacy.path, 1, anomalies=False)
-    found = snapshots.take(env, Side.LEGACY)
-    path = found.folder / MANIFEST
+    snapshot = snapshots.take(env, Side.LEGACY)
+    path = snapshot.folder / MANIFEST
     text = json.loads(path.read_text())
     for hostile in HOSTILE:
         path.write_text(with_value(text, tuple(filter(None, field.split("."))), hostile))
-        error = refusal_of(partial(restored, env, found.folder, tmp_path / "back.db"))
+        error = refusal_of(partial(restored, env, snapshot.folder, tmp_path / "back.db"))
         assert (tmp_path / "back.db").exists() == (error is None)
         assert error is None or isinstance(error, Refusal)
         assert error is None or (len(error.found) < 400 and "\n" not in error.found)
@@ -198,14 +198,14 @@ def test_a_legacy_file_that_is_not_what_was_taken_is_not_put_in_place(
     env: Environment, tmp_path: Path, kind: str
 ) -> None:
     seed.seed_legacy(env.legacy.path, 3, anomalies=False)
-    found = snapshots.take(env, Side.LEGACY)
-    FILES[kind](found.path)
-    found = forged(found)
+    snapshot = snapshots.take(env, Side.LEGACY)
+    FILES[kind](snapshot.path)
+    snapshot = forged(snapshot)
     before = sorted(path.name for path in tmp_path.iterdir())
 
     for keep in (True, False):
         with pytest.raises(Refusal) as caught:
-            snapshots.restore(env, found, keep_fence=keep, into=tmp_path / "back.db")
+            snapshots.restore(env, snapshot, keep_fence=keep, into=tmp_path / "back.db")
         assert "back.db." not in str(caught.value), "the partial copy is gone"
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 

@@ -64,15 +64,15 @@ def test_whatever_of_the_manifest_is_changed_is_noticed(
         edited = dataclasses.replace(edited, side=Side.TARGET, file="game.dump")
         signed.path.rename(signed.folder / "game.dump")
     (signed.folder / MANIFEST).write_bytes(manifest._MANIFESTS.dump_json(edited))
-    found = snapshots.read(signed.folder)
-    staging = dataclasses.replace(staging, name=found.manifest.environment)
+    snapshot = snapshots.read(signed.folder)
+    staging = dataclasses.replace(staging, name=snapshot.manifest.environment)
 
     with pytest.raises(Refusal, match="one that does not fit"):
-        snapshots.restore(staging, found, keep_fence=False, into=tmp_path / "back.db", unsigned=True)
+        snapshots.restore(staging, snapshot, keep_fence=False, into=tmp_path / "back.db", unsigned=True)
     with pytest.raises(Refusal, match="one that does not fit"):
-        snapshots.verify(staging, found, unsigned=True)
+        snapshots.verify(staging, snapshot, unsigned=True)
     assert not (tmp_path / "back.db").exists()
-    assert not snapshots.is_admitted(found)
+    assert not snapshots.is_admitted(snapshot)
 
 
 def test_one_without_a_signature_is_admitted_only_on_purpose(

@@ -131,15 +131,15 @@ def own(server: Server) -> Iterator[OwnDatabase]:
 def test_every_setting_that_a_database_or_a_role_can_have_is_pinned_required_or_of_no_effect(server: Server) -> None:
     with server.admin() as admin:
         known = {name for (name,) in admin.execute(EVERY_SETTING, (CATEGORIES,)).fetchall()}
-    ours = {*session.PINNED, "search_path", "client_encoding", *(each.name for each in requirements.REQUIRED)}
-    assert known - ours - set(INDIFFERENT) == set()
-    assert ours & set(INDIFFERENT) == set()
+    decided = {*session.PINNED, "search_path", "client_encoding", *(each.name for each in requirements.REQUIRED)}
+    assert known - decided - set(INDIFFERENT) == set()
+    assert decided & set(INDIFFERENT) == set()
     assert {*session.PINNED, "search_path", "client_encoding"} == set(HOSTILE)
 
 
 def values(conn: psycopg.Connection[Any]) -> dict[str, str]:
-    found = conn.execute("select n, current_setting(n) from unnest(%s::text[]) n", (list(HOSTILE),)).fetchall()
-    return {name: value.replace('"', "") for name, value in found}
+    rows = conn.execute("select n, current_setting(n) from unnest(%s::text[]) n", (list(HOSTILE),)).fetchall()
+    return {name: value.replace('"', "") for name, value in rows}
 
 
 def set_all(own: OwnDatabase, way: str) -> None:
@@ -150,14 +150,14 @@ def set_all(own: OwnDatabase, way: str) -> None:
 
 def all_sessions(own: OwnDatabase) -> list[dict[str, str]]:
     """The settings of the service's first and second transaction, of a tool, and of a tool in the service's role."""
-    found = []
+    sessions = []
     with closing(PostgresStore(own.service, pool_size=1)) as store:
         for _first_and_second in range(2):
             with store.begin() as unit:
                 unit.connection.exec_driver_sql("select 1")
-                found.append(values(cast(Any, unit.connection.connection.driver_connection)))
+                sessions.append(values(cast(Any, unit.connection.connection.driver_connection)))
     with ops.connect(own.owner) as tool, pooler.transaction(own.service) as role:
-        return [*found, values(tool), values(role)]
+        return [*sessions, values(tool), values(role)]
 
 
 @ways
@@ -247,9 +247,9 @@ def refusal_of(act: Callable[[], object]) -> Refusal | None:
 
 
 def sql_of(refusal: Refusal) -> str:
-    found = re.findall(r"((?:ALTER|CREATE|SELECT|SET) [^;]*;)", refusal.do)
-    assert found, refusal.do
-    return "".join(found)
+    statements = re.findall(r"((?:ALTER|CREATE|SELECT|SET) [^;]*;)", refusal.do)
+    assert statements, refusal.do
+    return "".join(statements)
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "EUC_KR", "LATIN1", "EUC_JP", "WIN1251"])

@@ -55,13 +55,13 @@ def test_an_encoding_without_our_letters_changes_no_exit_code(encoding: str, tmp
 
 @pytest.mark.parametrize("how", ["defect", "failure"])
 def test_no_secret_is_printed_or_written(how: str, tmp_path: Path) -> None:
-    said = tmp_path / "said"
+    output = tmp_path / "said"
     into = tmp_path / "found.json"
 
-    assert _code(tmp_path, how, str(into), f"> {said} 2>&1") == 1
+    assert _code(tmp_path, how, str(into), f"> {output} 2>&1") == 1
 
-    assert "expected a thing" in said.read_text() or "RuntimeError" in said.read_text()
-    assert SECRET not in said.read_text() + into.read_text()
+    assert "expected a thing" in output.read_text() or "RuntimeError" in output.read_text()
+    assert SECRET not in output.read_text() + into.read_text()
     assert json.loads(into.read_text())["verdict"] == "failed"
 
 
@@ -70,9 +70,9 @@ def _code(folder: Path, how: str, to: str, streams: str, **environ: str) -> int:
     task, code = folder / "task.py", folder / "code"
     task.write_text(TASK)
     command = shlex.join([sys.executable, str(task), how, to])
-    turned, pipe, rest = streams.partition("| ")
+    turned, pipe, command_after_pipe = streams.partition("| ")
     subprocess.run(
-        ["/bin/bash", "-c", f"{{ {command} {turned}; echo $? >{code}; }} {pipe}{rest}"],
+        ["/bin/bash", "-c", f"{{ {command} {turned}; echo $? >{code}; }} {pipe}{command_after_pipe}"],
         check=False,
         timeout=60,
         cwd=ROOT,

@@ -13,7 +13,7 @@ from db.errors import Failure
 from db.legacy.comparison import compare_files
 from db.samples import builders, seed
 from db.transfer import reconcile
-from db.transfer.reconcile import Tally
+from db.transfer.reconcile import Reconciliation
 from harness.databases import Database
 from tests.db.transfer.transferring import PASS, load, moved, seeded, sqlite, value, written_to
 
@@ -129,7 +129,7 @@ def test_loading_again_changes_nothing_and_proves_again(fenced_database: Databas
 
 
 def test_counts_that_do_not_add_up_are_a_failure_naming_the_column() -> None:
-    counted = Tally()
+    counted = Reconciliation()
     counted.expect("users", {"gold": 5, "mail": 9})
     counted.add("users", reconcile.Counter({"gold": 4, "mail": 9}), reconcile.Counter({"mail": 2}))
     with pytest.raises(Failure, match=r"users\.gold has 5, loaded 4, quarantined 0") as failure:
@@ -139,7 +139,7 @@ def test_counts_that_do_not_add_up_are_a_failure_naming_the_column() -> None:
 
 
 def test_a_column_that_only_the_target_counted_does_not_add_up() -> None:
-    counted = Tally()
+    counted = Reconciliation()
     counted.expect("users", {"gold": 5})
     counted.add("users", reconcile.Counter({"gold": 5, "ghost": 1}), reconcile.Counter())
     with pytest.raises(Failure, match=r"users\.ghost"):

@@ -34,26 +34,26 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unbroken(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the database says after a load that nothing disturbed."""
+    """Return the database's contents after a load that nothing disturbed."""
     clone = databases.clone(fenced=True)
     load(clone, seeded(tmp_path_factory.mktemp("unbroken") / "game.db", PLAYERS), chunk_bytes=SMALL_CHUNK_BYTES)
-    said = contents(clone)
+    texts = contents(clone)
     databases.drop(clone)
-    return said
+    return texts
 
 
 def contents(database: Database) -> dict[str, str]:
     """Each table's rows, hashed; of quarantine and checkpoints all but which run wrote them."""
     with ops.connect(database.owner) as conn:
-        found = {}
+        texts = {}
         for table in (*tables.ALL, quarantine, transfer_checkpoints):
             row = conn.execute(
                 f"select md5(string_agg((to_jsonb(x) - 'run')::text, ',' order by (to_jsonb(x) - 'run')::text))"
                 f" from {table.name} x"
             ).fetchone()
             assert row is not None
-            found[table.name] = row[0]
-        return found
+            texts[table.name] = row[0]
+        return texts
 
 
 def begun(source: Path, database: Database, progress: Progress) -> BaseProcess:
@@ -98,7 +98,7 @@ def test_a_load_that_was_killed_within_a_chunk_goes_on(
 
 
 def waits(database: Database) -> bool:
-    """Whether a load waits for a lock. Each look has its own session: one transaction always sees the same activity."""
+    """Return True if a load waits for a lock. Each look has its own session: one transaction sees the same activity."""
     with ops.connect(database.owner) as conn:
         return conn.execute(WAITING).fetchone() is not None
 
@@ -121,6 +121,6 @@ def test_a_resume_with_chunks_of_another_size_ends_the_same(
     begun(source, fenced_database, DiesAt("loading", 12)).join()
     load(fenced_database, source, run="run-again")
     ended = contents(fenced_database)
-    assert {name: said for name, said in ended.items() if name != "transfer_checkpoints"} == {
-        name: said for name, said in unbroken.items() if name != "transfer_checkpoints"
+    assert {name: text for name, text in ended.items() if name != "transfer_checkpoints"} == {
+        name: text for name, text in unbroken.items() if name != "transfer_checkpoints"
     }

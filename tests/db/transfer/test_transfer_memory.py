@@ -72,7 +72,7 @@ def grown(path: Path, *, megabytes: int) -> Path:
 
 @pytest.fixture(scope="module")
 def small_peak(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """What a file takes that is one chunk: the interpreter, the libraries and that chunk."""
+    """Measure the peak for a file of one chunk: the interpreter, the libraries and that chunk."""
     databases = request.getfixturevalue("databases")
     clone = databases.clone(fenced=True)
     peak = peak_bytes(grown(tmp_path_factory.mktemp("small") / "game.db", megabytes=6), clone)

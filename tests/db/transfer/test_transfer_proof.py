@@ -72,8 +72,8 @@ def test_a_database_that_no_file_was_loaded_into_becomes_a_file_of_today(databas
     assert returned.players == 6
     with ops.connect(database.owner) as conn:
         expected = conn.execute("select id, gold from users order by id").fetchall()
-    found = sqlite3.connect(returned.path).execute("SELECT id, gold FROM users ORDER BY id").fetchall()
-    assert found == expected
+    rows = sqlite3.connect(returned.path).execute("SELECT id, gold FROM users ORDER BY id").fetchall()
+    assert rows == expected
     assert sqlite3.connect(returned.path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 

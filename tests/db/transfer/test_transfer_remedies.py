@@ -32,21 +32,21 @@ def reused(databases: Databases) -> Iterator[Database]:
     databases.drop(clone)
 
 
-@pytest.fixture(params=REFUSED, ids=lambda odd: odd.name)
-def odd(request: pytest.FixtureRequest) -> Refused:
-    found = request.param
-    assert isinstance(found, Refused)
-    return found
+@pytest.fixture(params=REFUSED, ids=lambda refused_kind: refused_kind.name)
+def refused_kind(request: pytest.FixtureRequest) -> Refused:
+    param = request.param
+    assert isinstance(param, Refused)
+    return param
 
 
-def written(odd: Refused, path: Path) -> Path:
+def written(refused_kind: Refused, path: Path) -> Path:
     seeded(path, PLAYERS)
-    run(path, "PRAGMA journal_mode=DELETE", *odd.steps)
+    run(path, "PRAGMA journal_mode=DELETE", *refused_kind.steps)
     return path
 
 
 def players(path: Path) -> list[tuple[object, ...]]:
-    """What the players own, in order, whatever their table is called by."""
+    """List what the players own, in order, whatever their table is called by."""
     connection = sqlite_values.connect(path, readonly=True)
     connection.execute("PRAGMA writable_schema=ON")  # So that a schema which SQLite can't read is passed over.
     try:
@@ -56,18 +56,18 @@ def players(path: Path) -> list[tuple[object, ...]]:
 
 
 def refusal(act: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(Refusal) as raised:
         act()
-    return found.value
+    return raised.value
 
 
 def test_a_file_is_refused_in_the_same_words_by_all_and_left_alone(
-    odd: Refused, reused: Database, tmp_path: Path
+    refused_kind: Refused, reused: Database, tmp_path: Path
 ) -> None:
-    source = written(odd, tmp_path / "game.db")
+    source = written(refused_kind, tmp_path / "game.db")
     before = source.read_bytes()
     first = refusal(lambda: transfer.check(source))
-    assert odd.found in first.found
+    assert refused_kind.found in first.found
     assert str(first).count("\n") <= 1
     env = environments.throwaway(owner=reused.owner, service=reused.service, legacy=source, folder=tmp_path)
     wish = Wish("test", source, tmp_path / "copy.db", back=True, max_held=None, postgres=None)
@@ -82,18 +82,18 @@ def test_a_file_is_refused_in_the_same_words_by_all_and_left_alone(
 
 
 def test_what_the_refusal_says_makes_the_file_fit(
-    odd: Refused, reused: Database, databases: Databases, tmp_path: Path
+    refused_kind: Refused, reused: Database, databases: Databases, tmp_path: Path
 ) -> None:
-    source, copy = written(odd, tmp_path / "game.db"), tmp_path / "copy.db"
+    source, copy = written(refused_kind, tmp_path / "game.db"), tmp_path / "copy.db"
     rows = players(source)
     remedy = refusal(lambda: transfer.check(source)).do
-    assert remedy.startswith(SQL) is not bool(odd.mend)
-    if odd.mend:
-        run(source, *odd.mend.split("; "))
+    assert remedy.startswith(SQL) is not bool(refused_kind.mend)
+    if refused_kind.mend:
+        run(source, *refused_kind.mend.split("; "))
     else:
         run_elsewhere(source, remedy.removeprefix(SQL))
     transfer.check(source)
-    assert odd.mend or players(source) == rows
+    assert refused_kind.mend or players(source) == rows
     databases.reset(reused)
     load(reused, source)
     transfer.back(reused.owner, copy)

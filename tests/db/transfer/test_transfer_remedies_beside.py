@@ -36,10 +36,10 @@ os.kill(os.getpid(), 9)
 
 
 def refusal(path: Path, do: str) -> ToolError:
-    with pytest.raises(ToolError) as found:
+    with pytest.raises(ToolError) as raised:
         transfer.check(path)
-    assert found.value.do == do
-    return found.value
+    assert raised.value.do == do
+    return raised.value
 
 
 def test_opening_a_file_with_a_hot_journal_for_writing_rolls_back(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def env(database: Database, tmp_path: Path) -> Environment:
 @pytest.mark.parametrize("first_page", [True, False])
 def test_a_damaged_file_is_restored_from_a_snapshot(first_page: bool, env: Environment) -> None:
     path = env.legacy.path
-    whole = path.with_name("whole.db")
-    shutil.copy(path, whole)
+    sound = path.with_name("whole.db")
+    shutil.copy(path, sound)
     taken = snapshots.take(env, Side.LEGACY)
     snapshots.verify(env, taken)
     with path.open("r+b") as file:
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_restored_from_a_snapshot(first_page: bool, env: Envir
     anew = path.with_name("anew.db")
     snapshots.restore(env, taken, keep_fence=False, into=anew)
     transfer.check(anew)
-    assert compare_files(whole, anew) == []
+    assert compare_files(sound, anew) == []
 
 
 def test_stopping_what_holds_the_file_frees_it(tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_stopping_what_holds_the_file_frees_it(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("PRAGMA journal_mode=DELETE")
         holder.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Refusal) as found, opened(path, lock_timeout_seconds=0.1):
+        with pytest.raises(Refusal) as raised, opened(path, lock_timeout_seconds=0.1):
             pass
-        assert found.value.do == f"Stop the process that writes it (lsof {path}), or wait until it is done."
+        assert raised.value.do == f"Stop the process that writes it (lsof {path}), or wait until it is done."
     transfer.check(path)
 
 

@@ -36,12 +36,12 @@ EXAMPLES = settings().max_examples // 4
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-@given(odd=odd_files())
+@given(file=odd_files())
 def test_an_odd_file_comes_back_from_the_database_alone(
-    odd: OddFile, reused: Database, databases: Databases, folder: Path
+    file: OddFile, reused: Database, databases: Databases, folder: Path
 ) -> None:
     source, copy = folder / "odd.db", folder / "copy.db"
-    odd.write(source)
+    file.write(source)
     copy.unlink(missing_ok=True)
     databases.reset(reused)
     loaded = load(reused, source)

@@ -12,7 +12,7 @@ import pytest
 from db import ops, transfer
 from db.errors import Failure, Refusal
 from db.legacy.source import opened
-from db.transfer import WrittenBack
+from db.transfer import WriteBackCounts
 from game.legacy import codec, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.legacy.codec import mapping
@@ -28,12 +28,12 @@ def source(tmp_path: Path) -> Path:
     return seeded(tmp_path / "game.db", 20)
 
 
-def carry(database: Database, path: Path, token: str = PASS) -> WrittenBack:
+def carry(database: Database, path: Path, token: str = PASS) -> WriteBackCounts:
     return transfer.write_back(database.owner, path, pass_token=token)
 
 
 def play(database: Database, *statements: str) -> None:
-    """What commands would have done, as plain SQL."""
+    """Write what commands would have done, as plain SQL."""
     with written_to(database.owner) as conn:
         for statement in statements:
             assert conn.execute(statement).rowcount > 0, statement
@@ -44,9 +44,9 @@ def rows(path: Path, table: str = "users") -> dict[int, dict[str, Cell]]:
     connection = sqlite_values.connect(path, readonly=True)
     cursor = connection.execute(f'SELECT rowid, * FROM "{table}"')
     names = [column[0] for column in cursor.description][1:]
-    found = {row[0]: dict(zip(names, row[1:], strict=True)) for row in cursor}
+    by_rowid = {row[0]: dict(zip(names, row[1:], strict=True)) for row in cursor}
     connection.close()
-    return found
+    return by_rowid
 
 
 def first_player(database: Database) -> str:
@@ -177,16 +177,16 @@ def test_two_players_may_swap_their_nicknames(fenced_database: Database, source:
         pair = conn.execute(
             "select id, nickname from users where not held and nickname is not null order by id limit 2"
         ).fetchall()
-        (one, its), (other, theirs) = pair
+        (one, first), (other, second) = pair
         conn.execute("update users set nickname = 'between' where id = %s", (one,))
-        conn.execute("update users set nickname = %s where id = %s", (its, other))
-        conn.execute("update users set nickname = %s where id = %s", (theirs, one))
+        conn.execute("update users set nickname = %s where id = %s", (first, other))
+        conn.execute("update users set nickname = %s where id = %s", (second, one))
     carried = carry(fenced_database, moved(source))
     assert carried.cells == 2
     after = rows(source)
     assert list(after) == list(before)
     names = {row["id"]: row["nickname"] for row in after.values()}
-    assert (names[one], names[other]) == (theirs, its)
+    assert (names[one], names[other]) == (second, first)
 
 
 def test_players_and_rows_come_and_go(fenced_database: Database, source: Path) -> None:

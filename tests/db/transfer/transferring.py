@@ -1,4 +1,4 @@
-"""What the tests of the transfer share: a fenced database with a pass, a small file, a load."""
+"""Helpers of the transfer's tests: a fenced database with a pass, a small file, a load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from db import ops, transfer
 from db.console.progress import Progress
 from db.ops import fence
 from db.samples import seed
-from db.transfer import Loaded
+from db.transfer import LoadResult
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
 from game.urls import PostgresUrl
@@ -60,7 +60,7 @@ def give_pass(database: Database) -> None:
         fence.raise_fence(conn, pass_token=PASS)
 
 
-def load(database: Database, source: Path, **wish: Any) -> Loaded:
+def load(database: Database, source: Path, **wish: Any) -> LoadResult:
     """Load the file under the pass; the database is fenced with it first."""
     give_pass(database)
     return transfer.load(source, database.owner, **{"run": "run-1", "pass_token": PASS, **wish})
@@ -102,7 +102,7 @@ class DiesAt:
         yield advance
 
     def say(self, line: str) -> None:
-        """Nothing is said."""
+        """Print nothing: a printer for tests."""
 
 
 def load_and_die(source: Path, target: PostgresUrl, progress: Progress) -> None:

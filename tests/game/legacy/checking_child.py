@@ -8,9 +8,9 @@ from pathlib import Path
 
 from db.console import output
 from db.legacy.source import Source
-from db.transfer import checks
+from db.transfer import soundness
 
-compute = checks._compute_generated
+compute = soundness._compute_generated
 
 
 def told(source: Source) -> None:
@@ -21,6 +21,6 @@ def told(source: Source) -> None:
 if __name__ == "__main__":
     # A shell that starts a run in the background has it ignore SIGINT, and every process below it inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    checks._compute_generated = told
+    soundness._compute_generated = told
     with output.outcome(None):
-        checks.check_sound(Path(sys.argv[1]))
+        soundness.check_sound(Path(sys.argv[1]))

@@ -282,7 +282,7 @@ def altered(plain: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """The plain object with some keys gone, some of other values, some unknown."""
     keys = st.sampled_from([*plain, "x"])
     return st.builds(
-        lambda gone, odd: {key: value for key, value in (plain | odd).items() if key not in gone},
+        lambda gone, changes: {key: value for key, value in (plain | changes).items() if key not in gone},
         st.sets(keys, max_size=2),
         st.dictionaries(keys, JSONS, max_size=2),
     )
@@ -322,8 +322,8 @@ def texts(draw: st.DrawFn, column: str) -> str:
 def test_any_documents_come_back(documents: dict[str, Cell]) -> None:
     decoded = assert_comes_back({"id": "u", **documents})
     for finding in decoded.findings:
-        whole = finding.column in ("singlePlayerMissions", *mapping.STAGES.values()) and finding.position is None
-        assert finding.kind == ("held" if finding.column == "quests" or whole else "aside")
+        is_document = finding.column in ("singlePlayerMissions", *mapping.STAGES.values()) and finding.position is None
+        assert finding.kind == ("held" if finding.column == "quests" or is_document else "aside")
     again = codec.decode_row(codec.encode_row(decoded.rows, ("id", *documents)), rowid=7)
     assert again.rows == decoded.rows
 
@@ -334,7 +334,7 @@ def test_the_quick_way_to_cut_gives_what_the_slow_one_gives(value: dict[str, Any
     assume("NaN" not in js(value) and "Infinity" not in js(value))  # They are no JSON, and no part holds them.
     text = js(value)
     wanted = {**mapping.QUEST, "inner": mapping.MISSION}
-    part = json_text.Part(0, len(text), 0, json.loads(text))
+    part = json_text.JsonPart(0, len(text), 0, json.loads(text))
     try:
         slow = forms.cut(text, 0, wanted)[:2]
     except json_text.Unreadable:

@@ -11,7 +11,7 @@ import pytest
 from game.json_text import dumps
 from game.legacy import codec, sqlite_values
 from game.legacy.codec import homes, listing, readers
-from game.legacy.codec.document import Document, Elements, RowMapping, Shape
+from game.legacy.codec.document import Document, DocumentShape, Elements, RowMapping
 from game.legacy.codec.forms import Field
 from game.legacy.codec.mapping import ITEM, MAIL, OTHERS, USERS
 from game.legacy.codec.scalar import Scalar
@@ -24,7 +24,7 @@ WINS = Field("wins", readers.integer(0, 9, 0), dumps, 0, "number 0 to 9")
 FIELDS = {"title": NAME, "wins": WINS}
 KEYS: Record = {"wins": 3}
 
-FURTHER: dict[Shape, tuple[Document, str, str, Record]] = {
+FURTHER: dict[DocumentShape, tuple[Document, str, str, Record]] = {
     "object": (
         Document(column="trophies", table="users", shape="object", fields={"wins": WINS}),
         '{"wins":3,"x":[1]}',
@@ -94,12 +94,12 @@ def counted(mapping: RowMapping, cell: str) -> int:
         return int(connection.execute(query, (cell,)).fetchone()[0])
 
 
-def lines(mapping: RowMapping) -> dict[tuple[str, str], listing.Line]:
+def lines(mapping: RowMapping) -> dict[tuple[str, str], listing.MappingLine]:
     return {(line.source, line.key): line for part in listing.sections(mapping, OTHERS) for line in part.lines}
 
 
 @pytest.mark.parametrize("shape", FURTHER)
-def test_a_further_document_is_one_declaration(shape: Shape) -> None:
+def test_a_further_document_is_one_declaration(shape: DocumentShape) -> None:
     document, text, written, expected = FURTHER[shape]
     mapping = with_document(document)
     row: dict[str, Cell] = {"id": "hana", "gold": 5, "trophies": text, "stats": "{}"}
@@ -126,17 +126,19 @@ def test_a_further_document_is_one_declaration(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize(("shape", "broken"), [(shape, "{[") for shape in FURTHER])
-def test_what_is_declared_about_trouble_is_done(shape: Shape, broken: str) -> None:
+def test_what_is_declared_about_trouble_is_done(shape: DocumentShape, broken: str) -> None:
     document, text, _written, _expected = FURTHER[shape]
     row: dict[str, Cell] = {"id": "hana", "trophies": broken}
-    for whole in ("held", "aside"):
-        mapping = with_document(replace(document, whole=whole))
+    for kind in ("held", "aside"):
+        mapping = with_document(replace(document, unreadable=kind))
         decoded = codec.decode_row(row, rowid=1, mapping=mapping)
-        assert [(one.kind, one.column, one.path) for one in decoded.findings] == [(whole, "trophies", "$")]
-        assert decoded.rows["users"]["hana",]["held"] == (whole == "held")
+        assert [(one.kind, one.column, one.path) for one in decoded.findings] == [(kind, "trophies", "$")]
+        assert decoded.rows["users"]["hana",]["held"] == (kind == "held")
         assert codec.encode_row(decoded.rows, tuple(row), mapping) == row
     columns = {
-        held: codec.columns_for((), ("id", "trophies"), with_document(replace(document, elements=held, whole=held)))
+        held: codec.columns_for(
+            (), ("id", "trophies"), with_document(replace(document, elements=held, unreadable=held))
+        )
         for held in ("held", "aside")
     }
     assert columns["held"] == ("id", "trophies")
@@ -196,7 +198,7 @@ def test_a_further_plain_column_is_one_declaration() -> None:
     assert codec.encode_row(decoded.rows, tuple(row), mapping) == row
     assert "luck" in codec.columns_for((), row, mapping)
     assert mapping.declared["luck"] == "INTEGER"
-    assert lines(mapping)["users.luck", ""] == listing.Line("users.luck", "", "users.luck", "number ≥ 0", "held")
+    assert lines(mapping)["users.luck", ""] == listing.MappingLine("users.luck", "", "users.luck", "number ≥ 0", "held")
 
 
 def test_every_table_of_the_declaration_has_a_record_in_the_row_of_examples() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from game.errors import FENCE_MESSAGE, Fenced, Moved, StoreFailure, StoreUnavailable
 from game.legacy import fence, fence_schema, sqlite_values
-from game.legacy.fence_schema import Mark
+from game.legacy.fence_schema import FenceMark
 from tests.game.legacy.fenced_file import OWNER, WRITES, conn, everything, path, schema, stranger
 
 __all__ = ["conn", "path"]
@@ -114,22 +114,22 @@ def test_the_triggers_of_a_table_that_was_renamed_are_lifted_with_the_rest(
 
 def test_a_fence_says_whose_it_is_until_another_sets_it_anew(conn: sqlite3.Connection) -> None:
     fence.raise_fence(conn, owner=OWNER, pass_token="pass")
-    assert fence.mark(conn) == Mark("fenced", OWNER)
+    assert fence.mark(conn) == FenceMark("fenced", OWNER)
     conn.execute("BEGIN IMMEDIATE")
     with fence.bypass(conn, "pass"):
         pass
     conn.commit()
-    assert fence.mark(conn) == Mark("fenced", OWNER)
+    assert fence.mark(conn) == FenceMark("fenced", OWNER)
     fence.raise_fence(conn, state="moved")
-    assert fence.mark(conn) == Mark("moved", None)
+    assert fence.mark(conn) == FenceMark("moved", None)
     fence.lift(conn)
-    assert fence.mark(conn) == Mark("open", None)
+    assert fence.mark(conn) == FenceMark("open", None)
 
 
 def test_a_fence_from_before_it_bore_an_owner_holds_and_is_nobodys(conn: sqlite3.Connection) -> None:
     fence.raise_fence(conn, owner=OWNER, pass_token="pass")
     conn.executescript("ALTER TABLE sudamr_fence DROP COLUMN run; ALTER TABLE sudamr_fence DROP COLUMN target;")
-    assert fence.mark(conn) == Mark("fenced", None)
+    assert fence.mark(conn) == FenceMark("fenced", None)
     assert fence.prove(conn) > 0
     conn.execute("BEGIN IMMEDIATE")
     with fence.bypass(conn, "pass"):
@@ -146,13 +146,13 @@ def test_a_check_sees_the_fence_that_is_changed_and_what_it_refuses_stays(
     fence.raise_fence(conn, owner=OWNER)
     before = everything(path)
 
-    def check(mark: Mark) -> None:
+    def check(mark: FenceMark) -> None:
         assert conn.in_transaction
         raise KeyError(mark)
 
     with pytest.raises(KeyError) as caught:
         change(conn, check=check)
-    assert caught.value.args == (Mark("fenced", OWNER),)
+    assert caught.value.args == (FenceMark("fenced", OWNER),)
     assert everything(path) == before
 
 
@@ -161,10 +161,10 @@ def test_while_the_fence_is_turned_nobody_else_can_turn_it(path: Path, conn: sql
     with closing(sqlite_values.connect(path, timeout_seconds=0)) as other:
         with fence.turning(conn, "moved", owner=OWNER), pytest.raises(StoreUnavailable, match="locked"):
             fence.lift(other, patience_seconds=0.1)
-        assert fence.mark(other) == Mark("moved", OWNER)
+        assert fence.mark(other) == FenceMark("moved", OWNER)
         with pytest.raises(ZeroDivisionError), fence.turning(conn, "open"):
             raise ZeroDivisionError
-        assert fence.mark(other) == Mark("moved", OWNER)
+        assert fence.mark(other) == FenceMark("moved", OWNER)
 
 
 def test_the_pass_lets_its_bearer_write_and_nobody_else(path: Path, conn: sqlite3.Connection) -> None:

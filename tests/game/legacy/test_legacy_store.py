@@ -1,4 +1,4 @@
-"""What only the legacy store has to stand: other writers, older files, and a file that must keep its bytes."""
+"""Tests what only the legacy store meets: other writers, older files, and a file that must keep its bytes."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def row(path: Path) -> dict[str, Cell]:
 
 def journals(path: Path) -> set[str]:
     with opened(path) as connection:
-        found = connection.execute(
+        listed = connection.execute(
             "SELECT name FROM sqlite_master WHERE name LIKE 'sudamr\\_%' ESCAPE '\\' AND type = 'table'"
         )
-        return {str(name) for (name,) in found}
+        return {str(name) for (name,) in listed}
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_a_command_writes_the_columns_that_it_changes_and_no_other(
 def test_elements_that_a_command_does_not_touch_keep_their_bytes(hana: LegacyPlace) -> None:
     fan = '{"id":"fan","name":"푸른 바람 부채", "type":"equipment","slot":"fan","grade":"normal","x":1.50,"stars":0}'
     stone = '{"id":"b","name":"\\uac00","type":"material","quantity":2e0}'
-    odd = f"[ {fan},{stone} ]"
+    spaced = f"[ {fan},{stone} ]"
     with opened(hana.path) as connection:
-        connection.execute("UPDATE users SET inventory = ?, equipment = '{}' WHERE id = 'hana'", (odd,))
+        connection.execute("UPDATE users SET inventory = ?, equipment = '{}' WHERE id = 'hana'", (spaced,))
     ask(hana.store, Equip("fan"))
     kept = str(row(hana.path)["inventory"])
     assert '"x":1.50' in kept
@@ -171,13 +171,15 @@ def test_what_another_writer_saved_meanwhile_is_what_counts(hana: LegacyPlace) -
 
 def test_an_older_file_gets_the_column_that_a_command_needs(tmp_path: Path) -> None:
     path = tmp_path / "older.db"
-    whole = builders.legacy_row("hana", **HANA)
+    full_row = builders.legacy_row("hana", **HANA)
     with closing(sqlite3.connect(path)) as connection, connection:
         declared_tables.create(connection, user_columns=OLDEST_COLUMNS)
         names = declared_tables.names("users", OLDEST_COLUMNS)
         assert "blacksmithXp" not in names
         marks = ", ".join("?" for _ in names)
-        connection.execute(f"INSERT INTO users VALUES ({marks})", [sqlite_values.bind(whole[name]) for name in names])
+        connection.execute(
+            f"INSERT INTO users VALUES ({marks})", [sqlite_values.bind(full_row[name]) for name in names]
+        )
     store = LegacyStore(path)
     ask(store, Enhance("fan"))
     rows = store.read("hana")

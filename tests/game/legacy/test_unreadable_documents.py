@@ -140,18 +140,18 @@ def broken(column: str, path: Path) -> Broken:
     tried: Broken = {}
     for action in WRITTEN[column]:
         sound = example(action)[column]
-        whole = tuple(documents(sound)) if isinstance(sound, str) and sound[:1] in ("{", "[") else NUMBERS
-        for n, cell in enumerate((*whole, *ELEMENTS.get(column, ()))):
+        cells = tuple(documents(sound)) if isinstance(sound, str) and sound[:1] in ("{", "[") else NUMBERS
+        for n, cell in enumerate((*cells, *ELEMENTS.get(column, ()))):
             name = f"{action}-{n}"
             tried[action, n] = {**example(action), "id": name, "username": name, "nickname": name, column: cell}
     kept = in_file(made(path, tried))  # The column's affinity may have made a number of a text.
-    found = {key: kept[str(row["id"])] for key, row in tried.items()}
-    return {key: row for key, row in found.items() if row[column] not in codec.NOTHING and unreadable(row, column)}
+    rows = {key: kept[str(row["id"])] for key, row in tried.items()}
+    return {key: row for key, row in rows.items() if row[column] not in codec.NOTHING and unreadable(row, column)}
 
 
 def unreadable(row: Row, column: str) -> list[Finding]:
-    found = codec.decode_row(row, rowid=1).findings
-    return [finding for finding in found if finding.column == column and not finding.rule.endswith(READABLE)]
+    findings = codec.decode_row(row, rowid=1).findings
+    return [finding for finding in findings if finding.column == column and not finding.rule.endswith(READABLE)]
 
 
 def play(store: Store, rows: Broken) -> dict[str, str]:

@@ -59,8 +59,8 @@ def assert_comes_back(row: dict[str, Cell]) -> codec.Decoded:
     assert {
         column: (row[column], again[column]) for column in row if not sqlite_values.same(row[column], again[column])
     } == {}
-    for column, found in decoded.quarantined().items():
-        assert found <= decoded.counts[column]
+    for column, count in decoded.quarantined().items():
+        assert count <= decoded.counts[column]
     return decoded
 
 
@@ -69,11 +69,11 @@ def counted(row: dict[str, Cell]) -> list[str]:
 
 
 def units(cell: Cell, column: str) -> int:
-    """What SQLite itself counts."""
+    """Count the units of the cell as SQLite itself counts them."""
     with sqlite3.connect(":memory:") as connection:
         query = f"SELECT CASE WHEN typeof({column}) = 'text' THEN {codec.source_units(column)} ELSE 1 END"
-        (found,) = connection.execute(f"{query} FROM (SELECT ? AS {column})", (sqlite_values.bind(cell),)).fetchone()
-    return int(found)
+        (count,) = connection.execute(f"{query} FROM (SELECT ? AS {column})", (sqlite_values.bind(cell),)).fetchone()
+    return int(count)
 
 
 def records(rows: Rows, table: str) -> dict[str, Record]:
@@ -81,7 +81,7 @@ def records(rows: Rows, table: str) -> dict[str, Record]:
 
 
 def write(row: dict[str, Cell], table: str, **changes: Record | None) -> dict[str, Cell]:
-    """What is written where a command changes these records; None takes one away."""
+    """Return the cells that are written when a command changes these records; None takes one away."""
     before = codec.decode_row(row, rowid=1).rows
     after = before.copy()
     for name, change in changes.items():
@@ -97,6 +97,6 @@ def write(row: dict[str, Cell], table: str, **changes: Record | None) -> dict[st
     return written
 
 
-def _values(found: dict[Any, Record]) -> dict[Any, Record]:
+def _values(by_key: dict[Any, Record]) -> dict[Any, Record]:
     """Records without what only rebuilds the row, and without places, which appending may move."""
-    return {key: {c: v for c, v in record.items() if c not in ("form", "position")} for key, record in found.items()}
+    return {key: {c: v for c, v in record.items() if c not in ("form", "position")} for key, record in by_key.items()}

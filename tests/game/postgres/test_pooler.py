@@ -21,7 +21,7 @@ from game.rules.commands import COMMANDS, ClaimMail, Equip
 from game.urls import PostgresUrl
 from harness import wire
 from harness.play import differential, invariants
-from harness.wire import Pass, Proxy, RoundTrip, Session, Verdict, beside_one_transaction
+from harness.wire import Decision, Pass, Proxy, RoundTrip, Session, beside_one_transaction
 from tests.fixtures.pgbouncer import let_go, pgbouncer, through
 from tests.game.examples import EXAMPLES, command
 from tests.game.places import PostgresPlace
@@ -76,16 +76,16 @@ def test_each_action_is_granted_once_and_answered_again(
     assert after is not None
     assert seen is not None
     assert invariants.breaches(after, ["r1"]) == []
-    assert list(differential.rows_apart(after, seen)) == []
+    assert list(differential.differences(after, seen)) == []
 
 
 class Counting:
-    """Notes every round trip."""
+    """A Watch that notes every round trip."""
 
     def __init__(self) -> None:
         self.trips: list[RoundTrip] = []
 
-    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
+    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
         self.trips.append(trip)
         return Pass()
 

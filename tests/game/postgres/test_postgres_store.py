@@ -1,4 +1,4 @@
-"""What only the Postgres store has to stand: lost connections, waits for locks, a server that is away."""
+"""Tests what only the Postgres store meets: lost connections, waits for locks, a server that is away."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def statements(place: PostgresPlace, command: Command, request_id: str = "r2") -
     """The statements of a command on a warm connection, BEGIN and COMMIT aside."""
     assert isinstance(place.store, PostgresStore)
     ask(place.store, CLAIM, "r1")
-    found: list[str] = []
+    verbs: list[str] = []
     engine = place.store._engine
 
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        found.append(statement.split(None, 1)[0])
+        verbs.append(statement.split(None, 1)[0])
 
     sa.event.listen(engine, "before_cursor_execute", note)
     ask(place.store, command, request_id)
-    return found
+    return verbs
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from harness.play.defects import Defect
 
 @dataclass(frozen=True)
 class Played:
-    """What a command did to rows alone: its outcome, what changed, and the journals' lines in short."""
+    """The effects of a command on rows alone: its outcome, what changed, and the journals' lines in short."""
 
     outcome: dict[str, object]
     rows: Rows
@@ -66,7 +66,7 @@ def refused(act: Callable[[], object]) -> str:
         return refusal.code
     except Exception as error:  # noqa: BLE001  # told in few lines; the test fails
         defect = Defect.of(error)
-        found = f"{defect.what}, at {defect.where}\n\n{defect.trace}"
+        outcome = f"{defect.what}, at {defect.where}\n\n{defect.trace}"
     else:
-        found = f"granted {granted}"
-    pytest.fail(f"expected a refusal; found {found}", pytrace=False)
+        outcome = f"granted {granted}"
+    pytest.fail(f"expected a refusal; found {outcome}", pytrace=False)

@@ -43,7 +43,7 @@ Answer = Mapping[str, Any]
 
 @dataclass
 class Owned:
-    """What one player owns, as far as the model knows."""
+    """The property of one player, as far as the model knows."""
 
     gold: int
     diamonds: int
@@ -54,7 +54,7 @@ class Owned:
 
     @classmethod
     def of(cls, rows: Rows) -> Owned:
-        """What the rows say; also what the model is compared with."""
+        """Read the property from the rows; the model is compared with it too."""
         (user,) = rows["users"].values()
         items: Counter[str] = Counter()
         for item in rows["user_inventory"].values():
@@ -63,7 +63,7 @@ class Owned:
         return cls(int(user["gold"] or 0), int(user["diamonds"] or 0), int(user["action_points"] or 0), items, worn)
 
     def shown(self) -> tuple[object, ...]:
-        """What is compared."""
+        """Return the values that are compared."""
         return self.gold, self.diamonds, self.action_points, dict(+self.items), self.worn
 
     def answered(self, action: str, fields: Answer, outcome: Answer, before: Rows) -> None:

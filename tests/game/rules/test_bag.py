@@ -92,7 +92,7 @@ def test_what_can_not_be_sold_is_refused_by_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("odd", "code"),
+    ("changes", "code"),
     [
         ({"type": "relic"}, "cannot_be_sold"),
         ({"type": "material"}, "cannot_be_sold"),
@@ -102,8 +102,8 @@ def test_what_can_not_be_sold_is_refused_by_its_reason() -> None:
         ({"quantity": 3}, None),
     ],
 )
-def test_what_the_rules_do_not_know_has_no_price(odd: dict[str, str | int | None], code: str | None) -> None:
-    rows = with_item(hana(bag={"i": "새싹 바둑판"}), "i", **odd)
+def test_what_the_rules_do_not_know_has_no_price(changes: dict[str, str | int | None], code: str | None) -> None:
+    rows = with_item(hana(bag={"i": "새싹 바둑판"}), "i", **changes)
     if code is None:
         assert play(rows, SellItem("i")).history == [("spend", "i", -1, 2)]
         assert refusal(rows, SellItem("i", 2)) == "not_enough_material"

@@ -78,11 +78,11 @@ def test_a_name_tells_slot_and_grade(name: str, slot: str | None, grade: str | N
 
 @pytest.mark.parametrize("grade", BY_GRADE)
 def test_a_grade_has_the_figures_of_the_rules(grade: str) -> None:
-    found = catalog.GRADES[grade]
-    mains = catalog.main_base("fan", found), catalog.main_base("stones", found)
+    figures = catalog.GRADES[grade]
+    mains = catalog.main_base("fan", figures), catalog.main_base("stones", figures)
     wear_level, percentage, plain, gold, xp, bonus = BY_GRADE[grade]
     assert mains == ((percentage, True), (plain, False))
-    assert (found.wear_level, found.enhance_gold, found.enhance_xp, found.failure_bonus) == (
+    assert (figures.wear_level, figures.enhance_gold, figures.enhance_xp, figures.failure_bonus) == (
         wear_level,
         gold,
         xp,

@@ -35,8 +35,8 @@ def test_every_number_of_a_range_comes_up_and_no_other() -> None:
 
 
 def test_a_percentage_is_a_half_from_a_half_to_a_hundred() -> None:
-    found = {Chance(SECRET, f"r{n}").percent("success") for n in range(3000)}
-    assert found == {n / 2 for n in range(1, 201)}
+    percents = {Chance(SECRET, f"r{n}").percent("success") for n in range(3000)}
+    assert percents == {n / 2 for n in range(1, 201)}
 
 
 def test_dice_fix_a_draw_by_its_name_and_place() -> None:

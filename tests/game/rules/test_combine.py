@@ -110,5 +110,5 @@ def test_what_can_not_be_combined_is_refused_by_its_reason() -> None:
     assert refusal(of_grade("normal", worn=["c"]), COMBINE) == "item_is_worn"
     assert refusal(hana(bag={"a": "새싹 바둑판", "b": "새싹 바둑판", "c": "단풍결 바둑판"}), COMBINE) == "grades_differ"
     assert refusal(hana(bag={"a": "새싹 바둑판", "b": "새싹 바둑판", "c": "하급 강화석"}), COMBINE) == "not_equipment"
-    odd = with_item(of_grade("normal"), "c", grade="divine")
-    assert refusal(odd, COMBINE) == "not_equipment"
+    divine = with_item(of_grade("normal"), "c", grade="divine")
+    assert refusal(divine, COMBINE) == "not_equipment"

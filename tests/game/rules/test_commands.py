@@ -21,35 +21,6 @@ def test_every_command_has_its_action_and_loads_tables_of_a_players_state() -> N
         assert len(set(command.tables)) == len(command.tables)
 
 
-def test_the_actions_are_those_of_the_rules() -> None:
-    assert set(COMMANDS) == {
-        "claim_mail",
-        "claim_all_mail",
-        "delete_mail",
-        "claim_quest",
-        "claim_milestone",
-        "equip",
-        "unequip",
-        "save_preset",
-        "apply_preset",
-        "enhance",
-        "combine",
-        "disassemble",
-        "convert",
-        "start_tournament",
-        "finish_tournament",
-        "claim_tournament_reward",
-        "clear_stage",
-        "start_mission",
-        "collect_mission",
-        "collect_all_missions",
-        "level_up_mission",
-        "open_bundle",
-        "sell_item",
-        "expand_bag",
-    }
-
-
 def test_what_is_left_out_is_what_it_is_by_default() -> None:
     assert decode("combine", {"items": ["a", "b", "c"]}) == Combine(("a", "b", "c"), random=False)
     assert decode("convert", {"material": "하급 강화석", "to": "up"}) == Convert("하급 강화석", "up", 1)

@@ -1,4 +1,4 @@
-"""What is worn: one item a slot, each item once, by who may wear it."""
+"""Tests worn items: one item a slot, each item once, by who may wear it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of every action, on both stores: granted once, all or nothing, kept before it is answered."""
+"""Tests what holds of every action, on both stores: granted once, all or nothing, kept before it is answered."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def test_it_is_granted_adds_up_and_leaves_one_receipt(place: Place, before: Rows
     assert compare(before, after)
     assert invariants.breaches(after, ["r1"]) == []
     assert invariants.still_readable(before, after) == []
+    assert invariants.order_kept(before, after) == []
     assert list(after["action_receipts"]) == [("hana", "r1")]
 
 
@@ -137,7 +138,7 @@ def test_both_stores_answer_alike_and_end_alike(postgres: PostgresPlace, legacy:
     for place in (postgres, legacy):
         place.put(player)
     assert ask(postgres.store, command(action)) == ask(legacy.store, command(action))
-    assert list(differential.rows_apart(read(postgres), read(legacy))) == []
+    assert list(differential.differences(read(postgres), read(legacy))) == []
 
 
 class Breaking(Chance):
@@ -155,7 +156,7 @@ class Breaking(Chance):
 
 
 def draws_of(action: str) -> int:
-    """How many draws the example makes, on rows alone."""
+    """Count the draws that the example makes, on rows alone."""
     chance = Breaking("r1", 0)
     perform(Player(EXAMPLES[action].player(), "r1", NOON_MS, chance), command(action))
     return chance.drawn

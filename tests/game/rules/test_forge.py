@@ -77,7 +77,7 @@ def test_a_new_sub_raises_a_stat_that_no_other_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("odd", "left"),
+    ("document", "left"),
     [
         (None, {"combatSubs": 1}),
         ({"main": "?", "combatSubs": []}, {"main": "?", "combatSubs": 1}),
@@ -86,16 +86,16 @@ def test_a_new_sub_raises_a_stat_that_no_other_does() -> None:
         ({"combatSubs": [1, 2, 3, 4]}, {"combatSubs": [1, 2, 3, 4]}),
     ],
 )
-def test_options_of_another_shape_stay_and_the_star_is_won(odd: object, left: object) -> None:
+def test_options_of_another_shape_stay_and_the_star_is_won(document: object, left: object) -> None:
     rows = hana()
-    rows["user_inventory"][("hana", "fan")]["options"] = None if odd is None else json.dumps(odd)
+    rows["user_inventory"][("hana", "fan")]["options"] = None if document is None else json.dumps(document)
     played = play(rows, ENHANCE, {"success": 1})
-    found = options(played.rows)
+    written = options(played.rows)
     assert played.outcome == {"success": True, "stars": 1}
     if isinstance(left, dict) and left["combatSubs"] == 1:
-        assert [sub["enhancements"] for sub in found.pop("combatSubs")] == [0]
+        assert [sub["enhancements"] for sub in written.pop("combatSubs")] == [0]
         del left["combatSubs"]
-    assert found == left
+    assert written == left
 
 
 def test_what_the_options_hold_besides_comes_back_as_it_was() -> None:
@@ -186,20 +186,20 @@ def test_experience_is_drawn_from_the_range_of_the_grade(xp: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "text",
     ["{", "[" * 100_000, '{"a":1,"a":2}', '"text"', "5"],
     ids=["broken", "too deep", "a key twice", "a text", "a number"],
 )
-def test_options_that_are_no_object_stay_as_they_are(odd: str) -> None:
+def test_options_that_are_no_object_stay_as_they_are(text: str) -> None:
     rows = hana()
-    rows["user_inventory"][("hana", "fan")]["options"] = odd
+    rows["user_inventory"][("hana", "fan")]["options"] = text
     played = play(rows, ENHANCE, {"success": 1})
-    assert played.rows["user_inventory"][("hana", "fan")]["options"] == odd
+    assert played.rows["user_inventory"][("hana", "fan")]["options"] == text
     assert played.outcome == {"success": True, "stars": 1}
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "text",
     [
         '{"main":{"value":1e400,"baseValue":4},"combatSubs":"?"}',
         '{"main":{"value":%s,"baseValue":4},"combatSubs":"?"}' % ("9" * 400),
@@ -207,10 +207,10 @@ def test_options_that_are_no_object_stay_as_they_are(odd: str) -> None:
         '{"main":{"value":1.5,"baseValue":1e300},"combatSubs":"?"}',
     ],
 )
-def test_a_number_too_large_to_be_exact_is_not_added_to(odd: str) -> None:
+def test_a_number_too_large_to_be_exact_is_not_added_to(text: str) -> None:
     rows = hana({"options": {}})
-    rows["user_inventory"][("hana", "fan")]["options"] = odd
-    main = json.loads(odd)["main"]
+    rows["user_inventory"][("hana", "fan")]["options"] = text
+    main = json.loads(text)["main"]
     assert options(play(rows, ENHANCE, {"success": 1}).rows)["main"] == main
 
 
@@ -218,8 +218,8 @@ def test_subs_of_another_shape_take_no_stat_and_no_value() -> None:
     rows = hana({"options": {"combatSubs": [{"type": ["집중력"]}, 5, {"type": {}}]}})
     played = play(rows, ENHANCE, {"success": 1, "sub.type": 1, "sub.value": 2})
     assert options(played.rows)["combatSubs"][3]["type"] == "집중력"
-    odd = {"range": [1, 10**400], "value": 1.5}
-    rows = hana({"options": {"combatSubs": [odd, odd, odd, odd]}})
+    sub = {"range": [1, 10**400], "value": 1.5}
+    rows = hana({"options": {"combatSubs": [sub, sub, sub, sub]}})
     played = play(rows, ENHANCE, {"success": 1, "sub.index": 1, "sub.value": 3})
     assert options(played.rows)["combatSubs"][0]["value"] == 4.5
 
@@ -244,11 +244,11 @@ def test_failures_and_experience_never_grow_beyond_what_a_column_holds() -> None
 
 
 def test_options_with_a_number_that_can_not_be_written_again_stay_as_they_are() -> None:
-    odd = '{"main":{"type":"집중력","value":4,"baseValue":4},"seed":1e999}'
+    text = '{"main":{"type":"집중력","value":4,"baseValue":4},"seed":1e999}'
     rows = builders.player(
         "hana", gold=5000, bag={"fan": "푸른 바람 부채", "stone": {"name": "하급 강화석", "quantity": 50}}
     )
-    rows["user_inventory"][("hana", "fan")]["options"] = odd
+    rows["user_inventory"][("hana", "fan")]["options"] = text
     played = play(rows, Enhance("fan"), {"success": 1, "xp": 1})
-    assert played.rows["user_inventory"][("hana", "fan")]["options"] == odd
+    assert played.rows["user_inventory"][("hana", "fan")]["options"] == text
     assert played.rows["user_inventory"][("hana", "fan")]["stars"] == 1

@@ -8,7 +8,7 @@ import pytest
 
 from db.samples import builders
 from game.errors import TryAgain
-from game.postgres.statements import MOST_ROWS, Part, batches
+from game.postgres.statements import MOST_ROWS, SavePart, batches
 from game.postgres.store import PostgresUnit
 from game.rows import Rows, compare
 from game.rules.commands import ClaimAllMail
@@ -47,7 +47,7 @@ def test_a_claim_that_fails_between_its_statements_leaves_nothing(
     before = postgres.store.read("hana")
     write, statements = PostgresUnit._execute, 0
 
-    def fail_late(unit: PostgresUnit, parts: list[Part]) -> None:
+    def fail_late(unit: PostgresUnit, parts: list[SavePart]) -> None:
         nonlocal statements
         statements += 1
         if statements == 3:
@@ -66,8 +66,8 @@ def test_a_claim_that_fails_between_its_statements_leaves_nothing(
 
 
 def test_an_ordinary_change_is_one_statement_and_a_large_one_is_cut_in_order() -> None:
-    updates = [Part.update("user_mail", ("hana", f"m{n}"), {"claimed": True}) for n in range(MOST_ROWS + 1)]
-    lines = Part.insert("user_stages", [{"user_id": "hana", "stage": f"s{n}"} for n in range(MOST_ROWS)])
+    updates = [SavePart.update("user_mail", ("hana", f"m{n}"), {"claimed": True}) for n in range(MOST_ROWS + 1)]
+    lines = SavePart.insert("user_stages", [{"user_id": "hana", "stage": f"s{n}"} for n in range(MOST_ROWS)])
     assert list(batches([])) == []
     assert list(batches(updates[:-1])) == [updates[:-1]]
     assert list(batches([*updates, lines])) == [updates[:-1], updates[-1:], [lines]]

@@ -46,12 +46,12 @@ def table() -> list[list[str]]:
 @pytest.mark.parametrize("row", table(), ids=[row[0] for row in table()])
 def test_a_mission_has_the_figures_of_the_rules_at_every_level(row: list[str]) -> None:
     name, opens_with, pays, minutes, each, caps = row
-    found = MISSIONS[name]
-    assert (found.opens_with, found.pays) == (opens_with, pays)
-    assert [level.cycle_ms for level in found.levels] == [minute * MINUTE_MS for minute in ten(minutes)]
-    assert [level.per_cycle for level in found.levels] == ten(each)
-    assert [level.cap for level in found.levels] == ten(caps)
-    assert len(found.levels) == 10
+    entry = MISSIONS[name]
+    assert (entry.opens_with, entry.pays) == (opens_with, pays)
+    assert [level.cycle_ms for level in entry.levels] == [minute * MINUTE_MS for minute in ten(minutes)]
+    assert [level.per_cycle for level in entry.levels] == ten(each)
+    assert [level.cap for level in entry.levels] == ten(caps)
+    assert len(entry.levels) == 10
 
 
 @pytest.mark.parametrize(

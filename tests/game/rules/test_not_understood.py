@@ -1,4 +1,4 @@
-"""What a legacy row holds and no rule knows: played beside or not at all, never lost and never granted twice."""
+"""Tests values that no rule knows: played beside or not at all, never lost and never granted twice."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ FANS = {
 
 
 def worn_after(equipment: str, commands: list[Command]) -> tuple[dict[str, object], dict[str, object], str]:
-    """What is worn after the commands, what the way back says is worn, and how it says so.
+    """Return the items worn after the commands: by the rows, by the way back, and as text.
 
     The commands are carried out on the rows of one load, as on Postgres, where what is kept of the document stays.
     """
@@ -234,8 +234,8 @@ def worn_after(equipment: str, commands: list[Command]) -> tuple[dict[str, objec
     back = codec.encode_row(rows, tuple(row))
     again = codec.decode_row(back, rowid=1).rows
     worn = [
-        {str(entry["slot"]): entry["item_id"] for entry in found["user_equipment"].values() if entry["item_id"]}
-        for found in (rows, again)
+        {str(entry["slot"]): entry["item_id"] for entry in side["user_equipment"].values() if entry["item_id"]}
+        for side in (rows, again)
     ]
     return worn[0], worn[1], str(back["equipment"])
 

@@ -124,8 +124,8 @@ def test_the_refusal_names_the_item_that_is_gone_in_text_that_can_be_sent() -> N
 
 def test_an_item_that_the_rules_no_longer_know_is_gone() -> None:
     rows = preset(player(), "대회", {"fan": "fan"})
-    for odd in ({"grade": "divine"}, {"type": "relic"}, {"slot": None}):
-        assert refusal(with_item(rows.copy(), "fan", **odd), APPLY) == "preset_item_gone"
+    for changes in ({"grade": "divine"}, {"type": "relic"}, {"slot": None}):
+        assert refusal(with_item(rows.copy(), "fan", **changes), APPLY) == "preset_item_gone"
 
 
 def test_every_item_asks_for_its_level() -> None:

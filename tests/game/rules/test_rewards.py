@@ -108,9 +108,9 @@ def test_a_mail_expires_at_its_instant_and_not_before() -> None:
     assert refusal(rows, CLAIM, now_ms=1000) == "mail_expired"
 
 
-@pytest.mark.parametrize("never", [None, 0])
-def test_no_time_and_the_time_nought_mean_never(never: int | None) -> None:
-    rows = hana(mail={"m1": {"gold": 5, "expires": never}})
+@pytest.mark.parametrize("never", [{}, {"expires": 0}])
+def test_no_time_and_the_time_nought_mean_never(never: dict[str, object]) -> None:
+    rows = hana(mail={"m1": {"gold": 5, **never}})
     assert play(rows, CLAIM, now_ms=2**50).outcome["gold"] == 5
 
 

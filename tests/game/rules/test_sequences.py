@@ -27,6 +27,7 @@ from game.rules.stages import STAGES
 from game.unit_of_work import Store
 from harness.play import differential, invariants
 from harness.play.arena import LegacyStage, PostgresStage, Stage, Start
+from tests.game.examples import EXAMPLES
 from tests.game.rules.small_model import TIERS, Owned
 
 PARTS = 4
@@ -108,10 +109,10 @@ class Sequences(RuleBasedStateMachine):
         return cls._starts[player]
 
     def read(self, player: str) -> tuple[Rows, Rows]:
-        found = self.stores[0].read(player), self.stores[1].read(player)
-        assert found[0] is not None
-        assert found[1] is not None
-        return found[0], found[1]
+        pair = self.stores[0].read(player), self.stores[1].read(player)
+        assert pair[0] is not None
+        assert pair[1] is not None
+        return pair[0], pair[1]
 
     @rule(hours=st.sampled_from([-30, -1, 0.1, 1, 7, 24, 24, 200]))
     def time_passes(self, hours: float) -> None:
@@ -119,7 +120,8 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(player=st.sampled_from(list(PLAYERS)), action=st.sampled_from(sorted(COMMANDS)), data=st.data())
     def act(self, player: str, action: str, data: st.DataObject) -> None:
-        fields = {name: data.draw(wish(self.rows[player][0])) for name, wish in FIELDS.get(action, {}).items()}
+        wishes = FIELDS.get(action) or {name: among(value) for name, value in EXAMPLES[action].fields.items()}
+        fields = {name: data.draw(wish(self.rows[player][0])) for name, wish in wishes.items()}
         self.asked += 1
         request = Request(player, f"r{self.asked}", decode(action, fields))
         before = self.rows[player]
@@ -144,7 +146,7 @@ class Sequences(RuleBasedStateMachine):
             assert compare(before, store.read(done.request.player) or Rows()) == {}
 
     def ask(self, store: Store, request: Request) -> Answer | str:
-        """What is answered, or the code of the refusal."""
+        """Return the answer, or the code of the refusal."""
         chance: Callable[[str], Chance] = partial(Chance, "the secret of tests")
         try:
             return dispatch(store, request, clock=lambda: self.now_ms, chance=chance)
@@ -159,7 +161,7 @@ class Sequences(RuleBasedStateMachine):
             assert Owned.of(rows).shown() == self.owned[player].shown()
         granted = [(d.request.player, d.request.request_id) for d in self.done if d.request.player == player]
         assert invariants.receipts(after[0], granted, []) == []
-        assert list(differential.rows_apart(*after)) == []
+        assert list(differential.differences(*after)) == []
 
 
 def of(table: str, place: int = 1) -> Callable[[Rows], st.SearchStrategy[str]]:

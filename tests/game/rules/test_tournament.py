@@ -16,7 +16,9 @@ KINDS: tuple[TournamentKind, ...] = ("neighborhood", "national", "world")
 
 
 def hana(kind: str, **tournament: object) -> Rows:
-    return builders.player("hana", tournaments={kind: tournament})
+    """Make a player with a tournament; of its fields only `status` may be given as None."""
+    given = {field: value for field, value in tournament.items() if value is not None or field == "status"}
+    return builders.player("hana", tournaments={kind: given})
 
 
 @pytest.mark.parametrize(("kind", "rank"), [(kind, rank) for kind in KINDS for rank in (1, 4, 6)])

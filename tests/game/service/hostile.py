@@ -103,7 +103,7 @@ def status(client: socket.socket) -> int:
 
 
 def everything(client: socket.socket) -> bytes:
-    """What the service sends until it closes, or one whole answer of JSON."""
+    """Read what the service sends until it closes, or one whole answer of JSON."""
     answer = b""
     try:
         while part := client.recv(65536):

@@ -74,7 +74,7 @@ class Running:
         self.env_file.write_text("\n".join([f"DATABASE_URL='{url}'", *more]))
 
     def ready(self) -> list[dict[str, Any]]:
-        """What each process says of itself, as soon as all answer."""
+        """Return the answers of all processes at /readyz, once all answer."""
         verify = authorities()
         return eventually(lambda: [httpx.get(f"{url}/readyz", timeout=5, verify=verify).json() for url in self.urls])
 
@@ -105,7 +105,7 @@ def free_ports(number: int) -> int:
 
 
 def eventually(look: Callable[[], T]) -> T:
-    """What `look` gives, as soon as it raises no more."""
+    """Call `look` until it raises no more, and return its result."""
     return Retrying(stop=stop_after_delay(PATIENCE_SECONDS), wait=wait_fixed(0.02), reraise=True)(look)
 
 

@@ -1,4 +1,4 @@
-"""What Schemathesis is to do besides: a key of its own for each request, or most would be refused as reused."""
+"""Hooks for Schemathesis: a key of its own for each request, or most would be refused as reused."""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ def act(
 def assert_problem(answer: Response, code: str) -> None:
     problem = PROBLEMS[code]
     body = answer.json()
-    found = answer.status_code, body.get("status"), body.get("code")
-    assert found == (problem.status, problem.status, code), f"expected the problem {code}; found {answer.text}"
+    shown = answer.status_code, body.get("status"), body.get("code")
+    assert shown == (problem.status, problem.status, code), f"expected the problem {code}; found {answer.text}"
     assert answer.headers["content-type"] == "application/problem+json"
     assert body["title"] == problem.title
     assert set(body) - {"message"} == {"type", "title", "status", "code", "detail"}

@@ -74,13 +74,13 @@ def send(client: Client, content: bytes | Iterator[bytes], action: str = "equip"
 def test_a_field_of_anything_is_refused_with_a_code(service: Watched, action: str) -> None:
     schema = service.client.get("/openapi.json").json()["paths"][f"/players/{{player}}/actions/{action}"]["post"]
     names = schema["requestBody"]["content"]["application/json"]["schema"]["properties"]
-    for odd in ODD:
-        if action == "save_preset" and odd in (SQL, "\u202e"):
+    for value in ODD:
+        if action == "save_preset" and value in (SQL, "\u202e"):
             continue  # A preset may be called that; below it is.
         # An action without fields would be granted an empty body: it is given one field too many.
-        fields = {**dict.fromkeys(names, odd)} or {"surplus": odd}
+        fields = {**dict.fromkeys(names, value)} or {"surplus": value}
         answer = send(service.client, json.dumps(fields).encode(), action)
-        assert answer.is_client_error, (odd, answer.text)
+        assert answer.is_client_error, (value, answer.text)
         assert answer.json()["code"] != "method_not_allowed"
 
 
@@ -117,9 +117,9 @@ def test_what_only_python_takes_for_json_is_none(service: Watched) -> None:
         assert answer.json()["detail"] == "expected a body of JSON, each key once"
 
 
-@pytest.mark.parametrize("said", ["text/plain", "application/xml", "multipart/form-data", ""])
-def test_a_body_that_is_not_said_to_be_json_is_not_read(service: Watched, said: str) -> None:
-    assert_problem(send(service.client, b'{"item": "fan"}', **{"Content-Type": said}), "not_json")
+@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "multipart/form-data", ""])
+def test_a_body_that_is_not_said_to_be_json_is_not_read(service: Watched, content_type: str) -> None:
+    assert_problem(send(service.client, b'{"item": "fan"}', **{"Content-Type": content_type}), "not_json")
 
 
 def test_a_body_too_large_is_refused_whole(service: Watched) -> None:

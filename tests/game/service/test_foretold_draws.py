@@ -61,15 +61,15 @@ def outcomes(place: Place, player: str) -> list[object]:
 
 
 def amounts(epoch: str) -> list[object]:
-    """What the rules alone draw for hana in the epoch."""
-    found = []
+    """Return what the rules alone draw for hana in the epoch."""
+    drawn = []
     for key in REMEMBERED:
         chance = Chance(SECRET, key)
         chance.enter(epoch)
         command = OpenBundle("bundle")
         player = Player(builders.player("hana", bag=BUNDLE), key, NOON_MS, chance, command.body())
-        found.append(perform(player, command))
-    return found
+        drawn.append(perform(player, command))
+    return drawn
 
 
 @pytest.mark.parametrize("epoch", ["", "a", "another epoch"])
@@ -209,7 +209,7 @@ def test_one_key_with_two_bodies_at_once_is_granted_to_one_and_tells_nothing_of_
 
 
 def end_of(act: Callable[[], object]) -> object:
-    """What it gives, or its refusal."""
+    """Return its result, or its refusal."""
     try:
         return act()
     except Refused as refused:
@@ -217,7 +217,7 @@ def end_of(act: Callable[[], object]) -> object:
 
 
 def at_once(acts: list[Callable[[], object]]) -> list[object]:
-    """How each ends, begun together."""
+    """Begin all together, and return how each ends."""
     together, ends = threading.Barrier(len(acts)), [object()] * len(acts)
 
     def run(place: int) -> None:

@@ -219,8 +219,8 @@ def few_descriptors(running: Running, before: int) -> None:
 def test_many_chunks_take_little_more_time_than_one(running: Running, place: Place) -> None:
     """Without a limit 50 of these take seconds of a process, and its probes and players wait as long."""
     head = b"POST /players/mallory/actions/claim_mail HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    whole = time_of_requests(running, head + b"%x\r\n%b\r\n" % (200_000, b" " * 200_000))
-    assert time_of_requests(running, head + b"1\r\n \r\n" * 33_000) < 4 * whole + 0.3
+    time_of_one = time_of_requests(running, head + b"%x\r\n%b\r\n" % (200_000, b" " * 200_000))
+    assert time_of_requests(running, head + b"1\r\n \r\n" * 33_000) < 4 * time_of_one + 0.3
     assert granted(running, 3) == ["granted"] * 3
     assert probes(running) == [200, 200]
 

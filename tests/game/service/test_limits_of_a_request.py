@@ -101,8 +101,8 @@ def head_of(size: int) -> bytes:
 def request_of(size: int) -> bytes:
     """Return a request of that many bytes and with a body of few: its chunks have extensions."""
     chunk = b"1;" + b"a" * 996 + b"\r\n \r\n"
-    chunks, rest = divmod(size - len(CHUNKED) - len(END), len(chunk))
-    return CHUNKED + chunk * (chunks - 1) + b"1;" + b"a" * (996 + rest) + b"\r\n \r\n" + END
+    chunks, remainder = divmod(size - len(CHUNKED) - len(END), len(chunk))
+    return CHUNKED + chunk * (chunks - 1) + b"1;" + b"a" * (996 + remainder) + b"\r\n \r\n" + END
 
 
 @pytest.mark.parametrize("segment", SEGMENTS)

@@ -18,8 +18,8 @@ PASS = "pass-of-the-tests"
 
 
 def lines(running: Running, **about: object) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in running.log.splitlines()]
-    return [line for line in found if line["event"] == "request" and about.items() <= line.items()]
+    events = [json.loads(line) for line in running.log.splitlines()]
+    return [line for line in events if line["event"] == "request" and about.items() <= line.items()]
 
 
 def test_each_request_is_one_line_with_its_id_and_no_secret(

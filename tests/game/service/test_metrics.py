@@ -40,7 +40,7 @@ def serving(url: str, *, pool_size: int = 2) -> Iterator[Client]:
 
 
 def value(client: Client, name: str, **labels: str) -> float:
-    """What is counted now, 0 where it was never."""
+    """Return the counter's value, 0 where nothing was counted."""
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:
             if sample.name == name and sample.labels == labels:
@@ -80,7 +80,7 @@ def documented(head: str) -> set[str]:
 @pytest.mark.parametrize("place", ["postgres", "legacy"])
 @pytest.mark.parametrize("state", ["fenced", "moved"])
 def test_a_request_that_meets_a_move_is_no_failure(
-    place: str, state: fence.State, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+    place: str, state: fence.FenceState, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     at: PostgresPlace | LegacyPlace = request.getfixturevalue(place)
     at.put(builders.player("hana", **HANA))
@@ -165,10 +165,10 @@ def busy(client: Client) -> None:
 
 
 def test_every_name_is_documented() -> None:
-    told = DOCS.read_text("utf-8")
+    page = DOCS.read_text("utf-8")
     names = {family.name for family in Metrics().registry.collect()}
     assert len(names) == 9
-    assert {name for name in names if f"`{name}" not in told} == set()
+    assert {name for name in names if f"`{name}" not in page} == set()
 
 
 def test_a_players_token_is_no_label(legacy: LegacyPlace) -> None:

@@ -50,7 +50,7 @@ def client(place: Place) -> Iterator[Client]:
 
 
 def run(client: Client, tmp_path: Path, token: str | None, *options: str) -> str:
-    """What Schemathesis has to say against it, with every check, as its own command line runs it."""
+    """Run Schemathesis against the service with every check, as its command line does; return the faults."""
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG + (f'[auth.openapi.HTTPBearer]\nbearer = "{token}"\n' if token else ""))
     command = [
@@ -71,8 +71,8 @@ def run(client: Client, tmp_path: Path, token: str | None, *options: str) -> str
 
 
 def test_every_answer_is_documented_and_none_is_a_failure(client: Client, tmp_path: Path) -> None:
-    if said := run(client, tmp_path, tokens.issue(TOKEN_SECRET, "hana")):
-        pytest.fail(said)
+    if output := run(client, tmp_path, tokens.issue(TOKEN_SECRET, "hana")):
+        pytest.fail(output)
 
 
 @pytest.mark.parametrize(
@@ -81,15 +81,15 @@ def test_every_answer_is_documented_and_none_is_a_failure(client: Client, tmp_pa
 def test_whoever_asks_the_answers_are_documented(legacy: LegacyPlace, tmp_path: Path, token: str | None) -> None:
     legacy.put(builders.player("hana", **PLENTY))
     with client_of(legacy.store) as client:
-        said = run(
+        output = run(
             client,
             tmp_path,
             token,
             "--include-operation-id-regex=^(show|convert|save_preset)$",
             "--exclude-checks=positive_data_acceptance",
         )
-    if said:
-        pytest.fail(said)
+    if output:
+        pytest.fail(output)
 
 
 def test_each_action_and_each_address_is_documented(legacy: LegacyPlace) -> None:

@@ -26,7 +26,7 @@ OPERATOR_TOKEN = secrets.token_urlsafe(16)
 
 
 class Receiver:
-    """What stands where Sentry would: keeps what it is sent."""
+    """A stand-in for Sentry that keeps what it is sent."""
 
     def __init__(self) -> None:
         self.bodies: list[str] = []
@@ -41,7 +41,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_args: object) -> None:
-                """Silent."""
+                """Log nothing: the test's output stays readable."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))

@@ -62,7 +62,7 @@ def test_a_file_that_is_broken_while_the_service_runs_revokes_what_it_did_before
     legacy.put(builders.player("hana", gold=1))
     file = tmp_path / "revoked.json"
     file.write_text(revocations.write({"hana": tokens.now_ms() + 10**9}))
-    whole = file.read_bytes()
+    data = file.read_bytes()
     running = serve(legacy.url, REVOKED_TOKENS=str(file))
     running.ready()
     for name, text in {**WRONG, "no file": None}.items():
@@ -74,7 +74,7 @@ def test_a_file_that_is_broken_while_the_service_runs_revokes_what_it_did_before
         for _ in range(3):
             assert (name, statuses(running, "hana", tokens.issue(TOKEN_SECRET, "hana"))) == (name, [401])
         assert (name, len(errors(running)) - lines) == (name, 1)
-    file.write_bytes(whole.replace(b"hana", b"mina"))
+    file.write_bytes(data.replace(b"hana", b"mina"))
     assert statuses(running, "hana", tokens.issue(TOKEN_SECRET, "hana")) == [200]
 
 
@@ -143,12 +143,12 @@ def environment(folder: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> en
 
 
 def revoke(folder: Path, file: Path, player: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = revoking.revoke(environment(folder, file, monkeypatch), player)
-    assert revocations.moment(revocations.parse(file.read_text())[player]) in said
+    message = revoking.revoke(environment(folder, file, monkeypatch), player)
+    assert revocations.moment(revocations.parse(file.read_text())[player]) in message
 
 
 def statuses(running: Running, player: str, token: str) -> list[int]:
-    """What each process answers to the token."""
+    """Return each process's status for the token."""
     headers = {"Authorization": f"Bearer {token}"}
     return [
         httpx.get(f"{url}/players/{player}", headers=headers, timeout=PATIENCE_SECONDS).status_code

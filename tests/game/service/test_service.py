@@ -56,8 +56,8 @@ def test_a_player_is_shown_by_table_and_without_journals(client: Client) -> None
 
 @pytest.mark.parametrize("player", ["nobody", "%00", "a%00b", "%F0%9F%90%89", "%EF%BF%BE", "x" * 4000])
 def test_nobody_is_not_found_whatever_the_name(client: Client, player: str) -> None:
-    found = [client.get(f"/players/{player}", headers=OPERATOR), act(client, player=player, headers=OPERATOR)]
-    assert {answer.status_code for answer in found} == {HTTPStatus.NOT_FOUND}
+    answers = [client.get(f"/players/{player}", headers=OPERATOR), act(client, player=player, headers=OPERATOR)]
+    assert {answer.status_code for answer in answers} == {HTTPStatus.NOT_FOUND}
 
 
 @pytest.mark.parametrize(

@@ -78,13 +78,13 @@ def build(folder: Path) -> None:
     stage = re.split(r"^FROM ", text, flags=re.MULTILINE)[1]
     source = folder / "src"
     source.mkdir()
-    for instruction, rest in re.findall(r"^(COPY|RUN) (.*)$", stage, re.MULTILINE):
+    for instruction, arguments in re.findall(r"^(COPY|RUN) (.*)$", stage, re.MULTILINE):
         if instruction == "COPY":
-            *froms, to = rest.split()
+            *froms, to = arguments.split()
             (source / to).mkdir(exist_ok=True, parents=True)
             subprocess.run(["cp", "-r", *(ROOT / one for one in froms), source / to], check=True)
             continue
-        command = re.sub(r"(?<![\w.])/(opt|wheels)\b", rf"{folder}/\1", rest)
+        command = re.sub(r"(?<![\w.])/(opt|wheels)\b", rf"{folder}/\1", arguments)
         command = re.sub(r"^python ", f"{sys.executable} ", command)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         subprocess.run(command, shell=True, check=True, cwd=source, env=environment)

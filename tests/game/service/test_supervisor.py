@@ -25,8 +25,8 @@ from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running, eventu
 HANA = {"gold": 100, "level": 30, "bag": {"fan": "푸른 바람 부채"}, "mail": {"m1": {"gold": 50}, "m2": {"gold": 5}}}
 
 
-def pids(said: list[dict[str, Any]]) -> set[int]:
-    return {one["pid"] for one in said}
+def pids(answers: list[dict[str, Any]]) -> set[int]:
+    return {one["pid"] for one in answers}
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def test_every_process_serves_the_same_store_on_a_port_of_its_own(
     hana: LegacyPlace, serve: Callable[..., Running]
 ) -> None:
     running = serve(hana.url, processes=2)
-    said = running.ready()
-    assert len(pids(said)) == 2
-    assert {one["store"] for one in said} == {hana.store.status().store}
+    answers = running.ready()
+    assert len(pids(answers)) == 2
+    assert {one["store"] for one in answers} == {hana.store.status().store}
     assert running.pidfile.read_text() == f"{running.process.pid}\n"
     assert [running.act("m1", "r1", process=n).json()["replayed"] for n in (0, 1)] == [False, True]
 
@@ -74,9 +74,9 @@ def test_a_restart_gives_new_processes_that_serve_what_the_env_file_says_now(
 
 
 def renewed(running: Running, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    said = running.ready()
-    assert pids(said).isdisjoint(pids(old))
-    return said
+    answers = running.ready()
+    assert pids(answers).isdisjoint(pids(old))
+    return answers
 
 
 def test_an_env_file_that_is_wrong_leaves_everything_as_it_is(hana: LegacyPlace, serve: Callable[..., Running]) -> None:
@@ -161,14 +161,14 @@ def test_a_second_supervisor_is_refused_the_pidfile_of_the_first(
     assert first.pidfile.read_text() == "1\n"
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_ends_with_all_its_processes(
-    hana: LegacyPlace, serve: Callable[..., Running], told: signal.Signals
+    hana: LegacyPlace, serve: Callable[..., Running], number: signal.Signals
 ) -> None:
     running = serve(hana.url, processes=2)
     running.ready()
     children = running.children()
-    running.process.send_signal(told)
+    running.process.send_signal(number)
     assert running.process.wait(PATIENCE_SECONDS) == 0
     assert not any(child.is_running() for child in children)
     assert not running.pidfile.exists()
@@ -197,8 +197,8 @@ def test_a_database_that_is_away_at_the_start_is_a_503_and_no_traceback(
 ) -> None:
     away = postgres.database.service.with_(host="127.0.0.1", port=free_ports(1), password="hunter2hunter2")
     running = serve(away.as_text())
-    (said,) = running.ready()
-    assert (said["engine"], said["store"], said["code"]) == ("postgres", None, "store_unavailable")
+    (body,) = running.ready()
+    assert (body["engine"], body["store"], body["code"]) == ("postgres", None, "store_unavailable")
     answer = running.act("m1", "r1")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["code"] == "store_unavailable"

@@ -85,8 +85,15 @@ def test_a_token_with_a_changed_character_is_nobodys() -> None:
         changed = token[:n] + ("1" if character != "1" else "2") + token[n + 1 :]
         assert opens(changed) is None
         assert opens(token[:n]) is None
-    for odd in (f"{token} ", f" {token}", f"{token}.", f"{token}\0", token.upper(), token.replace(".", "..", 1)):
-        assert opens(odd) is None
+    for other_token in (
+        f"{token} ",
+        f" {token}",
+        f"{token}.",
+        f"{token}\0",
+        token.upper(),
+        token.replace(".", "..", 1),
+    ):
+        assert opens(other_token) is None
 
 
 def test_a_token_is_good_from_its_issue_until_its_lifetime_is_over() -> None:
@@ -205,14 +212,14 @@ def test_why_a_token_is_no_longer_good_is_told_to_who_bears_a_signed_one(place: 
     place.put(builders.player("hana", **HANA))
     revoked = {"hana": tokens.now_ms()}
     with client_of(place.store, token_rules=Rules(revoked_ms=revoked.get)) as client:
-        for token, told in (
+        for token, detail in (
             (tokens.issue(TOKEN_SECRET, "hana", issued_ms=revoked["hana"]), "the token is revoked; sign in again"),
             (tokens.issue(TOKEN_SECRET, "hana", issued_ms=1), "the token has expired; sign in again"),
             (tokens.issue("another-secret-of-16", "hana", issued_ms=1), tokens.NOBODYS),
         ):
             answer = client.get("/players/hana", headers={"Authorization": f"Bearer {token}"})
             assert_problem(answer, "token_needed")
-            assert answer.json()["detail"] == told
+            assert answer.json()["detail"] == detail
         assert client.get("/players/hana", headers=bearer("hana")).is_success
         assert client.get("/players/hana", headers=OPERATOR).is_success
 

@@ -28,8 +28,8 @@ def of_age(name: str, replace: str, *, catcher: str = AGE, wider: tuple[str, ...
 
 
 def run(config: pytest.Config, *mutations: Mutation) -> dict[str, Result]:
-    found = audit.run(ROOT, config.getoption("--postgres"), "", Silent(), mutations=mutations)
-    return {result.name: result for result in found.results}
+    report = audit.run(ROOT, config.getoption("--postgres"), "", Silent(), mutations=mutations)
+    return {result.name: result for result in report.results}
 
 
 def test_there_are_enough_of_them_and_each_has_a_name_of_its_own() -> None:
@@ -48,17 +48,17 @@ def test_a_mutation_matches_once_and_its_catcher_exists(mutation: Mutation) -> N
 
 
 def test_what_is_caught_by_whom_and_what_survives(pytestconfig: pytest.Config) -> None:
-    found = run(
+    report = run(
         pytestconfig,
         of_age("caught", "MAX_AGE = timedelta(hours=48)"),
         of_age("caught by another", "MAX_AGE = timedelta(hours=48)", catcher=OTHER, wider=(OTHER, AGE)),
         of_age("survives", "MAX_AGE = timedelta(days=1)", wider=(AGE, OTHER)),
         of_age("breaks it all", "MAX_AGE = timedelta(hours=24"),
     )
-    assert found["caught"].caught_by == AGE
-    assert found["caught by another"].caught_by.startswith(AGE)
-    assert (found["survives"].caught_by, found["survives"].broken) == ("", "")
-    assert (found["breaks it all"].caught_by, found["breaks it all"].broken != "") == ("", True)
+    assert report["caught"].caught_by == AGE
+    assert report["caught by another"].caught_by.startswith(AGE)
+    assert (report["survives"].caught_by, report["survives"].broken) == ("", "")
+    assert (report["breaks it all"].caught_by, report["breaks it all"].broken != "") == ("", True)
 
 
 def test_a_catcher_that_runs_a_suite_of_its_own_can_pass_in_a_copy(pytestconfig: pytest.Config) -> None:
@@ -115,6 +115,6 @@ def test_another_tree_in_a_child_is_noticed(copy: Copy, monkeypatch: pytest.Monk
     def without_path(settings: Mapping[str, str] | None = None, **_: object) -> dict[str, str]:
         return {**os.environ, **{name: value for name, value in (settings or {}).items() if name != "PYTHONPATH"}}
 
-    monkeypatch.setattr(environments, "beside", without_path)
+    monkeypatch.setattr(environments, "child_variables", without_path)
     with pytest.raises(Failure, match="another tree in game-"):
         copy.prove()

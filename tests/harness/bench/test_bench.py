@@ -14,9 +14,9 @@ from db.console.progress import Silent
 from db.errors import Failure
 from db.servers import Server
 from harness.bench import actions, databases, pgbench
-from harness.bench.actions import Cell, Measured
-from harness.bench.samples import Judgement, Spread, Target, percentile, ratio
-from harness.bench.setup import Statement
+from harness.bench.actions import Measured, Measurement
+from harness.bench.samples import Judgement, Spread, Threshold, percentile, ratio
+from harness.bench.setup import RecordedStatement
 from harness.bench.targets import Web
 from harness.bench.workers import Round, Timing, WorkerPool
 from tests.fixtures.given_server import given
@@ -24,15 +24,15 @@ from tests.fixtures.given_server import given
 ROOT = Path(__file__).parents[3]
 
 
-def measured(dispatch: float, ceiling: float, bench: float | None) -> Cell:
-    found = Measured()
+def measured(dispatch: float, ceiling: float, bench: float | None) -> Measurement:
+    measurements = Measured()
     for factor in (1, 10, 0.1):  # Rounds that were lucky and unlucky: the medians are those of the first.
-        found.add("dispatch", dispatch * factor, [0.010, 0.020])
-        found.add("ceiling", ceiling * factor)
-        found.add("http", 1.0, [0.5])
+        measurements.add("dispatch", dispatch * factor, [0.010, 0.020])
+        measurements.add("ceiling", ceiling * factor)
+        measurements.add("http", 1.0, [0.5])
         if bench is not None:
-            found.add("pgbench", bench * factor)
-    return found.cell("equip", 8)
+            measurements.add("pgbench", bench * factor)
+    return measurements.cell("equip", 8)
 
 
 def test_percentiles_are_the_nearest_ranks() -> None:
@@ -71,12 +71,12 @@ def test_a_missed_target_fails_and_one_that_nobody_measured_is_inconclusive(
 
 def test_no_target_at_all_is_no_pass_and_a_missed_one_outweighs_an_unmeasured() -> None:
     assert Judgement.of([]).verdict == "inconclusive"
-    both = Judgement.of([Target("a", None, least=1), Target("reset, p50 in ms", 1.2, most=1.0)])
+    both = Judgement.of([Threshold("a", None, least=1), Threshold("reset, p50 in ms", 1.2, most=1.0)])
     assert (both.verdict, both.missed) == ("fail", ("reset, p50 in ms: at most 1.0, found 1.200",))
 
 
 def test_pgbench_gets_the_same_sql_with_the_player_and_the_request_drawn() -> None:
-    statement = Statement(
+    statement = RecordedStatement(
         "UPDATE t SET a = %(v0)s::BIGINT, b = %(v1)s, c = %(v4)s, d = 'x%%' WHERE u = %(v2)s::VARCHAR AND r = %(v3)s",
         {"v0": 7, "v1": None, "v4": True},
         ("v2",),
@@ -92,8 +92,8 @@ def test_pgbench_gets_the_same_sql_with_the_player_and_the_request_drawn() -> No
 
 
 def test_what_a_client_runs_into_is_said_and_not_counted() -> None:
-    with WorkerPool(1) as crew, pytest.raises(Failure, match="ConnectionRefusedError"):
-        crew.play(Web(("http://127.0.0.1:9",), "no token"), "equip", ["2"], 1, "run")
+    with WorkerPool(1) as pool_of_workers, pytest.raises(Failure, match="ConnectionRefusedError"):
+        pool_of_workers.play(Web(("http://127.0.0.1:9",), "no token"), "equip", ["2"], 1, "run")
 
 
 def test_actions_are_measured_on_every_side(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_databases_are_measured_every_way_and_a_missing_one_is_named(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = databases.run(2, 0, given(server.maintenance, monkeypatch), Silent())
-    ways = {"clone", "bare", "bare, FILE_COPY", "reset", "reset, not sealed"}
+    ways = {"clone", "bare", "bare, FILE_COPY", "reset", "reset, not restricted"}
     assert ways <= report.ways.keys() <= ways | {"pytest-postgresql"}
     assert report.clone_of_bare is not None
     assert ("pytest-postgresql" in report.ways) != ("pytest-postgresql" in report.absent)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from db.cutover.report import Report
+from db.cutover.report import RunReport
 from db.environments import Environment, Policy
 from db.legacy.comparison import compare_files
 from db.servers import Server
@@ -140,7 +140,7 @@ def _config(env: Environment, server: Server, **wish: object) -> dict[str, objec
     return {"smoke": quiet_smoke, "tools": server.tool, "folder": env.legacy.path.parent / "runs", **wish}
 
 
-def _end(report: Report) -> None:
+def _end(report: RunReport) -> None:
     if code := cutovers.exit_code(report):
         raise SystemExit(code)
 

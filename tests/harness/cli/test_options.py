@@ -321,8 +321,6 @@ def test_what_pytest_s_options_can_not_mean_is_a_usage_error(
     options: list[str], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p harness.pytest_plugin.plugin -p no:cacheprovider")
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     done = pytester.runpytest_inprocess("--collect-only", "--postgres=local", *options)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     assert options[0].partition("=")[0] in "\n".join([*done.errlines, *done.outlines])

@@ -10,7 +10,7 @@ import pytest
 
 from db.console.output import Output, plain
 from db.cutover.context import RunConfig
-from db.cutover.report import Report, Verdict
+from db.cutover.report import RunReport, RunVerdict
 from db.environment_files import FileRead, FilesRead, Override
 from db.environments import Environment, throwaway
 from game.urls import PostgresUrl
@@ -43,8 +43,8 @@ def env(tmp_path: Path) -> Environment:
     return dataclasses.replace(made, files_read=READ)
 
 
-def planned(env: Environment, folder: Path) -> Report:
-    return RunConfig(smoke.run, folder=folder).new_context("cutover", env, run=None).finished(Verdict.PLANNED)
+def planned(env: Environment, folder: Path) -> RunReport:
+    return RunConfig(smoke.run, folder=folder).new_context("cutover", env, run=None).finished(RunVerdict.PLANNED)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -39,7 +39,7 @@ COMMANDS: dict[str, Callable[[Progress, Path], object]] = {
     "transfer --env test": lambda progress, path: transfers.run(
         transfers.Wish("test", path, None, back=False, max_held=None, postgres=NO_SERVER), progress, _nobody_asks
     ),
-    "gate": lambda progress, _: gate.run(gate.Wish("test", None, 5, NO_SERVER), ROOT, progress),
+    "gate": lambda progress, _: gate.run(gate.GateOptions("test", None, 5, NO_SERVER), ROOT, progress),
 }
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from db import environments, ops
 from db.console.output import Output
-from db.cutover import answers, ending
+from db.cutover import ending, probes
 from db.environments import Environment
 from db.samples import seed
 from harness.cli.commands import environment_status
@@ -234,7 +234,7 @@ def _environment(database: Database, folder: Path) -> Environment:
 def test_it_prints_every_row_and_says_each_cause_once(
     postgres: str, fenced_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(probes, "LOCK_SECONDS", 0.05)
     with _listening() as port:
         at = [*POSTGRES].index(postgres)  # Each state meets the others' states shifted by one.
         others = islice(zip(cycle(POINTER), cycle(SNAPSHOTS), strict=False), at, None)

@@ -1,4 +1,4 @@
-"""A sealed database lets only the service in, which can change nothing that its reset does not look at."""
+"""A restricted database lets only the service in, which can change nothing that its reset does not look at."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ ANYBODYS = ("ALTER ROLE", "SELECT lo_create")
 
 
 @pytest.fixture
-def sealed(databases: Databases) -> Iterator[Database]:
-    clone = databases.clone(sealed=True)
+def restricted(databases: Databases) -> Iterator[Database]:
+    clone = databases.clone(restricted=True)
     yield clone
     databases.drop(clone)
 
 
 @pytest.fixture
-def superuser(server: Server, sealed: Database) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(server.url(sealed.name, "superuser").conninfo, autocommit=True) as conn:
+def superuser(server: Server, restricted: Database) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(server.url(restricted.name, "superuser").conninfo, autocommit=True) as conn:
         yield conn
 
 
-def seal_of(database: Database) -> Restriction:
-    assert database.seal is not None
-    return database.seal
+def restriction_of(database: Database) -> Restriction:
+    assert database.restriction is not None
+    return database.restriction
 
 
-def test_only_the_service_comes_in(sealed: Database) -> None:
+def test_only_the_service_comes_in(restricted: Database) -> None:
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-        psycopg.connect(sealed.owner.conninfo)
-    with psycopg.connect(sealed.service.conninfo) as conn:
+        psycopg.connect(restricted.owner.conninfo)
+    with psycopg.connect(restricted.service.conninfo) as conn:
         conn.execute(PLAYER)
 
 
-def test_nothing_is_open_in_a_sealed_database(sealed: Database, superuser: psycopg.Connection) -> None:
-    assert seal_of(sealed).gaps(superuser, sealed.start.rows) == []
+def test_nothing_is_open_in_a_restricted_database(restricted: Database, superuser: psycopg.Connection) -> None:
+    assert restriction_of(restricted).gaps(superuser, restricted.start.rows) == []
 
 
 @pytest.mark.parametrize(
@@ -66,59 +66,59 @@ def test_nothing_is_open_in_a_sealed_database(sealed: Database, superuser: psyco
         ("GRANT INSERT ON game.fence_state TO {service}", "the service may write to game.fence_state"),
     ],
 )
-def test_each_gap_is_named(sealed: Database, superuser: psycopg.Connection, change: str, reason: str) -> None:
+def test_each_gap_is_named(restricted: Database, superuser: psycopg.Connection, change: str, reason: str) -> None:
     """Rolled back, never committed: the roles are every worker's."""
-    names = {"database": sealed.name, "owner": sealed.owner.user, "service": sealed.service.user}
+    names = {"database": restricted.name, "owner": restricted.owner.user, "service": restricted.service.user}
     with superuser.transaction(force_rollback=True):
         superuser.execute("SET LOCAL search_path = pg_catalog")
         superuser.execute(change.format(**names).encode())
-        assert reason.format(**names) in seal_of(sealed).gaps(superuser, sealed.start.rows)
+        assert reason.format(**names) in restriction_of(restricted).gaps(superuser, restricted.start.rows)
 
 
 @pytest.mark.parametrize("change", [change for change in CHANGES if not change.startswith(ANYBODYS)])
 def test_the_service_may_change_nothing_that_is_not_looked_at(
-    sealed: Database, superuser: psycopg.Connection, change: str
+    restricted: Database, superuser: psycopg.Connection, change: str
 ) -> None:
     """It is refused, but for a GRANT, which warns and does nothing."""
-    with psycopg.connect(sealed.service.conninfo) as conn, suppress(psycopg.errors.InsufficientPrivilege):
+    with psycopg.connect(restricted.service.conninfo) as conn, suppress(psycopg.errors.InsufficientPrivilege):
         conn.execute(change.encode())
-    sealed.start.prove(superuser)
+    restricted.start.prove(superuser)
 
 
-def test_a_reset_takes_back_what_the_service_did(databases: Databases, sealed: Database) -> None:
-    with psycopg.connect(sealed.service.conninfo) as conn:
+def test_a_reset_takes_back_what_the_service_did(databases: Databases, restricted: Database) -> None:
+    with psycopg.connect(restricted.service.conninfo) as conn:
         for _ in range(3):
             conn.execute(PLAYER)
             conn.execute(
                 "INSERT INTO action_receipts (user_id, request_id, command, outcome) VALUES ('mina','r','c','o')"
             )
             conn.commit()
-            databases.reset(sealed)
+            databases.reset(restricted)
             assert conn.execute("SELECT count(*) FROM users").fetchone() == (0,)
             conn.rollback()
 
 
-def test_a_large_object_of_the_services_is_named(databases: Databases, sealed: Database) -> None:
-    with psycopg.connect(sealed.service.conninfo, autocommit=True) as conn:
+def test_a_large_object_of_the_services_is_named(databases: Databases, restricted: Database) -> None:
+    with psycopg.connect(restricted.service.conninfo, autocommit=True) as conn:
         conn.execute("SELECT lo_create(70707)")
         with pytest.raises(Failure, match="large object 70707"):
-            databases.reset(sealed)
+            databases.reset(restricted)
         conn.execute("SELECT lo_unlink(70707)")
-    databases.reset(sealed)
+    databases.reset(restricted)
 
 
-def test_once_the_owner_is_let_in_everything_is_looked_at(databases: Databases, sealed: Database) -> None:
-    databases.reset(sealed)
-    databases.unseal(sealed)
-    with psycopg.connect(sealed.owner.conninfo, autocommit=True) as conn:
+def test_once_the_owner_is_let_in_everything_is_looked_at(databases: Databases, restricted: Database) -> None:
+    databases.reset(restricted)
+    databases.lift_restriction(restricted)
+    with psycopg.connect(restricted.owner.conninfo, autocommit=True) as conn:
         conn.execute("ALTER TABLE users ALTER COLUMN gold SET STATISTICS 7")
         with pytest.raises(Failure, match="columns of users"):
-            databases.reset(sealed)
+            databases.reset(restricted)
         conn.execute("ALTER TABLE users ALTER COLUMN gold SET STATISTICS -1")
 
 
 def test_what_a_superuser_changed_is_named_when_it_is_dropped(databases: Databases, server: Server) -> None:
-    clone = databases.clone(sealed=True)
+    clone = databases.clone(restricted=True)
     databases.reset(clone)
     with psycopg.connect(server.url(clone.name, "superuser").conninfo, autocommit=True) as conn:
         conn.execute("CREATE TABLE public.luck ()")
@@ -130,12 +130,12 @@ def test_what_a_superuser_changed_is_named_when_it_is_dropped(databases: Databas
 
 
 def test_with_a_gap_everything_is_looked_at(
-    databases: Databases, sealed: Database, superuser: psycopg.Connection
+    databases: Databases, restricted: Database, superuser: psycopg.Connection
 ) -> None:
-    superuser.execute(f"GRANT CREATE ON SCHEMA game TO {sealed.service.user}".encode())
-    with psycopg.connect(sealed.service.conninfo, autocommit=True) as conn:
+    superuser.execute(f"GRANT CREATE ON SCHEMA game TO {restricted.service.user}".encode())
+    with psycopg.connect(restricted.service.conninfo, autocommit=True) as conn:
         conn.execute("CREATE TABLE luck ()")
     with pytest.raises(Failure, match="table luck"):
-        databases.reset(sealed)
+        databases.reset(restricted)
     superuser.execute("DROP TABLE game.luck")
-    superuser.execute(f"REVOKE CREATE ON SCHEMA game FROM {sealed.service.user}".encode())
+    superuser.execute(f"REVOKE CREATE ON SCHEMA game FROM {restricted.service.user}".encode())

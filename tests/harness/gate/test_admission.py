@@ -20,7 +20,7 @@ from harness.databases import Database
 from harness.gate import Ended, admission
 from harness.gate import certificate as certificates
 from harness.gate import checkout as checkouts
-from harness.gate.run import Findings, Wish, run
+from harness.gate.run import Findings, GateOptions, run
 from harness.rehearsal import RehearsalReport
 from tests.fixtures.gates import HOLDS, KEY, certificate, items, parts
 
@@ -44,11 +44,11 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def certified(tmp_path: Path, checkout: Path, **changes: object) -> Path:
-    here = admission.standing(checkout)
+    state = admission.checkout_state(checkout)
     made = certificate(
-        commit=here.commit,
-        schema_head=here.schema_head,
-        scenario_digest=here.scenario_digest,
+        commit=state.commit,
+        schema_head=state.schema_head,
+        scenario_digest=state.scenario_digest,
         made_at=certificates.now().isoformat(timespec="seconds"),
         **changes,
     )
@@ -81,10 +81,10 @@ def test_what_a_gate_found_is_admitted_as_it_was_written_and_not_as_it_was_edite
 ) -> None:
     engine = {"kind": "docker", "version": "15.18"}
     rehearsed = RehearsalReport(Ended.PASS, engine=engine, players=100, read_only_seconds=3.25)
-    found = Findings(tuple(parts()), {}, tuple(items()), frozenset(one.name for one in items()), rehearsed)
-    monkeypatch.setattr(sys.modules[run.__module__], "_find", lambda *_: found)
+    findings = Findings(tuple(parts()), {}, tuple(items()), frozenset(one.name for one in items()), rehearsed)
+    monkeypatch.setattr(sys.modules[run.__module__], "_find", lambda *_: findings)
     path = tmp_path / "gate.json"
-    Output(str(path)).json(run(Wish("staging"), checkout, Silent()))
+    Output(str(path)).json(run(GateOptions("staging"), checkout, Silent()))
     assert admission.verify("staging", path, checkout).rehearsed_players == 100
     path.write_text(path.read_text().replace('"passed": true', '"passed": false', 1))
     with pytest.raises(Refusal, match="the file was changed"):
@@ -192,11 +192,11 @@ def test_a_certificate_of_a_commit_that_is_not_here_is_refused(tmp_path: Path, c
     for commit in ("f" * 40, "--output=x", "HEAD"):
         path = certified(tmp_path, checkout)
         report = json.loads(path.read_text())
-        here = admission.standing(checkout)
+        state = admission.checkout_state(checkout)
         made = certificate(
             commit=commit,
-            schema_head=here.schema_head,
-            scenario_digest=here.scenario_digest,
+            schema_head=state.schema_head,
+            scenario_digest=state.scenario_digest,
             made_at=report["certificate"]["made_at"],
         )
         path.write_text(json.dumps({"certificate": made.signed(KEY, {})}))
@@ -242,7 +242,7 @@ def test_the_target_remembers_what_it_accepted_last(tmp_path: Path, checkout: Pa
     with ops.connect(env.target_direct) as conn:
         last = admissions.last(conn)
     assert last is not None
-    assert (last.scenarios, last.commit_id) == (45, admission.standing(checkout).commit)
+    assert (last.scenarios, last.commit_id) == (45, admission.checkout_state(checkout).commit)
     with pytest.raises(Refusal, match="44 twins \\(were 45\\)"):
         admission.admit(env, certified(tmp_path, checkout, twins=44, **facts, **major), checkout, remember=True)
 
@@ -267,9 +267,9 @@ def test_a_file_that_is_no_game_or_a_key_too_short_is_refused_before_anything_ru
     tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Refusal, match=r"missing\.db"):
-        run(Wish("staging", tmp_path / "missing.db"), checkout, Silent())
+        run(GateOptions("staging", tmp_path / "missing.db"), checkout, Silent())
     monkeypatch.setenv(admission.SIGNING_KEY, "short")
     with pytest.raises(Refusal, match="16 characters or more"):
-        run(Wish("staging"), checkout, Silent())
+        run(GateOptions("staging"), checkout, Silent())
     with pytest.raises(Refusal, match="--env stagin"):
-        run(Wish("stagin"), checkout, Silent())
+        run(GateOptions("stagin"), checkout, Silent())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from db.errors import Refusal
-from harness.gate.certificate import Certificate, Counts, Standing, Target, digest_of, read, verify
+from harness.gate.certificate import Certificate, CheckoutState, Counts, TargetServer, digest_of, read, verify
 from tests.fixtures.gates import HERE, KEY, certificate
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -27,22 +27,22 @@ def written(folder: Path, made: Certificate, key: str | None = KEY, **tampered: 
 
 
 def check(
-    path: Path, *, here: Standing = HERE, key: str | None = KEY, env: str = "staging", **more: Any
+    path: Path, *, state: CheckoutState = HERE, key: str | None = KEY, env: str = "staging", **more: Any
 ) -> Certificate:
     now = more.pop("now", NOON + timedelta(hours=1))
-    return verify(path, env, here, key=key, now=now, **more)
+    return verify(path, env, state, key=key, now=now, **more)
 
 
 def test_what_the_gate_has_proven_is_admitted(tmp_path: Path) -> None:
     path = written(tmp_path, certificate())
 
-    admitted = check(path, least=LAST, target=Target(15, {"server_encoding": "UTF8"}), budget_seconds=60.0)
+    admitted = check(path, least=LAST, target=TargetServer(15, {"server_encoding": "UTF8"}), budget_seconds=60.0)
 
     assert admitted == certificate()
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"verdict": "inconclusive"}, "expected the verdict pass; found inconclusive"),
         ({"environment": "production"}, "expected a certificate for staging; found one for production"),
@@ -57,23 +57,23 @@ def test_what_the_gate_has_proven_is_admitted(tmp_path: Path) -> None:
         ({"race_orders": 0}, "at least one of race orders; found none"),
     ],
 )
-def test_what_does_not_agree_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_what_does_not_agree_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(Refusal) as caught:
         check(written(tmp_path, certificate(**changes)))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "gate.json" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"now": NOON + timedelta(hours=25)}, "expected one made within 1 day"),
         ({"now": NOON - timedelta(minutes=1)}, "expected one made within 1 day"),
-        ({"here": dataclasses.replace(HERE, clean=False)}, "changes that no gate has seen"),
-        ({"here": dataclasses.replace(HERE, commit="f" * 40)}, "expected commit ffffffffffff"),
-        ({"target": Target(16)}, "expected PostgreSQL 16; found PostgreSQL 15.18"),
+        ({"state": dataclasses.replace(HERE, clean=False)}, "changes that no gate has seen"),
+        ({"state": dataclasses.replace(HERE, commit="f" * 40)}, "expected commit ffffffffffff"),
+        ({"target": TargetServer(16)}, "expected PostgreSQL 16; found PostgreSQL 15.18"),
         (
-            {"target": Target(15, {"server_encoding": "SQL_ASCII"})},
+            {"target": TargetServer(15, {"server_encoding": "SQL_ASCII"})},
             "a gate on a server with server_encoding = SQL_ASCII, as the target's; found one with UTF8",
         ),
         ({"least": dataclasses.replace(LAST, scenarios=46)}, "found 45 scenarios (were 46)"),
@@ -84,10 +84,10 @@ def test_what_does_not_agree_is_refused_by_name(tmp_path: Path, changes: dict[st
         ({"env": "production"}, "expected a certificate for production"),
     ],
 )
-def test_what_holds_here_and_now_counts(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+def test_what_holds_here_and_now_counts(tmp_path: Path, more: dict[str, Any], message: str) -> None:
     with pytest.raises(Refusal) as caught:
         check(written(tmp_path, certificate()), **more)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Certificate)])
@@ -148,7 +148,7 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "not JSON"),
         ("{}", "JSON of another kind"),
@@ -160,12 +160,12 @@ def test_a_key_that_could_be_guessed_signs_nothing() -> None:
         (json.dumps({"certificate": {"signature": None}}), "environment"),
     ],
 )
-def test_what_is_no_certificate_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_no_certificate_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "gate.json"
     path.write_text(text)
     with pytest.raises(Refusal) as caught:
         read(path)
-    assert said in " ".join(str(caught.value).split())
+    assert message in " ".join(str(caught.value).split())
 
 
 def test_a_file_that_is_not_there_is_refused_saying_how_to_make_one(tmp_path: Path) -> None:

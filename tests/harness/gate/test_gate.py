@@ -23,10 +23,10 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_gate_in_which_all_was_tried_and_held_passes() -> None:
-    found = report(items(), parts())
-    assert (found.verdict, found.doubts) == (Ended.PASS, ())
-    assert (found.scenarios.count, found.twins.count) == (1, 1)
-    assert (found.faults.cases, found.faults.fired, found.races.orders) == (9, 8, 20)
+    gated = report(items(), parts())
+    assert (gated.verdict, gated.doubts) == (Ended.PASS, ())
+    assert (gated.scenarios.count, gated.twins.count) == (1, 1)
+    assert (gated.faults.cases, gated.faults.fired, gated.races.orders) == (9, 8, 20)
 
 
 @pytest.mark.parametrize("way", ["postgres", "legacy", "twins", "fault-cut", "races"])
@@ -49,15 +49,15 @@ def test_a_part_that_failed_fails_the_gate() -> None:
     ],
 )
 def test_what_was_not_tried_is_no_pass(left_out: set[str], doubt: str) -> None:
-    found = report([one for one in items() if one.way not in left_out], parts())
-    assert found.verdict is Ended.INCONCLUSIVE
-    assert doubt in found.doubts
+    gated = report([one for one in items() if one.way not in left_out], parts())
+    assert gated.verdict is Ended.INCONCLUSIVE
+    assert doubt in gated.doubts
 
 
 def test_a_part_that_could_not_be_tried_is_no_pass() -> None:
-    found = report(items(), parts(Ended.INCONCLUSIVE, "no pg_dump"))
-    assert found.verdict is Ended.INCONCLUSIVE
-    assert found.doubts == ("backup: no pg_dump",)
+    gated = report(items(), parts(Ended.INCONCLUSIVE, "no pg_dump"))
+    assert gated.verdict is Ended.INCONCLUSIVE
+    assert gated.doubts == ("backup: no pg_dump",)
 
 
 def test_nothing_at_all_is_no_pass() -> None:
@@ -65,8 +65,8 @@ def test_nothing_at_all_is_no_pass() -> None:
 
 
 def test_a_scenario_that_fails_on_one_store_is_one_failure() -> None:
-    found = report([*items()[2:], item("legacy", found="x"), item("postgres", found="y")], parts())
-    assert (found.scenarios.count, found.scenarios.failures) == (1, 1)
+    gated = report([*items()[2:], item("legacy", found="x"), item("postgres", found="y")], parts())
+    assert (gated.scenarios.count, gated.scenarios.failures) == (1, 1)
 
 
 def raising(error: Exception) -> gate_parts.Found:
@@ -114,23 +114,23 @@ def tree(tmp_path: Path) -> Path:
 
 def ran(tree: Path, config: pytest.Config, progress: Plain | Silent | None = None) -> dict[str, Item]:
     kind = config.getoption("--postgres")
-    return {one.way: one for one in suite.run(tree, kind, progress or Silent(), sweeps=(), workers=1)}
+    return {one.way: one for one in suite.run(tree, kind, progress or Silent(), 3, sweeps=(), workers=1)}
 
 
 def test_every_way_to_run_a_scenario_is_an_item(tree: Path, pytestconfig: pytest.Config) -> None:
     lines: list[str] = []
-    found = ran(tree, pytestconfig, Plain(lines.append))
-    assert set(found) == {"postgres", "legacy", "twins"}
-    assert all(one.passed and one.seconds > 0 for one in found.values()), found
-    assert {one.file for one in found.values()} == {"scenarios/reward/mail.yaml"}
+    ran_items = ran(tree, pytestconfig, Plain(lines.append))
+    assert set(ran_items) == {"postgres", "legacy", "twins"}
+    assert all(one.passed and one.seconds > 0 for one in ran_items.values()), ran_items
+    assert {one.file for one in ran_items.values()} == {"scenarios/reward/mail.yaml"}
     assert any(line.startswith("scenarios: 3 items in") for line in lines)
 
 
 def test_an_item_that_failed_says_what_was_found(tree: Path, pytestconfig: pytest.Config) -> None:
     (tree / "scenarios" / "reward" / "mail.yaml").write_text(HOLDS + "after: {}\n")
-    found = ran(tree, pytestconfig)
-    assert not found["postgres"].passed
-    assert "gold: [0, 5]" in found["postgres"].found
+    ran_items = ran(tree, pytestconfig)
+    assert not ran_items["postgres"].passed
+    assert "gold: [0, 5]" in ran_items["postgres"].found
 
 
 def test_a_file_that_is_no_scenario_fails(tree: Path, pytestconfig: pytest.Config) -> None:
@@ -146,8 +146,28 @@ def test_what_a_sweep_says_of_itself_arrives(tree: Path, pytestconfig: pytest.Co
         "    for item in items:\n"
         "        item.user_properties.append(('sweep', '{\"cases\": 3, \"fired\": 2}'))\n"
     )
-    found = ran(tree, pytestconfig)
-    assert (found["twins"].figure("cases"), found["twins"].figure("fired")) == (3, 2)
+    ran_items = ran(tree, pytestconfig)
+    assert (ran_items["twins"].figure("cases"), ran_items["twins"].figure("fired")) == (3, 2)
+
+
+def test_the_reports_of_a_run_are_for_their_owner_alone(tree: Path, pytestconfig: pytest.Config) -> None:
+    (tree / "conftest.py").write_text(
+        "import os, pathlib\n"
+        "def pytest_configure(config):\n"
+        "    path = pathlib.Path(config.getoption('--report-log'))\n"
+        "    (config.rootpath / 'mode').write_text(f'{path.stat().st_mode & 0o777:o}')\n"
+    )
+    ran(tree, pytestconfig)
+    assert (tree / "mode").read_text() == "600"
+
+
+def test_a_failure_that_is_no_difference_keeps_its_traceback(tree: Path, pytestconfig: pytest.Config) -> None:
+    (tree / "conftest.py").write_text(
+        "def pytest_runtest_setup(item):\n    if item.name == 'twins':\n        raise ZeroDivisionError('a defect')\n"
+    )
+    twins = ran(tree, pytestconfig)["twins"]
+    assert not twins.passed
+    assert "conftest.py:3: ZeroDivisionError" in twins.found
 
 
 def test_no_scenario_is_no_item(tree: Path, pytestconfig: pytest.Config) -> None:
@@ -159,10 +179,10 @@ def test_no_scenario_is_no_item(tree: Path, pytestconfig: pytest.Config) -> None
 def test_what_is_due_and_was_not_run_is_in_doubt(ways: set[str]) -> None:
     due = {f"{FILE}::{way}" for way in ("postgres", "legacy", "twins", "fault-cut", "races")}
     assert report(items(), parts(), due).verdict is Ended.PASS
-    found = report([one for one in items() if one.way not in ways], parts(), due)
+    gated = report([one for one in items() if one.way not in ways], parts(), due)
     named = ", ".join(f"{FILE}::{way}" for way in sorted(ways))
-    assert found.doubts[0] == f"of 5 items {len(ways)} were not run: {named}"
-    assert found.verdict is Ended.INCONCLUSIVE
+    assert gated.doubts[0] == f"of 5 items {len(ways)} were not run: {named}"
+    assert gated.verdict is Ended.INCONCLUSIVE
 
 
 def test_due_is_what_pytest_collects_for_a_gate() -> None:
@@ -177,10 +197,10 @@ def test_due_is_what_pytest_collects_for_a_gate() -> None:
         "-p",
         "no:cacheprovider",
     ]
-    said = subprocess.run(
-        command, cwd=ROOT, check=True, capture_output=True, text=True, env=environments.beside(suite.ITS_OWN)
+    done = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, env=environments.child_variables(suite.ITS_OWN)
     )
-    assert {line for line in said.stdout.splitlines() if "::" in line} == due.items(ROOT)
+    assert {line for line in done.stdout.splitlines() if "::" in line} == due.items(ROOT)
 
 
 LEAVES_OUT = """
@@ -199,9 +219,9 @@ def test_what_is_left_out_is_missed_and_options_of_somebodys_own_runs_leave_out_
     monkeypatch.setenv("PYTEST_ADDOPTS", "-k legacy")
     monkeypatch.setenv("PYTEST_PLUGINS", "no.such.plugin")
     (tree / "conftest.py").write_text(LEAVES_OUT)
-    found = ran(tree, pytestconfig)
-    assert set(found) == {"postgres"}
-    (doubt, *_) = report(list(found.values()), parts(), due.items(tree)).doubts
+    ran_items = ran(tree, pytestconfig)
+    assert set(ran_items) == {"postgres"}
+    (doubt, *_) = report(list(ran_items.values()), parts(), due.items(tree)).doubts
     assert "were not run: scenarios/reward/mail.yaml::" in doubt
 
 
@@ -209,21 +229,21 @@ def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestcon
     (tree / "conftest.py").write_text("import time\ndef pytest_runtest_setup(item):\n    time.sleep(600)\n")
     program = (
         "from pathlib import Path; from db.console.progress import Silent; from harness.gate import suite;"
-        f"suite.run(Path('.'), {pytestconfig.getoption('--postgres')!r}, Silent())"
+        f"suite.run(Path('.'), {pytestconfig.getoption('--postgres')!r}, Silent(), 3)"
     )
     gate = subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=tree,
         stderr=subprocess.PIPE,
-        env=environments.beside({"PYTHONPATH": str(ROOT)}),
+        env=environments.child_variables({"PYTHONPATH": str(ROOT)}),
     )
     until(
         lambda: [] if len(psutil.Process(gate.pid).children(recursive=True)) > 2 else ["no pytest with two workers yet"]
     )
     started = psutil.Process(gate.pid).children(recursive=True)
     gate.terminate()
-    said = gate.communicate()[1]
-    assert b"KeyboardInterrupt" in said
+    errors = gate.communicate()[1]
+    assert b"KeyboardInterrupt" in errors
     until(
         lambda: [
             str(process) for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -32,23 +32,23 @@ FIELDS = ("verdict", "scenarios", "twins", "faults_fired", "race_orders")
 def document(environment: str, key: str | None) -> dict[str, Any]:
     """The JSON of a gate that failed, in every part of which something stands."""
     failed = gates.item("fault-lost", found="expected 1; found 2", cases=1, fired=1)
-    found = gates.report([*gates.items(), failed], gates.parts(Ended.FAIL, "a problem"))
-    found = dataclasses.replace(found, environment=environment, rehearsal={"players": 1}, doubts=("a doubt",))
-    rest = plain(found)
+    hostile = gates.report([*gates.items(), failed], gates.parts(Ended.FAIL, "a problem"))
+    hostile = dataclasses.replace(hostile, environment=environment, rehearsal={"players": 1}, doubts=("a doubt",))
+    rest = plain(hostile)
     del rest["certificate"]
-    bound = {name: found.certificate[name] for name in FIELDS}
+    bound = {name: hostile.certificate[name] for name in FIELDS}
     made = gates.certificate(environment=environment, **bound)
     return json.loads(json.dumps({**rest, "certificate": made.signed(key, rest)}))  # type: ignore[no-any-return]
 
 
 def answer(act: Callable[[], object]) -> ToolError | None:
     """How it was refused, on one line; None if it was not."""
-    found = refusal_of(act)
-    if found is not None:
-        assert isinstance(found, Refusal)
-        assert "\n" not in found.expected + found.found
-        assert len(found.found) < 500
-    return found
+    refusal = refusal_of(act)
+    if refusal is not None:
+        assert isinstance(refusal, Refusal)
+        assert "\n" not in refusal.expected + refusal.found
+        assert len(refusal.found) < 500
+    return refusal
 
 
 def page(path: Path) -> None:
@@ -89,8 +89,8 @@ def test_whatever_stands_in_the_record_of_the_last_one_is_answered_in_one_line(t
     record = tmp_path / "accepted-test.json"
     for text in HOSTILE:
         record.write_text(with_value(dataclasses.asdict(Counts(1, 1, 1, 1)), (name,), text), encoding="utf-8")
-        found = answer(partial(admission._recorded, record))
-        assert found is None or "remove it" in found.do
+        counts = answer(partial(admission._recorded, record))
+        assert counts is None or "remove it" in counts.do
 
 
 def a_pipe(path: Path) -> None:

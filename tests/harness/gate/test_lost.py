@@ -21,10 +21,10 @@ from db.servers.vitals import Lost, Vitals, lasting
 from harness import rehearsal
 from harness.gate import Ended, admission, due, suite
 from harness.gate import parts as gate_parts
-from harness.gate.run import Wish, run, show
+from harness.gate.run import GateOptions, run, show
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.run import Rehearsal
-from harness.rehearsal.setup import Stage
+from harness.rehearsal.setup import RehearsalSetup
 from tests.fixtures.gates import HOLDS, KEY, item, items, parts
 from tests.fixtures.losing import CRASHED, STOPPED, lose
 
@@ -75,7 +75,7 @@ def test_a_loss_in_the_suite_is_no_failure_of_an_item(tree: Path, pytestconfig: 
     does, cause = LOSSES[what]
     (tree / "conftest.py").write_text(AT_THE_LAST.format(does))
     with pytest.raises(suite.LostSuite) as caught:
-        suite.run(tree, kind(pytestconfig), Silent(), sweeps=(), workers=1)
+        suite.run(tree, kind(pytestconfig), Silent(), 3, sweeps=(), workers=1)
     assert cause in caught.value.found
     assert caught.value.exit_code == 3
     assert [one.name for one in caught.value.items if not one.passed] == []
@@ -85,13 +85,13 @@ def test_a_loss_in_the_suite_is_no_failure_of_an_item(tree: Path, pytestconfig: 
 def test_a_pytest_that_can_not_run_is_no_failure_either(tree: Path, pytestconfig: pytest.Config) -> None:
     (tree / "conftest.py").write_text("def pytest_sessionstart(): pytest.exit('no', returncode=1)\nimport pytest\n")
     with pytest.raises(suite.LostSuite, match="exit code 1"):
-        suite.run(tree, kind(pytestconfig), Silent(), sweeps=(), workers=1)
+        suite.run(tree, kind(pytestconfig), Silent(), 3, sweeps=(), workers=1)
 
 
 def test_what_fails_while_the_server_stands_is_a_failure(tree: Path, pytestconfig: pytest.Config) -> None:
     (tree / "conftest.py").write_text(AT_THE_LAST.format("raise psycopg.OperationalError('connection lost')"))
-    found = suite.run(tree, kind(pytestconfig), Silent(), sweeps=(), workers=1)
-    assert [one.way for one in found if not one.passed] == ["twins"]
+    ran = suite.run(tree, kind(pytestconfig), Silent(), 3, sweeps=(), workers=1)
+    assert [one.way for one in ran if not one.passed] == ["twins"]
 
 
 @pytest.mark.parametrize("error", [Failure("a", "b"), Refusal("a", "b"), psycopg.OperationalError("gone")])
@@ -129,10 +129,10 @@ def test_a_server_that_is_lost_under_a_move_makes_the_rehearsal_inconclusive(
 
     monkeypatch.setattr(Rehearsal, "_leg", leg)
     made = Rehearsal.__new__(Rehearsal)
-    made._here = cast(Stage, SimpleNamespace(vitals=SimpleNamespace(cause=lambda *_: cause)))
+    made._setup = cast(RehearsalSetup, SimpleNamespace(vitals=SimpleNamespace(cause=lambda *_: cause)))
     if cause:
-        found = made.leg(pytest.fail, cast(Any, None), cast(Any, None))
-        assert (found.verdict, found.problems[0]) == ("inconclusive", cause)
+        rehearsed = made.leg(pytest.fail, cast(Any, None), cast(Any, None))
+        assert (rehearsed.verdict, rehearsed.problems[0]) == ("inconclusive", cause)
     elif isinstance(ended, Failure | Leg):
         assert made.leg(pytest.fail, cast(Any, None), cast(Any, None)).verdict == "fail"
     else:
@@ -202,8 +202,8 @@ def caused_by(cause: Exception) -> Exception:
     ],
 )
 def test_an_error_tells_of_the_machine_through_whatever_it_was_wrapped_in(error: Exception, is_lost: bool) -> None:
-    assert bool(vitals.told_by(error)) is is_lost
-    assert bool(vitals.told_by(caused_by(error))) is is_lost
+    assert bool(vitals.cause_in(error)) is is_lost
+    assert bool(vitals.cause_in(caused_by(error))) is is_lost
 
 
 @pytest.mark.parametrize("how", [STOPPED, CRASHED])
@@ -262,11 +262,11 @@ def test_a_gate_names_the_cause_and_what_it_did_not_try(
     not_tried: set[str],
 ) -> None:
     gate_with(monkeypatch, **acts)
-    found = run(Wish("staging"), checkout, Silent())
-    assert found.verdict is ended
-    assert found.doubts[0].endswith("no longer answers")
-    assert {part.name for part in found.parts if "not tried" in "".join(part.problems)} == not_tried
-    show(found, Output(None))
+    report = run(GateOptions("staging"), checkout, Silent())
+    assert report.verdict is ended
+    assert report.doubts[0].endswith("no longer answers")
+    assert {part.name for part in report.parts if "not tried" in "".join(part.problems)} == not_tried
+    show(report, Output(None))
     assert "in doubt: " in capsys.readouterr().out
 
 
@@ -278,5 +278,5 @@ def test_a_gate_that_could_not_sign_is_refused_before_it_runs(
     monkeypatch.delenv(admission.SIGNING_KEY, raising=False)
     gate_with(monkeypatch, servers=raising(AssertionError("it ran")))
     with pytest.raises(Refusal, match=f"{admission.SIGNING_KEY}, with which a certificate for {environment}") as caught:
-        run(Wish(environment), Path(__file__).parents[3], Silent())
+        run(GateOptions(environment), Path(__file__).parents[3], Silent())
     assert "invoke gate --env test" in str(caught.value)

@@ -17,7 +17,7 @@ from game.rows import Rows
 from game.rules.chance import Chance
 from game.rules.commands import decode
 from harness.load import receipts, scripts
-from harness.load.receipts import Count
+from harness.load.receipts import ReceiptCount
 from harness.load.virtual_users import Granted, Request
 
 NOW_MS = 1_770_000_000_000
@@ -47,10 +47,10 @@ class Played:
         players = {grant.request.player for grant in self.granted} | {player for player, _ in self.refused}
         self.rows = {player: store.read(player) for player in players}
 
-    def count(self, rows: dict[str, Rows | None] | None = None) -> Count:
+    def count(self, rows: dict[str, Rows | None] | None = None) -> ReceiptCount:
         return receipts.count((self.rows if rows is None else rows).__getitem__, self.granted, self.refused)
 
-    def after(self, grant: Granted, change: str) -> Count:
+    def after(self, grant: Granted, change: str) -> ReceiptCount:
         """The count once the rows of the grant's player were changed."""
         rows = self.rows[grant.request.player]
         assert rows is not None
@@ -177,8 +177,8 @@ def test_a_refused_request_with_a_receipt_is_a_problem(played: Played) -> None:
 
 
 def test_receipts_of_before_are_read_from_the_file(played: Played, tmp_path: Path) -> None:
-    found = receipts.earlier(played.path)
-    assert {(player, request) for player in found for request in found[player]} == {
+    requests = receipts.earlier(played.path)
+    assert {(player, request) for player in requests for request in requests[player]} == {
         g.request.key for g in played.granted
     }
     seed.empty_legacy(tmp_path / "new.db")

@@ -78,11 +78,11 @@ def granted(replayed: bool, gold: int = 5) -> Answer:
     return 200, {"outcome": {"gold": gold}, "replayed": replayed}
 
 
-def played(rule: Callable[[str, int], Answer], requests: int = 40) -> tuple[FakeService, virtual_users.Tally]:
+def played(rule: Callable[[str, int], Answer], requests: int = 40) -> tuple[FakeService, virtual_users.AnswerLog]:
     service = FakeService(rule)
-    with served(service) as url, VirtualUsers([url], PLANS, token_of=str.upper, clients=3) as crowd:
-        crowd.play(requests)
-    return service, crowd.tally
+    with served(service) as url, VirtualUsers([url], PLANS, token_of=str.upper, clients=3) as users:
+        users.play(requests)
+    return service, users.tally
 
 
 def test_every_request_that_is_allowed_is_asked_once_and_remembered() -> None:

@@ -8,7 +8,7 @@ from db.samples import builders
 from game.rows import Rows
 from game.rules.chance import new_id
 from harness.play import expectations
-from harness.play.expectations import Aliases
+from harness.play.aliases import Aliases
 from harness.scenarios.model import After
 
 ALIASES = Aliases(["r1"])
@@ -25,7 +25,7 @@ def before() -> Rows:
 
 
 def shown(after: Rows) -> dict[str, object]:
-    return dict(expectations.difference(before(), after, ALIASES).as_data())
+    return dict(expectations.changes(before(), after, ALIASES).as_data())
 
 
 def test_nothing_that_happened_is_nothing_to_write() -> None:
@@ -102,10 +102,10 @@ def test_columns_of_a_new_row_that_are_not_named_are_at_their_defaults(
     columns: dict[str, expectations.Data], problem: tuple[str, str, str] | None
 ) -> None:
     empty = builders.player("hana")
-    found = expectations.difference(empty, builders.player("hana", bag={"fan": "푸른 바람 부채"}), ALIASES)
+    changes = expectations.changes(empty, builders.player("hana", bag={"fan": "푸른 바람 부채"}), ALIASES)
     wanted = {"user_inventory": {"hana/fan": {"new": {"name": "푸른 바람 부채", **columns}}}}
     problems = [
         (str(each.path[-1]), each.expected, each.found)
-        for each in expectations.after(After.model_validate(wanted), found)
+        for each in expectations.after(After.model_validate(wanted), changes)
     ]
     assert problems == ([problem] if problem else [])

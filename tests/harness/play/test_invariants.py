@@ -18,7 +18,7 @@ Harm = Callable[[Rows], object]
 
 @pytest.fixture
 def sound() -> Rows:
-    """A player with 150 gold, 100 of it the opening; three stones, one of them gained; a fan that is worn."""
+    """Make a player with 150 gold, 100 of it the opening; three stones, one of them gained; a fan that is worn."""
     bag = {"fan": "푸른 바람 부채", "board": "새싹 바둑판", "stone": {"name": "하급 강화석", "quantity": 3}}
     rows = builders.player("hana", gold=150, diamonds=5, bag=bag, worn=["fan"])
     stock = {"fan": 1, "board": 1, "stone": 2}

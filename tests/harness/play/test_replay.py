@@ -13,7 +13,7 @@ from db.samples import seed
 from game.errors import Refused
 from game.legacy.store import LegacyStore, LegacyUnit
 from game.rows import Rows
-from game.unit_of_work import Status, Store, Unit
+from game.unit_of_work import Store, StoreStatus, Unit
 from harness import scenarios
 from harness.play.arena import LegacyStage
 from harness.play.differential import replay_twins
@@ -70,7 +70,7 @@ class TamperedStore:
     def read(self, player: str) -> Rows | None:
         return self._store.read(player)
 
-    def status(self) -> Status:
+    def status(self) -> StoreStatus:
         return self._store.status()
 
     def close(self) -> None:
@@ -101,8 +101,8 @@ def verdict(text: str, stage: LegacyStage) -> Verdict:
     return replay(scenarios.read(text, "mail.yaml").scenario, stage)
 
 
-def said(text: str, stage: LegacyStage) -> list[str]:
-    """Each problem as `path: expected → found`."""
+def problems_of(text: str, stage: LegacyStage) -> list[str]:
+    """Return each problem as `path: expected → found`."""
     return [
         f"{'.'.join(map(str, problem.path))}: {problem.expected} → {problem.found}"
         for problem in verdict(text, stage).problems
@@ -111,7 +111,7 @@ def said(text: str, stage: LegacyStage) -> list[str]:
 
 @pytest.mark.parametrize("text", [MAIL, FORGE, RACE])
 def test_what_holds_has_no_problem(text: str, stage: LegacyStage) -> None:
-    assert said(text, stage) == []
+    assert problems_of(text, stage) == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_holds_has_no_problem(text: str, stage: LegacyStage) -> None:
 )
 def test_a_wrong_word_of_the_file_is_found(old: str, new: str, problem: str, stage: LegacyStage) -> None:
     assert MAIL.count(old) == 1
-    assert said(MAIL.replace(old, new), stage) == [problem]
+    assert problems_of(MAIL.replace(old, new), stage) == [problem]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_wrong_word_of_the_file_is_found(old: str, new: str, problem: str, sta
     ],
 )
 def test_dice_that_can_not_be_thrown_are_an_error(dice: str, problem: str, stage: LegacyStage) -> None:
-    (line,) = said(FORGE.replace("{success: 100, xp: 4}", dice), stage)
+    (line,) = problems_of(FORGE.replace("{success: 100, xp: 4}", dice), stage)
     assert line.startswith("steps.0.dice")
     assert line.endswith(problem)
 
@@ -182,9 +182,9 @@ steps:
 
 def test_dice_that_no_order_of_a_race_draws_are_an_error(stage: LegacyStage) -> None:
     text = BUNDLE_RACE.replace("amount: 20", "amount: 20, amount.2: 20", 1)
-    assert said(text, stage) == ["steps.0.race.0.dice.amount.2: a draw named 'amount.2' → no such draw"]
+    assert problems_of(text, stage) == ["steps.0.race.0.dice.amount.2: a draw named 'amount.2' → no such draw"]
     refused = text.replace("{bag: {bundle: 골드 꾸러미1}}", "{}").partition("[{a: ok")[0]
-    assert said(refused + "[{a: no_such_item, b: no_such_item}]\n", stage) == [
+    assert problems_of(refused + "[{a: no_such_item, b: no_such_item}]\n", stage) == [
         "steps.0.race.0.dice.amount: a draw named 'amount' → no such draw",
         "steps.0.race.0.dice.amount.2: a draw named 'amount.2' → no such draw",
         "steps.0.race.1.dice.amount: a draw named 'amount' → no such draw",
@@ -192,7 +192,7 @@ def test_dice_that_no_order_of_a_race_draws_are_an_error(stage: LegacyStage) -> 
 
 
 def test_dice_that_one_order_of_a_race_draws_are_none(stage: LegacyStage) -> None:
-    assert said(BUNDLE_RACE, stage) == []
+    assert problems_of(BUNDLE_RACE, stage) == []
 
 
 @pytest.mark.parametrize(
@@ -204,12 +204,12 @@ def test_dice_that_one_order_of_a_race_draws_are_none(stage: LegacyStage) -> Non
 )
 def test_the_outcomes_of_a_race_are_exactly_those_of_its_orders(outcomes: str, found: str, stage: LegacyStage) -> None:
     text = RACE.replace("[{a: ok, b: already_claimed}, {a: already_claimed, b: ok}]", outcomes)
-    assert said(text, stage) == [f"steps.0.outcomes: {outcomes} → {found}"]
+    assert problems_of(text, stage) == [f"steps.0.outcomes: {outcomes} → {found}"]
 
 
 def test_the_difference_of_a_race_must_hold_in_every_order(stage: LegacyStage) -> None:
     text = RACE + "after: {users: {hana: {gold: [0, 50]}}, user_mail: {hana/m1: {claimed: [false, true]}}, "
-    assert said(text + "ledger: {a: [[gold, 50, mail]]}}\n", stage) == [
+    assert problems_of(text + "ledger: {a: [[gold, 50, mail]]}}\n", stage) == [
         "after.ledger.a: [[gold, 50, mail]] → []",
         "after.ledger.b: [] → [[gold, 50, mail]]",
     ]
@@ -264,7 +264,7 @@ def test_the_difference_of_a_race_must_hold_in_every_order(stage: LegacyStage) -
 )
 def test_a_wrong_deed_of_the_store_is_found(statement: str, problem: str, empty: Path, tmp_path: Path) -> None:
     tampered = TamperedStage(empty, tmp_path / "game.sqlite", statement)
-    assert problem in said(MAIL, tampered)
+    assert problem in problems_of(MAIL, tampered)
     tampered.close()
 
 
@@ -272,10 +272,10 @@ def test_a_grant_done_twice_is_found(empty: Path, tmp_path: Path) -> None:
     statement = "DELETE FROM sudamr_action_receipts"
     undone = "UPDATE users SET mail = replace(mail, '\"attachmentsClaimed\":true', '\"attachmentsClaimed\":false')"
     forgetful = TamperedStage(empty, tmp_path / "game.sqlite", statement)
-    assert "steps.1: the first answer again" in "\n".join(said(MAIL, forgetful))
+    assert "steps.1: the first answer again" in "\n".join(problems_of(MAIL, forgetful))
     forgetful.close()
     generous = TamperedStage(empty, tmp_path / "game.sqlite", undone)
-    assert "steps.2.refused: refused already_claimed → granted" in said(MAIL, generous)
+    assert "steps.2.refused: refused already_claimed → granted" in problems_of(MAIL, generous)
     generous.close()
 
 
@@ -345,7 +345,7 @@ def test_twins_that_refuse_for_different_reasons_are_found(stage: LegacyStage, e
 
 def test_what_is_kept_of_a_refused_command_is_found(empty: Path, tmp_path: Path) -> None:
     leaky = LegacyStage(empty, tmp_path / "game.sqlite", opened_by=Leaky)
-    assert said(UNKNOWN, leaky) == [
+    assert problems_of(UNKNOWN, leaky) == [
         "steps.0: nothing changed by a refused command → {users: {hana: {tournament_score: [0, 7]}}}"
     ]
     leaky.close()

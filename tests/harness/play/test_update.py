@@ -14,7 +14,7 @@ from harness.play.arena import LegacyStage
 from harness.play.replay import replay
 from tests.fixtures.given_server import given
 
-PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
 ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "scenarios").rglob("*.yaml"))
 
@@ -114,7 +114,7 @@ def project(pytester: pytest.Pytester, text: str) -> Path:
 
 @pytest.fixture
 def options(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A run of its own on this run's server."""
+    """Return the options of a run of its own on this run's server."""
     url = given(request.getfixturevalue("server").url("postgres", "superuser"), monkeypatch)
     return [*PLUGIN, f"--postgres={url}", "--update-scenarios", "scenarios"]
 
@@ -136,7 +136,7 @@ def test_a_file_in_which_more_is_wrong_is_left_alone(pytester: pytest.Pytester, 
 
 def test_it_is_refused_with_more_than_one_process(pytester: pytest.Pytester) -> None:
     path = project(pytester, WRONG)
-    result = pytester.runpytest_subprocess(*PLUGIN, "--update-scenarios", "-n", "2", "scenarios")
+    result = pytester.runpytest_subprocess(*PLUGIN, "-p", "xdist.plugin", "--update-scenarios", "-n", "2", "scenarios")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --update-scenarios rewrites files: expected one process; found -n.*"])
     assert path.read_text("utf-8") == WRONG

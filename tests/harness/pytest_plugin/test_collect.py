@@ -13,8 +13,9 @@ import pytest
 
 from tests.fixtures.given_server import given
 from tests.fixtures.kept import commands, opened
+from tests.fixtures.server_kinds import HERE
 
-PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
 
 MAIL = """\
 about: A mail is claimed once.
@@ -30,7 +31,7 @@ after:
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A tiny project with one scenario that holds."""
+    """Make a tiny project with one scenario that holds."""
     write(pytester, "mail", MAIL)
     return pytester
 
@@ -43,13 +44,14 @@ def write(suite: pytest.Pytester, name: str, text: str) -> Path:
 
 
 def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
-    """The legacy items alone: they need no server."""
-    return suite.runpytest_inprocess(*PLUGIN, "-k", "legacy", "scenarios", *options)
+    """Run the legacy items alone: they need no server."""
+    # A kind that is named costs nothing to choose; without a name, each run would look for Docker's daemon first.
+    return suite.runpytest_inprocess(*PLUGIN, f"--postgres={HERE[-1]}", "-k", "legacy", "scenarios", *options)
 
 
 def test_a_file_is_an_item_for_each_way_to_run_it(suite: pytest.Pytester) -> None:
-    found = suite.runpytest_inprocess(*PLUGIN, "scenarios", "--collect-only", "-q")
-    assert [line for line in found.outlines if "::" in line] == [
+    result = suite.runpytest_inprocess(*PLUGIN, "scenarios", "--collect-only", "-q")
+    assert [line for line in result.outlines if "::" in line] == [
         "scenarios/reward/mail.yaml::postgres",
         "scenarios/reward/mail.yaml::legacy",
         "scenarios/reward/mail.yaml::twins",
@@ -95,18 +97,81 @@ def test_a_folder_that_pytest_would_skip_is_run(suite: pytest.Pytester, folder: 
     run(suite).assert_outcomes(passed=2, deselected=4)
 
 
+CHANGED = """
+import pathlib
+
+def pytest_collection_finish():
+    path = pathlib.Path("scenarios/reward/mail.yaml")
+    {}
+"""
+
+
 @pytest.mark.parametrize("change", ["path.unlink()", "path.write_text('about: half')"])
-def test_a_file_that_changes_under_the_run_fails_by_a_sentence(suite: pytest.Pytester, change: str) -> None:
-    suite.makeconftest(
-        "import pathlib\n"
-        "def pytest_collection_finish():\n"
-        f"    path = pathlib.Path('scenarios/reward/mail.yaml')\n    {change}\n"
-    )
-    result = run(suite)
+def test_a_file_that_changes_under_the_run_is_run_as_it_was_collected(suite: pytest.Pytester, change: str) -> None:
+    suite.makeconftest(CHANGED.format(change))
+    run(suite).assert_outcomes(passed=1, deselected=2)
+
+
+@pytest.mark.parametrize("change", ["path.unlink()", "path.write_text('about: half')"])
+def test_a_file_that_is_to_be_updated_and_changes_under_the_run_fails_by_a_sentence(
+    suite: pytest.Pytester, change: str
+) -> None:
+    suite.makeconftest(CHANGED.format(change))
+    result = run(suite, "--update-scenarios")
     result.assert_outcomes(failed=1, deselected=2)
     printed = result.stdout.str()
-    assert "scenarios/reward/mail.yaml" in printed
-    assert [word for word in ("Traceback", "CollectError", "collect.py") if word in printed] == [], printed
+    assert "scenarios/reward/mail.yaml:1:1: expected " in printed
+    assert [word for word in ("Traceback", "CollectError", "BadScenario", "items.py") if word in printed] == [], printed
+
+
+COUNTS_READS = """
+import os
+from pathlib import Path
+from harness.scenarios import reading
+
+READ = reading.read
+
+def read(text, name):
+    with Path(os.environ["READS"]).open("a") as file:
+        file.write(f"{os.environ.get('PYTEST_XDIST_WORKER')} {name}\\n")
+    return READ(text, name)
+
+def pytest_sessionstart():
+    reading.read = read
+
+def pytest_sessionfinish():
+    reading.read = READ
+"""
+
+
+ONE_OF_EACH_CLASS = "postgres or legacy or twins or 40001 or killed or races"  # a crash takes seconds and a server
+
+
+@pytest.mark.parametrize(
+    ("options", "processes", "items"),
+    [
+        (("-k", ONE_OF_EACH_CLASS), ["None"], 2 * 7 + 1),
+        (("-p", "xdist.plugin", "-k", "legacy and not killed", "-n2", "--dist=each"), ["gw0", "gw1"], 2 * 2),
+    ],
+)
+def test_a_file_is_read_once_by_each_process_however_many_items_it_has(
+    options: tuple[str, ...],
+    processes: list[str],
+    items: int,
+    suite: pytest.Pytester,
+    server_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(suite, "race", RACE.partition("after:")[0])
+    suite.makeconftest(COUNTS_READS)
+    reads = suite.path / "reads"
+    monkeypatch.setenv("READS", str(reads))
+    options = (f"--postgres={server_url}", "--faults=all", "--fault-at=0", "--races=all", *options)
+    result = suite.runpytest_inprocess(*PLUGIN, "scenarios", *options)
+    files = [f"scenarios/reward/{name}.yaml" for name in ("mail", "race")]
+    assert sorted(reads.read_text().splitlines()) == [f"{process} {file}" for process in processes for file in files]
+    assert result.parseoutcomes().get("passed") == items * len(processes), result.stdout.str()
+    assert result.ret == pytest.ExitCode.OK
 
 
 def test_what_belongs_beside_scenarios_is_no_scenario_and_is_not_refused(suite: pytest.Pytester) -> None:
@@ -136,7 +201,7 @@ def test_what_does_not_hold_reads_as_a_difference_and_nothing_else(suite: pytest
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "problem"),
     [
         ("gold: 100", "glod: 100", "2:16: expected one of *; found 'glod'. Did you mean 'gold'?"),
         ("claim_mail", "claim_male", "4:16: expected an action; found 'claim_male'. Did you mean 'claim_mail'?"),
@@ -144,24 +209,24 @@ def test_what_does_not_hold_reads_as_a_difference_and_nothing_else(suite: pytest
     ],
 )
 def test_a_file_that_is_no_scenario_stops_the_run_with_exit_code_2(
-    old: str, new: str, said: str, suite: pytest.Pytester
+    old: str, new: str, problem: str, suite: pytest.Pytester
 ) -> None:
     write(suite, "mail", MAIL.replace(old, new, 1))
     result = run(suite)
     assert result.ret == pytest.ExitCode.INTERRUPTED == 2
-    result.stdout.fnmatch_lines([f"scenarios/reward/mail.yaml:{said}"])
+    result.stdout.fnmatch_lines([f"scenarios/reward/mail.yaml:{problem}"])
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("*harness/*.py*")
 
 
 @pytest.mark.parametrize(
-    ("dice", "said"),
+    ("dice", "printed"),
     [
         ("{success: 101}", ["scenarios/reward/forge.yaml:4: steps.0.dice", "*found 101"]),
         ("{xp.2: 1}", ["scenarios/reward/forge.yaml:4: steps.0.dice.xp.2", "*a draw named 'xp.2'", "*no such draw"]),
     ],
 )
-def test_dice_out_of_range_or_never_drawn_fail(dice: str, said: list[str], suite: pytest.Pytester) -> None:
+def test_dice_out_of_range_or_never_drawn_fail(dice: str, printed: list[str], suite: pytest.Pytester) -> None:
     text = """\
         about: It succeeds.
         given: {hana: {gold: 100, bag: {fan: 푸른 바람 부채, stone: {name: 하급 강화석, quantity: 10}}}}
@@ -171,7 +236,7 @@ def test_dice_out_of_range_or_never_drawn_fail(dice: str, said: list[str], suite
     write(suite, "forge", text.replace("DICE", dice))
     result = run(suite, "-k", "forge and legacy")
     result.assert_outcomes(failed=1, deselected=5)
-    result.stdout.fnmatch_lines(said)
+    result.stdout.fnmatch_lines(printed)
 
 
 BROKEN_RULE = """
@@ -198,7 +263,7 @@ def pytest_runtest_teardown(item):
 
 
 def blocks(result: pytest.RunResult) -> list[str]:
-    """What is said of the one failed item, from its headline to the end of its traceback."""
+    """Return what is printed of the one failed item, from its headline to the end of its traceback."""
     lines = result.outlines
     start = next(n for n, line in enumerate(lines) if re.match(r"scenarios/.*\.yaml:\d", line))
     end = next(n for n, line in enumerate(lines) if n > start and line.startswith(("=", "-", "postgres:", "kept:")))
@@ -206,15 +271,15 @@ def blocks(result: pytest.RunResult) -> list[str]:
 
 
 def assert_one_block(result: pytest.RunResult, label: str, again: str) -> None:
-    said = blocks(result)
-    assert said[0] == f"scenarios/reward/mail.yaml:4: steps.0: {label}"
-    assert said[1:3] == ["    expected  an answer or a refusal", "    found     KeyError: 'status'"]
-    assert said[3].startswith("    raised at ")
-    assert said[3].endswith(", in perform"), "the rule itself stands outside of the tree here"
-    assert said[4] == f"  again: pytest {again}"
-    assert said.count("Traceback (most recent call last):") == 1
-    assert [line for line in said if line.startswith("KeyError")] == ["KeyError: 'status'"]
-    assert len(said) < 40
+    printed = blocks(result)
+    assert printed[0] == f"scenarios/reward/mail.yaml:4: steps.0: {label}"
+    assert printed[1:3] == ["    expected  an answer or a refusal", "    found     KeyError: 'status'"]
+    assert printed[3].startswith("    raised at ")
+    assert printed[3].endswith(", in perform"), "the rule itself stands outside of the tree here"
+    assert printed[4] == f"  again: pytest {again}"
+    assert printed.count("Traceback (most recent call last):") == 1
+    assert [line for line in printed if line.startswith("KeyError")] == ["KeyError: 'status'"]
+    assert len(printed) < 40
 
 
 def test_a_rule_that_raises_is_one_block_with_its_place_and_one_traceback(suite: pytest.Pytester) -> None:
@@ -259,14 +324,14 @@ after:
 
 def test_what_differs_in_one_order_of_a_race_says_in_which(suite: pytest.Pytester) -> None:
     write(suite, "mail", RACE)
-    said = blocks(run(suite))
-    assert said[:3] == [
+    printed = blocks(run(suite))
+    assert printed[:3] == [
         "scenarios/reward/mail.yaml:9: after.users.hana.gold",
         "    expected  [0, 51]",
         "    found     [0, 50]",
     ]
-    assert said.count("    in order  again, then tap") == 2, "the two journals' lines of the second order"
-    assert "    in order  tap, then again" not in said
+    assert printed.count("    in order  again, then tap") == 2, "the two journals' lines of the second order"
+    assert "    in order  tap, then again" not in printed
 
 
 def test_the_file_that_a_fault_on_the_legacy_store_left_can_be_kept(suite: pytest.Pytester) -> None:
@@ -291,7 +356,7 @@ def test_the_postgres_items_run_on_a_server_that_is_given(suite: pytest.Pytester
 
 @pytest.fixture
 def server_url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The run's own server, as a suite within it is told of it."""
+    """Provide the URL of the run's own server, for a suite within it."""
     server = request.getfixturevalue("server")
     return given(server.url("postgres", "superuser"), monkeypatch)
 

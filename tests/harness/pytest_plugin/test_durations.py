@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def test_the_file_names_tests_that_exist_and_is_sorted() -> None:
     assert [name for name in known if name not in _functions(name.partition("::")[0])] == []
 
 
+@cache  # a file is named once for each of its long tests, and parsing one takes a tenth of a second
 def _functions(file: str) -> set[str]:
     path = ROOT / file
     tree = ast.parse(path.read_text(encoding="utf-8")) if path.exists() else ast.Module([], [])

@@ -44,11 +44,9 @@ def test_passes(database, server):
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A folder for a tiny suite, run with the plugin, in this process: another interpreter costs a second or two."""
+    """Make a folder for a tiny suite, run with the plugin in this process: another interpreter costs seconds."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p harness.pytest_plugin.plugin -W error -p no:cacheprovider")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     return pytester
 
 
@@ -142,12 +140,18 @@ def test_workers_share_one_server_and_tell_what_they_kept(
 ) -> None:
     suite.makepyfile(test_uses=USES_A_DATABASE, test_fails=FAILS)
     result = suite.runpytest_inprocess(
-        "-n2", "--dist=each", "-rP", "--keep", f"--postgres={given(server.maintenance, monkeypatch)}"
+        "-p",
+        "xdist.plugin",
+        "-n2",
+        "--dist=each",
+        "-rP",
+        "--keep",
+        f"--postgres={given(server.maintenance, monkeypatch)}",
     )
     result.assert_outcomes(passed=4, failed=2)
-    said = re.findall(r"^worker (\w+) mark (sudamr_(\w+)_)$", result.stdout.str(), re.MULTILINE)
-    assert {worker for worker, _, _ in said} == {"gw0", "gw1"}
-    ((mark, run),) = {(mark, run) for _, mark, run in said}
+    workers = re.findall(r"^worker (\w+) mark (sudamr_(\w+)_)$", result.stdout.str(), re.MULTILINE)
+    assert {worker for worker, _, _ in workers} == {"gw0", "gw1"}
+    ((mark, run),) = {(mark, run) for _, mark, run in workers}
     kept = commands(result.outlines, "::test_fails")
     assert len(kept) == 2
     for _, command in kept:
@@ -172,7 +176,9 @@ def test_half_a_character_in_a_workers_report_ends_no_run(
             pass
         """
     )
-    result = suite.runpytest_inprocess("-n1", f"--postgres={given(server.maintenance, monkeypatch)}")
+    result = suite.runpytest_inprocess(
+        "-p", "xdist.plugin", "-n1", f"--postgres={given(server.maintenance, monkeypatch)}"
+    )
     result.assert_outcomes(passed=1, failed=1)
 
 
@@ -188,7 +194,7 @@ def test_without_keep_nothing_of_a_failed_test_stays(
 
 
 def test_the_id_of_a_test_is_readable_whatever_its_values_are(suite: pytest.Pytester) -> None:
-    """By the project's own settings: pytest escapes Korean, or with another setting nothing at all."""
+    """Use the project's own settings: pytest escapes Korean, or with another setting nothing at all."""
     suite.makepyfile(
         """
         import pytest

@@ -30,11 +30,11 @@ TOGETHER = {
 
 def test_what_the_transfer_carries_the_rehearsal_plays_on(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     source = seeded(tmp_path / "game.db", PLAYERS)
-    cases = [odd for odd in odd_schemas.CARRIED if odd.name in TOGETHER]
+    cases = [case for case in odd_schemas.CARRIED if case.name in TOGETHER]
     assert len(cases) == len(TOGETHER)
     indexes: set[str] = set()
-    for odd in sorted(cases, key=lambda odd: odd.name != "players without rowids"):  # It makes `users` anew.
-        run(source, *(step for step in odd.steps if not (str(step).startswith("CREATE INDEX") and step in indexes)))
-        indexes |= {step for step in odd.steps if isinstance(step, str)}
+    for case in sorted(cases, key=lambda case: case.name != "players without rowids"):  # It makes `users` anew.
+        run(source, *(step for step in case.steps if not (str(step).startswith("CREATE INDEX") and step in indexes)))
+        indexes |= {step for step in case.steps if isinstance(step, str)}
     report = rehearsal.rehearse(0, source, pytestconfig.getoption("--postgres"), Silent())
     assert (report.verdict, report.problems, report.rollback.problems) == (PASS, (), ())

@@ -20,7 +20,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from db.console.output import outcome
 from db.console.progress import Silent
 from db.cutover.context import RunConfig
-from db.cutover.report import Report, Status, StepReport, Verdict
+from db.cutover.report import RunReport, RunVerdict, StepReport, StepStatus
 from db.errors import Inconclusive, Refusal, ToolError, Undone
 from db.processes.interruption import Interrupted
 from db.samples import legacy_documents, seed
@@ -35,7 +35,7 @@ from harness.load.virtual_users import VirtualUsers
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.report import show
 from harness.rehearsal.run import Rehearsal
-from harness.rehearsal.setup import Stage, stage
+from harness.rehearsal.setup import RehearsalSetup, set_up
 
 PLAYERS = 50
 COUNTED = {"source": 7, "loaded": 7, "quarantined": 0, "mismatches": 0, "players": 8, "held": 0}
@@ -44,7 +44,7 @@ COUNTED = {"source": 7, "loaded": 7, "quarantined": 0, "mismatches": 0, "players
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """The condition, asked for until it holds."""
     asking = Retrying(
-        retry=retry_if_result(lambda found: not found),
+        retry=retry_if_result(lambda matches: not matches),
         stop=stop_after_delay(seconds),
         wait=wait_fixed(0.1),
         retry_error_callback=lambda _state: False,
@@ -54,14 +54,14 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 60.0) ->
 
 def services_under(folder: Path) -> list[psutil.Process]:
     """Processes whose env file lies in the folder."""
-    found = []
+    matches = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("SUDAMR_ENV_FILE", "").startswith(str(folder)):
-                found.append(process)
+                matches.append(process)
         except psutil.Error:
             continue
-    return found
+    return matches
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +141,12 @@ def test_what_a_file_really_does_is_quarantined_and_said(rehearsed: Rehearsed) -
 
 
 def test_every_step_of_both_moves_is_reported(rehearsed: Rehearsed) -> None:
-    there = [step.name for step in rehearsed.report.steps]
-    back = [step.name for step in rehearsed.report.rollback.steps]
-    assert there[0] == back[0] == "preflight"
-    assert there.index("fence") < there.index("copy") < there.index("switch") < there.index("live")
-    assert back.index("carry back") < back.index("switch") < back.index("return")
-    assert {step.status for step in (*rehearsed.report.steps, *rehearsed.report.rollback.steps)} == {Status.DONE}
+    outward = [step.name for step in rehearsed.report.steps]
+    way_back = [step.name for step in rehearsed.report.rollback.steps]
+    assert outward[0] == way_back[0] == "preflight"
+    assert outward.index("fence") < outward.index("copy") < outward.index("switch") < outward.index("live")
+    assert way_back.index("carry back") < way_back.index("switch") < way_back.index("return")
+    assert {step.status for step in (*rehearsed.report.steps, *rehearsed.report.rollback.steps)} == {StepStatus.DONE}
 
 
 def test_the_file_that_was_given_stays_as_it_was(rehearsed: Rehearsed) -> None:
@@ -160,105 +160,109 @@ def test_nothing_is_left_behind(rehearsed: Rehearsed, temporary: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def here(temporary: Path, kind: str | None) -> Iterator[Stage]:
+def prepared(temporary: Path, kind: str | None) -> Iterator[RehearsalSetup]:
     """A stage with the service at play on its legacy file."""
-    with stage(30, None, kind, Silent()) as made:
+    with set_up(30, None, kind, Silent()) as made:
         yield made
 
 
-Move = Callable[[Stage, VirtualUsers], None]
+Move = Callable[[RehearsalSetup, VirtualUsers], None]
 
 
-def leg(here: Stage, move: Move, share: int) -> Leg:
+def leg(prepared: RehearsalSetup, move: Move, share: int) -> Leg:
     """One leg on the legacy file, with players of this share at play, its move a function of the test's own."""
 
-    def verb(_environment: object, config: RunConfig) -> Report:
+    def verb(_environment: object, config: RunConfig) -> RunReport:
         config.observer("before", "move")
-        move(here, crowd)
-        steps = (StepReport("move", Status.DONE, 0.1),)
-        return Report("run", "cutover", "test", Verdict.LIVE, "PostgreSQL 15", steps, 0.1)
+        move(prepared, users)
+        steps = (StepReport("move", StepStatus.DONE, 0.1),)
+        return RunReport("run", "cutover", "test", RunVerdict.LIVE, "PostgreSQL 15", steps, 0.1)
 
-    everybody = sorted(scripts.read(here.source, players=PLAYERS).items())
+    everybody = sorted(scripts.read(prepared.source, players=PLAYERS).items())
     with VirtualUsers(
-        here.service.urls, dict(everybody[share::3]), token_of=here.service.token_of, seed=share
-    ) as crowd:
-        crowd.play(10)
+        prepared.service.urls, dict(everybody[share::3]), token_of=prepared.service.token_of, seed=share
+    ) as users:
+        users.play(10)
         counts = {"source": 7, "loaded": 7}
-        return Rehearsal(here, crowd, 2, Silent()).leg(verb, here.environment.legacy, lambda _report: dict(counts))
+        return Rehearsal(prepared, users, 2, Silent()).leg(
+            verb, prepared.environment.legacy, lambda _report: dict(counts)
+        )
 
 
-def lock_out(here: Stage, crowd: VirtualUsers) -> None:
+def lock_out(prepared: RehearsalSetup, users: VirtualUsers) -> None:
     """Fence the file until a client was told to wait."""
-    with closing(sqlite_values.connect(here.legacy, timeout_seconds=30)) as connection:
+    with closing(sqlite_values.connect(prepared.legacy, timeout_seconds=30)) as connection:
         fence.raise_fence(connection)
         try:
-            crowd.allow(2)
-            wait_until(lambda: crowd.tally.unanswered_at, "nobody asked for anything while the file was fenced")
+            users.allow(2)
+            wait_until(lambda: users.tally.unanswered_at, "nobody asked for anything while the file was fenced")
         finally:
             fence.lift(connection)
 
 
-def lose_a_receipt(here: Stage, crowd: VirtualUsers) -> None:
+def lose_a_receipt(prepared: RehearsalSetup, users: VirtualUsers) -> None:
     """What a move that loses one would leave."""
-    lock_out(here, crowd)
-    player, request = next(iter(crowd.tally.granted))
-    with closing(sqlite_values.connect(here.legacy, timeout_seconds=30)) as connection:
+    lock_out(prepared, users)
+    player, request = next(iter(users.tally.granted))
+    with closing(sqlite_values.connect(prepared.legacy, timeout_seconds=30)) as connection:
         key = (player, request)
         gone = connection.execute("DELETE FROM sudamr_action_receipts WHERE user_id = ? AND request_id = ?", key)
         assert gone.rowcount == 1
 
 
-def do_nothing(_here: Stage, _crowd: VirtualUsers) -> None:
+def do_nothing(_setup: RehearsalSetup, _users: VirtualUsers) -> None:
     """A move that nobody noticed."""
 
 
-def test_a_move_that_players_had_to_wait_for_and_that_lost_nothing_passes(here: Stage) -> None:
-    found = leg(here, lock_out, share=0)
-    assert found.problems == ()
-    assert found.verdict == "pass"
-    assert found.freeze_seconds > 0
-    assert found.acknowledged >= 20
+def test_a_move_that_players_had_to_wait_for_and_that_lost_nothing_passes(prepared: RehearsalSetup) -> None:
+    rehearsed = leg(prepared, lock_out, share=0)
+    assert rehearsed.problems == ()
+    assert rehearsed.verdict == "pass"
+    assert rehearsed.freeze_seconds > 0
+    assert rehearsed.acknowledged >= 20
 
 
-def test_a_receipt_that_a_move_lost_fails_the_rehearsal(here: Stage) -> None:
-    found = leg(here, lose_a_receipt, share=1)
-    assert found.verdict == "fail"
-    assert found.missing + found.duplicated >= 1
-    assert found.problems
+def test_a_receipt_that_a_move_lost_fails_the_rehearsal(prepared: RehearsalSetup) -> None:
+    rehearsed = leg(prepared, lose_a_receipt, share=1)
+    assert rehearsed.verdict == "fail"
+    assert rehearsed.missing + rehearsed.duplicated >= 1
+    assert rehearsed.problems
 
 
-def test_a_move_that_nobody_noticed_proves_nothing(here: Stage) -> None:
-    found = leg(here, do_nothing, share=2)
-    assert found.verdict == "inconclusive"
-    assert found.problems == ("no request had to wait: nobody noticed the move",)
+def test_a_move_that_nobody_noticed_proves_nothing(prepared: RehearsalSetup) -> None:
+    rehearsed = leg(prepared, do_nothing, share=2)
+    assert rehearsed.verdict == "inconclusive"
+    assert rehearsed.problems == ("no request had to wait: nobody noticed the move",)
 
 
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [(Undone("the end", "a breach"), "fail"), (Inconclusive("an answer", "none"), "inconclusive")],
 )
-def test_a_move_that_does_not_reach_its_end_is_no_pass(here: Stage, error: ToolError, verdict: str) -> None:
-    def stop(_here: Stage, _crowd: VirtualUsers) -> None:
+def test_a_move_that_does_not_reach_its_end_is_no_pass(
+    prepared: RehearsalSetup, error: ToolError, verdict: str
+) -> None:
+    def stop(_setup: RehearsalSetup, _users: VirtualUsers) -> None:
         raise error
 
-    found = leg(here, stop, share=0)
-    assert found.verdict == verdict
-    assert found.problems == (str(error),)
+    rehearsed = leg(prepared, stop, share=0)
+    assert rehearsed.verdict == verdict
+    assert rehearsed.problems == (str(error),)
 
 
-def test_ctrl_c_within_a_move_ends_the_rehearsal_and_is_no_finding(here: Stage) -> None:
-    def stop(_here: Stage, _crowd: VirtualUsers) -> None:
+def test_ctrl_c_within_a_move_ends_the_rehearsal_and_is_no_finding(prepared: RehearsalSetup) -> None:
+    def stop(_setup: RehearsalSetup, _users: VirtualUsers) -> None:
         raise Undone("the cutover to reach its end", "SIGINT") from Interrupted("SIGINT")
 
     with pytest.raises(Interrupted, match="SIGINT"):
-        leg(here, stop, share=0)
+        leg(prepared, stop, share=0)
 
 
 def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     way_back = Leg("pass", read_only_seconds=2.5, freeze_seconds=2.25)
-    found = RehearsalReport(
+    report = RehearsalReport(
         "pass",
         source=1_672,
         predicted_seconds=11.84,
@@ -268,7 +272,7 @@ def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measure
         rollback=way_back,
     )
     with outcome(None) as out:
-        show(found, out)
+        show(report, out)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in lines]
     assert ["values at the source (back: of players who did not act)", "1,672", "0"] in rows

@@ -102,9 +102,9 @@ def test_the_matrix_is_told_to_those_who_hear_it() -> None:
 
 def test_a_pair_of_the_table_has_a_row_of_its_own_and_is_a_race() -> None:
     pair = item("equip+disassemble", file="scenarios/pairs.toml", orders=17)
-    found = report([*items(), pair], parts())
-    shown = Page(page(found))
-    assert (found.races.count, found.races.orders) == (2, 37)
+    gated = report([*items(), pair], parts())
+    shown = Page(page(gated))
+    assert (gated.races.count, gated.races.orders) == (2, 37)
     assert "equip + disassemble" in shown.text
     assert "✓ 17" in shown.text
     assert len([th for th in shown.of("th") if th.get("scope") == "col"]) == 6
@@ -161,9 +161,9 @@ def test_a_page_that_is_made_again_says_what_is_known_of_its_signature(
 
 
 def test_doubts_are_said() -> None:
-    found = report([one for one in items() if one.way != "races"], parts())
-    assert "no order of two sessions was tried" in Page(page(found)).text
-    assert "no order of two sessions was tried" in summary(found)
+    gated = report([one for one in items() if one.way != "races"], parts())
+    assert "no order of two sessions was tried" in Page(page(gated)).text
+    assert "no order of two sessions was tried" in summary(gated)
 
 
 def test_a_gate_that_ran_nothing_has_a_page() -> None:
@@ -171,8 +171,8 @@ def test_a_gate_that_ran_nothing_has_a_page() -> None:
 
 
 def test_junit_counts_and_names_what_failed() -> None:
-    found = dataclasses.replace(failing(), doubts=("no \x00 fault fired",))
-    root = ElementTree.fromstring(junit(found))
+    gated = dataclasses.replace(failing(), doubts=("no \x00 fault fired",))
+    root = ElementTree.fromstring(junit(gated))
     suites = {suite.get("name"): suite for suite in root}
     assert {name: (s.get("tests"), s.get("failures"), s.get("errors")) for name, s in suites.items()} == {
         "scenarios": ("3", "0", "0"),
@@ -234,7 +234,7 @@ def test_what_is_no_finding_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forged", "found"),
+    ("forged", "reason"),
     [
         ({"scenarios": {"count": 500, "failures": 0}}, "scenarios 500, the counts of the items"),
         ({"verdict": "pass"}, "verdict pass"),
@@ -242,11 +242,11 @@ def test_what_is_no_finding_is_refused(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_a_finding_that_its_certificate_contradicts_is_refused(
-    tmp_path: Path, forged: dict[str, object], found: str
+    tmp_path: Path, forged: dict[str, object], reason: str
 ) -> None:
     path = tmp_path / "gate.json"
     out = Output(str(path))
     out.json(report([*items()[1:], item("postgres", found="expected 1; found 2")], parts()))
     path.write_text(json.dumps(json.loads(path.read_text()) | forged))
-    with pytest.raises(Refusal, match=f"its certificate says otherwise: {found}"):
+    with pytest.raises(Refusal, match=f"its certificate says otherwise: {reason}"):
         read(path)

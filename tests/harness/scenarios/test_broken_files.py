@@ -87,7 +87,7 @@ def test_what_can_not_be_read_is_answered_by_one_line_with_its_place_and_a_cure(
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "problem"),
     [
         (GOOD.encode("utf-16"), "1:1: expected UTF-8; found UTF-16. Save the file as UTF-8."),
         (GOOD.encode("cp949"), "2:39: expected UTF-8; found the byte 0xb8. Save the file as UTF-8."),
@@ -95,12 +95,12 @@ def test_what_can_not_be_read_is_answered_by_one_line_with_its_place_and_a_cure(
     ids=["UTF-16", "CP949"],
 )
 def test_a_file_in_another_encoding_is_answered_with_the_place_and_the_cure(
-    written: bytes, said: str, tmp_path: Path
+    written: bytes, problem: str, tmp_path: Path
 ) -> None:
     (tmp_path / "mail.yaml").write_bytes(written)
     with pytest.raises(BadScenario) as caught:
         scenarios.read_file(tmp_path / "mail.yaml", "mail.yaml")
-    assert str(caught.value) == f"mail.yaml:{said}"
+    assert str(caught.value) == f"mail.yaml:{problem}"
 
 
 @pytest.mark.parametrize("name", ["nowhere.yaml", "."])
@@ -207,11 +207,25 @@ def test_distances_that_are_in_range_alone_and_not_together_are_refused() -> Non
     assert line.startswith("mail.yaml:6:36: expected a time between the years")
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("mail: {m1: {expires: 1767582000000}}", "2:28: expected an ISO time with its offset, or a distance such as"),
+        ("mail: {m1: {expires: true}}", "2:28: expected an ISO time with its offset, or a distance such as"),
+        ("stages: {입문-1: {cleared: false, rewarded: false}}", "2:25: expected a stage that was cleared or rewarded;"),
+    ],
+)
+def test_what_no_player_can_have_is_refused_before_anything_runs(given: str, problem: str) -> None:
+    """Refuse epoch milliseconds, which are for code: nobody reads a day and an hour in them."""
+    (line,) = lines(f"about: One.\ngiven: {{hana: {{{given}}}}}\nsteps: [{{by: hana, do: claim_all_mail}}]\n")
+    assert line.startswith(f"mail.yaml:{problem}")
+
+
 BROKEN_BY = ("", "\t", "'", '"', ":", "{", "}", "[", "]", "&", "*", "!", "\n", "- ", "\x00", "\ufeff", "9" * 30, "<<: ")
 
 
 def test_no_random_damage_to_a_file_is_answered_by_anything_but_lines() -> None:
-    """The seed is fixed: a failure repeats itself."""
+    """Draw damage from a fixed seed, so that a failure repeats itself."""
     chance = random.Random(12)
     for path in FILES:
         text = path.read_text("utf-8")

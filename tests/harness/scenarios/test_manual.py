@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from db.samples import builders
+from db.samples.given import Given
 from harness import scenarios
 from harness.play.arena import Stage
 from harness.play.replay import replay
 from harness.scenarios import yaml_reader
-from harness.scenarios.model import Given, Step
+from harness.scenarios.model import Step
 
 MANUAL = (Path(__file__).parents[3] / "scenarios" / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"^```yaml(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
@@ -30,9 +30,9 @@ def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 5
 
 
-def test_the_default_player_is_the_builders() -> None:
+def test_the_default_player_is_what_is_given_without_a_word() -> None:
     (text,) = [match["text"] for match in BLOCK.finditer(MANUAL) if match["kind"].strip() == "default"]
-    assert yaml_reader.read(text).data == dict(builders.DEFAULT)
+    assert yaml_reader.read(text).data == Given().model_dump(mode="json", exclude={"legacy"})
 
 
 def test_every_key_of_a_player_and_of_a_step_is_explained() -> None:

@@ -7,9 +7,10 @@ from textwrap import dedent
 
 import pytest
 
+from db.samples import moments
 from game.rules.commands import COMMANDS
 from harness import scenarios
-from harness.scenarios import BadScenario, ScenarioFile, moments
+from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.model import Scenario, Step
 
 ROOT = Path(__file__).parents[3]
@@ -28,7 +29,7 @@ def read(text: str) -> ScenarioFile:
 
 
 def problem(text: str) -> str:
-    """The one line that is said of the text."""
+    """Return the one line with which the text is refused."""
     with pytest.raises(BadScenario) as caught:
         read(text)
     (line,) = str(caught.value).splitlines()
@@ -52,7 +53,7 @@ def test_no_two_files_say_the_same_about_themselves() -> None:
 
 
 def test_every_action_declares_the_fields_of_its_outcome() -> None:
-    """The files are played elsewhere, and `expect` names every field: so these are the fields of the answers."""
+    """Take them from the files, whose `expect` names every field, and which are played against the answers."""
     seen: dict[str, set[str]] = {}
     for path in FILES:
         for turn in scenarios.read_file(path).scenario.turns:
@@ -90,7 +91,7 @@ def test_a_scenario_is_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             "about:",
@@ -203,12 +204,12 @@ def test_a_scenario_is_frozen() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(old: str, new: str, said: str) -> None:
-    assert said in problem(changed(old, new))
+def test_what_is_wrong_is_said_with_its_place(old: str, new: str, message: str) -> None:
+    assert message in problem(changed(old, new))
 
 
 @pytest.mark.parametrize(
-    ("after", "said"),
+    ("after", "message"),
     [
         ("{user: {}}", "5:9: expected one of ledger, history, users, user_inventory"),
         ("{users: {hana: {glod: [1, 2]}}}", "5:24: expected a column; found 'glod'. Did you mean 'gold'?"),
@@ -229,12 +230,12 @@ def test_what_is_wrong_is_said_with_its_place(old: str, new: str, said: str) -> 
         ("", "5:1: expected a value for 'after'; found nothing."),
     ],
 )
-def test_the_difference_names_only_what_there_is(after: str, said: str) -> None:
-    assert problem(f"{GOOD}after: {after}\n").startswith(f"mail.yaml:{said}")
+def test_the_difference_names_only_what_there_is(after: str, message: str) -> None:
+    assert problem(f"{GOOD}after: {after}\n").startswith(f"mail.yaml:{message}")
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "message"),
     [
         (
             "{by: hana, do: equip, with: {item: fan}, request: r1}",
@@ -254,8 +255,8 @@ def test_the_difference_names_only_what_there_is(after: str, said: str) -> None:
         ),
     ],
 )
-def test_a_race_and_a_retry_keep_to_their_rules(step: str, said: str) -> None:
-    assert problem(f"{GOOD}  - {step}\n").startswith(f"mail.yaml:{said}")
+def test_a_race_and_a_retry_keep_to_their_rules(step: str, message: str) -> None:
+    assert problem(f"{GOOD}  - {step}\n").startswith(f"mail.yaml:{message}")
 
 
 def test_the_outcomes_of_a_race_name_both_of_its_requests() -> None:
@@ -290,7 +291,7 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("about: x.\nabout: y.\n", "2:1: expected each key once (the first is in line 1); found 'about' again."),
         ("about: &a x.\n", "1:8: expected a plain value; found the anchor &a."),
@@ -303,8 +304,8 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
         ("- a\n", "1:1: expected a mapping; found a list of 1."),
     ],
 )
-def test_only_the_plain_part_of_yaml_is_read(text: str, said: str) -> None:
-    assert problem(text).startswith(f"mail.yaml:{said}")
+def test_only_the_plain_part_of_yaml_is_read(text: str, message: str) -> None:
+    assert problem(text).startswith(f"mail.yaml:{message}")
 
 
 @pytest.mark.parametrize(

@@ -103,10 +103,10 @@ def test_what_the_reader_takes_is_accepted() -> None:
 )
 def test_an_unknown_key_is_refused_by_both(at: tuple[str | int, ...]) -> None:
     document = copy.deepcopy(GOOD)
-    here: Any = document
+    value_at: Any = document
     for part in at:
-        here = here[part]
-    here["surprise"] = ["a", "b"]
+        value_at = value_at[part]
+    value_at["surprise"] = ["a", "b"]
     assert not accepted(document)
     with pytest.raises(BadScenario, match="surprise"):
         read(document)
@@ -148,10 +148,10 @@ def test_an_unknown_key_is_refused_by_both(at: tuple[str | int, ...]) -> None:
 )
 def test_a_wrong_value_is_refused_by_both(at: tuple[str | int, ...], value: object) -> None:
     document = copy.deepcopy(GOOD)
-    here: Any = document
+    value_at: Any = document
     for part in at[:-1]:
-        here = here[part]
-    here[at[-1]] = value
+        value_at = value_at[part]
+    value_at[at[-1]] = value
     assert not accepted(document)
     with pytest.raises(BadScenario):
         read(document)

@@ -91,8 +91,8 @@ def ids_in(place: LegacyUrl | PostgresUrl) -> set[str]:
             return {row[0] for table, column in owners for row in connection.execute(f"SELECT {column} FROM {table}")}
     journals = {f"sudamr_{table.name}" for table in tables.JOURNALS}
     with closing(sqlite_values.connect(place.path)) as file:
-        there = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        named = [("users", "id"), *((name, "user_id") for name in sorted(journals & there))]
+        existing = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        named = [("users", "id"), *((name, "user_id") for name in sorted(journals & existing))]
         return {str(row[0]) for table, column in named for row in file.execute(f"SELECT {column} FROM {table}")}
 
 
@@ -179,8 +179,8 @@ def test_no_secret_is_reported(legacy: LegacyUrl) -> None:
     with serving(LegacyStore(legacy.path)) as url:
         wrong = smoke.run([url], legacy, pass_token=PASS, operator_token="somebody-elses-token")
         another = smoke.run([url], legacy, pass_token="not-the-pass-at-all", operator_token=OPERATOR)
-    said = "\n".join((*wrong.failed, *another.failed))
-    assert not [secret for secret in (PASS, OPERATOR, "somebody-elses", "not-the-pass") if secret in said]
+    failures = "\n".join((*wrong.failed, *another.failed))
+    assert not [secret for secret in (PASS, OPERATOR, "somebody-elses", "not-the-pass") if secret in failures]
 
 
 def test_nothing_to_play_is_no_pass(legacy: LegacyUrl, tmp_path: Path) -> None:

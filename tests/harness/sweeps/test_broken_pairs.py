@@ -46,16 +46,16 @@ def lines(folder: Path, text: str | bytes) -> list[str]:
 def test_each_name_is_checked_and_the_nearest_right_one_is_named(
     old: str, new: str, nearest: str, tmp_path: Path
 ) -> None:
-    found = lines(tmp_path, TEXT.replace(old, new, 1))
-    assert all(LINE.fullmatch(line) for line in found), found
+    problems = lines(tmp_path, TEXT.replace(old, new, 1))
+    assert all(LINE.fullmatch(line) for line in problems), problems
     line = TEXT[: TEXT.index(old)].count("\n") + 1 + old.rpartition("\n")[0].count("\n")
     assert any(
-        f"'{nearest}" in each and (each.startswith(f"pairs.toml:{line}:") or "is asked" in each) for each in found
-    ), found
+        f"'{nearest}" in each and (each.startswith(f"pairs.toml:{line}:") or "is asked" in each) for each in problems
+    ), problems
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('["claim_mail", "claim_mail"]', '["claim_mail"]', "6:5: expected element 2; found a list of 1."),
         ('["claim_mail", "claim_mail"]', '"claim_mail"', "6:5: expected a list; found claim_mail."),
@@ -77,9 +77,9 @@ def test_each_name_is_checked_and_the_nearest_right_one_is_named(
         ("m2 = {diamonds = 3}", 'm2 = {expires = "+99999999d"}', "55:7: expected a time between the years 1900 and"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(old: str, new: str, said: str, tmp_path: Path) -> None:
-    found = lines(tmp_path, TEXT.replace(old, new, 1))
-    assert any(each.startswith(f"pairs.toml:{said}") for each in found), found
+def test_what_is_wrong_is_told_with_its_place(old: str, new: str, message: str, tmp_path: Path) -> None:
+    problems = lines(tmp_path, TEXT.replace(old, new, 1))
+    assert any(each.startswith(f"pairs.toml:{message}") for each in problems), problems
 
 
 def test_a_moment_of_toml_and_a_distance_from_the_clock_are_both_taken(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 from db import servers
 from harness import scenarios
 from harness.sweeps import coverage, fault_kinds
-from harness.sweeps.fault_kinds import Crashed, Fault, Killed, Outage, Serialization
-from harness.wire import DropReply, InjectError, Pass, Session, Verdict
+from harness.sweeps.fault_kinds import FAULTS, Crashed, Fault, Killed, Outage
+from harness.wire import Decision, DropReply, InjectError, Pass, Session
 from tests.fixtures.given_server import given
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
-PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
 
 MAIL = """\
 about: A mail is claimed once.
@@ -114,15 +114,15 @@ def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pyte
     write(suite, "mail", MAIL)
     result = run(suite, "--faults=all")
     result.assert_outcomes(passed=12, deselected=3)
-    found = {name: counts[:4] for name, counts in table(result).items()}
+    counted = {name: counts[:4] for name, counts in table(result).items()}
     on_the_wire = ["5", "5", "1", "0"]
-    assert found.pop("killed") == ["6", "6", "2", "0"]
-    assert found.pop("legacy-busy") == ["2", "2", "0", "0"]
-    cases, fired, at_commit, failures = found.pop("legacy-killed")
+    assert counted.pop("killed") == ["6", "6", "2", "0"]
+    assert counted.pop("legacy-busy") == ["2", "2", "0", "0"]
+    cases, fired, at_commit, failures = counted.pop("legacy-killed")
     assert int(cases) > 10
     assert (fired, at_commit, failures) == (cases, "1", "0")
-    assert found.pop("crashed") == ["2", "2", "2", "0"]
-    assert found == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
+    assert counted.pop("crashed") == ["2", "2", "2", "0"]
+    assert counted == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
 
 
 def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pytest.Pytester) -> None:
@@ -132,29 +132,31 @@ def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pyt
     write(suite, "c", MAIL + again + again.replace("r1", "r2").replace("}\n", ", refused: already_claimed}\n"))
     result = run(suite, "--faults=gate")
     result.assert_outcomes(passed=25, deselected=9)
-    found = {name: counts[:3] for name, counts in table(result).items()}
-    assert found["cut"] == found["40001"] == ["13", "13", "1"], "5 granted, 4 answered again, 4 refused"
-    assert found["legacy-busy"] == ["6", "6", "0"]
-    assert found["crashed"] == ["2", "2", "2"]
-    assert found["legacy-killed"][2] == "1"
+    counted = {name: counts[:3] for name, counts in table(result).items()}
+    assert counted["cut"] == counted["40001"] == ["13", "13", "1"], "5 granted, 4 answered again, 4 refused"
+    assert counted["legacy-busy"] == ["6", "6", "0"]
+    assert counted["crashed"] == ["2", "2", "2"]
+    assert counted["legacy-killed"][2] == "1"
 
 
 def test_what_takes_another_path_to_the_same_end_is_struck_too(suite: pytest.Pytester) -> None:
     write(suite, "a", MAIL)
     write(suite, "b", MAIL.replace("{gold: 50}", "{gold: 50, items: {골드 꾸러미1: 1}}"))
     result = run(suite, "--faults=gate", "-k", "cut or busy")
-    found = {name: counts[:3] for name, counts in table(result).items()}
-    assert found["cut"] == ["10", "10", "2"], "5 for gold alone, 5 with an item"
-    assert found["legacy-busy"] == ["2", "2", "0"], "what ends alike is alike to what is not on the wire"
+    counted = {name: counts[:3] for name, counts in table(result).items()}
+    assert counted["cut"] == ["10", "10", "2"], "5 for gold alone, 5 with an item"
+    assert counted["legacy-busy"] == ["2", "2", "0"], "what ends alike is alike to what is not on the wire"
 
 
 def test_endings_found_on_paper_are_those_that_scenarios_tell() -> None:
     for path in sorted(SCENARIOS.rglob("*.yaml")):
         scenario = scenarios.read_file(path, path.name).scenario
-        for turn, (action, ends, saved) in zip(scenario.turns, coverage.kinds(scenario), strict=True):
-            told = turn.step.refused if turn.step is not None else None
+        for turn, (action, ends, saved) in zip(scenario.turns, coverage.behaviours(scenario), strict=True):
+            refused = turn.step.refused if turn.step is not None else None
             assert action == turn.action.do
-            assert ends.removeprefix("refused ") == told if told else turn.step is None or "refused" not in ends, path
+            assert (
+                ends.removeprefix("refused ") == refused if refused else turn.step is None or "refused" not in ends
+            ), path
             assert ends != "broken", path
             assert bool(saved) == (ends == "granted"), path
 
@@ -201,23 +203,26 @@ def test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like(
 ) -> None:
     write(suite, "mail", MAIL)
 
-    def nothing(self: Fault, session: Session, *, after: bool) -> Verdict:
+    def nothing(self: Fault, session: Session, *, after: bool) -> Decision:
         return Pass()
 
-    for fault in fault_kinds.ON_THE_WIRE.values():
-        monkeypatch.setattr(fault, "strike", nothing)
+    for acts in {kind.acts for kind in FAULTS}:
+        monkeypatch.setattr(acts, "strike", nothing)
     for fault in (Killed, Crashed):
         monkeypatch.setattr(fault, "take", lambda self, session: None)
     result = run(suite, "--faults=" + ",".join(fault_kinds.NAMES))
     result.assert_outcomes(failed=10, deselected=3)
     fired = {name: table(result)[name][1] for name in fault_kinds.NAMES}
     assert fired == dict.fromkeys(fault_kinds.NAMES, "0")
-    for fault in (*fault_kinds.ON_THE_WIRE.values(), Killed, Crashed):
+    effects = {kind.name: kind.effect for kind in FAULTS}
+    effects |= {"killed": "an application ended by SIGKILL", "crashed": "a server that recovered from a crash"}
+    assert list(effects) == list(fault_kinds.NAMES)
+    for name, effect in effects.items():
         result.stdout.fnmatch_lines(
             [
-                f"*: {fault.name} at round trip *",
+                f"*: {name} at round trip *",
                 "  the fault",
-                f"    expected  {fault.effect}",
+                f"    expected  {effect}",
                 "*that it struck nothing",
             ]
         )
@@ -227,12 +232,12 @@ def test_what_struck_in_one_case_is_no_evidence_of_the_next(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(suite, "mail", MAIL)
-    verdicts: list[Verdict] = [InjectError("40001")]
+    decisions: list[Decision] = [InjectError("40001")]
 
-    def once(self: Fault, session: Session, *, after: bool) -> Verdict:
-        return verdicts.pop() if verdicts else Pass()
+    def once(self: Fault, session: Session, *, after: bool) -> Decision:
+        return decisions.pop() if decisions else Pass()
 
-    monkeypatch.setattr(Serialization, "strike", once)
+    monkeypatch.setattr(Fault, "strike", once)
     assert table(run(suite, "--faults=40001"))["40001"][:2] == ["5", "1"]
 
 
@@ -241,7 +246,7 @@ def test_an_outage_that_lets_the_next_one_through_is_none(
 ) -> None:
     write(suite, "mail", MAIL)
 
-    def once(self: Fault, session: Session, *, after: bool) -> Verdict:
+    def once(self: Fault, session: Session, *, after: bool) -> Decision:
         return DropReply()
 
     monkeypatch.setattr(Outage, "strike", once)

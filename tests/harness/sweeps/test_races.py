@@ -10,10 +10,10 @@ import pytest
 from game.rules.commands import COMMANDS
 from harness.sweeps import pairs
 from harness.sweeps.race_gates import Gate
-from harness.wire import Pass, RoundTrip, Session, Verdict
+from harness.wire import Decision, Pass, RoundTrip, Session
 from tests.fixtures.given_server import given
 
-PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
 TABLE = Path(__file__).parents[3] / "scenarios" / pairs.FILE
 
 RACE = """\
@@ -73,13 +73,13 @@ def test_a_race_that_holds_is_run_in_every_order(suite: pytest.Pytester) -> None
 def test_a_gate_that_holds_nothing_fails_by_name(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
-    holding = Gate.judge
+    holding = Gate.intercept
 
-    def open_gate(self: Gate, session: Session, trip: RoundTrip) -> Verdict:
+    def open_gate(self: Gate, session: Session, trip: RoundTrip) -> Decision:
         self._open = self.came >= first
         return holding(self, session, trip)
 
-    monkeypatch.setattr(Gate, "judge", open_gate)
+    monkeypatch.setattr(Gate, "intercept", open_gate)
     result = run(suite, "--races=gate", "-k", "races")
     result.assert_outcomes(failed=1, deselected=3)
     result.stdout.fnmatch_lines(
@@ -93,7 +93,7 @@ def test_a_gate_that_holds_nothing_fails_by_name(
 def test_two_sessions_that_come_past_their_gates_unseen_fail(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Gate, "judge", lambda self, session, trip: Pass())
+    monkeypatch.setattr(Gate, "intercept", lambda self, session, trip: Pass())
     result = run(suite, "--races=gate", "-k", "races")
     result.assert_outcomes(failed=1, deselected=3)
     result.stdout.fnmatch_lines(["*found 0 choices, and 0 of 0 statements of a and 0 of 0 statements of b held.*"])

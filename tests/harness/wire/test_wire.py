@@ -16,7 +16,7 @@ import pytest
 
 from harness import wire
 from harness.databases import Database
-from harness.wire import DropBefore, DropReply, InjectError, Pass, Proxy, RoundTrip, Session, Verdict, frames
+from harness.wire import Decision, DropBefore, DropReply, InjectError, Pass, Proxy, RoundTrip, Session, frames
 
 LARGE = 10_000_000
 
@@ -27,13 +27,13 @@ class Ruling:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.answers: list[str] = []
-        self.verdicts: dict[str, Verdict] = {}
+        self.decisions: dict[str, Decision] = {}
         self.before: Callable[[Session, RoundTrip], None] = lambda _session, _trip: None
 
-    def judge(self, session: Session, trip: RoundTrip) -> Verdict:
+    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
         self.seen.append(trip.sql)
         self.before(session, trip)
-        return self.verdicts.pop(trip.sql, Pass())
+        return self.decisions.pop(trip.sql, Pass())
 
     def answered(self, session: Session, trip: RoundTrip) -> None:
         self.answers.append(trip.sql)
@@ -72,9 +72,9 @@ def test_frames_are_whole_whatever_pieces_they_come_in() -> None:
     data = opening + b"".join(frame.data for frame in sent)
     for size in (1, 4, 5, 7, len(data)):
         incoming = frames.Frames(opening=True)
-        found = [frame for n in range(0, len(data), size) for frame in incoming.feed(data[n : n + size])]
-        assert found[2:] == sent
-        assert [frame.kind for frame in found[:2]] == [b"", b""]
+        read = [frame for n in range(0, len(data), size) for frame in incoming.feed(data[n : n + size])]
+        assert read[2:] == sent
+        assert [frame.kind for frame in read[:2]] == [b"", b""]
 
 
 def test_simple_and_extended_queries_pass_and_each_is_one_round_trip(
@@ -154,7 +154,7 @@ def test_a_copy_by_an_extended_query_may_be_followed_by_a_fault(client: psycopg.
     client.pgconn.put_copy_end()
     while result(client) is not None:
         pass
-    ruling.verdicts["SELECT 1"] = InjectError("40001")
+    ruling.decisions["SELECT 1"] = InjectError("40001")
     with pytest.raises(psycopg.errors.SerializationFailure):
         one(client, "SELECT 1")
     assert one(client, "SELECT count(*) FROM copied") == 1
@@ -207,8 +207,8 @@ def test_ten_megabytes_pass_each_way(client: psycopg.Connection) -> None:
 def test_fifty_connections_are_served_at_once(conninfo: str, proxy: Proxy) -> None:
     clients = [psycopg.connect(conninfo, autocommit=True) for _ in range(50)]
     with ThreadPoolExecutor(50) as pool:
-        found = list(pool.map(lambda client: [one(client, "SELECT %s::int", n) for n in range(20)], clients))
-    assert found == [list(range(20))] * 50
+        answers = list(pool.map(lambda client: [one(client, "SELECT %s::int", n) for n in range(20)], clients))
+    assert answers == [list(range(20))] * 50
     assert len(proxy.sessions) == 50
     assert len({session.pid for session in proxy.sessions}) == 50
     for client in clients:
@@ -262,8 +262,8 @@ def bridge(path: Path, target: tuple[str, int]) -> Iterator[None]:
     def carry() -> None:
         ends = listener.accept()[0], socket.create_connection(target)
         with selectors.DefaultSelector() as selector, suppress(OSError), ends[0], ends[1]:
-            for here, there in (ends, ends[::-1]):
-                selector.register(here, selectors.EVENT_READ, there)
+            for source, destination in (ends, ends[::-1]):
+                selector.register(source, selectors.EVENT_READ, destination)
             while all(key.data.send(key.fileobj.recv(65536)) for key, _ in selector.select()):  # type: ignore[union-attr]
                 pass
 
@@ -277,7 +277,7 @@ def bridge(path: Path, target: tuple[str, int]) -> Iterator[None]:
 def test_a_round_trip_that_is_cut_never_reaches_the_server(
     client: psycopg.Connection, ruling: Ruling, conninfo: str
 ) -> None:
-    ruling.verdicts["COMMIT"] = DropBefore()
+    ruling.decisions["COMMIT"] = DropBefore()
     with pytest.raises(psycopg.OperationalError), client.transaction():
         client.execute("INSERT INTO users (id) VALUES ('hana')")
     assert client.broken
@@ -288,7 +288,7 @@ def test_a_round_trip_that_is_cut_never_reaches_the_server(
 def test_a_round_trip_whose_answer_is_lost_was_carried_out(
     client: psycopg.Connection, ruling: Ruling, conninfo: str
 ) -> None:
-    ruling.verdicts["COMMIT"] = DropReply()
+    ruling.decisions["COMMIT"] = DropReply()
     with pytest.raises(psycopg.OperationalError), client.transaction():
         client.execute("INSERT INTO users (id) VALUES ('hana')")
     with psycopg.connect(conninfo) as again:
@@ -301,7 +301,7 @@ def test_nothing_of_an_answer_that_is_lost_reaches_the_client(client: psycopg.Co
     noisy = "DO $$ BEGIN RAISE NOTICE 'heard'; PERFORM pg_sleep(0.1); END $$"
     client.execute(noisy)
     assert heard == ["heard"]
-    ruling.verdicts[noisy] = DropReply()
+    ruling.decisions[noisy] = DropReply()
     with pytest.raises(psycopg.OperationalError):
         client.execute(noisy)
     assert heard == ["heard"]
@@ -313,7 +313,7 @@ def test_an_error_is_raised_by_the_server_and_takes_the_transaction_with_it(
     client: psycopg.Connection, ruling: Ruling, sqlstate: str, parameters: list[object] | None
 ) -> None:
     shown = "SELECT 5::int" if parameters is None else "SELECT $1::int"
-    ruling.verdicts[shown] = InjectError(sqlstate)
+    ruling.decisions[shown] = InjectError(sqlstate)
     client.autocommit = False
     client.execute("INSERT INTO users (id) VALUES ('hana')")
     with pytest.raises(psycopg.Error) as failed:
@@ -325,7 +325,7 @@ def test_an_error_is_raised_by_the_server_and_takes_the_transaction_with_it(
 
 
 def test_an_error_in_place_of_a_commit_leaves_no_transaction_behind(client: psycopg.Connection, ruling: Ruling) -> None:
-    ruling.verdicts["COMMIT"] = InjectError("40001")
+    ruling.decisions["COMMIT"] = InjectError("40001")
     with pytest.raises(psycopg.errors.SerializationFailure), client.transaction():
         client.execute("INSERT INTO users (id) VALUES ('hana')")
     assert client.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -333,7 +333,7 @@ def test_an_error_in_place_of_a_commit_leaves_no_transaction_behind(client: psyc
 
 
 def test_an_error_within_a_pipeline_fails_the_round_trip_alone(client: psycopg.Connection, ruling: Ruling) -> None:
-    ruling.verdicts["SELECT $1::int + 2"] = InjectError("40001")
+    ruling.decisions["SELECT $1::int + 2"] = InjectError("40001")
     with client.pipeline() as pipeline:
         first = client.execute("SELECT %s::int + 1", [1])
         pipeline.sync()

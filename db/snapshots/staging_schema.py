@@ -88,10 +88,10 @@ def load(conn: ops.Connection, snapshot: Snapshot, file: BinaryIO, tool: Tool, *
         dump.require_known(snapshot, file, tool, _known(conn, staging, schema))
         with fence.own_pass(conn), _without_references(conn, staging):
             dump.copy_rows(snapshot, file, tool, conn, schema=schema, into=staging, tables=_columns(conn, staging))
-        if (found := migrate.current(conn)) != snapshot.manifest.schema:
+        if (revision := migrate.current(conn)) != snapshot.manifest.schema:
             raise Unsound(
                 f"the rows of revision {snapshot.manifest.schema}",
-                f"those of {shown(str(found))}",
+                f"those of {shown(str(revision))}",
                 where=str(snapshot.path),
                 do=NAME_ANOTHER,
             )
@@ -140,13 +140,13 @@ def _columns(conn: ops.Connection, schema: str) -> dict[str, frozenset[str]]:
 @contextmanager
 def _without_references(conn: ops.Connection, schema: str) -> Iterator[None]:
     """Take the foreign keys away and set them again: rows come in the order of the tables' names."""
-    found = conn.execute(_REFERENCES, (schema,)).fetchall()
-    for table, name, _ in found:
+    references = conn.execute(_REFERENCES, (schema,)).fetchall()
+    for table, name, _ in references:
         conn.execute(
             sql.SQL("alter table {} drop constraint {}").format(sql.Identifier(schema, table), sql.Identifier(name))
         )
     yield
-    for table, name, definition in found:
+    for table, name, definition in references:
         adding = sql.SQL("alter table {} add constraint {} {}").format(
             sql.Identifier(schema, table), sql.Identifier(name), sql.SQL(definition)
         )

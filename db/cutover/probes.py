@@ -17,7 +17,7 @@ from db.ops import Phase, fence, locks
 from db.ops.locks import Holder
 from db.schema import migrate
 from game.legacy.fence import mark as fence_mark
-from game.legacy.fence_schema import Mark
+from game.legacy.fence_schema import FenceMark
 from game.redaction import redact
 
 LEGACY = "the legacy file"
@@ -29,7 +29,7 @@ LOCK_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Why a part can't be known. do: a sentence that says what to do about it, or ""."""
+    """The reason why a part can't be known. do: a sentence that says what to do about it, or ""."""
 
     why: str
     do: str
@@ -51,7 +51,7 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
-class Target(Control):
+class TargetState(Control):
     """The state of Postgres. schema: its revision. rows: whether a table of the game has any.
 
     inconsistent: tables whose trigger differs from the fence's state.
@@ -73,13 +73,13 @@ class Depth(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What Postgres answers, as far as it could be asked. target: None unless all of it could."""
+class TargetAnswer:
+    """The answers of Postgres, as far as it could be asked. target: None unless all of it could."""
 
     depth: Depth = Depth.NOTHING
     marker: str | None = None
     control: Control | None = None
-    target: Target | None = None
+    target: TargetState | None = None
     unprepared: bool = False
 
 
@@ -91,7 +91,7 @@ def unknown(error: Exception, do: str = "") -> Unknown:
     return Unknown(redact(text.splitlines()[0]), do)  # A server's error has its position and hints on more lines.
 
 
-def legacy(path: Path) -> Mark:
+def legacy(path: Path) -> FenceMark:
     """Read the fence of the legacy file. Raises Refusal saying why it can't be read, or is no file of the game."""
     with reading(path, timeout_seconds=LOCK_SECONDS) as connection:
         mark = fence_mark(connection)
@@ -106,26 +106,28 @@ def legacy(path: Path) -> Mark:
     return mark
 
 
-def ask(env: Environment) -> tuple[Answer, Unknown | None]:
+def ask(env: Environment) -> tuple[TargetAnswer, Unknown | None]:
     """Ask Postgres as far as it answers, and say why no further."""
-    found = Answer()
+    answer = TargetAnswer()
     advice = ""
     try:
         with ops.connect(env.target_direct) as conn:
-            found = Answer(Depth.MARKER)
-            found = replace(found, marker=ops.marker(conn))
+            answer = TargetAnswer(Depth.MARKER)
+            answer = replace(answer, marker=ops.marker(conn))
             ops.require_marker(conn, env.name)
             control = Control(ops.phase(conn), ops.phase_run(conn), ops.identity(conn), locks.holder(conn))
-            found = replace(found, depth=Depth.CONTROL, control=control)
+            answer = replace(answer, depth=Depth.CONTROL, control=control)
             advice = f"invoke migrate --env {env.name}, which says what is wrong with the schema"
-            return replace(found, depth=Depth.ALL, target=_target(conn, control)), None
+            return replace(answer, depth=Depth.ALL, target=_target(conn, control)), None
     except (ToolError, *FAILURES) as error:
         unprepared = isinstance(error, Refusal) and "invoke prepare" in error.do
         why = unknown(error, advice)
-        return replace(found, unprepared=unprepared), replace(why, do=why.do.replace("--env NAME", f"--env {env.name}"))
+        return replace(answer, unprepared=unprepared), replace(
+            why, do=why.do.replace("--env NAME", f"--env {env.name}")
+        )
 
 
-def _target(conn: ops.Connection, control: Control) -> Target:
+def _target(conn: ops.Connection, control: Control) -> TargetState:
     schema = migrate.current(conn)
     state, rows = Fence.FENCED, False
     inconsistent: tuple[str, ...] = ()
@@ -136,7 +138,7 @@ def _target(conn: ops.Connection, control: Control) -> Target:
             fence.inconsistent_tables(conn, recorded),
             rollback_steps.has_rows(conn),
         )
-    return Target(
+    return TargetState(
         control.phase,
         control.run,
         control.identity,

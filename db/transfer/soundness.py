@@ -16,7 +16,7 @@ from db.counts import first_of
 from db.errors import Refusal
 from db.legacy import schema as schemas
 from db.legacy.clauses import checks
-from db.legacy.compiling import find_trouble
+from db.legacy.compiling import find_unwritable
 from db.legacy.read_errors import is_not_utf8, unreadable
 from db.legacy.source import Source, opened
 from db.remedies import RESTORE_FILE
@@ -67,18 +67,20 @@ def check_soundness(source: Source) -> None:
     """Refuse damage, and rows that break the file's own constraints: they could not be written into a copy."""
     _check_sizes(source)
     _compute_generated(source)
-    found = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED + 1))
-    if not found:
+    problems = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED + 1))
+    if not problems:
         return
-    some = first_of(found, _NAMED)
-    rebuild = "; ".join(f"REINDEX {quote(index)}" for index in _stale_indexes(source.connection, found))
-    if any(_DAMAGED.match(problem) for problem in found):
-        raise Refusal("a sound SQLite file", some, where=source.where, do=RESTORE_FILE)
+    listed = first_of(problems, _NAMED)
+    rebuild = "; ".join(f"REINDEX {quote(index)}" for index in _stale_indexes(source.connection, problems))
+    if any(_DAMAGED.match(problem) for problem in problems):
+        raise Refusal("a sound SQLite file", listed, where=source.where, do=RESTORE_FILE)
     # SQLite does not evaluate `IS NULL` of a NOT NULL column: it assumes false.
-    nulls = " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in found) else ""
+    nulls = (
+        " Find these by typeof(COLUMN) = 'null'." if any(problem.startswith("NULL ") for problem in problems) else ""
+    )
     raise Refusal(
         "an integral legacy file",
-        some,
+        listed,
         where=source.where,
         do=schemas.in_the_file(f"{rebuild};")
         if rebuild
@@ -120,12 +122,12 @@ def _is_missing(error: sqlite3.OperationalError) -> bool:
 def _integrity(connection: sqlite3.Connection) -> list[str]:
     """Return the first problems that SQLite finds: one more than are named, so that a reader knows of the rest."""
     try:
-        found = connection.execute(f"PRAGMA integrity_check({_NAMED + 1})").fetchall()
+        problems = connection.execute(f"PRAGMA integrity_check({_NAMED + 1})").fetchall()
     except sqlite3.OperationalError as error:
         if not _is_missing(error):
             raise
         return []
-    return [first_of(str(problem).splitlines(), _NAMED) for (problem,) in found if problem != "ok"]
+    return [first_of(str(problem).splitlines(), _NAMED) for (problem,) in problems if problem != "ok"]
 
 
 def _broken_checks(source: Source) -> Iterator[str]:
@@ -149,9 +151,9 @@ def _stale_indexes(connection: sqlite3.Connection, problems: list[str]) -> list[
     """Return the indexes to rebuild; none if a problem is of another kind."""
     names = [str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")]
     ends = {f" index {name}": name for name in names}
-    found = [next((name for end, name in ends.items() if problem.endswith(end)), None) for problem in problems]
+    stale = [next((name for end, name in ends.items() if problem.endswith(end)), None) for problem in problems]
     unique = any(problem.startswith("non-unique") for problem in problems)
-    return [] if unique or None in found else list(dict.fromkeys(name for name in found if name))
+    return [] if unique or None in stale else list(dict.fromkeys(name for name in stale if name))
 
 
 def check_names(source: Source) -> None:
@@ -168,14 +170,14 @@ def check_names(source: Source) -> None:
 
 def check_writable(source: Source) -> None:
     """Refuse a file with a table that this program's SQLite can't write: the service and the fence must write it."""
-    trouble = find_trouble(source)
-    if trouble is None:
+    unwritable = find_unwritable(source)
+    if unwritable is None:
         return
     raise Refusal(
-        f"a table {trouble.table} that this program can write",
-        trouble.error,
+        f"a table {unwritable.table} that this program can write",
+        unwritable.error,
         where=source.where,
-        do=schemas.in_the_file(*trouble.remedy)
-        if trouble.remedy
-        else f"Rebuild {trouble.table} without it, with the program that has it.",
+        do=schemas.in_the_file(*unwritable.remedy)
+        if unwritable.remedy
+        else f"Rebuild {unwritable.table} without it, with the program that has it.",
     )

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from game.json_text import SPACE, Json, Unreadable, check_many, dumps, loads, parts
-from game.legacy.codec.arrays import Apart, opened
+from game.legacy.codec.arrays import ArrayRecords, opened
 from game.legacy.codec.readers import indexable
 from game.legacy.sqlite_values import Cell
 
 
-def read_names(cell: Cell, units: int | None) -> tuple[list[str], Apart]:
+def read_names(cell: Cell, units: int | None) -> tuple[list[str], ArrayRecords]:
     """Return the names that can be read, in order, and the array without records. Raises Unreadable for no array."""
     text, start = opened(cell, "[", "an array")
     elements = loads(text)
     assert isinstance(elements, list)  # It begins with a bracket, and is valid.
     check_many(elements)
-    apart = Apart(max(1, len(elements)))
-    if units is not None and units != apart.units:
-        raise Unreadable("count_disagrees", f"SQLite counts {units} elements, we count {apart.units}")
+    array = ArrayRecords(max(1, len(elements)))
+    if units is not None and units != array.units:
+        raise Unreadable("count_disagrees", f"SQLite counts {units} elements, we count {array.units}")
     names: dict[str, int] = {}
     unreadable: dict[int, Unreadable] = {}
     for place, element in enumerate(elements):
@@ -28,10 +28,10 @@ def read_names(cell: Cell, units: int | None) -> tuple[list[str], Apart]:
             unreadable[place] = Unreadable("repeated_name", "the stage is named twice")
     if unreadable:
         listed, _ = parts(text, start)
-        apart.troubles = [
-            (place, what, text[listed[place].start : listed[place].end]) for place, what in unreadable.items()
+        array.unreadable = [
+            (place, error, text[listed[place].start : listed[place].end]) for place, error in unreadable.items()
         ]
-    return list(names), apart
+    return list(names), array
 
 
 def write_names(names: Sequence[str], original: str | None) -> str:

@@ -44,7 +44,7 @@ def moved(now: int, text: str) -> int:
 
 
 def written(milliseconds: int) -> str:
-    """The ISO time in the game's own zone; milliseconds are shown only where there are any."""
+    """Return the ISO time in the game's own zone; milliseconds are shown only where there are any."""
     moment = datetime.fromtimestamp(milliseconds // 1000, SEOUL) + timedelta(milliseconds=milliseconds % 1000)
     return moment.isoformat(timespec="milliseconds" if milliseconds % 1000 else "seconds")
 

@@ -1,4 +1,4 @@
-"""Who may ask for what: a player's token opens that player, the operator's every player and, with its pass, a fence."""
+"""Checks who may ask: a player's token opens that player, the operator's every player and, with its pass, a fence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from game.service import tokens
 from game.service.problems import Rejected
 from game.service.tokens import BadToken, Rules
-from game.service.traffic import ASK_AGAIN, Room, about
+from game.service.traffic import ASK_AGAIN, Capacity, about
 
 _BEARER = HTTPBearer(auto_error=False, description="The player's token, or the operator's.")
 
@@ -31,10 +31,10 @@ async def once(request: Request) -> None:
             raise Rejected("header_repeated", name)
 
 
-class Guard:
+class Access:
     """Dependencies of endpoints beneath /players/{player}; they run before a body is looked at."""
 
-    def __init__(self, token_secret: str, token_rules: Rules, operator_token: str | None, room: Room) -> None:
+    def __init__(self, token_secret: str, token_rules: Rules, operator_token: str | None, room: Capacity) -> None:
         self._room = room
         self._token_secret = token_secret
         self._token_rules = token_rules
@@ -59,7 +59,7 @@ class Guard:
             raise Rejected("too_busy", ASK_AGAIN)
 
     def _let(self, player: str, bearer: HTTPAuthorizationCredentials | None) -> bool:
-        """Whether it is the operator who was let through."""
+        """Check the token; return True for the operator. Raises Rejected."""
         if bearer is None:
             raise Rejected("token_needed", "Authorization: Bearer and the player's token")
         if self._operator_token is not None and tokens.same(bearer.credentials, self._operator_token):
