@@ -195,7 +195,7 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:
 def test_a_copy_is_never_written_over_a_file(legacy: Path) -> None:
     before = digest(legacy)
     done = invoke("transfer", "--env", "test", "--source", str(legacy), "--back", "--into", str(legacy))
-    assert_refused(done, "a new file")
+    assert_refused(done, "a name that is free")
     assert digest(legacy) == before
 
 

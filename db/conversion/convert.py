@@ -119,17 +119,8 @@ def _check_name(source: Path, into: Path) -> None:
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file in one read transaction, its write-ahead log included, whether or not it is the game's."""
     with connected(path) as connection:
-        try:
-            _begin(connection, path)
-            yield connection
-        except UnicodeDecodeError:
-            # Python could not decode SQLite's error message: it quotes the statement that SQLite can't parse.
-            raise Refusal(
-                "a schema that SQLite can parse",
-                "a statement that it can't, which is not valid UTF-16 either",
-                where=str(path),
-                do=RESTORE_FILE,
-            ) from None
+        _begin(connection, path)
+        yield connection
 
 
 def _begin(connection: sqlite3.Connection, path: Path) -> None:

@@ -203,8 +203,9 @@ class RunContext:
         return ops.phase(self.conn)
 
     def legacy_fence(self) -> FenceMark:
-        """Read the state and the owner of the legacy file's fence."""
-        return legacy_mark(self.env.legacy.path)
+        """Read what the legacy file's fence says of itself. Raises an error of SQLite's, which fails the step."""
+        with closing(sqlite_values.connect(self.env.legacy.path, readonly=True)) as connection:
+            return fence_mark(connection)
 
     def check(self, name: str, checks: Callable[[], None]) -> None:
         """Perform what comes before the lock, and so before the journal."""
@@ -274,12 +275,6 @@ class RunContext:
     def _counts(self) -> dict[str, int]:
         counted = self.journal.last("counts")
         return dict(counted.facts) if counted else {}
-
-
-def legacy_mark(path: Path) -> FenceMark:
-    """Read the state and the owner of a legacy file's fence."""
-    with closing(sqlite_values.connect(path, readonly=True)) as connection:
-        return fence_mark(connection)
 
 
 def text_of(error: Exception) -> str:

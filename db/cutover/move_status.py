@@ -9,13 +9,13 @@ from typing import TypeAlias
 from db import ops
 from db.cutover import fence_owner, switch, switch_record
 from db.cutover.advice import OVER, PointerTo
-from db.cutover.context import legacy_mark
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
-from db.legacy.opening import check_file
+from db.legacy.opening import reading
 from db.ops import Phase, fence
 from db.remedies import ANOTHER_SERVER
 from db.schema import migrate
+from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import FenceMark
 from game.unit_of_work import FenceState
 
@@ -112,8 +112,8 @@ def unknowable(reason: str, env: Environment, do: str = "Bring that server back,
 
 def read_status(env: Environment) -> MoveStatus:
     """Read where the move stands. Without Postgres, raises Refusal if the file is open, else Inconclusive."""
-    check_file(env.legacy.path)
-    mark = legacy_mark(env.legacy.path)
+    with reading(env.legacy.path) as connection:
+        mark = fence_mark(connection)
     try:
         conn = ops.connect(env.target_direct)
     except Refusal as error:

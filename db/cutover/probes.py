@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,12 +12,10 @@ from db.cutover.advice import Fence
 from db.cutover.context import FAILURES
 from db.environments import Environment
 from db.errors import Refusal, ToolError
-from db.legacy.opening import check_file
-from db.legacy.read_errors import unreadable
+from db.legacy.opening import reading
 from db.ops import Phase, fence, locks
 from db.ops.locks import Holder
 from db.schema import migrate
-from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import FenceMark
 from game.redaction import redact
@@ -97,14 +93,9 @@ def unknown(error: Exception, do: str = "") -> Unknown:
 
 def legacy(path: Path) -> FenceMark:
     """Read the fence of the legacy file. Raises Refusal saying why it can't be read, or is no file of the game."""
-    try:
-        with closing(sqlite_values.connect(path, readonly=True, timeout_seconds=LOCK_SECONDS)) as connection:
-            mark = fence_mark(connection)
-            known = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'users'").fetchone()
-    except sqlite3.DatabaseError as error:
-        # Only now, for reading the file by other means than SQLite's would drop this process's locks on it.
-        check_file(path)
-        raise unreadable(path, error) from None
+    with reading(path, timeout_seconds=LOCK_SECONDS) as connection:
+        mark = fence_mark(connection)
+        known = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'users'").fetchone()
     if known == (0,):
         raise Refusal(
             "a legacy file of this game",

@@ -10,6 +10,7 @@ from pathlib import Path
 from db.errors import Refusal
 from db.files import paths
 from db.legacy import schema_code
+from db.legacy.read_errors import unreadable
 from db.remedies import RESTORE_FILE
 from game.legacy import sidecars, sqlite_values
 from game.legacy.guarding import at_most, names_another_file
@@ -76,9 +77,18 @@ def _is_sqlite(path: Path) -> bool:
         return bool(name != "SQLITE_NOTADB")
     except MemoryError:
         raise schema_code.too_large(str(path)) from None
-    except UnicodeDecodeError:  # Python could not decode SQLite's message: it quotes the schema.
-        return True
     return True
+
+
+@contextmanager
+def reading(path: Path, *, timeout_seconds: float = 5.0) -> Iterator[sqlite3.Connection]:
+    """Connect read-only for a small read. Raises Refusal if the file can't be read: nothing was changed."""
+    check_file(path)  # First: SQLite would read a schema of any size.
+    try:  # A schema that SQLite can't read is known only by the first read of a table.
+        with closing(sqlite_values.connect(path, readonly=True, timeout_seconds=timeout_seconds)) as connection:
+            yield connection
+    except (sqlite3.DatabaseError, MemoryError) as error:
+        raise unreadable(path, error) from error
 
 
 @contextmanager

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -22,8 +21,7 @@ from db.counts import few
 from db.errors import Refusal
 from db.files import private
 from db.files.json_files import shown
-from db.legacy.opening import check_file
-from db.legacy.read_errors import unreadable
+from db.legacy.opening import reading
 from db.ops import fence, locks
 from db.schema import draws, migrate, relocation
 from db.servers.tools import Tool
@@ -36,7 +34,6 @@ from db.target import requirements
 from db.target.extensions import not_an_extensions
 from game.errors import BadUrl
 from game.legacy import fence as legacy_fence
-from game.legacy import sqlite_values
 from game.legacy.fence_schema import FenceMark
 from game.urls import PostgresUrl, read
 
@@ -203,12 +200,8 @@ def _mark(legacy: Path) -> FenceMark:
     """Read the legacy file's fence. Raises Refusal of one that can't be read; a missing one counts as moved."""
     if not legacy.exists():
         return FenceMark("moved")
-    try:
-        with closing(sqlite_values.connect(legacy, readonly=True)) as file:
-            return legacy_fence.mark(file)
-    except sqlite3.DatabaseError as error:
-        check_file(legacy)
-        raise unreadable(legacy, error) from None
+    with reading(legacy) as file:
+        return legacy_fence.mark(file)
 
 
 def count(connection: ops.Connection, schema: str) -> dict[str, int]:

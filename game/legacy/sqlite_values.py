@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from game.legacy.guarding import guard, names_another_file
 from game.legacy.sidecars import no_file
@@ -61,9 +61,28 @@ def connect(path: Path, *, readonly: bool = False, timeout_seconds: float = 5.0)
         timeout=timeout_seconds,
         isolation_level=None,
         check_same_thread=False,
+        factory=_Connection,
     )
     connection.text_factory = _text
     return guard(connection)
+
+
+class _Connection(sqlite3.Connection):
+    """Raises DatabaseError also where SQLite's message quotes bytes of the file that are not UTF-8."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError as error:  # The module sqlite3 could not decode the message.
+            raise _undecoded(error.object) from None
+
+
+def _undecoded(message: bytes) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(message.decode(errors="backslashreplace"))
+    damaged = message.startswith(b"malformed database schema")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT if damaged else sqlite3.SQLITE_ERROR
+    error.sqlite_errorname = "SQLITE_CORRUPT" if damaged else "SQLITE_ERROR"
+    return error
 
 
 def _not_opened(why: str) -> sqlite3.OperationalError:

@@ -152,7 +152,10 @@ def test_half_a_character_is_refused_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sql", "found"),
-    [("sql || ' /* ' || CAST(x'00d8' AS TEXT) || ' */'", "view 'v'"), ("sql || CAST(x'00d8' AS TEXT)", "a statement")],
+    [
+        ("sql || ' /* ' || CAST(x'00d8' AS TEXT) || ' */'", "view 'v'"),
+        ("sql || CAST(x'00d8' AS TEXT)", r"malformed database schema \(v\)"),
+    ],
 )
 def test_a_schema_that_is_not_valid_utf_16_is_refused(sql: str, found: str, tmp_path: Path) -> None:
     source = make(

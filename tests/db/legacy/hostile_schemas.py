@@ -46,6 +46,14 @@ def _rewritten(name: str, old: str, new: str, *before: str) -> Callable[[Path], 
     return make
 
 
+def _not_utf8(path: Path) -> None:
+    """Plant a name that SQLite's own message quotes, and Python can't decode."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        bad = (b"\xff\xfe", b"DROP \xff")
+        connection.execute("INSERT INTO sqlite_master VALUES ('attack', CAST(? AS TEXT), 'x', 0, CAST(? AS TEXT))", bad)
+
+
 def _many_tables(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA writable_schema=ON")
@@ -324,5 +332,6 @@ SCHEMAS = (
     Hostile("a second table of players", _planted(("table", "users", "users", "CREATE TABLE users (id)")), "refused"),
     Hostile("a statement that is another", _planted(("table", "x", "x", "DELETE FROM users")), "refused"),
     Hostile("a trigger that is a table", _planted(("trigger", "x", "kv", "CREATE TABLE x (a)")), "refused"),
+    Hostile("a name that is no text", _not_utf8, "refused"),
     Hostile("a type that is none", _planted(("attack", "x", "x", "DROP TABLE users")), "refused"),
 )

@@ -163,7 +163,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path, taken: str) -> No
 
 
 def test_a_folder_that_is_missing_and_a_number_too_small_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="expected a folder that exists"):
+    with pytest.raises(Refusal, match="expected a folder to write into"):
         seed.seed_legacy(tmp_path / "nowhere" / "game.db", 3)
     with pytest.raises(Refusal, match="expected at least one player"):
         seed.seed_legacy(tmp_path / "game.db", 0)

@@ -198,5 +198,5 @@ def test_a_server_whose_reaper_was_killed_is_said_to_be_left_and_how_to_remove_i
     with pytest.raises(Failure, match="its reaper ended with code -9") as failed:
         server.stop()
     assert answers(server.maintenance.conninfo)
-    subprocess.run(failed.value.do.partition("goes with: ")[2], shell=True, check=True, capture_output=True)
+    subprocess.run(failed.value.do.partition("may be left: ")[2], shell=True, check=True, capture_output=True)
     until(lambda: ["the server answers"] if answers(server.maintenance.conninfo) else [])

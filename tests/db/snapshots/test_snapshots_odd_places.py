@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from db import snapshots
+from db import ops, snapshots
 from db.environments import Environment
 from db.errors import Refusal
 from db.samples import seed
+from db.servers import Server
 from db.snapshots import Side
 from db.snapshots.manifest import MANIFEST, VERIFIED, Manifest
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
+from tests.db.legacy import hostile_files
 from tests.db.snapshots.forging import forged
 from tests.fixtures.hostile_json import HOSTILE, refusal_of, with_value
 
@@ -206,3 +208,18 @@ def test_a_legacy_file_that_is_not_what_was_taken_is_not_put_in_place(
             snapshots.restore(env, snapshot, keep_fence=keep, into=tmp_path / "back.db")
         assert "back.db." not in str(caught.value), "the partial copy is gone"
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["a folder", "a pipe", "encrypted", "a type that is none", "a name that is no text"])
+def test_postgres_is_not_opened_beside_a_legacy_file_that_can_not_be_read(
+    env: Environment, server: Server, name: str
+) -> None:
+    taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
+    (hostile,) = (one for one in hostile_files.ALL if one.name == name)
+    hostile.write(env.legacy.path)
+    with pytest.raises(Refusal) as caught:
+        snapshots.restore(env, taken, keep_fence=False, replace=True, tools=server.tool)
+    assert caught.value.where == str(env.legacy.path)
+    with ops.connect(env.target) as conn:
+        schemas = conn.execute("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", [env.target.schema])
+        assert schemas.fetchall() == [(env.target.schema,)]  # A restore puts the replaced tables into another.

@@ -85,7 +85,7 @@ def test_a_name_that_is_taken_is_never_overwritten(fenced_database: Database, tm
             transfer.back(fenced_database.owner, tmp_path / "copy.db")
         assert (tmp_path / taken).read_text(encoding="utf-8") == "mine"
         (tmp_path / taken).unlink()
-    with pytest.raises(Refusal, match="a folder that exists"):
+    with pytest.raises(Refusal, match="a folder to write into"):
         transfer.back(fenced_database.owner, tmp_path / "nowhere" / "copy.db")
     assert [path.name for path in tmp_path.iterdir()] == ["game.db"]
 

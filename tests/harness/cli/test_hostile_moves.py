@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -95,6 +96,9 @@ def _world(hostile: Hostile, server: Server, folder: Path) -> Iterator[World]:
         if hostile.end == "carried":
             (folder / "again").mkdir()
             before = hostile.write(folder / "again" / "game.db")
+            # A log that is none makes SQLite report the mode of a log until somebody who may write opens the file.
+            with closing(sqlite3.connect(before)) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
         yield dataclasses.replace(quiet.with_(policy=POLICY), before=before)
 
 
