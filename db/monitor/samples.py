@@ -57,8 +57,8 @@ class Sample:
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file of looks and alarms; make it where it is missing. In autocommit. Raises OSError, sqlite3.Error."""
     private.make_folder(path.parent)
-    if not path.exists():
-        private.make(path)
+    with private.opened(path, "a"):  # Makes it 0600, or narrows it, before SQLite writes into it.
+        pass
     with closing(sqlite3.connect(path, timeout=10.0, isolation_level=None)) as conn:
         conn.execute("pragma journal_mode = wal")
         conn.executescript(TABLES)

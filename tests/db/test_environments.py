@@ -11,7 +11,7 @@ import pytest
 
 from db import confirmation, environments
 from db.environment_plans import ProviderPlan, Stated
-from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan
+from db.environments import Environment, Hooks, Pointer, Policy, SnapshotPlan, WatchPlan
 from db.errors import Refusal
 from game.urls import LegacyUrl, PostgresUrl
 
@@ -76,6 +76,8 @@ def test_each_key_that_there_is_stands_in_the_example_with_a_comment() -> None:
         "provider": ProviderPlan,
     }
     assert set(section) == {field.name for field in dataclasses.fields(Environment)} - environments.OURS
+    named = {*section["watch"], *re.findall(r"(?m)^# (monitor) = ", EXAMPLE.read_text())}
+    assert named == {field.name for field in dataclasses.fields(WatchPlan)}
     for key, kind in groups.items():
         assert set(section[key]) == {field.name for field in dataclasses.fields(kind)}
     # As comments: a fact that the example stated would be one that nobody looked up.

@@ -11,6 +11,7 @@ from db import environments
 from db.console.output import Output
 from db.console.progress import Progress
 from db.cutover.ports import SmokeResult
+from db.files import private
 from db.servers.reaper_client import ReaperClient
 from db.upkeep import jobs
 from db.upkeep.jobs import Report
@@ -31,7 +32,7 @@ def play(url: PostgresUrl) -> SmokeResult:
         guard = ReaperClient()
         stack.callback(guard.close)
         guard.folder(folder)
-        folder.mkdir(mode=0o700)
+        private.make_folder(folder)
         service = Service(folder, guard, processes=1)
         stack.callback(service.stop)
         service.start(url.as_text())

@@ -53,6 +53,7 @@ ALLOWED = {
     ("db/console/output.py", "_open_standard_streams"): "the null device",
     **dict.fromkeys(
         [
+            ("db/monitor/samples.py", "opened"),
             ("db/samples/seed.py", "_new_file"),
             ("db/snapshots/legacy.py", "_back_up"),
             ("db/conversion/proof.py", "_both"),

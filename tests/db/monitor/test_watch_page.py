@@ -7,6 +7,7 @@ import re
 import pytest
 
 from db.monitor.checks import GROUPS
+from db.monitor.grants import GRANTS
 
 
 def table() -> str:
@@ -25,13 +26,19 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def test_the_page_has_every_check(pytestconfig: pytest.Config) -> None:
+def grants() -> str:
+    names = {"database": "sudamr", "schema": "game", "monitor": "sudamr_monitor"}
+    return GRANTS.format(**names)
+
+
+@pytest.mark.parametrize(("title", "text"), [("checks of the watch", table()), ("grants of the watch", grants())])
+def test_the_page_has_what_the_code_lists(title: str, text: str, pytestconfig: pytest.Config) -> None:
     path = pytestconfig.rootpath / "docs" / "watch.md"
     page = path.read_text("utf-8")
-    part = re.compile(r"(<!-- checks of the watch -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+    part = re.compile(rf"(<!-- {title} -->\n)(.*?)((?:-- )?<!-- end -->)", re.DOTALL)
     if pytestconfig.getoption("--write-pages"):
-        path.write_text(part.sub(lambda match: f"{match[1]}{table()}{match[3]}", page), "utf-8")
+        path.write_text(part.sub(lambda match: f"{match[1]}{text}{match[3]}", page), "utf-8")
         return
     match = part.search(page)
     assert match
-    assert match[2] == table(), "write it: pytest tests/db/monitor/test_watch_page.py --write-pages"
+    assert match[2] == text, "write it: pytest tests/db/monitor/test_watch_page.py --write-pages"
