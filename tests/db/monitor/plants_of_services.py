@@ -17,7 +17,7 @@ from game.urls import LegacyUrl
 from tests.db.monitor.planting import Plant, Planted
 from tests.db.monitor.watched import Watched
 from tests.fixtures.waiting import until
-from tests.game.service.running import PATIENCE_SECONDS, TOKEN_SECRET, Running
+from tests.game.service.running import TOKEN_SECRET, Running
 
 POOL = 2
 PLACES = 4 * POOL
@@ -34,8 +34,9 @@ class Players:
     own: Watched
     service: Running
     threads: ThreadPoolExecutor
+    client: httpx.Client
 
-    def ask(self, number: int, *, client: httpx.Client | None = None) -> None:
+    def ask(self, number: int) -> None:
         """Ask so many times at once, from threads, and wait for every answer."""
         for each in [self.threads.submit(self.one) for _ in range(number)]:
             each.result()
@@ -52,7 +53,6 @@ class Players:
         return self.client.post(url, json={"mail": "none"}, headers=headers)
 
     def __post_init__(self) -> None:
-        self.client = httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False)
         self.ids = [str(self.own.value(f"select {which}(id) from users")) for which in ("min", "max")]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from db.environments import Pointer
@@ -14,7 +15,7 @@ from tests.db.monitor import plants_of_servers, plants_of_services
 from tests.db.monitor.plants_of_services import POOL, Players
 from tests.db.monitor.proving import prove
 from tests.db.monitor.watched import BY_NAME, Watched, own_watched
-from tests.game.service.running import Running
+from tests.game.service.running import PATIENCE_SECONDS, Running
 
 SETTINGS = {"shared_preload_libraries": "pg_stat_statements", "log_min_duration_statement": "500"}
 
@@ -30,8 +31,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         try:
             running.ready()
             watched.env = replace(watched.env, services=tuple(running.urls), pointer=Pointer(running.env_file))
-            with ThreadPoolExecutor(20) as threads:
-                watched.extra = Players(watched, running, threads)
+            with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False) as client, ThreadPoolExecutor(20) as threads:
+                watched.extra = Players(watched, running, threads, client)
                 yield watched
         finally:
             running.end()

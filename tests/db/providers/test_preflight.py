@@ -135,7 +135,9 @@ def test_a_plain_server_is_asked_what_it_knows_and_the_rest_is_unknown_or_stated
     ]
     assert judged["point-in-time recovery"].value == "archive_mode = off"
     assert judged["slow query log"].do.startswith("ALTER SYSTEM SET log_min_duration_statement = 1000;")
-    assert {judged[name].outcome for name in ("TLS", "connections")} == {Outcome.MET}
+    assert judged["connections"].outcome is Outcome.MET
+    on_this_machine = env.target_direct.host in ("127.0.0.1", "localhost")
+    assert judged["TLS"].outcome is (Outcome.MET if on_this_machine else Outcome.UNMET)
     assert judged["our own dump outside it"].outcome is Outcome.UNMET
     snapshots.take_verified(env, Side.TARGET)
     stated = Stated(vcpus=2, memory_gb=4, retention_days=6, encrypted=True, deletion_protection=False)
