@@ -52,7 +52,7 @@ class Stated(Strict):
 
 @dataclass(frozen=True)
 class ProviderPlan(Strict):
-    """Who runs the server, and by which name the provider knows it. plain: a server of the operator's own."""
+    """The provider of the server, and the server's name there. plain: a server of the operator's own."""
 
     name: ProviderName = "plain"
     instance: str = ""

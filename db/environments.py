@@ -127,7 +127,7 @@ class Policy(Strict):
 
 @dataclass(frozen=True)
 class WatchPlan(Strict):
-    """What `invoke watch` needs.
+    """The settings of `invoke watch`.
 
     monitor: a role with pg_monitor to look as; None: target_direct. limits: other limits, by the check's name. every:
     seconds between looks. webhook: takes a POST of {"text": …}, as Slack's does. smtp: smtp:// or smtps:// URL of a

@@ -12,7 +12,7 @@ CLEAR_AT = 0.9
 
 
 class Outcome(StrEnum):
-    """How a check ended."""
+    """The outcome of a check: within its limit, beyond it, not to be known now, or not of this environment."""
 
     OK = "ok"
     BREACH = "breach"

@@ -31,7 +31,7 @@ MOST_AT_ONCE = 16
 
 @dataclass
 class Look:
-    """What the checks of one look share. conn: read-only, in autocommit, with short timeouts.
+    """Everything that the checks of one look share. conn: read-only, in autocommit, with short timeouts.
 
     sample: the counters now. earlier: those of an earlier look; None: there was none within the window. sample_at:
     returns the look that is this many days old; None: there is none. expected_settings: those that the certificate was
@@ -79,7 +79,7 @@ class Look:
 
     @cached_property
     def rds(self) -> Reading | str:
-        """What AWS says of the instance and its metrics, or why it says nothing. Asked once a look."""
+        """Return AWS's answers about the instance and its metrics, or why there is none. Asked once a look."""
         try:
             return metrics.read(self.env, self.at)
         except Refusal as error:

@@ -1,1 +1,1 @@
-"""Who runs the server: what a provider promises, whether it is fit for production, and a restore that proves it."""
+"""Providers of managed servers: their promises, checks before production, and a restore that proves them."""

@@ -10,7 +10,7 @@ from db.environment_plans import ProviderName
 
 
 class Outcome(StrEnum):
-    """How a requirement was judged."""
+    """The outcome of a requirement: met, stated by the operator, unmet, or unknown."""
 
     MET = "met"
     STATED = "stated, not checked"

@@ -24,7 +24,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """What is known of a provider.
+    """The known facts of a provider, each with the page that says so.
 
     checked: how `invoke preflight` learns what the server can't say. how_to_know: where the operator reads it.
     own_dump: why a dump of our own, outside the provider, is required; "" where it is not. unknown: what no page gave.

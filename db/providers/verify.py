@@ -52,7 +52,7 @@ def at_instance(env: Environment, made: Instance) -> PostgresUrl:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Where a run gets its time from, where it notes what it made, and how it reaches the restored database."""
+    """The clock of a run, the folder of its notes, and the way to the restored database."""
 
     clock: Clock = field(default_factory=Clock)
     folder: Path = FOLDER
@@ -63,7 +63,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore came to. faults: tables whose counts disagree. recovery_point_minutes: None: AWS named none."""
+    """The result of a restore. faults: tables whose counts disagree. recovery_point_minutes: None: AWS named none."""
 
     environment: str
     instance: str
@@ -84,7 +84,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What was deleted of earlier runs."""
+    """The instances and snapshots of earlier runs that were deleted."""
 
     environment: str
     deleted: tuple[str, ...]

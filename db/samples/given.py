@@ -1,4 +1,4 @@
-"""What is given of a player: the differences from the default one, for scenarios, seeds and builders alike.
+"""Typed properties of a sample player: the differences from the default one, for scenarios, seeds and builders alike.
 
 Frozen and checked when it is made: an unknown key, a wrong type and a number out of range raise pydantic's
 ValidationError, which names the place. The game's own names are checked by those who use it: a scenario before anything
@@ -37,7 +37,7 @@ EMPTY_KEYS: Final = "empty_keys"
 
 
 class BadGiven(ValueError):
-    """What is given names something that there is not; the message says where, what was expected and what was found."""
+    """Raised for a name that there is not; the message says where, what was expected and what was found."""
 
 
 def _moment(value: object) -> str | int:
@@ -203,7 +203,7 @@ Stages: TypeAlias = Annotated[
 
 
 class Given(Model):
-    """What a player has; the defaults are the default player. legacy: raw values, over columns of the legacy row."""
+    """The properties of a player; the defaults are the default player. legacy: raw values of legacy columns."""
 
     # level is the sum of the strategy and playful levels. Of the bag: worn names items of it, presets need not. A
     # period with quests has milestones in any case. Only a scenario's stage heeds `legacy`, not the builder.

@@ -1,4 +1,4 @@
-"""What a player has under way, made to order: presets, quests and milestones, missions, stages.
+"""Progression of a player, made to order: presets, quests and milestones, missions, stages.
 
 As records from what is given (see `builders.rows`), and as the legacy columns from the records.
 """

@@ -27,6 +27,15 @@ from game.legacy import sqlite_values
 from game.redaction import redact
 from game.urls import PostgresUrl
 
+NAMES = (
+    "what dead runs left",
+    "backup of Postgres",
+    "backup of the legacy file",
+    "invalid indexes",
+    "statistics",
+)
+"""The jobs, in the order in which they are done."""
+
 WEEK, DAY = timedelta(days=6, hours=12), timedelta(hours=22)
 """A timer that starts some minutes earlier than a week or a day ago must not skip a turn."""
 
@@ -45,7 +54,7 @@ LEFT_BY_REINDEX = "_ccnew"
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What an upkeep is given: dump although none is due; how to play on a restored copy; tools; where it is shown."""
+    """The options of an upkeep. dump: back up although none is due. play: plays on a restored copy."""
 
     play: Callable[[PostgresUrl], SmokeResult]
     dump: bool = False
@@ -86,14 +95,14 @@ class NotDue(Exception):
 def run(env: Environment, config: Config) -> Report:
     """Do every job that is due. Raises Refusal if another upkeep or a move of this environment is at work."""
     with _alone(env):
-        jobs: tuple[tuple[str, Callable[[], str]], ...] = (
-            ("what dead runs left", partial(_clear, env)),
-            ("backup of Postgres", partial(_back_up, env, config)),
-            ("backup of the legacy file", partial(_back_up_legacy, env, config)),
-            ("invalid indexes", partial(_reindex, env)),
-            ("statistics", partial(_analyze, env)),
+        jobs: tuple[Callable[[], str], ...] = (
+            partial(_clear, env),
+            partial(_back_up, env, config),
+            partial(_back_up_legacy, env, config),
+            partial(_reindex, env),
+            partial(_analyze, env),
         )
-        return Report(env.name, tuple(_done(name, job, config.progress) for name, job in jobs))
+        return Report(env.name, tuple(_done(name, job, config.progress) for name, job in zip(NAMES, jobs, strict=True)))
 
 
 def _done(name: str, job: Callable[[], str], progress: Progress) -> JobReport:

@@ -62,7 +62,7 @@ def temporary_files(look: Look) -> Measured:
 
 
 def deadlocks(look: Look) -> Measured:
-    """Measure the deadlocks."""
+    """Measure the deadlocks that the server ended since the look before."""
     many, seconds = look.increase("deadlocks")
     return Measured(many, f"{many:,.0f}", seconds)
 

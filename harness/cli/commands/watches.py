@@ -24,7 +24,7 @@ from harness.gate import certificate
 
 
 def once(environment: str) -> Seen:
-    """Look once."""
+    """Look once at the environment of that name. Raises Refusal as `environments.load` and `watch.once` do."""
     env = environments.load(environment)
     return watch.once(env, expected_settings(env))
 

@@ -27,7 +27,7 @@ def test_a_second_watch_is_refused_and_named_until_the_first_has_ended(tmp_path:
     env = an_environment(tmp_path, WatchPlan())
 
     class Enough(Exception):
-        """Ends the first watch."""
+        """Ends the first watch once the second was refused."""
 
     def second(seen: Seen) -> None:
         assert seen.verdict == "inconclusive"

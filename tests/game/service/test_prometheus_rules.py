@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,7 @@ from tests.game.service.serving import HANA, act, bearer, client_of
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs" / "monitoring" / "rules.yml"
-PROGRAM = shutil.which("promtool")
+PROGRAM = shutil.which("promtool", path=f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}")
 WATCH_RULES = {"SudamrCheck", "SudamrServerSilent", "SudamrWatchSilent"}
 
 Series = dict[str, float]
@@ -114,7 +115,7 @@ def firing(folder: Path, before: Series, after: Series, *, minutes: int = 8, end
 
 
 def nothing(place: PostgresPlace, client: Client, server: Server) -> None:
-    """Plant nothing: players play."""
+    """Plant no defect: a player plays, and errs as players do."""
     del place, server
     for number in range(60):
         assert act(client, "equip", f"n{number}", item="fan").status_code in (200, 409)

@@ -19,7 +19,7 @@ NO_SERVER = "no server of this kind"
 
 
 class Noted(Silent):
-    """Notes what is said."""
+    """Keeps the lines that a task printed."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

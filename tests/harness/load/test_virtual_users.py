@@ -60,7 +60,7 @@ def served(service: FakeService) -> Iterator[str]:
                 self.close_connection = True  # A client that went away is what this is about.
 
         def log_message(self, *_args: object) -> None:
-            """Silent."""
+            """Log nothing: the test reads the answers."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
