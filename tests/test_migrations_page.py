@@ -96,6 +96,7 @@ def as_printed(output: str) -> list[str]:
     return [line.rstrip() for line in output.splitlines() if not VARIES.search(line)]
 
 
+@pytest.mark.plan(3, 31)
 def test_the_page_is_what_happens(tree: Path, pytestconfig: pytest.Config) -> None:
     page = text = PAGE.read_text()
     for kind, block in BLOCK.findall(page):

@@ -237,6 +237,7 @@ def test_a_folder_that_is_made_is_told_and_so_is_a_player(tmp_path: Path) -> Non
     file.close()
 
 
+@pytest.mark.plan(20)
 def test_a_file_goes_there_and_comes_back_equal(legacy: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     copy, out = tmp_path / "copy.db", tmp_path / "out.json"
     done = invoke(

@@ -20,6 +20,7 @@ from harness.pytest_plugin.session import FAILED, KEEP, KEPT, NONE, PLAN, SERVER
 
 pytest_plugins = [
     "harness.pytest_plugin.durations",
+    "harness.pytest_plugin.deployment_plan",
     "harness.pytest_plugin.scenario_items",
     "harness.pytest_plugin.fault_items",
     "harness.pytest_plugin.race_items",

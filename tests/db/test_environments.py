@@ -179,6 +179,7 @@ def test_a_value_that_can_not_be_is_refused_with_its_key(folder: Path, old: str,
     assert "secret" not in message
 
 
+@pytest.mark.plan(2, 8)
 def test_variables_come_from_the_shell_then_the_environments_file_then_the_common_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_secret_of_the_tools_is_exported_or_in_the_file_or_none(
     assert environments.secret("SUDAMR_KEY", tmp_path) == "exported"
 
 
+@pytest.mark.plan(8)
 @pytest.mark.parametrize("key", ["legacy", "target", "target_direct"])
 def test_no_tool_takes_its_target_from_the_services_pointer(folder: Path, key: str) -> None:
     text = re.sub(rf'(?m)^{key} = ".*"$', f'{key} = "${{DATABASE_URL}}"', SMALLEST)

@@ -19,6 +19,7 @@ def postgres(text: str) -> PostgresUrl:
     return url
 
 
+@pytest.mark.plan(2)
 def test_prismas_form_is_read_wholly() -> None:
     url = postgres("postgresql://anna:p%40ss@db.example:6432/games?schema=public&sslmode=require")
     assert url == PostgresUrl("db.example", 6432, "anna", "p@ss", "games", "public", (("sslmode", "require"),))

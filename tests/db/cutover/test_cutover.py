@@ -58,6 +58,7 @@ def watched(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Watched(world, world.cutover(observer=observer), refused, refusals)
 
 
+@pytest.mark.plan(19, 20, 21, 22)
 @pytest.mark.core
 def test_a_cutover_ends_with_the_players_on_postgres_and_nothing_lost(watched: Watched) -> None:
     report = watched.report
@@ -73,6 +74,7 @@ def test_a_cutover_ends_with_the_players_on_postgres_and_nothing_lost(watched: W
     assert report.engine.startswith("PostgreSQL 1")
 
 
+@pytest.mark.plan(18)
 def test_a_write_between_fence_and_lift_is_answered_503_and_refused_by_both_stores(watched: Watched) -> None:
     assert watched.refused == dict.fromkeys(UNDER_THE_FENCE, (503, True, True))
 
@@ -115,6 +117,7 @@ def test_a_dry_run_says_the_plan_and_changes_nothing(world: World) -> None:
     assert not world.runs.exists()
 
 
+@pytest.mark.plan(22)
 def test_a_smoke_that_fails_undoes_the_cutover(world: World) -> None:
     with pytest.raises(Undone) as caught:
         world.cutover(smoke=failing_smoke)
@@ -141,6 +144,7 @@ def test_an_undo_says_again_only_of_what_was_switched(step: str, serves: str, wo
     assert "Now" not in caught.value.do
 
 
+@pytest.mark.plan(18)
 def test_a_freeze_past_its_budget_undoes_the_cutover(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     now = deadline.now
 
@@ -189,6 +193,7 @@ def test_what_would_go_wrong_is_refused_before_anything_is_changed(
     assert not world.runs.exists()
 
 
+@pytest.mark.plan(23)
 def test_a_breach_of_the_watch_rolls_back_where_the_policy_says_so(world: World) -> None:
     watching = world.with_(policy=dataclasses.replace(world.env.policy, watch_seconds=0.1, on_breach="rollback"))
     smoke = SecondFails()
@@ -201,6 +206,7 @@ def test_a_breach_of_the_watch_rolls_back_where_the_policy_says_so(world: World)
     assert (world.legacy_fence(), world.engine()) == ("open", "legacy")
 
 
+@pytest.mark.plan(8)
 def test_another_environment_s_database_is_refused(world: World) -> None:
     with ops.connect(world.owner) as conn:
         conn.execute("UPDATE ops.environment SET name = 'staging'")

@@ -87,6 +87,7 @@ def refused_alike(world: World, run: Callable[..., RunReport], check: str, wish:
     assert contents(world)[1:] == before[1:]  # Found before anything was begun.
 
 
+@pytest.mark.plan(17)
 def test_what_a_dry_run_finds_nothing_against_is_done(world: World) -> None:
     before = contents(world)
     others = services_here()

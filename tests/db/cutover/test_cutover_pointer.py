@@ -32,6 +32,7 @@ def pointer_file(tmp_path: Path) -> Pointer:
     return Pointer(tmp_path / "service.env")
 
 
+@pytest.mark.plan(17, 21)
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
 def test_only_the_one_value_changes_and_there_and_back_is_the_same_file(pointer_file: Pointer, text: str) -> None:
     pointer_file.path.write_bytes(text.encode())

@@ -17,6 +17,7 @@ KILLED = -signal.SIGKILL
 STEPS = [step.name for step in (*ROLLBACK.steps, ROLLBACK.point_of_no_return)]
 
 
+@pytest.mark.plan(26)
 @pytest.mark.core
 def test_a_rollback_carries_a_write_back_and_a_retry_of_the_cutover_starts_clean(world: World) -> None:
     world.cutover()
@@ -104,6 +105,7 @@ def test_an_undo_says_again_only_of_what_was_switched_back(step: str, serves: st
     assert caught.value.do.startswith(serves)
 
 
+@pytest.mark.plan(17)
 def test_a_dry_run_of_a_rollback_changes_nothing(live: World) -> None:
     journals = live.journals()
 

@@ -128,6 +128,7 @@ def receiver() -> Iterator[Receiver]:
     made.server.server_close()
 
 
+@pytest.mark.plan(34)
 def test_a_message_waits_until_the_webhook_takes_it_and_is_sent_once(file: Path, receiver: Receiver) -> None:
     env = an_environment(file.parent, WatchPlan(webhook=receiver.url))
     receiver.status = 503

@@ -46,6 +46,7 @@ def test_a_sound_instance_is_in_breach_of_nothing(on_rds: Environment, clients: 
     assert result.verdict == "pass"
 
 
+@pytest.mark.plan(13, cases=("provider CPU", "provider connections", "provider IOPS"))
 @pytest.mark.parametrize("check", PLANTS)
 def test_a_planted_defect_breaches_its_check(
     on_rds: Environment, clients: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: str

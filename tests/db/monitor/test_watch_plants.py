@@ -34,6 +34,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield watched
 
 
+@pytest.mark.plan(13, cases=("connections",))
+@pytest.mark.plan(14, cases=("rolled back transactions",))
+@pytest.mark.plan(16, cases=("age of the backup",))
+@pytest.mark.plan(23, cases=("balances", "stock"))
+@pytest.mark.plan(24, cases=("slow statements", "slow query log"))
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_defect_is_named_and_its_absence_is_silent(own: Watched, name: str) -> None:
     prove(own, name, PLANTS[name])

@@ -38,6 +38,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             running.end()
 
 
+@pytest.mark.plan(14, cases=("database unreachable",))
+@pytest.mark.plan(34, cases=("connection pool in use", "waiting for a connection"))
 @pytest.mark.parametrize("name", plants_of_services.PLANTS)
 def test_a_planted_defect_of_the_service_is_named_and_its_absence_is_silent(own: Watched, name: str) -> None:
     prove(own, name, plants_of_services.PLANTS[name])

@@ -37,6 +37,7 @@ def on_aws(env: Environment, clients: Aws, now: datetime | None = None) -> Prefl
     return preflight.judge(env, {**SERVER, **facts.of_aws(env, clients, now or datetime.now(UTC))})
 
 
+@pytest.mark.plan(6)
 def test_an_instance_as_it_should_be_is_fit(on_rds: Environment, clients: Aws) -> None:
     result = on_aws(on_rds, clients)
     assert (result.verdict, of(result, Outcome.MET)) == ("pass", [each.name for each in result.findings])
@@ -58,6 +59,8 @@ def modify(clients: Aws, **how: Any) -> None:
     clients.rds.modify_db_instance(DBInstanceIdentifier=NAME, ApplyImmediately=True, **how)
 
 
+@pytest.mark.plan(6, cases=("one vCPU", "1 GB"))
+@pytest.mark.plan(7, cases=("no backups",))
 @pytest.mark.parametrize("defect", PLANTS)
 def test_a_planted_defect_is_unmet_alone_with_a_command_that_names_the_instance(
     on_rds: Environment, clients: Aws, defect: str
@@ -69,6 +72,7 @@ def test_a_planted_defect_is_unmet_alone_with_a_command_that_names_the_instance(
     assert all(NAME in each.do for each in result.findings if each.outcome is Outcome.UNMET)
 
 
+@pytest.mark.plan(7)
 def test_a_snapshot_of_two_days_ago_is_no_daily_one(on_rds: Environment, clients: Aws) -> None:
     assert of(on_aws(on_rds, clients, NOW + timedelta(days=2)), Outcome.UNMET) == ["daily snapshot"]
 

@@ -74,6 +74,7 @@ def left(clients: Aws) -> list[str]:
     return [each.name for each in (*rds.instances(clients), *rds.snapshots(clients, SnapshotType="manual"))]
 
 
+@pytest.mark.plan(7)
 def test_it_restores_beside_the_source_counts_and_deletes_what_it_made(
     on_rds: Environment, connected: Aws, config: Config, time: Time
 ) -> None:

@@ -194,6 +194,7 @@ def test_players_for_postgres_are_those_that_the_builder_makes(database: Databas
             assert compare(made, Rows({name: stored.get(name, {}) for name in made})) == {}
 
 
+@pytest.mark.plan(30)
 def test_postgres_is_seeded_behind_its_fence(fenced_database: Database) -> None:
     seed.seed_postgres(fenced_database.owner, "test", 3)
     with ops.connect(fenced_database.owner) as conn:
@@ -218,6 +219,7 @@ def test_a_database_of_another_environment_is_not_seeded(database: Database) -> 
         seed.seed_postgres(database.owner, "development", 3)
 
 
+@pytest.mark.plan(30)
 def test_a_database_is_emptied_of_players_and_stays_fenced(fenced_database: Database) -> None:
     seed.seed_postgres(fenced_database.owner, "test", 3)
     seed.empty_postgres(fenced_database.owner, "test")

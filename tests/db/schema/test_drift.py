@@ -14,6 +14,7 @@ from game import tables as game_tables
 from harness.databases import Database
 
 
+@pytest.mark.plan(4)
 def test_the_migrations_make_what_the_tables_name(fenced_database: Database) -> None:
     assert migrate.drift(fenced_database.owner) == []
 
@@ -75,6 +76,7 @@ DRIFTS = {
 }
 
 
+@pytest.mark.plan(4)
 @pytest.mark.parametrize("statement", DRIFTS)
 def test_each_way_of_coming_apart_is_named(fenced_database: Database, statement: str) -> None:
     with ops.connect(fenced_database.owner) as conn:
@@ -82,6 +84,7 @@ def test_each_way_of_coming_apart_is_named(fenced_database: Database, statement:
     assert DRIFTS[statement] in drift.drift(fenced_database.owner)
 
 
+@pytest.mark.plan(31)
 @pytest.mark.parametrize("statement", DRIFTS)
 def test_migrate_refuses_a_schema_that_was_changed_by_hand_and_changes_nothing(
     fenced_database: Database, statement: str

@@ -42,6 +42,7 @@ def relations(url: PostgresUrl) -> set[str]:
         return {str(name) for (name,) in rows.fetchall()}
 
 
+@pytest.mark.plan(9)
 def test_all_tables_are_made_and_again_is_harmless(prepared: PostgresUrl) -> None:
     assert run(prepared).applied == ALL
     assert run(prepared) == migrate.Migrated([], migrate.head())
@@ -89,6 +90,7 @@ def test_migrating_a_live_database_again_leaves_it_open(prepared: PostgresUrl) -
         assert fence.state(conn) == "open"
 
 
+@pytest.mark.plan(15)
 def test_a_dry_run_changes_nothing_and_its_sql_does_the_same(prepared: PostgresUrl) -> None:
     with ops.connect(prepared) as conn:
         dry = run(prepared, sql=True)

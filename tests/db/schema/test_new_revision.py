@@ -170,6 +170,7 @@ def ruff(*arguments: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.plan(3)
 @pytest.mark.parametrize("name", MADE)
 def test_a_change_is_written_until_nothing_is_left_and_each_file_passes(
     database: Database, tmp_path: Path, change: Callable[[Change], None], name: str
@@ -299,6 +300,7 @@ def test_a_database_that_was_changed_by_hand_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.plan(31)
 def test_migrate_refuses_a_column_that_no_revision_makes(
     database: Database, tmp_path: Path, change: Callable[[Change], None]
 ) -> None:

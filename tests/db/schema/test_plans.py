@@ -111,6 +111,7 @@ def test_a_scan_would_be_noticed(full: Database) -> None:
     assert scanned(full, statements) == {"user_quests"}
 
 
+@pytest.mark.plan(33)
 @pytest.mark.parametrize("action", COMMANDS)
 def test_a_command_finds_its_player_by_an_index(full: Database, action: str) -> None:
     def load(store: PostgresStore) -> None:

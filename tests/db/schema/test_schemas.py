@@ -118,6 +118,7 @@ def each(*schemas: str, shared: tuple[str, ...] = ()) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("env", cases, ids=ids, indirect=True)
 
 
+@pytest.mark.plan(9)
 @each(*SCHEMAS, shared=SHARED)
 def test_every_command_but_a_move_works_in_it(
     env: Environment, server: Server, tmp_path: Path, request: pytest.FixtureRequest

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from db.errors import Failure, Refusal
 from db.servers import compose
@@ -85,6 +86,7 @@ def refusal(folder: Path, *arguments: str) -> str:
     return str(refused.value)
 
 
+@pytest.mark.plan(1)
 def test_a_container_of_ones_own_is_started_and_stopped(docker: Docker, checkout_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(checkout_folder)
     compose.run(checkout_folder, "up", "--detach")
@@ -137,6 +139,17 @@ def test_without_the_plugin_or_without_docker_it_is_refused(
     assert "docker with its compose plugin" in refusal(checkout_folder, "up")
     monkeypatch.setenv("PATH", str(checkout_folder))
     assert "docker with its compose plugin" in refusal(checkout_folder, "up")
+
+
+@pytest.mark.plan(1)
+def test_the_development_postgres_is_the_one_of_the_plan() -> None:
+    whole = YAML(typ="safe").load(Path(__file__).parents[3] / "compose.yaml")
+    service = whole["services"]["postgres"]
+    assert (service["image"], service["restart"]) == ("postgres:15", "always")
+    assert service["environment"] == dict.fromkeys(("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"), "sudamr")
+    assert service["ports"] == ["127.0.0.1:${DEVELOPMENT_PORT:-5432}:5432"]
+    assert service["volumes"] == ["postgres_data:/var/lib/postgresql/data"]
+    assert list(whole["volumes"]) == ["postgres_data"]
 
 
 def test_compose_reads_the_same_variable_as_environments_toml() -> None:

@@ -57,6 +57,7 @@ def test_each_kind_says_the_version_that_it_runs(each: Server) -> None:
     assert each.major >= MAJOR
 
 
+@pytest.mark.plan(5)
 def test_each_kind_runs_with_the_settings_of_a_throwaway_and_those_asked_for(each: Server) -> None:
     with psycopg.connect(each.maintenance.conninfo) as conn:
         current = {name: conn.execute("SELECT current_setting(%s)", [name]).fetchone() for name in THROWAWAY}

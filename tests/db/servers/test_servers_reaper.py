@@ -151,6 +151,7 @@ def interrupt(process: subprocess.Popen[str]) -> None:
 WAYS = {"the end": end, "Ctrl-C": interrupt, "SIGTERM": subprocess.Popen.terminate, "kill -9": subprocess.Popen.kill}
 
 
+@pytest.mark.plan(5)
 @pytest.mark.parametrize("kind", HERE)
 def test_nothing_stays_however_the_owner_dies(kind: str) -> None:
     users = pwd.getpwall()

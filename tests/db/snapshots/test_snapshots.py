@@ -49,6 +49,7 @@ def played(env: Environment) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@pytest.mark.plan(16, 19)
 def test_a_snapshot_of_a_file_that_is_played_on_has_what_is_in_its_log(
     env: Environment, played: sqlite3.Connection, tmp_path: Path
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_scratch_database_that_a_killed_verifying_left_goes_with_the_next(env:
     assert databases == []
 
 
+@pytest.mark.plan(16)
 def test_postgres_is_dumped_without_ops_and_verified_in_a_scratch_database(env: Environment, server: Server) -> None:
     _insert_user(env)
     taken = snapshots.take(env, Side.TARGET, tools=server.tool)
@@ -203,6 +205,7 @@ def test_postgres_is_dumped_without_ops_and_verified_in_a_scratch_database(env: 
         assert env.target_direct.dbname not in [name for (name,) in left.fetchall()]
 
 
+@pytest.mark.plan(26)
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_schema_is_put_back_beside_the_one_in_its_place(env: Environment, server: Server, keep: bool) -> None:
     _insert_user(env)

@@ -18,6 +18,7 @@ from harness.databases import Database
 from tests.db.transfer.transferring import PASS, load, moved, seeded, sqlite, value, written_to
 
 
+@pytest.mark.plan(10, 20)
 def test_every_value_is_loaded_or_quarantined_and_every_player_proven(
     fenced_database: Database, tmp_path: Path
 ) -> None:

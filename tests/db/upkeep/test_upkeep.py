@@ -23,6 +23,7 @@ from db.upkeep.jobs import DONE, FAILED, NOT_DUE, Config, JobReport
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
 from game.urls import PostgresUrl
+from tests.fixtures.waiting import until
 
 BACKUP = "backup of Postgres"
 
@@ -43,6 +44,7 @@ def taken(env: Environment, side: Side = Side.TARGET) -> list[Snapshot]:
     return snapshots.find(env.snapshots.folder, env.name, side=side)
 
 
+@pytest.mark.plan(32)
 def test_the_first_upkeep_backs_up_and_the_next_has_nothing_to_do(env: Environment) -> None:
     first = run(env)
     assert first[BACKUP].status == DONE, first[BACKUP].detail
@@ -54,6 +56,7 @@ def test_the_first_upkeep_backs_up_and_the_next_has_nothing_to_do(env: Environme
     assert run(env, dump=True)[BACKUP].status == DONE
 
 
+@pytest.mark.plan(32)
 def test_a_week_later_the_backup_is_due(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     run(env)
     now = manifest.now()
@@ -147,6 +150,7 @@ def test_the_newest_verified_of_two_days_stay_whatever_keep_says(
     assert len(taken(env)) == 2
 
 
+@pytest.mark.plan(33)
 def test_an_invalid_index_is_built_anew_while_players_play(env: Environment) -> None:
     schema = env.target_direct.schema
     with ops.connect(env.target_direct) as conn:
@@ -161,6 +165,17 @@ def test_an_invalid_index_is_built_anew_while_players_play(env: Environment) -> 
     with ops.connect(env.target_direct) as conn:
         assert not conn.execute(indexes.INVALID, [schema]).fetchall()
     assert run(env)["invalid indexes"].status == NOT_DUE
+
+
+@pytest.mark.plan(33)
+def test_every_table_is_analyzed(env: Environment) -> None:
+    never = "select relname from pg_stat_user_tables where schemaname = %s and last_analyze is null"
+    schema = env.target_direct.schema
+    with ops.connect(env.target_direct) as conn:
+        assert conn.execute(never, [schema]).fetchall()
+    run(env)
+    with ops.connect(env.target_direct) as conn:
+        until(lambda: conn.execute(never, [schema]).fetchall())
 
 
 def test_two_at_once_and_one_beside_a_move_are_refused(env: Environment) -> None:

@@ -61,6 +61,7 @@ def journals(path: Path) -> set[str]:
         return {str(name) for (name,) in listed}
 
 
+@pytest.mark.plan(27)
 @pytest.mark.parametrize(
     ("command", "written"),
     [

@@ -63,6 +63,7 @@ def statements(place: PostgresPlace, command: Command, request_id: str = "r2") -
     return verbs
 
 
+@pytest.mark.plan(27)
 @pytest.mark.parametrize(
     "command",
     [Equip("fan"), Unequip("fan"), Enhance("fan"), FinishTournament("world")],
@@ -144,6 +145,7 @@ def test_a_player_locked_for_too_long_is_a_503_and_changes_nothing(hana: Postgre
     store.close()
 
 
+@pytest.mark.plan(27)
 def test_two_at_once_are_granted_one_after_the_other(hana: PostgresPlace) -> None:
     with ThreadPoolExecutor() as threads:
         answers = list(threads.map(lambda _: ask(hana.store, CLAIM).replayed, range(4)))

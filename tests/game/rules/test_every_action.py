@@ -45,6 +45,7 @@ def test_every_action_has_an_example() -> None:
     assert set(EXAMPLES) == set(COMMANDS)
 
 
+@pytest.mark.plan(29)
 @every_action
 def test_it_is_granted_adds_up_and_leaves_one_receipt(place: Place, before: Rows, action: str) -> None:
     answer = ask(place.store, command(action))
@@ -122,6 +123,7 @@ def test_a_refusal_in_the_middle_leaves_nothing(place: Place, before: Rows, acti
     assert compare(before, read(place)) == {}
 
 
+@pytest.mark.plan(28)
 @every_action
 def test_nothing_is_left_after_a_raise_at_any_statement(postgres: PostgresPlace, action: str) -> None:
     postgres.put(EXAMPLES[action].player())
@@ -132,6 +134,7 @@ def test_nothing_is_left_after_a_raise_at_any_statement(postgres: PostgresPlace,
     assert list(read(postgres)["action_receipts"]) == [("hana", f"b{n}")]
 
 
+@pytest.mark.plan(29)
 @every_action
 def test_both_stores_answer_alike_and_end_alike(postgres: PostgresPlace, legacy: LegacyPlace, action: str) -> None:
     player = EXAMPLES[action].player()

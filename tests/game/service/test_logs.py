@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from db.samples import builders
 from tests.game.places import PostgresPlace
@@ -22,6 +23,7 @@ def lines(running: Running, **about: object) -> list[dict[str, Any]]:
     return [line for line in events if line["event"] == "request" and about.items() <= line.items()]
 
 
+@pytest.mark.plan(14)
 def test_each_request_is_one_line_with_its_id_and_no_secret(
     postgres: PostgresPlace, serve: Callable[..., Running]
 ) -> None:

@@ -68,6 +68,7 @@ def receiver() -> Iterator[Receiver]:
     receiver.close()
 
 
+@pytest.mark.plan(25)
 def test_a_defect_arrives_scrubbed_and_a_refusal_does_not(
     postgres: PostgresPlace, receiver: Receiver, serve: Callable[..., Running]
 ) -> None:

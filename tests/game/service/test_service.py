@@ -36,6 +36,7 @@ def legacy_client(legacy: LegacyPlace) -> Iterator[Client]:
         yield client
 
 
+@pytest.mark.plan(28)
 def test_an_action_is_granted_once_and_answered_alike(client: Client) -> None:
     outcome = {"gold": 50, "diamonds": 0, "action_points": 0, "items": {"골드 꾸러미1": 2}}
     assert act(client).json() == {"outcome": outcome, "replayed": False}

@@ -41,6 +41,7 @@ def blocked() -> set[str]:
     }
 
 
+@pytest.mark.plan(11)
 def test_the_service_plays_with_the_packages_of_its_extra_alone(
     place: Place, serve: Callable[..., Running], tmp_path: Path
 ) -> None:
@@ -55,6 +56,7 @@ def test_the_service_plays_with_the_packages_of_its_extra_alone(
     assert b"none of the service's" in stopped.stderr
 
 
+@pytest.mark.plan(11)
 @pytest.mark.skipif(not os.environ.get("CI"), reason="installs from PyPI, as CI does: CI=true")
 def test_the_commands_of_the_image_install_a_service_that_plays(
     legacy: LegacyPlace, serve: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

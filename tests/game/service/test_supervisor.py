@@ -46,6 +46,7 @@ def test_every_process_serves_the_same_store_on_a_port_of_its_own(
     assert [running.act("m1", "r1", process=n).json()["replayed"] for n in (0, 1)] == [False, True]
 
 
+@pytest.mark.plan(11)
 def test_a_restart_gives_new_processes_that_serve_what_the_env_file_says_now(
     hana: LegacyPlace, postgres: PostgresPlace, serve: Callable[..., Running]
 ) -> None:

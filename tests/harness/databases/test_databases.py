@@ -28,6 +28,7 @@ def owner_of(database: Database) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+@pytest.mark.plan(5)
 def test_a_clone_is_migrated_marked_test_open_and_empty(database: Database) -> None:
     with owner_of(database) as conn:
         assert migrate.current(conn) == migrate.head()
@@ -66,6 +67,7 @@ def test_names_bear_the_run_and_nobody_can_enter_a_template(server: Server, data
         psycopg.connect(server.url(min(templates), "superuser").conninfo)
 
 
+@pytest.mark.plan(30)
 def test_a_reset_takes_back_rows_journals_the_fence_and_the_markers(databases: Databases, database: Database) -> None:
     with owner_of(database) as conn:
         conn.execute(INSERT_PLAYER)

@@ -91,6 +91,7 @@ def test_a_part_with_problems_fails_and_one_without_passes() -> None:
     assert gate_parts.attempt("backup", lambda: ({"rows": 3}, ())).verdict is Ended.PASS
 
 
+@pytest.mark.plan(15)
 def test_migrations_and_a_backup_are_tried_on_a_server_of_their_own(pytestconfig: pytest.Config) -> None:
     (migrations, backup), settings = gate_parts.run(pytestconfig.getoption("--postgres"), 5, Silent())
     assert (migrations.verdict, migrations.problems) == (Ended.PASS, ())

@@ -119,6 +119,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory, temporary: Path, kind: s
     return Rehearsed(tmp_path_factory.mktemp("given"), kind)
 
 
+@pytest.mark.plan(10, 23, 26)
 @pytest.mark.core
 def test_nothing_is_lost_on_the_way_there_and_back(rehearsed: Rehearsed) -> None:
     report = rehearsed.report

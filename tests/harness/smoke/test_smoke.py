@@ -121,6 +121,7 @@ def test_on_the_legacy_file_they_pass_and_leave_nothing(fenced: bool, legacy: Le
     assert state_of_the_fence(legacy) == ("fenced" if fenced else "open")
 
 
+@pytest.mark.plan(12)
 @pytest.mark.parametrize("fenced", [False, True])
 def test_on_postgres_they_pass_and_leave_nothing(fenced: bool, postgres: PostgresUrl, database: Database) -> None:
     with ops.connect(postgres) as connection:
