@@ -75,7 +75,7 @@ class Confirmation:
         self._given = False
         self._ask = not yes and not confirm and terminal.can_ask and name in CONFIRMED
         if not self._ask and not dry_run:
-            typed = "--yes without it" if yes else "no terminal to type it on"
+            typed = "--yes without --confirm" if yes else "no terminal to type it on"
             require_confirmation(name, confirm, typed)
 
     def __call__(self, change: Change) -> None:
@@ -97,8 +97,8 @@ def require_confirmation(name: str, typed: str | None, reason: str = "nothing") 
     """Check that production was named a second time, typed or by --confirm. Raises Refusal; found: for it."""
     if name in CONFIRMED and typed != name:
         raise Refusal(
-            f"the name {name}, typed",
-            "another" if typed else reason,
+            f"the name {name} typed as confirmation",
+            "another name" if typed else reason,
             do=f"Nothing was changed. Run it again and type {name} when asked, or add --confirm {name}.",
         )
 

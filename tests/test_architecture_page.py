@@ -29,7 +29,7 @@ def purpose(floor: str, room: str) -> str:
 
 
 def table(floor: str) -> str:
-    rows = ["| room | |", "|---|---|"]
+    rows = ["| package | |", "|---|---|"]
     for layer in layers(floor):
         rooms = [room.strip() for room in layer.split("|")]
         rows += [f"| `{room}`{' ·' if len(rooms) > 1 else ''} | {purpose(floor, room)} |" for room in rooms]
@@ -39,7 +39,7 @@ def table(floor: str) -> str:
 @pytest.mark.parametrize("floor", FLOORS)
 def test_the_page_has_the_rooms_of_a_floor_in_their_order(floor: str, pytestconfig: pytest.Config) -> None:
     text = PAGE.read_text("utf-8")
-    part = re.compile(rf"(<!-- rooms of {floor} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+    part = re.compile(rf"(<!-- packages of {floor} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
     expected = f"{table(floor)}\n"
     if pytestconfig.getoption("--write-pages"):
         PAGE.write_text(part.sub(lambda found: found[1] + expected + found[3], text), "utf-8")

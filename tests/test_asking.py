@@ -227,7 +227,8 @@ def test_without_a_terminal_or_with_yes_alone_it_is_refused(
             monkeypatch.setattr("sys.stdin", None)
         assert run(prepared, monkeypatch, name, **given, yes=yes) == 2
         shown = capsys.readouterr().err
-        assert "expected the name production, typed; found " + ("--yes" if yes else "no terminal") in shown
+        found = "--yes" if yes else "no terminal"
+        assert f"expected the name production typed as confirmation; found {found}" in shown
         assert "add --confirm production" in shown
     assert prepared.digest() == before
 

@@ -50,7 +50,7 @@ def test_another_word_and_nothing_are_refusals_and_do_not_count_as_asked(change:
     person = Person(answer)
     confirm = Confirmation("test", person, yes=False, confirm="")
     for _ in range(2):
-        with pytest.raises(Refusal, match="the name test, typed"):
+        with pytest.raises(Refusal, match="the name test typed as confirmation"):
             confirm(change)
     assert len(person.asked) == 2
 

@@ -83,7 +83,7 @@ def test_the_korean_page_has_the_blocks_commands_and_links_of_the_english_one() 
         ("Every package is installed", "Run `invoke later`. Every package is installed"),
         ("DEVELOPMENT_PORT=5433", "DEVELOPMENT_PORT=5434"),
         ("\n### Two checkouts", "\n## Two checkouts"),
-        ("\n## The house\n", "\n## Later\n\n## The house\n"),
+        ("\n## The layers\n", "\n## Later\n\n## The layers\n"),
         ("(docs/cutover.md)", "(docs/later.md)"),
         ("*Two checkouts on one machine*", "[Two checkouts](#two-checkouts-on-one-machine)"),
         ("\n- **the lock is held**", "\n- **a new message**: do this.\n- **the lock is held**"),

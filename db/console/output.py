@@ -307,9 +307,9 @@ def _end_without(error: OSError, out: Output) -> int:
     """Report a file that the task could not use, and return the exit code; no defect, so no traceback."""
     failure = Failure(
         "a file, folder or command that can be used",
-        (error.strerror or "another fault").lower(),
+        (error.strerror or "an error without a description").lower(),
         where=str(error.filename),
-        do="Correct or install what the first line names, and run it again.",
+        do="Correct or install what the first line names; then run the same command again.",
     )
     out.complain(failure)
     out.json(_as_result(failure))

@@ -240,10 +240,10 @@ def _insert(connection: sqlite3.Connection, name: str, table: StoredTable, row: 
             connection.execute(_statement(name, "rowid", len(values), large), (row.rowid, *values))
     except (sqlite3.DataError, OverflowError) as error:
         raise Refusal(
-            "a row that SQLite can hold in UTF-8 too",
+            "a row that SQLite can store in UTF-8",
             f"{error}: {table.entry.name}, row {row.rowid}",
             where=where,
-            do="Shorten it in the source.",
+            do="Shorten that row in the source file.",
         ) from None
 
 

@@ -53,7 +53,7 @@ def describe(mark: FenceMark) -> str:
     """Describe a fence and its owner in words."""
     if mark.state == "open":
         return "one that is open"
-    by = "by nobody that it names" if mark.owner is None else f"by run {mark.owner.run} of database {mark.owner.target}"
+    by = "with no owner recorded" if mark.owner is None else f"by run {mark.owner.run} of database {mark.owner.target}"
     return f"one that is {mark.state}, {by}"
 
 
@@ -64,15 +64,15 @@ def remedy(mark: FenceMark, environment: str) -> str:
     an older file would fork what they own.
     """
     if mark.state == "open":
-        return f"Somebody opened the file; this run left it so. The next command: invoke status --env {environment}"
+        return f"Somebody opened the file; this run left it open. The next command: invoke status --env {environment}"
     if mark.owner is None:
         return (
-            "Nothing was changed. Have who set it lift it. If nobody did, and no move is under way anywhere, put the"
-            " newest snapshot `final` in its place:"
+            "Nothing was changed. Ask whoever set the fence to lift it. If nobody set it, and no move is under way"
+            " anywhere, put the newest snapshot `final` in its place:"
             f" invoke snapshot.restore --env {environment} --path FOLDER --into NEW --unfence"
         )
     return (
-        f"Another move has the file; nothing was changed. Name its database ({mark.owner.target}) in target and"
+        f"Another move owns the file; nothing was changed. Name its database ({mark.owner.target}) in target and"
         f" target_direct; then invoke status --env {environment} names the command that goes on, or undoes it."
     )
 

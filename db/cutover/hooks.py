@@ -93,13 +93,13 @@ def run(
     command = _without_secrets(command, secrets)
     journal.write("hook", hook, command=command, code=code, seconds=seconds, output=printed)
     if code != 0:
-        end = f"no end in {timeout_seconds:.0f} s" if code is None else f"code {code}"
-        last_line = printed.splitlines()[-1:] or ["it said nothing"]
+        end = f"killed after {timeout_seconds:.0f} s" if code is None else f"code {code}"
+        last_line = printed.splitlines()[-1:] or ["it printed nothing"]
         raise Failure(
-            f"the {hook} hook to end with 0",
+            f"the {hook} hook to exit with code 0",
             f"{end}: {last_line[0]}",
             where=command,
-            do=f"Mend what it says; the whole of its output is in {journal.folder}/{JOURNAL}.",
+            do=f"Correct what the hook reports; its whole output is in {journal.folder}/{JOURNAL}.",
         )
     return True
 

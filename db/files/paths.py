@@ -60,7 +60,12 @@ def require_writable(path: Path, expected: str) -> None:
             )
         if not paths.may(path, os.W_OK):
             found = "a file that this user may not write"
-            raise Refusal(expected, found, where=str(path), do="Nothing was begun. Name another path.")
+            raise Refusal(
+                expected,
+                found,
+                where=str(path),
+                do="Nothing was begun. Allow this user to write it, or name another path.",
+            )
         return
     if description.startswith(paths.DANGLING):
         path = Path(os.path.realpath(path))

@@ -329,7 +329,7 @@ def blockers(conn: ops.Connection) -> str:
         f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"
         for pid, application, role, doing in rows
     ]
-    return ", ".join(named) or "someone who has just let go"
+    return ", ".join(named) or "a session that has just released the lock"
 
 
 def _schema(conn: ops.Connection) -> str:

@@ -78,7 +78,7 @@ def owners(conn: Connection, key: int) -> str:
         f"{application or 'a session'} of {role} (server process {pid})"
         for application, role, pid in _owners(conn, key)
     ]
-    return ", ".join(owners) or "someone who has just let go"
+    return ", ".join(owners) or "a session that has just released the lock"
 
 
 def how_to_end(conn: Connection, key: int) -> str:
@@ -87,7 +87,7 @@ def how_to_end(conn: Connection, key: int) -> str:
     if run is not None:
         return f"Wait for it to end, or end it on {run.host}: kill {'-9 ' if run.stopped else ''}{run.pid}"
     sessions = [f"SELECT pg_terminate_backend({pid});" for _application, _role, pid in _owners(conn, key)]
-    return f"Wait for it to end, or end it: {' '.join(sessions)}" if sessions else "It has just let go: run again."
+    return f"Wait for it to end, or end it: {' '.join(sessions)}" if sessions else "The lock is free now: run again."
 
 
 def _owners(conn: Connection, key: int) -> list[tuple[Any, ...]]:

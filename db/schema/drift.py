@@ -168,7 +168,7 @@ def require_made(conn: ops.Connection, history: Sequence[Revision]) -> None:
     if lacking := unmade(conn, history):
         raise Refusal(
             "a revision for every column of game/tables.py",
-            f"none makes {', '.join(lacking)}",
+            f"none that makes {', '.join(lacking)}",
             do='Make one: invoke revision --env development --message "what it does"',
         )
 

@@ -217,7 +217,7 @@ def _require_next(
             f"revision = {number!r}, as the file's name says",
             repr(getattr(module, "revision", None)),
             where=str(path),
-            do="Have the name and the revision agree.",
+            do="Change the revision in the file, or rename the file, so that both agree.",
         )
     if before is not None and before[0].name[:4] == number:
         raise Refusal(
@@ -297,7 +297,7 @@ def _render(path: Path, module: ModuleType) -> tuple[str, ...]:
         with alembic(), Operations.context(context):
             module.upgrade()
     except (Exception, SystemExit) as error:  # upgrade() can raise anything, as the file can.
-        raise _unreadable("a revision that tells its SQL without a database", error, path) from error
+        raise _unreadable("a revision that renders its SQL without a database", error, path) from error
     return tuple(filter(None, written))
 
 

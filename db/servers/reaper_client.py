@@ -113,7 +113,7 @@ class ReaperClient:
             )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise Failure(f"the reaper to {do}", answer["error"])
+            raise Failure(f"the reaper to carry out the request {do!r}", answer["error"])
         return answer
 
     def let_go(self) -> None:

@@ -45,7 +45,7 @@ def explained(where: str) -> Iterator[None]:
         if error.sqlstate == FENCE_SQLSTATE:
             raise Refusal(
                 "the pass of the run that fenced the target",
-                "another",
+                "one that the fence does not accept",
                 where=where,
                 do="Another run took over, and nothing more was written. The next command: invoke status --env NAME",
             ) from None
@@ -175,7 +175,8 @@ def check_ids(source: Source) -> None:
             f"no player whose id begins with {prefix}",
             str(player[0]),
             where=source.where,
-            do="Smoke tests make such players and remove them: rename it, or remove what an older smoke left.",
+            do="Smoke tests make and remove players with such ids. Give a real player another id; delete one that an"
+            " older smoke test left.",
         )
 
 

@@ -92,7 +92,7 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
     except (Fenced, Moved):
         raise Refusal(
             "the pass of the run that fenced the file",
-            "another",
+            "one that the fence does not accept",
             where=str(legacy),
             do="Another run took over; nothing was written. The next command: invoke status --env NAME",
         ) from None

@@ -39,7 +39,7 @@ REFUSALS: Mapping[str, RefusalCode] = {
         _BAD, "The idempotency key was used for another request.", "이미 다른 요청에 사용된 요청 번호입니다."
     ),
     "balance_too_high": RefusalCode(
-        _CONFLICT, "More than can be kept would come of it.", "보유 한도를 초과하여 처리할 수 없습니다."
+        _CONFLICT, "It would exceed the limit of what a player can hold.", "보유 한도를 초과하여 처리할 수 없습니다."
     ),
     "not_enough_gold": RefusalCode(_CONFLICT, "There is not enough gold.", "골드가 부족합니다."),
     "not_enough_diamonds": RefusalCode(_CONFLICT, "There are not enough diamonds.", "다이아가 부족합니다."),
@@ -47,20 +47,20 @@ REFUSALS: Mapping[str, RefusalCode] = {
     "not_enough_material": RefusalCode(_CONFLICT, "There is not enough material.", "재료가 부족합니다."),
     "level_too_low": RefusalCode(_FORBIDDEN, "The player's level is too low.", "레벨이 부족합니다."),
     # The bag.
-    "bag_full": RefusalCode(_CONFLICT, "It does not fit the bag; nothing was granted.", "가방이 가득 찼습니다."),
+    "bag_full": RefusalCode(_CONFLICT, "The bag has no room for it; nothing was granted.", "가방이 가득 찼습니다."),
     "bag_at_limit": RefusalCode(
         _CONFLICT, "The bag can't be expanded any further.", "가방을 더 이상 확장할 수 없습니다."
     ),
     "no_such_item": RefusalCode(_MISSING, "There is no such item.", "아이템을 찾을 수 없습니다."),
-    "not_a_bundle": RefusalCode(_BAD, "The item is no bundle.", "열 수 있는 꾸러미가 아닙니다."),
+    "not_a_bundle": RefusalCode(_BAD, "The item is not a bundle.", "열 수 있는 꾸러미가 아닙니다."),
     "cannot_be_sold": RefusalCode(_BAD, "The item can't be sold.", "판매할 수 없는 아이템입니다."),
     # Rewards.
     "no_such_mail": RefusalCode(_MISSING, "The player has no such mail.", "우편을 찾을 수 없습니다."),
-    "already_claimed": RefusalCode(_CONFLICT, "It was claimed before.", "이미 수령한 보상입니다."),
+    "already_claimed": RefusalCode(_CONFLICT, "The reward was already claimed.", "이미 수령한 보상입니다."),
     "mail_expired": RefusalCode(_GONE, "The mail has expired.", "수령 기한이 지난 우편입니다."),
     "mail_unclaimed": RefusalCode(
         _CONFLICT,
-        "The mail still carries something unclaimed.",
+        "The mail has an unclaimed attachment, so it can't be deleted.",
         "수령하지 않은 첨부물이 있는 우편은 삭제할 수 없습니다.",
     ),
     "nothing_to_claim": RefusalCode(_CONFLICT, "There is nothing to claim.", "수령할 보상이 없습니다."),
@@ -78,48 +78,56 @@ REFUSALS: Mapping[str, RefusalCode] = {
     "milestone_unreached": RefusalCode(_CONFLICT, "The milestone is not reached.", "활약도가 부족합니다."),
     "milestone_expired": RefusalCode(_GONE, "The milestone's period is over.", "기간이 지난 활약도 보상입니다."),
     # Equipment.
-    "not_equipment": RefusalCode(_BAD, "The item is no equipment.", "장비 아이템이 아닙니다."),
-    "already_worn": RefusalCode(_CONFLICT, "The item is worn already.", "이미 착용 중인 장비입니다."),
+    "not_equipment": RefusalCode(_BAD, "The item is not equipment.", "장비 아이템이 아닙니다."),
+    "already_worn": RefusalCode(_CONFLICT, "The item is already worn.", "이미 착용 중인 장비입니다."),
     "slot_empty": RefusalCode(_CONFLICT, "Nothing is worn in the slot.", "착용 중인 장비가 없습니다."),
-    "item_is_worn": RefusalCode(_CONFLICT, "The item is worn.", "착용 중인 장비입니다. 먼저 해제해 주세요."),
+    "item_is_worn": RefusalCode(
+        _CONFLICT, "The item is worn; take it off first.", "착용 중인 장비입니다. 먼저 해제해 주세요."
+    ),
     "no_such_preset": RefusalCode(_MISSING, "The player has no such preset.", "장비 프리셋을 찾을 수 없습니다."),
     "preset_item_gone": RefusalCode(
         _CONFLICT, "An item of the preset is gone.", "프리셋에 저장된 장비가 더 이상 없습니다."
     ),
     "too_many_presets": RefusalCode(
-        _CONFLICT, "The player has as many presets as can be kept.", "프리셋을 더 이상 저장할 수 없습니다."
+        _CONFLICT, "The player can't save any more presets.", "프리셋을 더 이상 저장할 수 없습니다."
     ),
     # The forge.
-    "max_stars": RefusalCode(_CONFLICT, "The item has all its stars.", "이미 최대로 강화된 장비입니다."),
+    "max_stars": RefusalCode(
+        _CONFLICT, "The item already has the maximum number of stars.", "이미 최대로 강화된 장비입니다."
+    ),
     "same_item_twice": RefusalCode(_BAD, "The same item is named twice.", "같은 장비를 두 번 선택할 수 없습니다."),
-    "grades_differ": RefusalCode(_BAD, "The items are not of one grade.", "같은 등급의 장비만 합성할 수 있습니다."),
+    "grades_differ": RefusalCode(
+        _BAD, "The items are not of the same grade.", "같은 등급의 장비만 합성할 수 있습니다."
+    ),
     "forge_level_too_low": RefusalCode(_FORBIDDEN, "The forge's level is too low.", "대장간 레벨이 부족합니다."),
-    "not_material": RefusalCode(_BAD, "There is no such material.", "재료 아이템이 아닙니다."),
-    "top_tier": RefusalCode(_CONFLICT, "There is no tier above.", "더 높은 단계의 재료가 없습니다."),
-    "bottom_tier": RefusalCode(_CONFLICT, "There is no tier below.", "더 낮은 단계의 재료가 없습니다."),
+    "not_material": RefusalCode(_BAD, "The item is not a material.", "재료 아이템이 아닙니다."),
+    "top_tier": RefusalCode(_CONFLICT, "There is no higher tier.", "더 높은 단계의 재료가 없습니다."),
+    "bottom_tier": RefusalCode(_CONFLICT, "There is no lower tier.", "더 낮은 단계의 재료가 없습니다."),
     # Tournaments.
     "no_tournament": RefusalCode(_MISSING, "There is no tournament of this kind.", "진행 중인 대회가 없습니다."),
-    "already_finished": RefusalCode(_CONFLICT, "The tournament is finished.", "이미 종료된 대회입니다."),
+    "already_finished": RefusalCode(_CONFLICT, "The tournament is already finished.", "이미 종료된 대회입니다."),
     "not_finished": RefusalCode(_CONFLICT, "The tournament is not finished.", "아직 종료되지 않은 대회입니다."),
     "already_played_today": RefusalCode(
-        _CONFLICT, "It was played today; it can be again tomorrow.", "오늘은 이미 참가한 대회입니다."
+        _CONFLICT, "It was already played today; it can be played again tomorrow.", "오늘은 이미 참가한 대회입니다."
     ),
     "reward_unclaimed": RefusalCode(
-        _CONFLICT, "The last tournament's reward is to be claimed first.", "지난 대회의 보상을 먼저 수령해 주세요."
+        _CONFLICT, "The reward of the last tournament must be claimed first.", "지난 대회의 보상을 먼저 수령해 주세요."
     ),
     # Single play.
     "no_such_stage": RefusalCode(_MISSING, "There is no such stage.", "스테이지를 찾을 수 없습니다."),
     "stage_locked": RefusalCode(
-        _FORBIDDEN, "The stage before it is not cleared.", "이전 스테이지를 먼저 완료해 주세요."
+        _FORBIDDEN, "The previous stage is not cleared.", "이전 스테이지를 먼저 완료해 주세요."
     ),
     "no_such_mission": RefusalCode(_MISSING, "There is no such mission.", "수련 과제를 찾을 수 없습니다."),
     "mission_locked": RefusalCode(
         _FORBIDDEN, "The stage that opens the mission is not cleared.", "아직 열리지 않은 수련 과제입니다."
     ),
     "mission_not_started": RefusalCode(_CONFLICT, "The mission is not started.", "시작하지 않은 수련 과제입니다."),
-    "already_started": RefusalCode(_CONFLICT, "The mission is started already.", "이미 시작한 수련 과제입니다."),
+    "already_started": RefusalCode(_CONFLICT, "The mission is already started.", "이미 시작한 수련 과제입니다."),
     "nothing_to_collect": RefusalCode(_CONFLICT, "There is nothing to collect.", "수령할 생산량이 없습니다."),
-    "mission_at_top": RefusalCode(_CONFLICT, "The mission has all its levels.", "이미 최고 레벨인 수련 과제입니다."),
+    "mission_at_top": RefusalCode(
+        _CONFLICT, "The mission is at its highest level.", "이미 최고 레벨인 수련 과제입니다."
+    ),
     "not_enough_collected": RefusalCode(
         _CONFLICT, "Not enough was collected at this level.", "레벨 업에 필요한 누적 수령량이 부족합니다."
     ),
@@ -136,8 +144,8 @@ def page() -> str:
         [
             "# Refusals",
             "",
-            "The rules say no: nothing was changed, no receipt was kept, and it may be asked again. Made by",
-            "`game.rules.refusals.page`; codes are stable, texts may be worded better.",
+            "The answers when a rule refuses a request. Nothing was changed and no receipt was kept, so the client may",
+            "ask again. `game.rules.refusals.page` writes this page. Codes are stable; texts may change.",
             "",
             "| code | HTTP status | title | what the player is told |",
             "|---|---|---|---|",

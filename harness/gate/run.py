@@ -91,8 +91,8 @@ def _check_key(environment: str, key: str | None) -> None:
         raise Refusal(
             f"{SIGNING_KEY}, with which a certificate for {environment} is signed",
             "none",
-            do="Export it, or write it into .env; to prove the commit without a certificate of worth:"
-            " invoke gate --env test.",
+            do="Export it, or write it into .env. To try the commit without a signed certificate:"
+            " invoke gate --env test",
         )
 
 

@@ -36,7 +36,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/schema/migrate.py": (5, "tests/db/schema/test_migrate.py"),
     "db/schema/unchanged.py": (2, "tests/db/schema/test_migrate.py"),
     "db/schema/new_revision.py": (6, "tests/db/schema/test_new_revision.py"),
-    "db/files/paths.py": (4, "tests/db/files/test_paths.py"),
+    "db/files/paths.py": (5, "tests/db/files/test_paths.py"),
     "db/target/pooler.py": (2, "tests/db/target/test_pooled_target.py"),
     "db/target/requirements.py": (28, "tests/db/target/test_server_settings.py"),
     "db/monitor/exporter.py": (1, "tests/db/monitor/test_watch_alone.py"),

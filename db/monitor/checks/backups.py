@@ -55,7 +55,7 @@ CHECKS = (
     ),
     Check(
         name="age of the last restore",
-        limit=Limit(192, "h", "a backup that was never restored is a hope; each weekly one is restored and counted"),
+        limit=Limit(192, "h", "an untested backup may be of no use; each weekly one is restored and counted"),
         measure=restored,
         defect="snapshots of which none was restored for nine days",
         not_judged="the folder of snapshots can't be read",

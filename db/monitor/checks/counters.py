@@ -88,7 +88,7 @@ def checksum_failures(look: Look) -> Measured:
 CHECKS = (
     Check(
         name="rolled back transactions",
-        limit=Limit(10, "%", "a refusal rolls back; more than one in ten is no longer players who err"),
+        limit=Limit(10, "%", "a refusal rolls back; more than one in ten are not mistakes of players"),
         measure=rollbacks,
         defect="twice as many transactions that are rolled back as committed",
         not_judged="the first look, counters that were reset since the look before",

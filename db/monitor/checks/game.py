@@ -188,7 +188,7 @@ CHECKS = (
         measure=_standing("balances", BALANCES),
         defect="UPDATE users SET gold = gold + 1 for a player who has just played",
         not_judged="the role may not read the game's tables",
-        do="Read the player's journal before anybody mends it: SELECT * FROM currency_ledger WHERE user_id = ID;",
+        do="Read the player's journal before you correct anything: SELECT * FROM currency_ledger WHERE user_id = ID;",
     ),
     Check(
         name="stock",
@@ -196,11 +196,11 @@ CHECKS = (
         measure=_standing("stock", STOCK),
         defect="an item of a player who has just played, deleted by hand",
         not_judged="the role may not read the game's tables",
-        do="Read the player's journal before anybody mends it: SELECT * FROM inventory_history WHERE user_id = ID;",
+        do="Read the player's journal before you correct anything: SELECT * FROM inventory_history WHERE user_id = ID;",
     ),
     Check(
         name="foreign keys switched off",
-        limit=Limit(0, "keys", "the server checks none whose triggers are disabled"),
+        limit=Limit(0, "keys", "the server does not check a foreign key whose triggers are disabled"),
         measure=lambda look: look.worst(CONSTRAINTS_OFF, [look.env.target_direct.schema]),
         defect="ALTER TABLE ... DISABLE TRIGGER ALL",
         not_judged="never",

@@ -62,7 +62,7 @@ CHECKS = (
     ),
     Check(
         name="duplicate indexes",
-        limit=Limit(0, "pairs", "the second costs every write and helps no read"),
+        limit=Limit(0, "pairs", "the second slows every write and helps no read"),
         measure=lambda look: look.worst(DUPLICATE, [look.env.target_direct.schema]),
         defect="a second index on the same column",
         not_judged="never",
@@ -70,7 +70,7 @@ CHECKS = (
     ),
     Check(
         name="unused indexes",
-        limit=Limit(0, "indexes", "PostgreSQL wiki, index maintenance; a fortnight holds each weekly job twice"),
+        limit=Limit(0, "indexes", "PostgreSQL wiki, index maintenance; a weekly job runs twice in fourteen days"),
         measure=unused,
         defect="an index that no statement reads, and a look of fourteen days ago",
         not_judged="fewer than fourteen days of looks, counters that were reset since",

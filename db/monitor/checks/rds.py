@@ -121,7 +121,7 @@ CHECKS = (
         measure=cpu,
         defect="CPUUtilization of 95",
         not_judged=_NO_DATA,
-        do="See what takes it: invoke watch --env {env} --once names the slow statements; else a larger class.",
+        do="See what uses it: invoke watch --env {env} --once names the slow statements; else a larger instance class.",
     ),
     Check(
         name="provider connections",
@@ -168,7 +168,7 @@ CHECKS = (
         limit=Limit(
             15,
             "min",
-            "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIT.html: typically 5 minutes; thrice that",
+            "https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIT.html: typically 5 minutes; 3 times that",
         ),
         measure=recovery_point,
         defect="automated backups turned off; a look an hour after LatestRestorableTime",

@@ -141,15 +141,15 @@ def disk(look: Look) -> Measured:
 CHECKS = (
     Check(
         name="restarts",
-        limit=Limit(0, "restarts", "a restart that nobody planned cut every command in flight"),
+        limit=Limit(0, "restarts", "an unplanned restart ends every command in flight"),
         measure=restarts,
         defect="a server that is restarted between two looks",
         not_judged="the first look",
-        do="Read the end of the server's log before the restart.",
+        do="Read what the server's log says just before the restart.",
     ),
     Check(
         name="certificate of the server",
-        limit=Limit(21, "days", "three weeks are time to renew it by day", least=True),
+        limit=Limit(21, "days", "three weeks are enough to renew it in working hours", least=True),
         measure=tls,
         defect="a server whose certificate ends in a week",
         not_judged="the handshake fails",
@@ -163,7 +163,7 @@ CHECKS = (
         measure=archive,
         defect="archive_command = 'false'",
         not_judged="never",
-        do="Read the server's log for archive_command's own words, and mend it: until then no point in time is kept.",
+        do="Mend the error of archive_command in the server's log: until then no newer point in time can be restored.",
     ),
     Check(
         name="replication slots",

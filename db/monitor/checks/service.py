@@ -206,7 +206,7 @@ CHECKS = (
     ),
     Check(
         name="one store",
-        limit=Limit(0, "further stores", "two processes on two stores are two truths"),
+        limit=Limit(0, "further stores", "two processes on two stores let the players' data diverge"),
         measure=stores,
         defect="two processes, one on Postgres and one on the legacy file",
         not_judged="no process answers, the role may not read ops.phase",
@@ -214,7 +214,7 @@ CHECKS = (
     ),
     Check(
         name="connection pool in use",
-        limit=Limit(80, "%", "of POOL_SIZE: the rest is what a burst takes"),
+        limit=Limit(80, "%", "of POOL_SIZE; the rest is for bursts"),
         measure=pool_in_use,
         defect="requests that hold every connection behind a locked row",
         not_judged="no process answers, POOL_SIZE in the pointer's file is no number",
@@ -238,7 +238,7 @@ CHECKS = (
     ),
     Check(
         name="database unreachable",
-        limit=Limit(0, "attempts", "docs/refusals.md: db_unreachable"),
+        limit=Limit(0, "attempts", "docs/service.md: db_unreachable"),
         measure=code("db_unreachable", "sudamr_retries_total"),
         defect="sessions of the service that an administrator ends while they work",
         not_judged="no process answers, the first look",
@@ -247,7 +247,7 @@ CHECKS = (
     Check(
         name="transactions tried again",
         limit=Limit(
-            10, "attempts", "docs/refusals.md: tx_rolled_back; one lock timeout now and then is a player's two devices"
+            10, "attempts", "docs/service.md: tx_rolled_back; a lock timeout now and then is one player on two devices"
         ),
         measure=code("tx_rolled_back", "sudamr_retries_total"),
         defect="a row that is locked for longer than the service's lock timeout, for twenty requests",
@@ -256,7 +256,7 @@ CHECKS = (
     ),
     Check(
         name="turned away",
-        limit=Limit(0, "requests", "docs/refusals.md: too_busy means that players wait in vain"),
+        limit=Limit(0, "requests", "docs/service.md: too_busy; each is a request that got no place"),
         measure=code("too_busy", "sudamr_refusals_total"),
         defect="more requests at once than a process admits",
         not_judged="no process answers, the first look",
@@ -264,15 +264,15 @@ CHECKS = (
     ),
     Check(
         name="refused requests",
-        limit=Limit(30, "%", "players err now and then; a third of them do when a client or a rule is wrong"),
+        limit=Limit(30, "%", "players make mistakes; if a third of requests are refused, a client or a rule is wrong"),
         measure=refused_share,
         defect="a client that asks for what its player lacks, a hundred times",
         not_judged="no process answers, the first look",
-        do="docs/refusals.md says what the codes that are named mean.",
+        do="Look up the codes that are named: docs/refusals.md has the rules' codes, docs/service.md the others.",
     ),
     Check(
         name="time to answer",
-        limit=Limit(250, "ms", "for 95 of 100 requests; a player feels a quarter of a second"),
+        limit=Limit(250, "ms", "for 95 of 100 requests; players notice a quarter of a second"),
         measure=latency,
         defect="requests that wait for a locked row",
         not_judged="no process answers, the first look",

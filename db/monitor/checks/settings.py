@@ -45,16 +45,16 @@ CHECKS = (
         measure=certified,
         defect="ALTER DATABASE ... SET session_replication_role = 'replica'",
         not_judged="no certificate is known on this machine",
-        do="Take the setting back, or prove it anew: invoke gate --env {env} --json out/certificate-{env}.json",
+        do="Restore the setting, or run the gate again: invoke gate --env {env} --json out/certificate-{env}.json",
     ),
     Check(
         name="settings that wait for a restart",
-        limit=Limit(0, "settings", "a setting of the file that the server does not follow yet"),
+        limit=Limit(0, "settings", "a setting in the file that the server has not applied yet"),
         measure=lambda look: look.worst(PENDING),
         defect="ALTER SYSTEM SET max_connections and a reload",
         not_judged="never",
         # RESET would leave the mark where the running value is the default.
-        do="ALTER SYSTEM SET NAME = 'VALUE'; SELECT pg_reload_conf(); with what it runs with; or restart the server.",
+        do="ALTER SYSTEM SET NAME = 'VALUE'; SELECT pg_reload_conf(); with the value in use; or restart the server.",
     ),
     Check(
         name="durability",

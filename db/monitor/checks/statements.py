@@ -89,7 +89,7 @@ def _schema(look: Look) -> str:
 CHECKS = (
     Check(
         name="slow statements",
-        limit=Limit(50, "ms", "a command of the game asks three to six times, and a player waits for it"),
+        limit=Limit(50, "ms", "a command runs three to six statements while its player waits"),
         measure=slow,
         defect="a statement that sleeps, twenty times",
         not_judged="pg_stat_statements is not loaded, the first look",

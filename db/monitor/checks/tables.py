@@ -149,7 +149,7 @@ def _of_schema(query: str, *parameters: object) -> Callable[[Look], Measured]:
 CHECKS = (
     Check(
         name="dead rows",
-        limit=Limit(35, "%", "autovacuum begins at 20 %; more means that it does not follow"),
+        limit=Limit(35, "%", "autovacuum begins at 20 %; more means that it does not keep up"),
         measure=_of_schema(DEAD, LEAST_ROWS),
         defect="a table whose rows were updated while autovacuum was off",
         not_judged="never",
@@ -165,7 +165,7 @@ CHECKS = (
     ),
     Check(
         name="age of analyze",
-        limit=Limit(50, "%", "autovacuum analyzes at 10 %; past half of the rows plans are made for another table"),
+        limit=Limit(50, "%", "autovacuum analyzes at 10 %; past half of the rows its statistics mislead the planner"),
         measure=_of_schema(UNANALYZED, LEAST_ROWS),
         defect="a table whose rows were all updated after it was analyzed",
         not_judged="never",
@@ -199,15 +199,15 @@ CHECKS = (
     ),
     Check(
         name="bloat",
-        limit=Limit(60, "%", "an estimate; autovacuum leaves up to some 40 % for rows to come"),
+        limit=Limit(60, "%", "an estimate; autovacuum leaves up to about 40 % free for new rows"),
         measure=bloat,
         defect="a table of which nine rows in ten were deleted and vacuumed",
         not_judged="the role may not read the table's statistics",
-        do="By day, with space for a copy: pg_repack, or in a quiet hour VACUUM (FULL) NAME; which locks it.",
+        do="With space for a copy: pg_repack. In a quiet hour, since it locks the table: VACUUM (FULL) NAME;",
     ),
     Check(
         name="sequences",
-        limit=Limit(70, "%", "a third of the numbers is time enough for a revision that widens the column"),
+        limit=Limit(70, "%", "the numbers left give time for a revision that widens the column"),
         measure=sequences,
         defect="a sequence at nine tenths of its greatest value",
         not_judged="the role may not read the sequence",

@@ -73,7 +73,10 @@ def _decided(wish: Wish) -> Decided | None:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise Refusal(
-            "a value in UTF-8", f"other bytes at offset {error.start}", where=wish.value, do="Save it as UTF-8."
+            "a value in UTF-8",
+            f"bytes that are not, at offset {error.start}",
+            where=wish.value,
+            do="Save the file as UTF-8.",
         ) from None
     # An editor ends a file's last line; the value does not have it.
     return Decided(wish.number, text.removesuffix("\n").removesuffix("\r"))

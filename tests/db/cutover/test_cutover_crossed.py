@@ -235,7 +235,7 @@ def test_a_fence_that_names_nobody_is_not_adopted(world: World) -> None:
     world.write_to_legacy("UPDATE sudamr_fence SET run = NULL, target = NULL")
 
     for verb in (world.cutover, lambda: world.cutover(abort=True)):
-        with pytest.raises(Refusal, match="fenced, by nobody that it names"):
+        with pytest.raises(Refusal, match="fenced, with no owner recorded"):
             verb()
     assert (world.phase(), world.legacy_fence(), world.engine()) == ("loading", "fenced", "legacy")
 

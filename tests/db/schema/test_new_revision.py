@@ -305,7 +305,7 @@ def test_migrate_refuses_a_column_that_no_revision_makes(
     database: Database, tmp_path: Path, change: Callable[[Change], None]
 ) -> None:
     change(MADE["a number"])
-    with pytest.raises(Refusal, match=r"none makes users.luck.*\n.*invoke revision --env development"):
+    with pytest.raises(Refusal, match=r"none that makes users.luck.*\n.*invoke revision --env development"):
         apply(database.owner, tmp_path)
     make(database.owner, tmp_path, "luck")
     assert apply(database.owner, tmp_path) == [f"{int(HEAD) + 1:04}"]

@@ -235,7 +235,7 @@ AT_FAULT: dict[str, tuple[Callable[[Path], object], str]] = {
     "two beginnings": (lambda f: write(f, SECOND, parent=None), f"down_revision = '{HEAD}'.*found None"),
     "a database that is asked": (
         lambda f: broken(f, SECOND, write(f, SECOND).read_text() + "    op.get_bind().scalar('select 1')\n"),
-        "tells its SQL without a database",
+        "renders its SQL without a database",
     ),
     "nothing written yet": (
         lambda f: broken(f, SECOND, write(f, SECOND).read_text() + "    raise NotImplementedError\n"),

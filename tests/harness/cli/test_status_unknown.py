@@ -161,7 +161,7 @@ LEGACY = {
     "none": _legacy("no such file", Path.unlink),
     "a folder": _legacy("a folder", _folder),
     "a link to itself": _legacy("expected", _loop),
-    "an empty file": _legacy("without the table `users`", lambda path: path.write_bytes(b"")),
+    "an empty file": _legacy("an empty file", lambda path: path.write_bytes(b"")),
     "no SQLite file": _legacy("another kind", lambda path: path.write_bytes(b"\xff\xfe" * 600)),
     "another program's file": _legacy("without the table `users`", _other),
     "cut off": _legacy("a sound SQLite file", lambda path: path.write_bytes(path.read_bytes()[:1000])),
