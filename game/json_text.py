@@ -94,7 +94,7 @@ class JsonPart(NamedTuple):
 def parts(text: str, start: int, *, to_end: bool = False) -> tuple[list[JsonPart], int]:
     """Return the parts of the array or object that begins at `start`, and the offset after its closing bracket.
 
-    `whole` asks that nothing but spaces follows. Raises Unreadable.
+    to_end: nothing but spaces may follow. Raises Unreadable if the text is not of that form.
     """
     is_object = text[start] == "{"
     close = "}" if is_object else "]"

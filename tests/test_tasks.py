@@ -230,7 +230,7 @@ def test_a_folder_that_is_made_is_told_and_so_is_a_player(tmp_path: Path) -> Non
         text=True,
         stdin=subprocess.DEVNULL,
     )
-    assert "made the folder a/b" in done.stderr.splitlines()
+    assert "made the folder a/b." in done.stderr.splitlines()
     player = done.stdout.splitlines()[-1].removeprefix("a player to begin with: ")
     with sqlite3.connect(tmp_path / "a/b/game.db") as file:
         assert (player,) in file.execute("SELECT id FROM users").fetchall()

@@ -187,7 +187,7 @@ def make_parent(path: Path) -> None:
     make_folder(folder)
     if sys.stderr is not None:  # The shell closed it (`2>&-`).
         with suppress(OSError):
-            sys.stderr.write(f"made the folder {folder}\n")
+            sys.stderr.write(f"made the folder {folder}.\n")
 
 
 def _try(path: Path) -> None:

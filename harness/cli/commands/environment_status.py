@@ -145,6 +145,7 @@ def _phase(env: Environment, control: Control, *, rows: bool) -> str:
 
 
 def _players(env: Environment) -> str:
+    """Return the number of players as the end of "Postgres holds …"; "rows" where they can't be counted."""
     try:
         with ops.connect(env.target_direct, application="sudamr status") as conn:
             row = conn.execute("select count(*) from users").fetchone()

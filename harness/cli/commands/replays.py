@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from db.console.output import Output
 
 MOST_BYTES = 64 * 1024 * 1024
-_NAME_A_FILE = "Name the file that holds the decided value: --value FILE"
+_NAME_A_FILE = "Name the file that holds the decided value: --value FILE."
 NAMED = 5
 
 

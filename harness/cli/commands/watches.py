@@ -56,7 +56,7 @@ def show(seen: Seen, out: Output) -> None:
         out.say(f"  {each.do}")
     for line in _alarm_lines(seen):
         out.say(line)
-    out.say(_counts(seen))
+    out.say(f"{_counts(seen)}.")
 
 
 def keep_showing(env: Environment, out: Output, console: Console) -> None:
