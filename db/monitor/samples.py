@@ -102,9 +102,5 @@ def _standing(conn: sqlite3.Connection, sample: Sample) -> dict[str, float]:
 def transaction(conn: sqlite3.Connection) -> Iterator[None]:
     """Hold the file's write lock; commit at the end, or roll back what raised."""
     conn.execute("begin immediate")
-    try:
+    with conn:
         yield
-    except BaseException:
-        conn.execute("rollback")
-        raise
-    conn.execute("commit")

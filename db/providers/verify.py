@@ -130,7 +130,7 @@ def run(env: Environment, config: Config) -> Restored:
         leftovers.note(env, made, config.folder)
         try:
             restored = _restore(env, aws, source, made, config)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what was made costs money until it is deleted.
             _undo(env, aws, config)
             raise
         return _finish(env, aws, restored, config)

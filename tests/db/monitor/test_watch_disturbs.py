@@ -108,6 +108,7 @@ def check_of(name: str, measured: Any) -> Check:
 
 
 def test_a_check_that_fails_itself_hides_no_other() -> None:
+    # A look without a server: the checks that are tried ask for none.
     look: Any = Look(env=None, at=datetime.now(UTC), conn=None, sample=Sample(datetime.now(UTC), 0.0), earlier=None)  # type: ignore[arg-type]
     judged = [
         judging.judge(each, look, {}) for each in (check_of("broken", ZeroDivisionError("x")), check_of("good", 1.0))
@@ -133,6 +134,7 @@ def looked_at(earlier: Mapping[str, str], now: Mapping[str, str], urls: tuple[st
     at = datetime.now(UTC)
     samples = [Sample(at + timedelta(seconds=n), 0.0, service.parsed(texts)) for n, texts in enumerate((earlier, now))]
     env: Any = SimpleNamespace(services=urls)
+    # Without a server: only the counters are asked.
     return Look(env=env, at=at, conn=None, sample=samples[1], earlier=samples[0])  # type: ignore[arg-type]
 
 

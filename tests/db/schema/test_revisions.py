@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from db.schema import drift, migrate, revisions
 from game.errors import FENCE_SQLSTATE
 from game.urls import PostgresUrl
 from harness.databases import Database
-from tests.fixtures.revisions import history, write
+from tests.fixtures.revisions import edit_within_a_second, history, write
 from tests.fixtures.waiting import until
 
 ENVIRONMENT = "test"
@@ -140,14 +139,6 @@ def test_one_that_can_not_pass_anywhere_changes_nothing_not_even_by_those_before
     with pytest.raises(Refusal, match=f'{THIRD}_what_it_does.py: .*column "luck".* already exists'):
         run(prepared, folder)
     assert at(prepared) is None
-
-
-def edit_within_a_second(path: Path, text: str) -> None:
-    """Write a text of the same length, and keep the time: cached bytecode would count as fresh."""
-    times = path.stat()
-    assert len(text) == len(path.read_text())
-    path.write_text(text)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def test_one_that_was_edited_within_the_second_of_its_dry_run_is_applied_as_it_is_now(

@@ -36,7 +36,7 @@ def passing(url: PostgresUrl) -> SmokeResult:
 
 def run(env: Environment, **options: object) -> dict[str, JobReport]:
     """Run an upkeep and return its jobs by name."""
-    report = jobs.run(env, Config(**{"play": passing, **options}))  # type: ignore[arg-type]
+    report = jobs.run(env, Config(**{"play": passing, **options}))  # type: ignore[arg-type]  # a test names only what it is about
     return {job.name: job for job in report.jobs}
 
 
@@ -124,7 +124,7 @@ def test_twenty_corrupt_new_dumps_leave_the_old_good_one(env: Environment, monke
     real = postgres.take
 
     def corrupt(*args: object, **options: object) -> Snapshot:
-        made = real(*args, **options)  # type: ignore[arg-type]
+        made = real(*args, **options)  # type: ignore[arg-type]  # as upkeep itself calls it
         with made.path.open("r+b") as file:
             file.seek(made.manifest.size // 2)
             file.write(os.urandom(64))
