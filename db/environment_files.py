@@ -305,6 +305,10 @@ def _of_breach(old: object, new: object) -> str:
     return "WEAKER: a breach is reported, and no longer rolled back" if old == "rollback" and new != old else ""
 
 
+def _no_plan(old: object, new: object) -> str:
+    return "WEAKER: a cutover begins without an approved plan" if old == "required" and new != old else ""
+
+
 def _fewer_services(old: object, new: object) -> str:
     left = [str(url) for url in old if url not in _listed(new)] if isinstance(old, list | tuple) else []
     return f"WEAKER: no longer asked: {redact(', '.join(left))}" if left else ""
@@ -333,6 +337,7 @@ _LIMITS: Mapping[str, Judge] = {
     "policy.freeze_budget_seconds": _more("players may be kept read-only for longer"),
     "policy.watch_seconds": _less("the watch after the cutover is shorter"),
     "policy.on_breach": _of_breach,
+    "policy.plan": _no_plan,
     "snapshots.keep": _less("fewer snapshots are kept"),
     "services": _fewer_services,
     "target": _weaker_tls,

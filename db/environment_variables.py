@@ -37,7 +37,9 @@ class Variables:
 
     def get(self, name: str, where: str, default: str | None = None) -> str:
         """Return the variable's value, or the default. Raises Refusal if it is missing or empty and has no default."""
-        value = self._values.get(name) or default or self._values.get(name)
+        value = self._values.get(name)
+        if not value and default is not None:
+            return default  # It may be empty: `${STAGING_WEBHOOK:-}` is for nobody to be told.
         if not value:
             raise Refusal(
                 f"the variable {name}",

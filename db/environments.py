@@ -117,12 +117,16 @@ class SnapshotPlan(Strict):
 
 @dataclass(frozen=True)
 class Policy(Strict):
-    """Limits of a move: seconds of read-only, players held; and the answer to a breach of the watch afterwards."""
+    """Limits of a move: seconds of read-only, players held; and the answer to a breach of the watch afterwards.
+
+    plan: "required" refuses a cutover that begins without an approved plan.
+    """
 
     freeze_budget_seconds: _Seconds = 60.0
     max_held: _Count = 0
     watch_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
     on_breach: Literal["report", "rollback"] = "report"
+    plan: Literal["optional", "required"] = "optional"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Signs what this program has to know again as its own: a gate's report, and the manifest of a snapshot.
+"""Signs what this program has to know again as its own: a gate's report, a plan, and the manifest of a snapshot.
 
-One key signs both: it must be on every machine that moves staging or production, for no cutover begins without it.
+One key signs all: it must be on every machine that moves staging or production, for no cutover begins without it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ def sign(document: Mapping[str, object], key: str) -> str:
             f"one of {len(key)}",
             do='Make one, and write it into .env: python3 -c "import secrets; print(secrets.token_urlsafe(32))"',
         )
-    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(key.encode(), canonical(document), hashlib.sha256).hexdigest()
+
+
+def canonical(document: Mapping[str, object]) -> bytes:
+    """Return the document's JSON in the one form that is signed, whatever the order of its keys."""
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def fits(document: Mapping[str, object], given: str, key: str) -> bool:

@@ -165,7 +165,12 @@ def test_the_tools_extra_brings_nothing_that_the_tools_do_not_import() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [".ci/run", "Dockerfile", "README.md", *(f".github/workflows/{name}.yml" for name in ("promote", "sweeps"))]
+    "file",
+    [
+        *(f".ci/{name}" for name in ("run", "build", "serve-build")),
+        *("Dockerfile", "README.md"),
+        *(f".github/workflows/{name}.yml" for name in ("promote", "sweeps", "backup")),
+    ],
 )
 def test_every_install_is_by_hashes_or_of_this_project_alone(file: str) -> None:
     commands = INSTALLS.findall((ROOT / file).read_text())

@@ -55,7 +55,8 @@ class RunConfig:
 
     smoke: plays the smoke scenarios. demands: checks of a higher floor. confirm: called after the checks and before any
     change; may raise Refusal. dry_run: only make and list the checks. abort: undo an attempt instead. tools: pg_dump
-    and its like; None: those that are installed. folder: where runs are logged.
+    and its like; None: those that are installed. folder: where runs are logged. most_seconds: the longest freeze that
+    was approved with a plan.
     """
 
     smoke: Smoke
@@ -68,6 +69,7 @@ class RunConfig:
     progress: Progress = field(default_factory=Silent)
     observer: Observer = unobserved
     folder: Path = RUNS
+    most_seconds: float | None = None
     signals: Signals = field(default_factory=Signals)
 
     def of_watch(self) -> RunConfig:

@@ -10,11 +10,12 @@ import dataclasses
 from functools import partial
 
 from db.cutover import cutover_steps as steps
-from db.cutover import engine, preflight, refusals, rollback, undo, watch
+from db.cutover import engine, plan, preflight, refusals, rollback, undo, watch
 from db.cutover.checks import Check
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
 from db.cutover.move_status import MoveStatus
 from db.cutover.ports import Evidence
+from db.cutover.preflight import FREEZE
 from db.cutover.report import RunReport, RunVerdict
 from db.cutover.runbook import Runbook, RunbookRow, Step
 from db.environments import Environment
@@ -165,7 +166,25 @@ def _run_of(status: MoveStatus, env: Environment, config: RunConfig, *, undoes: 
 
 def _preflight(context: RunContext, evidence: Evidence | None = None) -> tuple[Check, ...]:
     certificate = () if evidence is None else (("certificate", evidence),)
-    return preflight.before_cutover(context, (*certificate, *context.config.demands))
+    checks = preflight.before_cutover(context, (*certificate, *context.config.demands))
+    if (most := context.config.most_seconds) is None:
+        return checks
+    return (
+        *checks,
+        Check("window of the plan", partial(_check_window, context, most), (FREEZE,)),
+    )
+
+
+def _check_window(context: RunContext, most_seconds: float) -> None:
+    """Check that the predicted freeze is not much longer than the one that was approved with the plan."""
+    predicted = context.predicted_seconds or 0.0
+    if predicted > most_seconds:
+        raise Refusal(
+            f"a freeze of at most {most_seconds:.0f} s, for which the plan was approved",
+            f"{predicted:.0f} s predicted",
+            where=str(context.env.legacy.path),
+            do=plan.anew(context.env.name),
+        )
 
 
 _AFTER_A_BREACH = "The game is live on Postgres. The last line says who serves it, and the next command."

@@ -38,7 +38,7 @@ LOAD_PER_DECODE = 4.0
 SWITCH_SECONDS = 10.0
 """Time for fence, restart, smoke and lift; it does not depend on the file's size."""
 
-SNAPSHOTS = "folder of snapshots"
+SNAPSHOTS, FREEZE = "folder of snapshots", "freeze"
 HOOKS = ("deploy", "drain", "restart", "health")
 FOR_AN_UNDO = frozenset({"exported variable", "server", "lock", "file of the pointer", "folder of the runs", "hooks"})
 """Checks that an undo needs too: it writes the pointer and runs `deploy` and `restart`."""
@@ -74,7 +74,7 @@ def before_cutover(context: RunContext, demands: Sequence[Demand] = ()) -> tuple
         check("room", check_room, "legacy file", begins=False),
         check("room of the server", check_server_room, "legacy file", "server", begins=False),
         Check("players held", contents.check_held, ("legacy file",)),
-        Check("freeze", contents.check_freeze, ("legacy file",)),
+        Check(FREEZE, contents.check_freeze, ("legacy file",)),
         check("a service on the legacy file", check_legacy_trial, "legacy file"),
         check("a service on Postgres", check_target_trial, "server", "a service on the legacy file"),
     )

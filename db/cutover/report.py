@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -69,7 +70,8 @@ class RunReport:
     engine: the server's name and version. read_only_seconds: from the first fence to the end of read-only, None where
     it was never begun. predicted_seconds: of read-only, by the checks of this process; None if it made none. counts:
     what the copy or the carrying back counted. checks: what a dry run found. settings: the files that the environment
-    was read from, and what the operator's file overrides.
+    was read from, and what the operator's file overrides. plan: of a dry run that found nothing
+    amiss, see `db.cutover.plan`.
     """
 
     run: str
@@ -84,6 +86,7 @@ class RunReport:
     checks: tuple[CheckResult, ...] = ()
     predicted_seconds: float | None = None
     settings: FilesRead = field(default_factory=FilesRead)
+    plan: Mapping[str, object] | None = None
 
 
 def save(report: RunReport, journal: Journal) -> None:

@@ -34,8 +34,12 @@ _MOVE = {
 
 
 @task(
-    help={**_MOVE, "certificate": "the gate's report; out/certificate-ENV.json by default"},
-    ignores={"abort": ["certificate"]},
+    help={
+        **_MOVE,
+        "certificate": "the gate's report; out/certificate-ENV.json by default",
+        "plan": "the JSON of a dry run; anything unlike it is refused",
+    },
+    ignores={"abort": ["certificate", "plan"]},
 )
 def cutover(
     _c: Context,
@@ -46,13 +50,14 @@ def cutover(
     yes: bool = False,
     confirm: str = "",
     certificate: str = "",
+    plan: str = "",
     json: str = "",
 ) -> None:
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from harness.cli.commands import cutovers
 
     asked = _Asked(env, yes, confirm, json, offline=offline, dry_run=dry_run, abort=abort)
-    _move(asked, "to Postgres", partial(cutovers.cutover, certificate=certificate))
+    _move(asked, "to Postgres", partial(cutovers.cutover, certificate=certificate, plan=plan))
 
 
 @task(

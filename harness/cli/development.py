@@ -67,7 +67,7 @@ def lint(_c: Context) -> None:
         ["mypy"],
         ["lint-imports"],
         ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *_workflows()],
-        ["zizmor", "--offline", "--quiet", *_workflows()],
+        ["zizmor", "--persona=auditor", "--offline", "--quiet", *_workflows()],
     ]
     with outcome(None):
         failed = [command[0] for command in commands if checked(command, root())]

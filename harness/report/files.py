@@ -72,8 +72,15 @@ def write(report: GateReport, into: Path, signature: Checked = Checked.MADE) -> 
     beside = into.with_suffix(".xml")
     private.write(beside, junit(report))
     written = [into, beside]
-    if (steps := environments.step_summary()) is not None:
-        with steps.open("a", encoding="utf-8") as file:
-            file.write(summary(report))
+    if (steps := add_to_summary(summary(report))) is not None:
         written.append(steps)
     return written
+
+
+def add_to_summary(markdown: str) -> Path | None:
+    """Add Markdown to the summary of the step that GitHub's runner carries out; return its file, None elsewhere."""
+    steps = environments.step_summary()
+    if steps is not None:
+        with steps.open("a", encoding="utf-8") as file:
+            file.write(markdown)
+    return steps

@@ -25,7 +25,7 @@ services = ["http://a", "http://b"]
 pointer = { path = "service.env" }
 snapshots = { folder = "snapshots" }
 hooks = { restart = "reload", health = "look" }
-policy = { freeze_budget_seconds = 60, max_held = 0, on_breach = "rollback" }
+policy = { freeze_budget_seconds = 60, max_held = 0, on_breach = "rollback", plan = "required" }
 """
 
 
@@ -62,7 +62,7 @@ def test_without_an_operators_file_the_projects_holds(folder: Path) -> None:
 
 def test_tables_are_merged_key_by_key_and_other_values_are_replaced(folder: Path) -> None:
     env = load(folder, '[staging]\nservices = ["http://c"]\npolicy.max_held = 7\nhooks.drain = "flush"\n')
-    assert env.policy == Policy(60, 7, 600, "rollback")
+    assert env.policy == Policy(60, 7, 600, "rollback", "required")
     assert env.hooks == Hooks(drain="flush", restart="reload", health="look")
     assert env.services == ("http://c",)
     assert env.target.password == "hidden1"
@@ -121,6 +121,7 @@ WEAKER = {
     "policy.freeze_budget_seconds": ("60.5", "RAISED: players may be kept read-only"),
     "policy.watch_seconds": ("599", "WEAKER: the watch"),
     "policy.on_breach": ('"report"', "WEAKER: a breach is reported"),
+    "policy.plan": ('"optional"', "WEAKER: a cutover begins without an approved plan"),
     "snapshots.keep": ("2", "WEAKER: fewer snapshots"),
     "services": ('["http://b", "http://c"]', "WEAKER: no longer asked: http://a"),
     "hooks.health": ('" "', "WEAKER: nothing is run"),

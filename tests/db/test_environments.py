@@ -201,6 +201,14 @@ def test_a_variable_that_is_missing_or_empty_is_refused_by_name(folder: Path, wr
     assert "target_direct" in message or "[staging]" in message
 
 
+@pytest.mark.parametrize("written", ["", "STAGING_WEBHOOK=\n"])
+def test_a_default_may_be_empty_in_the_example_too(example: Path, written: str) -> None:
+    variables = example / ".env"
+    kept = [line for line in variables.read_text().splitlines() if not line.startswith("STAGING_WEBHOOK")]
+    variables.write_text("\n".join(kept) + f"\n{written}")
+    assert load(example).watch.webhook == ""
+
+
 def test_a_secret_of_the_tools_is_exported_or_in_the_file_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from db.environments import Environment
 from db.errors import Inconclusive, Refusal
 from db.processes.interruption import Signals
 from db.signing import UNSIGNED_STAGES
+from harness.cli.commands import plans
 from harness.gate import admission, checkout
 from harness.smoke import smoke
 
@@ -79,13 +80,20 @@ def configure(
     )
 
 
-def cutover(env: Environment, config: RunConfig, *, certificate: str = "") -> RunReport:
+def cutover(env: Environment, config: RunConfig, *, certificate: str = "", plan: str = "") -> RunReport:
     """Move the game to Postgres. Errors: as of `db.cutover.engine.run`.
 
-    certificate: the path of the gate's report; by default where the workflow `promote` leaves it.
+    certificate: the path of the gate's report; by default where the workflow `promote` leaves it. plan: the path of a
+    dry run's JSON, to which the run is held. A dry run returns one.
     """
+    config = plans.hold(env, config, plan, ROOT)
     proof = Path(certificate or f"out/certificate-{env.name}.json")
-    return cutovers.run(env, config, evidence=partial(_admit, proof=proof, remember=not config.dry_run))
+    report = cutovers.run(env, config, evidence=partial(_admit, proof=proof, remember=not config.dry_run))
+    if not config.dry_run or config.abort:
+        return report
+    report = plans.with_plan(report, env, ROOT)
+    plans.summarize(report)
+    return report
 
 
 def roll_back(env: Environment, config: RunConfig, *, discard_writes: bool, accept_loss: int | None) -> RunReport:
@@ -119,6 +127,8 @@ def show(report: RunReport, out: Output) -> None:
     if report.read_only_seconds is not None:
         predicted = f"; predicted were {report.predicted_seconds:.0f} s" if report.predicted_seconds is not None else ""
         out.say(f"read-only for {report.read_only_seconds:.1f} s{predicted}")
+    if report.plan is not None:
+        out.say(f"digest of the plan: {report.plan['digest']}")
     again = command_line() or f"invoke {report.verb} --env {report.environment} --dry-run"
     todo = _TODO.get(report.verdict, "")
     if any(finding.name == STANDING and finding.mark is CheckMark.REFUSED for finding in report.checks):

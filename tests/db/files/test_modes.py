@@ -76,7 +76,7 @@ ALLOWED = {
     ("harness/play/arena.py", "place"): "copies into a file that files.make() made",
     ("harness/play/update.py", "_write"): "a scenario of the checkout, which git gives to others",
     ("harness/rehearsal/setup.py", "*"): "0700; alone if it must not be there yet",
-    ("harness/report/files.py", "write"): "GitHub's own file, which its runner reads",
+    ("harness/report/files.py", "add_to_summary"): "GitHub's own file, which its runner reads",
     ("harness/scenarios/schema.py", "*"): "a source file of the checkout",
 }
 """Where else a file or folder is made, and why: by file and function."""
