@@ -19,8 +19,9 @@ import psycopg
 import pytest
 
 from db.samples import builders
+from harness.load.service_processes import free_ports
 from tests.game.places import LegacyPlace, PostgresPlace
-from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running, eventually, free_ports, one_waits
+from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running, eventually, one_waits
 
 HANA = {"gold": 100, "level": 30, "bag": {"fan": "푸른 바람 부채"}, "mail": {"m1": {"gold": 50}, "m2": {"gold": 5}}}
 
