@@ -66,8 +66,10 @@ def test_a_restart_gives_new_processes_that_serve_what_the_env_file_says_now(
         asking = threads.submit(keep_asking)
         running.point_to(postgres.url)
         running.process.send_signal(signal.SIGHUP)
-        new = eventually(lambda: renewed(running, old))
-        stop.set()
+        try:
+            new = eventually(lambda: renewed(running, old))
+        finally:
+            stop.set()  # Else a restart that never comes is a test that never ends.
         asking.result()
     assert {one["engine"] for one in new} == {"postgres"}
     assert pids(new).isdisjoint(pids(old))
