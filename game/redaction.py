@@ -63,8 +63,8 @@ _RULES = (
         ),
         rf"\1{HIDDEN}",
     ),
-    # ALTER ROLE ... PASSWORD '...'
-    (re.compile(rf"(password\s++e?)(?:{_QUOTED})", re.IGNORECASE), rf"\1{HIDDEN}"),
+    # ALTER ROLE ... PASSWORD '...'; the rest of the line where a dollar quotes it, or the end was cut off
+    (re.compile(rf"(password\s++(?:e|u&)?)(?:{_QUOTED}|(?:'|\$\w{{0,63}}\$)[^\r\n]*+)", re.IGNORECASE), rf"\1{HIDDEN}"),
     # a line of a password file: host:port:database:user:...
     (re.compile(r"(?<![\w.*:-])([\w.*-]++:(?:[0-9]{1,5}|\*):[^:\s]++:[^:\s]++:)\S++"), rf"\1{HIDDEN}"),
     # password hashes standing alone: bcrypt, argon2, scrypt, SCRAM

@@ -203,6 +203,8 @@ UNITS = [
     "--token ",
     "pass",
     "password='a'",
+    "password '",
+    "password $$",
     "password=&",
     "token%253d",
     "token%25",

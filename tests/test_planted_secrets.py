@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import httpx
@@ -21,6 +20,7 @@ from db.console.progress import Silent
 from db.samples import seed
 from db.servers import Server
 from game.urls import PostgresUrl
+from harness.load.service_processes import free_ports
 from tests.fixtures.own_roles import own_database
 from tests.fixtures.secrets_planted import OWNER, SERVICE, Checkout, leaks
 
@@ -172,7 +172,8 @@ def _url(url: PostgresUrl, word: str) -> str:
 
 
 def test_the_service_has_its_own_secrets_alone(checkout: Checkout) -> None:
-    port, private = _free_ports()
+    port = free_ports(2)
+    private = port + 1
     with (checkout.folder / "service.env").open("a") as file:
         file.write(f"PRIVATE_PORT={private}\n")
     process = checkout.start("serve", "--env", "development", "--port", str(port))
@@ -189,13 +190,6 @@ def test_the_service_has_its_own_secrets_alone(checkout: Checkout) -> None:
         seen.printed = process.communicate(timeout=60)[0]
     assert len(seen.programs) >= 2
     assert leaks(checkout, seen, serves=True) == []
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as another:
-        one.bind(("127.0.0.1", 0))
-        another.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], another.getsockname()[1]
 
 
 def _answers(port: int) -> None:

@@ -11,13 +11,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from harness.load.service_processes import free_ports
 from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[1]
@@ -83,14 +84,8 @@ def run(folder: Path, script: str) -> str:
 def free_port() -> int:
     """A port that is free, and so is the one 1000 above it, which is the service's private one."""
     while True:
-        with ExitStack() as stack:
-            first, second = (stack.enter_context(closing(socket.socket())) for _ in range(2))
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1000))
-            except (OSError, OverflowError):
-                continue
+        port = free_ports(1)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port + 1000)):
             return port
 
 

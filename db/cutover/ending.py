@@ -31,6 +31,7 @@ from db.cutover.services import Ready
 from db.cutover.starting import Start
 from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
+from db.legacy.opening import is_absent
 from db.ops import Phase
 from db.ops.locks import Holder
 from db.remedies import seeding
@@ -243,7 +244,7 @@ def look(env: Environment) -> Observation:
         legacy = probes.legacy(env.legacy.path)
     except (ToolError, *FAILURES) as error:
         unknown[LEGACY] = probes.unknown(error)
-        if env.name == DEVELOPMENT and not env.legacy.path.exists():
+        if env.name == DEVELOPMENT and is_absent(env.legacy.path):
             unknown[LEGACY] = replace(unknown[LEGACY], do=seeding(env.legacy.path))
     of_target, why = probes.ask(env)
     if why is not None:

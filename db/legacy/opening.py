@@ -37,6 +37,20 @@ def check_file(path: Path) -> None:
         )
 
 
+def is_absent(path: Path) -> bool:
+    """Return True if nothing is at the path. A link that leads nowhere is not nothing, nor is one on the way to it.
+
+    What such a link leads to may be on a volume that is not mounted, with a file on which players play tomorrow.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return not any(one.is_symlink() and not one.exists() for one in (path, *path.parents))
+    except OSError:
+        return False
+    return False
+
+
 def _check_beside(path: Path) -> None:
     """Refuse what lies where SQLite keeps its logs and is none: opening a pipe would wait for ever."""
     real = path.resolve()

@@ -6,6 +6,7 @@ import smtplib
 import sqlite3
 from collections.abc import Iterator
 from email.message import EmailMessage
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -14,7 +15,7 @@ from db import web
 from db.environments import Environment, WatchPlan
 from db.monitor import alarms
 from db.monitor.alarms import Message
-from game.redaction import redact
+from db.monitor.judging import shown
 
 SECONDS = 10.0
 WEBHOOK, MAIL = "webhook", "mail"
@@ -49,7 +50,7 @@ def beat(env: Environment) -> str:
     if not env.watch.heartbeat:
         return ""
     try:
-        httpx.get(env.watch.heartbeat, timeout=SECONDS, trust_env=False, verify=web.authorities()).raise_for_status()
+        _ask("GET", env.watch.heartbeat)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"the heartbeat was not taken: {_why(error)}"
     return ""
@@ -57,10 +58,7 @@ def beat(env: Environment) -> str:
 
 def _send(plan: WatchPlan, place: str, message: Message) -> None:
     if place == WEBHOOK:
-        answer = httpx.post(
-            plan.webhook, json={"text": message.line}, timeout=SECONDS, trust_env=False, verify=web.authorities()
-        )
-        answer.raise_for_status()
+        _ask("POST", plan.webhook, json={"text": _as_slack_shows_it(message.line)})
         return
     mail = EmailMessage()
     mail["Subject"] = f"[{message.environment}] {message.kind}: {message.check}"
@@ -79,10 +77,22 @@ def _send(plan: WatchPlan, place: str, message: Message) -> None:
         server.send_message(mail)
 
 
+def _ask(method: str, url: str, **options: Any) -> None:
+    """Ask a receiver. Raises httpx.HTTPError unless it takes the request. Its body is not read: it may have no end."""
+    options |= {"timeout": SECONDS, "trust_env": False, "verify": web.authorities()}
+    with httpx.stream(method, url, **options) as answer:
+        answer.raise_for_status()
+
+
+def _as_slack_shows_it(text: str) -> str:
+    """Escape Slack's three characters: in an id of a player, <!channel> would call everybody, <URL|text> be a link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def _why(error: Exception) -> str:
     # The text of httpx's errors may bear the URL, which is the secret of a webhook.
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP status {error.response.status_code}"
     if isinstance(error, httpx.TimeoutException):
         return f"no answer within {SECONDS:g} s"
-    return type(error).__name__ if isinstance(error, httpx.InvalidURL) else redact(" ".join(str(error).split()))
+    return type(error).__name__ if isinstance(error, httpx.InvalidURL) else shown(" ".join(str(error).split()))

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 
 from db.monitor.check import Check, Judgement, Limit, NotApplicable, NotJudged, Outcome
 from db.monitor.look import Look
+from game.printable import cut, line
+from game.redaction import redact
+
+MOST_CHARACTERS = 1_000
+"""Of what a check says. Ids of a legacy file, names of sessions and statements may be of any length."""
 
 
 def judge(check: Check, look: Look, limits: Mapping[str, float]) -> Judgement:
@@ -34,7 +39,15 @@ def judge(check: Check, look: Look, limits: Mapping[str, float]) -> Judgement:
         least=limit.least,
         source=limit.source,
         window_seconds=None if measured is None else measured.window_seconds,
-        evidence="" if measured is None else measured.evidence,
-        why=why,
+        evidence="" if measured is None else shown(measured.evidence),
+        why=shown(why),
         do=check.do if outcome is Outcome.BREACH else "",
     )
+
+
+def shown(text: str) -> str:
+    """Return a text of players, sessions or the server as one line that people, mails and webhooks may get.
+
+    Postgres normalizes no utility statement: pg_stat_statements holds ALTER ROLE ... PASSWORD as it was sent.
+    """
+    return line(cut(redact(text), MOST_CHARACTERS))

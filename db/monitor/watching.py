@@ -19,7 +19,7 @@ from db.errors import Refusal
 from db.monitor import samples, sampling
 from db.monitor.check import Check, Judgement, Outcome
 from db.monitor.checks import CHECKS
-from db.monitor.judging import judge
+from db.monitor.judging import judge, shown
 from db.monitor.look import Look
 from db.monitor.samples import Sample
 
@@ -115,7 +115,8 @@ def look(
 
 def away(env: Environment, at: datetime, error: Exception, checks: Sequence[Check] = CHECKS) -> Looked:
     """Return the look at a server that does not answer: no check is judged."""
-    why = error.found if isinstance(error, Refusal) else " ".join(str(error).split())
+    text = shown(" ".join(str(error).split()))
+    why = shown(error.found) if isinstance(error, Refusal) else text
     judged = (
         Judgement(
             c.name,
@@ -132,7 +133,7 @@ def away(env: Environment, at: datetime, error: Exception, checks: Sequence[Chec
         )
         for c in checks
     )
-    return Looked(env.name, at, tuple(judged), " ".join(str(error).split()))
+    return Looked(env.name, at, tuple(judged), text)
 
 
 def path_of(env: Environment, folder: Path = FOLDER) -> Path:

@@ -21,7 +21,7 @@ from db.counts import few
 from db.errors import Refusal
 from db.files import private
 from db.files.json_files import shown
-from db.legacy.opening import reading
+from db.legacy.opening import is_absent, reading
 from db.ops import fence, locks
 from db.schema import draws, migrate, relocation
 from db.servers.tools import Tool
@@ -197,8 +197,8 @@ def require_no_other_store(connection: ops.Connection, legacy: Path) -> None:
 
 
 def _mark(legacy: Path) -> FenceMark:
-    """Read the legacy file's fence. Raises Refusal of one that can't be read; a missing one counts as moved."""
-    if not legacy.exists():
+    """Read the legacy file's fence. Raises Refusal of one that can't be read; where nothing is counts as moved."""
+    if is_absent(legacy):
         return FenceMark("moved")
     with reading(legacy) as file:
         return legacy_fence.mark(file)

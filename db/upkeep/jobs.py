@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,13 +17,13 @@ from db.console.progress import Progress, Silent
 from db.cutover.ports import SmokeResult
 from db.environments import Environment
 from db.errors import Failure, Refusal, ToolError
+from db.legacy.opening import is_absent, reading
 from db.monitor.checks import indexes
 from db.ops import fence, locks
 from db.snapshots import Label, Side, manifest, postgres
 from db.snapshots.tools import Tools
 from db.upkeep import restored
 from game.legacy import fence as legacy_fence
-from game.legacy import sqlite_values
 from game.redaction import redact
 from game.urls import PostgresUrl
 
@@ -171,9 +171,9 @@ def _back_up(env: Environment, config: Config) -> str:
 
 def _back_up_legacy(env: Environment, config: Config) -> str:
     """Copy the legacy file and verify the copy; daily, while players play on it."""
-    if not env.legacy.path.exists():
+    if is_absent(env.legacy.path):
         raise NotDue("there is no legacy file")
-    with closing(sqlite_values.connect(env.legacy.path, readonly=True)) as file:
+    with reading(env.legacy.path) as file:
         state = legacy_fence.mark(file).state
     if state != "open":
         raise NotDue(f"players do not play on it: it is {state}")

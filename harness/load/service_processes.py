@@ -92,7 +92,7 @@ class Service:
         private.write(self.env_file, f"# The store that the service opens.\n{VARIABLE}=''\n")
         pointer.write(self.pointer, store)
         for _attempt in range(ATTEMPTS):
-            self._port = _free_ports(2 * self.processes)
+            self._port = free_ports(2 * self.processes)
             self._pid = self.reaper.spawn(_ARGV, account=None, env=self._environment(), log=self.log)
             if self._came_up():
                 return
@@ -157,7 +157,7 @@ def _answers(ready: services.Ready | None) -> bool:
     return ready is not None and ready.status == httpx.codes.OK
 
 
-def _free_ports(count: int) -> int:
+def free_ports(count: int) -> int:
     """Return the first of that many free ports in a row, out of those that no outgoing connection is given."""
     while True:
         first = PORTS.start + secrets.randbelow(len(PORTS) - count)

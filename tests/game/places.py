@@ -44,6 +44,9 @@ class PostgresPlace:
         self.url = database.service.as_text()
         self.store: Store = PostgresStore(database.service, pool_size=4)
 
+    def close(self) -> None:
+        self.store.close()
+
     def put(self, rows: Rows) -> None:
         with psycopg.connect(self.database.service.conninfo) as connection:
             arena.insert(connection, rows)
@@ -67,6 +70,9 @@ class LegacyPlace:
         self.url = f"file:{path}"
         seed.empty_legacy(path)
         self.store: Store = LegacyStore(path, busy_timeout_seconds=0.2)
+
+    def close(self) -> None:
+        self.store.close()
 
     def put(self, rows: Rows) -> None:
         self.put_row(builders.legacy_row(rows))

@@ -19,8 +19,9 @@ from db import ops
 from db.samples import builders
 from game import tables
 from game.legacy.codec import homes
+from harness.load.service_processes import free_ports
 from tests.game.places import LegacyPlace, Place, PostgresPlace
-from tests.game.service.running import Running, free_ports
+from tests.game.service.running import Running
 
 PLAYED = [table.name for table in (*tables.PLAYER_STATE, *tables.JOURNALS)]
 READ = """

@@ -6,6 +6,7 @@ import psycopg
 
 from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
 from db.monitor.look import Look
+from game.redaction import redact
 
 LEAST_CALLS = 20
 SLOW_LOG_MS = 1_000
@@ -25,8 +26,9 @@ where s.dbid = (select oid from pg_database where datname = current_database()) 
     and s.userid <> (select oid from pg_roles where rolname = current_user)
 order by s.total_exec_time desc limit %s
 """
+SHOWN_CHARACTERS = 80
 TEXT = """
-select left(regexp_replace(query, '\\s+', ' ', 'g'), 80) from {schema}.pg_stat_statements where queryid = %s limit 1
+select left(regexp_replace(query, '\\s+', ' ', 'g'), 2000) from {schema}.pg_stat_statements where queryid = %s limit 1
 """
 EVICTIONS = "select dealloc, extract(epoch from stats_reset)::float8 from {schema}.pg_stat_statements_info"
 
@@ -58,7 +60,9 @@ def slow(look: Look) -> Measured:
         raise NotApplicable(f"no statement ran {LEAST_CALLS} times in the window")
     mean, ran, query = max(means)
     rows = look.rows(TEXT.format(schema=schema), [int(query)])
-    return Measured(mean, f"{ran:,.0f} times: {rows[0][0] if rows else query}", look.window_seconds)
+    # Before it is cut: a secret is known by what stands around it.
+    text = redact(rows[0][0])[:SHOWN_CHARACTERS] if rows else query
+    return Measured(mean, f"{ran:,.0f} times: {text}", look.window_seconds)
 
 
 def evictions(look: Look) -> Measured:

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from game.legacy import codec, sqlite_values
 from game.legacy import fence as legacy_fence
 from game.service import tokens
 from game.urls import LegacyUrl, PostgresUrl
+from harness.load.service_processes import free_ports
 from tests.db.cutover.follower import following, restart
 from tests.fixtures.spawning import SPAWN
 
@@ -304,11 +304,11 @@ def quiet_world(server: Server, tmp_path: Path) -> Iterator[World]:
 @contextmanager
 def played(server: Server, blank: PostgresUrl, tmp_path: Path) -> Iterator[World]:
     """The file, the pointer, the hooks and the service."""
-    port, pidfile = _free_port(), tmp_path / "pid"
+    port, pidfile = free_ports(1), tmp_path / "pid"
     url = f"http://127.0.0.1:{port}"
     restart = f"kill -HUP $(cat {pidfile})"
     world = furnished(
-        server, blank, tmp_path, url, restart, f"PRIVATE_PORT={port}\nPORT={_free_port()}\nPIDFILE={pidfile}\n"
+        server, blank, tmp_path, url, restart, f"PRIVATE_PORT={port}\nPORT={free_ports(1)}\nPIDFILE={pidfile}\n"
     )
     with running({"SUDAMR_ENV_FILE": str(world.env.pointer.path)}, url):
         yield world
@@ -350,9 +350,3 @@ def _unfinished(legacy: Path) -> Iterator[tuple[str, str]]:
             for (player, kind), record in rows["user_tournaments"].items():
                 if record["status"] in ("bracket_ready", "round_in_progress"):
                     yield str(player), str(kind)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

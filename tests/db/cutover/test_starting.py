@@ -18,7 +18,8 @@ from db.cutover.starting import starts
 from db.environments import Environment
 from game.settings import PRIVATE_ABOVE
 from game.urls import PostgresUrl
-from tests.game.service.running import eventually, free_ports
+from harness.load.service_processes import free_ports
+from tests.game.service.running import eventually
 from tests.harness.cli.running_tasks import Folder
 
 SERVE = "invoke serve --env development"

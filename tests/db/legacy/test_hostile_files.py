@@ -19,8 +19,8 @@ from tests.fixtures import figures
 MOST_MB = 1050
 """The docs promise 250 MB and eight times the largest value, which has 100 MB here."""
 
-MOST_SECONDS = 400
-"""For all commands on one file. Each takes a few seconds; one that has no end takes these too, on any machine."""
+MOST_SECONDS = 1800
+"""For all commands on one file: the longest took 242 where others took most of the machine."""
 
 READ = ("profile", "check", "snapshot", "transfer", "fence")
 DONE, REFUSED = 0, 2

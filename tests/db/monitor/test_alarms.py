@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -144,6 +146,45 @@ def test_a_message_waits_until_the_webhook_takes_it_and_is_sent_once(file: Path,
             assert list(delivery.deliver(env, kept)) == []
     assert len(receiver.texts) == 1
     assert receiver.texts[0].startswith("[staging] alarm: deadlocks")
+
+
+def test_a_text_of_players_is_no_markup_in_the_webhooks_channel(file: Path, receiver: Receiver) -> None:
+    env = an_environment(file.parent, WatchPlan(webhook=receiver.url))
+    with samples.opened(file) as kept:
+        for number in range(2):
+            look = looked(number, 11)
+            hostile = replace(look.judgements[0], evidence="<!channel> & <https://bad.example|mend it>")
+            alarms.note(kept, replace(look, judgements=(hostile,)), delivery.places(env.watch))
+        assert list(delivery.deliver(env, kept)) == []
+    assert "(&lt;!channel&gt; &amp; &lt;https://bad.example|mend it&gt;)" in receiver.texts[0]
+
+
+@pytest.mark.parametrize("place", ["heartbeat", "webhook"])
+def test_a_receiver_whose_answer_has_no_end_holds_nothing_up(file: Path, place: str) -> None:
+    with ThreadingTCPServer(("127.0.0.1", 0), Endless) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+        env = an_environment(file.parent, WatchPlan(**{place: url}))
+        with samples.opened(file) as kept:
+            for number in range(2):
+                alarms.note(kept, looked(number, 11), delivery.places(env.watch))
+            assert list(delivery.deliver(env, kept)) == []
+        assert delivery.beat(env) == ""
+        server.shutdown()
+
+
+class Endless(StreamRequestHandler):
+    """An answer that goes on until its client leaves; a client that reads it takes all of its memory."""
+
+    MOST_BYTES = 200_000_000
+
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            for _ in range(self.MOST_BYTES // 65536):
+                self.wfile.write(b"10000\r\n%b\r\n" % bytes(65536))
 
 
 def test_a_place_that_is_silent_keeps_nothing_from_another(file: Path, receiver: Receiver) -> None:

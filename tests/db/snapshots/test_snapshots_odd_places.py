@@ -22,7 +22,7 @@ from db.snapshots import Side
 from db.snapshots.manifest import MANIFEST, VERIFIED, Manifest
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
-from tests.db.legacy import hostile_files
+from tests.db.legacy import absent_files, hostile_files
 from tests.db.snapshots.forging import forged
 from tests.fixtures.hostile_json import HOSTILE, refusal_of, with_value
 
@@ -217,6 +217,20 @@ def test_postgres_is_not_opened_beside_a_legacy_file_that_can_not_be_read(
     taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
     (hostile,) = (one for one in hostile_files.ALL if one.name == name)
     hostile.write(env.legacy.path)
+    assert_not_opened(env, server, taken)
+
+
+@pytest.mark.parametrize("leads_away", absent_files.LEADS_AWAY)
+def test_postgres_is_not_opened_while_a_link_to_the_legacy_file_leads_nowhere(
+    env: Environment, server: Server, leads_away: str
+) -> None:
+    taken = snapshots.take_verified(env, Side.TARGET, tools=server.tool)
+    env = absent_files.leading_away(env, leads_away)
+    assert_not_opened(env, server, taken)
+
+
+def assert_not_opened(env: Environment, server: Server, taken: snapshots.Snapshot) -> None:
+    """Raise AssertionError unless a restore into service is refused for the legacy file, with nothing changed."""
     with pytest.raises(Refusal) as caught:
         snapshots.restore(env, taken, keep_fence=False, replace=True, tools=server.tool)
     assert caught.value.where == str(env.legacy.path)

@@ -23,6 +23,7 @@ from db.upkeep.jobs import DONE, FAILED, NOT_DUE, Config, JobReport
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
 from game.urls import PostgresUrl
+from tests.db.legacy import absent_files, hostile_files
 from tests.fixtures.waiting import until
 
 BACKUP = "backup of Postgres"
@@ -221,3 +222,15 @@ def test_the_legacy_file_is_backed_up_daily_while_players_play_on_it(
     with closing(sqlite_values.connect(env.legacy.path)) as file:
         legacy_fence.raise_fence(file)
     assert run(env)[name].detail == "players do not play on it: it is fenced"
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "encrypted", "a type that is none", *absent_files.LEADS_AWAY])
+def test_a_legacy_file_that_can_not_be_read_fails_its_own_backup_alone(env: Environment, kind: str) -> None:
+    if kind in absent_files.LEADS_AWAY:
+        env = absent_files.leading_away(env, kind)
+    else:
+        (hostile,) = (one for one in hostile_files.ALL if one.name == kind)
+        hostile.write(env.legacy.path)
+    jobs = run(env)
+    assert {name for name, job in jobs.items() if job.status == FAILED} == {"backup of the legacy file"}
+    assert str(env.legacy.path) in jobs["backup of the legacy file"].detail

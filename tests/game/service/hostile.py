@@ -1,11 +1,13 @@
-"""Requests that proxies and servers read in different ways, and how to read what answers them."""
+"""Requests that proxies and servers read in different ways, and how to send them and read what answers."""
 
 from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
-from tests.game.service.running import BEARER
+from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running
 
 HEAD = b"POST /players/hana/actions/claim_mail HTTP/1.1\r\n"
 TOKEN = f"Authorization: {BEARER['Authorization']}\r\n".encode()
@@ -92,6 +94,40 @@ UNUSUAL = {
     "empty lines alone": b"\r\n" * 4000,
 }
 """Requests that servers meet seldom: each is answered, or closed in time."""
+
+
+@contextmanager
+def connections(running: Running, number: int, *, receive_bytes: int = 0) -> Iterator[list[socket.socket]]:
+    """So many connections to the public port."""
+    with ExitStack() as opened:
+        made = []
+        for _ in range(number):
+            client = opened.enter_context(socket.socket())
+            if receive_bytes:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            client.settimeout(PATIENCE_SECONDS)
+            client.connect(("127.0.0.1", running.port + running.processes))
+            made.append(client)
+        yield made
+
+
+def send(client: socket.socket, request: bytes) -> None:
+    """Send it, even if the service has closed the connection meanwhile."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        client.sendall(request)
+
+
+def all_closed(clients: list[socket.socket]) -> None:
+    """Raise AssertionError unless the service has closed each connection."""
+    for client in clients:
+        client.setblocking(False)
+        try:
+            while client.recv(65536):
+                pass
+        except BlockingIOError:
+            raise AssertionError("a connection is open") from None
+        except OSError:
+            pass
 
 
 def status(client: socket.socket) -> int:

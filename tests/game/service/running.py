@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import psutil
 import psycopg
-from tenacity import Retrying, stop_after_delay, wait_fixed
+from tenacity import Retrying, retry_if_not_exception_type, stop_after_delay, wait_fixed
 
 import game
 from db.web import authorities
 from game.service import tokens
+from harness.load.service_processes import free_ports
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 120
 TOKEN_SECRET = secrets.token_urlsafe(16)
 BEARER = {"Authorization": f"Bearer {tokens.issue(TOKEN_SECRET, 'hana')}"}
+
+
+class ServiceEnded(Exception):
+    """The service ended, with this exit code and log, so that to wait for it is vain."""
 
 
 class Running:
@@ -74,9 +78,15 @@ class Running:
         self.env_file.write_text("\n".join([f"DATABASE_URL='{url}'", *more]))
 
     def ready(self) -> list[dict[str, Any]]:
-        """Return the answers of all processes at /readyz, once all answer."""
+        """Return the answers of all processes at /readyz, once all answer. Raises ServiceEnded if it has."""
         verify = authorities()
-        return eventually(lambda: [httpx.get(f"{url}/readyz", timeout=5, verify=verify).json() for url in self.urls])
+
+        def answers() -> list[dict[str, Any]]:
+            if self.process.poll() is not None:
+                raise ServiceEnded(f"with exit code {self.process.returncode}: {self.log[-3000:]}")
+            return [httpx.get(f"{url}/readyz", timeout=5, verify=verify).json() for url in self.urls]
+
+        return eventually(answers)
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
@@ -94,19 +104,14 @@ class Running:
         self.process.wait()
 
 
-def free_ports(number: int) -> int:
-    """The first of so many free ports in a row."""
-    while True:
-        with ExitStack() as held, suppress(OSError, OverflowError):
-            first: int = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            for n in range(1, number):
-                held.enter_context(socket.create_server(("127.0.0.1", first + n)))
-            return first
-
-
 def eventually(look: Callable[[], T]) -> T:
     """Call `look` until it raises no more, and return its result."""
-    return Retrying(stop=stop_after_delay(PATIENCE_SECONDS), wait=wait_fixed(0.02), reraise=True)(look)
+    return Retrying(
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        wait=wait_fixed(0.02),
+        retry=retry_if_not_exception_type(ServiceEnded),
+        reraise=True,
+    )(look)
 
 
 def one_waits(connection: psycopg.Connection[Any]) -> None:

@@ -12,10 +12,12 @@ import httpx
 import pytest
 
 from db.samples import builders
+from db.web import authorities
+from harness.load.service_processes import free_ports
 from tests.fixtures.proxies import KINDS, proxy
 from tests.game.places import LegacyPlace
 from tests.game.service.hostile import AMBIGUOUS, status
-from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running, free_ports
+from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running
 
 ACTION = "/players/hana/actions/claim_mail"
 TYPE = {"Content-Type": "application/json"}
@@ -77,7 +79,7 @@ def ask(url: str) -> dict[str, tuple[int, str]]:
     """The status and the code of each answer."""
     answers = {}
     for name, (method, path, given) in REQUESTS.items():
-        answer = httpx.request(method, url + path, timeout=PATIENCE_SECONDS, **given)
+        answer = httpx.request(method, url + path, timeout=PATIENCE_SECONDS, verify=authorities(), **given)
         answers[name] = (answer.status_code, answer.json().get("code", str(answer.json().get("replayed"))))
     return answers
 

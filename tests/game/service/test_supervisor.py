@@ -19,8 +19,9 @@ import psycopg
 import pytest
 
 from db.samples import builders
+from harness.load.service_processes import free_ports
 from tests.game.places import LegacyPlace, PostgresPlace
-from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running, eventually, free_ports, one_waits
+from tests.game.service.running import BEARER, PATIENCE_SECONDS, Running, eventually, one_waits
 
 HANA = {"gold": 100, "level": 30, "bag": {"fan": "푸른 바람 부채"}, "mail": {"m1": {"gold": 50}, "m2": {"gold": 5}}}
 
@@ -65,8 +66,10 @@ def test_a_restart_gives_new_processes_that_serve_what_the_env_file_says_now(
         asking = threads.submit(keep_asking)
         running.point_to(postgres.url)
         running.process.send_signal(signal.SIGHUP)
-        new = eventually(lambda: renewed(running, old))
-        stop.set()
+        try:
+            new = eventually(lambda: renewed(running, old))
+        finally:
+            stop.set()  # Else a restart that never comes is a test that never ends.
         asking.result()
     assert {one["engine"] for one in new} == {"postgres"}
     assert pids(new).isdisjoint(pids(old))
