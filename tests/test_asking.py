@@ -77,6 +77,7 @@ CHANGES: dict[str, Options] = {
     "snapshot.kept": lambda project: {"drop": kept_schema(project)},
     "cutover": lambda _: {"abort": True},
     "rollback": lambda _: {"abort": True},
+    "fence": lambda _: {"on": True, "reason": "a test"},
     "snapshot.restore": lambda project: {"path": snapshot(project, Side.TARGET), "replace": True},
     # Refused for every environment of real players, asked or not.
     "seed": lambda _: {"players": 3},
