@@ -102,7 +102,7 @@ ANSWERS: list[tuple[str | BaseException, int]] = [
     (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2),
     (KeyboardInterrupt(), 130),
 ]
-DRY = {"cutover": "dry_run", "rollback": "dry_run", "migrate": "sql"}
+DRY = {"cutover": "dry_run", "rollback": "dry_run", "migrate": "sql", "prepare": "sql"}
 
 
 @pytest.fixture(autouse=True)

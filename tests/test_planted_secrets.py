@@ -80,6 +80,7 @@ TAKES_A_SERVER = [
 ]
 
 ON_A_SERVER = [
+    ("prepare", "--sql"),
     ("prepare",),
     ("migrate", "--json", "migrate.json"),
     ("seed", "--players", "3"),
