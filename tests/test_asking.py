@@ -282,7 +282,7 @@ def test_a_dry_run_asks_nothing_and_changes_nothing(
 ) -> None:
     typing(monkeypatch, never)
     before = prepared.digest()
-    undo = {} if name == "migrate" else {"abort": True}
+    undo = {} if name in {"migrate", "prepare"} else {"abort": True}
     for more in ({}, {"yes": True}, {"confirm": "production"}):
         run(prepared, monkeypatch, name, **{DRY[name]: True}, **undo, **more)
     assert prepared.digest() == before

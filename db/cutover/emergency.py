@@ -58,7 +58,7 @@ def close(env: Environment, reason: str, confirm: Confirm) -> FenceReport:
     reason = _reason(reason)
     seen = ending.look(env)
     store = seen.emergency.store if seen.emergency is not None else _store_of_players(env, seen)
-    confirm(Change(env, f"closes {env.name} to players' writes on {_place(env, store)}", database=store == TARGET))
+    confirm(Change(env, f"closes to players' writes {_places(env, store)}"))
     run = f"{emergency.RUN}{journal.new_run()}"
     with ops.lock(env.target_direct, run=run, why="fence") as held:
         ops.require_marker(held.conn, env.name)
@@ -79,8 +79,7 @@ def lift(env: Environment, reason: str, confirm: Confirm) -> FenceReport:
     seen = ending.look(env)
     if seen.emergency is None:
         return _require_open(env, seen)
-    place = _place(env, seen.emergency.store)
-    confirm(Change(env, f"opens {env.name} to players' writes on {place}", database=seen.emergency.store == TARGET))
+    confirm(Change(env, f"opens to players' writes {_places(env, seen.emergency.store)}"))
     with ops.lock(env.target_direct, run=f"{emergency.RUN}{journal.new_run()}", why="fence") as held:
         ops.require_marker(held.conn, env.name)
         if (standing := _standing(held, env)) is None:
@@ -111,8 +110,10 @@ def _who() -> str:
     return f"{psutil.Process().username()} on {socket.gethostname()}"
 
 
-def _place(env: Environment, store: str) -> str:
-    return env.legacy.redacted if store == LEGACY else env.target_direct.redacted
+def _places(env: Environment, store: str) -> str:
+    """Name the store that is turned, and the database that keeps the record."""
+    target = env.target_direct.redacted
+    return target if store == TARGET else f"{env.legacy.redacted}, with a record in {target}"
 
 
 def _store_of_players(env: Environment, seen: Observation) -> str:
