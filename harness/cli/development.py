@@ -13,6 +13,7 @@ from harness.cli.texts import (
     POSTGRES,
 )
 
+SERVED = "development, staging or production; without it development, with sample players on a fresh checkout"
 WORKERS = "how many processes share the work; 0: none beside this one"
 
 
@@ -90,18 +91,20 @@ def down(_c: Context) -> None:
 
 @task(
     help={
-        "env": ENV,
+        "env": SERVED,
         "port": "the first process's port; by default PORT of the pointer's file, else 8000",
         "processes": "how many; each has a port of its own; by default PROCESSES of the pointer's file, else 1",
     }
 )
 def serve(_c: Context, env: str = "", port: int = Whole(-1, 1, 65535), processes: int = Whole(-1, 1, 64)) -> None:
-    """Run the game's HTTP service: on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
+    """Run the game's HTTP service: alone on a fresh checkout, it makes players to try it with; else on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
     from db import environments, service_file
     from db.console.output import outcome
+    from harness.cli.commands import first_serve
 
-    with outcome(None):
-        pointer = environments.load(env).pointer
+    with outcome(None) as out:
+        served = environments.load(env) if env else first_serve.furnish(out.say, out.progress, max(port, 0) or 8000)
+        pointer = served.pointer
         service_file.require(pointer.path, pointer.variable)
         given = {name: str(value) for name, value in (("PORT", port), ("PROCESSES", processes)) if value > 0}
         environments.become([sys.executable, "-m", "game.service"], {"SUDAMR_ENV_FILE": str(pointer.path), **given})
