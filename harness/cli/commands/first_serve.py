@@ -9,19 +9,21 @@ from contextlib import closing
 
 from db import environments
 from db.console.progress import Progress
+from db.cutover import pointer
 from db.environments import DEVELOPMENT, Environment
 from db.files import private
 from db.samples import seed
 from game.legacy import sqlite_values
 from game.service import tokens
 
-PLAYERS = 100
+PLAYERS, PORT = 100, 8000
 
 
 def furnish(say: Callable[[str], None], progress: Progress, port: int) -> Environment:
     """Return development, with a pointer and a legacy file of sample players; what is there is left as it is.
 
-    Says what was made and, if the service will serve that file, the commands of a first request.
+    port: the one of --port, or a number below 1. Says what was made and, if the service will serve that file, the
+    commands of a first request.
     """
     env = environments.load(DEVELOPMENT)
     path, file = env.pointer.path, env.legacy.path
@@ -29,7 +31,7 @@ def furnish(say: Callable[[str], None], progress: Progress, port: int) -> Enviro
     if fresh:
         private.make_folder(path.parent)
         lines = (
-            f"{env.pointer.variable}=file:{file}",
+            f"{env.pointer.variable}={env.legacy.as_text()}",
             f"CHANCE_SECRET={secrets.token_urlsafe(24)}",
             f"TOKEN_SECRET={secrets.token_urlsafe(24)}",
             f"OPERATOR_TOKEN={secrets.token_urlsafe(24)}",
@@ -40,8 +42,8 @@ def furnish(say: Callable[[str], None], progress: Progress, port: int) -> Enviro
         private.make_folder(file.parent)
         made = seed.seed_legacy(file, PLAYERS, 1, anomalies=False, progress=progress)
         say(f"made {made.players} players in a legacy file")
-    if f"{env.pointer.variable}=file:{file}" in path.read_text("utf-8").splitlines() and file.exists():
-        _say_first_request(env, say, port)
+    if pointer.url(env.pointer) == env.legacy and file.exists():
+        _say_first_request(env, say, port if port > 0 else int(private.variables(path).get("PORT") or PORT))
     return env
 
 
