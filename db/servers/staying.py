@@ -114,14 +114,8 @@ class Staying:
         private.write(words, f"{url.password}\n")
         if self.account is not None:
             os.chown(words, self.account.uid, self.account.gid)
-        arguments: list[Path | str] = [
-            "--username",
-            str(url.user),
-            "--pwfile",
-            words,
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-        ]
+        arguments: list[Path | str] = ["--username", str(url.user), "--pwfile", words]
+        arguments += ["--auth=scram-sha-256", "--encoding=UTF8"]
         done = self._run([programs / "initdb", "-D", self.data, *arguments, "--locale=C", "--no-instructions"])
         words.unlink()
         if done.returncode:
@@ -131,9 +125,7 @@ class Staying:
 
     def _run(self, argv: Sequence[Path | str]) -> subprocess.CompletedProcess[str]:
         """Run a program of the server's, as the account that it runs under."""
-        as_account: dict[str, int] = (
-            {} if self.account is None else {"user": self.account.uid, "group": self.account.gid}
-        )
+        account = self.account
         # In a file: the server inherits it, so a pipe would stay open for as long as the server runs.
         with tempfile.TemporaryFile("w+") as file:
             done = subprocess.run(
@@ -145,9 +137,9 @@ class Staying:
                 check=False,
                 start_new_session=True,
                 env=ENVIRONMENT,
-                extra_groups=[] if as_account else None,
-                user=as_account.get("user"),
-                group=as_account.get("group"),
+                extra_groups=None if account is None else [],
+                user=None if account is None else account.uid,
+                group=None if account is None else account.gid,
             )
             file.seek(0)
             return subprocess.CompletedProcess(argv, done.returncode, file.read(), "")

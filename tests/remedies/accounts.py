@@ -19,6 +19,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/cutover/probes.py": (1, "tests/harness/cli/test_status_unknown.py"),
     "db/cutover/hooks.py": (5, "tests/db/cutover/test_cutover_hooks.py"),
     "db/cutover/fence_owner.py": (4, "tests/db/cutover/test_cutover_crossed.py"),
+    "db/servers/staying.py": (1, "tests/db/servers/test_staying.py"),
     "db/cutover/emergency.py": (7, "tests/db/cutover/test_emergency.py"),
     "db/cutover/pointer.py": (1, "tests/db/cutover/test_cutover_pointer.py"),
     "db/cutover/refusals.py": (12, "tests/db/cutover/test_states.py"),
