@@ -26,6 +26,7 @@ namespace = Collection(
     cutover.cutover,
     cutover.rollback,
     environment.status,
+    operations.fence,
     operations.watch,
     operations.upkeep,
     operations.preflight,

@@ -77,6 +77,7 @@ CHANGES: dict[str, Options] = {
     "snapshot.kept": lambda project: {"drop": kept_schema(project)},
     "cutover": lambda _: {"abort": True},
     "rollback": lambda _: {"abort": True},
+    "fence": lambda _: {"on": True, "reason": "a test"},
     "snapshot.restore": lambda project: {"path": snapshot(project, Side.TARGET), "replace": True},
     # Refused for every environment of real players, asked or not.
     "seed": lambda _: {"players": 3},
@@ -101,7 +102,7 @@ ANSWERS: list[tuple[str | BaseException, int]] = [
     (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2),
     (KeyboardInterrupt(), 130),
 ]
-DRY = {"cutover": "dry_run", "rollback": "dry_run", "migrate": "sql"}
+DRY = {"cutover": "dry_run", "rollback": "dry_run", "migrate": "sql", "prepare": "sql"}
 
 
 @pytest.fixture(autouse=True)
@@ -281,7 +282,7 @@ def test_a_dry_run_asks_nothing_and_changes_nothing(
 ) -> None:
     typing(monkeypatch, never)
     before = prepared.digest()
-    undo = {} if name == "migrate" else {"abort": True}
+    undo = {} if name in {"migrate", "prepare"} else {"abort": True}
     for more in ({}, {"yes": True}, {"confirm": "production"}):
         run(prepared, monkeypatch, name, **{DRY[name]: True}, **undo, **more)
     assert prepared.digest() == before

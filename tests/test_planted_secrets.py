@@ -59,6 +59,7 @@ ALONE = [
     ("provider.verify", "--env", "staging", "--json", "out.json"),
     ("cutover", "--env", "staging", "--dry-run", "--json", "out.json"),
     ("rollback", "--env", "staging", "--dry-run"),
+    ("fence", "--env", "staging", "--on", "--reason", "password=planted-reason", "--json", "fence.json"),
     ("gate", "--env", "staging", "--verify", "none.json"),
     ("report", "--from", "none.json"),
     ("gate", "postgresql://u:planted-word@127.0.0.1:1/d"),
@@ -79,6 +80,7 @@ TAKES_A_SERVER = [
 ]
 
 ON_A_SERVER = [
+    ("prepare", "--sql"),
     ("prepare",),
     ("migrate", "--json", "migrate.json"),
     ("seed", "--players", "3"),
@@ -88,6 +90,9 @@ ON_A_SERVER = [
     ("snapshot.take", "--of", "legacy", "--json", "taken.json"),
     ("snapshot.take", "--json", "taken.json"),
     ("snapshot.kept", "--json", "kept.json"),
+    ("fence", "--on", "--reason", "password=planted-reason", "--json", "fence.json"),
+    ("status", "--json", "fenced.json"),
+    ("fence", "--off", "--reason", "password=planted-reason", "--json", "fence.json"),
     ("preflight", "--json", "preflight.json"),
     ("cutover", "--dry-run", "--json", "cutover.json"),
     ("rollback", "--dry-run", "--json", "rollback.json"),

@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from db import environments
-from db.console import layout
+from db.console import defects, layout
 from db.console.progress import Progress, for_people
 from db.console.wrapping import wrap
 from db.errors import Failure, Refusal, ToolError
@@ -227,6 +227,11 @@ class Output:
         self._stderr.write(escaped(redact("".join(traceback.format_exception(error)))))
         self._stderr.flush()
 
+    def report(self, error: Exception) -> None:
+        """Have a defect reported to Sentry, if that is set up; see `db.console.defects`."""
+        if why := defects.report(error, command_line()):
+            self.progress.say(why)
+
 
 @contextmanager
 def outcome(json_path: str | None) -> Iterator[Output]:
@@ -264,9 +269,11 @@ def outcome(json_path: str | None) -> Iterator[Output]:
         if out.at_end is None:
             if isinstance(error, OSError) and error.filename is not None:
                 raise SystemExit(_end_without(error, out)) from None
+            out.report(error)
             raise
         code = DEFECT
         out.trace(error)
+        out.report(error)
         out.end("failed")
         out.json({"verdict": "failed", "found": redact(f"{type(error).__name__}: {error}")})
     out.last_line()

@@ -33,6 +33,7 @@ from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
 from db.legacy.opening import is_absent
 from db.ops import Phase
+from db.ops.emergency import Emergency
 from db.ops.locks import Holder
 from db.remedies import seeding
 from db.snapshots import Label, Side
@@ -81,7 +82,16 @@ class Observation:
             return self._served("postgres", "Postgres")
         if self.legacy is None or self.target is None:
             return "who serves the players is not known"
+        if self.emergency is not None:
+            return f"nobody plays: an emergency fence stands on {self.emergency.store}"
         return "nobody plays: both stores are read-only"
+
+    @property
+    def emergency(self) -> Emergency | None:
+        """Return the fence that somebody set by `invoke fence`, if one stands; by its record, or by the file alone."""
+        if self.asked.control is None:
+            return None
+        return self.asked.control.emergency or fence_owner.unrecorded(self.legacy, self.asked.control.identity)
 
     @property
     def legacy_fence(self) -> str:
@@ -112,6 +122,10 @@ class Observation:
             return None
         phase = Phase.EMPTY if self.target.trial else self.target.phase
         holder = _holder_of_lock(self.target.holder)
+        if self.emergency is not None and holder is LockHolder.NONE:
+            return Elsewhere(
+                f"invoke fence --env {self.environment} --off --reason WHY, once the game may be played again"
+            )
         return advise(
             EnvironmentState(
                 phase,

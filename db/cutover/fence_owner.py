@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from db.errors import Failure
+from db.ops import emergency
+from db.ops.emergency import LEGACY, Emergency
 from game.legacy.fence import OwnerCheck
 from game.legacy.fence_schema import FenceMark, Owner
 
@@ -49,6 +51,13 @@ def is_of(mark: FenceMark, target: str) -> bool:
     return mark.owner is not None and mark.owner.target == target
 
 
+def unrecorded(mark: FenceMark | None, target: str) -> Emergency | None:
+    """Return the emergency fence that a file bears, set from this database; for where a failover lost the record."""
+    if mark is None or mark.owner is None or not is_of(mark, target) or not emergency.is_emergency(mark.owner.run):
+        return None
+    return Emergency(mark.owner.run, LEGACY, "somebody", "its record is lost", "a time that is not known")
+
+
 def describe(mark: FenceMark) -> str:
     """Describe a fence and its owner in words."""
     if mark.state == "open":
@@ -70,6 +79,11 @@ def remedy(mark: FenceMark, environment: str) -> str:
             "Nothing was changed. Ask whoever set the fence to lift it. If nobody set it, and no move is under way"
             " anywhere, put the newest snapshot `final` in its place:"
             f" invoke snapshot.restore --env {environment} --path FOLDER --into NEW --unfence"
+        )
+    if emergency.is_emergency(mark.owner.run):
+        return (
+            "Somebody closed the game in an emergency, from the database that is named; nothing was changed. Lift it"
+            f" there, once the game may be played again: invoke fence --env {environment} --off --reason WHY"
         )
     return (
         f"Another move owns the file; nothing was changed. Name its database ({mark.owner.target}) in target and"

@@ -12,7 +12,7 @@ from db.cutover.advice import OVER, PointerTo
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal
 from db.legacy.opening import reading
-from db.ops import Phase, fence
+from db.ops import Phase, emergency, fence
 from db.remedies import ANOTHER_SERVER
 from db.schema import migrate
 from game.legacy.fence import mark as fence_mark
@@ -27,7 +27,7 @@ class MoveStatus:
     target: the recorded state of Postgres's fence. inconsistent: tables whose trigger differs from it. mark: the legacy
     file's fence. identity: of this database, as a fence records it. pointer: the store that the pointer names.
     unfinished: the record says that the switch to the store of the phase was not completed. undoing: it says that an
-    undo was begun.
+    undo was begun. emergency: the fence that somebody set by `invoke fence`, in words, or "".
     """
 
     phase: Phase
@@ -39,6 +39,7 @@ class MoveStatus:
     pointer: PointerTo
     unfinished: bool = False
     undoing: bool = field(default=False, compare=False)
+    emergency: str = ""
 
     @property
     def legacy(self) -> FenceState:
@@ -138,6 +139,7 @@ def read_status(env: Environment) -> MoveStatus:
             switch.pointed(env),
             unfinished=switch.is_unfinished(env, env.target if phase is Phase.LIVE else env.legacy),
             undoing=switch_record.undoing(env),
+            emergency=str(emergency.standing(conn) or fence_owner.unrecorded(mark, ops.identity(conn)) or ""),
         )
 
 

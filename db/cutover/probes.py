@@ -13,7 +13,8 @@ from db.cutover.context import FAILURES
 from db.environments import Environment
 from db.errors import Refusal, ToolError
 from db.legacy.opening import reading
-from db.ops import Phase, fence, locks
+from db.ops import Phase, emergency, fence, locks
+from db.ops.emergency import Emergency
 from db.ops.locks import Holder
 from db.schema import migrate
 from game.legacy.fence import mark as fence_mark
@@ -37,12 +38,13 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The state of a move, from the schema `ops`. holder: of the lock."""
+    """The state of a move, from the schema `ops`. holder: of the lock. emergency: the emergency fence that stands."""
 
     phase: Phase
     run: str | None
     identity: str
     holder: Holder | None
+    emergency: Emergency | None
 
     @property
     def trial(self) -> bool:
@@ -115,7 +117,13 @@ def ask(env: Environment) -> tuple[TargetAnswer, Unknown | None]:
             answer = TargetAnswer(Depth.MARKER)
             answer = replace(answer, marker=ops.marker(conn))
             ops.require_marker(conn, env.name)
-            control = Control(ops.phase(conn), ops.phase_run(conn), ops.identity(conn), locks.holder(conn))
+            control = Control(
+                ops.phase(conn),
+                ops.phase_run(conn),
+                ops.identity(conn),
+                locks.holder(conn),
+                emergency.standing(conn),
+            )
             answer = replace(answer, depth=Depth.CONTROL, control=control)
             advice = f"invoke migrate --env {env.name}, which says what is wrong with the schema"
             return replace(answer, depth=Depth.ALL, target=_target(conn, control)), None
@@ -143,6 +151,7 @@ def _target(conn: ops.Connection, control: Control) -> TargetState:
         control.run,
         control.identity,
         control.holder,
+        control.emergency,
         fence=state,
         inconsistent=inconsistent,
         schema=schema,

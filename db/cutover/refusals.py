@@ -11,8 +11,21 @@ from db.ops import Phase, fence
 _GO_ON_OR_UNDO = "Go on with it: invoke rollback --env {0}; or undo it: invoke rollback --env {0} --abort."
 
 
+def refuse_emergency(status: MoveStatus, env: Environment) -> None:
+    """Raise Refusal while an emergency fence stands: no move may begin, go on or be undone beside it."""
+    if status.emergency:
+        raise Refusal(
+            "no emergency fence",
+            f"one {status.emergency}",
+            where=env.name,
+            do="Nothing was changed. Lift it, once the game may be played again:"
+            f" invoke fence --env {env.name} --off --reason WHY",
+        )
+
+
 def refuse_cutover(status: MoveStatus, env: Environment) -> None:
     """Raise Refusal if a cutover may neither begin nor go on from this state."""
+    refuse_emergency(status, env)
     fence.require_consistent(
         status.target, status.inconsistent, env.target_direct.schema, where=env.target_direct.redacted
     )
@@ -87,6 +100,7 @@ def _require_no_undo_of_a_rollback(status: MoveStatus, env: Environment) -> None
 
 def refuse_abort(status: MoveStatus, env: Environment) -> None:
     """Raise Refusal if there is no attempt to abort, or it is past its point of no return."""
+    refuse_emergency(status, env)
     refuse_foreign_run(status, env)
     if status.phase is Phase.LIVE and status.rollback_begun and not status.returned_unknown:
         raise Refusal(
@@ -116,6 +130,7 @@ def refuse_abort(status: MoveStatus, env: Environment) -> None:
 
 def refuse_rollback(status: MoveStatus, env: Environment) -> None:
     """Raise Refusal if a rollback may neither begin nor go on from this state."""
+    refuse_emergency(status, env)
     if status.phase is not Phase.RETURNED:
         _refuse_unless_live(status, env)
     _require_no_undo_of_a_rollback(status, env)
@@ -127,6 +142,7 @@ def refuse_rollback(status: MoveStatus, env: Environment) -> None:
 
 def refuse_rollback_abort(status: MoveStatus, env: Environment) -> None:
     """Raise Refusal if there is no rollback to undo."""
+    refuse_emergency(status, env)
     _refuse_unless_live(status, env)
     if status.returned_unknown:
         raise Refusal(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg import sql
 from pydantic import ConfigDict, TypeAdapter
 
 from db import environments
@@ -103,9 +104,9 @@ def require_claimable(conn: Connection, environment: str, own: Checkout) -> None
         _require_same(conn, owner, own, environment)
 
 
-def claim(conn: Connection, own: Checkout) -> None:
-    """Record that the database is this checkout's; also where it is already: one that was moved has a new place."""
-    conn.execute("update ops.environment set checkout = %s::jsonb", (json.dumps(asdict(own)),))
+def claiming(own: Checkout) -> sql.Composed:
+    """Return the statement that gives the database to a checkout; also its own: one that was moved has a new place."""
+    return sql.SQL("update ops.environment set checkout = {}::jsonb").format(json.dumps(asdict(own)))
 
 
 def _require_same(conn: Connection, owner: Checkout, own: Checkout, environment: str) -> None:

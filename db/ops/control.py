@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
 
 from db import environments
@@ -113,6 +113,8 @@ def prepare(
         try:
             conn.execute(schema.TABLES)
             conn.execute(schema.FUNCTIONS)
+            for mark in marking(environment, whose):
+                conn.execute(mark)
         except errors.InsufficientPrivilege as error:
             raise Refusal(
                 "a role that owns the database and its schema ops",
@@ -121,10 +123,15 @@ def prepare(
                 do="Run as a superuser, with no service under way: "
                 + statement("ALTER DATABASE {database} OWNER TO {role};", database=owner.dbname, role=owner.user),
             ) from None
-        conn.execute("insert into ops.environment (name) values (%s) on conflict do nothing", (environment,))
-        conn.execute("insert into ops.phase (phase) values (%s) on conflict do nothing", (Phase.EMPTY,))
-        if whose is not None:
-            checkout.claim(conn, whose)
+
+
+def marking(environment: str, whose: Checkout | None = None) -> list[sql.Composed]:
+    """Return the statements that mark a database whose schema `ops` is made, after which `prepare` changes nothing."""
+    statements = [
+        sql.SQL("insert into ops.environment (name) values ({}) on conflict do nothing").format(environment),
+        sql.SQL("insert into ops.phase (phase) values ({}) on conflict do nothing").format(str(Phase.EMPTY)),
+    ]
+    return statements if whose is None else [*statements, checkout.claiming(whose)]
 
 
 def _require_fit(conn: Connection, environment: str, service: PostgresUrl | None, *, durable: bool) -> bool:

@@ -18,7 +18,7 @@ from db import ops
 from db import tables as db_tables
 from db.console.progress import Progress
 from db.errors import Failure, Refusal
-from db.ops import Phase, RunLock, fence
+from db.ops import Phase, RunLock, emergency, fence
 from db.quarantine import decided_values, entries, second_reading, taken_names
 from db.quarantine.entries import Value
 from db.quarantine.kept_rows import KeptRow
@@ -58,6 +58,13 @@ def require_replayable(conn: ops.Connection) -> Phase:
             "players who went back to SQLite",
             where=where,
             do="Mend the value in the legacy file: the next cutover reads it there.",
+        )
+    if (fenced := emergency.standing(conn)) is not None:
+        raise Refusal(
+            "a database that players can write to",
+            f"an emergency fence {fenced}",
+            where=where,
+            do=f"Lift it first: invoke fence --env {environment} --off --reason WHY. Then run this again.",
         )
     if phase is Phase.LIVE and state != "open":
         raise Refusal(

@@ -106,7 +106,7 @@ def make(direct: PostgresUrl, *, environment: str, message: str, folder: Path = 
         return Made()
     statements, left = (plan.within, plan.alone) if plan.within else (plan.alone[:1], plan.alone[1:])
     path = folder / f"{int(history.head) + 1:04}_{slug}.py"
-    _write(path, title, history.head, statements, alone=not plan.within)
+    _write(path, text(path.name[:4], title, history.head, statements, alone=not plan.within))
     return Made(path, tuple(statements), (*left, *plan.later), tuple(plan.by_hand))
 
 
@@ -258,14 +258,18 @@ def _validate(table: str, name: str) -> str:
     return f"alter table {table} validate constraint {name}"
 
 
-def _write(path: Path, title: str, before: str, statements: Sequence[str], *, alone: bool) -> None:
+def text(number: str, title: str, before: str, statements: Sequence[str], *, alone: bool) -> str:
+    """Return a revision's file. alone: its statements run outside a transaction."""
     lines = [_call(statement, indent="        " if alone else "    ") for statement in statements]
     if alone:
         lines = ["    with op.get_context().autocommit_block():", *lines]
-    text = FILE.format(title=title, number=path.name[:4], before=before, statements="\n".join(lines))
+    return FILE.format(title=title, number=number, before=before, statements="\n".join(lines))
+
+
+def _write(path: Path, content: str) -> None:
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+            file.write(content)
     except FileExistsError:
         raise Refusal("no file of this name", "one", where=str(path), do="It has just been made. Run again.") from None
 

@@ -35,17 +35,31 @@ def run(folder: Path, *arguments: str) -> None:
     containers = _containers(folder, name)
     port = _published(config)
     _require_own([place for _, place in containers], folder, name, port)
-    if arguments[0] == "up" and "running" not in (state for state, _ in containers) and not _is_free(port):
-        raise Refusal(
-            f"the port 127.0.0.1:{port} to be free",
-            "another Postgres there, perhaps of another checkout",
-            do=_own(name, port),
-        )
+    if arguments[0] == "up" and "running" not in (state for state, _ in containers) and not is_free(port):
+        raise taken(port, name)
     done = subprocess.run(
         ["docker", "compose", *arguments], cwd=folder, check=False, env=environments.child_variables()
     )
     if done.returncode:  # Docker has codes of its own, which mean other things than a task's.
         raise Failure(f"docker compose {arguments[0]} to succeed", f"its exit code {done.returncode}")
+
+
+def is_there(folder: Path) -> bool:
+    """Return True if Docker Compose can be run."""
+    try:
+        _require_compose(folder)
+    except Refusal:
+        return False
+    return True
+
+
+def taken(port: int, name: str) -> Refusal:
+    """Return the refusal of a port where something else listens. name: of the project, for one of its own."""
+    return Refusal(
+        f"the port 127.0.0.1:{port} to be free",
+        "another Postgres there, perhaps of another checkout",
+        do=_own(name, port),
+    )
 
 
 def _require_compose(folder: Path) -> None:
@@ -83,14 +97,15 @@ def _published(config: Mapping[str, Any]) -> int:
 
 def _own(name: str, port: int) -> str:
     """Return what gives a checkout a container, a volume and a port of its own."""
-    free = next((each for each in range(port + 1, LAST_PORT + 1) if _is_free(each)), LAST_PORT)
+    free = next((each for each in range(port + 1, LAST_PORT + 1) if is_free(each)), LAST_PORT)
     return (
         f"Give this checkout its own: write these two lines into .env, then run this again.\n"
         f"  DEVELOPMENT_PORT={free}\n  COMPOSE_PROJECT_NAME={name}-{free}"
     )
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Return True if a server could listen on the port of this machine."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as tried:
         # As a server does it: a port whose last connections have just ended is free.
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

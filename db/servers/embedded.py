@@ -60,12 +60,12 @@ class Embedded:
             return launch(self.kind, self.binaries.folder, run, reaper, settings)
         copy = scratch(programs=True) / f"sudamr-{run}-programs"
         reaper.folder(copy)
-        folder = _copy(self.binaries.folder.parent, copy)
+        folder = copied(self.binaries.folder.parent, copy)
         facts = launch(self.kind, folder, run, reaper, settings)
         return replace(facts, remains=f"{facts.remains} {copy}")
 
 
-def _copy(install: Path, to: Path) -> Path:
+def copied(install: Path, to: Path) -> Path:
     """Copy programs and libraries into the folder. Returns the copy's folder of programs."""
     package = install.parent
     to.mkdir(mode=0o755)

@@ -22,7 +22,7 @@ from db.monitor.checks import indexes
 from db.ops import fence, locks
 from db.snapshots import Label, Side, manifest, postgres
 from db.snapshots.tools import Tools
-from db.upkeep import restored
+from db.upkeep import advice, restored
 from game.legacy import fence as legacy_fence
 from game.redaction import redact
 from game.urls import PostgresUrl
@@ -33,6 +33,7 @@ NAMES = (
     "backup of the legacy file",
     "invalid indexes",
     "statistics",
+    "index advice",
 )
 """The jobs, in the order in which they are done."""
 
@@ -101,6 +102,7 @@ def run(env: Environment, config: Config) -> Report:
             partial(_back_up_legacy, env, config),
             partial(_reindex, env),
             partial(_analyze, env),
+            partial(_advise, env),
         )
         return Report(env.name, tuple(_done(name, job, config.progress) for name, job in zip(NAMES, jobs, strict=True)))
 
@@ -215,3 +217,15 @@ def _analyze(env: Environment) -> str:
         tables = sql.SQL(", ").join(sql.Identifier(env.target_direct.schema, name) for name in names)
         conn.execute(sql.SQL("analyze {}").format(tables))
     return f"{len(names)} tables analyzed"
+
+
+def _advise(env: Environment) -> str:
+    """Write the indexes that costly statements lack as revisions to review. Nothing in the database is changed."""
+    try:
+        advices = advice.advise(env)
+    except advice.Unavailable as error:
+        raise NotDue(str(error)) from error
+    if not advices:
+        raise NotDue("no costly statement would be twice as cheap with another index")
+    paths = advice.write(env, advices)
+    return "; ".join(f"{each}, to review: {path}" for each, path in zip(advices, paths, strict=True))

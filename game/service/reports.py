@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.integrations.atexit import AtexitIntegration
@@ -18,8 +18,10 @@ from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from game.redaction import HIDDEN, is_secret_name, redact
-from game.service.traffic import RequestFacts
-from game.settings import Settings
+
+if TYPE_CHECKING:
+    from game.service.traffic import RequestFacts
+    from game.settings import Settings
 
 NEVER_SENT = frozenset({"query_string", "data", "env", "vars"})
 """Places of an event that are never sent, whatever they hold. The names of secrets are in `game.redaction`."""
@@ -35,11 +37,15 @@ def start(now: Settings, **options: Any) -> None:
     """Report this process's defects from now on; not at all without a DSN. `options`: the SDK's own, for its tests."""
     if now.sentry_dsn is None:
         return
+    begin(now.sentry_dsn.get_secret_value(), now.sentry_environment, now.sentry_release, **options)
+
+
+def begin(dsn: str, environment: str, release: str | None = None, **options: Any) -> None:
+    """Report this process's defects to a DSN from now on, scrubbed; for the service and for the tools."""
     sentry_sdk.init(
-        dsn=now.sentry_dsn.get_secret_value(),
-        environment=now.sentry_environment,
-        release=now.sentry_release or f"sudamr@{version('sudamr')}",
-        send_default_pii=False,
+        dsn=dsn,
+        environment=environment,
+        release=release or f"sudamr@{version('sudamr')}",
         include_local_variables=False,
         max_request_body_size="never",
         before_send=lambda event, _hint: scrubbed(event),

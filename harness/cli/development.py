@@ -13,6 +13,7 @@ from harness.cli.texts import (
     POSTGRES,
 )
 
+SERVED = "development, staging or production; without it development, with sample players on a fresh checkout"
 WORKERS = "how many processes share the work; 0: none beside this one"
 
 
@@ -78,30 +79,43 @@ def lint(_c: Context) -> None:
 
 @task
 def up(_c: Context) -> None:
-    """Start the development Postgres: the one of compose.yaml."""
-    _compose("up", "--detach", "--wait")
+    """Start the development Postgres: the one of compose.yaml, or without Docker one of programs on this machine."""
+    from db.console.output import outcome
+    from harness.cli.commands import development_server
+
+    with outcome(None) as out:
+        out.say(development_server.up(root()))
 
 
 @task
 def down(_c: Context) -> None:
-    """Stop the development Postgres; its volume stays."""
-    _compose("down")
+    """Stop the development Postgres; its data stays."""
+    from db.console.output import outcome
+    from harness.cli.commands import development_server
+
+    with outcome(None) as out:
+        out.say(development_server.down(root()))
 
 
 @task(
     help={
-        "env": ENV,
+        "env": SERVED,
         "port": "the first process's port; by default PORT of the pointer's file, else 8000",
         "processes": "how many; each has a port of its own; by default PROCESSES of the pointer's file, else 1",
     }
 )
 def serve(_c: Context, env: str = "", port: int = Whole(-1, 1, 65535), processes: int = Whole(-1, 1, 64)) -> None:
-    """Run the game's HTTP service: on the store that the environment's pointer names; SIGHUP restarts it gracefully."""
+    """Run the game's HTTP service: on a fresh checkout it needs no option, and makes players to try it with.
+
+    With --env on the store that the environment's pointer names. SIGHUP restarts it gracefully.
+    """
     from db import environments, service_file
     from db.console.output import outcome
+    from harness.cli.commands import first_serve
 
-    with outcome(None):
-        pointer = environments.load(env).pointer
+    with outcome(None) as out:
+        served = environments.load(env) if env else first_serve.furnish(out.say, out.progress, port)
+        pointer = served.pointer
         service_file.require(pointer.path, pointer.variable)
         given = {name: str(value) for name, value in (("PORT", port), ("PROCESSES", processes)) if value > 0}
         environments.become([sys.executable, "-m", "game.service"], {"SUDAMR_ENV_FILE": str(pointer.path), **given})
@@ -129,14 +143,6 @@ def token(_c: Context, env: str = "", player: str = "", revoke: bool = False) ->
                 "--player ID", "none", do="Add the id of a player: --player ID. `invoke seed --legacy FILE` prints one."
             )
         out.say(revoking.revoke(target, player) if revoke else tokens.issue(environments.token_secret(target), player))
-
-
-def _compose(*arguments: str) -> None:
-    from db.console.output import outcome
-    from db.servers import compose
-
-    with outcome(None):
-        compose.run(root(), *arguments)
 
 
 def _workflows() -> list[str]:

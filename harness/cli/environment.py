@@ -17,16 +17,25 @@ from harness.cli.texts import (
 )
 
 
-@task(help={"env": ENV, "take-over": "make another checkout's development database this one's", **ASKED})
-def prepare(_c: Context, env: str = "", take_over: bool = False, yes: bool = False, confirm: str = "") -> None:
+@task(
+    help={
+        "env": ENV,
+        "take-over": "make another checkout's development database this one's",
+        "sql": "make the checks, print the SQL for psql with the roles, and change nothing",
+        **ASKED,
+    }
+)
+def prepare(
+    _c: Context, env: str = "", take_over: bool = False, sql: bool = False, yes: bool = False, confirm: str = ""
+) -> None:
     """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
     from db import environments
     from db.console.output import outcome
     from harness.cli.commands import preparing
 
     with outcome(None) as out:
-        confirmed = confirmation(out, env, yes, confirm)
-        out.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over))
+        confirmed = confirmation(out, env, yes, confirm, dry_run=sql)
+        out.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over, sql=sql))
 
 
 @task(help={"env": ENV, "sql": "print the SQL, and change nothing", **ASKED, "json": JSON})

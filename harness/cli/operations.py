@@ -5,8 +5,8 @@ from __future__ import annotations
 from invoke.context import Context
 
 from harness.cli.framework import Whole, task
-from harness.cli.framework.running import judged
-from harness.cli.texts import ENV, JSON
+from harness.cli.framework.running import confirmation, judged
+from harness.cli.texts import ASKED, ENV, JSON
 
 
 @task(
@@ -58,3 +58,44 @@ def verify(_c: Context, env: str = "", clean: bool = False, minutes: int = Whole
     from harness.cli.commands import provider_checks
 
     judged(json, lambda progress: provider_checks.verify(env, clean, minutes, progress), provider_checks.show_verify)
+
+
+@task(
+    help={
+        "env": ENV,
+        "on": "close the game to players' writes, on the store that serves them now",
+        "off": "open it again; never what a cutover or a rollback has fenced",
+        "reason": "why, in a few words; `invoke status` shows them",
+        **ASKED,
+        "json": JSON,
+    },
+    required=["reason"],
+    needs={"reason": ["on", "off"]},
+    ignores={"on": ["off"]},
+)
+def fence(
+    _c: Context,
+    env: str = "",
+    on: bool = False,
+    off: bool = False,
+    reason: str = "",
+    yes: bool = False,
+    confirm: str = "",
+    json: str = "",
+) -> None:
+    """Close the game in an emergency, or open it again: no player can write, each can read."""
+    from db import environments
+    from db.console.output import outcome
+    from db.cutover import emergency
+    from db.processes.interruption import Signals
+    from harness.cli.commands import fences
+
+    del off  # The command line has exactly one of both.
+    with Signals() as signals, outcome(json or None) as out:
+        out.signals = signals
+        confirmed = confirmation(out, env, yes, confirm)
+        target = environments.load(env)
+        fences.end_with(target, out)
+        report = (emergency.close if on else emergency.lift)(target, reason, confirmed)
+        fences.show(report, out)
+        out.json(report)

@@ -23,6 +23,7 @@ PLACEHOLDERS = frozenset(
         "FOLDER",
         "HOST",
         "NAME",
+        "WHY",
         "NEW",
         "PORT",
         "PROCESS",

@@ -91,6 +91,7 @@ def status(env: Environment, root: Path = ROOT) -> Status:
             admits,
             _asked("snapshots", lambda: _snapshots(env)),
             Row("settings", env.files_read.lines()),
+            *_emergency(seen),
             Row("players", seen.serves),
             Row(NEXT, [*_gate(env, seen, str(admits.value)), *seen.steps]),
         )
@@ -114,6 +115,11 @@ def _postgres(env: Environment, seen: Observation) -> list[Row]:
         Row("lock held by", str(control.holder or "nobody")) if control else missing("lock held by"),
         Row("fence of Postgres", seen.target_fence) if target else missing("fence of Postgres"),
     ]
+
+
+def _emergency(seen: Observation) -> list[Row]:
+    """The row of a fence that somebody set by `invoke fence`, if one stands."""
+    return [] if seen.emergency is None else [Row("emergency fence", str(seen.emergency))]
 
 
 def _schema(env: Environment, at: str | None) -> list[Row]:

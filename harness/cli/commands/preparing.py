@@ -9,15 +9,18 @@ from db.confirmation import Change, Confirm, require_own
 from db.console.progress import Progress
 from db.environments import Environment
 from db.errors import Refusal
-from db.ops import checkout
+from db.ops import checkout, script
 from db.samples import seed
 from db.samples.seed import Seeded
 from db.schema import migrate
 from db.schema.migrate import Migrated
 
 
-def prepare(env: Environment, confirm: Confirm, *, take_over: bool) -> str:
-    """Mark the database, and return what was done. Raises Refusal as `ops.prepare` does."""
+def prepare(env: Environment, confirm: Confirm, *, take_over: bool, sql: bool = False) -> str:
+    """Mark the database, and return what was done; sql: only return the script. Raises Refusal as `ops.prepare` does.
+
+    The checks are made in both cases.
+    """
     owned = env.name in checkout.OWNED
     if take_over and not owned:
         raise Refusal(
@@ -33,6 +36,8 @@ def prepare(env: Environment, confirm: Confirm, *, take_over: bool) -> str:
         ops.prepare, env.target_direct, env.name, service=env.target, durable=durable, whose=this, take_over=take_over
     )
     run(check=True)
+    if sql:
+        return script.text(env.target_direct, env.target, env.name, this)
     # `prepare` gives a database to a checkout, so its own checks say whose it is.
     confirm(Change(env, f"marks {url} as the database of {env.name}", database=False))
     run()

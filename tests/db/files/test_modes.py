@@ -43,7 +43,7 @@ ALLOWED = {
     ("db/schema/new_revision.py", "_write"): "a source file of the checkout, which git gives to others",
     ("db/servers/reaper.py", "_log"): "a script that imports nothing of the project",
     ("db/servers/binaries.py", "make_folder"): "0700; alone if it must not be there yet",
-    ("db/servers/embedded.py", "_copy"): "programs, which the server's account has to run",
+    ("db/servers/embedded.py", "copied"): "programs, which the server's account has to run",
     ("db/snapshots/manifest.py", "being_made"): "0700; alone if it must not be there yet",
     (
         "db/files/private.py",

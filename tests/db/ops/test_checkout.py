@@ -31,6 +31,7 @@ DESTROYS: dict[str, dict[str, Any]] = {
     "prepare": {},
     "transfer.replay": {},
     "snapshot.kept": {"drop": "replaced_by_a_test"},
+    "fence": {"on": True, "reason": "a test"},
 }
 
 

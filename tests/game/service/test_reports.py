@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import secrets
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import httpx
 import psycopg
@@ -17,48 +13,13 @@ from psycopg import sql
 
 from db.samples import builders
 from game.service.reports import scrubbed
+from tests.fixtures.sentry import Receiver
 from tests.game.places import PostgresPlace
 from tests.game.service.running import BEARER, Running, eventually
 from tests.game.service.serving import HANA
 
 SECRET = "hunter2-hunter2"
 OPERATOR_TOKEN = secrets.token_urlsafe(16)
-
-
-class Receiver:
-    """A stand-in for Sentry that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.bodies: list[str] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                packed = self.headers.get("Content-Encoding") == "gzip"
-                receiver.bodies.append((gzip.decompress(body) if packed else body).decode())
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_args: object) -> None:
-                """Log nothing: the test's output stays readable."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    @property
-    def dsn(self) -> str:
-        return f"http://publickey@127.0.0.1:{self.server.server_port}/1"
-
-    def events(self) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for body in self.bodies for line in body.splitlines()]
-        return [line for line in lines if "exception" in line]
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture
