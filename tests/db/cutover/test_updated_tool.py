@@ -75,10 +75,10 @@ def test_after_a_cutover_by_an_earlier_tool_the_rollback_carries_back_what_playe
 ) -> None:
     by_earlier(earlier, world, "cutover")
     world.assert_whole_on_postgres()
-    assert world.act(0, "after the update").status_code == 200
+    assert world.act(0, "after-the-update").status_code == 200
     assert world.rollback().verdict == "returned"
     assert (world.phase(), world.legacy_fence(), world.engine()) == ("returned", "open", "legacy")
-    answered = world.act(0, "after the update")
+    answered = world.act(0, "after-the-update")
     assert (answered.status_code, answered.json()["replayed"]) == (200, True)
 
 
