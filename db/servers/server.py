@@ -30,7 +30,7 @@ class Server:
 
     @property
     def kind(self) -> str:
-        """Return docker, local, embedded or url."""
+        """Return docker, local, embedded, embedded18 or url."""
         return self._facts.kind
 
     @property

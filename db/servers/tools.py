@@ -56,6 +56,12 @@ class Tool:
             arguments = [*args, database]
         return [*command, *arguments], environments.child_variables(settings, secrets=libpq.KEPT)
 
+    def version(self) -> str:
+        """Ask the program for its version, such as "15.18"."""
+        command, environment = self.alone(["--version"])
+        printed = children.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        return str(printed).split()[2]  # pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
+
     def alone(self, args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Build the command line and the environment of a run that reaches no database."""
         return [*(part for part in self.command if part != PASSED), *args], environments.child_variables({})

@@ -50,7 +50,7 @@ def migrate(
     with outcome(json or None) as out:
         confirmed = confirmation(out, env, yes, confirm, dry_run=sql)
         target = environments.load(env)
-        done = preparing.run_migrations(target, confirmed, sql=sql)
+        done = preparing.run_migrations(target, confirmed, sql=sql, progress=out.progress)
         applied = ", ".join(done.applied) or "nothing, it was there"
         out.say(done.sql if sql else f"{target.name} is at {done.head}; applied: {applied}")
         out.json(done)

@@ -73,8 +73,8 @@ class Counts:
 class Certificate:
     """A gate's finding. freeze_seconds: how long the rehearsal was read-only; made_at: ISO time in UTC.
 
-    server_settings: those of `db.servers.settings.DECISIVE`; seeds: what the made players, the dice and the clients
-    followed from.
+    server_programs: the name and version of what wrote the snapshots; server_settings: those of
+    `db.servers.settings.DECISIVE`; seeds: what the made players, the dice and the clients followed from.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -93,6 +93,7 @@ class Certificate:
     freeze_seconds: NonNegativeFloat
     server_kind: OneLine
     server_version: OneLine
+    server_programs: OneLine
     server_settings: dict[str, OneLine]
     seeds: dict[str, OneLine]
     made_at: Instant

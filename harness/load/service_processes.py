@@ -35,7 +35,8 @@ PORTS = range(20_000, 30_000)
 
 ATTEMPTS = 5
 PORT_TAKEN = "to be free"
-_ARGV = (sys.executable, "-m", "game.service")
+_ARGV = (sys.executable, "-P", "-m", "game.service")
+"""With -P the folder that we were started in comes not before the tree in `Service.code`."""
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Service:
     """`python -m game.service` on ports of its own, its store named by an env file.
 
     `operator_token` lets the smoke test through; it and the secrets of dice and tokens are this service's alone.
+    `code` is the tree that it runs.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Service:
     processes: int = 2
     operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     token_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    code: Path = Path(game.__file__).parent.parent
     _pid: int = 0
     _port: int = 0
 
@@ -140,7 +143,7 @@ class Service:
         """Return an environment with our PATH and little else: an exported variable would win over the env file."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         return kept | {
-            "PYTHONPATH": str(Path(game.__file__).parent.parent),
+            "PYTHONPATH": str(self.code),
             "SUDAMR_ENV_FILE": str(self.env_file),
             "HOST": "127.0.0.1",
             "PRIVATE_PORT": str(self._port),

@@ -65,7 +65,11 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
         tally = users.tally
         return RehearsalReport(
             **_fields(outward) | {"verdict": _worst(outward.verdict, way_back.verdict)},
-            engine={"kind": setup.server.kind, "version": setup.server.version},
+            engine={
+                "kind": setup.server.kind,
+                "version": setup.server.version,
+                "programs": f"pg_dump {setup.server.tool('pg_dump').version()}",
+            },
             players=setup.players,
             held=rehearsal.held,
             refused=len(tally.refused),

@@ -60,6 +60,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/snapshots/staging_schema.py": (1, "tests/db/snapshots/test_snapshots_hostile.py"),
     "db/snapshots/manifest.py": (1, "tests/db/snapshots/test_snapshots_odd_places.py"),
     "db/snapshots/postgres.py": (2, "tests/db/snapshots/test_snapshots_hostile.py"),
+    "db/snapshots/trial.py": (2, "tests/db/snapshots/test_revisions_tried.py"),
     "db/snapshots/trust.py": (4, "tests/db/snapshots/test_snapshots_signed.py"),
     "db/transfer/soundness.py": (3, "tests/db/transfer/test_transfer_remedies.py"),
     "db/conversion/proof.py": (1, "tests/db/conversion/test_conversion_proof.py"),

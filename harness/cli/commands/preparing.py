@@ -9,11 +9,15 @@ from db.confirmation import Change, Confirm, require_own
 from db.console.progress import Progress
 from db.environments import Environment
 from db.errors import Refusal
-from db.ops import checkout, script
+from db.ops import checkout, script, statements
 from db.samples import seed
 from db.samples.seed import Seeded
 from db.schema import migrate
 from db.schema.migrate import Migrated
+from db.schema.revisions import History
+from db.signing import UNSIGNED_STAGES
+from db.snapshots import trial
+from db.snapshots.tools import Tools
 
 
 def prepare(env: Environment, confirm: Confirm, *, take_over: bool, sql: bool = False) -> str:
@@ -44,15 +48,44 @@ def prepare(env: Environment, confirm: Confirm, *, take_over: bool, sql: bool = 
     return f"{url} is marked {env.name}{f', of the checkout {this}' if owned else ''}"
 
 
-def run_migrations(env: Environment, confirm: Confirm, *, sql: bool) -> Migrated:
-    """Bring the schema to the head; sql: only return the statements. Errors: as of `db.schema.migrate.migrate`."""
-    run = partial(migrate.migrate, env.target_direct, environment=env.name, service_role=env.target.user)
+def run_migrations(
+    env: Environment,
+    confirm: Confirm,
+    *,
+    sql: bool,
+    progress: Progress,
+    history: History | None = None,
+    tools: Tools | None = None,
+) -> Migrated:
+    """Bring the schema to the head; sql: only return the statements. Errors: as of `db.schema.migrate.migrate`.
+
+    Where players own the rows, what is pending is first tried on the newest verified snapshot; see `_tried`.
+    """
+    run = partial(
+        migrate.migrate, env.target_direct, environment=env.name, service_role=env.target.user, history=history
+    )
     planned = run(sql=True)
     if sql:
         return planned
     pending = ", ".join(planned.applied) or "no revision, and grants the rights again"
-    confirm(Change(env, f"applies {pending}: {env.target_direct.redacted}"))
+    tried = _tried(env, progress, history, tools) if planned.applied and _has_players(env) else ""
+    confirm(Change(env, f"applies {pending}{tried}: {env.target_direct.redacted}"))
     return run()
+
+
+def _has_players(env: Environment) -> bool:
+    """Return True where players own rows that a revision may break: not in development and test, nor before a load."""
+    if env.name in UNSIGNED_STAGES:
+        return False
+    with ops.connect(env.target_direct) as conn:
+        return migrate.current(conn) is not None and statements.first_filled(conn, ["users"]) is not None
+
+
+def _tried(env: Environment, progress: Progress, history: History | None, tools: Tools | None) -> str:
+    """Try the revisions on the newest verified snapshot, and return the words for it. Raises Refusal if one fails."""
+    progress.say("trying the revisions on the newest verified snapshot")
+    tried = trial.try_revisions(env, history=history, tools=tools)
+    return f", which passed on the snapshot {tried.snapshot.folder.name}"
 
 
 def fill(env: Environment, confirm: Confirm, *, players: int, number: int, progress: Progress) -> Seeded:

@@ -227,6 +227,7 @@ def test_a_password_in_the_argument_is_refused_in_every_form_and_not_shown(asked
         "docker",
         "local",
         "embedded",
+        "embedded18",
     ],
 )
 def test_a_url_without_a_password_is_not_taken_for_one_with_it(asked: str) -> None:
@@ -252,7 +253,7 @@ def test_the_remedy_of_a_password_in_the_url_works_for_a_variable_and_for_a_file
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("nonsense", "expected docker, local, embedded or a postgresql:// URL; found nonsense"),
+        ("nonsense", "expected docker, local, embedded, embedded18 or a postgresql:// URL; found nonsense"),
         ("u@hidden/d", "or a postgresql:// URL; found another text"),
         ("mysql://u@hidden/d", "begins with postgresql://.*found the scheme mysql"),
         ("file:///tmp/game.sqlite", "expected a postgresql:// URL; found file:/tmp/game.sqlite"),

@@ -212,7 +212,8 @@ ARCHIVES: dict[str, Callable[[Environment, Server, bytes], bytes]] = {
     "the schema ops": lambda e, s, _: dumped(e, s, "--format=custom", "--schema=ops"),
     "plain SQL": lambda e, s, _: dumped(e, s, "--format=plain", '--schema="game"'),
     "plain SQL that acts": lambda *_: b"\\! touch /tmp/sudamr-was-here\nDROP SCHEMA ops CASCADE;\n",
-    "cut off": lambda _e, _s, data: data[: len(data) * 3 // 4],
+    # In its rows: of 18's pg_dump, without compression, the last two fifths hold none.
+    "cut off": lambda _e, _s, data: data[: len(data) // 2],
     "cut off in its head": lambda _e, _s, data: data[:40],
     "nothing": lambda *_: b"",
     "noise": lambda *_: bytes(range(256)) * 64,

@@ -90,7 +90,7 @@ def test_a_run_that_asks_for_no_server_starts_none(suite: pytest.Pytester) -> No
 def test_without_any_postgres_tests_that_need_none_run_and_the_first_that_needs_one_ends_the_run(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.servers.providers.KINDS", ())
+    monkeypatch.setattr("db.servers.providers.PREFERRED", ())
     suite.makepyfile(test_a=PLAIN, test_b=FAILS)
     result = suite.runpytest_inprocess()
     result.stdout.fnmatch_lines(["postgres: none *", "*Exit: expected Postgres from docker, local binaries or *"])
@@ -103,8 +103,8 @@ def test_a_kind_that_does_not_exist_is_refused_in_two_lines(suite: pytest.Pytest
     result = suite.runpytest_subprocess("--postgres=nonsense")
     assert result.ret == 2
     assert [line for line in result.errlines if line] == [
-        "ERROR: kind of Postgres: expected docker, local, embedded or a postgresql:// URL; found nonsense.",
-        "  Name with --postgres one of docker, local, embedded, or postgresql://USER@HOST:PORT/DATABASE.",
+        "ERROR: kind of Postgres: expected docker, local, embedded, embedded18 or a postgresql:// URL; found nonsense.",
+        "  Name with --postgres one of docker, local, embedded, embedded18, or postgresql://USER@HOST:PORT/DATABASE.",
     ]
     assert "passed" not in result.stdout.str()
 
