@@ -7,17 +7,14 @@ from pathlib import Path
 
 from invoke.context import Context
 
-from harness.cli.framework import Whole, task
+from harness.cli.framework import Consent, Whole, task
 from harness.cli.framework.running import ENDING, KILL, confirmation, end, judged
 from harness.cli.texts import (
-    ASKED,
-    CONFIRM,
     ENV,
     ENV_OR_TEST,
     JSON,
     LEGACY,
     POSTGRES,
-    YES,
 )
 
 
@@ -30,7 +27,6 @@ from harness.cli.texts import (
         "into": "where the rebuilt file goes",
         "max-held": "refuse when more players than this would be held; by default any number may be",
         "postgres": "with --env test: " + POSTGRES,
-        **ASKED,
         "json": JSON,
     },
     needs={"into": ["back"], "max-held": ["source"], "postgres": ["env=test"]},
@@ -43,8 +39,7 @@ def transfer(
     into: str = "",
     max_held: int = Whole(-1, 0),
     postgres: str = "",
-    yes: bool = False,
-    confirm: str = "",
+    consent: Consent = Consent(),
     json: str = "",
 ) -> None:
     """Move a legacy file to Postgres with proof; with --back --into FILE, rebuild it from there."""
@@ -62,7 +57,7 @@ def transfer(
     )
     with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
         out.signals = signals
-        found = transfers.run(wish, out.progress, confirmation(out, env, yes, confirm))
+        found = transfers.run(wish, out.progress, confirmation(out, env, consent))
         transfers.show(found, out)
         out.json(found)
         end(found.verdict)
@@ -147,8 +142,6 @@ def quarantine(
         "number": "with --value: the value of this number in the list",
         "value": "a file with what was decided in its place, in UTF-8",
         "dry-run": "say what would be loaded; change nothing",
-        "yes": YES,
-        "confirm": CONFIRM,
         "json": JSON,
     },
     needs={"number": ["value"], "value": ["number"]},
@@ -160,8 +153,7 @@ def replay(
     number: int = Whole(-1, 0),
     value: str = "",
     dry_run: bool = False,
-    yes: bool = False,
-    confirm: str = "",
+    consent: Consent = Consent(),
     json: str = "",
 ) -> None:
     """Load again what was held: what this version, or a value decided by hand, allows; also while players play."""
@@ -173,7 +165,7 @@ def replay(
     with outcome(json or None) as out:
         wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
         target = environments.load(env)
-        may = confirmation(out, env, yes, confirm, dry_run)
+        may = confirmation(out, env, consent, dry_run)
         change = Change(target, f"loads what the quarantine holds into {target.target_direct.redacted}")
         done = replays.run(target, wish, out.progress, partial(may, change))
         replays.show(done, target.name, out)
@@ -181,12 +173,12 @@ def replay(
         end(done.verdict)
 
 
-@task(help={"env": ENV, **ASKED})
-def cleanup(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
+@task(help={"env": ENV})
+def cleanup(_c: Context, env: str = "", consent: Consent = Consent()) -> None:
     """Empty a target that holds a trial's copy; never one that a cutover fills or that players play on."""
     from db.console.output import outcome
     from harness.cli.commands import transfers
 
     with outcome(None) as out:
-        confirmed = confirmation(out, env, yes, confirm)
+        confirmed = confirmation(out, env, consent)
         out.say(f"{transfers.cleanup(env, confirmed).redacted} is empty")

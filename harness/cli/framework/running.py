@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from db.confirmation import Confirmation
     from db.console.output import Output
     from db.console.progress import Progress
+    from harness.cli.framework.groups import Consent
 
 ENDING = "It is ending and removes what it started; please wait."
 KILL = "kill -9 is safe: what it started ends with it."
@@ -73,10 +74,11 @@ class Terminal:
             return ""
 
 
-def confirmation(out: Output, env: str, yes: bool, confirm: str, dry_run: bool = False) -> Confirmation:
+def confirmation(out: Output, env: str, consent: Consent, dry_run: bool = False) -> Confirmation:
+    """Return the permission to change an environment. Raises Refusal where Confirmation does."""
     from db.confirmation import Confirmation
 
-    return Confirmation(env, Terminal(out), yes=yes, confirm=confirm, dry_run=dry_run)
+    return Confirmation(env, Terminal(out), yes=consent.yes, confirm=consent.confirm, dry_run=dry_run)
 
 
 def checked(command: Sequence[str], folder: Path) -> int:
