@@ -13,7 +13,7 @@ import httpx
 from db import web
 from db.environments import Environment, WatchPlan
 from db.monitor import alarms
-from db.monitor.alarms import Message
+from db.monitor.alarms import AlarmMessage
 from game.redaction import redact
 
 SECONDS = 10.0
@@ -55,7 +55,7 @@ def beat(env: Environment) -> str:
     return ""
 
 
-def _send(plan: WatchPlan, place: str, message: Message) -> None:
+def _send(plan: WatchPlan, place: str, message: AlarmMessage) -> None:
     if place == WEBHOOK:
         answer = httpx.post(
             plan.webhook, json={"text": message.line}, timeout=SECONDS, trust_env=False, verify=web.authorities()

@@ -96,9 +96,9 @@ def kept(
         what = "replaces what players own by a schema that was kept" if put_back else "drops a schema that was kept"
         what += f" in {target.target_direct.redacted}"
         may = confirmation(out, env, consent, dry_run=not (put_back or drop))
-        found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=partial(may, Change(target, what)))
-        keeping.show(found, out)
-        out.json(found)
+        done = keeping.run(target, put_back, drop, unfence=unfence, confirmed=partial(may, Change(target, what)))
+        keeping.show(done, out)
+        out.json(done)
 
 
 def _snapshot(verb: str, env: str, what: str, json: str, *, unsigned: bool = False) -> None:

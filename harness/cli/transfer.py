@@ -47,7 +47,7 @@ def transfer(
     from db.processes.interruption import Signals
     from harness.cli.commands import transfers
 
-    wish = transfers.Wish(
+    options = transfers.TransferOptions(
         environment=env,
         source=Path(source) if source else None,
         into=Path(into) if into else None,
@@ -57,10 +57,10 @@ def transfer(
     )
     with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
         out.signals = signals
-        found = transfers.run(wish, out.progress, confirmation(out, env, consent))
-        transfers.show(found, out)
-        out.json(found)
-        end(found.verdict)
+        done = transfers.run(options, out.progress, confirmation(out, env, consent))
+        transfers.show(done, out)
+        out.json(done)
+        end(done.verdict)
 
 
 @task(help={"source": LEGACY, "json": JSON}, required=["source"])
@@ -70,9 +70,9 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
     from harness.cli.commands import transfers
 
     with outcome(json or None) as out:
-        found = transfers.profile(source)
-        transfers.show_profile(found, out)
-        out.json(found)
+        profiled = transfers.profile(source)
+        transfers.show_profile(profiled, out)
+        out.json(profiled)
 
 
 @task(help={"json": JSON})
@@ -130,9 +130,9 @@ def quarantine(
         if into or number >= 0:
             quarantines.export(env, None if number < 0 else number, into, out)
             return
-        found = quarantines.find(env, player, rule, whole=bool(json))
-        quarantines.show(found, out)
-        out.json(found)
+        listed = quarantines.find(env, player, rule, whole=bool(json))
+        quarantines.show(listed, out)
+        out.json(listed)
 
 
 @task(
@@ -163,11 +163,11 @@ def replay(
     from harness.cli.commands import replays
 
     with outcome(json or None) as out:
-        wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
+        options = replays.ReplayOptions(player, None if number < 0 else number, value, dry_run)
         target = environments.load(env)
         may = confirmation(out, env, consent, dry_run)
         change = Change(target, f"loads what the quarantine holds into {target.target_direct.redacted}")
-        done = replays.run(target, wish, out.progress, partial(may, change))
+        done = replays.run(target, options, out.progress, partial(may, change))
         replays.show(done, target.name, out)
         out.json(done)
         end(done.verdict)

@@ -45,13 +45,13 @@ def judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, O
 
     with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
         out.signals = signals
-        found = run(out.progress)
-        show(found, out)
-        out.json(found)
-        end(found.verdict)
+        result = run(out.progress)
+        show(result, out)
+        out.json(result)
+        end(result.verdict)
 
 
-class Terminal:
+class CommandTerminal:
     """The terminal of this command, if it has one."""
 
     def __init__(self, out: Output) -> None:
@@ -78,7 +78,7 @@ def confirmation(out: Output, env: str, consent: Consent, dry_run: bool = False)
     """Return the permission to change an environment. Raises Refusal where Confirmation does."""
     from db.confirmation import Confirmation
 
-    return Confirmation(env, Terminal(out), yes=consent.yes, confirm=consent.confirm, dry_run=dry_run)
+    return Confirmation(env, CommandTerminal(out), yes=consent.yes, confirm=consent.confirm, dry_run=dry_run)
 
 
 def checked(command: Sequence[str], folder: Path) -> int:
@@ -89,13 +89,13 @@ def checked(command: Sequence[str], folder: Path) -> int:
     from db.processes import children
 
     # SIGTERM: at SIGINT some of the checks print a traceback.
-    ended = children.attended(told(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=folder)
+    ended = children.attended(shown_command(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=folder)
     if ended.signals:
         raise KeyboardInterrupt(ended.signals[0])
     return ended.code
 
 
-def told(name: str, *arguments: str) -> list[str]:
+def shown_command(name: str, *arguments: str) -> list[str]:
     """Print the command, and return it with the program of this environment."""
     from game.printable import line
     from game.redaction import redact

@@ -31,9 +31,9 @@ Refused = Callable[..., str]
 
 
 def task(name: str) -> Task:
-    found = tasks.namespace[name]
-    assert isinstance(found, Task), f"{name} is made by another decorator than ours"
-    return found
+    result = tasks.namespace[name]
+    assert isinstance(result, Task), f"{name} is made by another decorator than ours"
+    return result
 
 
 @pytest.fixture
@@ -242,8 +242,8 @@ def test_a_command_of_the_pages_can_be_typed_as_it_stands(
 
 
 def word(name: str, option: str) -> str:
-    found = CONTEXTS[name].flags[f"--{option}"]
-    return found.flag if found.kind is bool else f"{found.flag}={'1' if found.whole is not None else 'x'}"
+    result = CONTEXTS[name].flags[f"--{option}"]
+    return result.flag if result.kind is bool else f"{result.flag}={'1' if result.whole is not None else 'x'}"
 
 
 def met(name: str) -> list[str]:
