@@ -1,4 +1,4 @@
-"""docs/architecture.md has the rooms of each floor in the order that import-linter holds; files that it names exist."""
+"""docs/architecture.md has the packages in the order that import-linter holds; files that it names exist."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
-FLOORS = ("harness", "db", "game")
+PACKAGES = ("harness", "db", "game")
 
 
-def layers(floor: str) -> list[str]:
+def layers(package: str) -> list[str]:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    (contract,) = [each for each in contracts if each.get("containers") == [floor]]
+    (contract,) = [each for each in contracts if each.get("containers") == [package]]
     return [str(layer) for layer in contract["layers"]]
 
 
-def purpose(floor: str, room: str) -> str:
-    """Return the first line of the room's docstring."""
-    path = ROOT / floor / room / "__init__.py"
-    source = path if path.is_file() else ROOT / floor / f"{room}.py"
+def purpose(package: str, part: str) -> str:
+    """Return the first line of the part's docstring."""
+    path = ROOT / package / part / "__init__.py"
+    source = path if path.is_file() else ROOT / package / f"{part}.py"
     line = (ast.get_docstring(ast.parse(source.read_text("utf-8"))) or "").splitlines()[0]
     return line.replace("|", "\\|")
 
 
-def table(floor: str) -> str:
+def table(package: str) -> str:
     rows = ["| package | |", "|---|---|"]
-    for layer in layers(floor):
-        rooms = [room.strip() for room in layer.split("|")]
-        rows += [f"| `{room}`{' ·' if len(rooms) > 1 else ''} | {purpose(floor, room)} |" for room in rooms]
+    for layer in layers(package):
+        parts = [part.strip() for part in layer.split("|")]
+        rows += [f"| `{part}`{' ·' if len(parts) > 1 else ''} | {purpose(package, part)} |" for part in parts]
     return "\n".join(rows)
 
 
-@pytest.mark.parametrize("floor", FLOORS)
-def test_the_page_has_the_rooms_of_a_floor_in_their_order(floor: str, pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_page_has_the_parts_of_a_package_in_their_order(package: str, pytestconfig: pytest.Config) -> None:
     text = PAGE.read_text("utf-8")
-    part = re.compile(rf"(<!-- packages of {floor} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-    expected = f"{table(floor)}\n"
+    part = re.compile(rf"(<!-- packages of {package} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+    expected = f"{table(package)}\n"
     if pytestconfig.getoption("--write-pages"):
         PAGE.write_text(part.sub(lambda found: found[1] + expected + found[3], text), "utf-8")
         return
     found = part.search(text)
-    assert found, floor
+    assert found, package
     assert found[2] == expected, "write it: pytest tests/test_architecture_page.py --write-pages"
 
 

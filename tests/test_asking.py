@@ -126,8 +126,8 @@ def kept_schema(project: Project) -> str:
 
 def named() -> Mapping[str, Any]:
     """Return each task by the name that people use: of a collection's default task it is the collection's."""
-    found = {name: tasks.namespace.task_with_config(name)[0] for name in tasks.namespace.task_names}
-    return {"transfer" if name == "transfer.transfer" else name: task for name, task in found.items()}
+    result = {name: tasks.namespace.task_with_config(name)[0] for name in tasks.namespace.task_names}
+    return {"transfer" if name == "transfer.transfer" else name: task for name, task in result.items()}
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def prepared(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody sits there; what they type is a test's `input`."""
-    monkeypatch.setattr(running.Terminal, "can_ask", True)
+    monkeypatch.setattr(running.CommandTerminal, "can_ask", True)
 
 
 @pytest.fixture(autouse=True)
@@ -228,8 +228,8 @@ def test_without_a_terminal_or_with_yes_alone_it_is_refused(
             monkeypatch.setattr("sys.stdin", None)
         assert run(prepared, monkeypatch, name, **given, yes=yes) == 2
         shown = capsys.readouterr().err
-        found = "--yes" if yes else "no terminal"
-        assert f"expected the name production typed as confirmation; found {found}" in shown
+        result = "--yes" if yes else "no terminal"
+        assert f"expected the name production typed as confirmation; found {result}" in shown
         assert "add --confirm production" in shown
     assert prepared.digest() == before
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 CODE = [" ".join(found.split()) for found in re.findall(r"`([^`]+)`", PAGE)]
-FLOORS = ("game/", "db/", "harness/", "scenarios", "tests/", "docs/", ".ci/")
+PARTS = ("game/", "db/", "harness/", "scenarios", "tests/", "docs/", ".ci/")
 RECIPES = ("An action", "A column", "A legacy field", "A scenario", "A fault", "A step of a runbook")
 
 
@@ -39,7 +39,7 @@ def test_each_recipe_has_its_files_in_steps_and_its_tests() -> None:
 
 def test_each_path_that_it_names_is_there() -> None:
     linked = re.findall(r"\]\(([^)#]+)\)", PAGE)
-    named = [word for code in CODE for word in code.split() if word.startswith(FLOORS) and "=" not in word]
+    named = [word for code in CODE for word in code.split() if word.startswith(PARTS) and "=" not in word]
     assert len(named) > 30
     assert [path for path in (*named, *linked) if not (ROOT / path).exists()] == []
 

@@ -280,14 +280,14 @@ def test_a_tag_of_a_scenario_file_makes_no_object(tag: str, tmp_path: Path, monk
 
 
 def test_nothing_loads_what_could_run_code() -> None:
-    found = [
+    result = [
         f"{path.relative_to(ROOT)}:{call.lineno}"
         for top in ("db", "game", "harness")
         for path in (ROOT / top).rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(call, ast.Call) and _is_unsafe(call)
     ]
-    assert found == []
+    assert result == []
 
 
 def _is_unsafe(call: ast.Call) -> bool:

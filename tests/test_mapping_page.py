@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from db.console.output import outcome
 from harness.cli.commands import mappings
-from harness.cli.commands.mappings import COLUMNS, MEANINGS, Listed
+from harness.cli.commands.mappings import COLUMNS, MEANINGS, MappingList
 from tests.test_tasks import invoke
 
 PAGE = Path(__file__).parents[1] / "docs" / "mapping.md"
@@ -27,7 +27,7 @@ decodes and encodes by (`game/legacy/codec/mapping.py`), so it can't differ from
 """
 
 
-def page(mapping: Listed) -> str:
+def page(mapping: MappingList) -> str:
     parts = [HEAD + "".join(f"- *{word}*: {meaning}\n" for word, meaning in MEANINGS.items())]
     for section in mapping.sections:
         lines = [f"## `{section.source}` → {', '.join(f'`{name}`' for name in section.targets)}", ""]

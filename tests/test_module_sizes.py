@@ -11,7 +11,7 @@ LONGER = {"db/migrations/versions/0001_game.py"}
 
 
 def test_no_module_has_more_than_400_lines() -> None:
-    modules = [path for floor in ("game", "db", "harness") for path in (ROOT / floor).rglob("*.py")]
+    modules = [path for package in ("game", "db", "harness", "tests") for path in (ROOT / package).rglob("*.py")]
     assert len(modules) > 200
     lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in modules}
     assert {name for name, count in lines.items() if count > MOST_LINES} == LONGER

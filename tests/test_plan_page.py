@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.pytest_plugin import deployment_plan
-from harness.pytest_plugin.deployment_plan import MARKER, Line
+from harness.pytest_plugin.deployment_plan import MARKER, PlanLine
 from tasks import namespace
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def lines_table() -> str:
     links = proofs()
 
-    def row(line: Line) -> tuple[str, ...]:
+    def row(line: PlanLine) -> tuple[str, ...]:
         scenarios = [f"[{Path(path).stem}](../{path})" for path in line.scenarios]
         commands = "<br>".join(f"`{command}`" for command in line.commands)
         tests = "<br>".join([*links[line.number], *scenarios]) or "not proven yet"

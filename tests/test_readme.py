@@ -118,11 +118,11 @@ def is_ready(port: int) -> bool:
 
 def documents(text: str) -> list[dict[str, Any]]:
     """The JSON documents of a text, one behind the other."""
-    found, at = [], 0
+    result, at = [], 0
     while at < len(text.rstrip()):
         document, at = json.JSONDecoder().raw_decode(text, at)
-        found.append(document)
-    return found
+        result.append(document)
+    return result
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the recipe needs curl")

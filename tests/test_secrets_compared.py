@@ -67,13 +67,13 @@ def names(operand: ast.expr) -> Iterator[str]:
 
 
 def test_no_secret_is_compared_by_a_comparison_that_ends_early() -> None:
-    found = [
+    result = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for path in SOURCES
         for line, name in compared(ast.parse(path.read_text("utf-8")))
         if name not in NO_SECRETS
     ]
-    assert found == []
+    assert result == []
 
 
 @pytest.mark.parametrize(

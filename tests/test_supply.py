@@ -47,9 +47,9 @@ def constraints() -> dict[str, str]:
 
 def own(extra: str) -> list[Requirement]:
     """The requirements of an extra, those of the extras that it names included."""
-    found = [Requirement(text) for text in (BASE if extra == "base" else EXTRAS[extra])]
-    nested = [one for of in found if of.name == "sudamr" for name in of.extras for one in own(name)]
-    return [of for of in found if of.name != "sudamr"] + nested
+    result = [Requirement(text) for text in (BASE if extra == "base" else EXTRAS[extra])]
+    nested = [one for of in result if of.name == "sudamr" for name in of.extras for one in own(name)]
+    return [of for of in result if of.name != "sudamr"] + nested
 
 
 def closure(*extras: str) -> frozenset[str]:
@@ -83,14 +83,14 @@ def imported(paths: Iterable[Path]) -> dict[str, str]:
     """The packages of others that the modules import, each with a module that does."""
     of_tests = {path.stem for path in TESTS} | {path.name for path in (ROOT / "tests").rglob("*") if path.is_dir()}
     ours = {"game", "db", "harness", "tasks", "tests", *of_tests, *sys.stdlib_module_names}
-    found = {}
+    result = {}
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
-            found |= {name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names}
-    return {name: path for name, path in found.items() if name not in ours}
+            result |= {name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names}
+    return {name: path for name, path in result.items() if name not in ours}
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -46,21 +46,21 @@ def invoke(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    said = done.stdout + done.stderr
-    assert done.returncode == 2, said
-    assert "Traceback" not in said
-    assert len(said.strip().splitlines()) <= 3, said
+    printed = done.stdout + done.stderr
+    assert done.returncode == 2, printed
+    assert "Traceback" not in printed
+    assert len(printed.strip().splitlines()) <= 3, printed
     for word in words:
-        assert word in said
+        assert word in printed
 
 
 def assert_refused_at_work(done: subprocess.CompletedProcess[str], *words: str) -> None:
     """A refusal after something was shown."""
-    said = done.stdout + done.stderr
-    assert done.returncode == 2, said
-    assert "Traceback" not in said
+    printed = done.stdout + done.stderr
+    assert done.returncode == 2, printed
+    assert "Traceback" not in printed
     for word in words:
-        assert word in said, said
+        assert word in printed, printed
 
 
 def digest(path: Path) -> str:

@@ -43,7 +43,7 @@ ERROR_CHARACTERS = 20_000
 
 
 class Ending(Protocol):
-    """The ending of a task; see `db.cutover.ending.Ending`."""
+    """The ending of a task; see `db.cutover.ending.RunEnding`."""
 
     @property
     def line(self) -> str:

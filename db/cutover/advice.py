@@ -6,8 +6,10 @@ that has to act first, with "nothing is under way", or with the guard in the cod
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from db.ops import Phase
 
@@ -222,27 +224,32 @@ def _live(state: EnvironmentState) -> Advice:
     return Ends(OperatorCommand.CUTOVER, "finishes the switch to Postgres, where players play")
 
 
-def _aborted(state: EnvironmentState) -> Advice:
+def _back_on_legacy(state: EnvironmentState, command: OperatorCommand, opens: str, serves: str) -> Advice:
+    """Return the advice where players belong on the legacy file. opens, serves: what the command still has to do."""
     if state.legacy is Fence.MOVED:
-        return _lift_lost(OperatorCommand.ABORT)
+        return _lift_lost(command)
     if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
-        return Ends(OperatorCommand.ABORT, "opens the legacy file and switches back to it")
+        return Ends(command, opens)
     if state.last_steps is not LastSteps.DONE:
-        return Ends(OperatorCommand.ABORT, "has every process serve the legacy file")
+        return Ends(command, serves)
     return Settled(OperatorCommand.CUTOVER)
 
 
-def _returned(state: EnvironmentState) -> Advice:
-    if state.legacy is Fence.MOVED:
-        return _lift_lost(OperatorCommand.ROLLBACK)
-    if state.legacy is not Fence.OPEN or state.pointer is not PointerTo.LEGACY:
-        return Ends(OperatorCommand.ROLLBACK, "opens the legacy file and switches to it")
-    if state.last_steps is not LastSteps.DONE:
-        return Ends(OperatorCommand.ROLLBACK, "has every process serve the legacy file, and puts the old rows away")
-    return Settled(OperatorCommand.CUTOVER)
+_aborted = partial(
+    _back_on_legacy,
+    command=OperatorCommand.ABORT,
+    opens="opens the legacy file and switches back to it",
+    serves="has every process serve the legacy file",
+)
 
+_returned = partial(
+    _back_on_legacy,
+    command=OperatorCommand.ROLLBACK,
+    opens="opens the legacy file and switches to it",
+    serves="has every process serve the legacy file, and puts the old rows away",
+)
 
-_BY_PHASE = {
+_BY_PHASE: dict[Phase, Callable[[EnvironmentState], Advice]] = {
     Phase.EMPTY: _empty,
     Phase.LOADING: _loading,
     Phase.LIVE: _live,

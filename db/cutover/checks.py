@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from db.console.progress import Progress
 from db.cutover.context import FAILURES
@@ -13,7 +14,7 @@ from game.redaction import redact
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PreflightCheck:
     """A named check that changes nothing. `run` raises an error if it fails, and may return a note.
 
     needs: names of checks that must pass before this one can be judged. begins: only for a run that begins; a run that
@@ -26,14 +27,17 @@ class Check:
     begins: bool = True
 
 
-def require(checks: Iterable[Check], progress: Progress) -> None:
+Checks: TypeAlias = tuple[PreflightCheck, ...]
+
+
+def require(checks: Iterable[PreflightCheck], progress: Progress) -> None:
     """Make the checks in order and print each that passes. Raises Refusal or Inconclusive at the first that fails."""
     for check in checks:
         note = _run(check)
         progress.say(f"     {check.name}: {note or 'ok'}")
 
 
-def judge(checks: Iterable[Check]) -> tuple[CheckResult, ...]:
+def judge(checks: Iterable[PreflightCheck]) -> tuple[CheckResult, ...]:
     """Make every check. A check whose needs did not pass is not judged, and its note names them."""
     findings: dict[str, CheckResult] = {}
     for check in checks:
@@ -47,7 +51,7 @@ def judge(checks: Iterable[Check]) -> tuple[CheckResult, ...]:
     return tuple(findings.values())
 
 
-def _finding(check: Check) -> CheckResult:
+def _finding(check: PreflightCheck) -> CheckResult:
     try:
         return CheckResult(check.name, CheckMark.OK, _run(check) or "")
     except ToolError as error:
@@ -55,7 +59,7 @@ def _finding(check: Check) -> CheckResult:
         return CheckResult(check.name, mark, expected=error.expected, found=error.found, where=error.where, do=error.do)
 
 
-def _run(check: Check) -> str | None:
+def _run(check: PreflightCheck) -> str | None:
     """Make the check. Raises Refusal also for errors of a store, a file or a process: nothing was changed yet."""
     try:
         return check.run()

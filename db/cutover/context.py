@@ -51,9 +51,9 @@ READ_ONLY_ENDS = "read-only ends"
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """The configuration of a run: the options of the command, and what a higher floor does for it.
+    """The configuration of a run: the options of the command, and what a higher layer does for it.
 
-    smoke: plays the smoke scenarios. demands: checks of a higher floor. confirm: called after the checks and before any
+    smoke: plays the smoke scenarios. demands: checks of a higher layer. confirm: called after the checks and before any
     change; may raise Refusal. dry_run: only make and list the checks. abort: undo an attempt instead. tools: pg_dump
     and its like; None: those that are installed. folder: where runs are logged. most_seconds: the longest freeze that
     was approved with a plan.

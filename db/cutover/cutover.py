@@ -11,7 +11,7 @@ from functools import partial
 
 from db.cutover import cutover_steps as steps
 from db.cutover import engine, plan, preflight, refusals, rollback, undo, watch
-from db.cutover.checks import Check
+from db.cutover.checks import PreflightCheck
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
 from db.cutover.move_status import MoveStatus
 from db.cutover.ports import Evidence
@@ -164,14 +164,14 @@ def _run_of(status: MoveStatus, env: Environment, config: RunConfig, *, undoes: 
     return status.run if undoes or not status.startable else None
 
 
-def _preflight(context: RunContext, evidence: Evidence | None = None) -> tuple[Check, ...]:
+def _preflight(context: RunContext, evidence: Evidence | None = None) -> tuple[PreflightCheck, ...]:
     certificate = () if evidence is None else (("certificate", evidence),)
     checks = preflight.before_cutover(context, (*certificate, *context.config.demands))
     if (most := context.config.most_seconds) is None:
         return checks
     return (
         *checks,
-        Check("window of the plan", partial(_check_window, context, most), (FREEZE,)),
+        PreflightCheck("window of the plan", partial(_check_window, context, most), (FREEZE,)),
     )
 
 

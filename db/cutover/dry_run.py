@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from db import ops
 from db.cutover import checks, hooks, move_status
-from db.cutover.checks import Check
+from db.cutover.checks import PreflightCheck
 from db.cutover.context import FAILURES, PREFLIGHT, RunContext
 from db.cutover.move_status import MoveStatus, Refuse
 from db.cutover.report import CheckMark, CheckResult, RunReport, RunVerdict, StepReport, StepStatus
@@ -48,7 +48,7 @@ def _go(context: RunContext, runbook: Runbook) -> RunReport:
             if status is not None:
                 agreement.check(context, status)
 
-        checked.append(Check(agreement.name, agreed, agreement.needs))
+        checked.append(PreflightCheck(agreement.name, agreed, agreement.needs))
     return _report(context, checked, runbook.plan)
 
 
@@ -58,7 +58,7 @@ def _abort(context: RunContext, runbook: Runbook) -> RunReport:
     return _report(context, _placed(where, wanted), runbook.undo)
 
 
-def _where(context: RunContext, refuse: Refuse) -> tuple[MoveStatus | None, Check]:
+def _where(context: RunContext, refuse: Refuse) -> tuple[MoveStatus | None, PreflightCheck]:
     """Return where the move stands (None if unknown), and the check that fails where the verb may not begin."""
     status: MoveStatus | None = None
     problem: Exception | None = None
@@ -75,10 +75,10 @@ def _where(context: RunContext, refuse: Refuse) -> tuple[MoveStatus | None, Chec
         phase = "no move under way" if ops.is_trial(status.run) else f"phase {status.phase}"
         return f"{phase}, the legacy file {status.legacy}, Postgres {status.target}"
 
-    return status, Check(STANDING, check, STANDS_ON, begins=False)
+    return status, PreflightCheck(STANDING, check, STANDS_ON, begins=False)
 
 
-def _placed(where: Check, wanted: Sequence[Check]) -> list[Check]:
+def _placed(where: PreflightCheck, wanted: Sequence[PreflightCheck]) -> list[PreflightCheck]:
     """Put the check of the status after those of the stores from which it is read: one fault is one finding."""
     after = 1 + max((n for n, check in enumerate(wanted) if check.name in STANDS_ON), default=-1)
     return [*wanted[:after], where, *wanted[after:]]
@@ -95,9 +95,11 @@ def _no_hook_at_work(context: RunContext) -> None:
         )
 
 
-def _report(context: RunContext, wanted: Iterable[Check], steps: tuple[Step, ...]) -> RunReport:
+def _report(context: RunContext, wanted: Iterable[PreflightCheck], steps: tuple[Step, ...]) -> RunReport:
     began = time.monotonic()
-    at_work = Check("no hook of another run", lambda: _no_hook_at_work(context), ("file of the pointer",), begins=False)
+    at_work = PreflightCheck(
+        "no hook of another run", lambda: _no_hook_at_work(context), ("file of the pointer",), begins=False
+    )
     findings = checks.judge([*wanted, at_work])
     verdict = _verdict(findings)
     context.performed.append(StepReport(PREFLIGHT, _STATUS[verdict], round(time.monotonic() - began, 3)))

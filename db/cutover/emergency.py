@@ -17,7 +17,7 @@ import psutil
 from db import ops
 from db.confirmation import Change, Confirm
 from db.cutover import ending, fence_owner, journal, probes
-from db.cutover.ending import Ending, Observation
+from db.cutover.ending import Observation, RunEnding
 from db.environments import Environment
 from db.errors import Failure, Refusal
 from db.ops import Phase, RunLock, emergency, fence
@@ -88,10 +88,10 @@ def lift(env: Environment, reason: str, confirm: Confirm) -> FenceReport:
     return FenceReport(env.name, OPENED, changed=True, fence=standing)
 
 
-def ended(env: Environment, outcome: str, todo: str = "") -> Ending:
+def ended(env: Environment, outcome: str, todo: str = "") -> RunEnding:
     """Describe the environment after the command; see `ending.ended`."""
     seen = ending.look(env)
-    return Ending(outcome, seen.serves, seen.fences, todo or seen.next)
+    return RunEnding(outcome, seen.serves, seen.fences, todo or seen.next)
 
 
 def _reason(text: str) -> str:

@@ -26,9 +26,9 @@ from db.cutover.advice import (
     advise,
 )
 from db.cutover.context import FAILURES
-from db.cutover.probes import LEGACY, TARGET, TargetAnswer, TargetState, Unknown
+from db.cutover.probes import LEGACY, TARGET, TargetAnswer, TargetState, UnknownState
 from db.cutover.services import Ready
-from db.cutover.starting import Start
+from db.cutover.starting import StartCommand
 from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal, ToolError
 from db.legacy.opening import is_absent
@@ -57,12 +57,12 @@ class Observation:
     amiss: str
     services: dict[str, Ready | None]
     silent: dict[str, str]
-    unknown: dict[str, Unknown]
+    unknown: dict[str, UnknownState]
     unfinished: bool = False
     switching: bool = False
     undoing: bool = False
     hook: str = ""
-    starts: tuple[Start, ...] = ()
+    starts: tuple[StartCommand, ...] = ()
 
     @property
     def target(self) -> TargetState | None:
@@ -225,7 +225,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RunEnding:
     """The ending of a run; each part is text for people."""
 
     outcome: str
@@ -239,7 +239,7 @@ class Ending:
         return f"{self.outcome} · {self.serves} · {self.fences} · next: {self.next}"
 
 
-def ended(env: Environment, outcome: str, todo: str = "", *, dry_run: bool = False) -> Ending:
+def ended(env: Environment, outcome: str, todo: str = "", *, dry_run: bool = False) -> RunEnding:
     """Describe the environment after a run with this outcome. todo: what is next, if the stores don't decide it."""
     seen = look(env)
     if outcome == "refused" and isinstance(seen.advice, Settled):
@@ -247,12 +247,12 @@ def ended(env: Environment, outcome: str, todo: str = "", *, dry_run: bool = Fal
     if outcome == "interrupted" and seen.advice == Settled(OperatorCommand.ROLLBACK):
         # Most likely it was the watch: nobody is to be sent back to SQLite for that.
         todo = todo or f"invoke cutover --env {env.name} (watches again); {seen.next}"
-    return Ending(outcome, seen.serves, seen.fences, todo or seen.next)
+    return RunEnding(outcome, seen.serves, seen.fences, todo or seen.next)
 
 
 def look(env: Environment) -> Observation:
     """Ask both stores, the pointer and the services. Raises nothing if a part does not answer."""
-    unknown: dict[str, Unknown] = {}
+    unknown: dict[str, UnknownState] = {}
     legacy: FenceMark | None = None
     try:
         legacy = probes.legacy(env.legacy.path)

@@ -1,4 +1,4 @@
-"""Protocols for what a higher floor does for a cutover: evidence that it may begin, proof that players can play."""
+"""Protocols for what a higher layer does for a cutover: evidence that it may begin, proof that players can play."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from game.urls import LegacyUrl, PostgresUrl
 When = Literal["before", "after"]
 
 Demand: TypeAlias = tuple[str, Callable[[Environment], None]]
-"""A name and a check from a higher floor, which raises Refusal."""
+"""A name and a check from a higher layer, which raises Refusal."""
 
 
 class Evidence(Protocol):

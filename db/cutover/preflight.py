@@ -17,7 +17,7 @@ from pathlib import Path
 from db import environments, ops, transfer
 from db.counts import count, counted, few
 from db.cutover import fence_owner, hooks, places, pointer, services, switch, target_checks
-from db.cutover.checks import Check
+from db.cutover.checks import Checks, PreflightCheck
 from db.cutover.context import RunContext
 from db.cutover.ports import Demand
 from db.errors import Refusal, all_of
@@ -50,7 +50,7 @@ FREE_SECONDS = 5.0
 """How long to wait for another process to end its write; the fence waits as long."""
 
 
-def before_cutover(context: RunContext, demands: Sequence[Demand] = ()) -> tuple[Check, ...]:
+def before_cutover(context: RunContext, demands: Sequence[Demand] = ()) -> Checks:
     """Return the checks of a cutover, the quick and the fundamental first."""
     contents = Contents(context)
     check = partial(_check, context)
@@ -73,14 +73,14 @@ def before_cutover(context: RunContext, demands: Sequence[Demand] = ()) -> tuple
         check("tools", check_tools, "server", begins=False),
         check("room", check_room, "legacy file", begins=False),
         check("room of the server", check_server_room, "legacy file", "server", begins=False),
-        Check("players held", contents.check_held, ("legacy file",)),
-        Check(FREEZE, contents.check_freeze, ("legacy file",)),
+        PreflightCheck("players held", contents.check_held, ("legacy file",)),
+        PreflightCheck(FREEZE, contents.check_freeze, ("legacy file",)),
         check("a service on the legacy file", check_legacy_trial, "legacy file"),
         check("a service on Postgres", check_target_trial, "server", "a service on the legacy file"),
     )
 
 
-def before_rollback(context: RunContext, demands: Sequence[Demand] = (), *, carries: bool = True) -> tuple[Check, ...]:
+def before_rollback(context: RunContext, demands: Sequence[Demand] = (), *, carries: bool = True) -> Checks:
     """Return the checks of a rollback: above all hooks, a pointer that counts, and a legacy file that takes writes.
 
     carries: what players did is carried back to the file, not given up.
@@ -108,23 +108,23 @@ def before_rollback(context: RunContext, demands: Sequence[Demand] = (), *, carr
 
 def _check(
     context: RunContext, name: str, run: Callable[[RunContext], str | None], *needs: str, begins: bool = True
-) -> Check:
-    return Check(name, partial(run, context), needs, begins)
+) -> PreflightCheck:
+    return PreflightCheck(name, partial(run, context), needs, begins)
 
 
-def _demands(context: RunContext, demands: Sequence[Demand]) -> Iterator[Check]:
+def _demands(context: RunContext, demands: Sequence[Demand]) -> Iterator[PreflightCheck]:
     for name, demand in demands:
-        yield Check(name, partial(demand, context.env), DEMAND_NEEDS.get(name, ()))
+        yield PreflightCheck(name, partial(demand, context.env), DEMAND_NEEDS.get(name, ()))
 
 
-def _places(context: RunContext) -> Iterator[Check]:
+def _places(context: RunContext) -> Iterator[PreflightCheck]:
     for name, run, *needs in (
         ("file of the pointer", places.check_pointer),
         ("folder of the runs", places.check_run_folder),
         (SNAPSHOTS, places.check_snapshots),
         ("folder of the legacy file", places.check_legacy, "legacy file"),
     ):
-        yield Check(name, partial(run, context), tuple(needs), begins=False)
+        yield PreflightCheck(name, partial(run, context), tuple(needs), begins=False)
 
 
 class Contents:

@@ -29,7 +29,7 @@ LOCK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownState:
     """The reason why a part can't be known. do: a sentence that says what to do about it, or ""."""
 
     why: str
@@ -85,12 +85,12 @@ class TargetAnswer:
     unprepared: bool = False
 
 
-def unknown(error: Exception, do: str = "") -> Unknown:
+def unknown(error: Exception, do: str = "") -> UnknownState:
     """Make an Unknown of an error. The place is left out: who shows it shows the place too."""
     if isinstance(error, ToolError):
-        return Unknown(redact(f"expected {error.expected}; found {error.found}"), redact(error.do) or do)
+        return UnknownState(redact(f"expected {error.expected}; found {error.found}"), redact(error.do) or do)
     text = (error.strerror if isinstance(error, OSError) else str(error).strip()) or type(error).__name__
-    return Unknown(redact(text.splitlines()[0]), do)  # A server's error has its position and hints on more lines.
+    return UnknownState(redact(text.splitlines()[0]), do)  # A server's error has its position and hints on more lines.
 
 
 def legacy(path: Path) -> FenceMark:
@@ -108,7 +108,7 @@ def legacy(path: Path) -> FenceMark:
     return mark
 
 
-def ask(env: Environment) -> tuple[TargetAnswer, Unknown | None]:
+def ask(env: Environment) -> tuple[TargetAnswer, UnknownState | None]:
     """Ask Postgres as far as it answers, and say why no further."""
     answer = TargetAnswer()
     advice = ""

@@ -12,7 +12,7 @@ from functools import partial
 from db.cutover import engine, preflight, refusals
 from db.cutover import journal as journals
 from db.cutover import rollback_steps as steps
-from db.cutover.checks import Check
+from db.cutover.checks import PreflightCheck
 from db.cutover.context import PREFLIGHT, RunConfig, RunContext
 from db.cutover.dry_run import STANDING
 from db.cutover.move_status import MoveStatus
@@ -115,7 +115,7 @@ def _run_of(status: MoveStatus, env: Environment, config: RunConfig, *, undoes: 
     return begun.run if begun is not None and status.rollback_begun else None
 
 
-def _preflight(context: RunContext, *, carries: bool = True) -> tuple[Check, ...]:
+def _preflight(context: RunContext, *, carries: bool = True) -> tuple[PreflightCheck, ...]:
     return preflight.before_rollback(context, context.config.demands, carries=carries)
 
 

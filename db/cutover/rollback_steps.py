@@ -42,13 +42,13 @@ def fence_target(context: RunContext) -> dict[str, Any]:
     context.deadline.start()
     fence.raise_fence(context.conn, pass_token=context.pass_token)
     refused = fence.prove(context.env.target)
-    _arm_legacy(context)
+    _fence_legacy(context)
     return {"writes_refused": refused}
 
 
 def write_back(context: RunContext) -> dict[str, Any]:
     """R4: everything that players did on Postgres, in one SQLite transaction that is verified before it commits."""
-    _arm_legacy(context)
+    _fence_legacy(context)
     with context.deadline.watching(context.config.progress) as progress:
         carried = asdict(
             transfer.write_back(
@@ -132,7 +132,7 @@ def switch_to_legacy(context: RunContext) -> dict[str, Any]:
 
 def smoke(context: RunContext) -> dict[str, Any]:
     """R6: players of our own play on the legacy file, through its fence."""
-    _arm_legacy(context)
+    _fence_legacy(context)
     return play(context, context.env.legacy)
 
 
@@ -213,7 +213,7 @@ def lift(context: RunContext) -> None:
         context.journal.write(READ_ONLY_ENDS)
 
 
-def _arm_legacy(context: RunContext) -> None:
+def _fence_legacy(context: RunContext) -> None:
     """Fence the legacy file with the pass of this process: the pass of an earlier process is lost with it."""
     owner_check = fence_owner.of_this_game(context.owner, context.env.legacy.path)
     turn(context, "fenced", phases=(Phase.LIVE,), owner_check=owner_check, pass_token=context.pass_token)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from db.cutover.checks import Check
+from db.cutover.checks import PreflightCheck
 from db.cutover.context import FAILURES, RunConfig, RunContext, text_of
 from db.cutover.move_status import MoveStatus, Refuse
 from db.cutover.report import RunVerdict, StepStatus
@@ -115,7 +115,7 @@ class Runbook:
     verdict: RunVerdict
     refuse: Refuse
     refuse_abort: Refuse
-    preflight: Callable[[RunContext], tuple[Check, ...]]
+    preflight: Callable[[RunContext], tuple[PreflightCheck, ...]]
     begins: Callable[[MoveStatus], bool]
     run_of: RunOf
     for_undo: frozenset[str] = frozenset()

@@ -21,7 +21,7 @@ THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartCommand:
     """Processes of the service that one command starts. command: "" where only the machine's owner knows it."""
 
     urls: tuple[str, ...]
@@ -47,7 +47,7 @@ class _Ports:
         return range(first, first + self.processes)
 
 
-def starts(env: Environment, silent: Iterable[str]) -> tuple[Start, ...]:
+def starts(env: Environment, silent: Iterable[str]) -> tuple[StartCommand, ...]:
     """Return how the processes at these URLs are started: those that one supervisor serves by one command.
 
     Raises nothing: without settings that can be read, the command has no options, and names what is wrong itself.
@@ -57,13 +57,13 @@ def starts(env: Environment, silent: Iterable[str]) -> tuple[Start, ...]:
         return ()
     ports = {url: _port(url) for url in urls}
     if env.name != DEVELOPMENT or 0 in ports.values():
-        return (Start(urls, ""),)
+        return (StartCommand(urls, ""),)
     serve = f"invoke serve --env {env.name}"
     settings = _settings(env)
     if settings is None:
-        return (Start(urls, serve),)
+        return (StartCommand(urls, serve),)
     return tuple(
-        Start(tuple(group), serve if first in settings.own else _elsewhere(serve, settings, first, len(group)))
+        StartCommand(tuple(group), serve if first in settings.own else _elsewhere(serve, settings, first, len(group)))
         for first, group in _in_a_row(ports, settings.own)
     )
 

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from db.legacy import schema as schemas
-from db.legacy.source import Row, Source, opened
+from db.legacy.source import Source, SourceRow, opened
 from game.legacy import sqlite_values
 from game.legacy.sqlite_values import Cell
 
@@ -66,7 +66,7 @@ def _rows(table: str, first: Source, second: Source) -> Iterator[str]:
             yield from _cells(table, columns, a, b)
 
 
-def _cells(table: str, columns: tuple[str, ...], a: Row, b: Row) -> Iterator[str]:
+def _cells(table: str, columns: tuple[str, ...], a: SourceRow, b: SourceRow) -> Iterator[str]:
     names = (*columns, *("a generated column",) * (len(a.cells) - len(columns)))
     for column, first, second in zip(names, a.cells, b.cells, strict=True):
         if not sqlite_values.same(first, second):

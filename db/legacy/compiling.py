@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from db.legacy.clauses import neutral_clauses
 from db.legacy.schema import Statement
-from db.legacy.source import Source, Table
+from db.legacy.source import Source, SourceTable
 from game.legacy.guarding import guard, strictly
 from game.legacy.sqlite_values import quote
 
@@ -55,7 +55,7 @@ def _plain(connection: sqlite3.Connection, statement: Statement) -> Statement:
 class _Compiler:
     """Compiles the statements of the service and the fence against a schema without rows. Runs none of them."""
 
-    def __init__(self, tables: dict[str, Table]) -> None:
+    def __init__(self, tables: dict[str, SourceTable]) -> None:
         self._tables = tables
         self._memory = guard(sqlite3.connect(":memory:", isolation_level=None))
         self._memory.execute(f"PRAGMA page_size={_PAGE_BYTES}")
@@ -96,7 +96,7 @@ class _Compiler:
         self._memory.execute("PRAGMA writable_schema=ON")
 
 
-def _probes(table: Table) -> Iterator[str]:
+def _probes(table: SourceTable) -> Iterator[str]:
     name = quote(table.name)
     yield f"INSERT INTO {name} DEFAULT VALUES"
     yield f"UPDATE {name} SET " + ", ".join(f"{quote(column)} = {quote(column)}" for column in table.columns)

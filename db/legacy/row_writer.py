@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from db.legacy.source import Table
+from db.legacy.source import SourceTable
 from game.legacy.sqlite_values import Cell, bind, insert_into, placeholder, quote
 
 
-def insert(connection: sqlite3.Connection, table: Table, position: int, row: Mapping[str, Cell]) -> None:
+def insert(connection: sqlite3.Connection, table: SourceTable, position: int, row: Mapping[str, Cell]) -> None:
     """Add one row at its position; a column that `row` lacks is NULL."""
     values: list[Cell] = [row.get(column) for column in table.columns]
     names = [*map(quote, table.columns)]
@@ -23,7 +23,7 @@ def insert(connection: sqlite3.Connection, table: Table, position: int, row: Map
 
 
 def update(
-    connection: sqlite3.Connection, table: Table, position: int, row: Mapping[str, Cell], columns: Sequence[str]
+    connection: sqlite3.Connection, table: SourceTable, position: int, row: Mapping[str, Cell], columns: Sequence[str]
 ) -> None:
     """Write the columns of the row that stands at the position; the others stay as they are, byte for byte."""
     assert table.rowid is not None
@@ -37,13 +37,13 @@ def update(
     assert cursor.rowcount == 1, f"{table.name} row {position} was there a moment ago"
 
 
-def delete(connection: sqlite3.Connection, table: Table, position: int) -> None:
+def delete(connection: sqlite3.Connection, table: SourceTable, position: int) -> None:
     """Remove the row at the position."""
     assert table.rowid is not None
     connection.execute(f"DELETE FROM {quote(table.name)} WHERE {table.rowid} = ?", (position,))
 
 
-def delete_by_key(connection: sqlite3.Connection, table: Table, row: Mapping[str, Cell]) -> None:
+def delete_by_key(connection: sqlite3.Connection, table: SourceTable, row: Mapping[str, Cell]) -> None:
     """Remove the row with these values of the primary key, for a table without rowids."""
     key = [row[column] for column in table.primary_key]
     where = " AND ".join(f"{quote(c)} IS {placeholder(v)}" for c, v in zip(table.primary_key, key, strict=True))

@@ -43,7 +43,7 @@ _LARGE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class SourceTable:
     """A table that holds rows. `columns`: those that are stored, in order; generated ones come back by themselves.
 
     rowid: the name by which the rowid is reached, or None where there is none or each name is a column's.
@@ -61,7 +61,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SourceRow:
     """One row: its rowid, or its place from 1 where it has none; its cells in the order of the columns.
 
     units: SQLite's own count of the elements of documents that are taken apart, for `users`. bytes: its size.
@@ -85,7 +85,7 @@ class Source:
         return schemas.read(self.connection)
 
     @cached_property
-    def tables(self) -> dict[str, Table]:
+    def tables(self) -> dict[str, SourceTable]:
         """Return every table that holds rows, by name, in the order of the file."""
         return {statement.name: table_of(self.connection, statement.name) for statement in self.schema.tables}
 
@@ -106,7 +106,7 @@ class Source:
         by_column = dict.fromkeys(self.tables[table].columns, int(rows))
         return by_column | {column: int(total) for column, total in zip(counted, totals, strict=True)}
 
-    def rows(self, table: str, *, generated: bool = False) -> Iterator[Row]:
+    def rows(self, table: str, *, generated: bool = False) -> Iterator[SourceRow]:
         """Yield the rows in the order of their positions, one at a time; with their generated columns if asked for."""
         shape = self.tables[table]
         columns = (*shape.columns, *shape.generated) if generated else shape.columns
@@ -114,14 +114,14 @@ class Source:
         cursor = self._read(shape, [shape.rowid or "NULL", *map(quote, columns), *map(units_sql, counted)])
         width = len(columns) + 1
 
-        def row(place: int, cells: tuple[Any, ...]) -> Row:
+        def row(place: int, cells: tuple[Any, ...]) -> SourceRow:
             position, values = cells[0], cells[1:width]
             units = dict(zip(counted, cells[width:], strict=True))
-            return Row(place if position is None else position, values, units, size_of(values))
+            return SourceRow(place if position is None else position, values, units, size_of(values))
 
         return map(row, count(1), cursor)  # Unlike a generator, it keeps no row that it has handed on.
 
-    def _read(self, shape: Table, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
+    def _read(self, shape: SourceTable, wanted: list[str]) -> Iterator[tuple[Any, ...]]:
         """Select the expressions of each row, in the table's own order.
 
         SQLite gives at most so many columns at once as a table may have. A wider result is read by several cursors that
@@ -155,7 +155,7 @@ def size_of(values: Iterable[Cell]) -> int:
     )
 
 
-def chunks(rows: Iterable[Row], limit: int = CHUNK_BYTES) -> Iterator[list[Row]]:
+def chunks(rows: Iterable[SourceRow], limit: int = CHUNK_BYTES) -> Iterator[list[SourceRow]]:
     """Split the rows into runs that cost at most `limit` bytes together; a larger row travels alone."""
     return runs(rows, lambda row: row.bytes + UNIT_BYTES * sum(row.units.values()), limit)
 
@@ -166,14 +166,14 @@ class Digest:
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: SourceRow) -> None:
         large = [cell for cell in row.cells if isinstance(cell, str | bytes) and len(cell) > _LARGE]
         small = tuple(len(cell) if isinstance(cell, str | bytes) and len(cell) > _LARGE else cell for cell in row.cells)
         self._hash.update(repr((row.position, small, [type(cell) for cell in large])).encode("utf-8", "surrogatepass"))
         for cell in large:
             self._hash.update(cell.encode("utf-8", "surrogatepass") if isinstance(cell, str) else cell)
 
-    def add_all(self, rows: Iterable[Row]) -> None:
+    def add_all(self, rows: Iterable[SourceRow]) -> None:
         for row in rows:
             self.add(row)
 
@@ -181,7 +181,7 @@ class Digest:
         return self._hash.hexdigest()
 
 
-def table_of(connection: sqlite3.Connection, name: str) -> Table:
+def table_of(connection: sqlite3.Connection, name: str) -> SourceTable:
     """Return the table as SQLite describes it."""
     about = connection.execute(f"PRAGMA table_xinfo({quote(name)})").fetchall()
     columns = tuple(row[1] for row in about if row[6] == 0)
@@ -193,7 +193,7 @@ def table_of(connection: sqlite3.Connection, name: str) -> Table:
     if len(key) == 1 and any(row[5] and row[2].upper() == "INTEGER" for row in about):
         unique |= {key[0]}
     generated = tuple(row[1] for row in about if row[6] in (2, 3))
-    return Table(name, columns, generated, key, rowid, frozenset(unique), frozenset(indexed | set(key)))
+    return SourceTable(name, columns, generated, key, rowid, frozenset(unique), frozenset(indexed | set(key)))
 
 
 def _has(connection: sqlite3.Connection, table: str, rowid: str) -> bool:

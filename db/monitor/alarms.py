@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from db.monitor import samples
-from db.monitor.check import Judgement, Outcome
+from db.monitor.check import CheckOutcome, Judgement
 from db.monitor.watching import Looked
 
 LOOKS = 3
@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class AlarmMessage:
     """A message to people. seconds: how long the alarm lasted; None while it does. do: one command or statement."""
 
     kind: Kind
@@ -66,7 +66,7 @@ class _Sign:
     do: str
 
 
-def note(kept: sqlite3.Connection, looked: Looked, places: Iterable[str]) -> list[Message]:
+def note(kept: sqlite3.Connection, looked: Looked, places: Iterable[str]) -> list[AlarmMessage]:
     """Note a look: change the alarms, and write each message once for each place. Return the new messages."""
     messages = []
     listed = list(places)
@@ -89,7 +89,7 @@ def firing(kept: sqlite3.Connection) -> dict[str, datetime]:
     return {name: datetime.fromtimestamp(since, UTC) for name, since in rows.fetchall()}
 
 
-def undelivered(kept: sqlite3.Connection) -> list[tuple[int, str, Message]]:
+def undelivered(kept: sqlite3.Connection) -> list[tuple[int, str, AlarmMessage]]:
     """Return the messages that were not delivered yet, each with its id and place, the oldest first."""
     rows = kept.execute("select id, place, document from messages order by id").fetchall()
     return [(number, place, _message(document)) for number, place, document in rows]
@@ -112,13 +112,13 @@ def _signs(looked: Looked) -> list[_Sign]:
     away = bool(looked.error)
     signs = [_Sign(ANSWER, away, not away, looked.error or "it does", f"invoke status --env {looked.environment}")]
     for each in looked.judgements:
-        breach = None if each.outcome is Outcome.NOT_JUDGED else each.outcome is Outcome.BREACH
+        breach = None if each.outcome is CheckOutcome.NOT_JUDGED else each.outcome is CheckOutcome.BREACH
         text = each.why if each.value is None else text_of(each)
         signs.append(_Sign(each.check, breach, each.cleared, text, each.do))
     return signs
 
 
-def _step(kept: sqlite3.Connection, looked: Looked, sign: _Sign) -> Message | None:
+def _step(kept: sqlite3.Connection, looked: Looked, sign: _Sign) -> AlarmMessage | None:
     """Move one alarm on by one look. A look that could not judge it changes nothing."""
     if sign.breach is None:
         return None
@@ -134,9 +134,9 @@ def _step(kept: sqlite3.Connection, looked: Looked, sign: _Sign) -> Message | No
     kept.execute("insert or replace into alarms values (?, ?, ?)", (sign.check, recent, since))
     if kind is None:
         return None
-    return Message(kind, looked.environment, sign.check, sign.text, sign.do, looked.at.isoformat(), seconds)
+    return AlarmMessage(kind, looked.environment, sign.check, sign.text, sign.do, looked.at.isoformat(), seconds)
 
 
-def _message(document: str) -> Message:
+def _message(document: str) -> AlarmMessage:
     values = json.loads(document)
-    return Message(**{**values, "kind": Kind(values["kind"])})
+    return AlarmMessage(**{**values, "kind": Kind(values["kind"])})

@@ -11,7 +11,7 @@ CLEAR_AT = 0.9
 """An alarm is over when the value is beyond the limit by a tenth of it, on the good side: else it would flap."""
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """The outcome of a check: within its limit, beyond it, not to be known now, or not of this environment."""
 
     OK = "ok"
@@ -91,7 +91,7 @@ class Judgement:
     """The result of one check; why: of one that was not judged or does not apply."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     value: float | None
     unit: str
     limit: float
@@ -106,5 +106,5 @@ class Judgement:
     def cleared(self) -> bool:
         """True if an alarm of this check is over: the value is well within the limit, or the check fell away."""
         if self.value is None:
-            return self.outcome is Outcome.NOT_APPLICABLE
+            return self.outcome is CheckOutcome.NOT_APPLICABLE
         return Limit(self.limit, self.unit, self.source, self.least).cleared(self.value)

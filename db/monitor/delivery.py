@@ -14,7 +14,7 @@ import httpx
 from db import web
 from db.environments import Environment, WatchPlan
 from db.monitor import alarms
-from db.monitor.alarms import Message
+from db.monitor.alarms import AlarmMessage
 from db.monitor.judging import shown
 
 SECONDS = 10.0
@@ -56,7 +56,7 @@ def beat(env: Environment) -> str:
     return ""
 
 
-def _send(plan: WatchPlan, place: str, message: Message) -> None:
+def _send(plan: WatchPlan, place: str, message: AlarmMessage) -> None:
     if place == WEBHOOK:
         _ask("POST", plan.webhook, json={"text": _as_slack_shows_it(message.line)})
         return

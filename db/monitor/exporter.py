@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from db.errors import Refusal
-from db.monitor.check import Outcome
+from db.monitor.check import CheckOutcome
 from db.monitor.watching import Looked
 
 LABELS = ("environment", "check")
@@ -33,13 +33,13 @@ class LastLook(Collector):
         judged = GaugeMetricFamily("sudamr_check_judged", "0 where the value can't be known now.", labels=LABELS)
         for each in looked.judgements:
             labels = (looked.environment, each.check)
-            if each.outcome is Outcome.NOT_APPLICABLE:
+            if each.outcome is CheckOutcome.NOT_APPLICABLE:
                 continue
-            judged.add_metric(labels, float(each.outcome is not Outcome.NOT_JUDGED))
+            judged.add_metric(labels, float(each.outcome is not CheckOutcome.NOT_JUDGED))
             limit.add_metric(labels, each.limit)
             if each.value is not None:
                 value.add_metric(labels, each.value)
-                breach.add_metric(labels, float(each.outcome is Outcome.BREACH))
+                breach.add_metric(labels, float(each.outcome is CheckOutcome.BREACH))
         at = GaugeMetricFamily("sudamr_look_timestamp_seconds", "When it looked last.", labels=LABELS[:1])
         at.add_metric((looked.environment,), looked.at.timestamp())
         answers = GaugeMetricFamily("sudamr_server_answers", "1 if the server answered the look.", labels=LABELS[:1])

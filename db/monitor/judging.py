@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from db.monitor.check import Check, Judgement, Limit, NotApplicable, NotJudged, Outcome
+from db.monitor.check import Check, CheckOutcome, Judgement, Limit, NotApplicable, NotJudged
 from db.monitor.look import Look
 from game.printable import cut, line
 from game.redaction import redact
@@ -21,15 +21,15 @@ def judge(check: Check, look: Look, limits: Mapping[str, float]) -> Judgement:
         if own is None
         else Limit(own, check.limit.unit, "environments.toml, watch.limits", check.limit.least)
     )
-    measured, why, outcome = None, "", Outcome.OK
+    measured, why, outcome = None, "", CheckOutcome.OK
     try:
         measured = look.measure(check)
         if limit.breached(measured.value):
-            outcome = Outcome.BREACH
+            outcome = CheckOutcome.BREACH
     except NotJudged as error:
-        why, outcome = str(error), Outcome.NOT_JUDGED
+        why, outcome = str(error), CheckOutcome.NOT_JUDGED
     except NotApplicable as error:
-        why, outcome = str(error), Outcome.NOT_APPLICABLE
+        why, outcome = str(error), CheckOutcome.NOT_APPLICABLE
     return Judgement(
         check=check.name,
         outcome=outcome,
@@ -41,7 +41,7 @@ def judge(check: Check, look: Look, limits: Mapping[str, float]) -> Judgement:
         window_seconds=None if measured is None else measured.window_seconds,
         evidence="" if measured is None else shown(measured.evidence),
         why=shown(why),
-        do=check.do if outcome is Outcome.BREACH else "",
+        do=check.do if outcome is CheckOutcome.BREACH else "",
     )
 
 

@@ -21,7 +21,7 @@ from db.monitor.samples import Sample
 from db.ops import fence
 from db.providers import metrics
 from db.providers.aws import Unanswered
-from db.providers.metrics import Reading
+from db.providers.metrics import MetricsReading
 
 PREPARED = "select from pg_namespace where nspname = 'ops'"
 UNUSABLE = "select from pg_namespace where nspname = %s and not has_schema_privilege(oid, 'usage')"
@@ -78,7 +78,7 @@ class Look:
             return dict(zip(self.env.services, pool.map(services.asked, self.env.services), strict=True))
 
     @cached_property
-    def rds(self) -> Reading | str:
+    def rds(self) -> MetricsReading | str:
         """Return AWS's answers about the instance and its metrics, or why there is none. Asked once a look."""
         try:
             return metrics.read(self.env, self.at)

@@ -13,7 +13,7 @@ from db.environments import Environment
 from db.errors import Refusal
 from db.files.alone import alone
 from db.monitor import alarms, delivery, exporter, samples, watching
-from db.monitor.alarms import Message
+from db.monitor.alarms import AlarmMessage
 from db.monitor.checks import BY_NAME
 from db.monitor.watching import FOLDER, Looked
 
@@ -29,7 +29,7 @@ class Seen:
 
     looked: Looked
     firing: Mapping[str, datetime]
-    new: tuple[Message, ...]
+    new: tuple[AlarmMessage, ...]
     faults: tuple[str, ...]
 
     @property

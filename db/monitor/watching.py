@@ -17,7 +17,7 @@ from db import ops
 from db.environments import Environment
 from db.errors import Refusal
 from db.monitor import samples, sampling
-from db.monitor.check import Check, Judgement, Outcome
+from db.monitor.check import Check, CheckOutcome, Judgement
 from db.monitor.checks import CHECKS
 from db.monitor.judging import judge, shown
 from db.monitor.look import Look
@@ -48,9 +48,9 @@ class Looked:
     @property
     def breaches(self) -> tuple[Judgement, ...]:
         """The checks that are beyond their limit."""
-        return self.of(Outcome.BREACH)
+        return self.of(CheckOutcome.BREACH)
 
-    def of(self, outcome: Outcome) -> tuple[Judgement, ...]:
+    def of(self, outcome: CheckOutcome) -> tuple[Judgement, ...]:
         """The checks that ended so."""
         return tuple(each for each in self.judgements if each.outcome is outcome)
 
@@ -59,7 +59,7 @@ class Looked:
         """pass, fail for a breach, or inconclusive where a check could not be judged."""
         if self.breaches:
             return "fail"
-        return "inconclusive" if self.error or self.of(Outcome.NOT_JUDGED) else "pass"
+        return "inconclusive" if self.error or self.of(CheckOutcome.NOT_JUDGED) else "pass"
 
 
 def once(
@@ -120,7 +120,7 @@ def away(env: Environment, at: datetime, error: Exception, checks: Sequence[Chec
     judged = (
         Judgement(
             c.name,
-            Outcome.NOT_JUDGED,
+            CheckOutcome.NOT_JUDGED,
             None,
             c.limit.unit,
             c.limit.value,

@@ -12,7 +12,7 @@ from db.errors import Refusal
 from db.providers import aws as asking
 from db.providers import rds
 from db.providers.aws import Aws, Unanswered
-from db.providers.requirement import DAILY_HOURS, OWN_DUMP_HOURS, Facts, Known, Unknown
+from db.providers.requirement import DAILY_HOURS, OWN_DUMP_HOURS, Facts, Known, UnknownValue
 from db.snapshots import Side
 from db.target.requirements import TOOLS_CONNECTIONS
 
@@ -37,7 +37,7 @@ def of_aws(env: Environment, aws: Aws, now: datetime) -> Facts:
     try:
         described = rds.instance(aws, env.provider.instance)
     except Unanswered as error:
-        return dict.fromkeys(("vcpus", "memory_gb", *keys), Unknown(str(error)))
+        return dict.fromkeys(("vcpus", "memory_gb", *keys), UnknownValue(str(error)))
     days, latest = described.retention_days, described.latest_restorable
     age = f", restorable to {_minutes(now, latest)} ago" if latest else ", no LatestRestorableTime"
     return {
@@ -65,7 +65,7 @@ def of_server(env: Environment) -> Facts:
             }
     except (Refusal, psycopg.Error) as error:
         why, do = (error.found, error.do) if isinstance(error, Refusal) else (" ".join(str(error).split()), "")
-        return dict.fromkeys(("slow_log", "tls", "connections"), Unknown(f"the server did not say: {why}", do))
+        return dict.fromkeys(("slow_log", "tls", "connections"), UnknownValue(f"the server did not say: {why}", do))
 
 
 def of_snapshots(env: Environment, now: datetime) -> Facts:
@@ -75,7 +75,7 @@ def of_snapshots(env: Environment, now: datetime) -> Facts:
         kept = snapshots.find(folder, env.name, side=Side.TARGET) if folder.is_dir() else []
         verified = [each for each in kept if snapshots.is_verified(each)]
     except (Refusal, OSError) as error:
-        return {"own_dump": Unknown(f"the folder of snapshots can't be read: {' '.join(str(error).split())}")}
+        return {"own_dump": UnknownValue(f"the folder of snapshots can't be read: {' '.join(str(error).split())}")}
     if not verified:
         return {"own_dump": Known(0, f"none that was verified in {folder}")}
     newest = verified[-1]
@@ -96,16 +96,16 @@ def _hardware(aws: Aws, kind: str) -> Facts:
     try:
         vcpus, gb = rds.hardware(aws, kind)
     except Unanswered as error:
-        return dict.fromkeys(("vcpus", "memory_gb"), Unknown(f"{kind}: {error}"))
+        return dict.fromkeys(("vcpus", "memory_gb"), UnknownValue(f"{kind}: {error}"))
     where = f"{kind}, by EC2's {kind.removeprefix('db.')}"
     return {"vcpus": Known(vcpus, f"{vcpus} ({where})"), "memory_gb": Known(gb, f"{gb:g} GB ({where})")}
 
 
-def _daily(aws: Aws, name: str, now: datetime) -> Known | Unknown:
+def _daily(aws: Aws, name: str, now: datetime) -> Known | UnknownValue:
     try:
         made = rds.snapshots(aws, DBInstanceIdentifier=name, SnapshotType="automated")
     except Unanswered as error:
-        return Unknown(str(error))
+        return UnknownValue(str(error))
     times = [each.at for each in made if each.at is not None and each.status == "available"]
     if not times:
         return Known(0, "no automated snapshot")
@@ -132,11 +132,11 @@ def _tls(env: Environment, conn: ops.Connection) -> Known:
     )
 
 
-def _connections(env: Environment, conn: ops.Connection) -> Known | Unknown:
+def _connections(env: Environment, conn: ops.Connection) -> Known | UnknownValue:
     try:
         pool = environments.pool_size(env)
     except Refusal as error:
-        return Unknown(f"the service's pool is unknown: {error.where}: {error.found}", error.do)
+        return UnknownValue(f"the service's pool is unknown: {error.where}: {error.found}", error.do)
     needed = 2 * pool * len(env.services) + TOOLS_CONNECTIONS
     room = int(_value(conn, ROOM))
     return Known(
@@ -153,7 +153,7 @@ def _archive(conn: ops.Connection) -> Facts:
     if failing:
         return {"pitr": Known(0, "the archive fails: pg_stat_archiver")}
     when = f"last {last.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if last else "no segment yet"
-    return {"pitr": Unknown(f"the log is archived ({when}), but no query tells whether a base backup is kept")}
+    return {"pitr": UnknownValue(f"the log is archived ({when}), but no query tells whether a base backup is kept")}
 
 
 def _value(conn: ops.Connection, query: str) -> float:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from db.environments import Environment
 from db.errors import Refusal
@@ -22,11 +23,12 @@ from db.providers.aws import Aws, NotFound, Unanswered, asked
 FOLDER = Path("var") / "provider"
 MARK = "sudamr-verify-"
 TAG = "sudamr-verify"
+Described = TypeVar("Described", rds.Instance, rds.DbSnapshot)
 GONE_SECONDS, POLL_SECONDS = 1_800.0, 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class RestoreNames:
     """The names of a run's snapshot and of its instance."""
 
     snapshot: str
@@ -41,10 +43,10 @@ class Clock:
     sleep: Callable[[float], None] = time.sleep
 
 
-def names(env: Environment) -> Made:
+def names(env: Environment) -> RestoreNames:
     """Return two new names with the mark."""
     name = f"{MARK}{env.name}-{secrets.token_hex(4)}"
-    return Made(name, name)
+    return RestoreNames(name, name)
 
 
 def tags(env: Environment) -> list[dict[str, str]]:
@@ -57,13 +59,13 @@ def is_ours(env: Environment, name: str, tagged: Mapping[str, str]) -> bool:
     return name.startswith(f"{MARK}{env.name}-") and tagged.get(TAG) == env.name and name != env.provider.instance
 
 
-def note(env: Environment, made: Made, folder: Path) -> None:
+def note(env: Environment, made: RestoreNames, folder: Path) -> None:
     """Write the names down, before anything of that name is made."""
     private.make_folder(folder)
     private.write_whole(_path(env, folder), json.dumps({"snapshot": made.snapshot, "instance": made.instance}).encode())
 
 
-def noted(env: Environment, folder: Path) -> Made | None:
+def noted(env: Environment, folder: Path) -> RestoreNames | None:
     """Return what a run on this machine left; None if it left nothing. Raises Refusal for a note that is none."""
     path = _path(env, folder)
     if not path.exists():
@@ -76,7 +78,7 @@ def noted(env: Environment, folder: Path) -> Made | None:
         most_bytes=json_files.MOST_BYTES_OF_A_NOTE,
     )
     fields = read if isinstance(read, dict) else {}
-    made = Made(str(fields.get("snapshot")), str(fields.get("instance")))
+    made = RestoreNames(str(fields.get("snapshot")), str(fields.get("instance")))
     if not (made.snapshot.startswith(MARK) and made.instance.startswith(MARK)):
         raise Refusal(f"names that begin with {MARK}", json_files.shown(str(read)), where=str(path), do=do)
     return made
@@ -87,14 +89,14 @@ def forget(env: Environment, folder: Path) -> None:
     _path(env, folder).unlink(missing_ok=True)
 
 
-def marked(env: Environment, aws: Aws) -> list[Made]:
+def marked(env: Environment, aws: Aws) -> list[RestoreNames]:
     """Return all that bears the mark and tag of this environment, whichever machine made it. Raises Unanswered."""
     instances = [each.name for each in rds.instances(aws) if is_ours(env, each.name, each.tags)]
     snapshots = [each.name for each in rds.snapshots(aws, SnapshotType="manual") if is_ours(env, each.name, each.tags)]
-    return [Made(name, name) for name in sorted({*instances, *snapshots})]
+    return [RestoreNames(name, name) for name in sorted({*instances, *snapshots})]
 
 
-def delete(env: Environment, aws: Aws, made: Iterable[Made], clock: Clock | None) -> list[str]:
+def delete(env: Environment, aws: Aws, made: Iterable[RestoreNames], clock: Clock | None) -> list[str]:
     """Delete what is there of it, and wait until AWS no longer lists it. Return the names that were deleted.
 
     clock: None: only ask for the deletion. Raises Unanswered where AWS refuses, or still lists one after GONE_SECONDS.
@@ -110,13 +112,23 @@ def delete(env: Environment, aws: Aws, made: Iterable[Made], clock: Clock | None
     return deleted
 
 
-def _delete_instance(env: Environment, aws: Aws, name: str) -> bool:
+def _own(
+    env: Environment, aws: Aws, name: str, read: Callable[[Aws, str], Described], kind: str = ""
+) -> Described | None:
+    """Return what AWS says of an instance or a snapshot of ours; None if it is gone. Raises Unanswered if not ours."""
     try:
-        described = rds.instance(aws, name)
+        described = read(aws, name)
     except NotFound:
-        return False
+        return None
     if not is_ours(env, name, described.tags):
-        raise Unanswered(f"{name} bears no mark and tag of {env.name}, so it was left alone")
+        raise Unanswered(f"{kind}{name} bears no mark and tag of {env.name}, so it was left alone")
+    return described
+
+
+def _delete_instance(env: Environment, aws: Aws, name: str) -> bool:
+    described = _own(env, aws, name, rds.instance)
+    if described is None:
+        return False
     if described.status == "deleting":
         return True
     if described.deletion_protection:  # Of the source's, where AWS did not take ours.
@@ -134,17 +146,13 @@ def _delete_instance(env: Environment, aws: Aws, name: str) -> bool:
 
 
 def _delete_snapshot(env: Environment, aws: Aws, name: str) -> bool:
-    try:
-        described = rds.snapshot(aws, name)
-    except NotFound:
+    if _own(env, aws, name, rds.snapshot, "the snapshot ") is None:
         return False
-    if not is_ours(env, name, described.tags):
-        raise Unanswered(f"the snapshot {name} bears no mark and tag of {env.name}, so it was left alone")
     asked(lambda: aws.rds.delete_db_snapshot(DBSnapshotIdentifier=name))
     return True
 
 
-def _wait_until_gone(aws: Aws, made: Made, clock: Clock) -> None:
+def _wait_until_gone(aws: Aws, made: RestoreNames, clock: Clock) -> None:
     began = clock.now()
     while _is_there(aws, made.instance):
         if clock.now() - began > GONE_SECONDS:

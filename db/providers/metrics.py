@@ -23,7 +23,7 @@ STORAGE_WINDOW, STORAGE_PERIOD = timedelta(days=7), timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class MetricPoint:
     """A metric's average over one period."""
 
     at: datetime
@@ -31,26 +31,26 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class MetricsReading:
     """The instance with its metrics, oldest first. storage: a week of free bytes, by the hour."""
 
     instance: Instance
-    recent: Mapping[str, tuple[Point, ...]]
-    storage: tuple[Point, ...]
+    recent: Mapping[str, tuple[MetricPoint, ...]]
+    storage: tuple[MetricPoint, ...]
 
 
-def read(env: Environment, at: datetime) -> Reading:
+def read(env: Environment, at: datetime) -> MetricsReading:
     """Ask AWS once for all. Raises Refusal without boto3 or the instance's name, Unanswered without an answer."""
     aws = asking.connect(env)
     instance = rds.instance(aws, env.provider.instance)
     recent = _series(aws, instance.name, RECENT, at, RECENT_WINDOW, RECENT_PERIOD)
     week = _series(aws, instance.name, (STORAGE,), at, STORAGE_WINDOW, STORAGE_PERIOD)
-    return Reading(instance, recent, week[STORAGE])
+    return MetricsReading(instance, recent, week[STORAGE])
 
 
 def _series(
     aws: Aws, name: str, metrics: Sequence[str], at: datetime, window: timedelta, period: timedelta
-) -> dict[str, tuple[Point, ...]]:
+) -> dict[str, tuple[MetricPoint, ...]]:
     pages = asked(
         lambda: list(
             aws.cloudwatch.get_paginator("get_metric_data").paginate(
@@ -61,12 +61,12 @@ def _series(
             )
         )
     )
-    series: dict[str, list[Point]] = {metric: [] for metric in metrics}
+    series: dict[str, list[MetricPoint]] = {metric: [] for metric in metrics}
     for page in pages:
         for result in page["MetricDataResults"]:
             points = zip(result["Timestamps"], result["Values"], strict=True)
             series[metrics[int(result["Id"].removeprefix("m"))]] += [
-                Point(when, float(value)) for when, value in points
+                MetricPoint(when, float(value)) for when, value in points
             ]
     return {metric: tuple(sorted(points, key=lambda point: point.at)) for metric, points in series.items()}
 

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 
 from db.environments import Environment
 from db.providers import facts
-from db.providers.requirement import REQUIREMENTS, Facts, Known, Outcome, Requirement, Unknown
+from db.providers.requirement import REQUIREMENTS, Facts, Known, Requirement, RequirementOutcome, UnknownValue
 from db.providers.table import PROVIDERS
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RequirementResult:
     """A judged requirement. value: as shown; "" where it is unknown. why: of one that is unknown. do: what mends it."""
 
     name: str
-    outcome: Outcome
+    outcome: RequirementOutcome
     value: str
     limit: str
     source: str
@@ -31,16 +31,16 @@ class Preflight:
 
     environment: str
     provider: str
-    findings: tuple[Finding, ...]
+    findings: tuple[RequirementResult, ...]
     not_run: str
 
     @property
     def verdict(self) -> str:
         """fail for one that is unmet, inconclusive for one that is unknown."""
         outcomes = {each.outcome for each in self.findings}
-        if Outcome.UNMET in outcomes:
+        if RequirementOutcome.UNMET in outcomes:
             return "fail"
-        return "inconclusive" if Outcome.UNKNOWN in outcomes else "pass"
+        return "inconclusive" if RequirementOutcome.UNKNOWN in outcomes else "pass"
 
 
 def run(env: Environment) -> Preflight:
@@ -57,7 +57,7 @@ def judge(env: Environment, known: Facts) -> Preflight:
     """Judge the facts; what is unknown by what the operator states."""
     provider, stated = PROVIDERS[env.provider.name], env.provider.stated.values
     findings = (
-        _judged(env, each, known.get(each.key, Unknown(f"{provider.title} can't be asked from here")), stated)
+        _judged(env, each, known.get(each.key, UnknownValue(f"{provider.title} can't be asked from here")), stated)
         for each in REQUIREMENTS
         if each.key != "own_dump" or provider.own_dump
     )
@@ -65,22 +65,26 @@ def judge(env: Environment, known: Facts) -> Preflight:
 
 
 def _judged(
-    env: Environment, requirement: Requirement, fact: Known | Unknown, stated: Mapping[str, float | bool]
-) -> Finding:
+    env: Environment, requirement: Requirement, fact: Known | UnknownValue, stated: Mapping[str, float | bool]
+) -> RequirementResult:
     checked = isinstance(fact, Known)
-    if isinstance(fact, Unknown) and requirement.key in stated:
+    if isinstance(fact, UnknownValue) and requirement.key in stated:
         value = stated[requirement.key]
         fact = Known(float(value), f"{'yes' if value is True else 'no' if value is False else f'{value:g}'}, as stated")
-    if isinstance(fact, Unknown):
-        return _finding(requirement, Outcome.UNKNOWN, "", why=fact.why, do=fact.do or _how_to_know(env, requirement))
+    if isinstance(fact, UnknownValue):
+        return _finding(
+            requirement, RequirementOutcome.UNKNOWN, "", why=fact.why, do=fact.do or _how_to_know(env, requirement)
+        )
     if fact.value < requirement.least:
         do = requirement.do_on.get(env.provider.name, requirement.do)
-        return _finding(requirement, Outcome.UNMET, fact.shown, do=_of(env, do))
-    return _finding(requirement, Outcome.MET if checked else Outcome.STATED, fact.shown)
+        return _finding(requirement, RequirementOutcome.UNMET, fact.shown, do=_of(env, do))
+    return _finding(requirement, RequirementOutcome.MET if checked else RequirementOutcome.STATED, fact.shown)
 
 
-def _finding(requirement: Requirement, outcome: Outcome, value: str, *, why: str = "", do: str = "") -> Finding:
-    return Finding(requirement.name, outcome, value, requirement.limit, requirement.source, why, do)
+def _finding(
+    requirement: Requirement, outcome: RequirementOutcome, value: str, *, why: str = "", do: str = ""
+) -> RequirementResult:
+    return RequirementResult(requirement.name, outcome, value, requirement.limit, requirement.source, why, do)
 
 
 def _how_to_know(env: Environment, requirement: Requirement) -> str:

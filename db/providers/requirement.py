@@ -9,7 +9,7 @@ from enum import StrEnum
 from db.environment_plans import ProviderName
 
 
-class Outcome(StrEnum):
+class RequirementOutcome(StrEnum):
     """The outcome of a requirement: met, stated by the operator, unmet, or unknown."""
 
     MET = "met"
@@ -27,14 +27,14 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownValue:
     """A value that nobody could read: why, in a clause, and what to do to know it; "": where the provider shows it."""
 
     why: str
     do: str = ""
 
 
-Facts = Mapping[str, Known | Unknown]
+Facts = Mapping[str, Known | UnknownValue]
 """By the requirement's key."""
 
 

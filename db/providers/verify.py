@@ -22,7 +22,7 @@ from db.files.alone import alone
 from db.providers import aws as asking
 from db.providers import leftovers, rds
 from db.providers.aws import Aws, NotFound, Unanswered, asked
-from db.providers.leftovers import FOLDER, POLL_SECONDS, Clock, Made
+from db.providers.leftovers import FOLDER, POLL_SECONDS, Clock, RestoreNames
 from db.providers.rds import Instance
 from db.providers.table import NOT_RUN
 from db.snapshots import postgres
@@ -51,7 +51,7 @@ def at_instance(env: Environment, made: Instance) -> PostgresUrl:
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class VerifyConfig:
     """The clock of a run, the folder of its notes, and the way to the restored database."""
 
     clock: Clock = field(default_factory=Clock)
@@ -97,7 +97,7 @@ class _Counts:
     rows: Mapping[str, int]
 
 
-def clean(env: Environment, config: Config) -> Cleaned:
+def clean(env: Environment, config: VerifyConfig) -> Cleaned:
     """Delete whatever bears the mark and tag of this environment, whichever machine's run left it.
 
     Raises Inconclusive where AWS does not answer, or refuses.
@@ -113,7 +113,7 @@ def clean(env: Environment, config: Config) -> Cleaned:
         return Cleaned(env.name, tuple(deleted))
 
 
-def run(env: Environment, config: Config) -> Restored:
+def run(env: Environment, config: VerifyConfig) -> Restored:
     """Restore the instance's newest state into a new instance, count it, and delete what was made, however it ends.
 
     First deletes what a dead run of this machine left. Raises Refusal where the provider is not rds; Failure where AWS
@@ -136,7 +136,7 @@ def run(env: Environment, config: Config) -> Restored:
         return _finish(env, aws, restored, config)
 
 
-def _restore(env: Environment, aws: Aws, source: Instance, made: Made, config: Config) -> Restored:
+def _restore(env: Environment, aws: Aws, source: Instance, made: RestoreNames, config: VerifyConfig) -> Restored:
     began = config.clock.now()
     say = config.progress.say
     recovery = (datetime.now(UTC) - source.latest_restorable).total_seconds() / 60 if source.latest_restorable else None
@@ -170,7 +170,7 @@ def _restore(env: Environment, aws: Aws, source: Instance, made: Made, config: C
     )
 
 
-def _asked_for(env: Environment, source: Instance, made: Made) -> dict[str, object]:
+def _asked_for(env: Environment, source: Instance, made: RestoreNames) -> dict[str, object]:
     """Return what RDS needs to put the new instance where the source is; without, it takes its default groups."""
     groups = {
         "DBSubnetGroupName": source.subnet_group,
@@ -190,9 +190,9 @@ def _asked_for(env: Environment, source: Instance, made: Made) -> dict[str, obje
     }
 
 
-def _wait(what: str, status: Callable[[], str], failed: frozenset[str], began: float, config: Config) -> None:
+def _wait(what: str, status: Callable[[], str], failed: frozenset[str], began: float, config: VerifyConfig) -> None:
     """Ask for the status until it is available. Raises Failure for one of the failed ones, Inconclusive in the end."""
-    shown, said = "", began
+    shown, shown_at = "", began
     while True:
         now = _answered(status)
         if now == AVAILABLE:
@@ -208,9 +208,9 @@ def _wait(what: str, status: Callable[[], str], failed: frozenset[str], began: f
                 f"the status {now}",
                 do="Run it again with more --minutes, or look at the events of RDS.",
             )
-        if now != shown or config.clock.now() - said > SAY_SECONDS:
+        if now != shown or config.clock.now() - shown_at > SAY_SECONDS:
             config.progress.say(f"{what} is {now}, after {minutes:.0f} min")
-            shown, said = now, config.clock.now()
+            shown, shown_at = now, config.clock.now()
         config.clock.sleep(POLL_SECONDS)
 
 
@@ -279,7 +279,7 @@ def _answered(call: Callable[[], T]) -> T:
         ) from error
 
 
-def _clear(env: Environment, aws: Aws, config: Config) -> None:
+def _clear(env: Environment, aws: Aws, config: VerifyConfig) -> None:
     left = leftovers.noted(env, config.folder)
     if left is not None:
         config.progress.say("delete what an earlier run left")
@@ -287,7 +287,7 @@ def _clear(env: Environment, aws: Aws, config: Config) -> None:
         leftovers.forget(env, config.folder)
 
 
-def _undo(env: Environment, aws: Aws, config: Config) -> None:
+def _undo(env: Environment, aws: Aws, config: VerifyConfig) -> None:
     """Ask for the deletion of what was made, and wait no longer. The note stays: the next run looks if it is gone."""
     left = leftovers.noted(env, config.folder)
     try:
@@ -298,7 +298,7 @@ def _undo(env: Environment, aws: Aws, config: Config) -> None:
         config.progress.say(f"being deleted: {', '.join(deleted) or 'nothing, for nothing was made'}")
 
 
-def _finish(env: Environment, aws: Aws, restored: Restored, config: Config) -> Restored:
+def _finish(env: Environment, aws: Aws, restored: Restored, config: VerifyConfig) -> Restored:
     made = leftovers.noted(env, config.folder)
     assert made is not None, "noted before it was made"
     try:

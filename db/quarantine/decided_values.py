@@ -47,20 +47,20 @@ def units(row: Mapping[str, Cell]) -> dict[str, int]:
         return {}
     query = f"SELECT {', '.join(map(units_sql, counted))} FROM (SELECT {given})"
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
-        found = memory.execute(query, [sqlite_values.bind(row[column]) for column in counted]).fetchone()
-    return dict(zip(counted, found, strict=True))
+        counts = memory.execute(query, [sqlite_values.bind(row[column]) for column in counted]).fetchone()
+    return dict(zip(counted, counts, strict=True))
 
 
 def _spans(text: str, start: int, depth: int) -> Iterator[tuple[int, int]]:
     """Yield where each element, entry and value of a document stands, the outer ones first."""
     if not depth or text[start : start + 1] not in ("{", "["):
         return
-    found, _end = parts(text, start)
-    for part in found:
+    pieces, _end = parts(text, start)
+    for part in pieces:
         yield part.start, part.end
         if part.value_start != part.start:
             yield part.value_start, part.end
-    for part in found:
+    for part in pieces:
         yield from _spans(text, part.value_start, depth - 1)
 
 

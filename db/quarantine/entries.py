@@ -134,8 +134,8 @@ class _KeptWithoutKey:
 
 
 def _owner(table: str, kept: str) -> str | None:
-    found = sqlite_values.decode(kept).get(_OWNER.get(table, "user_id"))
-    return found if isinstance(found, str) and storable(found) else None
+    owner = sqlite_values.decode(kept).get(_OWNER.get(table, "user_id"))
+    return owner if isinstance(owner, str) and storable(owner) else None
 
 
 def held_players(values: Iterable[Value]) -> list[str]:

@@ -35,11 +35,11 @@ class KeptRow:
     def read(cls, conn: ops.Connection, schema: Schema, value: Value, decided: str | None) -> KeptRow:
         """Read the row that was kept for the value; `decided` takes the value's place."""
         assert value.row is not None, "the caller has seen that the row is kept"
-        found = conn.execute(
+        kept = conn.execute(
             "select cells from legacy_rows where source = %s and position = %s for update", (value.table, value.row)
         ).fetchone()
-        assert found is not None, "the lock of runs lets nobody else take it away"
-        row = sqlite_values.decode(str(found[0]))
+        assert kept is not None, "the lock of runs lets nobody else take it away"
+        row = sqlite_values.decode(str(kept[0]))
         if decided is not None:
             row[value.column] = decided_values.as_stored(schema, value.table, value.column, decided)
         return cls(value.table, value.row, row)
@@ -47,13 +47,13 @@ class KeptRow:
     @property
     def player(self) -> str | None:
         """The player whom the row names."""
-        found = self.cells.get("id" if self.table == "users" else "user_id")
-        return found if isinstance(found, str) else None
+        owner = self.cells.get("id" if self.table == "users" else "user_id")
+        return owner if isinstance(owner, str) else None
 
-    def obstacle(self, conn: ops.Connection) -> str:
+    def blocker(self, conn: ops.Connection) -> str:
         """Say why the row can't be loaded; "" if it can be."""
         if self.table in JOURNALS:
-            return self._obstacle_of_line(conn)
+            return self._line_blocker(conn)
         if self.table == "users":
             user = codec.decode_row(self.cells, rowid=self.position).rows.get("users")
             if not user:
@@ -65,7 +65,7 @@ class KeptRow:
             return "the row's key is no text that Postgres can hold as a key"
         return self._taken(conn, name, record, tables.KEYS[name])
 
-    def _obstacle_of_line(self, conn: ops.Connection) -> str:
+    def _line_blocker(self, conn: ops.Connection) -> str:
         journal = JOURNALS[self.table]
         if self.player is None or not conn.execute("select from users where id = %s", (self.player,)).rowcount:
             return "the target has no such player"
@@ -136,7 +136,7 @@ class KeptRow:
             sql.SQL(" and ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in key),
         )
         row = conn.execute(query, [record[column] for column in key]).fetchone()
-        found: Record = dict(zip(columns, row or (), strict=bool(row)))
+        existing: Record = dict(zip(columns, row or (), strict=bool(row)))
         if self.table in JOURNALS:
-            return dict(found)
-        return codec.encode_other(self.table, found) if found else {}
+            return dict(existing)
+        return codec.encode_other(self.table, existing) if existing else {}

@@ -24,7 +24,7 @@ from db.quarantine.entries import Value
 from db.quarantine.kept_rows import KeptRow
 from db.quarantine.openings import amend
 from db.quarantine.results import Decided, Replay, Replayed
-from db.quarantine.second_reading import Reading
+from db.quarantine.second_reading import SecondReading
 from db.transfer.batches import as_text, quarantine_record
 from db.transfer.copying import copy
 from db.transfer.preconditions import explained
@@ -106,22 +106,22 @@ def replay(
 
 def _asked(conn: ops.Connection, player: str | None, decided: Decided | None) -> list[Value]:
     number = decided.n if decided else None
-    found = [one for one in entries.values(conn, n=number, player=player, most_bytes=0) if one.loaded_by is None]
-    if decided and not found:
+    unloaded = [one for one in entries.values(conn, n=number, player=player, most_bytes=0) if one.loaded_by is None]
+    if decided and not unloaded:
         raise Refusal(
             "the number of a value that is kept",
             str(decided.n),
             where=ops.place(conn),
             do=f"invoke transfer.quarantine --env {ops.marker(conn)} lists them; one that was loaded since is done.",
         )
-    if player is not None and not found and not _exists(conn, player):
+    if player is not None and not unloaded and not _exists(conn, player):
         raise Refusal(
             "the id of a player",
             repr(player),
             where=ops.place(conn),
             do=f"invoke transfer.quarantine --env {ops.marker(conn)} lists the players of whom values are kept.",
         )
-    return found
+    return unloaded
 
 
 def _exists(conn: ops.Connection, player: str) -> bool:
@@ -227,13 +227,13 @@ class _Run:
             raise self._unusable(value, "a value that play has not replaced", "a document without it by now", REPLACED)
         return {**row, value.column: document}
 
-    def _check_decided(self, values: Sequence[Value], reading: Reading) -> None:
+    def _check_decided(self, values: Sequence[Value], reading: SecondReading) -> None:
         value = self._mended(values)
         if value is None or value in reading.loaded:
             return
-        found = reading.pairs.get(value.n) or reading.obstacle(value)
-        assert found is not None, "a value that was decided is never overwritten"
-        raise self._unusable(value, "a value that the game can read", f"{found.rule}, {found.reason}", CORRECT)
+        finding = reading.pairs.get(value.n) or reading.blocker(value)
+        assert finding is not None, "a value that was decided is never overwritten"
+        raise self._unusable(value, "a value that the game can read", f"{finding.rule}, {finding.reason}", CORRECT)
 
     def _unusable(self, value: Value, expected: str, found: str, do: str) -> Refusal:
         place = f"{value.player or value.key} {value.table}.{value.column} {value.path}"
@@ -281,7 +281,7 @@ class _Run:
                 do="This player is as before. Keep the quarantine; mend the program.",
             )
 
-    def _settle(self, values: Sequence[Value], reading: Reading) -> None:
+    def _settle(self, values: Sequence[Value], reading: SecondReading) -> None:
         """Note what was loaded, by which run and in whose place, and why the rest was not; original bytes stay."""
         replacement = self.decided.text.encode() if self.decided else None
         for value in reading.loaded:
@@ -299,7 +299,7 @@ class _Run:
                     (now.kind, as_text(now.rule), as_text(now.reason), now.path, now.position, value.run, value.n),
                 )
 
-    def _told(self, value: Value, reading: Reading, opening: dict[str, int] | None) -> Replay:
+    def _told(self, value: Value, reading: SecondReading, opening: dict[str, int] | None) -> Replay:
         done = Replay(value.n, "aside", value.kind, value.table, value.player, value.column, value.path, value.rule)
         if value in reading.loaded:
             return replace(done, outcome="loaded", opening=opening)
@@ -310,26 +310,26 @@ class _Run:
         why = value.reason
         if value.n in reading.pairs:
             why = reading.pairs[value.n].reason
-        elif (other := reading.obstacle(value)) and not value.is_loaded_as_it_is:
+        elif (other := reading.blocker(value)) and not value.is_loaded_as_it_is:
             why = f"this version can't read {other.column} {other.path}: {other.reason}"
         return replace(done, outcome="held" if value.kind == "held" else "aside", why=why)
 
     def _whole_row(self, value: Value) -> list[Replay]:
         done = Replay(value.n, "loaded", value.kind, value.table, value.player, value.column, value.path, value.rule)
         still = replace(done, outcome="held" if value.kind == "held" else "aside")
-        found = [one for one in entries.values(self.conn, n=value.n) if one.loaded_by is None]
-        if not found or found[0].row is None:
+        unloaded = [one for one in entries.values(self.conn, n=value.n) if one.loaded_by is None]
+        if not unloaded or unloaded[0].row is None:
             return [replace(still, why="its row is not kept any more")]
-        whole = found[0]
+        whole = unloaded[0]
         text = self.decided.text if self.decided else None
         kept = KeptRow.read(self.conn, self.target.schema, whole, text)
-        obstacle = kept.obstacle(self.conn)
-        if obstacle and self.decided:
-            raise self._unusable(whole, "a value that lets the row be loaded", obstacle, CORRECT)
-        if obstacle:
-            return [replace(still, why=obstacle)]
+        blocker = kept.blocker(self.conn)
+        if blocker and self.decided:
+            raise self._unusable(whole, "a value that lets the row be loaded", blocker, CORRECT)
+        if blocker:
+            return [replace(still, why=blocker)]
         added = self._add(kept.load(self.conn))
-        self._settle([whole], Reading(loaded=[whole]))
+        self._settle([whole], SecondReading(loaded=[whole]))
         self._prove_kept(kept)
         return [replace(done, player=kept.player), *added]
 

@@ -22,7 +22,7 @@ _BAG = frozenset(("inventory", "equipment"))
 
 
 @dataclass(slots=True)
-class Reading:
+class SecondReading:
     """The values by what became of them. pairs: the finding that a value still is, by number; within: one around it.
 
     parts: findings inside values that were loaded, and others that a fresh load would have beside them; new: those that
@@ -45,7 +45,7 @@ class Reading:
         """True if something can be loaded."""
         return bool(self.loaded or self.released)
 
-    def obstacle(self, value: Value) -> Finding | None:
+    def blocker(self, value: Value) -> Finding | None:
         """Return what keeps a value that can be read from being loaded; None if nothing does."""
         beside = [one for one in self.new if _group(one.column) == _group(value.column)]
         return self.within.get(value.n) or next(iter((*beside, *self.new)), None)
@@ -53,12 +53,12 @@ class Reading:
 
 def judge(
     values: Sequence[Value], findings: Sequence[Finding], before: Rows, row: LegacyRow, *, mended: Value | None
-) -> Reading:
+) -> SecondReading:
     """Compare what could not be read at first with what can't be read now.
 
     before: the player's rows; row: the legacy row that was read again; mended: the value that was replaced in it.
     """
-    reading = Reading()
+    reading = SecondReading()
     left = [one for one in findings if not one.rule.endswith(".disagrees")]
     unread = [value for value in values if not value.is_loaded_as_it_is]
     reading.pairs = _pairs([value for value in unread if value is not mended], left)
@@ -97,7 +97,7 @@ def _pairs(values: Sequence[Value], left: list[Finding]) -> dict[int, Finding]:
     return pairs
 
 
-def _accept(reading: Reading, findings: Sequence[Finding], mended: Value | None, *, held: bool) -> None:
+def _accept(reading: SecondReading, findings: Sequence[Finding], mended: Value | None, *, held: bool) -> None:
     """Sort out the findings that no value was before, and take back what they keep from being loaded.
 
     One inside a value that was loaded is what is left of it: the document can be read by now, but not that element. Any
@@ -138,7 +138,7 @@ def _is_inside(inner: Value | Finding, outer: Value | Finding) -> bool:
     return inner.column == outer.column and inner.path.startswith(outer.path) and rest[:1] in (".", "[")
 
 
-def _judge_flags(reading: Reading, values: Sequence[Value], findings: list[Finding]) -> None:
+def _judge_flags(reading: SecondReading, values: Sequence[Value], findings: list[Finding]) -> None:
     """Compare the flags of the bag with what is worn, by their places; both are read again."""
     places = {one.path: one for one in findings}
     for value in values:
@@ -147,7 +147,7 @@ def _judge_flags(reading: Reading, values: Sequence[Value], findings: list[Findi
     reading.flags = list(places.values())
 
 
-def merge(before: Rows, after: Rows, reading: Reading) -> Rows:
+def merge(before: Rows, after: Rows, reading: SecondReading) -> Rows:
     """Return the player's rows with the tables that the values belong to as they were read again.
 
     Every other table stays as it is: reading it again would give the same row, but number its elements anew.

@@ -30,7 +30,7 @@ TABLES = tuple(table.name for table in tables.PLAYER_STATE)
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class PlayerAccount:
     """The player behind what is given, as the service's other parts know one."""
 
     username: str
@@ -38,13 +38,13 @@ class Account:
     admin: bool = False
 
 
-def rows(player_id: str, given: Given, *, clock_ms: int = EPOCH_MS, account: Account | None = None) -> Rows:
+def rows(player_id: str, given: Given, *, clock_ms: int = EPOCH_MS, account: PlayerAccount | None = None) -> Rows:
     """Return the rows of all PLAYER_STATE tables for a player. Raises BadGiven for a name that names nothing.
 
     clock_ms: the moment from which distances count, in epoch milliseconds. account: of the id's own name, if None.
     """
     made = Rows({table: {} for table in TABLES})
-    made["users"][(player_id,)] = _user(player_id, given, account or Account(player_id, player_id))
+    made["users"][(player_id,)] = _user(player_id, given, account or PlayerAccount(player_id, player_id))
     bag = {item_id: _bag_item(item_id, entry) for item_id, entry in given.bag.items()}
     made["user_inventory"] = numbered(player_id, "id", bag)
     made["user_equipment"] = _worn(player_id, given.worn, made["user_inventory"].values())
@@ -117,7 +117,7 @@ def _cell(value: object) -> Cell:
     return value
 
 
-def _user(player_id: str, given: Given, account: Account) -> Record:
+def _user(player_id: str, given: Given, account: PlayerAccount) -> Record:
     forge = given.forge if isinstance(given.forge, Forge) else Forge(level=given.forge)
     every = given.places
     places = every if isinstance(every, Places) else Places(equipment=every, material=every, consumable=every)

@@ -130,7 +130,7 @@ class Tournament(Model):
     played: Moment | None = None
 
 
-class Reward(Model):
+class QuestReward(Model):
     """The reward of a quest; of experience one kind."""
 
     gold: Count = 0
@@ -145,7 +145,7 @@ class Quest(Model):
 
     target: Count = 1
     progress: Count = 0
-    reward: Reward = Reward()
+    reward: QuestReward = QuestReward()
     activity_points: Count = 0
     claimed: bool = False
 

@@ -11,7 +11,7 @@ from random import Random
 from typing import get_args
 
 from db.samples import legacy_documents, moments
-from db.samples.given import BadGiven, Given, Milestones, Mission, Moment, Quest, Reward, Stage, Stages
+from db.samples.given import BadGiven, Given, Milestones, Mission, Moment, Quest, QuestReward, Stage, Stages
 from db.samples.legacy_documents import DAY_MS, EPOCH_MS
 from game.json_text import dumps
 from game.legacy.codec.arrays import STEP
@@ -105,7 +105,7 @@ def _quest(period: str, name: str, quest: Quest) -> Record:
     }
 
 
-def _reward(reward: Reward, where: str) -> legacy_documents.JsonDocument:
+def _reward(reward: QuestReward, where: str) -> legacy_documents.JsonDocument:
     """Return the reward as the legacy service writes it: without what it does not pay."""
     paid: legacy_documents.JsonDocument = {
         "gold": reward.gold,

@@ -13,7 +13,7 @@ from uuid import UUID
 from faker import Faker
 
 from db.samples import builders
-from db.samples.builders import Account
+from db.samples.builders import PlayerAccount
 from db.samples.given import Given, Stage
 from db.samples.legacy_documents import DAY_MS, EPOCH_MS, LEAGUES
 from db.samples.progression import TODAY_MS
@@ -50,7 +50,7 @@ class Sketch:
     """A player to make, by `rows`."""
 
     id: str
-    account: Account
+    account: PlayerAccount
     given: Given
 
     def rows(self) -> Rows:
@@ -75,7 +75,7 @@ def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
     level = draw.randrange(3, 60)
     bag, kinds = _bag(draw)
     worn = _worn(kinds, level, draw)
-    account = Account(username=f"{names.user_name()}{n}", nickname=f"{names.name()}{n}", admin=n == 0)
+    account = PlayerAccount(username=f"{names.user_name()}{n}", nickname=f"{names.name()}{n}", admin=n == 0)
     given: dict[str, object] = {
         "league": LEAGUES[min(level // 8, 7)],
         "gold": draw.randrange(3_000, 60_000),

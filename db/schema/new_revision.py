@@ -59,7 +59,7 @@ NOT_VALID = " NOT VALID"
 
 
 @dataclass(frozen=True)
-class Made:
+class NewRevision:
     """The file that was made, or None if there is nothing to do.
 
     later: statements for revisions of their own, after this one is applied. by_hand: changes that the author writes.
@@ -81,7 +81,7 @@ class RevisionPlan:
     by_hand: list[str] = field(default_factory=list)
 
 
-def make(direct: PostgresUrl, *, environment: str, message: str, folder: Path = revisions.VERSIONS) -> Made:
+def make(direct: PostgresUrl, *, environment: str, message: str, folder: Path = revisions.VERSIONS) -> NewRevision:
     """Write the next revision into the folder. Only reads the database.
 
     Raises Refusal if the message gives no name, the name is taken, the database is not at the head or was changed by
@@ -103,11 +103,11 @@ def make(direct: PostgresUrl, *, environment: str, message: str, folder: Path = 
                 "; ".join(plan.by_hand),
                 do="Write the revision by hand: docs/migrations.md.",
             )
-        return Made()
+        return NewRevision()
     statements, left = (plan.within, plan.alone) if plan.within else (plan.alone[:1], plan.alone[1:])
     path = folder / f"{int(history.head) + 1:04}_{slug}.py"
     _write(path, text(path.name[:4], title, history.head, statements, alone=not plan.within))
-    return Made(path, tuple(statements), (*left, *plan.later), tuple(plan.by_hand))
+    return NewRevision(path, tuple(statements), (*left, *plan.later), tuple(plan.by_hand))
 
 
 def _named(message: str) -> tuple[str, str]:

@@ -84,7 +84,7 @@ class External:
         return bool(row[0]), bool(row[1])
 
 
-def lend(conn: psycopg.Connection, facts: ServerInfo) -> None:
+def grant_logins(conn: psycopg.Connection, facts: ServerInfo) -> None:
     """Give the role of the URL, which need not be a superuser, the two roles' rights: to see and end their sessions."""
     for role in ("owner", "service"):
         query = sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(facts.logins[role].user))

@@ -15,7 +15,7 @@ from db import environments
 from db.errors import Refusal
 from db.servers.binaries import Local
 from db.servers.embedded import WHEELS, Embedded
-from db.servers.external import External, lend
+from db.servers.external import External, grant_logins
 from db.servers.reaper_client import ReaperClient
 from db.servers.server import Server
 from db.servers.server_info import NO_TLS, Login, ServerInfo, new_run
@@ -34,7 +34,7 @@ KINDS = (*PREFERRED, "embedded18")
 Say = Callable[[str], None]
 
 
-class Provider(Protocol):
+class ServerProvider(Protocol):
     """A way to get a server: docker, local, an embedded one or url."""
 
     kind: str
@@ -56,7 +56,7 @@ class Provider(Protocol):
 class ProviderChoice:
     """The source that was chosen, and why better ones were passed over."""
 
-    source: Provider
+    source: ServerProvider
     why: str = ""
 
     def __str__(self) -> str:
@@ -119,7 +119,7 @@ def start(kind: str | None = None, *, settings: Mapping[str, str] = {}, say: Say
     return plan(kind, say=say).start(settings)
 
 
-def _find(kind: str, say: Say) -> Provider | str:
+def _find(kind: str, say: Say) -> ServerProvider | str:
     """Return the source, or why it is not available. Raises Refusal if libpq would read variables beside the URL."""
     check_kind(kind)
     parameters = NO_TLS if kind in KINDS else _postgres(kind).parameters
@@ -130,7 +130,7 @@ def _find(kind: str, say: Say) -> Provider | str:
     return source.missing() or source
 
 
-def _source(kind: str, say: Say) -> Provider:
+def _source(kind: str, say: Say) -> ServerProvider:
     if kind == "docker":
         from db.servers.container import Docker  # noqa: PLC0415  # a third of a second that a URL need not pay
 
@@ -160,7 +160,7 @@ def _postgres(text: str) -> PostgresUrl:
     return url
 
 
-def _choose(finders: Mapping[str, Callable[[], Provider | str]]) -> ProviderChoice:
+def _choose(finders: Mapping[str, Callable[[], ServerProvider | str]]) -> ProviderChoice:
     """Choose the first provider that can be had; those after it are not asked."""
     passed: list[str] = []
     for kind, find in finders.items():
@@ -184,7 +184,7 @@ def _furnish(facts: ServerInfo, settings: Mapping[str, str]) -> ServerInfo:
         _make_role(conn, facts.logins["owner"], "CREATEDB")
         _make_role(conn, facts.logins["service"])
         if facts.kind == "url":
-            lend(conn, facts)
+            grant_logins(conn, facts)
     return replace(facts, version=version)
 
 

@@ -33,7 +33,7 @@ ORDER BY a.pid
 
 
 @dataclass(frozen=True)
-class Session:
+class ServerSession:
     """One session of a server, with the locks that it holds."""
 
     pid: int
@@ -70,11 +70,11 @@ def refuse_locks(conn: psycopg.Connection) -> None:
         )
 
 
-def _settled(conn: psycopg.Connection, query: str, parameters: list[str]) -> list[Session]:
+def _settled(conn: psycopg.Connection, query: str, parameters: list[str]) -> list[ServerSession]:
     """Return the sessions that remain after LEAVING_SECONDS at most."""
 
-    def look() -> list[Session]:
-        return [Session(*row) for row in conn.execute(query, parameters).fetchall()]
+    def look() -> list[ServerSession]:
+        return [ServerSession(*row) for row in conn.execute(query, parameters).fetchall()]
 
     # A client's goodbye takes a moment to arrive, so one look would name sessions that are ending.
     return tenacity.Retrying(

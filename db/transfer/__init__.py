@@ -2,7 +2,7 @@
 
 from db.transfer.assessment import Assessed, assess
 from db.transfer.loading import LoadResult, clear, load
-from db.transfer.missing_players import Missing
+from db.transfer.missing_players import MissingPlayers
 from db.transfer.missing_players import find as find_missing
 from db.transfer.profiling import ColumnProfile, Profile, TableProfile, profile
 from db.transfer.rebuild import Returned, back
@@ -15,7 +15,7 @@ __all__ = [
     "Assessed",
     "ColumnProfile",
     "LoadResult",
-    "Missing",
+    "MissingPlayers",
     "Profile",
     "Proof",
     "Returned",

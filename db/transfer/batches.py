@@ -13,7 +13,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from db.legacy.source import Row, Table
+from db.legacy.source import SourceRow, SourceTable
 from game import tables
 from game.legacy import codec, sqlite_values
 from game.legacy.codec import Finding
@@ -62,19 +62,19 @@ class Batch:
 class BatchBuilder:
     """Packs the rows of one table. `known` tells which of some player ids the target has."""
 
-    def __init__(self, table: Table, known: Callable[[Iterable[str]], set[str]]) -> None:
+    def __init__(self, table: SourceTable, known: Callable[[Iterable[str]], set[str]]) -> None:
         self._table = table
         self._known = known
         self._seen: dict[str, set[str]] = {
             column: set() for column in _KEYS.get(table.name, ()) if column not in table.unique
         }
 
-    def pass_over(self, row: Row) -> None:
+    def pass_over(self, row: SourceRow) -> None:
         """Remember the keys of a row that was loaded before."""
         if self._seen:
             self._taken_key(self._cells(row))
 
-    def pack(self, rows: list[Row]) -> Batch:
+    def pack(self, rows: list[SourceRow]) -> Batch:
         """Return the rows' records and findings. Every row is in it, or nothing is."""
         batch = Batch(self._table.name)
         match self._table.name:
@@ -88,10 +88,10 @@ class BatchBuilder:
                     self._other(batch, row)
         return batch
 
-    def _cells(self, row: Row) -> dict[str, Cell]:
+    def _cells(self, row: SourceRow) -> dict[str, Cell]:
         return dict(zip(self._table.columns, row.cells, strict=True))
 
-    def _player(self, batch: Batch, row: Row) -> None:
+    def _player(self, batch: Batch, row: SourceRow) -> None:
         cells = self._cells(row)
         if (column := self._taken_key(cells)) is not None:
             batch.taken.update(dict.fromkeys(cells, 1) | row.units)
@@ -104,7 +104,7 @@ class BatchBuilder:
         batch.taken.update(decoded.counts if decoded.rows.get("users") else dict.fromkeys(cells, 1) | row.units)
         batch.quarantined.update(decoded.quarantined())
 
-    def _other(self, batch: Batch, row: Row) -> None:
+    def _other(self, batch: Batch, row: SourceRow) -> None:
         cells = self._cells(row)
         batch.taken.update(cells.keys())
         if (column := self._taken_key(cells)) is not None:
@@ -113,7 +113,7 @@ class BatchBuilder:
         table, record = codec.decode_other(self._table.name, cells, rowid=row.position)
         batch.add(table, [record])
 
-    def _lines(self, batch: Batch, journal: sa.Table, rows: list[Row]) -> None:
+    def _lines(self, batch: Batch, journal: sa.Table, rows: list[SourceRow]) -> None:
         lines = [(row, self._cells(row)) for row in rows]
         players = self._known(str(cells["user_id"]) for _row, cells in lines if isinstance(cells["user_id"], str))
         for row, cells in lines:
@@ -138,7 +138,7 @@ class BatchBuilder:
                 known.add(value)
         return None
 
-    def _keep_whole(self, batch: Batch, row: Row, problem: _RowProblem) -> None:
+    def _keep_whole(self, batch: Batch, row: SourceRow, problem: _RowProblem) -> None:
         name, column = self._table.name, problem.column
         cells = self._cells(row)
         record: Record = {"source": name, "position": row.position, "key": None, "cells": sqlite_values.encode(cells)}

@@ -21,7 +21,7 @@ from db import tables as db_tables
 from db.console.progress import Advance, Progress, Silent
 from db.errors import Failure
 from db.legacy import schema as schemas
-from db.legacy.source import CHUNK_BYTES, Digest, Row, Source, chunks, opened
+from db.legacy.source import CHUNK_BYTES, Digest, Source, SourceRow, chunks, opened
 from db.ops import fence
 from db.schema import draws
 from db.transfer import reconcile as tallies
@@ -175,7 +175,9 @@ class _Loading:
             self._write(batch, checkpoint)
             advance(many)
 
-    def _pass_over(self, name: str, rows: Iterator[Row], packer: BatchBuilder, digest: Digest, advance: Advance) -> int:
+    def _pass_over(
+        self, name: str, rows: Iterator[SourceRow], packer: BatchBuilder, digest: Digest, advance: Advance
+    ) -> int:
         """Read again what earlier chunks loaded, and see that it is the same; gives the number of the last chunk."""
         checkpoints = self.conn.execute(
             "select n, rows, source, counts from transfer_checkpoints where source_table = %s order by n", (name,)

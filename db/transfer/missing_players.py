@@ -27,7 +27,7 @@ where l.source = 'users' and (l.key is null or exists (select from users u where
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingPlayers:
     """players: of the legacy file. missing: how many of them Postgres lacks; named: the first of these."""
 
     players: int
@@ -45,13 +45,13 @@ class Missing:
         return f"{self.missing:,} missing: {few(self.named, NAMED, total=self.missing)}"
 
 
-def find(source: Source, conn: ops.Connection) -> Missing:
+def find(source: Source, conn: ops.Connection) -> MissingPlayers:
     """Compare the ids of both stores. Reads one column of the file; leaves out what a smoke test left in it.
 
     By id, not by rowid: a VACUUM of the file may give its rows other rowids.
     """
     if "users" not in source.tables:
-        return Missing(0, 0, ())
+        return MissingPlayers(0, 0, ())
     known: Counter[Cell] = Counter()
     for key, cells in conn.execute(_PLAYERS):
         # A row whose id no player can have, or another row has too, is kept whole and has no key.
@@ -68,4 +68,4 @@ def find(source: Source, conn: ops.Connection) -> Missing:
         missing += 1
         if len(named) < NAMED:
             named.append(shown(sqlite_values.original(player).decode(errors="replace")))
-    return Missing(players, missing, tuple(named))
+    return MissingPlayers(players, missing, tuple(named))

@@ -12,7 +12,7 @@ from pathlib import Path
 from db.console.progress import Advance, Progress, Silent
 from db.errors import Failure
 from db.legacy import source as sources
-from db.legacy.source import Row, Source
+from db.legacy.source import Source, SourceRow
 from db.remedies import LOAD_ANEW
 from db.transfer import target as targets
 from db.transfer.target import LegacyRow, PlacedRow, Target
@@ -67,11 +67,11 @@ class Pair:
     """One position: the file's row, the target's, or both. It is emptied once the next one is asked for."""
 
     position: int
-    row: Row | None
+    row: SourceRow | None
     line: LegacyRow | None
 
 
-def pairs(rows: Iterator[Row], lines: Iterator[PlacedRow]) -> Iterator[Pair]:
+def pairs(rows: Iterator[SourceRow], lines: Iterator[PlacedRow]) -> Iterator[Pair]:
     """Yield both sides by position, in order. A large value is never held for longer than its turn."""
     line, row = next(lines, None), next(rows, None)
     while row is not None or line is not None:
@@ -89,7 +89,7 @@ def pairs(rows: Iterator[Row], lines: Iterator[PlacedRow]) -> Iterator[Pair]:
         row = next(rows, None) if not behind else row
 
 
-def differing(columns: tuple[str, ...], row: Row, line: LegacyRow) -> list[str]:
+def differing(columns: tuple[str, ...], row: SourceRow, line: LegacyRow) -> list[str]:
     """Return the columns in which the file's row is not what the target says, and those that only the target has."""
     differing_columns = [
         column

@@ -18,7 +18,7 @@ from db.errors import Failure, Refusal
 from db.legacy.opening import check_file
 from db.legacy.row_writer import delete, delete_by_key, insert, update
 from db.legacy.schema import Statement
-from db.legacy.source import Digest, Row, Source, Table
+from db.legacy.source import Digest, Source, SourceRow, SourceTable
 from db.schema import draws
 from db.transfer import missing_players
 from db.transfer import target as targets
@@ -181,7 +181,7 @@ class _WriteBack:
             )
         self.connection.execute(str(statement.sql))
 
-    def _table(self, source: Source, table: Table, advance: Advance) -> None:
+    def _table(self, source: Source, table: SourceTable, advance: Advance) -> None:
         """Update in place; a row whose unique columns change is taken out first, so that two may swap theirs."""
         gone: list[int] = []
         wanted: set[int] = set()
@@ -203,7 +203,7 @@ class _WriteBack:
         self.carried.deleted += len(gone)
         self._replace(table, [*gone, *wanted], wanted)
 
-    def _replace(self, table: Table, gone: list[int], wanted: set[int]) -> None:
+    def _replace(self, table: SourceTable, gone: list[int], wanted: set[int]) -> None:
         for position in gone:
             delete(self.connection, table, position)
         if wanted:
@@ -211,7 +211,7 @@ class _WriteBack:
                 if position in wanted:
                     insert(self.connection, table, position, row)
 
-    def _wholly(self, source: Source, table: Table) -> None:
+    def _wholly(self, source: Source, table: SourceTable) -> None:
         """Compare a table whose rows have no rowid; leave it alone where all is equal, else write it anew."""
         digest_of_file, digest_of_target = Digest(), Digest()
         rows_in_file = rows_in_target = 0
@@ -219,7 +219,7 @@ class _WriteBack:
             digest_of_file.add(row)
             rows_in_file += 1
         for position, line in self.target.rows(table.name):
-            digest_of_target.add(Row(position, tuple(line.get(column) for column in table.columns), {}, 0))
+            digest_of_target.add(SourceRow(position, tuple(line.get(column) for column in table.columns), {}, 0))
             rows_in_target += 1
         if digest_of_file.hex() == digest_of_target.hex():
             return
@@ -229,7 +229,7 @@ class _WriteBack:
         self.carried.deleted += rows_in_file
         self.carried.inserted += rows_in_target
 
-    def _journal(self, source: Source, table: Table) -> None:
+    def _journal(self, source: Source, table: SourceTable) -> None:
         """Add the lines that the file lacks. Both sides come in the key's order, so what is added lies behind us."""
         key = table.primary_key
         rows = (dict(zip(table.columns, row.cells, strict=True)) for row in source.rows(table.name))
@@ -250,10 +250,10 @@ class _WriteBack:
             self._drop_line(table, line_of_file)
             line_of_file = next(rows, None)
 
-    def _add_line(self, table: Table, line: LegacyRow) -> None:
+    def _add_line(self, table: SourceTable, line: LegacyRow) -> None:
         insert(self.connection, table, 0, line)
         self.carried.lines += 1
 
-    def _drop_line(self, table: Table, line: LegacyRow) -> None:
+    def _drop_line(self, table: SourceTable, line: LegacyRow) -> None:
         delete_by_key(self.connection, table, line)
         self.carried.deleted += 1

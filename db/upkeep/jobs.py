@@ -54,7 +54,7 @@ LEFT_BY_REINDEX = "_ccnew"
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class UpkeepConfig:
     """The options of an upkeep. dump: back up although none is due. play: plays on a restored copy."""
 
     play: Callable[[PostgresUrl], SmokeResult]
@@ -93,7 +93,7 @@ class NotDue(Exception):
     """The job has nothing to do now; the text says why, in a clause."""
 
 
-def run(env: Environment, config: Config) -> Report:
+def run(env: Environment, config: UpkeepConfig) -> Report:
     """Do every job that is due. Raises Refusal if another upkeep or a move of this environment is at work."""
     with _alone(env):
         jobs: tuple[Callable[[], str], ...] = (
@@ -153,7 +153,7 @@ def _clear(env: Environment) -> str:
     return f"{dropped} scratch databases and {folders} folders removed"
 
 
-def _back_up(env: Environment, config: Config) -> str:
+def _back_up(env: Environment, config: UpkeepConfig) -> str:
     """Dump Postgres, restore the dump, count it, check every player, and play on it; weekly."""
     with ops.connect(env.target_direct) as conn:
         if ops.phase(conn) is not ops.Phase.LIVE and fence.recorded_state(conn) != "open":
@@ -171,7 +171,7 @@ def _back_up(env: Environment, config: Config) -> str:
     return f"{taken.folder.name}, {taken.manifest.size / 1e6:,.1f} MB, {taken.players:,} players; {checked[0]}"
 
 
-def _back_up_legacy(env: Environment, config: Config) -> str:
+def _back_up_legacy(env: Environment, config: UpkeepConfig) -> str:
     """Copy the legacy file and verify the copy; daily, while players play on it."""
     if is_absent(env.legacy.path):
         raise NotDue("there is no legacy file")
@@ -188,8 +188,8 @@ def _back_up_legacy(env: Environment, config: Config) -> str:
 def _newest(env: Environment, side: Side) -> datetime | None:
     """Return when the newest verified snapshot was taken; None if there is none."""
     folder = env.snapshots.folder
-    found = snapshots.find(folder, env.name, side=side) if folder.is_dir() else []
-    verified = [each for each in found if snapshots.is_admitted(each) and snapshots.is_verified(each)]
+    existing = snapshots.find(folder, env.name, side=side) if folder.is_dir() else []
+    verified = [each for each in existing if snapshots.is_admitted(each) and snapshots.is_verified(each)]
     return datetime.fromisoformat(verified[-1].manifest.taken_at) if verified else None
 
 

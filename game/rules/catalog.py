@@ -52,7 +52,7 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True)
-class Tournament:
+class TournamentDefinition:
     """One kind: the score of each rank, the items of each rank, and which of gold, materials, boxes it gathers.
 
     gold_per_match: by league, for a match (won, lost); empty where none is gathered by the match.
@@ -163,16 +163,18 @@ EQUIPMENT_OF: dict[tuple[str | None, str | None], Template] = {
 """The equipment of a slot and a grade."""
 
 
-def _tournament(kind: str, figures: dict[str, Any]) -> Tournament:
+def _tournament(kind: str, figures: dict[str, Any]) -> TournamentDefinition:
     rewards: list[Mapping[str, int]] = []
     for last_rank, items in figures["rewards"]:
         rewards += [items] * (last_rank - len(rewards))
     assert len(rewards) == len(figures["scores"]), f"{kind}: a reward and a score for every rank"
     gold = {league: _pair(amounts) for league, amounts in figures.get("gold_per_match", {}).items()}
-    return Tournament(kind, tuple(figures["scores"]), tuple(rewards), figures["gathers"], gold)
+    return TournamentDefinition(kind, tuple(figures["scores"]), tuple(rewards), figures["gathers"], gold)
 
 
-TOURNAMENTS: dict[str, Tournament] = {k: _tournament(k, figures) for k, figures in read("tournaments.toml").items()}
+TOURNAMENTS: dict[str, TournamentDefinition] = {
+    k: _tournament(k, figures) for k, figures in read("tournaments.toml").items()
+}
 
 
 _MILESTONES = read("milestones.toml")

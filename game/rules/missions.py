@@ -24,7 +24,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Mission:
+class MissionDefinition:
     """One mission: the stage that opens it, the currency that it pays, and its levels from the first."""
 
     id: str
@@ -72,13 +72,13 @@ def restarted(at: Produced, now_ms: int) -> int:
     return max(at.since, now_ms) if at.full else at.since
 
 
-def _mission(mission_id: str, figures: Mapping[str, Any]) -> Mission:
+def _mission(mission_id: str, figures: Mapping[str, Any]) -> MissionDefinition:
     columns = zip(figures["minutes"], figures["per_cycle"], figures["cap"], strict=True)
     levels = [Level(int(Fraction(str(minutes)) * 60_000), each, cap) for minutes, each, cap in columns]
     assert len(levels) == TOP_LEVEL, f"{mission_id}: figures for every level"
-    return Mission(mission_id, figures["opens_with"], figures["pays"], tuple(levels))
+    return MissionDefinition(mission_id, figures["opens_with"], figures["pays"], tuple(levels))
 
 
-MISSIONS: dict[str, Mission] = {
+MISSIONS: dict[str, MissionDefinition] = {
     name: _mission(name, figures) for name, figures in catalog.read("missions.toml").items()
 }

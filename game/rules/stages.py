@@ -9,7 +9,7 @@ from game.rules import catalog
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageDefinition:
     """One stage. ordinal: its place from 1 among all; before: the stage that opens it, None for the first of all.
 
     first, repeat: (gold, XP) of a clear; first_items: what the first clear gives besides.
@@ -24,15 +24,15 @@ class Stage:
     first_items: tuple[tuple[str, int], ...]
 
 
-def _stages(figures: dict[str, Any]) -> list[Stage]:
-    stages: list[Stage] = []
+def _stages(figures: dict[str, Any]) -> list[StageDefinition]:
+    stages: list[StageDefinition] = []
     number = figures["stages"]
     for level in figures["levels"]:
         for n in range(1, number + 1):
             half = (n - 1) * 2 // number
             (gold, xp), (gold_again, xp_again) = level["first"][half], level["repeat"][half]
             stages.append(
-                Stage(
+                StageDefinition(
                     name=f"{level['name']}-{n}",
                     ordinal=len(stages) + 1,
                     before=stages[-1].name if stages else None,
@@ -45,5 +45,5 @@ def _stages(figures: dict[str, Any]) -> list[Stage]:
     return stages
 
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in _stages(catalog.read("stages.toml"))}
+STAGES: dict[str, StageDefinition] = {stage.name: stage for stage in _stages(catalog.read("stages.toml"))}
 """By name, in the order in which they open."""

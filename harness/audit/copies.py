@@ -40,11 +40,11 @@ _FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The end of a run of tests. failed: the names of those that did; said: its last lines."""
+    """The end of a run of tests. failed: the names of those that did; last_lines: of its output."""
 
     code: int
     failed: tuple[str, ...]
-    said: str
+    last_lines: str
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Copy:
             for name, text in before.items():
                 (self.folder / name / "__init__.py").write_text(text)
         if ran.code != PASSED:
-            raise Failure("the audit's probe to run in the copy", ran.said, where=str(self.folder))
+            raise Failure("the audit's probe to run in the copy", ran.last_lines, where=str(self.folder))
         self._check(marks)
 
     def _check(self, marks: Path) -> None:

@@ -104,7 +104,7 @@ def _check_catchers(
     runs = pool.map(lambda pair: pair[0].pytest(pair[1]), zip(copies, filter(None, shares), strict=False))
     for ran in runs:
         if ran.code != PASSED:
-            failed = few(ran.failed, SHOWN) or ran.said
+            failed = few(ran.failed, SHOWN) or ran.last_lines
             raise Inconclusive(
                 "each catcher to pass before anything is broken",
                 f"failed: {failed}",
@@ -140,5 +140,5 @@ def _catch(copy: Copy, mutation: Mutation) -> tuple[str, str]:
         if ran.code == FAILED and ran.failed:
             return mutation.catcher if n == 0 else ran.failed[0], ""
         if ran.code != PASSED:
-            return "", f"pytest could not run, exit code {ran.code}: {ran.said}"
+            return "", f"pytest could not run, exit code {ran.code}: {ran.last_lines}"
     return "", ""

@@ -21,7 +21,7 @@ from db.counts import count
 from db.errors import Refusal
 from db.servers.reaper_client import ReaperClient
 from harness.bench import pgbench
-from harness.bench.samples import Judgement, Spread, Threshold, Verdict, ratio
+from harness.bench.samples import Spread, TargetsJudgement, Threshold, Verdict, ratio
 from harness.bench.setup import COMMANDS, FIRST, Setup, proxied
 from harness.bench.targets import Bare, BenchTarget, Dispatched, Web
 from harness.bench.workers import WorkerPool, processes
@@ -67,7 +67,7 @@ class ActionsReport:
 
 
 @dataclass
-class Measured:
+class CellRounds:
     """The rounds of one cell by side: rates, and seconds of each request where they are known."""
 
     tps: dict[str, list[float]] = field(default_factory=dict)
@@ -106,7 +106,7 @@ def run(
             do=f"Say at least --rounds 1 --requests {max(clients)}",
         )
     cells = [(action, number) for action in COMMANDS for number in clients]
-    measured = {cell: Measured() for cell in cells}
+    measured = {cell: CellRounds() for cell in cells}
     progress.say("starting a throwaway Postgres")
     with (
         proxied(kind, requests * PLAYERS_PER_REQUEST) as made,
@@ -128,7 +128,7 @@ def run(
         return _report([measured[cell].cell(*cell) for cell in cells], made, rounds, requests)
 
 
-Turn = Callable[[Measured, str, int], None]
+Turn = Callable[[CellRounds, str, int], None]
 
 
 def _turns(made: Setup, workers: WorkerPool, web: Web, requests: int, progress: Progress) -> list[Turn]:
@@ -148,7 +148,7 @@ def _turns(made: Setup, workers: WorkerPool, web: Web, requests: int, progress: 
 def _played(name: str, target: BenchTarget, made: Setup, workers: WorkerPool, requests: int) -> Turn:
     draw = Random(name)  # noqa: S311 - variety, not secrecy
 
-    def turn(measured: Measured, action: str, clients: int) -> None:
+    def turn(measured: CellRounds, action: str, clients: int) -> None:
         players = draw.sample(range(FIRST, FIRST + made.players), requests)
         run = f"{secrets.randbelow(10**9)}"
         played = workers.play(target, action, [str(player) for player in players], clients, run)
@@ -161,7 +161,7 @@ def _benched(made: Setup, requests: int) -> Turn:
     tool = made.server.tool("pgbench")
     scripts = {action: pgbench.script(statements, made.players) for action, statements in made.recorded.items()}
 
-    def turn(measured: Measured, action: str, clients: int) -> None:
+    def turn(measured: CellRounds, action: str, clients: int) -> None:
         measured.add("pgbench", pgbench.run(tool, made, scripts[action], clients=clients, requests=requests))
 
     return turn
@@ -185,7 +185,7 @@ def _service(made: Setup) -> Iterator[Web]:
         reaper.close()
 
 
-def judge(cells: Sequence[Measurement]) -> Judgement:
+def judge(cells: Sequence[Measurement]) -> TargetsJudgement:
     """Judge the rates at eight clients: dispatch is to reach a part of what each rival does."""
     thresholds = []
     for cell in cells:
@@ -195,7 +195,7 @@ def judge(cells: Sequence[Measurement]) -> Judgement:
                 Threshold(f"{where}, of pgbench", cell.ratio_pgbench, least=LEAST_OF_PGBENCH),
                 Threshold(f"{where}, of the ceiling", cell.ratio_ceiling, least=LEAST_OF_CEILING),
             ]
-    return Judgement.of(thresholds)
+    return TargetsJudgement.of(thresholds)
 
 
 def _report(cells: list[Measurement], made: Setup, rounds: int, requests: int) -> ActionsReport:

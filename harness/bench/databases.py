@@ -27,7 +27,7 @@ from db.schema import migrate
 from db.servers import Server
 from game.postgres.store import PostgresStore
 from game.rules.commands import ClaimMail
-from harness.bench.samples import Judgement, Spread, Threshold, Verdict, ratio
+from harness.bench.samples import Spread, TargetsJudgement, Threshold, Verdict, ratio
 from harness.bench.setup import ask
 from harness.databases import ENVIRONMENT, Databases
 from harness.play import arena
@@ -197,7 +197,7 @@ def _report(server: str, rounds: int, seconds: dict[str, list[float]], absent: d
     ways = {name: Spread.of(spent) for name, spent in seconds.items() if spent}
     faster = min(("bare", "bare, FILE_COPY"), key=lambda name: ways[name].p50_ms)
     of_bare = ratio(seconds["clone"], seconds[faster])
-    judged = Judgement.of(
+    judged = TargetsJudgement.of(
         [
             Threshold("clone, p50, to the bare one", of_bare, most=MOST_OF_BARE),
             Threshold("reset, p50 in ms", ways["reset"].p50_ms, most=MOST_RESET_MS),

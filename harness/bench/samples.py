@@ -67,7 +67,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class TargetsJudgement:
     """The judgement of all targets: a missed one fails, and one that was not measured leaves it open."""
 
     verdict: Verdict
@@ -75,7 +75,7 @@ class Judgement:
     unmeasured: tuple[str, ...] = field(default=())
 
     @classmethod
-    def of(cls, targets: Sequence[Threshold]) -> Judgement:
+    def of(cls, targets: Sequence[Threshold]) -> TargetsJudgement:
         """Judge all targets together. No target at all is no pass."""
         missed = tuple(str(target) for target in targets if target.met is False)
         unmeasured = tuple(str(target) for target in targets if target.met is None)

@@ -3,52 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from harness.cli.framework import Whole, task
+from harness.cli.framework import Consent, MoveOptions, Whole, task
 from harness.cli.framework.running import confirmation, leave
-from harness.cli.texts import (
-    ASKED,
-    DRY_RUN,
-    ENV,
-    JSON,
-)
+from harness.cli.texts import JSON
 
 if TYPE_CHECKING:
     from db.cutover.context import RunConfig
     from db.cutover.report import RunReport
     from db.environments import Environment
 
-_MOVE = {
-    "env": ENV,
-    "offline": "copy while read-only; the only way so far",
-    "dry-run": DRY_RUN,
-    "abort": "undo what was begun, wholly",
-    **ASKED,
-    "json": JSON,
-}
-
 
 @task(
     help={
-        **_MOVE,
         "certificate": "the gate's report; out/certificate-ENV.json by default",
         "plan": "the JSON of a dry run; anything unlike it is refused",
+        "json": JSON,
     },
     ignores={"abort": ["certificate", "plan"]},
 )
 def cutover(
     _c: Context,
-    env: str = "",
-    offline: bool = True,
-    dry_run: bool = False,
-    abort: bool = False,
-    yes: bool = False,
-    confirm: str = "",
+    move: MoveOptions = MoveOptions(),
+    consent: Consent = Consent(),
     certificate: str = "",
     plan: str = "",
     json: str = "",
@@ -56,27 +37,22 @@ def cutover(
     """Move the live game to Postgres: named steps, each safe to be killed at; run again to go on, --abort to undo."""
     from harness.cli.commands import cutovers
 
-    asked = _Asked(env, yes, confirm, json, offline=offline, dry_run=dry_run, abort=abort)
-    _move(asked, "to Postgres", partial(cutovers.cutover, certificate=certificate, plan=plan))
+    _move(move, consent, json, "to Postgres", partial(cutovers.cutover, certificate=certificate, plan=plan))
 
 
 @task(
     help={
-        **_MOVE,
         "discard-writes": "leave on Postgres what players did; alone, it says how many to --accept-loss",
         "accept-loss": "how many writes are given up; must equal what is counted",
+        "json": JSON,
     },
     needs={"accept-loss": ["discard-writes"]},
     ignores={"abort": ["discard-writes", "accept-loss"]},
 )
 def rollback(
     _c: Context,
-    env: str = "",
-    offline: bool = True,
-    dry_run: bool = False,
-    abort: bool = False,
-    yes: bool = False,
-    confirm: str = "",
+    move: MoveOptions = MoveOptions(),
+    consent: Consent = Consent(),
     discard_writes: bool = False,
     accept_loss: int = Whole(-1, 0),
     json: str = "",
@@ -84,25 +60,14 @@ def rollback(
     """Move the live game back to SQLite: with everything that players did on Postgres."""
     from harness.cli.commands import cutovers
 
-    asked = _Asked(env, yes, confirm, json, offline=offline, dry_run=dry_run, abort=abort)
     loss = None if accept_loss < 0 else accept_loss
-    _move(asked, "back to SQLite", partial(cutovers.roll_back, discard_writes=discard_writes, accept_loss=loss))
+    rollback = partial(cutovers.roll_back, discard_writes=discard_writes, accept_loss=loss)
+    _move(move, consent, json, "back to SQLite", rollback)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The options that both directions have."""
-
-    env: str
-    yes: bool
-    confirm: str
-    json: str
-    offline: bool
-    dry_run: bool
-    abort: bool
-
-
-def _move(asked: _Asked, where: str, run: Callable[[Environment, RunConfig], RunReport]) -> None:
+def _move(
+    move: MoveOptions, consent: Consent, json: str, where: str, run: Callable[[Environment, RunConfig], RunReport]
+) -> None:
     """Run a move of one direction, or its dry run or abort; show it, and end with its exit code."""
     from db import environments
     from db.confirmation import require_same_name
@@ -110,13 +75,13 @@ def _move(asked: _Asked, where: str, run: Callable[[Environment, RunConfig], Run
     from db.processes.interruption import Signals
     from harness.cli.commands import cutovers
 
-    with Signals() as signals, outcome(asked.json or None) as out:
-        require_same_name(asked.env, asked.confirm)
-        target = environments.load(asked.env)
-        cutovers.end_with(target, out, signals, dry_run=asked.dry_run)
+    with Signals() as signals, outcome(json or None) as out:
+        require_same_name(move.env, consent.confirm)
+        target = environments.load(move.env)
+        cutovers.end_with(target, out, signals, dry_run=move.dry_run)
         cutovers.show_settings(target, out)
-        confirmed = confirmation(out, asked.env, asked.yes, asked.confirm, asked.dry_run)
-        options = {"offline": asked.offline, "dry_run": asked.dry_run, "abort": asked.abort}
+        confirmed = confirmation(out, move.env, consent, move.dry_run)
+        options = {"offline": move.offline, "dry_run": move.dry_run, "abort": move.abort}
         report = run(target, cutovers.configure(target, where, confirmed, out, **options))
         cutovers.show(report, out)
         out.json(report)

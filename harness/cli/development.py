@@ -7,7 +7,7 @@ import sys
 from invoke.context import Context
 
 from harness.cli.framework import Whole, task
-from harness.cli.framework.running import checked, leave, root, told
+from harness.cli.framework.running import checked, leave, root, shown_command
 from harness.cli.texts import (
     ENV,
     POSTGRES,
@@ -50,7 +50,7 @@ def _pytest(postgres: str, workers: int, choice: list[str], select: str = "") ->
     options = [f"--postgres={postgres}"] if postgres else []
     with outcome(None):
         selecting.check(select)
-        argv = told("pytest", "-n", str(workers), "--dist", "worksteal", *options, *choice)
+        argv = shown_command("pytest", "-n", str(workers), "--dist", "worksteal", *options, *choice)
         print("collecting all tests and scenarios: it takes a while until the first result", flush=True)
         env = environments.child_variables(secrets=needed_secrets(postgres or None))
         ended = children.attended(argv, ending="the tests end; the failures so far follow.", cwd=root(), env=env)

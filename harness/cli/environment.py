@@ -6,10 +6,9 @@ from pathlib import Path
 
 from invoke.context import Context
 
-from harness.cli.framework import Whole, task
+from harness.cli.framework import Consent, Whole, task
 from harness.cli.framework.running import confirmation, end
 from harness.cli.texts import (
-    ASKED,
     DEVELOPMENT,
     ENV,
     JSON,
@@ -22,11 +21,10 @@ from harness.cli.texts import (
         "env": ENV,
         "take-over": "make another checkout's development database this one's",
         "sql": "make the checks, print the SQL for psql with the roles, and change nothing",
-        **ASKED,
     }
 )
 def prepare(
-    _c: Context, env: str = "", take_over: bool = False, sql: bool = False, yes: bool = False, confirm: str = ""
+    _c: Context, env: str = "", take_over: bool = False, sql: bool = False, consent: Consent = Consent()
 ) -> None:
     """Mark the environment's Postgres as its own: make the schema ops, or add what an older version lacks."""
     from db import environments
@@ -34,21 +32,19 @@ def prepare(
     from harness.cli.commands import preparing
 
     with outcome(None) as out:
-        confirmed = confirmation(out, env, yes, confirm, dry_run=sql)
+        confirmed = confirmation(out, env, consent, dry_run=sql)
         out.say(preparing.prepare(environments.load(env), confirmed, take_over=take_over, sql=sql))
 
 
-@task(help={"env": ENV, "sql": "print the SQL, and change nothing", **ASKED, "json": JSON})
-def migrate(
-    _c: Context, env: str = "", sql: bool = False, yes: bool = False, confirm: str = "", json: str = ""
-) -> None:
+@task(help={"env": ENV, "sql": "print the SQL, and change nothing", "json": JSON})
+def migrate(_c: Context, env: str = "", sql: bool = False, consent: Consent = Consent(), json: str = "") -> None:
     """Bring the schema to its head; a new one is fenced from its first moment."""
     from db import environments
     from db.console.output import outcome
     from harness.cli.commands import preparing
 
     with outcome(json or None) as out:
-        confirmed = confirmation(out, env, yes, confirm, dry_run=sql)
+        confirmed = confirmation(out, env, consent, dry_run=sql)
         target = environments.load(env)
         done = preparing.run_migrations(target, confirmed, sql=sql, progress=out.progress)
         applied = ", ".join(done.applied) or "nothing, it was there"
@@ -78,7 +74,6 @@ def revision(_c: Context, env: str = "", message: str = "", json: str = "") -> N
         "players": PLAYERS,
         "seed": "the number that all made players follow from",
         "clean": "without the anomalies that real files have",
-        **ASKED,
         "json": JSON,
     },
     needs={"clean": ["legacy"]},
@@ -92,8 +87,7 @@ def seed(
     players: int = Whole(100),
     seed: int = Whole(1, 0),
     clean: bool = False,
-    yes: bool = False,
-    confirm: str = "",
+    consent: Consent = Consent(),
     json: str = "",
 ) -> None:
     """Make deterministic players: in Postgres, or with --legacy FILE a legacy file of them."""
@@ -106,7 +100,7 @@ def seed(
     from harness.cli.commands import preparing
 
     with outcome(json or None) as out:
-        require_same_name(env, confirm)
+        require_same_name(env, consent.confirm)
         if legacy:
             path = Path(legacy)
             made = seeds.seed_legacy(path, players, seed, anomalies=not clean, progress=out.progress)
@@ -115,15 +109,15 @@ def seed(
         else:
             environments.guard_destructive(env)
             target = environments.load(env)
-            confirmed = confirmation(out, env, yes, confirm)
+            confirmed = confirmation(out, env, consent)
             made = preparing.fill(target, confirmed, players=players, number=seed, progress=out.progress)
         out.say(f"{count(made.players, 'player')} in {legacy or env}, {made.bytes / 1e6:,.1f} MB, seed {seed}")
         out.say(f"a player to begin with: {made.playable or 'none without an anomaly'}")
         out.json(made)
 
 
-@task(help={"env": DEVELOPMENT + "; required", **ASKED})
-def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
+@task(help={"env": DEVELOPMENT + "; required"})
+def reset(_c: Context, env: str = "", consent: Consent = Consent()) -> None:
     """Empty the game's tables; development alone, while nobody plays on them."""
     from db import environments
     from db.console.output import outcome
@@ -132,7 +126,7 @@ def reset(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> N
     with outcome(None) as out:
         environments.guard_destructive(env)
         target = environments.load(env)
-        preparing.empty(target, confirmation(out, env, yes, confirm))
+        preparing.empty(target, confirmation(out, env, consent))
         out.say(f"{target.name} is empty")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from harness.cli.framework import Whole, task
+from harness.cli.framework import Consent, Whole, task
 from harness.cli.framework.running import confirmation, judged
-from harness.cli.texts import ASKED, ENV, JSON
+from harness.cli.texts import ENV, JSON
 
 
 @task(
@@ -66,7 +66,6 @@ def verify(_c: Context, env: str = "", clean: bool = False, minutes: int = Whole
         "on": "close the game to players' writes, on the store that serves them now",
         "off": "open it again; never what a cutover or a rollback has fenced",
         "reason": "why, in a few words; `invoke status` shows them",
-        **ASKED,
         "json": JSON,
     },
     required=["reason"],
@@ -79,8 +78,7 @@ def fence(
     on: bool = False,
     off: bool = False,
     reason: str = "",
-    yes: bool = False,
-    confirm: str = "",
+    consent: Consent = Consent(),
     json: str = "",
 ) -> None:
     """Close the game in an emergency, or open it again: no player can write, each can read."""
@@ -93,7 +91,7 @@ def fence(
     del off  # The command line has exactly one of both.
     with Signals() as signals, outcome(json or None) as out:
         out.signals = signals
-        confirmed = confirmation(out, env, yes, confirm)
+        confirmed = confirmation(out, env, consent)
         target = environments.load(env)
         fences.end_with(target, out)
         report = (emergency.close if on else emergency.lift)(target, reason, confirmed)

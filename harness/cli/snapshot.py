@@ -6,16 +6,13 @@ from functools import partial
 
 from invoke.context import Context
 
-from harness.cli.framework import task
+from harness.cli.framework import Consent, task
 from harness.cli.framework.running import confirmation
 from harness.cli.texts import (
-    ASKED,
-    CONFIRM,
     ENV,
     JSON,
     SNAPSHOT,
     UNSIGNED,
-    YES,
 )
 
 
@@ -39,7 +36,6 @@ def verify(_c: Context, env: str = "", path: str = "", unsigned: bool = False, j
         "unfence": "leave the restored store open to writes",
         "replace": "move the target's tables to another schema first, where they are kept",
         "unsigned": UNSIGNED,
-        **ASKED,
         "json": JSON,
     },
     required=["path"],
@@ -52,8 +48,7 @@ def restore(
     unfence: bool = False,
     replace: bool = False,
     unsigned: bool = False,
-    yes: bool = False,
-    confirm: str = "",
+    consent: Consent = Consent(),
     json: str = "",
 ) -> None:
     """Restore a snapshot: read-only unless --unfence; nothing that exists is overwritten."""
@@ -62,7 +57,7 @@ def restore(
     from harness.cli.commands import snapshots
 
     with outcome(json or None) as out:
-        confirmed = confirmation(out, env, yes, confirm)
+        confirmed = confirmation(out, env, consent)
         target = environments.load(env)
         done = snapshots.run(
             target, "restore", path, into, unfence=unfence, replace=replace, unsigned=unsigned, confirm=confirmed
@@ -77,8 +72,6 @@ def restore(
         "put-back": "swap the schema of this name with the one in use, in one transaction",
         "unfence": "with --put-back: leave it open to writes",
         "drop": "drop the schema of this name for good",
-        "yes": YES,
-        "confirm": CONFIRM,
         "json": JSON,
     },
     needs={"unfence": ["put-back"]},
@@ -89,8 +82,7 @@ def kept(
     put_back: str = "",
     unfence: bool = False,
     drop: str = "",
-    yes: bool = False,
-    confirm: str = "",
+    consent: Consent = Consent(),
     json: str = "",
 ) -> None:
     """List kept schemas: those that a restore or a rollback kept in Postgres; put one back, or drop one."""
@@ -103,10 +95,10 @@ def kept(
         target = environments.load(env)
         what = "replaces what players own by a schema that was kept" if put_back else "drops a schema that was kept"
         what += f" in {target.target_direct.redacted}"
-        may = confirmation(out, env, yes, confirm, dry_run=not (put_back or drop))
-        found = keeping.run(target, put_back, drop, unfence=unfence, confirmed=partial(may, Change(target, what)))
-        keeping.show(found, out)
-        out.json(found)
+        may = confirmation(out, env, consent, dry_run=not (put_back or drop))
+        done = keeping.run(target, put_back, drop, unfence=unfence, confirmed=partial(may, Change(target, what)))
+        keeping.show(done, out)
+        out.json(done)
 
 
 def _snapshot(verb: str, env: str, what: str, json: str, *, unsigned: bool = False) -> None:

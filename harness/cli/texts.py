@@ -9,7 +9,6 @@ JSON = "write the result as JSON to this path; - is standard output"
 POSTGRES = "docker, local, embedded, embedded18 or a URL, its password in PGPASSWORD; default: the first there is"
 YES = "do not ask; production needs --confirm production too"
 CONFIRM = "the environment's name, typed once more"
-ASKED = {"yes": YES, "confirm": CONFIRM}
 DRY_RUN = "make every check, list the findings and the plan, and change nothing"
 PLAYERS = "how many players to make"
 LEGACY = "a legacy SQLite file"

@@ -7,17 +7,14 @@ from pathlib import Path
 
 from invoke.context import Context
 
-from harness.cli.framework import Whole, task
+from harness.cli.framework import Consent, Whole, task
 from harness.cli.framework.running import ENDING, KILL, confirmation, end, judged
 from harness.cli.texts import (
-    ASKED,
-    CONFIRM,
     ENV,
     ENV_OR_TEST,
     JSON,
     LEGACY,
     POSTGRES,
-    YES,
 )
 
 
@@ -30,7 +27,6 @@ from harness.cli.texts import (
         "into": "where the rebuilt file goes",
         "max-held": "refuse when more players than this would be held; by default any number may be",
         "postgres": "with --env test: " + POSTGRES,
-        **ASKED,
         "json": JSON,
     },
     needs={"into": ["back"], "max-held": ["source"], "postgres": ["env=test"]},
@@ -43,8 +39,7 @@ def transfer(
     into: str = "",
     max_held: int = Whole(-1, 0),
     postgres: str = "",
-    yes: bool = False,
-    confirm: str = "",
+    consent: Consent = Consent(),
     json: str = "",
 ) -> None:
     """Move a legacy file to Postgres with proof; with --back --into FILE, rebuild it from there."""
@@ -52,7 +47,7 @@ def transfer(
     from db.processes.interruption import Signals
     from harness.cli.commands import transfers
 
-    wish = transfers.Wish(
+    options = transfers.TransferOptions(
         environment=env,
         source=Path(source) if source else None,
         into=Path(into) if into else None,
@@ -62,10 +57,10 @@ def transfer(
     )
     with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
         out.signals = signals
-        found = transfers.run(wish, out.progress, confirmation(out, env, yes, confirm))
-        transfers.show(found, out)
-        out.json(found)
-        end(found.verdict)
+        done = transfers.run(options, out.progress, confirmation(out, env, consent))
+        transfers.show(done, out)
+        out.json(done)
+        end(done.verdict)
 
 
 @task(help={"source": LEGACY, "json": JSON}, required=["source"])
@@ -75,9 +70,9 @@ def profile(_c: Context, source: str = "", json: str = "") -> None:
     from harness.cli.commands import transfers
 
     with outcome(json or None) as out:
-        found = transfers.profile(source)
-        transfers.show_profile(found, out)
-        out.json(found)
+        profiled = transfers.profile(source)
+        transfers.show_profile(profiled, out)
+        out.json(profiled)
 
 
 @task(help={"json": JSON})
@@ -135,9 +130,9 @@ def quarantine(
         if into or number >= 0:
             quarantines.export(env, None if number < 0 else number, into, out)
             return
-        found = quarantines.find(env, player, rule, whole=bool(json))
-        quarantines.show(found, out)
-        out.json(found)
+        listed = quarantines.find(env, player, rule, whole=bool(json))
+        quarantines.show(listed, out)
+        out.json(listed)
 
 
 @task(
@@ -147,8 +142,6 @@ def quarantine(
         "number": "with --value: the value of this number in the list",
         "value": "a file with what was decided in its place, in UTF-8",
         "dry-run": "say what would be loaded; change nothing",
-        "yes": YES,
-        "confirm": CONFIRM,
         "json": JSON,
     },
     needs={"number": ["value"], "value": ["number"]},
@@ -160,8 +153,7 @@ def replay(
     number: int = Whole(-1, 0),
     value: str = "",
     dry_run: bool = False,
-    yes: bool = False,
-    confirm: str = "",
+    consent: Consent = Consent(),
     json: str = "",
 ) -> None:
     """Load again what was held: what this version, or a value decided by hand, allows; also while players play."""
@@ -171,22 +163,22 @@ def replay(
     from harness.cli.commands import replays
 
     with outcome(json or None) as out:
-        wish = replays.Wish(player, None if number < 0 else number, value, dry_run)
+        options = replays.ReplayOptions(player, None if number < 0 else number, value, dry_run)
         target = environments.load(env)
-        may = confirmation(out, env, yes, confirm, dry_run)
+        may = confirmation(out, env, consent, dry_run)
         change = Change(target, f"loads what the quarantine holds into {target.target_direct.redacted}")
-        done = replays.run(target, wish, out.progress, partial(may, change))
+        done = replays.run(target, options, out.progress, partial(may, change))
         replays.show(done, target.name, out)
         out.json(done)
         end(done.verdict)
 
 
-@task(help={"env": ENV, **ASKED})
-def cleanup(_c: Context, env: str = "", yes: bool = False, confirm: str = "") -> None:
+@task(help={"env": ENV})
+def cleanup(_c: Context, env: str = "", consent: Consent = Consent()) -> None:
     """Empty a target that holds a trial's copy; never one that a cutover fills or that players play on."""
     from db.console.output import outcome
     from harness.cli.commands import transfers
 
     with outcome(None) as out:
-        confirmed = confirmation(out, env, yes, confirm)
+        confirmed = confirmation(out, env, consent)
         out.say(f"{transfers.cleanup(env, confirmed).redacted} is empty")

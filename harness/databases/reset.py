@@ -110,13 +110,13 @@ class Reset:
 
     def _quickly(self) -> bool:
         """Delete the few rows of tables that begin empty. Returns True if the fingerprint is that of the start."""
-        said, worn = self._attempt()
-        if said == "locked":
+        message, worn = self._attempt()
+        if message == "locked":
             refuse_locks(self.conn)  # It waits for a client that is about to leave; then nobody holds any.
-            said, worn = self._attempt()
+            message, worn = self._attempt()
         if worn:
             self.conn.execute(f"VACUUM {worn}".encode())
-        return said == "same"
+        return message == "same"
 
     def _attempt(self) -> tuple[str, str | None]:
         (answer,) = self._cursor.execute(CALL, prepare=True).fetchall()

@@ -42,7 +42,7 @@ PlannedRequest: TypeAlias = tuple[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ServiceRequest:
     """One thing that a player asks for."""
 
     player: str
@@ -70,7 +70,7 @@ class Request:
 class Granted:
     """A request that was granted, and what the player was told."""
 
-    request: Request
+    request: ServiceRequest
     outcome: Mapping[str, object]
 
 
@@ -109,7 +109,7 @@ class AnswerLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServiceAnswer:
     """The final answer of the service: granted with an outcome, or refused with a code."""
 
     outcome: Mapping[str, object] | None
@@ -196,7 +196,7 @@ class VirtualUsers:
                 client.act(request)
                 self._rest(request)
 
-    def _next(self, share: dict[str, list[PlannedRequest]], request_id: str, draw: Random) -> Request | None:
+    def _next(self, share: dict[str, list[PlannedRequest]], request_id: str, draw: Random) -> ServiceRequest | None:
         """Return a request of one of the players; None if nothing new is allowed or all scripts are at their end."""
         able = [player for player, script in share.items() if script]
         with self._changed:
@@ -207,9 +207,9 @@ class VirtualUsers:
             self._busy += 1
         player = draw.choice(able)
         action, fields = share[player].pop(0)
-        return Request(player, request_id, action, fields)
+        return ServiceRequest(player, request_id, action, fields)
 
-    def _rest(self, request: Request | None) -> None:
+    def _rest(self, request: ServiceRequest | None) -> None:
         with self._changed:
             if request is not None:
                 self._busy -= 1
@@ -225,7 +225,7 @@ class VirtualUsers:
             self.tally.unanswered_at.append(time.monotonic())
             return not self._changed.wait_for(lambda: self._leaving, PAUSE_SECONDS)
 
-    def record(self, request: Request, answer: Answer) -> None:
+    def record(self, request: ServiceRequest, answer: ServiceAnswer) -> None:
         """Remember what was answered; an answer that contradicts an earlier one is kept as wrong."""
         with self._changed:
             if answer.outcome is None:
@@ -234,19 +234,19 @@ class VirtualUsers:
                 self._record_grant(request, answer.outcome, replayed=answer.replayed)
             self._changed.notify_all()
 
-    def _record_refusal(self, request: Request, answer: Answer) -> None:
+    def _record_refusal(self, request: ServiceRequest, answer: ServiceAnswer) -> None:
         if request.key in self.tally.granted:
             self.wrong(request, f"granted once, then refused: {answer.code}")
         self.tally.refused[request.key] = answer.code
 
-    def _record_grant(self, request: Request, outcome: Mapping[str, object], *, replayed: bool) -> None:
+    def _record_grant(self, request: ServiceRequest, outcome: Mapping[str, object], *, replayed: bool) -> None:
         earlier = self.tally.granted.setdefault(request.key, Granted(request, outcome))
         if earlier.outcome != outcome:
             self.wrong(request, f"answered {dict(earlier.outcome)}, then {dict(outcome)}")
         if not replayed:
             self.tally.granted_at.append(time.monotonic())
 
-    def wrong(self, request: Request, what: str) -> None:
+    def wrong(self, request: ServiceRequest, what: str) -> None:
         """Note what should never be."""
         self.tally.wrong.append(f"{request.action} of {request.player}, request {request.id}: {what}")
 
@@ -273,9 +273,9 @@ class _Client:
         self._services = services
         self._token_of = token_of
         self._draw = draw
-        self._mine: list[Request] = []
+        self._mine: list[ServiceRequest] = []
 
-    def act(self, request: Request | None) -> None:
+    def act(self, request: ServiceRequest | None) -> None:
         """Carry one request to its answer; now and then, go away before it, or ask for an earlier one again."""
         if request is not None:
             if self._draw.random() < GOING_AWAY:
@@ -286,13 +286,13 @@ class _Client:
         if self._mine and (request is None or self._draw.random() < ASKING_AGAIN):
             self._ask_again(self._draw.choice(self._mine))
 
-    def _ask_again(self, request: Request) -> None:
+    def _ask_again(self, request: ServiceRequest) -> None:
         self._users.count(retried=1)
         answer = self._carry(request)
         if answer is not None and not answer.replayed:
             self._users.wrong(request, "known to be granted, and carried out again")
 
-    def _carry(self, request: Request) -> Answer | None:
+    def _carry(self, request: ServiceRequest) -> ServiceAnswer | None:
         """Send until there is an answer; None where the clients leave before."""
         while True:
             answer = self._send(request)
@@ -303,7 +303,7 @@ class _Client:
                 return None
             self._users.count(retried=1)
 
-    def _send(self, request: Request) -> Answer | None:
+    def _send(self, request: ServiceRequest) -> ServiceAnswer | None:
         try:
             response = self._web.post(
                 self._draw.choice(self._services) + _path(request),
@@ -316,24 +316,24 @@ class _Client:
             return None
         return self._read(request, response)
 
-    def _read(self, request: Request, response: httpx.Response) -> Answer | None:
+    def _read(self, request: ServiceRequest, response: httpx.Response) -> ServiceAnswer | None:
         try:
             body: Any = response.json()
         except ValueError:
             body = {}
         match response.status_code // 100, body:
             case 2, {"outcome": dict(outcome), "replayed": bool(replayed)}:
-                return Answer(outcome, "", replayed)
+                return ServiceAnswer(outcome, "", replayed)
             case 4, {"code": str(code)}:
-                return Answer(None, code, replayed=False)
+                return ServiceAnswer(None, code, replayed=False)
             case _:
                 self._users.wrong(request, f"status {response.status_code}: {response.text[:200]}")
                 return None
 
-    def _headers(self, request: Request) -> dict[str, str]:
+    def _headers(self, request: ServiceRequest) -> dict[str, str]:
         return {**request.headers, "Authorization": f"Bearer {self._token_of(request.player)}"}
 
-    def _go_away(self, request: Request) -> None:
+    def _go_away(self, request: ServiceRequest) -> None:
         """Send, and close the connection without reading: whether it was granted is not known."""
         address = urlsplit(self._draw.choice(self._services))
         connection = http.client.HTTPConnection(str(address.hostname), address.port or 80, timeout=ANSWER_SECONDS)
@@ -345,5 +345,5 @@ class _Client:
             connection.close()
 
 
-def _path(request: Request) -> str:
+def _path(request: ServiceRequest) -> str:
     return f"/players/{quote(request.player, safe='')}/actions/{request.action}"

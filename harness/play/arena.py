@@ -32,14 +32,14 @@ TABLE_ORDER = (*tables.PLAYER_STATE, *tables.OTHER_STATE)
 
 
 @dataclass(frozen=True)
-class Start:
+class StartingPlayer:
     """A player as either store gets it: the same one, as rows and as the legacy `users` row."""
 
     rows: Rows
     legacy: Mapping[str, Cell]
 
 
-class Stage(Protocol):
+class PlayedStore(Protocol):
     """One store to play on."""
 
     @property
@@ -52,25 +52,25 @@ class Stage(Protocol):
         """Return the store as it is now; another one after `place`."""
         ...
 
-    def place(self, starts: Iterable[Start]) -> None:
+    def place(self, starts: Iterable[StartingPlayer]) -> None:
         """Empty the store and put these players into it."""
         ...
 
 
-def starts(scenario: Scenario, *, named: Callable[[str], str] = str) -> dict[str, Start]:
+def starts(scenario: Scenario, *, named: Callable[[str], str] = str) -> dict[str, StartingPlayer]:
     """Return the scenario's players by handle; `named` gives a handle's player id."""
     clock = moments.absolute(scenario.clock)
     return {handle: start(named(handle), given, clock) for handle, given in scenario.given.items()}
 
 
-def start(player: str, given: Given, clock: int) -> Start:
+def start(player: str, given: Given, clock: int) -> StartingPlayer:
     """Return the player of that id. clock: the moment from which distances count, in epoch milliseconds."""
     rows = builders.rows(player, given, clock_ms=clock)
     legacy = builders.legacy_row(rows)
     if not given.legacy:
-        return Start(rows, legacy)
+        return StartingPlayer(rows, legacy)
     legacy |= given.legacy
-    return Start(codec.decode_row(legacy, rowid=1).rows, legacy)
+    return StartingPlayer(codec.decode_row(legacy, rowid=1).rows, legacy)
 
 
 def insert(connection: psycopg.Connection[Any], rows: Rows) -> None:
@@ -100,7 +100,7 @@ class PostgresStage:
         self._connection = psycopg.connect(service.conninfo)
         self.store: Store = PostgresStore(service)
 
-    def place(self, starts: Iterable[Start]) -> None:
+    def place(self, starts: Iterable[StartingPlayer]) -> None:
         """Empty the database and put these players into it."""
         self._reset()
         with self._connection.transaction():
@@ -130,7 +130,7 @@ class LegacyStage:
         assert self._store is not None, "a stage is placed before it is played on"
         return self._store
 
-    def place(self, starts: Iterable[Start]) -> None:
+    def place(self, starts: Iterable[StartingPlayer]) -> None:
         """Make the file anew with these players in it."""
         self.close()
         private.make(self.path)

@@ -16,7 +16,7 @@ NO_ROW = "no such row"
 class Difference:
     """One thing that differs, in words: a value, a row, an answer. Of two stores compared, `found` is the second one's.
 
-    Nothing in it is judged: an expectation of a scenario that fails is a `Problem`, which has a place in the file.
+    Nothing in it is judged: a scenario's expectation that fails is a `ScenarioProblem`, which has a place in the file.
     """
 
     what: str

@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from game import tables
 from game.rows import Rows, Value
 from harness.play import invariants
-from harness.play.arena import Stage
+from harness.play.arena import PlayedStore
 from harness.play.differences import Difference, of_rows
 from harness.play.expectations import JSON_COLUMNS
 from harness.play.replay import Play, Taken, in_orders, order_of, orders
 from harness.scenarios.model import Scenario
-from harness.scenarios.problems import Problem
+from harness.scenarios.problems import ScenarioProblem
 from harness.scenarios.yaml_reader import Path
 
 
-def replay_twins(scenario: Scenario, left: Stage, right: Stage) -> list[Problem]:
+def replay_twins(scenario: Scenario, left: PlayedStore, right: PlayedStore) -> list[ScenarioProblem]:
     """Return the first difference between the two stores, in each serial order; nothing if they never differ."""
-    problems: list[list[Problem]] = []
+    problems: list[list[ScenarioProblem]] = []
     for turns in orders(scenario):
         plays = Play(scenario, left), Play(scenario, right)
         differing = list(_different_rows(("given",), *plays))
@@ -34,7 +34,7 @@ def replay_twins(scenario: Scenario, left: Stage, right: Stage) -> list[Problem]
 
 def _different_answers(
     path: Path, plays: tuple[Play, Play], taken: tuple[Taken | None, Taken | None]
-) -> Iterator[Problem]:
+) -> Iterator[ScenarioProblem]:
     left, right = (_in_words(one) for one in taken)
     if left != right:
         yield _problem(path, plays, Difference("answer", left, right))
@@ -57,14 +57,16 @@ def differences(left: Rows, right: Rows) -> Iterator[Difference]:
                 yield Difference(f"{table} of {player} in order", first, second)
 
 
-def _different_rows(path: Path, left: Play, right: Play) -> Iterator[Problem]:
+def _different_rows(path: Path, left: Play, right: Play) -> Iterator[ScenarioProblem]:
     for difference in differences(left.rows, right.rows):
         yield _problem(path, (left, right), difference.named(left.aliases))
 
 
-def _problem(path: Path, plays: tuple[Play, Play], difference: Difference) -> Problem:
+def _problem(path: Path, plays: tuple[Play, Play], difference: Difference) -> ScenarioProblem:
     left, right = (play.stage.name for play in plays)
-    return Problem(path, f"{difference.what} on {left}: {difference.expected}", f"on {right}: {difference.found}")
+    return ScenarioProblem(
+        path, f"{difference.what} on {left}: {difference.expected}", f"on {right}: {difference.found}"
+    )
 
 
 def _comparable(rows: Rows) -> Rows:

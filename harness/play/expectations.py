@@ -17,8 +17,8 @@ from game.rules.options import fresh_options
 from harness.play.aliases import Aliases
 from harness.play.differences import as_data
 from harness.scenarios.checks import columns
-from harness.scenarios.model import GONE, Added, After, Change, Step
-from harness.scenarios.problems import Problem
+from harness.scenarios.model import GONE, Added, After, Change, ScenarioStep
+from harness.scenarios.problems import ScenarioProblem
 from harness.scenarios.yaml_reader import Data, Path, flow
 
 JSON_COLUMNS = frozenset({"options", "items", "materials", "boxes", "equipment", "reward", "claimed"})
@@ -37,10 +37,10 @@ def same(left: Data, right: Data) -> bool:
     return _canonical(left) == _canonical(right)
 
 
-def answer(step: Step, path: Path, refused: str | None) -> Iterator[Problem]:
+def answer(step: ScenarioStep, path: Path, refused: str | None) -> Iterator[ScenarioProblem]:
     """Yield a refusal that was not expected, or another than the one expected; None is a grant."""
     if step.refused != refused:
-        yield Problem((*path, "refused") if step.refused else path, in_words(step.refused), in_words(refused))
+        yield ScenarioProblem((*path, "refused") if step.refused else path, in_words(step.refused), in_words(refused))
 
 
 def in_words(refused: str | None) -> str:
@@ -48,15 +48,15 @@ def in_words(refused: str | None) -> str:
     return f"refused {refused}" if refused else "granted"
 
 
-def outcome(path: Path, expected: Mapping[str, Data], found: Mapping[str, Data]) -> Iterator[Problem]:
+def outcome(path: Path, expected: Mapping[str, Data], found: Mapping[str, Data]) -> Iterator[ScenarioProblem]:
     """Yield the fields in which two outcomes differ; each must have every field of the other."""
     for name in dict.fromkeys((*expected, *found)):
         if name not in found:
-            yield Problem((*path, name), flow(expected[name]), "no such field")
+            yield ScenarioProblem((*path, name), flow(expected[name]), "no such field")
         elif name not in expected:
-            yield Problem((*path, name), "no such field", flow(found[name]))
+            yield ScenarioProblem((*path, name), "no such field", flow(found[name]))
         elif not same(expected[name], found[name]):
-            yield Problem((*path, name), flow(expected[name]), flow(found[name]))
+            yield ScenarioProblem((*path, name), flow(expected[name]), flow(found[name]))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def changes(start: Rows, end: Rows, aliases: Aliases, order: Sequence[str] = ())
     )
 
 
-def after(expected: After, found: Changes) -> Iterator[Problem]:
+def after(expected: After, found: Changes) -> Iterator[ScenarioProblem]:
     """Yield where the changes are others than the ones expected, a column or a request at a time."""
     for table in dict.fromkeys((*expected.tables, *found.rows)):
         wanted, happened = expected.tables.get(table, {}), found.rows.get(table, {})
@@ -110,7 +110,7 @@ def after(expected: After, found: Changes) -> Iterator[Problem]:
     )
 
 
-def _change(path: Path, table: str, wanted: Change | None, happened: Change | None) -> Iterator[Problem]:
+def _change(path: Path, table: str, wanted: Change | None, happened: Change | None) -> Iterator[ScenarioProblem]:
     if isinstance(wanted, dict) and isinstance(happened, dict):
         for column in dict.fromkeys((*wanted, *happened)):
             yield from _unequal((*path, column), _pair(wanted.get(column)), _pair(happened.get(column)))
@@ -119,12 +119,12 @@ def _change(path: Path, table: str, wanted: Change | None, happened: Change | No
         for column in dict.fromkeys((*full, *happened.new)):
             yield from _unequal((*path, "new", column), full.get(column), happened.new.get(column))
     elif wanted != happened:
-        yield Problem(path, _shown(table, wanted), _shown(table, happened))
+        yield ScenarioProblem(path, _shown(table, wanted), _shown(table, happened))
 
 
-def _unequal(path: Path, expected: Data, found: Data) -> Iterator[Problem]:
+def _unequal(path: Path, expected: Data, found: Data) -> Iterator[ScenarioProblem]:
     if not same(expected, found):
-        yield Problem(path, _or_unchanged(expected), _or_unchanged(found))
+        yield ScenarioProblem(path, _or_unchanged(expected), _or_unchanged(found))
 
 
 def _or_unchanged(value: Data) -> str:
@@ -135,11 +135,11 @@ def _pair(change: tuple[Data, Data] | None) -> Data:
     return None if change is None else list(change)
 
 
-def _journals(name: str, expected: Mapping[str, Data], found: Mapping[str, Data]) -> Iterator[Problem]:
+def _journals(name: str, expected: Mapping[str, Data], found: Mapping[str, Data]) -> Iterator[ScenarioProblem]:
     for request in dict.fromkeys((*expected, *found)):
         wanted, happened = expected.get(request, []), found.get(request, [])
         if not same(wanted, happened):
-            yield Problem(("after", name, request), flow(wanted), flow(happened))
+            yield ScenarioProblem(("after", name, request), flow(wanted), flow(happened))
 
 
 def _journal(

@@ -147,12 +147,12 @@ def _journals(player: str, user: Record, mine: Rows, order: Sequence[str]) -> It
     yield from _without_receipt(player, mine)
     stock = {item_id: int(quantity) for item_id, quantity in json.loads(str(opening["stock"])).items()}
     money = {currency: _whole(opening[currency]) for currency in CURRENCIES}
-    yield from _running(player, Account("{} = opening + ledger", money, ledger, _money(user)), order)
-    yield from _running(player, Account("stock of {} = opening + history", stock, history, _stock(mine)), order)
+    yield from _running(player, LedgerAccount("{} = opening + ledger", money, ledger, _money(user)), order)
+    yield from _running(player, LedgerAccount("stock of {} = opening + history", stock, history, _stock(mine)), order)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalLine:
     """A line of a journal: of what, by how much it changed, what it says was left, and of which request."""
 
     name: str
@@ -162,16 +162,16 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class LedgerAccount:
     """The account of an amount: at the start, the changes, and at the end."""
 
     law: str
     opening: dict[str, int]
-    lines: Sequence[Line]
+    lines: Sequence[JournalLine]
     now: dict[str, int]
 
 
-def _lines(mine: Rows, journal: str, order: Sequence[str]) -> Iterator[Line]:
+def _lines(mine: Rows, journal: str, order: Sequence[str]) -> Iterator[JournalLine]:
     """Yield the lines, requests in `order`, each one's lines by number."""
     place = {request: n for n, request in enumerate(order)}
     name, change, left = (
@@ -182,10 +182,10 @@ def _lines(mine: Rows, journal: str, order: Sequence[str]) -> Iterator[Line]:
         key=lambda record: (place.get(str(record["request_id"]), len(place)), _whole(record["n"])),
     )
     for record in records:
-        yield Line(str(record[name]), _whole(record[change]), _whole(record[left]), str(record["request_id"]))
+        yield JournalLine(str(record[name]), _whole(record[change]), _whole(record[left]), str(record["request_id"]))
 
 
-def _running(player: str, account: Account, order: Sequence[str]) -> Iterator[Breach]:
+def _running(player: str, account: LedgerAccount, order: Sequence[str]) -> Iterator[Breach]:
     """Opening + lines = what is there now; and, where the order is known, what each line says that it left."""
     totals = Counter(account.opening)
     for line in account.lines:

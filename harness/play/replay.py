@@ -16,10 +16,10 @@ from game.errors import BadDice, Refused, StoreFailure
 from game.rows import Rows, compare, whole_number
 from game.rules.chance import Chance
 from harness.play import defects, expectations, invariants, requests
-from harness.play.arena import Stage, starts
+from harness.play.arena import PlayedStore, starts
 from harness.play.expectations import Changes
 from harness.scenarios.model import OK, Scenario, Turn
-from harness.scenarios.problems import Problem
+from harness.scenarios.problems import ScenarioProblem
 from harness.scenarios.yaml_reader import Data, Path, flow
 
 
@@ -39,7 +39,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Run:
+class PlayRun:
     """One play from start to end, in one order."""
 
     taken: tuple[Taken, ...]
@@ -50,21 +50,21 @@ class Run:
 class Verdict:
     """The result of a replay. `standing`: faults that another expectation can't put right."""
 
-    runs: tuple[Run, ...]
-    standing: tuple[Problem, ...]
-    unexpected: tuple[Problem, ...]
+    runs: tuple[PlayRun, ...]
+    standing: tuple[ScenarioProblem, ...]
+    unexpected: tuple[ScenarioProblem, ...]
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[ScenarioProblem, ...]:
         """Return all that is not as it should be; nothing means that the scenario holds."""
         return (*self.standing, *self.unexpected)
 
 
-def replay(scenario: Scenario, stage: Stage) -> Verdict:
+def replay(scenario: Scenario, stage: PlayedStore) -> Verdict:
     """Play the scenario on the stage, with a race once in each of its serial orders, and return all that is wrong."""
     turns_of = orders(scenario)
     plays: list[Play] = []
-    runs: list[Run] = []
+    runs: list[PlayRun] = []
     for turns in turns_of:
         play = Play(scenario, stage)
         plays.append(play)
@@ -86,7 +86,7 @@ def order_of(turns: Iterable[Turn]) -> str:
     return ", then ".join(turn.request for turn in turns if turn.step is None)
 
 
-def in_orders(problems: Sequence[Sequence[Problem]], names: Sequence[str]) -> list[Problem]:
+def in_orders(problems: Sequence[Sequence[ScenarioProblem]], names: Sequence[str]) -> list[ScenarioProblem]:
     """Return the problems of all orders; one that is not found in each of them says in which."""
     everywhere = set.intersection(*map(set, problems))
     return [
@@ -106,7 +106,7 @@ def orders(scenario: Scenario) -> list[tuple[Turn, ...]]:
     return [turns, (*turns[:first], turns[second], turns[first], *turns[second + 1 :])]
 
 
-def outcomes(runs: Iterable[Run]) -> list[dict[str, str]]:
+def outcomes(runs: Iterable[PlayRun]) -> list[dict[str, str]]:
     """Return the outcomes of the race, by request: each different one once, in the order of the runs."""
     different: list[dict[str, str]] = []
     for run in runs:
@@ -117,20 +117,20 @@ def outcomes(runs: Iterable[Run]) -> list[dict[str, str]]:
     return different
 
 
-def _never_drawn(dice: Iterable[Path]) -> Iterator[Problem]:
+def _never_drawn(dice: Iterable[Path]) -> Iterator[ScenarioProblem]:
     """Yield the dice that no order drew: in a race, the order may decide whether there is anything to draw."""
     for path in sorted(dice, key=str):
-        yield Problem(path, f"a draw named {path[-1]!r}", "no such draw")
+        yield ScenarioProblem(path, f"a draw named {path[-1]!r}", "no such draw")
 
 
-def _outcomes(scenario: Scenario, runs: Sequence[Run]) -> Iterator[Problem]:
+def _outcomes(scenario: Scenario, runs: Sequence[PlayRun]) -> Iterator[ScenarioProblem]:
     race = scenario.race
     if race is None:
         return
     expected, found = list(race.outcomes), outcomes(runs)
     if any(one not in found for one in expected) or any(one not in expected for one in found):
         path = ("steps", scenario.steps.index(race), "outcomes")
-        yield Problem(path, flow([dict(one) for one in expected]), flow([dict(one) for one in found]))
+        yield ScenarioProblem(path, flow([dict(one) for one in expected]), flow([dict(one) for one in found]))
 
 
 @dataclass
@@ -138,9 +138,9 @@ class Play:
     """A scenario under way on one stage: its clock, what was answered, what was found wrong, the dice left undrawn."""
 
     scenario: Scenario
-    stage: Stage
-    standing: list[Problem] = field(default_factory=list)
-    unexpected: list[Problem] = field(default_factory=list)
+    stage: PlayedStore
+    standing: list[ScenarioProblem] = field(default_factory=list)
+    unexpected: list[ScenarioProblem] = field(default_factory=list)
     undrawn: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -168,10 +168,10 @@ class Play:
         self._check_standing(turn, before)
         return taken
 
-    def end(self) -> Run:
+    def end(self) -> PlayRun:
         """Return the play's commands with their answers, and all that changed since its start."""
         order = [request for _, request in self._granted]
-        return Run(tuple(self._taken), expectations.changes(self._start, self.rows, self.aliases, order))
+        return PlayRun(tuple(self._taken), expectations.changes(self._start, self.rows, self.aliases, order))
 
     def _read(self) -> Rows:
         rows = Rows()
@@ -197,7 +197,7 @@ class Play:
             taken = Taken(turn, None, refused=refusal.code)
         except (BadDice, StoreFailure) as error:
             path = (*turn.path, "dice") if isinstance(error, BadDice) else turn.path
-            self.standing.append(Problem(path, "an answer", f"{type(error).__name__}, {error}"))
+            self.standing.append(ScenarioProblem(path, "an answer", f"{type(error).__name__}, {error}"))
             return None
         else:
             outcome = self.aliases.to_names(cast("dict[str, Data]", answer.outcome))
@@ -212,7 +212,7 @@ class Play:
         if earlier and _command(earlier.turn) == _command(turn):
             self._check_retry(taken, earlier)
         elif taken.replayed:
-            self.standing.append(Problem(turn.path, "a first answer", "one that was given before"))
+            self.standing.append(ScenarioProblem(turn.path, "a first answer", "one that was given before"))
         if step is None:
             return
         self.standing += expectations.answer(step, turn.path, taken.refused)
@@ -224,20 +224,24 @@ class Play:
             first = "granted" if earlier.outcome is None else flow(dict(earlier.outcome))
             again = expectations.in_words(taken.refused) if taken.outcome is None else flow(dict(taken.outcome))
             second = again if taken.replayed or taken.refused else f"{again}, done once more"
-            self.standing.append(Problem(taken.turn.path, f"the first answer again, {first}", second))
+            self.standing.append(ScenarioProblem(taken.turn.path, f"the first answer again, {first}", second))
 
     def _check_unchanged(self, taken: Taken, before: Rows) -> None:
         """Check that a refusal and a retry change nothing: no row, no line, no receipt."""
         if compare(before, self.rows):
             changes = expectations.changes(before, self.rows, self.aliases).as_data()
             what = "refused" if taken.refused else "retried"
-            self.standing.append(Problem(taken.turn.path, f"nothing changed by a {what} command", flow(changes)))
+            self.standing.append(
+                ScenarioProblem(taken.turn.path, f"nothing changed by a {what} command", flow(changes))
+            )
 
     def _check_instant(self, turn: Turn) -> None:
         """Check that a receipt says when its request was granted; one that is missing is told by another check."""
         receipt = self.rows.get("action_receipts", {}).get((turn.action.by, turn.request), {"at": self._now})
         if (at := whole_number(receipt, "at")) != self._now:
-            self.standing.append(Problem(turn.path, f"a receipt of {written(self._now)}", f"one of {written(at)}"))
+            self.standing.append(
+                ScenarioProblem(turn.path, f"a receipt of {written(self._now)}", f"one of {written(at)}")
+            )
 
     def _check_standing(self, turn: Turn, before: Rows) -> None:
         refused = {(t.turn.action.by, t.turn.request) for t in self._taken if t.refused} - set(self._granted)
@@ -249,7 +253,7 @@ class Play:
             *invariants.still_readable(before, self.rows),
         ):
             expected = f"{breach.player}'s {breach.law}: {breach.expected}"
-            self.standing.append(Problem(turn.path, self.named(expected), self.named(breach.found)))
+            self.standing.append(ScenarioProblem(turn.path, self.named(expected), self.named(breach.found)))
 
     def named(self, text: str) -> str:
         """Return the text with the ids in it as a scenario writes them."""

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from harness.play.replay import Verdict, outcomes
-from harness.scenarios.model import Race, Scenario, Step
+from harness.scenarios.model import Race, Scenario, ScenarioStep
 from harness.scenarios.yaml_reader import Data, flow, plain
 from harness.scenarios.yaml_reader import Path as YamlPath
 
@@ -29,7 +29,7 @@ def rewrite(path: Path, scenario: Scenario, verdict: Verdict) -> None:
     for n, step in enumerate(scenario.steps):
         if isinstance(step, Race) and ("steps", n, "outcomes") in wrong:
             _put(document["steps"][n], "outcomes", [dict(outcome) for outcome in outcomes(verdict.runs)])
-        elif isinstance(step, Step) and ("steps", n, "expect") in wrong:
+        elif isinstance(step, ScenarioStep) and ("steps", n, "expect") in wrong:
             _put(document["steps"][n], "expect", dict(taken_by_path[("steps", n)].outcome or {}))
     _put_after(document, plain(verdict.runs[0].changes.as_data()), wrong)
     _write(path, yaml, document)

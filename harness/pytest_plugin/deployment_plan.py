@@ -23,7 +23,7 @@ _SHAPE = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, config=_SHAPE)
-class Line:
+class PlanLine:
     """A line of the plan: which commands do it, and which scenarios have to pass."""
 
     number: int
@@ -33,7 +33,7 @@ class Line:
 
 
 @dataclass(frozen=True, config=_SHAPE)
-class Missing:
+class MissingProof:
     """A part of a line that no test proves, and what would prove it. part: empty for the whole line."""
 
     line: int
@@ -45,8 +45,8 @@ class Missing:
 class Plan:
     """All lines, what no test proves of them, and of each service that no test asks what it asks instead."""
 
-    line: tuple[Line, ...]
-    missing: tuple[Missing, ...] = ()
+    line: tuple[PlanLine, ...]
+    missing: tuple[MissingProof, ...] = ()
     not_run: dict[str, str] = field(default_factory=dict)
 
 
@@ -86,7 +86,7 @@ class Proofs:
         self._config, self._plan = config, plan
         self._lines: set[int] = set()
         self._files: set[str] = set()
-        self._unproven: list[Line] = []
+        self._unproven: list[PlanLine] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add a test that passed."""
@@ -106,7 +106,7 @@ class Proofs:
         if self._unproven and required:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _is_proven(self, line: Line) -> bool:
+    def _is_proven(self, line: PlanLine) -> bool:
         """Return True also for a line that docs/plan.md has among those that are not proven yet."""
         known = any(each.line == line.number and not each.part for each in self._plan.missing)
         return known or (line.number in self._lines and self._files.issuperset(line.scenarios))

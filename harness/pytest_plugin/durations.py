@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, and measure in the process that sees all reports."""
     config.addinivalue_line("markers", "core: runs in every quick run, however long it takes")
     if config.getoption(WRITE) and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Measured(config.rootpath / DURATIONS))
+        config.pluginmanager.register(DurationRecorder(config.rootpath / DURATIONS))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -74,7 +74,7 @@ def _beyond(items: list[pytest.Item], seconds: float, cases: int) -> list[pytest
     return [item for number, item in enumerate(items) if number not in kept]
 
 
-class Measured:
+class DurationRecorder:
     """Adds up how long each function's cases took, set-up included, and writes the long ones at the end."""
 
     def __init__(self, path: Path) -> None:

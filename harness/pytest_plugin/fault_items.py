@@ -79,20 +79,22 @@ def asked_for(config: pytest.Config) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Point:
+class FaultPoint:
     """At which round trip (statement, command) a fault strikes, from 0, and in which commands; None: at all, in all."""
 
     at: int | None
     steps: frozenset[int] | None
 
 
-NOWHERE = Point(None, frozenset())
+NOWHERE = FaultPoint(None, frozenset())
 
 
 class FaultItem(ScenarioItem):
     """A scenario under one fault. A subclass has the fixtures that the fault needs, and makes the sweep."""
 
-    def __init__(self, *, name: str, parent: pytest.Collector, file: ScenarioFile, fault: str, point: Point) -> None:
+    def __init__(
+        self, *, name: str, parent: pytest.Collector, file: ScenarioFile, fault: str, point: FaultPoint
+    ) -> None:
         super().__init__(name=name, parent=parent, file=file)
         self.fault = fault
         self.point = point
@@ -145,9 +147,9 @@ class KilledItem(FaultItem):
 class CrashedItem(FaultItem):
     """The server crashed, which takes a server of this worker's own."""
 
-    def play(self, crash_ground: ProxiedDatabase) -> None:
+    def play(self, crashable_database: ProxiedDatabase) -> None:
         """Sweep the crash at each round trip."""
-        self.sweep_wire(Crashed(crash_ground))
+        self.sweep_wire(Crashed(crashable_database))
 
 
 class LegacyKilledItem(FaultItem):
@@ -189,7 +191,7 @@ def items(parent: pytest.Collector, file: ScenarioFile) -> Iterator[FaultItem]:
     if config.getoption(FAULTS) == GATE:
         wanted = config.stash.setdefault(SEEN, Coverage()).select_cases(file.scenario)
     for fault, steps in wanted.items():
-        point = NOWHERE if fault == NO_FAULT.name else Point(config.getoption(FAULT_AT), steps)
+        point = NOWHERE if fault == NO_FAULT.name else FaultPoint(config.getoption(FAULT_AT), steps)
         kind = OFF_THE_WIRE.get(fault, WireFaultItem)
         yield kind.from_parent(parent, name=PREFIX + fault, file=file, fault=fault, point=point)
 
@@ -201,18 +203,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def worker_ground(server: Server, databases: Databases) -> Iterator[ProxiedDatabase]:
+def worker_proxied_database(server: Server, databases: Databases) -> Iterator[ProxiedDatabase]:
     """Provide this worker's database and the proxy before it."""
     with ProxiedDatabase(server, databases) as proxied:
         yield proxied
 
 
 @pytest.fixture
-def proxied(worker_ground: ProxiedDatabase, request: pytest.FixtureRequest) -> Iterator[ProxiedDatabase]:
+def proxied(worker_proxied_database: ProxiedDatabase, request: pytest.FixtureRequest) -> Iterator[ProxiedDatabase]:
     """Provide a database and the proxy before it; with --keep, one on which a sweep failed is left as it is."""
-    yield worker_ground
+    yield worker_proxied_database
     if keeps(request):
-        left = worker_ground.leave()
+        left = worker_proxied_database.leave()
         note_kept_database(request, left)
 
 
@@ -224,7 +226,9 @@ def crashable() -> Iterator[CrashableWorker]:
 
 
 @pytest.fixture(scope="session")
-def worker_crash_ground(server: Server, request: pytest.FixtureRequest) -> Iterator[tuple[Server, ProxiedDatabase]]:
+def worker_crashable_database(
+    server: Server, request: pytest.FixtureRequest
+) -> Iterator[tuple[Server, ProxiedDatabase]]:
     """Provide the same on a server of this worker's own: a crash takes every session of its server."""
     kind = server.kind if server.kind in KINDS else None
     with lasting(kind) as (own, _), Databases(own) as databases, ProxiedDatabase(own, databases) as proxied:
@@ -233,11 +237,11 @@ def worker_crash_ground(server: Server, request: pytest.FixtureRequest) -> Itera
 
 
 @pytest.fixture
-def crash_ground(
-    worker_crash_ground: tuple[Server, ProxiedDatabase], request: pytest.FixtureRequest
+def crashable_database(
+    worker_crashable_database: tuple[Server, ProxiedDatabase], request: pytest.FixtureRequest
 ) -> Iterator[ProxiedDatabase]:
     """Provide a database on a server that may crash; with --keep, that server is left too where a sweep failed."""
-    own, proxied = worker_crash_ground
+    own, proxied = worker_crashable_database
     yield proxied
     if keeps(request):
         left = proxied.leave()

@@ -14,7 +14,7 @@ from harness.pytest_plugin.items import pair, shown
 from harness.scenarios import ScenarioFile
 from harness.sweeps import fault_kinds, legacy_faults
 from harness.sweeps.fault_kinds import NO_FAULT
-from harness.sweeps.faults import Failure, Swept, Torn
+from harness.sweeps.faults import FailedCase, Swept, Torn
 from harness.wire import ONE_TRANSACTION
 
 NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
@@ -55,7 +55,7 @@ def failures(file: ScenarioFile, swept: Swept, at: int | None, nodeid: str) -> I
         yield f"{file.name}: {swept.fault}\n{pair(f'a {unit} {at}', 'that there are fewer')}"
 
 
-def _block(file: ScenarioFile, failure: Failure, nodeid: str) -> Iterator[str]:
+def _block(file: ScenarioFile, failure: FailedCase, nodeid: str) -> Iterator[str]:
     when = "after" if failure.moment.after else "at"
     unit = UNITS.get(failure.fault, UNIT)
     yield f"{file.place(failure.path)}: {failure.fault} {when} {unit} {failure.moment.k}: {failure.statement}"
@@ -70,7 +70,7 @@ def _torn(file: ScenarioFile, torn: Torn, nodeid: str) -> Iterator[str]:
     yield f"  again: pytest {quote(f'{nodeid.partition(PREFIX)[0]}{PREFIX}{NO_FAULT.name}')} {FAULTS}={NO_FAULT.name}"
 
 
-def _places(failures: Iterable[Failure]) -> str:
+def _places(failures: Iterable[FailedCase]) -> str:
     return ", ".join(str(k) for k in dict.fromkeys(failure.moment.k for failure in failures))
 
 

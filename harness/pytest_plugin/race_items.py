@@ -17,7 +17,7 @@ from harness.scenarios import ScenarioFile
 from harness.sweeps import pairs, races
 from harness.sweeps.pairs import BadPairs
 from harness.sweeps.proxied_database import ProxiedDatabase
-from harness.sweeps.races import FailedOrder, Race, Raced, Track
+from harness.sweeps.races import FailedOrder, PreparedRace, Raced, Track
 
 RACES, RACE_ORDER = "--races", "--race-order"
 GATE, ALL = "gate", "all"
@@ -91,7 +91,7 @@ class PairsCollector(pytest.File):
 class PairItem(PlayItem):
     """The race of a pair of the table, each of whose commands is granted if nobody comes before it."""
 
-    def __init__(self, *, name: str, parent: pytest.Collector, race: Race) -> None:
+    def __init__(self, *, name: str, parent: pytest.Collector, race: PreparedRace) -> None:
         super().__init__(name=name, parent=parent)
         self.race = race
 
@@ -105,7 +105,7 @@ class PairItem(PlayItem):
                 raise PlayFailed(f"{where}\n{pair('granted', answer)}")
 
 
-def _sweep(race: Race, track: Track, item: pytest.Item, where: str) -> Raced:
+def _sweep(race: PreparedRace, track: Track, item: pytest.Item, where: str) -> Raced:
     try:
         order, keep = item.config.getoption(RACE_ORDER), item.config.getoption(KEEP)
         raced = races.sweep(race, track, order, to_first=keep)
@@ -120,7 +120,7 @@ def _sweep(race: Race, track: Track, item: pytest.Item, where: str) -> Raced:
     return raced
 
 
-def _first_failure(raced: Raced, race: Race, nodeid: str, where: str) -> Iterator[str]:
+def _first_failure(raced: Raced, race: PreparedRace, nodeid: str, where: str) -> Iterator[str]:
     """Yield the lines of the first order that fails: it is the one with the fewest preemptions."""
     lost = raced.failures[0]
     first, second = (prepared.turn for prepared in race.racers)
@@ -134,7 +134,7 @@ def _first_failure(raced: Raced, race: Race, nodeid: str, where: str) -> Iterato
     yield from (f"\n{defect.trace}" for defect in dict.fromkeys(lost.defects))
 
 
-def _timeline(lost: FailedOrder, race: Race) -> Iterator[str]:
+def _timeline(lost: FailedOrder, race: PreparedRace) -> Iterator[str]:
     """Yield one line a statement, the second session's further in."""
     for name, prepared in zip(races.NAMES, race.racers, strict=True):
         yield f"  {name}: {prepared.turn.action.do} {json.dumps(dict(prepared.turn.action.fields), ensure_ascii=False)}"
@@ -156,9 +156,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def worker_track(worker_ground: ProxiedDatabase) -> Iterator[Track]:
+def worker_track(worker_proxied_database: ProxiedDatabase) -> Iterator[Track]:
     """Provide the two sessions of this worker, for all of its races."""
-    with Track(worker_ground) as track:
+    with Track(worker_proxied_database) as track:
         yield track
 
 

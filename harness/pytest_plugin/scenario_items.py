@@ -13,15 +13,15 @@ from db.counts import count
 from db.samples import seed
 from harness.databases import Database, Databases
 from harness.play import update
-from harness.play.arena import LegacyStage, PostgresStage, Stage
+from harness.play.arena import LegacyStage, PlayedStore, PostgresStage
 from harness.play.differential import replay_twins
 from harness.play.replay import Verdict, replay
 from harness.pytest_plugin.items import PlayFailed, ScenarioItem, pair
 from harness.pytest_plugin.session import UPDATE, keeps, note_kept, note_kept_database
 from harness.scenarios import ScenarioFile
-from harness.scenarios.problems import Problem
+from harness.scenarios.problems import ScenarioProblem
 
-WRITTEN = pytest.StashKey[list[tuple[ScenarioFile, tuple[Problem, ...]]]]()
+WRITTEN = pytest.StashKey[list[tuple[ScenarioFile, tuple[ScenarioProblem, ...]]]]()
 """What --update-scenarios wrote: the files as they were, and what was wrong in them."""
 
 
@@ -89,19 +89,19 @@ ITEMS: dict[str, type[ScenarioItem]] = {"postgres": PostgresItem, "legacy": Lega
 """The ways to run every scenario, by the last part of an item's id."""
 
 
-def _replay(item: ScenarioItem, stage: Stage) -> Verdict:
+def _replay(item: ScenarioItem, stage: PlayedStore) -> Verdict:
     with item.failing_by_a_block():
         return replay(item.file.scenario, stage)
 
 
-def _fail(file: ScenarioFile, problems: Iterable[Problem]) -> None:
+def _fail(file: ScenarioFile, problems: Iterable[ScenarioProblem]) -> None:
     """Raise PlayFailed where there is a problem, the first in the file first."""
     ordered = sorted(problems, key=lambda problem: file.document.mark(problem.path))
     if ordered:
         raise PlayFailed("\n".join(_block(file, problem) for problem in ordered))
 
 
-def _block(file: ScenarioFile, problem: Problem) -> str:
+def _block(file: ScenarioFile, problem: ScenarioProblem) -> str:
     order = f"\n    in order  {problem.order}" if problem.order else ""
     return f"{file.place(problem.path)}\n{pair(problem.expected, problem.found)}{order}"
 

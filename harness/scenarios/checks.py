@@ -28,11 +28,11 @@ from harness.scenarios.model import (
     Change,
     Race,
     Scenario,
-    Step,
+    ScenarioStep,
     Turn,
 )
-from harness.scenarios.problems import Problem, known, nearest, one_of
-from harness.scenarios.yaml_reader import Document, Path
+from harness.scenarios.problems import ScenarioProblem, known, nearest, one_of
+from harness.scenarios.yaml_reader import Path, YamlDocument
 
 BOXES = tuple(name for name in catalog.TEMPLATES if name.startswith("장비 상자 "))
 
@@ -43,7 +43,7 @@ UNWRITTEN = {"position"}
 """Columns that `after` never names: an order is checked as an order (see `invariants`)."""
 
 
-def check(scenario: Scenario, document: Document) -> Iterator[Problem]:
+def check(scenario: Scenario, document: YamlDocument) -> Iterator[ScenarioProblem]:
     """Yield all problems of meaning of a scenario that passed the check of its shape."""
     for handle, given in scenario.given.items():
         yield from check_given(("given", handle), given)
@@ -68,14 +68,14 @@ def columns(table: str) -> list[str]:
     return [name for name in names if name not in tables.KEYS[table] and name not in UNWRITTEN]
 
 
-def check_given(path: Path, given: Given) -> Iterator[Problem]:
+def check_given(path: Path, given: Given) -> Iterator[ScenarioProblem]:
     """Yield the problems of one player."""
     for at, name, choices, what in _names(given):
         yield from known((*path, *at), name, choices, what)
     for kind, tournament in given.tournaments.items():
         league = catalog.TOURNAMENTS[kind].league
         if tournament.rank is not None and tournament.rank > league:
-            yield Problem((*path, "tournaments", kind, "rank"), f"{league} or less", str(tournament.rank))
+            yield ScenarioProblem((*path, "tournaments", kind, "rank"), f"{league} or less", str(tournament.rank))
     yield from _worn((*path, "worn"), given)
 
 
@@ -112,7 +112,7 @@ def _items(given: Given) -> Iterator[tuple[Path, str]]:
                 yield ("quests", period, quest_id, "reward", "items", name), name
 
 
-def _worn(path: Path, given: Given) -> Iterator[Problem]:
+def _worn(path: Path, given: Given) -> Iterator[ScenarioProblem]:
     """Check that what is worn are items of the bag, each for a slot of its own."""
     slots: dict[str, str] = {}
     for n, item in enumerate(given.worn):
@@ -120,12 +120,12 @@ def _worn(path: Path, given: Given) -> Iterator[Problem]:
         entry = given.bag.get(item, "")
         template = catalog.TEMPLATES.get(entry.name if isinstance(entry, Bagged) else entry)
         if template and template.slot is None:
-            yield Problem((*path, n), "equipment", f"{item!r}, which is {template.type}")
+            yield ScenarioProblem((*path, n), "equipment", f"{item!r}, which is {template.type}")
         elif template and template.slot and slots.setdefault(template.slot, item) != item:
-            yield Problem((*path, n), "one item a slot", f"{item!r} beside {slots[template.slot]!r}")
+            yield ScenarioProblem((*path, n), "one item a slot", f"{item!r} beside {slots[template.slot]!r}")
 
 
-def check_action(turn: Turn, given: Mapping[str, Given], document: Document) -> Iterator[Problem]:
+def check_action(turn: Turn, given: Mapping[str, Given], document: YamlDocument) -> Iterator[ScenarioProblem]:
     """Yield the problems of one command. given: the players that it may name."""
     path, action = turn.path, turn.action
     yield from known((*path, "by"), action.by, given, "a player that `given` names")
@@ -135,7 +135,7 @@ def check_action(turn: Turn, given: Mapping[str, Given], document: Document) -> 
         yield from _dice(path, action)
 
 
-def _fields(path: Path, action: Action, document: Document) -> Iterator[Problem]:
+def _fields(path: Path, action: Action, document: YamlDocument) -> Iterator[ScenarioProblem]:
     fields = dataclasses.fields(COMMANDS[action.do])
     names = [field.name for field in fields]
     needed = [field.name for field in fields if field.default is dataclasses.MISSING]
@@ -144,7 +144,7 @@ def _fields(path: Path, action: Action, document: Document) -> Iterator[Problem]
     for name in unknown:
         yield from known((*path, "with", name), name, names, "no field")
     for name in missing:
-        yield Problem((*path, "with"), f"{action.do}'s field {name!r}", ", ".join(action.fields) or "no fields")
+        yield ScenarioProblem((*path, "with"), f"{action.do}'s field {name!r}", ", ".join(action.fields) or "no fields")
     if not unknown and not missing:
         try:
             TypeAdapter(COMMANDS[action.do]).validate_python(action.fields)
@@ -152,7 +152,7 @@ def _fields(path: Path, action: Action, document: Document) -> Iterator[Problem]
             yield from shapes.problems(document, error, (*path, "with"))
 
 
-def _dice(path: Path, action: Action) -> Iterator[Problem]:
+def _dice(path: Path, action: Action) -> Iterator[ScenarioProblem]:
     """Check that each is a draw of the action: its name, or of a draw that is made again `name.2`, `name.3`."""
     draws = COMMANDS[action.do].draws
     for name in action.dice:
@@ -161,33 +161,35 @@ def _dice(path: Path, action: Action) -> Iterator[Problem]:
             continue
         found = f"the draw {name!r}, which {action.do} never makes"
         if draws:
-            yield Problem((*path, "dice", name), one_of(draws), found, nearest(base, draws))
+            yield ScenarioProblem((*path, "dice", name), one_of(draws), found, nearest(base, draws))
         else:
-            yield Problem((*path, "dice"), "no dice", found, "Leave them away.")
+            yield ScenarioProblem((*path, "dice"), "no dice", found, "Leave them away.")
 
 
-def _answers(path: Path, step: Step | Race) -> Iterator[Problem]:
+def _answers(path: Path, step: ScenarioStep | Race) -> Iterator[ScenarioProblem]:
     if isinstance(step, Race):
         yield from _outcomes(path, step)
         return
     if step.expect is not None and step.refused is not None:
-        yield Problem((*path, "refused"), "either `expect` or `refused`", "both")
+        yield ScenarioProblem((*path, "refused"), "either `expect` or `refused`", "both")
     if step.refused is not None:
         yield from known((*path, "refused"), step.refused, REFUSALS, "a refusal's code", CODES)
 
 
-def _outcomes(path: Path, race: Race) -> Iterator[Problem]:
+def _outcomes(path: Path, race: Race) -> Iterator[ScenarioProblem]:
     requests = [action.request or name for action, name in zip(race.race, "ab", strict=True)]
     for n, outcome in enumerate(race.outcomes):
         if set(outcome) != set(requests):
             found = ", ".join(outcome) or "nothing"
-            yield Problem((*path, "outcomes", n), f"{OK} or a refusal's code for {' and '.join(requests)}", found)
+            yield ScenarioProblem(
+                (*path, "outcomes", n), f"{OK} or a refusal's code for {' and '.join(requests)}", found
+            )
         for request, code in outcome.items():
             at = (*path, "outcomes", n, request)
             yield from known(at, code, (OK, *REFUSALS), f"{OK} or a refusal's code", CODES)
 
 
-def _moments(scenario: Scenario) -> Iterator[Problem]:
+def _moments(scenario: Scenario) -> Iterator[ScenarioProblem]:
     """Check where distances lead when they are added up: each alone may be in range, and their sum may not."""
     clock = moments.absolute(scenario.clock)
     for handle, given in scenario.given.items():
@@ -201,24 +203,24 @@ def _moments(scenario: Scenario) -> Iterator[Problem]:
             clock = moments.moved(clock, turn.step.clock)
 
 
-def check_moments(path: Path, given: Given, clock: int) -> Iterator[Problem]:
+def check_moments(path: Path, given: Given, clock: int) -> Iterator[ScenarioProblem]:
     """Yield the problems of one player's moments, which may be distances from the clock."""
     for key, field in MOMENTS.items():
         for name, entry in getattr(given, key).items():
             yield from _moment((*path, key, name, field), clock, getattr(entry, field))
 
 
-def _moment(path: Path, clock: int, moment: str | int | None) -> Iterator[Problem]:
+def _moment(path: Path, clock: int, moment: str | int | None) -> Iterator[ScenarioProblem]:
     if isinstance(moment, int):
-        yield Problem(path, moments.EXPECTED, str(moment))
+        yield ScenarioProblem(path, moments.EXPECTED, str(moment))
         return
     try:
         moments.moved(clock, moment or "+0s")
     except ValueError as error:
-        yield Problem(path, str(error), str(moment))
+        yield ScenarioProblem(path, str(error), str(moment))
 
 
-def _requests(turns: Iterable[Turn]) -> Iterator[Problem]:
+def _requests(turns: Iterable[Turn]) -> Iterator[ScenarioProblem]:
     """Check that a request which comes again is a retry, or is to be refused as reused, and stands in no race."""
     first: dict[tuple[str, str], Turn] = {}
     for turn in turns:
@@ -226,23 +228,23 @@ def _requests(turns: Iterable[Turn]) -> Iterator[Problem]:
         if earlier is turn:
             continue
         if turn.step is None or earlier.step is None:
-            yield Problem(turn.path, "requests of its own in a race", f"{turn.request!r} again")
+            yield ScenarioProblem(turn.path, "requests of its own in a race", f"{turn.request!r} again")
         elif turn.step.refused != "request_reused" and _command(turn) != _command(earlier):
             expected = "the same command again, or `refused: request_reused`"
-            yield Problem(turn.path, expected, f"request {turn.request!r} with another command")
+            yield ScenarioProblem(turn.path, expected, f"request {turn.request!r} with another command")
 
 
 def _command(turn: Turn) -> tuple[str, dict[str, JsonValue]]:
     return turn.action.do, turn.action.fields
 
 
-def _races(scenario: Scenario) -> Iterator[Problem]:
+def _races(scenario: Scenario) -> Iterator[ScenarioProblem]:
     races = [n for n, step in enumerate(scenario.steps) if isinstance(step, Race)]
     for n in races[1:]:
-        yield Problem(("steps", n), "at most one race in a file", "another")
+        yield ScenarioProblem(("steps", n), "at most one race in a file", "another")
 
 
-def _after(after: After, scenario: Scenario) -> Iterator[Problem]:
+def _after(after: After, scenario: Scenario) -> Iterator[ScenarioProblem]:
     for journal, lines in (("ledger", after.ledger), ("history", after.history)):
         for request in lines:
             asked = dict.fromkeys(turn.request for turn in scenario.turns)
@@ -254,17 +256,17 @@ def _after(after: After, scenario: Scenario) -> Iterator[Problem]:
             yield from _change(path, table, change)
 
 
-def _key(path: Path, table: str, key: str, given: Mapping[str, Given]) -> Iterator[Problem]:
+def _key(path: Path, table: str, key: str, given: Mapping[str, Given]) -> Iterator[ScenarioProblem]:
     columns = tables.KEYS[table][1:]
     handle, *rest = key.split("/", max(1, len(columns)))
     if len(rest) != len(columns) or not all(rest):
         form = "/".join(["<player>", *(f"<{column}>" for column in columns)])
-        yield Problem(path, f"a key of the form {form}", repr(key))
+        yield ScenarioProblem(path, f"a key of the form {form}", repr(key))
     else:
         yield from known(path, handle, given, "a player that `given` names")
 
 
-def _change(path: Path, table: str, change: Change) -> Iterator[Problem]:
+def _change(path: Path, table: str, change: Change) -> Iterator[ScenarioProblem]:
     if change == GONE:
         return
     named: Mapping[str, JsonValue | tuple[JsonValue, JsonValue]]
@@ -272,20 +274,20 @@ def _change(path: Path, table: str, change: Change) -> Iterator[Problem]:
     for column, value in named.items():
         yield from known((*at, column), column, columns(table), "a column")
         if isinstance(value, tuple) and value[0] == value[1] and type(value[0]) is type(value[1]):
-            yield Problem((*at, column), "a value before and another after", "the same twice")
+            yield ScenarioProblem((*at, column), "a value before and another after", "the same twice")
 
 
-def _smoke(scenario: Scenario) -> Iterator[Problem]:
+def _smoke(scenario: Scenario) -> Iterator[ScenarioProblem]:
     """Check that nothing is asked for that only a test can arrange: a smoke runs by HTTP, on the live service."""
     expected = "no clock, dice, race or legacy columns in a smoke scenario"
     if "clock" in scenario.model_fields_set:
-        yield Problem(("clock",), expected, "a clock")
+        yield ScenarioProblem(("clock",), expected, "a clock")
     for handle, given in scenario.given.items():
         if given.legacy:
-            yield Problem(("given", handle, "legacy"), expected, "legacy columns")
+            yield ScenarioProblem(("given", handle, "legacy"), expected, "legacy columns")
     for n, step in enumerate(scenario.steps):
         if isinstance(step, Race):
-            yield Problem(("steps", n), expected, "a race")
+            yield ScenarioProblem(("steps", n), expected, "a race")
         elif step.clock or step.dice:
             key = "clock" if step.clock else "dice"
-            yield Problem(("steps", n, key), expected, f"a step's {key}")
+            yield ScenarioProblem(("steps", n, key), expected, f"a step's {key}")

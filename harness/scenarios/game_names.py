@@ -16,7 +16,7 @@ from game.rules.actions import tournament
 from game.rules.commands import COMMANDS, ItemType, Slot
 from game.rules.missions import MISSIONS
 from harness.scenarios.model import GONE, Added, Change, Scenario, Turn
-from harness.scenarios.problems import Problem, known
+from harness.scenarios.problems import ScenarioProblem, known
 from harness.scenarios.yaml_reader import Path
 
 Names: TypeAlias = tuple[Collection[str], str]
@@ -57,7 +57,7 @@ _COLUMNS: Mapping[tuple[str, str], Names] = {
 """By table and column: the text that it holds."""
 
 
-def check(scenario: Scenario) -> Iterator[Problem]:
+def check(scenario: Scenario) -> Iterator[ScenarioProblem]:
     """Yield a problem for each name that the game does not have."""
     any_text = any(given.legacy for given in scenario.given.values())
     for turn in scenario.turns:
@@ -69,7 +69,7 @@ def check(scenario: Scenario) -> Iterator[Problem]:
                 yield from _row(("after", table, key), table, change)
 
 
-def _outcome(turn: Turn, expect: Mapping[str, JsonValue], *, any_text: bool) -> Iterator[Problem]:
+def _outcome(turn: Turn, expect: Mapping[str, JsonValue], *, any_text: bool) -> Iterator[ScenarioProblem]:
     for field, value in expect.items():
         path = (*turn.path, "expect", field)
         wrong = list(known(path, field, COMMANDS[turn.action.do].outcome, f"a field of {turn.action.do}'s outcome"))
@@ -78,7 +78,7 @@ def _outcome(turn: Turn, expect: Mapping[str, JsonValue], *, any_text: bool) -> 
             yield from _value(path, turn.action.do, field, value)
 
 
-def _value(path: Path, action: str, field: str, value: JsonValue) -> Iterator[Problem]:
+def _value(path: Path, action: str, field: str, value: JsonValue) -> Iterator[ScenarioProblem]:
     if isinstance(value, dict) and field in _KEYS:
         for key in value:
             yield from known((*path, key), key, *_KEYS[field])
@@ -88,7 +88,7 @@ def _value(path: Path, action: str, field: str, value: JsonValue) -> Iterator[Pr
         yield from known(path, value, *_VALUES[field])
 
 
-def _row(path: Path, table: str, change: Change) -> Iterator[Problem]:
+def _row(path: Path, table: str, change: Change) -> Iterator[ScenarioProblem]:
     if isinstance(change, Added):
         named: dict[tuple[str | int, ...], tuple[JsonValue, ...]] = {("new", c): (v,) for c, v in change.new.items()}
     elif change == GONE:

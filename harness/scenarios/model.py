@@ -47,7 +47,7 @@ class Action(Model):
     dice: dict[str, int | float] = Field(default_factory=dict)
 
 
-class Step(Action):
+class ScenarioStep(Action):
     """A command, and what must come of it: an outcome, a refusal, or (with neither) that it is granted."""
 
     clock: Clock | None = None
@@ -67,7 +67,7 @@ def _step_or_race(value: Any) -> str:
 
 
 AnyStep: TypeAlias = Annotated[
-    Annotated[Step, Tag("step")] | Annotated[Race, Tag("race")], Discriminator(_step_or_race)
+    Annotated[ScenarioStep, Tag("step")] | Annotated[Race, Tag("race")], Discriminator(_step_or_race)
 ]
 
 
@@ -120,7 +120,7 @@ class Turn:
     path: Path
     action: Action
     request: str
-    step: Step | None
+    step: ScenarioStep | None
 
 
 class Scenario(Model):
@@ -144,8 +144,8 @@ class Scenario(Model):
         return next((step for step in self.steps if isinstance(step, Race)), None)
 
 
-def _turns(n: int, step: Step | Race) -> Iterator[Turn]:
-    if isinstance(step, Step):
+def _turns(n: int, step: ScenarioStep | Race) -> Iterator[Turn]:
+    if isinstance(step, ScenarioStep):
         yield Turn(("steps", n), step, step.request or f"s{n + 1}", step)
         return
     for place, (action, request) in enumerate(zip(step.race, ("a", "b"), strict=True)):

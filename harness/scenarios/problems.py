@@ -10,7 +10,7 @@ from harness.scenarios.yaml_reader import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ScenarioProblem:
     """One thing that is not as it should be, at a path of the document.
 
     order: the requests of a race in the order in which it is so; empty if it is so in each.
@@ -33,13 +33,13 @@ MOST_LISTED = 16
 """A longer list of choices is not read."""
 
 
-def known(path: Path, name: str, choices: Collection[str], what: str, where: str = "") -> Iterator[Problem]:
+def known(path: Path, name: str, choices: Collection[str], what: str, where: str = "") -> Iterator[ScenarioProblem]:
     """Yield a problem if `name` is none of the choices: with all of them if they are few, and the nearest one.
 
     what: says what is named, where the choices are many. where: the hint if none of them is near.
     """
     if name not in choices:
-        yield Problem(path, one_of(choices) or what, repr(name), nearest(name, choices) or where)
+        yield ScenarioProblem(path, one_of(choices) or what, repr(name), nearest(name, choices) or where)
 
 
 def one_of(choices: Collection[str]) -> str:

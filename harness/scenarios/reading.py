@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from db.errors import folded
 from harness.scenarios import checks, shapes, yaml_reader
 from harness.scenarios.model import Scenario
-from harness.scenarios.problems import Problem
+from harness.scenarios.problems import ScenarioProblem
 from harness.scenarios.yaml_errors import BadYaml
-from harness.scenarios.yaml_reader import Document
 from harness.scenarios.yaml_reader import Path as YamlPath
+from harness.scenarios.yaml_reader import YamlDocument
 
 BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """Of UTF-16: what Windows' editors write as `Unicode`."""
@@ -34,13 +34,13 @@ class ScenarioFile:
 
     name: str
     scenario: Scenario
-    document: Document
+    document: YamlDocument
 
     def place(self, path: YamlPath) -> str:
         """Return where a path stands: the file's name, the line, and the path itself, for the head of a message."""
         return f"{self.name}:{self.document.mark(path).line}: {'.'.join(map(str, path))}"
 
-    def line(self, problem: Problem) -> str:
+    def line(self, problem: ScenarioProblem) -> str:
         """Return the problem in one line, with where it stands."""
         return _line(self.name, self.document, problem)
 
@@ -103,13 +103,13 @@ def read(text: str, name: str) -> ScenarioFile:
     return ScenarioFile(name, scenario, document)
 
 
-def lines(name: str, document: Document, problems: list[Problem]) -> str:
+def lines(name: str, document: YamlDocument, problems: list[ScenarioProblem]) -> str:
     """Return a line for each problem, in the order of the file."""
     ordered = sorted(problems, key=lambda problem: document.mark(problem.path))
     return "\n".join(dict.fromkeys(_line(name, document, problem) for problem in ordered))
 
 
-def _line(name: str, document: Document, problem: Problem) -> str:
+def _line(name: str, document: YamlDocument, problem: ScenarioProblem) -> str:
     mark = document.mark(problem.path)
     hint = f" {problem.hint}" if problem.hint else ""
     return f"{name}:{mark.line}:{mark.column}: expected {problem.expected}; found {problem.found}.{hint}"

@@ -16,14 +16,14 @@ from game.rules.commands import Period, Slot, TournamentKind
 from game.rules.missions import MISSIONS
 from game.rules.stages import STAGES
 from harness.scenarios.model import OK, Race, Scenario, Turn
-from harness.scenarios.problems import Problem, known
+from harness.scenarios.problems import ScenarioProblem, known
 from harness.scenarios.yaml_reader import Path
 
 _MADE = re.compile(r"(.+)\.[1-9][0-9]*")
 """The id of what a request made; how many it makes only the run knows."""
 
 
-def check(scenario: Scenario) -> Iterator[Problem]:
+def check(scenario: Scenario) -> Iterator[ScenarioProblem]:
     """Yield a problem for each name that refers to nothing."""
     for turn in scenario.turns:
         if turn.action.by in scenario.given and _granted(scenario, turn):
@@ -41,7 +41,7 @@ def _granted(scenario: Scenario, turn: Turn) -> bool:
     return any(outcome.get(turn.request) == OK for race in races for outcome in race.outcomes)
 
 
-def _fields(scenario: Scenario, turn: Turn) -> Iterator[Problem]:
+def _fields(scenario: Scenario, turn: Turn) -> Iterator[ScenarioProblem]:
     fields = turn.action.fields
     given = scenario.given[turn.action.by]
     for field, value in fields.items():
@@ -83,7 +83,7 @@ def _presets(scenario: Scenario, player: str) -> list[str]:
     return [*scenario.given[player].presets, *names]
 
 
-def _item(path: Path, item: object, scenario: Scenario, given: Given) -> Iterator[Problem]:
+def _item(path: Path, item: object, scenario: Scenario, given: Given) -> Iterator[ScenarioProblem]:
     if isinstance(item, str) and not given.legacy and not _is_made(item, scenario):
         yield from known(path, item, given.bag, "an item of the bag, or <request>.<n> of one that a request made")
 
@@ -93,7 +93,7 @@ def _is_made(item: str, scenario: Scenario) -> bool:
     return made is not None and made[1] in {turn.request for turn in scenario.turns}
 
 
-def _row(table: str, key: str) -> Iterator[Problem]:
+def _row(table: str, key: str) -> Iterator[ScenarioProblem]:
     """Check names of the game alone: an id that nobody has is a difference, which `--update-scenarios` removes."""
     name = key.partition("/")[2]
     path = ("after", table, key)

@@ -32,7 +32,7 @@ def schema() -> Schema:
     """Return the JSON schema of a scenario file, draft 2020-12."""
     whole = Scenario.model_json_schema()
     definitions = whole["$defs"]
-    for name in ("Step", "Action"):
+    for name in ("ScenarioStep", "Action"):
         _name_actions(definitions[name])
     _name_refusals(definitions)
     _name_items(definitions)
@@ -66,7 +66,7 @@ def _with(fields: Schema, command: type[Command]) -> Schema:
 
 
 def _name_refusals(definitions: Schema) -> None:
-    definitions["Step"]["properties"]["refused"] = {"enum": list(REFUSALS)}
+    definitions["ScenarioStep"]["properties"]["refused"] = {"enum": list(REFUSALS)}
     outcome = definitions["Race"]["properties"]["outcomes"]["items"]
     (requests,) = outcome["patternProperties"]
     outcome["patternProperties"][requests] = {"enum": [OK, *REFUSALS]}
@@ -75,7 +75,7 @@ def _name_refusals(definitions: Schema) -> None:
 def _name_items(definitions: Schema) -> None:
     item = {"enum": list(catalog.TEMPLATES)}
     definitions["Bagged"]["properties"]["name"] = item
-    for paying in ("Letter", "Reward"):
+    for paying in ("Letter", "QuestReward"):
         definitions[paying]["properties"]["items"]["propertyNames"] = item
     (bag,) = definitions["Given"]["properties"]["bag"]["patternProperties"].values()
     bag["oneOf"] = [item, *(each for each in bag["oneOf"] if "$ref" in each)]

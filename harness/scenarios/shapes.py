@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 from db.samples.given import EMPTY_KEYS, NAME, UNKNOWN_KEYS
 from harness.scenarios import yaml_reader
 from harness.scenarios.model import SENTENCE
-from harness.scenarios.problems import Problem, nearest
-from harness.scenarios.yaml_reader import Document, Path
+from harness.scenarios.problems import ScenarioProblem, nearest
+from harness.scenarios.yaml_reader import Path, YamlDocument
 
 _PATTERNS = {
     NAME: "a name of lower-case letters, digits, - and _, beginning with a letter",
@@ -37,54 +37,54 @@ NO_OUTCOMES = (
 )
 
 
-def problems(document: Document, error: ValidationError, within: Path = ()) -> list[Problem]:
+def problems(document: YamlDocument, error: ValidationError, within: Path = ()) -> list[ScenarioProblem]:
     """Return the problems, one a place: where several shapes would do, all of them are named.
 
     within: the path of the value that was validated.
     """
-    by_path: dict[Path, Problem] = {}
+    by_path: dict[Path, ScenarioProblem] = {}
     for detail in error.errors(include_url=False):
         for problem in _translate(document, detail, within):
             known = by_path.get(problem.path)
             both = known is not None and known.expected != problem.expected
             expected = f"{known.expected} or {problem.expected}" if known and both else problem.expected
-            by_path[problem.path] = Problem(problem.path, expected, problem.found, problem.hint)
+            by_path[problem.path] = ScenarioProblem(problem.path, expected, problem.found, problem.hint)
     return [problem for problem in by_path.values() if not _is_consequence(problem, by_path)]
 
 
-def _is_consequence(problem: Problem, by_path: Collection[Path]) -> bool:
+def _is_consequence(problem: ScenarioProblem, by_path: Collection[Path]) -> bool:
     """Return True if a list is called too short because an element is wrong: the element's own problem says more."""
     depth = len(problem.path)
     counts = problem.expected.endswith("of them") or problem.expected == AT_LEAST_ONE
     return counts and any(p[:depth] == problem.path and len(p) > depth for p in by_path)
 
 
-def _translate(document: Document, detail: ErrorDetails, within: Path) -> Iterator[Problem]:
+def _translate(document: YamlDocument, detail: ErrorDetails, within: Path) -> Iterator[ScenarioProblem]:
     path = document.within((*within, *detail["loc"]))
     context = detail.get("ctx", {})
     if detail["type"] == UNKNOWN_KEYS:
         known = context["known"]
         for key in context["unknown"]:
-            yield Problem((*path, key), f"one of {', '.join(known)}", repr(key), nearest(key, known))
+            yield ScenarioProblem((*path, key), f"one of {', '.join(known)}", repr(key), nearest(key, known))
     elif detail["type"] == EMPTY_KEYS:
         for key in context["empty"]:
-            yield Problem((*path, key), f"a value for {key!r}", "nothing", ONE_STEP if key == "steps" else "")
+            yield ScenarioProblem((*path, key), f"a value for {key!r}", "nothing", ONE_STEP if key == "steps" else "")
     elif detail["type"] == "missing":
         yield _missing(path, detail)
     elif detail["type"] == "literal_error":
         names = re.findall("'([^']*)'", str(context["expected"]))
         hint = nearest(str(detail["input"]), names)
-        yield Problem(path, str(context["expected"]), _described(detail["input"]), hint)
+        yield ScenarioProblem(path, str(context["expected"]), _described(detail["input"]), hint)
     else:
-        yield Problem(path, _expected(detail, path), _described(detail["input"]), _hint(detail, path))
+        yield ScenarioProblem(path, _expected(detail, path), _described(detail["input"]), _hint(detail, path))
 
 
-def _missing(path: Path, detail: ErrorDetails) -> Problem:
+def _missing(path: Path, detail: ErrorDetails) -> ScenarioProblem:
     last = detail["loc"][-1]
     found = _described(detail["input"])
     if isinstance(last, str):
-        return Problem((*path, last), f"the key {last!r}", found, NO_OUTCOMES if last == "outcomes" else "")
-    return Problem(path, "two commands" if path[-1:] == ("race",) else f"element {last + 1}", found)
+        return ScenarioProblem((*path, last), f"the key {last!r}", found, NO_OUTCOMES if last == "outcomes" else "")
+    return ScenarioProblem(path, "two commands" if path[-1:] == ("race",) else f"element {last + 1}", found)
 
 
 def _hint(detail: ErrorDetails, path: Path) -> str:

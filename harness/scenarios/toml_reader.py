@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 
 from harness.scenarios.yaml_errors import Mark
-from harness.scenarios.yaml_reader import LEAST, MOST, Data, Document, Path, shortened
+from harness.scenarios.yaml_reader import LEAST, MOST, Data, Path, YamlDocument, shortened
 
 TOKEN = re.compile(
     r"""
@@ -34,7 +34,7 @@ class BadToml(Exception):
         super().__init__(f"{mark.line}:{mark.column}: expected {expected}; found {found}.{cure and f' {cure}'}")
 
 
-def read(text: str) -> Document:
+def read(text: str) -> YamlDocument:
     """Return the document that the text holds. Raises BadToml."""
     try:
         data = tomllib.loads(text)
@@ -46,8 +46,8 @@ def read(text: str) -> Document:
         raise BadToml(Mark(1, 1), "TOML", "hundreds of brackets in each other") from None
     scan = _Scan(text)
     scan.run()
-    document = Document(None, scan.values, scan.keys)
-    return Document(_plain(data, (), document.mark), scan.values, scan.keys)
+    document = YamlDocument(None, scan.values, scan.keys)
+    return YamlDocument(_plain(data, (), document.mark), scan.values, scan.keys)
 
 
 def _broken(text: str, message: str) -> BadToml:

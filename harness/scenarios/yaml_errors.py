@@ -66,17 +66,17 @@ def explained(text: str, error: MarkedYAMLError) -> BadYaml:
     """Return the parser's error in words, with its cure."""
     problem = error.problem or "something else"
     for pattern, explain in _EXPLAINED:
-        if found := re.search(pattern, problem):
-            return explain(text, error, found)
+        if matched := re.search(pattern, problem):
+            return explain(text, error, matched)
     return BadYaml(mark_of(error.problem_mark), "YAML", problem.removeprefix("found "), COMPARE)
 
 
-def _character(text: str, error: MarkedYAMLError, found: re.Match[str]) -> BadYaml:
+def _character(text: str, error: MarkedYAMLError, matched: re.Match[str]) -> BadYaml:
     del text
     mark = mark_of(error.problem_mark)
-    if found[1] == "\\t":
+    if matched[1] == "\\t":
         return BadYaml(mark, "spaces", "a tab", "Indent with spaces: YAML allows no tab there.")
-    return BadYaml(mark, "a value", f"{found[1]!r} at its beginning", "Put the text into quotes.")
+    return BadYaml(mark, "a value", f"{matched[1]!r} at its beginning", "Put the text into quotes.")
 
 
 def _open_quote(_text: str, error: MarkedYAMLError, _found: re.Match[str]) -> BadYaml:
@@ -89,22 +89,22 @@ def _second_colon(_text: str, error: MarkedYAMLError, _found: re.Match[str]) -> 
     return BadYaml(mark_of(error.problem_mark), "one key a line", "another colon", cure)
 
 
-def _open_bracket(text: str, error: MarkedYAMLError, found: re.Match[str]) -> BadYaml:
+def _open_bracket(text: str, error: MarkedYAMLError, matched: re.Match[str]) -> BadYaml:
     mark = mark_of(error.context_mark or error.problem_mark)
     line = text.splitlines()[mark.line - 1 : mark.line]
     opened = line[0][mark.column - 1 : mark.column] if line else ""
-    closing = CLOSING.get(opened, found[1])
+    closing = CLOSING.get(opened, matched[1])
     where = mark_of(error.problem_mark).line
-    token = TOKENS.get(found[2], repr(found[2]))
+    token = TOKENS.get(matched[2], repr(matched[2]))
     cure = f"Close it with {closing!r}, or separate its values by commas."
     return BadYaml(mark, f"{closing!r} for the {opened!r} that opens here", f"{token} in line {where}", cure)
 
 
-def _block(_text: str, error: MarkedYAMLError, found: re.Match[str]) -> BadYaml:
+def _block(_text: str, error: MarkedYAMLError, matched: re.Match[str]) -> BadYaml:
     mark = mark_of(error.problem_mark)
-    if found[1] in ("}", "]", ","):
-        return BadYaml(mark, "the next key", f"{found[1]!r}, which nothing opens", "Remove it, or add what opens it.")
-    token = TOKENS.get(found[1], repr(found[1]))
+    if matched[1] in ("}", "]", ","):
+        return BadYaml(mark, "the next key", f"{matched[1]!r}, which nothing opens", "Remove it, or add what opens it.")
+    token = TOKENS.get(matched[1], repr(matched[1]))
     return BadYaml(mark, "the column of the lines above", f"{token} in another column", INDENT)
 
 
@@ -113,9 +113,9 @@ def _no_colon(_text: str, error: MarkedYAMLError, _found: re.Match[str]) -> BadY
     return BadYaml(mark, "a colon and a space after the key", "none", "Write it as key: value.")
 
 
-def _escape(_text: str, error: MarkedYAMLError, found: re.Match[str]) -> BadYaml:
+def _escape(_text: str, error: MarkedYAMLError, matched: re.Match[str]) -> BadYaml:
     cure = "Use single quotes, or write \\\\ for one backslash."
-    return BadYaml(mark_of(error.problem_mark), "an escape of YAML", f"\\{found[1]}", cure)
+    return BadYaml(mark_of(error.problem_mark), "an escape of YAML", f"\\{matched[1]}", cure)
 
 
 _EXPLAINED: tuple[tuple[str, Callable[[str, MarkedYAMLError, re.Match[str]], BadYaml]], ...] = (

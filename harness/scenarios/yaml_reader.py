@@ -50,7 +50,7 @@ DEEPEST = 40
 
 
 @dataclass(frozen=True)
-class Document:
+class YamlDocument:
     """One document: its data, and for each path the marks of the value and of the key that names it."""
 
     data: Data
@@ -79,9 +79,9 @@ class Document:
         return tuple(path)
 
 
-def read(text: str) -> Document:
+def read(text: str) -> YamlDocument:
     """Return the document that `text` holds. Raises BadYaml, which says what else was found, and where."""
-    document = Document(None, {}, {})
+    document = YamlDocument(None, {}, {})
     if text.startswith("\ufeff"):
         cure = "Save the file as UTF-8 without a byte order mark."
         raise BadYaml(Mark(1, 1), "the first key", "a byte order mark", cure)
@@ -96,7 +96,7 @@ def read(text: str) -> Document:
         raise unreadable(text, error) from None
     except YAMLError as error:
         raise BadYaml(Mark(1, 1), "YAML", str(error).splitlines()[0], COMPARE) from None
-    return Document(data, document.values, document.keys)
+    return YamlDocument(data, document.values, document.keys)
 
 
 def plain(value: Data) -> Data:
@@ -128,7 +128,7 @@ def _events(text: str) -> Iterator[Event]:
                 raise BadYaml(mark_of(event.start_mark), "one document", "the start of another", cure)
 
 
-def _node(events: Iterator[Event], event: Event, path: Path, document: Document) -> Data:
+def _node(events: Iterator[Event], event: Event, path: Path, document: YamlDocument) -> Data:
     mark = mark_of(event.start_mark)
     if len(path) > DEEPEST:
         raise BadYaml(mark, f"{DEEPEST} levels at most", "another", "Close the brackets that were opened by mistake.")
@@ -154,14 +154,14 @@ def _refuse_cleverness(event: Event, mark: Mark) -> None:
         raise BadYaml(mark, "a value without a tag", f"the tag {tag}", "Remove the tag, or put a text into quotes.")
 
 
-def _sequence(events: Iterator[Event], path: Path, document: Document) -> list[Data]:
+def _sequence(events: Iterator[Event], path: Path, document: YamlDocument) -> list[Data]:
     items: list[Data] = []
     while not isinstance(event := next(events), SequenceEndEvent):
         items.append(_node(events, event, (*path, len(items)), document))
     return items
 
 
-def _mapping(events: Iterator[Event], path: Path, document: Document) -> dict[str, Data]:
+def _mapping(events: Iterator[Event], path: Path, document: YamlDocument) -> dict[str, Data]:
     entries: dict[str, Data] = {}
     while not isinstance(event := next(events), MappingEndEvent):
         mark = mark_of(event.start_mark)

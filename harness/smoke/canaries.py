@@ -19,13 +19,13 @@ from game import tables
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
 from game.urls import LegacyUrl, PostgresUrl
-from harness.play.arena import Start, insert, insert_legacy
+from harness.play.arena import StartingPlayer, insert, insert_legacy
 
 PREFIX = tables.CANARY_PREFIX
 
 
 @contextmanager
-def canaries(store: PostgresUrl | LegacyUrl, starts: Iterable[Start], *, pass_token: str) -> Iterator[None]:
+def canaries(store: PostgresUrl | LegacyUrl, starts: Iterable[StartingPlayer], *, pass_token: str) -> Iterator[None]:
     """Put these players into the store for the block; they and any that were left behind are removed after it.
 
     pass_token: the fence's, for the legacy file; on Postgres the owner makes a pass of its own.
@@ -48,7 +48,7 @@ def remove(store: PostgresUrl | LegacyUrl, *, pass_token: str) -> None:
         _remove_postgres(connection)
 
 
-def _make(store: PostgresUrl | LegacyUrl, starts: list[Start], pass_token: str) -> None:
+def _make(store: PostgresUrl | LegacyUrl, starts: list[StartingPlayer], pass_token: str) -> None:
     if isinstance(store, LegacyUrl):
         with _legacy(store, pass_token) as legacy:
             for start in starts:

@@ -25,8 +25,8 @@ from harness.play import expectations
 from harness.play.aliases import Aliases
 from harness.play.arena import starts
 from harness.scenarios import BadScenario, ScenarioFile
-from harness.scenarios.model import Step, Turn
-from harness.scenarios.problems import Problem
+from harness.scenarios.model import ScenarioStep, Turn
+from harness.scenarios.problems import ScenarioProblem
 from harness.scenarios.yaml_reader import Data, flow
 from harness.smoke.canaries import PREFIX, canaries
 
@@ -139,7 +139,7 @@ class _Play:
         self.passed = not lines
         return lines
 
-    def _turn(self, client: httpx.Client, turn: Turn) -> Iterator[Problem]:
+    def _turn(self, client: httpx.Client, turn: Turn) -> Iterator[ScenarioProblem]:
         assert turn.step is not None, "a smoke scenario has no race"
         answer = client.post(
             f"/players/{self.player(turn.action.by)}/actions/{turn.action.do}",
@@ -152,14 +152,14 @@ class _Play:
         if refused is None and turn.step.refused is None:
             yield from self._granted_one(turn, turn.step, body)
 
-    def _granted_one(self, turn: Turn, step: Step, body: dict[str, Data]) -> Iterator[Problem]:
+    def _granted_one(self, turn: Turn, step: ScenarioStep, body: dict[str, Data]) -> Iterator[ScenarioProblem]:
         outcome = self._aliases.to_names(body["outcome"])
         key = (turn.action.by, turn.request)
         if key in self._granted:
             if not body["replayed"] or not expectations.same(outcome, self._granted[key]):
-                yield Problem(turn.path, f"the first answer again, {flow(self._granted[key])}", flow(outcome))
+                yield ScenarioProblem(turn.path, f"the first answer again, {flow(self._granted[key])}", flow(outcome))
         elif body["replayed"]:
-            yield Problem(turn.path, "a first answer", "one that was given before")
+            yield ScenarioProblem(turn.path, "a first answer", "one that was given before")
         self._granted[key] = outcome
         if step.expect is not None and isinstance(outcome, dict):
             yield from expectations.outcome((*turn.path, "expect"), step.expect, outcome)

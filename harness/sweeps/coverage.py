@@ -14,7 +14,7 @@ from game import idempotency
 from game.rows import Rows, compare
 from game.unit_of_work import Engine, LoadedPlayer, StoreStatus
 from harness.play import arena, requests
-from harness.play.arena import Start
+from harness.play.arena import StartingPlayer
 from harness.play.requests import PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps import fault_kinds, legacy_faults
@@ -82,7 +82,7 @@ class MemoryStore:
 
     engine: ClassVar[Engine] = "postgres"
 
-    def __init__(self, starts: Mapping[str, Start]) -> None:
+    def __init__(self, starts: Mapping[str, StartingPlayer]) -> None:
         self.saved: Saved | None = None
         self._players = {player: start.rows.copy() for player, start in starts.items()}
         self._player = ""

@@ -14,7 +14,7 @@ from harness.play import requests
 from harness.play.requests import PreparedRequest
 from harness.sweeps.forkserver import CrashableWorker, Died
 from harness.sweeps.proxied_database import ProxiedDatabase
-from harness.wire import Decision, DropBefore, DropReply, InjectError, Pass, RoundTrip, Session
+from harness.wire import Decision, DropBefore, DropReply, InjectError, Pass, ProxySession, RoundTrip
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Fault:
         self.moment: Moment | None = None
         self.trips: list[RoundTrip] = []
         self.struck: RoundTrip | None = None
-        self.session: Session | None = None
+        self.session: ProxySession | None = None
         self.carried_out = False
 
     def moments(self, trips: Sequence[RoundTrip]) -> Iterator[Moment]:
@@ -52,7 +52,7 @@ class Fault:
         self.moment, self.trips, self.struck, self.session, self.carried_out = moment, [], None, None, False
         self.proxied.proxy.interceptor = self
 
-    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
+    def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
         """Strike at the fault's moment, and let everything else through."""
         place = len(self.trips)
         self.trips.append(trip)
@@ -66,7 +66,7 @@ class Fault:
         """Return the verdict on all other round trips."""
         return Pass()
 
-    def strike(self, session: Session, *, after: bool) -> Decision:
+    def strike(self, session: ProxySession, *, after: bool) -> Decision:
         """Return the verdict on the round trip at the fault's moment."""
         del session, after
         return self.decision
@@ -83,7 +83,7 @@ class Fault:
             case Pass():
                 return False
 
-    def answered(self, session: Session, trip: RoundTrip) -> None:
+    def answered(self, session: ProxySession, trip: RoundTrip) -> None:
         """Note that a round trip has been carried out; its client has not heard of it yet."""
         del session
         self.carried_out |= trip is self.struck
@@ -127,7 +127,7 @@ class Outage(Fault):
         """Begin a case with a server that answers."""
         self._down = self._turned_away = False
 
-    def strike(self, session: Session, *, after: bool) -> Decision:
+    def strike(self, session: ProxySession, *, after: bool) -> Decision:
         """Begin the outage with a lost answer."""
         self._down = True
         return super().strike(session, after=after)
@@ -160,7 +160,7 @@ class Terminated(Fault):
         assert self.session.pid is not None
         return self.heard(self.name) and not self.proxied.serves(self.session.pid)
 
-    def strike(self, session: Session, *, after: bool) -> Decision:
+    def strike(self, session: ProxySession, *, after: bool) -> Decision:
         """Have the server end the process and tell the client so, in place of the answer."""
         assert session.pid is not None
         self.proxied.terminate(session.pid)
@@ -178,21 +178,21 @@ class AtCommit(Fault, ABC):
             if trip.commits:
                 yield Moment(k, after=True)
 
-    def strike(self, session: Session, *, after: bool) -> Decision:
+    def strike(self, session: ProxySession, *, after: bool) -> Decision:
         """End the process before the statement is sent, or let the statement run and end the process in `answered`."""
         if after:
             return DropReply()
         self.take(session)
         return DropBefore()
 
-    def answered(self, session: Session, trip: RoundTrip) -> None:
+    def answered(self, session: ProxySession, trip: RoundTrip) -> None:
         """End the process once the server has answered, before anyone hears."""
         super().answered(session, trip)
         if trip is self.struck and self.moment is not None and self.moment.after:
             self.take(session)
 
     @abstractmethod
-    def take(self, session: Session) -> None:
+    def take(self, session: ProxySession) -> None:
         """Have the process exit at its moment."""
 
 
@@ -217,7 +217,7 @@ class Killed(AtCommit):
         self._worker.start(self.proxied.url.as_text())
         self.moment, self.trips = armed, []
 
-    def take(self, session: Session) -> None:
+    def take(self, session: ProxySession) -> None:
         """Kill the process with SIGKILL at its moment."""
         del session
         self._worker.kill()
@@ -270,7 +270,7 @@ class Crashed(AtCommit):
         if trips and not commits:
             yield Moment(0)
 
-    def take(self, session: Session) -> None:
+    def take(self, session: ProxySession) -> None:
         """Kill the session's process on the server with SIGKILL."""
         assert session.pid is not None
         self.proxied.crash(session.pid)

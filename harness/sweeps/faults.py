@@ -25,7 +25,7 @@ from harness.wire import RoundTrip, beside_one_transaction
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedCase:
     """A case that did not end as the clean run. `path` is the command's under way when the fault struck."""
 
     fault: str
@@ -55,7 +55,7 @@ class Swept:
     fired_at_commit: int
     commits: int
     seconds: float
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedCase, ...]
     torn: tuple[Torn, ...] = ()
 
     @property
@@ -140,7 +140,7 @@ def try_cases(
 
     commits: how many COMMITs there are to strike. began: the monotonic time at which the sweep began.
     """
-    failures: list[Failure] = []
+    failures: list[FailedCase] = []
     fired: list[FaultCase] = []
     for case in cases:
         try:
@@ -151,7 +151,7 @@ def try_cases(
         fired += [case] if end.struck else []
         if end.differences:
             named = tuple(each.named(todo[0].aliases) for each in end.differences)
-            failures.append(Failure(fault, case.moment, end.path, case.statement, named))
+            failures.append(FailedCase(fault, case.moment, end.path, case.statement, named))
             if to_first:
                 break
     return Swept(

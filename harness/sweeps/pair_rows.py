@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from game import tables
 from harness.play.expectations import JSON_COLUMNS
-from harness.scenarios.problems import Problem, known
+from harness.scenarios.problems import ScenarioProblem, known
 from harness.scenarios.yaml_reader import Path, flow
 
 FOLLOWING = frozenset({"user_id", "position"})
@@ -19,7 +19,7 @@ FOLLOWING = frozenset({"user_id", "position"})
 TABLES = tuple(table.name for table in tables.PLAYER_STATE if table is not tables.users)
 
 
-def check(rows: Mapping[str, Sequence[Mapping[str, JsonValue]]]) -> Iterator[Problem]:
+def check(rows: Mapping[str, Sequence[Mapping[str, JsonValue]]]) -> Iterator[ScenarioProblem]:
     """Yield the problems of all rows: tables, columns and values that Postgres would refuse."""
     for table, records in rows.items():
         path: Path = ("rows", table)
@@ -32,7 +32,7 @@ def check(rows: Mapping[str, Sequence[Mapping[str, JsonValue]]]) -> Iterator[Pro
             yield from _record((*path, n), table, record)
             key = tuple(str(record.get(column)) for column in tables.KEYS[table][1:])
             if key in seen:
-                yield Problem((*path, n), "each row once", f"{'/'.join(key)} again")
+                yield ScenarioProblem((*path, n), "each row once", f"{'/'.join(key)} again")
             seen.add(key)
 
 
@@ -46,7 +46,7 @@ def _columns(table: str) -> dict[str, sa.Column[object]]:
     return {column.name: column for column in every if column.name not in FOLLOWING}
 
 
-def _record(path: Path, table: str, record: Mapping[str, JsonValue]) -> Iterator[Problem]:
+def _record(path: Path, table: str, record: Mapping[str, JsonValue]) -> Iterator[ScenarioProblem]:
     columns = _columns(table)
     strangers = [name for name in record if name not in columns]
     for name in strangers:
@@ -56,17 +56,17 @@ def _record(path: Path, table: str, record: Mapping[str, JsonValue]) -> Iterator
             yield from _value((*path, name), columns[name], value)
     for name, column in columns.items() if not strangers else ():
         if name not in record and not column.nullable:
-            yield Problem(path, f"the column {name!r}", f"a row of {', '.join(record) or 'nothing'}")
+            yield ScenarioProblem(path, f"the column {name!r}", f"a row of {', '.join(record) or 'nothing'}")
 
 
-def _value(path: Path, column: sa.Column[object], value: JsonValue) -> Iterator[Problem]:
+def _value(path: Path, column: sa.Column[object], value: JsonValue) -> Iterator[ScenarioProblem]:
     expected, kind = {sa.Text: ("text", str), sa.BigInteger: ("a whole number", int)}.get(
         type(column.type), ("true or false", bool)
     )
     if type(value) is not kind:
-        yield Problem(path, expected, flow(value))
+        yield ScenarioProblem(path, expected, flow(value))
     elif isinstance(value, str) and column.name in JSON_COLUMNS and not _is_json(value):
-        yield Problem(path, "JSON", flow(value))
+        yield ScenarioProblem(path, "JSON", flow(value))
 
 
 def _is_json(text: str) -> bool:

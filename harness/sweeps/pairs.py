@@ -21,14 +21,14 @@ from game.rows import Rows
 from game.rules.commands import COMMANDS
 from harness.play import requests
 from harness.play.aliases import Aliases
-from harness.play.arena import Start, start
+from harness.play.arena import StartingPlayer, start
 from harness.scenarios import BadScenario, checks, reading, shapes, toml_reader
 from harness.scenarios.model import Action, Turn
-from harness.scenarios.problems import Problem, known
+from harness.scenarios.problems import ScenarioProblem, known
 from harness.scenarios.toml_reader import BadToml
-from harness.scenarios.yaml_reader import Document
+from harness.scenarios.yaml_reader import YamlDocument
 from harness.sweeps import pair_rows
-from harness.sweeps.races import NAMES, Race
+from harness.sweeps.races import NAMES, PreparedRace
 
 FILE = "pairs.toml"
 PLAYER = "hana"
@@ -49,10 +49,10 @@ class Written(Model):
 
 
 @dataclass(frozen=True)
-class Table:
+class PairTable:
     """The start that all pairs have in common, what each command is asked, and the pairs of the gate."""
 
-    start: Start
+    start: StartingPlayer
     fields: Mapping[str, Mapping[str, Any]]
     gate: tuple[tuple[str, str], ...]
 
@@ -64,16 +64,16 @@ class Table:
         known = {frozenset(pair) for pair in self.gate}
         return [*self.gate, *(pair for pair in others if frozenset(pair) not in known)]
 
-    def race(self, pair: tuple[str, str]) -> Race:
+    def race(self, pair: tuple[str, str]) -> PreparedRace:
         """Return the race of two commands, requests a and b."""
         aliases = Aliases(NAMES)
         turns = (_turn(action, self.fields[action], name) for action, name in zip(pair, NAMES, strict=True))
         now_ms = moments.absolute(DEFAULT_CLOCK)
         first, second = (requests.prepare(turn, now_ms, aliases) for turn in turns)
-        return Race((self.start,), (), (first, second), ())
+        return PreparedRace((self.start,), (), (first, second), ())
 
 
-def read(path: Path, name: str | None = None) -> Table:
+def read(path: Path, name: str | None = None) -> PairTable:
     """Return the table in the file, of the actions that the game has. Raises BadPairs.
 
     name: how the file is named in what is wrong with it.
@@ -95,17 +95,17 @@ def read(path: Path, name: str | None = None) -> Table:
     rows = start(PLAYER, written.player, moments.absolute(DEFAULT_CLOCK)).rows
     for table, records in written.rows.items():
         _add(rows, table, records)
-    return Table(Start(rows, {}), fields, gate)
+    return PairTable(StartingPlayer(rows, {}), fields, gate)
 
 
-def _problems(written: Written, document: Document) -> Iterator[Problem]:
+def _problems(written: Written, document: YamlDocument) -> Iterator[ScenarioProblem]:
     yield from checks.check_given(("player",), written.player)
     yield from checks.check_moments(("player",), written.player, moments.absolute(DEFAULT_CLOCK))
     strangers = [action for action in written.fields if action not in COMMANDS]
     for action in COMMANDS:
         if action not in written.fields:
             hint = f"Did you mean it by {near[0]!r}?" if (near := get_close_matches(action, strangers, n=1)) else ""
-            yield Problem(("with",), f"what {action} is asked", "nothing", hint)
+            yield ScenarioProblem(("with",), f"what {action} is asked", "nothing", hint)
     for action, fields in written.fields.items():
         if action in COMMANDS:
             yield from checks.check_action(_turn(action, fields), {PLAYER: written.player}, document)
@@ -113,7 +113,7 @@ def _problems(written: Written, document: Document) -> Iterator[Problem]:
         for place, action in enumerate(pair):
             yield from known(("gate", n, place), action, written.fields, "an action out of `with`")
     if len(written.gate) > MOST_IN_GATE:
-        yield Problem(("gate",), f"{MOST_IN_GATE} pairs at most", str(len(written.gate)))
+        yield ScenarioProblem(("gate",), f"{MOST_IN_GATE} pairs at most", str(len(written.gate)))
     yield from pair_rows.check(written.rows)
 
 

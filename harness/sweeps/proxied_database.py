@@ -25,7 +25,7 @@ from game.urls import PostgresUrl
 from harness import wire
 from harness.databases import Database, Databases
 from harness.play import arena
-from harness.play.arena import PostgresStage, Start
+from harness.play.arena import PostgresStage, StartingPlayer
 from harness.wire import Proxy
 
 
@@ -44,7 +44,7 @@ def _by_key(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
     return {tuple(record[column] for column in key): record for record in records}  # type: ignore[misc]  # keys are text or numbers
 
 
-def _refill(starts: Sequence[Start]) -> sql.Composed:
+def _refill(starts: Sequence[StartingPlayer]) -> sql.Composed:
     """Return statements that leave these rows and no others; children are emptied first."""
     parts: list[sql.Composable] = [sql.SQL("SET LOCAL lock_timeout = '2s'")]
     parts += [sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)) for table in EMPTIED]
@@ -89,7 +89,7 @@ class ProxiedDatabase:
         with store.begin():
             return store
 
-    def place(self, starts: Iterable[Start]) -> None:
+    def place(self, starts: Iterable[StartingPlayer]) -> None:
         """Empty the database, prove that it is as it began, and put these players into it."""
         placed = list(starts)
         self._stage.place(placed)

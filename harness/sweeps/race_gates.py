@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from harness.wire import Decision, Pass, RoundTrip, Session
+from harness.wire import Decision, Pass, ProxySession, RoundTrip
 
 NO_CHOICE = frozenset({"BEGIN", "ROLLBACK"})
 """They see and change nothing, so when they run makes no difference."""
@@ -47,7 +47,7 @@ class Gate:
         self._go = threading.Semaphore(0)
         self._open = False
 
-    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
+    def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
         """Hold the statement until it is let through, unless it is no choice."""
         with self.changed:
             self.pid = session.pid
@@ -62,7 +62,7 @@ class Gate:
             self._timeline.append(Event(self.name, trip.short))
         return Pass()
 
-    def answered(self, session: Session, trip: RoundTrip) -> None:
+    def answered(self, session: ProxySession, trip: RoundTrip) -> None:
         """Do nothing: the session comes to its next statement, or to its end."""
 
     def let_through(self) -> None:

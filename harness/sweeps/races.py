@@ -23,7 +23,7 @@ from game.unit_of_work import Store
 from harness import wire
 from harness.databases import Database
 from harness.play import arena, requests
-from harness.play.arena import Start
+from harness.play.arena import StartingPlayer
 from harness.play.defects import Defect, Raised
 from harness.play.differences import Difference
 from harness.play.requests import FinalState, PreparedRequest
@@ -41,10 +41,10 @@ MOST_ORDERS = 300
 
 
 @dataclass(frozen=True)
-class Race:
+class PreparedRace:
     """The players, what they did before, the two commands, and what comes after."""
 
-    starts: tuple[Start, ...]
+    starts: tuple[StartingPlayer, ...]
     before: tuple[PreparedRequest, ...]
     racers: tuple[PreparedRequest, PreparedRequest]
     after: tuple[PreparedRequest, ...]
@@ -123,11 +123,11 @@ class Track:
         self.close()
 
 
-def of(scenario: Scenario) -> Race:
+def of(scenario: Scenario) -> PreparedRace:
     """Return the race of a scenario that has one."""
     todo = requests.prepared_requests(scenario)
     first = next(n for n, prepared in enumerate(todo) if prepared.turn.step is None)
-    return Race(
+    return PreparedRace(
         starts=tuple(arena.starts(scenario).values()),
         before=tuple(todo[:first]),
         racers=(todo[first], todo[first + 1]),
@@ -140,7 +140,7 @@ def place(scenario: Scenario) -> Path:
     return ("steps", next(n for n, step in enumerate(scenario.steps) if step is scenario.race))
 
 
-def sweep(race: Race, track: Track, order: str | None = None, *, to_first: bool = False) -> Raced:
+def sweep(race: PreparedRace, track: Track, order: str | None = None, *, to_first: bool = False) -> Raced:
     """Run every feasible order of the race, or the one that is given, as far as it goes.
 
     to_first: end at the first that fails, so that the database stays as it left it.
@@ -176,7 +176,7 @@ def _alternatives(choices: Sequence[Choice], settled: int) -> Iterator[tuple[int
         yield sum(choice.preempts for choice in path), "".join(choice.chosen for choice in path)
 
 
-def _serial(race: Race, proxied: ProxiedDatabase) -> dict[str, FinalState]:
+def _serial(race: PreparedRace, proxied: ProxiedDatabase) -> dict[str, FinalState]:
     """Run the two serial orders. Returns their ends, by which command came first."""
     proxied.place(race.starts)
     ends = {}
@@ -193,7 +193,7 @@ def _answers(proxied: ProxiedDatabase, todo: Sequence[PreparedRequest]) -> list[
 
 
 @dataclass
-class Run:
+class RaceRun:
     """One order, as it was run."""
 
     choices: list[Choice] = field(default_factory=list)
@@ -202,7 +202,7 @@ class Run:
     end: FinalState = field(default_factory=lambda: FinalState((), Rows()))
 
 
-def _failed_order(run: Run, serial: dict[str, FinalState]) -> list[FailedOrder]:
+def _failed_order(run: RaceRun, serial: dict[str, FinalState]) -> list[FailedOrder]:
     differences = {name: requests.differences(end, run.end) for name, end in serial.items()}
     if not all(differences.values()):
         return []
@@ -211,8 +211,8 @@ def _failed_order(run: Run, serial: dict[str, FinalState]) -> list[FailedOrder]:
     return [FailedOrder(order, nearest, tuple(run.timeline), tuple(differences[nearest]), tuple(run.defects))]
 
 
-def _run(race: Race, track: Track, prefix: str) -> Run:
-    run = Run()
+def _run(race: PreparedRace, track: Track, prefix: str) -> RaceRun:
+    run = RaceRun()
     track.proxied.again()
     answers = _answers(track.proxied, race.before)
     with _gates(track, run) as gates, ThreadPoolExecutor(len(NAMES)) as pool:
@@ -248,7 +248,7 @@ def _result(future: Future[str]) -> str:
 
 
 @contextmanager
-def _gates(track: Track, run: Run) -> Iterator[tuple[Gate, ...]]:
+def _gates(track: Track, run: RaceRun) -> Iterator[tuple[Gate, ...]]:
     changed = threading.Condition()
     gates = tuple(Gate(name, changed, run.timeline) for name in NAMES)
     for proxy, gate in zip(track.proxies, gates, strict=True):
@@ -258,7 +258,7 @@ def _gates(track: Track, run: Run) -> Iterator[tuple[Gate, ...]]:
         proxy.interceptor = wire.Open()
 
 
-def _walk(proxied: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: Run) -> None:
+def _walk(proxied: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: RaceRun) -> None:
     """Let one statement through at a time, until both sessions are done."""
     last: str | None = None
     deadline = time.monotonic() + STUCK_SECONDS
@@ -279,7 +279,7 @@ def _walk(proxied: ProxiedDatabase, gates: Sequence[Gate], prefix: str, run: Run
             raise Failure(f"both commands to end within {STUCK_SECONDS:.0f} s", states)
 
 
-def _check_held(gates: Sequence[Gate], run: Run) -> None:
+def _check_held(gates: Sequence[Gate], run: RaceRun) -> None:
     """Raise Failure if a statement came past a gate, or if there was nothing to choose: such a run tried no order."""
     if run.choices and all(gate.let == gate.came for gate in gates):
         return
@@ -291,7 +291,7 @@ def _check_held(gates: Sequence[Gate], run: Run) -> None:
     )
 
 
-def _choose(waiting: Sequence[Gate], last: str | None, prefix: str, run: Run) -> Gate:
+def _choose(waiting: Sequence[Gate], last: str | None, prefix: str, run: RaceRun) -> Gate:
     """Choose when both wait: as the prefix says; beyond it, the session that went last goes on."""
     if len(waiting) == 1:
         return waiting[0]

@@ -13,7 +13,7 @@ from harness.wire.round_trips import (
     RoundTrip,
     beside_one_transaction,
 )
-from harness.wire.session import Interceptor, Session
+from harness.wire.session import Interceptor, ProxySession
 
 __all__ = [
     "ONE_TRANSACTION",
@@ -25,8 +25,8 @@ __all__ = [
     "Open",
     "Pass",
     "Proxy",
+    "ProxySession",
     "RoundTrip",
-    "Session",
     "address",
     "beside_one_transaction",
 ]

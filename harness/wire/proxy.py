@@ -13,18 +13,18 @@ from typing import Self
 
 from game.urls import PostgresUrl
 from harness.wire.round_trips import Decision, Pass, RoundTrip
-from harness.wire.session import GONE_SECONDS, Address, Interceptor, Session
+from harness.wire.session import GONE_SECONDS, Address, Interceptor, ProxySession
 
 
 class Open:
     """An interceptor that lets every round trip through."""
 
-    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
+    def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
         """Let the round trip through."""
         del session, trip
         return Pass()
 
-    def answered(self, session: Session, trip: RoundTrip) -> None:
+    def answered(self, session: ProxySession, trip: RoundTrip) -> None:
         """Do nothing with an answered round trip."""
 
 
@@ -39,7 +39,7 @@ class Proxy:
     def __init__(self, upstream: Address, interceptor: Interceptor | None = None) -> None:
         self.upstream = upstream
         self.interceptor: Interceptor = interceptor or Open()
-        self._sessions: set[Session] = set()
+        self._sessions: set[ProxySession] = set()
         self._lock = threading.Lock()
         self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -53,7 +53,7 @@ class Proxy:
         return url.with_(host="127.0.0.1", port=self.port, parameters=(*parameters, ("sslmode", "disable")))
 
     @property
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[ProxySession]:
         """Return the connections that are open."""
         with self._lock:
             return list(self._sessions)
@@ -84,11 +84,11 @@ class Proxy:
             if self._closed:
                 client.close()
                 return
-            session = Session(client, self.upstream, lambda: self.interceptor, self._forget, f"wire {self.port}")
+            session = ProxySession(client, self.upstream, lambda: self.interceptor, self._forget, f"wire {self.port}")
             with self._lock:
                 self._sessions.add(session)
             session.start()
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: ProxySession) -> None:
         with self._lock:
             self._sessions.discard(session)

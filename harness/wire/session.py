@@ -28,16 +28,16 @@ Address: TypeAlias = tuple[str, int] | str
 class Interceptor(Protocol):
     """Judges round trips. It is asked on the connection's own thread and may wait; other connections go on."""
 
-    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
+    def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
         """Return the verdict on a round trip."""
         ...
 
-    def answered(self, session: Session, trip: RoundTrip) -> None:
+    def answered(self, session: ProxySession, trip: RoundTrip) -> None:
         """Hear that the server has answered; the client hears after this, unless the answer is to be lost."""
         ...
 
 
-class Session(threading.Thread):
+class ProxySession(threading.Thread):
     """One client's connection and ours to the server, and what is under way on them."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Session(threading.Thread):
         client: socket.socket,
         upstream: Address,
         interceptor: Callable[[], Interceptor],
-        gone: Callable[[Session], None],
+        gone: Callable[[ProxySession], None],
         name: str,
     ) -> None:
         """Take over the client's connection. interceptor: called at each round trip; gone: called once both are closed.

@@ -1,4 +1,4 @@
-"""Fixtures of all rooms of the harness."""
+"""Fixtures of all packages of the harness."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ def modules() -> dict[str, Module]:
     """All that ships, by name."""
     # Sorted: a text that two modules have counts for the first of them, on every file system the same.
     paths = sorted(path for folder in ("game", "db", "harness") for path in (ROOT / folder).rglob("*.py"))
-    found = [Module(path, ast.parse(path.read_text(encoding="utf-8"))) for path in (*paths, ROOT / "tasks.py")]
-    return {module.name: module for module in found}
+    result = [Module(path, ast.parse(path.read_text(encoding="utf-8"))) for path in (*paths, ROOT / "tasks.py")]
+    return {module.name: module for module in result}
 
 
 @cache
@@ -73,11 +73,11 @@ def remedies() -> tuple[Remedy, ...]:
 @cache
 def texts() -> dict[str, str]:
     """Every distinct remedy, with the place of the first that gives it."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for remedy in remedies():
         for text in remedy.texts:
-            found.setdefault(text, remedy.where)
-    return found
+            result.setdefault(text, remedy.where)
+    return result
 
 
 def _of(module: Module) -> Iterator[Remedy]:
@@ -94,9 +94,9 @@ def _of(module: Module) -> Iterator[Remedy]:
         if error not in ours and name not in CHECKS:
             continue
         do = next((keyword.value for keyword in node.keywords if keyword.arg == "do"), None)
-        found = () if do is None else tuple(sorted(_Reader(module, function).read(do)))
+        result = () if do is None else tuple(sorted(_Reader(module, function).read(do)))
         where = f"{module.path.relative_to(ROOT)}:{node.lineno}"
-        yield Remedy(where, error, tuple(text for text in found if text.strip(HOLE + " ")), do is not None)
+        yield Remedy(where, error, tuple(text for text in result if text.strip(HOLE + " ")), do is not None)
 
 
 def _calls(tree: ast.AST, function: ast.FunctionDef | None = None) -> Iterator[tuple[ast.FunctionDef | None, ast.Call]]:
@@ -140,15 +140,15 @@ class _Reader:
         """Return what the function assigns to the name, or what its callers in the module pass."""
         if self.function is None:
             return set()
-        found: set[str] = set()
+        result: set[str] = set()
         for node in ast.walk(self.function):
             if isinstance(node, ast.Assign):
                 for target in node.targets:
-                    found |= self._assigned(target, node.value, name)
+                    result |= self._assigned(target, node.value, name)
         names = [argument.arg for argument in (*self.function.args.args, *self.function.args.kwonlyargs)]
         if name in names:
-            found |= self._given(name, names.index(name))
-        return found
+            result |= self._given(name, names.index(name))
+        return result
 
     def _assigned(self, target: ast.expr, value: ast.expr, name: str) -> set[str]:
         if isinstance(target, ast.Name) and target.id == name:
@@ -160,7 +160,7 @@ class _Reader:
 
     def _given(self, name: str, position: int) -> set[str]:
         assert self.function is not None
-        found: set[str] = set()
+        result: set[str] = set()
         for caller, call in _calls(self.module.tree):
             called = call.func
             of_self = isinstance(called, ast.Attribute) and getattr(called.value, "id", "") == "self"
@@ -168,8 +168,8 @@ class _Reader:
                 at = position - of_self
                 values = [k.value for k in call.keywords if k.arg == name] or call.args[at : at + 1]
                 for value in values:
-                    found |= _Reader(self.module, caller, self.depth + 1).read(value)
-        return found
+                    result |= _Reader(self.module, caller, self.depth + 1).read(value)
+        return result
 
     @property
     def deeper(self) -> _Reader:
@@ -201,19 +201,19 @@ class _Reader:
     def _module(self, node: ast.expr) -> Module | None:
         if not isinstance(node, ast.Name):
             return None
-        for found in ast.walk(self.module.tree):
-            if isinstance(found, ast.ImportFrom) and found.module:
-                for alias in found.names:
+        for result in ast.walk(self.module.tree):
+            if isinstance(result, ast.ImportFrom) and result.module:
+                for alias in result.names:
                     if node.id == (alias.asname or alias.name):
-                        return modules().get(f"{found.module}.{alias.name}")
+                        return modules().get(f"{result.module}.{alias.name}")
         return None
 
     def _of_a_table(self, node: ast.expr) -> set[str]:
         """Any value of a dict that is a constant of the module."""
         name = node.id if isinstance(node, ast.Name) else ""
-        for found in self.module.tree.body:
-            target = found.targets[0] if isinstance(found, ast.Assign) else getattr(found, "target", None)
-            value = getattr(found, "value", None)
+        for result in self.module.tree.body:
+            target = result.targets[0] if isinstance(result, ast.Assign) else getattr(result, "target", None)
+            value = getattr(result, "value", None)
             if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Dict):
                 return set().union(*(self.deeper.read(one) for one in value.values))
         return {HOLE}

@@ -119,25 +119,25 @@ class Scratch:
 
     def refused(self, *argv: str, code: int = 2) -> str:
         """Run the task that is refused; return its remedy, which is the one that this entry is about."""
-        found, printed = run(*argv)
-        assert found == code, printed
+        result, printed = run(*argv)
+        assert result == code, printed
         assert "Traceback" not in printed, printed
         # A run of a move prints first, indented too, which files it read.
         error = re.search(r"^(?:refused|failed|inconclusive) .*", printed, re.MULTILINE | re.DOTALL)
         lines = re.findall(r"^  (\S.*)$", error[0] if error else printed, re.MULTILINE)
         assert lines, f"no remedy: {printed}"
-        self.refusal = Refused(argv, found, printed, lines[0])
+        self.refusal = Refused(argv, result, printed, lines[0])
         assert matches(self.template, lines[0]), lines[0]
         return lines[0]
 
     def command(self, **names: str) -> None:
         """Run the command that the remedy prints, with the placeholders filled in."""
         assert self.refusal is not None
-        found = re.search(
+        result = re.search(
             r"invoke ([a-z.]+(?: --[a-z-]+(?: (?:\"[^\"]*\"|[\w./|-]+?)(?=[ ,;)]|\.?$))?)*)", self.refusal.remedy
         )
-        assert found is not None, self.refusal.remedy
-        text = found[1]
+        assert result is not None, self.refusal.remedy
+        text = result[1]
         for name, value in names.items():
             text = re.sub(rf"\b{name}\b", shlex.quote(value), text)
         self.steps.append(f"invoke {text}")
@@ -146,10 +146,10 @@ class Scratch:
     def statements(self) -> None:
         """Run the SQL that the remedy prints."""
         assert self.refusal is not None
-        found = " ".join(STATEMENT.findall(self.refusal.remedy))
-        assert found, self.refusal.remedy
-        self.steps.append(found)
-        self.sql(found)
+        result = " ".join(STATEMENT.findall(self.refusal.remedy))
+        assert result, self.refusal.remedy
+        self.steps.append(result)
+        self.sql(result)
 
     def did(self, step: str) -> None:
         """Note an edit that was made by hand."""
@@ -165,11 +165,11 @@ class Scratch:
     def with_options(self, **names: str) -> str:
         """Run the first command with the options that the remedy prints."""
         assert self.refusal is not None
-        found = " ".join(OPTIONS.findall(self.refusal.remedy))
-        assert found, self.refusal.remedy
+        result = " ".join(OPTIONS.findall(self.refusal.remedy))
+        assert result, self.refusal.remedy
         for name, value in names.items():
-            found = re.sub(rf"\b{name}\b", value, found)
-        added = shlex.split(found)
+            result = re.sub(rf"\b{name}\b", value, result)
+        added = shlex.split(result)
         kept = [
             one
             for n, one in enumerate(self.refusal.argv)

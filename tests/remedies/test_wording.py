@@ -133,13 +133,13 @@ def refusal(command: str, found: MoveStatus, env: Environment) -> ToolError | No
 @pytest.mark.parametrize("command", MAY)
 def test_no_refusal_names_a_command_that_is_refused_in_that_state(command: str, env: Environment) -> None:
     refused = 0
-    for found in standings():
-        error = refusal(command, found, env)
+    for result in standings():
+        error = refusal(command, result, env)
         if error is None:
             continue
         refused += 1
         for named in COMMAND.finditer(error.do):
             other = f"{named[1]}{' --abort' if '--abort' in named[2] else ''}"
             if other in MAY:
-                assert refusal(other, found, env) is None, f"{found}: {error}"
+                assert refusal(other, result, env) is None, f"{result}: {error}"
     assert refused > 20

@@ -57,27 +57,27 @@ OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 @cache
 def options() -> dict[str, frozenset[str]]:
     """The options of each task, as they are typed."""
-    found = {}
+    result = {}
     for context in tasks.namespace.to_contexts():
         for name in (str(context.name), *map(str, context.aliases)):
-            found[name] = frozenset(flag.strip("-") for flag in context.flags) | frozenset(
+            result[name] = frozenset(flag.strip("-") for flag in context.flags) | frozenset(
                 flag.strip("-") for flag in context.inverse_flags
             )
-    return found
+    return result
 
 
 @cache
 def required() -> dict[str, frozenset[str]]:
     """The options without which a task refuses, but --env, which has rules of its own; as its help says."""
-    found = {}
+    result = {}
     for context in tasks.namespace.to_contexts():
         needed = {
             one.names[0]
             for one in context.flags.values()
             if isinstance(one, Option) and re.search("required(?! without)", one.help or "")
         }
-        found |= {name: frozenset(needed - {"env"}) for name in (str(context.name), *map(str, context.aliases))}
-    return found
+        result |= {name: frozenset(needed - {"env"}) for name in (str(context.name), *map(str, context.aliases))}
+    return result
 
 
 @cache
@@ -95,7 +95,7 @@ def variables() -> frozenset[str]:
 @cache
 def keys() -> frozenset[str]:
     """The keys of an environment's section, dotted."""
-    found = {field.name for field in dataclasses.fields(environments.Environment)}
+    result = {field.name for field in dataclasses.fields(environments.Environment)}
     tables = {
         "pointer": environments.Pointer,
         "hooks": environments.Hooks,
@@ -103,8 +103,8 @@ def keys() -> frozenset[str]:
         "policy": environments.Policy,
     }
     for table, owner in tables.items():
-        found |= {f"{table}.{field.name}" for field in dataclasses.fields(owner)}
-    return frozenset(found)
+        result |= {f"{table}.{field.name}" for field in dataclasses.fields(owner)}
+    return frozenset(result)
 
 
 def faults(text: str) -> list[str]:
@@ -121,21 +121,21 @@ def faults(text: str) -> list[str]:
 
 
 def _commands(text: str) -> list[str]:
-    found = []
+    result = []
     for command in COMMAND.finditer(text):
         task, given = command[1], set(OPTION.findall(command[2]))
         if task not in options():
-            found.append(f"there is no task {task}")
+            result.append(f"there is no task {task}")
             continue
-        found += [f"{task} has no option --{option}" for option in given - options()[task]]
+        result += [f"{task} has no option --{option}" for option in given - options()[task]]
         if "--" in command[2]:  # Without any option it names a task, and is no command to type.
-            found += [f"invoke {task} lacks --{option}" for option in sorted(required()[task] - given)]
+            result += [f"invoke {task} lacks --{option}" for option in sorted(required()[task] - given)]
         if "env" in options()[task] and not {"env", "legacy"} & given:
-            found.append(f"invoke {task} lacks --env")
+            result.append(f"invoke {task} lacks --env")
     if (many := len(re.findall(r"\binvoke (?!--)\S", text))) != len(COMMAND.findall(text)):
         holes = len(re.findall(r"invoke \{\}", text))
-        found += ["a command that can't be read"] if many != len(COMMAND.findall(text)) + holes else []
-    return found
+        result += ["a command that can't be read"] if many != len(COMMAND.findall(text)) + holes else []
+    return result
 
 
 def _options(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from statistics import fmean, linear_regression
 
 from db.monitor.check import Check, Limit, Measured, NotApplicable, NotJudged
 from db.monitor.look import Look
-from db.providers.metrics import RECENT_WINDOW, Point, Reading
+from db.providers.metrics import RECENT_WINDOW, MetricPoint, MetricsReading
 
 GIB = 1 << 30
 DAY_SECONDS = 86_400.0
@@ -82,7 +82,7 @@ def recovery_point(look: Look) -> Measured:
     return Measured((look.at - latest).total_seconds() / 60, f"LatestRestorableTime {latest:%Y-%m-%d %H:%M:%S}")
 
 
-def _reading(look: Look) -> Reading:
+def _reading(look: Look) -> MetricsReading:
     if look.env.provider.name != "rds":
         raise NotApplicable(f"the provider is {look.env.provider.name}, not rds")
     reading = look.rds
@@ -91,7 +91,7 @@ def _reading(look: Look) -> Reading:
     return reading
 
 
-def _recent(reading: Reading, metric: str) -> float:
+def _recent(reading: MetricsReading, metric: str) -> float:
     points = reading.recent[metric]
     if not points:
         raise NotJudged(f"CloudWatch has no data points of {metric}")
@@ -102,7 +102,7 @@ def _measured(value: float, evidence: str) -> Measured:
     return Measured(value, evidence, RECENT_WINDOW.total_seconds())
 
 
-def _since_it_grew(points: Sequence[Point], step: float) -> Sequence[Point]:
+def _since_it_grew(points: Sequence[MetricPoint], step: float) -> Sequence[MetricPoint]:
     grew = (n for n in range(len(points) - 1, 0, -1) if points[n].value - points[n - 1].value > step)
     return points[next(grew, 0) :]
 

@@ -7,9 +7,9 @@ from game.rows import Record, text, whole_number
 from game.rules.actions.outcome import Outcome, total
 from game.rules.bag import in_order, next_position
 from game.rules.commands import ClearStage, CollectAllMissions, CollectMission, LevelUpMission, StartMission
-from game.rules.missions import MISSIONS, OPENED_AGAIN_AT, TOP_LEVEL, Mission, Produced, produced, restarted
+from game.rules.missions import MISSIONS, OPENED_AGAIN_AT, TOP_LEVEL, MissionDefinition, Produced, produced, restarted
 from game.rules.player import Player, add
-from game.rules.stages import STAGES, Stage
+from game.rules.stages import STAGES, StageDefinition
 
 
 def clear_stage(player: Player, command: ClearStage) -> Outcome:
@@ -114,7 +114,7 @@ def _spend_action_points(player: Player, number: int) -> None:
     player.user["action_points"] = left
 
 
-def _note_clear(player: Player, stage: Stage) -> bool:
+def _note_clear(player: Player, stage: StageDefinition) -> bool:
     """Remember the clear; return True for the first, which no flag of a clear or a reward contradicts."""
     records = player.rows.table("user_stages")
     record = records.get((player.id, stage.name))
@@ -127,31 +127,31 @@ def _note_clear(player: Player, stage: Stage) -> bool:
     return first
 
 
-def _mission(mission_id: str) -> Mission:
+def _mission(mission_id: str) -> MissionDefinition:
     mission = MISSIONS.get(mission_id)
     if mission is None:
         raise Refused("no_such_mission", mission_id)
     return mission
 
 
-def _need_open(player: Player, mission: Mission) -> None:
+def _need_open(player: Player, mission: MissionDefinition) -> None:
     if not _is_cleared(player, mission.opens_with):
         raise Refused("mission_locked", mission.opens_with)
 
 
-def _started(player: Player, mission: Mission) -> Record:
+def _started(player: Player, mission: MissionDefinition) -> Record:
     record = player.rows.table("user_missions").get((player.id, mission.id))
     if record is None or not record["started"]:
         raise Refused("mission_not_started", mission.id)
     return record
 
 
-def _produced(player: Player, mission: Mission, record: Record) -> Produced:
+def _produced(player: Player, mission: MissionDefinition, record: Record) -> Produced:
     level = mission.at(whole_number(record, "level"))
     return produced(level, whole_number(record, "amount"), whole_number(record, "since"), player.now_ms)
 
 
-def _collect(player: Player, mission: Mission, record: Record) -> int:
+def _collect(player: Player, mission: MissionDefinition, record: Record) -> int:
     """Pay what there is, if anything; how much."""
     waiting = _produced(player, mission, record)
     if waiting.amount:

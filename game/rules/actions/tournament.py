@@ -8,7 +8,7 @@ from game.errors import Refused
 from game.rows import Record, text, whole_number
 from game.rules import catalog, days
 from game.rules.actions.outcome import Outcome, total
-from game.rules.catalog import Tournament
+from game.rules.catalog import TournamentDefinition
 from game.rules.commands import ClaimTournamentReward, FinishTournament, StartTournament
 from game.rules.json_columns import UNREADABLE_STATUS
 from game.rules.player import Player, add
@@ -106,7 +106,7 @@ def _has_gathered(record: Record) -> bool:
     return bool(record["gold"] or _counts(record, "materials") or _counts(record, "boxes"))
 
 
-def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
+def _match_gold(player: Player, tournament: TournamentDefinition, rank: int) -> int:
     """Return the gold of all matches of a round robin that ends with the rank."""
     if not tournament.gold_per_match:
         return 0
@@ -116,7 +116,7 @@ def _match_gold(player: Player, tournament: Tournament, rank: int) -> int:
     return wins * won + (tournament.league - 1 - wins) * lost
 
 
-def _gathered(record: Record, tournament: Tournament) -> list[tuple[str, int]]:
+def _gathered(record: Record, tournament: TournamentDefinition) -> list[tuple[str, int]]:
     """Return materials or boxes; a legacy document may write a number as 3.0, or null for none."""
     return [] if tournament.gathers == "gold" else _counts(record, tournament.gathers)
 

@@ -33,7 +33,7 @@ _CAUSES = {Depth.NOTHING: "target", Depth.MARKER: "marker", Depth.CONTROL: "sche
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StatusRow:
     """One row of the answer. known: the part answered. value: a list has an item for each line."""
 
     name: str
@@ -45,7 +45,7 @@ class Row:
 class Status:
     """The answers of `invoke status`, in the order in which they are shown."""
 
-    answers: tuple[Row, ...]
+    answers: tuple[StatusRow, ...]
 
     @property
     def found(self) -> dict[str, str | list[str]]:
@@ -77,52 +77,56 @@ def status(env: Environment, root: Path = ROOT) -> Status:
     admits = _asked("certificate", lambda: _certificate(env, root))
     return Status(
         (
-            Row("environment", env.name),
-            Row("legacy", env.legacy.redacted),
-            Row("fence of the legacy file", seen.legacy_fence, seen.legacy is not None),
+            StatusRow("environment", env.name),
+            StatusRow("legacy", env.legacy.redacted),
+            StatusRow("fence of the legacy file", seen.legacy_fence, seen.legacy is not None),
             *_postgres(env, seen),
             *_checkout(env, seen),
             *_kept(env, seen),
-            Row("pointer", f"not known: {seen.amiss}" if seen.amiss else f"names {seen.pointer}", not seen.amiss),
+            StatusRow("pointer", f"not known: {seen.amiss}" if seen.amiss else f"names {seen.pointer}", not seen.amiss),
             *(
-                Row(url, _answer(ready) or f"not known: {seen.silent[url]}", bool(ready))
+                StatusRow(url, _answer(ready) or f"not known: {seen.silent[url]}", bool(ready))
                 for url, ready in seen.services.items()
             ),
             admits,
             _asked("snapshots", lambda: _snapshots(env)),
-            Row("settings", env.files_read.lines()),
+            StatusRow("settings", env.files_read.lines()),
             *_emergency(seen),
-            Row("players", seen.serves),
-            Row(NEXT, [*_gate(env, seen, str(admits.value)), *seen.steps]),
+            StatusRow("players", seen.serves),
+            StatusRow(NEXT, [*_gate(env, seen, str(admits.value)), *seen.steps]),
         )
     )
 
 
-def _postgres(env: Environment, seen: Observation) -> list[Row]:
+def _postgres(env: Environment, seen: Observation) -> list[StatusRow]:
     """The rows of Postgres. One of them says why it could be asked no further; the others that miss name that row."""
     url, control, target = env.target_direct.redacted, seen.asked.control, seen.target
     cause = _CAUSES.get(seen.asked.depth, "")
 
-    def missing(name: str) -> Row:
+    def missing(name: str) -> StatusRow:
         why = seen.unknown[TARGET].why if name == cause else f"see {cause}"
-        return Row(name, f"not known: {why}", known=False)
+        return StatusRow(name, f"not known: {why}", known=False)
 
     return [
-        Row("target", [url, str(missing("target").value)], known=False) if cause == "target" else Row("target", url),
-        Row("marker", env.name) if control else missing("marker"),
+        StatusRow("target", [url, str(missing("target").value)], known=False)
+        if cause == "target"
+        else StatusRow("target", url),
+        StatusRow("marker", env.name) if control else missing("marker"),
         *(_schema(env, target.schema) if target else map(missing, ("schema", "drift"))),
-        Row("phase", _phase(env, control, rows=target is not None and target.rows)) if control else missing("phase"),
-        Row("lock held by", str(control.holder or "nobody")) if control else missing("lock held by"),
-        Row("fence of Postgres", seen.target_fence) if target else missing("fence of Postgres"),
+        StatusRow("phase", _phase(env, control, rows=target is not None and target.rows))
+        if control
+        else missing("phase"),
+        StatusRow("lock held by", str(control.holder or "nobody")) if control else missing("lock held by"),
+        StatusRow("fence of Postgres", seen.target_fence) if target else missing("fence of Postgres"),
     ]
 
 
-def _emergency(seen: Observation) -> list[Row]:
+def _emergency(seen: Observation) -> list[StatusRow]:
     """The row of a fence that somebody set by `invoke fence`, if one stands."""
-    return [] if seen.emergency is None else [Row("emergency fence", str(seen.emergency))]
+    return [] if seen.emergency is None else [StatusRow("emergency fence", str(seen.emergency))]
 
 
-def _schema(env: Environment, at: str | None) -> list[Row]:
+def _schema(env: Environment, at: str | None) -> list[StatusRow]:
     """The revision with the pending ones, and the lines of drift."""
     try:
         history = revisions.read()
@@ -130,13 +134,19 @@ def _schema(env: Environment, at: str | None) -> list[Row]:
         revision = (at or "none") + (f", to be applied: {pending}" if pending else "")
         if at is not None and at not in history:
             newer = f"{at}, which this version does not know"
-            return [Row("schema", newer), Row("drift", "not known: a newer version migrated it", known=False)]
+            return [
+                StatusRow("schema", newer),
+                StatusRow("drift", "not known: a newer version migrated it", known=False),
+            ]
         with ops.connect(env.target_direct, application="sudamr status") as conn:
             lines = [] if at is None else drift.since(conn, env.target_direct.schema, history.applied(at))
             unmade = drift.unmade(conn, history.revisions)
     except (ToolError, *FAILURES) as error:
-        return [Row("schema", at or "none"), Row("drift", f"not known: {_line(error)}", known=False)]
-    return [Row("schema", revision), Row("drift", [*lines, *(f"only in game/tables.py: {name}" for name in unmade)])]
+        return [StatusRow("schema", at or "none"), StatusRow("drift", f"not known: {_line(error)}", known=False)]
+    return [
+        StatusRow("schema", revision),
+        StatusRow("drift", [*lines, *(f"only in game/tables.py: {name}" for name in unmade)]),
+    ]
 
 
 def _phase(env: Environment, control: Control, *, rows: bool) -> str:
@@ -204,7 +214,7 @@ def _snapshots(env: Environment) -> list[str]:
         return ["none"]
     list(folder.iterdir())  # Raises where this user may not look; `glob` would find nothing.
     newest = [
-        found[-1] for side in Side for label in Label if (found := find(folder, env.name, side=side, label=label))
+        taken[-1] for side in Side for label in Label if (taken := find(folder, env.name, side=side, label=label))
     ]
     return [_described(snapshot) for snapshot in newest] or ["none"]
 
@@ -216,7 +226,7 @@ def _described(snapshot: Snapshot) -> str:
     return f"{manifest.side} {manifest.label}, {verified}{signed}, {snapshot.players:,} players, {snapshot.folder}"
 
 
-def _checkout(env: Environment, seen: Observation) -> list[Row]:
+def _checkout(env: Environment, seen: Observation) -> list[StatusRow]:
     """Whose a development database is."""
     if env.name not in checkout.OWNED or seen.target is None:
         return []
@@ -228,7 +238,7 @@ def _checkout(env: Environment, seen: Observation) -> list[Row]:
     return [_asked("belongs to", owner)]
 
 
-def _kept(env: Environment, seen: Observation) -> list[Row]:
+def _kept(env: Environment, seen: Observation) -> list[StatusRow]:
     """The schemas that are kept, and what to do with them if the game's own is missing."""
     if (target := seen.target) is None:
         return []
@@ -245,18 +255,18 @@ def _kept(env: Environment, seen: Observation) -> list[Row]:
     return [row] if row.value else []
 
 
-def _asked(name: str, ask: Callable[[], str | list[str]]) -> Row:
+def _asked(name: str, ask: Callable[[], str | list[str]]) -> StatusRow:
     try:
-        return Row(name, ask())
+        return StatusRow(name, ask())
     except (ToolError, *FAILURES) as error:
-        return Row(name, f"not known: {_line(error)}", known=False)
+        return StatusRow(name, f"not known: {_line(error)}", known=False)
 
 
 def _line(error: Exception) -> str:
     return redact(" ".join(str(error).split()))
 
 
-def _shown(row: Row) -> tuple[str, str]:
+def _shown(row: StatusRow) -> tuple[str, str]:
     lines = [row.value] if isinstance(row.value, str) else row.value
     if row.name == NEXT and len(lines) > 1:
         lines = [f"{number}. {line}" for number, line in enumerate(lines, 1)]

@@ -62,12 +62,12 @@ def _drop(conn: ops.Connection, name: str) -> str:
     return f"{name} is dropped"
 
 
-def show(found: Done, out: Output) -> None:
+def show(done: Done, out: Output) -> None:
     """Print what was done, and what is kept."""
-    if found.done:
-        out.say(found.done)
-    if found.kept:
-        rows = [(one.schema, one.players, f"{one.bytes / 1e6:,.1f}") for one in found.kept]
+    if done.done:
+        out.say(done.done)
+    if done.kept:
+        rows = [(one.schema, one.players, f"{one.bytes / 1e6:,.1f}") for one in done.kept]
         out.table("kept", ("schema", "players", "MB"), rows)
     else:
         out.say("no schema is kept")

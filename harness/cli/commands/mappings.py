@@ -11,15 +11,15 @@ from game.legacy.codec.mapping import OTHERS, USERS
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class MappingList:
     """The declared mapping, section by section."""
 
     sections: tuple[MappingSection, ...]
 
 
-def listed() -> Listed:
+def listed() -> MappingList:
     """Return the mapping that this version of the program decodes and encodes by."""
-    return Listed(tuple(listing.sections(USERS, OTHERS)))
+    return MappingList(tuple(listing.sections(USERS, OTHERS)))
 
 
 def notes(section: MappingSection) -> list[str]:
@@ -60,7 +60,7 @@ MEANINGS = {
 """The words below `else`."""
 
 
-def show(mapping: Listed, out: Output) -> None:
+def show(mapping: MappingList, out: Output) -> None:
     """Print a table for each section, with the notes on it below its title."""
     out.say("else: what happens if a value can't be read.")
     for word, meaning in MEANINGS.items():

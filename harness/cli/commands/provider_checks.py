@@ -7,8 +7,8 @@ from db.console.output import Output
 from db.console.progress import Progress
 from db.providers import verify as restoring
 from db.providers.preflight import Preflight
-from db.providers.requirement import Outcome
-from db.providers.verify import Cleaned, Config, Restored
+from db.providers.requirement import RequirementOutcome
+from db.providers.verify import Cleaned, Restored, VerifyConfig
 
 
 def show_preflight(preflight: Preflight, out: Output) -> None:
@@ -19,9 +19,9 @@ def show_preflight(preflight: Preflight, out: Output) -> None:
         [(each.name, each.value, each.limit, str(each.outcome)) for each in preflight.findings],
     )
     for each in preflight.findings:
-        if each.outcome is Outcome.UNMET:
+        if each.outcome is RequirementOutcome.UNMET:
             out.say(f"{each.name}: unmet; {each.source}.", alarm=True)
-        elif each.outcome is Outcome.UNKNOWN:
+        elif each.outcome is RequirementOutcome.UNKNOWN:
             out.say(f"{each.name}: unknown: {each.why}.")
         if each.do:
             out.say(f"  {each.do}")
@@ -30,12 +30,12 @@ def show_preflight(preflight: Preflight, out: Output) -> None:
 
 def _counts(preflight: Preflight) -> str:
     outcomes = [each.outcome for each in preflight.findings]
-    return ", ".join(f"{outcomes.count(each)} {each}" for each in Outcome if each in outcomes)
+    return ", ".join(f"{outcomes.count(each)} {each}" for each in RequirementOutcome if each in outcomes)
 
 
 def verify(environment: str, clean: bool, minutes: int, progress: Progress) -> Restored | Cleaned:
     """Prove a restore of the provider's, or only delete what earlier ones left."""
-    env, config = environments.load(environment), Config(progress=progress, minutes=minutes)
+    env, config = environments.load(environment), VerifyConfig(progress=progress, minutes=minutes)
     return restoring.clean(env, config) if clean else restoring.run(env, config)
 
 

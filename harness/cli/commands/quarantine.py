@@ -77,7 +77,7 @@ class Original:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class QuarantineList:
     """The values of a quarantine, and how the list was narrowed. held: players that are held, each once."""
 
     environment: str
@@ -87,7 +87,7 @@ class Listed:
     values: tuple[Original, ...]
 
 
-def find(environment: str, player: str = "", rule: str = "", *, whole: bool = False) -> Listed:
+def find(environment: str, player: str = "", rule: str = "", *, whole: bool = False) -> QuarantineList:
     """Read the values that the last load kept, of one player or rule if named. whole: with all of their bytes."""
     target = _target(environment)
     with ops.connect(target) as conn:
@@ -95,11 +95,15 @@ def find(environment: str, player: str = "", rule: str = "", *, whole: bool = Fa
         return listed(conn, environment, player, rule, whole=whole)
 
 
-def listed(conn: ops.Connection, environment: str, player: str = "", rule: str = "", *, whole: bool = False) -> Listed:
+def listed(
+    conn: ops.Connection, environment: str, player: str = "", rule: str = "", *, whole: bool = False
+) -> QuarantineList:
     """The same on a connection."""
     most = entries.WHOLE if whole else SHOWN_BYTES
-    found = list(entries.values(conn, player=player or None, rule=rule or None, most_bytes=most))
-    return Listed(environment, player, rule, tuple(entries.held_players(found)), tuple(map(Original.of, found)))
+    entered = list(entries.values(conn, player=player or None, rule=rule or None, most_bytes=most))
+    return QuarantineList(
+        environment, player, rule, tuple(entries.held_players(entered)), tuple(map(Original.of, entered))
+    )
 
 
 def export(environment: str, number: int | None, into: str, out: Output) -> None:
@@ -114,8 +118,8 @@ def export(environment: str, number: int | None, into: str, out: Output) -> None
     refuse_taken(path)
     with ops.connect(target) as conn:
         _require(conn, environment)
-        found = list(entries.values(conn, n=number))
-    if not found:
+        entered = list(entries.values(conn, n=number))
+    if not entered:
         raise Refusal(
             "the number of a value that is kept",
             str(number),
@@ -123,9 +127,9 @@ def export(environment: str, number: int | None, into: str, out: Output) -> None
             do=f"invoke transfer.quarantine --env {environment} lists them.",
         )
     with made(path) as part:
-        private.write(part, found[0].original)
-    out.say(f"written: {into}, the {found[0].size:,} bytes of number {number}")
-    out.json(Original.of(found[0]))
+        private.write(part, entered[0].original)
+    out.say(f"written: {into}, the {entered[0].size:,} bytes of number {number}")
+    out.json(Original.of(entered[0]))
 
 
 def _target(environment: str) -> PostgresUrl:
@@ -145,26 +149,26 @@ def _require(conn: ops.Connection, environment: str) -> None:
     entries.require_current(conn, environment)
 
 
-def show(found: Listed, out: Output) -> None:
+def show(values: QuarantineList, out: Output) -> None:
     """Print a page for people, 80 columns wide: by rule, held values first."""
-    narrowed = bool(found.player or found.rule)
-    out.say(_headline(found))
-    for (kind, rule), group in groupby(found.values, key=lambda one: (one.kind, one.rule)):
+    narrowed = bool(values.player or values.rule)
+    out.say(_headline(values))
+    for (kind, rule), group in groupby(values.values, key=lambda one: (one.kind, one.rule)):
         _show_rule(kind, rule, list(group), out, None if narrowed else SHOWN_A_RULE)
-    if any(one.loaded_by is None for one in found.values):
+    if any(one.loaded_by is None for one in values.values):
         out.say("")
-        out.say(f"All bytes of one value: invoke transfer.quarantine --env {found.environment} --number N --into FILE")
+        out.say(f"All bytes of one value: invoke transfer.quarantine --env {values.environment} --number N --into FILE")
 
 
-def _headline(found: Listed) -> str:
-    still = [one for one in found.values if one.loaded_by is None]
-    of = f" of {shown(found.player)}" if found.player else ""
-    by = f" by the rule {shown(found.rule)}" if found.rule else ""
+def _headline(values: QuarantineList) -> str:
+    still = [one for one in values.values if one.loaded_by is None]
+    of = f" of {shown(values.player)}" if values.player else ""
+    by = f" by the rule {shown(values.rule)}" if values.rule else ""
     if not still:
-        loaded = f"; {len(found.values):,} were loaded since" if found.values else ""
-        return f"{found.environment}: no value{of}{by} is kept in the quarantine{loaded}"
-    since = f", {len(found.values) - len(still):,} loaded since" if len(found.values) > len(still) else ""
-    return f"{found.environment}: players held: {len(found.held):,}; values{of}{by} kept: {len(still):,}{since}"
+        loaded = f"; {len(values.values):,} were loaded since" if values.values else ""
+        return f"{values.environment}: no value{of}{by} is kept in the quarantine{loaded}"
+    since = f", {len(values.values) - len(still):,} loaded since" if len(values.values) > len(still) else ""
+    return f"{values.environment}: players held: {len(values.held):,}; values{of}{by} kept: {len(still):,}{since}"
 
 
 def _show_rule(kind: str, rule: str, values: Sequence[Original], out: Output, most: int | None) -> None:

@@ -28,7 +28,7 @@ NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReplayOptions:
     """The options of a replay. player: "" for all; number, value: of the list, and the file with its replacement."""
 
     player: str = ""
@@ -37,49 +37,49 @@ class Wish:
     dry_run: bool = False
 
 
-def run(env: Environment, wish: Wish, progress: Progress, confirmed: Callable[[], None]) -> Replayed:
+def run(env: Environment, options: ReplayOptions, progress: Progress, confirmed: Callable[[], None]) -> Replayed:
     """Check, ask, and load again. Raises Refusal if a decided value can't be used; nothing is changed then."""
-    decided = _decided(wish)
+    decided = _decided(options)
     with ops.connect(env.target_direct) as conn:
         ops.require_marker(conn, env.name)
         migrate.require_current(conn)
         entries.require_current(conn, env.name)
         require_replayable(conn)
-    if not wish.dry_run:
+    if not options.dry_run:
         confirmed()
     with ops.lock(env.target_direct, run=f"replay-{secrets.token_hex(4)}", why="transfer.replay") as held:
-        return replay(held, progress, player=wish.player or None, decided=decided, dry_run=wish.dry_run)
+        return replay(held, progress, player=options.player or None, decided=decided, dry_run=options.dry_run)
 
 
-def _decided(wish: Wish) -> Decided | None:
-    if wish.number is None and not wish.value:
+def _decided(options: ReplayOptions) -> Decided | None:
+    if options.number is None and not options.value:
         return None
-    if wish.number is None or not wish.value:
+    if options.number is None or not options.value:
         raise Refusal(
             "--number N with --value FILE",
             "one of them alone",
             do="N is a number that `invoke transfer.quarantine --env NAME` shows; FILE holds what takes its place.",
         )
-    if wish.player:
+    if options.player:
         raise Refusal("--number N, which names the player", "--player besides", do="Leave --player out.")
-    path = Path(wish.value)
+    path = Path(options.value)
     try:
         data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
     except OSError as error:
-        raise Refusal("a file with the value", str(error.strerror), where=wish.value, do=_NAME_A_FILE) from None
+        raise Refusal("a file with the value", str(error.strerror), where=options.value, do=_NAME_A_FILE) from None
     if data is None:
-        raise Refusal(f"a file of at most {MOST_BYTES:,} bytes", "a larger one", where=wish.value, do=_NAME_A_FILE)
+        raise Refusal(f"a file of at most {MOST_BYTES:,} bytes", "a larger one", where=options.value, do=_NAME_A_FILE)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise Refusal(
             "a value in UTF-8",
             f"bytes that are not, at offset {error.start}",
-            where=wish.value,
+            where=options.value,
             do="Save the file as UTF-8.",
         ) from None
     # An editor ends a file's last line; the value does not have it.
-    return Decided(wish.number, text.removesuffix("\n").removesuffix("\r"))
+    return Decided(options.number, text.removesuffix("\n").removesuffix("\r"))
 
 
 def show(done: Replayed, environment: str, out: Output) -> None:
@@ -98,14 +98,14 @@ def show(done: Replayed, environment: str, out: Output) -> None:
                 for line in _lines(one, words):
                     out.say(line)
     loaded = len(done.of("loaded", "released"))
-    told = f"{loaded:,} of {len(done.values):,} values {would}loaded"
+    text = f"{loaded:,} of {len(done.values):,} values {would}loaded"
     if done.held:
-        told += f"; still held: {few([shown(player) for player in done.held], NAMED)}"
+        text += f"; still held: {few([shown(player) for player in done.held], NAMED)}"
     elif not done.values:
-        told = "nothing is kept in the quarantine that was asked for"
+        text = "nothing is kept in the quarantine that was asked for"
     else:
-        told += "; nobody of those asked for is held"
-    out.say(told)
+        text += "; nobody of those asked for is held"
+    out.say(text)
     if done.held:
         out.say(f"Look at them: invoke transfer.quarantine --env {environment}")
 

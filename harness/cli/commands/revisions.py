@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from db.environments import DEVELOPMENT, Environment
 from db.errors import Refusal
 from db.schema import new_revision
-from db.schema.new_revision import Made
+from db.schema.new_revision import NewRevision
 from game.legacy.codec import homes
 
 if TYPE_CHECKING:
     from db.console.output import Output
 
 
-def make(env: Environment, message: str) -> Made:
+def make(env: Environment, message: str) -> NewRevision:
     """Write the file. Raises Refusal for any environment but development, and as db.schema.new_revision.make does."""
     if env.name != DEVELOPMENT:
         raise Refusal(
@@ -26,7 +26,7 @@ def make(env: Environment, message: str) -> Made:
     return new_revision.make(env.target_direct, environment=env.name, message=message)
 
 
-def show(made: Made, out: Output) -> None:
+def show(made: NewRevision, out: Output) -> None:
     """Print what was written, and what is left to do."""
     if made.path is None:
         out.say("nothing to do: the revisions make all that game/tables.py has")

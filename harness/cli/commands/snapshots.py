@@ -34,49 +34,54 @@ def run(
         raise Refusal(
             "--path FOLDER", "none", do="Name the folder of a snapshot, as `invoke snapshot.take --env NAME` prints it."
         )
-    found = snapshots.read(Path(what))
-    if unsigned and found.manifest.signature is not None:
+    snapshot = snapshots.read(Path(what))
+    if unsigned and snapshot.manifest.signature is not None:
         raise Refusal(
-            "--unsigned with an unsigned snapshot", "a signed one", where=str(found.folder), do="Leave --unsigned out."
+            "--unsigned with an unsigned snapshot",
+            "a signed one",
+            where=str(snapshot.folder),
+            do="Leave --unsigned out.",
         )
     if verb == "verify":
-        return {"snapshot": str(found.folder), **snapshots.verify(env, found, unsigned=unsigned)}
-    if found.manifest.side is Side.LEGACY and not into:
+        return {"snapshot": str(snapshot.folder), **snapshots.verify(env, snapshot, unsigned=unsigned)}
+    if snapshot.manifest.side is Side.LEGACY and not into:
         raise Refusal(
             "--into NEW, the file to restore into",
             "none",
-            where=str(found.folder),
+            where=str(snapshot.folder),
             do="Name a path where no file is yet: --into NEW",
         )
-    if found.manifest.side is Side.TARGET and into:
+    if snapshot.manifest.side is Side.TARGET and into:
         raise Refusal(
             "--into with a snapshot of the legacy file",
             "one of Postgres",
-            where=str(found.folder),
+            where=str(snapshot.folder),
             do="Leave --into out: it is restored into the target of this environment.",
         )
-    if found.manifest.side is Side.LEGACY and replace:
+    if snapshot.manifest.side is Side.LEGACY and replace:
         raise Refusal(
             "--replace with a snapshot of the target",
             "one of the legacy file",
-            where=str(found.folder),
+            where=str(snapshot.folder),
             do="Restore it into a new file (--into NEW). Stop the service, move the file that it serves aside with its"
             " -wal and -shm, move NEW to its place, start the service.",
         )
-    database = found.manifest.side is Side.TARGET
+    database = snapshot.manifest.side is Side.TARGET
     place = env.target_direct.redacted if database else into
     writes = ", and opens it to writes" if unfence else ""
     kept = snapshots.restore(
         env,
-        found,
+        snapshot,
         keep_fence=not unfence,
         replace=replace,
         into=Path(into) if into else None,
         unsigned=unsigned,
-        confirm=partial(confirm, Change(env, f"restores {found.folder.name} into {place}{writes}", database=database)),
+        confirm=partial(
+            confirm, Change(env, f"restores {snapshot.folder.name} into {place}{writes}", database=database)
+        ),
     )
     return {
-        "snapshot": str(found.folder),
+        "snapshot": str(snapshot.folder),
         "restored": into or env.target_direct.redacted,
         "fence": "off" if unfence else "on",
         **({"replaced": f"is kept in the schema {kept}"} if kept else {}),

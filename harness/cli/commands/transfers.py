@@ -36,7 +36,7 @@ SHOWN_DIFFERENCES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TransferOptions:
     """The options of a transfer. into: the place of the rebuilt file, with `back`; postgres: the kind of throwaway."""
 
     environment: str
@@ -71,34 +71,34 @@ class Transferred:
     quarantine: tuple[Original, ...] = ()
 
 
-def run(wish: Wish, progress: Progress, confirm: Confirm = unasked) -> Transferred:
+def run(options: TransferOptions, progress: Progress, confirm: Confirm = unasked) -> Transferred:
     """Load, rebuild, compare, as far as was asked. Refusal, Failure: as the parts say, or where the copy differs."""
-    _check(wish)
-    if wish.source is not None:
-        moving.check(wish.source)
-    with _target(wish, progress, confirm) as (target, engine):
-        loaded = _load(wish, wish.source, target, progress) if wish.source is not None else None
-        returned = moving.back(target, wish.into, progress=progress) if wish.into is not None else None
-        kept = _quarantine(wish, target)
+    _check(options)
+    if options.source is not None:
+        moving.check(options.source)
+    with _target(options, progress, confirm) as (target, engine):
+        loaded = _load(options, options.source, target, progress) if options.source is not None else None
+        returned = moving.back(target, options.into, progress=progress) if options.into is not None else None
+        kept = _quarantine(options, target)
     differences: tuple[str, ...] = ()
-    if wish.source is not None and wish.into is not None:
-        progress.say(f"comparing {wish.source} and {wish.into}")
-        differences = tuple(compare_files(wish.source, wish.into))
+    if options.source is not None and options.into is not None:
+        progress.say(f"comparing {options.source} and {options.into}")
+        differences = tuple(compare_files(options.source, options.into))
     if differences:
         raise Failure(
-            f"{wish.into} to equal {wish.source}",
+            f"{options.into} to equal {options.source}",
             f"{count(len(differences), 'difference')}: {few(differences, SHOWN_DIFFERENCES, between='; ')}",
             do="Move no player with this version: keep both files, and report it.",
         )
-    compared = wish.source is not None and wish.into is not None
+    compared = options.source is not None and options.into is not None
     return Transferred("pass", engine, loaded, returned, True if compared else None, differences, kept)
 
 
-def _quarantine(wish: Wish, target: PostgresUrl) -> tuple[Original, ...]:
-    if wish.environment != THROWAWAY or wish.source is None:
+def _quarantine(options: TransferOptions, target: PostgresUrl) -> tuple[Original, ...]:
+    if options.environment != THROWAWAY or options.source is None:
         return ()
     with ops.connect(target) as conn:
-        return quarantine.listed(conn, wish.environment, whole=True).values
+        return quarantine.listed(conn, options.environment, whole=True).values
 
 
 def profile(source: str) -> Profile:
@@ -119,59 +119,59 @@ def convert(source: str, into: str, progress: Progress, *, as_blobs: bool) -> Co
     return conversion.convert(Path(source), Path(into), as_blobs=as_blobs, progress=progress)
 
 
-def _check(wish: Wish) -> None:
-    environments.check_name(wish.environment)
-    if wish.back and wish.into is None:
+def _check(options: TransferOptions) -> None:
+    environments.check_name(options.environment)
+    if options.back and options.into is None:
         raise Refusal("--into FILE with --back", "none", do="Name the file to make: --into NEW")
-    if wish.source is None and not wish.back:
+    if options.source is None and not options.back:
         raise Refusal(
             "--source FILE to load, or --back --into FILE to rebuild one",
             "neither",
             do="Name the file. To make one to try with: invoke seed --legacy game.db",
         )
-    if wish.source is None and wish.environment == THROWAWAY:
+    if options.source is None and options.environment == THROWAWAY:
         raise Refusal(
             f"--source FILE with --env {THROWAWAY}",
             "none",
             do=f"The database of {THROWAWAY} is made for one command, so it is empty before a file is loaded. Add"
             " --source FILE, or name the environment that holds the game.",
         )
-    if wish.into is not None and not wish.back:
+    if options.into is not None and not options.back:
         raise Refusal("--back with --into FILE", "--into alone", do="Add --back to rebuild a file from the database.")
-    if wish.into is not None:
-        refuse_taken(wish.into)
+    if options.into is not None:
+        refuse_taken(options.into)
 
 
 @contextmanager
-def _target(wish: Wish, progress: Progress, confirm: Confirm) -> Iterator[tuple[PostgresUrl, Engine]]:
+def _target(options: TransferOptions, progress: Progress, confirm: Confirm) -> Iterator[tuple[PostgresUrl, Engine]]:
     """The environment's database; for `test` a fresh one on a throwaway server."""
-    if wish.environment != THROWAWAY:
-        env = environments.load(wish.environment)
+    if options.environment != THROWAWAY:
+        env = environments.load(options.environment)
         target = env.target_direct
         with ops.connect(target) as conn:
-            ops.require_marker(conn, wish.environment)
+            ops.require_marker(conn, options.environment)
             migrate.require_current(conn)
-            if wish.source is not None:
+            if options.source is not None:
                 in_use.require_unused(conn)
             version = conn.info.parameter_status("server_version") or "?"
-        confirm(Change(env, _does(wish, target), database=wish.source is not None))
+        confirm(Change(env, _does(options, target), database=options.source is not None))
         yield target, Engine("url", version.split(" ", maxsplit=1)[0])
         return
     progress.say("starting a throwaway Postgres")
-    with servers.start(wish.postgres) as server:
+    with servers.start(options.postgres) as server:
         progress.say(f"a throwaway Postgres: {server.kind} {server.version}")
         yield Databases(server).clone(fenced=True).owner, Engine(server.kind, server.version)
 
 
-def _does(wish: Wish, target: PostgresUrl) -> str:
-    does = [f"loads {wish.source} into {target.redacted}"] if wish.source is not None else []
-    does += [f"writes all players of {target.redacted} into {wish.into}"] if wish.into is not None else []
+def _does(options: TransferOptions, target: PostgresUrl) -> str:
+    does = [f"loads {options.source} into {target.redacted}"] if options.source is not None else []
+    does += [f"writes all players of {target.redacted} into {options.into}"] if options.into is not None else []
     return " and ".join(does)
 
 
-def _load(wish: Wish, source: Path, target: PostgresUrl, progress: Progress) -> LoadResult:
+def _load(options: TransferOptions, source: Path, target: PostgresUrl, progress: Progress) -> LoadResult:
     with _lock(target, f"transfer of {_printable(source.name)}") as (held, token):
-        return moving.load(source, target, run=held.run, pass_token=token, max_held=wish.max_held, progress=progress)
+        return moving.load(source, target, run=held.run, pass_token=token, max_held=options.max_held, progress=progress)
 
 
 def _printable(name: str) -> str:
@@ -249,14 +249,14 @@ def show_conversion(done: Conversion, out: Output) -> None:
         out.say(f"not compared, generated by a function that this SQLite lacks: {'; '.join(proven.unread)}")
 
 
-def show_profile(found: Profile, out: Output) -> None:
+def show_profile(shown: Profile, out: Output) -> None:
     """Print the profile for people: a table of columns for each table of the file that has rows."""
-    holder, column, largest = found.largest
+    holder, column, largest = shown.largest
     out.say(
-        f"{found.path}: {found.bytes / 1e6:,.1f} MB, {found.journal_mode} mode, {count(found.players, 'player')};"
+        f"{shown.path}: {shown.bytes / 1e6:,.1f} MB, {shown.journal_mode} mode, {count(shown.players, 'player')};"
         f" largest value {count(largest, 'byte')} in {holder}.{column}"
     )
     columns = ("column", "stored as", "bytes", "largest", "JSON", "broken")
-    for table in found.tables:
+    for table in shown.tables:
         if table.rows:
             out.table(f"{table.name}: {counted(table.rows, 'rows')}", columns, [*table.lines()])

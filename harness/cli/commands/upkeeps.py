@@ -22,7 +22,7 @@ from harness.smoke import smoke
 
 def run(environment: str, dump: bool, progress: Progress) -> Report:
     """Do every job that is due; dump: the backups in any case."""
-    return jobs.run(environments.load(environment), jobs.Config(play, dump=dump, progress=progress))
+    return jobs.run(environments.load(environment), jobs.UpkeepConfig(play, dump=dump, progress=progress))
 
 
 def play(url: PostgresUrl) -> SmokeResult:

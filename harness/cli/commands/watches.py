@@ -16,7 +16,7 @@ from db.console.output import Output
 from db.environments import Environment
 from db.errors import Refusal
 from db.monitor import alarms, watch
-from db.monitor.check import Judgement, Outcome
+from db.monitor.check import CheckOutcome, Judgement
 from db.monitor.checks import GROUPS
 from db.monitor.watch import Seen
 from game.printable import escaped
@@ -49,7 +49,7 @@ def show(seen: Seen, out: Output) -> None:
     if looked.error:
         out.say(f"not judged: {looked.error}", alarm=True)
     else:
-        for each in looked.of(Outcome.NOT_JUDGED):
+        for each in looked.of(CheckOutcome.NOT_JUDGED):
             out.say(f"{each.check}: not judged: {each.why}")
     for each in looked.breaches:
         out.say(f"{each.check}: {alarms.text_of(each)}", alarm=True)
@@ -90,9 +90,11 @@ class _Page:
         for name, checks in GROUPS.items():
             judged = [by_name[check.name] for check in checks]
             counts = ", ".join(
-                f"{many} {outcome}" for outcome in Outcome if (many := sum(j.outcome is outcome for j in judged))
+                f"{many} {outcome}" for outcome in CheckOutcome if (many := sum(j.outcome is outcome for j in judged))
             )
-            yield self._line(f"  {name:22}{counts}", "red" if any(j.outcome is Outcome.BREACH for j in judged) else "")
+            yield self._line(
+                f"  {name:22}{counts}", "red" if any(j.outcome is CheckOutcome.BREACH for j in judged) else ""
+            )
         for each in looked.breaches:
             yield self._line(f"{each.check}: {alarms.text_of(each)}", "bold red")
             yield self._line(f"  {each.do}", "")
@@ -140,7 +142,7 @@ def _alarm_lines(seen: Seen) -> Iterator[str]:
 
 def _counts(seen: Seen) -> str:
     looked = seen.looked
-    parts = [f"{many} {outcome}" for outcome in Outcome if (many := len(looked.of(outcome)))]
+    parts = [f"{many} {outcome}" for outcome in CheckOutcome if (many := len(looked.of(outcome)))]
     return f"{', '.join(parts)}; {len(seen.firing)} alarm{'' if len(seen.firing) == 1 else 's'}"
 
 

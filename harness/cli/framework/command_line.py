@@ -138,11 +138,11 @@ def _refusal(error: ParseError, parser: Parser) -> Refusal:
     """Return Invoke's finding in our form, with the nearest word that it knows."""
     name = _name(error.context)
     where = f"invoke {name}".strip()
-    if (found := _WITHOUT_VALUE.fullmatch(str(error))) is not None:
-        return Refusal(f"a value for {found[1]}", "none", where=where, do=NOTHING_BEGUN)
-    if (found := _UNKNOWN.fullmatch(str(error))) is None:
+    if (matched := _WITHOUT_VALUE.fullmatch(str(error))) is not None:
+        return Refusal(f"a value for {matched[1]}", "none", where=where, do=NOTHING_BEGUN)
+    if (matched := _UNKNOWN.fullmatch(str(error))) is None:
         return Refusal("options of its tasks", str(error), where=where, do=NOTHING_BEGUN)
-    word = found[1].strip("'\"")
+    word = matched[1].strip("'\"")
     flags = list(error.context.flags) if error.context is not None and name else []
     if word.startswith("-"):
         expected = "options that it has" if name else "a task first, then its options"
@@ -230,9 +230,9 @@ def _holds(context: ParserContext, companion: str) -> bool:
 
 
 def _option(context: ParserContext, name: str) -> Option:
-    found = context.args[name]
-    assert isinstance(found, Option), "a task of ours has options of ours"
-    return found
+    option = context.args[name]
+    assert isinstance(option, Option), "a task of ours has options of ours"
+    return option
 
 
 def _require_outputs(one: object, context: ParserContext) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from db.confirmation import Confirmation
     from db.console.output import Output
     from db.console.progress import Progress
+    from harness.cli.framework.groups import Consent
 
 ENDING = "It is ending and removes what it started; please wait."
 KILL = "kill -9 is safe: what it started ends with it."
@@ -44,13 +45,13 @@ def judged(json: str, run: Callable[[Progress], Found], show: Callable[[Found, O
 
     with Signals(ENDING, KILL) as signals, outcome(json or None) as out:
         out.signals = signals
-        found = run(out.progress)
-        show(found, out)
-        out.json(found)
-        end(found.verdict)
+        result = run(out.progress)
+        show(result, out)
+        out.json(result)
+        end(result.verdict)
 
 
-class Terminal:
+class CommandTerminal:
     """The terminal of this command, if it has one."""
 
     def __init__(self, out: Output) -> None:
@@ -73,10 +74,11 @@ class Terminal:
             return ""
 
 
-def confirmation(out: Output, env: str, yes: bool, confirm: str, dry_run: bool = False) -> Confirmation:
+def confirmation(out: Output, env: str, consent: Consent, dry_run: bool = False) -> Confirmation:
+    """Return the permission to change an environment. Raises Refusal where Confirmation does."""
     from db.confirmation import Confirmation
 
-    return Confirmation(env, Terminal(out), yes=yes, confirm=confirm, dry_run=dry_run)
+    return Confirmation(env, CommandTerminal(out), yes=consent.yes, confirm=consent.confirm, dry_run=dry_run)
 
 
 def checked(command: Sequence[str], folder: Path) -> int:
@@ -87,13 +89,13 @@ def checked(command: Sequence[str], folder: Path) -> int:
     from db.processes import children
 
     # SIGTERM: at SIGINT some of the checks print a traceback.
-    ended = children.attended(told(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=folder)
+    ended = children.attended(shown_command(*command), ending="the check ends.", interrupt=signal.SIGTERM, cwd=folder)
     if ended.signals:
         raise KeyboardInterrupt(ended.signals[0])
     return ended.code
 
 
-def told(name: str, *arguments: str) -> list[str]:
+def shown_command(name: str, *arguments: str) -> list[str]:
     """Print the command, and return it with the program of this environment."""
     from game.printable import line
     from game.redaction import redact

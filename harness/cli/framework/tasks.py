@@ -11,6 +11,7 @@ from typing import Any
 import invoke.tasks
 from invoke.parser.argument import Argument
 
+from harness.cli.framework.groups import single_options
 from harness.cli.framework.options import Option
 
 
@@ -34,8 +35,10 @@ class Task(invoke.tasks.Task[Callable[..., None]]):
         writes: Sequence[str] = (),
         **given: Any,
     ) -> None:
+        single, texts = single_options(body)
+        given["help"] = {**texts, **given.get("help", {})}
         # Invoke would deal letters by the order of the parameters: -i was --discard-writes, and -p three things.
-        super().__init__(body, auto_shortflags=False, **given)
+        super().__init__(single, auto_shortflags=False, **given)
         self.description = inspect.getdoc(body) or ""
         self.__doc__ = re.split("[;:.](?: |$)", self.description)[0] + "."
         self.required = tuple(required)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from db import environments
-from db.cutover.checks import Check
+from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig
 from db.cutover.cutover import CUTOVER
 from db.cutover.rollback import ROLLBACK
@@ -43,7 +43,7 @@ def checks() -> str:
     return "\n".join(rows)
 
 
-def made(runbook: Runbook) -> dict[str, Check]:
+def made(runbook: Runbook) -> dict[str, PreflightCheck]:
     nowhere = PostgresUrl("127.0.0.1", 1, "nobody", "", "nothing")
     env = environments.throwaway(owner=nowhere, service=nowhere, legacy=Path("game.db"), folder=Path())
     certificate = (("certificate", cutovers._admit),) if runbook is CUTOVER else ()
@@ -51,7 +51,7 @@ def made(runbook: Runbook) -> dict[str, Check]:
     return {check.name: check for check in runbook.preflight(config.new_context(runbook.verb, env, run=None))}
 
 
-def text(check: Check) -> str:
+def text(check: PreflightCheck) -> str:
     function = check.run.func if isinstance(check.run, partial) else check.run
     line = (inspect.getdoc(function) or "").splitlines()[0]
     sentence = re.match(r"Check (?:that|for) (.*?)\.(?: |$)", line)

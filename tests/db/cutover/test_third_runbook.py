@@ -11,7 +11,7 @@ import pytest
 
 from db import ops
 from db.cutover import engine
-from db.cutover.checks import Check
+from db.cutover.checks import PreflightCheck
 from db.cutover.context import RunConfig, RunContext
 from db.cutover.move_status import MoveStatus
 from db.cutover.report import RunReport, RunVerdict
@@ -87,7 +87,7 @@ THIRD = Runbook(
     verdict=RunVerdict.LIVE,
     refuse=refuse,
     refuse_abort=refuse_abort,
-    preflight=lambda _context: (Check("an easy check", lambda: "ok"),),
+    preflight=lambda _context: (PreflightCheck("an easy check", lambda: "ok"),),
     begins=lambda status: status.startable,
     run_of=run_of,
 )

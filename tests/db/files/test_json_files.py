@@ -91,9 +91,9 @@ PLACES: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("place", PLACES)
 def test_another_thing_in_the_file_s_place_is_refused_without_waiting(tmp_path: Path, place: str) -> None:
     path = tmp_path / "some.json"
-    make, found = PLACES[place]
+    make, result = PLACES[place]
     make(path)
-    assert refused(path) == found
+    assert refused(path) == result
 
 
 def test_a_link_is_followed_only_where_that_is_asked_for(tmp_path: Path) -> None:

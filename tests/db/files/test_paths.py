@@ -110,14 +110,14 @@ EMPTY_IS_SAID = ("--source of transfer", "--source of transfer.profile", "--sour
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("reader", READERS)
 def test_a_path_to_read_that_is_no_file_is_refused_in_words(tmp_path: Path, reader: str, wrong: str) -> None:
-    make, found = WRONG[wrong]
+    make, result = WRONG[wrong]
     path = make(tmp_path / "named")
     before = listing(tmp_path)
 
     with pytest.raises(Refusal) as refused:
         READERS[reader](path)
 
-    assert refused.value.found.startswith(found), refused.value
+    assert refused.value.found.startswith(result), refused.value
     assert refused.value.where == str(path)
     assert refused.value.do
     assert listing(tmp_path) == before
@@ -159,14 +159,14 @@ def test_a_file_that_no_gate_wrote_is_told_how_one_is_made(
 def test_a_service_s_env_file_that_is_none_is_named(
     tmp_path: Path, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, found = WRONG[wrong]
+    make, result = WRONG[wrong]
     path = make(tmp_path / "named")
     monkeypatch.setenv(settings.ENV_FILE, str(path))
 
     with pytest.raises(BadSettings) as refused:
         settings.load()
 
-    assert f"found {found}" in str(refused.value)
+    assert f"found {result}" in str(refused.value)
     assert str(path) in str(refused.value)
 
 

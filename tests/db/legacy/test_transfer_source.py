@@ -14,7 +14,7 @@ import pytest
 
 from db.errors import Failure, Refusal
 from db.legacy.comparison import compare_files
-from db.legacy.source import Row, chunks, opened
+from db.legacy.source import SourceRow, chunks, opened
 from db.samples import seed
 from db.transfer import profile
 from tests.db.transfer.transferring import seeded
@@ -212,17 +212,17 @@ def test_a_reader_does_not_take_the_log_from_a_service_that_has_it_open(tmp_path
     ],
 )
 def test_a_chunk_holds_ten_bytes_here_and_a_larger_row_travels_alone(sizes: list[int], runs: list[list[int]]) -> None:
-    rows = [Row(n, (), {}, size) for n, size in enumerate(sizes)]
+    rows = [SourceRow(n, (), {}, size) for n, size in enumerate(sizes)]
     assert [[row.bytes for row in chunk] for chunk in chunks(rows, 10)] == runs
 
 
 def test_a_large_row_is_handed_on_before_the_next_one_is_read() -> None:
     read: list[int] = []
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[SourceRow]:
         for n in (1, 99, 1):
             read.append(n)
-            yield Row(n, (), {}, n)
+            yield SourceRow(n, (), {}, n)
 
     groups = chunks(rows(), 10)
     assert len(next(groups)) == 1

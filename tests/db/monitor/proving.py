@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db.monitor.check import Judgement, Outcome
+from db.monitor.check import CheckOutcome, Judgement
 from tests.db.monitor.planting import Plant, Planted, remedy
 from tests.db.monitor.watched import Watched
 from tests.fixtures.waiting import until
@@ -15,11 +15,11 @@ def prove(own: Watched, name: str, plant: Plant) -> None:
     for role, kept in own.kept.items():
         if not kept.execute("select 1 from looks").fetchone():
             own.look(name, role=role)  # Whichever test is the first here has no look before it.
-        require(own.judge(name, role), Outcome.OK, Outcome.NOT_APPLICABLE)
+        require(own.judge(name, role), CheckOutcome.OK, CheckOutcome.NOT_APPLICABLE)
     with plant.planted(own) as planted:
         for role in own.kept:
             judged = seen(own, name, role, planted) if plant.again else own.judge(name, role, planted.env)
-            require(judged, Outcome.BREACH)
+            require(judged, CheckOutcome.BREACH)
             assert planted.names in judged.evidence, judged
             assert judged.do
             assert "{env}" not in judged.do
@@ -36,13 +36,13 @@ def seen(own: Watched, name: str, role: str, planted: Planted) -> Judgement:
 
     def left() -> list[str]:
         judged.append(own.judge(name, role, planted.env))
-        return [] if judged[-1].outcome is Outcome.BREACH else [str(judged[-1])]
+        return [] if judged[-1].outcome is CheckOutcome.BREACH else [str(judged[-1])]
 
     until(left)
     return judged[-1]
 
 
-def require(judged: Judgement, *outcomes: Outcome) -> None:
+def require(judged: Judgement, *outcomes: CheckOutcome) -> None:
     assert judged.outcome in outcomes, f"{judged.check}: {judged.value} {judged.evidence}{judged.why}"
 
 
@@ -51,7 +51,7 @@ def require_cleared(own: Watched, name: str) -> None:
 
     def left() -> list[str]:
         judged = own.judge(name)
-        silent = judged.outcome in (Outcome.OK, Outcome.NOT_APPLICABLE) and judged.cleared
+        silent = judged.outcome in (CheckOutcome.OK, CheckOutcome.NOT_APPLICABLE) and judged.cleared
         return [] if silent else [str(judged)]
 
     until(left)

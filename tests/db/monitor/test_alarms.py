@@ -22,7 +22,7 @@ import pytest
 
 from db.environments import Environment, WatchPlan, throwaway
 from db.monitor import alarms, delivery, samples, watching
-from db.monitor.check import Judgement, Outcome
+from db.monitor.check import CheckOutcome, Judgement
 from db.monitor.watching import Looked
 from game.urls import PostgresUrl
 
@@ -32,7 +32,7 @@ LIMIT = 10.0
 
 def looked(number: int, value: float | None, *, error: str = "") -> Looked:
     """Make look `number` of one check, a minute after the one before. value: None if it was not judged."""
-    outcome = Outcome.NOT_JUDGED if value is None else Outcome.BREACH if value > LIMIT else Outcome.OK
+    outcome = CheckOutcome.NOT_JUDGED if value is None else CheckOutcome.BREACH if value > LIMIT else CheckOutcome.OK
     judgement = Judgement("deadlocks", outcome, value, "", LIMIT, False, "", None, "who", "why", "mend it.")
     return Looked("staging", BEGAN + timedelta(minutes=number), (judgement,), error)
 
@@ -65,12 +65,12 @@ def an_environment(folder: Path, plan: WatchPlan) -> Environment:
 def test_two_of_three_looks_raise_it_and_a_tenth_below_the_limit_ends_it(
     file: Path, values: list[float | None], kinds: str
 ) -> None:
-    told = ""
+    printed = ""
     for number, value in enumerate(values):
         with samples.opened(file) as kept:  # Anew each time, as after a kill.
             new = [m for m in alarms.note(kept, looked(number, value), ()) if m.check == "deadlocks"]
-        told += {None: ".", alarms.Kind.RAISED: "!", alarms.Kind.ENDED: "-"}[new[0].kind if new else None]
-    assert told == (kinds or "." * len(values))
+        printed += {None: ".", alarms.Kind.RAISED: "!", alarms.Kind.ENDED: "-"}[new[0].kind if new else None]
+    assert printed == (kinds or "." * len(values))
 
 
 def test_a_server_that_is_away_is_an_alarm_of_its_own_and_leaves_the_others_as_they_are(file: Path) -> None:

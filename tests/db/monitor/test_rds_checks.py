@@ -12,7 +12,7 @@ import pytest
 from db import ops
 from db.environments import Environment
 from db.monitor import watching
-from db.monitor.check import Judgement, Outcome
+from db.monitor.check import CheckOutcome, Judgement
 from db.monitor.checks import rds
 from db.monitor.watching import Looked
 from db.providers.aws import Aws
@@ -42,7 +42,7 @@ def test_a_sound_instance_is_in_breach_of_nothing(on_rds: Environment, clients: 
     put(clients, SOUND, now - timedelta(minutes=3))
     put_week(clients, level, now)
     result = looked(on_rds, tmp_path)
-    assert [each for each in result.judgements if each.outcome is not Outcome.OK] == []
+    assert [each for each in result.judgements if each.outcome is not CheckOutcome.OK] == []
     assert result.verdict == "pass"
 
 
@@ -78,7 +78,7 @@ def test_the_days_of_storage_left_follow_the_trend(
 ) -> None:
     put_week(clients, gib, datetime.now(UTC))
     left = judged(on_rds, tmp_path)["provider storage left"]
-    assert left.outcome is Outcome.OK
+    assert left.outcome is CheckOutcome.OK
     assert left.value == pytest.approx(days, rel=0.02)
 
 
@@ -86,23 +86,23 @@ def test_without_data_points_nothing_is_judged_but_the_recovery_point(
     on_rds: Environment, clients: Aws, tmp_path: Path
 ) -> None:
     result = looked(on_rds, tmp_path)
-    assert {each.check for each in result.of(Outcome.OK)} == {"provider recovery point"}
+    assert {each.check for each in result.of(CheckOutcome.OK)} == {"provider recovery point"}
     assert result.verdict == "inconclusive"
-    assert all("CloudWatch has" in each.why for each in result.of(Outcome.NOT_JUDGED))
+    assert all("CloudWatch has" in each.why for each in result.of(CheckOutcome.NOT_JUDGED))
 
 
 def test_storage_without_credits_has_no_burst_balance(on_rds: Environment, clients: Aws, tmp_path: Path) -> None:
     clients.rds.modify_db_instance(DBInstanceIdentifier=NAME, StorageType="gp3", ApplyImmediately=True)
     put(clients, SOUND, datetime.now(UTC) - timedelta(minutes=3))
-    assert judged(on_rds, tmp_path)["provider burst balance"].outcome is Outcome.NOT_APPLICABLE
+    assert judged(on_rds, tmp_path)["provider burst balance"].outcome is CheckOutcome.NOT_APPLICABLE
 
 
 def test_an_aws_that_knows_no_such_instance_leaves_all_unjudged(on_rds: Environment, tmp_path: Path) -> None:
     lost = replace(on_rds, provider=replace(on_rds.provider, instance="nowhere"))
     result = looked(lost, tmp_path)
-    assert {each.outcome for each in result.judgements} == {Outcome.NOT_JUDGED}
+    assert {each.outcome for each in result.judgements} == {CheckOutcome.NOT_JUDGED}
     assert {each.why for each in result.judgements} == {"AWS refused DescribeDBInstances: DBInstanceNotFound"}
 
 
 def test_on_another_provider_none_of_it_applies(env: Environment, tmp_path: Path) -> None:
-    assert {each.outcome for each in looked(env, tmp_path).judgements} == {Outcome.NOT_APPLICABLE}
+    assert {each.outcome for each in looked(env, tmp_path).judgements} == {CheckOutcome.NOT_APPLICABLE}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from db.monitor import judging
-from db.monitor.check import Check, Limit, Measured, NotJudged, Outcome
+from db.monitor.check import Check, CheckOutcome, Limit, Measured, NotJudged
 from db.monitor.checks import service
 from db.monitor.checks.server import not_after
 from db.monitor.look import Look
@@ -50,7 +50,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 def not_judged(own: Watched) -> set[str]:
-    return {each.check for each in own.look().of(Outcome.NOT_JUDGED)}
+    return {each.check for each in own.look().of(CheckOutcome.NOT_JUDGED)}
 
 
 def test_a_table_that_is_locked_is_waited_for_by_no_check_and_hides_no_other(own: Watched) -> None:
@@ -64,7 +64,7 @@ def test_a_table_that_is_locked_is_waited_for_by_no_check_and_hides_no_other(own
         seconds = time.monotonic() - began
         conn.execute("rollback")
     assert seconds < MOST_SECONDS
-    beyond = {each.check: each.why for each in looked.of(Outcome.NOT_JUDGED) if each.check not in usual}
+    beyond = {each.check: each.why for each in looked.of(CheckOutcome.NOT_JUDGED) if each.check not in usual}
     assert set(beyond) == OF_LOCKED_TABLES
     assert all("lock timeout" in why or "another session alters it" in why for why in beyond.values())
 
@@ -114,20 +114,20 @@ def test_a_check_that_fails_itself_hides_no_other() -> None:
         judging.judge(each, look, {}) for each in (check_of("broken", ZeroDivisionError("x")), check_of("good", 1.0))
     ]
     assert [(each.outcome, each.why) for each in judged] == [
-        (Outcome.NOT_JUDGED, "the check itself failed: ZeroDivisionError: x"),
-        (Outcome.BREACH, ""),
+        (CheckOutcome.NOT_JUDGED, "the check itself failed: ZeroDivisionError: x"),
+        (CheckOutcome.BREACH, ""),
     ]
 
 
 def test_a_wrong_balance_stays_a_breach_after_the_player_has_left(own: Watched) -> None:
     own.judge("balances")
     with gold_by_hand(own):
-        assert own.judge("balances").outcome is Outcome.BREACH
+        assert own.judge("balances").outcome is CheckOutcome.BREACH
         own.run("alter table action_receipts disable trigger user", "update action_receipts set at = 0")
         own.judge("deadlocks")
-        assert own.judge("balances").outcome is Outcome.BREACH
-    assert own.judge("balances").outcome is Outcome.OK
-    assert own.judge("balances").outcome is Outcome.OK
+        assert own.judge("balances").outcome is CheckOutcome.BREACH
+    assert own.judge("balances").outcome is CheckOutcome.OK
+    assert own.judge("balances").outcome is CheckOutcome.OK
 
 
 def looked_at(earlier: Mapping[str, str], now: Mapping[str, str], urls: tuple[str, ...]) -> Look:

@@ -15,7 +15,7 @@ import pytest
 from db.environment_plans import ProviderPlan
 from db.environments import Environment, Pointer, SnapshotPlan
 from db.monitor import samples, watching
-from db.monitor.check import Outcome
+from db.monitor.check import CheckOutcome
 from db.monitor.checks import rds
 from db.snapshots import manifest
 from game.urls import PostgresUrl
@@ -254,7 +254,7 @@ def test_what_can_not_be_judged_says_why_and_the_look_is_inconclusive(
             own.look_as(case.monitor, kept, env=case.env)
             own.run(*case.between)
         looked = own.look_as(case.monitor, kept, env=case.env, settings=case.settings)
-    why = {each.check: each.why for each in looked.of(Outcome.NOT_JUDGED)}
+    why = {each.check: each.why for each in looked.of(CheckOutcome.NOT_JUDGED)}
     assert set(case.why) == set(CASES[situation])
     for name, part in case.why.items():
         assert part in why.get(name, "it was judged"), f"{name}: {why.get(name)}"
@@ -267,7 +267,7 @@ def test_what_can_not_be_judged_says_why_and_the_look_is_inconclusive(
 def test_a_server_that_is_away_judges_nothing_and_is_inconclusive(own: Watched, tmp_path: Path) -> None:
     away = own.env.target_direct.with_(port=9)
     looked = watching.once(replace(own.env, target_direct=away), window_seconds=0.1, folder=tmp_path)
-    assert {each.outcome for each in looked.judgements} == {Outcome.NOT_JUDGED}
+    assert {each.outcome for each in looked.judgements} == {CheckOutcome.NOT_JUDGED}
     assert looked.verdict == "inconclusive"
     assert "refused" in looked.error
     assert all(each.why for each in looked.judgements)

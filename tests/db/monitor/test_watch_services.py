@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from db.environments import Pointer
-from db.monitor.check import Outcome
+from db.monitor.check import CheckOutcome
 from tests.db.monitor import plants_of_servers, plants_of_services
 from tests.db.monitor.plants_of_services import POOL, Players
 from tests.db.monitor.proving import prove
@@ -50,5 +50,7 @@ def test_a_look_at_a_sound_database_judges_every_check_and_finds_nothing(own: Wa
     plants_of_servers.snapshot(own.env.snapshots.folder, 0, verified=0)
     own.look()
     looked = own.look()
-    assert [str(each) for each in looked.judgements if each.outcome in (Outcome.BREACH, Outcome.NOT_JUDGED)] == []
+    assert [
+        str(each) for each in looked.judgements if each.outcome in (CheckOutcome.BREACH, CheckOutcome.NOT_JUDGED)
+    ] == []
     assert looked.verdict == "pass"

@@ -19,7 +19,7 @@ from db.errors import Refusal
 from db.providers import aws, facts, preflight
 from db.providers.aws import Aws
 from db.providers.preflight import Preflight
-from db.providers.requirement import Facts, Known, Outcome, Unknown
+from db.providers.requirement import Facts, Known, RequirementOutcome, UnknownValue
 from db.snapshots import Side
 from tests.fixtures.pretended_aws import NAME
 
@@ -29,7 +29,7 @@ SERVER: Facts = {key: Known(1, "as it should be") for key in ("slow_log", "tls",
 ASKED = ("vCPU", "memory", "daily snapshot", "point-in-time recovery", "retention", "encryption at rest")
 
 
-def of(result: Preflight, outcome: Outcome) -> list[str]:
+def of(result: Preflight, outcome: RequirementOutcome) -> list[str]:
     return [each.name for each in result.findings if each.outcome is outcome]
 
 
@@ -40,7 +40,7 @@ def on_aws(env: Environment, clients: Aws, now: datetime | None = None) -> Prefl
 @pytest.mark.plan(6)
 def test_an_instance_as_it_should_be_is_fit(on_rds: Environment, clients: Aws) -> None:
     result = on_aws(on_rds, clients)
-    assert (result.verdict, of(result, Outcome.MET)) == ("pass", [each.name for each in result.findings])
+    assert (result.verdict, of(result, RequirementOutcome.MET)) == ("pass", [each.name for each in result.findings])
     assert "not run against AWS" in result.not_run
     assert all(each.value and each.limit and each.source for each in result.findings)
 
@@ -68,13 +68,13 @@ def test_a_planted_defect_is_unmet_alone_with_a_command_that_names_the_instance(
     plant, names = PLANTS[defect]
     plant(clients)
     result = on_aws(on_rds, clients)
-    assert (result.verdict, of(result, Outcome.UNMET)) == ("fail", names)
-    assert all(NAME in each.do for each in result.findings if each.outcome is Outcome.UNMET)
+    assert (result.verdict, of(result, RequirementOutcome.UNMET)) == ("fail", names)
+    assert all(NAME in each.do for each in result.findings if each.outcome is RequirementOutcome.UNMET)
 
 
 @pytest.mark.plan(7)
 def test_a_snapshot_of_two_days_ago_is_no_daily_one(on_rds: Environment, clients: Aws) -> None:
-    assert of(on_aws(on_rds, clients, NOW + timedelta(days=2)), Outcome.UNMET) == ["daily snapshot"]
+    assert of(on_aws(on_rds, clients, NOW + timedelta(days=2)), RequirementOutcome.UNMET) == ["daily snapshot"]
 
 
 def test_storage_that_is_not_encrypted_is_unmet(on_rds: Environment, clients: Aws) -> None:
@@ -82,29 +82,29 @@ def test_storage_that_is_not_encrypted_is_unmet(on_rds: Environment, clients: Aw
     clients.rds.create_db_instance(
         DBInstanceIdentifier="open", DBInstanceClass="db.m6g.large", Engine="postgres", AllocatedStorage=20
     )
-    assert "encryption at rest" in of(on_aws(plain, clients), Outcome.UNMET)
+    assert "encryption at rest" in of(on_aws(plain, clients), RequirementOutcome.UNMET)
 
 
 def test_what_aws_does_not_say_is_inconclusive_and_can_be_stated(on_rds: Environment, clients: Aws) -> None:
     modify(clients, DBInstanceClass="db.serverless")
     result = on_aws(on_rds, clients)
-    assert (result.verdict, of(result, Outcome.UNKNOWN)) == ("inconclusive", ["vCPU", "memory"])
+    assert (result.verdict, of(result, RequirementOutcome.UNKNOWN)) == ("inconclusive", ["vCPU", "memory"])
     assert "vcpus = … in [test.provider.stated]" in result.findings[0].do
     stated = replace(on_rds, provider=replace(on_rds.provider, stated=Stated(vcpus=2, memory_gb=4)))
     result = on_aws(stated, clients)
-    assert (result.verdict, of(result, Outcome.STATED)) == ("pass", ["vCPU", "memory"])
+    assert (result.verdict, of(result, RequirementOutcome.STATED)) == ("pass", ["vCPU", "memory"])
 
 
 def test_what_was_checked_wins_over_what_was_stated(on_rds: Environment, clients: Aws) -> None:
     modify(clients, BackupRetentionPeriod=3)
     stated = replace(on_rds, provider=replace(on_rds.provider, stated=Stated(retention_days=30)))
-    assert of(on_aws(stated, clients), Outcome.UNMET) == ["retention"]
+    assert of(on_aws(stated, clients), RequirementOutcome.UNMET) == ["retention"]
 
 
 def test_an_instance_that_aws_does_not_know_leaves_all_unknown(on_rds: Environment) -> None:
     lost = replace(on_rds, provider=replace(on_rds.provider, instance="nowhere"))
     result = on_aws(lost, aws.connect(lost))
-    assert (result.verdict, of(result, Outcome.UNKNOWN)) == ("inconclusive", [*ASKED, "deletion protection"])
+    assert (result.verdict, of(result, RequirementOutcome.UNKNOWN)) == ("inconclusive", [*ASKED, "deletion protection"])
     assert "AWS refused DescribeDBInstances" in result.findings[0].why
 
 
@@ -134,21 +134,21 @@ def test_no_other_provider_needs_boto3() -> None:
 def test_a_plain_server_is_asked_what_it_knows_and_the_rest_is_unknown_or_stated(env: Environment) -> None:
     result = preflight.run(env)
     judged = {each.name: each for each in result.findings}
-    assert of(result, Outcome.UNKNOWN) == [
+    assert of(result, RequirementOutcome.UNKNOWN) == [
         *("vCPU", "memory", "daily snapshot", "retention", "encryption at rest", "deletion protection")
     ]
     assert judged["point-in-time recovery"].value == "archive_mode = off"
     assert judged["slow query log"].do.startswith("ALTER SYSTEM SET log_min_duration_statement = 1000;")
-    assert judged["connections"].outcome is Outcome.MET
+    assert judged["connections"].outcome is RequirementOutcome.MET
     on_this_machine = env.target_direct.host in ("127.0.0.1", "localhost")
-    assert judged["TLS"].outcome is (Outcome.MET if on_this_machine else Outcome.UNMET)
-    assert judged["our own dump outside it"].outcome is Outcome.UNMET
+    assert judged["TLS"].outcome is (RequirementOutcome.MET if on_this_machine else RequirementOutcome.UNMET)
+    assert judged["our own dump outside it"].outcome is RequirementOutcome.UNMET
     snapshots.take_verified(env, Side.TARGET)
     stated = Stated(vcpus=2, memory_gb=4, retention_days=6, encrypted=True, deletion_protection=False)
     result = preflight.run(replace(env, provider=ProviderPlan(stated=stated)))
-    assert of(result, Outcome.STATED) == ["vCPU", "memory", "encryption at rest"]
-    assert {"retention", "deletion protection"} < set(of(result, Outcome.UNMET))
-    assert {"daily snapshot", "our own dump outside it"} < set(of(result, Outcome.MET))
+    assert of(result, RequirementOutcome.STATED) == ["vCPU", "memory", "encryption at rest"]
+    assert {"retention", "deletion protection"} < set(of(result, RequirementOutcome.UNMET))
+    assert {"daily snapshot", "our own dump outside it"} < set(of(result, RequirementOutcome.MET))
 
 
 def test_a_verified_dump_of_nine_days_ago_is_no_dump_of_the_last_eight(env: Environment) -> None:
@@ -167,9 +167,9 @@ def test_our_own_dump_is_required_where_the_providers_is_not_enough(env: Environ
 
 def test_a_server_that_is_away_leaves_what_only_it_knows_unknown(env: Environment) -> None:
     away = replace(env, target_direct=env.target_direct.with_(host="127.0.0.1", port=1))
-    found = facts.of_server(away)
-    assert {key for key, fact in found.items() if isinstance(fact, Unknown)} == {"slow_log", "tls", "connections"}
-    assert all("refused" in fact.why and fact.do for fact in found.values() if isinstance(fact, Unknown))
+    result = facts.of_server(away)
+    assert {key for key, fact in result.items() if isinstance(fact, UnknownValue)} == {"slow_log", "tls", "connections"}
+    assert all("refused" in fact.why and fact.do for fact in result.values() if isinstance(fact, UnknownValue))
 
 
 def test_a_remote_server_without_verify_full_is_unmet(env: Environment) -> None:

@@ -24,8 +24,8 @@ from db.environments import Environment
 from db.errors import Failure, Inconclusive, Refusal
 from db.providers import aws, leftovers, rds, verify
 from db.providers.aws import Aws
-from db.providers.leftovers import MARK, TAG, Clock, Made
-from db.providers.verify import Config, _Counts, _faults
+from db.providers.leftovers import MARK, TAG, Clock, RestoreNames
+from db.providers.verify import VerifyConfig, _Counts, _faults
 from tests.fixtures.pretended_aws import NAME, REGION
 from tests.fixtures.waiting import until
 
@@ -57,10 +57,10 @@ def time() -> Time:
 
 
 @pytest.fixture
-def config(time: Time, tmp_path: Path) -> Config:
+def config(time: Time, tmp_path: Path) -> VerifyConfig:
     """The restored instance is where the source is: moto restores no database."""
     clock = Clock(lambda: time.seconds, time.sleep)
-    return Config(clock, tmp_path / "provider", time, url=lambda env, _made: env.target_direct, minutes=2)
+    return VerifyConfig(clock, tmp_path / "provider", time, url=lambda env, _made: env.target_direct, minutes=2)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def left(clients: Aws) -> list[str]:
 
 @pytest.mark.plan(7)
 def test_it_restores_beside_the_source_counts_and_deletes_what_it_made(
-    on_rds: Environment, connected: Aws, config: Config, time: Time
+    on_rds: Environment, connected: Aws, config: VerifyConfig, time: Time
 ) -> None:
     asked: list[dict[str, Any]] = []
     connected.rds.meta.events.register(
@@ -97,7 +97,7 @@ def test_it_restores_beside_the_source_counts_and_deletes_what_it_made(
 
 
 def test_an_instance_outside_the_sources_network_is_a_failure_and_deleted(
-    on_rds: Environment, connected: Aws, config: Config, monkeypatch: pytest.MonkeyPatch
+    on_rds: Environment, connected: Aws, config: VerifyConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = verify._asked_for
     monkeypatch.setattr(
@@ -151,7 +151,7 @@ class _Test:
 
 
 TEST: Any = _Test()
-MADE = Made(f"{MARK}test-1", f"{MARK}test-1")
+MADE = RestoreNames(f"{MARK}test-1", f"{MARK}test-1")
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ UNDONE: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def test_an_instance_that_stays_creating_and_then_fails_is_a_failure_and_deleted(
-    stubbed: tuple[Environment, Stubber], config: Config, time: Time
+    stubbed: tuple[Environment, Stubber], config: VerifyConfig, time: Time
 ) -> None:
     env, stub = stubbed
     answers(
@@ -208,7 +208,7 @@ def test_an_instance_that_stays_creating_and_then_fails_is_a_failure_and_deleted
 
 
 def test_an_instance_that_stays_creating_is_inconclusive_when_the_time_is_up(
-    stubbed: tuple[Environment, Stubber], config: Config, time: Time
+    stubbed: tuple[Environment, Stubber], config: VerifyConfig, time: Time
 ) -> None:
     env, stub = stubbed
     waits = int(config.minutes * 60 / leftovers.POLL_SECONDS) + 2
@@ -229,7 +229,7 @@ def test_an_instance_that_stays_creating_is_inconclusive_when_the_time_is_up(
     assert leftovers.noted(env, config.folder) == MADE
 
 
-def test_a_snapshot_that_fails_restores_nothing(stubbed: tuple[Environment, Stubber], config: Config) -> None:
+def test_a_snapshot_that_fails_restores_nothing(stubbed: tuple[Environment, Stubber], config: VerifyConfig) -> None:
     env, stub = stubbed
     answers(stub, *BEGUN, ("describe_db_snapshots", snapped("failed", MADE.snapshot)))
     stub.add_client_error("describe_db_instances", "DBInstanceNotFound")
@@ -238,7 +238,7 @@ def test_a_snapshot_that_fails_restores_nothing(stubbed: tuple[Environment, Stub
         verify.run(env, config)
 
 
-def test_an_aws_that_refuses_is_inconclusive(stubbed: tuple[Environment, Stubber], config: Config) -> None:
+def test_an_aws_that_refuses_is_inconclusive(stubbed: tuple[Environment, Stubber], config: VerifyConfig) -> None:
     env, stub = stubbed
     answers(stub, BEGUN[0])
     stub.add_client_error("create_db_snapshot", "AccessDenied")
@@ -249,7 +249,7 @@ def test_an_aws_that_refuses_is_inconclusive(stubbed: tuple[Environment, Stubber
 
 
 def test_without_credentials_it_is_inconclusive(
-    env: Environment, config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    env: Environment, config: VerifyConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -268,7 +268,7 @@ def make(clients: Aws, name: str, environment: str | None) -> None:
 
 
 def test_clean_deletes_what_bears_mark_and_tag_and_nothing_else(
-    on_rds: Environment, connected: Aws, config: Config
+    on_rds: Environment, connected: Aws, config: VerifyConfig
 ) -> None:
     make(connected, f"{MARK}test-dead", "test")
     others = {f"{MARK}test-untagged": None, f"{MARK}staging-1": "staging", "tagged-only": "test"}
@@ -281,9 +281,9 @@ def test_clean_deletes_what_bears_mark_and_tag_and_nothing_else(
 
 
 def test_a_note_of_another_name_deletes_nothing_until_it_is_removed(
-    on_rds: Environment, connected: Aws, config: Config
+    on_rds: Environment, connected: Aws, config: VerifyConfig
 ) -> None:
-    leftovers.note(on_rds, Made(NAME, NAME), config.folder)
+    leftovers.note(on_rds, RestoreNames(NAME, NAME), config.folder)
     with pytest.raises(Refusal, match=f"names that begin with {MARK}") as refused:
         verify.run(on_rds, config)
     assert "Remove the file, then run: invoke provider.verify --env test --clean" in refused.value.do
@@ -292,7 +292,7 @@ def test_a_note_of_another_name_deletes_nothing_until_it_is_removed(
     assert verify.clean(on_rds, config).deleted == ()
 
 
-def test_a_noted_name_without_the_tag_is_left_alone(on_rds: Environment, connected: Aws, config: Config) -> None:
+def test_a_noted_name_without_the_tag_is_left_alone(on_rds: Environment, connected: Aws, config: VerifyConfig) -> None:
     make(connected, MADE.instance, None)
     leftovers.note(on_rds, MADE, config.folder)
     with pytest.raises(Inconclusive, match="bears no mark and tag of test, so it was left alone"):
@@ -300,13 +300,13 @@ def test_a_noted_name_without_the_tag_is_left_alone(on_rds: Environment, connect
     assert MADE.instance in left(connected)
 
 
-def test_two_at_once_are_refused(on_rds: Environment, connected: Aws, config: Config) -> None:
+def test_two_at_once_are_refused(on_rds: Environment, connected: Aws, config: VerifyConfig) -> None:
     with verify._alone(on_rds, config.folder), pytest.raises(Refusal, match="no other restore of test") as refused:
         verify.run(on_rds, config)
     assert str(os.getpid()) in refused.value.found
 
 
-def test_another_provider_is_refused(env: Environment, config: Config) -> None:
+def test_another_provider_is_refused(env: Environment, config: VerifyConfig) -> None:
     with pytest.raises(Refusal, match="found plain"):
         verify.run(env, config)
 
@@ -348,7 +348,7 @@ verify.run(env, verify.Config(folder=Path(sys.argv[2]), url=lambda env, _made: e
 def test_what_a_killed_run_left_is_deleted_by_the_next(
     on_rds: Environment,
     connected: Aws,
-    config: Config,
+    config: VerifyConfig,
     monkeypatch: pytest.MonkeyPatch,
     held: str,
     made: str,

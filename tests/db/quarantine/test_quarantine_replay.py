@@ -96,9 +96,9 @@ def test_what_players_did_meanwhile_stays_and_their_journals_add_up(
 
 def laws(store: PostgresStore, player: str) -> list[str]:
     """The standing checks that do not hold of the player."""
-    found = store.read(player)
-    assert found is not None
-    return [breach.law for breach in breaches(found)]
+    result = store.read(player)
+    assert result is not None
+    return [breach.law for breach in breaches(result)]
 
 
 def originals(database: Database) -> list[object]:
@@ -303,7 +303,7 @@ def test_after_the_move_a_held_player_plays_and_a_rollback_brings_all_of_it_back
         number = int(str(value(world.owner, "select n from quarantine where column_name = 'gold'")))
         value_file = tmp_path / "gold"
         value_file.write_text("1200\n")
-        wish = replays.Wish(number=number, value=str(value_file))
+        wish = replays.ReplayOptions(number=number, value=str(value_file))
 
         done = replays.run(world.env, wish, Silent(), lambda: None)
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from db import ops
 from db.errors import Refusal
 from db.schema import migrate, new_revision, revisions
-from db.schema.new_revision import Made
+from db.schema.new_revision import NewRevision
 from game import tables as game_tables
 from game.urls import PostgresUrl
 from harness.databases import Database
@@ -155,7 +155,7 @@ GONE: dict[str, tuple[Change, str]] = {
 }
 
 
-def make(url: PostgresUrl, folder: Path, message: str) -> Made:
+def make(url: PostgresUrl, folder: Path, message: str) -> NewRevision:
     return new_revision.make(url, environment="test", message=message, folder=folder)
 
 
@@ -176,13 +176,13 @@ def test_a_change_is_written_until_nothing_is_left_and_each_file_passes(
     database: Database, tmp_path: Path, change: Callable[[Change], None], name: str
 ) -> None:
     change(MADE[name])
-    made: list[Made] = []
+    made: list[NewRevision] = []
     for count in range(ROUNDS):
         made.append(make(database.owner, tmp_path, f"{name}, part {count}"))
         if made[-1].path is None:
             break
         assert apply(database.owner, tmp_path) == [f"{int(HEAD) + count + 1:04}"]
-    assert made[-1] == Made()
+    assert made[-1] == NewRevision()
     assert len(made) > 1
     assert migrate.drift(database.owner) == []
     ruff("format", "--check", folder=tmp_path)
@@ -260,7 +260,7 @@ def test_a_table_that_no_list_names_is_refused(
 
 
 def test_nothing_to_do_makes_nothing(database: Database, tmp_path: Path) -> None:
-    assert make(database.owner, tmp_path, "nothing") == Made()
+    assert make(database.owner, tmp_path, "nothing") == NewRevision()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -146,7 +146,7 @@ def test_every_command_but_a_move_works_in_it(
 
     seed.empty_postgres(owner, env.name)
     copy = tmp_path / "copy.db"
-    wish = transfers.Wish(env.name, env.legacy.path, into=copy, back=True, max_held=None, postgres=None)
+    wish = transfers.TransferOptions(env.name, env.legacy.path, into=copy, back=True, max_held=None, postgres=None)
     assert transfers.run(wish, Silent()).equal
     assert quarantine.find(env.name).values
     transfers.cleanup(env.name)

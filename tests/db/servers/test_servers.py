@@ -169,11 +169,11 @@ def test_a_url_whose_role_may_make_nothing_is_refused_with_what_it_needs(
 ) -> None:
     with (
         role(server, name, "") as url,
-        pytest.raises(Refusal, match=f'ALTER ROLE "{name}" CREATEROLE CREATEDB') as said,
+        pytest.raises(Refusal, match=f'ALTER ROLE "{name}" CREATEROLE CREATEDB') as printed,
     ):
         plan(given(url, monkeypatch))
-    assert said.value.exit_code == 2
-    assert url.password not in str(said.value)
+    assert printed.value.exit_code == 2
+    assert url.password not in str(printed.value)
 
 
 @contextmanager

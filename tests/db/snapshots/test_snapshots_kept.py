@@ -142,7 +142,7 @@ def refusal(act: Callable[[], Any]) -> tuple[type[ToolError], str]:
 
 def of_transfer(path: Path) -> tuple[type[ToolError], str]:
     """Return how `invoke transfer` ends on the file."""
-    wish = transfers.Wish("test", path, into=None, back=False, max_held=None, postgres=None)
+    wish = transfers.TransferOptions("test", path, into=None, back=False, max_held=None, postgres=None)
     return refusal(lambda: transfers.run(wish, Silent()))
 
 

@@ -14,7 +14,7 @@ from db.legacy.comparison import compare_files
 from db.snapshots import Side
 from game.legacy import sqlite_values
 from harness.cli.commands import transfers
-from harness.cli.commands.transfers import Wish
+from harness.cli.commands.transfers import TransferOptions
 from harness.databases import Database, Databases
 from harness.rehearsal import run as rehearsals
 from tests.db.legacy.odd_cases import PLAYERS, run, run_elsewhere
@@ -70,7 +70,7 @@ def test_a_file_is_refused_in_the_same_words_by_all_and_left_alone(
     assert refused_kind.found in first.found
     assert str(first).count("\n") <= 1
     env = environments.throwaway(owner=reused.owner, service=reused.service, legacy=source, folder=tmp_path)
-    wish = Wish("test", source, tmp_path / "copy.db", back=True, max_held=None, postgres=None)
+    wish = TransferOptions("test", source, tmp_path / "copy.db", back=True, max_held=None, postgres=None)
     for others in (
         lambda: transfers.run(wish, Silent()),
         lambda: rehearsals.rehearse(1, source, None, Silent()),

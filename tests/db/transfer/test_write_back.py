@@ -239,7 +239,7 @@ def test_no_player_is_missing_after_a_vacuum_or_by_what_a_smoke_left(fenced_data
     load(fenced_database, source)
     sqlite(source, f"INSERT INTO users (id) VALUES ('{CANARY_PREFIX}1')", "VACUUM")
     with opened(source) as file, ops.connect(fenced_database.owner) as conn:
-        assert transfer.find_missing(file, conn) == transfer.Missing(19, 0, ())
+        assert transfer.find_missing(file, conn) == transfer.MissingPlayers(19, 0, ())
     carry(fenced_database, moved(source))
     assert len(rows(source)) == 19
 

@@ -19,7 +19,7 @@ from db.ops import locks
 from db.samples import seed
 from db.snapshots import Side, Snapshot, manifest, postgres
 from db.upkeep import jobs
-from db.upkeep.jobs import DONE, FAILED, NOT_DUE, Config, JobReport
+from db.upkeep.jobs import DONE, FAILED, NOT_DUE, JobReport, UpkeepConfig
 from game.legacy import fence as legacy_fence
 from game.legacy import sqlite_values
 from game.urls import PostgresUrl
@@ -37,7 +37,7 @@ def passing(url: PostgresUrl) -> SmokeResult:
 
 def run(env: Environment, **options: object) -> dict[str, JobReport]:
     """Run an upkeep and return its jobs by name."""
-    report = jobs.run(env, Config(**{"play": passing, **options}))  # type: ignore[arg-type]  # a test names only what it is about
+    report = jobs.run(env, UpkeepConfig(**{"play": passing, **options}))  # type: ignore[arg-type]  # a test names only what it is about
     return {job.name: job for job in report.jobs}
 
 

@@ -21,7 +21,7 @@ from game.rules.commands import COMMANDS, ClaimMail, Equip
 from game.urls import PostgresUrl
 from harness import wire
 from harness.play import differential, invariants
-from harness.wire import Decision, Pass, Proxy, RoundTrip, Session, beside_one_transaction
+from harness.wire import Decision, Pass, Proxy, ProxySession, RoundTrip, beside_one_transaction
 from tests.fixtures.pgbouncer import let_go, pgbouncer, through
 from tests.game.examples import EXAMPLES, command
 from tests.game.places import PostgresPlace
@@ -85,11 +85,11 @@ class Counting:
     def __init__(self) -> None:
         self.trips: list[RoundTrip] = []
 
-    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
+    def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
         self.trips.append(trip)
         return Pass()
 
-    def answered(self, session: Session, trip: RoundTrip) -> None:
+    def answered(self, session: ProxySession, trip: RoundTrip) -> None:
         pass
 
 

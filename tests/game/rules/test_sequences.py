@@ -26,7 +26,7 @@ from game.rules.missions import MISSIONS
 from game.rules.stages import STAGES
 from game.unit_of_work import Store
 from harness.play import differential, invariants
-from harness.play.arena import LegacyStage, PostgresStage, Stage, Start
+from harness.play.arena import LegacyStage, PlayedStore, PostgresStage, StartingPlayer
 from tests.game.examples import EXAMPLES
 from tests.game.rules.small_model import TIERS, Owned
 
@@ -87,7 +87,7 @@ class Done:
 class Sequences(RuleBasedStateMachine):
     """Every command goes to both stores; a refusal and a retry change nothing; the model agrees."""
 
-    def __init__(self, stages: tuple[Stage, Stage]) -> None:
+    def __init__(self, stages: tuple[PlayedStore, PlayedStore]) -> None:
         super().__init__()
         starts = [self.start(player) for player in PLAYERS]
         for stage in stages:
@@ -99,13 +99,13 @@ class Sequences(RuleBasedStateMachine):
         self.rows = {player: self.read(player) for player in PLAYERS}
         self.owned = {player: Owned.of(rows[0]) for player, rows in self.rows.items()}
 
-    _starts: ClassVar[dict[str, Start]] = {}
+    _starts: ClassVar[dict[str, StartingPlayer]] = {}
 
     @classmethod
-    def start(cls, player: str) -> Start:
+    def start(cls, player: str) -> StartingPlayer:
         if player not in cls._starts:
             rows = builders.player(player, **PLAYERS[player])
-            cls._starts[player] = Start(rows, builders.legacy_row(rows))
+            cls._starts[player] = StartingPlayer(rows, builders.legacy_row(rows))
         return cls._starts[player]
 
     def read(self, player: str) -> tuple[Rows, Rows]:

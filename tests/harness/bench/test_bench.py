@@ -14,8 +14,8 @@ from db.console.progress import Silent
 from db.errors import Failure
 from db.servers import Server
 from harness.bench import actions, databases, pgbench
-from harness.bench.actions import Measured, Measurement
-from harness.bench.samples import Judgement, Spread, Threshold, percentile, ratio
+from harness.bench.actions import CellRounds, Measurement
+from harness.bench.samples import Spread, TargetsJudgement, Threshold, percentile, ratio
 from harness.bench.setup import RecordedStatement
 from harness.bench.targets import Web
 from harness.bench.workers import Round, Timing, WorkerPool
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def measured(dispatch: float, ceiling: float, bench: float | None) -> Measurement:
-    measurements = Measured()
+    measurements = CellRounds()
     for factor in (1, 10, 0.1):  # Rounds that were lucky and unlucky: the medians are those of the first.
         measurements.add("dispatch", dispatch * factor, [0.010, 0.020])
         measurements.add("ceiling", ceiling * factor)
@@ -70,8 +70,8 @@ def test_a_missed_target_fails_and_one_that_nobody_measured_is_inconclusive(
 
 
 def test_no_target_at_all_is_no_pass_and_a_missed_one_outweighs_an_unmeasured() -> None:
-    assert Judgement.of([]).verdict == "inconclusive"
-    both = Judgement.of([Threshold("a", None, least=1), Threshold("reset, p50 in ms", 1.2, most=1.0)])
+    assert TargetsJudgement.of([]).verdict == "inconclusive"
+    both = TargetsJudgement.of([Threshold("a", None, least=1), Threshold("reset, p50 in ms", 1.2, most=1.0)])
     assert (both.verdict, both.missed) == ("fail", ("reset, p50 in ms: at most 1.0, found 1.200",))
 
 

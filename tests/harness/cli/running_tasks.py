@@ -102,19 +102,19 @@ class Folder:
 
     def on_a_terminal(self, *arguments: str, typed: bytes = b"", **more: str) -> Ran:
         """Run on a terminal of 80 columns; `typed` waits there for whoever reads."""
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+        ours, other = pty.openpty()
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
         os.write(ours, typed)
         process = subprocess.Popen(
             self.command(*arguments),
             cwd=self.path,
             env=self.environment(more),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
+            stdin=other,
+            stdout=other,
+            stderr=other,
             start_new_session=True,
         )
-        os.close(theirs)
+        os.close(other)
         output = _everything(ours)
         code = process.wait(timeout=SECONDS)
         os.close(ours)

@@ -263,10 +263,10 @@ def _without(folder: Folder, name: str, context: ParserContext) -> Ran:
 def _needed() -> list[tuple[str, str]]:
     """List each task with each option that it may need. Of --postgres, every task has a default that would do work."""
     usual_ones = {(name, flag) for name, context in TASKS.items() for flag, *_ in _pairs(usual(context))}
-    said = {(name, one.flag) for name, context in TASKS.items() for one in options(context) if _is_required(one)}
+    printed = {(name, one.flag) for name, context in TASKS.items() for one in options(context) if _is_required(one)}
     # Without --once, watch looks on until somebody ends it.
     left_out = {("seed", "--env"), ("watch", "--once")}
-    return sorted(pair for pair in usual_ones | said if pair[1] != "--postgres" and pair not in left_out)
+    return sorted(pair for pair in usual_ones | printed if pair[1] != "--postgres" and pair not in left_out)
 
 
 def _is_required(option: Option) -> bool:

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -16,7 +17,7 @@ from invoke.parser import Parser
 
 import tasks
 from db.errors import Refusal
-from harness.cli.framework import check, letters
+from harness.cli.framework import Consent, check, letters
 from harness.cli.framework.command_line import INERT, OUTPUTS
 from harness.cli.framework.letters import OF_HELP, OF_PYTEST
 from harness.cli.framework.options import Option
@@ -30,9 +31,9 @@ Refused = Callable[..., str]
 
 
 def task(name: str) -> Task:
-    found = tasks.namespace[name]
-    assert isinstance(found, Task), f"{name} is made by another decorator than ours"
-    return found
+    result = tasks.namespace[name]
+    assert isinstance(result, Task), f"{name} is made by another decorator than ours"
+    return result
 
 
 @pytest.fixture
@@ -129,6 +130,14 @@ def test_each_number_has_a_range() -> None:
         if isinstance(parameter.default, float) or type(parameter.default) is int
     ]
     assert parameters == [], "a bare number has no range: give a Whole"
+
+
+def test_tasks_take_the_options_of_consent_as_one_group() -> None:
+    names = {one.name for one in fields(Consent)}
+    takers = [name for name, context in CONTEXTS.items() if names <= set(context.args)]
+    assert len(takers) > 5
+    own = {name: set(inspect.signature(inspect.unwrap(task(name).body)).parameters) & names for name in CONTEXTS}
+    assert [name for name, listed in own.items() if listed] == []
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
@@ -233,8 +242,8 @@ def test_a_command_of_the_pages_can_be_typed_as_it_stands(
 
 
 def word(name: str, option: str) -> str:
-    found = CONTEXTS[name].flags[f"--{option}"]
-    return found.flag if found.kind is bool else f"{found.flag}={'1' if found.whole is not None else 'x'}"
+    result = CONTEXTS[name].flags[f"--{option}"]
+    return result.flag if result.kind is bool else f"{result.flag}={'1' if result.whole is not None else 'x'}"
 
 
 def met(name: str) -> list[str]:

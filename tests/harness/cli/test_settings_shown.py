@@ -78,8 +78,8 @@ def test_the_report_says_it_for_people_and_machines(
 
 def test_status_says_it(env: Environment) -> None:
     away = env.target.with_(port=1)
-    found = environment_status.status(dataclasses.replace(env, target=away, target_direct=away)).found["settings"]
-    assert [line.strip() for line in found] == SHOWN
+    result = environment_status.status(dataclasses.replace(env, target=away, target_direct=away)).found["settings"]
+    assert [line.strip() for line in result] == SHOWN
 
 
 @pytest.mark.parametrize("edited", [True, False])

@@ -37,7 +37,9 @@ COMMANDS: dict[str, Callable[[Progress, Path], object]] = {
     "bench.actions": lambda progress, _: actions.run(1, 10_000, NO_SERVER, progress),
     "bench.databases": lambda progress, _: databases.run(1, 0, NO_SERVER, progress),
     "transfer --env test": lambda progress, path: transfers.run(
-        transfers.Wish("test", path, None, back=False, max_held=None, postgres=NO_SERVER), progress, _nobody_asks
+        transfers.TransferOptions("test", path, None, back=False, max_held=None, postgres=NO_SERVER),
+        progress,
+        _nobody_asks,
     ),
     "gate": lambda progress, _: gate.run(gate.GateOptions("test", None, 5, NO_SERVER), ROOT, progress),
 }

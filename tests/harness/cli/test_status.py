@@ -38,17 +38,17 @@ def env(fenced_database: Database, tmp_path: Path) -> Environment:
 
 
 def test_a_schema_as_it_was_made_has_no_drift(env: Environment) -> None:
-    found = environment_status.status(env)
-    assert (found.found["schema"], found.found["drift"], found.whole) == (HEAD, [], True)
-    assert ("drift", "none") in found.rows
+    result = environment_status.status(env)
+    assert (result.found["schema"], result.found["drift"], result.whole) == (HEAD, [], True)
+    assert ("drift", "none") in result.rows
 
 
 def test_drift_is_listed_line_by_line_and_is_no_failure(env: Environment) -> None:
     with ops.connect(env.target_direct) as conn:
         conn.execute("alter table users drop column league, add column luck bigint")
-    found = environment_status.status(env)
-    assert found.whole
-    assert found.found["drift"] == ["missing: column users.league text", "unexpected: column users.luck bigint"]
+    result = environment_status.status(env)
+    assert result.whole
+    assert result.found["drift"] == ["missing: column users.league text", "unexpected: column users.luck bigint"]
 
 
 def test_what_is_still_to_be_applied_is_no_drift(
@@ -58,24 +58,24 @@ def test_what_is_still_to_be_applied_is_no_drift(
     write(folder, NEXT, "alter table users add column luck bigint")
     made = history(folder)
     monkeypatch.setattr("db.schema.revisions.read", lambda: made)
-    found = environment_status.status(env)
-    assert (found.found["schema"], found.found["drift"]) == (f"{HEAD}, to be applied: {NEXT}", [])
+    result = environment_status.status(env)
+    assert (result.found["schema"], result.found["drift"]) == (f"{HEAD}, to be applied: {NEXT}", [])
 
 
 def test_a_schema_of_a_newer_version_is_not_judged(env: Environment) -> None:
     with ops.connect(env.target_direct) as conn:
         conn.execute("update alembic_version set version_num = '9999'")
-    found = environment_status.status(env)
-    assert not found.whole
-    assert found.found["schema"] == "9999, which this version does not know"
+    result = environment_status.status(env)
+    assert not result.whole
+    assert result.found["schema"] == "9999, which this version does not know"
 
 
 def test_a_role_that_may_not_look_says_so(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     with ops.connect(env.target_direct) as conn:
         conn.execute(f'alter database "{env.target_direct.dbname}" set default_transaction_read_only = on')
-    found = environment_status.status(env)
-    assert not found.whole
-    assert "not known" in str(found.found["drift"])
+    result = environment_status.status(env)
+    assert not result.whole
+    assert "not known" in str(result.found["drift"])
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def trial(fenced_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def load(env: Environment) -> None:
     source = env.legacy.path.with_name("source.db")
-    transfers.run(transfers.Wish(env.name, source, None, back=False, max_held=None, postgres=None), Silent())
+    transfers.run(transfers.TransferOptions(env.name, source, None, back=False, max_held=None, postgres=None), Silent())
 
 
 def test_a_trial_is_told_as_a_trial_and_no_move_was_aborted(trial: Environment) -> None:
@@ -106,10 +106,10 @@ def test_a_trial_is_told_as_a_trial_and_no_move_was_aborted(trial: Environment) 
     left = r"no move is under way; Postgres holds 3 players of the trial transfer-\w+, which a cutover empties"
     assert re.fullmatch(left, str(loaded.found["phase"]))
     assert cleaned.found["phase"] == NOTHING
-    for found in (loaded, cleaned):
-        assert found.whole
-        assert "abort" not in str(found.rows)
-        assert found.found["next"] == before.found["next"]
+    for result in (loaded, cleaned):
+        assert result.whole
+        assert "abort" not in str(result.rows)
+        assert result.found["next"] == before.found["next"]
 
 
 def test_players_that_were_seeded_are_told_and_a_cleanup_alone_is_no_trial(trial: Environment) -> None:
@@ -121,9 +121,9 @@ def test_players_that_were_seeded_are_told_and_a_cleanup_alone_is_no_trial(trial
 
 def test_a_service_that_is_down_after_a_trial_asks_for_no_abort(trial: Environment) -> None:
     load(trial)
-    found = environment_status.status(replace(trial, services=("http://127.0.0.1:1",)))
-    assert not found.whole
-    assert "abort" not in str(found.rows)
+    result = environment_status.status(replace(trial, services=("http://127.0.0.1:1",)))
+    assert not result.whole
+    assert "abort" not in str(result.rows)
 
 
 def test_a_trial_after_a_move_that_was_aborted_leaves_it_told(trial: Environment) -> None:

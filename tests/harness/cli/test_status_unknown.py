@@ -253,12 +253,12 @@ def test_it_prints_every_row_and_says_each_cause_once(
                 env = part.make(env)
 
             with _held(env.legacy.path, legacy == "locked"), unprivileged():
-                found = environment_status.status(env, place)
+                result = environment_status.status(env, place)
 
-            _assert_told(found, (POSTGRES[postgres], *parts), env)
+            _assert_told(result, (POSTGRES[postgres], *parts), env)
             refused = postgres in ("refused", "a socket that is not there")
-            assert ("running" in _text(found)) == refused, "only of a server that nothing is heard of"
-        if "invoke prepare --env test" in found.found["next"]:
+            assert ("running" in _text(result)) == refused, "only of a server that nothing is heard of"
+        if "invoke prepare --env test" in result.found["next"]:
             ops.prepare(env.target_direct, "test")
             assert ending.look(env).asked.control is not None, "the advice was followed"
 
@@ -273,9 +273,9 @@ def _assert_told(found: environment_status.Status, parts: tuple[Part, ...], env:
         if part.words:
             assert part.words in text, found.rows
         if part.cause:
-            told = str(found.found[part.cause])
-            assert "not known: " in told
-            assert "see " not in told
+            printed = str(found.found[part.cause])
+            assert "not known: " in printed
+            assert "see " not in printed
     _assert_said_once(found)
     assert env.target_direct.password not in text or not env.target_direct.password
     _assert_next(found.found["next"])
@@ -288,8 +288,8 @@ def _text(found: environment_status.Status) -> str:
 
 def _assert_said_once(found: environment_status.Status) -> None:
     causes = [value.partition("not known: ")[2] for _, value in found.rows if "not known: " in value]
-    told = [cause for cause in causes if not cause.startswith("see ")]
-    assert len(told) == len(set(told)), told
+    printed = [cause for cause in causes if not cause.startswith("see ")]
+    assert len(printed) == len(set(printed)), printed
     assert all(cause.removeprefix("see ") in found.found for cause in causes if cause.startswith("see "))
 
 

@@ -18,7 +18,7 @@ from game.rules.chance import Chance
 from game.rules.commands import decode
 from harness.load import receipts, scripts
 from harness.load.receipts import ReceiptCount
-from harness.load.virtual_users import Granted, Request
+from harness.load.virtual_users import Granted, ServiceRequest
 
 NOW_MS = 1_770_000_000_000
 
@@ -32,7 +32,7 @@ class Played:
         self.refused: list[tuple[str, str]] = []
         for player, plan in scripts.read(path, players=20).items():
             for n, (action, fields) in enumerate(plan):
-                request = Request(player, f"r{n}", action, fields)
+                request = ServiceRequest(player, f"r{n}", action, fields)
                 try:
                     answer = dispatch(
                         store,

@@ -6,7 +6,7 @@ import json
 
 from harness import scenarios
 from harness.play import differential
-from harness.play.arena import Stage, starts
+from harness.play.arena import PlayedStore, starts
 
 GIVEN = """
 about: Everything that may be given.
@@ -28,7 +28,7 @@ steps: [{by: hana, do: unequip, with: {slot: fan}}]
 """
 
 
-def test_a_player_is_the_same_on_both_stores(postgres_stage: Stage, legacy_stage: Stage) -> None:
+def test_a_player_is_the_same_on_both_stores(postgres_stage: PlayedStore, legacy_stage: PlayedStore) -> None:
     assert differential.replay_twins(scenarios.read(GIVEN, "given.yaml").scenario, postgres_stage, legacy_stage) == []
 
 

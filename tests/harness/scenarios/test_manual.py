@@ -9,10 +9,10 @@ import pytest
 
 from db.samples.given import Given
 from harness import scenarios
-from harness.play.arena import Stage
+from harness.play.arena import PlayedStore
 from harness.play.replay import replay
 from harness.scenarios import yaml_reader
-from harness.scenarios.model import Step
+from harness.scenarios.model import ScenarioStep
 
 MANUAL = (Path(__file__).parents[3] / "scenarios" / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"^```yaml(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
@@ -22,7 +22,7 @@ EXAMPLES = [match["text"] for match in BLOCK.finditer(MANUAL) if not match["kind
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.split(".")[0].removeprefix("about: "))
 @pytest.mark.parametrize("store", ["postgres", "legacy"])
 def test_an_example_holds(text: str, store: str, request: pytest.FixtureRequest) -> None:
-    stage: Stage = request.getfixturevalue(f"{store}_stage")
+    stage: PlayedStore = request.getfixturevalue(f"{store}_stage")
     assert replay(scenarios.read(text, "manual.yaml").scenario, stage).problems == ()
 
 
@@ -36,5 +36,5 @@ def test_the_default_player_is_what_is_given_without_a_word() -> None:
 
 
 def test_every_key_of_a_player_and_of_a_step_is_explained() -> None:
-    keys = [*Given.model_fields, *(field.alias or name for name, field in Step.model_fields.items())]
+    keys = [*Given.model_fields, *(field.alias or name for name, field in ScenarioStep.model_fields.items())]
     assert [key for key in keys if f"`{key}`" not in MANUAL and f"\n{key}: 0\n" not in MANUAL] == []

@@ -11,7 +11,7 @@ from db.samples import moments
 from game.rules.commands import COMMANDS
 from harness import scenarios
 from harness.scenarios import BadScenario, ScenarioFile
-from harness.scenarios.model import Scenario, Step
+from harness.scenarios.model import Scenario, ScenarioStep
 
 ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "scenarios").rglob("*.yaml"))
@@ -325,7 +325,7 @@ def test_only_the_plain_part_of_yaml_is_read(text: str, message: str) -> None:
 )
 def test_scalars_follow_the_core_schema_of_yaml_1_2(written: str, read_as: object) -> None:
     step = read(changed("request: r1", f"expect: {{gold: {written}}}")).scenario.steps[0]
-    assert isinstance(step, Step)
+    assert isinstance(step, ScenarioStep)
     assert step.expect == {"gold": read_as}
     assert type(step.expect["gold"]) is type(read_as)
 

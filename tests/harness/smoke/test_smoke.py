@@ -28,7 +28,7 @@ from game.tables import CANARY_PREFIX
 from game.unit_of_work import Store
 from game.urls import LegacyUrl, PostgresUrl
 from harness.databases import Database
-from harness.play.arena import Start, insert, insert_legacy
+from harness.play.arena import StartingPlayer, insert, insert_legacy
 from harness.smoke import canaries, smoke
 
 OPERATOR = "the-operators-own-token"
@@ -203,7 +203,7 @@ def test_a_broken_file_is_reported(legacy: LegacyUrl, tmp_path: Path) -> None:
 @pytest.mark.parametrize("store", ["legacy", "postgres"])
 def test_canaries_that_were_left_behind_are_removed_first(store: str, request: pytest.FixtureRequest) -> None:
     place: LegacyUrl | PostgresUrl = request.getfixturevalue(store)
-    left, mine = (Start(rows, builders.legacy_row(rows)) for rows in (canary("left"), canary("mine")))
+    left, mine = (StartingPlayer(rows, builders.legacy_row(rows)) for rows in (canary("left"), canary("mine")))
     with canaries.canaries(place, [left], pass_token=""):
         assert ids_in(place) == {"hana", f"{CANARY_PREFIX}left"}
         with canaries.canaries(place, [mine], pass_token=""):
@@ -219,7 +219,7 @@ def test_canaries_are_removed_where_the_test_dies(legacy: LegacyUrl) -> None:
 
 def _die_among_canaries(place: LegacyUrl) -> None:
     rows = canary("mine")
-    with canaries.canaries(place, [Start(rows, builders.legacy_row(rows))], pass_token=""):
+    with canaries.canaries(place, [StartingPlayer(rows, builders.legacy_row(rows))], pass_token=""):
         raise RuntimeError("dies")
 
 

@@ -10,7 +10,7 @@ from db import servers
 from harness import scenarios
 from harness.sweeps import coverage, fault_kinds
 from harness.sweeps.fault_kinds import FAULTS, Crashed, Fault, Killed, Outage
-from harness.wire import Decision, DropReply, InjectError, Pass, Session
+from harness.wire import Decision, DropReply, InjectError, Pass, ProxySession
 from tests.fixtures.given_server import given
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
@@ -203,7 +203,7 @@ def test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like(
 ) -> None:
     write(suite, "mail", MAIL)
 
-    def nothing(self: Fault, session: Session, *, after: bool) -> Decision:
+    def nothing(self: Fault, session: ProxySession, *, after: bool) -> Decision:
         return Pass()
 
     for acts in {kind.acts for kind in FAULTS}:
@@ -234,7 +234,7 @@ def test_what_struck_in_one_case_is_no_evidence_of_the_next(
     write(suite, "mail", MAIL)
     decisions: list[Decision] = [InjectError("40001")]
 
-    def once(self: Fault, session: Session, *, after: bool) -> Decision:
+    def once(self: Fault, session: ProxySession, *, after: bool) -> Decision:
         return decisions.pop() if decisions else Pass()
 
     monkeypatch.setattr(Fault, "strike", once)
@@ -246,7 +246,7 @@ def test_an_outage_that_lets_the_next_one_through_is_none(
 ) -> None:
     write(suite, "mail", MAIL)
 
-    def once(self: Fault, session: Session, *, after: bool) -> Decision:
+    def once(self: Fault, session: ProxySession, *, after: bool) -> Decision:
         return DropReply()
 
     monkeypatch.setattr(Outage, "strike", once)

@@ -10,7 +10,7 @@ import pytest
 from game.rules.commands import COMMANDS
 from harness.sweeps import pairs
 from harness.sweeps.race_gates import Gate
-from harness.wire import Decision, Pass, RoundTrip, Session
+from harness.wire import Decision, Pass, ProxySession, RoundTrip
 from tests.fixtures.given_server import given
 
 PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
@@ -75,7 +75,7 @@ def test_a_gate_that_holds_nothing_fails_by_name(
 ) -> None:
     holding = Gate.intercept
 
-    def open_gate(self: Gate, session: Session, trip: RoundTrip) -> Decision:
+    def open_gate(self: Gate, session: ProxySession, trip: RoundTrip) -> Decision:
         self._open = self.came >= first
         return holding(self, session, trip)
 

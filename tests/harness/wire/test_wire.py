@@ -16,7 +16,7 @@ import pytest
 
 from harness import wire
 from harness.databases import Database
-from harness.wire import Decision, DropBefore, DropReply, InjectError, Pass, Proxy, RoundTrip, Session, frames
+from harness.wire import Decision, DropBefore, DropReply, InjectError, Pass, Proxy, ProxySession, RoundTrip, frames
 
 LARGE = 10_000_000
 
@@ -28,14 +28,14 @@ class Ruling:
         self.seen: list[str] = []
         self.answers: list[str] = []
         self.decisions: dict[str, Decision] = {}
-        self.before: Callable[[Session, RoundTrip], None] = lambda _session, _trip: None
+        self.before: Callable[[ProxySession, RoundTrip], None] = lambda _session, _trip: None
 
-    def intercept(self, session: Session, trip: RoundTrip) -> Decision:
+    def intercept(self, session: ProxySession, trip: RoundTrip) -> Decision:
         self.seen.append(trip.sql)
         self.before(session, trip)
         return self.decisions.pop(trip.sql, Pass())
 
-    def answered(self, session: Session, trip: RoundTrip) -> None:
+    def answered(self, session: ProxySession, trip: RoundTrip) -> None:
         self.answers.append(trip.sql)
 
 
@@ -349,7 +349,7 @@ def test_what_the_server_says_last_reaches_the_client(
 ) -> None:
     with psycopg.connect(database.service.conninfo, autocommit=True) as other:
 
-        def terminate(session: Session, trip: RoundTrip) -> None:
+        def terminate(session: ProxySession, trip: RoundTrip) -> None:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [session.pid])
 
         ruling.before = terminate
@@ -362,7 +362,7 @@ def test_a_round_trip_waits_while_its_judge_does_and_others_go_on(
 ) -> None:
     waiting, go = threading.Event(), threading.Event()
 
-    def hold(session: Session, trip: RoundTrip) -> None:
+    def hold(session: ProxySession, trip: RoundTrip) -> None:
         if trip.sql == "SELECT 'held'":
             waiting.set()
             go.wait(30)
