@@ -79,8 +79,8 @@ def _send(plan: WatchPlan, place: str, message: AlarmMessage) -> None:
 
 def _ask(method: str, url: str, **options: Any) -> None:
     """Ask a receiver. Raises httpx.HTTPError unless it takes the request. Its body is not read: it may have no end."""
-    options |= {"timeout": SECONDS, "trust_env": False, "verify": web.authorities()}
-    with httpx.stream(method, url, **options) as answer:
+    options |= {"timeout": SECONDS, "verify": web.authorities()}
+    with httpx.stream(method, url, trust_env=False, **options) as answer:
         answer.raise_for_status()
 
 

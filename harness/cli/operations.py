@@ -68,8 +68,7 @@ def verify(_c: Context, env: str = "", clean: bool = False, minutes: int = Whole
         "reason": "why, in a few words; `invoke status` shows them",
         "json": JSON,
     },
-    required=["reason"],
-    needs={"reason": ["on", "off"]},
+    required=["reason", "on|off"],
     ignores={"on": ["off"]},
 )
 def fence(
@@ -81,7 +80,7 @@ def fence(
     consent: Consent = Consent(),
     json: str = "",
 ) -> None:
-    """Close the game in an emergency, or open it again: no player can write, each can read."""
+    """Close the game in an emergency, and open it: no player can write, each can read."""
     from db import environments
     from db.console.output import outcome
     from db.cutover import emergency

@@ -19,7 +19,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/cutover/probes.py": (1, "tests/harness/cli/test_status_unknown.py"),
     "db/cutover/hooks.py": (5, "tests/db/cutover/test_cutover_hooks.py"),
     "db/cutover/plan.py": (1, "tests/harness/cli/test_cutover_plan.py"),
-    "db/cutover/plan_file.py": (1, "tests/harness/cli/test_cutover_plan.py"),
+    "db/cutover/plan_file.py": (1, "tests/harness/cli/test_plan_files.py"),
     "db/cutover/fence_owner.py": (4, "tests/db/cutover/test_cutover_crossed.py"),
     "db/servers/staying.py": (1, "tests/db/servers/test_staying.py"),
     "db/cutover/emergency.py": (7, "tests/db/cutover/test_emergency.py"),

@@ -188,11 +188,14 @@ def _require_values(context: ParserContext) -> None:
 
 def _require_companions(one: Task, context: ParserContext) -> None:
     where = f"invoke {_name(context)}"
-    for name in one.required:
-        option = _option(context, name)
-        if not option.is_given:
+    for alternatives in one.required:
+        options = [_option(context, name) for name in alternatives.split("|")]
+        if not any(option.is_given for option in options):
             raise Refusal(
-                option.shown[0].replace("=", " "), "none", where=where, do=f"Name it: {option.help}. {NOTHING_BEGUN}"
+                " or ".join(option.shown[0].replace("=", " ") for option in options),
+                "none",
+                where=where,
+                do=f"Name it: {'; '.join(str(option.help) for option in options)}. {NOTHING_BEGUN}",
             )
     for name, companions in one.needs.items():
         if _option(context, name).is_given and not any(_holds(context, companion) for companion in companions):

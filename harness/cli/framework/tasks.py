@@ -18,7 +18,7 @@ from harness.cli.framework.options import Option
 class Task(invoke.tasks.Task[Callable[..., None]]):
     """A task of ours.
 
-    required: options that the task can't do without.
+    required: options that the task can't do without; `on|off` is one of the two.
     needs: an option to those that it does nothing without. One of them is enough; `env=test` is --env with that value.
     ignores: an option to those that do nothing beside it.
     writes: options that name a file to write, besides --into, --json and --report.
@@ -56,7 +56,8 @@ class Task(invoke.tasks.Task[Callable[..., None]]):
         return [self._option(argument) for argument in arguments]
 
     def _option(self, argument: Argument) -> Option:
-        required = "; required" if argument.names[0] in self.required else ""
+        name = argument.names[0]
+        required = next((_required(one, name) for one in self.required if name in one.split("|")), "")
         return Option(
             names=argument.names,
             kind=argument.kind,
@@ -64,6 +65,11 @@ class Task(invoke.tasks.Task[Callable[..., None]]):
             help=f"{argument.help}{required}",
             attr_name=argument.attr_name,
         )
+
+
+def _required(alternatives: str, name: str) -> str:
+    others = [f"--{other}" for other in alternatives.split("|") if other != name]
+    return f"; required without {' or '.join(others)}" if others else "; required"
 
 
 task = partial(invoke.tasks.task, klass=Task)

@@ -245,12 +245,12 @@ def test_the_watch_names_it_and_its_remedy_opens_the_game(quiet: World, tmp_path
         with samples.opened(tmp_path / "looks.sqlite") as kept:
             return watching.look(quiet.env, kept, checks=[open_to_players]).judgements[0]
 
-    assert judged().outcome is check.Outcome.OK
+    assert judged().outcome is check.CheckOutcome.OK
     close(quiet)
     alarm = judged()
-    assert alarm.outcome is check.Outcome.BREACH
+    assert alarm.outcome is check.CheckOutcome.BREACH
     follow(quiet, alarm.do)
-    assert judged().outcome is check.Outcome.OK
+    assert judged().outcome is check.CheckOutcome.OK
 
 
 def test_players_are_answered_503_and_may_read_and_ask_again(server: Server, tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ SECRET = "s3cret-of-the-tests"
 TASK = f"""
 import os, sys
 from db.console.output import outcome
-from db.cutover.ending import Ending
+from db.cutover.ending import RunEnding
 from db.errors import Failure
 from db.processes.interruption import Signals
 
 with Signals() as signals, outcome(sys.argv[2] or None) as speaks:
-    speaks.at_end = lambda word, _todo="": Ending(word, "players play ✓", "fences", "command")
+    speaks.at_end = lambda word, _todo="": RunEnding(word, "players play ✓", "fences", "command")
     speaks.signals = signals
     assert os.open(os.devnull, os.O_RDONLY) > 2, "nothing that is opened takes the number of a standard stream"
     speaks.progress.say("going ✓ 한글")

@@ -41,7 +41,7 @@ USUAL = {
     "transfer.mapping": (),
     "transfer.convert": ("--source", "none.db", "--into", "new.db"),
     "watch": ("--env", "development", "--once"),
-    "fence": ("--env", "development", "--on", "--reason", "a test"),
+    "fence": ("--env", "development", "--reason", "a test", "--on"),
     "snapshot.verify": ("--env", "development", "--path", "none"),
     "snapshot.restore": ("--env", "development", "--path", "none"),
 }

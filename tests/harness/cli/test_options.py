@@ -215,7 +215,8 @@ def test_an_empty_text_is_refused_by_name(name: str, option: Option, refused: Re
 def test_companions_are_options_of_the_task() -> None:
     for name, context in CONTEXTS.items():
         one = task(name)
-        named = [*one.required, *one.writes, *one.needs, *one.ignores]
+        named = [*one.writes, *one.needs, *one.ignores]
+        named += [other for alternatives in one.required for other in alternatives.split("|")]
         named += [other.partition("=")[0] for others in one.needs.values() for other in others]
         named += [other for others in one.ignores.values() for other in others]
         assert [other for other in named if f"--{other}" not in context.flags] == [], name
@@ -247,7 +248,7 @@ def word(name: str, option: str) -> str:
 
 
 def met(name: str) -> list[str]:
-    return [word(name, option) for option in task(name).required]
+    return [word(name, option.partition("|")[0]) for option in task(name).required]
 
 
 @pytest.mark.parametrize(("name", "option"), [(name, option) for name in CONTEXTS for option in task(name).needs])
@@ -263,7 +264,8 @@ def test_an_option_without_its_companion_is_refused(name: str, option: str, refu
 )
 def test_an_option_beside_one_that_ignores_it_is_refused(name: str, option: str, idle: str, refused: Refused) -> None:
     needed = [word(name, other.partition("=")[0]) for other in task(name).needs.get(idle, ())]
-    text = refused(name, word(name, option), word(name, idle), *needed)
+    others = [one for one in met(name) if one not in (word(name, option), word(name, idle), *needed)]
+    text = refused(name, *others, word(name, option), word(name, idle), *needed)
     assert f"expected --{option} without --" in text
 
 
