@@ -21,7 +21,7 @@ from tenacity import (
     wait_random,
 )
 
-from game import idempotency
+from game import chain, idempotency
 from game.errors import Fenced, Refused, StoreUnavailable, TryAgain
 from game.rows import Record, Rows, text, whole_number
 from game.rules.actions import Outcome, perform
@@ -112,7 +112,7 @@ def _attempt(store: Store, request: Request, now_ms: int, chance: Chance, fence_
         rows = loaded.rows.copy()
         player = Player(rows, request.request_id, now_ms, chance, request.command.body())
         outcome = perform(player, request.command)
-        kept = _journal(loaded.rows, rows, request, outcome, now_ms)
+        kept = _journal(loaded, rows, request, outcome, now_ms)
         unit.save(loaded.rows, rows)
         unit.commit()
     return Answer(json.loads(kept), replayed=False)
@@ -132,18 +132,26 @@ def _check_open(loaded: LoadedPlayer, request: Request, fence_pass: str | None) 
         raise Refused("player_held", request.player)
 
 
-def _journal(before: Rows, after: Rows, request: Request, outcome: Outcome, now_ms: int) -> str:
+def _journal(loaded: LoadedPlayer, after: Rows, request: Request, outcome: Outcome, now_ms: int) -> str:
     """Add the receipt, and with a player's first one what the player owned before it; the outcome's text."""
     kept = json.dumps(outcome, ensure_ascii=False)
-    if not before.get("player_openings"):
-        after.table("player_openings")[(request.player,)] = _opening(before)
-    after.table("action_receipts")[(request.player, request.request_id)] = {
+    openings = after.table("player_openings")
+    if not openings:
+        openings[(request.player,)] = _opening(loaded.rows)
+    receipt: Record = {
         "user_id": request.player,
         "request_id": request.request_id,
         "command": request.command.body(),
         "outcome": kept,
         "at": now_ms,
+        "seq": None,
+        "chain": None,
     }
+    if loaded.head is not None:
+        ledger, history = (after.table(name).values() for name in ("currency_ledger", "inventory_history"))
+        head = chain.following(loaded.head, openings[(request.player,)], receipt, ledger, history)
+        receipt |= {"seq": head.seq, "chain": head.chain}
+    after.table("action_receipts")[(request.player, request.request_id)] = receipt
     return kept
 
 

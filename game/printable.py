@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 from game.redaction import HIDDEN, is_secret_name, redact
@@ -100,3 +101,10 @@ def _escape(match: re.Match[str]) -> str:
 
 def _json_escape(match: re.Match[str]) -> str:
     return json.dumps(match[0])[1:-1]
+
+
+def named(columns: Collection[str], *, most: int = 3) -> str:
+    """Join the first of these table.column names, and count the rest."""
+    shown = ", ".join(list(columns)[:most])
+    more = len(columns) - most
+    return f"{shown} and {more} more" if more > 0 else shown

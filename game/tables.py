@@ -4,16 +4,16 @@ The same tables stand on both stores: on Postgres under these names, in the lega
 columns of `users` (see `game.legacy.codec`) and the journals bear the prefix `sudamr_`.
 
 A column marked `CODEC` serves only to rebuild a legacy row byte for byte. The Postgres store never loads one for a
-command, and a record made by a command has none.
+command, and a record made by a command has none. A column marked `HEAD` is part of no record: it tells the Postgres
+store the player's newest receipt (`game.chain`), which the legacy store finds in the receipts themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import sqlalchemy as sa
 
 CODEC = {"codec": True}
+HEAD = {"head": True}
 LEGACY_PREFIX = "sudamr_"
 CANARY_PREFIX = "sudamr-canary-"
 """Begins the ids of players that a smoke test makes and removes; no other player may be called so."""
@@ -87,12 +87,17 @@ users = sa.Table(
     _integer("places_material", 30),
     _integer("places_consumable", 30),
     _flag("held"),
+    sa.Column("seq", sa.BigInteger, info=HEAD),
+    sa.Column("chain", sa.Text, info=HEAD),
     _at_least("gold"),
     _at_least("diamonds"),
     _at_least("action_points"),
     _at_least("forge_level", 1),
     _at_least("forge_xp"),
-    comment="One row a player. held: something of the player's could not be read; every command is refused.",
+    comment=(
+        "One row a player. held: something of the player's could not be read; every command is refused. seq, chain:"
+        " of the player's newest receipt."
+    ),
 )
 
 user_inventory = sa.Table(
@@ -315,7 +320,13 @@ action_receipts = sa.Table(
     _text("command"),
     _text("outcome"),
     _integer("at"),
-    comment="One row a granted request. command and outcome: JSON text. at: epoch milliseconds.",
+    _integer("seq", None),
+    _text("chain", null=True),
+    sa.Index("action_receipts_user_id_seq_idx", "user_id", "seq", unique=True),
+    comment=(
+        "One row a granted request. command and outcome: JSON text. at: epoch milliseconds. seq: from 1, without a gap"
+        " for a player. chain: sha256 of the receipt, its lines and the chain before it."
+    ),
 )
 
 currency_ledger = sa.Table(
@@ -375,25 +386,12 @@ ALL = (*PLAYER_STATE, *OTHER_STATE, *JOURNALS)
 BY_NAME = {table.name: table for table in ALL}
 KEYS = {table.name: tuple(column.name for column in table.primary_key) for table in ALL}
 
-legacy_metadata = sa.MetaData()
-
-
-def _for_legacy(journal: sa.Table) -> sa.Table:
-    """Return the journal for the legacy file: same columns, the prefix, no foreign key (the file has none)."""
-    columns = [sa.Column(c.name, c.type, primary_key=c.primary_key, nullable=c.nullable) for c in journal.columns]
-    return sa.Table(LEGACY_PREFIX + journal.name, legacy_metadata, *columns, sqlite_with_rowid=False)
-
-
-LEGACY_JOURNALS = {journal.name: _for_legacy(journal) for journal in JOURNALS}
-
 
 def game_columns(table: sa.Table) -> list[sa.Column[object]]:
     """Return the columns that a command reads and writes: all but those that only rebuild the legacy row."""
-    return [column for column in table.columns if not column.info.get("codec")]
+    return [column for column in record_columns(table) if not column.info.get("codec")]
 
 
-def named(columns: Collection[str], *, most: int = 3) -> str:
-    """Join the first of these table.column names, and count the rest."""
-    shown = ", ".join(list(columns)[:most])
-    more = len(columns) - most
-    return f"{shown} and {more} more" if more > 0 else shown
+def record_columns(table: sa.Table) -> list[sa.Column[object]]:
+    """Return the columns of a record: all but the head of the player's receipts, which only the Postgres store has."""
+    return [column for column in table.columns if not column.info.get("head")]

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
+from game.chain import Head
 from game.rows import Rows
 
 Engine = Literal["postgres", "legacy"]
@@ -22,12 +23,15 @@ class LoadedPlayer:
     rows: `users` and the tables asked for; the request's own action_receipts, under either form of its key
     (`game.idempotency`); and the player's player_openings. A player without an opening also gets user_inventory, so
     that the opening can be written.
+    head: the player's newest receipt; None where receipts get no numbers yet: the database is before the revision that
+    numbers those of earlier versions, or the file is fenced, and nothing can be written.
     draw_epoch: mixed into every draw (`game.rules.chance`); "" until the store's writes were given up for the first
     time.
     """
 
     rows: Rows
     fence: FenceState
+    head: Head | None
     draw_epoch: str = field(default="", repr=False)
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from psycopg import sql
 
 from db import ops, snapshots, tables, transfer
 from db.counts import few
-from db.cutover import fence_owner, hooks, switch
+from db.cutover import fence_owner, hooks, services, switch
 from db.cutover.context import READ_ONLY_BEGINS, READ_ONLY_ENDS, RunContext
 from db.cutover.turning import turn, turning
 from db.errors import Failure, Refusal
+from db.legacy import receipts
 from db.ops import Phase, fence, statements
 from db.schema import migrate
 from db.snapshots import Label, Side
@@ -53,13 +55,19 @@ def migrate_target(context: RunContext) -> Facts:
     direct = context.env.target_direct
     if context.phase() in (Phase.EMPTY, Phase.RETURNED) and migrate.current(context.conn):
         require_empty(context)
-    made = migrate.migrate(direct, environment=context.env.name, service_role=context.env.target.user)
+    made = migrate.migrate(
+        direct,
+        environment=context.env.name,
+        service_role=context.env.target.user,
+        unable=partial(services.unable, context.env.services),
+    )
+    numbered = receipts.number_all(context.env.legacy.path)
     if drifted := migrate.drift(direct):
         raise Failure("the schema as the migrations make it", few(drifted, 3, between="; "), where=direct.redacted)
     fence.raise_fence(context.conn, pass_token=context.pass_token)
     refused = fence.prove(context.env.target)
     begin_loading(context)
-    return {"applied": made.applied, "head": made.head, "writes_refused": refused}
+    return {"applied": made.applied, "head": made.head, "numbered_receipts": numbered, "writes_refused": refused}
 
 
 def begin_loading(context: RunContext) -> None:
@@ -121,7 +129,10 @@ def fence_legacy(context: RunContext) -> Facts:
     owner_check = fence_owner.of_this_game_or_open(context.owner, context.env.legacy.path)
     turn(context, "fenced", phases=(Phase.LOADING,), owner_check=owner_check)
     with closing(sqlite_values.connect(context.env.legacy.path)) as connection:
-        return {"writes_refused": legacy_fence.prove(connection)}
+        refused = legacy_fence.prove(connection)
+    # Of a process of an earlier version that played on while the others were numbered.
+    receipts.number_all(context.env.legacy.path, pass_token=context.pass_token)
+    return {"writes_refused": refused}
 
 
 def copied(context: RunContext) -> bool:

@@ -21,7 +21,7 @@ from db.ops import Phase, fence, statements
 from db.schema import migrate, relocation
 from db.snapshots import kept
 from game import tables
-from game.legacy import draws, sqlite_values
+from game.legacy import draws, file_journals, sqlite_values
 
 NAMES = "select relname from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema()))"
 
@@ -109,7 +109,7 @@ def compare(context: RunContext, accepted: int) -> dict[str, Any]:
 def lost_writes(context: RunContext) -> int:
     """Count the granted requests that Postgres has and the legacy file lacks."""
     with closing(sqlite_values.connect(context.env.legacy.path, readonly=True)) as connection:
-        journal = tables.LEGACY_JOURNALS["action_receipts"].name
+        journal = file_journals.TABLES["action_receipts"].name
         has_journal = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (journal,)).fetchone()
         known = (
             set(connection.execute(f'SELECT user_id, request_id FROM "{journal}"').fetchall()) if has_journal else set()

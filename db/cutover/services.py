@@ -30,6 +30,9 @@ POLL_SECONDS = 0.1
 TRIAL_SECONDS = 30.0
 START_SECONDS = 60.0
 
+NOBODY = "Connection refused"
+"""In the text of an answer from an address where no process listens."""
+
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 
@@ -44,6 +47,7 @@ class Ready:
     fence: str
     pid: int
     started: str
+    abilities: tuple[str, ...] = ()
 
     @property
     def process(self) -> tuple[int, str]:
@@ -75,7 +79,25 @@ def asked(url: str) -> Ready | str:
     if not isinstance(body, dict) or not isinstance(pid := body.get("pid"), int):
         return f"another program answers, with HTTP status {answer.status_code}"
     text = {name: str(body.get(name) or "") for name in ("engine", "store", "fence", "started")}
-    return Ready(url, answer.status_code, pid=pid, **text)
+    able = body.get("abilities")
+    abilities = tuple(map(str, able)) if isinstance(able, list) else ()
+    return Ready(url, answer.status_code, pid=pid, abilities=abilities, **text)
+
+
+def unable(urls: Sequence[str], ability: str) -> list[str]:
+    """Name the processes that can't do it, of an earlier version, and those that do not say. None runs: none is named.
+
+    ability: as `/readyz` lists them (`abilities`).
+    """
+    named = []
+    for url in urls:
+        answer = asked(url)
+        if isinstance(answer, str):
+            if NOBODY not in answer:
+                named.append(f"{url}: {answer}")
+        elif ability not in answer.abilities:
+            named.append(f"{url}: a process of an earlier version")
+    return named
 
 
 def wait_for(

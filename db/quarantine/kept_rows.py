@@ -11,6 +11,7 @@ from db.errors import Failure
 from db.legacy.schema import Schema
 from db.quarantine import decided_values
 from db.quarantine.entries import Value
+from db.transfer import heads
 from db.transfer.batches import JOURNALS, plain_line, unfit
 from db.transfer.copying import copy
 from db.transfer.target import LegacyRow
@@ -92,6 +93,7 @@ class KeptRow:
             return self._load_player(conn)
         if self.table in JOURNALS:
             copy(conn, JOURNALS[self.table], [plain_line(self.cells)])
+            heads.give_of_receipts(conn, str(self.player))
         else:
             name, record = codec.decode_other(self.table, self.cells, rowid=self.position)
             copy(conn, tables.BY_NAME[name], [record])

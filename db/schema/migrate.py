@@ -6,7 +6,7 @@ fenced; nothing in this module lifts a fence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -21,13 +21,14 @@ from sqlalchemy.pool import StaticPool
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 from db import ops, remedies, tables
+from db.counts import few
 from db.errors import Failure, Refusal
 from db.ops import fence, locks
 from db.schema import drift as catalog
 from db.schema import grants, revisions, unchanged
 from db.schema.revisions import History, Revision
 from db.target import requirements
-from game import tables as game_tables
+from game import printable
 from game.postgres.statements import lacking as lacking_columns
 from game.redaction import redact
 from game.urls import PostgresUrl
@@ -39,6 +40,8 @@ LOCK_TIMEOUT_SECONDS = 5
 """How long a statement may wait for a table, and the game's commands behind it."""
 
 STATEMENT_TIMEOUT_SECONDS = 600
+NAMED = 3
+"""How many processes a refusal names."""
 
 BEFORE = ("delete from ops.proven where exists (select from ops.phase where phase = 'loading')", *revisions.PASS)
 """Runs first in a revision's transaction: the copy must be proven again, and the revision may write fenced rows."""
@@ -73,6 +76,11 @@ class Migrated:
     sql: str = ""
 
 
+def no_process(_ability: str) -> Sequence[str]:
+    """Name no process: for a database that no service uses."""
+    return ()
+
+
 def migrate(
     direct: PostgresUrl,
     *,
@@ -80,13 +88,16 @@ def migrate(
     service_role: str | None,
     sql: bool = False,
     history: History | None = None,
+    unable: Callable[[str], Sequence[str]] = no_process,
 ) -> Migrated:
     """Bring the schema of the URL to the head and give the service's role its rights. Safe to call again.
 
-    sql: change nothing and return the statements. history: other revisions than the project's own.
+    sql: change nothing and return the statements. history: other revisions than the project's own. unable: names the
+    processes of the service that can't do what a revision needs of them.
     Raises Refusal for a faulty revision file; a database that is not prepared or is another environment's; another
     migration under way; a schema with foreign tables or changed by hand; a revision that was edited after it was
-    applied, or that this version does not know; a table that another session locks.
+    applied, or that this version does not know; a table that another session locks; a process of the service that is
+    older than a revision allows: nothing is applied then.
     Raises Failure if a revision does not pass; those before it stay applied.
     """
     history = history or revisions.read()
@@ -100,10 +111,23 @@ def migrate(
             applied = [revision.id for revision in pending]
             if sql:
                 return Migrated(applied, history.head, _dry_run(conn, direct.schema, service_role, history, pending))
+            if current(conn) is not None:  # A new schema has no receipts, and no process uses it yet.
+                _require_able(pending, unable)
             _create_schema(conn, direct.schema)
             _upgrade(conn, direct, history, pending)
             grants.grant(conn, direct.schema, service_role)
     return Migrated(applied, history.head)
+
+
+def _require_able(pending: tuple[Revision, ...], unable: Callable[[str], Sequence[str]]) -> None:
+    for revision in pending:
+        if revision.needs_of_service and (older := unable(revision.needs_of_service)):
+            raise Refusal(
+                f"processes of the service that know {revision.needs_of_service}, before revision {revision.id}",
+                few(older, NAMED, between="; "),
+                where="the services of the environment",
+                do="Start each with this version of the program, which plays on the schema as it is, and run again.",
+            )
 
 
 def head() -> str:
@@ -155,7 +179,7 @@ def require_current(conn: ops.Connection) -> None:
     if lacking := _value(conn, lacking_columns()):
         raise Refusal(
             "every column of game/tables.py",
-            f"no {game_tables.named(lacking)}",
+            f"no {printable.named(lacking)}",
             where=ops.place(conn),
             do=f"Run: invoke migrate --env {ops.named(conn)}",
         )
@@ -253,7 +277,7 @@ def _upgrade(conn: ops.Connection, direct: PostgresUrl, history: History, pendin
 
 def _patience(conn: ops.Connection, revision: Revision) -> None:
     """Set the timeouts. CREATE INDEX CONCURRENTLY may wait longer for a lock: nobody has to wait behind it."""
-    lock = STATEMENT_TIMEOUT_SECONDS if revision.outside else LOCK_TIMEOUT_SECONDS
+    lock = STATEMENT_TIMEOUT_SECONDS if unchanged.index_of(revision) else LOCK_TIMEOUT_SECONDS
     _timeouts(conn, lock=lock, statement=STATEMENT_TIMEOUT_SECONDS)
 
 
@@ -273,21 +297,23 @@ def _not_passed(
         if index:
             _drop_index(conn, index)
     stay = f"; {', '.join(one.id for one in before)} stays" if before else ""
+    # One that commits as it goes, player by player, has nothing to take back.
+    by_parts = revision.outside and not index
+    kept = f"What revision {revision.id} did stays" if by_parts else f"Revision {revision.id} changed nothing"
     if isinstance(cause, errors.LockNotAvailable):
-        kind = Failure if before else Refusal
+        kind = Failure if before or by_parts else Refusal
         return kind(
             f"the tables of revision {revision.id} within {LOCK_TIMEOUT_SECONDS} s",
             f"locked by {fence.blockers(conn)}",
             where=direct.redacted,
-            do=f"Revision {revision.id} changed nothing{stay}. Let them end, or end each"
-            " (SELECT pg_terminate_backend(PROCESS);), and run again.",
+            do=f"{kept}{stay}. Let them end, or end each (SELECT pg_terminate_backend(PROCESS);), and run again.",
         )
     message = redact(str(cause).partition("\n")[0])
     return Failure(
         f"revision {revision.id} to pass",
         message,
         where=direct.redacted,
-        do=f"Revision {revision.id} changed nothing{stay}. Correct the cause and run again.",
+        do=f"{kept}{stay}. Correct the cause and run again.",
     )
 
 

@@ -66,12 +66,16 @@ QUOTED = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'", re.DOTALL)
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision file. statements: its SQL, in order. outside: they run outside a transaction."""
+    """One revision file. statements: its SQL, in order. outside: they run outside a transaction.
+
+    needs_of_service: what each process of the service must be able to do before it is applied; "" for nothing.
+    """
 
     id: str
     path: Path
     statements: tuple[str, ...]
     outside: bool
+    needs_of_service: str = ""
 
     @property
     def sql(self) -> str:
@@ -264,7 +268,7 @@ def _revision(path: Path, module: ModuleType) -> Revision:
             where=str(path),
             do="Give each a revision of its own: what fails half way could not be taken back.",
         )
-    return Revision(str(module.revision), path, statements, outside)
+    return Revision(str(module.revision), path, statements, outside, getattr(module, "needs_of_service", ""))
 
 
 def controls(statement: str) -> frozenset[str]:

@@ -32,6 +32,7 @@ _KEYS = {
 }
 """Columns that the target keeps unique, by legacy table; the first is the key."""
 
+_LEAST = {"balance": 0, "stock": 0, "seq": 1}
 _CURRENCIES = ("gold", "diamonds")
 
 
@@ -192,7 +193,7 @@ def unfit(journal: sa.Table, cells: Mapping[str, Cell]) -> str | None:
             if not column.nullable:
                 return column.name
         elif isinstance(column.type, sa.BigInteger):
-            if not isinstance(cell, int) or (cell < 0 and column.name in ("balance", "stock")):
+            if not isinstance(cell, int) or cell < _LEAST.get(column.name, cell):
                 return column.name
         elif not isinstance(cell, str) or not (indexable if column.primary_key else storable)(cell):
             return column.name

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from db import ops
+from game import tables
 from game.rows import Value
 
 _TYPES: dict[type, str] = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool", sa.LargeBinary: "bytea"}
@@ -15,11 +16,11 @@ _TYPES: dict[type, str] = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "
 
 def copy(conn: ops.Connection, table: sa.Table, records: Iterable[Mapping[str, Value]]) -> None:
     """Add the records, in order, within the transaction that is open; a column that a record lacks is NULL."""
-    names = [column.name for column in table.columns]
+    names = [column.name for column in tables.record_columns(table)]
     into = sql.SQL("copy {} ({}) from stdin (format binary)").format(
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
     )
     with conn.cursor() as cursor, cursor.copy(into) as lines:
-        lines.set_types([_TYPES[type(column.type)] for column in table.columns])
+        lines.set_types([_TYPES[type(column.type)] for column in tables.record_columns(table)])
         for record in records:
             lines.write_row([record.get(name) for name in names])

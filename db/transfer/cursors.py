@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -11,6 +11,7 @@ from psycopg import sql
 
 from db import ops
 from db.legacy.source import CELL_BYTES, CHUNK_BYTES
+from game import tables
 from game.rows import Record
 from game.runs import runs
 
@@ -21,15 +22,23 @@ _numbers = count(1)
 
 
 def stream(
-    conn: ops.Connection, table: sa.Table, *, order: Sequence[str], source: str | None = None
+    conn: ops.Connection,
+    table: sa.Table,
+    *,
+    order: Sequence[str],
+    source: str | None = None,
+    without: Collection[str] = (),
 ) -> Iterator[Record]:
     """Yield records in the order of the columns, text by its bytes; `source`: of legacy_rows, only that table's.
+
+    without: columns that the database has not yet; the records lack them.
 
     `order` must tell any two records apart. What fits a chunk is fetched at once. Else two cursors walk the same order:
     one reads how large the records are, the other takes as many of them as a chunk holds, or one that is larger.
     """
-    names = [column.name for column in table.columns]
-    texts = [column.name for column in table.columns if isinstance(column.type, sa.Text)]
+    columns = [column for column in tables.record_columns(table) if column.name not in without]
+    names = [column.name for column in columns]
+    texts = [column.name for column in columns if isinstance(column.type, sa.Text)]
     sizes = [sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(name)) for name in texts]
     size = sql.SQL(" + ").join([*sizes, sql.Literal(CELL_BYTES * len(names))])
     from_table, ordered = _from(table, source), _order(table, order)
@@ -69,7 +78,7 @@ def fetch(
     conn: ops.Connection, table: sa.Table, column: str, values: list[str] | list[int], *, source: str | None = None
 ) -> Iterator[Record]:
     """Yield the records whose `column` is one of the values, in no order; all are read at once."""
-    names = [field.name for field in table.columns]
+    names = [field.name for field in tables.record_columns(table)]
     query = sql.SQL("select {} from {} where {} = any(%s)").format(
         sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table.name), sql.Identifier(column)
     )

@@ -24,6 +24,7 @@ from db.legacy import schema as schemas
 from db.legacy.source import CHUNK_BYTES, Digest, Source, SourceRow, chunks, opened
 from db.ops import fence
 from db.schema import draws
+from db.transfer import heads
 from db.transfer import reconcile as tallies
 from db.transfer.batches import JOURNALS, Batch, BatchBuilder, quarantine_record
 from db.transfer.copying import copy
@@ -146,6 +147,8 @@ class _Loading:
         with progress.bar("loading", self.source.count("users"), "players") as advance:
             for name in names:
                 self._table(name, advance if name == "users" else uncounted)
+        with self._transaction():
+            heads.give(self.conn, self.source)
         self.conn.execute(sql.SQL("analyze {}").format(_all_tables()))
 
     def _table(self, name: str, advance: Advance) -> None:

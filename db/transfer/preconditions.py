@@ -12,15 +12,16 @@ from db import ops
 from db.counts import count, few
 from db.environments import THROWAWAY
 from db.errors import Failure, Refusal
+from db.legacy import receipts
 from db.legacy import schema as schemas
 from db.legacy.source import Source
 from db.ops import fence, locks, statements
 from db.schema import in_use
 from db.target import requirements
 from db.transfer.batches import JOURNALS
-from game import tables
+from game import printable, tables
 from game.errors import FENCE_SQLSTATE
-from game.legacy import sqlite_values
+from game.legacy import file_journals, sqlite_values
 from game.legacy.codec import homes
 from game.redaction import redact
 from game.urls import PostgresUrl
@@ -63,7 +64,7 @@ def check_homes() -> None:
     if lacking := homes.homeless():
         raise Refusal(
             "a place in the legacy file for every column of game/tables.py",
-            f"none for {tables.named(lacking)}",
+            f"none for {printable.named(lacking)}",
             do="Give it one in game/legacy, or take it out of game/tables.py until the game has moved to Postgres.",
         )
 
@@ -153,13 +154,26 @@ def check_journals(source: Source) -> None:
         if name not in spelt:
             continue
         table, expected = source.tables[spelt[name]], tuple(column.name for column in journal.columns)
-        if table.name != name or set(table.columns) != set(expected) or table.primary_key != tables.KEYS[journal.name]:
+        added = {column for column in expected if column in file_journals.ADDED_TO_RECEIPTS}
+        as_ours = {*table.columns, *added} == set(expected) and table.primary_key == tables.KEYS[journal.name]
+        if table.name != name or not as_ours:
             raise Refusal(
                 f"our journal {name} ({', '.join(expected)})",
                 f"a table {table.name} of {', '.join(table.columns)}",
                 where=source.where,
                 do=schemas.in_the_file(schemas.renaming(table.name, f"game_{name}")),
             )
+
+
+def check_numbers(source: Source) -> None:
+    """Refuse a file in which a receipt has no number, or another's: its player's chain could not be carried on."""
+    if problem := receipts.unnumbered(source.connection):
+        raise Refusal(
+            "receipts that are numbered, each once",
+            problem,
+            where=source.where,
+            do="In an environment's own file `invoke migrate --env NAME` numbers them; take a copy of it afterwards.",
+        )
 
 
 def check_ids(source: Source) -> None:

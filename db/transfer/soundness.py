@@ -20,7 +20,7 @@ from db.legacy.compiling import find_unwritable
 from db.legacy.read_errors import is_not_utf8, unreadable
 from db.legacy.source import Source, opened
 from db.remedies import RESTORE_FILE
-from db.transfer.preconditions import check_ids, check_journals
+from db.transfer.preconditions import check_ids, check_journals, check_numbers
 from game.legacy.guarding import MOST_BYTES, strictly
 from game.legacy.sqlite_values import quote
 
@@ -60,6 +60,7 @@ def check_contents(source: Source) -> None:
     check_writable(source)
     schemas.rehearse(source.schema)
     check_journals(source)
+    check_numbers(source)
     check_ids(source)
 
 

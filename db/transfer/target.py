@@ -26,7 +26,7 @@ from db.transfer import preconditions
 from db.transfer.batches import JOURNALS
 from db.transfer.cursors import fetch, stream
 from game import tables
-from game.legacy import codec, sqlite_values
+from game.legacy import codec, file_journals, numbering, sqlite_values
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import BadText, Cell
 from game.rows import Key, Record, Rows
@@ -40,6 +40,7 @@ PlacedRow: TypeAlias = tuple[int, LegacyRow]
 _OWN_TABLE = {"user_credentials": "user_credentials", "live_games": "live_games", "kv": "key_values"}
 """Legacy tables that have a table of their own in the target."""
 
+_INDEX = numbering.INDEX.replace("IF NOT EXISTS ", "")
 _PLAYERS_A_FETCH = 2000
 _ROOM_BYTES = 80 * CELL_BYTES
 _LARGE = {
@@ -90,7 +91,10 @@ class Target:
         schema = schemas.from_records(records) if records else default_schema()
         have = {statement.name for statement in schema.tables}
         missing = [name for name, journal in JOURNALS.items() if name not in have and self.count(journal)]
-        return Schema((*schema.statements, *map(_journal_statement, missing)), schema.settings)
+        added = [*map(_journal_statement, missing)]
+        if numbering.RECEIPTS in missing:
+            added.append(Statement("index", str(file_journals.SEQ_INDEX.name), numbering.RECEIPTS, _INDEX))
+        return Schema((*schema.statements, *added), schema.settings)
 
     @cached_property
     def users_columns(self) -> tuple[str, ...]:
@@ -197,12 +201,20 @@ class Target:
             query += " and loaded_by is null"
         return self.conn.execute(query, (ids,)).fetchall()
 
+    # A rollback must not need a migration first: what a revision added is looked for.
     @cached_property
     def _notes_replays(self) -> bool:
         """Return True from the revision 0002 on."""
-        # A rollback must not need a migration first.
-        query = "select from pg_attribute where attrelid = 'quarantine'::regclass and attname = 'loaded_by'"
-        return bool(self.conn.execute(query).rowcount)
+        return self._has("quarantine", "loaded_by")
+
+    @cached_property
+    def numbers_receipts(self) -> bool:
+        """Return True from the revision 0004 on."""
+        return self._has("action_receipts", "seq")
+
+    def _has(self, table: str, column: str) -> bool:
+        query = "select from pg_attribute where attrelid = %s::regclass and attname = %s and not attisdropped"
+        return bool(self.conn.execute(query, (table, column)).rowcount)
 
     def _fetch_whole(self, positions: list[int]) -> dict[int, Rows]:
         records = fetch(self.conn, tables.legacy_rows, "position", positions, source="users") if positions else ()
@@ -227,8 +239,9 @@ class Target:
         """Yield a journal in the order of its key, the lines that were kept whole among the others."""
         journal = JOURNALS[table]
         kept = [row for _position, row in self._encoded("legacy_rows", ["position"], source=table)]
+        without = () if self.numbers_receipts else file_journals.ADDED_TO_RECEIPTS
         lines: Iterator[LegacyRow] = (
-            _plain(record) for record in stream(self.conn, journal, order=tables.KEYS[journal.name])
+            _plain(record) for record in stream(self.conn, journal, order=tables.KEYS[journal.name], without=without)
         )
         columns = tables.KEYS[journal.name]
         merged = heapq.merge(
@@ -266,7 +279,7 @@ def default_schema() -> Schema:
 
 
 def _journal_statement(name: str) -> Statement:
-    table = tables.LEGACY_JOURNALS[JOURNALS[name].name]
+    table = file_journals.TABLES[JOURNALS[name].name]
     return Statement("table", name, name, str(CreateTable(table).compile(dialect=sqlite.dialect())).strip())
 
 

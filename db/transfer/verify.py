@@ -14,6 +14,7 @@ from db.errors import Failure
 from db.legacy import source as sources
 from db.legacy.source import Source, SourceRow
 from db.remedies import LOAD_ANEW
+from db.transfer import heads
 from db.transfer import target as targets
 from db.transfer.target import LegacyRow, PlacedRow, Target
 from game.legacy import sqlite_values
@@ -59,6 +60,8 @@ def compare(source: Source, target: Target, progress: Progress) -> Proof:
     with progress.bar("proving", players, "players") as advance:
         for name in dict.fromkeys((*source.tables, *(statement.name for statement in target.schema.tables))):
             counted.add(_table(name, source, target, advance if name == "users" else uncounted))
+    if target.numbers_receipts:
+        counted.add(heads.differences(source, target.conn))
     return Proof(players, counted.mismatches, tuple(counted.named))
 
 

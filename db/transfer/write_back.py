@@ -27,7 +27,7 @@ from db.transfer.target import LegacyRow, Target, sqlite_key
 from db.transfer.verify import compare, differing, pairs, uncounted
 from game.errors import Fenced, Moved
 from game.legacy import draws as legacy_draws
-from game.legacy import fence, sqlite_values
+from game.legacy import fence, numbering, sqlite_values
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import quote
 from game.urls import PostgresUrl
@@ -165,6 +165,8 @@ class _WriteBack:
         missing = [statement for statement in self.target.schema.tables if statement.name not in source.tables]
         for statement in missing:
             self._make(statement)
+        if {numbering.RECEIPTS} & {*source.tables, *(statement.name for statement in missing)}:
+            numbering.add_columns(self.connection)  # The file may be older than the numbers.
         for column in self.target.added_columns():
             if column not in source.tables["users"].columns:
                 self.connection.execute(f"ALTER TABLE users ADD COLUMN {quote(column)} {USERS.declared[column]}")

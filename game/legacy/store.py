@@ -20,9 +20,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.schema import CreateTable
 
-from game import idempotency, tables
+from game import idempotency, printable, tables
+from game.chain import Head
 from game.errors import StoreFailure, StoreUnavailable, TryAgain
-from game.legacy import codec, draws, fence, fence_schema, guarding, sqlite_values
+from game.legacy import codec, draws, fence, fence_schema, file_journals, guarding, numbering, sqlite_values
 from game.legacy.codec import homes
 from game.legacy.codec.mapping import USERS
 from game.legacy.sqlite_values import Cell, insert_into, placeholder, quote
@@ -63,10 +64,13 @@ MOST_CPU_SECONDS = 10.0
 PRIMARY_CODE = 0xFF
 """SQLite's extended result codes keep the primary one in their lowest byte."""
 
-_JOURNALS = {name: journal.name for name, journal in tables.LEGACY_JOURNALS.items()}
+_JOURNALS = {name: journal.name for name, journal in file_journals.TABLES.items()}
 _DDL = [
-    str(CreateTable(journal, if_not_exists=True).compile(dialect=sqlite.dialect()))
-    for journal in tables.LEGACY_JOURNALS.values()
+    *(
+        str(CreateTable(journal, if_not_exists=True).compile(dialect=sqlite.dialect()))
+        for journal in file_journals.TABLES.values()
+    ),
+    numbering.INDEX,
 ]
 
 
@@ -198,7 +202,18 @@ class LegacyUnit:
             for form in idempotency.forms(request_id):
                 rows[receipts.name] |= _journal(self._connection, receipts, {"user_id": player, "request_id": form})
             rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
-        return LoadedPlayer(rows, state, draws.read(self._connection))
+            head = self._head(player) if state == "open" or self._fence_pass is not None else None
+        return LoadedPlayer(rows, state, head, draws.read(self._connection))
+
+    def _head(self, player: str) -> Head:
+        """Return the player's newest receipt, once all have a number."""
+        if not _has(self._connection, numbering.RECEIPTS):
+            return Head()
+        if numbering.is_left(self._connection, player):
+            with self._past_the_fence():
+                numbering.add_columns(self._connection)
+                numbering.number(self._connection, player)
+        return numbering.head(self._connection, player)
 
     def save(self, before: Rows, after: Rows) -> None:
         """Write the changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""
@@ -255,16 +270,20 @@ def _columns(connection: sqlite3.Connection) -> list[str]:
 
 
 def _lacking(connection: sqlite3.Connection) -> list[str]:
-    """Name the columns that the file's journals lack. A file without journals gets them complete, so it lacks none."""
+    """Name the columns that the file's journals lack, but for those that a command adds.
+
+    A file without journals gets them complete, so it lacks none.
+    """
     lacking = []
-    for journal in tables.LEGACY_JOURNALS.values():
+    for journal in file_journals.TABLES.values():
         have = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (journal.name,))}
-        lacking += [f"{journal.name}.{column.name}" for column in journal.columns if have and column.name not in have]
+        wanted = [column.name for column in journal.columns if column.name not in file_journals.ADDED_TO_RECEIPTS]
+        lacking += [f"{journal.name}.{name}" for name in wanted if have and name not in have]
     return lacking
 
 
 def _sentence(lacks: Collection[str]) -> str:
-    return f"the legacy file has no place for {tables.named(lacks)}: {GIVE_A_HOME}" if lacks else ""
+    return f"the legacy file has no place for {printable.named(lacks)}: {GIVE_A_HOME}" if lacks else ""
 
 
 def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -> tuple[dict[str, Cell], Rows] | None:
@@ -283,12 +302,20 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
 def _journal(connection: sqlite3.Connection, journal: sa.Table, where: dict[str, str]) -> dict[Key, Record]:
     """Return a journal's records; none where the file has no journals yet."""
     name, columns = _JOURNALS[journal.name], [column.name for column in journal.columns]
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone():
+    if not _has(connection, name):
         return {}
+    if journal is tables.action_receipts and numbering.lacks_columns(connection):
+        columns = [column for column in columns if column not in file_journals.ADDED_TO_RECEIPTS]
     conditions = " AND ".join(f"{column} = ?" for column in where)
     selected = connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE {conditions}", list(where.values()))
-    records = [dict(zip(columns, values, strict=True)) for values in selected]
+    none = {column.name: None for column in journal.columns}
+    records = [none | dict(zip(columns, values, strict=True)) for values in selected]
     return {tuple(record[part] for part in tables.KEYS[journal.name]): record for record in records}
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (table,)).fetchone() is not None
 
 
 def _state(rows: Rows) -> Rows:

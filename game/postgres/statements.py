@@ -33,7 +33,7 @@ DRAW_EPOCH = sa.func.to_jsonb(FENCE.table_valued()).op("->>")(sa.literal_column(
 HEAD = sa.table("alembic_version", sa.column("version_num", sa.Text))
 
 USER_COLUMNS = tuple(column.name for column in tables.game_columns(tables.users))
-"""What `lock` gives after the fence's state and the draw epoch, in order."""
+"""What `lock` gives after the fence's state, the draw epoch and the head of the player's receipts, in order."""
 
 _dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy annotates no dialect
 
@@ -83,9 +83,13 @@ class SavePart:
 
 @cache
 def lock() -> str:
-    """Return the fence's state, the draw epoch, and the row of :player, locked; NULLs where there is none."""
-    columns = tables.game_columns(tables.users)
-    player = sa.select(*columns).where(tables.users.c.id == sa.bindparam("player", type_=sa.Text))
+    """Return the fence's state, the draw epoch, and the row of :player, locked; NULLs where there is none.
+
+    The row begins with `seq` and `chain` of the player's newest receipt: NULL before the revision that numbers them.
+    """
+    users = tables.users
+    columns = [users.c.seq, users.c.chain, *tables.game_columns(users)]
+    player = sa.select(*columns).where(users.c.id == sa.bindparam("player", type_=sa.Text))
     locked = player.with_for_update().cte("player")
     both = FENCE.outerjoin(locked, sa.true())
     return _compiled(sa.select(FENCE.c.state.label("fence"), DRAW_EPOCH.label("draw_epoch"), locked).select_from(both))

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, ClassVar
 
 import psycopg
 import sqlalchemy as sa
 
-from game import idempotency, session, tables
+from game import idempotency, printable, session, tables
+from game.chain import Head
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.postgres import statements
 from game.postgres.statements import FENCE, HEAD, SavePart
@@ -150,7 +151,7 @@ class PostgresStore:
         with self.begin() as unit:
             row = unit.connection.execute(query).one()
         store = f"postgres:{row.cluster}/{row.database}/{self._schema}"
-        lacks = f"the database has no {tables.named(row.lacking)}: {MIGRATE}" if row.lacking else ""
+        lacks = f"the database has no {printable.named(row.lacking)}: {MIGRATE}" if row.lacking else ""
         return StoreStatus(self.engine, store, row.environment, row.head, row.state, lacks)
 
     def close(self) -> None:
@@ -172,7 +173,9 @@ class PostgresUnit:
             setting = sa.func.set_config(FENCE_PASS_SETTING, self._fence_pass, sa.true())
             self.connection.execute(sa.select(setting))
         with self._watch.asking("lock"):
-            fence, epoch, *user = self.connection.exec_driver_sql(statements.lock(), {"player": player}).one()
+            fence, epoch, seq, link, *user = self.connection.exec_driver_sql(
+                statements.lock(), {"player": player}
+            ).one()
         if fence == "moved" and self._fence_pass is None:
             raise Moved("another store serves the game")
         record: Record = dict(zip(statements.USER_COLUMNS, user, strict=True))
@@ -186,7 +189,7 @@ class PostgresUnit:
         for name, records in zip(statement.tables, selected, strict=True):
             if records is not None:
                 rows[name] = _records(tables.BY_NAME[name], records)
-        return LoadedPlayer(rows, fence, epoch or "")
+        return LoadedPlayer(rows, fence, None if seq is None else Head(seq, link), epoch or "")
 
     def save(self, before: Rows, after: Rows) -> None:
         """One statement, of one part for each record updated and each table added to or taken from.
@@ -195,7 +198,7 @@ class PostgresUnit:
         values that may stand in one row only, the loss is a statement of its own before it. What is too much for one
         statement (hundreds of mails claimed at once) is several, in the order of the tables.
         """
-        changes = compare(before, after)
+        changes = _with_heads(compare(before, after))
         with self._watch.asking("save"):
             for name, change in reversed(changes.items()):
                 if change.deletes and statements.loses_first(name, change):
@@ -253,6 +256,21 @@ def _parts(table: str, change: TableChanges) -> Iterator[SavePart]:
         yield SavePart.update(table, key, {name: after for name, (_, after) in columns.items()})
     for records in statements.few(change.inserts.values()):
         yield SavePart.insert(table, records)
+
+
+def _with_heads(changes: dict[str, TableChanges]) -> dict[str, TableChanges]:
+    """Add to the player's row the number and digest of the receipt that is inserted."""
+    receipts = changes.get(tables.action_receipts.name, TableChanges()).inserts.values()
+    heads = {(record["user_id"],): record for record in receipts if record["seq"] is not None}
+    if not heads:
+        return changes
+    users = changes.get(tables.users.name, TableChanges())
+    updates = dict(users.updates)
+    for key, record in heads.items():
+        updates[key] = updates.get(key, {}) | {column: (None, record[column]) for column in ("seq", "chain")}  # type: ignore[index,arg-type]  # an id is text
+    return {tables.users.name: replace(users, updates=updates)} | {
+        name: change for name, change in changes.items() if name != tables.users.name
+    }
 
 
 def _deletes(table: str, change: TableChanges) -> Iterator[SavePart]:

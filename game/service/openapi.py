@@ -46,6 +46,10 @@ class Alive:
     pid: int
 
 
+ABILITIES = ("numbered receipts",)
+"""What processes of earlier versions can't do, and a revision may need of all of them (`needs_of_service`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """The store that the process serves, and since when. Null: the store does not say it, or does not answer now."""
@@ -58,6 +62,7 @@ class Readiness:
     marker: str | None = None
     schema_head: str | None = None
     fence: FenceState | None = None
+    abilities: tuple[str, ...] = ABILITIES
 
 
 def of_action(action: str, command: type[Command]) -> dict[str, Any]:

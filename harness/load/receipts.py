@@ -12,18 +12,17 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from game.legacy import sqlite_values
+from game.legacy import file_journals, sqlite_values
 from game.legacy.codec.mapping import SCALARS
 from game.rows import Key, Record, Rows
 from game.rules import catalog
-from game.tables import LEGACY_JOURNALS
 from harness.load.virtual_users import Granted
 from harness.play import invariants
 
 SIGNED = frozenset(scalar.column for scalar in SCALARS.values() if scalar.kind is int and scalar.low < 0)
 """Numbers that a legacy file may hold negative. A decimal of -0.5 counts as -1 until something is added to it."""
 
-_RECEIPTS = LEGACY_JOURNALS["action_receipts"].name
+_RECEIPTS = file_journals.TABLES["action_receipts"].name
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The standing checks: what must hold of any player at any moment, on either store, whatever happened before.
 
 Gold and diamonds = opening + ledger; stock = opening + history; worn once, by its owner; nothing negative; one receipt
-a granted request; an order is never shuffled.
+a granted request, and all of them one chain; an order is never shuffled.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from game import tables
+from game.chain import Head, following
 from game.rows import Key, Record, Rows
 
 CURRENCIES = ("gold", "diamonds")
@@ -145,6 +146,7 @@ def _journals(player: str, user: Record, mine: Rows, order: Sequence[str]) -> It
         return
     yield from _numbered(player, mine)
     yield from _without_receipt(player, mine)
+    yield from _chained(player, mine, opening)
     stock = {item_id: int(quantity) for item_id, quantity in json.loads(str(opening["stock"])).items()}
     money = {currency: _whole(opening[currency]) for currency in CURRENCIES}
     yield from _running(player, LedgerAccount("{} = opening + ledger", money, ledger, _money(user)), order)
@@ -222,6 +224,25 @@ def _without_receipt(player: str, mine: Rows) -> Iterator[Breach]:
         requests = {str(record["request_id"]) for record in mine.get(journal, {}).values()}
         for request in sorted(requests - granted):
             yield Breach(player, f"{journal} of {request}", "a receipt beside its lines", "none")
+
+
+def _chained(player: str, mine: Rows, opening: Record) -> Iterator[Breach]:
+    """Receipts that have numbers are numbered from 1 without a gap, and each chain follows from the one before."""
+    numbered = [record for record in mine.get("action_receipts", {}).values() if record.get("seq") is not None]
+    head = Head()
+    for receipt in sorted(numbered, key=lambda record: _whole(record["seq"])):
+        request = str(receipt["request_id"])
+        ledger, history = (
+            [line for line in mine.get(journal, {}).values() if line["request_id"] == request]
+            for journal in ("currency_ledger", "inventory_history")
+        )
+        head = following(head, opening, receipt, ledger, history)
+        if receipt["seq"] != head.seq:
+            yield Breach(player, f"number of {request}", str(head.seq), str(receipt["seq"]))
+            return
+        if receipt["chain"] != head.chain:
+            yield Breach(player, f"chain at {request}", head.chain, str(receipt["chain"]))
+            return
 
 
 def _whole(value: object) -> int:

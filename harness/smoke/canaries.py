@@ -17,7 +17,7 @@ from db.ops import fence as postgres_fence
 from db.transfer.write_back import without_triggers
 from game import tables
 from game.legacy import fence as legacy_fence
-from game.legacy import sqlite_values
+from game.legacy import file_journals, sqlite_values
 from game.urls import LegacyUrl, PostgresUrl
 from harness.play.arena import StartingPlayer, insert, insert_legacy
 
@@ -74,7 +74,7 @@ def _remove_legacy(connection: sqlite3.Connection) -> None:
     among = "BETWEEN ? AND ?"
     span = (PREFIX, PREFIX + chr(0x10FFFF))
     existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    for journal in tables.LEGACY_JOURNALS.values():
+    for journal in file_journals.TABLES.values():
         if journal.name in existing:
             connection.execute(f'DELETE FROM "{journal.name}" WHERE user_id {among}', span)
     connection.execute(f"DELETE FROM users WHERE id {among}", span)

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import ClassVar, TypeAlias
 
 from game import idempotency
-from game.rows import Rows, compare
+from game.chain import Head
+from game.rows import Rows, compare, text, whole_number
 from game.unit_of_work import Engine, LoadedPlayer, StoreStatus
 from harness.play import arena, requests
 from harness.play.arena import StartingPlayer
@@ -103,7 +104,10 @@ class MemoryStore:
         rows = self._players[player].copy()
         own = [(player, form) for form in idempotency.forms(request_id)]
         rows["action_receipts"] = {key: row for key, row in rows.get("action_receipts", {}).items() if key in own}
-        return LoadedPlayer(rows, "open")
+        numbers = [row for row in self._players[player].get("action_receipts", {}).values() if row["seq"] is not None]
+        newest = max(numbers, key=lambda row: whole_number(row, "seq"), default=None)
+        head = Head() if newest is None else Head(whole_number(newest, "seq"), text(newest, "chain"))
+        return LoadedPlayer(rows, "open", head)
 
     def save(self, before: Rows, after: Rows) -> None:
         """Keep both in memory until the commit."""

@@ -18,6 +18,7 @@ import game
 from db import ops
 from db.samples import builders
 from game import tables
+from game.legacy import file_journals
 from game.legacy.codec import homes
 from harness.load.service_processes import free_ports
 from tests.game.places import LegacyPlace, Place, PostgresPlace
@@ -49,7 +50,7 @@ def widened(folder: Path, table: str) -> Path:
 
 def with_journals(place: LegacyPlace) -> None:
     with closing(sqlite3.connect(place.path)) as connection:
-        for journal in tables.LEGACY_JOURNALS.values():
+        for journal in file_journals.TABLES.values():
             connection.execute(str(CreateTable(journal).compile(dialect=sqlite.dialect())))
 
 
@@ -70,7 +71,7 @@ def test_the_store_names_it_and_so_does_the_first_command(place: Place, tmp_path
     name = f"{table}.luck"
     if isinstance(place, LegacyPlace):
         with_journals(place)
-        name = f"{tables.LEGACY_JOURNALS[table].name}.luck" if table in tables.LEGACY_JOURNALS else name
+        name = f"{file_journals.TABLES[table].name}.luck" if table in file_journals.TABLES else name
     done = ran(widened(tmp_path / "tree", table), "-c", READ.format(url=place.url))
     assert done.returncode == 0, done.stderr
     lacks, *of_a_command = done.stdout.splitlines()

@@ -43,6 +43,6 @@ def homeless() -> tuple[str, ...]:
     return tuple(
         f"{table.name}.{column.name}"
         for table in tables.PLAYER_STATE
-        for column in table.columns
+        for column in tables.record_columns(table)
         if (table.name, column.name) not in given
     )

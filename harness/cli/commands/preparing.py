@@ -7,8 +7,10 @@ from functools import partial
 from db import environments, ops
 from db.confirmation import Change, Confirm, require_own
 from db.console.progress import Progress
+from db.cutover import services
 from db.environments import Environment
 from db.errors import Refusal
+from db.legacy import receipts
 from db.ops import checkout, script, statements
 from db.samples import seed
 from db.samples.seed import Seeded
@@ -57,12 +59,18 @@ def run_migrations(
     history: History | None = None,
     tools: Tools | None = None,
 ) -> Migrated:
-    """Bring the schema to the head; sql: only return the statements. Errors: as of `db.schema.migrate.migrate`.
+    """Bring the schema to the head, and number the receipts of the legacy file if it serves the players.
 
     Where players own the rows, what is pending is first tried on the newest verified snapshot; see `_tried`.
+    sql: only return the statements. Errors: as of `db.schema.migrate.migrate`.
     """
     run = partial(
-        migrate.migrate, env.target_direct, environment=env.name, service_role=env.target.user, history=history
+        migrate.migrate,
+        env.target_direct,
+        environment=env.name,
+        service_role=env.target.user,
+        history=history,
+        unable=partial(services.unable, env.services),
     )
     planned = run(sql=True)
     if sql:
@@ -70,7 +78,9 @@ def run_migrations(
     pending = ", ".join(planned.applied) or "no revision, and grants the rights again"
     tried = _tried(env, progress, history, tools) if planned.applied and _has_players(env) else ""
     confirm(Change(env, f"applies {pending}{tried}: {env.target_direct.redacted}"))
-    return run()
+    made = run()
+    receipts.number_open(env.legacy.path)
+    return made
 
 
 def _has_players(env: Environment) -> bool:

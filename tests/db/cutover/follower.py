@@ -17,6 +17,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from game.errors import StoreFailure
+from game.service.openapi import ABILITIES
 from game.stores import open_store
 
 NO_PROCESS = 1 << 23
@@ -58,7 +59,7 @@ def _ready(env_file: Path) -> dict[str, object]:
     restarted = Path(f"{env_file}.restarted")
     since = restarted.stat().st_mtime_ns if restarted.exists() else 0
     started = datetime.fromtimestamp(since / 1e9, UTC).isoformat()
-    process = {"pid": NO_PROCESS + since % 1_000_000_007, "started": started}
+    process = {"pid": NO_PROCESS + since % 1_000_000_007, "started": started, "abilities": ABILITIES}
     url = dotenv_values(env_file).get("DATABASE_URL") or ""
     try:
         with closing(open_store(url, pool_size=1)) as store:

@@ -170,7 +170,7 @@ def test_a_hook_that_writes_the_pointer_back_makes_no_game_live_whose_next_resta
 def test_what_the_file_lacks_is_given_up_by_the_command_that_is_printed(world: World) -> None:
     set_up(world, EnvironmentState(Phase.LIVE, Fence.OPEN, NOBODY, Fence.OPEN, PointerTo.LEGACY))
     with ops.connect(world.owner) as conn, fence.own_pass(conn):
-        conn.execute("insert into action_receipts select id, 'r', 'claim_reward', '{}', 1 from users limit 2")
+        conn.execute("insert into action_receipts select id, 'r', 'claim_reward', '{}', 1, 1, '' from users limit 2")
 
     with pytest.raises(Failure, match="nothing can be carried over it") as failed:
         world.rollback()

@@ -18,7 +18,10 @@ from tests.db.monitor.planting import Plant, Planted
 from tests.db.monitor.watched import Watched
 
 PLAYER = "(select min(id) from users)"
-RECEIPT = "insert into action_receipts (user_id, request_id, command, outcome, at) values ({}, 'r{}', '[]', '{{}}', {})"
+RECEIPT = """
+insert into action_receipts (user_id, request_id, command, outcome, at, seq, chain)
+values ({0}, 'r{1}', '[]', '{{}}', {2}, 1 + (select coalesce(max(seq), 0) from action_receipts where user_id = {0}), '')
+"""
 
 
 @contextmanager

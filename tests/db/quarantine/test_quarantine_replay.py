@@ -18,9 +18,9 @@ from db.legacy.comparison import compare_files
 from db.quarantine import replaying
 from db.quarantine.results import Decided
 from db.servers import Server
-from game import tables
 from game.dispatch import Request, dispatch
 from game.errors import Refused
+from game.legacy import file_journals
 from game.legacy.codec import mapping
 from game.postgres.store import PostgresStore
 from game.rows import Rows
@@ -183,7 +183,7 @@ def test_rows_that_were_kept_whole_are_loaded_once_nothing_is_in_their_way(
     fenced_database: Database, tmp_path: Path
 ) -> None:
     source = seeded(tmp_path / "game.db", 6, anomalies=False)
-    journal = str(CreateTable(tables.LEGACY_JOURNALS["player_openings"]).compile(dialect=sqlite_dialect()))
+    journal = str(CreateTable(file_journals.TABLES["player_openings"]).compile(dialect=sqlite_dialect()))
     sqlite(
         source,
         "CREATE TABLE copy AS SELECT * FROM users",

@@ -36,7 +36,7 @@ FILL = {
     "user_stages": "user_id, stage, cleared SELECT 'player-' || n, '입문-1', true",
     "user_tournaments": "user_id, kind SELECT 'player-' || n, 'world'",
     "player_openings": "user_id SELECT 'player-' || n",
-    "action_receipts": "user_id, request_id, command, outcome SELECT 'player-' || n, 'old', '[]', '{}'",
+    "action_receipts": "user_id, request_id, command, outcome, seq, chain SELECT 'player-' || n, 'old', '', '', 1, ''",
     "currency_ledger": "user_id, request_id, n, currency, reason SELECT 'player-' || n, 'old', 1, 'gold', 'mail'",
     "inventory_history": "user_id, request_id, n, action, item_id SELECT 'player-' || n, 'old', 1, 'gain', 'item'",
 }

@@ -13,6 +13,7 @@ from db import ops
 from db.errors import Failure, Refusal, ToolError
 from db.ops import fence
 from db.schema import drift, migrate, revisions
+from db.servers import Server
 from game.errors import FENCE_SQLSTATE
 from game.urls import PostgresUrl
 from harness.databases import Database
@@ -83,13 +84,15 @@ def test_and_one_by_one_with_the_same_end(prepared: PostgresUrl, tmp_path: Path)
     assert lines(prepared, folder) == []
 
 
-def test_the_sql_of_a_dry_run_does_the_same(prepared: PostgresUrl, tmp_path: Path) -> None:
+def test_the_sql_of_a_dry_run_does_the_same(prepared: PostgresUrl, server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "more"
     write(folder, SECOND, COLUMN, FILLED)
     write(folder, THIRD, "alter table users add constraint users_luck_check check (luck::text not like '1%') not valid")
     text = migrate.migrate(prepared, environment=ENVIRONMENT, service_role=None, sql=True, history=history(folder)).sql
-    with ops.connect(prepared) as conn:
-        conn.execute(text)
+    # One text on one connection would be one transaction, in which no index is built concurrently.
+    options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+    done = server.tool("psql").run(options, prepared, input=text.encode(), capture_output=True, check=False)
+    assert not done.returncode, done.stderr
     assert lines(prepared, folder) == []
     assert run(prepared, folder) == []
 

@@ -84,7 +84,8 @@ def test_what_was_played_is_in_the_file_and_every_other_byte_is_as_it_was(
         fenced_database,
         f"update users set gold = gold + 50 where id = '{player}'",
         f"update user_mail set claimed = true where user_id = '{player}' and not claimed",
-        f"insert into action_receipts values ('{player}', 'r-1', '{{}}', '{{}}', 5)",
+        f"insert into action_receipts values ('{player}', 'r-1', '{{}}', '{{}}', 5, 1, 'chain')",
+        f"update users set seq = 1, chain = 'chain' where id = '{player}'",
         f"insert into currency_ledger values ('{player}', 'r-1', 1, 'gold', 50, 'mail', 5050)",
         f"insert into player_openings values ('{player}', 5000, 0, '{{}}')",
     )
@@ -140,7 +141,12 @@ def test_the_fence_stands_again_and_says_what_it_said(fenced_database: Database,
 
 def test_the_fence_covers_the_journals_that_were_made(fenced_database: Database, source: Path) -> None:
     load(fenced_database, source)
-    play(fenced_database, f"insert into action_receipts values ('{first_player(fenced_database)}', 'r', '', '', 1)")
+    player = first_player(fenced_database)
+    play(
+        fenced_database,
+        f"insert into action_receipts values ('{player}', 'r', '', '', 1, 1, 'chain')",
+        f"update users set seq = 1, chain = 'chain' where id = '{player}'",
+    )
     carry(fenced_database, moved(source))
     connection = sqlite3.connect(source)
     with pytest.raises(sqlite3.IntegrityError, match="sudamr_fence"):

@@ -85,7 +85,7 @@ def booked(env: Environment) -> str:
         stock = conn.execute("select id, quantity from user_inventory where user_id = %s", [player]).fetchall()
         conn.execute("insert into player_openings values (%s, %s, %s, '{}')", [player, gold, diamonds])
         conn.execute(
-            "insert into action_receipts (user_id, request_id, command, outcome, at) values (%s, 'r', '{}', '{}', 1)",
+            "insert into action_receipts values (%s, 'r', '{}', '{}', 1, 1, '')",
             [player],
         )
         for number, (item, quantity) in enumerate(stock, 1):

@@ -12,9 +12,8 @@ import pytest
 
 from db.legacy import declared_tables
 from db.samples import builders, seed
-from game import tables
 from game.errors import Refused, StoreUnavailable
-from game.legacy import sqlite_values
+from game.legacy import file_journals, sqlite_values
 from game.legacy.sqlite_values import Cell
 from game.legacy.store import LegacyStore
 from game.rules.commands import ClaimMail, Command, Enhance, Equip, FinishTournament
@@ -101,7 +100,7 @@ def test_the_journals_are_made_with_the_first_write_and_not_before(hana: LegacyP
         ask(hana.store, ClaimMail("m9"))
     assert journals(hana.path) == set()
     ask(hana.store, CLAIM)
-    assert journals(hana.path) == {journal.name for journal in tables.LEGACY_JOURNALS.values()}
+    assert journals(hana.path) == {journal.name for journal in file_journals.TABLES.values()}
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])

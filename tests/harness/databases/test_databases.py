@@ -71,7 +71,7 @@ def test_names_bear_the_run_and_nobody_can_enter_a_template(server: Server, data
 def test_a_reset_takes_back_rows_journals_the_fence_and_the_markers(databases: Databases, database: Database) -> None:
     with owner_of(database) as conn:
         conn.execute(INSERT_PLAYER)
-        conn.execute("INSERT INTO action_receipts (user_id, request_id, command, outcome) VALUES ('mina','r','c','o')")
+        conn.execute("INSERT INTO action_receipts VALUES ('mina', 'r', 'c', 'o', 0, 1, 'chain')")
         conn.execute("UPDATE ops.environment SET name = 'production'")
         conn.execute("INSERT INTO ops.lock_holder VALUES (true, 'run', 'why', 'host', 1, 1)")
         fence.raise_fence(conn, state="moved", pass_token="words")

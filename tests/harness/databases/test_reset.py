@@ -66,7 +66,7 @@ def test_few_rows_are_deleted_and_no_table_is_truncated(
     before = file_of(conn)
     for _ in range(20):
         conn.execute(PLAYER)
-        conn.execute("INSERT INTO action_receipts (user_id, request_id, command, outcome) VALUES ('mina','r','c','o')")
+        conn.execute("INSERT INTO action_receipts VALUES ('mina', 'r', 'c', 'o', 0, 1, 'chain')")
         conn.execute("INSERT INTO user_inventory (user_id, id, name, type) VALUES ('mina', 'fan', 'n', 't')")
         conn.execute("INSERT INTO user_equipment (user_id, slot, item_id) VALUES ('mina', 'fan', 'fan')")
         databases.reset(database)

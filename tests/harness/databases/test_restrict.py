@@ -89,9 +89,7 @@ def test_a_reset_takes_back_what_the_service_did(databases: Databases, restricte
     with psycopg.connect(restricted.service.conninfo) as conn:
         for _ in range(3):
             conn.execute(PLAYER)
-            conn.execute(
-                "INSERT INTO action_receipts (user_id, request_id, command, outcome) VALUES ('mina','r','c','o')"
-            )
+            conn.execute("INSERT INTO action_receipts VALUES ('mina', 'r', 'c', 'o', 0, 1, 'chain')")
             conn.commit()
             databases.reset(restricted)
             assert conn.execute("SELECT count(*) FROM users").fetchone() == (0,)

@@ -247,7 +247,7 @@ def test_the_difference_of_a_race_must_hold_in_every_order(stage: LegacyStage) -
             "steps.0: a receipt of 2026-01-05T12:00:00+09:00 → one of 2026-01-05T11:59:00+09:00",
         ),
         (
-            "INSERT OR IGNORE INTO sudamr_action_receipts VALUES ('hana', 'r9', '', '{}', 0)",
+            "INSERT OR IGNORE INTO sudamr_action_receipts VALUES ('hana', 'r9', '', '{}', 0, NULL, NULL)",
             "steps.0: hana's receipt of r9: none, for nobody asked → one",
         ),
         (

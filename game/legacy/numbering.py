@@ -1,0 +1,82 @@
+"""Gives a file's receipts their numbers: those that an earlier version, which gave none, has left without.
+
+They come after the numbered ones, in the order of their time. Each statement runs in the open transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex
+
+from game import chain, tables
+from game.chain import Head
+from game.legacy import file_journals
+from game.legacy.sqlite_values import quote
+from game.rows import Record
+
+RECEIPTS = file_journals.RECEIPTS.name
+INDEX = str(CreateIndex(file_journals.SEQ_INDEX, if_not_exists=True).compile(dialect=sqlite.dialect()))
+
+_NEWEST = f"SELECT seq, chain FROM {RECEIPTS} WHERE user_id = ? AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
+_UNNUMBERED = f"SELECT 1 FROM {RECEIPTS} WHERE user_id = ? AND seq IS NULL LIMIT 1"
+_TO_NUMBER = f"SELECT {', '.join(chain.RECEIPT)} FROM {RECEIPTS} WHERE user_id = ? AND seq IS NULL"
+_NUMBER = f"UPDATE {RECEIPTS} SET seq = ?, chain = ? WHERE user_id = ? AND request_id = ?"
+
+
+def lacks_columns(conn: sqlite3.Connection) -> bool:
+    """Return True if the file has receipts, and no place for their numbers."""
+    have = {name for (name,) in conn.execute("SELECT name FROM pragma_table_info(?)", (RECEIPTS,))}
+    return bool(have) and not have.issuperset(file_journals.ADDED_TO_RECEIPTS)
+
+
+def add_columns(conn: sqlite3.Connection) -> None:
+    """Make the place for the numbers where there is none. A process of an earlier version goes on with it."""
+    have = {name for (name,) in conn.execute("SELECT name FROM pragma_table_info(?)", (RECEIPTS,))}
+    for name in file_journals.ADDED_TO_RECEIPTS:
+        if name not in have:
+            declared = file_journals.RECEIPTS.c[name].type.compile(dialect=sqlite.dialect())
+            conn.execute(f"ALTER TABLE {RECEIPTS} ADD COLUMN {quote(name)} {declared}")
+    conn.execute(INDEX)
+
+
+def is_left(conn: sqlite3.Connection, player: str) -> bool:
+    """Return True if one of the player's receipts has no number. One look into an index."""
+    return lacks_columns(conn) or conn.execute(_UNNUMBERED, (player,)).fetchone() is not None
+
+
+def head(conn: sqlite3.Connection, player: str) -> Head:
+    """Return the player's newest receipt that has a number. One look into an index."""
+    row = conn.execute(_NEWEST, (player,)).fetchone()
+    return Head(int(row[0]), str(row[1])) if row else Head()
+
+
+def number(conn: sqlite3.Connection, player: str) -> int:
+    """Number the player's receipts that have none, and return how many had none. Some 20 µs a receipt."""
+    opening = next(iter(_records(conn, tables.player_openings, player)), None)
+    ledger, history = (_by_request(conn, table, player) for table in (tables.currency_ledger, tables.inventory_history))
+    newest = head(conn, player)
+    receipts = [dict(zip(chain.RECEIPT, row, strict=True)) for row in conn.execute(_TO_NUMBER, (player,))]
+    for receipt in sorted(receipts, key=lambda one: (one["at"], one["request_id"])):
+        request = receipt["request_id"]
+        newest = chain.following(newest, opening, receipt, ledger.get(request, ()), history.get(request, ()))
+        conn.execute(_NUMBER, (newest.seq, newest.chain, player, request))
+    return len(receipts)
+
+
+def _by_request(conn: sqlite3.Connection, journal: sa.Table, player: str) -> dict[Any, list[Record]]:
+    lines: dict[Any, list[Record]] = {}
+    for line in _records(conn, journal, player):
+        lines.setdefault(line["request_id"], []).append(line)
+    return lines
+
+
+def _records(conn: sqlite3.Connection, journal: sa.Table, player: str) -> list[Record]:
+    table, names = file_journals.TABLES[journal.name].name, [column.name for column in journal.columns]
+    if not conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone():
+        return []  # A journal without a line may have no table: none is made for it when players' writes come back.
+    query = f"SELECT {', '.join(names)} FROM {table} WHERE user_id = ?"
+    return [dict(zip(names, row, strict=True)) for row in conn.execute(query, (player,))]
