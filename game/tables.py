@@ -87,8 +87,8 @@ users = sa.Table(
     _integer("places_material", 30),
     _integer("places_consumable", 30),
     _flag("held"),
-    sa.Column("seq", sa.BigInteger, info=HEAD),
-    sa.Column("chain", sa.Text, info=HEAD),
+    sa.Column("seq", sa.BigInteger, nullable=False, server_default=sa.text("0"), info=HEAD),
+    sa.Column("chain", sa.Text, nullable=False, server_default="", info=HEAD),
     _at_least("gold"),
     _at_least("diamonds"),
     _at_least("action_points"),
@@ -320,8 +320,9 @@ action_receipts = sa.Table(
     _text("command"),
     _text("outcome"),
     _integer("at"),
-    _integer("seq", None),
-    _text("chain", null=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    _text("chain"),
+    _at_least("seq", 1),
     sa.Index("action_receipts_user_id_seq_idx", "user_id", "seq", unique=True),
     comment=(
         "One row a granted request. command and outcome: JSON text. at: epoch milliseconds. seq: from 1, without a gap"

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from db.samples import builders
 from game.chain import Head, following
-from game.rows import Record
+from game.rows import Record, Rows
+from game.rules.commands import ClaimMail, Command, Enhance, Equip
+from harness.play import invariants
+from tests.game.places import Place
+from tests.game.playing_on_stores import ask
 
 OPENING: Record = {"user_id": "hana", "gold": 5, "diamonds": 0, "stock": "{}"}
 RECEIPT: Record = {"user_id": "hana", "request_id": "r1", "command": '{"a":1}', "outcome": '{"금화":7}', "at": 1700}
@@ -16,6 +21,14 @@ LEDGER: list[Record] = [
 HISTORY: list[Record] = [{"n": 1, "action": "gain", "item_id": "i1", "delta": 1, "stock": 1}]
 FIRST = "ec8ea63bd382734cf725c4167353a0badb76c3371d6a9ac97a9600368ef457b0"
 SECOND = "6b214eb3fc172df7b82a80b9d5c6f86c212c7a5f9cd049ddcb55ed57258fdbf0"
+HANA = {
+    "gold": 5000,
+    "level": 30,
+    "bag": {"fan": "푸른 바람 부채", "fan2": "은결 바람 부채", "stone": {"name": "하급 강화석", "quantity": 20}},
+    "worn": ["fan2"],
+    "mail": {"m1": {"gold": 50, "items": {"골드 꾸러미1": 2}}},
+}
+COMMANDS: tuple[Command, ...] = (ClaimMail("m1"), Equip("fan"), Enhance("fan"))
 
 
 def test_the_digest_is_the_one_that_receipts_bear() -> None:
@@ -50,3 +63,28 @@ def test_the_order_in_which_lines_are_read_does_not_matter_and_where_one_ends_do
     assert following(Head(), OPENING, RECEIPT, LEDGER[::-1], HISTORY).chain == FIRST
     moved = RECEIPT | {"command": '{"a":1}{', "outcome": '"금화":7}'}
     assert following(Head(), OPENING, moved, LEDGER, HISTORY).chain != FIRST
+
+
+def test_a_player_s_receipts_are_one_chain_on_either_store(place: Place) -> None:
+    place.put(builders.player("hana", **HANA))
+    for number, command in enumerate(COMMANDS):
+        ask(place.store, command, f"r{number}")
+    ask(place.store, COMMANDS[0], "r0")
+    rows = place.store.read("hana") or Rows()
+    assert [record["seq"] for record in by_number(rows)] == [1, 2, 3]
+    assert invariants.breaches(rows) == []
+
+
+@pytest.mark.parametrize("column", ["seq", "chain"])
+def test_a_number_or_a_chain_that_does_not_follow_is_named(place: Place, column: str) -> None:
+    place.put(builders.player("hana", **HANA))
+    ask(place.store, COMMANDS[0], "r0")
+    rows = place.store.read("hana") or Rows()
+    by_number(rows)[0][column] = 2 if column == "seq" else "0" * 64
+    assert [breach.law for breach in invariants.breaches(rows)] == [
+        "number of r0" if column == "seq" else "chain at r0"
+    ]
+
+
+def by_number(rows: Rows) -> list[Record]:
+    return sorted(rows["action_receipts"].values(), key=lambda record: int(str(record["seq"])))

@@ -49,6 +49,7 @@ FORBIDDEN: dict[str, tuple[str, dict[str, object]]] = {
     "user_tournaments_kind_check": ("user_tournaments", {"kind": "galaxy"}),
     "user_tournaments_gold_check": ("user_tournaments", {"kind": "national", "gold": -1}),
     "user_tournaments_rank_check": ("user_tournaments", {"kind": "national", "rank": 17}),
+    "action_receipts_seq_check": ("action_receipts", {"request_id": "r2", "seq": 0}),
     "currency_ledger_currency_check": ("currency_ledger", {"n": 2, "currency": "silver"}),
     "currency_ledger_balance_check": ("currency_ledger", {"n": 2, "balance": -1}),
     "inventory_history_stock_check": ("inventory_history", {"n": 2, "stock": -1}),
