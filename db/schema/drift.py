@@ -53,7 +53,10 @@ where relnamespace = to_regnamespace(%s) and relkind in ('v', 'm') and {OURS}
 CONSTRAINTS = f"""
 select format('constraint %%s on %%s: %%s', o.conname, c.relname, pg_get_constraintdef(o.oid))
 from pg_constraint o join pg_class c on c.oid = o.conrelid where c.relnamespace = to_regnamespace(%s) and {OURS}
+    and o.contype <> 'n'
 """
+"""From PostgreSQL 18 on NOT NULL is a constraint as well (n); the columns tell it on every version."""
+
 INDEXES = f"""
 select format('%%sindex %%s', case when i.indisvalid and i.indisready then '' else 'invalid ' end,
     pg_get_indexdef(i.indexrelid, 0, true))
