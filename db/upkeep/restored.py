@@ -25,6 +25,8 @@ def inspect(url: PostgresUrl, play: Callable[[PostgresUrl], SmokeResult]) -> str
         if loose := conn.execute(NOT_VALID, [url.schema]).fetchall():
             raise Failure("every constraint validated", str(loose[0][1]), where="the restored copy")
         ((players,),) = conn.execute("select count(*) from users").fetchall()
+    if not players:  # Everything about an empty copy adds up.
+        raise Failure("players in the backup of a game that is played", "none", where="the restored copy")
     result = play(url)
     if result.failed or not result.passed:
         raise Failure("the smoke to pass", "; ".join(result.failed) or "no scenario", where="the restored copy")

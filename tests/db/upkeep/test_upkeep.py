@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from psycopg import errors
@@ -15,7 +17,7 @@ from db.cutover.ports import SmokeResult
 from db.environments import Environment, SnapshotPlan
 from db.errors import Refusal
 from db.monitor.checks import indexes
-from db.ops import locks
+from db.ops import fence, locks
 from db.samples import seed
 from db.snapshots import Side, Snapshot, manifest, postgres
 from db.upkeep import jobs
@@ -118,20 +120,51 @@ def test_a_player_whose_books_do_not_agree_fails_the_backup(
     assert (failed.status, law in failed.detail, booked in failed.detail) == (FAILED, True, True)
 
 
+def overwritten(path: Path, size: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(os.urandom(64))
+
+
+def truncated(path: Path, size: int) -> None:
+    os.truncate(path, size // 2)
+
+
+@pytest.mark.parametrize("harm", [overwritten, truncated], ids=["overwritten", "truncated"])
+def test_a_dump_that_is_harmed_is_found_by_its_restore(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path, int], None]
+) -> None:
+    monkeypatch.setattr(postgres, "take", harmed(harm))
+    assert run(env)[BACKUP].status == FAILED
+    assert not snapshots.is_verified(taken(env)[0])
+
+
+def test_a_dump_of_an_empty_database_is_found(env: Environment) -> None:
+    with ops.connect(env.target_direct) as conn, fence.own_pass(conn):
+        conn.execute("truncate users cascade")
+    failed = run(env)[BACKUP]
+    assert failed.status == FAILED
+    assert "expected players in the backup of a game that is played; found none" in failed.detail
+    assert not snapshots.is_verified(taken(env)[0])
+
+
+def harmed(harm: Callable[[Path, int], None]) -> Callable[..., Snapshot]:
+    """Return what takes a snapshot, whose dump is harmed before anybody verifies it."""
+    real = postgres.take
+
+    def take(*args: object, **options: object) -> Snapshot:
+        made = real(*args, **options)  # type: ignore[arg-type]  # as upkeep itself calls it
+        harm(made.path, made.manifest.size)
+        return made
+
+    return take
+
+
 def test_twenty_corrupt_new_dumps_leave_the_old_good_one(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     env = replace(env, snapshots=SnapshotPlan(env.snapshots.folder, keep=1))
     run(env)
     (good,) = taken(env)
-    real = postgres.take
-
-    def corrupt(*args: object, **options: object) -> Snapshot:
-        made = real(*args, **options)  # type: ignore[arg-type]  # as upkeep itself calls it
-        with made.path.open("r+b") as file:
-            file.seek(made.manifest.size // 2)
-            file.write(os.urandom(64))
-        return made
-
-    monkeypatch.setattr(postgres, "take", corrupt)
+    monkeypatch.setattr(postgres, "take", harmed(overwritten))
     for _ in range(20):
         assert run(env, dump=True)[BACKUP].status == FAILED
     assert good.folder in [each.folder for each in taken(env)]
