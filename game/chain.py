@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from game.rows import Record, Value
+from game.rows import Record, Value, whole_number
 
 RECEIPT = ("user_id", "request_id", "command", "outcome", "at")
 """Hashed behind the receipt's number."""
@@ -46,7 +46,7 @@ def following(
 
 
 def _lines(lines: Iterable[Record], columns: tuple[str, ...]) -> str:
-    ordered = sorted(lines, key=lambda line: line["n"])  # type: ignore[arg-type,return-value]  # n is a number
+    ordered = sorted(lines, key=lambda line: whole_number(line, "n"))
     return _field(len(ordered)) + "".join(_fields(line, columns) for line in ordered)
 
 

@@ -16,7 +16,7 @@ def main() -> None:
     address, auth, envelope = sys.stdin.buffer.read().split(b"\n", 2)
     headers = {"Content-Type": "application/x-sentry-envelope", "X-Sentry-Auth": auth.decode()}
     request = urllib.request.Request(address.decode(), envelope, headers)  # noqa: S310  # the address is the DSN's
-    urllib.request.urlopen(request, timeout=SECONDS).close()  # noqa: S310
+    urllib.request.urlopen(request, timeout=SECONDS).close()  # noqa: S310  # the same
 
 
 if __name__ == "__main__":

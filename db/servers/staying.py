@@ -24,10 +24,9 @@ from db.servers import compose, unix_user
 from db.servers.binaries import ENVIRONMENT, Binaries, Local
 from db.servers.embedded import Embedded, copied
 from db.servers.reaper_client import last_lines
-from db.servers.unix_user import UnixUser
+from db.servers.unix_user import LASTING, UnixUser
 from game.urls import PostgresUrl
 
-LASTING = Path("/var/tmp")  # noqa: S108  # what is made in it has mode 0700
 HOSTS = ("127.0.0.1", "localhost")
 LEAST_PORT = 1024
 RUNS = 0

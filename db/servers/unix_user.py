@@ -13,6 +13,7 @@ from pathlib import Path
 
 from db.errors import Refusal
 
+LASTING = Path("/var/tmp")  # noqa: S108  # what is made in it has mode 0700
 MEMORY = Path("/dev/shm")  # noqa: S108  # a tmpfs where there is one: a throwaway server writes no disk
 
 MEMORY_BYTES = 3 << 30
@@ -49,7 +50,7 @@ def scratch(*, programs: bool = False) -> Path:
 
     `programs` asks for one that files can be executed from.
     """
-    temporary, lasting = Path(tempfile.gettempdir()), Path("/var/tmp")  # noqa: S108  # what is made in it has mode 0700
+    temporary, lasting = Path(tempfile.gettempdir()), LASTING
     for base, room in ((MEMORY, MEMORY_BYTES), (temporary, DISK_BYTES), (lasting, DISK_BYTES)):
         if _usable(base, programs) and shutil.disk_usage(base).free >= room:
             return base

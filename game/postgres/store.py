@@ -23,7 +23,7 @@ from game.chain import Head
 from game.errors import FENCE_PASS_SETTING, FENCE_SQLSTATE, Fenced, Moved, StoreFailure, StoreUnavailable, TryAgain
 from game.postgres import statements
 from game.postgres.statements import FENCE, HEAD, SavePart
-from game.rows import Key, Record, Rows, TableChanges, compare
+from game.rows import Key, Record, Rows, TableChanges, Value, compare, text
 from game.unit_of_work import UNWATCHED, Engine, LoadedPlayer, StoreStatus, Watch
 from game.urls import PostgresUrl
 
@@ -261,13 +261,15 @@ def _parts(table: str, change: TableChanges) -> Iterator[SavePart]:
 def _with_heads(changes: dict[str, TableChanges]) -> dict[str, TableChanges]:
     """Add to the player's row the number and digest of the receipt that is inserted."""
     receipts = changes.get(tables.action_receipts.name, TableChanges()).inserts.values()
-    heads = {(record["user_id"],): record for record in receipts if record["seq"] is not None}
-    if not heads:
+    numbered = [record for record in receipts if record["seq"] is not None]
+    if not numbered:
         return changes
     users = changes.get(tables.users.name, TableChanges())
     updates = dict(users.updates)
-    for key, record in heads.items():
-        updates[key] = updates.get(key, {}) | {column: (None, record[column]) for column in ("seq", "chain")}  # type: ignore[index,arg-type]  # an id is text
+    for record in numbered:
+        head: dict[str, tuple[Value, Value]] = {column: (None, record[column]) for column in ("seq", "chain")}
+        player = (text(record, "user_id"),)
+        updates[player] = updates.get(player, {}) | head
     return {tables.users.name: replace(users, updates=updates)} | {
         name: change for name, change in changes.items() if name != tables.users.name
     }

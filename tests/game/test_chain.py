@@ -9,6 +9,7 @@ from game.chain import Head, following
 from game.rows import Record, Rows
 from game.rules.commands import ClaimMail, Command, Enhance, Equip
 from harness.play import invariants
+from tests.fixtures.numbered import GIVEN
 from tests.game.places import Place
 from tests.game.playing_on_stores import ask
 
@@ -21,13 +22,6 @@ LEDGER: list[Record] = [
 HISTORY: list[Record] = [{"n": 1, "action": "gain", "item_id": "i1", "delta": 1, "stock": 1}]
 FIRST = "ec8ea63bd382734cf725c4167353a0badb76c3371d6a9ac97a9600368ef457b0"
 SECOND = "6b214eb3fc172df7b82a80b9d5c6f86c212c7a5f9cd049ddcb55ed57258fdbf0"
-HANA = {
-    "gold": 5000,
-    "level": 30,
-    "bag": {"fan": "푸른 바람 부채", "fan2": "은결 바람 부채", "stone": {"name": "하급 강화석", "quantity": 20}},
-    "worn": ["fan2"],
-    "mail": {"m1": {"gold": 50, "items": {"골드 꾸러미1": 2}}},
-}
 COMMANDS: tuple[Command, ...] = (ClaimMail("m1"), Equip("fan"), Enhance("fan"))
 
 
@@ -66,7 +60,7 @@ def test_the_order_in_which_lines_are_read_does_not_matter_and_where_one_ends_do
 
 
 def test_a_player_s_receipts_are_one_chain_on_either_store(place: Place) -> None:
-    place.put(builders.player("hana", **HANA))
+    place.put(builders.player("hana", **GIVEN))
     for number, command in enumerate(COMMANDS):
         ask(place.store, command, f"r{number}")
     ask(place.store, COMMANDS[0], "r0")
@@ -77,7 +71,7 @@ def test_a_player_s_receipts_are_one_chain_on_either_store(place: Place) -> None
 
 @pytest.mark.parametrize("column", ["seq", "chain"])
 def test_a_number_or_a_chain_that_does_not_follow_is_named(place: Place, column: str) -> None:
-    place.put(builders.player("hana", **HANA))
+    place.put(builders.player("hana", **GIVEN))
     ask(place.store, COMMANDS[0], "r0")
     rows = place.store.read("hana") or Rows()
     by_number(rows)[0][column] = 2 if column == "seq" else "0" * 64

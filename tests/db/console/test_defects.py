@@ -122,8 +122,8 @@ def test_no_secret_stands_in_the_arguments_or_variables_of_the_sender(
     popen = defects.subprocess.Popen
 
     def noted(argv: list[str], **options: object) -> object:
-        started.append((argv, dict(options["env"])))  # type: ignore[call-overload]
-        return popen(argv, **options)  # type: ignore[call-overload]
+        started.append((argv, dict(options["env"])))  # type: ignore[call-overload]  # as report() calls it
+        return popen(argv, **options)  # type: ignore[call-overload]  # as report() calls it
 
     monkeypatch.setattr(defects.subprocess, "Popen", noted)
     monkeypatch.setenv("SENTRY_DSN", receiver.dsn)

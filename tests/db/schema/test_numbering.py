@@ -24,6 +24,7 @@ from game.rows import Rows
 from game.rules.commands import ClaimMail, Command, Enhance, Equip
 from game.urls import PostgresUrl
 from harness.play import invariants
+from tests.fixtures.numbered import GIVEN, take_numbers_away
 from tests.game.places import LegacyPlace
 from tests.game.playing_on_stores import ask
 
@@ -33,13 +34,6 @@ PLAYERS = tuple(f"player{n:02}" for n in range(13))
 """More than the revision numbers in one transaction."""
 
 COMMANDS: tuple[Command, ...] = (ClaimMail("m1"), Equip("fan"), Enhance("fan"))
-GIVEN = {
-    "gold": 5000,
-    "level": 30,
-    "bag": {"fan": "푸른 바람 부채", "fan2": "은결 바람 부채", "stone": {"name": "하급 강화석", "quantity": 20}},
-    "worn": ["fan2"],
-    "mail": {"m1": {"gold": 50, "items": {"골드 꾸러미1": 2}}},
-}
 
 
 @pytest.fixture
@@ -53,14 +47,6 @@ def legacy(tmp_path: Path) -> Iterator[LegacyPlace]:
     place.store.close()
 
 
-def as_before(path: Path) -> None:
-    """Take the numbers away, and the columns that hold them: the file as an earlier version left it."""
-    with closing(sqlite3.connect(path)) as conn, conn:
-        conn.execute(f"DROP INDEX {file_journals.SEQ_INDEX.name}")
-        for column in file_journals.ADDED_TO_RECEIPTS:
-            conn.execute(f"ALTER TABLE {numbering.RECEIPTS} DROP COLUMN {column}")
-
-
 def heads(path: Path) -> dict[str, Head]:
     with closing(sqlite_values.connect(path, readonly=True)) as conn:
         return {player: numbering.head(conn, player) for player in PLAYERS}
@@ -68,14 +54,14 @@ def heads(path: Path) -> dict[str, Head]:
 
 def test_a_file_of_an_earlier_version_is_numbered_as_if_it_had_always_been(legacy: LegacyPlace) -> None:
     before = heads(legacy.path)
-    as_before(legacy.path)
+    take_numbers_away(legacy.path)
     assert legacy_receipts.number_all(legacy.path) == len(PLAYERS) * len(COMMANDS)
     assert heads(legacy.path) == before
     assert legacy_receipts.number_all(legacy.path) == 0
 
 
 def test_a_journal_without_a_line_may_have_no_table(legacy: LegacyPlace) -> None:
-    as_before(legacy.path)
+    take_numbers_away(legacy.path)
     with closing(sqlite3.connect(legacy.path)) as conn, conn:
         conn.execute(f"DROP TABLE {file_journals.TABLES['currency_ledger'].name}")
         conn.execute(f"DROP TABLE {file_journals.TABLES['inventory_history'].name}")
@@ -85,7 +71,7 @@ def test_a_journal_without_a_line_may_have_no_table(legacy: LegacyPlace) -> None
 
 def test_a_command_numbers_what_its_player_had_before_it(legacy: LegacyPlace) -> None:
     before = heads(legacy.path)
-    as_before(legacy.path)
+    take_numbers_away(legacy.path)
     ask(legacy.store, Equip("fan2"), "one more", player=PLAYERS[0])
     rows = legacy.store.read(PLAYERS[0]) or Rows()
     assert invariants.breaches(rows) == []
@@ -95,7 +81,7 @@ def test_a_command_numbers_what_its_player_had_before_it(legacy: LegacyPlace) ->
 
 
 def test_a_receipt_is_found_in_a_fenced_file_without_numbers(legacy: LegacyPlace) -> None:
-    as_before(legacy.path)
+    take_numbers_away(legacy.path)
     legacy.fence()
     assert ask(legacy.store, COMMANDS[0], f"{PLAYERS[0]} r0", player=PLAYERS[0]).replayed
 
@@ -132,7 +118,7 @@ def without_numbers(rows: Rows) -> Rows:
 
 
 def run(url: PostgresUrl, **options: object) -> migrate.Migrated:
-    return migrate.migrate(url, environment=ENVIRONMENT, service_role=None, **options)  # type: ignore[arg-type]
+    return migrate.migrate(url, environment=ENVIRONMENT, service_role=None, **options)  # type: ignore[arg-type]  # a test names only what matters
 
 
 def heads_of(url: PostgresUrl) -> dict[str, Head]:

@@ -10,11 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import psycopg
 import pytest
 
+from tests.fixtures.lacking import lacks
 from tests.fixtures.waiting import until
 
 ROOT = Path(__file__).parents[3]
@@ -34,12 +34,6 @@ def program() -> list[str]:
 
 def works(*command: str) -> bool:
     return bool(shutil.which(command[0])) and not subprocess.run(command, capture_output=True, check=False).returncode
-
-
-def lacks(reason: str) -> NoReturn:
-    """CI has it; a newcomer's machine may do without."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    raise AssertionError(reason)
 
 
 class Project:

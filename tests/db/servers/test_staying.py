@@ -17,6 +17,7 @@ from db.servers.embedded import Embedded
 from db.servers.staying import Staying
 from game.urls import PostgresUrl
 from harness.cli.commands import development_server
+from tests.fixtures.lacking import lacks
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def url() -> PostgresUrl:
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Staying]:
     if Local().binaries is None and Embedded().binaries is None:
-        pytest.skip("neither programs of PostgreSQL nor the wheel are here")
+        lacks("neither programs of PostgreSQL nor the wheel are here")
     made = staying.of(tmp_path / "checkout")
     yield made
     if made.runs():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,23 +15,17 @@ from db.ops import fence
 from db.samples import builders
 from game.chain import Head
 from game.legacy import fence as legacy_fence
-from game.legacy import file_journals, numbering, sqlite_values
+from game.legacy import numbering, sqlite_values
 from game.rows import Rows
 from game.rules.commands import ClaimMail, Enhance, Equip
 from harness.databases import Database
 from harness.play import invariants
 from tests.db.transfer.transferring import PASS, load, written_to
+from tests.fixtures.numbered import GIVEN, take_numbers_away
 from tests.game.places import LegacyPlace, PostgresPlace
 from tests.game.playing_on_stores import ask
 
 PLAYERS = ("hana", "jun")
-GIVEN = {
-    "gold": 5000,
-    "level": 30,
-    "bag": {"fan": "푸른 바람 부채", "fan2": "은결 바람 부채", "stone": {"name": "하급 강화석", "quantity": 20}},
-    "worn": ["fan2"],
-    "mail": {"m1": {"gold": 50, "items": {"골드 꾸러미1": 2}}},
-}
 
 
 @pytest.fixture
@@ -45,13 +38,6 @@ def legacy(tmp_path: Path) -> Iterator[LegacyPlace]:
         ask(place.store, Equip("fan"), f"{player} r1", player=player)
     yield place
     place.store.close()
-
-
-def before_numbers(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as conn, conn:
-        conn.execute(f"DROP INDEX {file_journals.SEQ_INDEX.name}")
-        for column in file_journals.ADDED_TO_RECEIPTS:
-            conn.execute(f"ALTER TABLE {numbering.RECEIPTS} DROP COLUMN {column}")
 
 
 def head_of(path: Path, player: str) -> Head:
@@ -100,7 +86,7 @@ def test_a_head_that_is_not_the_file_s_fails_the_proof(
 
 
 def test_a_file_without_numbers_is_refused_until_it_is_numbered(fenced_database: Database, legacy: LegacyPlace) -> None:
-    before_numbers(legacy.path)
+    take_numbers_away(legacy.path)
     with pytest.raises(Refusal, match="without a number"):
         load(fenced_database, legacy.path)
     assert receipts.number_open(legacy.path) == 4
@@ -111,7 +97,7 @@ def test_what_was_played_goes_back_to_a_file_that_is_older_than_the_numbers(
     fenced_database: Database, legacy: LegacyPlace
 ) -> None:
     load(fenced_database, legacy.path)
-    before_numbers(legacy.path)
+    take_numbers_away(legacy.path)
     legacy.fence(pass_token=PASS)
     transfer.write_back(fenced_database.owner, legacy.path, pass_token=PASS)
     legacy.lift()
@@ -121,7 +107,7 @@ def test_what_was_played_goes_back_to_a_file_that_is_older_than_the_numbers(
 
 
 def test_a_fenced_file_is_not_numbered_by_others(legacy: LegacyPlace) -> None:
-    before_numbers(legacy.path)
+    take_numbers_away(legacy.path)
     legacy.fence(pass_token=PASS)
     assert receipts.number_open(legacy.path) == 0
     with closing(sqlite_values.connect(legacy.path, readonly=True)) as conn:
@@ -133,7 +119,7 @@ def test_a_database_of_before_the_numbers_is_carried_back_without_a_migration(
     fenced_database: Database, legacy: LegacyPlace
 ) -> None:
     load(fenced_database, legacy.path)
-    before_numbers(legacy.path)
+    take_numbers_away(legacy.path)
     with ops.connect(fenced_database.owner) as conn:
         for table in ("users", "action_receipts"):
             conn.execute(f"alter table {table} drop column seq, drop column chain".encode())

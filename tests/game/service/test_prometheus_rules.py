@@ -34,6 +34,7 @@ from db.servers import Server
 from game.postgres.store import Timeouts
 from game.service.metrics import Metrics
 from game.stores import open_store
+from tests.fixtures.lacking import lacks
 from tests.game.places import PostgresPlace
 from tests.game.service.running import eventually
 from tests.game.service.serving import HANA, act, bearer, client_of
@@ -54,7 +55,7 @@ select 1 from pg_locks where not granted
 @pytest.fixture(autouse=True)
 def program() -> None:
     if PROGRAM is None:  # CI installs it; a newcomer's machine may do without.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("promtool is not here: apt-get install -y prometheus")
+        lacks("promtool is not here: apt-get install -y prometheus")
 
 
 @contextmanager
