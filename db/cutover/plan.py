@@ -71,7 +71,7 @@ def make(
     key: str | None,
     predicted_seconds: float | None = None,
 ) -> Plan:
-    """Read every part anew; changes nothing. code: the parts that a higher floor reads, such as the commit.
+    """Read every part anew; changes nothing. code: the parts that the caller reads, such as the commit.
 
     key: seals the values of env files; without one they are not compared. Raises Refusal if a store can't be read.
     """

@@ -13,7 +13,7 @@ from game import chain
 from game.legacy import fence, numbering, sqlite_values
 
 PLAYERS_AT_ONCE = 20
-"""In one transaction, for whose length others wait to write: some milliseconds for players of a hundred receipts."""
+"""In one transaction, for whose length others wait to write."""
 
 _WITHOUT = f"SELECT DISTINCT user_id FROM {numbering.RECEIPTS} WHERE seq IS NULL"
 _TWICE = f"SELECT 1 FROM {numbering.RECEIPTS} WHERE seq IS NOT NULL GROUP BY user_id, seq HAVING count(*) > 1 LIMIT 1"
@@ -41,7 +41,7 @@ def number_all(path: Path, *, pass_token: str | None = None) -> int:
 
 
 def number_open(path: Path) -> int:
-    """Do the same if there is such a file and it is open to players; one that is fenced is left as it is."""
+    """Number the receipts of a file that is open to players, and return how many; a fenced file stays as it is."""
     if not path.is_file():
         return 0
     check_file(path)

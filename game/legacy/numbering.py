@@ -55,7 +55,7 @@ def head(conn: sqlite3.Connection, player: str) -> Head:
 
 
 def number(conn: sqlite3.Connection, player: str) -> int:
-    """Number the player's receipts that have none, and return how many had none. Some 20 µs a receipt."""
+    """Number the player's receipts that have none, and return how many had none."""
     opening = next(iter(_records(conn, tables.player_openings, player)), None)
     ledger, history = (_by_request(conn, table, player) for table in (tables.currency_ledger, tables.inventory_history))
     newest = head(conn, player)
