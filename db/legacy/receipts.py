@@ -29,7 +29,7 @@ def number_all(path: Path, *, pass_token: str | None = None) -> int:
         conn.execute("PRAGMA synchronous=FULL")
         if not _has_receipts(conn):
             return 0
-        if numbering.lacks_columns(conn):
+        if numbering.absent_columns(conn):
             with _writing(conn, pass_token):
                 numbering.add_columns(conn)
         players = iter([player for (player,) in conn.execute(_WITHOUT)])
@@ -55,7 +55,7 @@ def unnumbered(conn: sqlite3.Connection) -> str:
     """Say what is wrong with the numbers of the file's receipts; "" if each has one, and none has another's."""
     if not _has_receipts(conn):
         return ""
-    if numbering.lacks_columns(conn) or conn.execute(f"{_WITHOUT} LIMIT 1").fetchone():
+    if numbering.absent_columns(conn) or conn.execute(f"{_WITHOUT} LIMIT 1").fetchone():
         return "receipts of an earlier version, without a number"
     return "two receipts of one number" if conn.execute(_TWICE).fetchone() else ""
 

@@ -22,30 +22,36 @@ RECEIPTS = file_journals.RECEIPTS.name
 INDEX = str(CreateIndex(file_journals.SEQ_INDEX, if_not_exists=True).compile(dialect=sqlite.dialect()))
 
 _NEWEST = f"SELECT seq, chain FROM {RECEIPTS} WHERE user_id = ? AND seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
-_UNNUMBERED = f"SELECT 1 FROM {RECEIPTS} WHERE user_id = ? AND seq IS NULL LIMIT 1"
+_NEWEST_OF_ALL = (
+    f"SELECT EXISTS (SELECT 1 FROM {RECEIPTS} WHERE user_id = ?1 AND seq IS NULL), seq, chain"
+    f" FROM {RECEIPTS} WHERE user_id = ?1 ORDER BY seq DESC LIMIT 1"
+)
+"""One statement of two looks into the index of the numbers: a statement more costs a command as much as both."""
+
 _TO_NUMBER = f"SELECT {', '.join(chain.RECEIPT)} FROM {RECEIPTS} WHERE user_id = ? AND seq IS NULL"
 _NUMBER = f"UPDATE {RECEIPTS} SET seq = ?, chain = ? WHERE user_id = ? AND request_id = ?"
 
 
-def lacks_columns(conn: sqlite3.Connection) -> bool:
-    """Return True if the file has receipts, and no place for their numbers."""
-    have = {name for (name,) in conn.execute("SELECT name FROM pragma_table_info(?)", (RECEIPTS,))}
-    return bool(have) and not have.issuperset(file_journals.ADDED_TO_RECEIPTS)
+def absent_columns(conn: sqlite3.Connection) -> tuple[str, ...]:
+    """Return which of the numbers' columns the file's receipts lack; none if it has no receipts."""
+    have = _columns(conn)
+    return tuple(name for name in file_journals.ADDED_TO_RECEIPTS if have and name not in have)
 
 
 def add_columns(conn: sqlite3.Connection) -> None:
     """Make the place for the numbers where there is none. A process of an earlier version goes on with it."""
-    have = {name for (name,) in conn.execute("SELECT name FROM pragma_table_info(?)", (RECEIPTS,))}
-    for name in file_journals.ADDED_TO_RECEIPTS:
-        if name not in have:
-            declared = file_journals.RECEIPTS.c[name].type.compile(dialect=sqlite.dialect())
-            conn.execute(f"ALTER TABLE {RECEIPTS} ADD COLUMN {quote(name)} {declared}")
+    for name in absent_columns(conn):
+        declared = file_journals.RECEIPTS.c[name].type.compile(dialect=sqlite.dialect())
+        conn.execute(f"ALTER TABLE {RECEIPTS} ADD COLUMN {quote(name)} {declared}")
     conn.execute(INDEX)
 
 
-def is_left(conn: sqlite3.Connection, player: str) -> bool:
-    """Return True if one of the player's receipts has no number. One look into an index."""
-    return lacks_columns(conn) or conn.execute(_UNNUMBERED, (player,)).fetchone() is not None
+def head_of_all(conn: sqlite3.Connection, player: str) -> Head | None:
+    """Return the player's newest receipt; None if one of the player's receipts has no number."""
+    without, seq, link = conn.execute(_NEWEST_OF_ALL, (player,)).fetchone() or (0, None, None)
+    if without:
+        return None
+    return Head() if seq is None else Head(int(seq), str(link))
 
 
 def head(conn: sqlite3.Connection, player: str) -> Head:
@@ -65,6 +71,10 @@ def number(conn: sqlite3.Connection, player: str) -> int:
         newest = chain.following(newest, opening, receipt, ledger.get(request, ()), history.get(request, ()))
         conn.execute(_NUMBER, (newest.seq, newest.chain, player, request))
     return len(receipts)
+
+
+def _columns(conn: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in conn.execute("SELECT name FROM pragma_table_info(?)", (RECEIPTS,))}
 
 
 def _by_request(conn: sqlite3.Connection, journal: sa.Table, player: str) -> dict[Any, list[Record]]:

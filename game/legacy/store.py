@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import ClassVar, cast
@@ -127,7 +127,8 @@ class LegacyStore:
                 return None
             rows = Rows({table.name: row_and_rows[1].get(table.name, {}) for table in tables.PLAYER_STATE})
             for journal in journals:
-                rows[journal.name] = _journal(connection, journal, {"user_id": player})
+                absent = numbering.absent_columns(connection) if journal is tables.action_receipts else ()
+                rows[journal.name] = _journal(connection, journal, player, absent=absent)
         return _without_codec_columns(rows)
 
     def status(self) -> StoreStatus:
@@ -198,22 +199,24 @@ class LegacyUnit:
                 return None
             self._row, rows = row_and_rows
             receipts, openings = tables.action_receipts, tables.player_openings
-            rows[receipts.name] = {}
-            for form in idempotency.forms(request_id):
-                rows[receipts.name] |= _journal(self._connection, receipts, {"user_id": player, "request_id": form})
-            rows[openings.name] = _journal(self._connection, openings, {"user_id": player})
-            head = self._head(player) if state == "open" or self._fence_pass is not None else None
+            absent = numbering.absent_columns(self._connection)
+            forms = idempotency.forms(request_id)
+            rows[receipts.name] = _journal(self._connection, receipts, player, request_ids=forms, absent=absent)
+            rows[openings.name] = _journal(self._connection, openings, player)
+            head = self._head(player, absent) if state == "open" or self._fence_pass is not None else None
         return LoadedPlayer(rows, state, head, draws.read(self._connection))
 
-    def _head(self, player: str) -> Head:
+    def _head(self, player: str, absent: Collection[str]) -> Head:
         """Return the player's newest receipt, once all have a number."""
         if not _has(self._connection, numbering.RECEIPTS):
             return Head()
-        if numbering.is_left(self._connection, player):
+        head = None if absent else numbering.head_of_all(self._connection, player)
+        if head is None:
             with self._past_the_fence():
                 numbering.add_columns(self._connection)
                 numbering.number(self._connection, player)
-        return numbering.head(self._connection, player)
+                head = numbering.head(self._connection, player)
+        return head
 
     def save(self, before: Rows, after: Rows) -> None:
         """Write the changed columns of the player's row, and the journals' new lines; with a pass, past the fence."""
@@ -299,17 +302,27 @@ def _find(connection: sqlite3.Connection, player: str, names: Collection[str]) -
     return (row, rows) if rows.get("users") else None
 
 
-def _journal(connection: sqlite3.Connection, journal: sa.Table, where: dict[str, str]) -> dict[Key, Record]:
-    """Return a journal's records; none where the file has no journals yet."""
-    name, columns = _JOURNALS[journal.name], [column.name for column in journal.columns]
+def _journal(
+    connection: sqlite3.Connection,
+    journal: sa.Table,
+    player: str,
+    *,
+    request_ids: Sequence[str] | None = None,
+    absent: Collection[str] = (),
+) -> dict[Key, Record]:
+    """Return a journal's records of the player; none where the file has no journals yet.
+
+    request_ids: of these requests alone. absent: the columns that the file's own table lacks, NULL in each record.
+    """
+    name, columns = _JOURNALS[journal.name], [column.name for column in journal.columns if column.name not in absent]
     if not _has(connection, name):
         return {}
-    if journal is tables.action_receipts and numbering.lacks_columns(connection):
-        columns = [column for column in columns if column not in file_journals.ADDED_TO_RECEIPTS]
-    conditions = " AND ".join(f"{column} = ?" for column in where)
-    selected = connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE {conditions}", list(where.values()))
-    none = {column.name: None for column in journal.columns}
-    records = [none | dict(zip(columns, values, strict=True)) for values in selected]
+    query, values = f"SELECT {', '.join(columns)} FROM {name} WHERE user_id = ?", [player]
+    if request_ids is not None:
+        query += f" AND request_id IN ({', '.join('?' * len(request_ids))})"
+        values += request_ids
+    none: Record = dict.fromkeys(absent)
+    records = [none | dict(zip(columns, cells, strict=True)) for cells in connection.execute(query, values)]
     return {tuple(record[part] for part in tables.KEYS[journal.name]): record for record in records}
 
 

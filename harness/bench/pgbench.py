@@ -49,7 +49,7 @@ def _written(statement: RecordedStatement, prefix: str, variables: dict[str, str
             return "%"
         if name in statement.player:
             return ":player"
-        if name in statement.request:
+        if name in (*statement.request, *statement.number):
             return ":request"
         value = statement.values[name]
         if value is None:

@@ -46,6 +46,9 @@ COMMANDS: Mapping[str, Command] = {
 PATTERN, RECORDED, FIRST = 0, 1, 2
 """Player 0 never plays: the others are put back to what it is. Player 1 is the one whose SQL is recorded."""
 
+RECORDED_HEAD = 7_007_199_254_740
+"""The number of the recorded player's receipt before the first that is recorded: no other value is like it."""
+
 PATTERN_GIVEN = {
     "gold": 1_000_000,
     "level": 60,
@@ -61,22 +64,26 @@ PATTERN_GIVEN = {
     "mail": {"mail": {"gold": 50, "diamonds": 1, "items": {"하급 강화석": 1}}},
 }
 REFILLED = (tables.users, tables.user_inventory, tables.user_equipment, tables.user_mail)
-OWN = frozenset({"id", "user_id", "username", "nickname"})
-"""What a player has of its own, in `users`."""
+OWN = frozenset({"id", "user_id", "username", "nickname"} | {c.name for c in tables.users.columns if c.info.get("head")})
+"""What a player has of its own, in `users`: the head of the receipts too, for the journals are not put back."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedStatement:
-    """SQL as psycopg takes it, bound by name: the values, and which names bear the player's id and the request's."""
+    """SQL as psycopg takes it, bound by name: the values, and which names bear the player's id, the request's, and the
+    receipt's number, for which the request's is taken: a player has no two receipts of one number.
+    """
 
     sql: str
     values: Mapping[str, Value]
     player: tuple[str, ...]
     request: tuple[str, ...]
+    number: tuple[str, ...] = ()
 
     def bound(self, player: str, request_id: str) -> dict[str, Value]:
         """Return the statement's values for one player's request."""
-        return {**self.values, **dict.fromkeys(self.player, player), **dict.fromkeys(self.request, request_id)}
+        own = {**dict.fromkeys(self.player, player), **dict.fromkeys(self.request, request_id)}
+        return {**self.values, **own, **dict.fromkeys(self.number, int(request_id))}
 
 
 Recorded = Mapping[str, tuple[RecordedStatement, ...]]
@@ -139,11 +146,15 @@ def record(service: PostgresUrl) -> Recorded:
     player, recorded = str(RECORDED), {}
     try:
         _open_journals(store, player)
-        for number, (action, command) in enumerate(COMMANDS.items()):
+        with psycopg.connect(service.conninfo) as conn:
+            conn.execute("UPDATE users SET seq = %s WHERE id = %s", (RECORDED_HEAD, player))
+        for number, (action, command) in enumerate(COMMANDS.items(), 1):
             request_id = f"90071992547409{number}"
             with listening() as heard:
                 ask(store, player, request_id, command)
-            recorded[action] = tuple(_statement(sql, values, player, request_id) for sql, values in heard)
+            recorded[action] = tuple(
+                _statement(sql, values, player, request_id, RECORDED_HEAD + number) for sql, values in heard
+            )
     finally:
         store.close()
     return recorded
@@ -170,11 +181,12 @@ def listening() -> Iterator[list[tuple[str, dict[str, Value]]]]:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
-def _statement(sql: str, values: Mapping[str, Value], player: str, request_id: str) -> RecordedStatement:
+def _statement(sql: str, values: Mapping[str, Value], player: str, request_id: str, seq: int) -> RecordedStatement:
     players = tuple(name for name, value in values.items() if value == player and isinstance(value, str))
     requests = tuple(name for name, value in values.items() if value == request_id)
-    others = {name: value for name, value in values.items() if name not in (*players, *requests)}
-    return RecordedStatement(sql, others, players, requests)
+    numbers = tuple(name for name, value in values.items() if value == seq)
+    others = {name: value for name, value in values.items() if name not in (*players, *requests, *numbers)}
+    return RecordedStatement(sql, others, players, requests, numbers)
 
 
 def _multiply(conn: psycopg.Connection, players: int) -> None:
