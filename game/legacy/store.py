@@ -72,6 +72,8 @@ _DDL = [
     ),
     numbering.INDEX,
 ]
+_MADE = f"SELECT count(*) = {len(_DDL)} FROM sqlite_master WHERE name IN ({', '.join('?' * len(_DDL))})"
+_MADE_NAMES = [*_JOURNALS.values(), str(file_journals.SEQ_INDEX.name)]
 
 
 class LegacyStore:
@@ -224,8 +226,7 @@ class LegacyUnit:
         with self._watch.asking("save"), self._past_the_fence():
             if row:
                 self._update(row)
-            for statement in _DDL:
-                self._connection.execute(statement)
+            _make_tables(self._connection)
             _require_tables(self._connection)
             for name, change in compare(before, after).items():
                 if name in _JOURNALS:
@@ -255,6 +256,13 @@ class LegacyUnit:
         columns = [column.name for column in tables.BY_NAME[name].columns]
         statement = insert_into(_JOURNALS[name], ["?"] * len(columns), columns)
         self._connection.executemany(statement, [[record[column] for column in columns] for record in records])
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    """Make the journals that the file lacks. One look, for what makes nothing costs a command as much as a write."""
+    if not connection.execute(_MADE, _MADE_NAMES).fetchone()[0]:
+        for statement in _DDL:
+            connection.execute(statement)
 
 
 def _require_tables(connection: sqlite3.Connection) -> None:

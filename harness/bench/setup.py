@@ -64,7 +64,9 @@ PATTERN_GIVEN = {
     "mail": {"mail": {"gold": 50, "diamonds": 1, "items": {"하급 강화석": 1}}},
 }
 REFILLED = (tables.users, tables.user_inventory, tables.user_equipment, tables.user_mail)
-OWN = frozenset({"id", "user_id", "username", "nickname"} | {c.name for c in tables.users.columns if c.info.get("head")})
+OWN = frozenset(
+    {"id", "user_id", "username", "nickname"} | {c.name for c in tables.users.columns if c.info.get("head")}
+)
 """What a player has of its own, in `users`: the head of the receipts too, for the journals are not put back."""
 
 
