@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,16 +18,17 @@ from db.schema import drift, migrate, revisions
 from db.schema.revisions import History, Revision
 from db.servers import Server
 from game import tables
+from game.postgres.store import PostgresStore
 from game.urls import PostgresUrl
 from harness.databases import Database
-from harness.play import arena
+from harness.play import arena, invariants
 from tests.fixtures.example_revisions import EXAMPLES, on_top
 from tests.fixtures.lock_trace import Trace, trace
 from tests.fixtures.squawk import squawk
 
 PLAYERS = 300
 MANY_PLAYERS = 50_000
-GIVEN = {
+GIVEN: dict[str, Any] = {
     "gold": 1000,
     "bag": {f"item{n}": "푸른 바람 부채" for n in range(6)},
     "mail": {"mail": {"gold": 50, "items": {"하급 강화석": 1}}},
@@ -94,6 +98,65 @@ def test_no_revision_of_ours_stops_the_game_of_50_000_players(
     blank: PostgresUrl, server: Server, revision: Revision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     print(applied_while_players_play(blank, server, revision, MANY_PLAYERS, monkeypatch))
+
+
+@pytest.mark.plan(31)
+def test_a_million_receipts_of_20_000_players_are_numbered_while_players_play(
+    blank: PostgresUrl, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0003 has receipts of earlier versions, without a number. 0004 makes the columns that today's service needs."""
+    monkeypatch.setattr(drift, "require_made", lambda *_: None)
+    service, history = server.url(blank.dbname, "service"), revisions.read()
+    at = {one.id: n for n, one in enumerate(history.revisions, 1)}
+    ops.prepare(blank, "test")
+    ids = reach(blank, service, History(history.revisions[: at["0003"]], history.folders), players=20_000)
+    keep_receipts(blank, ids, each=50)
+    reach(blank, service, History(history.revisions[: at["0004"]], history.folders))
+    with ops.connect(blank) as conn:
+        fence.lift(conn)
+    traced = trace(blank, service, history, ids)
+    print(traced)
+    assert traced.findings == [], traced
+    with ops.connect(blank) as conn:
+        numbered = "select count(*), count(distinct user_id) from action_receipts where seq is not null"
+        assert conn.execute(numbered).fetchone() == (1_000_000 + claimed(conn), 20_000)
+    with closing(PostgresStore(service, pool_size=1)) as store:
+        played = {player: store.read(player) for player in (*ids[:20], *ids[-20:])}
+    assert not [breach for rows in played.values() if rows for breach in invariants.breaches(rows)]
+
+
+def reach(owner: PostgresUrl, service: PostgresUrl, history: History, *, players: int = 0) -> list[str]:
+    migrate.migrate(owner, environment="test", service_role=service.user, history=history)
+    return fill(owner, players) if players else []
+
+
+def keep_receipts(owner: PostgresUrl, players: list[str], *, each: int) -> None:
+    """Give every player so many receipts without a number, each with a line of the ledger; and an opening."""
+    with psycopg.connect(owner.conninfo) as conn, fence.own_pass(conn):
+        values = {"players": players, "each": each}
+        source = "from unnest(%(players)s::text[]) p, generate_series(1, %(each)s) n"
+        conn.execute(
+            "insert into player_openings (user_id, gold, diamonds, stock)"
+            " select p, 900, 0, %(stock)s from unnest(%(players)s::text[]) p",
+            values | {"stock": json.dumps(dict.fromkeys(GIVEN["bag"], 1))},
+        )
+        conn.execute(
+            "insert into action_receipts (user_id, request_id, command, outcome, at) select p, 'earlier-' || n,"
+            """ '{"action": "claim_quest", "period": "daily", "quest": "q' || n || '"}', '{"gold": 2}', 1000 * n """
+            + source,
+            values,
+        )
+        conn.execute(
+            "insert into currency_ledger (user_id, request_id, n, currency, amount, reason, balance)"
+            f" select p, 'earlier-' || n, 1, 'gold', 2, 'quest', 900 + 2 * n {source}",
+            values,
+        )
+
+
+def claimed(conn: ops.Connection) -> int:
+    row = conn.execute("select count(*) from action_receipts where request_id like 'trace-%'").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def applied_while_players_play(
