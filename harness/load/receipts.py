@@ -60,10 +60,13 @@ def count(
     granted: Iterable[Granted],
     refused: Iterable[tuple[str, str]],
     before: Mapping[str, set[str]] | None = None,
+    *,
+    opening: Callable[[str], Rows | None] | None = None,
 ) -> ReceiptCount:
     """Read each player that acted, whole, and compare.
 
     read: a store's. granted: in each player's order. before: requests that had receipts before, which are there still.
+    opening: reads a player as the store had one before all of `granted`; all that there is must follow from it.
     """
     result = ReceiptCount()
     asked: dict[str, Asked] = {}
@@ -73,6 +76,7 @@ def count(
         asked.setdefault(player, Asked()).refused.add((player, request))
     for player, asking in asked.items():
         asking.before |= {(player, request) for request in (before or {}).get(player, ())}
+        asking.opening = opening(player) if opening else None
         result.acknowledged += len(asking.granted)
         _player(result, player, read(player), asking)
     return result
@@ -80,11 +84,15 @@ def count(
 
 @dataclass
 class Asked:
-    """The requests of one player, by what became of them; before: what had a receipt already."""
+    """The requests of one player, by what became of them.
+
+    before: what had a receipt already. opening: the player's rows then.
+    """
 
     granted: list[Granted] = field(default_factory=list)
     refused: set[tuple[str, str]] = field(default_factory=set)
     before: set[tuple[str, str]] = field(default_factory=set)
+    opening: Rows | None = None
 
 
 def _player(result: ReceiptCount, player: str, rows: Rows | None, asked: Asked) -> None:
@@ -103,7 +111,7 @@ def _player(result: ReceiptCount, player: str, rows: Rows | None, asked: Asked) 
     result.problems += [f"{key[0]}: {key[1]} has a receipt, and was {_named(key, asked)}" for key in unasked]
     # In which order the earlier ones came is not known: then only the sums are checked, not each line's balance.
     order = [] if asked.before else [grant.request.id for grant in asked.granted]
-    breaches = invariants.breaches(rows, order, signed=SIGNED)
+    breaches = invariants.breaches(rows, order, opening=asked.opening, signed=SIGNED)
     result.problems += [f"{b.player}: {b.law}: expected {b.expected}; found {b.found}" for b in breaches]
 
 

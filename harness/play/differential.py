@@ -18,7 +18,10 @@ from harness.scenarios.yaml_reader import Path
 
 
 def replay_twins(scenario: Scenario, left: PlayedStore, right: PlayedStore) -> list[ScenarioProblem]:
-    """Return the first difference between the two stores, in each serial order; nothing if they never differ."""
+    """Return the first difference between the two stores, in each serial order, else what no store may do.
+
+    Nothing if they never differ, and the standing checks hold on both.
+    """
     problems: list[list[ScenarioProblem]] = []
     for turns in orders(scenario):
         plays = Play(scenario, left), Play(scenario, right)
@@ -28,7 +31,7 @@ def replay_twins(scenario: Scenario, left: PlayedStore, right: PlayedStore) -> l
                 break
             taken = plays[0].take(turn), plays[1].take(turn)
             differing = [*_different_answers(turn.path, plays, taken), *_different_rows(turn.path, *plays)]
-        problems.append(differing)
+        problems.append(differing or list(dict.fromkeys(problem for play in plays for problem in play.standing)))
     return list(dict.fromkeys(in_orders(problems, [order_of(turns) for turns in orders(scenario)])))
 
 

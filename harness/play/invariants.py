@@ -1,7 +1,8 @@
 """The standing checks: what must hold of any player at any moment, on either store, whatever happened before.
 
 Gold and diamonds = opening + ledger; stock = opening + history; worn once, by its owner; nothing negative; one receipt
-a granted request, and all of them one chain; an order is never shuffled.
+a granted request, and all of them one chain; an order is never shuffled. Where the rows of an opening are known, the
+laws of `harness.laws` too: all that a player owns = opening + receipts.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from db.errors import Failure
 from game import tables
 from game.chain import Head, following
 from game.rows import Key, Record, Rows
+from harness.laws import laws
+from harness.laws.breach import Breach
 
 CURRENCIES = ("gold", "diamonds")
 LEAST = {"quantity": 1, "forge_level": 1}
@@ -23,20 +27,13 @@ ORDERED = tuple(
 """A stage's place says where the legacy arrays name it: one that only one of them names moves when others are added."""
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A check that does not hold: whose, which, and by how much."""
-
-    player: str
-    law: str
-    expected: str
-    found: str
-
-
-def breaches(rows: Rows, order: Sequence[str] = (), *, signed: Collection[str] = ()) -> list[Breach]:
+def breaches(
+    rows: Rows, order: Sequence[str] = (), *, opening: Rows | None = None, signed: Collection[str] = ()
+) -> list[Breach]:
     """Return the invariants that these players break, by their whole state and journals.
 
-    With `order`, the granted requests' ids from the first to the last, each line's balance and stock is checked too.
+    With `order`, the granted requests' ids from the first to the last, each line's balance and stock is checked too;
+    with `opening`, these players' rows as they were at any earlier moment, what follows from the receipts since.
     signed: columns of `users` that may be negative, for a legacy file holds such values and they are moved as they are.
     """
     broken: list[Breach] = []
@@ -45,7 +42,13 @@ def breaches(rows: Rows, order: Sequence[str] = (), *, signed: Collection[str] =
         broken += _worn_once(str(player), mine)
         broken += _nothing_negative(str(player), mine, signed)
         broken += _journals(str(player), user, mine, order)
-    return broken
+    return broken if opening is None else [*broken, *laws.breaches(opening, rows)]
+
+
+def require_sound(opening: Rows, now: Rows, where: str) -> None:
+    """Raise Failure with the first invariant that these players break, by their rows before and after what was done."""
+    for breach in breaches(now, opening=opening):
+        raise Failure(f"{breach.player}'s {breach.law}: {breach.expected}", breach.found, where=where)
 
 
 def receipts(rows: Rows, granted: Collection[tuple[str, str]], refused: Collection[tuple[str, str]]) -> list[Breach]:

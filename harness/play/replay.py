@@ -247,7 +247,7 @@ class Play:
         refused = {(t.turn.action.by, t.turn.request) for t in self._taken if t.refused} - set(self._granted)
         order = [request for _, request in self._granted]
         for breach in (
-            *invariants.breaches(self.rows, order),
+            *invariants.breaches(self.rows, order, opening=self._start),
             *invariants.receipts(self.rows, self._granted, refused),
             *invariants.order_kept(before, self.rows),
             *invariants.still_readable(before, self.rows),

@@ -144,8 +144,11 @@ class Rehearsal:
         self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
         self._users.play(SETTLED_SLICES * self._slice)
         tally = self._users.tally
-        with closing(open_store(store.as_text())) as opened:
-            counted = receipts.count(opened.read, list(tally.granted.values()), list(tally.refused), self._before)
+        source = LegacyUrl(self._setup.source).as_text()
+        with closing(open_store(store.as_text())) as opened, closing(open_store(source)) as first:
+            counted = receipts.count(
+                opened.read, list(tally.granted.values()), list(tally.refused), self._before, opening=first.read
+            )
         moved = counts(report)
         problems = [*tally.wrong, *counted.problems, *moved.pop("problems", ())]
         shown = lines_of(problems, SHOWN_PROBLEMS, "problems")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from harness.play import arena, requests
+from harness.play import arena, invariants, requests
 from harness.play.defects import Case, Raised
 from harness.play.differences import Difference, of_rows
 from harness.play.requests import FinalState, PreparedRequest
@@ -177,6 +177,8 @@ def _clean(scenario: Scenario, fault: Fault, todo: Sequence[PreparedRequest]) ->
         step_of += [step] * (len(fault.trips) - len(step_of))
         answers = (*ends[-1].answers, (prepared.label, answer))
         ends.append(FinalState(answers, proxied.read()))
+    # Every case is compared with this run, so that the laws hold of what is equal to it.
+    invariants.require_sound(ends[0].rows, ends[-1].rows, "the run without a fault")
     return Clean(tuple(fault.trips), tuple(step_of), tuple(ends))
 
 

@@ -16,7 +16,7 @@ from game.legacy import sqlite_values
 from game.legacy.store import LegacyStore
 from game.rows import Rows
 from game.urls import LegacyUrl
-from harness.play import arena, requests
+from harness.play import arena, invariants, requests
 from harness.play.arena import LegacyStage
 from harness.play.differences import Difference
 from harness.play.requests import FinalState, PreparedRequest
@@ -104,6 +104,7 @@ def _clean(
 ) -> tuple[list[str], list[int], FinalState]:
     """Run the scenario without faults. Returns its statements, for each the place of its command, and the end."""
     place.place(arena.starts(scenario).values())
+    opening = _read(scenario, place)
     crashable.start(_url(place.path))
     crashable.die_at(-1)
     answers: list[str] = []
@@ -113,7 +114,10 @@ def _clean(
         statements = crashable.statements()
         step_of += [step] * (len(statements) - len(step_of))
     crashable.end()
-    return statements, step_of, _end(scenario, place, todo, answers)
+    end = _end(scenario, place, todo, answers)
+    # Every case is compared with this run, so that the laws hold of what is equal to it.
+    invariants.require_sound(opening, end.rows, "the run without a fault")
+    return statements, step_of, end
 
 
 def _killed(
@@ -210,12 +214,17 @@ def _second_writer(path: Path) -> Iterator[Writer]:
 
 
 def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], answers: Sequence[str]) -> FinalState:
+    labelled = tuple((prepared.label, answer) for prepared, answer in zip(todo, answers, strict=True))
+    return FinalState(labelled, _read(scenario, place))
+
+
+def _read(scenario: Scenario, place: LegacyStage) -> Rows:
     rows = Rows()
     for player in scenario.given:
         own = again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
         for table, records in own.items():
             rows.table(table).update(records)
-    return FinalState(tuple((prepared.label, answer) for prepared, answer in zip(todo, answers, strict=True)), rows)
+    return rows
 
 
 def _url(path: Path) -> str:

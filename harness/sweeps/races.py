@@ -22,7 +22,7 @@ from game.rows import Rows
 from game.unit_of_work import Store
 from harness import wire
 from harness.databases import Database
-from harness.play import arena, requests
+from harness.play import arena, invariants, requests
 from harness.play.arena import StartingPlayer
 from harness.play.defects import Defect, Raised
 from harness.play.differences import Difference
@@ -182,8 +182,10 @@ def _serial(race: PreparedRace, proxied: ProxiedDatabase) -> dict[str, FinalStat
     ends = {}
     for name, racers in zip(NAMES, (race.racers, race.racers[::-1]), strict=True):
         proxied.again()
+        opening = proxied.read()
         todo = (*race.before, *racers, *race.after)
         ends[name] = FinalState(tuple(_answers(proxied, todo)), proxied.read())
+        invariants.require_sound(opening, ends[name].rows, f"the serial order that begins with {name}")
     return ends
 
 

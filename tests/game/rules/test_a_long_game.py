@@ -100,7 +100,7 @@ def test_every_command_of_a_long_game_is_granted_kept_and_adds_up(postgres: Post
         after = read(postgres)
         assert ask(postgres.store, command, f"r{n}") == Answer(answer.outcome, replayed=True)
         assert read(postgres) == after
-        assert invariants.breaches(after, order) == [], command
+        assert invariants.breaches(after, order, opening=start) == [], command
         assert invariants.order_kept(before, after) == [], command
     assert {table.name for table in tables.PLAYER_STATE if start[table.name] != read(postgres)[table.name]} == {
         table.name for table in tables.PLAYER_STATE

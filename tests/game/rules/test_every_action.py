@@ -52,7 +52,7 @@ def test_it_is_granted_adds_up_and_leaves_one_receipt(place: Place, before: Rows
     after = read(place)
     assert not answer.replayed
     assert compare(before, after)
-    assert invariants.breaches(after, ["r1"]) == []
+    assert invariants.breaches(after, ["r1"], opening=before) == []
     assert invariants.still_readable(before, after) == []
     assert invariants.order_kept(before, after) == []
     assert list(after["action_receipts"]) == [("hana", "r1")]

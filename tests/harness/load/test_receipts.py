@@ -28,6 +28,7 @@ class Played:
 
     def __init__(self, store: LegacyStore, path: Path) -> None:
         self.path = path
+        self.openings = {player: store.read(player) for player in scripts.read(path, players=20)}
         self.granted: list[Granted] = []
         self.refused: list[tuple[str, str]] = []
         for player, plan in scripts.read(path, players=20).items():
@@ -48,7 +49,8 @@ class Played:
         self.rows = {player: store.read(player) for player in players}
 
     def count(self, rows: dict[str, Rows | None] | None = None) -> ReceiptCount:
-        return receipts.count((self.rows if rows is None else rows).__getitem__, self.granted, self.refused)
+        read = (self.rows if rows is None else rows).__getitem__
+        return receipts.count(read, self.granted, self.refused, opening=self.openings.get)
 
     def after(self, grant: Granted, change: str) -> ReceiptCount:
         """The count once the rows of the grant's player were changed."""
@@ -89,9 +91,14 @@ def give_gold(rows: Rows, key: tuple[str, str]) -> None:
     user["gold"] = int(user["gold"] or 0) + 1
 
 
+def give_score(rows: Rows, key: tuple[str, str]) -> None:
+    user = rows["users"][(key[0],)]
+    user["tournament_score"] = int(user["tournament_score"] or 0) + 1
+
+
 CHANGES = {
     change.__name__: change
-    for change in (lose_receipt, tell_otherwise, lose_line, write_line_twice, invent_receipt, give_gold)
+    for change in (lose_receipt, tell_otherwise, lose_line, write_line_twice, invent_receipt, give_gold, give_score)
 }
 
 
@@ -144,6 +151,13 @@ def test_gold_from_nowhere_is_a_problem(played: Played) -> None:
     count = played.after(grant, "give_gold")
     assert (count.missing, count.duplicated) == (0, 0)
     assert any("gold = opening + ledger" in problem for problem in count.problems)
+
+
+def test_a_score_from_nowhere_is_a_problem(played: Played) -> None:
+    grant = played.one("finish_tournament")
+    count = played.after(grant, "give_score")
+    assert (count.missing, count.duplicated) == (0, 0)
+    assert any("users.tournament_score = opening + receipts" in problem for problem in count.problems)
 
 
 def test_a_player_who_is_gone_takes_every_request_along(played: Played) -> None:

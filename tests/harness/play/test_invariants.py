@@ -9,9 +9,9 @@ import pytest
 
 from db.samples import builders
 from game.rows import Rows
+from harness.laws.breach import Breach
 from harness.load import receipts
 from harness.play import invariants
-from harness.play.invariants import Breach
 
 Harm = Callable[[Rows], object]
 

@@ -346,7 +346,8 @@ def test_twins_that_refuse_for_different_reasons_are_found(stage: LegacyStage, e
 def test_what_is_kept_of_a_refused_command_is_found(empty: Path, tmp_path: Path) -> None:
     leaky = LegacyStage(empty, tmp_path / "game.sqlite", opened_by=Leaky)
     assert problems_of(UNKNOWN, leaky) == [
-        "steps.0: nothing changed by a refused command → {users: {hana: {tournament_score: [0, 7]}}}"
+        "steps.0: nothing changed by a refused command → {users: {hana: {tournament_score: [0, 7]}}}",
+        "steps.0: hana's users.tournament_score = opening + receipts: 0 → 7",
     ]
     leaky.close()
 
