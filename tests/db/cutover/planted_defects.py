@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import os
 import shutil
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from tests.db.cutover.cutover_world import World, wait_until
 Planted = tuple[World, dict[str, Any]]
 """A world with a defect, and what is given to the run."""
 Plant = Callable[[World, pytest.MonkeyPatch], AbstractContextManager[Planted]]
-TRIAL = "a service on the legacy file"
+TRIALS = ("a service on the legacy file", "a service on Postgres")
 DEFECTS: dict[str, tuple[str, Plant]] = {}
 ON_THE_WAY_BACK: dict[str, tuple[str, Plant]] = {}
 
@@ -133,7 +134,7 @@ def _exported(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-@defect("a service on the legacy file", "a service that can't start")
+@defect("a service on the legacy file", "a service that can't start", *BOTH)
 def _no_start(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("POOL_SIZE", "none")
     yield
@@ -144,6 +145,25 @@ def _no_room(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(places, "RUN_BYTES", 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9 - 1000, 1000))
+    yield
+
+
+@defect("room of the server", "no room on the server's disk", *BOTH)
+def _no_room_of_the_server(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    disk, usage, elsewhere = world.folder / "disk", namedtuple("usage", "total used free"), shutil.disk_usage
+    disk.mkdir()
+    monkeypatch.setattr(preflight, "_data_folder", lambda _connection, _url: [disk])
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 1000, 1000) if path == disk else elsewhere(path)
+    )
+    yield
+    disk.rmdir()
+
+
+@defect("folder of the legacy file", "a legacy file that this user may not write", *BOTH)
+def _not_to_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    file, access = world.env.legacy.path.resolve(), os.access  # As root every file may be written.
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (file, os.W_OK) and access(path, mode))
     yield
 
 
@@ -248,6 +268,7 @@ def on_target(check: str, name: str, *, migrated: bool, statement: str) -> None:
             if migrated:
                 migrate.migrate(other.owner, environment="test", service_role=other.env.target.user)
             names = {"db": other.owner.dbname, "owner": other.owner.user, "schema": other.owner.schema}
+            names |= {"service": other.env.target.user}
             with ops.connect(world.superuser.with_(dbname=other.owner.dbname)) as conn:
                 conn.execute(statement.format(**names))
             yield other
@@ -314,6 +335,14 @@ on_target(
 )
 
 
+on_target(
+    "a service on Postgres",
+    "a service that may not read the schema's head",
+    migrated=True,
+    statement="revoke all on {schema}.alembic_version from {service}",
+)
+
+
 @defect("transactions", "a transaction that keeps a table")
 def _transaction(world: World, _: pytest.MonkeyPatch) -> Iterator[World]:
     with world.on_another_server() as other:
@@ -344,3 +373,49 @@ given(
     lambda _: {"discard_writes": True, "accept_loss": 7},
     ON_THE_WAY_BACK,
 )
+
+
+def on_the_way_back(check: str, name: str, plant: str, back: str) -> None:
+    """A defect of the Postgres that serves the game, planted by the server's superuser and taken back."""
+
+    @defect(check, name, ON_THE_WAY_BACK)
+    def _planted(world: World, _: pytest.MonkeyPatch) -> Iterator[None]:
+        names = {"db": world.owner.dbname, "owner": world.owner.user, "schema": world.owner.schema}
+        with ops.connect(world.superuser.with_(dbname=world.owner.dbname)) as conn:
+            conn.execute(plant.format(**names))
+            yield
+            conn.execute(back.format(**names))
+
+
+on_the_way_back(
+    "rights",
+    "a role that may not make the schema",
+    'revoke create on database "{db}" from {owner}',
+    'grant create on database "{db}" to {owner}',
+)
+on_the_way_back(
+    "where the move stands",
+    "a phase before the move",
+    "update ops.phase set phase = 'empty'",
+    "update ops.phase set phase = 'live'",
+)
+on_the_way_back(
+    "players",
+    "a player whom Postgres lacks",
+    "set session_replication_role = replica;"
+    " update {schema}.users set id = id || '-gone' where id = (select min(id) from {schema}.users)",
+    "update {schema}.users set id = left(id, -5) where id like '%-gone'",
+)
+
+
+@defect("legacy file", "a damaged legacy file", ON_THE_WAY_BACK)
+def _damaged(world: World, _: pytest.MonkeyPatch) -> Iterator[None]:
+    path = world.env.legacy.path
+    with closing(sqlite_values.connect(path, readonly=True)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        query = "SELECT max(rootpage) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'users'"
+        (page,) = connection.execute(query).fetchone()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: page * size - 64] + bytes(64) + whole[page * size :])
+    yield
+    path.write_bytes(whole)

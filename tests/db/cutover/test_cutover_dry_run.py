@@ -13,11 +13,16 @@ import pytest
 from psycopg import sql
 
 from db.cutover import services
+from db.cutover.cutover import CUTOVER
+from db.cutover.dry_run import STANDING
 from db.cutover.report import CheckMark, RunReport
+from db.cutover.rollback import ROLLBACK
+from db.cutover.runbook import Runbook
 from db.errors import Inconclusive, Refusal, ToolError
 from db.servers import Server
 from tests.db.cutover.cutover_world import World, live, made, world
-from tests.db.cutover.planted_defects import DEFECTS, ON_THE_WAY_BACK, TRIAL, policy
+from tests.db.cutover.planted_defects import DEFECTS, ON_THE_WAY_BACK, TRIALS, policy
+from tests.db.cutover.test_runbook_tables import checks_of
 
 __all__ = ["live", "world"]
 
@@ -35,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services, "trial", lambda url: services.Ready("", 200, services.engine(url), "", "", 1, ""))
 
 
-@pytest.mark.parametrize("name", [name for name in DEFECTS if DEFECTS[name][0] != TRIAL])
+@pytest.mark.parametrize("name", [name for name in DEFECTS if DEFECTS[name][0] not in TRIALS])
 @pytest.mark.usefixtures("quick")
 def test_the_dry_run_lists_what_the_real_run_refuses(shared: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     check, plant = DEFECTS[name]
@@ -44,14 +49,14 @@ def test_the_dry_run_lists_what_the_real_run_refuses(shared: World, monkeypatch:
     assert shared.phase() == "empty"
 
 
-@pytest.mark.parametrize("name", [name for name in DEFECTS if DEFECTS[name][0] == TRIAL])
+@pytest.mark.parametrize("name", [name for name in DEFECTS if DEFECTS[name][0] in TRIALS])
 def test_a_service_that_would_not_start_is_found(shared: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     check, plant = DEFECTS[name]
     with plant(shared, monkeypatch) as (planted, wish):
         refused_alike(planted, planted.cutover, check, wish)
 
 
-@pytest.mark.parametrize("name", ON_THE_WAY_BACK)
+@pytest.mark.parametrize("name", [name for name in ON_THE_WAY_BACK if ON_THE_WAY_BACK[name][0] not in TRIALS])
 @pytest.mark.usefixtures("quick")
 def test_the_dry_run_of_a_rollback_lists_what_the_real_one_refuses(
     live: World, monkeypatch: pytest.MonkeyPatch, name: str
@@ -60,6 +65,30 @@ def test_the_dry_run_of_a_rollback_lists_what_the_real_one_refuses(
     with plant(live, monkeypatch) as (planted, wish):
         refused_alike(planted, planted.rollback, check, wish)
     assert live.phase() == "live"
+
+
+@pytest.mark.parametrize("name", [name for name in ON_THE_WAY_BACK if ON_THE_WAY_BACK[name][0] in TRIALS])
+def test_a_service_that_would_not_start_on_the_way_back_is_found(
+    live: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    check, plant = ON_THE_WAY_BACK[name]
+    with plant(live, monkeypatch) as (planted, wish):
+        refused_alike(planted, planted.rollback, check, wish)
+
+
+OF_A_DRY_RUN = {STANDING, "no hook of another run"}
+"""Checks that it makes beside those of the runbook's list, for the run makes them later."""
+
+
+@pytest.mark.parametrize(
+    ("runbook", "defects", "more"),
+    [(CUTOVER, DEFECTS, set()), (ROLLBACK, ON_THE_WAY_BACK, {"writes that are given up"})],
+    ids=["cutover", "rollback"],
+)
+def test_each_check_of_the_list_is_refused_by_a_defect_of_its_own(
+    runbook: Runbook, defects: dict[str, tuple[str, Any]], more: set[str]
+) -> None:
+    assert {check for check, _plant in defects.values()} == {*checks_of(runbook), *OF_A_DRY_RUN, *more}
 
 
 OF_THE_TRIGGERS = {"where the move stands", "tables", "a service on Postgres"}

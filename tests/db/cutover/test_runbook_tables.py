@@ -33,7 +33,7 @@ def steps(runbook: Runbook) -> str:
 
 def checks() -> str:
     """Return every check of either direction, with the first line of its function's docstring."""
-    there, back = made(CUTOVER), made(ROLLBACK)
+    there, back = checks_of(CUTOVER), checks_of(ROLLBACK)
     names = list(dict.fromkeys([*there, *back]))
     rows = ["| check | what has to be so | cutover | rollback |", "|---|---|---|---|"]
     for name in names:
@@ -43,7 +43,7 @@ def checks() -> str:
     return "\n".join(rows)
 
 
-def made(runbook: Runbook) -> dict[str, PreflightCheck]:
+def checks_of(runbook: Runbook) -> dict[str, PreflightCheck]:
     nowhere = PostgresUrl("127.0.0.1", 1, "nobody", "", "nothing")
     env = environments.throwaway(owner=nowhere, service=nowhere, legacy=Path("game.db"), folder=Path())
     certificate = (("certificate", cutovers._admit),) if runbook is CUTOVER else ()
