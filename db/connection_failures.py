@@ -148,7 +148,7 @@ CAUSES = (
         "It ended the connection at once: it may be starting or stopping, or a proxy stands between. Its log says why.",
     ),
     _cause(
-        r"certificate|host name|SSL|TLS|channel binding",
+        r"certificate|SSL|TLS|channel binding",
         "a server whose TLS is trusted",
         "Something answers, and TLS failed. The host in the URL must be a name in the server's certificate, and"
         " sslrootcert must hold the authority that signed it.",

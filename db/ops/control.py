@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -64,6 +64,10 @@ LEGAL = frozenset(
 )
 
 
+KEEPALIVES: Mapping[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
+"""Short ones: a link that died is noticed in half a minute, not in two hours."""
+
+
 def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
     """Open a direct connection in autocommit.
 
@@ -76,10 +80,7 @@ def connect(url: PostgresUrl, *, application: str = "sudamr") -> Connection:
             url.conninfo,
             autocommit=True,
             application_name=application,
-            # Short keepalives: a link that died is noticed in half a minute, not in two hours.
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=4,
+            **KEEPALIVES,
         )
     except psycopg.OperationalError as error:
         raise pooler.no_answer(url, error) from None

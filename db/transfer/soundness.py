@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -56,18 +56,18 @@ def _refused(path: Path) -> Iterator[None]:
 
 def check_contents(source: Source) -> None:
     """Refuse the same, without SQLite's own check: takes milliseconds, for a file of any size."""
-    check_names(source)
-    check_writable(source)
-    schemas.rehearse(source.schema)
-    check_journals(source)
-    check_numbers(source)
-    check_ids(source)
+    for each in CONTENTS:
+        each(source)
 
 
 def check_soundness(source: Source) -> None:
     """Refuse damage, and rows that break the file's own constraints: they could not be written into a copy."""
-    _check_sizes(source)
-    _compute_generated(source)
+    for each in SOUNDNESS:
+        each(source)
+
+
+def check_integrity(source: Source) -> None:
+    """Refuse what SQLite's integrity_check finds, and rows that a CHECK of the file refuses."""
     problems = _integrity(source.connection) or list(islice(_broken_checks(source), _NAMED + 1))
     if not problems:
         return
@@ -89,7 +89,7 @@ def check_soundness(source: Source) -> None:
     )
 
 
-def _check_sizes(source: Source) -> None:
+def check_sizes(source: Source) -> None:
     """Read each value once, if the file can hold one that is over SQLite's limit: SQLite then raises an error."""
     (size,) = source.connection.execute(
         "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
@@ -103,7 +103,7 @@ def _check_sizes(source: Source) -> None:
             ).fetchone()
 
 
-def _compute_generated(source: Source) -> None:
+def compute_generated(source: Source) -> None:
     """Read each generated column once: what SQLite can't compute within its limits ends in an error of SQLite's."""
     for table in source.tables.values():
         for column in table.generated:
@@ -182,3 +182,19 @@ def check_writable(source: Source) -> None:
         if unwritable.remedy
         else f"Rebuild {unwritable.table} without it, with the program that has it.",
     )
+
+
+def check_schema(source: Source) -> None:
+    """Refuse a file whose schema can't be made again."""
+    schemas.rehearse(source.schema)
+
+
+SOUNDNESS: tuple[Callable[[Source], None], ...] = (check_sizes, compute_generated, check_integrity)
+CONTENTS: tuple[Callable[[Source], None], ...] = (
+    check_names,
+    check_writable,
+    check_schema,
+    check_journals,
+    check_numbers,
+    check_ids,
+)

@@ -200,3 +200,38 @@ def test_only_a_cause_that_reached_nothing_asks_whether_it_runs() -> None:
     assert sum(STARTS in cause.do for cause in CAUSES) == 1
     assert not any("running" in cause.do for cause in CAUSES if cause.reached)
     assert UNKNOWN.reached
+
+
+ONE_OF_EACH = (
+    "FATAL:  server login has been failing, try again later (server_login_retry)",
+    "fe_sendauth: no password supplied",
+    'FATAL:  Peer authentication failed for user "u"',
+    'FATAL:  password authentication failed for user "u"',
+    'FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "u", database "d", no encryption',
+    'FATAL:  role "u" is not permitted to log in',
+    'FATAL:  role "u" does not exist',
+    'FATAL:  database "d" does not exist',
+    'FATAL:  database "d" is not currently accepting connections',
+    'FATAL:  permission denied for database "d"',
+    "FATAL:  sorry, too many clients already",
+    "FATAL:  the database system is starting up",
+    'invalid sslmode value: "always"',
+    "server does not support SSL, but SSL was required",
+    'root certificate file "/x.crt" does not exist',
+    "expected authentication request from server, but received H",
+    "SSL SYSCALL error: EOF detected",
+    "SSL error: certificate verify failed",
+    "words that nobody knows",
+    "timeout expired",
+    "Permission denied",
+    "Connection refused",
+    'could not translate host name "db" to address: Temporary failure in name resolution',
+    'could not translate host name "db" to address: Name or service not known',
+)
+"""What libpq or a server says, a text for each cause, in the order of the list."""
+
+
+def test_each_cause_of_the_list_has_a_text_that_is_told_as_it() -> None:
+    assert len(ONE_OF_EACH) == len(CAUSES)
+    for cause, text in zip(CAUSES, ONE_OF_EACH, strict=True):
+        assert connection_failures.explain(psycopg.OperationalError(AT + text))[0] is cause, text

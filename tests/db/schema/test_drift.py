@@ -23,6 +23,9 @@ def test_an_open_fence_is_no_drift(database: Database) -> None:
     assert drift.drift(database.owner) == []
 
 
+REPLACED_VIEW = (
+    "create or replace view fence_state as select 'open' as state, null::text as environment, '' as draw_epoch"
+)
 DRIFTS = {
     "alter table users drop column league": "missing: column users.league text",
     "alter table users add column luck bigint": "unexpected: column users.luck bigint",
@@ -35,6 +38,7 @@ DRIFTS = {
     "create view theirs as select 1 as one": "unexpected: view theirs",
     "create sequence theirs": "unexpected: sequence theirs",
     "create type theirs as enum ('x')": "unexpected: type theirs",
+    "create type theirs as enum ('x', 'y')": "unexpected: label y of type theirs after x",
     "create function theirs() returns integer language sql as 'select 1'": "unexpected: function theirs",
     "alter table users drop constraint users_gold_check": (
         "missing: constraint users_gold_check on users: CHECK ((gold >= 0))"
@@ -62,7 +66,7 @@ DRIFTS = {
         "missing: trigger CREATE TRIGGER sudamr_journal BEFORE DELETE OR UPDATE OR TRUNCATE ON currency_ledger"
         " FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_rewrite()"
     ),
-    "create or replace view fence_state as select 'open' as state, null::text as environment, '' as draw_epoch": (
+    REPLACED_VIEW: (
         "unexpected: view fence_state as SELECT 'open'::text AS state, NULL::text AS environment,"
         " ''::text AS draw_epoch;"
     ),
@@ -82,6 +86,32 @@ def test_each_way_of_coming_apart_is_named(fenced_database: Database, statement:
     with ops.connect(fenced_database.owner) as conn:
         conn.execute(statement)
     assert DRIFTS[statement] in drift.drift(fenced_database.owner)
+
+
+OF_A_QUERY = {
+    "RELATIONS": "create sequence theirs",
+    "COLUMNS": "alter table users alter column gold set default 9",
+    "CONSTRAINTS": "alter table users drop constraint users_gold_check",
+    "INDEXES": "drop index legacy_rows_source_key_idx",
+    "TRIGGERS": "drop trigger sudamr_journal on currency_ledger",
+    "VIEWS": REPLACED_VIEW,
+    "FUNCTIONS": "create function theirs() returns integer language sql as 'select 1'",
+    "TYPES": "create type theirs as enum ('x')",
+    "LABELS": "create type theirs as enum ('x', 'y')",
+    "POLICIES": "alter table users enable row level security",
+}
+"""For each query of the catalog what it alone finds."""
+
+
+@pytest.mark.parametrize("name", OF_A_QUERY)
+def test_each_query_of_the_catalog_finds_what_no_other_does(
+    fenced_database: Database, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert {getattr(drift, query) for query in OF_A_QUERY} == set(drift.READ)
+    with ops.connect(fenced_database.owner) as conn:
+        conn.execute(OF_A_QUERY[name])
+    monkeypatch.setattr(drift, "READ", [query for query in drift.READ if query != getattr(drift, name)])
+    assert DRIFTS[OF_A_QUERY[name]] not in drift.drift(fenced_database.owner)
 
 
 @pytest.mark.plan(31)

@@ -301,3 +301,27 @@ def test_a_throwaway_servers_fsync_is_refused_where_data_must_survive(own: OwnDa
     with pytest.raises(Refusal, match="fsync on; found off"):
         ops.prepare(own.owner, "staging", durable=environments.is_durable("staging"))
     assert untouched(own)
+
+
+ELSEWHERE = {
+    "server_encoding": "test_another_encoding_is_refused_and_a_database_made_as_it_says_is_taken",
+    "fsync": "test_what_would_lose_data_at_a_crash_is_refused_until_it_is_mended",
+    "full_page_writes": "test_what_would_lose_data_at_a_crash_is_refused_until_it_is_mended",
+    "transaction_timeout": "",
+}
+"""What no database or role can have otherwise here, and the test that tries it; the last is of PostgreSQL 17 or later."""
+
+
+def test_each_required_setting_is_refused_by_a_test() -> None:
+    assert {each.name for each in requirements.REQUIRED} == {*REFUSED, *ELSEWHERE} - {"role"}
+
+
+def test_the_servers_disk_is_looked_at_only_where_it_is_this_machines(server: Server) -> None:
+    """By a role that may read where the server keeps its data; any other says nothing."""
+    url = server.url(server.maintenance.dbname, "superuser")
+    with ops.connect(url) as conn:
+        ((folder,),) = conn.execute("select current_setting('data_directory')").fetchall()
+        assert preflight._data_folder(conn, url) == [Path(folder)] * Path(folder).is_dir()
+        assert preflight._data_folder(conn, url.with_(host="10.0.0.7")) == []
+    with ops.connect(server.url(server.maintenance.dbname, "service")) as conn:
+        assert preflight._data_folder(conn, url) == []

@@ -1,0 +1,242 @@
+"""Every connection that the programs open to a SQLite file: what it may do, and how durable its commits are.
+
+A call that is not in PLACES fails, so whoever opens another one says here what it is for. How SQLite syncs by default
+depends on how it was built, so each connection that writes to the game's file sets it, and these tests begin with the
+least durable default.
+"""
+
+from __future__ import annotations
+
+import ast
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from db.legacy import receipts
+from db.samples import builders, seed
+from db.snapshots import legacy as legacy_snapshots
+from db.transfer.write_back import _writing
+from game.legacy import fence, sqlite_values
+from game.legacy.numbering import RECEIPTS
+from game.legacy.store import LegacyStore
+from game.rules.commands import ClaimMail
+from game.urls import LegacyUrl
+from harness.play import arena
+from harness.smoke import canaries
+from tests.game.playing_on_stores import ask
+
+ROOT = Path(__file__).parents[3]
+MEMORY = "a database in memory"
+READS = "reads, and says so to SQLite"
+LOOKS = "opened for writing, and writes no row"
+DURABLE = "writes to the game's file; each commit is synced"
+FENCE = "handed to game.legacy.fence alone, which syncs"
+COPY = "makes a file without a journal, which gets its name once it was synced"
+SCRATCH = "writes a file whose loss costs nothing of the players'"
+BY_THE_CALLER = "opened as the caller says"
+
+PLACES: dict[str, tuple[str, ...]] = {
+    "game/legacy/bounded_functions.py _Evaluator.call": (MEMORY,),
+    "game/legacy/sqlite_values.py connect": (BY_THE_CALLER,),
+    "game/legacy/store.py LegacyStore._connect": (DURABLE,),
+    "db/conversion/convert.py _rehearse": (MEMORY,),
+    "db/conversion/convert.py _write": (COPY,),
+    "db/conversion/encoded_rows.py RowReader._under_another_name": (SCRATCH,),
+    "db/conversion/proof.py prove": (READS,),
+    "db/conversion/proof.py _Comparison._both": (SCRATCH,),
+    "db/cutover/context.py RunContext.legacy_fence": (READS,),
+    "db/cutover/cutover_steps.py fenced": (FENCE,),
+    "db/cutover/cutover_steps.py fence_legacy": (FENCE,),
+    "db/cutover/emergency.py _turn_legacy": (FENCE,),
+    "db/cutover/emergency.py _prove_legacy": (FENCE,),
+    "db/cutover/preflight.py check_writers": (LOOKS,),
+    "db/cutover/rollback_steps.py lost_writes": (READS,),
+    "db/cutover/turning.py turning": (FENCE,),
+    "db/legacy/compiling.py _Compiler.__init__": (MEMORY,),
+    "db/legacy/opening.py _is_sqlite": (READS,),
+    "db/legacy/opening.py reading": (READS,),
+    "db/legacy/opening.py _tidy": (LOOKS,),
+    "db/legacy/receipts.py number_all": (DURABLE,),
+    "db/legacy/receipts.py number_open": (READS,),
+    "db/legacy/schema.py rehearse": (MEMORY,),
+    "db/legacy/schema.py _statistics": (MEMORY,),
+    "db/legacy/schema_code.py check": (MEMORY,),
+    "db/legacy/source.py connected": (READS,),
+    "db/legacy/source.py untouched": (READS,),
+    "db/monitor/samples.py opened": (SCRATCH,),
+    "db/quarantine/decided_values.py as_stored": (MEMORY,),
+    "db/quarantine/decided_values.py units": (MEMORY,),
+    "db/samples/seed.py _new_file": (COPY,),
+    "db/snapshots/legacy.py _back_up": (COPY,),
+    "db/snapshots/legacy.py _put_to_use": (DURABLE,),
+    "db/transfer/rebuild.py _write": (COPY,),
+    "db/transfer/rebuild.py _check": (LOOKS,),
+    "db/transfer/target.py Target.users_columns": (MEMORY,),
+    "db/transfer/target.py default_schema": (MEMORY,),
+    "db/transfer/write_back.py _writing": (DURABLE,),
+    "harness/cli/commands/first_serve.py _say_first_request": (READS,),
+    "harness/load/receipts.py earlier": (READS,),
+    "harness/load/scripts.py read": (READS,),
+    "harness/play/arena.py LegacyStage.place": (SCRATCH,),
+    "harness/play/arena.py LegacyStage.copy_to": (READS, SCRATCH),
+    "harness/rehearsal/comparison.py compare": (READS, READS),
+    "harness/rehearsal/setup.py copy": (READS, SCRATCH),
+    "harness/rehearsal/setup.py _count": (READS,),
+    "harness/smoke/canaries.py _legacy": (DURABLE,),
+    "harness/sweeps/legacy_faults.py Writer.__init__": (SCRATCH,),
+}
+SIGNS: dict[str, Callable[[str, str], bool]] = {
+    MEMORY: lambda call, _function: "':memory:'" in call,
+    READS: lambda call, function: "readonly=True" in call or "mode=ro" in function,
+    LOOKS: lambda _call, function: "COMMIT" not in function,
+    DURABLE: lambda _call, function: "PRAGMA synchronous=FULL" in function,
+    FENCE: lambda _call, function: "legacy_fence." in function or "turn(conn, check)" in function,
+    COPY: lambda _call, function: "synchronous" in function or ".backup(target" in function,
+    SCRATCH: lambda _call, _function: True,
+    BY_THE_CALLER: lambda _call, _function: True,
+}
+"""What stands in the call, or in the function around it, of a connection of that kind."""
+
+
+def openings() -> Iterator[tuple[str, str, str]]:
+    """Each call that opens a connection: its place, itself, and the text of the function around it."""
+    for path in sorted(path for layer in ("game", "db", "harness") for path in (ROOT / layer).rglob("*.py")):
+        for names, call, function in _openings(ast.parse(path.read_text()), (), ""):
+            yield f"{path.relative_to(ROOT)} {names}", call, function
+
+
+def _openings(node: ast.AST, within: tuple[str, ...], around: str) -> Iterator[tuple[str, str, str]]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        within, around = (*within, node.name), ast.unparse(node)
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("sqlite3.connect", "sqlite_values.connect"):
+        yield ".".join(within), ast.unparse(node), around
+    for child in ast.iter_child_nodes(node):
+        yield from _openings(child, within, around)
+
+
+def test_every_connection_is_listed_and_is_what_the_list_says() -> None:
+    opened: dict[str, list[tuple[str, str]]] = {}
+    for place, call, function in openings():
+        opened.setdefault(place, []).append((call, function))
+    assert {place: len(calls) for place, calls in opened.items()} == {p: len(kinds) for p, kinds in PLACES.items()}
+    wrong = [
+        f"{place}: {kind}"
+        for place, kinds in PLACES.items()
+        for kind, (call, function) in zip(kinds, opened[place], strict=True)
+        if not SIGNS[kind](call, function)
+    ]
+    assert wrong == []
+
+
+class Recorder(sqlite_values._Connection):
+    """Begins with the least durable default, and notes how commits are synced when a transaction begins to write."""
+
+    synced: ClassVar[list[int]] = []
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        super().execute("PRAGMA main.synchronous = OFF")
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if sql.startswith("BEGIN IMMEDIATE"):
+            self.synced.append(super().execute("PRAGMA main.synchronous").fetchone()[0])
+        return super().execute(sql, parameters)
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How the transactions that write were synced, of connections made from here on."""
+    values: list[int] = []
+    monkeypatch.setattr(Recorder, "synced", values)
+    monkeypatch.setattr(sqlite_values, "_Connection", Recorder)
+    return values
+
+
+PASS = "a pass of the tests"
+FULL = 2
+"""The value of PRAGMA synchronous that syncs each commit."""
+
+
+def _play(path: Path) -> None:
+    with closing(LegacyStore(path)) as store:
+        assert not ask(store, ClaimMail("m1")).replayed
+
+
+def _number(path: Path) -> None:
+    _play(path)
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute(f"UPDATE {RECEIPTS} SET seq = NULL, chain = NULL")
+    assert receipts.number_all(path) == 1
+
+
+def _write_back(path: Path) -> None:
+    _fence(path)
+    with _writing(path, PASS) as connection:
+        connection.execute("UPDATE users SET gold = 1")
+
+
+def _canaries(path: Path) -> None:
+    _fence(path)
+    with canaries._legacy(LegacyUrl(path), PASS) as connection:
+        connection.execute("UPDATE users SET gold = 1")
+
+
+def _restore(path: Path) -> None:
+    legacy_snapshots._put_to_use(path, keep_fence=True)
+
+
+def _fence(path: Path) -> None:
+    with closing(sqlite_values.connect(path)) as connection:
+        fence.raise_fence(connection, pass_token=PASS)
+
+
+def _turn(path: Path) -> None:
+    with closing(sqlite_values.connect(path)) as connection, fence.turning(connection, "fenced", pass_token=PASS):
+        pass
+
+
+def _lift(path: Path) -> None:
+    _fence(path)
+    with closing(sqlite_values.connect(path)) as connection:
+        fence.lift(connection)
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "game/legacy/store.py LegacyStore._connect": _play,
+    "db/legacy/receipts.py number_all": _number,
+    "db/transfer/write_back.py _writing": _write_back,
+    "harness/smoke/canaries.py _legacy": _canaries,
+    "db/snapshots/legacy.py _put_to_use": _restore,
+    "game/legacy/fence.py raise_fence": _fence,
+    "game/legacy/fence.py turning": _turn,
+    "game/legacy/fence.py lift": _lift,
+}
+
+
+def test_every_writer_is_tried() -> None:
+    assert {place for place, kinds in PLACES.items() if DURABLE in kinds} <= set(WRITERS)
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+@pytest.mark.parametrize("place", WRITERS)
+def test_a_writer_of_the_games_file_syncs_each_commit_and_leaves_the_journal_mode(
+    place: str, mode: str, synced: list[int], tmp_path: Path
+) -> None:
+    path = tmp_path / "game.db"
+    seed.empty_legacy(path)
+    with closing(sqlite3.connect(path)) as conn, conn:
+        arena.insert_legacy(conn, builders.legacy_row(builders.player("hana", mail={"m1": {"gold": 50}})))
+    with closing(sqlite3.connect(path)) as conn:
+        assert conn.execute(f"PRAGMA journal_mode = {mode}").fetchone() == (mode,)
+    synced.clear()
+
+    WRITERS[place](path)
+
+    assert synced
+    assert set(synced) == {FULL}
+    with closing(sqlite3.connect(path)) as conn:
+        assert conn.execute("PRAGMA journal_mode").fetchone() == (mode,)
