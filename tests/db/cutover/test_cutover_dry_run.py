@@ -21,7 +21,8 @@ from db.cutover.runbook import Runbook
 from db.errors import Inconclusive, Refusal, ToolError
 from db.servers import Server
 from tests.db.cutover.cutover_world import World, live, made, world
-from tests.db.cutover.planted_defects import DEFECTS, ON_THE_WAY_BACK, TRIALS, policy
+from tests.db.cutover.planted_defects import DEFECTS, TRIALS, policy
+from tests.db.cutover.planted_on_the_way_back import ON_THE_WAY_BACK
 from tests.db.cutover.test_runbook_tables import checks_of
 
 __all__ = ["live", "world"]

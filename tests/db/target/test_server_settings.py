@@ -309,7 +309,7 @@ ELSEWHERE = {
     "full_page_writes": "test_what_would_lose_data_at_a_crash_is_refused_until_it_is_mended",
     "transaction_timeout": "",
 }
-"""What no database or role can have otherwise here, and the test that tries it; the last is of PostgreSQL 17 or later."""
+"""What no database or role can have otherwise here, and the test that tries it. The last is of PostgreSQL 17 on."""
 
 
 def test_each_required_setting_is_refused_by_a_test() -> None:
