@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from db.errors import Failure
 from db.samples import builders
 from game.rows import Rows
 from harness.laws.breach import Breach
@@ -164,3 +165,12 @@ def test_a_player_whom_a_command_made_unreadable_is_found(sound: Rows) -> None:
     after["users"][("hana",)]["held"] = True
     assert invariants.still_readable(sound, after) == [Breach("hana", "state", "readable", "held")]
     assert invariants.still_readable(after, after) == []
+
+
+def test_a_run_that_sweeps_compare_with_must_be_sound() -> None:
+    opening = builders.player("hana", gold=7)
+    invariants.require_sound(opening, opening, "the run without a fault")
+    after = opening.copy()
+    after["users"][("hana",)]["strategy_xp"] = 3
+    with pytest.raises(Failure, match=r"hana's users.strategy_xp = opening \+ receipts: 0; found 3"):
+        invariants.require_sound(opening, after, "the run without a fault")

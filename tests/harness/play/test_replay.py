@@ -352,6 +352,17 @@ def test_what_is_kept_of_a_refused_command_is_found(empty: Path, tmp_path: Path)
     leaky.close()
 
 
+def test_twins_that_break_a_law_alike_are_found(empty: Path, tmp_path: Path) -> None:
+    twins = [LegacyStage(empty, tmp_path / f"{name}.sqlite", opened_by=Leaky) for name in ("one", "other")]
+    problems = replay_twins(scenarios.read(UNKNOWN, "mail.yaml").scenario, *twins)
+    for stage in twins:
+        stage.close()
+    assert [problem.expected for problem in problems] == [
+        "nothing changed by a refused command",
+        "hana's users.tournament_score = opening + receipts: 0",
+    ]
+
+
 def test_a_store_keeps_to_its_protocol(empty: Path) -> None:
     store: Store = TamperedStore(empty, "SELECT 1")
     assert store.read("nobody") is None
