@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -15,8 +14,8 @@ from psycopg import sql
 from db.samples import builders
 from db.servers import Server
 from game import session
-from game.errors import FENCE_PASS_SETTING, Fenced, StoreUnavailable, TryAgain
-from game.postgres.store import PostgresStore, Timeouts
+from game.errors import FENCE_PASS_SETTING, Fenced, StoreUnavailable
+from game.postgres.store import PostgresStore
 from game.rules.commands import COMMANDS, ClaimMail, Equip
 from game.urls import PostgresUrl
 from harness import wire
@@ -26,6 +25,7 @@ from tests.fixtures.pgbouncer import let_go, pgbouncer, through
 from tests.game.examples import EXAMPLES, command
 from tests.game.places import PostgresPlace
 from tests.game.playing_on_stores import ask
+from tests.game.postgres.test_timeouts import ACTS, ON_THE_SERVER
 
 MODES: dict[str, tuple[str, dict[str, str]]] = {
     "transaction": ("transaction", {}),
@@ -158,36 +158,9 @@ def test_a_fence_holds_lets_its_pass_through_and_is_lifted_under_its_clients(
     assert not ask(pooled, command("unequip"), "r3").replayed
 
 
-def test_a_wait_for_a_lock_ends_by_our_timeout(url: PostgresUrl, postgres: PostgresPlace) -> None:
-    blocked(url, postgres, Timeouts(lock_ms=20), "55P03")
-
-
-def test_a_slow_statement_ends_by_our_timeout(url: PostgresUrl, postgres: PostgresPlace) -> None:
-    blocked(url, postgres, Timeouts(statement_ms=20, lock_ms=5000), "57014")
-
-
-def blocked(url: PostgresUrl, postgres: PostgresPlace, timeouts: Timeouts, sqlstate: str) -> None:
-    with closing(PostgresStore(url, timeouts=timeouts)) as store:
-        with psycopg.connect(postgres.database.owner.conninfo) as blocker:
-            blocker.execute("select from users where id = 'hana' for update")
-            with pytest.raises(StoreUnavailable, match=sqlstate):
-                ask(store, CLAIM)
-        assert not ask(store, CLAIM).replayed
-
-
-def test_a_transaction_left_open_is_ended_by_our_timeout(url: PostgresUrl, postgres: PostgresPlace) -> None:
-    with closing(PostgresStore(url, timeouts=Timeouts(idle_in_transaction_ms=50))) as store:
-        with pytest.raises(TryAgain):
-            load_twice(store)
-        assert not ask(store, CLAIM).replayed
-
-
-def load_twice(store: PostgresStore) -> None:
-    """Once more when the server has said something meanwhile."""
-    with store.begin() as unit:
-        unit.load("hana", "r0", ())
-        assert select.select([unit.connection.connection.driver_connection], [], [], 60)[0], "nothing was said"
-        unit.load("hana", "r0", ())
+@pytest.mark.parametrize("field", ON_THE_SERVER)
+def test_a_timeout_of_the_server_ends_what_it_is_for(url: PostgresUrl, postgres: PostgresPlace, field: str) -> None:
+    ACTS[field](url, postgres)
 
 
 def test_eight_at_once_on_the_poolers_two_connections_are_granted_once(pooled: PostgresStore) -> None:
