@@ -10,17 +10,15 @@ from db.console import output
 from db.legacy.source import Source
 from db.transfer import soundness
 
-compute = soundness._compute_generated
 
-
-def told(source: Source) -> None:
+def told(_source: Source) -> None:
     print("computing", flush=True)
-    compute(source)
 
 
 if __name__ == "__main__":
     # A shell that starts a run in the background has it ignore SIGINT, and every process below it inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    soundness._compute_generated = told
+    at = soundness.SOUNDNESS.index(soundness.compute_generated)
+    soundness.SOUNDNESS = (*soundness.SOUNDNESS[:at], told, *soundness.SOUNDNESS[at:])
     with output.outcome(None):
         soundness.check_sound(Path(sys.argv[1]))
