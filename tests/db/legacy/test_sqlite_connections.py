@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import pytest
 
@@ -30,6 +30,7 @@ from harness.smoke import canaries
 from tests.game.playing_on_stores import ask
 
 ROOT = Path(__file__).parents[3]
+Named: TypeAlias = ast.ClassDef | ast.FunctionDef
 MEMORY = "a database in memory"
 READS = "reads, and says so to SQLite"
 LOOKS = "opened for writing, and writes no row"
@@ -105,17 +106,19 @@ SIGNS: dict[str, Callable[[str, str], bool]] = {
 def openings() -> Iterator[tuple[str, str, str]]:
     """Each call that opens a connection: its place, itself, and the text of the function around it."""
     for path in sorted(path for layer in ("game", "db", "harness") for path in (ROOT / layer).rglob("*.py")):
-        for names, call, function in _openings(ast.parse(path.read_text()), (), ""):
-            yield f"{path.relative_to(ROOT)} {names}", call, function
+        if "connect(" in (text := path.read_text()):
+            for within, call in _openings(ast.parse(text), ()):
+                names = ".".join(node.name for node in within)
+                yield f"{path.relative_to(ROOT)} {names}", ast.unparse(call), ast.unparse(within[-1])
 
 
-def _openings(node: ast.AST, within: tuple[str, ...], around: str) -> Iterator[tuple[str, str, str]]:
-    if isinstance(node, ast.ClassDef | ast.FunctionDef):
-        within, around = (*within, node.name), ast.unparse(node)
+def _openings(node: ast.AST, within: tuple[Named, ...]) -> Iterator[tuple[tuple[Named, ...], ast.Call]]:
+    if isinstance(node, Named):
+        within = (*within, node)
     if isinstance(node, ast.Call) and ast.unparse(node.func) in ("sqlite3.connect", "sqlite_values.connect"):
-        yield ".".join(within), ast.unparse(node), around
+        yield within, node
     for child in ast.iter_child_nodes(node):
-        yield from _openings(child, within, around)
+        yield from _openings(child, within)
 
 
 def test_every_connection_is_listed_and_is_what_the_list_says() -> None:
