@@ -33,17 +33,16 @@ class Breach:
     found: str
 
 
-def breaches(rows: Rows, order: Sequence[str] = (), *, signed: Collection[str] = ()) -> list[Breach]:
+def breaches(rows: Rows, order: Sequence[str] = ()) -> list[Breach]:
     """Return the invariants that these players break, by their whole state and journals.
 
     With `order`, the granted requests' ids from the first to the last, each line's balance and stock is checked too.
-    signed: columns of `users` that may be negative, for a legacy file holds such values and they are moved as they are.
     """
     broken: list[Breach] = []
     for (player, *_), user in rows.get("users", {}).items():
         mine = _of(rows, str(player))
         broken += _worn_once(str(player), mine)
-        broken += _nothing_negative(str(player), mine, signed)
+        broken += _nothing_negative(str(player), mine)
         broken += _journals(str(player), user, mine, order)
     return broken
 
@@ -120,11 +119,11 @@ def _worn_once(player: str, mine: Rows) -> Iterator[Breach]:
             yield Breach(player, "worn once", "each item in one slot", f"{item_id} in {times}")
 
 
-def _nothing_negative(player: str, mine: Rows, signed: Collection[str]) -> Iterator[Breach]:
+def _nothing_negative(player: str, mine: Rows) -> Iterator[Breach]:
     for table, records in mine.items():
         for key, record in records.items():
             for column, least, value in _amounts(table, record):
-                if value < least and not (table == "users" and column in signed):
+                if value < least:
                     at = ".".join([table, *map(str, key[1:]), column])
                     yield Breach(player, at, f"{least} or more", str(value))
 
