@@ -16,9 +16,9 @@ from game.rules.missions import MISSIONS
 
 Script: TypeAlias = list[tuple[str, dict[str, object]]]
 
-ENHANCED_ITEMS = 6
+ENHANCED_ITEMS = 10
 WORN_ITEMS = 3
-SOLD_STACKS = 3
+SOLD_STACKS = 4
 OPENED_BUNDLES = 3
 
 

@@ -43,7 +43,7 @@ MOST_IN_A_SLICE = 110
 SLICES_WHILE_OPEN = 4
 """Allowed at the beginning of a move, where nothing is fenced yet; at each later step it is one."""
 
-MOST_PLAYERS = 50
+MOST_PLAYERS = 42
 """Few enough that each is asked often on either side of a switch: the pairs in real time grow with the square."""
 
 SEED = 1

@@ -7,6 +7,7 @@ need them to notice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -217,6 +218,11 @@ def test_what_is_planted_is_named_and_nothing_else_is(plant: Plant, harmed: Harm
 
 def test_each_name_is_planted() -> None:
     assert {name for expected in PLANTED.values() for name in expected} == {str(kind) for kind in Kind}
+
+
+def test_the_page_has_each_name() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "gate.md").read_text("utf-8")
+    assert [kind for kind in Kind if f"*{kind}*" not in page] == []
 
 
 def _remove_start(harmed: Harmed) -> None:
