@@ -36,7 +36,10 @@ class HistoryRecorder:
         self._heads.append(heads)
 
     def judge(self, asked: Iterable[ClientRequest], store: Store) -> Judged:
-        """Judge all that was asked since the start, by what this store has now."""
+        """Judge all that was asked since the start, by what this store has now.
+
+        What is granted while this reads the players may be taken for lost: clients have to wait until it is done.
+        """
         epoch = self._epoch(store)
         if epoch != self._epochs[-1]:
             self._epochs.append(epoch)

@@ -74,6 +74,16 @@ def test_a_refusal_has_no_receipt_and_may_be_granted_later(harmed: Harmed, clien
     assert (judged.figures.receipts, judged.figures.unknown) == (2, 0)
 
 
+def test_a_request_that_was_refused_may_be_granted_by_its_other_copy(harmed: Harmed, client: Client) -> None:
+    """One copy was refused at once, the other one lay on the way until the player had done something else."""
+    apply = ("apply_preset", {"name": "today"})
+    assert client.ask("r1", apply) == "no_such_preset"
+    client.play(r2=SAVE)
+    client.ask("r1", apply, learns=False)
+    judged = client.judged()
+    assert (judged.violations, judged.figures.unknown, judged.figures.receipts) == ((), 1, 2)
+
+
 def test_what_was_there_before_is_counted_by_nobody_and_must_stay(harmed: Harmed) -> None:
     Client(harmed.place.store).play(before=claim("m1"))
     client = Client(harmed.place.store)

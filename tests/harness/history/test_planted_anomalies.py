@@ -176,6 +176,13 @@ def amount_of_a_line_changed(harmed: Harmed, client: Client) -> None:
     number_anew(harmed)
 
 
+def opening_changed(harmed: Harmed, client: Client) -> None:
+    """What the player is said to have owned before, so that the sums are those of another player."""
+    client.play(r1=claim("m2"))
+    harmed.execute(f"UPDATE {harmed.name_of('player_openings')} SET gold = gold + 1 WHERE user_id = ?", PLAYER)
+    number_anew(harmed)
+
+
 def gold_from_nowhere(harmed: Harmed, client: Client) -> None:
     client.play(r1=claim("m1"))
     harmed.execute("UPDATE users SET gold = gold + 1 WHERE id = ?", PLAYER)
@@ -205,6 +212,7 @@ PLANTED: dict[Plant, dict[str, set[str]]] = {
     instant_changed: {"chain broken": {"r1"}},
     number_taken_away: {"without a number": {"r2"}},
     amount_of_a_line_changed: {"not by the rules": {"r1"}},
+    opening_changed: {"there in part": {""}},
     gold_from_nowhere: {"rows differ": {""}},
 }
 
