@@ -165,6 +165,10 @@ def _rehearsal(report: RehearsalReport) -> GatePart:
         "held": report.held,
         "requests acknowledged": back.acknowledged,
         "sent twice": back.retried,
+        "pairs in real time": back.history.real_time_pairs,
+        "pairs across the switch": report.history.across_switch,
+        "pairs across the switch back": back.history.across_switch,
+        "requests nobody knows the end of": back.history.unknown,
         "read-only, seconds": report.read_only_seconds,
         "read-only on the way back, seconds": back.read_only_seconds,
     }

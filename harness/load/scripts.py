@@ -12,11 +12,14 @@ from game.legacy import codec, sqlite_values
 from game.rows import Record, Rows
 from game.rules import catalog
 from game.rules.actions.tournament import FINISHED
+from game.rules.missions import MISSIONS
 
 Script: TypeAlias = list[tuple[str, dict[str, object]]]
 
-ENHANCED_ITEMS = 6
+ENHANCED_ITEMS = 10
 WORN_ITEMS = 3
+SOLD_STACKS = 4
+OPENED_BUNDLES = 3
 
 
 def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Script]:
@@ -38,15 +41,23 @@ def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Script]:
 def script(rows: Rows, draw: Random) -> Script:
     """Write one player's script: commands of all kinds in a mixed order; what depends on another comes after it."""
     (user,) = rows["users"].values()
-    chains = [*_mail(rows), *_worn(rows, user, draw), *_forge(rows, draw), *_tournaments(rows)]
+    chains: list[Script] = [
+        *_mail(rows),
+        *_worn(rows, user, draw),
+        *_forge(rows, draw),
+        *_tournaments(rows),
+        *_bag(rows, user, draw),
+        *_missions(rows),
+        [("save_preset", {"name": "rehearsal"}), ("apply_preset", {"name": "rehearsal"})],
+    ]
     draw.shuffle(chains)
     return [command for chain in chains for command in chain]
 
 
 def _mail(rows: Rows) -> Iterator[Script]:
+    """Claim what is unclaimed, and delete what is not."""
     for (_player, mail_id), record in rows["user_mail"].items():
-        if not record["claimed"]:
-            yield [("claim_mail", {"mail": mail_id})]
+        yield [("delete_mail" if record["claimed"] else "claim_mail", {"mail": mail_id})]
 
 
 def _worn(rows: Rows, user: Record, draw: Random) -> Iterator[Script]:
@@ -79,3 +90,25 @@ def _tournaments(rows: Rows) -> Iterator[Script]:
             continue
         first: Script = [] if record["status"] in FINISHED else [("finish_tournament", {"kind": kind})]
         yield [*first, ("claim_tournament_reward", {"kind": kind})]
+
+
+def _bag(rows: Rows, user: Record, draw: Random) -> Iterator[Script]:
+    """Sell one of some materials, open some bundles, and buy places once if the diamonds are there."""
+    bag = rows["user_inventory"].values()
+    materials = [item["id"] for item in bag if item["name"] in catalog.MATERIALS]
+    bundles = [item["id"] for item in bag if item["name"] in catalog.BUNDLES]
+    for item_id in draw.sample(materials, min(SOLD_STACKS, len(materials))):
+        yield [("sell_item", {"item": item_id, "quantity": 1})]
+    for item_id in draw.sample(bundles, min(OPENED_BUNDLES, len(bundles))):
+        yield [("open_bundle", {"item": item_id})]
+    if int(user["diamonds"] or 0) >= catalog.places_price(int(user["places_material"] or 0)):
+        yield [("expand_bag", {"type": "material"})]
+
+
+def _missions(rows: Rows) -> Iterator[Script]:
+    """Start what is open and not started yet."""
+    cleared = {stage for (_player, stage), record in rows["user_stages"].items() if record["cleared"]}
+    started = {mission for (_player, mission), record in rows["user_missions"].items() if record["started"]}
+    for mission in MISSIONS.values():
+        if mission.opens_with in cleared and mission.id not in started:
+            yield [("start_mission", {"mission": mission.id})]

@@ -43,7 +43,7 @@ _ARGV = (sys.executable, "-P", "-m", "game.service")
 class Service:
     """`python -m game.service` on ports of its own, its store named by an env file.
 
-    `operator_token` lets the smoke test through; it and the secrets of dice and tokens are this service's alone.
+    `operator_token` lets the smoke test through; it and the secrets of draws and tokens are this service's alone.
     `code` is the tree that it runs.
     """
 
@@ -52,6 +52,7 @@ class Service:
     processes: int = 2
     operator_token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     token_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    chance_secret: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     code: Path = Path(game.__file__).parent.parent
     _pid: int = 0
     _port: int = 0
@@ -150,7 +151,7 @@ class Service:
             "PORT": str(self._port + self.processes),
             "PROCESSES": str(self.processes),
             "PIDFILE": str(self.pid_file),
-            "CHANCE_SECRET": secrets.token_urlsafe(24),
+            "CHANCE_SECRET": self.chance_secret,
             "TOKEN_SECRET": self.token_secret,
             "OPERATOR_TOKEN": self.operator_token,
         }

@@ -2,7 +2,8 @@
 
 A request goes out with one Idempotency-Key for as long as it has no answer: refused for a while (503), refused
 connections, time-outs and answers never read are all tried again, at whichever process of the service. What was granted
-is remembered with its outcome; some of it is asked for again later, and must be answered alike.
+is remembered with its outcome; some of it is asked for again later, and must be answered alike. A few clients go away
+before the answer and never come back. Each request is noted with its instants in a log, for the history checker.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import httpx
 
 from db.errors import Inconclusive
 from db.web import authorities
+from harness.history.client_log import ClientLog, ClientRequest
 
 PAUSE_SECONDS = 0.2
 """Between two tries of one request: short, so that the freeze that players see is measured well."""
@@ -34,6 +36,9 @@ IDLE_SECONDS = 0.4
 ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 120.0
 GOING_AWAY = 0.05
+FORGETTING = 0.2
+"""Of those who go away: who never come back, so that nobody learns what became of the request."""
+
 ASKING_AGAIN = 0.15
 _UNAVAILABLE = 503
 
@@ -52,7 +57,7 @@ class ServiceRequest:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return the key of the request's receipt."""
+        """Return player and id, under which the log has it."""
         return self.player, self.id
 
     @property
@@ -66,25 +71,26 @@ class ServiceRequest:
         return {"Idempotency-Key": self.id, "Content-Type": "application/json"}
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """A request that was granted, and what the player was told."""
-
-    request: ServiceRequest
-    outcome: Mapping[str, object]
-
-
 @dataclass
 class AnswerLog:
-    """The answers that all clients got. granted: in the order of the answers, which is that of a player's requests."""
+    """The answers that all clients got. wrong: answers that no service should give, in words."""
 
-    granted: dict[tuple[str, str], Granted] = field(default_factory=dict)
-    refused: dict[tuple[str, str], str] = field(default_factory=dict)
+    requests: ClientLog = field(default_factory=ClientLog)
     wrong: list[str] = field(default_factory=list)
     retried: int = 0
     dropped: int = 0
     granted_at: list[float] = field(default_factory=list)
     unanswered_at: list[float] = field(default_factory=list)
+
+    @property
+    def granted(self) -> list[ClientRequest]:
+        """Return the requests that a client was told are granted."""
+        return [request for request in self.requests if request.outcome is not None]
+
+    @property
+    def refused(self) -> list[ClientRequest]:
+        """Return the requests that were refused each time that they were answered."""
+        return [request for request in self.requests if request.refused and request.outcome is None]
 
     def freeze(self, since: float) -> float:
         """Return the longest time in seconds from a request without an answer to the next that was granted.
@@ -162,9 +168,9 @@ class VirtualUsers:
             thread.join(ANSWER_SECONDS + PAUSE_SECONDS)
 
     def allow(self, requests: int) -> None:
-        """Let that many more new requests begin."""
+        """Let that many new requests begin from now on, whatever is left of what was allowed before."""
         with self._changed:
-            self._allowed += requests
+            self._allowed = requests
             self._changed.notify_all()
 
     def play(self, requests: int) -> None:
@@ -225,26 +231,20 @@ class VirtualUsers:
             self.tally.unanswered_at.append(time.monotonic())
             return not self._changed.wait_for(lambda: self._leaving, PAUSE_SECONDS)
 
+    def sending(self, request: ServiceRequest) -> None:
+        """Note that a request is about to be sent."""
+        self.tally.requests.sending(request.player, request.id, request.action, request.fields)
+
     def record(self, request: ServiceRequest, answer: ServiceAnswer) -> None:
-        """Remember what was answered; an answer that contradicts an earlier one is kept as wrong."""
+        """Remember what was answered; the log keeps an answer that contradicts an earlier one."""
+        if answer.outcome is None:
+            self.tally.requests.refused(*request.key, answer.code)
+        else:
+            self.tally.requests.granted(*request.key, answer.outcome)
         with self._changed:
-            if answer.outcome is None:
-                self._record_refusal(request, answer)
-            else:
-                self._record_grant(request, answer.outcome, replayed=answer.replayed)
+            if answer.outcome is not None and not answer.replayed:
+                self.tally.granted_at.append(time.monotonic())
             self._changed.notify_all()
-
-    def _record_refusal(self, request: ServiceRequest, answer: ServiceAnswer) -> None:
-        if request.key in self.tally.granted:
-            self.wrong(request, f"granted once, then refused: {answer.code}")
-        self.tally.refused[request.key] = answer.code
-
-    def _record_grant(self, request: ServiceRequest, outcome: Mapping[str, object], *, replayed: bool) -> None:
-        earlier = self.tally.granted.setdefault(request.key, Granted(request, outcome))
-        if earlier.outcome != outcome:
-            self.wrong(request, f"answered {dict(earlier.outcome)}, then {dict(outcome)}")
-        if not replayed:
-            self.tally.granted_at.append(time.monotonic())
 
     def wrong(self, request: ServiceRequest, what: str) -> None:
         """Note what should never be."""
@@ -280,6 +280,9 @@ class _Client:
         if request is not None:
             if self._draw.random() < GOING_AWAY:
                 self._go_away(request)
+                if self._draw.random() < FORGETTING:
+                    self._users.count(dropped=1)
+                    return
                 self._users.count(retried=1, dropped=1)
             if (answer := self._carry(request)) and answer.outcome is not None:
                 self._mine.append(request)
@@ -304,6 +307,7 @@ class _Client:
             self._users.count(retried=1)
 
     def _send(self, request: ServiceRequest) -> ServiceAnswer | None:
+        self._users.sending(request)
         try:
             response = self._web.post(
                 self._draw.choice(self._services) + _path(request),
@@ -335,6 +339,7 @@ class _Client:
 
     def _go_away(self, request: ServiceRequest) -> None:
         """Send, and close the connection without reading: whether it was granted is not known."""
+        self._users.sending(request)
         address = urlsplit(self._draw.choice(self._services))
         connection = http.client.HTTPConnection(str(address.hostname), address.port or 80, timeout=ANSWER_SECONDS)
         try:

@@ -52,7 +52,7 @@ def _in_words(taken: Taken | None) -> str:
 
 def differences(left: Rows, right: Rows) -> Iterator[Difference]:
     """Yield where two stores differ in the same players; what only one engine has, such as a position, is left out."""
-    yield from of_rows(_comparable(left), _comparable(right))
+    yield from of_rows(comparable(left), comparable(right))
     for table in invariants.ORDERED:
         for (player,) in left.get("users", {}):
             first, second = (", ".join(invariants.in_order(rows, table, player)) for rows in (left, right))
@@ -72,7 +72,7 @@ def _problem(path: Path, plays: tuple[Play, Play], difference: Difference) -> Sc
     )
 
 
-def _comparable(rows: Rows) -> Rows:
+def comparable(rows: Rows) -> Rows:
     """Leave out what only rebuilds a legacy row, and positions (orders are compared as orders); spell JSON one way."""
     return Rows(
         {

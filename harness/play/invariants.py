@@ -27,20 +27,17 @@ ORDERED = tuple(
 """A stage's place says where the legacy arrays name it: one that only one of them names moves when others are added."""
 
 
-def breaches(
-    rows: Rows, order: Sequence[str] = (), *, opening: Rows | None = None, signed: Collection[str] = ()
-) -> list[Breach]:
+def breaches(rows: Rows, order: Sequence[str] = (), *, opening: Rows | None = None) -> list[Breach]:
     """Return the invariants that these players break, by their whole state and journals.
 
     With `order`, the granted requests' ids from the first to the last, each line's balance and stock is checked too;
     with `opening`, these players' rows as they were at any earlier moment, what follows from the receipts since.
-    signed: columns of `users` that may be negative, for a legacy file holds such values and they are moved as they are.
     """
     broken: list[Breach] = []
     for (player, *_), user in rows.get("users", {}).items():
         mine = _of(rows, str(player))
         broken += _worn_once(str(player), mine)
-        broken += _nothing_negative(str(player), mine, signed)
+        broken += _nothing_negative(str(player), mine)
         broken += _journals(str(player), user, mine, order)
     return broken if opening is None else [*broken, *laws.breaches(opening, rows)]
 
@@ -123,11 +120,11 @@ def _worn_once(player: str, mine: Rows) -> Iterator[Breach]:
             yield Breach(player, "worn once", "each item in one slot", f"{item_id} in {times}")
 
 
-def _nothing_negative(player: str, mine: Rows, signed: Collection[str]) -> Iterator[Breach]:
+def _nothing_negative(player: str, mine: Rows) -> Iterator[Breach]:
     for table, records in mine.items():
         for key, record in records.items():
             for column, least, value in _amounts(table, record):
-                if value < least and not (table == "users" and column in signed):
+                if value < least:
                     at = ".".join([table, *map(str, key[1:]), column])
                     yield Breach(player, at, f"{least} or more", str(value))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from db.counts import count
 from db.cutover.report import StepReport
+from harness.history.checking import HistoryFigures
 
 if TYPE_CHECKING:
     from db.console.output import Output
@@ -19,7 +20,8 @@ class Leg:
     """One direction. source, loaded, quarantined, mismatches: values, as counted on the way.
 
     On the way back they count the values that nobody touched: those compared, and those found as they were.
-    acknowledged, retried: requests up to the end of this leg; missing, duplicated: of them in the store it ended on.
+    acknowledged, retried: requests up to the end of this leg; missing, duplicated: what the history checker found wrong
+    of them in the store that the leg ended on: too little, and too much. history: what it judged by.
     predicted_seconds: of read-only, by the checks before the move; None for the way back, which has no prediction.
     read_only_seconds: by the run's journal; freeze_seconds: what clients saw, first refusal to first grant.
     """
@@ -36,6 +38,7 @@ class Leg:
     predicted_seconds: float | None = None
     read_only_seconds: float = 0.0
     freeze_seconds: float = 0.0
+    history: HistoryFigures = field(default_factory=HistoryFigures)
     steps: tuple[StepReport, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -66,6 +69,10 @@ def show(report: RehearsalReport, out: Output) -> None:
         [
             ("verdict", report.verdict, back.verdict),
             *((words, _value(getattr(report, name)), _value(getattr(back, name))) for name, words in _SHOWN.items()),
+            *(
+                (words, _value(getattr(report.history, name)), _value(getattr(back.history, name)))
+                for name, words in _SHOWN_OF_HISTORY.items()
+            ),
         ],
     )
     for problem in (*report.problems, *back.problems):
@@ -90,4 +97,11 @@ _SHOWN = {
     "predicted_seconds": "read-only, predicted",
     "read_only_seconds": "read-only, measured",
     "freeze_seconds": "read-only, as players saw it",
+}
+
+_SHOWN_OF_HISTORY = {
+    "receipts": "history: receipts carried out again by the rules",
+    "real_time_pairs": "history: pairs of requests, order judged",
+    "across_switch": "of these pairs, one on each side of the switch",
+    "unknown": "history: requests whose answer nobody got",
 }

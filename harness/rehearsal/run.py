@@ -1,7 +1,7 @@
 """The rehearsal: the whole move and the way back, on throwaway copies, the real service under load from real clients.
 
-It proves that nothing is lost: every acknowledged request has exactly one receipt, with what the player was told, and
-its journal lines once, in the store that is the last; and what nobody touched comes back byte for byte.
+It proves that nothing is lost: after each move the history checker judges what clients were answered and what the store
+has, and what nobody touched comes back byte for byte.
 Some 40 s for 500 players. Nothing of it stays, however it ends.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,30 +18,41 @@ from typing import Any
 from db.console.progress import Progress
 from db.counts import lines_of
 from db.cutover import cutover, rollback
-from db.cutover.context import FAILURES, RunConfig
+from db.cutover.context import FAILURES, PREFLIGHT, RunConfig
 from db.cutover.ports import SmokeResult, When
 from db.cutover.report import RunReport
 from db.environments import Environment
 from db.errors import Inconclusive, Refusal, ToolError
+from game.rules.chance import Chance
 from game.stores import open_store
 from game.urls import LegacyUrl, PostgresUrl
-from harness.load import receipts, scripts
+from harness.history.recording import HistoryRecorder, heads
+from harness.history.violations import GRANTED_TOO_OFTEN
+from harness.load import scripts
 from harness.load.virtual_users import AnswerLog, VirtualUsers
 from harness.rehearsal import comparison
 from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalReport
 from harness.rehearsal.setup import RehearsalSetup, set_up
 from harness.smoke import smoke
 
-SLICES = 60
-"""What players could do is cut into so many: some before, one at each step of a move, some after; and some to spare."""
+SLICES = 12
+"""What players could do is cut into so many: one before, between and after the moves, which is waited for; as much as
+there is time for during the moves; and some to spare."""
 
-SETTLED_SLICES = 8
-MOST_IN_A_SLICE = 14
-MOST_PLAYERS = 80
+MOST_IN_A_SLICE = 110
+SLICES_WHILE_OPEN = 4
+"""Allowed at the beginning of a move, where nothing is fenced yet; at each later step it is one."""
+
+MOST_PLAYERS = 42
+"""Few enough that each is asked often on either side of a switch: the pairs in real time grow with the square."""
+
 SEED = 1
 """What the players' plans and the clients' moods follow from."""
 
 SHOWN_PROBLEMS = 20
+
+SWITCH = "switch"
+"""The step of both moves before which the store that is left is fenced, and is still where it was."""
 
 
 def rehearse(players: int, source: Path | None, kind: str | None, progress: Progress) -> RehearsalReport:
@@ -60,7 +71,7 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
     with set_up(players, source, kind, progress) as setup:
         planned = scripts.read(setup.source, players=MOST_PLAYERS, seed=SEED)
         with VirtualUsers(setup.service.urls, planned, token_of=setup.service.token_of, seed=SEED) as users:
-            rehearsal = Rehearsal(setup, users, _slice(planned), progress)
+            rehearsal = Rehearsal(setup, users, planned, progress)
             outward, way_back = rehearsal.both()
         tally = users.tally
         return RehearsalReport(
@@ -82,18 +93,22 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
 class Rehearsal:
     """Before, there, after, back, after: the moves, with players at it all the while."""
 
-    def __init__(self, setup: RehearsalSetup, users: VirtualUsers, a_slice: int, progress: Progress) -> None:
+    def __init__(
+        self, setup: RehearsalSetup, users: VirtualUsers, planned: Mapping[str, scripts.Script], progress: Progress
+    ) -> None:
         self._setup = setup
         self._users = users
-        self._slice = a_slice
+        self._slice = _slice(planned)
         self._progress = progress
-        self._before = receipts.earlier(setup.source)
+        self._leaving: PostgresUrl | LegacyUrl = setup.environment.legacy
+        with closing(open_store(self._leaving.as_text())) as store:
+            self._history = HistoryRecorder(store, planned, partial(Chance, setup.service.chance_secret))
         self.held = 0
 
     def both(self) -> tuple[Leg, Leg]:
         """Rehearse the way there and, where that passed, the way back."""
         self._progress.say("players play on the legacy file")
-        self._users.play(SETTLED_SLICES * self._slice)
+        self._users.play(self._slice)
         outward = self.leg(partial(cutover.run, evidence=_no_evidence), self._setup.environment.target, self._loaded)
         if outward.verdict != PASS:
             return outward, Leg(INCONCLUSIVE, problems=("not tried: the way there did not pass",))
@@ -142,26 +157,26 @@ class Rehearsal:
             ),
         )
         self._progress.say(f"players play on {'Postgres' if isinstance(store, PostgresUrl) else 'the legacy file'}")
-        self._users.play(SETTLED_SLICES * self._slice)
+        self._users.play(self._slice)
         tally = self._users.tally
-        source = LegacyUrl(self._setup.source).as_text()
-        with closing(open_store(store.as_text())) as opened, closing(open_store(source)) as first:
-            counted = receipts.count(
-                opened.read, list(tally.granted.values()), list(tally.refused), self._before, opening=first.read
-            )
+        with closing(open_store(store.as_text())) as opened:
+            judged = self._history.judge(tally.requests, opened)
+        self._leaving = store
         moved = counts(report)
-        problems = [*tally.wrong, *counted.problems, *moved.pop("problems", ())]
+        problems = [*tally.wrong, *map(str, judged.violations), *moved.pop("problems", ())]
+        too_often = sum(violation.kind in GRANTED_TOO_OFTEN for violation in judged.violations)
         shown = lines_of(problems, SHOWN_PROBLEMS, "problems")
         leg = Leg(
             verdict=PASS,
             **moved,
-            acknowledged=counted.acknowledged,
-            missing=counted.missing,
-            duplicated=counted.duplicated,
+            acknowledged=len(tally.granted),
+            missing=len(judged.violations) - too_often,
+            duplicated=too_often,
             retried=tally.retried,
             predicted_seconds=report.predicted_seconds,
             read_only_seconds=report.read_only_seconds or 0.0,
             freeze_seconds=round(tally.freeze(since), 3),
+            history=judged.figures,
             steps=report.steps,
             problems=tuple(shown),
         )
@@ -173,7 +188,7 @@ class Rehearsal:
 
     def _returned(self, _report: RunReport) -> dict[str, Any]:
         """Check that the rest came back as it was: nothing is quarantined on the way back."""
-        acted = {player for player, _request in self._users.tally.granted}
+        acted = {request.player for request in self._users.tally.requests}
         untouched = comparison.compare(self._setup.source, self._setup.legacy, acted)
         return {
             "source": untouched.cells,
@@ -184,9 +199,10 @@ class Rehearsal:
 
     def _observe(self, when: When, step: str) -> None:
         """Let players go on asking before every step, also while they are locked out."""
-        del step
         if when == "before":
-            self._users.allow(self._slice)
+            self._users.allow(self._slice * (SLICES_WHILE_OPEN if step == PREFLIGHT else 1))
+        if (when, step) == ("before", SWITCH):
+            self._history.switched(heads(self._leaving))
 
     def _smoke(self, services: Sequence[str], store: PostgresUrl | LegacyUrl, *, pass_token: str) -> SmokeResult:
         owner = self._setup.environment.target_direct if isinstance(store, PostgresUrl) else store
@@ -198,7 +214,7 @@ def _no_evidence(env: Environment) -> None:
     del env
 
 
-def _slice(planned: dict[str, scripts.Script]) -> int:
+def _slice(planned: Mapping[str, scripts.Script]) -> int:
     return max(1, min(MOST_IN_A_SLICE, sum(map(len, planned.values())) // SLICES))
 
 
@@ -216,6 +232,8 @@ def _doubts(leg: Leg, tally: AnswerLog, since: float) -> Iterator[str]:
         yield "no request had to wait: nobody noticed the move"
     if not leg.retried:
         yield "no request was sent twice"
+    if not leg.history.across_switch:
+        yield "no player was answered by both stores: nothing shows that the order was kept over the switch"
 
 
 def _worst(*verdicts: str) -> str:

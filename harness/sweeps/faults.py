@@ -2,8 +2,9 @@
 
 A clean run on warm connections tells the round trips, and each command's must be one transaction. Each case then has
 one fault at one of them. Dispatch retries as it does in the service, and where it gives up, a client asks again under
-the same id. What was answered and every row, journals and receipts among them, must be as in the clean run. A case
-costs some 30 ms, one with a process of its own or a crashed server some 150.
+the same id. What was answered and every row, journals and receipts among them, must be as in the clean run; where a
+process was killed, the history checker judges the case too. A case costs some 30 ms, one with a process of its own or a
+crashed server some 150.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from harness.play.differences import Difference, of_rows
 from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
-from harness.sweeps.fault_kinds import NO_FAULT, Fault, Moment
+from harness.sweeps import client_history
+from harness.sweeps.fault_kinds import NO_FAULT, AtCommit, Fault, Moment
 from harness.sweeps.proxied_database import ProxiedDatabase
 from harness.wire import RoundTrip, beside_one_transaction
 
@@ -217,8 +219,11 @@ def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequ
     hit = fault.struck is not None and fault.hit()
     missed = [] if hit else [_missed(fault)]
     end = FinalState(tuple(answers), fault.proxied.read())
-    differences = (*partial_ends, *missed, *requests.differences(clean.ends[-1], end))
-    return CaseEnd(hit, (struck or todo[-1]).turn.path, differences)
+    wrong = list(requests.differences(clean.ends[-1], end))
+    if isinstance(fault, AtCommit):
+        given = [answer for _label, answer in answers]
+        wrong += client_history.differences(todo, given, clean.ends[0].rows, end.rows)
+    return CaseEnd(hit, (struck or todo[-1]).turn.path, (*partial_ends, *missed, *wrong))
 
 
 def _missed(fault: Fault) -> Difference:

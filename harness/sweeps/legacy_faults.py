@@ -1,12 +1,13 @@
 """The legacy store under faults: its process killed at each statement, and its file locked by a real second writer.
 
-As on the wire, the end must be that of a clean run, once the client has asked again. A case costs some 30 ms.
+As on the wire, the end must be that of a clean run, once the client has asked again; where the application was killed,
+the history checker judges the case too. A case costs some 30 ms.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.play.arena import LegacyStage
 from harness.play.differences import Difference
 from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
+from harness.sweeps import client_history
 from harness.sweeps.fault_kinds import Moment
 from harness.sweeps.faults import CaseEnd, FaultCase, Swept, try_cases
 from harness.sweeps.forkserver import CrashableWorker, Died
@@ -144,7 +146,10 @@ def _killed(
         answers.append(answer or requests.carry_out(place.store, prepared))
     crashable.end()
     missed = [] if struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
-    differences = (*missed, *requests.differences(clean, _end(scenario, place, todo, answers)))
+    end = _end(scenario, place, todo, answers)
+    start = _together(player.rows for player in arena.starts(scenario).values())
+    wrong = client_history.differences(todo, answers, start, end.rows)
+    differences = (*missed, *requests.differences(clean, end), *wrong)
     return CaseEnd(bool(struck), (struck or todo[-1]).turn.path, differences)
 
 
@@ -219,9 +224,15 @@ def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest]
 
 
 def _read(scenario: Scenario, place: LegacyStage) -> Rows:
+    return _together(
+        again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
+        for player in scenario.given
+    )
+
+
+def _together(players: Iterable[Rows]) -> Rows:
     rows = Rows()
-    for player in scenario.given:
-        own = again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
+    for own in players:
         for table, records in own.items():
             rows.table(table).update(records)
     return rows

@@ -42,6 +42,7 @@ from tests.fixtures.spawning import SPAWN
 
 OPERATOR_TOKEN = "operator-token-of-the-tests"
 TOKEN_SECRET = "token-secret-of-the-tests"
+CHANCE_SECRET = "dice-of-the-tests-only"
 KILL_THE_RUN = "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat)"
 """A hook that kills the run that started it: its parent is the shell that holds the hooks' lock, then comes the run."""
 
@@ -323,7 +324,7 @@ def furnished(server: Server, blank: PostgresUrl, tmp_path: Path, url: str, rest
     env_file = tmp_path / "service.env"
     env_file.write_text(
         f"# Where the players are\nDATABASE_URL=file:{legacy}\n{settings}"
-        f"CHANCE_SECRET=dice-of-the-tests-only\nTOKEN_SECRET={TOKEN_SECRET}\nOPERATOR_TOKEN={OPERATOR_TOKEN}\n"
+        f"CHANCE_SECRET={CHANCE_SECRET}\nTOKEN_SECRET={TOKEN_SECRET}\nOPERATOR_TOKEN={OPERATOR_TOKEN}\n"
     )
     shutil.copy(env_file, tmp_path / "service.env.before")
     env = environments.throwaway(

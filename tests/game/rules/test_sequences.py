@@ -1,12 +1,14 @@
 """Random sequences of several players' commands, on both stores and by the laws, checked after each step.
 
+Of some requests the client does not learn the answer. At its end the history checker judges each sequence.
+
 More than CI plays: pytest tests/game/rules/test_sequences.py --sequences=5000
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -26,12 +28,18 @@ from game.rules.commands import COMMANDS, decode
 from game.rules.missions import MISSIONS
 from game.rules.stages import STAGES
 from game.unit_of_work import Store
+from harness.history.client_log import ClientLog
+from harness.history.recording import HistoryRecorder
 from harness.play import differential, invariants
 from harness.play.arena import LegacyStage, PlayedStore, PostgresStage, StartingPlayer
 from tests.game.examples import EXAMPLES
 
 PARTS = 4
 STEPS = 30
+NOT_LEARNED = 7
+"""Of every so many requests the client does not learn the answer of one."""
+
+CHANCE: Callable[[str], Chance] = partial(Chance, "the secret of tests")
 NOON_MS = 1_767_582_000_000
 HOUR_MS = 3_600_000
 
@@ -98,6 +106,8 @@ class Sequences(RuleBasedStateMachine):
         self.done: list[Done] = []
         self.rows = {player: self.read(player) for player in PLAYERS}
         self.openings = dict(self.rows)
+        self.log = ClientLog()
+        self.recorders = [HistoryRecorder(store, PLAYERS, CHANCE) for store in self.stores]
 
     _starts: ClassVar[dict[str, StartingPlayer]] = {}
 
@@ -118,6 +128,12 @@ class Sequences(RuleBasedStateMachine):
     def time_passes(self, hours: float) -> None:
         self.now_ms += int(hours * HOUR_MS)
 
+    def teardown(self) -> None:
+        for recorder, store in zip(self.recorders, self.stores, strict=True):
+            judged = recorder.judge(self.log, store)
+            assert judged.violations == ()
+            assert judged.figures.receipts == len(self.done)
+
     @rule(player=st.sampled_from(list(PLAYERS)), action=st.sampled_from(sorted(COMMANDS)), data=st.data())
     def act(self, player: str, action: str, data: st.DataObject) -> None:
         wishes = FIELDS.get(action) or {name: among(value) for name, value in EXAMPLES[action].fields.items()}
@@ -125,16 +141,25 @@ class Sequences(RuleBasedStateMachine):
         self.asked += 1
         request = Request(player, f"r{self.asked}", decode(action, fields))
         before = self.rows[player]
+        self.log.sending(player, request.request_id, action, fields)
         answers = [self.ask(store, request) for store in self.stores]
         assert answers[0] == answers[1]
         self.rows[player] = after = self.read(player)
         answer = answers[0]
+        if self.asked % NOT_LEARNED:
+            self.learn(request, answer)
         if isinstance(answer, Answer):
             self.done.append(Done(request, self.now_ms, answer))
         else:
             assert compare(before[0], after[0]) == {}, f"{action} was refused: {answer}"
             assert compare(before[1], after[1]) == {}, f"{action} was refused: {answer}"
         self.check(player, before[0], after)
+
+    def learn(self, request: Request, answer: Answer | str) -> None:
+        if isinstance(answer, Answer):
+            self.log.granted(request.player, request.request_id, answer.outcome)
+        else:
+            self.log.refused(request.player, request.request_id, answer)
 
     @precondition(lambda self: self.done)
     @rule(data=st.data())
@@ -143,12 +168,14 @@ class Sequences(RuleBasedStateMachine):
         for store, before in zip(self.stores, self.rows[done.request.player], strict=True):
             assert self.ask(store, done.request) == Answer(done.answer.outcome, replayed=True)
             assert compare(before, store.read(done.request.player) or Rows()) == {}
+        command = done.request.command
+        self.log.sending(done.request.player, done.request.request_id, command.action, asdict(command))
+        self.learn(done.request, done.answer)
 
     def ask(self, store: Store, request: Request) -> Answer | str:
         """Return the answer, or the code of the refusal."""
-        chance: Callable[[str], Chance] = partial(Chance, "the secret of tests")
         try:
-            return dispatch(store, request, clock=lambda: self.now_ms, chance=chance)
+            return dispatch(store, request, clock=lambda: self.now_ms, chance=CHANCE)
         except Refused as refusal:
             return refusal.code
 

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,8 +19,11 @@ from db.environments import Environment, Policy
 from db.legacy.comparison import compare_files
 from db.servers import Server
 from db.transfer import check
+from game.legacy.store import LegacyStore
+from game.rules.chance import Chance
 from harness.cli.commands import cutovers, environment_status
-from harness.load import receipts, scripts
+from harness.history.recording import HistoryRecorder
+from harness.load import scripts
 from harness.rehearsal import setup
 from tests.db.cutover.cutover_world import World, proven, quiet_smoke, quiet_world, run_cutover, run_rollback
 from tests.db.legacy import hostile_child, hostile_files
@@ -115,8 +119,9 @@ def _rehearse(env: Environment, _server: Server) -> None:
     check(env.legacy.path)
     copy = env.legacy.path.with_name("rehearsed.db")
     setup.copy(env.legacy.path, copy)
-    scripts.read(copy, players=80, seed=1)
-    receipts.earlier(copy)
+    planned = scripts.read(copy, players=80, seed=1)
+    with closing(LegacyStore(copy)) as store:
+        HistoryRecorder(store, planned, partial(Chance, "of no service"))
 
 
 def _dry_run(env: Environment, server: Server) -> None:

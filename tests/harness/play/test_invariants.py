@@ -11,7 +11,6 @@ from db.errors import Failure
 from db.samples import builders
 from game.rows import Rows
 from harness.laws.breach import Breach
-from harness.load import receipts
 from harness.play import invariants
 
 Harm = Callable[[Rows], object]
@@ -50,16 +49,6 @@ def test_a_sound_player_has_no_breach(sound: Rows) -> None:
 
 def test_a_player_of_whom_nothing_is_written_yet_is_sound() -> None:
     assert invariants.breaches(builders.player("hana", gold=7)) == []
-
-
-def test_a_number_that_a_legacy_file_may_hold_negative_is_no_breach_in_a_rehearsal() -> None:
-    rows = builders.player("hana", gold=7)
-    rows["users"][("hana",)]["tournament_score"] = -1
-
-    assert invariants.breaches(rows) != []
-    assert "tournament_score" in receipts.SIGNED
-    assert "gold" not in receipts.SIGNED
-    assert invariants.breaches(rows, signed=receipts.SIGNED) == []
 
 
 def of(table: str, *key: str | int) -> Callable[[Rows], dict[str, object]]:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +30,7 @@ from game.legacy import fence, sqlite_values
 from game.legacy.store import LegacyStore
 from game.rules.chance import Chance
 from game.rules.commands import decode
-from harness import rehearsal
+from harness import rehearsal as rehearsals
 from harness.load import scripts
 from harness.load.virtual_users import VirtualUsers
 from harness.rehearsal import Leg, RehearsalReport
@@ -92,7 +93,7 @@ class Rehearsed:
             other.commit()
             self.played = self.play()
             before = self.digests()
-            self.report: RehearsalReport = rehearsal.rehearse(0, self.given, kind, progress=Silent())
+            self.report: RehearsalReport = rehearsals.rehearse(0, self.given, kind, progress=Silent())
             self.touched = before != self.digests()
 
     def play(self) -> tuple[str, str]:
@@ -130,6 +131,9 @@ def test_nothing_is_lost_on_the_way_there_and_back(rehearsed: Rehearsed) -> None
         assert leg.source == leg.loaded + leg.quarantined > 0
         assert leg.acknowledged > 50
         assert leg.retried > 0
+        assert leg.history.requests >= leg.history.receipts >= leg.acknowledged
+        assert leg.history.across_switch > 0
+        assert leg.history.real_time_pairs > leg.history.receipts
         assert 0 < leg.freeze_seconds < leg.read_only_seconds + 5
     assert report.rollback.acknowledged > report.acknowledged
 
@@ -174,20 +178,18 @@ def leg(prepared: RehearsalSetup, move: Move, share: int) -> Leg:
     """One leg on the legacy file, with players of this share at play, its move a function of the test's own."""
 
     def verb(_environment: object, config: RunConfig) -> RunReport:
-        config.observer("before", "move")
+        config.observer("before", "switch")
         move(prepared, users)
         steps = (StepReport("move", StepStatus.DONE, 0.1),)
         return RunReport("run", "cutover", "test", RunVerdict.LIVE, "PostgreSQL 15", steps, 0.1)
 
     everybody = sorted(scripts.read(prepared.source, players=PLAYERS).items())
-    with VirtualUsers(
-        prepared.service.urls, dict(everybody[share::3]), token_of=prepared.service.token_of, seed=share
-    ) as users:
-        users.play(10)
+    mine = dict(everybody[share::3])
+    with VirtualUsers(prepared.service.urls, mine, token_of=prepared.service.token_of, seed=share) as users:
+        rehearsal = Rehearsal(prepared, users, mine, Silent())
+        users.play(20)
         counts = {"source": 7, "loaded": 7}
-        return Rehearsal(prepared, users, 2, Silent()).leg(
-            verb, prepared.environment.legacy, lambda _report: dict(counts)
-        )
+        return rehearsal.leg(verb, prepared.environment.legacy, lambda _report: dict(counts))
 
 
 def lock_out(prepared: RehearsalSetup, users: VirtualUsers) -> None:
@@ -204,11 +206,17 @@ def lock_out(prepared: RehearsalSetup, users: VirtualUsers) -> None:
 def lose_a_receipt(prepared: RehearsalSetup, users: VirtualUsers) -> None:
     """What a move that loses one would leave."""
     lock_out(prepared, users)
-    player, request = next(iter(users.tally.granted))
+    key = users.tally.granted[0].key
     with closing(sqlite_values.connect(prepared.legacy, timeout_seconds=30)) as connection:
-        key = (player, request)
         gone = connection.execute("DELETE FROM sudamr_action_receipts WHERE user_id = ? AND request_id = ?", key)
         assert gone.rowcount == 1
+
+
+def answer_before_it_was_asked(prepared: RehearsalSetup, users: VirtualUsers) -> None:
+    """What a move that gives a later number to an earlier request would leave, by the clients' clock."""
+    lock_out(prepared, users)
+    asked = [request for request in users.tally.granted if request.player == users.tally.granted[0].player]
+    asked[0].sent = asked[0].answered = time.monotonic_ns() + 10**12
 
 
 def do_nothing(_setup: RehearsalSetup, _users: VirtualUsers) -> None:
@@ -221,13 +229,20 @@ def test_a_move_that_players_had_to_wait_for_and_that_lost_nothing_passes(prepar
     assert rehearsed.verdict == "pass"
     assert rehearsed.freeze_seconds > 0
     assert rehearsed.acknowledged >= 20
+    assert 0 < rehearsed.history.across_switch < rehearsed.history.real_time_pairs
 
 
 def test_a_receipt_that_a_move_lost_fails_the_rehearsal(prepared: RehearsalSetup) -> None:
     rehearsed = leg(prepared, lose_a_receipt, share=1)
     assert rehearsed.verdict == "fail"
     assert rehearsed.missing + rehearsed.duplicated >= 1
-    assert rehearsed.problems
+    assert any(line.startswith(("vanished whole", "there in part")) for line in rehearsed.problems)
+
+
+def test_an_order_that_a_move_changed_fails_the_rehearsal(prepared: RehearsalSetup) -> None:
+    rehearsed = leg(prepared, answer_before_it_was_asked, share=0)
+    assert rehearsed.verdict == "fail"
+    assert any(line.startswith("reordered: ") for line in rehearsed.problems)
 
 
 def test_a_move_that_nobody_noticed_proves_nothing(prepared: RehearsalSetup) -> None:
@@ -277,12 +292,13 @@ def test_each_figure_has_a_unit_and_the_prediction_stands_above_what_was_measure
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in lines]
     assert ["values at the source (back: of players who did not act)", "1,672", "0"] in rows
-    assert rows[-3:] == [
+    assert rows[-7:-4] == [
         ["read-only, predicted", "11.8 s", "not predicted"],
         ["read-only, measured", "31.1 s", "2.5 s"],
         ["read-only, as players saw it", "31.0 s", "2.2 s"],
     ]
-    assert all(words.split()[0] in ("verdict", "values", "requests", "of", "times", "read-only,") for words, *_ in rows)
+    beginnings = ("verdict", "values", "requests", "of", "times", "read-only,", "history:")
+    assert all(words.split()[0] in beginnings for words, *_ in rows)
 
 
 @pytest.mark.parametrize("wrong", ["missing.db", "empty.db", "text.db"])
@@ -293,7 +309,7 @@ def test_a_file_that_is_no_game_is_refused_before_anything_is_started(
     (tmp_path / "text.db").write_text("no database at all, though it is long enough to be taken for one" * 20)
     before = list(temporary.iterdir())
     with pytest.raises(Refusal) as caught:
-        rehearsal.rehearse(5, tmp_path / wrong, kind, progress=Silent())
+        rehearsals.rehearse(5, tmp_path / wrong, kind, progress=Silent())
     assert wrong in str(caught.value)
     assert list(temporary.iterdir()) == before
 
