@@ -75,6 +75,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/legacy/schema_code.py": (2, "tests/db/legacy/test_hostile_remedies.py"),
     "db/legacy/source.py": (1, "tests/db/transfer/test_transfer_remedies.py"),
     "harness/cli/environment.py": (1, "tests/test_tasks.py"),
+    "harness/audit/generated_run.py": (2, "tests/harness/audit/test_generated.py"),
     "harness/audit/run.py": (3, "tests/harness/audit/test_audit.py"),
     "harness/bench/actions.py": (1, "tests/harness/bench/test_bench.py"),
     "harness/bench/databases.py": (1, "tests/harness/bench/test_bench.py"),
