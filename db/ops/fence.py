@@ -1,8 +1,12 @@
-"""Read-only, enforced by Postgres itself: statement triggers on every table, on or off together.
+"""Read-only, enforced by Postgres itself: statement triggers on every table, which ask one row whether it is open.
 
 The fence holds whoever writes and however: only a transaction that bears the pass gets through. The pass is a random
 token of one run; the database keeps its sha256 in `ops`, where the service's role can't read it.
 `default_transaction_read_only` would not do: any session may switch it off.
+
+The triggers are always on. To open the game is one UPDATE; to close it is one, under an advisory lock that every write
+shares until its transaction ends. No table is locked, so neither waits for a vacuum, an index that is built, or a
+reader; each of those can last for minutes.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ from typing import Any, cast
 import psycopg
 from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
-from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from db import ops, tables
 from db.counts import few
 from db.errors import Failure, Refusal
+from db.ops.schema import FENCE_LOCK, FUNCTIONS
 from db.remedies import statement
 from db.target import pooler
 from db.target.extensions import not_an_extensions
@@ -50,8 +55,14 @@ class _Table:
         )
 
 
-LOCK_TIMEOUT_MS = 1000
-"""How long one attempt may wait for a table; the game's commands wait behind it for as long."""
+LOCK_TIMEOUT_MS = 50
+"""How long one attempt may wait for the writes in flight; other writes wait behind it for as long."""
+
+LONGEST_PAUSE_SECONDS = 0.5
+"""Between two attempts, the last ones: the players' writes go on meanwhile."""
+
+PROOF_LOCK_TIMEOUT_MS = 1000
+"""How long the proof, which changes nothing, may wait for a table."""
 
 PATIENCE_SECONDS = 15.0
 
@@ -77,13 +88,13 @@ where c.relnamespace = to_regnamespace(quote_ident(current_schema())) and c.relk
     and {not_an_extensions("pg_class", "c.oid")}
 order by c.relname
 """
-BLOCKERS = """
+BLOCKERS = f"""
 select distinct a.pid, a.application_name, a.usename, coalesce(a.state, '')
 from pg_locks l join pg_stat_activity a using (pid)
-where l.locktype = 'relation' and l.granted
+where l.locktype = 'advisory' and l.granted and l.objsubid = 2
     and l.database = (select oid from pg_database where datname = current_database())
-    and l.pid <> pg_backend_pid() and l.mode <> 'AccessShareLock'
-    and l.relation in (select oid from pg_class where relnamespace = to_regnamespace(quote_ident(current_schema())))
+    and l.classid = {FENCE_LOCK} and l.objid::bigint = hashtext(current_schema())::bigint & 4294967295
+    and l.pid <> pg_backend_pid()
 """
 
 
@@ -101,20 +112,40 @@ def raise_fence(
 ) -> None:
     """Fence the schema of the connection; again is harmless and replaces the pass (None: there is no pass).
 
-    `users` is locked first: every command takes its player first, so nothing is in flight and nothing deadlocks.
-    Joins a transaction that is open. Failure naming the blockers when the tables can't be had in time; nothing changed.
+    When it returns no write is in flight: it waits for the transactions that have written, in attempts so short that
+    others hardly wait behind it. Joins a transaction that is open. Failure naming the blockers when they do not end in
+    time; nothing changed.
     """
     if state == "open":
         raise ValueError("open is what lift makes it")
-    _switch(conn, "enable always", state, pass_token, patience_seconds)
+    if pass_token == "":  # An empty setting is what every session has.
+        raise ValueError("an empty pass")
+    asleep = _asleep(conn)
+    retrying = Retrying(
+        retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
+        stop=stop_after_delay(patience_seconds),
+        wait=wait_random_exponential(multiplier=0.02, max=LONGEST_PAUSE_SECONDS),
+    )
+    try:
+        retrying(_fence_once, conn, state, pass_token, asleep)
+    except RetryError:
+        raise Failure(
+            f"the writes in flight to end within {patience_seconds:g} s",
+            f"not ended by {blockers(conn)}",
+            where=ops.place(conn),
+            do="Nothing was changed. Let them end, or end each: SELECT pg_terminate_backend(PROCESS); Then run again.",
+        ) from None
 
 
-def lift(conn: ops.Connection, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+def lift(conn: ops.Connection) -> None:
     """Open the schema to writes, in one transaction or as part of the one that is open; no pass is left valid.
 
-    The triggers are disabled, never dropped: a drop waits for every open SELECT.
+    Waits for nobody: nothing is locked.
     """
-    _switch(conn, "disable", "open", None, patience_seconds)
+    _tables(conn)
+    with conn.transaction():
+        _require_function(conn)
+        _write_state(conn, "open", None)
 
 
 def state(conn: ops.Connection) -> FenceState:
@@ -139,9 +170,16 @@ def recorded_state(conn: ops.Connection) -> FenceState:
 
 
 def inconsistent_tables(conn: ops.Connection, recorded: FenceState) -> tuple[str, ...]:
-    """Return the tables on which the fence's trigger is not as this state has it."""
-    wanted = ("D", None) if recorded == "open" else ("A",)
-    return tuple(table.name for table in _tables(conn) if table.enabled not in wanted)
+    """Return the tables on which the fence's trigger is not on though the state is closed.
+
+    While the game is open one may be off: an earlier version switched them off, and the next fence switches them on.
+    """
+    return () if recorded == "open" else without_trigger(conn)
+
+
+def without_trigger(conn: ops.Connection) -> tuple[str, ...]:
+    """Return the tables on which the fence's trigger is not on, whatever the fence's state."""
+    return tuple(table.name for table in _tables(conn) if table.enabled != "A")
 
 
 def require_consistent(recorded: FenceState, inconsistent: tuple[str, ...], schema: str, *, where: str) -> None:
@@ -151,18 +189,16 @@ def require_consistent(recorded: FenceState, inconsistent: tuple[str, ...], sche
             f"every trigger as the state {recorded} has it",
             f"otherwise on {', '.join(inconsistent)}",
             where=where,
-            do=f"Run as the owner: {' '.join(_mending(table, schema, recorded) for table in inconsistent)}",
+            do=f"Run as the owner: {' '.join(_mending(table, schema) for table in inconsistent)}",
         )
 
 
-def _mending(table: str, schema: str, to: FenceState) -> str:
+def _mending(table: str, schema: str) -> str:
     """Return the SQL after which the fence holds on a table of the game; one that is not the game's is moved away."""
     if table not in {each.name for each in (*game_tables.ALL, *tables.ALL)}:
         return statement(
             "CREATE SCHEMA IF NOT EXISTS kept; ALTER TABLE {table} SET SCHEMA kept;", table=(schema, table)
         )
-    if to == "open":
-        return statement("ALTER TABLE {table} DISABLE TRIGGER sudamr_fence;", table=(schema, table))
     return statement(
         "CREATE OR REPLACE TRIGGER sudamr_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}"
         " FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_fenced();"
@@ -202,7 +238,7 @@ def prove(service: PostgresUrl) -> int:
     refused for that; TRUNCATE, which would wait for every reader, by the catalog. Failure naming each hole.
     """
     with pooler.transaction(service, application="sudamr fence") as conn:
-        conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
+        conn.execute("select set_config('lock_timeout', %s, true)", (f"{PROOF_LOCK_TIMEOUT_MS}ms",))
         fenced_tables = _tables(conn)
         holes = [f"{table.name}: its trigger is not wholly on" for table in fenced_tables if not table.fenced]
         proven = 0
@@ -220,48 +256,46 @@ def prove(service: PostgresUrl) -> int:
     return proven
 
 
-def _switch(conn: ops.Connection, verb: str, to: FenceState, token: str | None, patience_seconds: float) -> None:
-    if token == "":  # An empty setting is what every session has.
-        raise ValueError("an empty pass")
+def _asleep(conn: ops.Connection) -> list[str]:
+    """Return the tables whose trigger is not on: an earlier version switched it off while the game was open.
+
+    Failure where a table has none.
+    """
     fenced_tables = _tables(conn)
     without = [table.name for table in fenced_tables if table.enabled is None]
-    if without and to != "open":
+    if without:
         raise Failure(
             "the fence's trigger on every table",
             f"none on {', '.join(without)}",
             where=ops.place(conn),
-            do=f"Run as the owner: {' '.join(_mending(table, _schema(conn), to) for table in without)}",
+            do=f"Run as the owner: {' '.join(_mending(table, _schema(conn)) for table in without)}",
         )
-    names = [table.name for table in fenced_tables if table.enabled is not None]
-    retrying = Retrying(
-        retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
-        stop=stop_after_delay(patience_seconds),
-        wait=wait_random(0.02, 0.2),
-    )
-    try:
-        retrying(_switch_once, conn, verb, to, token, names)
-    except RetryError:
-        raise Failure(
-            f"the game's tables within {patience_seconds:g} s",
-            f"locked by {blockers(conn)}",
-            where=ops.place(conn),
-            do="Nothing was changed. Let them end, or end each: SELECT pg_terminate_backend(PROCESS); Then run again.",
-        ) from None
+    return [table.name for table in fenced_tables if table.enabled != "A"]
 
 
-def _switch_once(conn: ops.Connection, verb: str, to: FenceState, token: str | None, names: list[str]) -> None:
+def _fence_once(conn: ops.Connection, to: FenceState, token: str | None, asleep: list[str]) -> None:
     with conn.transaction():
+        _require_function(conn)
         before = _value(conn, "select current_setting('lock_timeout')")
         conn.execute("select set_config('lock_timeout', %s, true)", (f"{LOCK_TIMEOUT_MS}ms",))
-        conn.execute("lock table users in exclusive mode")
-        for name in names:
+        conn.execute("select pg_advisory_xact_lock(%s, hashtext(current_schema()))", (FENCE_LOCK,))
+        if asleep:  # Their writes share no lock: each command takes its player first, and nothing deadlocks.
+            conn.execute("lock table users in exclusive mode")
+        for name in asleep:
             conn.execute(
-                sql.SQL("alter table {} {} trigger {}").format(
-                    sql.Identifier(name), sql.SQL(verb), sql.Identifier(tables.FENCE_TRIGGER)
+                sql.SQL("alter table {} enable always trigger {}").format(
+                    sql.Identifier(name), sql.Identifier(tables.FENCE_TRIGGER)
                 )
             )
         _write_state(conn, to, token)
         conn.execute("select set_config('lock_timeout', %s, true)", (before,))
+
+
+def _require_function(conn: ops.Connection) -> None:
+    """Give the triggers today's function where an earlier version of the tool made one that asks no state."""
+    source = _value(conn, "select prosrc from pg_proc where oid = 'ops.refuse_fenced()'::regprocedure")
+    if f"pg_advisory_xact_lock_shared({FENCE_LOCK}," not in source:
+        conn.execute(FUNCTIONS)
 
 
 def _write_state(conn: ops.Connection, to: FenceState, token: str | None) -> None:
@@ -323,7 +357,7 @@ def _try(conn: ops.Connection, table: _Table, event: str) -> str | None:
 
 
 def blockers(conn: ops.Connection) -> str:
-    """Name the sessions that hold a lock on a table of the schema on the search path."""
+    """Name the sessions whose transaction has written to a table of the schema on the search path."""
     rows = conn.execute(BLOCKERS).fetchall()
     named = [
         f"{application or 'a session'} of {role} (server process {pid}, {doing or 'state hidden'})"

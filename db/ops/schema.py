@@ -8,6 +8,9 @@ from __future__ import annotations
 from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
 
 APPEND_ONLY_SQLSTATE = "SF002"
+FENCE_LOCK = 1_935_893_604
+"""Begins the key of the advisory lock that every write of the game's tables shares, and a fence takes alone."""
+
 
 TABLES = """
 create schema if not exists ops;
@@ -72,14 +75,23 @@ end
 $body$;
 create or replace function ops.refuse_fenced() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $body$
+declare
+    found_state text;
 begin
-    if ops.has_pass(tg_table_schema) then
+    -- Held until the writer's transaction ends, so a fence that has taken it alone knows of no write in flight.
+    perform pg_advisory_xact_lock_shared({FENCE_LOCK}, hashtext(tg_table_schema));
+    -- Read after the lock. A transaction with a snapshot of its own would read what was true then: it fails instead.
+    if current_setting('transaction_isolation') = 'read committed' then
+        select f.state into found_state from ops.fence f where f.schema = tg_table_schema;
+    else
+        select f.state into found_state from ops.fence f where f.schema = tg_table_schema for share;
+    end if;
+    if found_state = 'open' or ops.has_pass(tg_table_schema) then
         return null;
     end if;
     raise exception using
         errcode = '{FENCE_SQLSTATE}',
-        message = '{FENCE_MESSAGE}: '
-            || coalesce((select nullif(f.state, 'open') from ops.fence f where f.schema = tg_table_schema), 'fenced'),
+        message = '{FENCE_MESSAGE}: ' || coalesce(found_state, 'fenced'),
         detail = format('%s on %I.%I without a valid pass', tg_op, tg_table_schema, tg_table_name);
 end
 $body$;

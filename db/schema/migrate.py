@@ -46,24 +46,7 @@ NAMED = 3
 BEFORE = ("delete from ops.proven where exists (select from ops.phase where phase = 'loading')", *revisions.PASS)
 """Runs first in a revision's transaction: the copy must be proven again, and the revision may write fenced rows."""
 
-AFTER = (
-    *revisions.NO_PASS,
-    # A new table's fence is made switched on. While players play, it must be off, as it is on every other table.
-    f"""do $fence$
-declare fenced text;
-begin
-    for fenced in
-        select t.tgrelid::regclass::text
-        from pg_trigger t join pg_trigger u on u.tgrelid = 'users'::regclass and u.tgname = t.tgname
-        join pg_class c on c.oid = t.tgrelid join pg_class users on users.oid = u.tgrelid
-        where t.tgname = '{tables.FENCE_TRIGGER}' and c.relnamespace = users.relnamespace
-            and t.tgenabled <> 'D' and u.tgenabled = 'D'
-    loop
-        execute 'alter table ' || fenced || ' disable trigger {tables.FENCE_TRIGGER}';
-    end loop;
-end
-$fence$""",
-)
+AFTER = revisions.NO_PASS
 """Runs last in a revision's transaction."""
 
 

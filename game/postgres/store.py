@@ -3,8 +3,8 @@
 Its SQL is compiled once for each set of tables to load and each shape of changes to save (see
 `game.postgres.statements`): to build and compile it anew took longer than the server takes to carry it out.
 
-The lock is a statement of its own: what is read together with it is read as of before the wait for it. It is also what
-a fence waits for (it locks `users` as a whole), so the fence's state that comes with it holds until the end.
+The lock is a statement of its own: what is read together with it is read as of before the wait for it. A fence that
+closes after it lets the command go no further than to save, which it refuses.
 """
 
 from __future__ import annotations

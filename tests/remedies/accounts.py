@@ -35,7 +35,7 @@ TESTED: dict[str, tuple[int, str]] = {
     "db/schema/drift.py": (4, "tests/db/schema/test_drift.py"),
     "db/environment_files.py": (5, "tests/db/test_environment_files.py"),
     "db/environments.py": (1, "tests/db/test_libpq.py"),
-    "db/ops/fence.py": (4, "tests/db/ops/test_fence.py"),
+    "db/ops/fence.py": (3, "tests/db/ops/test_fence.py"),
     "db/files/private.py": (4, "tests/db/files/test_files.py"),
     "db/schema/migrate.py": (10, "tests/db/schema/test_migrate.py"),
     "db/schema/unchanged.py": (2, "tests/db/schema/test_migrate.py"),

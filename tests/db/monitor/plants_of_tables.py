@@ -151,10 +151,10 @@ def used_up(own: Watched) -> Iterator[Planted]:
 
 
 @contextmanager
-def fence_on_one(own: Watched) -> Iterator[Planted]:
-    own.run("alter table users enable always trigger sudamr_fence")
-    yield Planted("users")
+def fence_off_one(own: Watched) -> Iterator[Planted]:
     own.run("alter table users disable trigger sudamr_fence")
+    yield Planted("users")
+    own.run("alter table users enable always trigger sudamr_fence")
 
 
 @contextmanager
@@ -206,7 +206,7 @@ PLANTS = {
     "autovacuum": Plant(autovacuum_off),
     "bloat": Plant(bloated),
     "sequences": Plant(used_up),
-    "triggers of the fence": Plant(fence_on_one),
+    "triggers of the fence": Plant(fence_off_one),
     "constraints not validated": Plant(not_valid),
     "invalid indexes": Plant(invalid_index),
     "duplicate indexes": Plant(second_index),

@@ -64,3 +64,9 @@ def gold(conn: ops.Connection) -> int:
     row = conn.execute("select gold from users where id = 'a'").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def refused_inside(conn: ops.Connection, statement: str) -> str | None:
+    with pytest.raises(psycopg.DatabaseError) as error, conn.transaction():
+        conn.execute(statement)
+    return error.value.sqlstate

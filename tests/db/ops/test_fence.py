@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-
 import psycopg
 import pytest
 from psycopg import errors
@@ -14,8 +11,8 @@ from db.errors import Failure, Refusal
 from db.ops import fence, schema
 from game import tables as game_tables
 from game.errors import FENCE_MESSAGE, FENCE_PASS_SETTING, FENCE_SQLSTATE
-from harness.databases import Database, Databases
-from tests.db.ops.fencing import ALL, WRITES, gold, owner, refused, service
+from harness.databases import Database
+from tests.db.ops.fencing import ALL, WRITES, gold, owner, refused, refused_inside, service
 
 __all__ = ["owner", "service"]
 
@@ -164,12 +161,6 @@ def test_the_owners_own_pass_within_a_transaction_ends_before_it(owner: ops.Conn
         assert refused_inside(owner, "update users set gold = 8") == FENCE_SQLSTATE
 
 
-def refused_inside(conn: ops.Connection, statement: str) -> str | None:
-    with pytest.raises(psycopg.DatabaseError) as error, conn.transaction():
-        conn.execute(statement)
-    return error.value.sqlstate
-
-
 def test_phase_and_lift_are_one_transaction(fenced_database: Database, owner: ops.Connection) -> None:
     with ops.lock(fenced_database.owner, run="run-1", why="a test") as held:
         held.advance(ops.Phase.EMPTY, ops.Phase.LOADING)
@@ -181,88 +172,6 @@ def test_phase_and_lift_are_one_transaction(fenced_database: Database, owner: op
             held.advance(ops.Phase.LOADING, ops.Phase.LIVE)
             fence.lift(held.conn)
         assert (ops.phase(owner), fence.state(owner)) == ("live", "open")
-
-
-@pytest.mark.parametrize("switch", [fence.raise_fence, fence.lift])
-def test_a_command_in_flight_is_waited_for(
-    owner: ops.Connection, service: ops.Connection, switch: Callable[[ops.Connection], None]
-) -> None:
-    fence.lift(owner)
-    with service.transaction():
-        service.execute("select * from users where id = 'a' for update")
-        switching = threading.Thread(target=switch, args=(owner,))
-        switching.start()
-        _wait_until_blocked(service, owner)
-        service.execute("update users set gold = 7")  # what is in flight gets through, wholly
-    switching.join()
-    assert gold(owner) == 7
-    assert fence.state(owner) == ("fenced" if switch is fence.raise_fence else "open")
-
-
-def _wait_until_blocked(looker: ops.Connection, blocked: ops.Connection) -> None:
-    """Until the server says so: the condition is asked for again and again, on the connection that blocks."""
-    for _ in range(100_000):
-        row = looker.execute(
-            "select %s = any(pg_blocking_pids(%s))", (looker.info.backend_pid, blocked.info.backend_pid)
-        )
-        if row.fetchone() == (True,):
-            return
-    raise AssertionError("it was never blocked")
-
-
-def test_a_session_of_another_database_is_never_named(
-    owner: ops.Connection, service: ops.Connection, databases: Databases, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Clones of one template share the numbers by which the server knows their tables."""
-    monkeypatch.setattr(fence, "LOCK_TIMEOUT_MS", 50)
-    fence.lift(owner)
-    other = databases.clone()
-    with psycopg.connect(other.service.conninfo, application_name="a bystander") as bystander, service.transaction():
-        bystander.execute("update users set gold = 1")
-        service.execute("update users set gold = 7")
-        with pytest.raises(Failure) as caught:
-            fence.raise_fence(owner, patience_seconds=0.2)
-    databases.drop(other)
-    assert "bystander" not in str(caught.value)
-
-
-def test_who_is_in_the_way_for_too_long_is_named_and_nothing_is_changed(
-    owner: ops.Connection, service: ops.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fence, "LOCK_TIMEOUT_MS", 50)
-    fence.lift(owner)
-    with service.transaction():
-        service.execute("update users set gold = 7")
-        with pytest.raises(Failure, match=f"locked by the service of .* .server process {service.info.backend_pid}"):
-            fence.raise_fence(owner, patience_seconds=0.2)
-    assert fence.state(owner) == "open"
-    assert owner.execute("show lock_timeout").fetchone() == ("0",)
-
-
-def test_a_transaction_that_it_joins_keeps_its_own_lock_timeout(owner: ops.Connection) -> None:
-    with owner.transaction():
-        owner.execute("set local lock_timeout = '7s'")
-        fence.lift(owner)
-        assert owner.execute("show lock_timeout").fetchone() == ("7s",)
-
-
-def test_an_open_read_is_in_nobodys_way(owner: ops.Connection, service: ops.Connection) -> None:
-    with service.transaction():
-        service.execute("select * from users")
-        fence.lift(owner, patience_seconds=0.5)
-        fence.raise_fence(owner, patience_seconds=0.5)
-
-
-def test_a_command_that_waited_for_the_fence_finds_it(owner: ops.Connection, service: ops.Connection) -> None:
-    fence.lift(owner)
-    with owner.transaction():
-        fence.raise_fence(owner)
-        ended: list[str | None] = []
-        waiting = threading.Thread(target=lambda: ended.append(refused(service, "update users set gold = 7")))
-        waiting.start()
-        _wait_until_blocked(owner, service)
-    waiting.join()
-    assert ended == [FENCE_SQLSTATE]
 
 
 def test_the_proof_counts_what_was_refused_and_keeps_nothing(fenced_database: Database, owner: ops.Connection) -> None:

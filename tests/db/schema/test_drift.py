@@ -73,9 +73,7 @@ DRIFTS = {
     "alter table currency_ledger disable trigger sudamr_journal": (
         "switched off: trigger sudamr_journal on currency_ledger"
     ),
-    "alter table user_mail disable trigger sudamr_fence": (
-        "switched unlike the others: trigger sudamr_fence on user_mail (D)"
-    ),
+    "alter table user_mail disable trigger sudamr_fence": "switched off: trigger sudamr_fence on user_mail",
     "alter table users enable row level security": "unexpected: row security on users",
 }
 

@@ -21,7 +21,7 @@ PLAYER = "INSERT INTO users (id, gold) VALUES ('mina', 7)"
 CHANGES = (
     "UPDATE ops.environment SET name = name",
     "DELETE FROM ops.revisions",
-    "ALTER TABLE users ENABLE ALWAYS TRIGGER sudamr_fence",
+    "ALTER TABLE users DISABLE TRIGGER sudamr_fence",
     "ALTER TABLE users ALTER COLUMN gold SET DEFAULT 7",
     "ALTER TABLE users ALTER COLUMN gold DROP NOT NULL",
     "ALTER TABLE users ADD COLUMN luck int",
