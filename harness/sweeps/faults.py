@@ -2,7 +2,8 @@
 
 A clean run on warm connections tells the round trips, and each command's must be one transaction. Each case then has
 one fault at one of them. Dispatch retries as it does in the service, and where it gives up, a client asks again under
-the same id. What was answered and every row, journals and receipts among them, must be as in the clean run. A case
+the same id. What was answered and every row, journals and receipts among them, must be as in the clean run: once the
+command that was struck is answered, for what is lost then a later retry may bring back, and at the end. A case
 costs some 30 ms, one with a process of its own or a crashed server some 150.
 """
 
@@ -19,8 +20,8 @@ from harness.play.differences import Difference, of_rows
 from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
+from harness.sweeps.comparison import CaseComparison
 from harness.sweeps.fault_kinds import NO_FAULT, Fault, Moment
-from harness.sweeps.proxied_database import ProxiedDatabase
 from harness.wire import RoundTrip, beside_one_transaction
 
 
@@ -173,7 +174,7 @@ def _clean(scenario: Scenario, fault: Fault, todo: Sequence[PreparedRequest]) ->
     ends = [FinalState((), proxied.read())]
     step_of: list[int] = []
     for step, prepared in enumerate(todo):
-        answer = requests.carry_out(proxied.wired, prepared)
+        answer = requests.carry_out(proxied.wired, prepared, clock=requests.standing)
         step_of += [step] * (len(fault.trips) - len(step_of))
         answers = (*ends[-1].answers, (prepared.label, answer))
         ends.append(FinalState(answers, proxied.read()))
@@ -203,20 +204,17 @@ def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequ
     fault.proxied.again()
     fault.arm(moment)
     fault.begin()
-    answers: list[tuple[str, str]] = []
+    case = CaseComparison(todo, clean.ends[1:], fault.read)
     partial_ends: list[Difference] = []
-    struck: PreparedRequest | None = None
     for place, prepared in enumerate(todo):
-        check = partial(_check_whole, fault.proxied, clean.ends[place : place + 2], partial_ends)
-        answers.append((prepared.label, fault.carry_out(prepared, check)))
-        if struck is None and fault.struck is not None:
-            struck = prepared
+        check = partial(_check_whole, fault, clean.ends[place : place + 2], partial_ends)
+        case.answered(fault.carry_out(prepared, check))
+        if not case.struck and fault.struck is not None:
+            case.strike(is_kept=fault.unheard)
     fault.end()
     hit = fault.struck is not None and fault.hit()
     missed = [] if hit else [_missed(fault)]
-    end = FinalState(tuple(answers), fault.proxied.read())
-    differences = (*partial_ends, *missed, *requests.differences(clean.ends[-1], end))
-    return CaseEnd(hit, (struck or todo[-1]).turn.path, differences)
+    return CaseEnd(hit, case.path, (*partial_ends, *missed, *case.end()))
 
 
 def _missed(fault: Fault) -> Difference:
@@ -227,10 +225,10 @@ def _missed(fault: Fault) -> Difference:
 
 
 def _check_whole(
-    proxied: ProxiedDatabase, between: Sequence[FinalState], partial_ends: list[Difference], prepared: PreparedRequest
+    fault: Fault, between: Sequence[FinalState], partial_ends: list[Difference], prepared: PreparedRequest
 ) -> None:
     """Check that a command without an answer is saved whole or not at all; note in `partial_ends` how it is neither."""
-    rows = proxied.read()
+    rows = fault.read()
     before, after = (list(of_rows(end.rows, rows)) for end in between)
     if before and after:
         what = f"{prepared.label} left without an answer: "

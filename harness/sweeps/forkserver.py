@@ -34,7 +34,7 @@ from game.rules.chance import Chance
 from game.rules.commands import decode
 from game.unit_of_work import Store
 from harness.play.defects import Defect, Raised
-from harness.play.requests import SEED, PreparedRequest
+from harness.play.requests import SEED, PreparedRequest, moving
 
 
 class Died(Exception):
@@ -94,7 +94,9 @@ class CrashableWorker:
             raise Raised(prepared.turn.path, prepared.label, Defect(**answer["raised"]))
         if "refused" in answer:
             return f"refused {answer['refused']}"
-        return prepared.granted(answer["outcome"]) if "outcome" in answer else None
+        if "outcome" not in answer:
+            return None
+        return prepared.granted(answer["outcome"], replayed=answer["replayed"])
 
     def end(self) -> None:
         """End the application, if it lives."""
@@ -173,7 +175,7 @@ class Application:
             answer = dispatch(
                 self._store,
                 request,
-                clock=lambda: int(command["now_ms"]),
+                clock=moving(int(command["now_ms"])),
                 chance=lambda request_id: Chance(SEED, request_id, command["dice"]),
             )
         except Refused as refusal:
@@ -182,7 +184,7 @@ class Application:
             return {"unavailable": str(error)}
         except Exception as error:  # noqa: BLE001  # a defect of the game: the parent raises it, with its place
             return {"raised": dataclasses.asdict(Defect.of(error))}
-        return self._reached({"outcome": answer.outcome})
+        return self._reached({"outcome": answer.outcome, "replayed": answer.replayed})
 
     def _reached(self, answer: dict[str, Any]) -> dict[str, Any]:
         if isinstance(self._store, TracedStore):

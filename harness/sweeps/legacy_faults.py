@@ -21,6 +21,7 @@ from harness.play.arena import LegacyStage
 from harness.play.differences import Difference
 from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
+from harness.sweeps.comparison import CaseComparison
 from harness.sweeps.fault_kinds import Moment
 from harness.sweeps.faults import CaseEnd, FaultCase, Swept, try_cases
 from harness.sweeps.forkserver import CrashableWorker, Died
@@ -47,12 +48,12 @@ def sweep_killed(
     """
     began = time.monotonic()
     todo = requests.prepared_requests(scenario)
-    statements, step_of, clean = _clean(scenario, place, crashable, todo)
+    statements, step_of, ends = _clean(scenario, place, crashable, todo)
     cases = [
         FaultCase(
             Moment(n),
             " ".join(statements[n].split()),
-            partial(_killed, scenario, place, crashable, todo, clean, n),
+            partial(_killed, scenario, place, crashable, todo, ends, n, is_kept=_is_kept(statements, step_of, n)),
             statements[n].startswith("COMMIT"),
         )
         for n, step in enumerate(step_of)
@@ -75,9 +76,13 @@ def sweep_busy(
     """
     began = time.monotonic()
     todo = requests.prepared_requests(scenario)
-    clean = _end(scenario, place, todo, [requests.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
+    answers: list[str] = []
+    ends: list[FinalState] = []
+    for store, prepared in _placed(scenario, place, todo):
+        answers.append(requests.carry_out(store, prepared, clock=requests.standing))
+        ends.append(_end(scenario, place, todo, answers))
     cases = [
-        FaultCase(Moment(k), "BEGIN IMMEDIATE", partial(_busy, scenario, place, todo, clean, Moment(k, lasts)))
+        FaultCase(Moment(k), "BEGIN IMMEDIATE", partial(_busy, scenario, place, todo, ends, Moment(k, lasts)))
         for k in range(len(todo))
         if steps is None or k in steps
         for lasts in (False, True)
@@ -101,19 +106,29 @@ def _sweep(
 
 def _clean(
     scenario: Scenario, place: LegacyStage, crashable: CrashableWorker, todo: Sequence[PreparedRequest]
-) -> tuple[list[str], list[int], FinalState]:
-    """Run the scenario without faults. Returns its statements, for each the place of its command, and the end."""
+) -> tuple[list[str], list[int], list[FinalState]]:
+    """Run the scenario without faults.
+
+    Returns its statements, for each the place of its command, and how things stood after each command.
+    """
     place.place(arena.starts(scenario).values())
     crashable.start(_url(place.path))
     crashable.die_at(-1)
     answers: list[str] = []
     step_of: list[int] = []
+    ends: list[FinalState] = []
     for step, prepared in enumerate(todo):
         answers.append(crashable.carry_out(prepared) or requests.UNANSWERED)
         statements = crashable.statements()
         step_of += [step] * (len(statements) - len(step_of))
+        ends.append(_end(scenario, place, todo, answers))
     crashable.end()
-    return statements, step_of, _end(scenario, place, todo, answers)
+    return statements, step_of, ends
+
+
+def _is_kept(statements: Sequence[str], step_of: Sequence[int], n: int) -> bool:
+    """Return True if the command of the n-th statement has committed before that statement."""
+    return any(step_of[k] == step_of[n] and statements[k].startswith("COMMIT") for k in range(n))
 
 
 def _killed(
@@ -121,27 +136,29 @@ def _killed(
     place: LegacyStage,
     crashable: CrashableWorker,
     todo: Sequence[PreparedRequest],
-    clean: FinalState,
+    ends: Sequence[FinalState],
     n: int,
+    *,
+    is_kept: bool,
 ) -> CaseEnd:
-    """Run a case in which the application is killed before its n-th statement."""
+    """Run a case in which the application is killed before its n-th statement. is_kept: its command has committed."""
     place.place(arena.starts(scenario).values())
     crashable.start(_url(place.path))
     crashable.die_at(n)
-    struck: PreparedRequest | None = None
-    answers = []
+    case = CaseComparison(todo, ends, partial(_rows, scenario, place))
     for prepared in todo:
-        answer = None
-        if struck is None:
+        answer, struck = None, False
+        if not case.struck:
             try:
                 answer = crashable.carry_out(prepared)
             except Died as death:
-                struck = prepared if death.killed else None
-        answers.append(answer or requests.carry_out(place.store, prepared))
+                struck = death.killed
+        case.answered(answer or requests.carry_out(place.store, prepared))
+        if struck:
+            case.strike(is_kept=is_kept)
     crashable.end()
-    missed = [] if struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
-    differences = (*missed, *requests.differences(clean, _end(scenario, place, todo, answers)))
-    return CaseEnd(bool(struck), (struck or todo[-1]).turn.path, differences)
+    missed = [] if case.struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
+    return CaseEnd(case.struck, case.path, (*missed, *case.end()))
 
 
 def _placed(
@@ -155,20 +172,24 @@ def _placed(
 
 
 def _busy(
-    scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], clean: FinalState, moment: Moment
+    scenario: Scenario,
+    place: LegacyStage,
+    todo: Sequence[PreparedRequest],
+    ends: Sequence[FinalState],
+    moment: Moment,
 ) -> CaseEnd:
     """Run a case in which the file is busy at the k-th command; `after`: until the client has given up once."""
-    answers: list[str] = []
+    case = CaseComparison(todo, ends, partial(_rows, scenario, place))
     waited: list[float] = []
     for n, (store, prepared) in enumerate(_placed(scenario, place, todo)):
         if n != moment.k:
-            answers.append(requests.carry_out(store, prepared))
+            case.answered(requests.carry_out(store, prepared))
             continue
         with _second_writer(place.path) as writer:
-            answers.append(_beside(writer, store, prepared, waited, lasts=moment.after))
+            case.answered(_beside(writer, store, prepared, waited, lasts=moment.after))
+        case.strike(is_kept=False)
     missed = [] if waited else [Difference("the store", "turned away by the other writer", "let through")]
-    differences = (*missed, *requests.differences(clean, _end(scenario, place, todo, answers)))
-    return CaseEnd(bool(waited), todo[moment.k].turn.path, differences)
+    return CaseEnd(bool(waited), case.path, (*missed, *case.end()))
 
 
 def _beside(writer: Writer, store: LegacyStore, prepared: PreparedRequest, waited: list[float], *, lasts: bool) -> str:
@@ -210,12 +231,18 @@ def _second_writer(path: Path) -> Iterator[Writer]:
 
 
 def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], answers: Sequence[str]) -> FinalState:
+    """Return how things stand once the first commands have been answered so."""
+    labels = (prepared.label for prepared in todo)
+    return FinalState(tuple(zip(labels, answers, strict=False)), _rows(scenario, place))
+
+
+def _rows(scenario: Scenario, place: LegacyStage) -> Rows:
     rows = Rows()
     for player in scenario.given:
         own = again(lambda player=player: place.store.read(player)) or Rows()  # type: ignore[misc]  # a default binds the loop's variable
         for table, records in own.items():
             rows.table(table).update(records)
-    return FinalState(tuple((prepared.label, answer) for prepared, answer in zip(todo, answers, strict=True)), rows)
+    return rows
 
 
 def _url(path: Path) -> str:

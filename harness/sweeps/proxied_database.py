@@ -12,6 +12,7 @@ from typing import Self
 
 import psycopg
 import sqlalchemy as sa
+import tenacity
 from psycopg import sql
 
 from db.errors import Failure
@@ -29,6 +30,10 @@ from harness.play.arena import PostgresStage, StartingPlayer
 from harness.wire import Proxy
 
 
+class Busy(Failure):
+    """A process of the server's own was at work when it was to stand still."""
+
+
 def _everything() -> sql.Composed:
     """Return the query for a JSON array of records per table, all of them as of one instant."""
     arrays = [sql.SQL("(SELECT json_agg(r) FROM {} r)").format(sql.Identifier(table.name)) for table in tables.ALL]
@@ -36,6 +41,21 @@ def _everything() -> sql.Composed:
 
 
 EVERYTHING = _everything()
+BACKGROUND = """
+SELECT array_agg(pid), bool_and(coalesce(wait_event_type = 'Activity', false)) AND bool_or(backend_type = 'walwriter')
+FROM pg_stat_activity WHERE backend_type <> 'client backend'
+"""
+"""The server's own processes, and True if each of them rests: then it holds no lock that a session could wait for."""
+
+RECOVERY_SECONDS = 10.0
+RECOVERING = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type((psycopg.OperationalError, Busy)),
+    wait=tenacity.wait_fixed(0.01),
+    stop=tenacity.stop_after_delay(RECOVERY_SECONDS),
+    reraise=True,
+)
+"""A server in recovery refuses connections, and has not all of its processes yet; it takes some 100 ms."""
+
 EMPTIED = (*reversed(tables.JOURNALS), *reversed(arena.TABLE_ORDER))
 
 
@@ -72,9 +92,15 @@ class ProxiedDatabase:
         self.proxy = Proxy(wire.address(self._database.service))
         self._open()
 
-    def _open(self) -> None:
+    def _connect(self) -> None:
         self._admin = psycopg.connect(self._server.maintenance.conninfo, autocommit=True)
         self._owner = psycopg.connect(self._database.owner.conninfo, autocommit=True)
+
+    def _open(self) -> None:
+        self._connect()
+        self._open_stores()
+
+    def _open_stores(self) -> None:
         self._stage = PostgresStage(self._database.service, lambda: self._databases.reset(self._database))
         self.wired = self.store()
 
@@ -117,14 +143,41 @@ class ProxiedDatabase:
         """Have the server end one of its processes, as an operator would; when it ends is its own affair."""
         self._admin.execute("SELECT pg_terminate_backend(%s)", [pid])
 
-    def crash(self, pid: int) -> None:
-        """Kill one process of the server's by signal: it ends all the others, and recovers from its log.
+    def crash(self, pids: Sequence[int]) -> None:
+        """Kill processes of the server's by signal: it ends all the others, and recovers from its log.
 
         It has begun to when this returns: our own connection waited to be ended by it.
         """
         with suppress(psycopg.OperationalError):
-            self._admin.execute(f"COPY (SELECT WHERE false) TO PROGRAM 'kill -9 {pid}'".encode())
+            self._signal("KILL", pids)
             self._admin.execute("SELECT pg_sleep(10)")
+
+    def freeze(self) -> list[int]:
+        """Have every process of the server stand still that is no session's. Returns them, to be killed or thawed."""
+        return RECOVERING(self._freeze)
+
+    def _freeze(self) -> list[int]:
+        pids, _ = self._background()
+        self._signal("STOP", pids)
+        if self._background() != (pids, True):
+            self.thaw(pids)
+            raise Busy("the server's own processes at rest", "one at work, or one that has just begun")
+        return pids
+
+    def _background(self) -> tuple[list[int], bool]:
+        row = self._admin.execute(BACKGROUND).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    def thaw(self, pids: Sequence[int]) -> None:
+        """Let processes go on that stand still."""
+        self._signal("CONT", pids)
+
+    def _signal(self, signal: str, pids: Sequence[int]) -> None:
+        """Have the server send a signal to its own processes; one that has ended meanwhile is passed over."""
+        # The first death has the server send SIGQUIT to its sessions, and to what they run: to this shell too.
+        command = f'trap "" QUIT; kill -{signal} {" ".join(map(str, pids))}; true'
+        self._admin.execute(f"COPY (SELECT WHERE false) TO PROGRAM '{command}'".encode())
 
     def serves(self, pid: int) -> bool:
         """Return True if the server still has that process."""
@@ -145,8 +198,15 @@ class ProxiedDatabase:
     def reopen(self) -> None:
         """Connect anew, after a crash took every connection. Raises Failure when the server stays away."""
         self._close()
+        self.reconnect()
+        self._open_stores()
+
+    def reconnect(self) -> None:
+        """Connect our own two sessions anew, once the server is back. Raises Failure when it stays away."""
+        for connection in (self._admin, self._owner):
+            connection.close()
         try:
-            self._open()
+            RECOVERING(self._connect)
         except psycopg.OperationalError as error:
             raise Failure("the server to be back after a crash", str(error).strip()) from error
 
