@@ -19,8 +19,9 @@ from harness.play.defects import Case
 from harness.pytest_plugin import fault_report
 from harness.pytest_plugin.fault_report import FAULT_AT, FAULTS, NAMES, PREFIX
 from harness.pytest_plugin.items import PlayFailed, ScenarioItem, counts_of, whole
+from harness.pytest_plugin.reading import read_once
 from harness.pytest_plugin.session import KEEP, OWN, keeps, note_kept, note_kept_database
-from harness.scenarios import BadScenario, ScenarioFile, read_file
+from harness.scenarios import BadScenario, ScenarioFile
 from harness.scenarios.model import Scenario
 from harness.sweeps import crashes, fault_kinds, faults, legacy_faults
 from harness.sweeps.coverage import select_cases
@@ -167,6 +168,17 @@ class LegacyKilledItem(FaultItem):
         )
 
 
+class LegacyPowerCutItem(FaultItem):
+    """The power cut after an answer, on the legacy file."""
+
+    def play(self, legacy_stage: LegacyStage, crashable: CrashableWorker) -> None:
+        """Sweep the cut at each command that is granted."""
+        scenario, at, steps = self.file.scenario, self.point.at, self.point.steps
+        self.sweep(
+            lambda: legacy_faults.sweep_power_cut(scenario, legacy_stage, crashable, at, steps, to_first=self.to_first)
+        )
+
+
 class LegacyBusyItem(FaultItem):
     """The legacy file locked by another writer."""
 
@@ -181,6 +193,7 @@ OFF_THE_WIRE: Mapping[str, type[FaultItem]] = {
     **dict.fromkeys(crashes.NAMES, CrashedItem),
     legacy_faults.KILLED: LegacyKilledItem,
     legacy_faults.BUSY: LegacyBusyItem,
+    legacy_faults.POWER_CUT: LegacyPowerCutItem,
 }
 """Items of the faults that need more than a database behind a proxy, by the fault's name."""
 
@@ -211,7 +224,7 @@ def _scenarios(config: pytest.Config) -> Iterator[tuple[Path, Scenario]]:
     for file in sorted(files, key=lambda path: path.parts):
         if file.suffix == ".yaml" and file.is_relative_to(config.rootpath.resolve() / "scenarios"):
             with suppress(BadScenario):
-                yield file, read_file(file).scenario
+                yield file, read_once(config, file).scenario
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

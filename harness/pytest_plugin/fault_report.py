@@ -20,7 +20,7 @@ from harness.wire import ONE_TRANSACTION
 NAMES = (*fault_kinds.NAMES, *crashes.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
 UNIT = "round trip"
-UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
+UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command", legacy_faults.POWER_CUT: "command"}
 PREFIX = "fault-"
 SHOWN_FAILURES = 3
 

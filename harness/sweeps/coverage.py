@@ -67,7 +67,8 @@ def select_cases(scenarios: Mapping[K, Scenario]) -> dict[K, dict[str, frozenset
     paths, ends = tuple(by_path.values()), tuple(by_end.values())
     chosen = dict.fromkeys(fault_kinds.ON_THE_WIRE, paths)
     chosen |= dict.fromkeys((fault_kinds.Killed.name, crashes.Crashed.name, *legacy_faults.NAMES), ends)
-    chosen[crashes.CrashedAnswered.name] = tuple(command for end, command in by_end.items() if end[1] == GRANTED)
+    granted = tuple(command for end, command in by_end.items() if end[1] == GRANTED)
+    chosen |= dict.fromkeys((crashes.CrashedAnswered.name, legacy_faults.POWER_CUT), granted)
     return {key: _of_scenario(key, chosen) or {NO_FAULT.name: frozenset()} for key in scenarios}
 
 

@@ -1,10 +1,12 @@
-"""The legacy store under faults: its process killed at each statement, and its file locked by a real second writer.
+"""The legacy store under faults: killed at each statement, locked by a real second writer, unplugged after an answer.
 
 As on the wire, the end must be that of a clean run, once the client has asked again. A case costs some 30 ms.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -25,9 +27,10 @@ from harness.sweeps.comparison import CaseComparison
 from harness.sweeps.fault_kinds import Moment
 from harness.sweeps.faults import CaseEnd, FaultCase, Swept, try_cases
 from harness.sweeps.forkserver import CrashableWorker, Died
+from harness.sweeps.power_loss import lose_unsynced
 
-KILLED, BUSY = "legacy-killed", "legacy-busy"
-NAMES = (KILLED, BUSY)
+KILLED, BUSY, POWER_CUT = "legacy-killed", "legacy-busy", "legacy-power-cut"
+NAMES = (KILLED, BUSY, POWER_CUT)
 IMPATIENT_SECONDS = 0.01
 """How long a store waits for the file's write lock where another holds it for as long as it takes."""
 
@@ -76,11 +79,7 @@ def sweep_busy(
     """
     began = time.monotonic()
     todo = requests.prepared_requests(scenario)
-    answers: list[str] = []
-    ends: list[FinalState] = []
-    for store, prepared in _placed(scenario, place, todo):
-        answers.append(requests.carry_out(store, prepared, clock=requests.standing))
-        ends.append(_end(scenario, place, todo, answers))
+    ends = _ends(scenario, place, todo)
     cases = [
         FaultCase(Moment(k), "BEGIN IMMEDIATE", partial(_busy, scenario, place, todo, ends, Moment(k, lasts)))
         for k in range(len(todo))
@@ -88,6 +87,40 @@ def sweep_busy(
         for lasts in (False, True)
     ]
     return _sweep(BUSY, cases, todo, began, at, to_first=to_first)
+
+
+def sweep_power_cut(
+    scenario: Scenario,
+    place: LegacyStage,
+    crashable: CrashableWorker,
+    at: int | None = None,
+    steps: Collection[int] | None = None,
+    *,
+    to_first: bool = False,
+) -> Swept:
+    """Take the power from the machine right after each command was granted, or each of `steps`: the unsynced is lost.
+
+    to_first: end at the first case that fails, so that the file stays as it left it.
+    """
+    began = time.monotonic()
+    todo = requests.prepared_requests(scenario)
+    ends = _ends(scenario, place, todo)
+    cases = [
+        FaultCase(Moment(k, after=True), "(the answer)", partial(_power_cut, scenario, place, crashable, todo, ends, k))
+        for k, (_, answer) in enumerate(ends[-1].answers)
+        if answer.startswith(requests.GRANTED) and (steps is None or k in steps)
+    ]
+    return _sweep(POWER_CUT, cases, todo, began, at, to_first=to_first)
+
+
+def _ends(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest]) -> list[FinalState]:
+    """Run the scenario without faults. Returns how things stood after each command."""
+    answers: list[str] = []
+    ends: list[FinalState] = []
+    for store, prepared in _placed(scenario, place, todo):
+        answers.append(requests.carry_out(store, prepared, clock=requests.standing))
+        ends.append(_end(scenario, place, todo, answers))
+    return ends
 
 
 def _sweep(
@@ -159,6 +192,31 @@ def _killed(
     crashable.end()
     missed = [] if case.struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
     return CaseEnd(case.struck, case.path, (*missed, *case.end()))
+
+
+def _power_cut(
+    scenario: Scenario,
+    place: LegacyStage,
+    crashable: CrashableWorker,
+    todo: Sequence[PreparedRequest],
+    ends: Sequence[FinalState],
+    k: int,
+) -> CaseEnd:
+    """Run a case in which the power fails once the client has the answer to the k-th command."""
+    place.place(arena.starts(scenario).values())
+    case = CaseComparison(todo, ends, partial(_rows, scenario, place))
+    with tempfile.TemporaryDirectory(dir=place.path.parent) as folder:
+        synced = Path(folder)
+        shutil.copyfile(place.path, synced / place.path.name)
+        crashable.start(_url(place.path), synced)
+        for prepared in todo[: k + 1]:
+            case.answered(crashable.carry_out(prepared) or requests.UNANSWERED)
+        crashable.lose()
+        lose_unsynced(place.path, synced)
+    case.strike(is_kept=False)
+    for prepared in todo[k + 1 :]:
+        case.answered(requests.carry_out(place.store, prepared))
+    return CaseEnd(case.struck, case.path, tuple(case.end()))
 
 
 def _placed(

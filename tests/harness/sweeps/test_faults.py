@@ -160,11 +160,12 @@ def table(result: pytest.RunResult) -> dict[str, list[str]]:
 def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pytest.Pytester) -> None:
     write(suite, "mail", MAIL)
     result = run(suite, "--faults=all")
-    result.assert_outcomes(passed=13, deselected=3)
+    result.assert_outcomes(passed=14, deselected=3)
     counted = {name: counts[:4] for name, counts in table(result).items()}
     on_the_wire = ["5", "5", "1", "0"]
     assert counted.pop("killed") == ["6", "6", "2", "0"]
     assert counted.pop("legacy-busy") == ["2", "2", "0", "0"]
+    assert counted.pop("legacy-power-cut") == ["1", "1", "0", "0"]
     cases, fired, at_commit, failures = counted.pop("legacy-killed")
     assert int(cases) > 10
     assert (fired, at_commit, failures) == (cases, "1", "0")
@@ -179,7 +180,7 @@ def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pyt
     write(suite, "b", MAIL)
     write(suite, "c", MAIL + again + again.replace("r1", "r2").replace("}\n", ", refused: already_claimed}\n"))
     result = run(suite, "--faults=gate")
-    result.assert_outcomes(passed=26, deselected=9)
+    result.assert_outcomes(passed=27, deselected=9)
     counted = {name: counts[:3] for name, counts in table(result).items()}
     assert counted["cut"] == counted["40001"] == ["13", "13", "1"], "5 granted, 4 answered again, 4 refused"
     assert counted["legacy-busy"] == ["6", "6", "0"]
@@ -224,7 +225,7 @@ def test_a_torn_transaction_fails_in_a_run_without_faults_and_shows_the_statemen
     write(suite, "b", MAIL)
     breaks(suite, "game.postgres.store.PostgresUnit", "save", TORN)
     result = run(suite, "--faults=gate", "-k", "b.yaml and fault")
-    result.assert_outcomes(failed=1, deselected=19)
+    result.assert_outcomes(failed=1, deselected=20)
     result.stdout.fnmatch_lines(
         [
             "scenarios/reward/b.yaml:4: steps.0: hana's r1 (steps.0) without a fault, on the wire",
