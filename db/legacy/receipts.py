@@ -26,7 +26,7 @@ def number_all(path: Path, *, pass_token: str | None = None) -> int:
     themselves. Raises Fenced or Moved if the file is fenced by another.
     """
     with closing(sqlite_values.connect(path)) as conn:
-        conn.execute("PRAGMA synchronous=FULL")
+        conn.execute("PRAGMA synchronous=EXTRA")
         if not _has_receipts(conn):
             return 0
         if numbering.absent_columns(conn):

@@ -76,7 +76,7 @@ def _writing(legacy: Path, pass_token: str) -> Iterator[sqlite3.Connection]:
     """Hold one transaction under the pass, durable when it has ended; rolled back when the body fails."""
     connection = sqlite_values.connect(legacy, timeout_seconds=_BUSY_SECONDS)
     try:
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA synchronous=EXTRA")
         connection.execute("PRAGMA ignore_check_constraints=ON")
         connection.execute("BEGIN IMMEDIATE")
         if fence.state(connection) == "open":

@@ -192,7 +192,7 @@ def _durable(conn: sqlite3.Connection, patience_seconds: float) -> Iterator[None
     if _is_open(conn):
         raise ValueError("a transaction is open on the connection")
     before = conn.execute("PRAGMA main.synchronous").fetchone()[0]
-    conn.execute("PRAGMA main.synchronous = FULL")
+    conn.execute("PRAGMA main.synchronous = EXTRA")
     try:
         _patiently(lambda: conn.execute("BEGIN IMMEDIATE"), patience_seconds)
         yield

@@ -147,7 +147,9 @@ class LegacyStore:
 
     def _connect(self) -> DBAPIConnection:
         connection = sqlite_values.connect(self._path, timeout_seconds=self._busy_timeout_seconds)
-        connection.execute("PRAGMA synchronous=FULL")
+        # FULL does not sync the folder: in a file without a write-ahead log, the removal of the journal, which is the
+        # commit, could be lost with the power, and the journal roll back what was answered.
+        connection.execute("PRAGMA synchronous=EXTRA")
         return cast(DBAPIConnection, connection)
 
     @contextmanager

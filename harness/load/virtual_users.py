@@ -26,6 +26,7 @@ from db.errors import Inconclusive
 from db.web import authorities
 from harness.history.client_log import ClientLog, ClientRequest
 
+CLIENTS = 4
 PAUSE_SECONDS = 0.2
 """Between two tries of one request: short, so that the freeze that players see is measured well."""
 
@@ -136,7 +137,7 @@ class VirtualUsers:
         scripts: Mapping[str, Sequence[PlannedRequest]],
         *,
         token_of: Callable[[str], str],
-        clients: int = 4,
+        clients: int = CLIENTS,
         seed: int = 1,
     ) -> None:
         self.tally = AnswerLog()

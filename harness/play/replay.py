@@ -192,7 +192,9 @@ class Play:
         label = f"{action.by}'s {action.do}, request {turn.request}, on {self.stage.name}"
         try:
             with defects.naming_the_command(turn.path, label):
-                answer = dispatch(self.stage.store, prepared.request, clock=lambda: prepared.now_ms, chance=chance)
+                answer = dispatch(
+                    self.stage.store, prepared.request, clock=requests.moving(prepared.now_ms), chance=chance
+                )
         except Refused as refusal:
             taken = Taken(turn, None, refused=refusal.code)
         except (BadDice, StoreFailure) as error:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from itertools import count
+from typing import TypeAlias, cast
 
 from db.samples import moments
 from game.dispatch import Request, dispatch
@@ -30,6 +31,13 @@ ASKED = 6
 """How often a client asks before it gives up; each is up to four attempts of dispatch's."""
 
 UNANSWERED = "no answer"
+GRANTED, AGAIN = "granted", "answered again:"
+"""The first words of the answer to a command that was carried out, and of one that was answered from its receipt."""
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+Clock: TypeAlias = Callable[[int], Callable[[], int]]
+"""Makes the clock of one dispatch from the instant at which it is read first, in epoch milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,10 @@ class PreparedRequest:
         """Return the draws of one attempt, which the scenario's dice decide where it has any."""
         return Chance(SEED, request_id, self.turn.action.dice)
 
-    def granted(self, outcome: Mapping[str, object]) -> str:
+    def granted(self, outcome: Mapping[str, object], *, replayed: bool) -> str:
         """Return the answer in words, ids as a scenario writes them; the order of keys does not count."""
         named = self.aliases.to_names(cast("dict[str, Data]", dict(outcome)))
-        return f"granted {json.dumps(named, ensure_ascii=False, sort_keys=True)}"
+        return f"{AGAIN if replayed else GRANTED} {json.dumps(named, ensure_ascii=False, sort_keys=True)}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,16 @@ def aliases_of(scenario: Scenario) -> Aliases:
     return Aliases(dict.fromkeys(turn.request for turn in scenario.turns))
 
 
+def moving(now_ms: int) -> Callable[[], int]:
+    """Return a clock that a day passes on at each read: a command that reads it twice has two instants."""
+    return count(now_ms, DAY_MS).__next__
+
+
+def standing(now_ms: int) -> Callable[[], int]:
+    """Return a clock that stands still, for the run with which others are compared."""
+    return lambda: now_ms
+
+
 def no_sleep(_seconds: float) -> None:
     """Do not wait: for stores that are there again at once."""
 
@@ -105,21 +123,30 @@ def carry_out(
     *,
     sleep: Callable[[float], None] = no_sleep,
     unanswered: Callable[[PreparedRequest], None] = lambda _prepared: None,
+    clock: Clock = moving,
 ) -> str:
     """Return the answer in words. Ask as a client does: again, under the same id, while the store can't answer."""
     for _ in range(ASKED):
         try:
             with defects.naming_the_command(prepared.turn.path, prepared.label):
                 answer = dispatch(
-                    store, prepared.request, clock=lambda: prepared.now_ms, chance=prepared.chance, sleep=sleep
+                    store, prepared.request, clock=clock(prepared.now_ms), chance=prepared.chance, sleep=sleep
                 )
         except Refused as refusal:
             return f"refused {refusal.code}"
         except StoreUnavailable:
             unanswered(prepared)
         else:
-            return prepared.granted(answer.outcome)
+            return prepared.granted(answer.outcome, replayed=answer.replayed)
     return UNANSWERED
+
+
+def answered_again(end: FinalState, label: str) -> FinalState:
+    """Return the end in which this command, where it was granted, is answered from its receipt instead."""
+    answers = dict(end.answers)
+    if answers[label].startswith(GRANTED):
+        answers[label] = AGAIN + answers[label].removeprefix(GRANTED)
+    return FinalState(tuple(answers.items()), end.rows)
 
 
 def differences(expected: FinalState, found: FinalState) -> list[Difference]:

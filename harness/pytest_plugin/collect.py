@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import scenarios
 from harness.pytest_plugin import fault_items, race_items, scenario_items
+from harness.pytest_plugin.reading import read_once, shown_name
 from harness.scenarios import BadScenario, ScenarioFile
 from harness.sweeps.pairs import FILE as PAIRS
 
@@ -55,8 +55,8 @@ class Stray(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """Refuse the file by its name, whatever it holds."""
         raise self.CollectError(
-            f"{_shown_name(self)}: expected a scenario, <behaviour>.yaml; found a file that would never be run."
-            " Rename it, or keep it elsewhere."
+            f"{shown_name(self.config, self.path)}: expected a scenario, <behaviour>.yaml; found a file that would"
+            " never be run. Rename it, or keep it elsewhere."
         )
 
 
@@ -73,11 +73,6 @@ class ScenarioCollector(pytest.File):
 
     def _read(self) -> ScenarioFile:
         try:
-            return scenarios.read_file(self.path, _shown_name(self))
+            return read_once(self.config, self.path)
         except BadScenario as error:
             raise self.CollectError(str(error)) from None
-
-
-def _shown_name(of: pytest.File) -> str:
-    root = of.config.invocation_params.dir
-    return str(of.path.relative_to(root)) if of.path.is_relative_to(root) else str(of.path)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from shlex import quote
 
 import pytest
@@ -17,19 +19,21 @@ from harness.play.defects import Case
 from harness.pytest_plugin import fault_report
 from harness.pytest_plugin.fault_report import FAULT_AT, FAULTS, NAMES, PREFIX
 from harness.pytest_plugin.items import PlayFailed, ScenarioItem, counts_of, whole
+from harness.pytest_plugin.reading import read_once
 from harness.pytest_plugin.session import KEEP, OWN, keeps, note_kept, note_kept_database
-from harness.scenarios import ScenarioFile
-from harness.sweeps import fault_kinds, faults, legacy_faults
-from harness.sweeps.coverage import Coverage
-from harness.sweeps.fault_kinds import NO_FAULT, Crashed, Fault, Killed
+from harness.scenarios import BadScenario, ScenarioFile
+from harness.scenarios.model import Scenario
+from harness.sweeps import crashes, fault_kinds, faults, legacy_faults
+from harness.sweeps.coverage import select_cases
+from harness.sweeps.fault_kinds import NO_FAULT, Fault, Killed
 from harness.sweeps.faults import Swept
 from harness.sweeps.forkserver import CrashableWorker
 from harness.sweeps.proxied_database import ProxiedDatabase
 
 ALL, GATE = "all", "gate"
 
-SEEN = pytest.StashKey[Coverage]()
-"""The kinds of commands that the files collected before have."""
+SELECTED = pytest.StashKey[Mapping[Path, Mapping[str, frozenset[int]]]]()
+"""Where a gate has each fault strike, by file."""
 
 LEFT = pytest.StashKey[set[str]]()
 """Marks of the servers of crash tests that --keep left."""
@@ -148,8 +152,9 @@ class CrashedItem(FaultItem):
     """The server crashed, which takes a server of this worker's own."""
 
     def play(self, crashable_database: ProxiedDatabase) -> None:
-        """Sweep the crash at each round trip."""
-        self.sweep_wire(Crashed(crashable_database))
+        """Sweep the crash that the item names."""
+        fault = next(each for each in crashes.FAULTS if each.name == self.fault)
+        self.sweep_wire(fault(crashable_database))
 
 
 class LegacyKilledItem(FaultItem):
@@ -160,6 +165,17 @@ class LegacyKilledItem(FaultItem):
         scenario, at, steps = self.file.scenario, self.point.at, self.point.steps
         self.sweep(
             lambda: legacy_faults.sweep_killed(scenario, legacy_stage, crashable, at, steps, to_first=self.to_first)
+        )
+
+
+class LegacyPowerCutItem(FaultItem):
+    """The power cut after an answer, on the legacy file."""
+
+    def play(self, legacy_stage: LegacyStage, crashable: CrashableWorker) -> None:
+        """Sweep the cut at each command that is granted."""
+        scenario, at, steps = self.file.scenario, self.point.at, self.point.steps
+        self.sweep(
+            lambda: legacy_faults.sweep_power_cut(scenario, legacy_stage, crashable, at, steps, to_first=self.to_first)
         )
 
 
@@ -174,9 +190,10 @@ class LegacyBusyItem(FaultItem):
 
 OFF_THE_WIRE: Mapping[str, type[FaultItem]] = {
     Killed.name: KilledItem,
-    Crashed.name: CrashedItem,
+    **dict.fromkeys(crashes.NAMES, CrashedItem),
     legacy_faults.KILLED: LegacyKilledItem,
     legacy_faults.BUSY: LegacyBusyItem,
+    legacy_faults.POWER_CUT: LegacyPowerCutItem,
 }
 """Items of the faults that need more than a database behind a proxy, by the fault's name."""
 
@@ -184,16 +201,30 @@ OFF_THE_WIRE: Mapping[str, type[FaultItem]] = {
 def items(parent: pytest.Collector, file: ScenarioFile) -> Iterator[FaultItem]:
     """Yield an item of the scenario for each fault that is asked for; in a gate for each that it adds to those before.
 
-    Safe to call once a file alone: a gate's choice depends on the files that were collected before.
+    A gate's choice depends on all files of the run.
     """
     config = parent.config
     wanted: Mapping[str, frozenset[int] | None] = dict.fromkeys(asked_for(config))
     if config.getoption(FAULTS) == GATE:
-        wanted = config.stash.setdefault(SEEN, Coverage()).select_cases(file.scenario)
+        if SELECTED not in config.stash:
+            config.stash[SELECTED] = select_cases(dict(_scenarios(config)))
+        # A file that was not found by the arguments is taken by itself: all of its kinds are tried.
+        path = parent.path.resolve()
+        wanted = config.stash[SELECTED].get(path) or select_cases({path: file.scenario})[path]
     for fault, steps in wanted.items():
         point = NOWHERE if fault == NO_FAULT.name else FaultPoint(config.getoption(FAULT_AT), steps)
         kind = OFF_THE_WIRE.get(fault, WireFaultItem)
         yield kind.from_parent(parent, name=PREFIX + fault, file=file, fault=fault, point=point)
+
+
+def _scenarios(config: pytest.Config) -> Iterator[tuple[Path, Scenario]]:
+    """Yield the scenarios of the run, in the order in which they are collected; what can't be read is said there."""
+    asked = [(config.invocation_params.dir / arg.partition("::")[0]).resolve() for arg in config.args]
+    files = {file for path in asked for file in (path.rglob("*.yaml") if path.is_dir() else [path])}
+    for file in sorted(files, key=lambda path: path.parts):
+        if file.suffix == ".yaml" and file.is_relative_to(config.rootpath.resolve() / "scenarios"):
+            with suppress(BadScenario):
+                yield file, read_once(config, file).scenario
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,15 +12,15 @@ import pytest
 from db.counts import count
 from harness.pytest_plugin.items import pair, shown
 from harness.scenarios import ScenarioFile
-from harness.sweeps import fault_kinds, legacy_faults
+from harness.sweeps import crashes, fault_kinds, legacy_faults
 from harness.sweeps.fault_kinds import NO_FAULT
 from harness.sweeps.faults import FailedCase, Swept, Torn
 from harness.wire import ONE_TRANSACTION
 
-NAMES = (*fault_kinds.NAMES, *legacy_faults.NAMES)
+NAMES = (*fault_kinds.NAMES, *crashes.NAMES, *legacy_faults.NAMES)
 FAULTS, FAULT_AT = "--faults", "--fault-at"
 UNIT = "round trip"
-UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command"}
+UNITS = {legacy_faults.KILLED: "statement", legacy_faults.BUSY: "command", legacy_faults.POWER_CUT: "command"}
 PREFIX = "fault-"
 SHOWN_FAILURES = 3
 
@@ -80,11 +80,11 @@ def write_table(terminalreporter: pytest.TerminalReporter, counted: Sequence[dic
     for one in counted:
         totals.setdefault(str(one.pop("fault")), Counter()).update(one)
     terminalreporter.write_sep("-", "faults")
-    terminalreporter.write_line(f"{'':14}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
+    terminalreporter.write_line(f"{'':17}{'cases':>8}{'fired':>8}{'at COMMIT':>11}{'failures':>10}{'ms a case':>11}")
     for name in (each for each in (*NAMES, NO_FAULT.name) if each in totals):
         total = totals[name]
         per_case = 1000 * total["seconds"] / max(1, total["cases"])
         terminalreporter.write_line(
-            f"{name:14}{total['cases']:8}{total['fired']:8}{total['fired_at_commit']:11}"
+            f"{name:17}{total['cases']:8}{total['fired']:8}{total['fired_at_commit']:11}"
             f"{total['failures']:10}{per_case:11.0f}"
         )

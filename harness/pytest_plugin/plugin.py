@@ -24,6 +24,7 @@ pytest_plugins = [
     "harness.pytest_plugin.scenario_items",
     "harness.pytest_plugin.fault_items",
     "harness.pytest_plugin.race_items",
+    "harness.pytest_plugin.pooled_sessions",
     "harness.pytest_plugin.collect",
 ]
 

@@ -29,19 +29,20 @@ from game.urls import LegacyUrl, PostgresUrl
 from harness.history.recording import HistoryRecorder, heads
 from harness.history.violations import GRANTED_TOO_OFTEN
 from harness.load import scripts
-from harness.load.virtual_users import AnswerLog, VirtualUsers
+from harness.load.virtual_users import CLIENTS, AnswerLog, VirtualUsers
 from harness.rehearsal import comparison
 from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalReport
 from harness.rehearsal.setup import RehearsalSetup, set_up
 from harness.smoke import smoke
 
 SLICES = 12
-"""What players could do is cut into so many: one before, between and after the moves, which is waited for; as much as
-there is time for during the moves; and some to spare."""
+"""What players could do is cut into so many: one before, between and after the moves, which is waited for; five for
+each move, of which as much is done as there is time for. So there is enough left on a slow machine too."""
 
 MOST_IN_A_SLICE = 110
-SLICES_WHILE_OPEN = 4
-"""Allowed at the beginning of a move, where nothing is fenced yet; at each later step it is one."""
+SLICES_WHILE_OPEN = 3
+STEPS_OF_A_SLICE = 8
+"""What is allowed at the beginning of a move, where nothing is fenced yet; and then of a slice at each of its steps."""
 
 MOST_PLAYERS = 42
 """Few enough that each is asked often on either side of a switch: the pairs in real time grow with the square."""
@@ -200,7 +201,8 @@ class Rehearsal:
     def _observe(self, when: When, step: str) -> None:
         """Let players go on asking before every step, also while they are locked out."""
         if when == "before":
-            self._users.allow(self._slice * (SLICES_WHILE_OPEN if step == PREFLIGHT else 1))
+            some = max(CLIENTS, self._slice // STEPS_OF_A_SLICE)
+            self._users.allow(self._slice * SLICES_WHILE_OPEN if step == PREFLIGHT else some)
         if (when, step) == ("before", SWITCH):
             self._history.switched(heads(self._leaving))
 

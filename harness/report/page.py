@@ -52,8 +52,10 @@ WAYS = {
     "fault-57P01": "SQLSTATE 57P01: an administrator ends the session",
     "fault-killed": "the service's process is killed",
     "fault-crashed": "a process of the server is killed, and the server recovers",
+    "fault-crashed-answered": "the server is killed right after a grant was answered, and recovers",
     "fault-legacy-killed": "the service's process is killed while it plays on the legacy file",
     "fault-legacy-busy": "another process keeps the legacy file locked",
+    "fault-legacy-power-cut": "right after a grant was answered, what the legacy file did not sync is lost",
     "fault-none": "no fault: every command is one transaction on the wire",
     RACES: "two sessions at once, in every order of their statements",
 }

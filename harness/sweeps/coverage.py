@@ -6,20 +6,27 @@ Commands are carried out in memory, without a database, so a scenario's kinds co
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 from game.rows import Rows, compare
 from harness.play import arena, requests
 from harness.play.memory_store import OPENINGS, MemoryStore
 from harness.play.requests import PreparedRequest
 from harness.scenarios.model import Scenario
-from harness.sweeps import fault_kinds, legacy_faults
+from harness.sweeps import crashes, fault_kinds, legacy_faults
 from harness.sweeps.fault_kinds import NO_FAULT
 
 Saved: TypeAlias = frozenset[tuple[str, str]]
 """What is done (update, insert, delete) to which table."""
 
 Behaviour: TypeAlias = tuple[str, str, Saved]
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T", bound=Hashable)
+
+GRANTED = "granted"
 
 
 def behaviours(scenario: Scenario) -> list[Behaviour]:
@@ -28,36 +35,50 @@ def behaviours(scenario: Scenario) -> list[Behaviour]:
     return [_behaviour(store, prepared) for prepared in requests.prepared_requests(scenario)]
 
 
-class Coverage:
-    """The faults that a gate tries in each scenario, in the order in which the scenarios are run."""
+@dataclass(frozen=True)
+class _Command:
+    """A command of a scenario. key: the scenario's; place: the command's, from 0."""
 
-    def __init__(self) -> None:
-        self._seen: set[Behaviour] = set()
-        self._ended: set[tuple[str, str]] = set()
+    key: Hashable
+    place: int
+    is_asked_again: bool
 
-    def select_cases(self, scenario: Scenario) -> dict[str, frozenset[int]]:
-        """Return where each fault strikes, by command; with no new behaviour, only the run without faults.
 
-        For a fault that ends a process, or is on the legacy file, commands differ by how they end; on the wire by
-        all that they save.
-        """
-        by_path, by_end = self._fresh(scenario)
-        if not by_path:
-            return {NO_FAULT.name: frozenset()}
-        names = (*fault_kinds.NAMES, *legacy_faults.NAMES)
-        steps = {name: by_path if name in fault_kinds.ON_THE_WIRE else by_end for name in names}
-        return {name: places for name, places in steps.items() if places}
+def select_cases(scenarios: Mapping[K, Scenario]) -> dict[K, dict[str, frozenset[int]]]:
+    """Return for each scenario where a gate has each fault strike, by command, in the order of the scenarios.
 
-    def _fresh(self, scenario: Scenario) -> tuple[frozenset[int], frozenset[int]]:
-        """Return the places of the commands with a new behaviour, and of those with a new ending."""
-        by_path, by_end = set(), set()
-        for place, behaviour in enumerate(behaviours(scenario)):
-            action, ends, _ = behaviour
-            by_path |= set() if behaviour in self._seen else {place}
-            by_end |= set() if (action, ends) in self._ended else {place}
-            self._seen.add(behaviour)
-            self._ended.add((action, ends))
-        return frozenset(by_path), frozenset(by_end)
+    A scenario without a kind of its own has only the run without faults. For a fault that ends a process, or is on the
+    legacy file, commands differ by how they end; on the wire by all that they save. Of the commands of a kind the first
+    is taken that the scenario does not ask again later: a second answer could bring back what the first lost.
+    """
+    by_path: dict[Behaviour, _Command] = {}
+    by_end: dict[tuple[str, str], _Command] = {}
+    for key, scenario in scenarios.items():
+        for command, behaviour in zip(_commands(key, scenario), behaviours(scenario), strict=True):
+            _prefer(by_path, behaviour, command)
+            _prefer(by_end, behaviour[:2], command)
+    paths, ends = tuple(by_path.values()), tuple(by_end.values())
+    chosen = dict.fromkeys(fault_kinds.ON_THE_WIRE, paths)
+    chosen |= dict.fromkeys((fault_kinds.Killed.name, crashes.Crashed.name, *legacy_faults.NAMES), ends)
+    granted = tuple(command for end, command in by_end.items() if end[1] == GRANTED)
+    chosen |= dict.fromkeys((crashes.CrashedAnswered.name, legacy_faults.POWER_CUT), granted)
+    return {key: _of_scenario(key, chosen) or {NO_FAULT.name: frozenset()} for key in scenarios}
+
+
+def _of_scenario(key: Hashable, chosen: Mapping[str, Iterable[_Command]]) -> dict[str, frozenset[int]]:
+    places = {name: frozenset(each.place for each in commands if each.key == key) for name, commands in chosen.items()}
+    return {name: own for name, own in places.items() if own}
+
+
+def _commands(key: Hashable, scenario: Scenario) -> Iterator[_Command]:
+    asked = [(turn.action.by, turn.request) for turn in scenario.turns]
+    yield from (_Command(key, place, each in asked[place + 1 :]) for place, each in enumerate(asked))
+
+
+def _prefer(chosen: dict[T, _Command], kind: T, command: _Command) -> None:
+    """Take the command for its kind, if there is none yet, or only one that is asked again."""
+    if kind not in chosen or (chosen[kind].is_asked_again and not command.is_asked_again):
+        chosen[kind] = command
 
 
 def _behaviour(store: MemoryStore, prepared: PreparedRequest) -> Behaviour:
@@ -66,7 +87,7 @@ def _behaviour(store: MemoryStore, prepared: PreparedRequest) -> Behaviour:
         answer = requests.carry_out(store, prepared)
     except Exception:  # noqa: BLE001  # a defect of the game's; whoever plays the scenario will show it
         return (action, "broken", frozenset())
-    ends = answer if answer.startswith("refused") else "answered again" if store.saved is None else "granted"
+    ends = answer if answer.startswith("refused") else "answered again" if store.saved is None else GRANTED
     return (action, ends, frozenset() if store.saved is None else _saved(*store.saved))
 
 

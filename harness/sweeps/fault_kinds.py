@@ -5,11 +5,11 @@ A fault that is a name, an effect and a verdict of the proxy's is a row of FAULT
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from game.rows import Rows
 from harness.play import requests
 from harness.play.requests import PreparedRequest
 from harness.sweeps.forkserver import CrashableWorker, Died
@@ -86,7 +86,12 @@ class Fault:
     def answered(self, session: ProxySession, trip: RoundTrip) -> None:
         """Note that a round trip has been carried out; its client has not heard of it yet."""
         del session
-        self.carried_out |= trip is self.struck
+        self.carried_out |= trip is self.struck and not isinstance(self.decision, InjectError)
+
+    @property
+    def unheard(self) -> bool:
+        """Return True if a COMMIT was carried out of which nobody heard: the client is answered by its receipt."""
+        return self.struck is not None and self.struck.commits and self.carried_out
 
     @property
     def ended(self) -> bool:
@@ -96,6 +101,10 @@ class Fault:
     def heard(self, sqlstate: str) -> bool:
         """Return True if the client heard this error from the server."""
         return self.session is not None and self.session.raised == sqlstate
+
+    def read(self) -> Rows:
+        """Return all rows of the game's, whoever's they are."""
+        return self.proxied.read()
 
     def sleep(self, seconds: float) -> None:
         """Wait as dispatch does before it tries again: not at all, if the store is there at once."""
@@ -239,48 +248,6 @@ class Killed(AtCommit):
         self._worker.end()
 
 
-class Crashed(AtCommit):
-    """The server loses a process to a signal: it ends all others and recovers from its log. On a server of one's own.
-
-    Of what it takes before a COMMIT only the COMMIT itself is tried: the others are cut connections to the client.
-    """
-
-    name = "crashed"
-
-    def __init__(self, proxied: ProxiedDatabase) -> None:
-        super().__init__(proxied, self.name, "a server that recovered from a crash", DropBefore())
-        self._life: object = None
-
-    def begin(self) -> None:
-        """Note which life the server is in, before it crashes."""
-        self._life = self.proxied.life()
-
-    def hit(self) -> bool:
-        """Return True if the server, once it is back, is in another life."""
-        return self.proxied.life() != self._life
-
-    def sleep(self, seconds: float) -> None:
-        """Wait in earnest: the server takes a moment to be back."""
-        time.sleep(seconds)
-
-    def moments(self, trips: Sequence[RoundTrip]) -> Iterator[Moment]:
-        """Return the moments before and after each COMMIT; before the first statement where there is none."""
-        commits = [k for k, trip in enumerate(trips) if trip.commits]
-        yield from (Moment(k, after) for k in commits for after in (False, True))
-        if trips and not commits:
-            yield Moment(0)
-
-    def take(self, session: ProxySession) -> None:
-        """Kill the session's process on the server with SIGKILL."""
-        assert session.pid is not None
-        self.proxied.crash(session.pid)
-
-    def end(self) -> None:
-        """Connect anew: the crash took our own connections too."""
-        if self.struck is not None:
-            self.proxied.reopen()
-
-
 @dataclass(frozen=True)
 class FaultKind:
     """A row of the table: a fault by its name and effect, and the class that acts it out on a database."""
@@ -314,4 +281,4 @@ FAULTS = (
 )
 
 ON_THE_WIRE = {kind.name: kind for kind in FAULTS}
-NAMES = (*ON_THE_WIRE, Killed.name, Crashed.name)
+NAMES = (*ON_THE_WIRE, Killed.name)

@@ -2,17 +2,20 @@
 
 A clean run on warm connections tells the round trips, and each command's must be one transaction. Each case then has
 one fault at one of them. Dispatch retries as it does in the service, and where it gives up, a client asks again under
-the same id. What was answered and every row, journals and receipts among them, must be as in the clean run; where a
-process was killed, the history checker judges the case too. A case costs some 30 ms, one with a process of its own or a
-crashed server some 150.
+the same id. What was answered and every row, journals and receipts among them, must be as in the clean run: once the
+command that was struck is answered, for what is lost then a later retry may bring back, and at the end. Where a process
+was killed, the history checker judges the case too. A case costs some 30 ms, one with a process of its own or a crashed
+server some 150.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+
+from psycopg import sql
 
 from harness.play import arena, invariants, requests
 from harness.play.defects import Case, Raised
@@ -21,9 +24,13 @@ from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.scenarios.yaml_reader import Path
 from harness.sweeps import client_history
+from harness.sweeps.comparison import CaseComparison
 from harness.sweeps.fault_kinds import NO_FAULT, AtCommit, Fault, Moment
-from harness.sweeps.proxied_database import ProxiedDatabase
+from harness.sweeps.proxied_database import refill
 from harness.wire import RoundTrip, beside_one_transaction
+
+COMMANDS_OF_A_CASE = 2
+"""The one that is struck, and the next, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,13 @@ class Clean:
     trips: tuple[RoundTrip, ...]
     step_of: tuple[int, ...]
     ends: tuple[FinalState, ...]
+    _refills: dict[int, sql.Composed] = field(default_factory=dict, repr=False)
+
+    def before(self, step: int) -> sql.Composed:
+        """Return the statements that put all rows to what they were before a command."""
+        if step not in self._refills:
+            self._refills[step] = refill([self.ends[step].rows])
+        return self._refills[step]
 
 
 @dataclass(frozen=True)
@@ -175,7 +189,7 @@ def _clean(scenario: Scenario, fault: Fault, todo: Sequence[PreparedRequest]) ->
     ends = [FinalState((), proxied.read())]
     step_of: list[int] = []
     for step, prepared in enumerate(todo):
-        answer = requests.carry_out(proxied.wired, prepared)
+        answer = requests.carry_out(proxied.wired, prepared, clock=requests.standing)
         step_of += [step] * (len(fault.trips) - len(step_of))
         answers = (*ends[-1].answers, (prepared.label, answer))
         ends.append(FinalState(answers, proxied.read()))
@@ -204,26 +218,29 @@ def _case(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedReq
 
 
 def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequest]) -> CaseEnd:
-    fault.proxied.again()
-    fault.arm(moment)
+    """Run one case: the command that is struck, from how things stood before it, and the one after it.
+
+    The commands before it are as in the clean run. Those after it begin with the same rows, and with connections that
+    have served one of them.
+    """
+    step = clean.step_of[moment.k]
+    fault.proxied.again(clean.before(step))
+    fault.arm(replace(moment, k=moment.k - clean.step_of.index(step)))
     fault.begin()
-    answers: list[tuple[str, str]] = []
+    case = CaseComparison(todo, clean.ends[1:], fault.read, begun=step)
     partial_ends: list[Difference] = []
-    struck: PreparedRequest | None = None
-    for place, prepared in enumerate(todo):
-        check = partial(_check_whole, fault.proxied, clean.ends[place : place + 2], partial_ends)
-        answers.append((prepared.label, fault.carry_out(prepared, check)))
-        if struck is None and fault.struck is not None:
-            struck = prepared
+    for place, prepared in enumerate(todo[step : step + COMMANDS_OF_A_CASE], step):
+        check = partial(_check_whole, fault, clean.ends[place : place + 2], partial_ends)
+        case.answered(fault.carry_out(prepared, check))
+        if not case.struck and fault.struck is not None:
+            case.strike(is_kept=fault.unheard)
     fault.end()
     hit = fault.struck is not None and fault.hit()
     missed = [] if hit else [_missed(fault)]
-    end = FinalState(tuple(answers), fault.proxied.read())
-    wrong = list(requests.differences(clean.ends[-1], end))
+    wrong = case.end()
     if isinstance(fault, AtCommit):
-        given = [answer for _label, answer in answers]
-        wrong += client_history.differences(todo, given, clean.ends[0].rows, end.rows)
-    return CaseEnd(hit, (struck or todo[-1]).turn.path, (*partial_ends, *missed, *wrong))
+        wrong += client_history.differences(*case.own, clean.ends[step].rows, fault.read())
+    return CaseEnd(hit, case.path, (*partial_ends, *missed, *wrong))
 
 
 def _missed(fault: Fault) -> Difference:
@@ -234,10 +251,10 @@ def _missed(fault: Fault) -> Difference:
 
 
 def _check_whole(
-    proxied: ProxiedDatabase, between: Sequence[FinalState], partial_ends: list[Difference], prepared: PreparedRequest
+    fault: Fault, between: Sequence[FinalState], partial_ends: list[Difference], prepared: PreparedRequest
 ) -> None:
     """Check that a command without an answer is saved whole or not at all; note in `partial_ends` how it is neither."""
-    rows = proxied.read()
+    rows = fault.read()
     before, after = (list(of_rows(end.rows, rows)) for end in between)
     if before and after:
         what = f"{prepared.label} left without an answer: "

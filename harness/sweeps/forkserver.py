@@ -4,7 +4,7 @@ Run as `python -m harness.sweeps.forkserver`, it stays as it is and forks for ea
 fork, not an interpreter. It speaks JSON by the line. {"store": URL} makes an application, which answers with its
 process id; {"command": …} has it carry one out; {"died": code} is said of one that ended. The end of its input ends
 it. On a legacy file, {"die_at": n} has the application kill itself before its n-th statement from there on; its answer
-counts as one.
+counts as one. {"synced": folder}, beside the store, has it copy the file there whenever it is synced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from game.rules.chance import Chance
 from game.rules.commands import decode
 from game.unit_of_work import Store
 from harness.play.defects import Defect, Raised
-from harness.play.requests import SEED, PreparedRequest
+from harness.play.requests import SEED, PreparedRequest, moving
+from harness.sweeps.power_loss import SyncedCopies
 
 
 class Died(Exception):
@@ -58,14 +59,23 @@ class CrashableWorker:
         )
         self.pid = 0
 
-    def start(self, store: str) -> None:
-        """Start a fresh application on the store; `pid` is its process. Ends the one before, if a case left it."""
+    def start(self, store: str, synced: Path | None = None) -> None:
+        """Start a fresh application on the store; `pid` is its process. Ends the one before, if a case left it.
+
+        synced: a folder for copies of a legacy file as it was synced last.
+        """
         self.end()
-        self.pid = int(self._ask(store=store)["pid"])
+        self.pid = int(self._ask(store=store, synced=None if synced is None else str(synced))["pid"])
 
     def kill(self) -> None:
         """Kill the worker with SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
+
+    def lose(self) -> None:
+        """Kill the worker between two commands, and wait until it is gone."""
+        self.kill()
+        with suppress(Died):
+            self._hear()
 
     def die_at(self, statement: int) -> None:
         """Have the application kill itself before its n-th statement from now, n from 0; on a legacy file only."""
@@ -94,7 +104,9 @@ class CrashableWorker:
             raise Raised(prepared.turn.path, prepared.label, Defect(**answer["raised"]))
         if "refused" in answer:
             return f"refused {answer['refused']}"
-        return prepared.granted(answer["outcome"]) if "outcome" in answer else None
+        if "outcome" not in answer:
+            return None
+        return prepared.granted(answer["outcome"], replayed=answer["replayed"])
 
     def end(self) -> None:
         """End the application, if it lives."""
@@ -112,9 +124,12 @@ class CrashableWorker:
 
     def _ask(self, **message: object) -> dict[str, Any]:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
         self._process.stdin.flush()
+        return self._hear()
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, "the process that forks applications ended; it said why on standard error"
         answer: dict[str, Any] = json.loads(line)
@@ -173,7 +188,7 @@ class Application:
             answer = dispatch(
                 self._store,
                 request,
-                clock=lambda: int(command["now_ms"]),
+                clock=moving(int(command["now_ms"])),
                 chance=lambda request_id: Chance(SEED, request_id, command["dice"]),
             )
         except Refused as refusal:
@@ -182,7 +197,7 @@ class Application:
             return {"unavailable": str(error)}
         except Exception as error:  # noqa: BLE001  # a defect of the game: the parent raises it, with its place
             return {"raised": dataclasses.asdict(Defect.of(error))}
-        return self._reached({"outcome": answer.outcome})
+        return self._reached({"outcome": answer.outcome, "replayed": answer.replayed})
 
     def _reached(self, answer: dict[str, Any]) -> dict[str, Any]:
         if isinstance(self._store, TracedStore):
@@ -213,7 +228,10 @@ def _open(url: str) -> Store:
         return store
 
 
-def _child(url: str) -> None:
+def _child(url: str, synced: str | None) -> None:
+    copies = None if synced is None else SyncedCopies(Path(synced))  # SQLite calls it until this process ends.
+    if copies is not None:
+        copies.install()
     application = Application(_open(url))
     _say(pid=os.getpid())
     for message in _lines():
@@ -227,7 +245,7 @@ def main() -> None:
     for message in _lines():
         child = os.fork()
         if child == 0:
-            _child(message["store"])
+            _child(message["store"], message["synced"])
             os._exit(0)
         _, status = os.waitpid(child, 0)
         _say(died=os.waitstatus_to_exitcode(status))

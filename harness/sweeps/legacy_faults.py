@@ -1,4 +1,4 @@
-"""The legacy store under faults: its process killed at each statement, and its file locked by a real second writer.
+"""The legacy store under faults: killed at each statement, locked by a real second writer, unplugged after an answer.
 
 As on the wire, the end must be that of a clean run, once the client has asked again; where the application was killed,
 the history checker judges the case too. A case costs some 30 ms.
@@ -6,6 +6,8 @@ the history checker judges the case too. A case costs some 30 ms.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -23,12 +25,14 @@ from harness.play.differences import Difference
 from harness.play.requests import FinalState, PreparedRequest
 from harness.scenarios.model import Scenario
 from harness.sweeps import client_history
+from harness.sweeps.comparison import CaseComparison
 from harness.sweeps.fault_kinds import Moment
 from harness.sweeps.faults import CaseEnd, FaultCase, Swept, try_cases
 from harness.sweeps.forkserver import CrashableWorker, Died
+from harness.sweeps.power_loss import lose_unsynced
 
-KILLED, BUSY = "legacy-killed", "legacy-busy"
-NAMES = (KILLED, BUSY)
+KILLED, BUSY, POWER_CUT = "legacy-killed", "legacy-busy", "legacy-power-cut"
+NAMES = (KILLED, BUSY, POWER_CUT)
 IMPATIENT_SECONDS = 0.01
 """How long a store waits for the file's write lock where another holds it for as long as it takes."""
 
@@ -49,12 +53,12 @@ def sweep_killed(
     """
     began = time.monotonic()
     todo = requests.prepared_requests(scenario)
-    statements, step_of, clean = _clean(scenario, place, crashable, todo)
+    statements, step_of, ends = _clean(scenario, place, crashable, todo)
     cases = [
         FaultCase(
             Moment(n),
             " ".join(statements[n].split()),
-            partial(_killed, scenario, place, crashable, todo, clean, n),
+            partial(_killed, scenario, place, crashable, todo, ends, n, is_kept=_is_kept(statements, step_of, n)),
             statements[n].startswith("COMMIT"),
         )
         for n, step in enumerate(step_of)
@@ -77,14 +81,48 @@ def sweep_busy(
     """
     began = time.monotonic()
     todo = requests.prepared_requests(scenario)
-    clean = _end(scenario, place, todo, [requests.carry_out(s, e) for s, e in _placed(scenario, place, todo)])
+    ends = _ends(scenario, place, todo)
     cases = [
-        FaultCase(Moment(k), "BEGIN IMMEDIATE", partial(_busy, scenario, place, todo, clean, Moment(k, lasts)))
+        FaultCase(Moment(k), "BEGIN IMMEDIATE", partial(_busy, scenario, place, todo, ends, Moment(k, lasts)))
         for k in range(len(todo))
         if steps is None or k in steps
         for lasts in (False, True)
     ]
     return _sweep(BUSY, cases, todo, began, at, to_first=to_first)
+
+
+def sweep_power_cut(
+    scenario: Scenario,
+    place: LegacyStage,
+    crashable: CrashableWorker,
+    at: int | None = None,
+    steps: Collection[int] | None = None,
+    *,
+    to_first: bool = False,
+) -> Swept:
+    """Take the power from the machine right after each command was granted, or each of `steps`: the unsynced is lost.
+
+    to_first: end at the first case that fails, so that the file stays as it left it.
+    """
+    began = time.monotonic()
+    todo = requests.prepared_requests(scenario)
+    ends = _ends(scenario, place, todo)
+    cases = [
+        FaultCase(Moment(k, after=True), "(the answer)", partial(_power_cut, scenario, place, crashable, todo, ends, k))
+        for k, (_, answer) in enumerate(ends[-1].answers)
+        if answer.startswith(requests.GRANTED) and (steps is None or k in steps)
+    ]
+    return _sweep(POWER_CUT, cases, todo, began, at, to_first=to_first)
+
+
+def _ends(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest]) -> list[FinalState]:
+    """Run the scenario without faults. Returns how things stood after each command."""
+    answers: list[str] = []
+    ends: list[FinalState] = []
+    for store, prepared in _placed(scenario, place, todo):
+        answers.append(requests.carry_out(store, prepared, clock=requests.standing))
+        ends.append(_end(scenario, place, todo, answers))
+    return ends
 
 
 def _sweep(
@@ -103,23 +141,32 @@ def _sweep(
 
 def _clean(
     scenario: Scenario, place: LegacyStage, crashable: CrashableWorker, todo: Sequence[PreparedRequest]
-) -> tuple[list[str], list[int], FinalState]:
-    """Run the scenario without faults. Returns its statements, for each the place of its command, and the end."""
+) -> tuple[list[str], list[int], list[FinalState]]:
+    """Run the scenario without faults.
+
+    Returns its statements, for each the place of its command, and how things stood after each command.
+    """
     place.place(arena.starts(scenario).values())
     opening = _read(scenario, place)
     crashable.start(_url(place.path))
     crashable.die_at(-1)
     answers: list[str] = []
     step_of: list[int] = []
+    ends: list[FinalState] = []
     for step, prepared in enumerate(todo):
         answers.append(crashable.carry_out(prepared) or requests.UNANSWERED)
         statements = crashable.statements()
         step_of += [step] * (len(statements) - len(step_of))
+        ends.append(_end(scenario, place, todo, answers))
     crashable.end()
-    end = _end(scenario, place, todo, answers)
     # Every case is compared with this run, so that the laws hold of what is equal to it.
-    invariants.require_sound(opening, end.rows, "the run without a fault")
-    return statements, step_of, end
+    invariants.require_sound(opening, ends[-1].rows, "the run without a fault")
+    return statements, step_of, ends
+
+
+def _is_kept(statements: Sequence[str], step_of: Sequence[int], n: int) -> bool:
+    """Return True if the command of the n-th statement has committed before that statement."""
+    return any(step_of[k] == step_of[n] and statements[k].startswith("COMMIT") for k in range(n))
 
 
 def _killed(
@@ -127,30 +174,56 @@ def _killed(
     place: LegacyStage,
     crashable: CrashableWorker,
     todo: Sequence[PreparedRequest],
-    clean: FinalState,
+    ends: Sequence[FinalState],
     n: int,
+    *,
+    is_kept: bool,
 ) -> CaseEnd:
-    """Run a case in which the application is killed before its n-th statement."""
+    """Run a case in which the application is killed before its n-th statement. is_kept: its command has committed."""
     place.place(arena.starts(scenario).values())
     crashable.start(_url(place.path))
     crashable.die_at(n)
-    struck: PreparedRequest | None = None
-    answers = []
+    case = CaseComparison(todo, ends, partial(_read, scenario, place))
     for prepared in todo:
-        answer = None
-        if struck is None:
+        answer, struck = None, False
+        if not case.struck:
             try:
                 answer = crashable.carry_out(prepared)
             except Died as death:
-                struck = prepared if death.killed else None
-        answers.append(answer or requests.carry_out(place.store, prepared))
+                struck = death.killed
+        case.answered(answer or requests.carry_out(place.store, prepared))
+        if struck:
+            case.strike(is_kept=is_kept)
     crashable.end()
-    missed = [] if struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
-    end = _end(scenario, place, todo, answers)
+    missed = [] if case.struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
     start = _together(player.rows for player in arena.starts(scenario).values())
-    wrong = client_history.differences(todo, answers, start, end.rows)
-    differences = (*missed, *requests.differences(clean, end), *wrong)
-    return CaseEnd(bool(struck), (struck or todo[-1]).turn.path, differences)
+    wrong = client_history.differences(*case.own, start, _read(scenario, place))
+    return CaseEnd(case.struck, case.path, (*missed, *case.end(), *wrong))
+
+
+def _power_cut(
+    scenario: Scenario,
+    place: LegacyStage,
+    crashable: CrashableWorker,
+    todo: Sequence[PreparedRequest],
+    ends: Sequence[FinalState],
+    k: int,
+) -> CaseEnd:
+    """Run a case in which the power fails once the client has the answer to the k-th command."""
+    place.place(arena.starts(scenario).values())
+    case = CaseComparison(todo, ends, partial(_read, scenario, place))
+    with tempfile.TemporaryDirectory(dir=place.path.parent) as folder:
+        synced = Path(folder)
+        shutil.copyfile(place.path, synced / place.path.name)
+        crashable.start(_url(place.path), synced)
+        for prepared in todo[: k + 1]:
+            case.answered(crashable.carry_out(prepared) or requests.UNANSWERED)
+        crashable.lose()
+        lose_unsynced(place.path, synced)
+    case.strike(is_kept=False)
+    for prepared in todo[k + 1 :]:
+        case.answered(requests.carry_out(place.store, prepared))
+    return CaseEnd(case.struck, case.path, tuple(case.end()))
 
 
 def _placed(
@@ -164,20 +237,24 @@ def _placed(
 
 
 def _busy(
-    scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], clean: FinalState, moment: Moment
+    scenario: Scenario,
+    place: LegacyStage,
+    todo: Sequence[PreparedRequest],
+    ends: Sequence[FinalState],
+    moment: Moment,
 ) -> CaseEnd:
     """Run a case in which the file is busy at the k-th command; `after`: until the client has given up once."""
-    answers: list[str] = []
+    case = CaseComparison(todo, ends, partial(_read, scenario, place))
     waited: list[float] = []
     for n, (store, prepared) in enumerate(_placed(scenario, place, todo)):
         if n != moment.k:
-            answers.append(requests.carry_out(store, prepared))
+            case.answered(requests.carry_out(store, prepared))
             continue
         with _second_writer(place.path) as writer:
-            answers.append(_beside(writer, store, prepared, waited, lasts=moment.after))
+            case.answered(_beside(writer, store, prepared, waited, lasts=moment.after))
+        case.strike(is_kept=False)
     missed = [] if waited else [Difference("the store", "turned away by the other writer", "let through")]
-    differences = (*missed, *requests.differences(clean, _end(scenario, place, todo, answers)))
-    return CaseEnd(bool(waited), todo[moment.k].turn.path, differences)
+    return CaseEnd(bool(waited), case.path, (*missed, *case.end()))
 
 
 def _beside(writer: Writer, store: LegacyStore, prepared: PreparedRequest, waited: list[float], *, lasts: bool) -> str:
@@ -219,8 +296,9 @@ def _second_writer(path: Path) -> Iterator[Writer]:
 
 
 def _end(scenario: Scenario, place: LegacyStage, todo: Sequence[PreparedRequest], answers: Sequence[str]) -> FinalState:
-    labelled = tuple((prepared.label, answer) for prepared, answer in zip(todo, answers, strict=True))
-    return FinalState(labelled, _read(scenario, place))
+    """Return how things stand once the first commands have been answered so."""
+    labels = (prepared.label for prepared in todo)
+    return FinalState(tuple(zip(labels, answers, strict=False)), _read(scenario, place))
 
 
 def _read(scenario: Scenario, place: LegacyStage) -> Rows:

@@ -1,7 +1,8 @@
 """The set-up of faults and races: a database of one's own, a wire proxy before it, and a store on each side of it.
 
-A start is placed once, with the proof that nothing else is there (some 25 ms); between the cases that begin with it,
-its rows are put back in one statement (3 ms). An end is every row of the game's, whoever's it is.
+A start is placed once, with the proof that nothing else is there (some 25 ms); for the cases that begin with it, or
+with what a command of the run made of it, all rows are put back in one statement (3 ms). An end is every row of the
+game's, whoever's it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Self
 
 import psycopg
 import sqlalchemy as sa
+import tenacity
 from psycopg import sql
 
 from db.errors import Failure
@@ -29,6 +31,10 @@ from harness.play.arena import PostgresStage, StartingPlayer
 from harness.wire import Proxy
 
 
+class Busy(Failure):
+    """A process of the server's own was at work when it was to stand still."""
+
+
 def _everything() -> sql.Composed:
     """Return the query for a JSON array of records per table, all of them as of one instant."""
     arrays = [sql.SQL("(SELECT json_agg(r) FROM {} r)").format(sql.Identifier(table.name)) for table in tables.ALL]
@@ -36,7 +42,23 @@ def _everything() -> sql.Composed:
 
 
 EVERYTHING = _everything()
-EMPTIED = (*reversed(tables.JOURNALS), *reversed(arena.TABLE_ORDER))
+BACKGROUND = """
+SELECT array_agg(pid), bool_and(coalesce(wait_event_type = 'Activity', false)) AND bool_or(backend_type = 'walwriter')
+FROM pg_stat_activity WHERE backend_type <> 'client backend'
+"""
+"""The server's own processes, and True if each of them rests: then it holds no lock that a session could wait for."""
+
+RECOVERY_SECONDS = 10.0
+RECOVERING = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type((psycopg.OperationalError, Busy)),
+    wait=tenacity.wait_fixed(0.01),
+    stop=tenacity.stop_after_delay(RECOVERY_SECONDS),
+    reraise=True,
+)
+"""A server in recovery refuses connections, and has not all of its processes yet; it takes some 100 ms."""
+
+FILLED = (*arena.TABLE_ORDER, *tables.JOURNALS)
+"""Parents before their children."""
 
 
 def _by_key(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
@@ -44,15 +66,16 @@ def _by_key(table: sa.Table, records: Iterable[Record]) -> dict[Key, Record]:
     return {tuple(record[column] for column in key): record for record in records}  # type: ignore[misc]  # keys are text or numbers
 
 
-def _refill(starts: Sequence[StartingPlayer]) -> sql.Composed:
-    """Return statements that leave these rows and no others; children are emptied first."""
+def refill(states: Iterable[Rows]) -> sql.Composed:
+    """Return statements that leave these rows, of several players or of all, and no others; children are emptied first.
+
+    For `again`. To write them takes longer than to carry them out: keep them for the cases that begin alike.
+    """
+    kept = list(states)
     parts: list[sql.Composable] = [sql.SQL("SET LOCAL lock_timeout = '2s'")]
-    parts += [sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)) for table in EMPTIED]
+    parts += [sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)) for table in reversed(FILLED)]
     parts += [
-        _insert(table.name, record)
-        for table in arena.TABLE_ORDER
-        for start in starts
-        for record in start.rows.get(table.name, {}).values()
+        _insert(table.name, record) for table in FILLED for rows in kept for record in rows.get(table.name, {}).values()
     ]
     return sql.SQL("; ").join(parts)
 
@@ -72,9 +95,15 @@ class ProxiedDatabase:
         self.proxy = Proxy(wire.address(self._database.service))
         self._open()
 
-    def _open(self) -> None:
+    def _connect(self) -> None:
         self._admin = psycopg.connect(self._server.maintenance.conninfo, autocommit=True)
         self._owner = psycopg.connect(self._database.owner.conninfo, autocommit=True)
+
+    def _open(self) -> None:
+        self._connect()
+        self._open_stores()
+
+    def _open_stores(self) -> None:
         self._stage = PostgresStage(self._database.service, lambda: self._databases.reset(self._database))
         self.wired = self.store()
 
@@ -93,12 +122,15 @@ class ProxiedDatabase:
         """Empty the database, prove that it is as it began, and put these players into it."""
         placed = list(starts)
         self._stage.place(placed)
-        self._refill = _refill(placed)
+        self._refill = refill(start.rows for start in placed)
 
-    def again(self) -> None:
-        """Put the rows that were placed last back. Raises psycopg's LockNotAvailable where a lock was left behind."""
+    def again(self, statements: sql.Composed | None = None) -> None:
+        """Put the rows that were placed last back; or those of another state, by the statements of its `refill`.
+
+        Raises psycopg's LockNotAvailable where a lock was left behind.
+        """
         with fence.own_pass(self._owner):
-            self._owner.execute(self._refill)
+            self._owner.execute(self._refill if statements is None else statements)
 
     def read(self) -> Rows:
         """Return all rows of the game's tables, past the proxy; bytes as their hexadecimal text."""
@@ -117,14 +149,41 @@ class ProxiedDatabase:
         """Have the server end one of its processes, as an operator would; when it ends is its own affair."""
         self._admin.execute("SELECT pg_terminate_backend(%s)", [pid])
 
-    def crash(self, pid: int) -> None:
-        """Kill one process of the server's by signal: it ends all the others, and recovers from its log.
+    def crash(self, pids: Sequence[int]) -> None:
+        """Kill processes of the server's by signal: it ends all the others, and recovers from its log.
 
         It has begun to when this returns: our own connection waited to be ended by it.
         """
         with suppress(psycopg.OperationalError):
-            self._admin.execute(f"COPY (SELECT WHERE false) TO PROGRAM 'kill -9 {pid}'".encode())
+            self._signal("KILL", pids)
             self._admin.execute("SELECT pg_sleep(10)")
+
+    def freeze(self) -> list[int]:
+        """Have every process of the server stand still that is no session's. Returns them, to be killed or thawed."""
+        return RECOVERING(self._freeze)
+
+    def _freeze(self) -> list[int]:
+        pids, _ = self._background()
+        self._signal("STOP", pids)
+        if self._background() != (pids, True):
+            self.thaw(pids)
+            raise Busy("the server's own processes at rest", "one at work, or one that has just begun")
+        return pids
+
+    def _background(self) -> tuple[list[int], bool]:
+        row = self._admin.execute(BACKGROUND).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    def thaw(self, pids: Sequence[int]) -> None:
+        """Let processes go on that stand still."""
+        self._signal("CONT", pids)
+
+    def _signal(self, signal: str, pids: Sequence[int]) -> None:
+        """Have the server send a signal to its own processes; one that has ended meanwhile is passed over."""
+        # The first death has the server send SIGQUIT to its sessions, and to what they run: to this shell too.
+        command = f'trap "" QUIT; kill -{signal} {" ".join(map(str, pids))}; true'
+        self._admin.execute(f"COPY (SELECT WHERE false) TO PROGRAM '{command}'".encode())
 
     def serves(self, pid: int) -> bool:
         """Return True if the server still has that process."""
@@ -145,8 +204,15 @@ class ProxiedDatabase:
     def reopen(self) -> None:
         """Connect anew, after a crash took every connection. Raises Failure when the server stays away."""
         self._close()
+        self.reconnect()
+        self._open_stores()
+
+    def reconnect(self) -> None:
+        """Connect our own two sessions anew, once the server is back. Raises Failure when it stays away."""
+        for connection in (self._admin, self._owner):
+            connection.close()
         try:
-            self._open()
+            RECOVERING(self._connect)
         except psycopg.OperationalError as error:
             raise Failure("the server to be back after a crash", str(error).strip()) from error
 

@@ -14,8 +14,10 @@ from functools import partial
 
 import pytest
 
+from db import ops
 from db.cutover import services
 from db.environments import Policy
+from game.legacy import sqlite_values
 from game.rules.chance import Chance
 from game.service import tokens
 from game.stores import open_store
@@ -135,7 +137,12 @@ def test_writes_that_a_rollback_discards_are_named_one_by_one(played: Played) ->
     kept = {request.key for request in played.users.tally.granted}
     assert played.judged(env.target).violations == ()
     lost = {request.key for request in played.users.tally.granted} - kept
-    played.world.rollback(discard_writes=True, accept_loss=1_000)
+    with ops.connect(env.target_direct) as conn, closing(sqlite_values.connect(env.legacy.path)) as file:
+        (there,), (here,) = (
+            of.execute(f"select count(*) from {table}").fetchone() or (0,)
+            for of, table in ((conn, "action_receipts"), (file, "sudamr_action_receipts"))
+        )
+    played.world.rollback(discard_writes=True, accept_loss=there - here)
     with closing(open_store(env.legacy.as_text())) as opened:
         judged = played.recorder.judge(played.users.tally.requests, opened)
     assert judged.kinds == {Kind.VANISHED}

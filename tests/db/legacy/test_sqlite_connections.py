@@ -80,6 +80,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "db/transfer/target.py default_schema": (MEMORY,),
     "db/transfer/write_back.py _writing": (DURABLE,),
     "harness/cli/commands/first_serve.py _say_first_request": (READS,),
+    "harness/history/recording.py heads": (READS,),
     "harness/load/scripts.py read": (READS,),
     "harness/play/arena.py LegacyStage.place": (SCRATCH,),
     "harness/play/arena.py LegacyStage.copy_to": (READS, SCRATCH),

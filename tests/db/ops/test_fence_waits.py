@@ -10,7 +10,7 @@ import pytest
 
 from db import ops
 from db.errors import Failure
-from db.ops import fence
+from db.ops import fence, schema
 from game.errors import FENCE_MESSAGE, FENCE_SQLSTATE
 from harness.databases import Database, Databases
 from tests.db.ops.fencing import gold, owner, refused, refused_inside, service
@@ -89,6 +89,14 @@ def test_a_function_of_an_earlier_version_is_replaced_and_what_it_switched_off_i
     fence.lift(owner)
     service.execute("update users set gold = 7")
     assert gold(owner) == 7
+
+
+def test_the_revisions_make_the_function_that_prepare_makes(owner: ops.Connection) -> None:
+    """Each has a copy of its own: a revision must stay as it was applied."""
+    query = "select prosrc from pg_proc where oid = 'ops.refuse_fenced()'::regprocedure"
+    migrated = owner.execute(query).fetchone()
+    owner.execute(schema.FUNCTIONS)
+    assert owner.execute(query).fetchone() == migrated
 
 
 EARLIER_FUNCTION = f"""

@@ -337,5 +337,5 @@ def test_fencing_is_on_disk_whatever_the_connection_had(conn: sqlite3.Connection
     seen: list[str] = []
     conn.set_trace_callback(seen.append)
     fence.raise_fence(conn)
-    assert seen.index("PRAGMA main.synchronous = FULL") < seen.index("BEGIN IMMEDIATE") < seen.index("COMMIT")
+    assert seen.index("PRAGMA main.synchronous = EXTRA") < seen.index("BEGIN IMMEDIATE") < seen.index("COMMIT")
     assert conn.execute("PRAGMA synchronous").fetchone() == (0,)

@@ -113,7 +113,7 @@ def test_the_files_journal_mode_stays_and_every_commit_is_synced(legacy: LegacyP
         assert connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
     assert isinstance(legacy.store, LegacyStore)
     with legacy.store.begin() as unit:
-        assert unit._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert unit._connection.execute("PRAGMA synchronous").fetchone() == (3,)
 
 
 def test_another_writers_lock_is_waited_for_and_then_a_503(hana: LegacyPlace) -> None:

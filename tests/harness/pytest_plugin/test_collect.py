@@ -150,8 +150,8 @@ ONE_OF_EACH_CLASS = "postgres or legacy or twins or 40001 or killed or races"  #
 @pytest.mark.parametrize(
     ("options", "processes", "items"),
     [
-        (("-k", ONE_OF_EACH_CLASS), ["None"], 2 * 7 + 1),
-        (("-p", "xdist.plugin", "-k", "legacy and not killed", "-n2", "--dist=each"), ["gw0", "gw1"], 2 * 2),
+        (("-k", ONE_OF_EACH_CLASS), ["None"], 2 * 8 + 1),
+        (("-p", "xdist.plugin", "-k", "legacy and not killed", "-n2", "--dist=each"), ["gw0", "gw1"], 2 * 3),
     ],
 )
 def test_a_file_is_read_once_by_each_process_however_many_items_it_has(

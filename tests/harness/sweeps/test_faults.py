@@ -8,8 +8,9 @@ import pytest
 
 from db import servers
 from harness import scenarios
-from harness.sweeps import coverage, fault_kinds
-from harness.sweeps.fault_kinds import FAULTS, Crashed, Fault, Killed, Outage
+from harness.sweeps import coverage, crashes, fault_kinds
+from harness.sweeps.crashes import Crash, Crashed
+from harness.sweeps.fault_kinds import FAULTS, Fault, Killed, Outage
 from harness.wire import Decision, DropReply, InjectError, Pass, ProxySession
 from tests.fixtures.given_server import given
 
@@ -39,14 +40,18 @@ steps:
 
 BROKEN = """
 import dataclasses
+import pytest
 import game.dispatch
 import game.postgres
+import game.session
+from game.errors import TryAgain
 from game.rows import Rows
 
 {body}
 
 HELD = getattr({owner}, {name!r})
 
+@pytest.hookimpl(tryfirst=True)  # before the first fixture, which may open a store
 def pytest_runtest_setup(item):
     {owner}.{name} = broken
 
@@ -75,6 +80,48 @@ def broken(unit, before, after):
     HELD(unit, before, half)
     unit.connection.commit()
     HELD(unit, half, after)
+"""
+
+
+FROM_MEMORY = """
+decided = []
+
+def broken(loaded, after, request, outcome, now_ms):
+    decided.append(outcome)
+    return HELD(loaded, after, request, outcome, now_ms)
+
+def pytest_runtest_call(item):
+    attempt = game.dispatch._attempt
+
+    def from_memory(*given):
+        decided.clear()
+        try:
+            return attempt(*given)
+        except TryAgain:
+            if not decided:
+                raise
+            return game.dispatch.Answer(decided[0], replayed=False)
+
+    game.dispatch._attempt = from_memory
+"""
+
+AS_NEW = """
+def broken(receipt, request):
+    return dataclasses.replace(HELD(receipt, request), replayed=False)
+"""
+
+ANOTHER_INSTANT_EACH_TIME = """
+tried = []
+
+def broken(store, request, now_ms, *rest):
+    tried.append(request)
+    return HELD(store, request, now_ms + len(tried), *rest)
+"""
+
+NOT_WAITED_FOR = """
+def broken(schema, *settings):
+    held = HELD(schema, *settings)
+    return held.replace("synchronous_commit=on", "synchronous_commit=off") if settings else held
 """
 
 
@@ -113,15 +160,17 @@ def table(result: pytest.RunResult) -> dict[str, list[str]]:
 def test_every_fault_strikes_at_every_round_trip_and_ends_as_without(suite: pytest.Pytester) -> None:
     write(suite, "mail", MAIL)
     result = run(suite, "--faults=all")
-    result.assert_outcomes(passed=12, deselected=3)
+    result.assert_outcomes(passed=14, deselected=3)
     counted = {name: counts[:4] for name, counts in table(result).items()}
     on_the_wire = ["5", "5", "1", "0"]
     assert counted.pop("killed") == ["6", "6", "2", "0"]
     assert counted.pop("legacy-busy") == ["2", "2", "0", "0"]
+    assert counted.pop("legacy-power-cut") == ["1", "1", "0", "0"]
     cases, fired, at_commit, failures = counted.pop("legacy-killed")
     assert int(cases) > 10
     assert (fired, at_commit, failures) == (cases, "1", "0")
     assert counted.pop("crashed") == ["2", "2", "2", "0"]
+    assert counted.pop("crashed-answered") == ["1", "1", "1", "0"]
     assert counted == dict.fromkeys(["cut", "lost", "outage", "40001", "40P01", "55P03", "57014", "57P01"], on_the_wire)
 
 
@@ -131,12 +180,22 @@ def test_for_the_gate_each_way_in_which_an_action_ends_is_struck_once(suite: pyt
     write(suite, "b", MAIL)
     write(suite, "c", MAIL + again + again.replace("r1", "r2").replace("}\n", ", refused: already_claimed}\n"))
     result = run(suite, "--faults=gate")
-    result.assert_outcomes(passed=25, deselected=9)
+    result.assert_outcomes(passed=27, deselected=9)
     counted = {name: counts[:3] for name, counts in table(result).items()}
     assert counted["cut"] == counted["40001"] == ["13", "13", "1"], "5 granted, 4 answered again, 4 refused"
     assert counted["legacy-busy"] == ["6", "6", "0"]
     assert counted["crashed"] == ["2", "2", "2"]
     assert counted["legacy-killed"][2] == "1"
+
+
+def test_of_a_kind_the_gate_strikes_at_a_command_that_is_not_asked_again(suite: pytest.Pytester) -> None:
+    write(suite, "a", f"{MAIL}{MAIL.splitlines()[-1]}\n")
+    write(suite, "b", MAIL)
+    chosen = coverage.select_cases(
+        {name: scenarios.read_file(suite.path / f"scenarios/reward/{name}.yaml").scenario for name in ("a", "b")}
+    )
+    assert {name: cases["cut"] for name, cases in chosen.items()} == {"a": {1}, "b": {0}}
+    assert [name for name, cases in chosen.items() if "crashed-answered" in cases] == ["b"]
 
 
 def test_what_takes_another_path_to_the_same_end_is_struck_too(suite: pytest.Pytester) -> None:
@@ -166,7 +225,7 @@ def test_a_torn_transaction_fails_in_a_run_without_faults_and_shows_the_statemen
     write(suite, "b", MAIL)
     breaks(suite, "game.postgres.store.PostgresUnit", "save", TORN)
     result = run(suite, "--faults=gate", "-k", "b.yaml and fault")
-    result.assert_outcomes(failed=1, deselected=18)
+    result.assert_outcomes(failed=1, deselected=20)
     result.stdout.fnmatch_lines(
         [
             "scenarios/reward/b.yaml:4: steps.0: hana's r1 (steps.0) without a fault, on the wire",
@@ -210,17 +269,20 @@ def test_a_fault_that_strikes_nothing_fails_whatever_the_case_ends_like(
         monkeypatch.setattr(acts, "strike", nothing)
     for fault in (Killed, Crashed):
         monkeypatch.setattr(fault, "take", lambda self, session: None)
-    result = run(suite, "--faults=" + ",".join(fault_kinds.NAMES))
-    result.assert_outcomes(failed=10, deselected=3)
-    fired = {name: table(result)[name][1] for name in fault_kinds.NAMES}
-    assert fired == dict.fromkeys(fault_kinds.NAMES, "0")
+    monkeypatch.setattr(Crash, "crash", lambda self, pids: self.proxied.thaw(pids))
+    names = (*fault_kinds.NAMES, *crashes.NAMES)
+    result = run(suite, "--faults=" + ",".join(names))
+    result.assert_outcomes(failed=11, deselected=3)
+    fired = {name: table(result)[name][1] for name in names}
+    assert fired == dict.fromkeys(names, "0")
     effects = {kind.name: kind.effect for kind in FAULTS}
-    effects |= {"killed": "an application ended by SIGKILL", "crashed": "a server that recovered from a crash"}
-    assert list(effects) == list(fault_kinds.NAMES)
+    effects |= {"killed": "an application ended by SIGKILL"}
+    effects |= dict.fromkeys(crashes.NAMES, "a server that recovered from a crash")
+    assert list(effects) == list(names)
     for name, effect in effects.items():
         result.stdout.fnmatch_lines(
             [
-                f"*: {name} at round trip *",
+                f"*: {name} a* round trip *",
                 "  the fault",
                 f"    expected  {effect}",
                 "*that it struck nothing",
@@ -262,7 +324,7 @@ def test_a_receipt_that_is_not_looked_up_fails_where_a_commits_answer_is_lost(su
         [
             "scenarios/reward/mail.yaml:4: steps.0: lost at round trip 4: COMMIT",
             "  the answer to hana's r1 (steps.0)",
-            "    expected  granted {*gold*50*}",
+            "    expected  answered again: {*gold*50*}",
             "    found     refused already_claimed",
             "  again: pytest scenarios/reward/mail.yaml::fault-lost --faults=lost --fault-at=4",
         ],
@@ -321,6 +383,53 @@ def test_a_fault_that_does_not_exist_is_a_usage_error(suite: pytest.Pytester) ->
     result.stderr.fnmatch_lines(["ERROR: --faults: expected all, gate or some of cut, *; found rain."])
 
 
+def test_what_a_retry_brings_back_is_missed_when_the_command_is_answered(suite: pytest.Pytester) -> None:
+    write(suite, "mail", f"{MAIL}{MAIL.splitlines()[-1]}\n")
+    breaks(suite, "game.dispatch", "_journal", FROM_MEMORY)
+    result = run(suite, "--faults=cut", "--fault-at=4")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*: cut at round trip 4: COMMIT",
+            "  once hana's r1 (steps.0) was answered: *",
+            "  the answer to hana's r1 (steps.1)",
+            "    expected  answered again: *",
+            "    found     granted *",
+        ]
+    )
+
+
+def test_an_answer_out_of_a_receipt_that_does_not_say_so_fails(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL)
+    breaks(suite, "game.dispatch", "_replayed", AS_NEW)
+    result = run(suite, "--faults=lost,killed,crashed,legacy-killed,cut,40001")
+    result.assert_outcomes(failed=4, passed=2, deselected=3)
+    result.stdout.fnmatch_lines(["*: lost at round trip 4: COMMIT", "    expected  answered again: *"])
+
+
+def test_an_attempt_at_another_instant_than_the_first_fails(suite: pytest.Pytester) -> None:
+    write(suite, "mail", MAIL)
+    breaks(suite, "game.dispatch", "_attempt", ANOTHER_INSTANT_EACH_TIME)
+    run(suite, "--faults=cut,legacy-busy").assert_outcomes(failed=2, deselected=3)
+
+
+def test_a_commit_that_is_not_waited_for_is_lost_each_time(suite: pytest.Pytester) -> None:
+    again = MAIL.splitlines()[-1].replace("m1", "m2").replace("r1", "r2")
+    write(suite, "mail", f"{MAIL}{again}\n".replace("{m1: {gold: 50}}", "{m1: {gold: 50}, m2: {gold: 7}}"))
+    breaks(suite, "game.session", "options", NOT_WAITED_FOR)
+    result = run(suite, "--faults=crashed-answered")
+    result.assert_outcomes(failed=1, deselected=3)
+    assert table(result)["crashed-answered"][:4] == ["2", "2", "2", "2"], "each of the two grants"
+    result.stdout.fnmatch_lines(
+        [
+            "*: crashed-answered after round trip 4: COMMIT",
+            "  once hana's r1 (steps.0) was answered: users.hana.gold",
+            "    expected  150",
+            "    found     100",
+        ]
+    )
+
+
 def test_a_receipt_that_the_legacy_store_does_not_look_up_fails_where_the_process_dies_before_its_answer(
     suite: pytest.Pytester,
 ) -> None:
@@ -332,7 +441,7 @@ def test_a_receipt_that_the_legacy_store_does_not_look_up_fails_where_the_proces
         [
             "*: legacy-killed at statement *: (the answer)",
             "  the answer to hana's r1 (steps.0)",
-            "    expected  granted {*gold*50*}",
+            "    expected  answered again: {*gold*50*}",
             "    found     refused already_claimed",
             "  again: pytest scenarios/reward/mail.yaml::fault-legacy-killed --faults=legacy-killed --fault-at=*",
         ]
