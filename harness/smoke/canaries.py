@@ -84,7 +84,7 @@ def _remove_legacy(connection: sqlite3.Connection) -> None:
 def _legacy(store: LegacyUrl, pass_token: str) -> Iterator[sqlite3.Connection]:
     """Open a transaction that passes the file's fence and its own triggers. It is rolled back if the block fails."""
     with closing(sqlite_values.connect(store.path)) as connection, connection:
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA synchronous=EXTRA")
         connection.execute("BEGIN IMMEDIATE")
         with legacy_fence.bypass(connection, pass_token), without_triggers(connection):
             yield connection
