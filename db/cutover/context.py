@@ -28,6 +28,7 @@ from db.cutover.journal import Journal
 from db.cutover.ports import Demand, Observer, Smoke, unobserved
 from db.cutover.report import RunReport, RunVerdict, StepReport, StepStatus
 from db.environments import Environment
+from db.errors import Refusal
 from db.ops import fence
 from db.processes.interruption import Signals
 from db.snapshots.tools import Tools
@@ -35,6 +36,7 @@ from game.errors import StoreFailure
 from game.legacy import sqlite_values
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import FenceMark, Owner
+from game.redaction import redact
 
 FAILURES = (psycopg.Error, sqlite3.Error, sa.exc.SQLAlchemyError, StoreFailure, OSError)
 """What stores, files and processes raise when they fail; anything else is a defect of ours and goes on."""
@@ -132,24 +134,36 @@ class RunContext:
 
         recheck: called under the lock, before the journal begins, since what was read before may have changed.
         undoing: records that an undo is under way, and see `hooks.wait_for_orphan`; else records that none is.
-        Raises Refusal naming the lock's holder, or Inconclusive if a hook of a dead run is still at work.
+        Raises Refusal naming the lock's holder, or that Postgres stopped answering; Inconclusive if a hook of a dead
+        run is still at work.
         """
         with ExitStack() as self._stack:
-            self.lock_again()
-            if undoing:
-                recheck()
-                self.begin_undo()
-            hooks.wait_for_orphan(self.env, undoing=undoing)
-            recheck()
-            if not undoing:
-                self.end_undo()
-            self._run_before = ops.phase_run(self.conn)
-            read = [str(file) for file in self.env.files_read.files]
-            self.journal.write(journals.RUN, verb=self.verb, environment=self.env.name, settings=read)
+            try:
+                self._begin(recheck, undoing=undoing)
+            except psycopg.OperationalError as error:  # In the middle of an answer: who can't connect is refused.
+                raise Refusal(
+                    "the run lock",
+                    f"Postgres stopped answering: {redact(text_of(error).splitlines()[0])}",
+                    where=self.env.target_direct.redacted,
+                    do="Nothing was changed. Run the same command again.",
+                ) from error
             try:
                 yield
             finally:
                 self._held = None
+
+    def _begin(self, recheck: Callable[[], None], *, undoing: bool) -> None:
+        self.lock_again()
+        if undoing:
+            recheck()
+            self.begin_undo()
+        hooks.wait_for_orphan(self.env, undoing=undoing)
+        recheck()
+        if not undoing:
+            self.end_undo()
+        self._run_before = ops.phase_run(self.conn)
+        read = [str(file) for file in self.env.files_read.files]
+        self.journal.write(journals.RUN, verb=self.verb, environment=self.env.name, settings=read)
 
     @property
     def is_ours(self) -> bool:

@@ -61,7 +61,8 @@ def _go(context: RunContext, runbook: Runbook, status: MoveStatus) -> RunReport:
     with context.locked(partial(move_status.require_same, context.env, status, runbook.refuse)):
         _note_lost_lift(context, status)
         if status.phase is runbook.beyond:
-            _see_to_it(context, runbook)
+            with undoing.finishing(context):
+                _see_to_it(context, runbook)
         else:
             _cross(context, runbook)
         with undoing.finishing(context):

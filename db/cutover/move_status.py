@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import psycopg
+
 from db import ops
 from db.cutover import fence_owner, switch, switch_record
 from db.cutover.advice import OVER, PointerTo
@@ -17,6 +19,7 @@ from db.remedies import ANOTHER_SERVER
 from db.schema import migrate
 from game.legacy.fence import mark as fence_mark
 from game.legacy.fence_schema import FenceMark
+from game.redaction import redact
 from game.unit_of_work import FenceState
 
 
@@ -112,7 +115,10 @@ def unknowable(reason: str, env: Environment, do: str = "Bring that server back,
 
 
 def read_status(env: Environment) -> MoveStatus:
-    """Read where the move stands. Without Postgres, raises Refusal if the file is open, else Inconclusive."""
+    """Read where the move stands.
+
+    If Postgres does not answer, raises Refusal while the file is open, and Inconclusive while it is closed.
+    """
     with reading(env.legacy.path) as connection:
         mark = fence_mark(connection)
     try:
@@ -121,26 +127,41 @@ def read_status(env: Environment) -> MoveStatus:
         if mark.state == "open":
             raise
         raise unknowable(error.found, env, error.do) from error
-    with conn:
-        ops.require_marker(conn, env.name)
-        target: FenceState = "fenced"
-        inconsistent: tuple[str, ...] = ()
-        if migrate.current(conn):
-            target = fence.recorded_state(conn)
-            inconsistent = fence.inconsistent_tables(conn, target)
-        phase = ops.phase(conn)
-        return MoveStatus(
-            phase,
-            ops.phase_run(conn),
-            target,
-            inconsistent,
-            mark,
-            ops.identity(conn),
-            switch.pointed(env),
-            unfinished=switch.is_unfinished(env, env.target if phase is Phase.LIVE else env.legacy),
-            undoing=switch_record.undoing(env),
-            emergency=str(emergency.standing(conn) or fence_owner.unrecorded(mark, ops.identity(conn)) or ""),
-        )
+    try:
+        with conn:
+            return _status(env, conn, mark)
+    except psycopg.OperationalError as error:
+        reason = redact(str(error).splitlines()[0])
+        if mark.state == "open":
+            raise Refusal(
+                "Postgres to say how the move stands",
+                f"it stopped answering: {reason}",
+                where=env.target_direct.redacted,
+                do="Nothing was changed. Run the same command again.",
+            ) from error
+        raise unknowable(reason, env) from error
+
+
+def _status(env: Environment, conn: ops.Connection, mark: FenceMark) -> MoveStatus:
+    ops.require_marker(conn, env.name)
+    target: FenceState = "fenced"
+    inconsistent: tuple[str, ...] = ()
+    if migrate.current(conn):
+        target = fence.recorded_state(conn)
+        inconsistent = fence.inconsistent_tables(conn, target)
+    phase = ops.phase(conn)
+    return MoveStatus(
+        phase,
+        ops.phase_run(conn),
+        target,
+        inconsistent,
+        mark,
+        ops.identity(conn),
+        switch.pointed(env),
+        unfinished=switch.is_unfinished(env, env.target if phase is Phase.LIVE else env.legacy),
+        undoing=switch_record.undoing(env),
+        emergency=str(emergency.standing(conn) or fence_owner.unrecorded(mark, ops.identity(conn)) or ""),
+    )
 
 
 def require_same(env: Environment, before: MoveStatus, refuse: Refuse) -> None:

@@ -15,7 +15,7 @@ import psycopg
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db.cutover import hooks, switch
-from db.cutover.context import FAILURES, RunContext
+from db.cutover.context import FAILURES, RunContext, text_of
 from db.cutover.deadline import Deadline
 from db.cutover.move_status import unknowable
 from db.cutover.report import RunVerdict, StepStatus
@@ -166,15 +166,22 @@ def finishing(context: RunContext) -> Iterator[None]:
 
     A Refusal would say that nothing was changed, though players play on the other store by then.
     """
+    finish = f"Then finish it: invoke {context.verb} --env {context.env.name}"
     try:
         yield
     except (Failure, Refusal) as error:
-        finish = f"Then finish it: invoke {context.verb} --env {context.env.name}"
         raise Failure(
             error.expected,
             error.found,
             where=error.where,
             do=f"The move is made. {error.do} {finish}".replace("  ", " "),
+        ) from error
+    except FAILURES as error:  # Outside of a step's work, which makes a Failure of it: asked whether the step is done.
+        raise Failure(
+            "both stores to answer",
+            redact(text_of(error)),
+            where=context.env.name,
+            do=f"The move is made. {finish}",
         ) from error
 
 

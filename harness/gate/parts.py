@@ -1,4 +1,4 @@
-"""The parts of a gate beside the scenarios: the migrations, and a backup; on a throwaway server of their own."""
+"""The parts of a gate beside the scenarios: migrations, a backup, and strikes; on throwaway servers of their own."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ from db.snapshots import Side
 from db.target import pooler
 from game.urls import PostgresUrl
 from harness.gate.report import Ended, GatePart
+from harness.strikes import sweep
 
 SEED = 1
+STRIKES_A_MOVE = 1
+"""Each night all of them are tried. One takes some 2 s, and to begin from four states and to watch four moves 15."""
+
 STRAY_COLUMN = "alter table users add column gate_stray text"
 LOST_CONSTRAINT = "alter table user_inventory drop constraint {}"
 A_CHECK = """
@@ -58,6 +62,18 @@ def run(kind: str | None, players: int, progress: Progress) -> tuple[tuple[GateP
         backup = attempt("backup", lambda: _backup(environment, server, players), vitals)
         with pooler.transaction(environment.target) as conn:
             return (migrations, backup), decisive(conn)
+
+
+def strike(kind: str | None, progress: Progress) -> GatePart:
+    """Strike every move inside its decisive steps, see harness.strikes; on a server of its own. Raises Lost."""
+    with lasting(kind) as (server, vitals), tempfile.TemporaryDirectory(prefix="sudamr-gate-") as folder:
+        progress.say(f"     on {server}")
+
+        def struck() -> Found:
+            sampled = sweep.sample(server, Path(folder), STRIKES_A_MOVE)
+            return sampled.figures, sampled.problems
+
+        return attempt("strikes", struck, vitals)
 
 
 def attempt(name: str, act: Callable[[], Found], vitals: Vitals | None = None) -> GatePart:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SAID = {
     "servers": "migrations up from nothing and drift, a backup restored and counted",
     "suite": "every scenario on both stores and side by side, every action under every fault, races in every order",
+    "strikes": "every move watched at each of its statements, and struck inside its steps",
     "rehearsal": "the whole move and the way back, under load",
 }
 """What each part does, in the order in which they are tried."""
@@ -122,6 +123,10 @@ class _Search:
             self.items = error.items
             raise
 
+    def strikes(self) -> None:
+        """Watch every move at each of its statements, and strike it inside its steps."""
+        self.parts.append(parts.strike(self.options.postgres, self.progress))
+
     def rehearsal(self) -> None:
         """Rehearse the whole move and the way back, under load."""
         options = self.options
@@ -133,7 +138,12 @@ def _find(options: GateOptions, root: Path, progress: Progress) -> Findings:
     """Try each part. Where a server or the machine is lost, the rest is not tried: it would be lost too."""
     search = _Search(options, root, progress, due.items(root))
     estimate = Estimate(root / DURATIONS, len(search.due))
-    ways = {"servers": search.servers, "suite": search.suite, "rehearsal": search.rehearsal}
+    ways = {
+        "servers": search.servers,
+        "suite": search.suite,
+        "strikes": search.strikes,
+        "rehearsal": search.rehearsal,
+    }
     for part, act in ways.items():
         progress.say(estimate.line(part, SAID[part]))
         began = time.monotonic()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(slots=True)
@@ -47,17 +47,27 @@ class ClientRequest:
 class ClientLog:
     """The requests of all clients of one run, by (player, id), in the order in which they were first sent.
 
-    Safe to use from several threads. clock: gives the instants.
+    Safe to use from several threads. clock: gives the instants. earlier: requests of other logs, which are copied.
     """
 
-    def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, clock: Callable[[], int] = time.monotonic_ns, *, earlier: Iterable[ClientRequest] = ()) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._requests: dict[tuple[str, str], ClientRequest] = {}
+        self._requests = {one.key: replace(one, contradictions=list(one.contradictions)) for one in earlier}
 
     def __iter__(self) -> Iterator[ClientRequest]:
         with self._lock:
             return iter(list(self._requests.values()))
+
+    @property
+    def grants(self) -> list[ClientRequest]:
+        """Return the requests that a client was told are granted."""
+        return [request for request in self if request.outcome is not None]
+
+    @property
+    def refusals(self) -> list[ClientRequest]:
+        """Return the requests that were refused each time that they were answered."""
+        return [request for request in self if request.refused and request.outcome is None]
 
     def sending(self, player: str, request_id: str, action: str, fields: Mapping[str, object]) -> None:
         """Note that a request is about to be sent, for the first time or again."""

@@ -24,7 +24,7 @@ import httpx
 
 from db.errors import Inconclusive
 from db.web import authorities
-from harness.history.client_log import ClientLog, ClientRequest
+from harness.history.client_log import ClientLog
 
 CLIENTS = 4
 PAUSE_SECONDS = 0.2
@@ -82,16 +82,6 @@ class AnswerLog:
     dropped: int = 0
     granted_at: list[float] = field(default_factory=list)
     unanswered_at: list[float] = field(default_factory=list)
-
-    @property
-    def granted(self) -> list[ClientRequest]:
-        """Return the requests that a client was told are granted."""
-        return [request for request in self.requests if request.outcome is not None]
-
-    @property
-    def refused(self) -> list[ClientRequest]:
-        """Return the requests that were refused each time that they were answered."""
-        return [request for request in self.requests if request.refused and request.outcome is None]
 
     def freeze(self, since: float) -> float:
         """Return the longest time in seconds from a request without an answer to the next that was granted.

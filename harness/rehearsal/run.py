@@ -84,7 +84,7 @@ def rehearse(players: int, source: Path | None, kind: str | None, progress: Prog
             },
             players=setup.players,
             held=rehearsal.held,
-            refused=len(tally.refused),
+            refused=len(tally.requests.refusals),
             dropped=tally.dropped,
             seconds=round(time.monotonic() - began, 1),
             rollback=way_back,
@@ -170,7 +170,7 @@ class Rehearsal:
         leg = Leg(
             verdict=PASS,
             **moved,
-            acknowledged=len(tally.granted),
+            acknowledged=len(tally.requests.grants),
             missing=len(judged.violations) - too_often,
             duplicated=too_often,
             retried=tally.retried,

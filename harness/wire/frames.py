@@ -105,5 +105,11 @@ def sqlstate(frame: Frame) -> str:
     return next((_text(field[1:]) for field in frame.body.split(b"\0") if field[:1] == b"C"), "")
 
 
+def parameters(frame: Frame) -> dict[str, str]:
+    """Return what a client says when it begins: user, database, application_name …; of a StartupMessage."""
+    words = [_text(word) for word in frame.body[4:].split(b"\0")]
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
 def _text(sql: bytes) -> str:
     return sql.decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol, TypeAlias
 
@@ -50,11 +50,12 @@ class ProxySession(threading.Thread):
     ) -> None:
         """Take over the client's connection. interceptor: called at each round trip; gone: called once both are closed.
 
-        pid: the server's process.
+        pid: the server's process. opened_as: what the client said when it began: user, database, application_name …
         raised: the SQLSTATE of the last error that the client heard from the server, since `forget`.
         """
         super().__init__(name=f"{name} up", daemon=True)
         self.pid: int | None = None
+        self.opened_as: Mapping[str, str] = {}
         self.raised: str | None = None
         self._client = client
         self._upstream = upstream
@@ -152,7 +153,9 @@ class ProxySession(threading.Thread):
             return True
         self._server = _connect(self._upstream)
         self._server.sendall(frame.data)
-        if frame.code == frames.CANCEL_REQUEST:
+        if frame.code != frames.CANCEL_REQUEST:
+            self.opened_as = frames.parameters(frame)
+        else:
             self._server.recv(1)  # The server closes once it has passed the request on; so do we.
             return False
         down = f"{self.name.removesuffix('up')}down"

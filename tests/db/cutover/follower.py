@@ -1,17 +1,16 @@
 """A stand-in for the service in tests of the move's states: it follows the pointer and really opens the store.
 
 The real service takes a second to start; hundreds of states are set up and ended here. It answers /readyz as a process
-that was restarted after the pointer was written last, and says what the store itself says of its fence.
+that was restarted after the pointer was written last, and says what the store itself says of its fence; so a test may
+write the pointer and need no restart.
 """
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -19,35 +18,14 @@ from dotenv import dotenv_values
 from game.errors import StoreFailure
 from game.service.openapi import ABILITIES
 from game.stores import open_store
-
-NO_PROCESS = 1 << 23
-"""An id above the largest that Linux gives: no process of this machine is taken for a service of the test."""
+from harness.strikes.follower import NO_PROCESS, answering
 
 
 @contextmanager
 def following(env_file: Path) -> Iterator[str]:
     """The base URL of a service that follows the pointer in the file, for as long as the block lasts."""
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(_ready(env_file)).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing: the standard error is the test's."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(partial(_ready, env_file)) as url:
+        yield url
 
 
 def restart(env_file: Path) -> str:

@@ -1,6 +1,7 @@
 """Killed anywhere: a cutover that goes on ends live, one that is aborted ends on the legacy file, both whole.
 
 Each run here is a process of its own that ends with SIGKILL; one world lives through many of them, as a night does.
+Inside its steps, and before each, a move is killed and aborted in tests/harness/strikes.
 """
 
 from __future__ import annotations
@@ -44,18 +45,6 @@ def test_a_cutover_killed_after_and_within_its_steps_goes_on_and_ends_live_and_w
     world.assert_whole_on_postgres()
     assert len([*world.runs.glob("*/journal.jsonl")]) == 2, "one that had not begun yet, and one that was gone on with"
     assert report.counts["mismatches"] == 0
-
-
-@pytest.mark.parametrize("steps", [("snapshot", "fence", "copy"), ("switch", "smoke", "live")])
-def test_a_cutover_killed_before_a_step_is_aborted_and_all_is_as_before(world: World, steps: Sequence[str]) -> None:
-    for step in steps:
-        assert world.dies("before", step, run_cutover) == KILLED, step
-        if world.phase() == "empty":  # Nothing was begun, and an abort says so.
-            with pytest.raises(Refusal, match="none that was begun"):
-                world.cutover(abort=True)
-        else:
-            assert world.cutover(abort=True).verdict == "undone"
-        world.assert_whole_on_legacy()
 
 
 def test_an_abort_that_is_killed_within_an_undo_is_finished_by_the_next_run(world: World) -> None:

@@ -134,9 +134,9 @@ def test_writes_that_a_rollback_discards_are_named_one_by_one(played: Played) ->
     env = played.world.env
     played.world.cutover()
     played.switched(env.legacy)
-    kept = {request.key for request in played.users.tally.granted}
+    kept = {request.key for request in played.users.tally.requests.grants}
     assert played.judged(env.target).violations == ()
-    lost = {request.key for request in played.users.tally.granted} - kept
+    lost = {request.key for request in played.users.tally.requests.grants} - kept
     with ops.connect(env.target_direct) as conn, closing(sqlite_values.connect(env.legacy.path)) as file:
         (there,), (here,) = (
             of.execute(f"select count(*) from {table}").fetchone() or (0,)

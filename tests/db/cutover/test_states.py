@@ -22,6 +22,7 @@ from db.cutover.advice import (
     Fence,
     FenceOwner,
     LockHolder,
+    OperatorCommand,
     PointerTo,
     Settled,
     Unreachable,
@@ -96,6 +97,16 @@ def test_the_command_that_status_prints_ends_the_state(state: EnvironmentState, 
     assert isinstance(after.advice, Settled), after
     assert after.serves in ("players play on SQLite", "players play on Postgres")
     assert world.legacy_refuses() != world.postgres_refuses(), "one store takes writes, and one does not"
+
+
+def test_an_abort_of_nothing_says_that_none_was_begun(world: World) -> None:
+    set_up(world, EnvironmentState(Phase.EMPTY, Fence.OPEN, FenceOwner.NOBODY, Fence.FENCED, PointerTo.LEGACY))
+    before = ending.look(world.env)
+
+    with pytest.raises(Refusal, match="none that was begun"):
+        run(world, OperatorCommand.ABORT)
+
+    assert ending.look(world.env) == before
 
 
 def _title(state: EnvironmentState) -> str:

@@ -161,7 +161,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 PASS = "a pass of the tests"
 EXTRA = 3
-"""The value of PRAGMA synchronous that syncs each commit, and the folder too where a journal's removal is the commit."""
+"""The value of PRAGMA synchronous that syncs each commit, and the folder where the commit is a journal's removal."""
 
 
 def _play(path: Path) -> None:

@@ -101,6 +101,13 @@ def test_migrations_and_a_backup_are_tried_on_a_server_of_their_own(pytestconfig
     assert settings["synchronous_commit"] == "on"
 
 
+def test_a_selection_of_strikes_is_tried_on_a_server_of_its_own(pytestconfig: pytest.Config) -> None:
+    part = gate_parts.strike(pytestconfig.getoption("--postgres"), Silent())
+    assert (part.verdict, part.problems) == (Ended.PASS, ())
+    assert part.found["moves"] == part.found["strikes"] == 4
+    assert [part.found[name] for name in ("lost", "doubled", "dead ends")] == [0, 0, 0]
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A folder with one scenario that holds."""
@@ -255,12 +262,12 @@ def test_a_gate_that_is_terminated_leaves_no_pytest_behind(tree: Path, pytestcon
 def test_it_says_what_it_does_and_how_long_is_left(tmp_path: Path) -> None:
     path = tmp_path / "out" / "durations.json"
     first = estimate.Estimate(path)
-    assert first.line("servers", "migrations") == "1 of 3: migrations; some 15 s, 4:05 left in all on two idle cores"
+    assert first.line("servers", "migrations") == "1 of 4: migrations; some 15 s, 4:30 left in all on two idle cores"
     assert "some 370 s" in estimate.Estimate(path, 2 * estimate.ITEMS).line("suite", "scenarios")
-    for part, seconds in (("servers", 10.0), ("suite", 100.0), ("rehearsal", 30.0)):
+    for part, seconds in (("servers", 10.0), ("suite", 100.0), ("strikes", 20.0), ("rehearsal", 30.0)):
         first.took(part, seconds)
     first.keep()
     second = estimate.Estimate(path)
     second.took("servers", 9.0)
-    assert second.line("suite", "scenarios") == "2 of 3: scenarios; some 100 s, 2:10 left in all"
+    assert second.line("suite", "scenarios") == "2 of 4: scenarios; some 100 s, 2:30 left in all"
     assert "some 50 s" in estimate.Estimate(path, estimate.ITEMS // 2).line("suite", "half of them")

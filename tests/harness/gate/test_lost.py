@@ -21,6 +21,7 @@ from db.servers.vitals import Lost, Vitals, lasting
 from harness import rehearsal
 from harness.gate import Ended, admission, due, suite
 from harness.gate import parts as gate_parts
+from harness.gate.report import GatePart
 from harness.gate.run import GateOptions, run, show
 from harness.rehearsal import Leg, RehearsalReport
 from harness.rehearsal.run import Rehearsal
@@ -226,6 +227,7 @@ def gate_with(monkeypatch: pytest.MonkeyPatch, **acts: Any) -> None:
         return tuple(parts()), {}
 
     monkeypatch.setattr(gate_parts, "run", acts.get("servers", tried))
+    monkeypatch.setattr(gate_parts, "strike", acts.get("strikes", lambda *_: GatePart("strikes", Ended.PASS, 1.0)))
     monkeypatch.setattr(suite, "run", acts.get("suite", lambda *_: tuple(items())))
     monkeypatch.setattr(
         rehearsal, "rehearse", acts.get("rehearsal", lambda *_, **__: RehearsalReport("pass", engine={}))
@@ -247,10 +249,11 @@ GONE = vitals.lost("the server docker 15.18 no longer answers")
 @pytest.mark.parametrize(
     ("acts", "ended", "not_tried"),
     [
-        ({"servers": raising(GONE)}, Ended.INCONCLUSIVE, {"suite", "rehearsal"}),
-        ({"suite": raising(suite.LostSuite(GONE, ()))}, Ended.INCONCLUSIVE, {"rehearsal"}),
+        ({"servers": raising(GONE)}, Ended.INCONCLUSIVE, {"suite", "strikes", "rehearsal"}),
+        ({"suite": raising(suite.LostSuite(GONE, ()))}, Ended.INCONCLUSIVE, {"strikes", "rehearsal"}),
+        ({"strikes": raising(GONE)}, Ended.INCONCLUSIVE, {"rehearsal"}),
         ({"rehearsal": raising(GONE)}, Ended.INCONCLUSIVE, set()),
-        ({"suite": raising(suite.LostSuite(GONE, (item(found="1 is not 2"),)))}, Ended.FAIL, {"rehearsal"}),
+        ({"suite": raising(suite.LostSuite(GONE, (item(found="1 is not 2"),)))}, Ended.FAIL, {"strikes", "rehearsal"}),
     ],
 )
 def test_a_gate_names_the_cause_and_what_it_did_not_try(

@@ -97,11 +97,11 @@ def contradictions(tally: virtual_users.AnswerLog) -> list[str]:
 
 def test_every_request_that_is_allowed_is_asked_once_and_remembered() -> None:
     service, tally = played(lambda _key, times: granted(replayed=times > 1))
-    assert len(tally.granted) == 40
-    assert tally.refused == []
+    assert len(tally.requests.grants) == 40
+    assert tally.requests.refusals == []
     assert tally.wrong == []
     assert {request.key for request in tally.requests} == set(service.asked)
-    assert all(request.answered and request.sent < request.answered for request in tally.granted)
+    assert all(request.answered and request.sent < request.answered for request in tally.requests.grants)
 
 
 def test_unanswered_requests_are_asked_again_under_the_same_key_with_the_same_body() -> None:
@@ -113,9 +113,9 @@ def test_unanswered_requests_are_asked_again_under_the_same_key_with_the_same_bo
         )
 
     service, tally = played(rule, 20)
-    assert len(tally.granted) == 20
+    assert len(tally.requests.grants) == 20
     assert tally.wrong == []
-    assert all(service.asked[request.key] >= 3 for request in tally.granted)
+    assert all(service.asked[request.key] >= 3 for request in tally.requests.grants)
     assert all(len(bodies) == 1 for bodies in service.bodies.values())
     assert tally.retried >= 40
     assert tally.freeze(since=0.0) > 0
@@ -123,8 +123,8 @@ def test_unanswered_requests_are_asked_again_under_the_same_key_with_the_same_bo
 
 def test_a_refusal_by_the_rules_is_an_answer() -> None:
     service, tally = played(lambda _key, _times: (409, {"code": "already_claimed"}), 10)
-    assert {request.refused for request in tally.refused} == {"already_claimed"}
-    assert len(tally.refused) == 10
+    assert {request.refused for request in tally.requests.refusals} == {"already_claimed"}
+    assert len(tally.requests.refusals) == 10
     assert tally.wrong == []
     assert max(service.asked.values()) <= 2  # once more where the first connection was closed before the answer
 
@@ -144,7 +144,7 @@ def test_some_go_away_and_never_ask_again(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(virtual_users, "GOING_AWAY", 1.0)
     monkeypatch.setattr(virtual_users, "FORGETTING", 1.0)
     _, tally = played(lambda _key, times: granted(replayed=times > 1), 10)
-    assert (tally.dropped, tally.retried, tally.granted) == (10, 0, [])
+    assert (tally.dropped, tally.retried, tally.requests.grants) == (10, 0, [])
     assert [request.is_open for request in tally.requests] == [True] * 10
 
 
@@ -169,7 +169,7 @@ def test_a_grant_that_is_refused_later_is_noted(monkeypatch: pytest.MonkeyPatch)
 
 def test_an_error_of_the_service_is_wrong_and_asked_again() -> None:
     _, tally = played(lambda _key, times: (500, {}) if times == 1 else granted(replayed=times > 2), 5)
-    assert len(tally.granted) == 5
+    assert len(tally.requests.grants) == 5
     assert any("status 500" in line for line in tally.wrong)
 
 
@@ -181,11 +181,11 @@ def test_a_service_that_never_answers_is_inconclusive(monkeypatch: pytest.Monkey
 
 def test_no_more_is_played_than_is_planned() -> None:
     _, tally = played(lambda _key, times: granted(replayed=times > 1), 1000)
-    assert len(tally.granted) == sum(map(len, PLANS.values()))
+    assert len(tally.requests.grants) == sum(map(len, PLANS.values()))
 
 
 def test_a_grant_that_tells_nothing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_users, "GOING_AWAY", 0.0)
     _, tally = played(lambda _key, times: (200, {"replayed": False}) if times == 1 else granted(replayed=False), 3)
-    assert len(tally.granted) == 3
+    assert len(tally.requests.grants) == 3
     assert any("status 200" in line for line in tally.wrong)

@@ -206,7 +206,7 @@ def lock_out(prepared: RehearsalSetup, users: VirtualUsers) -> None:
 def lose_a_receipt(prepared: RehearsalSetup, users: VirtualUsers) -> None:
     """What a move that loses one would leave."""
     lock_out(prepared, users)
-    key = users.tally.granted[0].key
+    key = users.tally.requests.grants[0].key
     with closing(sqlite_values.connect(prepared.legacy, timeout_seconds=30)) as connection:
         gone = connection.execute("DELETE FROM sudamr_action_receipts WHERE user_id = ? AND request_id = ?", key)
         assert gone.rowcount == 1
@@ -215,7 +215,8 @@ def lose_a_receipt(prepared: RehearsalSetup, users: VirtualUsers) -> None:
 def answer_before_it_was_asked(prepared: RehearsalSetup, users: VirtualUsers) -> None:
     """What a move that gives a later number to an earlier request would leave, by the clients' clock."""
     lock_out(prepared, users)
-    asked = [request for request in users.tally.granted if request.player == users.tally.granted[0].player]
+    grants = users.tally.requests.grants
+    asked = [request for request in grants if request.player == grants[0].player]
     asked[0].sent = asked[0].answered = time.monotonic_ns() + 10**12
 
 

@@ -1,0 +1,103 @@
+"""A process of the service that goes its own way: one that is not restarted, or an old one that stays beside the new.
+
+It is a real process with the store open that the pointer named when it began. It answers /readyz, and it goes on trying
+to carry its players' commands out.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from typing import Any
+
+from game.errors import StoreFailure
+from game.service.openapi import ABILITIES
+from game.stores import open_store
+from harness.history.client_log import ClientLog
+from harness.load.scripts import Script
+from harness.strikes.players import Players
+from harness.strikes.tool import FORK
+
+PAUSE_SECONDS = 0.05
+
+
+class OldProcess:
+    """The owner's side. `log`: what its players asked and were told."""
+
+    def __init__(self, url: str, scripts: dict[str, Script]) -> None:
+        self._line, theirs = FORK.Pipe()
+        self._process = FORK.Process(target=_serve, args=(url, scripts, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._lock = threading.Lock()
+        self.log = ClientLog()
+        self.ready()
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def ready(self) -> dict[str, object]:
+        """Return what it answers at /readyz."""
+        answer: dict[str, object] = self._ask(None)
+        return answer
+
+    def play(self, requests: int) -> bool:
+        """Have its players ask for so much. Returns True if anything of it was granted."""
+        before = len(self.log.grants)
+        self.log = ClientLog(earlier=self._ask(requests))
+        return len(self.log.grants) > before
+
+    @contextmanager
+    def playing(self) -> Iterator[None]:
+        """Have its players ask all the time, for as long as the block lasts."""
+        over = threading.Event()
+
+        def play() -> None:
+            while not over.wait(PAUSE_SECONDS):
+                self.play(1)
+
+        thread = threading.Thread(target=play, name="old players", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def end(self) -> None:
+        """End it, as an operator does who was told of it."""
+        self._process.kill()
+        self._process.join()
+
+    def _ask(self, requests: int | None) -> Any:
+        with self._lock:
+            self._line.send(requests)
+            return self._line.recv()
+
+
+def _serve(url: str, scripts: dict[str, Script], line: Connection) -> None:
+    started = datetime.now(UTC).isoformat()
+    with closing(open_store(url, pool_size=2)) as store:
+        players = Players(lambda: store, scripts, ClientLog())
+        while True:
+            requests = line.recv()
+            if requests is None:
+                line.send({"pid": os.getpid(), "started": started, "abilities": ABILITIES, **_status(store.status)})
+            else:
+                players.play(requests)
+                line.send(list(players.log))
+
+
+def _status(status: Callable[[], object]) -> dict[str, object]:
+    try:
+        said = status()
+    except StoreFailure as error:
+        return {"engine": "", "store": "", "fence": str(error)}
+    return {name: getattr(said, name) for name in ("engine", "store", "fence")}

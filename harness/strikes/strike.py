@@ -1,0 +1,323 @@
+"""One strike: a start, a run that is struck at a position, what the operator does then, and what is left at the end."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from multiprocessing.process import BaseProcess
+
+from db.cutover import ending
+from db.cutover.advice import Ends, Settled
+from db.ops import Phase
+from harness.history.violations import GRANTED_TOO_OFTEN
+from harness.strikes import tool
+from harness.strikes.director import Director, How
+from harness.strikes.events import Event, Position
+from harness.strikes.players import Players
+from harness.strikes.runbooks import runbooks
+from harness.strikes.tool import Order
+from harness.strikes.watcher import Watcher
+from harness.strikes.world import Start, World
+
+ENDS_SECONDS = 120.0
+FOLLOWED = 4
+"""So many printed commands may be followed before it is a dead end."""
+
+SHOWN = 3
+"""Of what a command printed, the lines that a report has."""
+
+MEANWHILE, AFTERWARDS = 2, 3
+"""Requests of players at the instant of the strike, and at the end; between them they ask all the time."""
+
+UNDONE = 4
+CODES = frozenset({0, 1, 2, 3, UNDONE})
+SERVES = {"players play on SQLite": "legacy", "players play on Postgres": "postgres"}
+_RUNS = itertools.count()
+_NEXT = re.compile(r"invoke (\w+) --env \w+( --abort)?")
+
+
+class Then(StrEnum):
+    """What the operator does after the strike: run the same command again, or undo."""
+
+    AGAIN = "again"
+    ABORT = "abort"
+
+
+@dataclass(frozen=True)
+class Move:
+    """A run of a runbook that is struck, or its undo, and where it begins."""
+
+    runbook: str
+    abort: bool
+    start: Start
+
+    @property
+    def name(self) -> str:
+        """Return the runbook's name, with ` --abort` for its undo."""
+        return f"{self.runbook}{' --abort' if self.abort else ''}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One strike to try."""
+
+    at: Position
+    how: How
+    then: Then
+
+    def __str__(self) -> str:
+        return f"{self.how} at {self.at}, then {self.then}"
+
+
+@dataclass
+class Outcome:
+    """What came of a strike. struck: the tool came to the position. problems: a sentence each; log: each command."""
+
+    struck: bool = True
+    lost: int = 0
+    doubled: int = 0
+    dead_ends: int = 0
+    problems: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Recorded:
+    """A run that nothing struck. looked: how often it was looked at from outside, and each breach that was seen."""
+
+    events: list[Event] = field(default_factory=list)
+    looked: int = 0
+    breaches: list[str] = field(default_factory=list)
+
+
+class Run:
+    """A run of the tool as a process of its own. director: told of all that it does, else it runs as it is."""
+
+    def __init__(
+        self, world: World, runbook: str, *, abort: bool, director: Director | None = None, **order_more: float
+    ) -> None:
+        self._output = world.folder.parent / f"output-{next(_RUNS)}"
+        order = Order(world.env, world.folder, world.server.handle(), runbook, abort, self._output, **order_more)
+        self.command = order.line
+        self._output.write_text("")
+        ours, theirs = (None, None) if director is None else tool.FORK.Pipe()
+        self._process: BaseProcess = tool.FORK.Process(target=tool.run, args=(order, theirs))
+        self._process.start()
+        if director is not None:
+            assert ours is not None
+            assert theirs is not None
+            assert self._process.pid is not None
+            theirs.close()
+            director.pid = self._process.pid
+            threading.Thread(target=director.serve, args=(ours,), name="director", daemon=True).start()
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code. Raises TimeoutError."""
+        self._process.join(ENDS_SECONDS)
+        if self._process.exitcode is None:
+            self.kill()
+            raise TimeoutError(f"{self.command} did not end within {ENDS_SECONDS:.0f} s: {self.printed[-2000:]}")
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self._process.kill()
+        self._process.join()
+
+    @property
+    def alive(self) -> bool:
+        """Return True until it has ended."""
+        return self._process.is_alive()
+
+    @property
+    def printed(self) -> str:
+        """Return all that it printed."""
+        return self._output.read_text()
+
+    @property
+    def last_line(self) -> str:
+        """Return the last line that it printed."""
+        return (self.printed.strip().splitlines() or [""])[-1]
+
+
+def record(world: World, move: Move, *, look_at: Callable[[Event], bool] | None = None) -> Recorded:
+    """Run the move unstruck, with a look from outside while it is held at each event for which `look_at` is true."""
+    world.restore(move.start)
+    recorded = Recorded()
+    with world.watcher() as watcher:
+
+        def look(event: Event) -> None:
+            if look_at is None or not look_at(event):
+                return
+            recorded.looked += 1
+            if breach := watcher.look():
+                recorded.breaches.append(f"before {event.step}, {event.kind}: {breach}")
+
+        director = Director(watch=look)
+        world.proxy.interceptor = director
+        try:
+            run = Run(world, move.runbook, abort=move.abort, director=director)
+            code = run.wait()
+        finally:
+            world.proxy.interceptor = Director()
+    assert code in (0, UNDONE), f"{move.name} ended with {code}: {run.printed}"
+    recorded.events = director.events
+    return recorded
+
+
+def kill_at(world: World, move: Move, at: Position) -> None:
+    """Leave the world as the move leaves it that is killed there."""
+    world.restore(move.start)
+    director = Director(at, How.KILL)
+    world.proxy.interceptor = director
+    try:
+        Run(world, move.runbook, abort=move.abort, director=director).wait()
+    finally:
+        world.proxy.interceptor = Director()
+    assert director.struck.is_set(), f"{move.name} never came to {at}"
+
+
+def strike(world: World, move: Move, case: Case) -> Outcome:
+    """Strike the move, do what comes then, follow what is printed to an end, and count what is there."""
+    world.restore(move.start)
+    outcome = Outcome()
+    players = world.players(move.start.log)
+    with world.watcher() as watcher:
+        with players.playing():
+            _Striking(world, move, case, outcome, players, watcher).carry_out()
+        _judge(world, players, watcher, outcome)
+    return outcome
+
+
+class _Striking:
+    """A strike under way."""
+
+    def __init__(
+        self, world: World, move: Move, case: Case, outcome: Outcome, players: Players, watcher: Watcher
+    ) -> None:
+        self._world, self._move, self._case, self._outcome = world, move, case, outcome
+        self._players, self._watcher = players, watcher
+        self._runbook = runbooks()[move.runbook]
+        self._wanted: bool | None = None
+
+    def carry_out(self) -> None:
+        """Run, strike, and go on to the end."""
+        case = self._case
+        director = Director(case.at, case.how, self._look)
+        self._world.proxy.interceptor = director
+        run = Run(self._world, self._move.runbook, abort=self._move.abort, director=director)
+        try:
+            ended = self._until_struck(run, director)
+            if not ended and case.how is How.STOP:
+                self._stopped(run, director)
+            else:
+                self._note(run)
+                self._players.play(MEANWHILE)
+                self._then()
+        finally:
+            director.release()
+            if run.alive:
+                run.kill()
+            self._world.proxy.interceptor = Director()
+        self._follow()
+
+    def _until_struck(self, run: Run, director: Director) -> bool:
+        """Return True once the run has ended; False if it was stopped before."""
+        while run.alive and not director.struck.wait(0.02):
+            pass
+        self._outcome.struck = director.struck.is_set()
+        if not self._outcome.struck:
+            self._outcome.problems.append(f"the run never came there: {run.last_line}")
+        return not (self._outcome.struck and self._case.how is How.STOP)
+
+    def _stopped(self, run: Run, director: Director) -> None:
+        """Name the stopped run; have its sessions lost, another go on, and then wake it."""
+        self._players.play(MEANWHILE)
+        seen = ending.look(self._world.env)
+        if isinstance(seen.advice, Settled | Ends) and seen.target is not None and seen.target.holder is not None:
+            self._problem(f"a stopped run holds the lock, and what is next does not say so: {seen.next}")
+        self._world.cut_sessions()
+        self._world.proxy.interceptor = Director(watch=self._look)
+        finished = self._then()
+        before = ending.look(self._world.env)
+        director.release()
+        self._note(run)
+        after = ending.look(self._world.env)
+        if finished and isinstance(before.advice, Settled) and _stands(before) != _stands(after):
+            self._problem(f"the woken run changed what was settled: {before.fences}; now {after.fences}")
+
+    def _then(self) -> bool:
+        """Run what the operator runs then; True if it did what he wanted, or said that it is done already."""
+        abort = self._move.abort is (self._case.then is Then.AGAIN)
+        self._world.proxy.interceptor = Director(watch=self._look)
+        wanted = not abort or self._phase() is self._runbook.beyond
+        finished = self._note(Run(self._world, self._move.runbook, abort=abort)) in (0, UNDONE)
+        # A stopped run may hold what this one needs: then whoever comes next ends it, one way or the other.
+        self._wanted = wanted if finished or self._case.how is not How.STOP else None
+        return finished
+
+    def _follow(self) -> None:
+        """Follow what `status` prints until nothing is under way."""
+        for _ in range(FOLLOWED):
+            seen = ending.look(self._world.env)
+            if not isinstance(seen.advice, Ends):
+                break
+            command = _NEXT.search(seen.next)
+            if command is None:
+                break
+            self._note(Run(self._world, command[1], abort=bool(command[2])))
+        seen = ending.look(self._world.env)
+        if not isinstance(seen.advice, Settled) or seen.serves not in SERVES:
+            self._outcome.dead_ends += 1
+            self._problem(f"a dead end: {seen.serves} · {seen.fences} · next: {seen.next}")
+        if self._wanted is not None and (self._phase() is self._runbook.beyond) is not self._wanted:
+            self._problem(f"the operator wanted it {'done' if self._wanted else 'undone'}; {seen.serves}")
+
+    def _note(self, run: Run) -> int:
+        code = run.wait()
+        self._outcome.log.append(f"{run.command}: {code}: {' / '.join(run.printed.strip().splitlines()[-SHOWN:])}")
+        struck_dead = code < 0 and self._case.how is How.KILL and not self._outcome.log[1:]
+        if (code not in CODES and not struck_dead) or "Traceback" in run.printed:
+            self._problem(f"{run.command} ended with {code}: {run.printed[-1500:]}")
+        return code
+
+    def _look(self, event: Event) -> None:
+        if event.keeps and (breach := self._watcher.look()):
+            self._problem(f"before {event.step}, {event.kind}: {breach}")
+
+    def _phase(self) -> Phase:
+        return self._watcher.phase()
+
+    def _problem(self, text: str) -> None:
+        self._outcome.problems.append(text)
+
+
+def _judge(world: World, players: Players, watcher: Watcher, outcome: Outcome) -> None:
+    """Judge the history of the players, and look at who takes writes."""
+    seen = ending.look(world.env)
+    engine = SERVES.get(seen.serves)
+    if engine is None:
+        return
+    players.play(AFTERWARDS)
+    players.settle()
+    if (writable := watcher.writable()) != (engine,):
+        outcome.problems.append(f"{seen.serves}, and writes are taken by {', '.join(writable) or 'no store'}")
+    judged = world.judge(players.log, engine)
+    altered = world.altered(players.log, engine)
+    too_often = sum(violation.kind in GRANTED_TOO_OFTEN for violation in judged.violations)
+    outcome.lost += len(judged.violations) - too_often + len(altered)
+    outcome.doubled += too_often
+    outcome.problems += [*map(str, judged.violations), *altered]
+    if players.unsettled:
+        outcome.problems.append(f"requests without an answer at the end: {players.unsettled}")
+
+
+def _stands(seen: ending.Observation) -> tuple[object, ...]:
+    """Return all but the run that a fence names: who undoes what is undone already puts its own name there."""
+    legacy = None if seen.legacy is None else seen.legacy.state
+    target = None if seen.target is None else (seen.target.phase, seen.target.fence)
+    return legacy, target, seen.pointer, seen.services
