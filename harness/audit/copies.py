@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import compileall
 import json
+import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from db import environments
 from db.errors import Failure, Refusal
-from db.processes import children
 from db.servers import Server
 from game import libpq
 from game.redaction import redact
-from harness.audit.mutations import Mutation
+from harness.audit.preloaded import LATE, ForkedPytest
 
 TIMEOUT_SECONDS = 300
 PACKAGES = ("game", "db", "harness")
@@ -38,6 +39,17 @@ PASSED, FAILED = 0, 1
 _FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
+class AnyMutation(Protocol):
+    """A change of one file."""
+
+    @property
+    def file(self) -> str:
+        """Return the file's path in the tree."""
+
+    def applied(self, text: str) -> str:
+        """Return the file's text with the change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """The end of a run of tests. failed: the names of those that did; last_lines: of its output."""
@@ -49,11 +61,16 @@ class Ran:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the tree, and the server that its tests use. stopping: set to end what runs in it."""
+    """A copy of the tree, and the server that its tests use. stopping: set to end what runs in it.
+
+    before: where modules are looked for before the copy; settings: more for the environment of its processes.
+    """
 
     folder: Path
     server: Server
     stopping: threading.Event = field(default_factory=threading.Event, compare=False)
+    before: tuple[Path, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def fill(self, root: Path) -> None:
         """Copy what git knows of, as it stands now. Refusal where the tree is no checkout."""
@@ -78,13 +95,9 @@ class Copy:
                 shutil.copy(source, self.folder / name)
         compileall.compile_dir(self.folder, quiet=2)
 
-    def pytest(self, tests: Sequence[str], *options: str) -> Ran:
+    def pytest(self, tests: Sequence[str], *options: str, seconds: float = TIMEOUT_SECONDS) -> Ran:
         """Run these tests of the copy in a process of its own."""
-        url = self.server.maintenance
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
+        arguments = [
             *tests,
             "-q",
             "-rfE",
@@ -92,33 +105,33 @@ class Copy:
             "no:cacheprovider",
             "--tb=no",
             "--no-header",
+            "-Wignore::pytest.PytestAssertRewriteWarning",  # of plugins that the fork finds loaded
             f"--rootdir={self.folder}",
-            f"--postgres={url.redacted}",
+            f"--postgres={self.server.maintenance.redacted}",
             *_sweeps(tests),
             *options,
         ]
         # None is written: bytecode is told apart by second and size, and two mutations of one length would be one.
-        settings = {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}
+        code, output = self._forked.run(arguments, {"PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"}, seconds)
+        if code == LATE:
+            return Ran(LATE, (), f"no end within {seconds:.0f} s")
+        return Ran(code, tuple(_FAILED_TEST.findall(output)), redact(" / ".join(output.splitlines()[-4:])))
+
+    def close(self) -> None:
+        """End what runs in the copy."""
+        self._forked.close()
+
+    @cached_property
+    def _forked(self) -> ForkedPytest:
+        url = self.server.maintenance
+        settings = {**self.settings, "PYTHONPATH": os.pathsep.join(map(str, (*self.before, self.folder)))}
         if url.password:  # Not in the URL: everybody on the machine sees a command's arguments.
             settings["PGPASSWORD"] = url.password
-        try:
-            done = children.run(
-                command,
-                cwd=self.folder,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_SECONDS,
-                env=environments.child_variables(settings, secrets=libpq.KEPT),
-                stdin=subprocess.DEVNULL,
-                stop=self.stopping,
-            )
-        except subprocess.TimeoutExpired:
-            return Ran(-1, (), f"no end within {TIMEOUT_SECONDS} s")
-        output = done.stdout + done.stderr
-        return Ran(done.returncode, tuple(_FAILED_TEST.findall(output)), redact(" / ".join(output.splitlines()[-4:])))
+        variables = environments.child_variables(settings, secrets=libpq.KEPT)
+        return ForkedPytest(self.folder, variables, self.stopping)
 
     @contextmanager
-    def mutated(self, mutation: Mutation) -> Iterator[None]:
+    def mutated(self, mutation: AnyMutation) -> Iterator[None]:
         """Apply one mutation to the copy for the block."""
         path = self.folder / mutation.file
         before = path.read_bytes()

@@ -42,7 +42,7 @@ def run(
     if not chosen:
         raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select out, and all are run.")
     _check_matches(root, chosen)
-    with _copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool, _stopped_at_an_error(copies):
+    with started_copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool, stopped_at_an_error(copies):
         progress.say("the copies must be what runs: in tests, in their children, in the service")
         list(pool.map(Copy.prove, copies))
         _check_catchers(copies, chosen, pool, progress)
@@ -68,7 +68,7 @@ def _check_matches(root: Path, mutations: Sequence[Mutation]) -> None:
 
 
 @contextmanager
-def _copies(root: Path, kind: str | None, progress: Progress) -> Iterator[list[Copy]]:
+def started_copies(root: Path, kind: str | None, progress: Progress) -> Iterator[list[Copy]]:
     """Make the copies and their servers; both are removed afterwards, however we end."""
     with ExitStack() as stack:
         reaper = ReaperClient()
@@ -80,12 +80,13 @@ def _copies(root: Path, kind: str | None, progress: Progress) -> Iterator[list[C
             folder = Path(tempfile.mkdtemp(prefix="sudamr-audit-"))
             reaper.folder(folder)
             copies.append(Copy(folder, stack.enter_context(plan.start())))
+            stack.callback(copies[-1].close)
             copies[-1].fill(root)
         yield copies
 
 
 @contextmanager
-def _stopped_at_an_error(copies: list[Copy]) -> Iterator[None]:
+def stopped_at_an_error(copies: list[Copy]) -> Iterator[None]:
     """End what runs in the copies if the block raises: the pool waits for its threads, and a thread for its pytest."""
     try:
         yield

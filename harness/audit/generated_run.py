@@ -1,0 +1,152 @@
+"""An audit of generated mutations: records which test runs which line, then asks those tests of each mutation.
+
+About a second a mutation that the quickest of its tests catches. Mutations that change nothing stand in
+equivalent.toml, each with its reason, and are not tried.
+"""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from db.console.progress import Advance, Progress
+from db.counts import count, few
+from db.errors import Failure, Refusal
+from harness.audit.copies import FAILED, PASSED, Copy
+from harness.audit.coverage import Coverage, readers, record
+from harness.audit.generated import GeneratedMutation, generate
+from harness.audit.preloaded import LATE
+from harness.audit.report import AuditReport, Result, judged
+from harness.audit.run import started_copies, stopped_at_an_error
+from harness.audit.targets import TARGETS, Target
+
+RECORD_SECONDS = 3600.0
+FIRST = 6
+"""Tests that are asked first: most mutations are caught by one of the quickest."""
+
+BUDGET_SECONDS = 90.0
+"""How much its other tests may take together, as recorded, the quickest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which mutations: those with `name` in theirs, and of these each `of`-th from the `part`-th, counted from 1."""
+
+    name: str = ""
+    part: int = 1
+    of: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    mutation: GeneratedMutation
+    tests: list[str]
+
+
+def equivalent() -> dict[str, str]:
+    """Return the mutations that change nothing, by name, with the reason."""
+    entries = tomllib.loads(files("harness.audit").joinpath("equivalent.toml").read_text("utf-8"))
+    return {entry["name"]: entry["reason"] for entry in entries.get("equivalent", [])}
+
+
+def run(root: Path, kind: str | None, selection: Selection, progress: Progress) -> AuditReport:
+    """Try the selected mutations, target by target. Refusal: none is selected. Failure: the record can't be made."""
+    began = time.monotonic()
+    unchanged = equivalent()
+    chosen = select([each for each in generate(root) if each.name not in unchanged], selection)
+    files_of = sorted({mutation.file for mutation in chosen})
+    results: list[Result] = []
+    with (
+        started_copies(root, kind, progress) as copies,
+        ThreadPoolExecutor(len(copies)) as pool,
+        stopped_at_an_error(copies),
+    ):
+        list(pool.map(Copy.prove, copies))
+        for target in TARGETS:
+            of_target = [mutation for mutation in chosen if mutation.file in target.paths(root)]
+            if not of_target:
+                continue
+            coverage = _recorded(copies[0], files_of, target, progress)
+            index = readers(root, files_of)
+            waiting: SimpleQueue[_Trial] = SimpleQueue()
+            for mutation in of_target:
+                waiting.put(_Trial(mutation, coverage.catchers(mutation, index)))
+            with progress.bar("mutations", len(of_target), "mutations") as advance:
+                by_copy = pool.map(lambda copy: list(_work(copy, coverage, waiting, advance)), copies)
+                results += [result for of_copy in by_copy for result in of_copy]
+    return judged(results, time.monotonic() - began)
+
+
+def select(mutations: Sequence[GeneratedMutation], selection: Selection) -> list[GeneratedMutation]:
+    """Return the selected ones. Raises Refusal if there is none."""
+    named = [mutation for mutation in mutations if selection.name in mutation.name]
+    if chosen := named[selection.part - 1 :: selection.of]:
+        return chosen
+    raise Refusal(
+        f"a generated mutation with {selection.name!r} in its name",
+        "none" if not named else f"{len(named)}, none of which is part {selection.part} of {selection.of}",
+        do="Leave --select out, and all are run.",
+    )
+
+
+def _recorded(copy: Copy, of: Sequence[str], target: Target, progress: Progress) -> Coverage:
+    progress.say(f"which lines its tests run: {', '.join(target.tests)}")
+    coverage, ran = record(copy, of, target.tests, RECORD_SECONDS, "-n2", "--dist=worksteal")
+    if ran.code not in {PASSED, FAILED} or not coverage.seconds:
+        raise Failure("the tests of a target to run under the tracer", ran.last_lines, where=", ".join(target.tests))
+    if ran.failed:
+        progress.say(f"not asked, since they fail without a mutation: {few(ran.failed, 4)}")
+    return coverage
+
+
+def _work(copy: Copy, coverage: Coverage, waiting: SimpleQueue[_Trial], advance: Advance) -> Iterator[Result]:
+    while True:
+        try:
+            trial = waiting.get_nowait()
+        except Empty:
+            return
+        began = time.monotonic()
+        with copy.mutated(trial.mutation):
+            caught, broken = _catch(copy, coverage, trial.tests)
+        yield Result(
+            trial.mutation.name,
+            trial.mutation.file,
+            trial.tests[0] if trial.tests else "",
+            caught,
+            round(time.monotonic() - began, 1),
+            broken,
+        )
+        advance(1)
+
+
+def _catch(copy: Copy, coverage: Coverage, tests: Sequence[str]) -> tuple[str, str]:
+    """Return who caught it, and why nobody did: the first tests, then as many of the others as the budget has time for."""
+    if not tests:
+        return "", "no test runs it"
+    for chunk in filter(None, _chunks(coverage, tests)):
+        expected = sum(coverage.seconds[test] for test in chunk)
+        ran = copy.pytest(chunk, "-x", seconds=30 + 5 * expected)
+        if ran.code == LATE:
+            return chunk[0], ""  # a loop that does not end is noticed
+        if ran.code == FAILED and ran.failed:
+            return ran.failed[0], ""
+        if ran.code != PASSED:
+            return "", f"pytest could not run, exit code {ran.code}: {ran.last_lines}"
+    return "", f"{count(len(tests), 'test')} run it"
+
+
+def _chunks(coverage: Coverage, tests: Sequence[str]) -> Iterator[list[str]]:
+    yield [*tests[:FIRST]]
+    rest, spent = [], 0.0
+    for test in tests[FIRST:]:
+        spent += coverage.seconds[test]
+        if spent > BUDGET_SECONDS:
+            break
+        rest.append(test)
+    yield rest
