@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from random import Random
 
-from db.samples import carried_anomalies, held_anomalies
+from db.samples import carried_anomalies, held_anomalies, sizes
 from db.samples.anomaly import Anomaly
 
 ANOMALIES = (*held_anomalies.ANOMALIES, *carried_anomalies.ANOMALIES)
@@ -19,9 +19,10 @@ def assign(players: int, draw: Random) -> dict[int, list[Anomaly]]:
 
     Where there are too few players for all, the first of the list are found in them; at most half have one.
     """
-    order = draw.sample(range(players), players)
+    # What an anomaly changes has to be there, so nobody has one who has another number of something.
+    order = [n for n in draw.sample(range(players), players) if not sizes.has_one(n)]
     alone = sum(1 for anomaly in ANOMALIES if anomaly.holds)
-    candidates = order[: max(alone + 8, players // 8) if players >= 50 else players // 2]
+    candidates = order[: max(alone + 14, players // 8) if players >= 50 else players // 2]
     assigned: dict[int, list[Anomaly]] = {}
     for anomaly in ANOMALIES:
         for n in _places(anomaly, candidates, assigned, max(anomaly.least, round(players * anomaly.share))):

@@ -31,11 +31,15 @@ TABLES = tuple(table.name for table in tables.PLAYER_STATE)
 
 @dataclass(frozen=True, slots=True)
 class PlayerAccount:
-    """The player behind what is given, as the service's other parts know one."""
+    """The player behind what is given, as the service's other parts know one. The numbers are what no scenario gives."""
 
     username: str
     nickname: str
     admin: bool = False
+    strategy_xp: int = 0
+    playful_xp: int = 0
+    tournament_score: int = 0
+    cumulative_tournament_score: int = 0
 
 
 def rows(player_id: str, given: Given, *, clock_ms: int = EPOCH_MS, account: PlayerAccount | None = None) -> Rows:
@@ -127,14 +131,14 @@ def _user(player_id: str, given: Given, account: PlayerAccount) -> Record:
         "nickname": account.nickname,
         "is_admin": account.admin,
         "strategy_level": given.level - 1,
-        "strategy_xp": 0,
+        "strategy_xp": account.strategy_xp,
         "playful_level": 1,
-        "playful_xp": 0,
+        "playful_xp": account.playful_xp,
         "gold": given.gold,
         "diamonds": given.diamonds,
         "league": given.league,
-        "tournament_score": 0,
-        "cumulative_tournament_score": 0,
+        "tournament_score": account.tournament_score,
+        "cumulative_tournament_score": account.cumulative_tournament_score,
         "forge_level": forge.level,
         "forge_xp": forge.xp,
         "action_points": given.action_points,

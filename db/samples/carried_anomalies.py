@@ -28,6 +28,14 @@ def _worn_flag_that_disagrees(row: LegacyRow, _draw: Random) -> None:
         bag[0]["isEquipped"] = not bag[0]["isEquipped"]
 
 
+@_anomaly("inventory", share=0.01)
+def _worn_item_whose_flag_disagrees(row: LegacyRow, _draw: Random) -> None:
+    with DocumentOf(row, "inventory") as bag:
+        worn = json.loads(str(row["equipment"])).values()
+        item = next((item for item in bag if item["id"] in worn), bag[0])
+        item["isEquipped"] = not item["isEquipped"]
+
+
 @_anomaly("inventorySlots", share=0.02)
 def _places_as_an_integer(row: LegacyRow, _draw: Random) -> None:
     row["inventorySlots"] = 40

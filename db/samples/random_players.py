@@ -1,6 +1,7 @@
 """Sketches of players: an id and what is `given`, drawn from a seed. The same for Postgres and for a legacy file.
 
-Every player can play: gold and materials to enhance with, something to wear, mail to claim, room for what it brings.
+Most players can play: gold and materials to enhance with, something to wear, mail to claim, room for what it brings.
+Some have one of their things in another number (`db.samples.sizes`): none, one, or as many as there may be.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from uuid import UUID
 
 from faker import Faker
 
-from db.samples import builders
+from db.samples import builders, sizes
 from db.samples.builders import PlayerAccount
 from db.samples.given import Given, Stage
 from db.samples.legacy_documents import DAY_MS, EPOCH_MS, LEAGUES
@@ -75,7 +76,9 @@ def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
     level = draw.randrange(3, 60)
     bag, kinds = _bag(draw)
     worn = _worn(kinds, level, draw)
-    account = PlayerAccount(username=f"{names.user_name()}{n}", nickname=f"{names.name()}{n}", admin=n == 0)
+    account = PlayerAccount(
+        username=f"{names.user_name()}{n}", nickname=f"{names.name()}{n}", admin=n == 0, **_numbers(n)
+    )
     given: dict[str, object] = {
         "league": LEAGUES[min(level // 8, 7)],
         "gold": draw.randrange(3_000, 60_000),
@@ -89,8 +92,17 @@ def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
         "tournaments": dict(_tournaments(n, draw)),
     }
     given |= _under_way(n, {str(kinds[item_id].slot): item_id for item_id in worn}, draw)
+    if sizes.has_one(n):
+        given = sizes.resized(given, n)
     kind = "admin-" if n == 0 else "test-" if n % 97 == 96 else ""
     return Sketch(f"user-{kind}{new_uuid(draw)}", account, Given.model_validate(given))
+
+
+def _numbers(n: int) -> dict[str, int]:
+    """Return the experience and points that a player has gathered; most have none of a kind."""
+    draw = Random(f"numbers/{n}")  # noqa: S311 - variety, not secrecy
+    names = ("strategy_xp", "playful_xp", "tournament_score", "cumulative_tournament_score")
+    return {name: draw.randrange(1, 5_000) if draw.random() < 0.3 else 0 for name in names}
 
 
 def _bag(draw: Random) -> tuple[dict[str, dict[str, object]], dict[str, catalog.Template]]:

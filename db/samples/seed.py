@@ -32,6 +32,7 @@ from db.ops import fence
 from db.samples import builders, legacy_tables
 from db.samples.anomalies import assign
 from db.samples.anomaly import Anomaly
+from db.samples.fillings import Dealer
 from db.samples.random_players import sketches
 from db.schema import draws, in_use, migrate
 from db.target import requirements
@@ -54,7 +55,10 @@ _COPY_TYPES = {sa.Text: "text", sa.BigInteger: "int8", sa.Boolean: "bool"}
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """The result of a seed. by_anomaly: ids of the players with each anomaly; held: ids of those who can't play."""
+    """The result of a seed. by_anomaly: ids of the players with each anomaly; held: ids of those who can't play.
+
+    fillings: by id, the columns of a player that hold nothing in a way of their own.
+    """
 
     players: int
     bytes: int
@@ -62,11 +66,12 @@ class Seeded:
     ids: tuple[str, ...]
     by_anomaly: Mapping[str, tuple[str, ...]]
     held: frozenset[str]
+    fillings: Mapping[str, tuple[str, ...]]
 
     @property
     def playable(self) -> str | None:
         """Return the id of a player to try the service with, of whom everything can be read; None if there is none."""
-        anomalous = {player for players in self.by_anomaly.values() for player in players}
+        anomalous = {player for players in self.by_anomaly.values() for player in players}.union(self.fillings)
         return next((player for player in self.ids if player not in anomalous), None)
 
 
@@ -95,11 +100,13 @@ def seed_legacy(
     anomalies_of = assign(players, draw) if anomalies else {}
     with _new_file(path) as connection:
         declared_tables.create(connection, user_columns=user_columns)
+        dealt: dict[str, tuple[str, ...]] = {}
         ids = _users(
             connection,
             players,
             seed,
             anomalies_of=anomalies_of,
+            dealt=dealt,
             user_columns=user_columns,
             progress=progress or Silent(),
         )
@@ -111,6 +118,7 @@ def seed_legacy(
         ids=tuple(ids),
         by_anomaly=_by_name(ids, anomalies_of),
         held=frozenset(ids[n] for n, assigned in anomalies_of.items() if any(anomaly.holds for anomaly in assigned)),
+        fillings=dealt,
     )
 
 
@@ -145,7 +153,7 @@ def seed_postgres(
             ids = _copy_players(conn, players, seed, progress or Silent())
         row = conn.execute(_TABLES_SIZE).fetchone()
     seconds = time.monotonic() - began
-    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), by_anomaly={}, held=frozenset())
+    return Seeded(players, int(row[0]) if row else 0, seconds, tuple(ids), by_anomaly={}, held=frozenset(), fillings={})
 
 
 def empty_postgres(owner: PostgresUrl, environment: str, *, confirm: Callable[[], None] = unasked) -> None:
@@ -236,26 +244,34 @@ def _users(
     seed: int,
     *,
     anomalies_of: Mapping[int, Sequence[Anomaly]],
+    dealt: dict[str, tuple[str, ...]],
     user_columns: int | None,
     progress: Progress,
 ) -> list[str]:
-    """Write the rows of `users` and their credentials, a batch at a time; gives the players' ids in order."""
+    """Write the rows of `users`, a batch at a time; gives the players' ids in order. dealt: gets the fillings of each."""
     ids: list[str] = []
     columns = declared_tables.names("users", user_columns)
     with progress.bar("making players", players, "players") as advance:
-        for batch in _batches(_user_rows(players, seed, anomalies_of), BATCH_PLAYERS):
+        for batch in _batches(_user_rows(players, seed, anomalies_of, dealt), BATCH_PLAYERS):
             ids += [str(row["id"]) for row in batch]
             _insert(connection, "users", [tuple(row.get(column) for column in columns) for row in batch])
             advance(len(batch))
     return ids
 
 
-def _user_rows(players: int, seed: int, anomalies_of: Mapping[int, Sequence[Anomaly]]) -> Iterator[dict[str, Cell]]:
+def _user_rows(
+    players: int, seed: int, anomalies_of: Mapping[int, Sequence[Anomaly]], dealt: dict[str, tuple[str, ...]]
+) -> Iterator[dict[str, Cell]]:
+    dealer = Dealer() if anomalies_of else None
     for n, sketch in enumerate(sketches(players, seed)):
         row = builders.legacy_row(sketch.rows())
         draw = Random(f"{seed}/odd/{n}")  # noqa: S311 - variety, not secrecy
         for anomaly in anomalies_of.get(n, ()):
             anomaly.change(row, draw)
+        if dealer is not None:
+            taken = {column for anomaly in anomalies_of.get(n, ()) for column in anomaly.columns}
+            if fillings := dealer.deal(n, row, taken):
+                dealt[sketch.id] = tuple(filling.column for filling in fillings)
         yield row
 
 
