@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from harness.audit.generated_run import run as run_generated
 from harness.audit.mutations import MUTATIONS, Mutation
 from harness.audit.report import AuditReport, Result, show
 from harness.audit.run import run
 
-__all__ = ["MUTATIONS", "AuditReport", "Mutation", "Result", "run", "show"]
+__all__ = ["MUTATIONS", "AuditReport", "Mutation", "Result", "run", "run_generated", "show"]

@@ -35,7 +35,9 @@ class Coverage:
         return list(_in_order({test: self.seconds[test] for test in tests if test in self.seconds}))
 
 
-def record(copy: Copy, files: Sequence[str], tests: Sequence[str], seconds: float, *options: str) -> tuple[Coverage, Ran]:
+def record(
+    copy: Copy, files: Sequence[str], tests: Sequence[str], seconds: float, *options: str
+) -> tuple[Coverage, Ran]:
     """Run the tests in the copy and return which lines of the files each of them runs."""
     folder = copy.folder.with_name(f"{copy.folder.name}.lines")
     folder.mkdir(mode=0o700)

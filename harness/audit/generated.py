@@ -62,9 +62,7 @@ def generate(root: Path, targets: Iterable[Target] = TARGETS) -> tuple[Generated
     """Return every mutation of the targets, in the targets' order, each with a name of its own."""
     return tuple(
         chain.from_iterable(
-            of_file(file, (root / file).read_text("utf-8"), target)
-            for target in targets
-            for file in target.paths(root)
+            of_file(file, (root / file).read_text("utf-8"), target) for target in targets for file in target.paths(root)
         )
     )
 

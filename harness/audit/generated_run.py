@@ -6,6 +6,7 @@ equivalent.toml, each with its reason, and are not tried.
 
 from __future__ import annotations
 
+import re
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -26,21 +27,14 @@ from harness.audit.report import AuditReport, Result, judged
 from harness.audit.run import started_copies, stopped_at_an_error
 from harness.audit.targets import TARGETS, Target
 
+_SHARD = re.compile(r"(\d{1,4})/(\d{1,4})")
+
 RECORD_SECONDS = 3600.0
 FIRST = 6
 """Tests that are asked first: most mutations are caught by one of the quickest."""
 
 BUDGET_SECONDS = 90.0
 """How much its other tests may take together, as recorded, the quickest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which mutations: those with `name` in theirs, and of these each `of`-th from the `part`-th, counted from 1."""
-
-    name: str = ""
-    part: int = 1
-    of: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +49,14 @@ def equivalent() -> dict[str, str]:
     return {entry["name"]: entry["reason"] for entry in entries.get("equivalent", [])}
 
 
-def run(root: Path, kind: str | None, selection: Selection, progress: Progress) -> AuditReport:
-    """Try the selected mutations, target by target. Refusal: none is selected. Failure: the record can't be made."""
+def run(root: Path, kind: str | None, select: str, progress: Progress, *, shard: str = "") -> AuditReport:
+    """Try the mutations with `select` in their name, target by target. shard: `i/n`, the i-th part of n of them.
+
+    Refusal: none is selected, or there is no such shard. Failure: the tests can't be run under the tracer.
+    """
     began = time.monotonic()
     unchanged = equivalent()
-    chosen = select([each for each in generate(root) if each.name not in unchanged], selection)
+    chosen = selected([each for each in generate(root) if each.name not in unchanged], select, shard)
     files_of = sorted({mutation.file for mutation in chosen})
     results: list[Result] = []
     with (
@@ -83,16 +80,27 @@ def run(root: Path, kind: str | None, selection: Selection, progress: Progress) 
     return judged(results, time.monotonic() - began)
 
 
-def select(mutations: Sequence[GeneratedMutation], selection: Selection) -> list[GeneratedMutation]:
-    """Return the selected ones. Raises Refusal if there is none."""
-    named = [mutation for mutation in mutations if selection.name in mutation.name]
-    if chosen := named[selection.part - 1 :: selection.of]:
+def selected(mutations: Sequence[GeneratedMutation], name: str, shard: str = "") -> list[GeneratedMutation]:
+    """Return the part of those with `name` in theirs. Raises Refusal if there is none."""
+    part, of = _parts(shard)
+    named = [mutation for mutation in mutations if name in mutation.name]
+    if chosen := named[part - 1 :: of]:
         return chosen
     raise Refusal(
-        f"a generated mutation with {selection.name!r} in its name",
-        "none" if not named else f"{len(named)}, none of which is part {selection.part} of {selection.of}",
-        do="Leave --select out, and all are run.",
+        f"a generated mutation with {name!r} in its name"
+        if not named
+        else f"{count(of, 'generated mutation')} or more",
+        f"{len(named)}" if named else "none",
+        do="Leave --select and --shard out, and all are run.",
     )
+
+
+def _parts(shard: str) -> tuple[int, int]:
+    match = _SHARD.fullmatch(shard or "1/1")
+    part, of = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part <= of:
+        raise Refusal("--shard with a part and how many parts there are", repr(shard), do="Such as: --shard 1/4")
+    return part, of
 
 
 def _recorded(copy: Copy, of: Sequence[str], target: Target, progress: Progress) -> Coverage:

@@ -42,7 +42,11 @@ def run(
     if not chosen:
         raise Refusal(f"a mutation with {select!r} in its name", "none", do="Leave --select out, and all are run.")
     _check_matches(root, chosen)
-    with started_copies(root, kind, progress) as copies, ThreadPoolExecutor(len(copies)) as pool, stopped_at_an_error(copies):
+    with (
+        started_copies(root, kind, progress) as copies,
+        ThreadPoolExecutor(len(copies)) as pool,
+        stopped_at_an_error(copies),
+    ):
         progress.say("the copies must be what runs: in tests, in their children, in the service")
         list(pool.map(Copy.prove, copies))
         _check_catchers(copies, chosen, pool, progress)

@@ -90,12 +90,23 @@ def report(_c: Context, from_: str = "out/gate.json", into: str = "") -> None:
         out.say(f"signature: {signature}")
 
 
-@task(help={"select": "only mutations with this in their name", "postgres": POSTGRES, "json": JSON})
-def audit(_c: Context, select: str = "", postgres: str = "", json: str = "") -> None:
+@task(
+    help={
+        "select": "only mutations with this in their name",
+        "generated": "every guard, comparison and list element of harness/audit/targets.toml instead; hours",
+        "shard": "which part of the generated ones to try, such as 1/4",
+        "postgres": POSTGRES,
+        "json": JSON,
+    },
+)
+def audit(
+    _c: Context, select: str = "", generated: bool = False, shard: str = "", postgres: str = "", json: str = ""
+) -> None:
     """Break each promise on purpose: one at a time in a copy of the tree; what no test notices is a failure."""
     from harness import audit as audits
 
-    judged(json, partial(audits.run, root(), postgres or None, select), audits.show)
+    run = partial(audits.run_generated, shard=shard) if generated or shard else audits.run
+    judged(json, partial(run, root(), postgres or None, select), audits.show)
 
 
 def _page(asked: str, json: str) -> Path:

@@ -33,6 +33,7 @@ FULL = {
 }
 """Tables of which a player has at most so many rows; of the bag, see the test of its own. A mailbox has no limit."""
 
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Cell]]:
     """The `users` of a made file."""

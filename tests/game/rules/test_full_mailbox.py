@@ -84,3 +84,15 @@ def test_a_claim_of_many_mails_takes_time_by_their_number_alone() -> None:
         return time.process_time() - began
 
     assert seconds(5000) < 40 * max(seconds(500), 0.01)
+
+
+@pytest.mark.parametrize("mails", [full + beyond for full in (MOST_ROWS, 2 * MOST_ROWS) for beyond in (-1, 0, 1)])
+def test_a_save_of_exactly_a_statements_rows_writes_them_all(place: Place, mails: int) -> None:
+    place.put(builders.player("hana", mail={f"m{n}": {"gold": 1} for n in range(mails)}))
+    ask(place.store, ClaimAllMail())
+    rows = place.store.read("hana")
+    assert rows is not None
+    assert all(mail["claimed"] for mail in rows["user_mail"].values())
+    assert rows["users"]["hana",]["gold"] == mails
+    assert len(rows["currency_ledger"]) == mails
+    assert invariants.breaches(rows, ["r1"]) == []
