@@ -13,7 +13,7 @@ from uuid import UUID
 
 from faker import Faker
 
-from db.samples import builders, sizes
+from db.samples import builders, quoted_names, sizes
 from db.samples.builders import PlayerAccount
 from db.samples.given import Given, Stage
 from db.samples.legacy_documents import DAY_MS, EPOCH_MS, LEAGUES
@@ -48,15 +48,17 @@ _MISSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """A player to make, by `rows`."""
+    """A player to make, by `rows`. quoted: the names in the rows are those of `db.samples.quoted_names`."""
 
     id: str
     account: PlayerAccount
     given: Given
+    quoted: bool = False
 
     def rows(self) -> Rows:
         """Return the player's rows of all PLAYER_STATE tables."""
-        return builders.rows(self.id, self.given, account=self.account)
+        rows = builders.rows(self.id, self.given, account=self.account)
+        return quoted_names.rename(rows) if self.quoted else rows
 
 
 def sketches(players: int, seed: int) -> Iterator[Sketch]:
@@ -95,7 +97,9 @@ def _sketch(n: int, names: Faker, draw: Random) -> Sketch:
     if sizes.has_one(n):
         given = sizes.resized(given, n)
     kind = "admin-" if n == 0 else "test-" if n % 97 == 96 else ""
-    return Sketch(f"user-{kind}{new_uuid(draw)}", account, Given.model_validate(given))
+    player = f"user-{kind}{new_uuid(draw)}"
+    quoted = quoted_names.has_some(n)
+    return Sketch(quoted_names.player_name(player) if quoted else player, account, Given.model_validate(given), quoted)
 
 
 def _numbers(n: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db.samples import fillings, seed, sizes
+from db.samples import fillings, quoted_names, seed, sizes
 from db.samples.fillings import Filling
 from db.samples.random_players import sketches
 from game import tables
@@ -155,3 +155,14 @@ def test_the_postgres_players_are_the_same_ones(players: list[Rows]) -> None:
         for table, records in sketch.rows().items():
             counts[table].add(len(records))
     assert {table for table, numbers in counts.items() if not {0, 1} <= numbers} == {"users"}
+
+
+@pytest.mark.parametrize("table", ["user_inventory", "user_mail", "user_quests", "user_equipment_presets"])
+def test_made_players_share_names_that_others_quote(players: list[Rows], table: str) -> None:
+    owners = Counter(key[-1] for player in players for key in {k[-1]: k for k in player.get(table, {})}.values())
+    assert all(owners[quoted_names.name(n)] > 1 for n in (range(10) if table != "user_equipment_presets" else (0, 1)))
+
+
+def test_made_players_have_ids_that_others_quote(players: list[Rows]) -> None:
+    ids = [str(key[0]) for player in players for key in player["users"]]
+    assert sum("'" in player and "%" in player and "?" in player for player in ids) > PLAYERS / 20
