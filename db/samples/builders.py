@@ -31,7 +31,7 @@ TABLES = tuple(table.name for table in tables.PLAYER_STATE)
 
 @dataclass(frozen=True, slots=True)
 class PlayerAccount:
-    """The player behind what is given, as the service's other parts know one. The numbers are what no scenario gives."""
+    """The player behind what is given, as the service's other parts know one; and numbers that no scenario gives."""
 
     username: str
     nickname: str

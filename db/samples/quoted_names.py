@@ -56,9 +56,9 @@ def has_some(n: int) -> bool:
 def rename(rows: Rows) -> Rows:
     """Return the player's rows under such names, each reference with them."""
     renamed = rows.copy()
-    items: dict[Value, str] = {}
+    items: dict[Value, Value] = {}
     for table, column in _RENAMED.items():
-        names = {key[-1]: name(n) for n, key in enumerate(rows.get(table, {}))}
+        names: dict[Value, str] = {key[-1]: name(n) for n, key in enumerate(rows.get(table, {}))}
         if table == "user_inventory":
             items.update(names)
         renamed[table] = {
@@ -72,6 +72,6 @@ def rename(rows: Rows) -> Rows:
     return renamed
 
 
-def _equipment(document: Value, items: dict[Value, str]) -> str:
+def _equipment(document: Value, items: dict[Value, Value]) -> str:
     worn = json.loads(str(document))
     return dumps({slot: items.get(item, item) for slot, item in worn.items()})

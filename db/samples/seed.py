@@ -248,7 +248,7 @@ def _users(
     user_columns: int | None,
     progress: Progress,
 ) -> list[str]:
-    """Write the rows of `users`, a batch at a time; gives the players' ids in order. dealt: gets the fillings of each."""
+    """Write the rows of `users`, a batch at a time; gives the ids in order. dealt: gets the fillings of each player."""
     ids: list[str] = []
     columns = declared_tables.names("users", user_columns)
     with progress.bar("making players", players, "players") as advance:

@@ -98,7 +98,7 @@ def _all_missions(given: Given) -> None:
 def _stages(cleared: int) -> Callable[[Given], None]:
     def change(given: Given) -> None:
         names = [*STAGES]
-        given["stages"] = dict.fromkeys(names[:cleared], {}) if cleared else {}
+        given["stages"] = {name: {} for name in names[:cleared]}
         given["progress"] = cleared
 
     return change

@@ -47,7 +47,7 @@ def record(
     }
     traced = replace(copy, before=(copy.folder / TRACING,), settings=settings)
     try:
-        ran = traced.pytest(tests, "-p", "recording", *options, seconds=seconds)
+        ran = traced.pytest(tests, "-p", "harness.pytest_plugin.traced_lines", *options, seconds=seconds)
     finally:
         traced.close()
     coverage = Coverage()
@@ -76,7 +76,11 @@ def readers(root: Path, files: Sequence[str]) -> dict[str, set[tuple[str, int]]]
         for statement in ast.parse((root / file).read_text("utf-8")).body:
             for name, line in _of_definitions(statement):
                 read[name].add((file, line))
-            names = {(name, node.lineno) for node in ast.walk(statement) if (name := _name(node))}
+            names = {
+                (_name(node), node.lineno)
+                for node in ast.walk(statement)
+                if isinstance(node, (ast.Name, ast.Attribute))
+            }
             for target in statement.targets if isinstance(statement, ast.Assign) else ():
                 for name, _ in names:
                     made_of[name].add(_name(target))
@@ -114,7 +118,7 @@ def _name(node: ast.AST) -> str:
 def _in_order(seconds: Mapping[str, float]) -> Iterator[str]:
     """Yield the quickest case of each test function, the quickest function first; then their other cases."""
     cases = defaultdict(list)
-    for test, took in sorted(seconds.items(), key=lambda pair: pair[1]):
+    for test in sorted(seconds, key=lambda test: seconds[test]):
         cases[test.partition("[")[0]].append(test)
     for number in range(max(map(len, cases.values()), default=0)):
         yield from (of_one[number] for of_one in cases.values() if number < len(of_one))

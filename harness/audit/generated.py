@@ -129,7 +129,7 @@ class _Source:
                     yield self._mutation(scope, node, changed)
 
     def _numbers(self) -> Iterator[GeneratedMutation]:
-        """Yield a module's small whole numbers one up and one down; one more of a thousand changes nothing to notice."""
+        """Yield a module's small whole numbers one up and one down. Of a thousand, one more would change nothing."""
         for statement in self._tree.body:
             name, value = _assigned(statement) or ("", None)
             if isinstance(value, ast.Constant) and type(value.value) is int and abs(value.value) <= _SMALL:
@@ -188,7 +188,7 @@ def _is_for_types_alone(node: ast.AST) -> bool:
 
 
 def _named(body: list[ast.stmt], target: Target, scope: str = "") -> Iterator[tuple[str, ast.expr]]:
-    """Yield the literals that have a name: constants, keywords of a module's objects, what a listed function returns."""
+    """Yield the literals with a name: constants, keywords of a module's objects, what a listed function returns."""
     for statement in body:
         if isinstance(statement, ast.ClassDef):
             yield from _named(statement.body, target, f"{scope}{statement.name}.")

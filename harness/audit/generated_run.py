@@ -12,7 +12,9 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -75,8 +77,8 @@ def run(root: Path, kind: str | None, select: str, progress: Progress, *, shard:
             for mutation in of_target:
                 waiting.put(_Trial(mutation, coverage.catchers(mutation, index)))
             with progress.bar("mutations", len(of_target), "mutations") as advance:
-                by_copy = pool.map(lambda copy: list(_work(copy, coverage, waiting, advance)), copies)
-                results += [result for of_copy in by_copy for result in of_copy]
+                work = partial(_work, coverage=coverage, waiting=waiting, advance=advance)
+                results += chain.from_iterable(pool.map(work, copies))
     return judged(results, time.monotonic() - began)
 
 
@@ -113,28 +115,24 @@ def _recorded(copy: Copy, of: Sequence[str], target: Target, progress: Progress)
     return coverage
 
 
-def _work(copy: Copy, coverage: Coverage, waiting: SimpleQueue[_Trial], advance: Advance) -> Iterator[Result]:
+def _work(copy: Copy, coverage: Coverage, waiting: SimpleQueue[_Trial], advance: Advance) -> list[Result]:
+    results: list[Result] = []
     while True:
         try:
             trial = waiting.get_nowait()
         except Empty:
-            return
+            return results
         began = time.monotonic()
         with copy.mutated(trial.mutation):
             caught, broken = _catch(copy, coverage, trial.tests)
-        yield Result(
-            trial.mutation.name,
-            trial.mutation.file,
-            trial.tests[0] if trial.tests else "",
-            caught,
-            round(time.monotonic() - began, 1),
-            broken,
-        )
+        seconds = round(time.monotonic() - began, 1)
+        expected = trial.tests[0] if trial.tests else ""
+        results.append(Result(trial.mutation.name, trial.mutation.file, expected, caught, seconds, broken))
         advance(1)
 
 
 def _catch(copy: Copy, coverage: Coverage, tests: Sequence[str]) -> tuple[str, str]:
-    """Return who caught it, and why nobody did: the first tests, then as many of the others as the budget has time for."""
+    """Return who caught it, or why nobody did: of the first tests, then of as many as the budget has time for."""
     if not tests:
         return "", "no test runs it"
     for chunk in filter(None, _chunks(coverage, tests)):

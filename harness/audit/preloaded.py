@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import runpy
 import select
 import subprocess
 import sys
@@ -67,7 +68,7 @@ class ForkedPytest:
         self._stack = ExitStack()
 
     def run(self, arguments: Sequence[str], settings: Mapping[str, str], seconds: float) -> tuple[int, str]:
-        """Return pytest's exit code (LATE if it did not end in time) and its output. Raises Stopped if asked to stop."""
+        """Return pytest's exit code (LATE: it did not end in time) and its output. Raises Stopped if asked to stop."""
         output = self._folder.with_name(f"{self._folder.name}.out")
         process = self._started()
         request = _Request(arguments=[*arguments], settings={**settings}, output=str(output), seconds=seconds)
@@ -134,7 +135,7 @@ def _become(request: _Request) -> None:
     os.dup2(output, 2)
     os.environ.update(request["settings"])
     sys.argv = ["pytest", *request["arguments"]]
-    sys.path.insert(0, os.getcwd())  # as `python -m pytest` has it
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m pytest` has it
 
 
 def _waited(child: int, until: float) -> int:
@@ -162,6 +163,4 @@ def _end_tree(child: int) -> None:
 
 if __name__ == "__main__":
     _serve()
-    import pytest
-
-    sys.exit(pytest.main())
+    runpy.run_module("pytest", run_name="__main__", alter_sys=True)

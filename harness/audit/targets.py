@@ -1,4 +1,4 @@
-"""The targets of the generated mutations, from targets.toml: whose guards and lists are broken, and which tests look."""
+"""The targets of the generated mutations, from targets.toml: what is broken, and which tests are to notice."""
 
 from __future__ import annotations
 

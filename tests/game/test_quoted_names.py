@@ -1,4 +1,4 @@
-"""Ids and names of any form, on both stores: what SQL, JSON and URLs quote, full length, mixed case, shared by players."""
+"""Names of any form, on both stores: what SQL, JSON and URLs quote, full length, mixed case, shared by players."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_names_of_a_legacy_row_come_back(place: Place) -> None:
     read = place.store.read(player)
     assert read is not None
     assert [*differences(read, rows)] == []
-    
+
 
 def test_the_names_are_of_every_form() -> None:
     names = [quoted_names.name(n) for n in range(20)]
