@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,8 +40,7 @@ def record(
     copy: Copy, files: Sequence[str], tests: Sequence[str], seconds: float, *options: str
 ) -> tuple[Coverage, Ran]:
     """Run the tests in the copy and return which lines of the files each of them runs."""
-    folder = copy.folder.with_name(f"{copy.folder.name}.lines")
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix=".lines-", dir=copy.folder))
     settings = {
         tracing.FILES: os.pathsep.join(str(copy.folder / file) for file in files),
         tracing.FOLDER: str(folder),

@@ -69,7 +69,7 @@ class ForkedPytest:
 
     def run(self, arguments: Sequence[str], settings: Mapping[str, str], seconds: float) -> tuple[int, str]:
         """Return pytest's exit code (LATE: it did not end in time) and its output. Raises Stopped if asked to stop."""
-        output = self._folder.with_name(f"{self._folder.name}.out")
+        output = self._folder / ".pytest-output"
         process = self._started()
         request = _Request(arguments=[*arguments], settings={**settings}, output=str(output), seconds=seconds)
         assert process.stdin is not None

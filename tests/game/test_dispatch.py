@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
 from db.ops.fence import new_pass
 from db.samples import builders
-from game.dispatch import Request, dispatch
-from game.errors import Fenced, Moved, Refused, StoreUnavailable
+from game.dispatch import Request, again, dispatch
+from game.errors import Fenced, Moved, Refused, StoreUnavailable, TryAgain
 from game.rows import Rows, compare
 from game.rules.chance import Chance
 from game.rules.commands import (
@@ -189,6 +190,33 @@ def test_after_four_attempts_the_store_is_unavailable(hana: Place) -> None:
         ask(failing, CLAIM)
     assert failing.attempts == 4
     assert compare(before, read(hana)) == {}
+
+
+@pytest.mark.parametrize("times", [0, 1, 3, 9])
+def test_every_attempt_that_failed_for_now_is_told_with_its_number(times: int) -> None:
+    failed = [lost() for _ in range(times)]
+    told: list[tuple[TryAgain, int]] = []
+    left = iter(failed)
+
+    def act() -> str:
+        if error := next(left, None):
+            raise error
+        return "done"
+
+    with pytest.raises(StoreUnavailable) if times > 4 else nullcontext():
+        assert again(act, sleep=lambda _: None, notice=lambda error, number: told.append((error, number))) == "done"
+    assert told == [(error, number) for number, error in enumerate(failed[:4], start=1)]
+
+
+def test_what_is_no_failure_for_now_is_neither_told_nor_tried_again() -> None:
+    told: list[int] = []
+
+    def act() -> None:
+        raise Refused("held")
+
+    with pytest.raises(Refused):
+        again(act, sleep=lambda _: None, notice=lambda _, number: told.append(number))
+    assert told == []
 
 
 def test_a_fenced_store_answers_known_receipts_and_reads_and_nothing_else(hana: Place) -> None:
