@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from random import Random
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from db.samples import builders, fillings
 from db.samples.anomalies import ANOMALIES
 from db.samples.anomaly import LegacyRow
+from db.samples.fillings import Filling
 from game.errors import Refused
 from game.legacy import codec
 from game.rows import Rows
@@ -46,18 +48,34 @@ FULL = {
 Change = Callable[[LegacyRow], object]
 
 MODELLED = [filling for filling in fillings.declared() if filling.column in codec.MODELLED]
+HOLDING = {filling.name: filling.change for filling in MODELLED if not fillings.plays_on(filling)}
+
+
+def together() -> dict[str, Change]:
+    """The fillings with which a player plays on, one of each column at a time: two of one would hide each other."""
+    of_column: dict[str, list[Filling]] = {}
+    for filling in MODELLED:
+        if filling.name not in HOLDING:
+            of_column.setdefault(filling.column, []).append(filling)
+    groups = zip_longest(*of_column.values())
+    return {f"filled {n}": changing([one for one in group if one is not None]) for n, group in enumerate(groups)}
+
+
+def changing(group: Iterable[Filling]) -> Change:
+    return lambda row: [filling.change(row) for filling in group]
 
 
 def unmodelled(nothing: str) -> Change:
     """Fill all columns that no rule reads, at once."""
-    others = [each for each in fillings.declared() if each.column not in codec.MODELLED and each.nothing == nothing]
-    return lambda row: [filling.change(row) for filling in others]
+    others = (each for each in fillings.declared() if each.column not in codec.MODELLED)
+    return changing([each for each in others if each.nothing == nothing])
 
 
 ODDITIES: dict[str, Change] = {
     "none": lambda row: None,
     **{anomaly.name: lambda row, one=anomaly: one.change(row, Random(1)) for anomaly in ANOMALIES},
-    **{filling.name: filling.change for filling in MODELLED},
+    **HOLDING,
+    **together(),
     **{f"unmodelled: {nothing}": unmodelled(nothing) for nothing in fillings.NOTHINGS},
 }
 
