@@ -94,6 +94,17 @@ def test_an_oddity_changes_the_columns_that_it_names_and_no_others(
         assert bool(changed) == bool(touched[str(odd["id"])]) or str(odd["id"]) in result.fillings
 
 
+def test_the_flag_of_what_is_worn_and_of_what_is_not_may_disagree(made: tuple[Path, seed.Seeded]) -> None:
+    path, result = made
+    flags = {}
+    for name in ("worn_flag_that_disagrees", "worn_item_whose_flag_disagrees"):
+        (row, *_) = (row for row in rows_of(path, "users") if row["id"] in result.by_anomaly[name])
+        rows = codec.decode_row(row, rowid=1).rows
+        worn = {record["item_id"] for record in rows["user_equipment"].values()}
+        flags |= {item["worn_flag"]: item["id"] in worn for item in rows["user_inventory"].values()}
+    assert (flags[True], flags[False]) == (False, True)
+
+
 def test_storage_classes_disagree_with_what_is_declared(made: tuple[Path, seed.Seeded]) -> None:
     path, _ = made
     users = rows_of(path, "users")
