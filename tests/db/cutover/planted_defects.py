@@ -163,7 +163,11 @@ def _no_room_of_the_server(world: World, monkeypatch: pytest.MonkeyPatch) -> Ite
 @defect("folder of the legacy file", "a legacy file that this user may not write", *BOTH)
 def _not_to_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     file, access = world.env.legacy.path.resolve(), os.access  # As root every file may be written.
-    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (file, os.W_OK) and access(path, mode))
+
+    def may(path: Any, mode: int, **options: Any) -> bool:
+        return (path, mode) != (file, os.W_OK) and access(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", may)
     yield
 
 
