@@ -182,5 +182,5 @@ def _sweeps(tests: Sequence[str]) -> Iterator[str]:
     ways = {test.partition(".yaml::")[2] for test in tests}
     if faults := sorted(way.removeprefix("fault-") for way in ways if way.startswith("fault-")):
         yield f"--faults={','.join(faults)}"
-    if any("race" in way for way in ways):
+    if any("race" in way for way in ways) or any(".toml::" in test for test in tests):
         yield "--races=gate"

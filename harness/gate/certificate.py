@@ -74,7 +74,8 @@ class Certificate:
     """A gate's finding. freeze_seconds: how long the rehearsal was read-only; made_at: ISO time in UTC.
 
     server_programs: the name and version of what wrote the snapshots; server_settings: those of
-    `db.servers.settings.DECISIVE`; seeds: what the made players, the dice and the clients followed from.
+    `db.servers.settings.DECISIVE`; seeds: what the made players, the dice, the clients and the orders
+    of three sessions followed from.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)

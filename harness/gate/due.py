@@ -42,6 +42,7 @@ def _ways(scenario: Scenario, faults: Iterable[str]) -> Iterator[str]:
 
 def _pairs(table: Path) -> Iterator[str]:
     try:
-        yield from ("+".join(pair) for pair in pairs.read(table).pairs(every=False))
+        read = pairs.read(table)
+        yield from ("+".join(names) for names in (*read.pairs(every=False), *read.threes))
     except pairs.BadPairs:
         return

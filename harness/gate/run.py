@@ -26,6 +26,7 @@ from harness.gate.estimate import Estimate
 from harness.gate.report import Ended, GatePart, GateReport, Item, ItemKind, doubts, judge, sweeps, tally
 from harness.play import requests
 from harness.rehearsal import RehearsalReport
+from harness.sweeps import threes
 
 if TYPE_CHECKING:
     from db.console.output import Output
@@ -37,6 +38,14 @@ SAID = {
     "rehearsal": "the whole move and the way back, under load",
 }
 """What each part does, in the order in which they are tried."""
+
+SEEDS: Mapping[str, str] = {
+    "players": str(parts.SEED),
+    "dice": requests.SEED,
+    "clients": str(rehearsal.SEED),
+    "orders": threes.SEED,
+}
+"""What everything followed from that was made or drawn; with them, a gate can be repeated."""
 
 DURATIONS = Path("out/gate-durations.json")
 SHOWN_FAILURES = 10
@@ -225,7 +234,7 @@ def _certified(report: GateReport, findings: Findings, checkout: CheckoutState, 
         server_version=engine.get("version", ""),
         server_programs=engine.get("programs", ""),
         server_settings=dict(findings.settings),
-        seeds={"players": str(parts.SEED), "dice": requests.SEED, "clients": str(rehearsal.SEED)},
+        seeds=dict(SEEDS),
         made_at=certificate.now().isoformat(timespec="seconds"),
     )
     rest = plain(report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -14,10 +14,12 @@ from harness.play.defects import Raised
 from harness.pytest_plugin.items import PlayFailed, PlayItem, ScenarioItem, counts_of, pair, raised_block, shown
 from harness.pytest_plugin.session import KEEP, keeps, note_kept_database
 from harness.scenarios import ScenarioFile
-from harness.sweeps import pairs, races
+from harness.sweeps import pairs, races, threes
 from harness.sweeps.pairs import BadPairs
 from harness.sweeps.proxied_database import ProxiedDatabase
+from harness.sweeps.race_run import NAMES
 from harness.sweeps.races import FailedOrder, PreparedRace, Raced, Track
+from harness.sweeps.threes import PreparedThree
 
 RACES, RACE_ORDER = "--races", "--race-order"
 GATE, ALL = "gate", "all"
@@ -44,8 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
     order = config.getoption(RACE_ORDER)
     if order is None:
         return
-    if not order or set(order) - set(races.NAMES):
-        raise pytest.UsageError(f"{RACE_ORDER}: expected letters {' and '.join(races.NAMES)}; found {order or 'none'}.")
+    if not order or set(order) - set(NAMES):
+        raise pytest.UsageError(f"{RACE_ORDER}: expected letters of {', '.join(NAMES)}; found {order or 'none'}.")
     if config.getoption(RACES) is None:
         raise pytest.UsageError(
             f"{RACE_ORDER}: expected {RACES}={GATE} or {RACES}={ALL} with it; found no {RACES}."
@@ -86,6 +88,8 @@ class PairsCollector(pytest.File):
             raise self.CollectError(str(error)) from None
         for names in table.pairs(every=self.config.getoption(RACES) == ALL):
             yield PairItem.from_parent(self, name="+".join(names), race=table.race(names))
+        for three in table.threes:
+            yield ThreeItem.from_parent(self, name="+".join(three), race=table.three(three))
 
 
 class PairItem(PlayItem):
@@ -98,48 +102,67 @@ class PairItem(PlayItem):
     def play(self, track: Track) -> None:
         """Sweep the orders. Raises PlayFailed with the first that fails, or with a command that is never granted."""
         raced = _sweep(self.race, track, self, self.path.name)
-        for first, end in raced.serial.items():
-            label, answer = next(each for each in end.answers if each[0].startswith(f"{pairs.PLAYER}'s {first} "))
+        for order, end in raced.serial.items():
+            label, answer = next(each for each in end.answers if each[0].startswith(f"{pairs.PLAYER}'s {order[0]} "))
             if not answer.startswith("granted"):
                 where = f"{self.path.name}: {label}, if nobody comes before it"
                 raise PlayFailed(f"{where}\n{pair('granted', answer)}")
 
 
+class ThreeItem(PlayItem):
+    """A race of three of the table, in orders that are drawn."""
+
+    def __init__(self, *, name: str, parent: pytest.Collector, race: PreparedThree) -> None:
+        super().__init__(name=name, parent=parent)
+        self.race = race
+
+    def play(self, proxied: ProxiedDatabase) -> None:
+        """Sweep the orders. Raises PlayFailed with the first that fails."""
+        order, keep = self.config.getoption(RACE_ORDER), self.config.getoption(KEEP)
+        orders = threes.ORDERS_OF_ALL if self.config.getoption(RACES) == ALL else threes.ORDERS_OF_A_GATE
+        raced = threes.sweep(self.race, proxied, orders, order, to_first=keep)
+        _judge(raced, self, self.path.name, self.name.split("+"))
+
+
 def _sweep(race: PreparedRace, track: Track, item: pytest.Item, where: str) -> Raced:
+    order, keep = item.config.getoption(RACE_ORDER), item.config.getoption(KEEP)
     try:
-        order, keep = item.config.getoption(RACE_ORDER), item.config.getoption(KEEP)
         raced = races.sweep(race, track, order, to_first=keep)
     except Raised as raised:  # In a serial order; what a racer raises is an answer that neither of them gives.
         raise PlayFailed(raised_block(where, raised, f"{quote(item.nodeid)} {RACES}={ALL}")) from None
+    actions = [prepared.turn.action for prepared in race.racers]
+    sessions = [f"{each.do} {json.dumps(dict(each.fields), ensure_ascii=False)}" for each in actions]
+    return _judge(raced, item, where, sessions)
+
+
+def _judge(raced: Raced, item: pytest.Item, where: str, sessions: Sequence[str]) -> Raced:
+    """Report the counts. Raises PlayFailed with the first order that failed. sessions: what each of them does."""
     counted = {"orders": raced.orders, "failures": len(raced.failures), "seconds": round(raced.seconds, 3)}
     item.user_properties.append((PROPERTY, json.dumps(counted)))
     if raced.failures:
-        raise PlayFailed("\n".join(_first_failure(raced, race, item.nodeid, where)))
+        raise PlayFailed("\n".join(_first_failure(raced, sessions, item.nodeid, where)))
     if not raced.whole:
         raise PlayFailed(f"{where}\n{pair(f'at most {races.MOST_ORDERS} orders', 'that there are more')}")
     return raced
 
 
-def _first_failure(raced: Raced, race: PreparedRace, nodeid: str, where: str) -> Iterator[str]:
-    """Yield the lines of the first order that fails: it is the one with the fewest preemptions."""
+def _first_failure(raced: Raced, sessions: Sequence[str], nodeid: str, where: str) -> Iterator[str]:
+    """Yield the lines of the first order that fails; of two sessions, it is the one with the fewest preemptions."""
     lost = raced.failures[0]
-    first, second = (prepared.turn for prepared in race.racers)
-    if lost.serial == races.NAMES[1]:
-        first, second = second, first
+    nearest = [sessions[NAMES.index(name)].partition(" ")[0] for name in lost.serial]
     yield f"{where}: {len(raced.failures)} of {count(raced.orders, 'order')} ended as no serial order does"
-    yield from _timeline(lost, race)
-    yield f"  nearest: {first.action.do}, then {second.action.do}"
+    yield from _timeline(lost, sessions)
+    yield f"  nearest: {', then '.join(nearest)}"
     yield from shown(lost.differences)
     yield f"  again: pytest {quote(nodeid)} {RACES}={ALL} {RACE_ORDER}={lost.order}"
     yield from (f"\n{defect.trace}" for defect in dict.fromkeys(lost.defects))
 
 
-def _timeline(lost: FailedOrder, race: PreparedRace) -> Iterator[str]:
-    """Yield one line a statement, the second session's further in."""
-    for name, prepared in zip(races.NAMES, race.racers, strict=True):
-        yield f"  {name}: {prepared.turn.action.do} {json.dumps(dict(prepared.turn.action.fields), ensure_ascii=False)}"
+def _timeline(lost: FailedOrder, sessions: Sequence[str]) -> Iterator[str]:
+    """Yield one line a statement, that of a later session further in."""
+    yield from (f"  {name}: {session}" for name, session in zip(NAMES, sessions, strict=False))
     for event in lost.timeline:
-        yield f"    {'      ' * races.NAMES.index(event.session)}{event.session}  {event.statement}"
+        yield f"    {'      ' * NAMES.index(event.session)}{event.session}  {event.statement}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

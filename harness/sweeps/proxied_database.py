@@ -118,6 +118,15 @@ class ProxiedDatabase:
         with store.begin():
             return store
 
+    def owner_url(self, proxy: Proxy) -> PostgresUrl:
+        """Return the owner's URL of the database, by way of a proxy."""
+        return proxy.url(self._database.owner)
+
+    def unfence(self) -> None:
+        """Lift the fence, if one is raised."""
+        if fence.recorded_state(self._owner) != "open":
+            fence.lift(self._owner)
+
     def place(self, starts: Iterable[StartingPlayer]) -> None:
         """Empty the database, prove that it is as it began, and put these players into it."""
         placed = list(starts)

@@ -62,6 +62,34 @@ def pytest_runtest_teardown(item):
 """Gold is read before the lock. Without the lock, the numbers of receipts would refuse the second of two."""
 
 
+UNLOCKED_AFTER_A_WAIT = """
+import sqlalchemy as sa
+from game.postgres import statements
+from game.postgres.store import PostgresUnit
+
+LOAD, LOCKED = PostgresUnit.load, statements.lock()
+AT_ONCE, BARE = LOCKED.replace("FOR UPDATE", "FOR UPDATE NOWAIT"), LOCKED.replace("FOR UPDATE", "")
+
+def load(unit, player, *rest):
+    ask = unit.connection.exec_driver_sql
+    ask("SAVEPOINT waiting")
+    try:
+        ask(AT_ONCE, {"player": player})
+    except sa.exc.OperationalError:
+        ask("ROLLBACK TO SAVEPOINT waiting")
+        ask(LOCKED, {"player": player})
+        ask("ROLLBACK TO SAVEPOINT waiting")
+    return LOAD(unit, player, *rest)
+
+def pytest_runtest_setup(item):
+    PostgresUnit.load, statements.lock = load, lambda: BARE
+
+def pytest_runtest_teardown(item):
+    PostgresUnit.load, statements.lock = LOAD, lambda: LOCKED
+"""
+"""Whoever had to wait for a player gives the lock up again. Of two, the other has ended by then; of three, not both."""
+
+
 @pytest.fixture
 def suite(
     pytester: pytest.Pytester, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -185,9 +213,9 @@ def blocks(result: pytest.RunResult) -> list[str]:
 
 
 def test_an_order_of_other_letters_is_a_usage_error(suite: pytest.Pytester) -> None:
-    result = run(suite, "--races=gate", "--race-order=abc")
+    result = run(suite, "--races=gate", "--race-order=abd")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --race-order: expected letters a and b; found abc."])
+    result.stderr.fnmatch_lines(["ERROR: --race-order: expected letters of a, b, c; found abd."])
 
 
 def test_the_table_of_pairs_names_every_action_and_the_gate_runs_a_part_of_it() -> None:
@@ -197,6 +225,40 @@ def test_the_table_of_pairs_names_every_action_and_the_gate_runs_a_part_of_it() 
     assert {frozenset(pair) for pair in table.gate} < {frozenset(pair) for pair in table.pairs(every=True)}
 
 
+def test_a_bug_that_takes_three_is_found_by_three_and_by_no_two_of_them(suite: pytest.Pytester) -> None:
+    write(suite, pairs.FILE, TABLE.read_text("utf-8"))
+    suite.makeconftest(UNLOCKED_AFTER_A_WAIT)
+    three = "claim_mail+claim_all_mail+enhance"
+    two = ("claim_mail+claim_all_mail", "claim_mail+enhance", "claim_all_mail+enhance")
+    found = run(suite, "--races=gate", "-k", three)
+    found.assert_outcomes(failed=1, deselected=found.parseoutcomes()["deselected"])
+    found.stdout.re_match_lines(
+        [
+            r"pairs\.toml: \d+ of 16 orders ended as no serial order does",
+            r"  a: claim_mail",
+            r"  b: claim_all_mail",
+            r"  c: enhance",
+            r"    +c  ROLLBACK TO SAVEPOINT waiting",
+            r"  nearest: \w+, then \w+, then \w+",
+            r"  again: pytest scenarios/pairs.toml::claim_mail\+claim_all_mail\+enhance .* --race-order=[abc]+",
+        ]
+    )
+    again = re.search(r"again: pytest (\S+) (\S+) (\S+)", found.stdout.str())
+    assert again is not None
+    suite.runpytest_inprocess(*PLUGIN, *again.groups()).assert_outcomes(failed=1)
+    items = [f"scenarios/{pairs.FILE}::{each}" for each in two]
+    suite.runpytest_inprocess(*PLUGIN, *items, "--races=all").assert_outcomes(passed=3)
+
+
+@pytest.mark.parametrize("third", ["fence", "mover"])
+def test_what_takes_three_is_found_beside_another_party_too(suite: pytest.Pytester, third: str) -> None:
+    write(suite, pairs.FILE, TABLE.read_text("utf-8"))
+    suite.makeconftest(UNLOCKED_AFTER_A_WAIT)
+    result = run(suite, "--races=gate", "-k", third)
+    assert result.parseoutcomes()["failed"] == 2
+    result.stdout.re_match_lines([rf"  c: {third}", rf"  nearest: .*{third}.*"])
+
+
 def test_a_table_that_lacks_an_action_or_asks_nonsense_stops_the_run(suite: pytest.Pytester) -> None:
     text = TABLE.read_text("utf-8").replace('equip = {item = "fan"}', 'equip = {thing = "fan"}', 1)
     write(suite, pairs.FILE, text.replace('claim_mail = {mail = "m1"}', "", 1))
@@ -204,8 +266,8 @@ def test_a_table_that_lacks_an_action_or_asks_nonsense_stops_the_run(suite: pyte
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(
         [
-            "*scenarios/pairs.toml:113:1: expected what claim_mail is asked; found nothing.",
-            "*scenarios/pairs.toml:119:1: expected 'item'; found 'thing'.",
+            "*scenarios/pairs.toml:123:1: expected what claim_mail is asked; found nothing.",
+            "*scenarios/pairs.toml:129:1: expected 'item'; found 'thing'.",
         ]
     )
 
