@@ -41,6 +41,7 @@ DIRECT = "direct"
 """Key in the pool's `info` of a connection: True if no pooler stands between. Set by its first transaction."""
 
 NO_GAME_HERE = frozenset({"3F000", "42P01", "3D000", "42703"})  # schema, table, database or column that does not exist
+MOVED = "another store serves the game"
 MIGRATE = "run invoke migrate for this environment, with this version of the program"
 
 CONNECTION = {
@@ -142,7 +143,7 @@ class PostgresStore:
         with self.begin() as unit:
             row = unit.connection.execute(sa.select(FENCE.c.state, *columns)).one()
         if row.state == "moved":
-            raise Moved("another store serves the game")
+            raise Moved(MOVED)
         rows = Rows({table.name: _records(table, getattr(row, table.name)) for table in wanted})
         return rows if rows["users"] else None
 
@@ -186,7 +187,7 @@ class PostgresUnit:
                 statements.lock(), {"player": player}
             ).one()
         if fence == "moved" and self._fence_pass is None:
-            raise Moved("another store serves the game")
+            raise Moved(MOVED)
         record: Record = dict(zip(statements.USER_COLUMNS, user, strict=True))
         if record["id"] is None:
             return None
@@ -305,7 +306,8 @@ def _failure(original: BaseException | None, *, lost: bool = False) -> StoreFail
     state = original.sqlstate if isinstance(original, psycopg.Error) else None
     message = str(original).strip().partition("\n")[0]
     if state == FENCE_SQLSTATE:
-        return Moved(message) if message.endswith("moved") else Fenced(message)
+        # In the words of a command that finds the fence before it writes: to its player it makes no difference.
+        return Moved(MOVED) if message.endswith("moved") else Fenced("fenced")
     if state in NO_GAME_HERE:
         return StoreUnavailable(f"the database is not migrated: {message}; {MIGRATE}")
     if state in AGAIN:
