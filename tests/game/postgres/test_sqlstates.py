@@ -34,9 +34,7 @@ def raises(place: PostgresPlace, sqlstate: str) -> None:
     ).format(sql.Literal(sqlstate))
     with ops.connect(place.database.owner) as conn:
         conn.execute(function)
-        conn.execute(
-            "create trigger fails before insert on action_receipts for each row execute function fails()".encode()
-        )
+        conn.execute(b"create trigger fails before insert on action_receipts for each row execute function fails()")
 
 
 @pytest.mark.parametrize(
