@@ -38,7 +38,7 @@ from harness.rehearsal.report import show
 from harness.rehearsal.run import Rehearsal
 from harness.rehearsal.setup import RehearsalSetup, set_up
 
-PLAYERS = 50
+PLAYERS = 60
 COUNTED = {"source": 7, "loaded": 7, "quarantined": 0, "mismatches": 0, "players": 8, "held": 0}
 
 
