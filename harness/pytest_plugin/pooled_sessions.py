@@ -84,5 +84,5 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
             "each session of a pool as a fresh one",
             "; ".join(leaks),
             where=item.nodeid,
-            do="Set what a transaction needs for it alone: SET LOCAL, set_config(…, true), pg_advisory_xact_lock.",
+            do="Set what a transaction needs for that transaction alone, so that it ends with it; take locks that do.",
         )

@@ -88,6 +88,9 @@ PLACES: dict[str, tuple[str, ...]] = {
     "harness/rehearsal/setup.py copy": (READS, SCRATCH),
     "harness/rehearsal/setup.py _count": (READS,),
     "harness/smoke/canaries.py _legacy": (DURABLE,),
+    "harness/strikes/watcher.py Watcher._legacy_writes": (LOOKS,),
+    "harness/strikes/watcher.py Watcher._mark": (READS,),
+    "harness/strikes/world.py World._everyone": (READS,),
     "harness/sweeps/legacy_faults.py Writer.__init__": (SCRATCH,),
 }
 SIGNS: dict[str, Callable[[str, str], bool]] = {
