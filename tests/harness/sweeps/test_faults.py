@@ -12,18 +12,10 @@ from harness.sweeps import coverage, crashes, fault_kinds
 from harness.sweeps.crashes import Crash, Crashed
 from harness.sweeps.fault_kinds import FAULTS, Fault, Killed, Outage
 from harness.wire import Decision, DropReply, InjectError, Pass, ProxySession
+from tests.fixtures.fault_suites import MAIL, PLUGIN, breaks, run, table, write
 from tests.fixtures.given_server import given
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
-PLUGIN = ("-p", "harness.pytest_plugin.plugin", "-p", "no:cacheprovider", "-p", "no:unraisableexception")
-
-MAIL = """\
-about: A mail is claimed once.
-given: {hana: {gold: 100, mail: {m1: {gold: 50}}}}
-steps:
-  - {by: hana, do: claim_mail, with: {mail: m1}, request: r1}
-"""
-
 FORGE = """\
 about: The first star never fails.
 given: {hana: {gold: 1000, bag: {fan: 푸른 바람 부채, stone: {name: 하급 강화석, quantity: 100}}}}
@@ -36,27 +28,6 @@ about: Who owns no such mail is refused.
 given: {hana: {}}
 steps:
   - {by: hana, do: claim_mail, with: {mail: m1}, refused: no_such_mail}
-"""
-
-BROKEN = """
-import dataclasses
-import pytest
-import game.dispatch
-import game.postgres
-import game.session
-from game.errors import TryAgain
-from game.rows import Rows
-
-{body}
-
-HELD = getattr({owner}, {name!r})
-
-@pytest.hookimpl(tryfirst=True)  # before the first fixture, which may open a store
-def pytest_runtest_setup(item):
-    {owner}.{name} = broken
-
-def pytest_runtest_teardown(item):
-    {owner}.{name} = HELD
 """
 
 NO_LOOKUP = """
@@ -81,79 +52,6 @@ def broken(unit, before, after):
     unit.connection.commit()
     HELD(unit, half, after)
 """
-
-
-FROM_MEMORY = """
-decided = []
-
-def broken(loaded, after, request, outcome, now_ms):
-    decided.append(outcome)
-    return HELD(loaded, after, request, outcome, now_ms)
-
-def pytest_runtest_call(item):
-    attempt = game.dispatch._attempt
-
-    def from_memory(*given):
-        decided.clear()
-        try:
-            return attempt(*given)
-        except TryAgain:
-            if not decided:
-                raise
-            return game.dispatch.Answer(decided[0], replayed=False)
-
-    game.dispatch._attempt = from_memory
-"""
-
-AS_NEW = """
-def broken(receipt, request):
-    return dataclasses.replace(HELD(receipt, request), replayed=False)
-"""
-
-ANOTHER_INSTANT_EACH_TIME = """
-tried = []
-
-def broken(store, request, now_ms, *rest):
-    tried.append(request)
-    return HELD(store, request, now_ms + len(tried), *rest)
-"""
-
-NOT_WAITED_FOR = """
-def broken(schema, *settings):
-    held = HELD(schema, *settings)
-    return held.replace("synchronous_commit=on", "synchronous_commit=off") if settings else held
-"""
-
-
-@pytest.fixture
-def suite(
-    pytester: pytest.Pytester, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> pytest.Pytester:
-    """A tiny project, run on this run's own server."""
-    server = request.getfixturevalue("server")
-    monkeypatch.setenv("PYTEST_ADDOPTS", f"--postgres={given(server.url('postgres', 'superuser'), monkeypatch)}")
-    return pytester
-
-
-def write(suite: pytest.Pytester, name: str, text: str) -> Path:
-    path = suite.path / "scenarios" / "reward" / f"{name}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, "utf-8")
-    return path
-
-
-def breaks(suite: pytest.Pytester, owner: str, name: str, body: str) -> None:
-    suite.makeconftest(BROKEN.format(owner=owner, name=name, body=body))
-
-
-def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
-    return suite.runpytest_inprocess(*PLUGIN, "-k", "fault", "scenarios", *options)
-
-
-def table(result: pytest.RunResult) -> dict[str, list[str]]:
-    """The summary's lines by fault."""
-    lines = result.outlines[result.outlines.index(next(line for line in result.outlines if "- faults -" in line)) :]
-    return {line.split()[0]: line.split()[1:] for line in lines[2:] if len(line.split()) == 6}
 
 
 @pytest.mark.core
@@ -381,53 +279,6 @@ def test_a_fault_that_does_not_exist_is_a_usage_error(suite: pytest.Pytester) ->
     result = run(suite, "--faults=cut,rain")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --faults: expected all, gate or some of cut, *; found rain."])
-
-
-def test_what_a_retry_brings_back_is_missed_when_the_command_is_answered(suite: pytest.Pytester) -> None:
-    write(suite, "mail", f"{MAIL}{MAIL.splitlines()[-1]}\n")
-    breaks(suite, "game.dispatch", "_journal", FROM_MEMORY)
-    result = run(suite, "--faults=cut", "--fault-at=4")
-    result.assert_outcomes(failed=1, deselected=3)
-    result.stdout.fnmatch_lines(
-        [
-            "*: cut at round trip 4: COMMIT",
-            "  once hana's r1 (steps.0) was answered: *",
-            "  the answer to hana's r1 (steps.1)",
-            "    expected  answered again: *",
-            "    found     granted *",
-        ]
-    )
-
-
-def test_an_answer_out_of_a_receipt_that_does_not_say_so_fails(suite: pytest.Pytester) -> None:
-    write(suite, "mail", MAIL)
-    breaks(suite, "game.dispatch", "_replayed", AS_NEW)
-    result = run(suite, "--faults=lost,killed,crashed,legacy-killed,cut,40001")
-    result.assert_outcomes(failed=4, passed=2, deselected=3)
-    result.stdout.fnmatch_lines(["*: lost at round trip 4: COMMIT", "    expected  answered again: *"])
-
-
-def test_an_attempt_at_another_instant_than_the_first_fails(suite: pytest.Pytester) -> None:
-    write(suite, "mail", MAIL)
-    breaks(suite, "game.dispatch", "_attempt", ANOTHER_INSTANT_EACH_TIME)
-    run(suite, "--faults=cut,legacy-busy").assert_outcomes(failed=2, deselected=3)
-
-
-def test_a_commit_that_is_not_waited_for_is_lost_each_time(suite: pytest.Pytester) -> None:
-    again = MAIL.splitlines()[-1].replace("m1", "m2").replace("r1", "r2")
-    write(suite, "mail", f"{MAIL}{again}\n".replace("{m1: {gold: 50}}", "{m1: {gold: 50}, m2: {gold: 7}}"))
-    breaks(suite, "game.session", "options", NOT_WAITED_FOR)
-    result = run(suite, "--faults=crashed-answered")
-    result.assert_outcomes(failed=1, deselected=3)
-    assert table(result)["crashed-answered"][:4] == ["2", "2", "2", "2"], "each of the two grants"
-    result.stdout.fnmatch_lines(
-        [
-            "*: crashed-answered after round trip 4: COMMIT",
-            "  once hana's r1 (steps.0) was answered: users.hana.gold",
-            "    expected  150",
-            "    found     100",
-        ]
-    )
 
 
 def test_a_receipt_that_the_legacy_store_does_not_look_up_fails_where_the_process_dies_before_its_answer(
