@@ -7,6 +7,7 @@ game's, whoever's it is.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Self
@@ -92,6 +93,8 @@ class ProxiedDatabase:
         self._server = server
         self._databases = databases
         self._database = databases.clone()
+        self._lost = False
+        self._crashing = threading.Lock()
         self.proxy = Proxy(wire.address(self._database.service))
         self._open()
 
@@ -163,7 +166,8 @@ class ProxiedDatabase:
 
         It has begun to when this returns: our own connection waited to be ended by it.
         """
-        with suppress(psycopg.OperationalError):
+        with self._crashing, suppress(psycopg.OperationalError):
+            self._lost = True
             self._signal("KILL", pids)
             self._admin.execute("SELECT pg_sleep(10)")
 
@@ -212,18 +216,22 @@ class ProxiedDatabase:
 
     def reopen(self) -> None:
         """Connect anew, after a crash took every connection. Raises Failure when the server stays away."""
-        self._close()
+        self._close_stores()
         self.reconnect()
         self._open_stores()
 
     def reconnect(self) -> None:
-        """Connect our own two sessions anew, once the server is back. Raises Failure when it stays away."""
-        for connection in (self._admin, self._owner):
-            connection.close()
-        try:
-            RECOVERING(self._connect)
-        except psycopg.OperationalError as error:
-            raise Failure("the server to be back after a crash", str(error).strip()) from error
+        """Connect our own two sessions anew, if a crash took them. Raises Failure when the server stays away."""
+        with self._crashing:  # On a thread of a proxy, our own session may be waiting still to be ended.
+            if not self._lost:
+                return
+            for connection in (self._admin, self._owner):
+                connection.close()
+            try:
+                RECOVERING(self._connect)
+                self._lost = False
+            except psycopg.OperationalError as error:
+                raise Failure("the server to be back after a crash", str(error).strip()) from error
 
     def leave(self) -> Database:
         """Leave the database as it is and take another. Returns the one that was left."""
@@ -239,9 +247,12 @@ class ProxiedDatabase:
         self.proxy.close()
         self._databases.drop(self._database)
 
-    def _close(self) -> None:
+    def _close_stores(self) -> None:
         self.wired.close()
         self._stage.close()
+
+    def _close(self) -> None:
+        self._close_stores()
         self._owner.close()
         self._admin.close()
 

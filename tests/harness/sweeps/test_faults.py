@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from db import servers
@@ -10,28 +12,46 @@ from harness.sweeps import coverage, crashes, fault_kinds
 from harness.sweeps.crashes import Crash, Crashed
 from harness.sweeps.fault_kinds import FAULTS, Fault, Killed, Outage
 from harness.wire import Decision, DropReply, InjectError, Pass, ProxySession
+from tests.fixtures.fault_suites import MAIL, PLUGIN, breaks, run, table, write
 from tests.fixtures.given_server import given
-from tests.harness.sweeps.breaking import (
-    ANOTHER_ID_EACH_TIME,
-    ANOTHER_INSTANT_EACH_TIME,
-    AS_NEW,
-    FORGE,
-    FROM_MEMORY,
-    MAIL,
-    NO_LOOKUP,
-    NOT_WAITED_FOR,
-    PLUGIN,
-    REFUSED,
-    SCENARIOS,
-    TORN,
-    breaks,
-    run,
-    suite,
-    table,
-    write,
-)
 
-__all__ = ["suite"]
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
+FORGE = """\
+about: The first star never fails.
+given: {hana: {gold: 1000, bag: {fan: 푸른 바람 부채, stone: {name: 하급 강화석, quantity: 100}}}}
+steps:
+  - {by: hana, do: enhance, with: {item: fan}, dice: {success: 1, xp: 4}, request: r1}
+"""
+
+REFUSED = """\
+about: Who owns no such mail is refused.
+given: {hana: {}}
+steps:
+  - {by: hana, do: claim_mail, with: {mail: m1}, refused: no_such_mail}
+"""
+
+NO_LOOKUP = """
+def broken(unit, player, request_id, names):
+    loaded = HELD(unit, player, request_id, names)
+    loaded.rows["action_receipts"] = {}
+    return loaded
+"""
+
+ANOTHER_ID_EACH_TIME = """
+tried = []
+
+def broken(store, request, *rest):
+    tried.append(request)
+    return HELD(store, dataclasses.replace(request, request_id=f"{request.request_id}-{len(tried)}"), *rest)
+"""
+
+TORN = """
+def broken(unit, before, after):
+    half = Rows({**after, **{name: before.get(name, {}) for name in ("currency_ledger", "action_receipts")}})
+    HELD(unit, before, half)
+    unit.connection.commit()
+    HELD(unit, half, after)
+"""
 
 
 @pytest.mark.core
@@ -259,53 +279,6 @@ def test_a_fault_that_does_not_exist_is_a_usage_error(suite: pytest.Pytester) ->
     result = run(suite, "--faults=cut,rain")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --faults: expected all, gate or some of cut, *; found rain."])
-
-
-def test_what_a_retry_brings_back_is_missed_when_the_command_is_answered(suite: pytest.Pytester) -> None:
-    write(suite, "mail", f"{MAIL}{MAIL.splitlines()[-1]}\n")
-    breaks(suite, "game.dispatch", "_journal", FROM_MEMORY)
-    result = run(suite, "--faults=cut", "--fault-at=4")
-    result.assert_outcomes(failed=1, deselected=3)
-    result.stdout.fnmatch_lines(
-        [
-            "*: cut at round trip 4: COMMIT",
-            "  once hana's r1 (steps.0) was answered: *",
-            "  the answer to hana's r1 (steps.1)",
-            "    expected  answered again: *",
-            "    found     granted *",
-        ]
-    )
-
-
-def test_an_answer_out_of_a_receipt_that_does_not_say_so_fails(suite: pytest.Pytester) -> None:
-    write(suite, "mail", MAIL)
-    breaks(suite, "game.dispatch", "_replayed", AS_NEW)
-    result = run(suite, "--faults=lost,killed,crashed,legacy-killed,cut,40001")
-    result.assert_outcomes(failed=4, passed=2, deselected=3)
-    result.stdout.fnmatch_lines(["*: lost at round trip 4: COMMIT", "    expected  answered again: *"])
-
-
-def test_an_attempt_at_another_instant_than_the_first_fails(suite: pytest.Pytester) -> None:
-    write(suite, "mail", MAIL)
-    breaks(suite, "game.dispatch", "_attempt", ANOTHER_INSTANT_EACH_TIME)
-    run(suite, "--faults=cut,legacy-busy").assert_outcomes(failed=2, deselected=3)
-
-
-def test_a_commit_that_is_not_waited_for_is_lost_each_time(suite: pytest.Pytester) -> None:
-    again = MAIL.splitlines()[-1].replace("m1", "m2").replace("r1", "r2")
-    write(suite, "mail", f"{MAIL}{again}\n".replace("{m1: {gold: 50}}", "{m1: {gold: 50}, m2: {gold: 7}}"))
-    breaks(suite, "game.session", "options", NOT_WAITED_FOR)
-    result = run(suite, "--faults=crashed-answered")
-    result.assert_outcomes(failed=1, deselected=3)
-    assert table(result)["crashed-answered"][:4] == ["2", "2", "2", "2"], "each of the two grants"
-    result.stdout.fnmatch_lines(
-        [
-            "*: crashed-answered after round trip 4: COMMIT",
-            "  once hana's r1 (steps.0) was answered: users.hana.gold",
-            "    expected  150",
-            "    found     100",
-        ]
-    )
 
 
 def test_a_receipt_that_the_legacy_store_does_not_look_up_fails_where_the_process_dies_before_its_answer(
