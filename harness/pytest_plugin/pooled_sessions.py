@@ -46,9 +46,10 @@ class PoolWatch:
 
     def leaks(self) -> Iterator[str]:
         """Look at every session that was used since and lies in its pool; yield what was left since the last time."""
-        for session in [session for session, is_lent in self._used.items() if not is_lent]:
-            del self._used[session]
-            self._look(session)
+        # A copy: threads of the test may still lend and give back.
+        for session, is_lent in list(self._used.items()):
+            if not is_lent and self._used.pop(session, True) is False:
+                self._look(session)
         leaks, self._leaks = self._leaks, []
         yield from leaks
 
