@@ -12,7 +12,8 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 
 from harness.audit.copies import Copy, Ran
 from harness.audit.generated import GeneratedMutation
@@ -33,7 +34,7 @@ class Coverage:
         places = {(mutation.file, line) for line in range(mutation.first, mutation.last + 1)}
         places |= readers.get(mutation.users, set())
         tests = {test for place in places for test in self.lines.get(place, ())}
-        return list(_in_order({test: self.seconds[test] for test in tests if test in self.seconds}))
+        return list(_in_order({test: self.seconds[test] for test in tests if test in self.seconds}, mutation.file))
 
 
 def record(
@@ -115,10 +116,18 @@ def _name(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else ""
 
 
-def _in_order(seconds: Mapping[str, float]) -> Iterator[str]:
-    """Yield the quickest case of each test function, the quickest function first; then their other cases."""
+def _in_order(seconds: Mapping[str, float], file: str) -> Iterator[str]:
+    """Yield one case of each test function, the nearest to the file and then the quickest first; then other cases."""
     cases = defaultdict(list)
-    for test in sorted(seconds, key=lambda test: seconds[test]):
+    for test in sorted(seconds, key=lambda test: (-_nearness(test, file), seconds[test])):
         cases[test.partition("[")[0]].append(test)
     for number in range(max(map(len, cases.values()), default=0)):
         yield from (of_one[number] for of_one in cases.values() if number < len(of_one))
+
+
+def _nearness(test: str, file: str) -> int:
+    """Return how many folders the test has in common with the file, less those that it has beyond."""
+    path = PurePath(test.partition("::")[0])
+    folders, own = path.parts[1:-1], PurePath(file).parts[:-1]
+    common = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(folders, own, strict=False))))
+    return common - (len(folders) - common)

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -18,7 +19,7 @@ from db.samples import builders
 from game.dispatch import again
 from game.errors import Fenced, StoreUnavailable, TryAgain
 from game.postgres import statements as kept
-from game.postgres.store import PostgresStore, Timeouts
+from game.postgres.store import PostgresStore, PostgresUnit, Timeouts
 from game.rules.commands import ClaimMail, Command, Enhance, Equip, FinishTournament, Unequip
 from harness.play import invariants
 from tests.game.places import PostgresPlace
@@ -247,3 +248,26 @@ def test_reads_go_on_after_the_connection_was_lost(hana: PostgresPlace) -> None:
     hana.store.read("hana")
     terminate_service_sessions(hana)
     assert again(lambda: hana.store.read("hana"), sleep=[].append) is not None
+
+
+def test_the_settings_of_a_connection_are_ours_but_for_those_that_the_url_names(postgres: PostgresPlace) -> None:
+    url = postgres.database.service
+    ours = {
+        "application_name": "sudamr",
+        "connect_timeout": "3",
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "15000",
+    }
+    named = {"application_name": "of the tests", "connect_timeout": "7", "keepalives_idle": "11"}
+    other = replace(url, parameters=(*url.parameters, *named.items()))
+    for asked, expected in ((url, ours), (other, ours | named)):
+        store = PostgresStore(asked)
+        with store.begin() as unit:
+            assert isinstance(unit, PostgresUnit)
+            driver = unit.connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            known = driver.info.get_parameters()
+        store.close()
+        assert {name: known.get(name) for name in ours} == expected

@@ -155,6 +155,19 @@ def test_tests_that_run_the_line_are_asked_each_functions_quickest_first() -> No
     assert known.catchers(of_list, {"A": {("x.py", 9)}}) == ["t::c"]
 
 
+def test_the_nearest_tests_are_asked_first() -> None:
+    near = [
+        "tests/game/postgres/test_a.py::a",
+        "tests/game/test_b.py::b",
+        "tests/game/rules/test_c.py::c",
+        "tests/db/d.py::d",
+    ]
+    known = coverage.Coverage({test: 4.0 - number for number, test in enumerate(near)})
+    known.lines["game/postgres/store.py", 4] |= set(near)
+    mutation = GeneratedMutation("x", "game/postgres/store.py", 0, 1, "y", 4, 4)
+    assert known.catchers(mutation, {}) == near
+
+
 def test_readers_of_a_constant_are_found_through_other_constants_and_defaults(tmp_path: Path) -> None:
     (tmp_path / "x.py").write_text(
         "A = (1,)\nB = frozenset(A)\n\n\ndef f(n=A):\n    return n\n\n\ndef g():\n    return B\n"
