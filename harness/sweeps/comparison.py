@@ -32,7 +32,6 @@ class CaseComparison:
         self._todo = todo
         self._ends = ends
         self._read = read
-        self._begun = begun
         self._answers: list[tuple[str, str]] = list(ends[begun - 1].answers) if begun else []
         self._struck: PreparedRequest | None = None
         self._is_kept = False
@@ -49,10 +48,9 @@ class CaseComparison:
         return (self._struck or self._todo[len(self._answers) - 1]).turn.path
 
     @property
-    def own(self) -> tuple[Sequence[PreparedRequest], list[str]]:
-        """Return the case's own commands so far, and the answer to each."""
-        place = len(self._answers)
-        return self._todo[self._begun : place], [answer for _label, answer in self._answers[self._begun :]]
+    def asked(self) -> tuple[Sequence[PreparedRequest], list[str]]:
+        """Return the commands so far, those that are behind it as it began among them, and the answer to each."""
+        return self._todo[: len(self._answers)], [answer for _label, answer in self._answers]
 
     def answered(self, answer: str) -> None:
         """Note the answer to the next command."""

@@ -239,7 +239,7 @@ def _run(fault: Fault, moment: Moment, clean: Clean, todo: Sequence[PreparedRequ
     missed = [] if hit else [_missed(fault)]
     wrong = case.end()
     if isinstance(fault, AtCommit):
-        wrong += client_history.differences(*case.own, clean.ends[step].rows, fault.read())
+        wrong += client_history.differences(*case.asked, clean.ends[0].rows, fault.read())
     return CaseEnd(hit, case.path, (*partial_ends, *missed, *wrong))
 
 

@@ -197,7 +197,7 @@ def _killed(
     crashable.end()
     missed = [] if case.struck else [Difference("the application", f"killed at statement {n}", "alive at the end")]
     start = _together(player.rows for player in arena.starts(scenario).values())
-    wrong = client_history.differences(*case.own, start, _read(scenario, place))
+    wrong = client_history.differences(*case.asked, start, _read(scenario, place))
     return CaseEnd(case.struck, case.path, (*missed, *case.end(), *wrong))
 
 
