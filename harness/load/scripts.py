@@ -8,10 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
+from game import tables
 from game.legacy import codec, sqlite_values
-from game.rows import Record, Rows
+from game.rows import Key, Record, Rows
 from game.rules import catalog
 from game.rules.actions.tournament import FINISHED
+from game.rules.json_columns import UNREADABLE_KEY
 from game.rules.missions import MISSIONS
 
 Script: TypeAlias = list[tuple[str, dict[str, object]]]
@@ -39,7 +41,11 @@ def read(path: Path, *, players: int, seed: int = 1) -> dict[str, Script]:
 
 
 def script(rows: Rows, draw: Random) -> Script:
-    """Write one player's script: commands of all kinds in a mixed order; what depends on another comes after it."""
+    """Write one player's script: commands of all kinds in a mixed order; what depends on another comes after it.
+
+    Of a document that can't be read there are no rows: nothing is asked for that depends on it.
+    """
+    rows = Rows({table.name: _readable(rows.get(table.name, {})) for table in tables.PLAYER_STATE})
     (user,) = rows["users"].values()
     chains: list[Script] = [
         *_mail(rows),
@@ -52,6 +58,10 @@ def script(rows: Rows, draw: Random) -> Script:
     ]
     draw.shuffle(chains)
     return [command for chain in chains for command in chain]
+
+
+def _readable(records: dict[Key, Record]) -> dict[Key, Record]:
+    return {key: record for key, record in records.items() if key[-1] != UNREADABLE_KEY}
 
 
 def _mail(rows: Rows) -> Iterator[Script]:

@@ -35,12 +35,12 @@ from harness.rehearsal.report import FAIL, INCONCLUSIVE, PASS, Leg, RehearsalRep
 from harness.rehearsal.setup import RehearsalSetup, set_up
 from harness.smoke import smoke
 
-SLICES = 12
-"""What players could do is cut into so many: one before, between and after the moves, which is waited for; five for
-each move, of which as much is done as there is time for. So there is enough left on a slow machine too."""
+SLICES = 10
+"""What players could do is cut into so many: one before, between and after the moves, which is waited for; three and a
+half for each move, of which as much is done as there is time for. So there is enough left on a slow machine too."""
 
-MOST_IN_A_SLICE = 110
-SLICES_WHILE_OPEN = 3
+MOST_IN_A_SLICE = 150
+SLICES_WHILE_OPEN = 2
 STEPS_OF_A_SLICE = 8
 """What is allowed at the beginning of a move, where nothing is fenced yet; and then of a slice at each of its steps."""
 

@@ -52,3 +52,12 @@ def test_scripts_are_mostly_granted_and_of_many_kinds(tmp_path: Path) -> None:
         "start_mission",
         "unequip",
     }
+
+
+def test_a_player_of_whom_not_all_can_be_read_has_a_script(tmp_path: Path) -> None:
+    """Of such a document there are no rows, or one that says that it can't be read."""
+    path = tmp_path / "game.db"
+    seed.seed_legacy(path, 500)
+    planned = scripts.read(path, players=42)
+    assert len(planned) > 30
+    assert all(planned.values())
